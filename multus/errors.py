@@ -1,0 +1,135 @@
+"""The errors of CNI: one class per code.
+
+A plugin raises these; the front prints them as the specification's error object.  ``msg`` is one
+sentence that names what failed, the object or key, and what to do; ``details`` may be long.
+
+Source: CNI specification 1.1.0, section "Error" (codes 1 to 99 are the specification's, 100 and
+up are Multus' own).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class CNIError(Exception):
+    """Base of every error that may cross a module's border.
+
+    ``code`` is the class's unless one is given (a delegate's error keeps its own).
+    """
+
+    code: ClassVar[int] = 999
+
+    def __init__(self, msg: str, details: str = "", *, code: int | None = None) -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.details = details
+        self.number = type(self).code if code is None else code
+
+    def to_wire(self, cni_version: str) -> dict[str, Any]:
+        """The error object for stdout: ``{cniVersion, code, msg, details}``."""
+        return {
+            "cniVersion": cni_version,
+            "code": self.number,
+            "msg": self.msg,
+            "details": self.details,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.msg}: {self.details}" if self.details else self.msg
+
+
+class IncompatibleVersion(CNIError):
+    """The configuration's ``cniVersion`` is not one that both sides know."""
+
+    code = 1
+
+
+class UnsupportedField(CNIError):
+    """A configuration holds a field that nothing here can honour."""
+
+    code = 2
+
+
+class UnknownContainer(CNIError):
+    """The container, or the pod behind it, is not known (any more)."""
+
+    code = 3
+
+
+class BadEnvironment(CNIError):
+    """A ``CNI_*`` variable is missing or malformed."""
+
+    code = 4
+
+
+class IOFailure(CNIError):
+    """Reading or writing a file, a socket or a process failed."""
+
+    code = 5
+
+
+class DecodingFailure(CNIError):
+    """Something is not the JSON that it has to be."""
+
+    code = 6
+
+
+class InvalidConfig(CNIError):
+    """A configuration, annotation or API object is wrong; the message names object, key, fix."""
+
+    code = 7
+
+
+class TryAgainLater(CNIError):
+    """Not now: an API, a daemon or a readiness file is away; the runtime should repeat the call."""
+
+    code = 11
+
+
+class NotAvailable(CNIError):
+    """STATUS: an ADD could not be served."""
+
+    code = 50
+
+
+class LimitedConnectivity(CNIError):
+    """STATUS: an ADD could not be served, and existing containers may be cut off."""
+
+    code = 51
+
+
+class MissingPlugin(CNIError):
+    """No installed plugin does this; the message names what to install."""
+
+    code = 100
+
+
+class DelegateFailed(CNIError):
+    """A delegate failed in a way that is no CNI error of its own: killed, hung, or not JSON."""
+
+    code = 101
+
+
+class CheckFailed(CNIError):
+    """CHECK: something is not as the record says; the message says what and where."""
+
+    code = 102
+
+
+class AddressesExhausted(CNIError):
+    """No address is left; the message names the network, the range and how many are in use."""
+
+    code = 103
+
+
+class KernelRefused(CNIError):
+    """The kernel refused a request; the message names the request and the errno."""
+
+    code = 104
+
+
+class StateDamaged(CNIError):
+    """A record under ``cniDir`` is torn, forged or unsafe to read."""
+
+    code = 105

@@ -1,0 +1,269 @@
+"""The hooks: what a plugin can do, in the order of a request's life.
+
+This module is the contract for plugin authors.  A plugin is a distribution with an entry point in
+the group ``multus`` that names a module; the functions in it that carry a hook's name and the
+``multus.hookimpl`` mark are called.  A hook may take fewer arguments than its specification.
+All arguments are frozen values: a hook returns something, it changes nothing.
+
+Three kinds of hook:
+
+* *collect*: every plugin is asked, the answers that are not None are gathered;
+* *first result*: plugins are asked, the last registered first, until one does not return None;
+* *observer*: every plugin is told; what it raises is logged and goes no further.
+
+Except in observers, an error of ``multus.errors`` fails the request with its code and message, and
+any other exception fails it with code 999 and the plugin's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from multus.errors import CNIError
+    from multus.invoker import Declined, Invoker
+    from multus.model.conf import Conf, Problem
+    from multus.model.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
+    from multus.model.request import Request
+    from multus.model.result import Result
+
+#: Raised when a hook's meaning changes; a plugin module may say which it was written for in its
+#: own ``HOOK_API``, and one that says another number is reported and not loaded.
+HOOK_API = 1
+
+hookspec = pluggy.HookspecMarker("multus")
+
+# --- Configuration -------------------------------------------------------------------------------
+
+
+@hookspec
+def multus_validate(conf: Conf) -> Sequence[Problem] | None:
+    """Say what is wrong with the configuration keys that this plugin owns.
+
+    Kind: collect.  Called before anything else for ADD, CHECK and STATUS, and by ``multus
+    validate``; never for DEL and GC, which must work with a configuration that went bad.
+    Returns problems, or None.  The first problem fails the request with code 7; ``multus
+    validate`` shows them all.
+
+    Example::
+
+        @hookimpl
+        def multus_validate(conf):
+            if not conf.reader.text("inventory", "/").startswith("/"):
+                return [Problem("inventory", "is not an absolute path", "write it from the root")]
+    """
+
+
+# --- Which networks ------------------------------------------------------------------------------
+
+
+@hookspec
+def multus_select(request: Request, conf: Conf) -> Selection | None:
+    """Say which networks this container gets, as far as this source knows.
+
+    Kind: collect.  Called once for an ADD, a STATUS and for ``multus explain``: it must have no
+    side effects.  Returns a ``Selection`` (its role says what it means for the others), or None
+    when this source has nothing to say, for instance because the pod has no such annotation.  A
+    source that *cannot answer* raises ``TryAgainLater``: no container comes up with fewer networks
+    than it asked for.  For STATUS, *request* has no container: offer the node's defaults only, and
+    raise ``NotAvailable`` when a pod's choice could not be read.
+
+    Example::
+
+        @hookimpl
+        def multus_select(request, conf):
+            names = conf.reader.texts("extraNetworks")
+            if not names:
+                return None
+            origin = "key 'extraNetworks'"
+            elements = tuple(Element(name, origin) for name in names)
+            return Selection(Role.DEFAULT, elements, origin)
+    """
+
+
+@hookspec(firstresult=True)
+def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+    """Turn a selection element into a delegate: find the configuration that it names.
+
+    Kind: first result.  Called once for each element, in order; no side effects.  ``element.source``
+    is the plugin that selected it, and any plugin may resolve it, so that a name in the
+    configuration may be an API object or a file.  Returns None for "not mine, or not found here".
+    When nobody resolves an element, the request fails with code 7.  An object that is found and
+    wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
+
+    Example::
+
+        @hookimpl
+        def multus_resolve(element, request, conf):
+            config = read_my_inventory(conf).get(element.name)
+            return config and network.from_config(config, conf, element)
+    """
+
+
+@hookspec
+def multus_runtime_config(
+    delegate: Delegate, request: Request, conf: Conf
+) -> Mapping[str, Any] | None:
+    """Contribute ``runtimeConfig`` entries to a delegate: device IDs, a MAC, addresses, ports.
+
+    Kind: collect.  Called once for each delegate after all are resolved; no side effects.  Returns
+    a mapping from capability to value, or None.  Two plugins that contribute different values for
+    one capability fail the request.  An entry that none of the delegate's plugins declares in
+    ``capabilities`` fails it too (NPWG 1.3: a capability that is asked for must be served).
+
+    Example::
+
+        @hookimpl
+        def multus_runtime_config(delegate, request, conf):
+            mac = delegate.options.get("mac")
+            return {"mac": mac} if mac else None
+    """
+
+
+# --- In which order ------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def multus_order(
+    delegates: Sequence[Delegate], request: Request, conf: Conf
+) -> Sequence[Delegate] | None:
+    """Put delegates into the order of their invocation and give each its interface name.
+
+    Kind: first result.  Called once for an ADD and for ``multus explain``; no side effects.
+    Returns the same delegates, each with ``ifname``, exactly one ``primary``; or None to leave it
+    to the core, whose own order is: primary first, the others as selected, named by the selection's
+    convention.  Anything else that is returned is refused with code 999 and the plugin's name.
+
+    Example::
+
+        @hookimpl
+        def multus_order(delegates, request, conf):
+            return None  # the core's order is right for nearly everybody
+    """
+
+
+# --- Carrying out --------------------------------------------------------------------------------
+
+
+@hookspec
+def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | Declined | None:
+    """Offer to carry out one plugin configuration of a delegate.
+
+    Kind: collect.  Called for every plugin of a chain and every verb.  Returns an ``Invoker``, or
+    ``Declined`` with a reason for a type that is served in general but not with these keys, or
+    None.  The first offer is taken, unless the configuration names an invoker; the exec invoker,
+    which takes everything, offers itself last (``trylast=True``).
+
+    Example::
+
+        @hookimpl
+        def multus_invoker(plugin, delegate, conf):
+            if plugin.type != "tap":
+                return None
+            unknown = plugin.unknown_keys(TAP_KEYS)
+            return Declined("tap", f"key {unknown[0]!r}") if unknown else TapInvoker()
+    """
+
+
+@hookspec
+def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> None:
+    """Be told that one delegate's ADD succeeded.
+
+    Kind: observer.  Called after the attachment is in the journal, before the next delegate is
+    invoked: be quick.
+
+    Example::
+
+        @hookimpl
+        def multus_attached(attachment, request, conf):
+            print(request.container_id, attachment.delegate.ifname, file=sys.stderr)
+    """
+
+
+@hookspec
+def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, conf: Conf) -> None:
+    """Be told that one delegate was taken down because the request's ADD failed.
+
+    Kind: observer.  *error* is why undoing it failed too, or None when it is gone.
+
+    Example::
+
+        @hookimpl
+        def multus_undone(delegate, error, request, conf):
+            print(f"undid {delegate}: {error or 'gone'}", file=sys.stderr)
+    """
+
+
+@hookspec
+def multus_detached(
+    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+) -> None:
+    """Be told that one delegate's DEL was carried out, by the runtime's DEL or by GC.
+
+    Kind: observer.  *error* is why it failed (its record is kept), or None when it is gone.
+
+    Example::
+
+        @hookimpl
+        def multus_detached(delegate, error, request, conf):
+            print(f"{delegate}: {error or 'gone'}", file=sys.stderr)
+    """
+
+
+# --- Answering -----------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def multus_merge(
+    attachments: Sequence[Attachment], request: Request, conf: Conf
+) -> Result | None:
+    """Make one result out of the attachments', for the runtime.
+
+    Kind: first result.  Called once when every delegate's ADD succeeded; when it raises, they are
+    undone.  *attachments* is in the order of invocation: the primary is the first.  A merger that
+    has to be asked for looks at ``conf.merger`` and returns None when it is not its name.
+
+    Example::
+
+        @hookimpl
+        def multus_merge(attachments, request, conf):
+            return attachments[0].result if conf.merger == "mine" else None
+    """
+
+
+@hookspec
+def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
+    """Be told how a request ended, before its answer is given.
+
+    Kind: observer.  Called for ADD, DEL, CHECK and GC, whether they failed or not.  The answer
+    waits for it: bound the time that it takes.
+
+    Example::
+
+        @hookimpl
+        def multus_finished(outcome, request, conf):
+            print(outcome.command, outcome.error or "ok", file=sys.stderr)
+    """
+
+
+# --- Health --------------------------------------------------------------------------------------
+
+
+@hookspec
+def multus_health(conf: Conf) -> CNIError | None:
+    """Say why an ADD could not be served now.
+
+    Kind: collect.  Called for STATUS and ``multus doctor``.  Returns (or raises) an error, code 50
+    or 51, or None when all is well.  STATUS answers with the first.
+
+    Example::
+
+        @hookimpl
+        def multus_health(conf):
+            path = conf.reader.text("readinessindicatorfile")
+            if path and not os.path.exists(path):
+                return NotAvailable(f"{path} is missing: the default network is not ready")
+    """

@@ -1,0 +1,86 @@
+"""The base of every invoker: what carries one plugin's configuration out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from multus.errors import CNIError
+from multus.model.versions import SUPPORTED
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+    from multus.model.result import Result
+
+
+@frozen
+class Declined:
+    """What a ``multus_invoker`` hook returns to say: this type is mine, but not like this.
+
+    ``reason`` is told in the log and by ``multus explain``, for example "key 'foo' is not one that
+    the in-process ptp knows".  The next invoker that offers itself is taken.
+    """
+
+    invoker: str
+    reason: str
+
+
+class Invoker:
+    """Carries invocations out.  Subclass it, set ``name``, override ``add`` and ``delete_one``.
+
+    The verbs are CNI's.  Each raises a class of ``multus.errors``; the core adds the delegate's
+    name.  An invoker holds no state of its own between calls, and several threads may call one.
+    """
+
+    #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.
+    name: str = ""
+
+    def add(self, invocation: Invocation) -> Result:
+        """Attach, or leave nothing behind that ``delete`` would not remove.
+
+        Returns the result; the empty one when there is nothing to report.
+        """
+        raise MissingVerb(self.name, "ADD")
+
+    def delete_one(self, invocation: Invocation) -> None:
+        """Detach.  What is not there (any more) is not an error; it can always be repeated."""
+        raise MissingVerb(self.name, "DEL")
+
+    def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Detach neighbouring attachments of one container, in the order given.
+
+        Returns, for each, its error or None; it does not stop at the first.  Override it where
+        deleting many at once is cheaper than one by one.
+        """
+        return [self._deleted(invocation) for invocation in invocations]
+
+    def _deleted(self, invocation: Invocation) -> CNIError | None:
+        try:
+            self.delete_one(invocation)
+        except CNIError as error:
+            return error
+        return None
+
+    def check(self, invocation: Invocation) -> None:
+        """Raise ``CheckFailed`` when what ``prev_result`` says is not so."""
+
+    def status(self, invocation: Invocation) -> None:
+        """Raise ``NotAvailable`` when an ADD could not be served now."""
+
+    def gc(self, invocation: Invocation) -> None:
+        """Remove what belongs to this network and to none of ``valid_attachments``."""
+
+    def versions(self, invocation: Invocation) -> Sequence[str]:
+        """The CNI versions that may be spoken; asked only after ``IncompatibleVersion``."""
+        return SUPPORTED
+
+
+class MissingVerb(CNIError):
+    """An invoker does not implement a verb that every invoker must."""
+
+    code = 999
+
+    def __init__(self, invoker: str, verb: str) -> None:
+        super().__init__(f"invoker {invoker!r} has no {verb}: report it to the plugin's author")

@@ -1,0 +1,30 @@
+"""Which names CNI allows: container IDs, networks, interfaces.
+
+Source: CNI specification 1.1.0, "Parameters"; interface names are the kernel's
+``dev_valid_name`` (net/core/dev.c) with ``IFNAMSIZ`` = 16.
+"""
+
+from __future__ import annotations
+
+import re
+
+_IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
+_LONGEST_INTERFACE = 15
+
+
+def is_identifier(name: str) -> bool:
+    """Whether *name* may name a container or a network."""
+    return _IDENTIFIER.fullmatch(name) is not None
+
+
+def interface_problem(name: str) -> str | None:
+    """Why *name* cannot name an interface; None when it can."""
+    if not name:
+        return "is empty"
+    if len(name.encode()) > _LONGEST_INTERFACE:
+        return f"is longer than {_LONGEST_INTERFACE} characters"
+    if name in (".", ".."):
+        return "is '.' or '..'"
+    if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
+        return "holds '/', ':', a space or an unprintable character"
+    return None

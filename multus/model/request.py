@@ -1,0 +1,57 @@
+"""A request: one CNI call as the runtime made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen
+class Pod:
+    """The pod that a request is for, as ``CNI_ARGS`` names it."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    infra_container_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@frozen
+class Request:
+    """One CNI call.
+
+    ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
+    Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``deadline`` is a
+    ``time.monotonic()`` moment by which the caller wants its answer, or None.
+    """
+
+    command: str
+    container_id: str = ""
+    netns: str = ""
+    ifname: str = ""
+    path: tuple[str, ...] = ()
+    args: Mapping[str, str] = field(factory=dict)
+    environ: Mapping[str, str] = field(factory=dict, repr=False)
+    deadline: float | None = None
+
+    @property
+    def pod(self) -> Pod | None:
+        """The pod, or None: podman passes a name without a namespace, and then there is none."""
+        name, namespace = self.args.get("K8S_POD_NAME"), self.args.get("K8S_POD_NAMESPACE")
+        if not name or not namespace:
+            return None
+        return Pod(
+            namespace=namespace,
+            name=name,
+            uid=self.args.get("K8S_POD_UID", ""),
+            infra_container_id=self.args.get("K8S_POD_INFRA_CONTAINER_ID", ""),
+        )
+
+    def __str__(self) -> str:
+        pod = self.pod
+        of = f" of pod {pod}" if pod else ""
+        return f"container {self.container_id or '(none)'}{of}"

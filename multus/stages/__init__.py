@@ -1,0 +1,1 @@
+"""The stages of a request: functions from values to values."""
