@@ -1,0 +1,301 @@
+"""Messages about network interfaces, and what the kernel tells of one.
+
+Every function returns a `Message` for a batch; ``link`` is an interface's index (int) or its name
+(str).  A name is looked up by the kernel at its turn in the batch, so a message may name what an
+earlier message of the same batch creates.
+
+Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from multus.errors import InvalidConfig
+from multus.netlink import wire
+from multus.netlink.channel import Channel, Refused
+from multus.netlink.namespace import Namespace
+from multus.netlink.wire import Message
+
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
+_RTM_NEWLINKPROP = 108
+
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
+_IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 16, 18, 27, 28
+_IFLA_EXT_MASK, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 29, 37, 52, 53
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_VETH_INFO_PEER = 1
+_IFLA_MACVLAN_MODE = 1
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_RTEXT_FILTER_SKIP_STATS = 8
+
+_IFF_UP = 1
+_IFF_LOWER_UP = 0x10000
+_OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+
+_IFINFOMSG = struct.Struct("=BxHiII")
+_CREATE = wire.NLM_F_CREATE | wire.NLM_F_EXCL
+
+# Groups 0 ("default") and small numbers are administrators'; a deletion takes one of its own.
+_PRIVATE_GROUPS = 0x6D000000
+
+
+@frozen
+class Link:
+    """An interface as the kernel describes it.
+
+    ``peer`` is the index of the interface it hangs on (a veth's other end, a macvlan's parent) in
+    namespace ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the
+    operational state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
+    """
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    carrier: bool
+    state: str
+    kind: str
+    group: int
+    master: int
+    peer: int
+    peer_namespace: int | None
+    alternative_names: tuple[str, ...]
+
+
+def create_veth(
+    name: str,
+    peer: str,
+    *,
+    peer_namespace: Namespace | None = None,
+    mtu: int = 0,
+    mac: str = "",
+    peer_mac: str = "",
+) -> Message:
+    """A veth pair; ``peer`` is created inside its namespace, which spares moving it there.
+
+    Moving a device costs the kernel's waiting for two grace periods, creating it in place none.
+    The kernel refuses to create the peer up: set it up in a later message.
+    """
+    far = [wire.string(_IFLA_IFNAME, peer), *_size_and_mac(mtu, peer_mac)]
+    where = ""
+    if peer_namespace is not None:
+        far.append(wire.u32(_IFLA_NET_NS_FD, peer_namespace.fd))
+        where = f" in {peer_namespace.path}"
+    data = wire.nested(
+        _IFLA_INFO_DATA, wire.nested(_VETH_INFO_PEER, _IFINFOMSG.pack(0, 0, 0, 0, 0), *far)
+    )
+    words = f"create veth {name} with peer {peer}{where}"
+    return _create(name, "veth", words, [*_size_and_mac(mtu, mac)], data)
+
+
+def create_macvlan(
+    name: str, parent: int, *, mode: str = "bridge", mtu: int = 0, mac: str = ""
+) -> Message:
+    """A macvlan on the interface with index ``parent``; mode private, vepa, bridge or passthru."""
+    data = wire.nested(_IFLA_INFO_DATA, wire.u32(_IFLA_MACVLAN_MODE, _MACVLAN_MODES[mode]))
+    more = [wire.u32(_IFLA_LINK, parent), *_size_and_mac(mtu, mac)]
+    return _create(name, "macvlan", f"create macvlan {name} on interface {parent}", more, data)
+
+
+def create(name: str, kind: str, *, mtu: int = 0, mac: str = "") -> Message:
+    """An interface of a kind that needs nothing but a name (bridge, dummy, ifb)."""
+    return _create(name, kind, f"create {kind} {name}", _size_and_mac(mtu, mac), b"")
+
+
+def set_up(link: int | str) -> Message:
+    """Set an interface up."""
+    return _set(link, f"set {_called(link)} up", flags=_IFF_UP, change=_IFF_UP)
+
+
+def set_down(link: int | str) -> Message:
+    """Set an interface down."""
+    return _set(link, f"set {_called(link)} down", change=_IFF_UP)
+
+
+def set_mtu(link: int | str, mtu: int) -> Message:
+    """Set an interface's MTU, in bytes."""
+    return _set(link, f"set the MTU of {_called(link)} to {mtu}", wire.u32(_IFLA_MTU, mtu))
+
+
+def set_mac(link: int | str, mac: str) -> Message:
+    """Set an interface's hardware address, six bytes in hexadecimal with colons."""
+    words = f"set the MAC of {_called(link)} to {mac}"
+    return _set(link, words, wire.attribute(_IFLA_ADDRESS, encode_mac(mac)))
+
+
+def set_group(link: int | str, group: int) -> Message:
+    """Put an interface into a group."""
+    words = f"put {_called(link)} into group {group}"
+    return _set(link, words, wire.u32(_IFLA_GROUP, group))
+
+
+def set_master(link: int | str, master: int) -> Message:
+    """Make an interface a port of the bridge (or bond) with this index; 0 takes it out."""
+    words = f"set the master of {_called(link)} to {master}"
+    return _set(link, words, wire.u32(_IFLA_MASTER, master))
+
+
+def rename(index: int, name: str) -> Message:
+    """Rename the interface with this index; before kernel 6.2 only while it is down."""
+    return _set(index, f"rename interface {index} to {name}", wire.string(_IFLA_IFNAME, name))
+
+
+def move(index: int, namespace: Namespace, name: str = "") -> Message:
+    """Move the interface with this index to a namespace, under a new name when one is given.
+
+    It comes out down, without addresses; it keeps its index where that is free there.
+    """
+    more = [wire.u32(_IFLA_NET_NS_FD, namespace.fd)]
+    if name:
+        more.append(wire.string(_IFLA_IFNAME, name))
+    return _set(index, f"move interface {index} to {namespace.path} as {name or 'it is'}", *more)
+
+
+def add_alternative_name(link: int | str, name: str) -> Message:
+    """Give an interface one more name, of up to 127 characters."""
+    head, more = _addressed(link)
+    body = head + more + wire.nested(_IFLA_PROP_LIST, wire.string(_IFLA_ALT_IFNAME, name))
+    flags = wire.NLM_F_CREATE | wire.NLM_F_EXCL | wire.NLM_F_APPEND
+    return Message(_RTM_NEWLINKPROP, flags, body, f"add the name {name} to {_called(link)}")
+
+
+def delete(link: int | str, *, missing_ok: bool = False) -> Message:
+    """Delete an interface, and with a veth its other end, wherever that is."""
+    head, more = _addressed(link)
+    expected = (errno.ENODEV,) if missing_ok else ()
+    return Message(_RTM_DELLINK, 0, head + more, f"delete {_called(link)}", expected)
+
+
+def delete_many(names: Sequence[int | str]) -> list[Message]:
+    """Delete interfaces of one namespace at the price of one: a batch, to be sent as it is.
+
+    The kernel waits for an RCU grace period (some 20 ms) per request, not per interface; a request
+    by group deletes all.  They are put into a random group, which others see until they are gone.
+    An interface that is missing is no error.
+    """
+    if len(names) == 1:
+        return [delete(names[0], missing_ok=True)]
+    group = _PRIVATE_GROUPS + int.from_bytes(os.urandom(3), "little")
+    grouped = []
+    for name in names:
+        message = set_group(name, group)
+        grouped.append(
+            Message(message.kind, message.flags, message.body, message.words, (errno.ENODEV,))
+        )
+    return [*grouped, _delete_group(group, len(names))] if names else []
+
+
+def _delete_group(group: int, count: int) -> Message:
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.u32(_IFLA_GROUP, group)
+    words = f"delete the {count} interfaces of group {group:#x}"
+    # ENODEV: nothing is in that group, all were gone before.
+    return Message(_RTM_DELLINK, 0, body, words, (errno.ENODEV,))
+
+
+def get(link: int | str) -> Message:
+    """Ask for one interface; `read` makes a `Link` of the reply."""
+    head, more = _addressed(link)
+    body = head + more + wire.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    return Message(_RTM_GETLINK, 0, body, f"look up {_called(link)}")
+
+
+def read(body: bytes | None) -> Link:
+    """The interface in the reply to `get`, or in one entry of a dump."""
+    if body is None:
+        raise InvalidConfig("this message has no interface in its reply: it is not links.get()")
+    _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(body)
+    found = dict(wire.attributes(body, _IFINFOMSG.size))
+    info = dict(wire.attributes(found.get(_IFLA_LINKINFO, b""), 0))
+    state = found.get(_IFLA_OPERSTATE, b"\0")[0]
+    peer_namespace = found.get(_IFLA_LINK_NETNSID)
+    return Link(
+        index=index,
+        name=wire.read_string(found.get(_IFLA_IFNAME, b"")),
+        mac=decode_mac(found.get(_IFLA_ADDRESS, b"")),
+        mtu=_number(found, _IFLA_MTU),
+        up=bool(flags & _IFF_UP),
+        carrier=bool(flags & _IFF_LOWER_UP),
+        state=_OPERSTATES[state] if state < len(_OPERSTATES) else "unknown",
+        kind=wire.read_string(info.get(_IFLA_INFO_KIND, b"")),
+        group=_number(found, _IFLA_GROUP),
+        master=_number(found, _IFLA_MASTER),
+        peer=_number(found, _IFLA_LINK),
+        peer_namespace=None if peer_namespace is None else wire.read_i32(peer_namespace),
+        alternative_names=tuple(
+            wire.read_string(payload)
+            for kind, payload in wire.attributes(found.get(_IFLA_PROP_LIST, b""), 0)
+            if kind == _IFLA_ALT_IFNAME
+        ),
+    )
+
+
+def find(channel: Channel, link: int | str) -> Link | None:
+    """The interface with this index or name, None where there is none."""
+    try:
+        return read(channel.request([get(link)])[0])
+    except Refused as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+
+
+def list_all(channel: Channel) -> list[Link]:
+    """All interfaces of the channel's namespace, by index."""
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    return [read(entry) for entry in channel.dump(Message(_RTM_GETLINK, 0, body, "list links"))]
+
+
+def encode_mac(mac: str) -> bytes:
+    """The bytes of a hardware address; raises `InvalidConfig` where it is not one."""
+    parts = mac.replace("-", ":").split(":")
+    try:
+        if len(parts) not in (6, 8, 20) or any(len(part) != 2 for part in parts):
+            raise ValueError(mac)
+        return bytes.fromhex("".join(parts))
+    except ValueError:
+        raise InvalidConfig(
+            f'"{mac}" is not a hardware address: six bytes in hexadecimal with colons between'
+        ) from None
+
+
+def decode_mac(address: bytes) -> str:
+    """A hardware address as text, lower case with colons; "" for none."""
+    return address.hex(":") if address else ""
+
+
+def _create(name: str, kind: str, words: str, more: Sequence[bytes], data: bytes) -> Message:
+    info = wire.nested(_IFLA_LINKINFO, wire.string(_IFLA_INFO_KIND, kind), data)
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.string(_IFLA_IFNAME, name)
+    return Message(_RTM_NEWLINK, _CREATE, body + b"".join(more) + info, words)
+
+
+def _set(link: int | str, words: str, *more: bytes, flags: int = 0, change: int = 0) -> Message:
+    head, named = _addressed(link, flags, change)
+    return Message(_RTM_SETLINK, 0, head + named + b"".join(more), words)
+
+
+def _addressed(link: int | str, flags: int = 0, change: int = 0) -> tuple[bytes, bytes]:
+    if isinstance(link, int):
+        return _IFINFOMSG.pack(0, 0, link, flags, change), b""
+    return _IFINFOMSG.pack(0, 0, 0, flags, change), wire.string(_IFLA_IFNAME, link)
+
+
+def _called(link: int | str) -> str:
+    return f"interface {link}" if isinstance(link, int) else link
+
+
+def _size_and_mac(mtu: int, mac: str) -> list[bytes]:
+    more = [wire.u32(_IFLA_MTU, mtu)] if mtu else []
+    return [*more, wire.attribute(_IFLA_ADDRESS, encode_mac(mac))] if mac else more
+
+
+def _number(found: dict[int, bytes], kind: int) -> int:
+    payload = found.get(kind)
+    return 0 if payload is None else wire.read_u32(payload)

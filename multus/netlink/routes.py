@@ -1,0 +1,191 @@
+"""Messages about routes.
+
+A destination is text with its prefix length; ``"0.0.0.0/0"`` and ``"::/0"`` are the defaults.
+
+Source: linux/rtnetlink.h, rtnetlink(7); CNI specification 1.1.0, section "ADD Success" (the keys
+mtu, advmss, priority, table and scope of a route).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+from attrs import frozen
+
+from multus.netlink import wire
+from multus.netlink.addresses import encode
+from multus.netlink.channel import Channel
+from multus.netlink.wire import Message
+
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
+_RTA_METRICS, _RTA_MULTIPATH, _RTA_TABLE = 8, 9, 15
+_RTAX_MTU, _RTAX_ADVMSS = 2, 8
+
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
+TABLE_MAIN = 254
+
+_RTN_UNICAST = 1
+_RTPROT_BOOT = 3
+_RTNH_F_ONLINK = 4
+_TABLE_COMPAT = 252
+
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_RTNEXTHOP = struct.Struct("=HBBi")
+
+
+@frozen
+class Route:
+    """A route as the kernel lists it; "" and 0 stand for what it does not have.
+
+    A route with several next hops is listed once for each of them.
+    """
+
+    destination: str
+    gateway: str
+    index: int
+    source: str
+    scope: int
+    table: int
+    priority: int
+    protocol: int
+    kind: int
+    mtu: int
+    advmss: int
+
+
+def add(
+    index: int,
+    destination: str,
+    *,
+    gateway: str = "",
+    source: str = "",
+    scope: int = SCOPE_UNIVERSE,
+    table: int = TABLE_MAIN,
+    priority: int = 0,
+    mtu: int = 0,
+    advmss: int = 0,
+    onlink: bool = False,
+    exclusive: bool = True,
+    exists_ok: bool = False,
+) -> Message:
+    """A unicast route through the interface with this index.
+
+    ``exclusive``: an equal route is an error (EEXIST), which ``exists_ok`` counts as done; without
+    it the kernel keeps both (IPv6: as one multipath route).  ``onlink``: the gateway is taken to be
+    on the link, whatever the addresses say.
+    """
+    flags = wire.NLM_F_CREATE | (wire.NLM_F_EXCL if exclusive else 0)
+    body = _body(index, destination, gateway, scope, table, _RTNH_F_ONLINK if onlink else 0)
+    if source:
+        body += wire.attribute(_RTA_PREFSRC, encode(source)[1])
+    if priority:
+        body += wire.u32(_RTA_PRIORITY, priority)
+    metrics = [wire.u32(_RTAX_MTU, mtu)] if mtu else []
+    if advmss:
+        metrics.append(wire.u32(_RTAX_ADVMSS, advmss))
+    if metrics:
+        body += wire.nested(_RTA_METRICS, *metrics)
+    expected = (errno.EEXIST,) if exists_ok else ()
+    return Message(_RTM_NEWROUTE, flags, body, _words("add", index, destination, gateway), expected)
+
+
+def delete(
+    index: int,
+    destination: str,
+    *,
+    gateway: str = "",
+    table: int = TABLE_MAIN,
+    missing_ok: bool = False,
+) -> Message:
+    """Take a route away, whatever its scope and protocol."""
+    expected = (errno.ESRCH, errno.ENODEV) if missing_ok else ()
+    body = _body(index, destination, gateway, SCOPE_NOWHERE, table, 0, protocol=0, kind=0)
+    return Message(_RTM_DELROUTE, 0, body, _words("delete", index, destination, gateway), expected)
+
+
+def list_all(channel: Channel, family: int = socket.AF_UNSPEC) -> list[Route]:
+    """All routes of all tables, of one family or of both."""
+    families = (socket.AF_INET, socket.AF_INET6) if family == socket.AF_UNSPEC else (family,)
+    found: list[Route] = []
+    for each in families:
+        body = _RTMSG.pack(each, 0, 0, 0, 0, 0, 0, 0, 0)
+        for entry in channel.dump(Message(_RTM_GETROUTE, 0, body, "list routes")):
+            found.extend(read(entry))
+    return found
+
+
+def read(body: bytes) -> list[Route]:
+    """The route in one entry of a dump, once for each of its next hops."""
+    family, prefix, _, _, small_table, protocol, scope, kind, _ = _RTMSG.unpack_from(body)
+    found = dict(wire.attributes(body, _RTMSG.size))
+    metrics = dict(wire.attributes(found.get(_RTA_METRICS, b""), 0))
+    zeros = bytes(16 if family == socket.AF_INET6 else 4)
+    hops = [(_number(found, _RTA_OIF), found.get(_RTA_GATEWAY))]
+    if _RTA_MULTIPATH in found:
+        hops = _hops(found[_RTA_MULTIPATH])
+    return [
+        Route(
+            destination=f"{socket.inet_ntop(family, found.get(_RTA_DST, zeros))}/{prefix}",
+            gateway="" if gateway is None else socket.inet_ntop(family, gateway),
+            index=index,
+            source=socket.inet_ntop(family, found[_RTA_PREFSRC]) if _RTA_PREFSRC in found else "",
+            scope=scope,
+            table=_number(found, _RTA_TABLE) or small_table,
+            priority=_number(found, _RTA_PRIORITY),
+            protocol=protocol,
+            kind=kind,
+            mtu=_number(metrics, _RTAX_MTU),
+            advmss=_number(metrics, _RTAX_ADVMSS),
+        )
+        for index, gateway in hops
+    ]
+
+
+def _hops(payload: bytes) -> list[tuple[int, bytes | None]]:
+    hops: list[tuple[int, bytes | None]] = []
+    start = 0
+    while start + _RTNEXTHOP.size <= len(payload):
+        size, _flags, _weight, index = _RTNEXTHOP.unpack_from(payload, start)
+        if size < _RTNEXTHOP.size:
+            break
+        more = dict(wire.attributes(payload[start : start + size], _RTNEXTHOP.size))
+        hops.append((index, more.get(_RTA_GATEWAY)))
+        start += (size + 3) & ~3
+    return hops
+
+
+def _body(
+    index: int,
+    destination: str,
+    gateway: str,
+    scope: int,
+    table: int,
+    flags: int,
+    protocol: int = _RTPROT_BOOT,
+    kind: int = _RTN_UNICAST,
+) -> bytes:
+    family, packed, prefix = encode(destination)
+    # A table above 255 does not fit the header; the attribute has it.
+    small = table if table < 256 else _TABLE_COMPAT
+    body = _RTMSG.pack(family, prefix, 0, 0, small, protocol, scope, kind, flags)
+    if prefix:
+        body += wire.attribute(_RTA_DST, packed)
+    body += wire.u32(_RTA_OIF, index)
+    if gateway:
+        body += wire.attribute(_RTA_GATEWAY, encode(gateway)[1])
+    if table >= 256:
+        body += wire.u32(_RTA_TABLE, table)
+    return body
+
+
+def _words(verb: str, index: int, destination: str, gateway: str) -> str:
+    via = f" via {gateway}" if gateway else ""
+    return f"{verb} route {destination}{via} on interface {index}"
+
+
+def _number(found: dict[int, bytes], kind: int) -> int:
+    payload = found.get(kind)
+    return 0 if payload is None else wire.read_u32(payload)

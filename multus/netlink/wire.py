@@ -1,0 +1,167 @@
+"""Netlink messages as bytes: a small encoder and decoder for what is sent on the hot path.
+
+A message is a 16-byte header, a family header (``ifinfomsg``, ``ifaddrmsg`` …) and attributes:
+length, type, payload, padded to four bytes.  Everything is in the machine's byte order.
+
+Source: linux/netlink.h (``nlmsghdr``, ``nlattr``), Documentation/userspace-api/netlink/intro.rst.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from attrs import frozen
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+
+NLM_F_REQUEST = 0x01
+NLM_F_ACK = 0x04
+NLM_F_DUMP_INTR = 0x10
+NLM_F_REPLACE = 0x100
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+NLM_F_APPEND = 0x800
+NLM_F_DUMP = 0x300
+
+NLM_F_CAPPED = 0x100
+NLM_F_ACK_TLVS = 0x200
+
+NLA_F_NESTED = 0x8000
+_TYPE_MASK = 0x3FFF
+
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_U8 = struct.Struct("=B")
+_U16 = struct.Struct("=H")
+_U32 = struct.Struct("=I")
+_I32 = struct.Struct("=i")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+HEADER_SIZE = _HEADER.size
+
+
+@frozen
+class Message:
+    """One request to the kernel, not sent yet.
+
+    ``kind`` is the ``nlmsg_type`` (``RTM_NEWLINK`` …); ``flags`` are those beyond REQUEST and ACK,
+    which every request carries; ``body`` is the family header with the attributes.  ``words`` says
+    in English what is asked, and stands in the error when the kernel refuses.  An errno in
+    ``expected`` counts as done (deleting what is gone: ``ENODEV``).
+    """
+
+    kind: int
+    flags: int
+    body: bytes
+    words: str
+    expected: tuple[int, ...] = ()
+
+    def encode(self, sequence: int) -> bytes:
+        """The bytes to send, under this sequence number."""
+        size = len(self.body)
+        head = _HEADER.pack(
+            HEADER_SIZE + size, self.kind, self.flags | NLM_F_REQUEST | NLM_F_ACK, sequence, 0
+        )
+        return head + self.body + _PADDING[size & 3]
+
+
+@frozen
+class Answer:
+    """One message from the kernel: ``kind`` and ``flags`` as in `Message`, ``body`` without header.
+
+    ``body`` of an error or acknowledgement starts with the negative errno.
+    """
+
+    kind: int
+    flags: int
+    sequence: int
+    body: bytes
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute with these bytes, padded."""
+    size = len(payload)
+    return _ATTRIBUTE.pack(size + 4, kind) + payload + _PADDING[size & 3]
+
+
+def u8(kind: int, value: int) -> bytes:
+    """An attribute that is one unsigned byte."""
+    return _ATTRIBUTE.pack(5, kind) + _U8.pack(value) + b"\0\0\0"
+
+
+def u16(kind: int, value: int) -> bytes:
+    """An attribute of two bytes, unsigned."""
+    return _ATTRIBUTE.pack(6, kind) + _U16.pack(value) + b"\0\0"
+
+
+def u32(kind: int, value: int) -> bytes:
+    """An attribute of four bytes, unsigned."""
+    return _ATTRIBUTE.pack(8, kind) + _U32.pack(value)
+
+
+def string(kind: int, value: str) -> bytes:
+    """An attribute that is a text with its final zero byte."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    """An attribute whose payload is attributes; without ``NLA_F_NESTED``, as rtnetlink expects."""
+    payload = b"".join(attributes)
+    return _ATTRIBUTE.pack(len(payload) + 4, kind) + payload
+
+
+def attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a body from this offset on, as pairs of type (without flags) and payload.
+
+    Ends quietly at a truncated attribute, as the kernel's own parser does.
+    """
+    end = len(body)
+    while start + 4 <= end:
+        size, kind = _ATTRIBUTE.unpack_from(body, start)
+        if size < 4 or start + size > end:
+            return
+        yield kind & _TYPE_MASK, body[start + 4 : start + size]
+        start += (size + 3) & ~3
+
+
+def read_u32(payload: bytes) -> int:
+    """The value of a four-byte attribute."""
+    return int(_U32.unpack_from(payload)[0])
+
+
+def read_i32(payload: bytes) -> int:
+    """The value of a four-byte signed attribute, or the errno at the start of an error."""
+    return int(_I32.unpack_from(payload)[0])
+
+
+def read_string(payload: bytes) -> str:
+    """The text of an attribute, without its final zero byte."""
+    return payload.split(b"\0", 1)[0].decode(errors="replace")
+
+
+def split(datagram: bytes) -> Iterator[Answer]:
+    """The messages in what one ``recv`` returned."""
+    start, end = 0, len(datagram)
+    while start + HEADER_SIZE <= end:
+        size, kind, flags, sequence, _port = _HEADER.unpack_from(datagram, start)
+        if size < HEADER_SIZE or start + size > end:
+            return
+        yield Answer(kind, flags, sequence, datagram[start + HEADER_SIZE : start + size])
+        start += (size + 3) & ~3
+
+
+def explanation(answer: Answer) -> str:
+    """The kernel's own words in an error, where it gave any (``NETLINK_EXT_ACK``), else ""."""
+    if not answer.flags & NLM_F_ACK_TLVS:
+        return ""
+    # struct nlmsgerr: the errno, then the header of the refused message, and all of it unless
+    # the kernel capped it.
+    start = 4 + HEADER_SIZE
+    if not answer.flags & NLM_F_CAPPED:
+        start = 4 + ((read_u32(answer.body[4:8]) + 3) & ~3)
+    for kind, payload in attributes(answer.body, start):
+        if kind == 1:  # NLMSGERR_ATTR_MSG
+            return read_string(payload)
+    return ""
