@@ -1,0 +1,118 @@
+"""What every kind of IPAM answers to, and how requested addresses are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.errors import InvalidConfig
+from multus.ipam.addresses import Address, Network
+from multus.model.reader import Reader
+from multus.model.result import IP, Route
+from multus.model.versions import at_least
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+    from multus.model.result import Result
+
+
+class Ipam:
+    """Hands out the addresses of one invocation.
+
+    ``name`` is the kind that serves it: ``host-local`` and ``static`` in-process, else ``exec``;
+    ``reason`` says why a type that could be served in-process is not, and is empty otherwise.
+    """
+
+    name: str = ""
+    reason: str = ""
+
+    def add(self) -> Result:
+        """Take the addresses: a result with ``ips``, ``routes`` and ``dns`` and no interfaces.
+
+        When it raises, nothing is held.  Whoever fails afterwards calls ``delete``.
+        """
+        raise NotImplementedError
+
+    def delete(self) -> None:
+        """Give the addresses back; what is not held is no error."""
+
+    def check(self) -> None:
+        """Raise ``CheckFailed`` when the addresses of ``prev_result`` are not held."""
+
+    def status(self) -> None:
+        """Raise an error when an ADD could not be served."""
+
+    def gc(self) -> None:
+        """Free what no valid attachment of the network holds."""
+
+
+def reader_of(invocation: Invocation) -> Reader:
+    """The ``ipam`` object of an invocation's configuration."""
+    network = invocation.config.get("name")
+    whole = Reader(invocation.config, f"network {network!r}")
+    return Reader(whole.mapping("ipam"), f"network {network!r}: ipam")
+
+
+def arguments(invocation: Invocation, *known: str) -> dict[str, str]:
+    """The values of ``CNI_ARGS`` under the *known* keys.
+
+    Raises ``InvalidConfig`` for any other key, unless ``IgnoreUnknown`` is set: that is the
+    convention of ``CNI_ARGS``, which the reference plugins keep.
+    """
+    given = invocation.request.args
+    ignored = given.get("IgnoreUnknown", "").lower() in ("1", "true")
+    unknown = [key for key in given if key not in known and key != "IgnoreUnknown"]
+    if unknown and not ignored:
+        raise InvalidConfig(
+            f"CNI_ARGS: unknown args {', '.join(sorted(unknown))}: take them away, or add"
+            " IgnoreUnknown=1"
+        )
+    return {key: given[key] for key in known if given.get(key)}
+
+
+def requested(invocation: Invocation) -> tuple[list[str], list[str]]:
+    """The texts of ``args.cni.ips`` and of ``runtimeConfig.ips``."""
+    where = f"network {invocation.config.get('name')!r}"
+    whole = Reader(invocation.config, where)
+    cni = Reader(whole.mapping("args"), f"{where}: args").mapping("cni")
+    by_args = Reader(cni, f"{where}: args.cni").texts("ips")
+    runtime = Reader(whole.mapping("runtimeConfig"), f"{where}: runtimeConfig")
+    return by_args, runtime.texts("ips")
+
+
+def read_routes(reader: Reader) -> tuple[Route, ...]:
+    """The list ``routes`` of ``{dst, gw, mtu, advmss, priority, table, scope}``."""
+    routes = []
+    for index, raw in enumerate(reader.mappings("routes")):
+        each = Reader(raw, f"{reader.where}: routes[{index}]")
+        dst, gateway = Network.parse(each.text("dst")), each.text("gw")
+        if dst is None:
+            raise InvalidConfig(
+                f"{each.where}: 'dst' is {each.text('dst')!r}, no network in CIDR form: write it"
+                " as 10.1.0.0/16"
+            )
+        via = Address.parse(gateway) if gateway else None
+        if gateway and via is None:
+            raise InvalidConfig(f"{each.where}: 'gw' is {gateway!r}, no IP address: correct it")
+        numbers: Mapping[str, Any] = {
+            key: each.integer(key)
+            for key in ("mtu", "advmss", "priority", "table", "scope")
+            if raw.get(key) is not None
+        }
+        routes.append(Route(str(dst), str(via) if via else "", **numbers))
+    return tuple(routes)
+
+
+def require_one_per_family(families: list[int], invocation: Invocation) -> None:
+    """Raise when the version's result has no place for so many addresses."""
+    twice = any(families.count(family) > 1 for family in (4, 6))
+    if twice and not at_least(invocation.cni_version, "0.3.0"):
+        raise InvalidConfig(
+            f"network {invocation.config.get('name')!r}: CNI version {invocation.cni_version} does"
+            " not support more than 1 address per family: raise 'cniVersion' to 0.3.1 or more"
+        )
+
+
+def interface_ip(address: Address, prefix: int, gateway: Address | None) -> IP:
+    """An address as results hold it."""
+    return IP(f"{address}/{prefix}", str(gateway) if gateway else "")

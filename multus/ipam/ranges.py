@@ -1,0 +1,164 @@
+"""host-local's ranges: which addresses may be handed out, in which order.
+
+Source: the reference host-local plugin, ``plugins/ipam/host-local/README.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from multus.errors import InvalidConfig
+from multus.ipam.addresses import Address, Network
+from multus.model.reader import Reader, describe
+
+
+@frozen
+class Range:
+    """A span of one subnet, both ends included; the gateway is never handed out."""
+
+    subnet: Network
+    start: Address
+    end: Address
+    gateway: Address
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any], where: str) -> Range:
+        """Read ``{subnet, rangeStart, rangeEnd, gateway}``; *where* is what messages name.
+
+        Without a gateway it is the subnet's first address; without bounds the range is all that
+        is usable: from the first address to the last but (IPv4) the broadcast address.
+        """
+        reader = Reader(raw, where)
+        subnet = _subnet(reader)
+        default_end = subnet.last + (-1 if subnet.address.family == 4 else 0)
+        start = _address(reader, "rangeStart") or subnet.address + 1
+        end = _address(reader, "rangeEnd") or default_end
+        for key, bound in (("rangeStart", start), ("rangeEnd", end)):
+            if bound not in subnet:
+                raise InvalidConfig(
+                    f"{where}: {key} {bound} not in network {subnet}: use an address of the subnet"
+                )
+        if start > end:
+            raise InvalidConfig(
+                f"{where}: rangeStart {start} is after rangeEnd {end}: exchange the two"
+            )
+        return cls(subnet, start, end, _address(reader, "gateway") or subnet.address + 1)
+
+    def __contains__(self, address: Address) -> bool:
+        return self.start <= address <= self.end
+
+    def overlaps(self, other: Range) -> bool:
+        """Whether one address belongs to both."""
+        return self.start <= other.end and other.start <= self.end
+
+    @property
+    def size(self) -> int:
+        """How many addresses it can hand out."""
+        held_back = 1 if self.gateway in self else 0
+        return self.end.value - self.start.value + 1 - held_back
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
+
+
+@frozen
+class RangeSet:
+    """Ranges of one family; a container gets one address from every set."""
+
+    ranges: tuple[Range, ...]
+
+    @classmethod
+    def from_wire(cls, raw: object, where: str) -> RangeSet:
+        """Read a list of ranges."""
+        if not isinstance(raw, list) or not raw:
+            raise InvalidConfig(f"{where}: empty range set: give it a list of ranges")
+        for index, each in enumerate(raw):
+            if not isinstance(each, dict):
+                raise InvalidConfig(
+                    f"{where}: range {index} must be an object, not {describe(each)}: correct it"
+                )
+        ranges = tuple(Range.from_wire(each, where) for each in raw)
+        if len({each.start.family for each in ranges}) > 1:
+            raise InvalidConfig(f"{where}: mixed address families: use a set for each family")
+        for index, one in enumerate(ranges):
+            for other in ranges[index + 1 :]:
+                if one.overlaps(other):
+                    raise InvalidConfig(
+                        f"{where}: subnets {one} and {other} overlap: take one of them away"
+                    )
+        return cls(ranges)
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return self.ranges[0].start.family
+
+    @property
+    def size(self) -> int:
+        """How many addresses it can hand out."""
+        return sum(each.size for each in self.ranges)
+
+    def range_of(self, address: Address) -> Range | None:
+        """The range that *address* belongs to."""
+        return next((each for each in self.ranges if address in each), None)
+
+    def overlaps(self, other: RangeSet) -> bool:
+        """Whether one address belongs to both."""
+        return any(one.overlaps(two) for one in self.ranges for two in other.ranges)
+
+    def candidates(self, last: Address | None) -> Iterator[tuple[Address, Range]]:
+        """Every address that may be handed out, once, the one after *last* first.
+
+        Going round makes a container that dies and is started again get another address, so that
+        others' neighbour tables do not point at the dead one.
+        """
+        at = next((i for i, r in enumerate(self.ranges) if last is not None and last in r), None)
+        spans: list[tuple[Range, int, int]] = [(r, r.start.value, r.end.value) for r in self.ranges]
+        if at is not None and last is not None:
+            here = self.ranges[at]
+            after = (here, last.value + 1, here.end.value)
+            spans = [after, *spans[at + 1 :], *spans[:at], (here, here.start.value, last.value)]
+        for within, low, high in spans:
+            for value in range(low, high + 1):
+                address = Address(within.start.family, value)
+                if address != within.gateway:
+                    yield address, within
+
+    def __str__(self) -> str:
+        return ",".join(str(each) for each in self.ranges)
+
+
+def _subnet(reader: Reader) -> Network:
+    text = reader.text("subnet")
+    if not text:
+        raise InvalidConfig(f"{reader.where}: a range has no 'subnet': add it, such as 10.1.0.0/16")
+    subnet = Network.parse(text)
+    if subnet is None or (":" in text and subnet.address.family == 4):
+        raise InvalidConfig(
+            f"{reader.where}: 'subnet' is {text!r}, no network in CIDR form: write it as"
+            " 10.1.0.0/16 or fd00:1::/64"
+        )
+    if subnet.prefix > subnet.address.bits - 2:
+        raise InvalidConfig(
+            f"{reader.where}: network {subnet} too small to allocate from: it must have at least"
+            " four addresses"
+        )
+    if subnet.address != subnet.first:
+        raise InvalidConfig(
+            f"{reader.where}: network {subnet} has host bits set: the network address is"
+            f" {subnet.first}"
+        )
+    return subnet
+
+
+def _address(reader: Reader, key: str) -> Address | None:
+    text = reader.text(key)
+    if not text:
+        return None
+    address = Address.parse(text)
+    if address is None:
+        raise InvalidConfig(f"{reader.where}: '{key}' is {text!r}, no IP address: correct it")
+    return address

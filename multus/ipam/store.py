@@ -1,0 +1,191 @@
+"""host-local's store: a directory for each network, a file for each address in use.
+
+The reference plugin reads and writes the same files under the same lock, so that an address that
+one handed out is freed by the other::
+
+    <dataDir>/<network>/lock                 flock(2), held for every change
+    <dataDir>/<network>/10.1.0.7             "<container ID>\\r\\n<interface>"
+    <dataDir>/<network>/last_reserved_ip.0   the last address of range set 0, for going round
+
+A file comes into being with its contents: it is written under another name and linked.  Nothing is
+synced to disk: a power cut ends the containers too, and what it may leave, a file without contents,
+is nobody's and is freed on sight.  (The reference plugin creates first and writes then; a kill in
+between leaves such a file as well.)
+
+Directories are made 0755, as the reference plugin makes them, since others keep theirs beside it;
+files 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from attrs import field, frozen
+
+from multus.errors import IOFailure
+from multus.ipam.addresses import Address
+
+_LOCK = "lock"
+_LAST = "last_reserved_ip."
+_NEW = ".new"  # under the lock, so one name is enough
+
+
+@frozen
+class Owner:
+    """Who holds an address: an interface of a container."""
+
+    container_id: str
+    ifname: str
+
+    def __str__(self) -> str:
+        return f"{self.container_id.strip()}\r\n{self.ifname}"
+
+    def owns(self, contents: str) -> bool:
+        """Whether *contents*, of an address's file, name it.
+
+        Releases of the reference plugin before 0.8 wrote the container ID alone.
+        """
+        return contents in (str(self), self.container_id.strip())
+
+
+@frozen
+class Ledger:
+    """A network's addresses while the lock is held.
+
+    ``holders`` is who holds what, by the address's text, as the directory says.
+    """
+
+    directory: str
+    holders: dict[str, str] = field(factory=dict)
+
+    def held_by(self, owner: Owner) -> list[str]:
+        """The addresses that *owner* holds."""
+        return [text for text, contents in self.holders.items() if owner.owns(contents)]
+
+    def reserve(self, address: Address, owner: Owner) -> bool:
+        """Hand *address* to *owner*; False when it is taken."""
+        text = str(address)
+        if text in self.holders:
+            return False
+        with _failing(f"reserving {text} in {self.directory}"):
+            if not self._create(text, str(owner)):
+                return False
+            self.holders[text] = str(owner)
+        return True
+
+    def remember(self, address: Address, index: int) -> None:
+        """Note that *address* was the last to be handed out from range set *index*."""
+        with _failing(f"noting {address} in {self.directory}"):
+            self._write_new(str(address))
+            os.rename(self._path(_NEW), self._path(f"{_LAST}{index}"))
+
+    def last(self, index: int) -> Address | None:
+        """The last address handed out from range set *index*; None when that is not known."""
+        try:
+            return Address.parse(_read(self._path(f"{_LAST}{index}")))
+        except OSError:
+            # Missing or unreadable: the going round starts anew, which costs nothing.
+            return None
+
+    def free(self, text: str) -> None:
+        """Free one address."""
+        with _failing(f"freeing {text} in {self.directory}"), suppress(FileNotFoundError):
+            os.unlink(self._path(text))
+        self.holders.pop(text, None)
+
+    def _create(self, name: str, contents: str) -> bool:
+        self._write_new(contents)
+        try:
+            os.link(self._path(_NEW), self._path(name))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(self._path(_NEW))
+        return True
+
+    def _write_new(self, contents: str) -> None:
+        path = self._path(_NEW)
+        # A killed process may have left it, and linked it: it must not be written to.
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, contents.encode())
+        finally:
+            os.close(fd)
+
+    def _path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+
+@frozen
+class Store:
+    """The store of one network."""
+
+    directory: str
+
+    @contextmanager
+    def locked(self, *, create: bool) -> Iterator[Ledger | None]:
+        """Hold the lock, and give what the directory says.
+
+        Without *create*, gives None when there is no such directory.  Waits for the lock as long
+        as it takes: whoever holds it touches a few files only.  Raises ``IOFailure``.
+        """
+        with _failing(f"opening the address store {self.directory}"):
+            if create:
+                os.makedirs(self.directory, 0o755, exist_ok=True)
+            try:
+                fd = os.open(
+                    f"{self.directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                )
+            except FileNotFoundError:
+                if create:
+                    raise
+                fd = -1
+        if fd < 0:
+            yield None
+            return
+        try:
+            with _failing(f"locking the address store {self.directory}"):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                ledger = self._ledger()
+            yield ledger
+        finally:
+            os.close(fd)  # and with it the lock
+
+    def _ledger(self) -> Ledger:
+        holders: dict[str, str] = {}
+        for name in os.listdir(self.directory):
+            if name[0] not in "0123456789abcdef:" or Address.parse(name) is None:
+                continue
+            path = f"{self.directory}/{name}"
+            with suppress(FileNotFoundError):  # an administrator's rm takes no lock
+                contents = _read(path)
+                if contents:
+                    holders[name] = contents
+                else:
+                    # We hold the lock, so nobody is still writing it: its writer was killed.
+                    os.unlink(path)
+        return Ledger(self.directory, holders)
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        # A power cut may leave a file of the right length with nothing but zeros.
+        return os.read(fd, 4096).decode(errors="replace").strip(" \t\r\n\0")
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _failing(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IOFailure(
+            f"{doing} failed: {error.strerror}: see to the directory's rights and space"
+        ) from error
