@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from multus.errors import CNIError, DecodingFailure, DelegateFailed, MissingPlugin
+from multus.errors import CNIError
+from multus.execute import Executor
 from multus.ipam.base import Ipam
+from multus.jsontext import encode
 from multus.model.result import Result
 from multus.model.versions import at_least
 
@@ -31,9 +33,12 @@ class Delegated(Ipam):
     def add(self) -> Result:
         try:
             return Result.from_wire(self._run("ADD"))
-        except CNIError:
-            # A plugin that failed may have taken an address before (section 4, "Execution").
-            self._run("DEL")
+        except CNIError as error:
+            # It may have taken an address before it failed: section 4, "Execution".
+            try:
+                self._run("DEL")
+            except CNIError as second:
+                error.details = f"{error.details}; then DEL: {second}".lstrip("; ")
             raise
 
     def delete(self) -> None:
@@ -51,50 +56,19 @@ class Delegated(Ipam):
         if at_least(self.invocation.cni_version, "1.1.0"):
             self._run("GC")
 
-    def _run(self, command: str) -> dict[str, Any] | None:
-        import os
-        import subprocess
-
+    def _run(self, command: str) -> Any:
         request, conf = self.invocation.request, self.invocation.conf
-        path = (conf.bin_dir, *request.path)
-        binary = next(
-            (f"{each}/{self.type}" for each in path if os.access(f"{each}/{self.type}", os.X_OK)),
-            None,
-        )
-        if binary is None or "/" in self.type:
-            raise MissingPlugin(
-                f"failed to find plugin {self.type!r} of 'ipam' in path {':'.join(path)}:"
-                " install it there"
-            )
+        folders = (conf.bin_dir, *(each for each in request.path if each != conf.bin_dir))
         environ = {
             **request.environ,
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": request.container_id,
             "CNI_NETNS": request.netns,
             "CNI_IFNAME": self.invocation.ifname,
-            "CNI_PATH": ":".join(path),
+            "CNI_PATH": ":".join(folders),
         }
-        done = subprocess.run(
-            [binary],
-            input=json.dumps(self.invocation.wire()).encode(),
-            env=environ,
-            capture_output=True,
-            timeout=conf.delegate_timeout,
-            check=False,
-        )
-        try:
-            answer: dict[str, Any] | None = json.loads(done.stdout) if done.stdout.strip() else None
-        except ValueError as error:
-            raise DecodingFailure(f"plugin {self.type!r} of 'ipam' printed no JSON") from error
-        if done.returncode == 0:
-            return answer
-        if not answer:
-            raise DelegateFailed(
-                f"plugin {self.type!r} of 'ipam' failed with status {done.returncode}",
-                done.stderr.decode(errors="replace"),
-            )
-        raise CNIError(
-            f"plugin {self.type!r} of 'ipam': {answer.get('msg')}",
-            str(answer.get("details", "")),
-            code=int(answer.get("code", 999)),
-        )
+        seconds = conf.delegate_timeout
+        if request.deadline is not None and command != "DEL":
+            seconds = min(seconds, max(0.0, request.deadline - time.monotonic()))
+        stdin = encode(self.invocation.wire())
+        return Executor(folders).call(self.type, stdin, environ, seconds)[0]
