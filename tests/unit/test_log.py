@@ -189,8 +189,12 @@ def test_right_keys_are_no_problem() -> None:
 
 
 def test_importing_the_log_loads_nothing_heavy() -> None:
-    program = "import sys; import multus.log; print(' '.join(sys.modules))"
+    root = str(Path(logfiles.__file__).parent.parent)
+    program = (
+        f"import sys; sys.path.insert(0, {root!r}); import multus\n"
+        "before = set(sys.modules); import multus.log; print(' '.join(set(sys.modules) - before))"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, check=True, text=True
     )
     assert not {"json", "re", "logging", "threading", "traceback"} & set(done.stdout.split())
