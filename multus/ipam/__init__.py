@@ -59,6 +59,8 @@ def for_plugin(invocation: Invocation) -> Ipam | None:
             return static.Static(invocation)
     from multus.ipam.delegated import Delegated
 
+    if reason:
+        invocation.log.verbose(f"{reader.where}: {kind} is run as a binary", reason=reason)
     return Delegated(invocation, kind, reason)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from multus.errors import CNIError
 from multus.execute import Executor
@@ -57,18 +57,14 @@ class Delegated(Ipam):
             self._run("GC")
 
     def _run(self, command: str) -> Any:
-        request, conf = self.invocation.request, self.invocation.conf
-        folders = (conf.bin_dir, *(each for each in request.path if each != conf.bin_dir))
-        environ = {
-            **request.environ,
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": request.container_id,
-            "CNI_NETNS": request.netns,
-            "CNI_IFNAME": self.invocation.ifname,
-            "CNI_PATH": ":".join(folders),
-        }
-        seconds = conf.delegate_timeout
-        if request.deadline is not None and command != "DEL":
-            seconds = min(seconds, max(0.0, request.deadline - time.monotonic()))
-        stdin = encode(self.invocation.wire())
-        return Executor(folders).call(self.type, stdin, environ, seconds)[0]
+        invocation = evolve(self.invocation, verb=command)
+        executor = Executor(invocation.folders(), inherited=invocation.inherited)
+        stdin = encode(invocation.wire())
+        return executor.call(self.type, stdin, invocation.environ(), self._seconds(command))[0]
+
+    def _seconds(self, command: str) -> float:
+        """How long the binary may take: no longer than the caller waits, except to clean up."""
+        deadline, limit = self.invocation.request.deadline, self.invocation.conf.delegate_timeout
+        if deadline is None or command == "DEL":
+            return limit
+        return min(limit, max(0.0, deadline - time.monotonic()))

@@ -78,9 +78,8 @@ class Ledger:
 
     def remember(self, address: Address, index: int) -> None:
         """Note that *address* was the last to be handed out from range set *index*."""
-        with _failing(f"noting {address} in {self.directory}"):
-            self._write_new(str(address))
-            os.rename(self._path(_NEW), self._path(f"{_LAST}{index}"))
+        with _failing(f"noting {address} in {self.directory}"), self._written(str(address)) as new:
+            os.rename(new, self._path(f"{_LAST}{index}"))
 
     def last(self, index: int) -> Address | None:
         """The last address handed out from range set *index*; None when that is not known."""
@@ -97,25 +96,27 @@ class Ledger:
         self.holders.pop(text, None)
 
     def _create(self, name: str, contents: str) -> bool:
-        self._write_new(contents)
-        try:
-            os.link(self._path(_NEW), self._path(name))
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(self._path(_NEW))
+        with self._written(contents) as new:
+            try:
+                os.link(new, self._path(name))
+            except FileExistsError:
+                return False
         return True
 
-    def _write_new(self, contents: str) -> None:
-        path = self._path(_NEW)
-        # A killed process may have left it, and linked it: it must not be written to.
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    @contextmanager
+    def _written(self, contents: str) -> Iterator[str]:
+        """A new file with *contents*, which is gone afterwards unless it was renamed."""
+        new = self._path(_NEW)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, contents.encode())
+            try:
+                os.write(fd, contents.encode())
+            finally:
+                os.close(fd)
+            yield new
         finally:
-            os.close(fd)
+            with suppress(FileNotFoundError):
+                os.unlink(new)
 
     def _path(self, name: str) -> str:
         return f"{self.directory}/{name}"
@@ -159,9 +160,12 @@ class Store:
     def _ledger(self) -> Ledger:
         holders: dict[str, str] = {}
         for name in os.listdir(self.directory):
+            path = f"{self.directory}/{name}"
+            if name == _NEW:
+                # A killed process left it, and may have linked it: it must not be written to.
+                os.unlink(path)
             if name[0] not in "0123456789abcdef:" or Address.parse(name) is None:
                 continue
-            path = f"{self.directory}/{name}"
             with suppress(FileNotFoundError):  # an administrator's rm takes no lock
                 contents = _read(path)
                 if contents:

@@ -1,0 +1,70 @@
+"""An invocation without the engine: for tests that call an invoker, or IPAM, directly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from multus.log import Log
+from multus.model.conf import Conf
+from multus.model.network import Delegate, Invocation, Plugin
+from multus.model.request import Request, parse_args
+from multus.model.result import Result
+from multus.model.versions import NEWEST
+from multus.testing.delegates import SYSTEM_FOLDERS
+
+
+@frozen
+class Caller:
+    """Whose invocations these are: a container, its interface, and what the runtime says of it.
+
+    ``args`` is the text of ``CNI_ARGS``.
+    """
+
+    container_id: str = "c1"
+    netns: str = "/run/netns/none"
+    ifname: str = "eth0"
+    args: str = ""
+    path: Sequence[str] = SYSTEM_FOLDERS
+
+    def invocation(
+        self,
+        verb: str,
+        config: Mapping[str, Any],
+        prev_result: Result | None = None,
+        valid: Sequence[Caller] = (),
+    ) -> Invocation:
+        """One verb on the network that *config*, a plugin's configuration, describes.
+
+        ``name`` and ``cniVersion`` are put in where it has none.
+        """
+        whole = {"cniVersion": NEWEST, "name": "net1", **config}
+        plugin = Plugin(whole)
+        delegate = Delegate(whole["name"], (plugin,), whole["cniVersion"], ifname=self.ifname)
+        return Invocation(
+            verb=verb,
+            delegate=delegate,
+            plugin=plugin,
+            config=whole,
+            request=self._request(verb),
+            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"]}),
+            log=Log.from_conf({"logLevel": "error"}),
+            prev_result=prev_result,
+            valid_attachments=tuple(
+                {"containerID": each.container_id, "ifname": each.ifname} for each in valid
+            ),
+        )
+
+    def _request(self, verb: str) -> Request:
+        return Request(
+            verb,
+            container_id=self.container_id,
+            netns=self.netns,
+            ifname=self.ifname,
+            path=tuple(self.path),
+            args=parse_args(self.args),
+            environ={"CNI_ARGS": self.args, "PATH": os.environ.get("PATH", os.defpath)},
+        )
