@@ -1,0 +1,77 @@
+"""What can go wrong with the API server, as CNI errors.
+
+All of them are :class:`multus.errors.TryAgainLater` (code 11): a pod must never come up with less
+than it asked for because the API could not be read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from multus.errors import TryAgainLater
+
+_FIXES = {
+    400: "this is a defect of the request; report it with the message above",
+    401: "the credentials are refused; renew the token or certificate of {origin}",
+    403: "grant it to this account by RBAC (deploy/rbac)",
+    404: "create it, or correct the name",
+    409: "it was changed at the same moment; the next call sees the new state",
+    410: "the watch is too old; it starts again from a new list",
+    429: "the API server is overloaded; the call is repeated",
+}
+
+
+class ApiFailure(TryAgainLater):
+    """The API server answered something other than success; ``status`` is the HTTP status."""
+
+    def __init__(self, msg: str, status: int, reason: str = "") -> None:
+        super().__init__(msg)
+        self.status = status
+        self.reason = reason
+
+
+class NotFound(ApiFailure):
+    """404.  ``kind_known`` is False when the API server does not serve this kind at all."""
+
+    def __init__(self, msg: str, kind_known: bool) -> None:
+        super().__init__(msg, 404, "NotFound")
+        self.kind_known = kind_known
+
+
+class Gone(ApiFailure):
+    """410: the resourceVersion or continue token is no longer known; list again."""
+
+
+class Unreachable(TryAgainLater):
+    """No answer: refused, reset, truncated, not TLS, or the deadline passed."""
+
+
+def failure(action: str, server: str, origin: str, status: int, body: bytes) -> ApiFailure:
+    """The error for an answer; ``action`` is such as ``"get pod default/web"``."""
+    wire = _status_object(body)
+    reason = str(wire.get("reason", "")) if wire else ""
+    said = str(wire.get("message", "")) if wire else ""
+    fix = _FIXES.get(status, "the API server is in trouble; the call can be repeated")
+    kind_known = bool(wire and (wire.get("details") or {}).get("name"))
+    if status == 404 and not kind_known:
+        fix = "the API server does not serve this kind; create its CustomResourceDefinition"
+    msg = (
+        f"cannot {action}: {server} answered HTTP {status}"
+        f"{f' {reason}' if reason else ''}{f' ({said[:300]})' if said else ''}; "
+        f"{fix.format(origin=origin)}"
+    )
+    if status == 404:
+        return NotFound(msg, kind_known)
+    if status == 410:
+        return Gone(msg, status, reason)
+    return ApiFailure(msg, status, reason)
+
+
+def _status_object(body: bytes) -> dict[str, Any] | None:
+    """The ``Status`` object of an answer, None when the body is something else (a proxy's page)."""
+    try:
+        wire = json.loads(body)
+    except ValueError:
+        return None
+    return wire if isinstance(wire, dict) and wire.get("kind") == "Status" else None

@@ -1,0 +1,359 @@
+"""HTTP to one API server: one connection pool, retries within one deadline, errors as CNI errors.
+
+urllib3 does HTTP, TLS, pooling and proxies.  Retrying is ours, because every wait, a server's
+``Retry-After`` included, has to fit into the total deadline of a CNI call.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import (
+    HTTPError,
+    InsecureRequestWarning,
+    NewConnectionError,
+    ProtocolError,
+    SSLError,
+)
+
+from multus.errors import InvalidConfig
+from multus.kube.credentials import Certificate, Credentials, Proof
+from multus.kube.failures import Unreachable, failure
+from multus.kube.watched import WatchedFile
+
+if TYPE_CHECKING:
+    from multus.kube.deadline import Deadline
+    from multus.kube.kubeconfig import Access, Cluster
+
+MAX_BODY = 64 * 1024 * 1024
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+# A watch is silent for minutes: without keep-alive probes a vanished server is never noticed.
+_SOCKET_OPTIONS = [
+    *HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+def path_of(*segments: str) -> str:
+    """A URL path from segments, each escaped, so that no name can leave its place."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+
+
+class Transport:
+    """Requests to the API server of one :class:`Access`; safe to use from several threads."""
+
+    def __init__(self, access: Access) -> None:
+        self.cluster = access.cluster
+        self._credentials = Credentials(access.user)
+        authority = access.cluster.authority
+        self._authority = (
+            WatchedFile(authority.path, "certificate authority")
+            if authority.path and not authority.data
+            else None
+        )
+        self._lock = threading.Lock()
+        self._pool: urllib3.PoolManager | None = None
+        self._pool_identity: tuple[bytes, Certificate | None] | None = None
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        if self._pool:
+            self._pool.clear()
+            self._pool = None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        deadline: Deadline,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> bytes:
+        """The body of a successful answer.
+
+        *action* is what the caller does, for messages: ``"get pod default/web"``.  429, 5xx and
+        lost connections are repeated until *deadline*, so *body* must be something that may arrive
+        twice.
+        """
+        wait, refused = _FIRST_WAIT, False
+        while True:
+            try:
+                response = self._send(method, path, action, deadline, query, headers, body)
+                with response:
+                    content = self._read(response, deadline)
+            except (HTTPError, OSError) as error:
+                retry_after = ""
+                problem: Exception = self._unreachable(action, error)
+                if not _worth_repeating(error):
+                    raise problem from error
+            else:
+                status = response.status
+                if 200 <= status < 300:
+                    return content
+                problem = failure(action, self.cluster.server, self.cluster.origin, status, content)
+                if status == 401 and not refused and self._credentials.refused():
+                    refused = True
+                    continue
+                if status not in _RETRIED:
+                    raise problem
+                retry_after = response.headers.get("Retry-After", "")
+            pause = max(_seconds(retry_after), wait * random.uniform(0.5, 1.0))
+            if pause >= deadline.remaining():
+                raise problem
+            time.sleep(pause)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    def stream(
+        self,
+        path: str,
+        action: str,
+        deadline: Deadline,
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        silence: float,
+    ) -> Stream:
+        """Open an answer without end; it fails when nothing is heard for *silence* seconds."""
+        for attempt in (1, 2):
+            try:
+                response = self._send("GET", path, action, deadline, query, headers, None, silence)
+                if response.status == 200:
+                    return Stream(response, lambda error: self._unreachable(action, error))
+                with response:
+                    content = self._read(response, deadline)
+            except (HTTPError, OSError) as error:
+                raise self._unreachable(action, error) from error
+            if response.status != 401 or attempt == 2 or not self._credentials.refused():
+                break
+        raise failure(action, self.cluster.server, self.cluster.origin, response.status, content)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        deadline: Deadline,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        body: bytes | None,
+        silence: float = 0.0,
+    ) -> urllib3.BaseHTTPResponse:
+        if deadline.passed():
+            raise Unreachable(
+                f"cannot {action}: no time is left for {self.cluster.server}; "
+                "the runtime repeats the call"
+            )
+        proof = self._credentials.current(deadline)
+        url = self.cluster.server + path + (f"?{urlencode(query)}" if query else "")
+        sent = urllib3.HTTPHeaderDict({"User-Agent": "multus", "Accept": "application/json"})
+        for name, value in proof.headers:
+            # Impersonate-Group may stand several times.
+            sent.add(name, value)
+        for name, value in (headers or {}).items():
+            sent[name] = value
+        remaining = deadline.remaining()
+        return self._pool_for(proof).urlopen(
+            method,
+            url,
+            body=body,
+            headers=sent,
+            timeout=urllib3.Timeout(connect=remaining, read=silence or remaining),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
+        """The whole body; a server that sends a byte now and then cannot outlast the deadline."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            remaining = deadline.remaining()
+            if not remaining:
+                raise TimeoutError("the answer did not arrive in time")
+            sock = getattr(response.connection, "sock", None)
+            if sock is not None:
+                sock.settimeout(remaining)
+            part = response.read1(65536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BODY:
+                raise ProtocolError(f"the answer is larger than {MAX_BODY} bytes")
+
+    def _pool_for(self, proof: Proof) -> urllib3.PoolManager:
+        """The pool, made anew when the CA or the client certificate was replaced."""
+        authority = self.cluster.authority.data
+        if self._authority:
+            authority = self._authority.read()
+        identity = (authority, proof.certificate)
+        with self._lock:
+            pool = self._pool
+            if pool is None or identity != self._pool_identity:
+                pool = _new_pool(self.cluster, authority, proof.certificate)
+                self._pool, self._pool_identity = pool, identity
+        return pool
+
+    def _unreachable(self, action: str, error: Exception) -> Unreachable:
+        cluster = self.cluster
+        if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+            fix = f"check certificate-authority and tls-server-name of {cluster.origin}"
+        else:
+            fix = "check that the API server runs and that this node reaches it"
+        return Unreachable(f"cannot {action}: {cluster.server}: {_plain(error)}; {fix}")
+
+
+class Stream:
+    """An endless answer as lines; :meth:`close` may be called from another thread."""
+
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, problem: Callable[[Exception], Unreachable]
+    ) -> None:
+        self._response = response
+        self._problem = problem
+        self._closed = False
+
+    def lines(self) -> Iterator[bytes]:
+        """Complete lines until the server ends the answer or :meth:`close` is called."""
+        rest = b""
+        try:
+            while part := self._response.read1(65536):
+                *complete, rest = (rest + part).split(b"\n")
+                yield from complete
+                if len(rest) > MAX_BODY:
+                    raise ProtocolError(f"a line of the answer is larger than {MAX_BODY} bytes")
+        except (HTTPError, OSError) as error:
+            if not self._closed:
+                raise self._problem(error) from error
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        """End :meth:`lines`, at once, in whichever thread it waits."""
+        self._closed = True
+        try:
+            self._response.shutdown()
+        except (OSError, ValueError, RuntimeError):
+            # It ended by itself just before.
+            return
+
+
+def _new_pool(
+    cluster: Cluster, authority: bytes, certificate: Certificate | None
+) -> urllib3.PoolManager:
+    settings: dict[str, Any] = {"maxsize": 8, "socket_options": _SOCKET_OPTIONS}
+    if cluster.server.startswith("https:"):
+        settings["ssl_context"] = _tls(cluster, authority, certificate)
+        if cluster.tls_server_name:
+            settings["server_hostname"] = cluster.tls_server_name
+    proxy = cluster.proxy_url or _proxy_of_environment(cluster.server)
+    if not proxy:
+        return urllib3.PoolManager(num_pools=2, **settings)
+    if proxy.startswith("socks5"):
+        try:
+            from urllib3.contrib.socks import SOCKSProxyManager
+        except ImportError as error:
+            raise InvalidConfig(
+                f"{cluster.origin}: proxy-url is a SOCKS proxy, which needs PySocks; "
+                "install urllib3[socks]"
+            ) from error
+        return SOCKSProxyManager(proxy, num_pools=2, **settings)
+    if not proxy.startswith(("http://", "https://")):
+        raise InvalidConfig(f"{cluster.origin}: proxy-url must begin with http, https or socks5")
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username:
+        headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
+        proxy = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return urllib3.ProxyManager(proxy, num_pools=2, proxy_headers=headers, **settings)
+
+
+def _proxy_of_environment(server: str) -> str:
+    """The proxy that HTTPS_PROXY and NO_PROXY say, as kubectl reads them."""
+    scheme = server.partition(":")[0]
+    if not (os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_proxy".upper())):
+        return ""
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore
+
+    host = urlsplit(server).netloc
+    if proxy_bypass_environment(host):
+        return ""
+    return str(getproxies_environment().get(scheme, ""))
+
+
+def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cadata=authority.decode("ascii", "replace") if authority else None
+        )
+    except ssl.SSLError as error:
+        raise InvalidConfig(
+            f"{cluster.origin}: certificate-authority is no PEM certificate; correct it"
+        ) from error
+    if cluster.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        # The kubeconfig's author knows; a warning for each request would fill the runtime's log.
+        urllib3.disable_warnings(InsecureRequestWarning)
+    if certificate:
+        _load(context, cluster, certificate)
+    return context
+
+
+def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -> None:
+    # OpenSSL reads chains from files only; an anonymous one keeps the key off every disk.
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(certificate.chain.rstrip() + b"\n" + certificate.key)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except ssl.SSLError as error:
+        raise InvalidConfig(
+            f"{cluster.origin}: client-certificate and client-key are no PEM pair: {error.reason}"
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _worth_repeating(error: Exception) -> bool:
+    """Whether a lost request may do better next time: a certificate will not change by itself."""
+    return not (isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error))
+
+
+def _plain(error: Exception) -> str:
+    """What happened, without urllib3's objects and their addresses."""
+    if isinstance(error, NewConnectionError):
+        return str(error).rpartition(": ")[2]
+    if isinstance(error, SSLError):
+        return str(error).partition(" (_ssl.c")[0]
+    if isinstance(error, ProtocolError):
+        cause = error.args[-1] if len(error.args) > 1 else error
+        return f"the connection was lost ({cause})"
+    return str(error).rpartition("object at")[2].rpartition(": ")[2] or type(error).__name__
+
+
+def _seconds(retry_after: str) -> float:
+    """``Retry-After`` in seconds; the API server never sends the date form."""
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,43 @@
+"""Files that somebody else replaces while we run: tokens, certificates, CA bundles."""
+
+from __future__ import annotations
+
+import os
+
+from multus.errors import TryAgainLater
+
+
+class WatchedFile:
+    """A file whose content is read again when it changes.
+
+    The kubelet replaces projected tokens and client certificates by a symlink swap, so the target's
+    inode is part of what is compared.  While a rotation makes the file unreadable for a moment, the
+    last good content stands.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        self._what = what
+        self._stamp: tuple[int, int, int] | None = None
+        self._content = b""
+
+    def read(self) -> bytes:
+        """The content now; :class:`TryAgainLater` when it never could be read."""
+        try:
+            found = os.stat(self.path)
+            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if stamp != self._stamp:
+                with open(self.path, "rb") as file:
+                    self._content = file.read()
+                self._stamp = stamp
+        except OSError as error:
+            if self._stamp is None:
+                raise TryAgainLater(
+                    f"cannot read the {self._what} {self.path}: {error.strerror}; "
+                    "correct the path in the kubeconfig or create the file"
+                ) from error
+        return self._content
+
+    def forget(self) -> None:
+        """Read anew next time, even if the file looks unchanged."""
+        self._stamp = (0, 0, 0) if self._stamp else None

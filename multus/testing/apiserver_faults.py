@@ -1,0 +1,69 @@
+"""Misbehaviour on order: what an API server, or the network before it, does on a bad day."""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+#: ``status``: a Status error; ``reset``: RST before the answer; ``truncate``: half a body;
+#: ``slow``: the answer waits ``seconds``; ``drip``: a byte every ``seconds``; ``garbage``: 200 with
+#: a page that is no JSON.
+KINDS = ("status", "reset", "truncate", "slow", "drip", "garbage")
+
+
+@frozen
+class Fault:
+    """What happens to requests whose method and path match the patterns.
+
+    ``times`` is for how many requests; 0 is for all until :meth:`Faults.clear`.
+    """
+
+    kind: str
+    path: str = "*"
+    method: str = "*"
+    times: int = 1
+    code: int = 500
+    reason: str = "InternalError"
+    message: str = "the stand-in was told to fail"
+    retry_after: str = ""
+    seconds: float = 0.0
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Fault:
+        return cls(**wire)
+
+
+@frozen
+class Faults:
+    """The faults on order; the first that matches a request is served."""
+
+    _orders: list[list[Any]] = field(factory=list)
+    _lock: Any = field(factory=threading.Lock)
+
+    def add(self, fault: Fault) -> None:
+        if fault.kind not in KINDS:
+            raise ValueError(f"no such fault: {fault.kind!r}; use one of {', '.join(KINDS)}")
+        with self._lock:
+            self._orders.append([fault, fault.times])
+
+    def clear(self) -> None:
+        with self._lock:
+            self._orders.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for order in self._orders:
+                fault: Fault = order[0]
+                if not fnmatch.fnmatchcase(path, fault.path):
+                    continue
+                if not fnmatch.fnmatchcase(method, fault.method):
+                    continue
+                order[1] -= 1
+                if order[1] == 0:
+                    self._orders.remove(order)
+                return fault
+        return None

@@ -1,0 +1,409 @@
+"""The API server stand-in's HTTP side: paths, verbs, lists in pages, watch streams."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import struct
+import time
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from attrs import frozen
+
+from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver_store import (
+    Event,
+    Kind,
+    Refused,
+    compact_json,
+    matches,
+    merge_patch,
+    metadata_only,
+    resource,
+)
+
+if TYPE_CHECKING:
+    from multus.testing.apiserver import ApiServer
+
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+@frozen
+class Target:
+    """What a path names."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection; ``api`` is set on a subclass for each server."""
+
+    api: ApiServer
+    protocol_version = "HTTP/1.1"
+    # The peer waits for small answers: Nagle's delay would be measured as ours.
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Standard error is the tests'."""
+
+    def handle(self) -> None:
+        self.api.connections += 1
+        try:
+            super().handle()
+        except OSError:
+            # The client went away, or did not like our certificate: its affair.
+            self.close_connection = True
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        self.query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = self.rfile.read(length) if length else b""
+        try:
+            if url.path.startswith("/stand-in/"):
+                self._control(url.path)
+                return
+            self.api.requests[self.command, url.path] += 1
+            self.api.last_headers = self.headers
+            fault = self.api.faults.take(self.command, url.path)
+            if fault and not self._before(fault):
+                return
+            self._authenticate()
+            self._answer(url.path, fault)
+        except Refused as refused:
+            self._send(refused.code, refused.wire)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+
+    # --- Faults and control ----------------------------------------------------------------------
+
+    def _before(self, fault: Fault) -> bool:
+        """Carry out the part of a fault that comes before the answer; False ends the request."""
+        if fault.kind == "status":
+            refused = Refused(fault.code, fault.reason, fault.message)
+            self._send(fault.code, refused.wire, retry_after=fault.retry_after)
+            return False
+        if fault.kind == "reset":
+            # Closing with a zero linger time sends RST instead of FIN.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+            self.close_connection = True
+            return False
+        if fault.kind == "garbage":
+            self._send_bytes(200, b"<html>proxy login</html>", "text/html")
+            return False
+        if fault.kind == "slow":
+            time.sleep(fault.seconds)
+        return True
+
+    def _control(self, path: str) -> None:
+        """Orders for a stand-in in another process."""
+        if path == "/stand-in/requests":
+            counts = {f"{method} {where}": n for (method, where), n in self.api.requests.items()}
+            self._send(200, {"requests": counts, "connections": self.api.connections})
+        elif path == "/stand-in/faults":
+            self.api.faults.add(Fault.from_wire(json.loads(self.body)))
+            self._send(200, {})
+        elif path == "/stand-in/reset":
+            self.api.requests.clear()
+            self.api.connections = 0
+            self.api.faults.clear()
+            self._send(200, {})
+        else:
+            self._send(404, {})
+
+    def _authenticate(self) -> None:
+        api, given = self.api, self.headers.get("Authorization", "")
+        basic = base64.b64encode(f"{api.username}:{api.password}".encode()).decode()
+        if given in (f"Bearer {api.token}", f"Basic {basic}"):
+            return
+        if isinstance(self.connection, ssl.SSLSocket) and self.connection.getpeercert():
+            return
+        raise Refused(401, "Unauthorized", "Unauthorized")
+
+    # --- Verbs -----------------------------------------------------------------------------------
+
+    def _answer(self, path: str, fault: Fault | None) -> None:
+        segments = [unquote(part) for part in path.strip("/").split("/")]
+        discovered = self._discover(segments)
+        if discovered is not None:
+            self._send(200, discovered)
+            return
+        target = self._target(segments)
+        self._authorize(target)
+        if self.command == "GET" and not target.name:
+            if self.query.get("watch") in ("true", "1"):
+                self._watch(target)
+            else:
+                self._send(200, self._list(target), fault)
+            return
+        status, wire = getattr(self, f"_{_VERBS[self.command]}")(target)
+        self._send(status, self._form(wire), fault)
+
+    def _target(self, segments: list[str]) -> Target:
+        if segments[:2] == ["api", "v1"]:
+            group, version, rest = "", "v1", segments[2:]
+        elif segments[0] == "apis" and len(segments) > 3:
+            group, version, rest = segments[1], segments[2], segments[3:]
+        else:
+            rest, group, version = [], "", ""
+        namespace = ""
+        if len(rest) > 2 and rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        kind = self.api.store.kind(group, version, rest[0]) if rest else None
+        if kind is None or len(rest) > 3:
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
+        name = rest[1] if len(rest) > 1 else ""
+        return Target(kind, namespace, name, rest[2] if len(rest) > 2 else "")
+
+    def _authorize(self, target: Target) -> None:
+        verb = _VERBS[self.command]
+        if verb == "get" and not target.name:
+            verb = "watch" if self.query.get("watch") else "list"
+        what = target.kind.plural + (f"/{target.subresource}" if target.subresource else "")
+        if (verb, what) in self.api.forbidden:
+            raise Refused(
+                403,
+                "Forbidden",
+                f'{resource(target.kind)} "{target.name}" is forbidden: User "system:node:n1" '
+                f'cannot {verb} resource "{what}" in API group "{target.kind.group}" in the '
+                f'namespace "{target.namespace}"',
+                target.kind,
+                target.name or "*",
+            )
+
+    def _get(self, target: Target) -> tuple[int, dict[str, Any]]:
+        return 200, self.api.store.get(target.kind, target.namespace, target.name)
+
+    def _create(self, target: Target) -> tuple[int, dict[str, Any]]:
+        wire = self._object()
+        return 201, self.api.store.create(target.kind, target.namespace, wire)
+
+    def _delete(self, target: Target) -> tuple[int, dict[str, Any]]:
+        return 200, self.api.store.delete(target.kind, target.namespace, target.name)
+
+    def _update(self, target: Target) -> tuple[int, dict[str, Any]]:
+        wire = self._object()
+
+        def edit(stored: dict[str, Any]) -> None:
+            uid = stored["metadata"]["uid"]
+            stored.clear()
+            stored.update(wire)
+            stored["metadata"]["uid"] = uid
+
+        return 200, self.api.store.change(target.kind, target.namespace, target.name, edit)
+
+    def _patch(self, target: Target) -> tuple[int, dict[str, Any]]:
+        accepted = ("application/merge-patch+json", "application/strategic-merge-patch+json")
+        if self.headers.get("Content-Type") not in accepted:
+            raise Refused(415, "UnsupportedMediaType", "use a merge patch")
+        patch = self._object()
+
+        def edit(stored: dict[str, Any]) -> None:
+            uid = (patch.get("metadata") or {}).get("uid")
+            if uid and uid != stored["metadata"]["uid"]:
+                raise Refused(
+                    409,
+                    "Conflict",
+                    f'Operation cannot be fulfilled on {resource(target.kind)} "{target.name}": '
+                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                    f"{stored['metadata']['uid']}",
+                    target.kind,
+                    target.name,
+                )
+            allowed = ("metadata", "status") if target.subresource == "status" else tuple(patch)
+            merged = merge_patch(stored, {k: v for k, v in patch.items() if k in allowed})
+            stored.clear()
+            stored.update(merged)
+
+        return 200, self.api.store.change(target.kind, target.namespace, target.name, edit)
+
+    def _object(self) -> dict[str, Any]:
+        try:
+            wire = json.loads(self.body)
+        except ValueError:
+            raise Refused(400, "BadRequest", "the object provided is unrecognized") from None
+        if not isinstance(wire, dict):
+            raise Refused(400, "BadRequest", "the object provided is unrecognized")
+        return wire
+
+    # --- Lists and watches -----------------------------------------------------------------------
+
+    def _fields(self) -> dict[str, str]:
+        selector = self.query.get("fieldSelector", "")
+        pairs = (part.partition("=") for part in selector.split(",") if part)
+        return {key: value.lstrip("=") for key, _, value in pairs}
+
+    def _list(self, target: Target) -> dict[str, Any]:
+        store = self.api.store
+        items = store.objects(target.kind, target.namespace, self._fields())
+        version, start = store.version, 0
+        if "continue" in self.query:
+            token = json.loads(base64.b64decode(self.query["continue"]))
+            version, start = token["rv"], token["start"]
+            if store.compacted(version):
+                raise Refused(410, "Expired", "The provided continue parameter is too old")
+        limit = int(self.query.get("limit", "0"))
+        metadata: dict[str, Any] = {"resourceVersion": str(version)}
+        if limit and start + limit < len(items):
+            token = {"rv": version, "start": start + limit}
+            metadata["continue"] = base64.b64encode(compact_json(token)).decode()
+            metadata["remainingItemCount"] = len(items) - start - limit
+        page = items[start : start + limit] if limit else items
+        partial = self._partial()
+        return {
+            "kind": "PartialObjectMetadataList" if partial else f"{target.kind.kind}List",
+            "apiVersion": "meta.k8s.io/v1" if partial else target.kind.api_version,
+            "metadata": metadata,
+            "items": [self._form(item) for item in page],
+        }
+
+    def _watch(self, target: Target) -> None:
+        store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
+        ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
+        bookmarks = self.query.get("allowWatchBookmarks") == "true"
+        fields, generation = self._fields(), self.api.generation
+        if store.compacted(since) and self.api.gone_as_status:
+            raise Refused(410, "Expired", f"too old resource version: {since}")
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while time.monotonic() < ends and not self.api.stopping:
+            with store.changed:
+                news = store.since(since, target.kind)
+                if news and not news[0]:
+                    pause = min(self.api.bookmark_seconds, ends - time.monotonic())
+                    store.changed.wait(max(0.0, pause))
+                    news = store.since(since, target.kind)
+            if generation != self.api.generation:
+                # Told to drop watches: an abrupt end, without the last chunk.
+                self.close_connection = True
+                return
+            if news is None:
+                gone = Refused(410, "Expired", f"too old resource version: {since}")
+                self._event("ERROR", gone.wire)
+                break
+            events, since = news
+            for event in events:
+                if self._concerns(event, target) and matches(event.object, fields):
+                    self._event(event.type, self._form(event.object))
+            if not events and bookmarks:
+                bookmark = {
+                    "kind": target.kind.kind,
+                    "apiVersion": target.kind.api_version,
+                    "metadata": {"resourceVersion": str(since), "creationTimestamp": None},
+                }
+                self._event("BOOKMARK", self._form(bookmark))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _concerns(self, event: Event, target: Target) -> bool:
+        return target.namespace in ("", event.object["metadata"].get("namespace"))
+
+    def _event(self, kind: str, wire: dict[str, Any]) -> None:
+        line = compact_json({"type": kind, "object": wire}) + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+
+    def _partial(self) -> bool:
+        return "PartialObjectMetadata" in self.headers.get("Accept", "")
+
+    def _form(self, wire: dict[str, Any]) -> dict[str, Any]:
+        return metadata_only(wire) if self._partial() else wire
+
+    # --- Discovery, as kubectl asks for it -------------------------------------------------------
+
+    def _discover(self, segments: list[str]) -> dict[str, Any] | None:
+        kinds = self.api.store.kinds()
+        if segments == ["version"]:
+            return {"major": "1", "minor": "32", "gitVersion": "v1.32.0"}
+        if segments == ["api"]:
+            return {"kind": "APIVersions", "versions": ["v1"]}
+        if segments == ["apis"]:
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(kinds)}
+        if segments == ["api", "v1"]:
+            return _resources("", "v1", kinds)
+        if segments[0] == "apis" and len(segments) == 3:
+            return _resources(segments[1], segments[2], kinds)
+        return None
+
+    # --- Sending ---------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        status: int,
+        wire: dict[str, Any],
+        fault: Fault | None = None,
+        retry_after: str = "",
+    ) -> None:
+        self._send_bytes(status, compact_json(wire), "application/json", fault, retry_after)
+
+    def _send_bytes(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        fault: Fault | None = None,
+        retry_after: str = "",
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
+        if fault and fault.kind in ("truncate", "drip"):
+            self.end_headers()
+            self._send_badly(body, fault)
+            return
+        # One write: the header in a segment of its own would cost a delayed acknowledgement.
+        self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
+        self.flush_headers()
+
+    def _send_badly(self, body: bytes, fault: Fault) -> None:
+        self.close_connection = True
+        if fault.kind == "truncate":
+            self.wfile.write(body[: len(body) // 2])
+            return
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            time.sleep(fault.seconds)
+
+
+def _groups(kinds: list[Kind]) -> list[dict[str, Any]]:
+    versions: dict[str, list[dict[str, str]]] = {}
+    for kind in kinds:
+        entry = {"groupVersion": kind.api_version, "version": kind.version}
+        if kind.group and entry not in versions.setdefault(kind.group, []):
+            versions[kind.group].append(entry)
+    return [
+        {"name": group, "versions": entries, "preferredVersion": entries[0]}
+        for group, entries in versions.items()
+    ]
+
+
+def _resources(group: str, version: str, kinds: list[Kind]) -> dict[str, Any]:
+    served = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
+    if not served:
+        raise Refused(404, "NotFound", "the server could not find the requested resource")
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": served[0].api_version,
+        "resources": [
+            {
+                "name": kind.plural,
+                "singularName": kind.kind.lower(),
+                "namespaced": kind.namespaced,
+                "kind": kind.kind,
+                "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+            }
+            for kind in served
+        ],
+    }

@@ -1,0 +1,286 @@
+"""What the API server stand-in holds: kinds, objects, and the history that watches replay."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Kind:
+    """A kind that is served; ``group`` is empty for the core API."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+CORE_KINDS = (
+    Kind("", "v1", "pods", "Pod"),
+    Kind("", "v1", "events", "Event"),
+    Kind("", "v1", "nodes", "Node", namespaced=False),
+    Kind("", "v1", "namespaces", "Namespace", namespaced=False),
+    Kind(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False
+    ),
+    Kind(
+        "apiextensions.k8s.io",
+        "v1beta1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        False,
+    ),
+    Kind("extensions", "v1beta1", "thirdpartyresources", "ThirdPartyResource", False),
+)
+
+#: The kinds of every dialect in which networks were ever written down.
+NETWORK_KINDS = (
+    Kind("kubernetes.com", "v1", "networks", "Network"),
+    Kind("kubernetes-network.cni.cncf.io", "v1", "networks", "Network"),
+    Kind("kubernetes.cni.cncf.io", "v1", "networks", "Network"),
+    Kind("k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition"),
+)
+
+
+class Refused(Exception):
+    """An answer that is a ``Status`` object with an HTTP status of 400 and up."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, kind: Kind | None = None, name: str = ""
+    ):
+        super().__init__(message)
+        self.code = code
+        self.wire: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "code": code,
+        }
+        if kind and name:
+            details = {"name": name, "kind": kind.plural}
+            if kind.group:
+                details["group"] = kind.group
+            self.wire["details"] = details
+
+
+@frozen
+class Event:
+    """One entry of the history."""
+
+    version: int
+    type: str
+    kind: Kind
+    object: dict[str, Any]
+
+
+class Store:
+    """Objects by kind, namespace and name, with one resourceVersion counter like etcd's."""
+
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
+        self.changed = threading.Condition()
+        self._kinds = {(k.group, k.version, k.plural): k for k in kinds}
+        self._objects: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
+        self._version = 1000
+        self._history: list[Event] = []
+        self._compacted = 0
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def kinds(self) -> list[Kind]:
+        with self.changed:
+            return list(self._kinds.values())
+
+    def kind(self, group: str, version: str, plural: str) -> Kind | None:
+        return self._kinds.get((group, version, plural))
+
+    def kind_of(self, wire: Mapping[str, Any]) -> Kind:
+        """The served kind of an object; KeyError when its definition was not created."""
+        for kind in self.kinds():
+            if (kind.api_version, kind.kind) == (wire.get("apiVersion"), wire.get("kind")):
+                return kind
+        raise KeyError(f"{wire.get('apiVersion')} {wire.get('kind')} is not served")
+
+    def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        with self.changed:
+            found = self._shelf(kind).get((namespace, name))
+            if found is None:
+                raise _not_found(kind, name)
+            return copy.deepcopy(found)
+
+    def objects(
+        self, kind: Kind, namespace: str, fields: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Objects in the order of their keys; ``fields`` is a parsed fieldSelector."""
+        with self.changed:
+            return [
+                copy.deepcopy(found)
+                for (ns, _), found in sorted(self._shelf(kind).items())
+                if (not namespace or ns == namespace) and matches(found, fields)
+            ]
+
+    def create(self, kind: Kind, namespace: str, wire: Mapping[str, Any]) -> dict[str, Any]:
+        with self.changed:
+            stored: dict[str, Any] = copy.deepcopy(dict(wire))
+            metadata = stored.setdefault("metadata", {})
+            if not metadata.get("name") and metadata.get("generateName"):
+                metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
+            name = metadata.get("name", "")
+            if not name:
+                raise Refused(422, "Invalid", "metadata.name: Required value: name is required")
+            if (namespace, name) in self._shelf(kind):
+                raise Refused(
+                    409, "AlreadyExists", f'{resource(kind)} "{name}" already exists', kind, name
+                )
+            if kind.namespaced:
+                metadata["namespace"] = namespace
+            metadata.setdefault("uid", str(uuid.uuid4()))
+            metadata.setdefault(
+                "creationTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            )
+            self._put("ADDED", kind, namespace, stored)
+            self._serve(stored)
+            return copy.deepcopy(stored)
+
+    def change(
+        self, kind: Kind, namespace: str, name: str, edit: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        with self.changed:
+            found = self._shelf(kind).get((namespace, name))
+            if found is None:
+                raise _not_found(kind, name)
+            stored = copy.deepcopy(found)
+            edit(stored)
+            self._put("MODIFIED", kind, namespace, stored)
+            return copy.deepcopy(stored)
+
+    def delete(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        with self.changed:
+            found = self._shelf(kind).pop((namespace, name), None)
+            if found is None:
+                raise _not_found(kind, name)
+            self._record("DELETED", kind, found)
+            return found
+
+    def since(self, version: int, kind: Kind) -> tuple[list[Event], int] | None:
+        """The history after *version* and where it ends; None when that far back is forgotten.
+
+        Call it with ``changed`` held.
+        """
+        if version < self._compacted:
+            return None
+        events = [e for e in self._history if e.version > version and e.kind == kind]
+        return events, self._version
+
+    def compact(self) -> None:
+        """Forget the history, as etcd does every five minutes: older watches get 410."""
+        with self.changed:
+            self._version += 1
+            self._compacted = self._version
+            self._history.clear()
+            self.changed.notify_all()
+
+    def compacted(self, version: int) -> bool:
+        return version < self._compacted
+
+    def _shelf(self, kind: Kind) -> dict[tuple[str, str], dict[str, Any]]:
+        # All versions of a group share their objects.
+        return self._objects.setdefault((kind.group, kind.plural), {})
+
+    def _put(self, event: str, kind: Kind, namespace: str, stored: dict[str, Any]) -> None:
+        self._record(event, kind, stored)
+        self._shelf(kind)[namespace, stored["metadata"]["name"]] = stored
+
+    def _record(self, event: str, kind: Kind, stored: dict[str, Any]) -> None:
+        self._version += 1
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self._history.append(Event(self._version, event, kind, copy.deepcopy(stored)))
+        self.changed.notify_all()
+
+    def _serve(self, wire: Mapping[str, Any]) -> None:
+        """A definition of a kind makes the API server serve it."""
+        spec = wire.get("spec") or {}
+        if wire.get("kind") == "CustomResourceDefinition":
+            names = spec["names"]
+            versions = [v["name"] for v in spec.get("versions") or []] or [spec["version"]]
+            for version in versions:
+                kind = Kind(
+                    spec["group"],
+                    version,
+                    names["plural"],
+                    names["kind"],
+                    spec.get("scope", "Namespaced") == "Namespaced",
+                )
+                self._kinds[kind.group, version, kind.plural] = kind
+        elif wire.get("kind") == "ThirdPartyResource":
+            # network.example.org is the kind Network, its plural networks, its group example.org.
+            word, _, group = wire["metadata"]["name"].partition(".")
+            title = "".join(part.capitalize() for part in word.split("-"))
+            for entry in wire.get("versions") or []:
+                plural = f"{title.lower()}s"
+                self._kinds[group, entry["name"], plural] = Kind(
+                    group, entry["name"], plural, title
+                )
+
+
+def resource(kind: Kind) -> str:
+    """``networks.example.org``, as messages of the API server name a kind."""
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def matches(wire: Mapping[str, Any], fields: Mapping[str, str]) -> bool:
+    """Whether an object passes a fieldSelector of equalities."""
+    for path, wanted in fields.items():
+        value: Any = wire
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if (value or "") != wanted:
+            return False
+    return True
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def metadata_only(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as ``PartialObjectMetadata``."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": wire.get("metadata") or {},
+    }
+
+
+def compact_json(wire: object) -> bytes:
+    return json.dumps(wire, separators=(",", ":")).encode()
+
+
+def _not_found(kind: Kind, name: str) -> Refused:
+    return Refused(404, "NotFound", f'{resource(kind)} "{name}" not found', kind, name)

@@ -1,0 +1,117 @@
+"""The stand-in speaks the wire form: kubectl, which nobody here wrote, is content with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver_store import CORE_KINDS
+
+needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+
+TPR = """\
+apiVersion: extensions/v1beta1
+kind: ThirdPartyResource
+metadata:
+  name: network.kubernetes-network.cni.cncf.io
+description: "A specification of a Network obj in the kubernetes"
+versions:
+- name: v1
+"""
+NETWORK = """\
+apiVersion: kubernetes-network.cni.cncf.io/v1
+kind: Network
+metadata:
+  name: flannel-conf
+plugin: flannel
+args: '[{"delegate": {"isDefaultGateway": true}}]'
+"""
+
+
+def kubectl(api: ApiServer, home: Path, *arguments: str, stdin: str = "") -> str:
+    done = subprocess.run(
+        ["kubectl", "--kubeconfig", api.write_kubeconfig(home), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(home)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_kubectl
+def test_kubectl_creates_a_kind_and_an_object_of_it(tmp_path: Path) -> None:
+    with ApiServer(CORE_KINDS) as api:
+        kubectl(api, tmp_path, "create", "--validate=false", "-f", "-", stdin=TPR)
+        assert (
+            kubectl(api, tmp_path, "create", "--validate=false", "-f", "-", stdin=NETWORK)
+            == "network.kubernetes-network.cni.cncf.io/flannel-conf created\n"
+        )
+        shown = json.loads(kubectl(api, tmp_path, "get", "network", "flannel-conf", "-o", "json"))
+        assert shown["plugin"] == "flannel"
+        assert shown["metadata"]["resourceVersion"]
+        kubectl(api, tmp_path, "delete", "network", "flannel-conf", "--wait=false")
+        assert kubectl(api, tmp_path, "get", "networks", "-o", "name") == ""
+
+
+@needs_kubectl
+def test_kubectl_patches_a_pods_status(tmp_path: Path) -> None:
+    with ApiServer() as api:
+        api.create_pod("web")
+        patch = json.dumps({"metadata": {"annotations": {"a": "b"}}, "spec": {"nodeName": "x"}})
+        arguments = ("--subresource=status", "--type=merge", "-p", patch)
+        kubectl(api, tmp_path, "patch", "pod", "web", *arguments)
+        stored = json.loads(kubectl(api, tmp_path, "get", "pod", "web", "-o", "json"))
+        assert stored["metadata"]["annotations"] == {"a": "b"}
+        assert stored["spec"]["nodeName"] == "n1"
+
+
+def test_it_runs_as_a_process_of_its_own_and_takes_orders(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(NETWORK)
+    command = [sys.executable, "-m", "multus.testing.apiserver", "--directory", str(tmp_path / "d")]
+    process = subprocess.Popen(
+        [*command, "--objects", str(tmp_path / "net.yaml")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        network = "/apis/kubernetes-network.cni.cncf.io/v1/namespaces/default/networks/flannel-conf"
+        assert _call(tmp_path, url, network)[0] == 200
+        fault = {"kind": "status", "code": 503, "path": "*flannel-conf"}
+        assert _call(tmp_path, url, "/stand-in/faults", fault)[0] == 200
+        assert _call(tmp_path, url, network)[0] == 503
+        assert _call(tmp_path, url, network)[0] == 200
+        assert _call(tmp_path, url, "/stand-in/requests")[1]["requests"] == {f"GET {network}": 3}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def _call(
+    directory: Path, url: str, path: str, body: dict[str, object] | None = None
+) -> tuple[int, dict[str, dict[str, int]]]:
+    import urllib3
+
+    config = json.loads((directory / "d" / "kubeconfig").read_text())
+    pool = urllib3.PoolManager(ca_certs=str(directory / "d" / "ca.crt"))
+    headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    method = "POST" if body else "GET"
+    sent = json.dumps(body).encode() if body else None
+    answer = pool.request(method, url + path, headers=headers, body=sent, retries=False)
+    return answer.status, answer.json()
+
+
+def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
+    with ApiServer() as api, pytest.raises(ValueError, match="no such fault"):
+        api.faults.add(Fault("sulk"))

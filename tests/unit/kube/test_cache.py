@@ -1,0 +1,215 @@
+"""Caches against the stand-in: they follow, they recover, they stop, they stay small."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from multus.errors import CNIError
+from multus.kube.cache import DefinitionCache, Followed, Follower, PodCache
+from multus.kube.client import KubeClient
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+
+Connect = Callable[..., KubeClient]
+WANTED = frozenset({"networks"})
+
+
+def eventually(holds: Callable[[], object], seconds: float = 5.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def problems() -> list[CNIError]:
+    return []
+
+
+@pytest.fixture
+def pods(connect: Connect, problems: list[CNIError]) -> Iterator[PodCache]:
+    cache = PodCache(connect(), "n1", WANTED, on_problem=problems.append)
+    yield cache
+    cache.close()
+
+
+def test_pods_of_the_node_are_known_with_their_network_annotations_only(
+    api: ApiServer, pods: PodCache
+) -> None:
+    api.create_pod("web", {"networks": "[]", "other": "x" * 1000}, uid="u-1")
+    api.create_pod("elsewhere", node="n2")
+    assert not pods.synced
+    assert pods.age == float("inf")
+    pods.start()
+    assert pods.follower.wait(5)
+    assert pods.get("default", "web", "u-1") == {
+        "namespace": "default",
+        "name": "web",
+        "uid": "u-1",
+        "annotations": {"networks": "[]"},
+    }
+    assert pods.get("default", "elsewhere") is None
+    assert pods.age < 5
+
+
+def test_changes_arrive(api: ApiServer, pods: PodCache) -> None:
+    pods.start()
+    assert pods.follower.wait(5)
+    web = api.create_pod("web", {"networks": "a"})
+    eventually(lambda: pods.get("default", "web"))
+    api.delete(web)
+    eventually(lambda: pods.get("default", "web") is None)
+    assert pods.follower.lists == 1
+
+
+def test_a_pod_with_another_uid_is_unknown_but_a_static_pod_is_known(
+    api: ApiServer, pods: PodCache
+) -> None:
+    api.create_pod("web", uid="u-1")
+    api.create_pod("etcd", {"kubernetes.io/config.mirror": "hash"}, uid="u-2")
+    pods.start()
+    assert pods.follower.wait(5)
+    assert pods.get("default", "web", "u-9") is None
+    assert pods.get("default", "etcd", "hash") is not None
+
+
+@pytest.mark.parametrize("as_status", [True, False], ids=["http-410", "error-event"])
+def test_a_version_that_is_gone_is_listed_anew(
+    api: ApiServer, pods: PodCache, as_status: bool
+) -> None:
+    api.gone_as_status = as_status
+    api.create_pod("web")
+    pods.start()
+    assert pods.follower.wait(5)
+    gone = api.create_pod("gone")
+    eventually(lambda: pods.get("default", "gone"))
+    api.store.compact()
+    api.drop_watches()
+    api.delete(gone)
+    eventually(lambda: pods.get("default", "gone") is None)
+    assert pods.get("default", "web")
+
+
+def test_bookmarks_move_the_version_past_a_compaction(api: ApiServer, pods: PodCache) -> None:
+    pods.start()
+    assert pods.follower.wait(5)
+    for number in range(20):
+        api.create_pod(f"other{number}", node="n2")
+    api.store.compact()
+    time.sleep(3 * api.bookmark_seconds)
+    api.drop_watches()
+    api.create_pod("web")
+    eventually(lambda: pods.get("default", "web"))
+
+
+def test_a_cut_watch_goes_on_from_where_it_was(
+    api: ApiServer, pods: PodCache, problems: list[CNIError]
+) -> None:
+    pods.start()
+    assert pods.follower.wait(5)
+    eventually(lambda: ("GET", "/api/v1/pods") in api.requests)
+    time.sleep(0.1)
+    api.drop_watches()
+    api.create_pod("web")
+    eventually(lambda: pods.get("default", "web"))
+    assert pods.follower.lists == 1
+    assert [type(problem).__name__ for problem in problems] == ["Unreachable"]
+
+
+def test_an_api_server_that_fails_is_reported_and_asked_again(
+    api: ApiServer, pods: PodCache, problems: list[CNIError]
+) -> None:
+    api.forbidden.add(("list", "pods"))
+    pods.start()
+    eventually(lambda: problems)
+    assert "HTTP 403" in problems[0].msg
+    assert not pods.synced
+    api.forbidden.clear()
+    assert pods.follower.wait(5)
+
+
+def test_what_is_not_synced_answers_nothing(api: ApiServer, pods: PodCache) -> None:
+    api.create_pod("web")
+    api.faults.add(Fault("status", code=403, reason="Forbidden", times=0))
+    pods.start()
+    time.sleep(0.2)
+    assert pods.get("default", "web") is None
+
+
+def test_close_ends_a_silent_watch_at_once(api: ApiServer, pods: PodCache) -> None:
+    api.bookmark_seconds = 60
+    pods.start()
+    assert pods.follower.wait(5)
+    eventually(lambda: api.requests["GET", "/api/v1/pods"] == 2)
+    began = time.monotonic()
+    pods.close()
+    assert time.monotonic() - began < 1.0
+    assert not [t for t in threading.enumerate() if t.name.startswith("follow ")]
+
+
+def test_close_before_start_is_harmless(pods: PodCache) -> None:
+    pods.close()
+
+
+def test_definitions_keep_what_sources_read(api: ApiServer, connect: Connect) -> None:
+    cache = DefinitionCache(connect(), "k8s.cni.cncf.io", "network-attachment-definitions")
+    api.create(
+        {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {
+                "name": "a",
+                "namespace": "other",
+                "uid": "d-1",
+                "managedFields": [{"manager": "kubectl"}],
+                "annotations": {
+                    "k8s.v1.cni.cncf.io/resourceName": "intel.com/vf",
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                },
+            },
+            "spec": {"config": "{}"},
+        }
+    )
+    cache.start()
+    assert cache.follower.wait(5)
+    assert cache.get("other", "a") == {
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {
+            "namespace": "other",
+            "name": "a",
+            "uid": "d-1",
+            "annotations": {"k8s.v1.cni.cncf.io/resourceName": "intel.com/vf"},
+        },
+        "spec": {"config": "{}"},
+    }
+    assert cache.get("other", "a", "d-2") is None
+    cache.close()
+
+
+def test_a_kind_that_is_not_served_yet_is_no_problem(connect: Connect) -> None:
+    problems: list[CNIError] = []
+    cache = DefinitionCache(connect(), "example.org", "networks", on_problem=problems.append)
+    cache.start()
+    time.sleep(0.3)
+    assert not cache.synced
+    assert problems == []
+    cache.close()
+
+
+def test_beyond_its_bound_a_cache_stores_no_more_and_says_so(
+    api: ApiServer, connect: Connect
+) -> None:
+    for number in range(10):
+        api.create_pod(f"p{number}")
+    follower = Follower(connect(), Followed("/api/v1/pods", "pods"), dict, most=8)
+    follower.start()
+    eventually(lambda: follower.lists)
+    assert len(follower) == 8
+    assert not follower.synced
+    assert follower["default", "p0"] is None
+    follower.close()
