@@ -24,7 +24,8 @@ Json = Mapping[str, Any]
 class Side(Protocol):
     """Either of the two."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def add(self, caller: Caller, config: Json) -> dict[str, Any]: ...
 

@@ -106,7 +106,8 @@ def test_ours_and_the_reference_share_one_range_at_the_same_time(bench: Bench) -
 def test_adds_and_dels_at_once_never_share_an_address(bench: Bench) -> None:
     # The range has room for a few only, so that addresses are used again at once.
     config = bench.config({"type": "host-local", "subnet": "10.1.0.0/28"})
-    rounds, owners = 40, {}
+    rounds = 40
+    owners: dict[str, Caller] = {}
 
     def live(index: int) -> int:
         done = 0

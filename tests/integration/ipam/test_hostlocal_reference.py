@@ -193,7 +193,7 @@ def test_what_the_reference_refuses_is_refused_and_takes_nothing(bench: Bench, c
 @pytest.mark.parametrize("requested", [[], ["10.1.0.2"]])
 def test_a_container_that_has_an_address_gets_no_second(bench: Bench, requested: list[str]) -> None:
     pool, caller = _pool([SMALL]), Caller()
-    again = {"runtimeConfig": {"ips": requested}} if requested else {}
+    again: dict[str, Any] = {"runtimeConfig": {"ips": requested}} if requested else {}
     for side in bench.sides:
         side.add(caller, bench.config(pool, side.name))
         with pytest.raises(bench.refusals):
