@@ -218,7 +218,8 @@ def test_resolver_settings_are_read_as_the_reference_reads_them(bench: Bench) ->
     path.write_text(
         "# a comment\n  ; another\n\nnameserver 192.0.2.1\nnameserver\t2001:db8::1 more\n"
         "domain first.example\n  domain last.example\nsearch a.example b.example\n"
-        "search c.example\noptions ndots:2\toptions\nnameserver\nsortlist 192.0.2.0\n#nameserver 192.0.2.9\n"
+        "search c.example\noptions ndots:2\toptions\nnameserver\n"
+        "sortlist 192.0.2.0\n#nameserver 192.0.2.9\n"
     )
     pool = _pool([SMALL], resolvConf=str(path))
     results = [side.add(Caller(), bench.config(pool, side.name)) for side in bench.sides]

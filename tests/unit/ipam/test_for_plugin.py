@@ -146,7 +146,8 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 def test_an_add_imports_nothing_that_costs(tmp_path: Path) -> None:
     script = (
         "import sys; from multus.testing.invocation import Caller; from multus import ipam\n"
-        f"config = {{'type': 'host-local', 'subnet': '10.1.0.0/24', 'dataDir': {str(tmp_path)!r}}}\n"
+        f"config = {{'type': 'host-local', 'dataDir': {str(tmp_path)!r}}}\n"
+        "config['subnet'] = '10.1.0.0/24'\n"
         "invocation = Caller().invocation('ADD', {'type': 'ptp', 'ipam': config})\n"
         "before = set(sys.modules); ipam.for_plugin(invocation).add()\n"
         "print(*sorted(set(sys.modules) - before))"
