@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pluggy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multus.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
-#: Marks a function of a plugin module as the implementation of the hook that it is named after.
-hookimpl = pluggy.HookimplMarker("multus")
-
 __all__ = ["__version__", "hookimpl"]
+
+
+def __getattr__(name: str) -> Any:
+    # pluggy costs as much as the interpreter's own start, and a process that only answers VERSION
+    # or hands its call to the daemon has no use for it.
+    if name == "hookimpl":
+        from multus.hookspecs import hookimpl
+
+        return hookimpl
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

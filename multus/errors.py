@@ -133,3 +133,9 @@ class StateDamaged(CNIError):
     """A record under ``cniDir`` is torn, forged or unsafe to read."""
 
     code = 105
+
+
+def error_of(code: int, msg: str, details: str = "") -> CNIError:
+    """The error of another plugin, in the class of its code where the specification has one."""
+    known = (each for each in CNIError.__subclasses__() if each.code == code and code < 100)
+    return next(known, CNIError)(msg, details, code=code)

@@ -36,6 +36,9 @@ HOOK_API = 1
 
 hookspec = pluggy.HookspecMarker("multus")
 
+#: Marks a function of a plugin module as the implementation of the hook that it is named after.
+hookimpl = pluggy.HookimplMarker("multus")
+
 # --- Configuration -------------------------------------------------------------------------------
 
 
@@ -64,12 +67,13 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
 def multus_select(request: Request, conf: Conf) -> Selection | None:
     """Say which networks this container gets, as far as this source knows.
 
-    Kind: collect.  Called once for an ADD, a STATUS and for ``multus explain``: it must have no
+    Kind: collect.  Called once for an ADD or STATUS and for ``multus explain``: it must have no
     side effects.  Returns a ``Selection`` (its role says what it means for the others), or None
     when this source has nothing to say, for instance because the pod has no such annotation.  A
     source that *cannot answer* raises ``TryAgainLater``: no container comes up with fewer networks
     than it asked for.  For STATUS, *request* has no container: offer the node's defaults only, and
-    raise ``NotAvailable`` when a pod's choice could not be read.
+    raise ``NotAvailable`` when a pod's choice could not be read.  For a DEL that finds no record,
+    answer from what is on this node, never from an API.
 
     Example::
 
@@ -88,10 +92,10 @@ def multus_select(request: Request, conf: Conf) -> Selection | None:
 def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
     """Turn a selection element into a delegate: find the configuration that it names.
 
-    Kind: first result.  Called once for each element, in order; no side effects.  ``element.source``
-    is the plugin that selected it, and any plugin may resolve it, so that a name in the
-    configuration may be an API object or a file.  Returns None for "not mine, or not found here".
-    When nobody resolves an element, the request fails with code 7.  An object that is found and
+    Kind: first result.  Called once for each element, in order; no side effects.
+    ``element.source`` is the plugin that selected it, and any plugin may resolve it, so that a name
+    in the configuration may be an API object or a file.  Returns None for "not mine, or not found
+    here".  When nobody resolves an element, the request fails with code 7.  An object that is found and
     wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
 
     Example::
@@ -217,9 +221,7 @@ def multus_detached(
 
 
 @hookspec(firstresult=True)
-def multus_merge(
-    attachments: Sequence[Attachment], request: Request, conf: Conf
-) -> Result | None:
+def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf) -> Result | None:
     """Make one result out of the attachments', for the runtime.
 
     Kind: first result.  Called once when every delegate's ADD succeeded; when it raises, they are

@@ -12,6 +12,7 @@ from multus.model.result import Result
 
 if TYPE_CHECKING:
     from multus.errors import CNIError
+    from multus.log import Log
     from multus.model.conf import Conf
     from multus.model.request import Request
 
@@ -152,6 +153,8 @@ class Invocation:
     ``config`` is the configuration handed on, complete but for ``prevResult``: name and version
     inserted, capabilities exchanged for ``runtimeConfig``.  ``valid_attachments`` is for GC:
     ``{"containerID": …, "ifname": …}`` of every attachment of this network that still is.
+    ``inherited`` are descriptors that a started process keeps open: the container's lock goes with
+    whoever works under it.
     """
 
     verb: str
@@ -160,7 +163,9 @@ class Invocation:
     config: Mapping[str, Any]
     request: Request
     conf: Conf
+    log: Log = field(repr=False, eq=False)
     prev_result: Result | None = None
+    inherited: tuple[int, ...] = ()
     valid_attachments: tuple[Mapping[str, str], ...] = ()
 
     @property
@@ -172,6 +177,21 @@ class Invocation:
     def cni_version(self) -> str:
         """The version that the plugin is spoken to in."""
         return str(self.config["cniVersion"])
+
+    def folders(self) -> tuple[str, ...]:
+        """Where plugins' binaries are looked for: ``binDir``, then the runtime's ``CNI_PATH``."""
+        return tuple(dict.fromkeys((self.conf.bin_dir, *self.request.path)))
+
+    def environ(self) -> dict[str, str]:
+        """The environment of a started plugin: the runtime's, with this invocation's values."""
+        return {
+            **self.request.environ,
+            "CNI_COMMAND": self.verb,
+            "CNI_CONTAINERID": self.request.container_id,
+            "CNI_NETNS": self.request.netns,
+            "CNI_IFNAME": self.ifname,
+            "CNI_PATH": ":".join(self.folders()),
+        }
 
     def wire(self) -> dict[str, Any]:
         """What the plugin gets on stdin, decoded."""

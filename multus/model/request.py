@@ -55,3 +55,12 @@ class Request:
         pod = self.pod
         of = f" of pod {pod}" if pod else ""
         return f"container {self.container_id or '(none)'}{of}"
+
+
+def parse_args(text: str) -> dict[str, str]:
+    """``CNI_ARGS`` taken apart: ``KEY=VALUE;…``.  Raises ``ValueError`` for another form."""
+    pairs = [part for part in text.split(";") if part]
+    wrong = next((pair for pair in pairs if "=" not in pair), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,47 @@
+"""The program: the CNI plugin when ``CNI_COMMAND`` is set, a command line otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multus.model.conf import Conf
+    from multus.pipeline import Engine
+
+
+def main() -> int:
+    """Run as whatever was asked for; returns the exit status."""
+    if "CNI_COMMAND" in os.environ:
+        return plugin()
+    from multus.cli import main as command_line
+
+    return command_line(sys.argv[1:])
+
+
+def plugin() -> int:
+    """One CNI call: the engine in this process, on stdin, stdout and the environment."""
+    from multus import skel
+
+    status, stdout = skel.answer(os.environ, sys.stdin.buffer.read(), engine_for)
+    sys.stdout.buffer.write(stdout)
+    sys.stdout.buffer.flush()
+    return status
+
+
+def engine_for(conf: Conf) -> Engine:
+    """The engine with what is installed now, as *conf* wants it."""
+    from multus.log import Log
+    from multus.pipeline import Engine
+    from multus.plugins import discover, load
+
+    log = Log.from_conf(conf.raw)
+    installed = load(discover(), conf.blocked_plugins)
+    for broken in installed.broken:
+        log.error(f"not loaded: {broken}")
+    return Engine(installed, log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Show the installed plugins: from where, which hooks, in which order.
+
+Examples:
+  multus plugins
+  multus plugins --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from multus import hookspecs
+from multus.plugins import Installed, discover, load
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a table, or JSON; status 1 when a plugin is broken."""
+    installed = load(discover())
+    report = describe(installed)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    return 1 if installed.broken else 0
+
+
+def describe(installed: Installed) -> dict[str, Any]:
+    """``{plugins: […], broken: […], hooks: {hook: [plugin, … in order of call]}}``."""
+    manager = installed.hooks.manager
+    hooks = {
+        name: [each.plugin_name for each in reversed(getattr(manager.hook, name).get_hookimpls())]
+        for name in vars(hookspecs)
+        if name.startswith("multus_")
+    }
+    return {
+        "plugins": [
+            {
+                "name": entry.name,
+                "distribution": entry.distribution,
+                "version": entry.version,
+                "module": entry.module,
+                "file": installed.modules[entry.name].__file__,
+                "hooks": [hook for hook, users in hooks.items() if entry.name in users],
+            }
+            for entry in installed.loaded
+        ],
+        "broken": [
+            {
+                "name": each.entry.name,
+                "distribution": each.entry.distribution,
+                "version": each.entry.version,
+                "reason": each.reason,
+            }
+            for each in installed.broken
+        ],
+        "hooks": hooks,
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    rows = [("PLUGIN", "DISTRIBUTION", "HOOKS", "FROM")]
+    rows += [
+        (
+            each["name"],
+            f"{each['distribution']} {each['version']}",
+            ", ".join(hook.removeprefix("multus_") for hook in each["hooks"]),
+            each["file"],
+        )
+        for each in report["plugins"]
+    ]
+    _print_table(rows)
+    print()
+    _print_table(
+        [("HOOK", "ASKED IN THIS ORDER")]
+        + [(hook, " ".join(users) or "-") for hook, users in report["hooks"].items()]
+    )
+    for each in report["broken"]:
+        print(
+            f"\nnot loaded: {each['name']} of {each['distribution']} {each['version']}:"
+            f" {each['reason']}"
+        )
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

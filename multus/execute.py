@@ -1,0 +1,247 @@
+"""Running another CNI plugin's binary: found by its bare name, fed, bounded, and read.
+
+``subprocess`` costs 15 ms to import and forks a copy of a daemon's memory; ``posix_spawn`` does
+neither.
+
+Source: CNI specification 1.1.0, section 4 "Plugin Delegation"; POSIX.1-2017 posix_spawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from multus.errors import CNIError, DecodingFailure, DelegateFailed, InvalidConfig, error_of
+from multus.jsontext import LARGEST, decode
+
+#: How much of a plugin's stderr is kept: its end, where the reason stands.
+_STDERR_KEPT = 8 * 1024
+
+#: A started plugin holds inherited descriptors from this number on; ours are far below it.
+_FIRST_INHERITED = 200
+
+
+@frozen
+class Finished:
+    """A process that ended: its status (negative: the signal), and what it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@frozen
+class Executor:
+    """Runs plugins found in *folders*, in that order.
+
+    ``chroot`` is the host's root as this process sees it, when it runs in a container of its own:
+    plugins are looked up and run in there.  ``inherited`` are descriptors that a started plugin
+    keeps open: a lock goes with the process that works under it.
+    """
+
+    folders: tuple[str, ...]
+    chroot: str = ""
+    inherited: tuple[int, ...] = ()
+
+    def find(self, kind: str) -> str:
+        """The path of the plugin *kind*; raises ``InvalidConfig`` naming the folders searched."""
+        if not kind or "/" in kind or "\0" in kind or kind in (".", ".."):
+            raise InvalidConfig(f"plugin type {kind!r} is no bare name: use one without '/'")
+        for folder in self.folders:
+            path = os.path.join(folder, kind)
+            if os.path.isfile(self.chroot + path):
+                if not os.access(self.chroot + path, os.X_OK):
+                    raise InvalidConfig(f"plugin {path} is not executable: chmod 0755 it")
+                return path
+        raise InvalidConfig(
+            f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}:"
+            " install it there, or correct 'binDir'"
+        )
+
+    def call(
+        self, kind: str, stdin: bytes, environ: Mapping[str, str], timeout: float
+    ) -> tuple[Any, str]:
+        """Run plugin *kind* and decode its stdout: ``(value or None, stderr)``.
+
+        Raises the plugin's own error with its own code, or ``DelegateFailed`` when it was killed,
+        took longer than *timeout* seconds, or printed what is not JSON.
+        """
+        path = self.find(kind)
+        finished = self.run([path], stdin, environ, timeout)
+        stderr = finished.stderr.decode(errors="replace").strip()
+        if finished.status != 0:
+            raise _plugin_error(kind, finished, stderr)
+        if not finished.stdout.strip():
+            return None, stderr
+        try:
+            return decode(finished.stdout, f"what plugin {kind!r} printed"), stderr
+        except DecodingFailure as error:
+            raise DelegateFailed(
+                f"plugin {kind!r} succeeded but printed no JSON: {error.msg}", stderr
+            ) from error
+
+    def run(
+        self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], timeout: float
+    ) -> Finished:
+        """Run a program to its end; raises ``DelegateFailed`` when that takes too long."""
+        with contextlib.ExitStack() as stack:
+            ends = [_pipe(stack) for _ in range(3)]
+            child_in, our_in = ends[0]
+            our_out, child_out = ends[1]
+            our_err, child_err = ends[2]
+            pid = self._spawn(argv, environ, (child_in, child_out, child_err))
+            process = _Process(argv[-1], pid)
+            stack.callback(process.end)
+            for descriptor in (child_in, child_out, child_err):
+                os.close(descriptor)
+            return process.talk(stdin, our_in, our_out, our_err, time.monotonic() + timeout)
+
+    def _spawn(
+        self, argv: Sequence[str], environ: Mapping[str, str], standard: tuple[int, int, int]
+    ) -> int:
+        keep = zip(self.inherited, range(_FIRST_INHERITED, 256), strict=False)
+        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in enumerate(standard)] + [
+            (os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in keep
+        ]
+        command = ["chroot", self.chroot, *argv] if self.chroot else list(argv)
+        program = _CHROOT if self.chroot else command[0]
+        try:
+            return os.posix_spawn(
+                program,
+                command,
+                dict(environ),
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
+            )
+        except OSError as error:
+            raise DelegateFailed(
+                f"plugin {argv[0]} cannot be started: {error.strerror}: is it a program for this"
+                " machine?"
+            ) from error
+
+
+_CHROOT = "/usr/sbin/chroot"
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(_close_quietly, end)
+    return ends
+
+
+def _close_quietly(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+class _Process:
+    """A started process: written to, read from, and never left behind."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self._name = name
+        self._pid = pid
+        self._status: int | None = None
+
+    def talk(self, stdin: bytes, to: int, out: int, err: int, deadline: float) -> Finished:
+        texts = {out: bytearray(), err: bytearray()}
+        unsent = memoryview(stdin)
+        poll = select.poll()
+        os.set_blocking(to, False)
+        poll.register(to, select.POLLOUT)
+        for source in texts:
+            poll.register(source, select.POLLIN)
+        waiting = {to, *texts}
+        while waiting:
+            for descriptor, _ in self._ready(poll, deadline):
+                if descriptor == to:
+                    unsent = _feed(to, unsent)
+                    more = bool(unsent)
+                else:
+                    more = self._read(descriptor, texts[descriptor], bounded=descriptor == out)
+                if not more:
+                    poll.unregister(descriptor)
+                    waiting.discard(descriptor)
+                    if descriptor == to:
+                        os.close(to)
+        self._wait(deadline)
+        assert self._status is not None
+        return Finished(self._status, bytes(texts[out]), bytes(texts[err][-_STDERR_KEPT:]))
+
+    def _ready(self, poll: select.poll, deadline: float) -> list[tuple[int, int]]:
+        left = deadline - time.monotonic()
+        events = poll.poll(max(0.0, left) * 1000)
+        if not events:
+            raise DelegateFailed(
+                f"plugin {os.path.basename(self._name)!r} did not end in time and was killed:"
+                " see why it hangs, or raise 'delegateTimeout'"
+            )
+        return events
+
+    def _read(self, descriptor: int, text: bytearray, *, bounded: bool) -> bool:
+        chunk = os.read(descriptor, 65536)
+        text += chunk
+        if bounded and len(text) > LARGEST:
+            raise DelegateFailed(
+                f"plugin {os.path.basename(self._name)!r} printed more than {LARGEST} bytes and"
+                " was killed: no result is that large"
+            )
+        if not bounded and len(text) > 2 * _STDERR_KEPT:
+            del text[:-_STDERR_KEPT]
+        return bool(chunk)
+
+    def _wait(self, deadline: float) -> None:
+        # A plugin may close its output and go on: the end of its output is not its end.
+        handle = os.pidfd_open(self._pid)
+        try:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            self._ready(poll, deadline)
+        finally:
+            os.close(handle)
+        self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def end(self) -> None:
+        """Kill the process and all that it started, unless it ended by itself."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def _feed(to: int, unsent: memoryview) -> memoryview:
+    """Write what fits; a plugin that does not read its stdin is not an error by itself."""
+    try:
+        return unsent[os.write(to, unsent[:65536]) :]
+    except BlockingIOError:
+        return unsent
+    except BrokenPipeError:
+        return unsent[:0]
+
+
+def _plugin_error(kind: str, finished: Finished, stderr: str) -> CNIError:
+    """The error that a plugin printed, or what can be said of one that printed none."""
+    if finished.status < 0:
+        name = signal.Signals(-finished.status).name
+        return DelegateFailed(f"plugin {kind!r} was killed by {name}", stderr)
+    try:
+        raw = decode(finished.stdout, "the error")
+    except DecodingFailure:
+        raw = None
+    if not isinstance(raw, dict) or not isinstance(raw.get("code"), int):
+        printed = finished.stdout[:500].decode(errors="replace").strip()
+        return DelegateFailed(
+            f"plugin {kind!r} failed with status {finished.status} and printed no CNI error",
+            "; ".join(part for part in (printed, stderr) if part),
+        )
+    details = "; ".join(str(part) for part in (raw.get("details"), stderr) if part)
+    return error_of(raw["code"], str(raw.get("msg") or "(no message)"), details)

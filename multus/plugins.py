@@ -1,0 +1,227 @@
+"""Which plugins are installed: found once, remembered, never stale.
+
+Asking ``importlib.metadata`` costs 30 ms, more than all else that a call does, so what it says is
+frozen into an index beside the byte code of this package (whoever may write there already decides
+what this program runs).  The index holds the modification time of every folder that a distribution
+could be installed into and of every plugin's metadata; when one differs, it is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+from attrs import asdict, field, frozen
+
+from multus import __version__, hookspecs
+from multus.hooks import Hooks
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+GROUP = "multus"
+
+#: Entry points of this group say which configuration keys a plugin owns: ``key = module``.
+KEYS_GROUP = "multus.keys"
+
+_FORMAT = 2
+
+
+@frozen
+class Entry:
+    """One entry point: a plugin's name, its module, and the distribution that it came with."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    location: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@frozen
+class Broken:
+    """A plugin that is installed and cannot be used, and why."""
+
+    entry: Entry
+    reason: str
+
+    def __str__(self) -> str:
+        entry = self.entry
+        return f"plugin {entry.name!r} of {entry.distribution} {entry.version}: {self.reason}"
+
+
+@frozen
+class Installed:
+    """The plugins at work: their hooks, and those that could not be loaded."""
+
+    hooks: Hooks
+    loaded: tuple[Entry, ...]
+    broken: tuple[Broken, ...] = ()
+    blocked: tuple[Entry, ...] = ()
+    modules: dict[str, ModuleType] = field(factory=dict, repr=False)
+
+    def needed_but_broken(self, keys: Iterable[str]) -> Broken | None:
+        """The first broken plugin that owns one of a configuration's *keys*."""
+        present = set(keys)
+        return next((each for each in self.broken if present.intersection(each.entry.keys)), None)
+
+
+def load(entries: Sequence[Entry], blocked: frozenset[str] = frozenset()) -> Installed:
+    """Import the plugins of *entries* but those named in *blocked*, and register their hooks.
+
+    One that fails to import, or whose hooks do not fit the specification, is reported in the
+    answer and does not take the others down.
+    """
+    manager = pluggy.PluginManager("multus")
+    manager.add_hookspecs(hookspecs)
+    loaded, broken, modules = [], [], {}
+    for entry in entries:
+        if entry.name in blocked:
+            continue
+        try:
+            modules[entry.name] = _register(manager, entry)
+        except Exception as error:  # noqa: BLE001  a foreign module may raise anything while it is imported
+            broken.append(Broken(entry, f"{type(error).__name__}: {error}"))
+        else:
+            loaded.append(entry)
+    return Installed(
+        hooks=Hooks(manager),
+        loaded=tuple(loaded),
+        broken=tuple(broken),
+        blocked=tuple(entry for entry in entries if entry.name in blocked),
+        modules=modules,
+    )
+
+
+def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
+    __import__(entry.module)
+    module = sys.modules[entry.module]
+    api = getattr(module, "HOOK_API", hookspecs.HOOK_API)
+    if api != hookspecs.HOOK_API:
+        raise TypeError(
+            f"it is written for HOOK_API {api}, multus {__version__} has {hookspecs.HOOK_API}:"
+            " install the version that belongs to this one"
+        )
+    known = {name for name in vars(hookspecs) if name.startswith("multus_")}
+    strangers = [
+        name
+        for name, value in vars(module).items()
+        if hasattr(value, "multus_impl") and name not in known
+    ]
+    if strangers:
+        raise TypeError(f"{strangers[0]!r} is no hook: see multus.hookspecs for those there are")
+    try:
+        manager.register(module, name=entry.name)
+    except pluggy.PluginValidationError:
+        if manager.has_plugin(entry.name):
+            manager.unregister(name=entry.name)
+        raise
+    return module
+
+
+# --- Discovery -----------------------------------------------------------------------------------
+
+
+def discover(index: str | None = None) -> tuple[Entry, ...]:
+    """The installed plugins, sorted by name: from the index at path *index*, or afresh.
+
+    *index* is the place of the frozen index; None means the one beside this package's byte code.
+    """
+    path = index or _index_path()
+    frozen_entries = _thaw(path)
+    if frozen_entries is not None:
+        return frozen_entries
+    stamp = _stamp(())
+    entries = tuple(sorted(scan(), key=lambda entry: entry.name))
+    _freeze(path, entries, stamp)
+    return entries
+
+
+def scan() -> Iterator[Entry]:
+    """Ask every installed distribution for its entry points, without the index."""
+    from importlib.metadata import distributions
+
+    seen: set[str] = set()
+    for distribution in distributions():
+        points = [point for point in distribution.entry_points if point.group == GROUP]
+        if not points:
+            continue
+        keys = [
+            (point.name, point.value)
+            for point in distribution.entry_points
+            if point.group == KEYS_GROUP
+        ]
+        for point in points:
+            # As with imports, the first distribution on the path hides a later one.
+            if point.name in seen:
+                continue
+            seen.add(point.name)
+            yield Entry(
+                name=point.name,
+                module=point.value.partition(":")[0].strip(),
+                distribution=distribution.metadata["Name"],
+                version=distribution.version,
+                location=_metadata_file(distribution),
+                keys=tuple(key for key, module in keys if module == point.value),
+            )
+
+
+def _metadata_file(distribution: Distribution) -> str:
+    folder = getattr(distribution, "_path", None)
+    return "" if folder is None else os.path.join(os.fspath(folder), "entry_points.txt")
+
+
+def _index_path() -> str:
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
+    return os.path.join(folder, f"plugins.{sys.implementation.cache_tag}.json")
+
+
+def _stamp(entries: Iterable[Entry]) -> list[list[Any]]:
+    folders = [path or "." for path in sys.path if not path.endswith(".zip")]
+    files = sorted({entry.location for entry in entries if entry.location})
+    return [[path, _changed(path)] for path in (*folders, *files)]
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _thaw(path: str) -> tuple[Entry, ...] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            raw = json.load(file)
+        if raw["format"] != _FORMAT or raw["multus"] != __version__:
+            return None
+        entries = tuple(Entry(**{**e, "keys": tuple(e["keys"])}) for e in raw["entries"])
+        return entries if raw["stamp"] == _stamp(entries) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> None:
+    stamp = _stamp(entries)
+    if stamp[: len(before)] != before:
+        return  # something was installed while we looked: the next call looks again
+    raw = {
+        "format": _FORMAT,
+        "multus": __version__,
+        "stamp": stamp,
+        "entries": [asdict(entry) for entry in entries],
+    }
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(raw, file)
+        os.replace(temporary, path)
+    except OSError:
+        return  # a read-only installation is asked every time

@@ -1,0 +1,354 @@
+"""Invoke: choose who carries each plugin out, and do it, one delegate after the other.
+
+Attachments of one container are not made in parallel (NPWG 1.3, section 7.3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import evolve, field, frozen
+
+from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
+from multus.invoker import Declined, Invoker
+from multus.journal import Planned, Step
+from multus.model.network import Attachment, Delegate, Invocation, Plugin
+from multus.model.versions import highest_common
+from multus.netconf import handed_on
+from multus.stages.resolve import missing_plugin
+
+if TYPE_CHECKING:
+    from multus.journal import Record
+    from multus.log import Log
+    from multus.model.conf import Conf
+    from multus.model.request import Request
+    from multus.plugins import Installed
+
+_T = TypeVar("_T")
+
+
+@frozen
+class Call:
+    """What the carrying out of one request needs: who asks, with what, and who can do it.
+
+    ``lock`` is the descriptor of the container's lock, which started plugins inherit.
+    """
+
+    installed: Installed
+    log: Log
+    request: Request
+    conf: Conf
+    lock: int | None = None
+
+    def invocation(
+        self, verb: str, delegate: Delegate, plugin: Plugin, config: Mapping[str, object]
+    ) -> Invocation:
+        return Invocation(
+            verb=verb,
+            delegate=delegate,
+            plugin=plugin,
+            config=config,
+            request=self.request,
+            conf=self.conf,
+            log=self.log.bind(network=delegate.label, ifname=delegate.ifname, type=plugin.type),
+            inherited=() if self.lock is None else (self.lock,),
+        )
+
+
+@frozen
+class Choice:
+    """The invoker that carries a plugin out, and what the passed-over ones said."""
+
+    invoker: Invoker
+    declined: tuple[Declined, ...] = ()
+
+
+def choose(
+    installed: Installed, plugin: Plugin, delegate: Delegate, conf: Conf, *, strict: bool = True
+) -> Choice:
+    """Who carries *plugin* out.
+
+    Its own wish first; then the first that offers itself.  With *strict*, a wish that nobody
+    fulfils is an error; without (DEL, CHECK, GC) the next best does it, since in-process invokers
+    and binaries share their stores.  Raises ``MissingPlugin``.
+    """
+    answers = installed.hooks.invokers(plugin, delegate, conf)
+    offers = [each for each in answers if isinstance(each, Invoker)]
+    declined = tuple(each for each in answers if isinstance(each, Declined))
+    wanted = [each for each in offers if each.name == plugin.invoker]
+    if wanted:
+        return Choice(wanted[0], declined)
+    if plugin.invoker and strict:
+        refused = next((each for each in declined if each.invoker == plugin.invoker), None)
+        if refused is not None:
+            raise InvalidConfig(
+                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}:"
+                " correct that, or do not ask for this invoker"
+            )
+        raise missing_plugin(
+            f"is the invoker {plugin.invoker!r} that {delegate} asks for",
+            f"multus-invoker-{plugin.invoker}",
+            installed,
+        )
+    if not offers:
+        raise missing_plugin(
+            f"carries out type {plugin.type!r} of {delegate}", "multus-invoker-exec", installed
+        )
+    return Choice(offers[0], declined)
+
+
+def plan(delegates: Sequence[Delegate], call: Call) -> tuple[Planned, ...]:
+    """What is about to be done, for the journal: every plugin's exact configuration."""
+    return tuple(_plan_one(delegate, call) for delegate in delegates)
+
+
+def _plan_one(delegate: Delegate, call: Call) -> Planned:
+    steps = []
+    for plugin in delegate.plugins:
+        choice = choose(call.installed, plugin, delegate, call.conf)
+        for each in choice.declined:
+            call.log.verbose(
+                f"{delegate}: {each.invoker} leaves type {plugin.type!r} to"
+                f" {choice.invoker.name}: {each.reason}"
+            )
+        config = handed_on(delegate, plugin, call.conf)
+        steps.append(Step(evolve(plugin, invoker=choice.invoker.name), config, choice.invoker.name))
+    return Planned(delegate, tuple(steps))
+
+
+# --- ADD -----------------------------------------------------------------------------------------
+
+
+class Failed(Exception):
+    """A delegate's ADD failed: how, and what its chain had reached by then."""
+
+    def __init__(self, error: CNIError, reached: Attachment) -> None:
+        super().__init__(error)
+        self.error = error
+        self.reached = reached
+
+
+def attach(planned: Planned, call: Call) -> Attachment:
+    """Carry out ADD of one delegate's chain; each plugin gets the result of the one before.
+
+    Raises ``Failed``.
+    """
+    started = time.perf_counter()
+    attachment = Attachment(planned.delegate)
+    for step in planned.steps:
+        try:
+            invoker = _invoker(step, planned.delegate, call)
+            first = attachment.versions == ()
+            invocation = evolve(
+                call.invocation("ADD", planned.delegate, step.plugin, step.config),
+                prev_result=None if first else attachment.result,
+            )
+            result, version = _negotiated(invoker, invocation, invoker.add)
+        except CNIError as error:
+            raise Failed(told_of(error, planned.delegate, step.plugin), attachment) from error
+        attachment = evolve(
+            attachment,
+            result=result,
+            versions=(*attachment.versions, version),
+            invokers=(*attachment.invokers, invoker.name),
+        )
+    return evolve(attachment, seconds=time.perf_counter() - started)
+
+
+def _invoker(step: Step, delegate: Delegate, call: Call) -> Invoker:
+    return choose(call.installed, step.plugin, delegate, call.conf, strict=False).invoker
+
+
+def _negotiated(
+    invoker: Invoker, invocation: Invocation, verb: Callable[[Invocation], _T]
+) -> tuple[_T, str]:
+    """Call *verb*, once more in the newest version that both know if the first is refused."""
+    try:
+        return verb(invocation), invocation.cni_version
+    except IncompatibleVersion as refusal:
+        version = highest_common(invoker.versions(invocation))
+        if version is None or version == invocation.cni_version:
+            raise
+        invocation.log.verbose(f"{invocation}: {refusal}: spoken to in version {version} instead")
+        return verb(invocation.at(version)), version
+
+
+def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
+    """The same error, code kept, with the delegate named."""
+    return CNIError(
+        f"{delegate}, plugin {plugin.type!r}, interface {delegate.ifname or '(none)'}: {error.msg}",
+        error.details,
+        code=error.number,
+    )
+
+
+# --- DEL -----------------------------------------------------------------------------------------
+
+
+@frozen
+class _Removal:
+    """One plugin of one delegate, on its way out."""
+
+    index: int
+    invoker: Invoker | None
+    invocation: Invocation
+    error: CNIError | None = None
+
+
+@frozen
+class Detached:
+    """How removing one delegate ended: ``errors`` is empty when it is gone."""
+
+    index: int
+    delegate: Delegate
+    errors: tuple[CNIError, ...] = field(default=())
+
+    @property
+    def error(self) -> CNIError | None:
+        """All errors in one, or None."""
+        return joined(self.errors) if self.errors else None
+
+
+def detach(
+    planned: Sequence[tuple[int, Planned]], done: Mapping[int, Attachment], call: Call
+) -> list[Detached]:
+    """Carry out DEL of delegates, the last first, each chain backwards; continue past errors.
+
+    *planned* is in order of invocation with each one's index.  Neighbours that one invoker serves
+    are handed to it together, so that it can spare the kernel's waiting.
+    """
+    removals = [
+        _removal(index, each.delegate, step, place, done.get(index), call)
+        for index, each in reversed(planned)
+        for place, step in reversed(list(enumerate(each.steps)))
+    ]
+    errors: dict[int, list[CNIError]] = {index: [] for index, _ in planned}
+    for neighbours in _neighbours(removals):
+        for removal, error in zip(neighbours, _remove(neighbours), strict=True):
+            if error is not None:
+                invocation = removal.invocation
+                errors[removal.index].append(told_of(error, invocation.delegate, invocation.plugin))
+    return [Detached(i, each.delegate, tuple(errors[i])) for i, each in reversed(planned)]
+
+
+def _removal(
+    index: int,
+    delegate: Delegate,
+    step: Step,
+    place: int,
+    attachment: Attachment | None,
+    call: Call,
+) -> _Removal:
+    invocation = call.invocation("DEL", delegate, step.plugin, step.config)
+    if attachment is not None and attachment.versions:
+        # CNI 1.1: DEL gets the final result of ADD, in the version that ADD was spoken in.
+        invocation = evolve(invocation, prev_result=attachment.result)
+        if place < len(attachment.versions):
+            invocation = invocation.at(attachment.versions[place])
+    try:
+        return _Removal(index, _invoker(step, delegate, call), invocation)
+    except CNIError as error:
+        return _Removal(index, None, invocation, error)
+
+
+def _neighbours(removals: Sequence[_Removal]) -> list[list[_Removal]]:
+    groups: list[list[_Removal]] = []
+    for each in removals:
+        if groups and each.invoker is not None and _same(groups[-1][0].invoker, each.invoker):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def _same(one: Invoker | None, other: Invoker) -> bool:
+    return type(one) is type(other) and one is not None and one.name == other.name
+
+
+def _remove(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:
+    invoker = neighbours[0].invoker
+    if invoker is None:
+        return [neighbours[0].error]
+    invocations = [each.invocation for each in neighbours]
+    try:
+        errors = invoker.delete(invocations)
+    except CNIError as error:
+        return [error] * len(invocations)
+    return [
+        _again(invoker, invocation, error) if isinstance(error, IncompatibleVersion) else error
+        for invocation, error in zip(invocations, errors, strict=True)
+    ]
+
+
+def _again(invoker: Invoker, invocation: Invocation, error: IncompatibleVersion) -> CNIError | None:
+    version = highest_common(invoker.versions(invocation))
+    if version is None or version == invocation.cni_version:
+        return error
+    return invoker.delete([invocation.at(version)])[0]
+
+
+# --- CHECK, STATUS, GC ---------------------------------------------------------------------------
+
+
+def check(record: Record, call: Call) -> None:
+    """Carry out CHECK of every attachment of *record* with its own result as prevResult.
+
+    Raises the first error, the others in its details.
+    """
+    errors = []
+    for index, each in enumerate(record.planned):
+        attachment = record.done.get(index)
+        if attachment is None or each.delegate.disable_check:
+            continue
+        for place, step in enumerate(each.steps):
+            version = attachment.versions[place]
+            try:
+                invoker = _invoker(step, each.delegate, call)
+                invocation = call.invocation("CHECK", each.delegate, step.plugin, step.config)
+                invoker.check(evolve(invocation.at(version), prev_result=attachment.result))
+            except CNIError as error:
+                errors.append(told_of(error, each.delegate, step.plugin))
+    if errors:
+        raise joined(errors)
+
+
+def status(delegates: Sequence[Delegate], call: Call) -> None:
+    """Ask every delegate's plugins for their STATUS; raises the first error as it is.
+
+    A plugin that does not know the verb is well (CNI 1.1: STATUS came with 1.1.0).
+    """
+    for delegate in delegates:
+        for plugin in delegate.plugins:
+            invoker = choose(call.installed, plugin, delegate, call.conf).invoker
+            config = handed_on(delegate, plugin, call.conf)
+            invoker.status(call.invocation("STATUS", delegate, plugin, config))
+
+
+def collect_garbage(
+    delegates: Sequence[tuple[Delegate, tuple[Mapping[str, str], ...]]], call: Call
+) -> list[CNIError]:
+    """Hand each network's valid attachments to its plugins' GC; returns what went wrong."""
+    errors = []
+    for delegate, valid in delegates:
+        if delegate.disable_gc:
+            continue
+        for plugin in delegate.plugins:
+            try:
+                invoker = choose(call.installed, plugin, delegate, call.conf, strict=False).invoker
+                config = handed_on(delegate, plugin, call.conf)
+                invocation = call.invocation("GC", delegate, plugin, config)
+                invoker.gc(evolve(invocation, valid_attachments=valid))
+            except CNIError as error:
+                errors.append(told_of(error, delegate, plugin))
+    return errors
+
+
+def joined(errors: Sequence[CNIError]) -> CNIError:
+    """One error out of several: the first's code and message, the others in its details."""
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    parts = [first.details, *(str(error) for error in errors[1:])]
+    return CNIError(first.msg, "; ".join(part for part in parts if part), code=first.number)

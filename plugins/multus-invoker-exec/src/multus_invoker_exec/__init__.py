@@ -1,0 +1,85 @@
+"""The exec invoker: runs the CNI plugin's binary, and takes every type."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from multus import hookimpl
+from multus.errors import CNIError, DelegateFailed, NotAvailable
+from multus.execute import Executor
+from multus.invoker import Invoker
+from multus.jsontext import encode
+from multus.model.conf import Conf
+from multus.model.network import Delegate, Invocation, Plugin
+from multus.model.result import Result
+from multus.model.versions import at_least
+
+
+@hookimpl(trylast=True)
+def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker:
+    """Offer to run any plugin's binary, after everybody else."""
+    return ExecInvoker()
+
+
+class ExecInvoker(Invoker):
+    """Each verb starts the plugin's binary with that verb."""
+
+    name = "exec"
+
+    def add(self, invocation: Invocation) -> Result:
+        printed = _run(invocation)
+        if printed is not None and not isinstance(printed, dict):
+            raise DelegateFailed(
+                f"plugin {invocation.plugin.type!r} printed JSON that is no object: {printed!r:.80}"
+            )
+        # Plugins of the first years leave the version out of results, or print nothing at all.
+        return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
+
+    def delete_one(self, invocation: Invocation) -> None:
+        _run(invocation)
+
+    def check(self, invocation: Invocation) -> None:
+        if at_least(invocation.cni_version, "0.4.0"):
+            _run(invocation)
+
+    def status(self, invocation: Invocation) -> None:
+        if at_least(invocation.cni_version, "1.1.0"):
+            _run(invocation)
+        else:
+            try:
+                _executor(invocation).find(invocation.plugin.type)
+            except CNIError as error:
+                raise NotAvailable(error.msg, error.details) from error
+
+    def gc(self, invocation: Invocation) -> None:
+        if at_least(invocation.cni_version, "1.1.0"):
+            _run(invocation)
+
+    def versions(self, invocation: Invocation) -> Sequence[str]:
+        environ = {**invocation.environ(), "CNI_COMMAND": "VERSION"}
+        asked = encode({"cniVersion": invocation.cni_version})
+        printed = _call(invocation, asked, environ)
+        if not isinstance(printed, dict):
+            return ("0.1.0",)
+        versions = printed.get("supportedVersions") or [printed.get("cniVersion")]
+        return tuple(each for each in versions if isinstance(each, str))
+
+
+def _executor(invocation: Invocation) -> Executor:
+    return Executor(invocation.folders(), inherited=invocation.inherited)
+
+
+def _run(invocation: Invocation) -> Any:
+    return _call(invocation, encode(invocation.wire()), invocation.environ())
+
+
+def _call(invocation: Invocation, stdin: bytes, environ: Mapping[str, str]) -> Any:
+    timeout = invocation.conf.delegate_timeout
+    if invocation.request.deadline is not None and invocation.verb == "ADD":
+        timeout = min(timeout, max(0.1, invocation.request.deadline - time.monotonic()))
+    printed, stderr = _executor(invocation).call(invocation.plugin.type, stdin, environ, timeout)
+    if stderr:
+        invocation.log.verbose(f"{invocation} wrote to stderr", stderr=stderr)
+    return printed

@@ -1,0 +1,18 @@
+"""The primary merger: the result of the network that is the container's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multus import hookimpl
+from multus.model.conf import Conf
+from multus.model.network import Attachment
+from multus.model.result import Result
+
+
+@hookimpl(trylast=True)
+def multus_merge(attachments: Sequence[Attachment], conf: Conf) -> Result | None:
+    """The primary's result, unless another merger is asked for."""
+    if conf.merger not in ("", "primary"):
+        return None
+    return next(each.result for each in attachments if each.delegate.primary)

@@ -1,0 +1,137 @@
+"""The conf-file source: the networks that Multus' own configuration lists.
+
+Two ways to list them: ``delegates`` holds configurations, as Multus' first releases have it;
+``clusterNetwork`` and ``defaultNetworks`` hold names, as today's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from multus import hookimpl
+from multus.conffiles import Found, by_name, first_in, load
+from multus.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
+from multus.model.conf import Conf, Problem
+from multus.model.network import Delegate, Element, Role, Selection
+from multus.model.request import Request
+from multus.netconf import delegate_from
+
+NAME = "source-conffile"
+CONF_DIR = "/etc/cni/multus/net.d"
+SYSTEM_NAMESPACES = ("kube-system",)
+
+#: How long an ADD waits for the readiness indicator file, and how often it looks, in seconds.
+_READY_WITHIN, _LOOK_EVERY = 45.0, 0.25
+
+
+@hookimpl
+def multus_validate(conf: Conf) -> list[Problem]:
+    """Every delegate must be one; the two ways to list networks exclude each other."""
+    problems = []
+    reader = conf.reader
+    try:
+        delegates = reader.mappings("delegates")
+        cluster = reader.text("clusterNetwork")
+        others = reader.texts("defaultNetworks")
+        for key in ("confDir", "readinessindicatorfile"):
+            path = reader.text(key, "/")
+            if not path.startswith("/"):
+                problems.append(Problem(key, f"{path!r} is relative", "use an absolute path"))
+        reader.texts("systemNamespaces")
+        if delegates and (cluster or others):
+            reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
+            problems.append(Problem("delegates", reason, "keep one way to list the networks"))
+        for index, each in enumerate(delegates):
+            delegate_from(each, conf, _place(conf, index))
+    except InvalidConfig as error:
+        problems.append(Problem("delegates", error.msg, "see README.md"))
+    return problems
+
+
+@hookimpl
+def multus_select(request: Request, conf: Conf) -> Selection | None:
+    """The configuration's networks, offered to every container."""
+    if request.command == "ADD":
+        _wait_until_ready(request, conf)
+    reader = conf.reader
+    delegates = reader.mappings("delegates")
+    if delegates:
+        elements = tuple(
+            Element(_name(each, conf), _place(conf, index), NAME, config=each)
+            for index, each in enumerate(delegates)
+        )
+        return Selection(Role.DEFAULT, elements, "key 'delegates'", naming="seed")
+    names = [(reader.text("clusterNetwork"), "key 'clusterNetwork'")]
+    if not _is_system(request, conf):
+        names += [(name, "key 'defaultNetworks'") for name in reader.texts("defaultNetworks")]
+    elements = tuple(Element(name, origin, NAME) for name, origin in names if name)
+    return Selection(Role.DEFAULT, elements, names[0][1]) if elements else None
+
+
+@hookimpl(trylast=True)
+def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+    """A configuration given in place, or found by name in ``confDir``, by folder, by path.
+
+    Only names from the configuration are looked up here: a pod's annotation must not reach files.
+    """
+    if element.source != NAME:
+        return None
+    if element.config is not None:
+        return delegate_from(element.config, conf, element.origin)
+    found = _find(element.name, conf.reader.text("confDir", CONF_DIR))
+    if found is None:
+        return None
+    return delegate_from(found.config, conf, f"network configuration {found.path}")
+
+
+@hookimpl
+def multus_health(conf: Conf) -> CNIError | None:
+    """The readiness indicator file has to be there."""
+    path = conf.reader.text("readinessindicatorfile")
+    if path and not os.path.exists(path):
+        return NotAvailable(
+            f"readinessindicatorfile {path} is missing: the default network is not ready yet"
+        )
+    return None
+
+
+def _find(name: str, conf_dir: str) -> Found | None:
+    if os.path.isabs(name):
+        return first_in(name) if os.path.isdir(name) else load(name)
+    found = by_name(conf_dir, name)
+    if found is None and "/" not in name and name not in (".", ".."):
+        found = first_in(os.path.join(conf_dir, name))
+    return found
+
+
+def _name(config: Mapping[str, Any], conf: Conf) -> str:
+    name = config.get("name") or config.get("type")
+    return name if isinstance(name, str) else conf.name
+
+
+def _place(conf: Conf, index: int) -> str:
+    return f"configuration {conf.name!r}, delegates[{index}]"
+
+
+def _is_system(request: Request, conf: Conf) -> bool:
+    namespaces = conf.reader.texts("systemNamespaces") or SYSTEM_NAMESPACES
+    return request.pod is not None and request.pod.namespace in namespaces
+
+
+def _wait_until_ready(request: Request, conf: Conf) -> None:
+    path = conf.reader.text("readinessindicatorfile")
+    if not path:
+        return
+    deadline = time.monotonic() + _READY_WITHIN
+    if request.deadline is not None:
+        deadline = min(deadline, request.deadline)
+    while not os.path.exists(path):
+        if time.monotonic() >= deadline:
+            raise TryAgainLater(
+                f"readinessindicatorfile {path} is missing: the default network is not ready:"
+                " start what writes it, or correct the path"
+            )
+        time.sleep(_LOOK_EVERY)
