@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from multus.model.request import Request
     from multus.plugins import Installed
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
@@ -166,13 +167,26 @@ def _negotiated(
 ) -> tuple[_T, str]:
     """Call *verb*, once more in the newest version that both know if the first is refused."""
     try:
-        return verb(invocation), invocation.cni_version
+        return _safely(invoker, verb, invocation), invocation.cni_version
     except IncompatibleVersion as refusal:
         version = highest_common(invoker.versions(invocation))
         if version is None or version == invocation.cni_version:
             raise
         invocation.log.verbose(f"{invocation}: {refusal}: spoken to in version {version} instead")
-        return verb(invocation.at(version)), version
+        return _safely(invoker, verb, invocation.at(version)), version
+
+
+def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
+    """Call a verb of an invoker; what is no error of ours becomes one, so that it is undone."""
+    try:
+        return verb(argument)
+    except CNIError:
+        raise
+    except Exception as error:  # noqa: BLE001  a foreign invoker may raise anything
+        raise CNIError(
+            f"invoker {invoker.name!r} failed with {type(error).__name__}: {error}: report it to"
+            " its author"
+        ) from error
 
 
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
@@ -273,7 +287,7 @@ def _remove(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:
         return [neighbours[0].error]
     invocations = [each.invocation for each in neighbours]
     try:
-        errors = invoker.delete(invocations)
+        errors = _safely(invoker, invoker.delete, invocations)
     except CNIError as error:
         return [error] * len(invocations)
     return [
@@ -286,7 +300,7 @@ def _again(invoker: Invoker, invocation: Invocation, error: IncompatibleVersion)
     version = highest_common(invoker.versions(invocation))
     if version is None or version == invocation.cni_version:
         return error
-    return invoker.delete([invocation.at(version)])[0]
+    return _safely(invoker, invoker.delete, [invocation.at(version)])[0]
 
 
 # --- CHECK, STATUS, GC ---------------------------------------------------------------------------
@@ -307,7 +321,8 @@ def check(record: Record, call: Call) -> None:
             try:
                 invoker = _invoker(step, each.delegate, call)
                 invocation = call.invocation("CHECK", each.delegate, step.plugin, step.config)
-                invoker.check(evolve(invocation.at(version), prev_result=attachment.result))
+                invocation = evolve(invocation.at(version), prev_result=attachment.result)
+                _safely(invoker, invoker.check, invocation)
             except CNIError as error:
                 errors.append(told_of(error, each.delegate, step.plugin))
     if errors:
@@ -323,7 +338,7 @@ def status(delegates: Sequence[Delegate], call: Call) -> None:
         for plugin in delegate.plugins:
             invoker = choose(call.installed, plugin, delegate, call.conf).invoker
             config = handed_on(delegate, plugin, call.conf)
-            invoker.status(call.invocation("STATUS", delegate, plugin, config))
+            _safely(invoker, invoker.status, call.invocation("STATUS", delegate, plugin, config))
 
 
 def collect_garbage(
@@ -339,7 +354,7 @@ def collect_garbage(
                 invoker = choose(call.installed, plugin, delegate, call.conf, strict=False).invoker
                 config = handed_on(delegate, plugin, call.conf)
                 invocation = call.invocation("GC", delegate, plugin, config)
-                invoker.gc(evolve(invocation, valid_attachments=valid))
+                _safely(invoker, invoker.gc, evolve(invocation, valid_attachments=valid))
             except CNIError as error:
                 errors.append(told_of(error, delegate, plugin))
     return errors
