@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from multus.errors import CNIError
+    from multus.kube.client import Wanted
+    from multus.kube.deadline import Deadline
+
+
+class Api(Protocol):
+    """What reads Kubernetes objects for the sources: wire forms, errors as ``KubeClient``'s."""
+
+    def get(
+        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """One object."""
+
+    def get_each(
+        self, wanted: Sequence[Wanted], deadline: Deadline
+    ) -> list[dict[str, Any] | CNIError]:
+        """Several objects, each or why it could not be read."""
+
+    def pod(self, namespace: str, name: str, deadline: Deadline) -> dict[str, Any]:
+        """The ``metadata`` of a pod."""
 
 
 @frozen
@@ -26,7 +49,10 @@ class Request:
 
     ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
     Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``deadline`` is a
-    ``time.monotonic()`` moment by which the caller wants its answer, or None.
+    ``time.monotonic()`` moment by which the caller wants its answer, or None.  ``api`` answers in
+    place of the API server that the configuration names: the daemon's caches, or the objects that
+    ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
+    ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
     """
 
     command: str
@@ -37,6 +63,7 @@ class Request:
     args: Mapping[str, str] = field(factory=dict)
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     deadline: float | None = None
+    api: Api | None = field(default=None, repr=False, eq=False)
 
     @property
     def pod(self) -> Pod | None:
