@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig
+from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
 from multus.netlink.channel import Channel, Refused
 from multus.netlink.namespace import Namespace
@@ -161,7 +161,8 @@ def move(index: int, namespace: Namespace, name: str = "") -> Message:
 def add_alternative_name(link: int | str, name: str) -> Message:
     """Give an interface one more name, of up to 127 characters."""
     head, more = _addressed(link)
-    body = head + more + wire.nested(_IFLA_PROP_LIST, wire.string(_IFLA_ALT_IFNAME, name))
+    names = wire.nested(_IFLA_PROP_LIST | wire.NLA_F_NESTED, wire.string(_IFLA_ALT_IFNAME, name))
+    body = head + more + names
     flags = wire.NLM_F_CREATE | wire.NLM_F_EXCL | wire.NLM_F_APPEND
     return Message(_RTM_NEWLINKPROP, flags, body, f"add the name {name} to {_called(link)}")
 
@@ -209,7 +210,7 @@ def get(link: int | str) -> Message:
 def read(body: bytes | None) -> Link:
     """The interface in the reply to `get`, or in one entry of a dump."""
     if body is None:
-        raise InvalidConfig("this message has no interface in its reply: it is not links.get()")
+        raise KernelRefused("the kernel acknowledged a request without an interface in its answer")
     _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(body)
     found = dict(wire.attributes(body, _IFINFOMSG.size))
     info = dict(wire.attributes(found.get(_IFLA_LINKINFO, b""), 0))
