@@ -91,6 +91,13 @@ class TestStatus:
         answer = multus.runtime.status(multus.conf({"type": "fake"}, cniVersion="1.1.0"))
         assert (answer.status, answer.stdout) == (0, b"")
 
+    def test_delegates_older_than_the_command_are_not_asked(self, multus: Multus) -> None:
+        # The reference plugins of Debian 12 know nothing newer than 1.0.0.
+        multus.bin.real("ptp", "host-local")
+        ipam = {"type": "host-local", "subnet": "10.1.0.0/24", "dataDir": multus.ipam_dir}
+        conf = multus.conf({"type": "ptp", "ipam": ipam}, cniVersion="1.1.0")
+        multus.runtime.status(conf).require()
+
     def test_passes_a_delegates_error_on(self, multus: Multus) -> None:
         multus.bin.stand_in("a").stand_in("b", STATUS=Reply.error(51, "no daemon", version="1.1.0"))
         conf = multus.conf({"type": "a"}, {"type": "b"}, cniVersion="1.1.0")

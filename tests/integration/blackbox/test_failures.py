@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import time
 from typing import Any
 
@@ -151,7 +153,7 @@ def garbage() -> dict[str, Reply]:
         ),
         "a failure without a word": Reply(status=1),
         "a failure in prose": Reply("segmentation fault", status=2),
-        "a failure on stderr": Reply(stderr="Traceback: boom", status=1),
+        "a failure on stderr": Reply(stderr="boom", status=1),
         "an error without a code": Reply('{"msg": "odd"}', status=1),
         "an error with a code of a wrong type": Reply('{"code": "x", "msg": 5}', status=1),
         "killed": Reply(signal=signal.SIGKILL),
@@ -267,9 +269,6 @@ class TestStateFolder:
     def test_records_are_for_the_owner_only(self, multus: Multus) -> None:
         conf = chain_of(multus, "a")
         multus.add(conf, Container(NETNS)).require()
-        import os
-        import stat
-
         for parent, folders, names in os.walk(multus.cni_dir):
             for folder in [parent, *(os.path.join(parent, each) for each in folders)]:
                 assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700, folder

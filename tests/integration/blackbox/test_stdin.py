@@ -159,8 +159,8 @@ def _named_in_message(key: str, value: Any) -> str:
     plugins = first.get("plugins")
     if plugins is not None:
         return "type" if plugins and isinstance(plugins[0], dict) else "plugins"
-    wrong = [each for each in ("masterplugin", "name", "cniVersion", "capabilities") if each in first]
-    return wrong[0] if wrong else "type"
+    suspects = ("masterplugin", "name", "cniVersion", "capabilities")
+    return next((each for each in suspects if each in first), "type")
 
 
 class TestTheSeedsOwnWords:
@@ -184,7 +184,8 @@ class TestTheSeedsOwnWords:
 
     def test_a_masterplugin_that_is_no_bool(self, multus: Multus) -> None:
         conf = multus.conf({"type": "fake", "masterplugin": "x"})
-        refused(multus.add(conf, Container(NETNS)), 7, "delegate field 'masterplugin' must be a bool")
+        words = "delegate field 'masterplugin' must be a bool"
+        refused(multus.add(conf, Container(NETNS)), 7, words)
 
     def test_two_masterplugins(self, multus: Multus) -> None:
         conf = multus.conf(*[{"type": "fake", "masterplugin": True}] * 2)
