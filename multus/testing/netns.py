@@ -6,17 +6,22 @@ pods are namespaces beside it.  Needs root (of a user namespace at least) and ip
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
 
 _FOLDER = "/run/netns"
+
+#: <linux/sched.h>
+_CLONE_NEWNET = 0x40000000
 
 #: Files that host-local keeps by design when no address is taken any more.
 _KEPT_BY_IPAM = ("lock", "last_reserved_ip")
@@ -99,6 +104,32 @@ class Node(Netns):
     def state(self, *folders: str) -> HostState:
         """What an attachment could leave behind here, and the files under *folders*."""
         return HostState.of(self, folders)
+
+
+@contextmanager
+def inside(netns: Netns) -> Iterator[None]:
+    """Let the calling thread, and what it starts, work in *netns* for a while."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        other = os.open(netns.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(other)
+        finally:
+            os.close(other)
+        try:
+            yield
+        finally:
+            _enter(own)
+    finally:
+        os.close(own)
+
+
+def _enter(descriptor: int) -> None:
+    # os.setns came with Python 3.12.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 @frozen

@@ -1,0 +1,105 @@
+"""The conformance suite: what every plugin has to keep, run against one that is installed.
+
+``multus conformance PLUGIN`` runs it; so does ``run`` from a test.  What a plugin needs to show its
+work stands in a *sample*, a JSON file:
+
+* ``conf``: keys of Multus' configuration with which the plugin does something;
+* ``away``: the same, with what the plugin asks out of reach (sources and observers);
+* ``plugin``: for an invoker, a plugin's configuration that it carries out (``@TMP@`` in a string
+  stands for a folder of the test's own);
+* ``takesAll``: true for an invoker that takes every type.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from multus.errors import MissingPlugin
+from multus.plugins import Entry, Installed, discover, load
+
+#: Hooks by the kind of plugin that they make.
+KINDS: Mapping[str, frozenset[str]] = {
+    "source": frozenset({"multus_select", "multus_resolve"}),
+    "invoker": frozenset({"multus_invoker"}),
+    "merger": frozenset({"multus_merge"}),
+    "observer": frozenset(
+        {"multus_attached", "multus_undone", "multus_detached", "multus_finished"}
+    ),
+}
+
+
+@frozen
+class Sample:
+    """How a plugin shows its work; see the module."""
+
+    conf: Mapping[str, Any] = field(factory=dict)
+    away: Mapping[str, Any] | None = None
+    plugin: Mapping[str, Any] | None = None
+    takes_all: bool = False
+
+    @classmethod
+    def load(cls, path: str | None, folder: str) -> Sample:
+        """Read the file at *path* (None: an empty sample); *folder* takes the place of @TMP@."""
+        if path is None:
+            return cls()
+        with open(path, encoding="utf-8") as file:
+            raw = json.loads(file.read().replace("@TMP@", folder))
+        return cls(
+            conf=raw.get("conf", {}),
+            away=raw.get("away"),
+            plugin=raw.get("plugin"),
+            takes_all=bool(raw.get("takesAll")),
+        )
+
+
+@frozen
+class Subject:
+    """The plugin under test, alone in a plugin manager of its own, and beside all others."""
+
+    entry: Entry
+    alone: Installed
+    together: Installed
+
+    @classmethod
+    def find(cls, name: str) -> Subject:
+        """The installed plugin *name*; raises ``MissingPlugin``."""
+        entries = discover()
+        entry = next((each for each in entries if each.name == name), None)
+        if entry is None:
+            known = ", ".join(each.name for each in entries)
+            raise MissingPlugin(f"no plugin {name!r} is installed: there are {known}")
+        return cls(entry, load([entry]), load(entries))
+
+    @property
+    def hooks(self) -> frozenset[str]:
+        """The names of the hooks that it implements."""
+        module = self.alone.modules.get(self.entry.name)
+        names = vars(module) if module else {}
+        return frozenset(name for name in names if name.startswith("multus_"))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What it is: one or several of ``KINDS``."""
+        return frozenset(kind for kind, hooks in KINDS.items() if hooks & self.hooks)
+
+
+def run(name: str, sample: str | None = None, extra: Sequence[str] = ()) -> int:
+    """Run the suite against plugin *name*; returns pytest's exit status.
+
+    *sample* is the path of a sample file, *extra* goes to pytest.
+    """
+    import pytest
+
+    from multus.testing.conformance.given import Given
+
+    subject = Subject.find(name)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    files = ["test_every_plugin.py", *(f"test_{kind}.py" for kind in sorted(subject.kinds))]
+    options = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", folder, "-rs"]
+    paths = [os.path.join(folder, file) for file in files]
+    return int(pytest.main([*options, *extra, *paths], plugins=[Given(subject, sample)]))

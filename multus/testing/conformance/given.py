@@ -1,0 +1,104 @@
+"""What the suite's tests are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from multus.log import Log
+from multus.model.conf import Conf
+from multus.model.network import Attachment, Delegate, Plugin
+from multus.model.request import Request
+from multus.model.result import DNS, IP, Interface, Result, Route
+from multus.pipeline import Engine
+from multus.testing.conformance import Sample, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Given:
+    """A pytest plugin: the fixtures of the suite, for one subject."""
+
+    def __init__(self, subject: Subject, sample: str | None) -> None:
+        self._subject = subject
+        self._sample = sample
+
+    @pytest.fixture
+    def subject(self) -> Subject:
+        return self._subject
+
+    @pytest.fixture
+    def sample(self, tmp_path: Path) -> Sample:
+        return Sample.load(self._sample, str(tmp_path))
+
+    @pytest.fixture
+    def conf_with(self, tmp_path: Path) -> Callable[..., Conf]:
+        """Makes a configuration that keeps its state in the test's folder."""
+
+        def make(**keys: Any) -> Conf:
+            base = {
+                "cniVersion": "1.1.0",
+                "name": "conformance",
+                "type": "multus",
+                "cniDir": str(tmp_path / "state"),
+                "binDir": str(tmp_path / "bin"),
+                "logToStderr": False,
+            }
+            return Conf.from_wire({**base, **keys})
+
+        return make
+
+    @pytest.fixture
+    def request_(self) -> Request:
+        """An ADD for a pod that nobody has annotated."""
+        return Request(
+            command="ADD",
+            container_id="conformance",
+            netns="/run/netns/none",
+            ifname="eth0",
+            path=("/opt/cni/bin",),
+        )
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        """The engine with everything that is installed."""
+        return Engine(self._subject.together, Log.from_conf({"logToStderr": False}))
+
+    @pytest.fixture
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Three attachments as plugins of three ages report them, the primary first."""
+        return tuple(_attachment(*each) for each in _RESULTS)
+
+
+def _attachment(ifname: str, result: Result) -> Attachment:
+    kind = "bridge" if ifname == "eth0" else "macvlan"
+    delegate = Delegate(
+        name=f"net-of-{ifname}",
+        plugins=(Plugin({"type": kind}),),
+        cni_version="1.0.0",
+        ifname=ifname,
+        primary=ifname == "eth0",
+    )
+    return Attachment(delegate, result, ("1.0.0",), ("exec",), 0.01)
+
+
+_SANDBOX = "/run/netns/none"
+_RESULTS = (
+    (
+        "eth0",
+        Result(
+            interfaces=(
+                Interface("br0", "02:00:00:00:00:01"),
+                Interface("eth0", "02:00:00:00:00:02", _SANDBOX, mtu=1450),
+            ),
+            ips=(IP("10.1.0.2/24", "10.1.0.1", 1), IP("fd00::2/64", "fd00::1", 1)),
+            routes=(Route("0.0.0.0/0", "10.1.0.1"), Route("::/0", "fd00::1", priority=10)),
+            dns=DNS(nameservers=("10.1.0.1",)),
+        ),
+    ),
+    ("net1", Result(ips=(IP("10.2.0.2/24", "10.2.0.1"),))),
+    ("net2", Result()),
+)

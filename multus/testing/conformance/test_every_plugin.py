@@ -1,0 +1,128 @@
+"""What holds for a plugin of any kind."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from multus.errors import CNIError
+from multus.model.conf import Conf
+from multus.model.network import Delegate, Element, Plugin
+from multus.model.request import Request
+from multus.testing.conformance import Sample, Subject
+
+#: What a process that is started per call must not load before it knows that it needs it.
+HEAVY = (
+    "asyncio",
+    "http.client",
+    "importlib.metadata",
+    "kubernetes",
+    "netaddr",
+    "pyroute2",
+    "requests",
+    "ssl",
+    "subprocess",
+    "urllib.request",
+    "urllib3",
+    "yaml",
+)
+
+#: How many times the import of argparse a plugin's own import may cost.
+IMPORT_BUDGET = 3.0
+
+_MEASURE = """
+import json, sys, time
+def cost(name):
+    start = time.process_time()
+    __import__(name)
+    return time.process_time() - start
+import multus.hookspecs, multus.pipeline, multus.plugins
+unit = cost("argparse")
+before = set(sys.modules)
+own = cost(sys.argv[1])
+print(json.dumps({"ratio": own / unit, "loaded": sorted(set(sys.modules) - before)}))
+"""
+
+_WRONG: tuple[Any, ...] = (0, -1, 1.5, True, "", "x", "../..", [], [0], [""], {}, {"a": 0})
+
+
+def _imported(subject: Subject) -> dict[str, Any]:
+    argv = [sys.executable, "-c", _MEASURE, subject.entry.module]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def test_it_loads_and_its_hooks_fit_the_specification(subject: Subject) -> None:
+    assert [str(each) for each in subject.alone.broken] == []
+    assert subject.hooks, f"{subject.entry.module} implements no hook"
+
+
+def test_its_distribution_says_which_multus_it_is_for(subject: Subject) -> None:
+    from importlib.metadata import requires
+
+    needs = [each.replace(" ", "") for each in requires(subject.entry.distribution) or ()]
+    core = [each for each in needs if re.match(r"multus(\[[\w,]+\])?[<>=~(]", each)]
+    assert core, "install_requires names no version of multus"
+    assert ">=" in core[0] and re.search(r"<\d|~=", core[0]), (
+        f"{core[0]!r} has no upper bound: hooks may change with the next minor version"
+    )
+
+
+def test_importing_it_loads_nothing_heavy(subject: Subject) -> None:
+    loaded = _imported(subject)["loaded"]
+    heavy = [name for name in loaded if name in HEAVY]
+    assert heavy == [], "import these in the function that needs them"
+
+
+def test_importing_it_stays_within_the_budget(subject: Subject) -> None:
+    ratio = min(_imported(subject)["ratio"] for _ in range(5))
+    assert ratio <= IMPORT_BUDGET, f"costs {ratio:.1f} times the import of argparse"
+
+
+def test_importing_it_prints_nothing(subject: Subject) -> None:
+    argv = [sys.executable, "-c", f"import {subject.entry.module}"]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert done.stdout == b"", "standard output belongs to CNI"
+
+
+def test_it_leaves_strangers_alone(
+    subject: Subject, sample: Sample, conf_with: Callable[..., Conf], request_: Request
+) -> None:
+    conf, hooks = conf_with(merger="somebody-elses"), subject.alone.hooks
+    stranger = Element("nobody-knows-this", "a test", source="somebody-else")
+    plugin = Plugin({"type": "nobody-knows-this"})
+    delegate = Delegate("stranger", (plugin,), "1.1.0")
+    assert hooks.validate(conf) == []
+    assert hooks.select(request_, conf) == [], "it selects networks that nobody asked for"
+    assert hooks.resolve(stranger, request_, conf) is None
+    assert hooks.runtime_config(delegate, request_, conf) == {}
+    assert hooks.merge((), request_, conf) is None
+    assert hooks.health(conf) == []
+    if not sample.takes_all:
+        assert hooks.invokers(plugin, delegate, conf) == []
+
+
+@pytest.mark.parametrize("value", _WRONG, ids=repr)
+def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
+    subject: Subject,
+    value: Any,
+    conf_with: Callable[..., Conf],
+    request_: Request,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hooks = subject.alone.hooks
+    for key in subject.entry.keys:
+        try:
+            conf = conf_with(**{key: value})
+            if not hooks.validate(conf):
+                hooks.select(request_, conf)
+                hooks.health(conf)
+        except CNIError as error:
+            assert error.number != 999, f"{key} = {value!r}: {error}"
+    assert capfd.readouterr().out == "", "standard output belongs to CNI"

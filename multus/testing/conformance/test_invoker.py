@@ -1,0 +1,128 @@
+"""What holds for an invoker: it attaches, it detaches whatever happened, it leaves nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from multus.errors import CNIError
+from multus.invoker import Invoker
+from multus.model.conf import Conf
+from multus.model.network import Delegate, Plugin
+from multus.model.request import Request
+from multus.model.versions import SUPPORTED
+from multus.pipeline import Engine
+from multus.testing.conformance import Sample, Subject
+from multus.testing.delegates import SYSTEM_FOLDERS, BinDir, Reply
+from multus.testing.netns import HostState, Netns, Node, inside
+
+
+@frozen
+class Attaching:
+    """An engine, a configuration with the sample as its only network, and a container."""
+
+    engine: Engine
+    conf: Conf
+    pod: Netns
+    node: Node
+    folder: str
+
+    def request(self, command: str) -> Request:
+        return Request(
+            command=command,
+            container_id="conformance",
+            netns=self.pod.path,
+            ifname="eth0",
+            path=SYSTEM_FOLDERS,
+            environ=dict(os.environ),
+        )
+
+    def state(self) -> HostState:
+        return self.node.state(self.folder)
+
+
+@pytest.fixture
+def attaching(
+    subject: Subject,
+    sample: Sample,
+    engine: Engine,
+    conf_with: Callable[..., Conf],
+    tmp_path: Path,
+) -> Iterator[Attaching]:
+    if sample.plugin is None:
+        pytest.skip("the sample has no 'plugin' to attach")
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root, at least of a user namespace")
+    BinDir(str(tmp_path / "bin"))
+    name = subject.entry.name.removeprefix("invoker-")
+    wanted = {**sample.plugin, "invoker": name}
+    conf = conf_with(**{**sample.conf, "delegates": [wanted]})
+    node, pod = Node.create(), Netns.create("pod")
+    try:
+        with inside(node):
+            yield Attaching(engine, conf, pod, node, str(tmp_path))
+    finally:
+        pod.remove()
+        node.remove()
+
+
+def test_add_and_del_leave_nothing(attaching: Attaching) -> None:
+    before = attaching.state()
+    result = attaching.engine.add(attaching.request("ADD"), attaching.conf)
+    for version in SUPPORTED:
+        result.to_wire(version)
+    attaching.engine.check(attaching.request("CHECK"), attaching.conf)
+    attaching.engine.delete(attaching.request("DEL"), attaching.conf)
+    assert before.difference(attaching.state()) == []
+    assert attaching.pod.links() == {}
+
+
+def test_del_can_be_repeated_and_needs_no_add(attaching: Attaching) -> None:
+    attaching.engine.delete(attaching.request("DEL"), attaching.conf)
+    attaching.engine.add(attaching.request("ADD"), attaching.conf)
+    for _ in range(2):
+        attaching.engine.delete(attaching.request("DEL"), attaching.conf)
+
+
+def test_del_after_the_netns_is_gone_leaves_nothing(attaching: Attaching) -> None:
+    before = attaching.state()
+    attaching.engine.add(attaching.request("ADD"), attaching.conf)
+    attaching.pod.remove()
+    attaching.engine.delete(attaching.request("DEL"), attaching.conf)
+    assert before.difference(attaching.state()) == []
+
+
+def test_it_is_undone_when_a_later_network_fails(
+    attaching: Attaching, conf_with: Callable[..., Conf], tmp_path: Path
+) -> None:
+    BinDir(str(tmp_path / "bin")).stand_in("unlucky", ADD=Reply.error(150, "no such luck"))
+    delegates = [*attaching.conf.raw["delegates"], {"type": "unlucky", "invoker": "exec"}]
+    conf = conf_with(**{**attaching.conf.raw, "delegates": delegates})
+    before = attaching.state()
+    with pytest.raises(CNIError) as caught:
+        attaching.engine.add(attaching.request("ADD"), conf)
+    assert caught.value.number == 150
+    assert [line for line in before.difference(attaching.state()) if "stand-ins" not in line] == []
+    assert attaching.pod.links() == {}
+
+
+def test_a_key_that_it_does_not_know_is_not_ignored(
+    subject: Subject, sample: Sample, attaching: Attaching
+) -> None:
+    if sample.takes_all:
+        pytest.skip("it hands every key on")
+    assert sample.plugin is not None
+    for config, offered in ((sample.plugin, True), ({**sample.plugin, "no-such-key": 1}, False)):
+        assert _offers(subject, config, attaching.conf) is offered
+
+
+def _offers(subject: Subject, config: Mapping[str, Any], conf: Conf) -> bool:
+    plugin = Plugin(config)
+    delegate = Delegate("conformance", (plugin,), "1.1.0", ifname="eth0")
+    answers = subject.alone.hooks.invokers(plugin, delegate, conf)
+    return any(isinstance(each, Invoker) for each in answers)

@@ -1,0 +1,70 @@
+"""What holds for an observer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from multus.errors import TryAgainLater
+from multus.log import Log
+from multus.model.conf import Conf
+from multus.model.network import Attachment, Outcome
+from multus.model.request import Request
+from multus.testing.conformance import Sample, Subject
+
+#: How long an observer may hold up an answer when what it reports to is away, in seconds.
+PATIENCE = 10.0
+
+
+def _tell_everything(
+    subject: Subject, conf: Conf, request: Request, attachments: tuple[Attachment, ...]
+) -> list[str]:
+    """Tell it a whole life; returns what it raised."""
+    raised: list[str] = []
+
+    class Listening(Log):
+        def error(self, msg: str, **fields: Any) -> None:
+            raised.append(f"{msg}: {fields.get('error')}")
+
+    observers = subject.alone.hooks.observers(Listening.from_conf({"logToStderr": False}))
+    failure = TryAgainLater("a test")
+    for each in attachments:
+        observers.attached(each, request, conf)
+    done = Outcome("ADD", attachments, attachments[0].result, stages={"invoke": 0.01})
+    observers.finished(done, request, conf)
+    observers.undone(attachments[0].delegate, failure, request, conf)
+    observers.finished(Outcome("ADD", error=failure), request, conf)
+    for each in attachments:
+        observers.detached(each.delegate, None, request, conf)
+    observers.finished(Outcome("DEL"), request, conf)
+    return raised
+
+
+def test_it_takes_all_that_it_is_told_and_keeps_off_standard_output(
+    subject: Subject,
+    sample: Sample,
+    conf_with: Callable[..., Conf],
+    request_: Request,
+    attachments: tuple[Attachment, ...],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    conf = conf_with(**sample.conf)
+    assert _tell_everything(subject, conf, request_, attachments) == []
+    assert capfd.readouterr().out == "", "standard output belongs to CNI"
+
+
+def test_it_holds_no_answer_up_when_what_it_reports_to_is_away(
+    subject: Subject,
+    sample: Sample,
+    conf_with: Callable[..., Conf],
+    request_: Request,
+    attachments: tuple[Attachment, ...],
+) -> None:
+    if sample.away is None:
+        pytest.skip("the sample has no 'away': it reports to nothing that could be")
+    started = time.monotonic()
+    _tell_everything(subject, conf_with(**sample.away), request_, attachments)
+    assert time.monotonic() - started < PATIENCE
