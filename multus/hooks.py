@@ -27,11 +27,18 @@ class Hooks:
     manager: pluggy.PluginManager
 
     def validate(self, conf: Conf) -> list[Problem]:
-        return [each for problems in self._call("multus_validate", conf=conf) for each in problems]
+        """All problems; plugins that share a key may say the same."""
+        answers = self._call("multus_validate", conf=conf)
+        return list(dict.fromkeys(each for problems in answers for each in problems))
 
     def select(self, request: Request, conf: Conf) -> list[Selection]:
         # pluggy asks the last registered first; sources answer in the order of their names.
-        return list(reversed(self._call("multus_select", request=request, conf=conf)))
+        answers = reversed(self._call("multus_select", request=request, conf=conf))
+        return [
+            selection
+            for answer in answers
+            for selection in (answer if isinstance(answer, Sequence) else (answer,))
+        ]
 
     def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
         delegate = self._call("multus_resolve", element=element, request=request, conf=conf)

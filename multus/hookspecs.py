@@ -64,14 +64,14 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
 
 
 @hookspec
-def multus_select(request: Request, conf: Conf) -> Selection | None:
+def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selection] | None:
     """Say which networks this container gets, as far as this source knows.
 
     Kind: collect.  Called once for an ADD or STATUS and for ``multus explain``: it must have no
-    side effects.  Returns a ``Selection`` (its role says what it means for the others), or None
-    when this source has nothing to say, for instance because the pod has no such annotation.  A
-    source that *cannot answer* raises ``TryAgainLater``: no container comes up with fewer networks
-    than it asked for.  For STATUS, *request* has no container: offer the node's defaults only, and
+    side effects.  Returns a ``Selection`` (its role says what it means for the others), a list of
+    them when there are several roles, or None when this source has nothing to say, for instance
+    because the pod has no such annotation.  A source that *cannot answer* raises
+    ``TryAgainLater``: no container comes up with fewer networks than it asked for.  For STATUS, *request* has no container: offer the node's defaults only, and
     raise ``NotAvailable`` when a pod's choice could not be read.  For a DEL that finds no record,
     answer from what is on this node, never from an API.
 

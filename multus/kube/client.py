@@ -95,8 +95,13 @@ class KubeClient:
         with ThreadPoolExecutor(min(_CONCURRENT, len(wanted))) as workers:
             return list(workers.map(one, wanted))
 
-    def pod(self, namespace: str, name: str, deadline: Deadline) -> dict[str, Any]:
-        """The ``metadata`` of a pod; its specification, with all its secrets, is not asked for."""
+    def pod(
+        self, namespace: str, name: str, deadline: Deadline, uid: str = ""
+    ) -> dict[str, Any]:
+        """The ``metadata`` of a pod; its specification, with all its secrets, is not asked for.
+
+        *uid* is what the caller expects, for those who answer from a cache.
+        """
         wanted = Wanted(
             path_of("api", "v1", "namespaces", namespace, "pods", name), f"pod {namespace}/{name}"
         )

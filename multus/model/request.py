@@ -26,8 +26,10 @@ class Api(Protocol):
     ) -> list[dict[str, Any] | CNIError]:
         """Several objects, each or why it could not be read."""
 
-    def pod(self, namespace: str, name: str, deadline: Deadline) -> dict[str, Any]:
-        """The ``metadata`` of a pod."""
+    def pod(
+        self, namespace: str, name: str, deadline: Deadline, uid: str = ""
+    ) -> dict[str, Any]:
+        """The ``metadata`` of a pod; what knows only one with another *uid* looks again."""
 
 
 @frozen
@@ -53,6 +55,8 @@ class Request:
     place of the API server that the configuration names: the daemon's caches, or the objects that
     ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
     ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
+    ``shared`` is where plugins keep, for as long as this request is carried out, what they would
+    otherwise ask for twice: the pod that several sources look at.
     """
 
     command: str
@@ -64,6 +68,7 @@ class Request:
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     deadline: float | None = None
     api: Api | None = field(default=None, repr=False, eq=False)
+    shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
     @property
     def pod(self) -> Pod | None:

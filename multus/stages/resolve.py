@@ -97,7 +97,9 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
 
 
 def _naming(selections: Sequence[Selection]) -> str:
-    return "seed" if all(each.naming == "seed" for each in selections) else "npwg"
+    # Defaults that a pod's choice replaces or extends do not decide how its networks are named.
+    asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
+    return "seed" if all(each.naming == "seed" for each in asked) else "npwg"
 
 
 def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> InvalidConfig:
