@@ -8,7 +8,6 @@ the same tests against another program.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -75,8 +74,9 @@ def cni_bin(tmp_path: Path) -> BinDir:
 @pytest.fixture
 def cni_program() -> tuple[str, ...]:
     """The installed program, as an argument vector."""
-    script = os.path.join(os.path.dirname(sys.executable), "multus")
-    return (script,) if os.access(script, os.X_OK) else (sys.executable, "-m", "multus")
+    from multus.testing.runtime import installed_program
+
+    return installed_program()
 
 
 @pytest.fixture

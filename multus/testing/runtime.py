@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -158,6 +159,12 @@ class Runtime:
     def within(self, node: Netns) -> Runtime:
         """The same runtime on another node."""
         return evolve(self, node=node)
+
+
+def installed_program() -> tuple[str, ...]:
+    """The ``multus`` of this Python environment, as an argument vector."""
+    script = os.path.join(os.path.dirname(sys.executable), "multus")
+    return (script,) if os.access(script, os.X_OK) else (sys.executable, "-m", "multus")
 
 
 def _with_result(conf: Config, prev_result: Mapping[str, Any] | None) -> Config:

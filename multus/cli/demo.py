@@ -1,0 +1,167 @@
+"""Give a throw-away pod three networks, show them, and leave nothing behind.
+
+Everything happens in network namespaces made for it: one plays the node, one is the pod. The
+program is started as a container runtime would start it. An ordinary user does all this as root of
+a user namespace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from multus.cli._demo_networks import Networks, choose
+from multus.errors import CNIError, IOFailure, MissingPlugin
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multus.journal import Record
+    from multus.testing.netns import Netns, Node
+    from multus.testing.runtime import Container, Runtime
+
+_WIDTH = 100
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It has no options."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Attach, show, detach, compare; status 1 when something is left behind."""
+    if os.geteuid() != 0:
+        _become_root_of_a_user_namespace()
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError as error:
+        raise MissingPlugin("the demo prints with rich: pip install 'multus[cli]'") from error
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    with ExitStack() as stack:
+        return _show(_Stage.set_up(stack), console)
+
+
+@frozen
+class _Stage:
+    """What the demo plays on."""
+
+    networks: Networks
+    node: Node
+    pod: Netns
+    runtime: Runtime
+    container: Container
+    folder: str
+
+    @classmethod
+    def set_up(cls, stack: ExitStack) -> _Stage:
+        """Make it; *stack* takes it down again."""
+        from multus.testing.delegates import SYSTEM_FOLDERS
+        from multus.testing.netns import Netns, Node
+        from multus.testing.runtime import Container, Runtime, installed_program
+
+        networks = choose()
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="multus-demo-"))
+        node = Node.create("demo-node")
+        stack.callback(node.remove)
+        pod = Netns.create("demo-pod")
+        stack.callback(pod.remove)
+        networks.prepare(node)
+        runtime = Runtime(installed_program(), ":".join(SYSTEM_FOLDERS), node)
+        return cls(networks, node, pod, runtime, Container(pod.path, id="demo"), folder)
+
+    @property
+    def ipam_dir(self) -> str:
+        return os.path.join(self.folder, "networks")
+
+    @property
+    def cni_dir(self) -> str:
+        return os.path.join(self.folder, "multus")
+
+    def conf(self) -> dict[str, Any]:
+        """What a node would have as its network configuration."""
+        return {
+            "cniVersion": "1.0.0",
+            "name": "demo",
+            "type": "multus",
+            "cniDir": self.cni_dir,
+            "delegates": self.networks.delegates(self.ipam_dir),
+        }
+
+
+def _show(stage: _Stage, console: Console) -> int:
+    console.print(f"Node   {stage.node.name}, a network namespace that plays the host")
+    console.print(f"Pod    {stage.pod.name}, a network namespace with nothing but lo")
+    conf = stage.conf()
+    kinds = ", ".join(each["type"] for each in conf["delegates"])
+    console.print(f"Asked  for three networks: {kinds}\n")
+
+    before = stage.node.state(stage.folder)
+    added = stage.runtime.add(conf, stage.container)
+    result = added.result
+    console.print(f"[bold]ADD[/] took {added.seconds * 1000:.0f} ms. The pod has now:")
+    console.print(_table(stage))
+    console.print("The result that the runtime gets:")
+    console.print_json(json.dumps(result), indent=2)
+
+    deleted = stage.runtime.delete(conf, stage.container, result).require()
+    left = [*before.difference(stage.node.state(stage.folder)), *stage.pod.links()]
+    console.print(f"\n[bold]DEL[/] took {deleted.seconds * 1000:.0f} ms.", end=" ")
+    if left:
+        console.print("[bold red]Left behind:[/]", *left, sep="\n  ")
+        return 1
+    console.print("Left behind on the node and in the pod: [bold green]nothing[/].")
+    console.print("Compared: links, addresses, routes, rules, firewall, IPAM and state files.")
+    return 0
+
+
+def _table(stage: _Stage) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Interface", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time"):
+        table.add_column(heading, no_wrap=True)
+    links = stage.pod.links()
+    for attachment in _record(stage).attachments():
+        ifname = attachment.delegate.ifname
+        table.add_row(
+            ifname,
+            ", ".join(stage.pod.addresses(ifname)),
+            links[ifname]["address"],
+            str(links[ifname]["mtu"]),
+            attachment.delegate.label,
+            attachment.delegate.types,
+            "+".join(attachment.invokers),
+            f"{attachment.seconds * 1000:.1f} ms",
+        )
+    return table
+
+
+def _record(stage: _Stage) -> Record:
+    from multus.journal import Journal
+
+    record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
+    if record is None:
+        raise CNIError(f"the program answered, but {stage.cni_dir} has no record: report it")
+    return record
+
+
+def _become_root_of_a_user_namespace() -> None:
+    """Start again in namespaces of our own, where ``/run`` is ours too; does not return."""
+    from multus.testing.runtime import installed_program
+
+    inside = 'mount -t tmpfs tmpfs /run && exec "$@"'
+    command = ["unshare", "-Urnm", "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise IOFailure(
+            f"unshare cannot be started ({error.strerror}): install util-linux, or run it as root"
+        ) from error
