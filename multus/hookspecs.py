@@ -71,9 +71,10 @@ def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selectio
     side effects.  Returns a ``Selection`` (its role says what it means for the others), a list of
     them when there are several roles, or None when this source has nothing to say, for instance
     because the pod has no such annotation.  A source that *cannot answer* raises
-    ``TryAgainLater``: no container comes up with fewer networks than it asked for.  For STATUS, *request* has no container: offer the node's defaults only, and
-    raise ``NotAvailable`` when a pod's choice could not be read.  For a DEL that finds no record,
-    answer from what is on this node, never from an API.
+    ``TryAgainLater``: no container comes up with fewer networks than it asked for.  For STATUS,
+    *request* has no container: offer the node's defaults only, and raise ``NotAvailable`` when a
+    pod's choice could not be read.  For a DEL that finds no record, answer from what is on this
+    node, never from an API.
 
     Example::
 
@@ -95,8 +96,8 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     Kind: first result.  Called once for each element, in order; no side effects.
     ``element.source`` is the plugin that selected it, and any plugin may resolve it, so that a name
     in the configuration may be an API object or a file.  Returns None for "not mine, or not found
-    here".  When nobody resolves an element, the request fails with code 7.  An object that is found and
-    wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
+    here".  When nobody resolves an element, the request fails with code 7.  An object that is found
+    and wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
 
     Example::
 
