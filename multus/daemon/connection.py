@@ -1,0 +1,84 @@
+"""A connection on its way to a whole message."""
+
+from __future__ import annotations
+
+import socket
+
+from multus.daemon import wire
+from multus.shim import Answer
+
+#: How long a client may take to send its message, and to take its answer, in seconds.
+PATIENCE = 10.0
+_CHUNK = 1 << 18
+
+
+class Gone(Exception):
+    """The client went away before its message was whole."""
+
+
+class Connection:
+    """One client: first read without waiting by the server's loop, then answered by a worker.
+
+    ``began`` is the ``time.monotonic()`` moment at which it was accepted.
+    """
+
+    def __init__(self, peer: socket.socket, began: float) -> None:
+        self.socket = peer
+        self.began = began
+        self._data = bytearray()
+        self._expected = wire.HEADER
+
+    @property
+    def held(self) -> int:
+        """Bytes received so far."""
+        return len(self._data)
+
+    def read(self) -> wire.Message | None:
+        """Take what is there; the message once it is whole.
+
+        Raises ``Gone``, and ``wire.Malformed`` as soon as the header is wrong.
+        """
+        while True:
+            try:
+                chunk = self.socket.recv(min(_CHUNK, self._expected - len(self._data)))
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise Gone(str(error)) from error
+            if not chunk:
+                raise Gone(f"after {len(self._data)} bytes")
+            self._data += chunk
+            if len(self._data) == wire.HEADER == self._expected:
+                self._expected = wire.length_of(self._data)
+            if len(self._data) == self._expected:
+                message = wire.decode(bytes(self._data))
+                self._data.clear()
+                return message
+
+    def is_there(self) -> bool:
+        """Whether the client still waits for its answer."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def answer(self, answer: Answer, patience: float = PATIENCE) -> bool:
+        """Send the answer and hang up; whether the client took it."""
+        status, stdout = answer
+        try:
+            self.socket.settimeout(patience)
+            self.socket.sendall(wire.Message(wire.ANSWER, stdout, status=status).encode())
+        except OSError:
+            return False
+        finally:
+            self.socket.close()
+        return True
+
+    def answer_at_once(self, answer: Answer) -> bool:
+        """The same without waiting, for an answer that fits into any socket's buffer."""
+        return self.answer(answer, 0.0)
+
+    def close(self) -> None:
+        self.socket.close()

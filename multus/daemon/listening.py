@@ -1,0 +1,110 @@
+"""The daemon's socket: whose it is, and who may connect to it.
+
+Whoever can connect runs programs as root, so the socket is 0600 in a folder that only its owner
+writes to, and every peer is asked for its credentials all the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from multus.errors import IOFailure
+
+#: Connections that wait to be accepted; the kernel's own limit is net.core.somaxconn.
+BACKLOG = 4096
+
+
+@contextmanager
+def listening(path: str, inherited: socket.socket | None = None) -> Iterator[socket.socket]:
+    """A non-blocking listening socket at *path*, for as long as no other daemon has one.
+
+    *inherited* is one that the service manager opened: it stays when the daemon goes.  Raises
+    ``IOFailure`` when another daemon serves *path*, or when the folder is not safe.
+    """
+    with ExitStack() as undo:
+        _safe_folder(os.path.dirname(path))
+        undo.callback(os.close, _locked(f"{path}.lock"))
+        if inherited is not None:
+            undo.enter_context(inherited)
+            inherited.setblocking(False)
+            yield inherited
+            return
+        own = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        _bind(own, path)
+        undo.callback(_remove, path)
+        own.listen(BACKLOG)
+        own.setblocking(False)
+        yield own
+
+
+def may_connect(peer: socket.socket) -> tuple[bool, int]:
+    """Whether the process at the other end may be served, and its user ID."""
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", raw)
+    return uid in (0, os.geteuid()), uid
+
+
+def _safe_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.stat(folder)
+    except OSError as error:
+        raise IOFailure(f"cannot make the socket's folder {folder}: {error.strerror}") from error
+    if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+        raise IOFailure(f"the socket's folder {folder} can be written to by others: make it 0700")
+
+
+def _locked(path: str) -> int:
+    """The descriptor of a lock that ends with this process."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        lock = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise IOFailure(f"cannot open the lock {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise IOFailure(
+            f"another daemon (process {holder}) holds {path}: stop it first, or give this one"
+            " another socket with MULTUS_SOCKET"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+def _bind(own: socket.socket, path: str) -> None:
+    try:
+        # Under the lock nobody serves it: a socket that is there was left by a daemon that died.
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    # The mode has to be right from the first moment, and bind() knows the umask only; the daemon
+    # has no other threads yet.
+    before = os.umask(0o177)
+    try:
+        own.bind(path)
+    except OSError as error:
+        reason = "the path is too long" if error.errno is None else error.strerror
+        if error.errno == errno.EADDRINUSE:
+            reason = "something that is no socket has this path: remove it"
+        raise IOFailure(f"cannot listen at {path}: {reason}") from error
+    finally:
+        os.umask(before)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,306 @@
+"""What a container runtime starts: hands its call to the node daemon and prints the answer.
+
+``shim/multus-shim.c`` in Python, for ``python -I -S``: nothing is imported that the interpreter has
+not built in or beside it, since that is what such a process costs.  The message's layout is in
+``multus.daemon.wire``.  ``multus.__main__`` uses this module too, to find out who serves a call.
+
+Without a daemon, a DEL is kept on disk for its next start, every other command waits a bounded time
+and then fails so that the runtime repeats it.  On a node that has no daemon (the configuration says
+``"standalone": true``; or says nothing, ``MULTUS_SOCKET`` is not set, and there is neither a socket
+nor the mark that a daemon leaves under ``cniDir``) the engine runs in place.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Mapping
+
+SOCKET = b"/run/multus/multus.sock"
+CNI_DIR = b"/var/lib/cni/multus"
+SPOOL, MARK = b".spool", b".daemon"
+VERSIONS = (b"0.1.0", b"0.2.0", b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
+LARGEST = 8 << 20
+SERVE_S = 220
+_SPACE = b" \t\r\n"
+_ALNUM = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_AWAY = b"the multus daemon does not answer: see whether it runs, then try again"
+
+#: Exit status and stdout.
+Answer = tuple[int, bytes]
+
+
+def main() -> int:
+    """The program: a CNI call, or a control request in the only argument."""
+    environ = posix.environ
+    if b"CNI_COMMAND" not in environ:
+        if len(sys.argv) != 2:
+            return _print(error_answer(b"", 4, b"required env variables [CNI_COMMAND] missing"))
+        return _print(control(environ, sys.argv[1].encode()))
+    stdin = read_stdin()
+    answer = ask(environ, stdin)
+    if answer is None:
+        _become_multus(environ, stdin)
+        reason = b"the multus program is not beside its shim: install it, or start the daemon"
+        answer = error_answer(stdin, 100, reason)
+    return _print(answer)
+
+
+def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
+    """Carry a CNI call out by the daemon; None when the engine is to run in place."""
+    command = environ[b"CNI_COMMAND"]
+    if len(stdin) > LARGEST:
+        return error_answer(stdin, 6, b"the network configuration on stdin is larger than 8 MiB")
+    if command == b"VERSION" and (version := _asked_version(stdin)):
+        known = b'", "'.join(VERSIONS)
+        return 0, b'{"cniVersion": "%s", "supportedVersions": ["%s"]}\n' % (version, known)
+    path = environ.get(b"MULTUS_SOCKET", SOCKET)
+    try:
+        try:
+            connection = _dial(path, 0)
+        except OSError:
+            if _in_place(environ, stdin, path):
+                return None
+            if command == b"DEL":
+                raise
+            default = b"3" if command == b"STATUS" else b"30"
+            connection = _dial(path, float(environ.get(b"MULTUS_WAIT", default)))
+        return _exchange(connection, _message(1, environ, stdin))
+    except TimeoutError:
+        reason = "no answer in time"
+    except OSError as error:
+        reason = posix.strerror(error.errno or 0)
+        if command == b"DEL":
+            refused = _spool(environ, stdin)
+            if isinstance(refused, tuple):
+                return refused
+            reason = refused
+    return error_answer(stdin, 50 if command == b"STATUS" else 11, _AWAY, reason.encode())
+
+
+def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
+    """Ask the daemon for ``health``, ``ready``, ``metrics`` or ``reload``."""
+    try:
+        connection = _dial(environ.get(b"MULTUS_SOCKET", SOCKET), 0)
+        return _exchange(connection, _message(2, environ, word))
+    except OSError as error:
+        reason = posix.strerror(error.errno or 0).encode()
+        return error_answer(b"", 11, _AWAY, reason)
+
+
+# --- The connection ------------------------------------------------------------------------------
+
+
+def _dial(path: bytes, wait_s: float) -> socket:
+    import _socket
+
+    if len(path) >= 108:
+        raise OSError(36, "File name too long")
+    end = time.monotonic() + wait_s
+    while True:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            connection.settimeout(SERVE_S + 10)
+            connection.connect(path)
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
+
+
+def _message(kind: int, environ: Mapping[bytes, bytes], payload: bytes) -> bytes:
+    environment = b"".join([b"%s=%s\0" % pair for pair in environ.items()])
+    numbers = (len(environment), len(payload), SERVE_S * 1000)
+    head = b"MULT\1%c\0\0" % kind + b"".join([each.to_bytes(4, "big") for each in numbers])
+    return head + environment + payload
+
+
+def _exchange(connection: socket, message: bytes) -> Answer:
+    # A daemon that refuses answers before it has read all, so a broken pipe is no end yet.
+    try:  # noqa: SIM105  contextlib is one of the imports that this module does without
+        connection.sendall(message)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    head = _receive(connection, 20)
+    size = int.from_bytes(head[12:16], "big")
+    if head[:6] != b"MULT\1\x80" or size > LARGEST:
+        raise OSError(71, "Protocol error")
+    return head[7], _receive(connection, size)
+
+
+def _receive(connection: socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = connection.recv(size - len(data))
+        if not chunk:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        data = data + chunk if data else chunk
+    return data
+
+
+# --- What is done without a daemon ---------------------------------------------------------------
+
+
+def _in_place(environ: Mapping[bytes, bytes], stdin: bytes, path: bytes) -> bool:
+    standalone = _value(stdin, b"standalone")
+    if standalone:
+        return standalone.lstrip(b'"')[:4] == b"true"
+    mark = _text(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + MARK
+    return b"MULTUS_SOCKET" not in environ and not _exists(path) and not _exists(mark)
+
+
+def _exists(path: bytes) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | str:
+    """Keep a DEL for the daemon: what to answer, or why it could not be kept."""
+    container_id = environ.get(b"CNI_CONTAINERID", b"")
+    rest = container_id.strip(_ALNUM).translate(None, _ALNUM + b"_.-")
+    usable = container_id[:1].isalnum() and not rest and len(container_id) <= 200
+    if not usable or not environ.get(b"CNI_IFNAME"):
+        return error_answer(stdin, 4, b"CNI_CONTAINERID or CNI_IFNAME is missing or malformed")
+    if not stdin.lstrip(_SPACE).startswith(b"{"):
+        return error_answer(stdin, 6, b"the network configuration on stdin is no JSON object")
+    folder = _text(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + SPOOL
+    name = b"%020d.%s" % (time.time_ns(), container_id)
+    try:
+        _keep(folder, name, _message(1, environ, stdin))
+    except OSError as error:
+        return posix.strerror(error.errno or 0)
+    return 0, b""
+
+
+def _keep(folder: bytes, name: bytes, message: bytes) -> None:
+    """Write a file that is there whole, or not at all, whatever happens."""
+    parts = folder.split(b"/")
+    for end in range(2, len(parts) + 1):
+        try:
+            posix.mkdir(b"/".join(parts[:end]), 0o700)
+        except FileExistsError:
+            continue
+    directory = posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    found = posix.fstat(directory)
+    if found.st_uid != posix.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(1, "Operation not permitted")
+    part = b".%d.%s" % (posix.getpid(), name)
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    file = posix.open(part, flags, 0o600, dir_fd=directory)
+    try:
+        _write(file, message)
+        posix.fsync(file)
+        posix.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        posix.unlink(part, dir_fd=directory)
+        raise
+    posix.fsync(directory)
+
+
+def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
+    """Exec the multus program, which finds the configuration on stdin again."""
+    if b"MULTUS_STANDALONE" in environ:
+        return
+    copy = posix.memfd_create("stdin", 0)
+    _write(copy, stdin)
+    posix.lseek(copy, 0, 0)
+    posix.dup2(copy, 0)
+    program = "import sys; from multus.__main__ import main; sys.exit(main())"
+    arguments = [sys.executable, "-I", "-c", program]
+    posix.execve(sys.executable, arguments, {**environ, b"MULTUS_STANDALONE": b"1"})
+
+
+# --- The configuration, as far as it matters here ------------------------------------------------
+
+
+def _asked_version(stdin: bytes) -> bytes:
+    """The version in the input of a VERSION call, when that is nothing or what libcni sends."""
+    words = stdin.strip(_SPACE).split(b'"')
+    if words == [b""]:
+        return VERSIONS[-1]
+    asked = len(words) == 5 and [word.strip(_SPACE) for word in (*words[:3], words[4])]
+    if asked == [b"{", b"cniVersion", b":", b"}"] and words[3] in VERSIONS:
+        return words[3]
+    return b""
+
+
+def _value(stdin: bytes, key: bytes) -> bytes:
+    """The text from the value of a top-level key on; the last one counts, b"" is none."""
+    found, depth, at, end = b"", 0, 0, len(stdin)
+    while at < end:
+        char = stdin[at : at + 1]
+        at += 1
+        if char in b"{[":
+            depth += 1
+        elif char in b"}]":
+            depth -= 1
+        elif char == b'"':
+            start = at
+            while at < end and stdin[at : at + 1] != b'"':
+                at += 2 if stdin[at : at + 1] == b"\\" else 1
+            if depth == 1 and stdin[start:at] == key:
+                rest = stdin[at + 1 : at + 400].lstrip(_SPACE)
+                if rest.startswith(b":"):
+                    found = rest[1:].lstrip(_SPACE)
+            at += 1
+    return found
+
+
+def _text(stdin: bytes, key: bytes, others: bytes, default: bytes) -> bytes:
+    """A string value of alphanumerics and *others*, else *default*."""
+    value = _value(stdin, key)
+    text, quote, _ = value[1:].partition(b'"')
+    usable = value[:1] == b'"' and quote and text and len(text) < 256
+    return text if usable and not text.translate(None, _ALNUM + others) else default
+
+
+def launcher() -> str:
+    """A program that runs this module with the interpreter and the compiled file of today."""
+    return (
+        f"#!{sys.executable} -IS\n"
+        "from _frozen_importlib_external import SourceFileLoader\n"
+        f'exec(SourceFileLoader("__main__", {__file__!r}).get_code("__main__"))\n'
+    )
+
+
+# --- Input and output ----------------------------------------------------------------------------
+
+
+def read_stdin() -> bytes:
+    """The whole of stdin, one byte beyond the limit at most."""
+    chunks, size = [], 0
+    while size <= LARGEST and (chunk := posix.read(0, 65536)):
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
+
+
+def error_answer(stdin: bytes, code: int, msg: bytes, details: bytes = b"") -> Answer:
+    """The answer of a failed call whose configuration is *stdin*; the texts need no escapes."""
+    version = _text(stdin, b"cniVersion", b".", VERSIONS[-1])
+    form = b'{"cniVersion": "%s", "code": %d, "msg": "%s", "details": "%s"}\n'
+    return 1, form % (version, code, msg, details)
+
+
+def _print(answer: Answer) -> int:
+    _write(1, answer[1])
+    return answer[0]
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[posix.write(fd, data) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+/* What a container runtime starts: hands its call to the node daemon and prints the answer.  Without a
+ * daemon, a DEL is kept on disk for its next start, other commands wait a bounded time and then fail so
+ * that the runtime repeats them; on a node that has none the multus program takes this process over.
+ * The messages' layout is in multus/daemon/wire.py; multus/shim.py is the same program in Python. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAGIC 0x4d554c54   /* MULT */
+#define LARGEST (8u << 20) /* bytes of a configuration or of an answer */
+#define SERVE_S 220        /* what the daemon gets for one call; this process lives 10 s longer */
+#define SPACE " \t\r\n"
+#define VERSIONS "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\""
+
+extern char **environ;
+static char input[LARGEST + 2], *message; /* the configuration, with a NUL behind it */
+static size_t input_length, message_length;
+static volatile sig_atomic_t late;
+
+static void out_of_time(int signal) { late = signal; }
+
+/* Reads or writes exactly length bytes; -1 with errno, ECONNRESET at an early end. */
+static int transfer(int fd, void *data, size_t length, int out) {
+    while (length) {
+        ssize_t n = out ? write(fd, data, length) : read(fd, data, length);
+        if (n < 0 && errno == EINTR && !late) continue;
+        if (n == 0) errno = ECONNRESET;
+        if (n <= 0) return -1;
+        data = (char *)data + n, length -= n;
+    }
+    return 0;
+}
+
+/* The value of a top-level key of the configuration; the last one counts. NULL: there is none. */
+static char *value_of(const char *key) {
+    char *found = NULL, *end = input + input_length;
+    size_t length = strlen(key);
+    int depth = 0;
+    for (char *p = input; p < end; p++) {
+        depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
+        if (*p != '"') continue;
+        char *text = ++p;
+        while (p < end && *p != '"') p += *p == '\\' ? 2 : 1;
+        if (p >= end || depth != 1 || (size_t)(p - text) != length || memcmp(text, key, length)) continue;
+        char *colon = p + 1 + strspn(p + 1, SPACE); /* the input ends in a NUL */
+        if (*colon == ':') found = colon + 1 + strspn(colon + 1, SPACE);
+    }
+    return found;
+}
+
+static size_t span(const char *text, const char *others) { /* of alphanumerics and others */
+    size_t length = 0;
+    while (isalnum((unsigned char)text[length]) || (text[length] && strchr(others, text[length]))) length++;
+    return length;
+}
+
+static const char *string_of(const char *key, const char *others, const char *fallback) {
+    char *value = value_of(key);
+    size_t length = value && *value == '"' ? span(++value, others) : 0;
+    return length && length < 256 && value[length] == '"' ? strndup(value, length) : fallback;
+}
+
+static _Noreturn void fail(int code, const char *what, const char *details) {
+    char text[2048];
+    const char *format = "{\"cniVersion\": \"%s\", \"code\": %d, \"msg\": \"%s\", \"details\": \"%s\"}\n";
+    int n = snprintf(text, sizeof text, format, string_of("cniVersion", ".", "1.1.0"), code, what, details);
+    transfer(1, text, n, 1);
+    exit(1);
+}
+
+static void compose(int kind) {
+    size_t length = 0;
+    for (char **each = environ; *each; each++) length += strlen(*each) + 1;
+    uint32_t head[] = {MAGIC, 1 << 24 | kind << 16, length, input_length, SERVE_S * 1000};
+    for (int i = 0; i < 5; i++) head[i] = htonl(head[i]);
+    message_length = sizeof head + length + input_length;
+    if (!(message = malloc(message_length))) fail(11, "no memory: try again", "");
+    char *at = mempcpy(message, head, sizeof head);
+    for (char **each = environ; *each; each++) at = stpcpy(at, *each) + 1;
+    memcpy(at, input, input_length);
+}
+
+/* A connection to the daemon, waited for as long as given; -1 with errno. */
+static int dial(const char *path, double wait_s) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
+    strcpy(address.sun_path, path);
+    for (;; wait_s -= 0.01) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || !connect(fd, (struct sockaddr *)&address, sizeof address)) return fd;
+        int reason = errno;
+        close(fd), errno = reason;
+        if (wait_s <= 0 || late || (errno != ENOENT && errno != ECONNREFUSED && errno != EINTR)) return -1;
+        usleep(10000);
+    }
+}
+
+/* Sends the message and prints the answer: the exit status, or -1 with errno. */
+static int exchange(int fd) {
+    uint32_t head[5];
+    /* A daemon that refuses answers before it has read all, so a broken pipe is no end yet. */
+    if (transfer(fd, message, message_length, 1) && errno != EPIPE && errno != ECONNRESET) return -1;
+    if (transfer(fd, head, sizeof head, 0)) return -1;
+    uint32_t size = ntohl(head[3]), kind = ntohl(head[1]);
+    char *answer = head[0] != htonl(MAGIC) || kind >> 16 != 0x180 || size > LARGEST ? NULL : malloc(size + 1);
+    errno = EPROTO;
+    if (!answer || transfer(fd, answer, size, 0)) return -1;
+    return transfer(1, answer, size, 1) ? 1 : (int)(kind & 0xff);
+}
+
+/* Keeps a DEL under cniDir until a daemon carries it out: 0 when it is on the disk. */
+static int spool(const char *folder) {
+    const char *id = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
+    char path[300], name[300], part[330];
+    struct stat found;
+    struct timespec now;
+    if (!id || !isalnum((unsigned char)*id) || id[span(id, "_.-")] || strlen(id) > 200 || !ifname || !*ifname)
+        fail(4, "CNI_CONTAINERID or CNI_IFNAME is missing or malformed", "");
+    if (input[strspn(input, SPACE)] != '{') fail(6, "the network configuration on stdin is no JSON object", "");
+    snprintf(path, sizeof path, "%s/.spool/", folder);
+    for (char *slash = path; (slash = strchr(slash + 1, '/')); *slash = '/') *slash = 0, mkdir(path, 0700);
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || fstat(dir, &found)) return -1;
+    if (found.st_uid != geteuid() || found.st_mode & 022) return errno = EPERM, -1;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(name, sizeof name, "%010lld%09ld.%s", (long long)now.tv_sec, now.tv_nsec, id);
+    snprintf(part, sizeof part, ".%d.%s", (int)getpid(), name);
+    int fd = openat(dir, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return -1;
+    if (!transfer(fd, message, message_length, 1) && !fsync(fd) && !renameat(dir, part, dir, name)) return fsync(dir);
+    return unlinkat(dir, part, 0), -1; /* which leaves errno as it is */
+}
+
+/* Becomes the multus program, which finds the configuration on stdin again; returns if it cannot. */
+static void stand_alone(char **arguments) {
+    char path[600];
+    struct stat mine, other;
+    int copy = memfd_create("stdin", 0);
+    if (copy < 0 || transfer(copy, input, input_length, 1) || lseek(copy, 0, SEEK_SET) || dup2(copy, 0)) return;
+    setenv("MULTUS_STANDALONE", "1", 1), signal(SIGPIPE, SIG_DFL), alarm(0);
+    for (int i = 0; i < 2; i++) { /* an installed shim may itself be called multus */
+        ssize_t n = readlink("/proc/self/exe", path, 500);
+        path[n > 0 ? n : 0] = 0;
+        strcpy(strrchr(path, '/') ? strrchr(path, '/') + 1 : path, i ? "multus" : "multus-standalone");
+        if (stat("/proc/self/exe", &mine) || stat(path, &other) || mine.st_ino == other.st_ino) continue;
+        execv(path, arguments);
+    }
+}
+
+int main(int count, char **arguments) {
+    const char *given = getenv("MULTUS_SOCKET"), *wait = getenv("MULTUS_WAIT"), *command = getenv("CNI_COMMAND");
+    const char *path = given ? given : "/run/multus/multus.sock";
+    char marker[300], version[16] = "1.1.0";
+    int end = 0, delete = command && !strcmp(command, "DEL"), status = command && !strcmp(command, "STATUS");
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
+    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {SERVE_S + 10, 0}}, NULL); /* repeated: none is missed */
+    if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
+    /* Without a command: health, ready, metrics or reload. */
+    input_length = command ? fread(input, 1, LARGEST + 1, stdin) : strlen(strncpy(input, arguments[1], 99));
+    if (input_length > LARGEST) fail(6, "the network configuration on stdin is larger than 8 MiB", "");
+    if (late) fail(11, "no end of the network configuration on stdin: try again", "");
+    sscanf(input, " { \"cniVersion\" : \"%15[0-9.]\" } %n", version, &end); /* all that libcni sends */
+    if (command && !strcmp(command, "VERSION") && end + strspn(input + end, SPACE) == input_length &&
+        strlen(version) == 5 && strstr(VERSIONS, version))
+        return printf("{\"cniVersion\": \"%s\", \"supportedVersions\": [" VERSIONS "]}\n", version) < 0;
+    compose(command ? 1 : 2);
+    int fd = dial(path, 0);
+    const char *folder = string_of("cniDir", "/_.-", "/var/lib/cni/multus"), *standalone = value_of("standalone");
+    if (fd < 0 && command) {
+        snprintf(marker, sizeof marker, "%s/.daemon", folder);
+        if (standalone ? !strncmp(standalone + (*standalone == '"'), "true", 4)
+                       : !given && access(path, F_OK) && access(marker, F_OK)) {
+            if (!getenv("MULTUS_STANDALONE")) stand_alone(arguments);
+            fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
+        }
+        if (!delete) fd = dial(path, wait ? atof(wait) : status ? 3 : 30);
+    }
+    int answer = fd < 0 ? -1 : exchange(fd);
+    if (answer >= 0) return answer;
+    if (delete && !late && !spool(folder)) return 0;
+    fail(status ? 50 : 11, "the multus daemon does not answer: see whether it runs, then try again",
+         late ? "no answer in time" : strerror(errno));
+}
