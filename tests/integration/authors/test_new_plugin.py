@@ -1,0 +1,62 @@
+"""What `multus new-plugin` writes installs, and its tests pass at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from multus.cli import main
+from multus.cli.new_plugin import KINDS
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> dict[str, str]:
+    """An environment whose interpreter also finds what is installed into ``installed``."""
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "PYTEST_ADDOPTS": ""}
+
+
+def _run(argv: Sequence[str], folder: Path, environ: dict[str, str]) -> str:
+    done = subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _install(folder: Path, target: Path, environ: dict[str, str]) -> None:
+    options = ["-q", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    _run([sys.executable, "-m", "pip", "install", *options, str(folder)], folder, environ)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_installs_and_its_tests_pass(
+    kind: str, tmp_path: Path, outside: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new-plugin", kind, "my-thing", "--into", str(tmp_path)]) == 0
+    folder = tmp_path / f"multus-{kind}-my-thing"
+    assert f"cd {folder}" in capsys.readouterr().out
+    _install(folder, tmp_path / "installed", outside)
+    passed = _run([sys.executable, "-m", "pytest", "-q"], folder, outside)
+    assert "passed" in passed and "skipped" not in passed.splitlines()[-1]
+    shown = _run([sys.executable, "-m", "multus", "plugins"], tmp_path, outside)
+    assert f"{kind}-my-thing" in shown
+
+
+def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    assert main(["new-plugin", "source", "inventory", "--into", str(tmp_path)]) == 0
+    readme = tmp_path / "multus-source-inventory" / "README.md"
+    readme.write_text("mine")
+    assert main(["new-plugin", "source", "inventory", "--into", str(tmp_path)]) == 1
+    assert readme.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["Inventory", "in_ventory", "../up", "", "a--b", "9"])
+def test_a_name_that_no_distribution_can_have_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new-plugin", "source", name, "--into", str(tmp_path)]) == 1
+    assert repr(name) in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
