@@ -51,7 +51,7 @@ def resolve(installed: Installed, request: Request, conf: Conf) -> Resolved:
     wishes = combine(selections, conf)
     if not wishes:
         raise _nothing_selected(installed, request, conf)
-    delegates = [_resolve_one(wish, installed, request, conf) for wish in wishes]
+    delegates = [resolve_one(wish, installed, request, conf) for wish in wishes]
     marked = _with_primary(delegates, wishes)
     return Resolved(
         delegates=tuple(_with_runtime_config(each, installed, request, conf) for each in marked),
@@ -123,7 +123,8 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
     )
 
 
-def _resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf) -> Delegate:
+def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf) -> Delegate:
+    """The delegate of one wish; raises ``InvalidConfig`` when nobody knows it."""
     element = wish.element
     delegate = installed.hooks.resolve(element, request, conf)
     if delegate is None:

@@ -1,0 +1,233 @@
+"""Say what a pod would get, from which source, and what would be refused; changes nothing.
+
+The stages of an ADD that have no effects are run as they are: which source selects which networks,
+in which order and under which names, who carries each out, and with which exact configuration.
+
+Examples:
+  multus explain --pod default/web                 what the API server says of a pod
+  multus explain -f pod.yaml -f networks.yaml      offline, from files; the last pod in them
+  multus explain --pod shop/web -f shop.yaml       offline, one of several pods
+  multus explain --conf multus.conf                a container without a pod: conf-file mode
+  multus explain -f pod.yaml --json | jq .refused
+
+The configuration is the node's, the first of type multus in /etc/cni/net.d, unless --conf names
+one. The status is 0 when the ADD would be carried out, 1 when it would be refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING
+
+from multus.errors import InvalidConfig
+from multus.ops.node import BIN_DIR, find_conf, load_conf
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multus.model.conf import Conf
+    from multus.model.request import Request
+    from multus.ops.explaining import Explanation, PlannedNetwork
+    from multus.ops.objects import Named
+
+#: A readiness file or an API that does not come is said to be missing after so many seconds.
+_PATIENCE = 10.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pod", metavar="NAMESPACE/NAME", help="the pod to explain")
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="pods and networks, YAML or JSON; repeat it, or name a folder; - is stdin",
+    )
+    parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
+    parser.add_argument("--ifname", default="eth0", help="the runtime's CNI_IFNAME (%(default)s)")
+    parser.add_argument("--cni-path", default=BIN_DIR, help="the runtime's CNI_PATH (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation; status 1 when something would be refused."""
+    from multus.log import Log
+    from multus.ops.explaining import explain
+    from multus.plugins import discover, load
+    from multus.stages.parse import parse
+
+    found = load_conf(arguments.conf) if arguments.conf else find_conf()
+    conf = parse(found.config)
+    request = _request(arguments, conf)
+    installed = load(discover(), conf.blocked_plugins)
+    explanation = explain(installed, Log.from_conf({"logLevel": "panic"}), request, conf)
+    if arguments.json:
+        print(json.dumps({"file": found.path, **explanation.to_wire()}, indent=2))
+    else:
+        _show(explanation, found.path)
+    return 1 if explanation.refusals else 0
+
+
+def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
+    from multus.model.request import Request
+
+    pods: list[Named] = []
+    api = None
+    if arguments.file:
+        from multus.ops.objects import Objects
+
+        objects = _objects(arguments.file)
+        api = Objects.of(objects)
+        pods = [each for each in objects if each.kind == "Pod"]
+    elif arguments.pod and not conf.raw.get("kubeconfig"):
+        raise InvalidConfig(
+            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with:"
+            " give the pod and its networks as files (-f)"
+        )
+    args = {"IgnoreUnknown": "1"}
+    namespace, name = _pod(arguments.pod, pods)
+    if name:
+        args |= {"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name}
+    return Request(
+        command="ADD",
+        container_id="explain",
+        ifname=arguments.ifname,
+        path=tuple(folder for folder in arguments.cni_path.split(":") if folder),
+        args=args,
+        environ={"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())},
+        deadline=time.monotonic() + _PATIENCE,
+        api=api,
+    )
+
+
+def _pod(wanted: str | None, pods: list[Named]) -> tuple[str, str]:
+    if wanted:
+        namespace, slash, name = wanted.rpartition("/")
+        if not name or (slash and not namespace):
+            raise InvalidConfig(f"--pod {wanted!r} is not NAMESPACE/NAME: write default/web")
+        return namespace or "default", name
+    if pods:
+        return pods[-1].namespace, pods[-1].name
+    return "", ""
+
+
+def _objects(paths: list[str]) -> list[Named]:
+    """The objects of the files; raises ``InvalidConfig`` for text that cannot be read."""
+    from multus.ops.documents import files_of, read
+    from multus.ops.objects import objects_in
+
+    objects: list[Named] = []
+    for path in files_of(paths):
+        reading = read(path)
+        if reading.findings:
+            first = reading.findings[0]
+            raise InvalidConfig(
+                f"{first.place}: {first.subject}: {first.reason}: {first.fix}; 'multus validate -f"
+                f" {path}' shows all"
+            )
+        objects += [each for document in reading.documents for each in objects_in(document)]
+    return objects
+
+
+# --- For people ----------------------------------------------------------------------------------
+
+
+def _show(explanation: Explanation, path: str) -> None:
+    from multus.ops import screen
+
+    console = screen.screen()
+    request, conf = explanation.request, explanation.conf
+    who = f"pod {request.pod}" if request.pod else "a container without a pod"
+    console.print(f"ADD of {who}, interface {request.ifname}", style="bold", markup=False)
+    console.print(f"configuration {conf.name!r}, CNI {conf.cni_version}, from {path}", markup=False)
+    if explanation.selections:
+        screen.heading(console, "Who selects what")
+        screen.rows(
+            console,
+            ("BY", "MEANS", "NETWORKS"),
+            (
+                (each.origin, _MEANS[each.role.value], ", ".join(map(str, each.elements)))
+                for each in explanation.selections
+            ),
+        )
+    if explanation.networks:
+        _show_networks(console, explanation)
+        for network in explanation.networks:
+            _show_configs(console, network)
+        _show_routes(console, explanation)
+    _show_refusals(console, explanation)
+
+
+_MEANS = {
+    "default": "the node's defaults",
+    "instead": "in place of the defaults",
+    "added": "after the defaults",
+    "exchanged": "in place of the first default",
+}
+
+
+def _show_networks(console: Console, explanation: Explanation) -> None:
+    from multus.ops import screen
+
+    screen.heading(console, f"In this order, named as {explanation.naming} does")
+    screen.rows(
+        console,
+        ("INTERFACE", "NETWORK", "PLUGINS", "BY INVOKER", "FROM", "ASKED FOR BY"),
+        (
+            (
+                each.delegate.ifname + (" (primary)" if each.delegate.primary else ""),
+                each.delegate.label,
+                each.delegate.types,
+                ", ".join(step.invoker for step in each.planned.steps),
+                each.delegate.source or "-",
+                each.origin,
+            )
+            for each in explanation.networks
+        ),
+    )
+
+
+def _show_configs(console: Console, network: PlannedNetwork) -> None:
+    from multus.ops import screen
+
+    for step in network.planned.steps:
+        kind = step.plugin.type
+        where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
+        screen.heading(
+            console, f"{network.delegate.ifname}: {kind}, carried out by {step.invoker}{where}"
+        )
+        for declined_type, each in network.declined:
+            if declined_type == kind:
+                console.print(f"{each.invoker} declined: {each.reason}", markup=False)
+        screen.shown_json(console, step.config)
+
+
+def _show_routes(console: Console, explanation: Explanation) -> None:
+    from multus.ops import screen
+
+    routes = explanation.routes
+    if not routes.routes and not routes.unknown:
+        return
+    screen.heading(console, "Routes in the pod, as far as they are known before")
+    cells = [(each.dst, each.gw or "-", each.ifname, each.note) for each in routes.routes]
+    cells += [("(known later)", "-", ifname, reason) for ifname, reason in routes.unknown]
+    screen.rows(console, ("TO", "VIA", "INTERFACE", ""), cells)
+
+
+def _show_refusals(console: Console, explanation: Explanation) -> None:
+    from multus.ops import screen
+    from multus.ops.findings import ERROR, OK, Finding, split_message
+
+    console.print()
+    if not explanation.refusals:
+        screen.finding(console, Finding(OK, "answer", "the ADD would be carried out"))
+        return
+    for each in explanation.refusals:
+        reason, fix = split_message(each.error.msg)
+        code = each.error.number
+        screen.finding(console, Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
+        if each.error.details:
+            console.print(f"    details: {each.error.details}", markup=False, soft_wrap=True)

@@ -1,0 +1,92 @@
+"""What people write into JSON that JSON has not: found all at once, and read as it was meant.
+
+A parser stops at the first of them, and the reader would meet them one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from attrs import frozen
+
+
+@frozen
+class Slip:
+    """Something that is no JSON: its offset in the text, why, and what to write instead."""
+
+    offset: int
+    reason: str
+    fix: str
+
+
+_PIECE = re.compile(
+    r"""
+      (?P<string>"(?:[^"\\\n]|\\.)*")
+    | (?P<comment>(?:\#|//)[^\n]*)
+    | (?P<path>\\[^\s,\]}"]*)
+    | (?P<single>'[^'\n]*')
+    | (?P<comma>,(?=\s*[\]}]))
+    | (?P<word>\b(?:True|False|None)\b)
+    """,
+    re.VERBOSE,
+)
+_WRONG_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_WINDOWS_PATH = re.compile(r'"(?:[A-Za-z]:)?\\[A-Za-z]')
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
+def mend(text: str) -> tuple[str, list[Slip]]:
+    """*text* with every known slip repaired, line for line, and the slips in their order."""
+    slips: list[Slip] = []
+    if text.startswith("\ufeff"):
+        slips.append(Slip(0, "it starts with a byte order mark", "save it as UTF-8 without one"))
+        text = text[1:]
+    # Twice: a comma is only seen to be the last one when the comment behind it is gone.
+    for _ in range(2):
+        pieces: list[str] = []
+        end = 0
+        for found, instead, slip in _slips(text):
+            pieces += [text[end : found.start()], instead]
+            end = found.end()
+            slips.append(slip)
+        text = "".join([*pieces, text[end:]])
+    return text, slips
+
+
+def _slips(text: str) -> Iterator[tuple[re.Match[str], str, Slip]]:
+    for found in _PIECE.finditer(text):
+        piece, kind = found.group(), found.lastgroup
+        if kind == "comment":
+            # Blanks, so that what follows keeps its column.
+            reason = f"{_short(piece.strip())} is a comment, and JSON has none"
+            yield found, " " * len(piece), Slip(found.start(), reason, "delete it")
+        elif kind == "path":
+            instead = _slashes(piece)
+            reason = f"{piece} is not in quotes, and Linux has no backslashes in paths"
+            yield found, instead, Slip(found.start(), reason, f"write {instead}")
+        elif kind == "string" and _WINDOWS_PATH.match(piece):
+            instead = _slashes(piece[1:-1])
+            reason = f"{piece} has backslashes, which JSON reads as escapes"
+            yield found, instead, Slip(found.start(), reason, f"write {instead}")
+        elif kind == "string" and _WRONG_ESCAPE.search(piece):
+            reason = f"{_short(piece)} has a backslash that begins no escape of JSON"
+            fix = "write each backslash twice"
+            yield found, _WRONG_ESCAPE.sub(r"\\\\", piece), Slip(found.start(), reason, fix)
+        elif kind == "single":
+            instead = '"' + piece[1:-1].replace('"', '\\"') + '"'
+            reason = f"{_short(piece)} stands in single quotes"
+            yield found, instead, Slip(found.start(), reason, "use double quotes")
+        elif kind == "comma":
+            yield found, " ", Slip(found.start(), "a comma stands before the end", "delete it")
+        elif kind == "word":
+            instead = _WORDS[piece]
+            yield found, instead, Slip(found.start(), f"{piece} is no JSON", f"write {instead}")
+
+
+def _slashes(path: str) -> str:
+    return '"' + re.sub(r"\\+", "/", path.rstrip("\\")) + '"'
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
