@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import secrets
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,15 @@ from typing import Any
 
 from attrs import frozen
 
+from multus.testing.command import output
+
 _FOLDER = "/run/netns"
 
 #: <linux/sched.h>
 _CLONE_NEWNET = 0x40000000
 
-#: Files that host-local keeps by design when no address is taken any more.
-_KEPT_BY_IPAM = ("lock", "last_reserved_ip")
+#: Files that stay by design when nothing is attached: host-local's two, and Multus' lock.
+_KEPT = ("lock", "last_reserved_ip", ":lock")
 
 
 @frozen
@@ -37,7 +38,7 @@ class Netns:
     def create(cls, prefix: str = "pod") -> Netns:
         """A new namespace with a unique name; its loopback is up."""
         netns = cls(f"{prefix}-{secrets.token_hex(4)}")
-        _run("ip", "netns", "add", netns.name)
+        output(["ip", "netns", "add", netns.name])
         netns.ip("link", "set", "lo", "up")
         return netns
 
@@ -52,12 +53,12 @@ class Netns:
 
     def ip(self, *args: str) -> Any:
         """What ``ip -json ARGS`` says in here: decoded, None when it says nothing."""
-        out = _run("ip", "-n", self.name, "-details", "-json", *args)
+        out = output(["ip", "-n", self.name, "-details", "-json", *args])
         return json.loads(out) if out.strip() else None
 
     def run(self, *argv: str) -> str:
-        """The standard output of a command run in here; ``CalledProcessError`` when it fails."""
-        return _run(*self.command(argv))
+        """The standard output of a command run in here; ``CommandFailed`` when it fails."""
+        return output(self.command(argv))
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Every link but loopback: ``ip -json address`` objects by name."""
@@ -76,7 +77,7 @@ class Netns:
     def remove(self) -> None:
         """Remove it, with every link in it; one that is gone is no error."""
         if os.path.exists(self.path):
-            _run("ip", "netns", "del", self.name)
+            output(["ip", "netns", "del", self.name])
 
 
 @frozen
@@ -201,7 +202,7 @@ def _files(folders: Sequence[str]) -> Iterator[str]:
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
-                if not name.startswith(_KEPT_BY_IPAM):
+                if not name.startswith(_KEPT):
                     yield f"file {os.path.join(parent, name)}"
 
 
@@ -209,11 +210,3 @@ def _installed(program: str) -> bool:
     folders = (*os.get_exec_path(), "/usr/sbin", "/sbin")
     return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
 
-
-def _run(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        raise subprocess.CalledProcessError(
-            done.returncode, " ".join(argv), done.stdout, f"{done.stderr}{done.stdout}"
-        )
-    return done.stdout

@@ -1,0 +1,166 @@
+"""containerd as a client of the program: its CRI socket, as for the kubelet, and ``ctr --cni``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from e2e.cri import CRI
+from e2e.image import NAME
+
+from multus.testing.command import output
+from multus.testing.netns import Netns
+
+PROGRAMS = ("containerd", "ctr", "runc")
+
+_CONF = """\
+version = 2
+root = {root}
+state = {state}
+[grpc]
+  address = {socket}
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = {image}
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = {bin_dir}
+  conf_dir = {conf_dir}
+"""
+
+#: Where ``ctr`` looks, with no way to say otherwise.
+_FIXED = ("/etc/cni/net.d", "/opt/cni/bin")
+
+
+@frozen
+class ContainerdHost:
+    """containerd with everything of its own under *folder*, running on *node*."""
+
+    folder: Path
+    node: Netns
+    environ: Mapping[str, str]
+    cri: CRI
+
+    @classmethod
+    @contextmanager
+    def started(
+        cls,
+        folder: Path,
+        node: Netns,
+        plugins: Mapping[str, str],
+        image: Path,
+        environ: Mapping[str, str] | None = None,
+    ) -> Iterator[ContainerdHost]:
+        """Start it with the image loaded; *plugins* maps a CNI plugin's name to its program."""
+        conf = {key: str(folder / key) for key in ("root", "state", "bin_dir", "conf_dir")}
+        for path in conf.values():
+            os.makedirs(path)
+        for name, target in plugins.items():
+            os.symlink(target, folder / "bin_dir" / name)
+        values = {**conf, "socket": str(folder / "socket"), "image": NAME}
+        text = _CONF.format(**{key: json.dumps(value) for key, value in values.items()})
+        (folder / "config.toml").write_text(text)
+        with ExitStack() as stack:
+            cri = CRI(str(folder / "socket"), folder / "generated")
+            stack.callback(cri.close)
+            host = cls(folder, node, dict(environ or {}), cri)
+            stack.enter_context(host._running())
+            host.ctr("--namespace", "k8s.io", *_IMPORT, str(image))
+            host.ctr(*_IMPORT, str(image))
+            yield host
+
+    def network(self, conf: Mapping[str, Any]) -> None:
+        """Write the node's network configuration, as the first file of its folder."""
+        # Beside and renamed: containerd watches the folder.
+        path = self.folder / "conf_dir" / "00-multus.conf"
+        path.with_suffix(".new").write_text(json.dumps(conf))
+        path.with_suffix(".new").rename(path)
+
+    def wait_until_network_is(self, ready: bool) -> str:
+        """Wait until containerd says so; returns its message."""
+        deadline = time.monotonic() + 20
+        while True:
+            status, message = self.cri.conditions()["NetworkReady"]
+            if status is ready:
+                return message
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"NetworkReady is {status}: {message}: {self.log()}")
+            time.sleep(0.2)
+
+    @contextmanager
+    def sandbox(self, name: str, **pod: str) -> Iterator[str]:
+        """A pod sandbox, as the kubelet makes one; gone at the end."""
+        uid = pod.pop("uid", name)
+        sandbox = self.cri.run(name, uid=uid, log=self.folder / "log", **pod)
+        try:
+            yield sandbox
+        finally:
+            self.cri.stop(sandbox)
+            self.cri.remove(sandbox)
+
+    def links(self, sandbox: str) -> dict[str, dict[str, Any]]:
+        """The sandbox's links but loopback: ``ip -json address`` objects by name."""
+        argv = ["nsenter", f"--net=/proc/{self.cri.pid(sandbox)}/ns/net", "--"]
+        found = json.loads(output([*argv, "ip", "-json", "address"]))
+        return {link["ifname"]: link for link in found if link["ifname"] != "lo"}
+
+    def run_with_ctr(self, name: str, *command: str) -> str:
+        """What *command* prints in a container that ``ctr run --cni`` runs."""
+        sources = [str(self.folder / "conf_dir"), str(self.folder / "bin_dir")]
+        with _folders(_FIXED):
+            binds = [f"mount --bind {a} {b}" for a, b in zip(sources, _FIXED, strict=True)]
+            script = " && ".join([*binds, 'exec "$@"'])
+            run = ("run", "--rm", "--cni", "--snapshotter", "native", NAME, name, *command)
+            return self.ctr(*run, prefix=("unshare", "--mount", "sh", "-c", script, "sh"))
+
+    def ctr(self, *args: str, prefix: Sequence[str] = ()) -> str:
+        """The standard output of ctr; raises ``CommandFailed``."""
+        argv = [*prefix, "ctr", "--address", str(self.folder / "socket"), *args]
+        return output(self.node.command(argv), {**os.environ, **self.environ}, timeout=120)
+
+    def log(self) -> str:
+        """The end of containerd's log."""
+        return (self.folder / "containerd.log").read_text()[-4000:]
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        argv = ["containerd", "--config", str(self.folder / "config.toml"), "--log-level", "info"]
+        with (self.folder / "containerd.log").open("ab") as log:
+            process = subprocess.Popen(
+                self.node.command(argv),
+                env={**os.environ, **self.environ},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self.cri.ready(30)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+_IMPORT = ("images", "import", "--snapshotter", "native")
+
+
+@contextmanager
+def _folders(paths: Sequence[str]) -> Iterator[None]:
+    """Make folders that are missing, and remove those at the end."""
+    with ExitStack() as stack:
+        for path in paths:
+            parts = Path(path).parts
+            for depth in range(2, len(parts) + 1):
+                folder = Path(*parts[:depth])
+                if not folder.exists():
+                    folder.mkdir()
+                    stack.callback(folder.rmdir)
+        yield

@@ -1,0 +1,91 @@
+"""A client of the Container Runtime Interface, as the kubelet is one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_PROTO = Path(__file__).with_name("cri.proto")
+
+
+class CRI:
+    """Calls a runtime on its socket; raises ``grpc.RpcError`` with what it says."""
+
+    def __init__(self, socket: str, generated: Path) -> None:
+        """*generated* is a folder for the modules that are made of the interface's description."""
+        import grpc
+
+        self._messages, stubs = _compiled(generated)
+        self._channel = grpc.insecure_channel(f"unix://{socket}")
+        self._runtime = stubs.RuntimeServiceStub(self._channel)
+
+    def ready(self, timeout: float) -> None:
+        """Wait until the runtime answers."""
+        import grpc
+
+        grpc.channel_ready_future(self._channel).result(timeout)
+
+    def run(self, name: str, *, namespace: str = "default", uid: str, log: Path) -> str:
+        """Run a pod sandbox; returns its ID."""
+        metadata = self._messages.PodSandboxMetadata(name=name, uid=uid, namespace=namespace)
+        config = self._messages.PodSandboxConfig(
+            metadata=metadata,
+            hostname=name,
+            log_directory=str(log),
+            linux=self._messages.LinuxPodSandboxConfig(cgroup_parent=f"/e2e-{uid}"),
+        )
+        request = self._messages.RunPodSandboxRequest(config=config)
+        return str(self._runtime.RunPodSandbox(request, timeout=60).pod_sandbox_id)
+
+    def stop(self, sandbox: str) -> None:
+        """Stop a sandbox: its networks go."""
+        request = self._messages.StopPodSandboxRequest(pod_sandbox_id=sandbox)
+        self._runtime.StopPodSandbox(request, timeout=60)
+
+    def remove(self, sandbox: str) -> None:
+        """Remove a sandbox that is stopped."""
+        request = self._messages.RemovePodSandboxRequest(pod_sandbox_id=sandbox)
+        self._runtime.RemovePodSandbox(request, timeout=60)
+
+    def addresses(self, sandbox: str) -> list[str]:
+        """The addresses that the runtime reports for the sandbox, its main one first."""
+        network = self._status(sandbox).status.network
+        return [network.ip, *(each.ip for each in network.additional_ips)]
+
+    def pid(self, sandbox: str) -> int:
+        """The process that holds the sandbox's namespaces."""
+        info: Mapping[str, Any] = json.loads(self._status(sandbox).info["info"])
+        return int(info["pid"])
+
+    def conditions(self) -> dict[str, tuple[bool, str]]:
+        """The runtime's conditions: ``{type: (status, message)}``."""
+        status = self._runtime.Status(self._messages.StatusRequest(), timeout=30).status
+        return {each.type: (each.status, each.message) for each in status.conditions}
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _status(self, sandbox: str) -> Any:
+        request = self._messages.PodSandboxStatusRequest(pod_sandbox_id=sandbox, verbose=True)
+        return self._runtime.PodSandboxStatus(request, timeout=30)
+
+
+def _compiled(folder: Path) -> tuple[Any, Any]:
+    """The modules of the description: its messages and its stubs."""
+    from grpc_tools import protoc
+
+    if "cri_pb2_grpc" not in sys.modules:
+        folder.mkdir(exist_ok=True)
+        argv = ["protoc", f"-I{_PROTO.parent}", f"--python_out={folder}"]
+        if protoc.main([*argv, f"--grpc_python_out={folder}", str(_PROTO)]):
+            raise RuntimeError(f"protoc cannot read {_PROTO}")
+        sys.path.insert(0, str(folder))
+        try:
+            importlib.import_module("cri_pb2_grpc")
+        finally:
+            sys.path.remove(str(folder))
+    return sys.modules["cri_pb2"], sys.modules["cri_pb2_grpc"]
