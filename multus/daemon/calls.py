@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import frozen
-
 from multus.daemon import wire
 from multus.daemon.connection import Connection
 from multus.shim import SERVE_S, Answer, error_answer
+from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.daemon.metrics import Metrics
@@ -44,11 +43,16 @@ class Service(Protocol):
 
 @frozen
 class Limits:
-    """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones."""
+    """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones.
+
+    A client has ``message_seconds`` to send its message, and what runs when the daemon is told to
+    stop has ``stop_seconds`` to end.
+    """
 
     workers: int = 32
     admitted: int = 1024
     quick_workers: int = 2
+    message_seconds: float = 10.0
     stop_seconds: float = 90.0
 
 

@@ -7,7 +7,7 @@ import socket
 from multus.daemon import wire
 from multus.shim import Answer
 
-#: How long a client may take to send its message, and to take its answer, in seconds.
+#: How long a client may take to take its answer, in seconds.
 PATIENCE = 10.0
 _CHUNK = 1 << 18
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from multus.daemon import wire
 from multus.daemon.calls import STOPPING, Calls, Limits, Service
-from multus.daemon.connection import PATIENCE, Connection, Gone
+from multus.daemon.connection import Connection, Gone
 from multus.daemon.listening import may_connect
 from multus.daemon.systemd import Notifier
 from multus.shim import Answer, error_answer
@@ -66,8 +66,10 @@ class Server:
 
     def stop(self) -> None:
         """Finish what runs, refuse the rest."""
-        self._stop_by = self._stop_by or time.monotonic() + self._limits.stop_seconds
-        self._calls.stop()
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + self._limits.stop_seconds
+            self._calls.stop()
+            self._notifier.stopping("finishing the calls that run")
         self._wake()
 
     def reload(self) -> None:
@@ -201,7 +203,7 @@ class Server:
         held = sum(each.held for each in unfinished)
         for connection in unfinished:
             too_much = held > _LARGEST_HELD
-            if too_much or now - connection.began > PATIENCE:
+            if too_much or now - connection.began > self._limits.message_seconds:
                 held -= connection.held
                 self._log.error("hung up on a client", received=connection.held, memory=too_much)
                 self._forget(connection)
@@ -220,7 +222,6 @@ class Server:
         return 0, b"ok\n"
 
     def _close(self) -> None:
-        self._notifier.stopping("finishing")
         self._selector.close()
         for connection in self._reading.values():
             connection.answer_at_once(error_answer(b"", 11, STOPPING))

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-from attrs import frozen
+from multus.values import frozen
 
 _FIRST_FD = 3
 

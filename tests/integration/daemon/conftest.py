@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from attrs import define, field, frozen
+
+from multus import shim
+from multus.daemon import wire
+from multus.daemon.calls import Limits
+from multus.daemon.listening import listening
+from multus.daemon.metrics import Metrics
+from multus.daemon.server import Server
+from multus.daemon.systemd import Notifier
+from multus.log import Log
+
+SOURCE = Path(__file__).parents[3] / "shim" / "multus-shim.c"
+SHIMS = ("c", "python")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The shims by kind; the C one with the address and undefined-behaviour sanitizers."""
+    folder = tmp_path_factory.mktemp("shims")
+    python = folder / "python-shim"
+    python.write_text(shim.launcher())
+    python.chmod(0o755)
+    found = {"python": str(python)}
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler:
+        found["c"] = str(folder / "multus-shim")
+        checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+        command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", *checks]
+        subprocess.run([*command, "-o", found["c"], str(SOURCE)], check=True)
+    return found
+
+
+@frozen
+class Shim:
+    """Starts one of the shims with exactly the given environment."""
+
+    program: str
+    socket: Path
+
+    def start(self, command: str | None, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+        given = {
+            "MULTUS_SOCKET": str(self.socket),
+            "MULTUS_WAIT": "0.2",
+            "ASAN_OPTIONS": "detect_leaks=0",
+            **environ,
+        }
+        if command is not None:
+            given["CNI_COMMAND"] = command
+        return subprocess.Popen(
+            [self.program, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={name: value for name, value in given.items() if value},
+        )
+
+    def __call__(
+        self, command: str | None, stdin: bytes = b"{}", *arguments: str, **environ: str
+    ) -> tuple[int, bytes]:
+        process = self.start(command, *arguments, **environ)
+        stdout, stderr = process.communicate(stdin, timeout=60)
+        assert stderr == b"", stderr.decode(errors="replace")
+        return process.returncode, stdout
+
+
+@pytest.fixture(params=SHIMS)
+def run(request: pytest.FixtureRequest, programs: Mapping[str, str], tmp_path: Path) -> Shim:
+    """One of the two shims; a test that takes it is run with both."""
+    if request.param not in programs:
+        pytest.skip("no C compiler")
+    return Shim(programs[request.param], tmp_path / "run" / "multus.sock")
+
+
+@pytest.fixture
+def both(programs: Mapping[str, str], tmp_path: Path) -> list[Shim]:
+    if "c" not in programs:
+        pytest.skip("no C compiler")
+    return [Shim(programs[kind], tmp_path / "run" / "multus.sock") for kind in SHIMS]
+
+
+Handle = Callable[[Mapping[str, str], bytes, float], tuple[int, bytes]]
+
+
+@define
+class Recorder:
+    """A service that keeps what it was asked, and answers with what a test gives it."""
+
+    answer: Handle = lambda environ, stdin, deadline: (0, stdin)
+    asked: list[tuple[Mapping[str, str], bytes, float]] = field(factory=list)
+    reloads: int = 0
+    reason: str = ""
+
+    def handle(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float
+    ) -> tuple[int, bytes]:
+        self.asked.append((environ, stdin, deadline))
+        return self.answer(environ, stdin, deadline)
+
+    def not_ready(self) -> str:
+        return self.reason
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+
+@define
+class Running:
+    """A server in a thread of the test."""
+
+    path: Path
+    service: Recorder
+    server: Server
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+    def connect(self) -> socket.socket:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(30)
+        peer.connect(str(self.path))
+        return peer
+
+    def call(self, command: str, stdin: bytes = b"{}", **environ: str) -> tuple[int, bytes]:
+        with self.connect() as peer:
+            peer.sendall(message(command, stdin, **environ))
+            return answer_of(peer)
+
+    def control(self, word: str) -> tuple[int, str]:
+        with self.connect() as peer:
+            peer.sendall(wire.Message(wire.CONTROL, word.encode()).encode())
+            status, text = answer_of(peer)
+            return status, text.decode()
+
+    def metric(self, line: str) -> float:
+        found = [each for each in self.control("metrics")[1].splitlines() if each.startswith(line)]
+        return sum(float(each.rpartition(" ")[2]) for each in found)
+
+
+def message(command: str, stdin: bytes = b"{}", **environ: str) -> bytes:
+    given = {"CNI_COMMAND": command, **environ}
+    return wire.Message(wire.CNI, stdin, given, seconds=60).encode()
+
+
+def answer_of(peer: socket.socket) -> tuple[int, bytes]:
+    data = b""
+    while chunk := peer.recv(65536):
+        data += chunk
+    answer = wire.decode(data)
+    assert answer.kind == wire.ANSWER
+    return answer.status, answer.payload
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers, and stops them at the end of the test."""
+    started: list[Running] = []
+
+    def start(
+        answer: Handle | None = None,
+        *,
+        limits: Limits | None = None,
+        notifier: Notifier | None = None,
+        inherited: socket.socket | None = None,
+    ) -> Running:
+        path = tmp_path / "run" / "multus.sock"
+        service = Recorder(answer) if answer else Recorder()
+        log = Log.from_conf({"logToStderr": False, "logFile": str(tmp_path / "daemon.log")})
+        up = threading.Event()
+        made: list[Server] = []
+
+        def work() -> None:
+            with listening(str(path), inherited) as listener:
+                server = Server(
+                    listener, service, Metrics(), log, limits=limits, notifier=notifier
+                )
+                made.append(server)
+                up.set()
+                server.run()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert up.wait(10)
+        started.append(Running(path, service, made[0], thread))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"did not happen in {seconds} s"
+        time.sleep(0.01)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+__all__ = ["Running", "Shim", "answer_of", "descriptors", "message", "sys", "wait_for"]

@@ -1,0 +1,422 @@
+"""Both shims, against real sockets and files: what they send, print, keep and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from multus import skel
+from multus.daemon import wire
+
+from .conftest import Running, Shim, wait_for
+
+Serve = Callable[..., Running]
+
+DEL = {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}
+
+
+def error(answer: tuple[int, bytes]) -> dict[str, Any]:
+    status, stdout = answer
+    assert status == 1
+    found = json.loads(stdout)
+    assert set(found) == {"cniVersion", "code", "msg", "details"}
+    return dict(found)
+
+
+# --- With a daemon -------------------------------------------------------------------------------
+
+
+def test_stdin_environment_and_deadline_arrive_and_the_answer_is_printed(
+    run: Shim, serve: Serve
+) -> None:
+    daemon = serve(lambda environ, stdin, deadline: (0, b"printed " + stdin))
+    began = time.monotonic()
+    answer = run("ADD", b'{"a": 1}\x00\xff', CNI_ARGS="A=B;C=D", TRACEPARENT="00-x", ODD="a=b=\n")
+    assert answer == (0, b'printed {"a": 1}\x00\xff')
+    ((environ, stdin, deadline),) = daemon.service.asked
+    assert stdin == b'{"a": 1}\x00\xff'
+    assert (environ["CNI_COMMAND"], environ["CNI_ARGS"]) == ("ADD", "A=B;C=D")
+    assert (environ["TRACEPARENT"], environ["ODD"]) == ("00-x", "a=b=\n")
+    assert 200 < deadline - began < 300
+
+
+def test_the_exit_status_is_the_answers(run: Shim, serve: Serve) -> None:
+    serve(lambda environ, stdin, deadline: (1, b'{"code": 7}'))
+    assert run("ADD") == (1, b'{"code": 7}')
+
+
+def test_bytes_that_are_no_utf8_in_the_environment_arrive_unchanged(
+    run: Shim, serve: Serve
+) -> None:
+    daemon = serve()
+    assert run("ADD", CNI_ARGS=os.fsdecode(b"A=\xff\xfe"))[0] == 0
+    assert os.fsencode(daemon.service.asked[0][0]["CNI_ARGS"]) == b"A=\xff\xfe"
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 4 << 20, 8 << 20])
+def test_configurations_of_every_size_arrive_whole(run: Shim, serve: Serve, size: int) -> None:
+    daemon = serve(lambda environ, stdin, deadline: (0, b"%d" % len(stdin)))
+    text = os.urandom(size)
+    assert run("ADD", text) == (0, b"%d" % size)
+    assert daemon.service.asked[0][1] == text
+
+
+def test_a_configuration_beyond_the_limit_is_refused(run: Shim, serve: Serve) -> None:
+    daemon = serve()
+    assert error(run("ADD", b" " * ((8 << 20) + 1)))["code"] == 6
+    assert daemon.service.asked == []
+
+
+def test_a_large_answer_is_printed_whole(run: Shim, serve: Serve) -> None:
+    text = os.urandom(6 << 20)
+    serve(lambda environ, stdin, deadline: (0, text))
+    assert run("ADD") == (0, text)
+
+
+def test_stdin_that_comes_in_pieces_is_read_to_its_end(run: Shim, serve: Serve) -> None:
+    serve()
+    process = run.start("ADD")
+    assert process.stdin is not None and process.stdout is not None
+    for piece in (b'{"cni', b'Version"', b': "1.0.0"}'):
+        os.write(process.stdin.fileno(), piece)
+        time.sleep(0.05)
+    process.stdin.close()
+    assert process.stdout.read() == b'{"cniVersion": "1.0.0"}'
+    assert process.wait() == 0
+
+
+def test_a_closed_stdin_is_an_empty_configuration(run: Shim, serve: Serve) -> None:
+    serve(lambda environ, stdin, deadline: (0, b"%d" % len(stdin)))
+    assert run("ADD", b"") == (0, b"0")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("health", (0, b"ok\n")), ("ready", (0, b"ok\n")), ("reload", (0, b"ok\n"))]
+)
+def test_control_requests_are_answered(
+    run: Shim, serve: Serve, word: str, expected: tuple[int, bytes]
+) -> None:
+    serve()
+    assert run(None, b"", word) == expected
+    assert run(None, b"", "nonsense")[0] == 1
+
+
+def test_metrics_are_printed(run: Shim, serve: Serve) -> None:
+    serve()
+    run("ADD")
+    status, text = run(None, b"", "metrics")
+    assert status == 0
+    wanted = b'multus_server_request_total{code="0",handler="/cni",method="ADD"} 1.0'
+    assert wanted in text
+
+
+def test_without_a_command_and_a_word_the_environment_is_refused(run: Shim) -> None:
+    found = error(run(None, b""))
+    assert (found["code"], found["msg"]) == (4, "required env variables [CNI_COMMAND] missing")
+
+
+# --- A daemon that misbehaves ---------------------------------------------------------------------
+
+
+class Peer:
+    """Accepts one connection at the daemon's place and does *act* with it."""
+
+    def __init__(self, path: Path, act: Callable[[socket.socket], None]) -> None:
+        path.parent.mkdir(mode=0o700)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.thread = threading.Thread(target=self._serve, args=(act,), daemon=True)
+        self.thread.start()
+
+    def _serve(self, act: Callable[[socket.socket], None]) -> None:
+        connection, _ = self.listener.accept()
+        with connection:
+            act(connection)
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.join(10)
+        self.listener.close()
+
+
+def read_message(peer: socket.socket) -> wire.Message:
+    data = b""
+    while len(data) < wire.HEADER or len(data) < wire.length_of(data):
+        data += peer.recv(65536)
+    return wire.decode(data)
+
+
+ANSWER = wire.Message(wire.ANSWER, b'{"ips": []}').encode()
+
+
+def test_an_answer_that_comes_byte_by_byte_is_read_whole(run: Shim) -> None:
+    def act(peer: socket.socket) -> None:
+        read_message(peer)
+        for at in range(len(ANSWER)):
+            peer.send(ANSWER[at : at + 1])
+            time.sleep(0.002)
+
+    with Peer(run.socket, act):
+        assert run("ADD") == (0, b'{"ips": []}')
+
+
+def test_an_answer_before_the_message_is_read_counts(run: Shim) -> None:
+    def act(peer: socket.socket) -> None:
+        peer.sendall(wire.Message(wire.ANSWER, b"refused", status=1).encode())
+
+    with Peer(run.socket, act):
+        assert run("ADD", b" " * (4 << 20)) == (1, b"refused")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        ANSWER[:7],
+        ANSWER[:-1],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"MULT\x02" + ANSWER[5:],
+        b"MULT\x01\x01" + ANSWER[6:],
+        ANSWER[:12] + b"\xff\xff\xff\xff" + ANSWER[16:],
+    ],
+)
+def test_an_answer_that_is_none_is_try_again_later(run: Shim, sent: bytes) -> None:
+    def act(peer: socket.socket) -> None:
+        read_message(peer)
+        peer.sendall(sent)
+
+    with Peer(run.socket, act):
+        found = error(run("ADD", b'{"cniVersion": "0.4.0"}'))
+    assert (found["code"], found["cniVersion"]) == (11, "0.4.0")
+
+
+def test_a_del_whose_daemon_dies_is_kept(run: Shim, tmp_path: Path) -> None:
+    conf = json.dumps({"cniDir": str(tmp_path / "state")}).encode()
+    with Peer(run.socket, lambda peer: None):
+        assert run("DEL", conf, **DEL) == (0, b"")
+    (kept,) = (tmp_path / "state" / ".spool").iterdir()
+    assert wire.decode(kept.read_bytes()).payload == conf
+
+
+def test_stdout_that_nobody_reads_does_not_hang(run: Shim, serve: Serve) -> None:
+    serve(lambda environ, stdin, deadline: (0, b"x" * (1 << 20)))
+    process = run.start("ADD")
+    assert process.stdout is not None and process.stdin is not None
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait(10) != 0
+
+
+# --- Without a daemon -----------------------------------------------------------------------------
+
+
+def test_add_and_check_wait_and_then_ask_to_try_again(run: Shim) -> None:
+    for command in ("ADD", "CHECK", "GC"):
+        began = time.monotonic()
+        found = error(run(command, b'{"cniVersion": "1.0.0"}', MULTUS_WAIT="0.3"))
+        assert (found["code"], found["cniVersion"]) == (11, "1.0.0")
+        assert 0.25 < time.monotonic() - began < 5
+
+
+def test_status_says_not_available(run: Shim) -> None:
+    assert error(run("STATUS", b'{"cniVersion": "1.1.0"}'))["code"] == 50
+
+
+def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Serve) -> None:
+    process = run.start("ADD", MULTUS_WAIT="20")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
+    time.sleep(0.2)
+    serve(lambda environ, stdin, deadline: (0, b"at last"))
+    assert process.stdout.read() == b"at last"
+    assert process.wait(10) == 0
+
+
+def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
+    for stdin in (b"", b" \n", b'{"cniVersion":"0.4.0"}', b'{ "cniVersion" : "1.1.0" }\n'):
+        def engine_for(conf: Any) -> Any:
+            raise AssertionError(conf)
+
+        assert run("VERSION", stdin) == skel.answer({"CNI_COMMAND": "VERSION"}, stdin, engine_for)
+
+
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        b'{"cniVersion":"1.1"}',
+        b'{"cniVersion":"9.9.9"}',
+        b'{"cniVersion":1.1}',
+        b'{"cniVersion":"1.1.0}',
+        b'{"cniVersion":1.1.0}',
+        b'{"cniVersion":"1.1.0"',
+        b'{"cniVersion":"1.1.0"} x',
+        b'{"cniVersion":"1.1.0"}\x00',
+        b'{"cniVersion":"1.1.0","name":"x"}',
+        b'{"cniVersion":""}',
+        b"nonsense",
+        b"[]",
+    ],
+)
+def test_a_version_call_in_another_form_is_the_daemons(
+    run: Shim, serve: Serve, stdin: bytes
+) -> None:
+    serve(lambda environ, text, deadline: (0, b"asked " + text))
+    assert run("VERSION", stdin) == (0, b"asked " + stdin)
+
+
+def test_a_del_is_kept_whole_private_and_in_order(run: Shim, tmp_path: Path) -> None:
+    conf = json.dumps({"cniDir": str(tmp_path / "a" / "b"), "name": "n"}).encode()
+    for container in ("first", "second"):
+        assert run("DEL", conf, **{**DEL, "CNI_CONTAINERID": container}) == (0, b"")
+    spool = tmp_path / "a" / "b" / ".spool"
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+    kept = sorted(spool.iterdir())
+    assert [each.name.partition(".")[2] for each in kept] == ["first", "second"]
+    for each, container in zip(kept, ("first", "second"), strict=True):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600
+        message = wire.decode(each.read_bytes())
+        assert (message.kind, message.payload) == (wire.CNI, conf)
+        assert message.environ["CNI_CONTAINERID"] == container
+        assert message.environ["CNI_COMMAND"] == "DEL"
+
+
+@pytest.mark.parametrize(
+    ("environ", "stdin", "code"),
+    [
+        ({"CNI_CONTAINERID": ""}, b"{}", 4),
+        ({"CNI_CONTAINERID": "../../etc/passwd"}, b"{}", 4),
+        ({"CNI_CONTAINERID": "a/b"}, b"{}", 4),
+        ({"CNI_CONTAINERID": ".hidden"}, b"{}", 4),
+        ({"CNI_CONTAINERID": "x" * 201}, b"{}", 4),
+        ({"CNI_IFNAME": ""}, b"{}", 4),
+        ({}, b"", 6),
+        ({}, b"[]", 6),
+    ],
+)
+def test_a_del_that_nobody_could_carry_out_is_not_kept(
+    run: Shim, environ: Mapping[str, str], stdin: bytes, code: int
+) -> None:
+    assert error(run("DEL", stdin, **{**DEL, **environ}))["code"] == code
+
+
+@pytest.mark.parametrize("blocked", ["file", "writable", "full"])
+def test_a_del_that_cannot_be_kept_fails(run: Shim, tmp_path: Path, blocked: str) -> None:
+    state = tmp_path / "state"
+    if blocked == "file":
+        state.write_text("in the way")
+    elif blocked == "writable":
+        (state / ".spool").mkdir(parents=True)
+        (state / ".spool").chmod(0o777)
+    else:
+        state = Path("/dev/full")
+    found = error(run("DEL", json.dumps({"cniDir": str(state)}).encode(), **DEL))
+    assert found["code"] == 11
+    assert found["details"]
+
+
+def test_standalone_execs_the_program_with_its_input(
+    run: Shim, tmp_path: Path, programs: Mapping[str, str]
+) -> None:
+    conf = b'{"cniVersion": "1.0.0", "standalone": true, "name": "n", "type": "multus"}'
+    if run.program == programs["python"]:
+        # This interpreter has multus: the engine itself refuses the missing variables.
+        found = error(run("ADD", conf))
+        assert found["msg"].startswith("required env variables [CNI_CONTAINERID")
+        return
+    beside = Path(run.program).with_name("multus")
+    beside.write_text('#!/bin/sh\necho "$MULTUS_STANDALONE $CNI_COMMAND" "$@"\ncat\nexit 3\n')
+    beside.chmod(0o755)
+    try:
+        assert run("ADD", conf) == (3, b"1 ADD\n" + conf)
+        assert run("DEL", conf, **DEL) == (3, b"1 DEL\n" + conf)
+    finally:
+        beside.unlink()
+
+
+def test_a_shim_never_execs_itself_in_a_loop(run: Shim) -> None:
+    found = error(run("ADD", b'{"standalone": true}', MULTUS_STANDALONE="1"))
+    assert found["code"] == 100
+
+
+@pytest.mark.parametrize("there", ["socket", "mark", "variable", "false"])
+def test_a_node_that_has_a_daemon_is_not_standalone(
+    run: Shim, tmp_path: Path, there: str
+) -> None:
+    conf: dict[str, Any] = {"cniDir": str(tmp_path / "state")}
+    environ = {}
+    if there == "mark":
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / ".daemon").touch()
+        environ = {"MULTUS_SOCKET": "", "MULTUS_WAIT": "0"}
+    elif there == "false":
+        conf["standalone"] = False
+        environ = {"MULTUS_SOCKET": "", "MULTUS_WAIT": "0"}
+    elif there == "socket":
+        run.socket.parent.mkdir()
+        run.socket.touch()
+    found = error(run("ADD", json.dumps(conf).encode(), **environ))
+    assert found["code"] == 11
+
+
+# --- One behaviour --------------------------------------------------------------------------------
+
+_KEYS = st.sampled_from(["standalone", "cniVersion", "cniDir", "x", "standalone\\", 'a"b'])
+_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([True, False, None, 1, "true", "false", "1.0.0", "/nowhere", "a b", '"', "\\"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+_TEXTS = st.dictionaries(_KEYS, _VALUES, max_size=4).map(
+    lambda conf: json.dumps({**conf, "cniDir": "/dev/null"}).encode()
+)
+_CUT = st.tuples(_TEXTS, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    stdin=_TEXTS | _CUT | st.binary(max_size=60),
+    command=st.sampled_from(["ADD", "DEL", "STATUS", "VERSION", "", "nonsense"]),
+)
+def test_both_shims_answer_the_same_without_a_daemon(
+    both: list[Shim], stdin: bytes, command: str
+) -> None:
+    answers = [
+        # The loop guard makes standalone visible without a program to exec.
+        shim(command, stdin, MULTUS_WAIT="0", MULTUS_STANDALONE="1", **DEL)
+        for shim in both
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_a_shim_that_is_stopped_and_continued_finishes(run: Shim, serve: Serve) -> None:
+    go = threading.Event()
+
+    def answer(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
+        go.wait(10)
+        return 0, b"done"
+
+    daemon = serve(answer)
+    process = run.start("ADD")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
+    wait_for(lambda: daemon.service.asked)
+    for number in (19, 18, 19, 18):
+        process.send_signal(number)
+        time.sleep(0.02)
+    go.set()
+    assert process.stdout.read() == b"done"
+    assert process.wait(10) == 0
