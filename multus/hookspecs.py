@@ -96,7 +96,8 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     Kind: first result.  Called once for each element, in order; no side effects.
     ``element.source`` is the plugin that selected it, and any plugin may resolve it, so that a name
     in the configuration may be an API object or a file.  Returns None for "not mine, or not found
-    here".  When nobody resolves an element, the request fails with code 7.  An object that is found
+    here".  An element that holds its configuration needs nobody; another that
+    nobody resolves fails the request with code 7.  An object that is found
     and wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
 
     Example::

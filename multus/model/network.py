@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
-
 from multus.model.result import Result
+from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from multus.errors import CNIError
@@ -53,7 +52,7 @@ class Element:
 
     ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
     default/web, entry 2").  ``source`` is the name of the plugin that selected it.  ``config`` is a
-    configuration given in place instead of a name.  ``options`` holds the other keys of the
+    configuration given in place: such an element needs nobody to resolve it.  ``options`` holds the other keys of the
     element as they were written, and ``handle`` whatever the source wants back when it resolves.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.

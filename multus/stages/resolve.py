@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
-
 from multus.errors import InvalidConfig, MissingPlugin
 from multus.model.network import Role
+from multus.netconf import delegate_from
+from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
@@ -127,6 +127,8 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
     """The delegate of one wish; raises ``InvalidConfig`` when nobody knows it."""
     element = wish.element
     delegate = installed.hooks.resolve(element, request, conf)
+    if delegate is None and element.config is not None:
+        delegate = delegate_from(element.config, conf, element.origin)
     if delegate is None:
         details = "; ".join(map(str, installed.broken))
         raise InvalidConfig(

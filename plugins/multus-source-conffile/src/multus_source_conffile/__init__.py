@@ -73,14 +73,12 @@ def multus_select(request: Request, conf: Conf) -> Selection | None:
 
 @hookimpl(trylast=True)
 def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
-    """A configuration given in place, or found by name in ``confDir``, by folder, by path.
+    """A configuration found by name in ``confDir``, by folder, or by path.
 
     Only names from the configuration are looked up here: a pod's annotation must not reach files.
     """
-    if element.source != NAME:
+    if element.source != NAME or element.config is not None:
         return None
-    if element.config is not None:
-        return delegate_from(element.config, conf, element.origin)
     found = _find(element.name, conf.reader.text("confDir", CONF_DIR))
     if found is None:
         return None
