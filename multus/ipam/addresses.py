@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import socket
 
-from attrs import frozen
+from multus.values import frozen
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
 _V4_TOP = 1 << 32
 
 
-@frozen(order=True)
+@frozen
 class Address:
     """An address: *family* 4 or 6, and its *value*, an unsigned number."""
 
@@ -49,6 +49,10 @@ class Address:
             # The C library writes this block as ::192.0.2.1, Go as ::c000:201.
             return f"::{self.value >> 16:x}:{self.value & 0xFFFF:x}"
         return socket.inet_ntop(socket.AF_INET6, self.value.to_bytes(16, "big"))
+
+    def __le__(self, other: Address) -> bool:
+        """In the order of families, then of values."""
+        return (self.family, self.value) <= (other.family, other.value)
 
     def __add__(self, offset: int) -> Address:
         return Address(self.family, self.value + offset)

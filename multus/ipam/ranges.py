@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
-
 from multus.errors import InvalidConfig
 from multus.ipam.addresses import Address, Network
 from multus.model.reader import Reader, describe
+from multus.values import frozen
 
 
 @frozen
@@ -41,7 +40,7 @@ class Range:
                 raise InvalidConfig(
                     f"{where}: {key} {bound} not in network {subnet}: use an address of the subnet"
                 )
-        if start > end:
+        if not start <= end:
             raise InvalidConfig(
                 f"{where}: rangeStart {start} is after rangeEnd {end}: exchange the two"
             )

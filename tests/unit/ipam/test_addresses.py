@@ -100,4 +100,5 @@ def test_an_ipv4_mapped_network_is_ipv4() -> None:
 
 
 def test_every_ipv4_address_is_below_every_ipv6_address() -> None:
-    assert Address(4, 2**32 - 1) < Address(6, 0)
+    assert Address(4, 2**32 - 1) <= Address(6, 0)
+    assert not Address(6, 0) <= Address(4, 2**32 - 1)

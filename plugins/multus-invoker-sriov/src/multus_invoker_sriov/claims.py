@@ -1,0 +1,273 @@
+"""Which VF is whose: locks, marks and records under ``cniDir``.
+
+The same files as those of the SR-IOV plugin's binary::
+
+    pci/vf_lock/<PCI address>.lock    flock(2), held while a VF is changed
+    pci/<PCI address>                 the mark: the netns path of whoever has the VF
+    <container ID>-<interface>        the record: the configuration, and what the VF was like before
+
+The record is written before the first change, the mark after it: with a record and no mark nothing
+was done yet.  A mark whose namespace is gone is stale, and one with another path than the record's
+says that the VF has gone to somebody else since.  (The binary writes its record last.)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from multus.errors import IOFailure, StateDamaged, TryAgainLater
+from multus.values import field, frozen
+from multus_invoker_sriov.vf import ATTRIBUTES, VfState
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
+
+
+@frozen
+class Before:
+    """What a VF was like before: its attributes, and its interface on the host.
+
+    Without an interface (``name`` is empty) a userspace driver had it, ``driver``.
+    """
+
+    state: VfState
+    driver: str = ""
+    name: str = ""
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    kind: str = ""
+
+
+@frozen
+class Record:
+    """One VF given to one interface of a container.
+
+    ``attachment`` is the interface that the runtime named, ``ifname`` what it is called.
+    ``config`` is the configuration as it was handed on, ``mac`` the MAC that was asked for, and
+    ``changed`` names the attributes that were set.
+    """
+
+    container_id: str
+    attachment: str
+    netns: str
+    ifname: str
+    pci: str
+    pf: str
+    index: int
+    before: Before
+    config: Mapping[str, Any] = field(repr=False)
+    mac: str = ""
+    changed: frozenset[str] = frozenset()
+
+    @property
+    def network(self) -> str:
+        return str(self.config.get("name", ""))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The record in the binary's form, with what it does not know under ``multus``."""
+        before, state = self.before, self.before.state
+        return {
+            **{key: value for key, value in self.config.items() if key.lower() != "mac"},
+            "OrigVfState": {
+                "HostIFName": before.name,
+                "SpoofChk": bool(state.spoofchk),
+                "Trust": bool(state.trust),
+                "AdminMAC": state.mac,
+                "EffectiveMAC": before.mac,
+                "Vlan": state.vlan,
+                "VlanQoS": state.qos,
+                "VlanProto": state.proto,
+                "MinTxRate": state.min_rate,
+                "MaxTxRate": state.max_rate,
+                "LinkState": state.link_state,
+                "MTU": before.mtu,
+            },
+            "Master": self.pf,
+            "MAC": self.mac,
+            "VFID": self.index,
+            "deviceID": self.pci,
+            "multus": {
+                "containerID": self.container_id,
+                "attachment": self.attachment,
+                "netns": self.netns,
+                "ifname": self.ifname,
+                "driver": before.driver,
+                "up": before.up,
+                "kind": before.kind,
+                "changed": sorted(self.changed),
+            },
+        }
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any], path: str) -> Record:
+        """Read a record, ours or the binary's; raises ``StateDamaged``."""
+        try:
+            ours, was = raw.get("multus") or {}, raw["OrigVfState"]
+            state = VfState(
+                mac=str(was["AdminMAC"]),
+                vlan=int(was["Vlan"]),
+                qos=int(was["VlanQoS"]),
+                proto=int(was.get("VlanProto") or 0x8100),
+                spoofchk=bool(was["SpoofChk"]),
+                trust=bool(was["Trust"]),
+                link_state=int(was["LinkState"]),
+                min_rate=int(was["MinTxRate"]),
+                max_rate=int(was["MaxTxRate"]),
+            )
+            before = Before(
+                state=state,
+                driver=str(ours.get("driver", "")),
+                name=str(was["HostIFName"]),
+                mac=str(was["EffectiveMAC"]),
+                mtu=int(was.get("MTU", 0)),
+                up=bool(ours.get("up", False)),
+                kind=str(ours.get("kind", "")),
+            )
+            return cls(
+                container_id=str(ours.get("containerID", "")),
+                attachment=str(ours.get("attachment", "")),
+                netns=str(ours.get("netns", "")),
+                ifname=str(ours.get("ifname", "")),
+                pci=str(raw["deviceID"]),
+                pf=str(raw["Master"]),
+                index=int(raw["VFID"]),
+                before=before,
+                config=dict(raw),
+                mac=str(raw.get("MAC") or ""),
+                changed=frozenset(map(str, ours.get("changed", ATTRIBUTES))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateDamaged(f"{path} is no record of a VF: {error!r}") from error
+
+
+@frozen
+class Claims:
+    """The files under *directory*."""
+
+    directory: str
+
+    @contextmanager
+    def locked(self, pci: str, patience: float) -> Iterator[None]:
+        """Hold a VF's lock; waits *patience* seconds, then raises ``TryAgainLater``."""
+        folder = f"{self.directory}/pci/vf_lock"
+        with _failing(f"locking VF {pci} in {folder}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+            fd = os.open(f"{folder}/{pci}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _acquired(fd, time.monotonic() + patience):
+                raise TryAgainLater(
+                    f"VF {pci} is being given to or taken from another container (lock"
+                    f" {folder}/{pci}.lock): try again"
+                )
+            yield
+        finally:
+            os.close(fd)
+
+    def marked(self, pci: str) -> str:
+        """The netns path in a VF's mark; empty when there is no mark."""
+        return _read(self._mark(pci))
+
+    def mark(self, pci: str, netns: str) -> None:
+        """Say that whoever is in *netns* has the VF."""
+        _replace(self._mark(pci), netns)
+
+    def unmark(self, pci: str) -> None:
+        """Say that nobody has the VF."""
+        _remove(self._mark(pci))
+
+    def save(self, record: Record) -> None:
+        """Write a record."""
+        path = self._path(record.container_id, record.attachment)
+        _replace(path, json.dumps(record.to_wire()))
+
+    def load(self, container_id: str, attachment: str) -> Record | None:
+        """A container's record; None when it has none.  Raises ``StateDamaged``."""
+        return self._load(self._path(container_id, attachment))
+
+    def forget(self, container_id: str, attachment: str) -> None:
+        """Remove a record."""
+        _remove(self._path(container_id, attachment))
+
+    def records(self) -> list[Record]:
+        """Every record that can be read."""
+        found = []
+        with _failing(f"listing {self.directory}"), suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self.directory)):
+                path = f"{self.directory}/{name}"
+                if name.startswith(".") or os.path.isdir(path):
+                    continue
+                with suppress(StateDamaged):
+                    record = self._load(path)
+                    # The binary's records do not say whose they are: their names do not part.
+                    if record is not None and record.container_id:
+                        found.append(record)
+        return found
+
+    def _load(self, path: str) -> Record | None:
+        text = _read(path)
+        if not text:
+            return None
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise StateDamaged(f"{path} is no record of a VF: {error}") from error
+        return Record.from_wire(raw, path)
+
+    def _mark(self, pci: str) -> str:
+        return f"{self.directory}/pci/{pci}"
+
+    def _path(self, container_id: str, attachment: str) -> str:
+        return f"{self.directory}/{container_id}-{attachment}"
+
+
+def _acquired(fd: int, deadline: float) -> bool:
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _read(path: str) -> str:
+    with _failing(f"reading {path}"), suppress(FileNotFoundError):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            # A power cut may leave zeros; the VFs are as new after one, whatever was written.
+            return file.read().strip("\0 \r\n")
+    return ""
+
+
+def _replace(path: str, text: str) -> None:
+    # No container's name starts with a dot.
+    new = f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
+    with _failing(f"writing {path}"):
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+        os.rename(new, path)
+
+
+def _remove(path: str) -> None:
+    with _failing(f"removing {path}"), suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+@contextmanager
+def _failing(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IOFailure(f"{doing} failed: {error.strerror}") from error

@@ -1,0 +1,264 @@
+"""ADD, DEL, CHECK, STATUS and GC of type ``sriov``: the recipes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from multus import ipam
+from multus.errors import CheckFailed, CNIError, InvalidConfig, NotAvailable, StateDamaged
+from multus.invoker import Invoker
+from multus.model.result import Interface, Result
+from multus.netlink import Namespace, addresses
+from multus.values import evolve, frozen
+from multus_invoker_sriov import netdev, vf
+from multus_invoker_sriov.claims import Record
+from multus_invoker_sriov.conf import SriovConf, has_ipam
+from multus_invoker_sriov.host import Host, claimed, opened, placed
+from multus_invoker_sriov.netdev import Place
+from multus_invoker_sriov.sysfs import Sysfs, VirtualFunction, bind
+from multus_invoker_sriov.vf import VfPort
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+
+#: What a card says of a VF whose MAC is left to the VF's driver.
+_NO_MAC = "00:00:00:00:00:00"
+
+
+@frozen
+class SriovInvoker(Invoker):
+    """Gives containers the VFs that *sysfs* lists; *port* is how their cards are told.
+
+    It acts in the calling thread's network namespace, the host's.
+    """
+
+    sysfs: Sysfs
+    port: VfPort
+    name = "sriov"
+
+    def add(self, invocation: Invocation) -> Result:
+        conf = SriovConf.read(invocation)
+        with ExitStack() as stack:
+            host = stack.enter_context(opened(invocation, self.sysfs, self.port))
+            pod = stack.enter_context(placed(Namespace(invocation.request.netns)))
+            _refuse_second(conf, host, pod, invocation)
+            found = stack.enter_context(host.chosen(conf))
+            record = _record(conf, found, host, invocation)
+            host.claims.save(record)
+            try:
+                host.claims.mark(record.pci, record.netns)
+                return _Attaching(conf, record, host, pod, invocation).attach()
+            except BaseException as error:
+                _undo(error, record, host)
+                raise
+
+    def delete_one(self, invocation: Invocation) -> None:
+        errors: list[CNIError] = []
+        for part in (_delete_addresses, self._delete_vf):
+            try:
+                part(invocation)
+            except CNIError as error:
+                errors.append(error)
+        _raise_all(errors)
+
+    def _delete_vf(self, invocation: Invocation) -> None:
+        with opened(invocation, self.sysfs, self.port) as host:
+            container_id, attachment = invocation.request.container_id, invocation.ifname
+            try:
+                record = host.claims.load(container_id, attachment)
+            except StateDamaged as error:
+                host.log.error("a VF's record is unreadable: the VF stays as it is", error=error)
+                host.claims.forget(container_id, attachment)
+                return
+            if record is not None:
+                host.give_back(claimed(record, invocation))
+
+    def check(self, invocation: Invocation) -> None:
+        conf = SriovConf.read(invocation)
+        with opened(invocation, self.sysfs, self.port) as host:
+            record = host.claims.load(invocation.request.container_id, invocation.ifname)
+            if record is None or host.claims.marked(record.pci) != record.netns:
+                raise CheckFailed(
+                    f"{invocation.request} has no VF for interface {invocation.ifname}: delete it"
+                    " and create it again"
+                )
+            _check_attributes(conf, record, host)
+        if record.before.name and conf.dpdk is None:
+            with placed(Namespace(invocation.request.netns)) as pod:
+                _check_interface(conf.ifname, pod, invocation.prev_result or Result())
+        pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+        if pool is not None:
+            pool.check()
+
+    def status(self, invocation: Invocation) -> None:
+        conf = SriovConf.read(invocation)
+        try:
+            if conf.device:
+                self.sysfs.virtual_function(conf.device)
+            else:
+                self.sysfs.virtual_functions(conf.pf)
+        except CNIError as error:
+            raise NotAvailable(error.msg, error.details) from error
+
+    def gc(self, invocation: Invocation) -> None:
+        valid = {(each["containerID"], each["ifname"]) for each in invocation.valid_attachments}
+        errors: list[CNIError] = []
+        with opened(invocation, self.sysfs, self.port) as host:
+            for record in host.claims.records():
+                theirs = (record.container_id, record.attachment)
+                if record.network == invocation.config.get("name") and theirs not in valid:
+                    try:
+                        host.give_back(record)
+                    except CNIError as error:
+                        errors.append(error)
+        try:
+            pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+            if pool is not None:
+                pool.gc()
+        except CNIError as error:
+            errors.append(error)
+        _raise_all(errors)
+
+
+@frozen
+class _Attaching:
+    """An ADD whose VF is chosen and written down; each step is undone by releasing the record."""
+
+    conf: SriovConf
+    record: Record
+    host: Host
+    pod: Place
+    invocation: Invocation
+
+    def attach(self) -> Result:
+        conf, record, host = self.conf, self.record, self.host
+        host.log.verbose(f"VF {record.pci} of {record.pf} is given to {self.invocation.request}")
+        pf = host.place.require(record.pf).index
+        wanted = vf.messages(conf.applied_to(record.before.state), pf, record.index)
+        host.port.apply([message for name, message in wanted.items() if name in record.changed])
+        if conf.dpdk is not None:
+            bind(host.sysfs, record.pci, conf.dpdk.dpdk_driver)
+        if conf.dpdk is not None or not record.before.name:
+            return self._addressed(self._userspace())
+        netdev.give(host.place, self.pod, record.before.name, conf.ifname)
+        link = netdev.set_up(self.pod, conf.ifname, conf.mac, host.log)
+        return self._addressed(
+            Interface(link.name, link.mac, record.netns, mtu=link.mtu, pci_id=record.pci)
+        )
+
+    def _userspace(self) -> Interface:
+        """What is reported for a VF that an application drives by itself."""
+        mac = self.conf.mac or self.record.before.state.mac
+        return Interface(
+            self.conf.ifname,
+            mac="" if mac == _NO_MAC else mac,
+            sandbox=self.record.netns,
+            pci_id=self.record.pci,
+        )
+
+    def _addressed(self, interface: Interface) -> Result:
+        """The result, with addresses where the configuration has them."""
+        pool = ipam.for_plugin(self.invocation) if has_ipam(self.invocation) else None
+        if pool is None:
+            return Result((interface,), dns=self.conf.dns)
+        with ExitStack() as undo:
+            given = pool.add()
+            undo.callback(pool.delete)
+            if not given.ips:
+                raise InvalidConfig("IPAM plugin returned missing IP config: see its configuration")
+            result = Result(
+                interfaces=(interface,),
+                ips=tuple(evolve(ip, interface=0) for ip in given.ips),
+                routes=given.routes,
+                dns=given.dns or self.conf.dns,
+            )
+            link = self.pod.find(interface.name)
+            if link is not None:
+                netdev.configure(self.pod, link, result)
+                netdev.tell(self.pod, link, result, self.host.log)
+            undo.pop_all()
+        return result
+
+
+def _refuse_second(conf: SriovConf, host: Host, pod: Place, invocation: Invocation) -> None:
+    if pod.namespace.is_own():
+        raise InvalidConfig(f"{pod.namespace.path} is the host's own network namespace")
+    if host.claims.load(invocation.request.container_id, invocation.ifname) is not None:
+        raise InvalidConfig(
+            f"{invocation.request} has a VF for interface {invocation.ifname} already: run DEL"
+            " first"
+        )
+    netdev.refuse_taken(pod, conf.ifname)
+
+
+def _record(conf: SriovConf, found: VirtualFunction, host: Host, invocation: Invocation) -> Record:
+    return Record(
+        container_id=invocation.request.container_id,
+        attachment=invocation.ifname,
+        netns=invocation.request.netns,
+        ifname=conf.ifname,
+        pci=found.pci,
+        pf=found.pf,
+        index=found.index,
+        before=host.before(found),
+        config=invocation.config,
+        mac=conf.mac,
+        changed=conf.attributes,
+    )
+
+
+def _undo(error: BaseException, record: Record, host: Host) -> None:
+    """Return the VF of an ADD that failed; where that fails too, its record stays for DEL."""
+    try:
+        host.release(record)
+        host.claims.unmark(record.pci)
+        host.claims.forget(record.container_id, record.attachment)
+    except CNIError as second:
+        host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
+        if isinstance(error, CNIError):
+            error.details = "; ".join(part for part in (error.details, str(second)) if part)
+
+
+def _delete_addresses(invocation: Invocation) -> None:
+    pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+    if pool is not None:
+        pool.delete()
+
+
+def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
+    found = host.sysfs.virtual_function(record.pci)
+    pf = host.place.require(found.pf).index
+    now = vf.require(host.port, pf, found.index)
+    is_now = vf.messages(now, pf, found.index)
+    wanted = vf.messages(conf.applied_to(now), pf, found.index)
+    wrong = [name for name in wanted if name in record.changed and wanted[name] != is_now.get(name)]
+    if wrong:
+        raise CheckFailed(
+            f"{found} is not as configured: {', '.join(wrong)}: see who changed it, or delete the"
+            " container and create it again"
+        )
+
+
+def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
+    link = pod.find(ifname)
+    if link is None:
+        raise CheckFailed(f"there is no interface {ifname!r} in {pod.namespace.path}")
+    macs = [each.mac for each in reported.sandbox_interfaces() if each.name == ifname]
+    if macs and link.mac not in macs:
+        raise CheckFailed(f"interface {ifname!r} has MAC {link.mac}, not {macs[0]} as reported")
+    if not link.up:
+        raise CheckFailed(f"interface {ifname!r} in {pod.namespace.path} is down: set it up")
+    held = {each.address for each in addresses.list_of(pod.channel, link.index)}
+    names = [each.name for each in reported.interfaces]
+    for ip in reported.ips:
+        here = ip.interface is not None and names[ip.interface] == ifname
+        if here and ip.address not in held:
+            raise CheckFailed(f"interface {ifname!r} does not have its address {ip.address}")
+
+
+def _raise_all(errors: list[CNIError]) -> None:
+    if errors:
+        parts = (errors[0].details, *map(str, errors[1:]))
+        errors[0].details = "; ".join(part for part in parts if part)
+        raise errors[0]

@@ -1,0 +1,138 @@
+"""What sysfs says of a card and its virtual functions.
+
+Source: Documentation/PCI/pci-iov-howto.rst and Documentation/ABI/testing/sysfs-bus-pci (``physfn``,
+``virtfnN``, ``sriov_numvfs``, ``driver_override``, ``drivers_probe``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from multus.errors import InvalidConfig, IOFailure, KernelRefused
+from multus.values import frozen
+
+#: Drivers whose devices have no interface in the kernel.
+USERSPACE_DRIVERS = ("vfio-pci", "uio_pci_generic", "igb_uio")
+
+_VIRTFN = re.compile(r"virtfn([0-9]+)")
+
+
+@frozen
+class VirtualFunction:
+    """A VF: its PCI address, its card's interface, and its number on the card."""
+
+    pci: str
+    pf: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"VF {self.index} of {self.pf} ({self.pci})"
+
+
+@frozen
+class Sysfs:
+    """sysfs as mounted at *root*."""
+
+    root: str
+
+    def virtual_functions(self, pf: str) -> list[VirtualFunction]:
+        """The VFs of the card whose interface is *pf*, by number."""
+        device = f"{self.root}/class/net/{pf}/device"
+        if not os.path.isdir(device):
+            raise InvalidConfig(f"there is no card with interface {pf!r}: correct 'if0'")
+        count = self._read(f"{device}/sriov_numvfs")
+        if not count.isdigit() or int(count) == 0:
+            raise InvalidConfig(
+                f"the card of {pf!r} has no virtual functions: write how many it shall have to"
+                f" {device}/sriov_numvfs"
+            )
+        return [VirtualFunction(pci, pf, index) for index, pci in self._virtfns(device)]
+
+    def virtual_function(self, pci: str) -> VirtualFunction:
+        """The VF with this PCI address."""
+        physical = f"{self._device(pci)}/physfn"
+        pfs = self._list(f"{physical}/net")
+        if not pfs:
+            raise InvalidConfig(
+                f"PCI device {pci} is no virtual function of a card with an interface: correct"
+                " 'deviceID'"
+            )
+        for index, each in self._virtfns(physical):
+            if each == pci:
+                return VirtualFunction(pci, pfs[0], index)
+        raise InvalidConfig(
+            f"the card of {pfs[0]!r} lists no virtual function {pci}: see {physical}/virtfn*"
+        )
+
+    def interfaces(self, pci: str) -> list[str]:
+        """The names of a VF's interfaces; empty when it is in another namespace, or has none."""
+        return self._list(f"{self._device(pci)}/net")
+
+    def driver(self, pci: str) -> str:
+        """The driver that a device is bound to; empty for none."""
+        try:
+            return os.path.basename(os.readlink(f"{self._device(pci)}/driver"))
+        except OSError:
+            return ""
+
+    def write(self, path: str, text: str) -> None:
+        """Write an attribute, *path* below the root: the only way in which sysfs is changed."""
+        try:
+            with open(f"{self.root}/{path}", "w", encoding="ascii") as attribute:
+                attribute.write(text)
+        except OSError as error:
+            raise KernelRefused(
+                f"writing {text.strip()!r} to {self.root}/{path} failed: {error.strerror}"
+            ) from error
+
+    def _device(self, pci: str) -> str:
+        return f"{self.root}/bus/pci/devices/{pci}"
+
+    def _virtfns(self, device: str) -> list[tuple[int, str]]:
+        matches = [match for name in self._list(device) if (match := _VIRTFN.fullmatch(name))]
+        try:
+            return sorted(
+                (int(match[1]), os.path.basename(os.readlink(f"{device}/{match[0]}")))
+                for match in matches
+            )
+        except OSError as error:
+            raise IOFailure(f"reading {device}/virtfn* failed: {error.strerror}") from error
+
+    def _list(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path))
+        except OSError:
+            # Absent is an answer: the device is gone, is no VF, or has no interface.
+            return []
+
+    def _read(self, path: str) -> str:
+        try:
+            with open(path, encoding="ascii") as attribute:
+                return attribute.read().strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+
+def bind(sysfs: Sysfs, pci: str, driver: str) -> None:
+    """Take a device from its driver and give it to *driver*; nothing when that has it already.
+
+    ``driver_override`` makes the kernel offer the device to this driver alone, whatever IDs it
+    lists, and is taken back when the device is bound.
+    """
+    if sysfs.driver(pci) == driver:
+        return
+    device = f"bus/pci/devices/{pci}"
+    if not os.path.isdir(f"{sysfs.root}/bus/pci/drivers/{driver}"):
+        raise KernelRefused(f"there is no driver {driver!r}: load its module (modprobe {driver})")
+    sysfs.write(f"{device}/driver_override", driver)
+    try:
+        if sysfs.driver(pci):
+            sysfs.write(f"{device}/driver/unbind", pci)
+        sysfs.write("bus/pci/drivers_probe", pci)
+    finally:
+        sysfs.write(f"{device}/driver_override", "\n")
+    if sysfs.driver(pci) != driver:
+        raise KernelRefused(
+            f"driver {driver!r} did not take device {pci}: see the kernel's log for the reason"
+        )
