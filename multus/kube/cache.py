@@ -13,18 +13,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
-
 from multus.errors import CNIError
 from multus.kube.client import Change, KubeClient, Watch
 from multus.kube.deadline import Deadline
 from multus.kube.failures import Gone, NotFound, Unreachable
-from multus.kube.pods import MIRROR, is_same
+from multus.kube.pods import is_same
+from multus.values import frozen
 
 _OPENING = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-#: A pod's annotations may be 256 KiB; those of networks are far smaller.
-_LONGEST_ANNOTATION = 64 * 1024
+#: How long to wait for a kind that the API server does not serve: it is rarely added.
+_ABSENT = 300.0
 
 Key = tuple[str, str]
 
@@ -67,6 +66,7 @@ class Follower:
         self._thread = threading.Thread(
             target=self._follow, name=f"follow {followed.what}", daemon=True
         )
+        self.what = followed.what
         self.lists = 0
 
     def start(self) -> None:
@@ -104,21 +104,22 @@ class Follower:
         return self._objects.get(key) if self.synced else None
 
     def _follow(self) -> None:
-        wait = _FIRST_WAIT
+        pause = _FIRST_WAIT
         while not self._stop.is_set():
             try:
                 version = self._list()
-                wait = _FIRST_WAIT
+                pause = _FIRST_WAIT
                 self._watch_from(version)
             except Gone:
                 # The server forgot our version; the next list is complete again.
-                wait = _FIRST_WAIT
+                pause = _FIRST_WAIT
             except CNIError as error:
                 self._synced.clear()
+                absent = isinstance(error, NotFound) and not error.kind_known
+                pause = _ABSENT if absent else min(pause * 2, _LONGEST_WAIT)
                 if self._on_problem and not self._stop.is_set():
                     self._on_problem(error)
-            self._stop.wait(wait * random.uniform(0.5, 1.0))
-            wait = min(wait * 2, _LONGEST_WAIT)
+            self._stop.wait(pause * random.uniform(0.5, 1.0))
 
     def _list(self) -> str:
         """Read the whole list; the old objects serve until it is complete."""
@@ -194,22 +195,10 @@ class Follower:
             self._synced.clear()
 
 
-class PodCache:
-    """The pods of one node: uid and the annotations with the given keys, nothing else."""
+class ObjectCache:
+    """What caches of any kind of object can do; ``follower`` keeps the objects."""
 
-    def __init__(
-        self,
-        client: KubeClient,
-        node: str,
-        annotations: frozenset[str],
-        *,
-        on_problem: Callable[[CNIError], None] | None = None,
-    ) -> None:
-        self._wanted = annotations | {MIRROR}
-        followed = Followed(
-            "/api/v1/pods", f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
-        )
-        self.follower = Follower(client, followed, self._metadata, on_problem=on_problem)
+    follower: Follower
 
     def start(self) -> None:
         self.follower.start()
@@ -225,6 +214,22 @@ class PodCache:
     def age(self) -> float:
         return self.follower.age
 
+
+class PodCache(ObjectCache):
+    """The pods of one node: names, uid and annotations, nothing else."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        node: str,
+        *,
+        on_problem: Callable[[CNIError], None] | None = None,
+    ) -> None:
+        followed = Followed(
+            "/api/v1/pods", f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
+        )
+        self.follower = Follower(client, followed, _metadata, on_problem=on_problem)
+
     def get(self, namespace: str, name: str, uid: str = "") -> dict[str, Any] | None:
         """The pod's ``metadata`` with name, namespace, uid and annotations; None when unknown.
 
@@ -233,20 +238,8 @@ class PodCache:
         found = self.follower[namespace, name]
         return dict(found) if found is not None and is_same(found, uid) else None
 
-    def _metadata(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        metadata = wire.get("metadata") or {}
-        annotations = metadata.get("annotations") or {}
-        return {
-            "namespace": metadata.get("namespace", ""),
-            "name": metadata.get("name", ""),
-            "uid": metadata.get("uid", ""),
-            "annotations": {
-                key: annotations[key] for key in sorted(self._wanted) if key in annotations
-            },
-        }
 
-
-class DefinitionCache:
+class DefinitionCache(ObjectCache):
     """Definitions of one kind in all namespaces, for instance ``network-attachment-definitions``.
 
     A kind that the API server does not serve is an empty, unsynced cache that looks again later.
@@ -266,20 +259,6 @@ class DefinitionCache:
         followed = Followed(f"/apis/{group}/{version}/{plural}", f"{plural}.{group}")
         self.follower = Follower(client, followed, _definition, on_problem=self._problem)
 
-    def start(self) -> None:
-        self.follower.start()
-
-    def close(self) -> None:
-        self.follower.close()
-
-    @property
-    def synced(self) -> bool:
-        return self.follower.synced
-
-    @property
-    def age(self) -> float:
-        return self.follower.age
-
     def get(self, namespace: str, name: str, uid: str = "") -> dict[str, Any] | None:
         """The definition as sources read it; None when unknown."""
         found = self.follower[namespace, name]
@@ -294,21 +273,23 @@ class DefinitionCache:
 
 def _definition(wire: Mapping[str, Any]) -> dict[str, Any]:
     """All of a definition but what the API server keeps for itself (managedFields, status)."""
-    metadata = wire.get("metadata") or {}
-    annotations = metadata.get("annotations") or {}
     kept = {key: value for key, value in wire.items() if key not in ("metadata", "status")}
-    kept["metadata"] = {
+    return {**kept, "metadata": _metadata(wire)}
+
+
+def _metadata(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of ``metadata`` that sources read; kubectl's copy of the object is none."""
+    metadata = wire.get("metadata") or {}
+    return {
         "namespace": metadata.get("namespace", ""),
         "name": metadata.get("name", ""),
         "uid": metadata.get("uid", ""),
         "annotations": {
             key: value
-            for key, value in annotations.items()
+            for key, value in (metadata.get("annotations") or {}).items()
             if key != "kubectl.kubernetes.io/last-applied-configuration"
-            and len(value) <= _LONGEST_ANNOTATION
         },
     }
-    return kept
 
 
 def _key(wire: Mapping[str, Any]) -> Key:

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from multus.errors import CNIError
 from multus.kube.failures import ApiFailure, Gone, Unreachable, failure
 from multus.kube.transport import Stream, Transport, path_of
+from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline
@@ -95,9 +94,7 @@ class KubeClient:
         with ThreadPoolExecutor(min(_CONCURRENT, len(wanted))) as workers:
             return list(workers.map(one, wanted))
 
-    def pod(
-        self, namespace: str, name: str, deadline: Deadline, uid: str = ""
-    ) -> dict[str, Any]:
+    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; its specification, with all its secrets, is not asked for.
 
         *uid* is what the caller expects, for those who answer from a cache.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from attrs import frozen
+from multus.values import frozen
 
 
 @frozen

@@ -15,7 +15,6 @@ from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_faults import Fault
 
 Connect = Callable[..., KubeClient]
-WANTED = frozenset({"networks"})
 
 
 def eventually(holds: Callable[[], object], seconds: float = 5.0) -> None:
@@ -32,15 +31,14 @@ def problems() -> list[CNIError]:
 
 @pytest.fixture
 def pods(connect: Connect, problems: list[CNIError]) -> Iterator[PodCache]:
-    cache = PodCache(connect(), "n1", WANTED, on_problem=problems.append)
+    cache = PodCache(connect(), "n1", on_problem=problems.append)
     yield cache
     cache.close()
 
 
-def test_pods_of_the_node_are_known_with_their_network_annotations_only(
-    api: ApiServer, pods: PodCache
-) -> None:
-    api.create_pod("web", {"networks": "[]", "other": "x" * 1000}, uid="u-1")
+def test_pods_of_the_node_are_known_by_what_sources_read(api: ApiServer, pods: PodCache) -> None:
+    copy = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 1000}
+    api.create_pod("web", {"networks": "[]", **copy}, uid="u-1")
     api.create_pod("elsewhere", node="n2")
     assert not pods.synced
     assert pods.age == float("inf")

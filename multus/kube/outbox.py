@@ -1,0 +1,193 @@
+"""Writes to the API that must arrive although nobody waits for them any more.
+
+What a container's answer does not depend on (its status annotation, events) is handed to the
+daemon's outbox.  Each pod's writes are made in order, repeated with growing pauses until they are
+written or the pod is gone; a pod that is stuck does not hold up another.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from multus.errors import CNIError
+from multus.kube.deadline import Deadline
+from multus.kube.failures import ApiFailure, NotFound
+
+if TYPE_CHECKING:
+    from multus.kube.client import KubeClient
+
+_EACH = 5.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+
+
+@frozen
+class Target:
+    """The pod that is written to; ``uid`` keeps a write from its successor."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@frozen
+class Annotate:
+    """Set annotations of a pod."""
+
+    target: Target
+    annotations: Mapping[str, str | None] = field(repr=False)
+
+    def write(self, client: KubeClient, deadline: Deadline) -> None:
+        target = self.target
+        client.annotate_pod(target.namespace, target.name, target.uid, self.annotations, deadline)
+
+
+@frozen
+class Event:
+    """An event on a pod; ``kind`` is Normal or Warning."""
+
+    target: Target
+    kind: str
+    reason: str
+    message: str
+    node: str
+
+    def write(self, client: KubeClient, deadline: Deadline) -> None:
+        target = self.target
+        client.create_event(
+            target.namespace,
+            target.name,
+            target.uid,
+            kind=self.kind,
+            reason=self.reason,
+            message=self.message,
+            node=self.node,
+            deadline=deadline,
+        )
+
+
+Letter = Annotate | Event
+
+
+class _Pile:
+    """One pod's letters, and when the first is tried (again)."""
+
+    def __init__(self) -> None:
+        self.letters: deque[Letter] = deque()
+        self.due = 0.0
+        self.wait = _FIRST_WAIT
+
+
+class Outbox:
+    """A thread that writes letters; at most *most* wait, beyond that the oldest is dropped."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        most: int = 5000,
+        on_problem: Callable[[CNIError], None] | None = None,
+    ) -> None:
+        self._client, self._most, self._on_problem = client, most, on_problem
+        self._piles: OrderedDict[Target, _Pile] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self.dropped = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Try for *seconds* to write what waits, then stop."""
+        ends = time.monotonic() + seconds
+        with self._changed:
+            while self._piles and time.monotonic() < ends and self._thread.is_alive():
+                self._changed.wait(0.05)
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def __len__(self) -> int:
+        with self._changed:
+            return sum(len(pile.letters) for pile in self._piles.values())
+
+    def holds(self, target: Target) -> bool:
+        """Whether something for this pod waits: what comes later must wait behind it."""
+        with self._changed:
+            return target in self._piles
+
+    def put(self, letter: Letter) -> None:
+        """Hand a letter over; returns at once."""
+        with self._changed:
+            if sum(len(pile.letters) for pile in self._piles.values()) >= self._most:
+                self._drop_oldest()
+            self._piles.setdefault(letter.target, _Pile()).letters.append(letter)
+            self._changed.notify_all()
+
+    def _drop_oldest(self) -> None:
+        target, pile = next(iter(self._piles.items()))
+        pile.letters.popleft()
+        self.dropped += 1
+        if not pile.letters:
+            del self._piles[target]
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                found = self._next()
+                while found is None and not self._closing:
+                    self._changed.wait(self._pause())
+                    found = self._next()
+                if found is None or self._closing:
+                    return
+            self._write(*found)
+
+    def _next(self) -> tuple[Target, _Pile, Letter] | None:
+        now = time.monotonic()
+        for target, pile in self._piles.items():
+            if pile.due <= now:
+                return target, pile, pile.letters[0]
+        return None
+
+    def _pause(self) -> float | None:
+        dues = [pile.due for pile in self._piles.values()]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    def _write(self, target: Target, pile: _Pile, letter: Letter) -> None:
+        error: CNIError | None = None
+        try:
+            letter.write(self._client, Deadline.after(_EACH))
+        except CNIError as caught:
+            error = caught
+        with self._changed:
+            # It may have been dropped while it was being written.
+            if self._piles.get(target) is not pile or pile.letters[0] is not letter:
+                return
+            if error is None:
+                pile.letters.popleft()
+                pile.due, pile.wait = 0.0, _FIRST_WAIT
+                if not pile.letters:
+                    del self._piles[target]
+            elif _pod_is_gone(error):
+                del self._piles[target]
+            else:
+                pile.due = time.monotonic() + pile.wait
+                pile.wait = min(pile.wait * 2, _LONGEST_WAIT)
+            self._changed.notify_all()
+        if error is not None and self._on_problem:
+            self._on_problem(error)
+
+
+def _pod_is_gone(error: CNIError) -> bool:
+    """404, or 409 because a pod of the same name has another UID."""
+    return isinstance(error, NotFound) or (isinstance(error, ApiFailure) and error.status == 409)

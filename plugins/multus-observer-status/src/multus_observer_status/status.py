@@ -1,0 +1,106 @@
+"""The network-status annotation's content.
+
+Source: NPWG standard 1.3, section 5; Device Information Specification 1.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from multus.errors import CNIError
+from multus.jsontext import decode_object
+from multus.model.network import Attachment
+from multus.model.result import IP, Interface, Result
+
+STATUS = "k8s.v1.cni.cncf.io/network-status"
+
+#: Where device plugins describe their devices.
+DEVICE_PLUGINS = "/var/run/k8s.cni.cncf.io/devinfo/dp"
+
+_DEFAULTS = ("0.0.0.0/0", "::/0")
+
+
+def annotation(attachments: Sequence[Attachment], devices: str = DEVICE_PLUGINS) -> str:
+    """The annotation's value: a JSON list with one object for each attachment.
+
+    *devices* is the folder of the device plugins' descriptions.
+    """
+    return json.dumps([entry(each, devices) for each in attachments], indent=4)
+
+
+def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, Any]:
+    """One attachment's status; exactly the primary of a pod is its default."""
+    delegate, result = attachment.delegate, attachment.result
+    link = _interface(result)
+    wire: dict[str, Any] = {
+        "name": delegate.label,
+        "interface": link.name if link else delegate.ifname,
+    }
+    addresses = [ip.address.partition("/")[0] for ip in _addresses(result, link)]
+    if addresses:
+        wire["ips"] = addresses
+    if link and link.mac:
+        wire["mac"] = link.mac
+    if link and link.mtu:
+        wire["mtu"] = link.mtu
+    wire["default"] = delegate.primary
+    wire["dns"] = result.to_wire("1.0.0")["dns"]
+    gateways = [route.gw for route in result.routes if route.dst in _DEFAULTS and route.gw]
+    if gateways:
+        wire["gateway"] = gateways
+        if "default-route" in delegate.options:
+            wire["default-route"] = gateways
+    device = _device_info(attachment, link, devices)
+    if device:
+        wire["device-info"] = device
+    return wire
+
+
+def added_message(attachment: Attachment) -> str:
+    """What the event says: ``Add eth0 [10.0.0.2/24] from default/net``."""
+    addresses = " ".join(ip.address for ip in attachment.result.ips)
+    delegate = attachment.delegate
+    return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
+
+
+def _interface(result: Result) -> Interface | None:
+    """The first interface in the sandbox (section 5.3.2.1)."""
+    return next(iter(result.sandbox_interfaces()), None)
+
+
+def _addresses(result: Result, link: Interface | None) -> list[IP]:
+    """The addresses of that interface; those that name none are the container's too."""
+    index = result.interfaces.index(link) if link else None
+    return [ip for ip in result.ips if ip.interface is None or ip.interface == index]
+
+
+def _device_info(
+    attachment: Attachment, link: Interface | None, devices: str
+) -> dict[str, Any] | None:
+    """What the delegate, else the device plugin, else the result says about the device."""
+    delegate = attachment.delegate
+    written = delegate.runtime_config.get("CNIDeviceInfoFile")
+    if isinstance(written, str) and os.path.exists(written):
+        return _read(written)
+    ids = [str(p.config["deviceID"]) for p in delegate.plugins if p.config.get("deviceID")]
+    for device in ids:
+        ending = f"-{device.replace('/', '-')}-device.json"
+        names = sorted(os.listdir(devices)) if os.path.isdir(devices) else []
+        found = next((name for name in names if name.endswith(ending)), None)
+        if found:
+            return _read(os.path.join(devices, found))
+    if link and link.pci_id:
+        return {"type": "pci", "version": "1.1.0", "pci": {"pci-address": link.pci_id}}
+    return None
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    # A damaged description is the device plugin's fault: the status goes without.
+    try:
+        with open(path, "rb") as file:
+            return decode_object(file.read(), f"device information {path}")
+    except (OSError, CNIError):
+        return None

@@ -1,0 +1,122 @@
+"""The NAD source: NetworkAttachmentDefinitions, chosen by a pod's annotations.
+
+``k8s.v1.cni.cncf.io/networks`` adds networks to the node's defaults,
+``v1.multus-cni.io/default-network`` exchanges the default one.
+
+Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus import hookimpl
+from multus.errors import InvalidConfig
+from multus.kube.failures import NotFound
+from multus.kube.settings import is_object_name, problems
+from multus.kube.view import View, view_of
+from multus.model.conf import Conf, Problem
+from multus.model.network import Delegate, Element, Role, Selection
+from multus.model.request import Request
+from multus_source_nad.annotation import parse, runtime_config
+from multus_source_nad.defaultroute import wish
+from multus_source_nad.definition import delegate_of, wanted
+from multus_source_nad.devices import device_runtime_config
+
+if TYPE_CHECKING:
+    from multus.model.request import Pod
+
+NAME = "source-nad"
+NETWORKS = "k8s.v1.cni.cncf.io/networks"
+DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
+
+
+@hookimpl
+def multus_validate(conf: Conf) -> list[Problem]:
+    """The keys for the API server and for the kubelet."""
+    found = problems(conf)
+    if not conf.reader.text("kubeletDir", "/").startswith("/"):
+        found.append(Problem("kubeletDir", "is relative", "use an absolute path"))
+    return found
+
+
+@hookimpl
+def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
+    """The networks that the pod adds to the defaults, and the one that it exchanges."""
+    pod, view = request.pod, view_of(request, conf)
+    if pod is None or view is None:
+        return None
+    exchanged, added = _exchanged(pod, view), _added(pod, view)
+    elements = (*exchanged, *added)
+    view.read_ahead([wanted(each.namespace, each.name) for each in elements])
+    wish(request, elements)
+    selections = []
+    if exchanged:
+        origin = f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+        selections.append(Selection(Role.EXCHANGED, exchanged, origin))
+    if added:
+        origin = f"annotation {NETWORKS!r} of pod {pod}"
+        selections.append(Selection(Role.ADDED, added, origin))
+    return selections or None
+
+
+@hookimpl
+def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+    """The definition that an element names.
+
+    A name in the configuration is looked up in ``multusNamespace``; when it is no definition, files
+    are next.
+    """
+    chosen = element.source == NAME
+    view = view_of(request, conf)
+    if view is None or (not chosen and not _may_be_definition(element)):
+        return None
+    namespace = element.namespace if chosen else view.settings.multus_namespace
+    found = view.definition(wanted(namespace, element.name))
+    if isinstance(found, NotFound):
+        if chosen:
+            raise found
+        return None
+    return delegate_of(found, namespace, element, request, conf)
+
+
+@hookimpl
+def multus_runtime_config(
+    delegate: Delegate, request: Request, conf: Conf
+) -> Mapping[str, Any] | None:
+    """What the selection element asks for, and the device that the kubelet gave."""
+    asked = runtime_config(delegate.options) if delegate.source == NAME else {}
+    return {**device_runtime_config(delegate, request), **asked} or None
+
+
+def _added(pod: Pod, view: View) -> tuple[Element, ...]:
+    text = view.annotation(NETWORKS)
+    if text is None:
+        return ()
+    elements = parse(text, pod.namespace, f"annotation {NETWORKS!r} of pod {pod}", NAME)
+    for each in elements:
+        what = f"definition {each.name!r}"
+        view.settings.permit(each.namespace, pod.namespace, what, each.origin)
+    return elements
+
+
+def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
+    text = view.annotation(DEFAULT_NETWORK)
+    if text is None:
+        return ()
+    settings, origin = view.settings, f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+    elements = parse(text, settings.multus_namespace, origin, NAME)
+    if len(elements) != 1:
+        raise InvalidConfig(
+            f"{origin} names {len(elements)} networks: name one, and choose others by {NETWORKS}"
+        )
+    where = elements[0].namespace
+    if where != settings.multus_namespace:
+        settings.permit(where, pod.namespace, f"definition {elements[0].name!r}", origin)
+    return elements
+
+
+def _may_be_definition(element: Element) -> bool:
+    # Other sources' elements have a namespace or a configuration; paths are no names of objects.
+    return element.config is None and not element.namespace and is_object_name(element.name)

@@ -1,0 +1,199 @@
+"""The Network Attachment Selection Annotation: both its forms, and every key of an element.
+
+A key that is wrong fails the pod: the standard would have the whole annotation ignored, and the pod
+come up without networks that it asked for.
+
+Source: NPWG standard 1.3, section 4.1.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from multus.errors import InvalidConfig
+from multus.kube.networks import interface_of, json_list, named, short_form
+from multus.model.network import Element
+from multus.model.reader import Reader
+
+_KEYS = frozenset(
+    {
+        "name",
+        "namespace",
+        "ips",
+        "mac",
+        "interface",
+        "interfaceRequest",
+        "cni-args",
+        "portMappings",
+        "bandwidth",
+        "default-route",
+        "infiniband-guid",
+        "ipam-claim-reference",
+    }
+)
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_GUID = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){7}")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+
+#: The capability that serves a key (CNI CONVENTIONS.md; NPWG 1.3, section 4.1.2.1).
+_CAPABILITIES = {
+    "ips": "ips",
+    "mac": "mac",
+    "portMappings": "portMappings",
+    "bandwidth": "bandwidth",
+    "infiniband-guid": "infinibandGUID",
+}
+
+
+def parse(text: str, namespace: str, origin: str, source: str) -> tuple[Element, ...]:
+    """The elements of an annotation; raises ``InvalidConfig`` with the entry, key and fix.
+
+    *namespace* is meant where an element names none.  ``options`` of each holds its keys as they
+    were written.
+    """
+    if text.lstrip().startswith(("[", "{", '"')):
+        entries = json_list(text, origin)
+    else:
+        entries = [
+            short_form(part, f"{origin}, entry {number}")
+            for number, part in enumerate(text.split(","), 1)
+        ]
+    elements = tuple(
+        _element(entry, namespace, f"{origin}, entry {number}", source)
+        for number, entry in enumerate(entries, 1)
+    )
+    _refuse_two_default_routes(elements, origin)
+    return elements
+
+
+def runtime_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``runtimeConfig`` entries that an element's keys ask for."""
+    return {
+        capability: _for_plugins(key, options[key])
+        for key, capability in _CAPABILITIES.items()
+        if options.get(key)
+    }
+
+
+def _for_plugins(key: str, value: Any) -> Any:
+    if key != "portMappings":
+        return value
+    # The portmap plugin knows small letters only, and needs the protocol.
+    return [{**each, "protocol": each.get("protocol", "tcp").lower()} for each in value]
+
+
+def _refuse_two_default_routes(elements: tuple[Element, ...], origin: str) -> None:
+    wanting = [each for each in elements if "default-route" in each.options]
+    if len(wanting) > 1:
+        raise InvalidConfig(
+            f"{origin}: {len(wanting)} networks have 'default-route': keep it on one"
+        )
+
+
+def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
+    reader, where, name = named(entry, origin, namespace)
+    # Names with a period are other implementations' own (section 4.1.2.1).
+    unknown = sorted(key for key in reader.raw if key not in _KEYS and "." not in key)
+    if unknown:
+        raise InvalidConfig(f"{origin}: unknown key {unknown[0]!r}: use {', '.join(sorted(_KEYS))}")
+    _check_addresses(reader, origin)
+    _check_hardware(reader, origin)
+    _check_ports(reader, origin)
+    _check_bandwidth(reader, origin)
+    _check_default_route(reader, origin)
+    reader.mapping("cni-args")
+    return Element(
+        name=name,
+        namespace=where,
+        origin=origin,
+        source=source,
+        interface=interface_of(reader, origin),
+        options={key: value for key, value in reader.raw.items() if value is not None},
+    )
+
+
+def _check_addresses(reader: Reader, origin: str) -> None:
+    ips = reader.texts("ips")
+    if reader.raw.get("ips") == []:
+        raise InvalidConfig(f"{origin}: 'ips' is empty: name an address, or remove the key")
+    for ip in ips:
+        address, slash, prefix = ip.partition("/")
+        bits = {4: 32, 6: 128}.get(_family(address), -1)
+        if bits < 0 or (slash and not (prefix.isdigit() and int(prefix) <= bits)):
+            raise InvalidConfig(
+                f"{origin}: 'ips' holds {ip!r}: write addresses such as 10.0.0.2/24 or 2001:db8::2"
+            )
+    if reader.text("ipam-claim-reference") and ips:
+        raise InvalidConfig(
+            f"{origin}: 'ipam-claim-reference' excludes 'ips': remove one of the two"
+        )
+
+
+def _check_hardware(reader: Reader, origin: str) -> None:
+    mac, guid = reader.text("mac"), reader.text("infiniband-guid")
+    if "mac" in reader.raw and not _MAC.fullmatch(mac):
+        raise InvalidConfig(f"{origin}: 'mac' is {mac!r}: write six bytes, 02:00:00:00:00:01")
+    if "infiniband-guid" in reader.raw and not _GUID.fullmatch(guid):
+        raise InvalidConfig(
+            f"{origin}: 'infiniband-guid' is {guid!r}: write eight bytes, 24:8a:07:03:00:8d:ae:2f"
+        )
+
+
+def _check_ports(reader: Reader, origin: str) -> None:
+    if reader.raw.get("portMappings") == []:
+        raise InvalidConfig(f"{origin}: 'portMappings' is empty: name a port, or remove the key")
+    for index, mapping in enumerate(reader.mappings("portMappings")):
+        where = f"{origin}: portMappings[{index}]"
+        ports = Reader(mapping, where)
+        for key in ("hostPort", "containerPort"):
+            if not 1 <= ports.integer(key) <= 65535:
+                raise InvalidConfig(
+                    f"{where}: {key!r} is {mapping.get(key)!r}: write a port from 1 to 65535"
+                )
+        protocol = ports.text("protocol", "tcp")
+        if protocol.lower() not in _PROTOCOLS:
+            raise InvalidConfig(f"{where}: 'protocol' is {protocol!r}: write tcp, udp or sctp")
+        host = ports.text("hostIP")
+        if host and not _family(host):
+            raise InvalidConfig(f"{where}: 'hostIP' is {host!r}: write an address of the node")
+
+
+def _check_bandwidth(reader: Reader, origin: str) -> None:
+    bandwidth = Reader(reader.mapping("bandwidth"), f"{origin}: 'bandwidth'")
+    if reader.raw.get("bandwidth") == {}:
+        raise InvalidConfig(f"{origin}: 'bandwidth' is empty: limit something, or remove the key")
+    for key in bandwidth.raw:
+        if key not in _RATES:
+            raise InvalidConfig(
+                f"{origin}: 'bandwidth' has no key {key!r}: use {', '.join(_RATES)}"
+            )
+        if bandwidth.integer(key) <= 0:
+            raise InvalidConfig(f"{origin}: {key!r} of 'bandwidth' must be above 0: correct it")
+    for direction in ("ingress", "egress"):
+        if f"{direction}Burst" in bandwidth.raw and f"{direction}Rate" not in bandwidth.raw:
+            raise InvalidConfig(
+                f"{origin}: '{direction}Burst' of 'bandwidth' needs '{direction}Rate': add it"
+            )
+
+
+def _check_default_route(reader: Reader, origin: str) -> None:
+    for gateway in reader.texts("default-route"):
+        if not _family(gateway):
+            raise InvalidConfig(
+                f"{origin}: 'default-route' holds {gateway!r}: write a gateway's address"
+            )
+
+
+def _family(address: str) -> int:
+    """4, 6, or 0 for what is no address."""
+    for family, number in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+        return number
+    return 0

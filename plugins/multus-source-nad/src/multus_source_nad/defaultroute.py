@@ -1,0 +1,228 @@
+"""The default route of a pod, when an annotation says which network has it.
+
+Every delegate of such a pod gets one more step at the end of its chain.  The step works out which
+default routes the attachment is to have in the end, makes it so in the pod's namespace, and reports
+it: what is written down, checked and answered is what is there.
+
+    eth0  default network   default via 10.0.0.1   ->  (none)
+    net1  "default-route"   default via 10.1.0.1   ->  default via 10.1.0.254
+
+Source: NPWG standard 1.3, section 4.1.2.1.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multus import hookimpl
+from multus.errors import CheckFailed, InvalidConfig
+from multus.invoker import Invoker
+from multus.model.network import Plugin
+from multus.model.result import Result, Route
+from multus.values import evolve, frozen
+
+if TYPE_CHECKING:
+    from multus.model.conf import Conf
+    from multus.model.network import Delegate, Element, Invocation
+    from multus.model.request import Request
+    from multus.netlink.channel import Channel
+
+TYPE = "multus-default-route"
+_KEY = "multus_source_nad.default-route"
+_DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
+#: What the kernel gives a route of IPv6 that comes without a metric (``IP6_RT_PRIO_USER``).
+_METRICS = {4: 0, 6: 1024}
+
+
+@frozen
+class Wish:
+    """Which element has the default route, and through which gateways; none: its plugin's own."""
+
+    origin: str
+    gateways: tuple[str, ...]
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The families whose default routes are decided: both, when no gateway is named."""
+        return tuple(sorted({_family(each) for each in self.gateways})) or (4, 6)
+
+
+def wish(request: Request, elements: Iterable[Element]) -> None:
+    """Note for the resolving of *request* which of *elements* asks for the default route."""
+    wanting = [each for each in elements if "default-route" in each.options]
+    if len(wanting) > 1:
+        raise InvalidConfig(
+            f"{wanting[0].origin} and {wanting[1].origin} both have 'default-route': keep it on one"
+        )
+    for each in wanting:
+        request.shared[_KEY] = Wish(each.origin, tuple(each.options["default-route"]))
+
+
+@hookimpl(wrapper=True)
+def multus_resolve(
+    element: Element, request: Request
+) -> Generator[None, Delegate | None, Delegate | None]:
+    """Add the step to whatever the sources resolve."""
+    delegate = yield
+    wanted = request.shared.get(_KEY)
+    if delegate is None or not isinstance(wanted, Wish):
+        return delegate
+    config: dict[str, Any] = {"type": TYPE, "families": list(wanted.families)}
+    if element.origin == wanted.origin:
+        config["gateways"] = list(wanted.gateways)
+    return evolve(delegate, plugins=(*delegate.plugins, Plugin(config)))
+
+
+@hookimpl
+def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | None:
+    """The step is carried out here."""
+    return DefaultRoute() if plugin.type == TYPE else None
+
+
+class DefaultRoute(Invoker):
+    """Gives an attachment the default routes that it is to have, and no others.
+
+    Keys: ``families``, whose default routes are decided here; ``gateways``, through which they are
+    to go, empty for those of the plugin before.  Without ``gateways`` the attachment has none.
+    """
+
+    name = "default-route"
+
+    def add(self, invocation: Invocation) -> Result:
+        before = invocation.prev_result or Result()
+        after = final_routes(before, invocation)
+        with _channel(invocation) as channel:
+            _apply(channel, before, after, invocation)
+        return after
+
+    def delete_one(self, invocation: Invocation) -> None:
+        """The routes go with the interface."""
+
+    def check(self, invocation: Invocation) -> None:
+        result = invocation.prev_result or Result()
+        wanted = {
+            (route.dst, route.gw)
+            for route in result.routes
+            if _is_default(route, invocation.config["families"])
+        }
+        with _channel(invocation) as channel:
+            found = set(_kernel(channel, result, invocation))
+        if wanted != found:
+            raise CheckFailed(
+                f"interface {invocation.ifname} has the default routes {_words(found)}, and it is"
+                f" to have {_words(wanted)}: delete the pod, or correct its routes"
+            )
+
+
+def final_routes(before: Result, invocation: Invocation) -> Result:
+    """The result with the default routes that the attachment has in the end."""
+    families: Sequence[int] = invocation.config["families"]
+    others = tuple(route for route in before.routes if not _is_default(route, families))
+    gateways = invocation.config.get("gateways")
+    if gateways is None:
+        return evolve(before, routes=others)
+    if gateways:
+        return evolve(before, routes=(*others, *_through(gateways)))
+    named = {ip.family: ip.gateway for ip in reversed(before.ips) if ip.gateway}
+    own = tuple(
+        # A route without a gateway goes through the address's (CNI 1.1, "ADD Success").
+        evolve(route, gw=route.gw or named.get(route.family, ""))
+        for route in before.routes
+        if _is_default(route, families)
+    )
+    given = {route.family for route in own}
+    # Many IPAM plugins name a gateway and leave the route to whoever wants it.
+    more = tuple(
+        Route(_DEFAULTS[family], gateway)
+        for family, gateway in sorted(named.items())
+        if family in families and family not in given
+    )
+    if not own and not more:
+        raise InvalidConfig(
+            "'default-route' is empty, and the network's plugins name no gateway: write the"
+            " gateway's address into 'default-route'"
+        )
+    return evolve(before, routes=(*others, *own, *more))
+
+
+def _through(gateways: Sequence[str]) -> list[Route]:
+    """Routes in the order of *gateways*: the kernel takes the one with the lowest metric."""
+    routes: list[Route] = []
+    for gateway in gateways:
+        family = _family(gateway)
+        place = len([route for route in routes if route.family == family])
+        priority = _METRICS[family] + place if place else None
+        routes.append(Route(_DEFAULTS[family], gateway, priority=priority))
+    return routes
+
+
+# --- The kernel's side ---------------------------------------------------------------------------
+
+
+def _channel(invocation: Invocation) -> Channel:
+    from multus.netlink.namespace import Namespace
+
+    with Namespace(invocation.request.netns) as namespace:
+        return namespace.channel()
+
+
+def _apply(channel: Channel, before: Result, after: Result, invocation: Invocation) -> None:
+    """Delete the defaults that are there, add those that are to be, in one batch."""
+    from multus.netlink import links, routes
+
+    names = _interfaces(before, invocation)
+    indexes = {name: link.index for name in names if (link := links.find(channel, name))}
+    families = invocation.config["families"]
+    messages = [
+        routes.delete(route.index, route.destination, gateway=route.gateway, missing_ok=True)
+        for route in routes.list_all(channel)
+        if route.index in indexes.values() and _is_kernel_default(route, families)
+    ]
+    target = indexes.get(names[0])
+    wanted = [route for route in after.routes if _is_default(route, families)]
+    if wanted and target is None:
+        raise CheckFailed(
+            f"interface {names[0]} is not in the pod, and the default route is to go through it"
+        )
+    messages += [
+        routes.add(target or 0, route.dst, gateway=route.gw, priority=route.priority or 0)
+        for route in wanted
+    ]
+    if messages:
+        channel.request(messages)
+
+
+def _kernel(channel: Channel, result: Result, invocation: Invocation) -> Iterable[tuple[str, str]]:
+    from multus.netlink import links, routes
+
+    names = _interfaces(result, invocation)
+    indexes = {link.index for name in names if (link := links.find(channel, name))}
+    for route in routes.list_all(channel):
+        if route.index in indexes and _is_kernel_default(route, invocation.config["families"]):
+            yield route.destination, route.gateway
+
+
+def _interfaces(result: Result, invocation: Invocation) -> list[str]:
+    """The attachment's interfaces in the pod, the first of them first."""
+    found = [link.name for link in result.sandbox_interfaces()]
+    return found or [invocation.ifname]
+
+
+def _is_default(route: Route, families: Sequence[int]) -> bool:
+    return route.dst == _DEFAULTS[route.family] and route.family in families and not route.table
+
+
+def _is_kernel_default(route: Any, families: Sequence[int]) -> bool:
+    from multus.netlink.routes import TABLE_MAIN
+
+    wanted = [_DEFAULTS[family] for family in families]
+    return route.destination in wanted and route.table == TABLE_MAIN
+
+
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def _words(routes: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{dst} via {gw or 'the link'}" for dst, gw in sorted(routes)) or "(none)"

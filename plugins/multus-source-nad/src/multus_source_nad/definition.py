@@ -1,0 +1,110 @@
+"""From a NetworkAttachmentDefinition to a delegate.
+
+Source: NPWG standard 1.3, sections 3.4 and 4.1.2.1.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.conffiles import by_name
+from multus.errors import DecodingFailure, InvalidConfig
+from multus.jsontext import decode_object
+from multus.model.reader import Reader, describe
+from multus.netconf import delegate_from
+from multus_source_nad.devices import assign
+
+if TYPE_CHECKING:
+    from multus.kube.client import Wanted
+    from multus.model.conf import Conf
+    from multus.model.network import Delegate, Element
+    from multus.model.request import Request
+
+GROUP = "k8s.cni.cncf.io"
+PLURAL = "network-attachment-definitions"
+CONF_DIR = "/etc/cni/multus/net.d"
+RESOURCE_NAME = "k8s.v1.cni.cncf.io/resourceName"
+
+
+def wanted(namespace: str, name: str) -> Wanted:
+    """What to read for a definition."""
+    from multus.kube.client import Wanted
+    from multus.kube.transport import path_of
+
+    path = path_of("apis", GROUP, "v1", "namespaces", namespace, PLURAL, name)
+    return Wanted(path, f"network-attachment-definition {namespace}/{name}")
+
+
+def delegate_of(
+    wire: Mapping[str, Any], namespace: str, element: Element, request: Request, conf: Conf
+) -> Delegate:
+    """The delegate that *element* asks for with the definition *wire*.
+
+    Raises ``InvalidConfig`` for a definition that is wrong, ``TryAgainLater`` when the kubelet
+    cannot say which device the pod has.
+    """
+    where = f"network-attachment-definition {namespace}/{element.name}"
+    config = _config(wire, element.name, where, conf)
+    annotations = Reader(Reader(wire, where).mapping("metadata"), where).mapping("annotations")
+    resource = annotations.get(RESOURCE_NAME)
+    more: dict[str, Any] = {}
+    if resource:
+        device = assign(str(resource), element.origin, where, request, conf)
+        # Plugins of different ages read different keys.
+        more = {"deviceID": device, "pciBusID": device}
+    config = _with_args(_with_device(config, more), element.options, where)
+    label = f"{namespace}/{element.name}"
+    return delegate_from(config, conf, where, name=element.name, label=label)
+
+
+def _config(wire: Mapping[str, Any], name: str, where: str, conf: Conf) -> dict[str, Any]:
+    text = Reader(Reader(wire, where).mapping("spec"), f"{where}: 'spec'").text("config")
+    if text.strip():
+        try:
+            return decode_object(text.encode(), f"{where}: 'spec.config'")
+        except DecodingFailure as error:
+            raise InvalidConfig(error.msg) from error
+    folder = conf.reader.text("confDir", CONF_DIR)
+    found = by_name(folder, name, (".conflist",)) or by_name(folder, name, (".conf", ".json"))
+    if found is None:
+        raise InvalidConfig(
+            f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}:"
+            " write one of the two"
+        )
+    return dict(found.config)
+
+
+def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str, Any]:
+    """A single plugin gets the device; in a list the first does, which makes the interface."""
+    plugins = config.get("plugins")
+    if not device:
+        return config
+    if isinstance(plugins, list) and plugins and isinstance(plugins[0], dict):
+        return {**config, "plugins": [{**plugins[0], **device}, *plugins[1:]]}
+    return {**config, **device}
+
+
+def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``cni-args`` of the element win over ``args.cni`` of the definition, key by key."""
+    asked = dict(options.get("cni-args") or {})
+    if options.get("ipam-claim-reference"):
+        # The standard leaves open how a delegate hears of the claim; here it need not ask the API.
+        asked.setdefault("ipam-claim-reference", options["ipam-claim-reference"])
+    if not asked:
+        return config
+    if isinstance(config.get("plugins"), list):
+        plugins = [
+            _merged(each, asked, f"{where}, plugins[{index}]")
+            for index, each in enumerate(config["plugins"])
+        ]
+        return {**config, "plugins": plugins}
+    return _merged(config, asked, where)
+
+
+def _merged(config: Any, asked: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(config, dict):
+        raise InvalidConfig(f"{where} must be an object, not {describe(config)}: correct it")
+    args = Reader(config, where).mapping("args")
+    given = Reader(args, f"{where}: 'args'").mapping("cni")
+    return {**config, "args": {**args, "cni": {**given, **asked}}}

@@ -1,0 +1,95 @@
+"""Which device the kubelet gave a pod for a network, and how the delegate hears of it.
+
+A definition with the annotation ``k8s.v1.cni.cncf.io/resourceName`` needs a device of that
+resource.  The kubelet says which the pod has, on its pod-resources socket or, where there is none,
+in its checkpoint file.  Several networks of one resource get one device each, in order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.errors import InvalidConfig, TryAgainLater
+from multus.kube.view import view_of
+
+if TYPE_CHECKING:
+    from multus.model.conf import Conf
+    from multus.model.network import Delegate
+    from multus.model.request import Pod, Request
+
+KUBELET_DIR = "/var/lib/kubelet"
+_KEY = "multus_source_nad.devices"
+
+#: Where delegates that declare ``CNIDeviceInfoFile`` say more about their device (Device
+#: Information Specification 1.1).
+DEVICE_INFO = "/var/run/k8s.cni.cncf.io/devinfo/cni"
+
+
+class Devices:
+    """The devices of one request's pod, by resource, and who has got which."""
+
+    def __init__(self, by_resource: Mapping[str, list[str]]) -> None:
+        self._free = {resource: list(ids) for resource, ids in by_resource.items()}
+        self._given: dict[tuple[str, str], str] = {}
+
+    def take(self, resource: str, origin: str) -> str | None:
+        """The device for the element at *origin*: the same whenever it is asked for again."""
+        key = (resource, origin)
+        if key not in self._given and self._free.get(resource):
+            self._given[key] = self._free[resource].pop(0)
+        return self._given.get(key)
+
+
+def assign(resource: str, origin: str, where: str, request: Request, conf: Conf) -> str:
+    """The ID of the device that the element at *origin* gets."""
+    devices = request.shared.get(_KEY)
+    if not isinstance(devices, Devices):
+        if request.pod is None:
+            raise InvalidConfig(
+                f"{where} needs a device of {resource}, and this request names no pod: it cannot"
+                " serve as a default network here"
+            )
+        devices = Devices(_read(request.pod, request, conf))
+        request.shared[_KEY] = devices
+    device = devices.take(resource, origin)
+    if device is None:
+        raise InvalidConfig(
+            f"{where} needs a device of {resource}, and the kubelet gave pod {request.pod} none"
+            f" that is left: ask for one more in the pod's resources ({origin})"
+        )
+    return device
+
+
+def device_runtime_config(delegate: Delegate, request: Request) -> dict[str, Any]:
+    """The device for plugins that want it as ``runtimeConfig``, and where they may describe it."""
+    entries: dict[str, Any] = {}
+    for plugin in delegate.plugins:
+        device = plugin.config.get("deviceID")
+        declared = plugin.config.get("capabilities") or {}
+        if not device or device != plugin.config.get("pciBusID"):
+            continue
+        if declared.get("deviceID") in (True, "true"):
+            entries["deviceID"] = device
+        if declared.get("CNIDeviceInfoFile") in (True, "true"):
+            file = f"{delegate.name}-{request.container_id}-{device}".replace("/", "-")
+            entries["CNIDeviceInfoFile"] = os.path.join(DEVICE_INFO, file)
+    return entries
+
+
+def _read(pod: Pod, request: Request, conf: Conf) -> dict[str, list[str]]:
+    folder = conf.reader.text("kubeletDir", KUBELET_DIR)
+    socket_path = os.path.join(folder, "pod-resources", "kubelet.sock")
+    view = view_of(request, conf)
+    if view is None:
+        raise TryAgainLater(f"devices of pod {pod} are known only where the API is")
+    if os.path.exists(socket_path):
+        # Few definitions need a device, and HTTP/2 is slow to import.
+        from multus_source_nad.podresources import devices_of
+
+        return devices_of(socket_path, pod.namespace, pod.name, view.deadline)
+    from multus_source_nad.checkpoint import devices_of_uid
+
+    path = os.path.join(folder, "device-plugins", "kubelet_internal_checkpoint")
+    return devices_of_uid(path, pod.uid or view.pod_uid(), str(pod))
