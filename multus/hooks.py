@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from attrs import frozen
-
 from multus.errors import CNIError, InvalidConfig
+from multus.values import frozen
 
 if TYPE_CHECKING:
     import pluggy

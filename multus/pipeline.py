@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from attrs import evolve, frozen
-
 from multus.errors import (
     CNIError,
     InvalidConfig,
@@ -30,6 +28,7 @@ from multus.model.request import Request
 from multus.model.result import Result
 from multus.plugins import Installed
 from multus.stages import invoke, merge, order, parse, resolve, undo
+from multus.values import evolve, frozen
 
 #: How long a command waits for another one of the same container, in seconds.
 PATIENCE = 60.0

@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
-from attrs import asdict, field, frozen
 
 from multus import __version__, hookspecs
 from multus.hooks import Hooks
+from multus.values import field, frozen
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -215,7 +215,7 @@ def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> Non
         "format": _FORMAT,
         "multus": __version__,
         "stamp": stamp,
-        "entries": [asdict(entry) for entry in entries],
+        "entries": [vars(entry) for entry in entries],
     }
     temporary = f"{path}.{os.getpid()}"
     try:

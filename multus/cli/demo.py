@@ -14,10 +14,9 @@ import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from multus.cli._demo_networks import Networks, choose
 from multus.errors import CNIError, IOFailure, MissingPlugin
+from multus.values import frozen
 
 if TYPE_CHECKING:
     from rich.console import Console

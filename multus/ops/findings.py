@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import frozen
+from multus.values import frozen
 
 #: From bad to good.
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
