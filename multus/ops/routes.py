@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
-    from multus.journal import Planned
+    from multus.model.record import Planned
 
 _DEFAULTS = {"0.0.0.0/0": 4, "::/0": 6}
 #: IPAM plugins that give the routes of their configuration, and no others.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from multus.plugins import Installed
 
 #: The words users know from Multus' first days.
-_DEFAULT_NEEDS_BOTH = (
+DEFAULT_NEEDS_BOTH = (
     "If you have set always_use_default, you must also set the delegates & the kubeconfig, refer"
     " to the README"
 )
@@ -39,7 +39,7 @@ def validate(conf: Conf, installed: Installed) -> None:
         )
     offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
     if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
-        raise InvalidConfig(_DEFAULT_NEEDS_BOTH)
+        raise InvalidConfig(DEFAULT_NEEDS_BOTH)
     problems = installed.hooks.validate(conf)
     if problems:
         raise InvalidConfig(

@@ -1,0 +1,106 @@
+"""Everything that is wrong with configurations and objects, found before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multus.errors import CNIError
+from multus.ops.confchecks import check_configuration, is_configuration
+from multus.ops.documents import Document, Reading, files_of, read
+from multus.ops.findings import ERROR, NOTE, WARNING, Finding, Place
+from multus.ops.node import multus_part
+from multus.ops.objectchecks import Cluster, check_object
+from multus.ops.objects import Named, objects_in
+from multus.values import evolve, field, frozen
+
+if TYPE_CHECKING:
+    from multus.plugins import Installed
+
+
+@frozen
+class Report:
+    """What was looked at, and what was found."""
+
+    files: tuple[str, ...]
+    checked: int
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def problems(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+
+def validate(paths: list[str], installed: Installed) -> Report:
+    """Check all that the files hold, each with the objects of all others beside it."""
+    files = tuple(files_of(paths))
+    findings: list[Finding] = []
+    documents: list[Document] = []
+    for path in files:
+        try:
+            reading = read(path)
+        except CNIError as error:
+            place = Place(path)
+            findings.append(Finding(ERROR, "file", error.msg, place=place, code=error.number))
+            continue
+        findings += _about_text(reading)
+        documents += reading.documents
+    configurations = [each for each in documents if is_configuration(each.value)]
+    objects = [named for each in documents for named in objects_in(each)]
+    for each in configurations:
+        findings += check_configuration(each, installed)
+    cluster = Cluster.of(objects, installed, _conf_in(configurations))
+    for named in objects:
+        findings += check_object(named, cluster)
+    findings += [
+        each.finding(
+            WARNING,
+            (),
+            "this is neither a CNI configuration nor a Kubernetes object: it is not checked",
+            "give it a 'type', 'plugins' or 'kind', or leave it out",
+        )
+        for each in documents
+        if not is_configuration(each.value) and not list(objects_in(each))
+    ]
+    checked = len(configurations) + len(objects)
+    return Report(files, checked, tuple(_sorted(findings)))
+
+
+def _about_text(reading: Reading) -> list[Finding]:
+    """What is wrong with a file's text; a comment is none in what Multus loads itself."""
+    accepted: set[Place] = set()
+    for document in reading.documents:
+        value = document.value
+        if isinstance(value, dict) and multus_part(document.file, value) is None:
+            accepted |= set(document.comments)
+    return [
+        evolve(
+            each,
+            severity=NOTE,
+            reason=f"{each.reason}; Multus skips it in its 'confDir', a runtime refuses the file",
+            code=0,
+        )
+        if each.place in accepted
+        else each
+        for each in reading.findings
+    ]
+
+
+def _conf_in(configurations: Sequence[Document]) -> Mapping[str, Any] | None:
+    """The first configuration of Multus' own among the files: pods are checked against it."""
+    for each in configurations:
+        found = multus_part(each.file, each.value)
+        if found is not None:
+            return found.config
+    return None
+
+
+def _sorted(findings: list[Finding]) -> list[Finding]:
+    def key(each: Finding) -> tuple[str, int, int]:
+        place = each.place or Place("")
+        return (place.file, place.line, place.column)
+
+    return sorted(dict.fromkeys(findings), key=key)
+
+
+__all__ = ["Named", "Report", "validate"]
