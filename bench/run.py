@@ -69,7 +69,11 @@ def main(argv: Sequence[str]) -> int:
 
 def ways() -> list[Way]:
     """What of ours is measured."""
-    return [Program("standalone, exec", installed_program())]
+    invokers = {"exec": "exec", "in-process": "ptp"}
+    return [
+        Program(f"standalone, {how}", installed_program(), {"invokers": {"ptp": invoker}})
+        for how, invoker in invokers.items()
+    ]
 
 
 def measure(each: Sequence[Way], networks: int, options: Any, folder: str) -> list[Figure]:

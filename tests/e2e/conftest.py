@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e import containerd, image, podman
 from e2e.containerd import ContainerdHost
 from e2e.podman import PodmanHost
-
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import Node
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+
 from e2e.cri import CRI
 from e2e.image import NAME
-
 from multus.testing.command import output
 from multus.testing.netns import Netns
 

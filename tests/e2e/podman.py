@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from e2e.image import NAME
 
+from e2e.image import NAME
 from multus.testing.command import output
 from multus.testing.netns import Netns
 

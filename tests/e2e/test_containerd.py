@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.containerd import ContainerdHost
 
+from e2e.containerd import ContainerdHost
 from multus.testing.netns import Node
 
 Conf = Callable[..., dict[str, Any]]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.podman import PodmanHost
 
+from e2e.podman import PodmanHost
 from multus.testing.command import CommandFailed
 from multus.testing.netns import Node
 

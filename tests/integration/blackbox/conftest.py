@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from integration.blackbox.program import Multus
 
+from integration.blackbox.program import Multus
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Node
 from multus.testing.runtime import Runtime

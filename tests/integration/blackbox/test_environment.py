@@ -6,8 +6,8 @@ import os
 import re
 
 import pytest
-from integration.blackbox.program import Multus, refused
 
+from integration.blackbox.program import Multus, refused
 from multus.testing.runtime import Container
 
 CONTAINER = {"CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/none", "CNI_IFNAME": "eth0"}

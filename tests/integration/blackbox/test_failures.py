@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from integration.blackbox.program import Multus, refused
 
+from integration.blackbox.program import Multus, refused
 from multus.testing.delegates import Reply
 from multus.testing.runtime import Container
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from integration.blackbox.program import Multus, refused
 
+from integration.blackbox.program import Multus, refused
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 

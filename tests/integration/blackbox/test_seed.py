@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from integration.blackbox.program import Multus, refused
 
+from integration.blackbox.program import Multus, refused
 from multus.testing.delegates import Reply, interface_result
 from multus.testing.runtime import Container
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from integration.blackbox.program import Multus, refused
 
+from integration.blackbox.program import Multus, refused
 from multus.testing.delegates import Reply
 from multus.testing.runtime import Container
 
