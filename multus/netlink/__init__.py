@@ -29,7 +29,7 @@ the message's words; a path that is no network namespace raises `NamespaceGone` 
 from __future__ import annotations
 
 from multus.netlink.announce import announce
-from multus.netlink.channel import Channel, Refused, Transport
+from multus.netlink.channel import Channel, Refused, Transport, open_channel
 from multus.netlink.namespace import Namespace, NamespaceGone, is_namespace
 from multus.netlink.wire import Message
 
@@ -42,4 +42,5 @@ __all__ = [
     "Transport",
     "announce",
     "is_namespace",
+    "open_channel",
 ]

@@ -13,12 +13,11 @@ import socket
 import struct
 import time
 
-from attrs import frozen
-
 from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
 from multus.netlink.channel import Channel
 from multus.netlink.wire import Message
+from multus.values import frozen
 
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 3, 4, 8
@@ -85,11 +84,11 @@ def delete(index: int, address: str, *, missing_ok: bool = False) -> Message:
     return Message(_RTM_DELADDR, 0, body, words, expected)
 
 
-def list_of(channel: Channel, index: int, family: int = socket.AF_UNSPEC) -> list[Address]:
-    """The addresses of the interface with this index, of one family or of all."""
+def list_of(channel: Channel, index: int = 0, family: int = socket.AF_UNSPEC) -> list[Address]:
+    """The addresses of the interface with this index (0: of every one), of one family or of all."""
     body = _IFADDRMSG.pack(family, 0, 0, 0, index)
     bodies = channel.dump(Message(_RTM_GETADDR, 0, body, f"list addresses of interface {index}"))
-    return [found for found in map(read, bodies) if found.index == index]
+    return [found for found in map(read, bodies) if index in (0, found.index)]
 
 
 def read(body: bytes) -> Address:

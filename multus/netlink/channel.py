@@ -130,8 +130,8 @@ class Channel:
         self._sequence += len(chunk)
         replies.extend([None] * len(chunk))
         self._send([message.encode(first + at) for at, message in enumerate(chunk)], chunk)
-        missing = len(chunk)
-        while missing:
+        missing = sum(message.acknowledged for message in chunk)
+        while missing > 0:
             for answer in self._receive(chunk[0]):
                 at = answer.sequence - first
                 if not 0 <= at < len(chunk):
@@ -139,7 +139,8 @@ class Channel:
                 if answer.kind != wire.NLMSG_ERROR:
                     replies[offset + at] = answer.body
                     continue
-                missing -= 1
+                # Where the end of a batch is refused, the rest may not be answered.
+                missing -= 1 if chunk[at].acknowledged else len(chunk)
                 number = -wire.read_i32(answer.body)
                 if number and number not in chunk[at].expected:
                     explained = wire.explanation(answer)
@@ -208,7 +209,10 @@ def open_channel(
     protocol: int = NETLINK_ROUTE, transport: Callable[[socket.socket], Transport] = Transport
 ) -> Channel:
     """A channel in the calling thread's network namespace."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise KernelRefused(f"cannot open a netlink socket: {error.strerror}") from error
     try:
         sock.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         sock.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)

@@ -14,13 +14,12 @@ import os
 import struct
 from collections.abc import Sequence
 
-from attrs import frozen
-
 from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
-from multus.netlink.channel import Channel, Refused
+from multus.netlink.channel import Channel
 from multus.netlink.namespace import Namespace
 from multus.netlink.wire import Message
+from multus.values import frozen
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWLINKPROP = 108
@@ -200,11 +199,15 @@ def _delete_group(group: int, count: int) -> Message:
     return Message(_RTM_DELLINK, 0, body, words, (errno.ENODEV,))
 
 
-def get(link: int | str) -> Message:
-    """Ask for one interface; `read` makes a `Link` of the reply."""
+def get(link: int | str, *, missing_ok: bool = False) -> Message:
+    """Ask for one interface; `read` makes a `Link` of the reply.
+
+    With ``missing_ok`` there is no reply (None) where there is no such interface.
+    """
     head, more = _addressed(link)
     body = head + more + wire.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
-    return Message(_RTM_GETLINK, 0, body, f"look up {_called(link)}")
+    expected = (errno.ENODEV,) if missing_ok else ()
+    return Message(_RTM_GETLINK, 0, body, f"look up {_called(link)}", expected)
 
 
 def read(body: bytes | None) -> Link:
@@ -239,12 +242,8 @@ def read(body: bytes | None) -> Link:
 
 def find(channel: Channel, link: int | str) -> Link | None:
     """The interface with this index or name, None where there is none."""
-    try:
-        return read(channel.request([get(link)])[0])
-    except Refused as error:
-        if error.errno == errno.ENODEV:
-            return None
-        raise
+    reply = channel.request([get(link, missing_ok=True)])[0]
+    return None if reply is None else read(reply)
 
 
 def list_all(channel: Channel) -> list[Link]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from attrs import frozen
+from multus.values import frozen
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -49,7 +49,8 @@ class Message:
     ``kind`` is the ``nlmsg_type`` (``RTM_NEWLINK`` …); ``flags`` are those beyond REQUEST and ACK,
     which every request carries; ``body`` is the family header with the attributes.  ``words`` says
     in English what is asked, and stands in the error when the kernel refuses.  An errno in
-    ``expected`` counts as done (deleting what is gone: ``ENODEV``).
+    ``expected`` counts as done (deleting what is gone: ``ENODEV``).  One that is not
+    ``acknowledged`` is answered only when it fails (the ends of an nftables batch).
     """
 
     kind: int
@@ -57,13 +58,13 @@ class Message:
     body: bytes
     words: str
     expected: tuple[int, ...] = ()
+    acknowledged: bool = True
 
     def encode(self, sequence: int) -> bytes:
         """The bytes to send, under this sequence number."""
         size = len(self.body)
-        head = _HEADER.pack(
-            HEADER_SIZE + size, self.kind, self.flags | NLM_F_REQUEST | NLM_F_ACK, sequence, 0
-        )
+        flags = self.flags | NLM_F_REQUEST | (NLM_F_ACK if self.acknowledged else 0)
+        head = _HEADER.pack(HEADER_SIZE + size, self.kind, flags, sequence, 0)
         return head + self.body + _PADDING[size & 3]
 
 
@@ -99,6 +100,11 @@ def u16(kind: int, value: int) -> bytes:
 def u32(kind: int, value: int) -> bytes:
     """An attribute of four bytes, unsigned."""
     return _ATTRIBUTE.pack(8, kind) + _U32.pack(value)
+
+
+def be32(kind: int, value: int) -> bytes:
+    """An attribute of four bytes in network order, as netfilter has them; may be negative."""
+    return _ATTRIBUTE.pack(8, kind) + (value & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def string(kind: int, value: str) -> bytes:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +14,7 @@ MAC = "02:00:5e:10:20:30"
 
 
 @pytest.fixture
-def pod() -> Namespace:
+def pod() -> Iterator[Namespace]:
     netns = Netns.create("nl")
     try:
         with Namespace(netns.path) as opened:

@@ -1,0 +1,191 @@
+"""Making the attachment: one pair of links, in three datagrams.
+
+    host                                             container
+    veth1234abcd  10.1.2.1/32 ─────────────────────  eth0  10.1.2.3/24
+    10.1.2.3/32 dev veth1234abcd scope host          10.1.2.1/32 dev eth0 scope link
+                                                     10.1.2.0/24 via 10.1.2.1
+
+A veth cannot be a point-to-point link.  So the container's own network is reached through the
+gateway, and only the gateway through the link: the route that the kernel adds with the address is
+taken away.  All gateways are the host's end, whatever the number of containers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from multus.errors import CNIError, InvalidConfig, KernelRefused
+from multus.netlink import Channel, Message, Namespace, Refused, addresses, links, routes, sysctl
+from multus.values import frozen
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+    from multus.model.result import IP, Result, Route
+    from multus.netlink.links import Link
+
+_ATTEMPTS = 10
+
+
+@frozen
+class Ends:
+    """Where the pair is made: a channel into each namespace, and the container's."""
+
+    host: Channel
+    inside: Channel
+    pod: Namespace
+
+
+def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Link:
+    """Create the pair and set the host's end up: the host's end, with ``peer`` the container's.
+
+    On *undo* goes its deletion.
+    """
+    ifname = invocation.ifname
+    for _attempt in range(_ATTEMPTS):
+        # NetworkManager leaves links alone whose names start with "veth".
+        name = f"veth{os.urandom(4).hex()}"
+        made = links.create_veth(name, ifname, peer_namespace=ends.pod, mtu=mtu)
+        with ExitStack() as mine:
+            gone = [links.delete(name, missing_ok=True)]
+            mine.callback(take_back, invocation, ends.host.request, gone)
+            try:
+                replies = ends.host.request([made, links.set_up(name), links.get(name)])
+            except Refused as error:
+                if error.message is not made or error.errno != errno.EEXIST:
+                    raise
+                mine.pop_all()  # nothing of ours is there
+                _require_free(ends, ifname)
+                continue
+            undo.push(mine.pop_all())
+            return links.read(replies[2])
+    raise KernelRefused(f"no free name for a veth in {_ATTEMPTS} attempts: try again")
+
+
+def take_back(invocation: Invocation, step: Callable[..., object], *args: object) -> None:
+    """Undo one step of a failed ADD.
+
+    What goes wrong is logged: the answer is why ADD failed, and the DEL that follows tries again.
+    """
+    try:
+        step(*args)
+    except CNIError as error:
+        invocation.log.error(f"{invocation}: a step could not be undone", error=str(error))
+
+
+def _require_free(ends: Ends, ifname: str) -> None:
+    if links.find(ends.inside, ifname) is not None:
+        raise KernelRefused(
+            f"interface {ifname} exists already in {ends.pod.path}: give the network another"
+            " interface name, or delete the earlier attachment"
+        )
+
+
+def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> Link:
+    """Set the container's end up with its addresses and routes: the interface as it is then."""
+    ips = given.ips
+    if any(ip.family == 6 for ip in ips):
+        with ends.pod.entered():
+            _allow_ipv6(ifname)
+    messages: list[Message] = []
+    for ip in ips:
+        messages += _address(index, ip.address)
+    messages.append(links.set_up(index))
+    gateways = {ip.family: ip.gateway for ip in reversed(ips)}
+    messages += [_declared(index, route, gateways) for route in given.routes]
+    messages += _through_gateways(index, ips)
+    messages.append(links.get(index))
+    return links.read(ends.inside.request(messages)[-1])
+
+
+def configure_host(host: Channel, link: Link, ips: Sequence[IP]) -> None:
+    """Give the host's end the gateways' addresses, and the host the routes to the container."""
+    messages: list[Message] = []
+    for gateway in dict.fromkeys(ip.gateway for ip in ips):
+        messages += _address(link.index, _alone(gateway))
+    for ip in ips:
+        host_route = _alone(ip.address.partition("/")[0])
+        messages.append(routes.add(link.index, host_route, scope=routes.SCOPE_HOST, exists_ok=True))
+    host.request(messages)
+
+
+def prepare_host(name: str, families: Iterable[int]) -> None:
+    """Let the host forward, and own the routes of the link called *name*."""
+    if 4 in families:
+        sysctl.ensure("ipv4/ip_forward", "1")
+    if 6 in families:
+        sysctl.ensure("ipv6/conf/all/forwarding", "1")
+        # The other end of the link is ours: nobody can have the link-local address, and until it
+        # is settled the host could not ask for the container's hardware address.
+        _write_if_there(f"ipv6/conf/{name}/accept_dad", "0")
+    _write_if_there(f"ipv6/conf/{name}/accept_ra", "0")
+
+
+def require_usable(result: Result) -> None:
+    """Raise where the addresses that IPAM handed out are not enough for a pair."""
+    if not result.ips:
+        raise InvalidConfig("the IPAM plugin returned no address: ptp needs one")
+    for ip in result.ips:
+        if not ip.gateway:
+            raise InvalidConfig(
+                f"the IPAM plugin returned {ip.address} without a gateway, which is the address of"
+                " the host's end: add 'gateway' to its configuration"
+            )
+
+
+def _allow_ipv6(ifname: str) -> None:
+    for name in ("lo", ifname):
+        # Without IPv6 in the kernel the file is missing, and adding the address says so.
+        if sysctl.exists(f"ipv6/conf/{name}/disable_ipv6"):
+            sysctl.ensure(f"ipv6/conf/{name}/disable_ipv6", "0")
+    _write_if_there(f"ipv6/conf/{ifname}/keep_addr_on_down", "1")
+
+
+def _write_if_there(name: str, value: str) -> None:
+    if sysctl.exists(name):
+        sysctl.ensure(name, value)
+
+
+def _address(index: int, address: str) -> list[Message]:
+    # IPAM hands an address out once, and the pair has no other host on it: no need to ask around
+    # for one to two seconds.
+    return (
+        addresses.add_settled(index, address) if ":" in address else [addresses.add(index, address)]
+    )
+
+
+def _declared(index: int, route: Route, gateways: dict[int, str]) -> Message:
+    return routes.add(
+        index,
+        route.dst,
+        gateway=route.gw or gateways.get(route.family, ""),
+        scope=route.scope or routes.SCOPE_UNIVERSE,
+        table=route.table or routes.TABLE_MAIN,
+        priority=route.priority or 0,
+        mtu=route.mtu or 0,
+        advmss=route.advmss or 0,
+        exclusive=False,
+    )
+
+
+def _through_gateways(index: int, ips: Sequence[IP]) -> list[Message]:
+    """The routes by which the container reaches its networks; addresses may share them."""
+    messages: dict[str, Message] = {}
+    for ip in ips:
+        source, network = ip.address.partition("/")[0], addresses.network_of(ip.address)
+        gateway = _alone(ip.gateway)
+        alone = network == _alone(source)
+        if not alone and network not in messages:
+            messages[f"from the kernel {network}"] = routes.delete(index, network)
+        if gateway not in messages:
+            messages[gateway] = routes.add(index, gateway, source=source, scope=routes.SCOPE_LINK)
+        if not alone and network not in messages:
+            messages[network] = routes.add(index, network, gateway=ip.gateway, source=source)
+    return list(messages.values())
+
+
+def _alone(address: str) -> str:
+    return f"{address}/128" if ":" in address else f"{address}/32"

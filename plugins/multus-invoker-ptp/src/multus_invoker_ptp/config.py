@@ -1,0 +1,60 @@
+"""The keys of a ptp configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multus.errors import InvalidConfig
+from multus.model.reader import Reader
+from multus.model.result import DNS
+from multus.values import frozen
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+
+BACKENDS = ("iptables", "nftables")
+
+
+@frozen
+class Config:
+    """What ADD reads.  ``mtu`` 0 is the kernel's default, ``backend`` "" the machine's.
+
+    ``dns`` is what the configuration says, to stand in the place of what IPAM says.
+
+    Source: the ptp plugin's documentation, section "Network configuration reference".
+    """
+
+    mtu: int
+    masquerade: bool
+    backend: str
+    dns: DNS
+
+    @classmethod
+    def read(cls, invocation: Invocation) -> Config:
+        """Read the configuration; raises ``InvalidConfig`` with the key and what is wrong."""
+        where = f"network {invocation.config.get('name')!r}"
+        reader = Reader(invocation.config, where)
+        mtu, backend = reader.integer("mtu"), reader.text("ipMasqBackend")
+        if not 0 <= mtu <= 65535:
+            raise InvalidConfig(f"{where}: 'mtu' is {mtu}: use bytes from 68 to 65535, or leave it")
+        if backend and backend not in BACKENDS:
+            raise InvalidConfig(
+                f"{where}: 'ipMasqBackend' is {backend!r}: use one of {', '.join(BACKENDS)}"
+            )
+        dns = Reader(reader.mapping("dns"), f"{where}: dns")
+        return cls(
+            mtu=mtu,
+            masquerade=reader.boolean("ipMasq"),
+            backend=backend,
+            dns=DNS(
+                nameservers=tuple(dns.texts("nameservers")),
+                domain=dns.text("domain"),
+                search=tuple(dns.texts("search")),
+                options=tuple(dns.texts("options")),
+            ),
+        )
+
+
+def masquerades(invocation: Invocation) -> bool:
+    """Whether rules may be there; never raises, since DEL works with what went bad meanwhile."""
+    return invocation.config.get("ipMasq") not in (None, False, "false", "False")

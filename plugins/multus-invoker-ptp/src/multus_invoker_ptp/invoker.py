@@ -1,0 +1,145 @@
+"""The invoker: ADD, DEL, CHECK, STATUS and GC of ptp attachments."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from multus import ipam
+from multus.errors import CNIError, InvalidConfig
+from multus.invoker import Invoker
+from multus.model.result import Interface, Result
+from multus.netlink import Namespace, Transport, open_channel
+from multus.values import evolve
+from multus_invoker_ptp import attach, masquerade
+from multus_invoker_ptp.attach import Ends, take_back
+from multus_invoker_ptp.check import require_attached
+from multus_invoker_ptp.config import Config, masquerades
+from multus_invoker_ptp.detach import addresses_left, delete_links
+from multus_invoker_ptp.masquerade import Owner
+
+if TYPE_CHECKING:
+    from multus.ipam import Ipam
+    from multus.model.network import Invocation
+    from multus.netlink.links import Link
+
+
+class Ptp(Invoker):
+    """Makes a veth pair with its addresses, routes and rules, and takes it down.
+
+    *transport* is how netlink messages reach the kernel; a test injects faults there.
+    """
+
+    name = "ptp"
+
+    def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
+        self._transport = transport
+
+    def add(self, invocation: Invocation) -> Result:
+        config, pool = Config.read(invocation), _pool(invocation)
+        with (
+            Namespace(invocation.request.netns) as pod,
+            open_channel(transport=self._transport) as host,
+            pod.channel(transport=self._transport) as inside,
+            ExitStack() as undo,
+        ):
+            if pod.is_own():
+                raise InvalidConfig(
+                    f"{pod.path} is the host's own network namespace: a ptp network needs a"
+                    " container with one of its own"
+                )
+            given = pool.add()
+            undo.callback(take_back, invocation, pool.delete)
+            attach.require_usable(given)
+            if config.masquerade:
+                # Undone after the link: which rules are stale is seen from the addresses left.
+                undo.callback(take_back, invocation, self._remove_rules, [invocation])
+            near, far = self._connect(Ends(host, inside, pod), invocation, config, given, undo)
+            if config.masquerade:
+                owner = Owner.of(invocation)
+                masquerade.add(owner, [ip.address for ip in given.ips], config.backend)
+            undo.pop_all()
+        return evolve(
+            given,
+            interfaces=(
+                Interface(near.name, near.mac),
+                Interface(far.name, far.mac, invocation.request.netns),
+            ),
+            ips=tuple(evolve(ip, interface=1) for ip in given.ips),
+            dns=config.dns or given.dns,
+        )
+
+    def _connect(
+        self,
+        ends: Ends,
+        invocation: Invocation,
+        config: Config,
+        given: Result,
+        undo: ExitStack,
+    ) -> tuple[Link, Link]:
+        near = attach.create(ends, invocation, config.mtu, undo)
+        attach.prepare_host(near.name, {ip.family for ip in given.ips})
+        far = attach.configure_container(ends, near.peer, invocation.ifname, given)
+        attach.configure_host(ends.host, near, given.ips)
+        return near, far
+
+    def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """All links first, at one grace period; then the rules; addresses are free at last."""
+        netns = invocations[0].request.netns
+        errors = delete_links(netns, [each.ifname for each in invocations], self._transport)
+        try:
+            self._remove_rules(invocations)
+        except CNIError as error:
+            errors = [each or error for each in errors]
+        return [
+            error or _released(invocation)
+            for invocation, error in zip(invocations, errors, strict=True)
+        ]
+
+    def delete_one(self, invocation: Invocation) -> None:
+        error = self.delete([invocation])[0]
+        if error is not None:
+            raise error
+
+    def check(self, invocation: Invocation) -> None:
+        _pool(invocation).check()
+        require_attached(invocation)
+
+    def status(self, invocation: Invocation) -> None:
+        Config.read(invocation)
+        _pool(invocation).status()
+
+    def gc(self, invocation: Invocation) -> None:
+        if masquerades(invocation):
+            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+        pool = ipam.for_plugin(invocation)
+        if pool is not None:
+            pool.gc()
+
+    def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
+        owners = [Owner.of(each) for each in invocations if masquerades(each)]
+        if owners:
+            netns = invocations[0].request.netns
+            masquerade.remove(owners, addresses_left(netns, self._transport))
+
+
+def _pool(invocation: Invocation) -> Ipam:
+    pool = ipam.for_plugin(invocation)
+    if pool is None:
+        raise InvalidConfig(
+            f"network {invocation.config.get('name')!r}: 'ipam' has no 'type': a ptp network needs"
+            " addresses, for instance of type host-local"
+        )
+    return pool
+
+
+def _released(invocation: Invocation) -> CNIError | None:
+    try:
+        pool = ipam.for_plugin(invocation)
+        if pool is not None:
+            pool.delete()
+    except CNIError as error:
+        return error
+    return None
