@@ -13,10 +13,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import CNIError, InvalidConfig, IOFailure
 from multus.jsontext import LARGEST, decode_object
 from multus.model.reader import Reader
-from multus.values import frozen
 
 _ENDINGS = (".conf", ".conflist", ".json")
 

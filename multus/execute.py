@@ -16,9 +16,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import CNIError, DecodingFailure, DelegateFailed, InvalidConfig, error_of
 from multus.jsontext import LARGEST, decode
-from multus.values import frozen
 
 #: How much of a plugin's stderr is kept: its end, where the reason stands.
 _STDERR_KEPT = 8 * 1024

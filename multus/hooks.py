@@ -1,22 +1,36 @@
-"""The typed façade of the hooks: the core calls these methods, never pluggy."""
+"""The typed façade of the hooks: the core calls these methods, never pluggy.
+
+pluggy registers, checks and keeps the implementations; they are called here, one by one, so that
+an error and a wrong answer can be laid at the right plugin's door.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from multus.errors import CNIError, InvalidConfig
-from multus.values import frozen
+from multus.invoker import Declined, Invoker
+from multus.model.conf import Problem
+from multus.model.network import Delegate, Selection
+from multus.model.result import Result
 
 if TYPE_CHECKING:
     import pluggy
 
-    from multus.invoker import Declined, Invoker
     from multus.log import Log
-    from multus.model.conf import Conf, Problem
-    from multus.model.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
+    from multus.model.conf import Conf
+    from multus.model.keys import Key
+    from multus.model.network import Attachment, Element, Outcome, Plugin
     from multus.model.request import Request
-    from multus.model.result import Result
+
+
+class PluginFailed(CNIError):
+    """A plugin raised what is no CNI error, or answered with what its hook does not allow."""
+
+    code = 999
 
 
 @frozen
@@ -25,92 +39,143 @@ class Hooks:
 
     manager: pluggy.PluginManager
 
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Who implements *hook*, in the order in which they are asked.
+
+        That is by name; those marked ``tryfirst`` come before the others, ``trylast`` after.
+        """
+        known = getattr(self.manager.hook, hook).get_hookimpls()
+        return sorted(known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name))
+
+    def keys(self) -> list[Key]:
+        """The configuration keys that plugins read."""
+        from multus.model.keys import Key
+
+        return list(self._collected("multus_keys", Key))
+
     def validate(self, conf: Conf) -> list[Problem]:
         """All problems; plugins that share a key may say the same."""
-        answers = self._call("multus_validate", conf=conf)
-        return list(dict.fromkeys(each for problems in answers for each in problems))
+        return list(dict.fromkeys(self._collected("multus_validate", Problem, conf=conf)))
 
     def select(self, request: Request, conf: Conf) -> list[Selection]:
-        # pluggy asks the last registered first; sources answer in the order of their names.
-        answers = reversed(self._call("multus_select", request=request, conf=conf))
-        return [
-            selection
-            for answer in answers
-            for selection in (answer if isinstance(answer, Sequence) else (answer,))
-        ]
+        return list(self._collected("multus_select", Selection, request=request, conf=conf))
 
     def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
-        delegate = self._call("multus_resolve", element=element, request=request, conf=conf)
-        return cast("Delegate | None", delegate)
+        arguments = {"element": element, "request": request, "conf": conf}
+        return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
 
     def runtime_config(self, delegate: Delegate, request: Request, conf: Conf) -> dict[str, Any]:
         """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""
         merged: dict[str, Any] = {}
         arguments = {"delegate": delegate, "request": request, "conf": conf}
-        for entries in cast(
-            "list[Mapping[str, Any]]", self._call("multus_runtime_config", **arguments)
-        ):
+        for name, entries in self._asked("multus_runtime_config", Mapping, arguments):
             for capability, value in entries.items():
                 if merged.setdefault(capability, value) != value:
                     raise InvalidConfig(
-                        f"{delegate}: two values for runtimeConfig {capability!r}: {value!r} and"
-                        f" {merged[capability]!r}: ask for it in one place"
+                        f"{delegate}: two values for runtimeConfig {capability!r}:"
+                        f" {merged[capability]!r}, and {value!r} by plugin {name!r}: ask for it in"
+                        " one place"
                     )
         return merged
 
     def order(
         self, delegates: Sequence[Delegate], request: Request, conf: Conf
-    ) -> Sequence[Delegate] | None:
-        ordered = self._call("multus_order", delegates=delegates, request=request, conf=conf)
-        return cast("Sequence[Delegate] | None", ordered)
+    ) -> tuple[str, Sequence[Delegate]] | None:
+        """The first order that a plugin gives, and the plugin's name."""
+        arguments = {"delegates": delegates, "request": request, "conf": conf}
+        return next(self._asked("multus_order", Delegate, arguments, many=True), None)
 
     def invokers(self, plugin: Plugin, delegate: Delegate, conf: Conf) -> list[Invoker | Declined]:
-        return list(self._call("multus_invoker", plugin=plugin, delegate=delegate, conf=conf))
+        arguments = {"plugin": plugin, "delegate": delegate, "conf": conf}
+        return [each for _, each in self._asked("multus_invoker", (Invoker, Declined), arguments)]
 
     def merge(
         self, attachments: Sequence[Attachment], request: Request, conf: Conf
     ) -> Result | None:
-        merged = self._call("multus_merge", attachments=attachments, request=request, conf=conf)
-        return cast("Result | None", merged)
+        arguments = {"attachments": attachments, "request": request, "conf": conf}
+        return next((each for _, each in self._asked("multus_merge", Result, arguments)), None)
 
     def health(self, conf: Conf) -> list[CNIError]:
-        return list(self._call("multus_health", conf=conf))
+        """Every reason why an ADD could not be served, returned or raised."""
+        reasons = []
+        for implementation in self.implementations("multus_health"):
+            try:
+                reason = _answer(implementation, CNIError, {"conf": conf})
+            except CNIError as error:
+                reason = error
+            if reason is not None:
+                reasons.append(reason)
+        return reasons
 
     def observers(self, log: Log) -> Observers:
         """The observers' hooks; what they raise goes to *log*."""
-        return Observers(self.manager, log)
+        return Observers(self, log)
 
-    def _call(self, hook: str, **arguments: Any) -> Any:
-        return _guarded(hook, lambda: getattr(self.manager.hook, hook)(**arguments))
+    def _asked(
+        self,
+        hook: str,
+        kind: type | tuple[type, ...],
+        arguments: Mapping[str, Any],
+        *,
+        many: bool = False,
+    ) -> Iterator[tuple[str, Any]]:
+        """Ask one plugin after the other: its name and its answer, unless that is None."""
+        for implementation in self.implementations(hook):
+            answer = _answer(implementation, kind, arguments, many=many)
+            if answer is not None:
+                yield implementation.plugin_name, answer
+
+    def _collected(self, hook: str, kind: type, **arguments: Any) -> Iterator[Any]:
+        """All answers in one: each is a value, where the hook allows that, or several."""
+        for _, answer in self._asked(hook, kind, arguments, many=True):
+            yield from answer
 
 
-def _guarded(hook: str, call: Callable[[], Any]) -> Any:
+def _answer(
+    implementation: pluggy.HookImpl,
+    kind: type | tuple[type, ...],
+    arguments: Mapping[str, Any],
+    *,
+    many: bool = False,
+) -> Any:
+    """What one plugin answers; with *many*, a single value becomes a sequence of one.
+
+    Raises ``PluginFailed`` for an exception that is no CNI error and for an answer of another kind.
+    """
     try:
-        return call()
+        answer = implementation.function(*(arguments[name] for name in implementation.argnames))
     except CNIError:
         raise
     except Exception as error:  # noqa: BLE001  a foreign plugin may raise anything
-        raise CNIError(
-            f"a plugin failed in {hook} with {type(error).__name__}: {error}: report it to the"
-            f" author of {_culprit(error)}"
+        raise PluginFailed(
+            f"{_place(implementation)} failed with {type(error).__name__}: {error}: report it to"
+            " the plugin's author"
         ) from error
+    if answer is None:
+        return None
+    if many:
+        answer = (answer,) if isinstance(answer, kind) else answer
+        fits = isinstance(answer, list | tuple) and all(isinstance(each, kind) for each in answer)
+    else:
+        fits = isinstance(answer, kind)
+    if not fits:
+        raise PluginFailed(
+            f"{_place(implementation)} answered with {answer!r:.200}, which is not what the hook"
+            " allows: report it to the plugin's author"
+        )
+    return answer
 
 
-def _culprit(error: BaseException) -> str:
-    """The module that *error* was raised in."""
-    trace = error.__traceback__
-    module = "the plugin"
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", module)
-        trace = trace.tb_next
-    return module
+def _place(implementation: pluggy.HookImpl) -> str:
+    hook = implementation.function.__name__
+    return f"plugin {implementation.plugin_name!r}, hook {hook!r},"
 
 
 @frozen
 class Observers:
     """Those who are told; nothing that they do reaches the request."""
 
-    manager: pluggy.PluginManager
+    hooks: Hooks
     log: Log
 
     def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
@@ -130,12 +195,10 @@ class Observers:
         self._tell("multus_finished", outcome=outcome, request=request, conf=conf)
 
     def _tell(self, hook: str, **arguments: Any) -> None:
-        # Called one by one: pluggy would end the round at the first that raises.
-        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+        for implementation in self.hooks.implementations(hook):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:  # noqa: BLE001  an observer's failure is never the request's
                 self.log.error(
-                    f"observer {implementation.plugin_name!r} failed in {hook}",
-                    error=f"{type(error).__name__}: {error}",
+                    f"observer {implementation.plugin_name!r} failed in {hook}", error=error
                 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import CNIError
 from multus.model.versions import SUPPORTED
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

@@ -1,18 +1,20 @@
 """The journal: what is attached, on disk, before and after it is.
 
 One file for each container and interface under ``cniDir``, named ``<container>:<interface>``; ``:``
-stands in neither name.  A file is appended to, a record a line: its CRC-32 in eight hexadecimal
-digits, a space, and a JSON object.
+stands in neither name.  A file is appended to, a line at a time: its CRC-32 in eight hexadecimal
+digits, a space, and a JSON object (``multus.model.record``).
 
-* ``intent``, the first: all that is needed to undo what the request is about to do, even by
-  another process, without the configuration, the API or the netns.  It is on the disk itself before
-  the first delegate is invoked, since a delegate's address may outlive a power cut.
-* ``attached``: a delegate's ADD succeeded, with its result.
+* ``intent``, then a ``delegate`` for each network: all that is needed to undo what the request is
+  about to do, even by another process, without the configuration, the API or the netns.  They are
+  written beside, seen to the disk and renamed before the first delegate is invoked, since a
+  delegate's address may outlive a power cut: a file without all of them is damaged.
+* ``attached``: a step of a delegate's chain succeeded, with its result.
 * ``detached``: a delegate is gone, while others could not be removed.
 * ``finished``: the answer that the runtime got.
 
-A record that is torn or whose sum is wrong ends the file's readable part; what stands before it
-still counts.  The file is deleted when every delegate is gone.
+The lines after the delegates are not seen to the disk: without them more is undone than is there,
+which is no error.  A line that is torn or whose sum is wrong is left out, and the others still
+count.  The file is deleted when every delegate is gone.
 """
 
 from __future__ import annotations
@@ -23,73 +25,43 @@ import stat
 import time
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from multus.errors import CNIError, IOFailure, StateDamaged
+from multus.errors import BadEnvironment, CNIError, InvalidConfig, IOFailure, StateDamaged
 from multus.jsontext import LARGEST, decode_object, encode
 from multus.model.names import interface_problem, is_identifier
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.request import Request, parse_args
+from multus.model.network import Attachment
+from multus.model.record import (
+    FORMAT,
+    Planned,
+    Record,
+    applied,
+    attached_wire,
+    detached_wire,
+    finished_wire,
+    intent_wire,
+    planned_wire,
+)
+from multus.model.request import Request
 from multus.model.result import Result
-
-FORMAT = 1
 
 #: A damaged file is kept under this name, for people, once what it says is undone.
 DAMAGED = ":damaged"
 
-_LARGEST_FILE = 4 * LARGEST
+#: A file that is being written; only a killed process leaves one.
+_NEW = ":new"
 
+#: Results are refused beyond this size; what is then undone still has room.
+_FULL = 4 * LARGEST
+_LARGEST_FILE = 2 * _FULL
 
-@frozen
-class Step:
-    """A plugin of a planned delegate: the configuration that it gets, and who carries it out."""
+#: A file's name may have 255 bytes on every file system of today.
+_LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
 
-    plugin: Plugin
-    config: Mapping[str, Any]
-    invoker: str
-
-
-@frozen
-class Planned:
-    """A delegate about to be invoked: its chain's steps in order."""
-
-    delegate: Delegate
-    steps: tuple[Step, ...]
-
-
-@frozen
-class Record:
-    """What one journal file says.
-
-    ``done`` maps a delegate's index to its attachment, ``gone`` holds the indexes of those that
-    were detached.  ``result`` is the answer of the ADD, None when it never gave one.  ``damage``
-    says what is wrong with the file's end, empty when nothing is.
-    """
-
-    path: str
-    request: Request
-    conf: Mapping[str, Any] = field(repr=False)
-    planned: tuple[Planned, ...]
-    started: float
-    done: Mapping[int, Attachment] = field(factory=dict)
-    gone: frozenset[int] = frozenset()
-    result: Result | None = None
-    damage: str = ""
-
-    @property
-    def network(self) -> str:
-        """The name of Multus' own network."""
-        return str(self.conf.get("name", ""))
-
-    def left(self) -> list[int]:
-        """The indexes of the delegates that may still be there, in order."""
-        return [index for index in range(len(self.planned)) if index not in self.gone]
-
-    def attachments(self) -> tuple[Attachment, ...]:
-        """The attachments that stand, in order of invocation."""
-        return tuple(self.done[index] for index in self.left() if index in self.done)
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @frozen
@@ -99,35 +71,34 @@ class Writer:
     path: str
 
     def attached(self, index: int, attachment: Attachment) -> None:
-        self._append({"kind": "attached", "delegate": index, **_attachment_wire(attachment)})
+        self._append(attached_wire(index, attachment), _FULL)
 
     def detached(self, index: int) -> None:
-        self._append({"kind": "detached", "delegate": index})
+        self._append(detached_wire(index), _LARGEST_FILE)
 
     def finished(self, result: Result) -> None:
-        self._append({"kind": "finished", "result": result.to_wire("1.1.0")})
+        self._append(finished_wire(result), _FULL)
 
     def forget(self) -> None:
         """Delete the file: every delegate is gone."""
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        _unlink(self.path)
 
-    def _append(self, record: Mapping[str, Any]) -> None:
+    def _append(self, wire: Mapping[str, Any], limit: int) -> None:
+        line = _line(wire, self.path)
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | _SAFE)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
             try:
-                _write_all(descriptor, _line(record))
+                size = os.fstat(descriptor).st_size
+                if size + len(line) > limit:
+                    raise InvalidConfig(
+                        f"the results of all networks do not fit the journal {self.path}, which"
+                        f" has {limit} bytes at most: attach fewer, or find out why they are large"
+                    )
+                _append_whole(descriptor, size, line)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-
-
-_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @frozen
@@ -142,7 +113,7 @@ class Journal:
         Raises ``StateDamaged`` or ``IOFailure``.
         """
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            _make_folder(self.folder, 0o700)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         self._require_safe()
@@ -155,60 +126,65 @@ class Journal:
         A full disk, for example, fails here, before anything is attached.
         """
         path = self._path(request.container_id, request.ifname)
-        line = _line(_intent(request, conf, planned))
+        intent = intent_wire(
+            request, conf, len(planned), time.time(), netns_identity(request.netns)
+        )
+        wires = [intent, *(planned_wire(index, each) for index, each in enumerate(planned))]
+        data = b"".join(_line(wire, path) for wire in wires)
+        if len(data) > _FULL // 2:
+            raise InvalidConfig(
+                f"the configurations of all networks have {len(data)} bytes, and the journal"
+                f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
+            )
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
-            try:
-                _write_all(descriptor, line)
-                os.fdatasync(descriptor)
-            except OSError:
-                os.unlink(path)
-                raise
-            finally:
-                os.close(descriptor)
+            _write_new(f"{path}{_NEW}", data)
+            os.rename(f"{path}{_NEW}", path)
             self._sync()
         except OSError as error:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{path}{_NEW}")
             raise _unwritable(path, error) from error
         return Writer(path)
 
     def find(self, container_id: str, ifname: str) -> Record | None:
         """The record of one container and interface; None when there is none.
 
-        Raises ``StateDamaged`` for a file that is not ours to trust.
+        What is damaged is said in the record.  Raises ``StateDamaged`` for a file that is not ours
+        to trust.
         """
         path = self._path(container_id, ifname)
-        if not os.path.lexists(path):
+        try:
+            record = _read(path, container_id, ifname)
+        except FileNotFoundError:
             return None
         self._require_safe()
-        return _read(path)
+        return record
 
-    def writer(self, record: Record) -> Writer:
-        """What appends to *record*'s file."""
-        return Writer(record.path)
-
-    def records(self) -> Iterator[Record | StateDamaged]:
-        """Every record, sorted by file name; for one that cannot be read at all, why."""
-        try:
-            names = sorted(os.listdir(self.folder))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise IOFailure(f"cannot list {self.folder}: {error.strerror}") from error
-        self._require_safe()
-        for name in names:
-            container_id, _, ifname = name.partition(":")
-            if not is_identifier(container_id) or interface_problem(ifname):
+    def records(self) -> Iterator[Record | CNIError]:
+        """Every record, sorted by file name; for one that must not be read, why."""
+        for name in self._names():
+            container_id, colon, ifname = name.partition(":")
+            if not colon or not is_identifier(container_id) or interface_problem(ifname):
                 continue
             try:
-                yield _read(os.path.join(self.folder, name))
-            except StateDamaged as error:
-                yield error
+                yield _read(os.path.join(self.folder, name), container_id, ifname)
             except FileNotFoundError:
                 continue  # detached while we looked
+            except CNIError as error:
+                yield error
 
-    def set_aside(self, container_id: str, ifname: str) -> str:
-        """Keep a damaged file under another name, which is returned."""
-        path = self._path(container_id, ifname)
+    def others(self) -> list[str]:
+        """The names of the files that a predecessor of this program may have written."""
+        return [name for name in self._names() if is_identifier(name)]
+
+    def kept_aside(self) -> list[str]:
+        """The paths of the damaged files that are kept for people."""
+        return [
+            os.path.join(self.folder, name) for name in self._names() if name.endswith(DAMAGED)
+        ]
+
+    def set_aside(self, path: str) -> str:
+        """Keep the damaged file at *path* under another name, which is returned."""
         aside = f"{path}{DAMAGED}"
         try:
             os.rename(path, aside)
@@ -216,10 +192,43 @@ class Journal:
             raise _unwritable(path, error) from error
         return aside
 
+    def adopt(
+        self, path: str, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
+    ) -> Record | None:
+        """Make a record of what a predecessor of this program wrote to *path*, which is removed."""
+        self.begin(request, conf, planned)
+        _unlink(path)
+        return self.find(request.container_id, request.ifname)
+
+    def unborn(self) -> list[tuple[str, str]]:
+        """Containers and interfaces whose intent was being written when its process was killed."""
+        names = [name[: -len(_NEW)] for name in self._names() if name.endswith(_NEW)]
+        parts = [name.partition(":") for name in names]
+        return [(c, i) for c, _, i in parts if is_identifier(c) and not interface_problem(i)]
+
+    def tidy(self, container_id: str, ifname: str) -> None:
+        """Remove an intent that was never whole; the container's lock must be held."""
+        _unlink(f"{self._path(container_id, ifname)}{_NEW}")
+
+    def _names(self) -> list[str]:
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise IOFailure(f"cannot list {self.folder}: {error.strerror}") from error
+        self._require_safe()
+        return names
+
     def _path(self, container_id: str, ifname: str) -> str:
         if not is_identifier(container_id) or interface_problem(ifname):
-            raise StateDamaged(
+            raise BadEnvironment(
                 f"container {container_id!r} with interface {ifname!r} can have no record"
+            )
+        if len(container_id) > _LONGEST_ID:
+            raise BadEnvironment(
+                f"CNI_CONTAINERID has {len(container_id)} characters: use at most {_LONGEST_ID},"
+                " it has to fit a file's name"
             )
         return os.path.join(self.folder, f"{container_id}:{ifname}")
 
@@ -230,7 +239,8 @@ class Journal:
             raise IOFailure(f"cannot read {self.folder}: {error.strerror}") from error
         if not stat.S_ISDIR(found.st_mode):
             raise StateDamaged(
-                f"'cniDir' {self.folder} is no directory: name another, or remove it"
+                f"'cniDir' {self.folder} is no directory of its own: name one that is no symbolic"
+                " link, or remove what is there"
             )
         if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
             raise StateDamaged(
@@ -245,17 +255,61 @@ class Journal:
             os.close(descriptor)
 
 
-# --- One line -------------------------------------------------------------------------------------
+def netns_identity(path: str) -> str:
+    """The device and inode of the namespace at *path*; empty when there is nothing."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    text = encode(record)
-    return b"%08x %s\n" % (crc32(text), text)
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def _make_folder(path: str, mode: int) -> None:
+    # os.makedirs leaves the parents' modes to the umask, which some runtimes set to 0.
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(path), 0o755)
+        _make_folder(path, mode)
+
+
+def _write_new(path: str, data: bytes) -> None:
+    _unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+    try:
+        _write_all(descriptor, data)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _append_whole(descriptor: int, size: int, line: bytes) -> None:
+    # What a killed writer left unfinished must not spoil the next line too.
+    torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    try:
+        _write_all(descriptor, b"\n" + line if torn else line)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: str, error: OSError) -> IOFailure:
@@ -264,38 +318,14 @@ def _unwritable(path: str, error: OSError) -> IOFailure:
     return IOFailure(f"cannot write the journal {path}: {error.strerror}: {fix}")
 
 
-def _parse_line(line: bytes) -> dict[str, Any]:
-    if len(line) < 10 or line[8:9] != b" ":
-        raise ValueError("it is torn")
-    if int(line[:8], 16) != crc32(line[9:]):
-        raise ValueError("its checksum is wrong")
-    return decode_object(line[9:], "the record")
+def read_safely(path: str) -> bytes:
+    """The contents of a file under ``cniDir``.
 
-
-# --- The whole file -------------------------------------------------------------------------------
-
-
-def _read(path: str) -> Record:
-    data = _read_bytes(path)
-    lines = data.split(b"\n")
-    torn = lines.pop()  # what follows the last newline: nothing, when the file is whole
-    if not lines:
-        raise StateDamaged(f"journal {path} is {'torn' if torn else 'empty'}: nothing was attached")
+    Raises ``StateDamaged`` for what others could have put there, and for what is too large.
+    """
     try:
-        record = _read_intent(path, _parse_line(lines[0]))
-    except (ValueError, KeyError, TypeError, AttributeError, CNIError) as error:
-        raise StateDamaged(f"journal {path} cannot be read: its first record: {error}") from error
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            record = _apply(record, _parse_line(line))
-        except (ValueError, KeyError, TypeError, AttributeError, CNIError) as error:
-            return evolve(record, damage=f"line {number}: {error}")
-    return evolve(record, damage="its last line is torn") if torn else record
-
-
-def _read_bytes(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _SAFE)
+        # Opening a pipe that somebody put there must not block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFE)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -303,142 +333,66 @@ def _read_bytes(path: str) -> bytes:
         raise StateDamaged(f"journal {path}: {reason}: remove it by hand") from error
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
-            raise StateDamaged(f"journal {path} is not a file of root's: remove it by hand")
+        theirs = found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022
+        if theirs or not stat.S_ISREG(found.st_mode):
+            raise StateDamaged(
+                f"journal {path} is no file that only root can write: remove it by hand"
+            )
         if found.st_size > _LARGEST_FILE:
-            raise StateDamaged(f"journal {path} has {found.st_size} bytes: it is none of ours")
+            raise StateDamaged(
+                f"journal {path} has {found.st_size} bytes, at most {_LARGEST_FILE} are read:"
+                " it is none of ours, remove it by hand"
+            )
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read()
     finally:
         os.close(descriptor)
 
 
-def _apply(record: Record, line: Mapping[str, Any]) -> Record:
-    kind = line["kind"]
-    if kind == "attached":
-        index = _index(record, line)
-        attachment = _read_attachment(record.planned[index].delegate, line)
-        return evolve(record, done={**record.done, index: attachment})
-    if kind == "detached":
-        return evolve(record, gone=record.gone | {_index(record, line)})
-    if kind == "finished":
-        return evolve(record, result=Result.from_wire(line["result"]))
-    raise ValueError(f"unknown kind {kind!r}")
+# --- Lines ----------------------------------------------------------------------------------------
 
 
-def _index(record: Record, line: Mapping[str, Any]) -> int:
-    index = line["delegate"]
-    if not isinstance(index, int) or not 0 <= index < len(record.planned):
-        raise ValueError(f"there is no delegate {index!r}")
-    return index
+def _line(wire: Mapping[str, Any], path: str) -> bytes:
+    text = encode(wire)
+    if len(text) > LARGEST:
+        raise InvalidConfig(
+            f"a configuration or result has {len(text)} bytes as JSON, and the journal {path} takes"
+            f" {LARGEST}: find out why it is so large"
+        )
+    return b"%08x %s\n" % (crc32(text), text)
 
 
-# --- JSON of the values ---------------------------------------------------------------------------
+def _parse_line(line: bytes) -> dict[str, Any]:
+    if len(line) < 10 or line[8:9] != b" ":
+        raise ValueError("it is torn")
+    if int(line[:8], 16) != crc32(line[9:]):
+        raise ValueError("its checksum is wrong")
+    return decode_object(line[9:], "the line")
 
 
-def _intent(
-    request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
-) -> dict[str, Any]:
-    return {
-        "kind": "intent",
-        "format": FORMAT,
-        "started": round(time.time(), 3),
-        "container": request.container_id,
-        "ifname": request.ifname,
-        "netns": request.netns,
-        "path": list(request.path),
-        "args": request.environ.get("CNI_ARGS", ""),
-        "conf": conf,
-        "delegates": [_planned_wire(each) for each in planned],
-    }
+def _read(path: str, container_id: str, ifname: str) -> Record:
+    lines = read_safely(path).split(b"\n")
+    torn = lines.pop()  # what follows the last newline: nothing, when the file is whole
+    record = Record(path, Request("DEL", container_id=container_id, ifname=ifname))
+    damage = ["its last line is torn"] if torn else [] if lines else ["it is empty"]
+    for number, line in enumerate(lines, start=1):
+        try:
+            wire = _parse_line(line)
+            if number == 1:
+                _require_known(wire, path)
+            record = applied(record, wire)
+        except (ValueError, CNIError) as error:
+            if isinstance(error, StateDamaged):
+                raise
+            damage.insert(0, f"line {number}: {error}")
+    if not damage and not record.complete:
+        damage.append("it does not name all delegates")
+    return evolve(record, damage="; ".join(damage))
 
 
-def _planned_wire(planned: Planned) -> dict[str, Any]:
-    delegate = planned.delegate
-    return {
-        "name": delegate.name,
-        "cniVersion": delegate.cni_version,
-        "label": delegate.label,
-        "source": delegate.source,
-        "ifname": delegate.ifname,
-        "primary": delegate.primary,
-        "default": delegate.default,
-        "disableCheck": delegate.disable_check,
-        "disableGC": delegate.disable_gc,
-        "options": delegate.options,
-        "steps": [{"config": step.config, "invoker": step.invoker} for step in planned.steps],
-    }
-
-
-def _attachment_wire(attachment: Attachment) -> dict[str, Any]:
-    return {
-        "result": attachment.result.to_wire("1.1.0"),
-        "versions": list(attachment.versions),
-        "invokers": list(attachment.invokers),
-        "seconds": round(attachment.seconds, 6),
-    }
-
-
-def _read_intent(path: str, line: Mapping[str, Any]) -> Record:
-    if line["kind"] != "intent":
-        raise ValueError("it is no intent")
-    if line["format"] != FORMAT:
-        raise ValueError(f"its format is {line['format']}, known is {FORMAT}")
-    container_id, ifname = line["container"], line["ifname"]
-    if os.path.basename(path) != f"{container_id}:{ifname}":
-        raise ValueError(f"it is of container {container_id!r}, interface {ifname!r}")
-    environ = {
-        "CNI_CONTAINERID": container_id,
-        "CNI_NETNS": line["netns"],
-        "CNI_IFNAME": ifname,
-        "CNI_PATH": ":".join(line["path"]),
-        "CNI_ARGS": line["args"],
-    }
-    return Record(
-        path=path,
-        request=Request(
-            command="DEL",
-            container_id=container_id,
-            netns=line["netns"],
-            ifname=ifname,
-            path=tuple(line["path"]),
-            args=parse_args(line["args"]),
-            environ=environ,
-        ),
-        conf=line["conf"],
-        planned=tuple(_read_planned(each) for each in line["delegates"]),
-        started=float(line["started"]),
-    )
-
-
-def _read_planned(raw: Mapping[str, Any]) -> Planned:
-    steps = tuple(
-        Step(Plugin(each["config"], each["invoker"]), each["config"], each["invoker"])
-        for each in raw["steps"]
-    )
-    if not steps:
-        raise ValueError("a delegate has no steps")
-    delegate = Delegate(
-        name=raw["name"],
-        plugins=tuple(step.plugin for step in steps),
-        cni_version=raw["cniVersion"],
-        label=raw["label"],
-        source=raw["source"],
-        ifname=raw["ifname"],
-        primary=raw["primary"],
-        default=raw["default"],
-        options=raw["options"],
-        disable_check=raw["disableCheck"],
-        disable_gc=raw["disableGC"],
-    )
-    return Planned(delegate, steps)
-
-
-def _read_attachment(delegate: Delegate, raw: Mapping[str, Any]) -> Attachment:
-    return Attachment(
-        delegate=delegate,
-        result=Result.from_wire(raw["result"]),
-        versions=tuple(raw["versions"]),
-        invokers=tuple(raw["invokers"]),
-        seconds=float(raw["seconds"]),
-    )
+def _require_known(wire: Mapping[str, Any], path: str) -> None:
+    if wire.get("kind") == "intent" and wire.get("format") != FORMAT:
+        raise StateDamaged(
+            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}: use"
+            " the program that wrote it"
+        )

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
+from attrs import evolve, frozen
+
+from multus import predecessor, verify
 from multus.errors import (
     CNIError,
-    InvalidConfig,
+    DecodingFailure,
+    IOFailure,
     NotAvailable,
     StateDamaged,
     TryAgainLater,
     UnknownContainer,
 )
 from multus.hooks import Observers
-from multus.journal import Journal, Planned, Record, Writer
-from multus.lock import container_lock
+from multus.journal import Journal, Writer
+from multus.lock import collector_lock, container_lock
 from multus.log import Log
 from multus.model.conf import Conf
 from multus.model.network import Attachment, Delegate, Outcome
+from multus.model.record import Planned, Record
 from multus.model.request import Request
 from multus.model.result import Result
 from multus.plugins import Installed
-from multus.stages import invoke, merge, order, parse, resolve, undo
-from multus.values import evolve, frozen
+from multus.stages import garbage, invoke, merge, order, parse, resolve, undo
 
 #: How long a command waits for another one of the same container, in seconds.
 PATIENCE = 60.0
@@ -46,7 +51,7 @@ class Engine:
         with self._working(request, conf) as work:
             parse.validate(conf, self.installed)
             work.journal.prepare()
-            with work.locked():
+            with work.locked(adding=True):
                 work.clear()
                 with work.stage("resolve"):
                     resolved = resolve.resolve(self.installed, request, conf)
@@ -82,7 +87,10 @@ class Engine:
                         f" in {conf.cni_dir}: delete and add it again"
                     )
                 work.outcome = evolve(work.outcome, attachments=record.attachments())
-                invoke.check(record, work.call)
+                errors = invoke.check(record, work.call)
+                errors += verify.problems(record, request.netns)
+                if errors:
+                    raise invoke.joined(errors)
 
     def status(self, request: Request, conf: Conf) -> None:
         """Raise the first reason why an ADD could not be served now."""
@@ -90,42 +98,61 @@ class Engine:
         for problem in self.installed.hooks.health(conf):
             raise problem
         try:
+            Journal(conf.cni_dir).prepare()
             resolved = resolve.resolve(self.installed, request, conf)
-        except TryAgainLater as error:
+        except (IOFailure, StateDamaged, TryAgainLater) as error:
             raise NotAvailable(error.msg, error.details) from error
         invoke.status(resolved.delegates, invoke.Call(self.installed, self.log, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:
         """Remove what belongs to this network and to no valid attachment; continue past errors."""
-        if conf.valid_attachments is None:
-            raise InvalidConfig(
-                "GC without 'cni.dev/valid-attachments' would remove everything: give the list,"
-                " which may be empty"
-            )
-        valid = {(each.container_id, each.ifname) for each in conf.valid_attachments}
+        valid = garbage.valid_keys(conf)
         began = time.time()
         with self._working(request, conf) as work:
             work.journal.prepare()
-            errors: list[CNIError] = []
-            kept: list[Record] = []
-            for record in work.records(errors):
-                held = (record.request.container_id, record.request.ifname) in valid
-                if held or record.started > began:
-                    kept.append(record)
-                else:
-                    errors += self.remove(record, conf)
-            errors += invoke.collect_garbage(still_valid(kept), work.call)
+            with collector_lock(work.journal.folder, work.patience):
+                self._tidy(work.journal)
+                found = garbage.sort(work.journal.records(), conf.name, valid, began)
+                errors = list(found.errors)
+                kept = [*found.kept, *work.predecessors(valid)]
+                for record in found.dead:
+                    errors += self.remove(record, request, conf)
+                dead = [record for record in found.dead if work.journal.find(*record.key)]
+                try:
+                    garbage.require_known([*kept, *dead], valid)
+                    named = garbage.recorded([*kept, *found.dead], conf.name)
+                    networks = garbage.networks([*garbage.offered(work.call), *named], kept + dead)
+                    errors += invoke.collect_garbage(networks, work.call)
+                except StateDamaged as error:
+                    errors.append(error)
             if errors:
                 raise invoke.joined(errors)
 
-    def remove(self, record: Record, conf: Conf) -> list[CNIError]:
-        """Remove one recorded attachment, as its DEL would; returns what went wrong."""
-        work = _Work(self, record.request, conf)
+    def remove(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
+        """Remove one recorded attachment, as its DEL would; returns what went wrong.
+
+        *today* says where plugins are now.  One that another command works on is left alone.
+        """
+        container_id, ifname = record.key
+        request = evolve(
+            today, command="DEL", container_id=container_id, ifname=ifname, netns="", shared={}
+        )
+        work = _Work(self, undo.request_of(record, request), conf)
+        work.patience = 0.0
         try:
             with work.locked():
                 return work.remove()
+        except TryAgainLater as error:
+            self.log.verbose(f"{work.call.request} is left alone: {error}")
+            return []
         except CNIError as error:
             return [error]
+
+    def _tidy(self, journal: Journal) -> None:
+        """Remove intents that were never whole, but for those being written now."""
+        for container_id, ifname in journal.unborn():
+            with suppress(TryAgainLater), container_lock(journal.folder, container_id, 0.0):
+                journal.tidy(container_id, ifname)
 
     @contextmanager
     def _working(self, request: Request, conf: Conf) -> Iterator[_Work]:
@@ -153,10 +180,10 @@ class _Work:
             self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, adding: bool = False) -> Iterator[None]:
         """Exclude every other command of this container, and its surviving delegates."""
-        container_id = self.call.request.container_id
-        with container_lock(self.journal.folder, container_id, self.patience) as lock:
+        container_id, folder = self.call.request.container_id, self.journal.folder
+        with container_lock(folder, container_id, self.patience, adding=adding) as lock:
             self.call = evolve(self.call, lock=lock)
             yield
 
@@ -191,27 +218,53 @@ class _Work:
         attempt = _Attempt(planned, writer, self.call, self.observers)
         try:
             yield attempt
-        except CNIError as error:
-            raise undo.with_undo_errors(error, attempt.undo()) from error
+        except BaseException as error:
+            undone = attempt.undo()
+            if isinstance(error, CNIError):
+                raise undo.with_undo_errors(error, undone) from error
+            for each in undone:
+                self.log.error("could not be undone", error=each)
+            raise
 
     def remove(self, *, configured: bool = True) -> list[CNIError]:
         """Remove what the journal says; without a record, and if *configured*, what stdin says."""
         request = self.call.request
-        try:
-            record = self.journal.find(request.container_id, request.ifname)
-        except StateDamaged as error:
-            aside = self.journal.set_aside(request.container_id, request.ifname)
-            self.log.error(f"{error.msg}: it is kept as {aside}")
-            record = None
+        self.journal.tidy(request.container_id, request.ifname)
+        record = self.journal.find(request.container_id, request.ifname) or self._adopted()
         if record is None:
             return self._remove_configured() if configured else []
-        # Undoing needs the netns and the arguments of the ADD, in the environment of today.
-        environ = {**request.environ, **record.request.environ}
-        netns = request.netns or record.request.netns
-        recorded = evolve(record.request, command="DEL", netns=netns, environ=environ)
-        return undo.remove(
-            record, self.journal, evolve(self.call, request=recorded), self.observers
-        )
+        beyond = []
+        if not record.complete:
+            self.log.error(f"{record.path} does not say all: {record.damage}")
+            beyond = self._remove_configured() if configured else []
+        recorded = evolve(self.call, request=undo.request_of(record, request))
+        return undo.remove(record, self.journal, recorded, self.observers, beyond)
+
+    def _adopted(self) -> Record | None:
+        """A record made of what the Go Multus wrote down, if it did."""
+        request, conf = self.call.request, self.call.conf
+        path = predecessor.path_of(self.journal.folder, request.container_id)
+        try:
+            planned = predecessor.read(path, request.ifname, conf)
+        except DecodingFailure as error:
+            self.log.error(f"{error}: it is kept as {self.journal.set_aside(path)}")
+            return None
+        if planned is None:
+            return None
+        return self.journal.adopt(path, request, conf.raw, planned)
+
+    def predecessors(self, valid: frozenset[garbage.Key]) -> list[Record]:
+        """What the Go Multus wrote down of valid attachments that have no record of ours."""
+        found = []
+        for container_id, ifname in sorted(valid):
+            path = predecessor.path_of(self.journal.folder, container_id)
+            with suppress(DecodingFailure):  # then it is not known, and said to be so
+                planned = predecessor.read(path, ifname, self.call.conf)
+                if planned is not None:
+                    request = evolve(self.call.request, container_id=container_id, ifname=ifname)
+                    every = dict(enumerate(planned))
+                    found.append(Record(path, request, self.call.conf.raw, every, len(every)))
+        return found
 
     def _remove_configured(self) -> list[CNIError]:
         """Without a record, what a conf file offers every container can still be removed."""
@@ -227,16 +280,6 @@ class _Work:
         for each in detached:
             self.observers.detached(each.delegate, each.error, request, conf)
         return [error for each in detached for error in each.errors]
-
-    def records(self, errors: list[CNIError]) -> list[Record]:
-        """The records of this configuration's network; what cannot be read goes to *errors*."""
-        found = []
-        for each in self.journal.records():
-            if isinstance(each, StateDamaged):
-                errors.append(each)
-            elif each.network == self.call.conf.name:
-                found.append(each)
-        return found
 
 
 class _Attempt:
@@ -256,15 +299,13 @@ class _Attempt:
         """Invoke every delegate in turn; raises the error of the first that fails."""
         for index, planned in enumerate(self._planned):
             self._attempted = index + 1
-            try:
-                attachment = invoke.attach(planned, self._call)
-            except invoke.Failed as failure:
-                self._reached[index] = failure.reached
-                raise failure.error from failure
-            self._reached[index] = attachment
-            self._writer.attached(index, attachment)
+            attachment = invoke.attach(planned, self._call, partial(self._come, index))
             self._observers.attached(attachment, self._call.request, self._call.conf)
         return tuple(self._reached.values())
+
+    def _come(self, index: int, attachment: Attachment) -> None:
+        self._reached[index] = attachment
+        self._writer.attached(index, attachment)
 
     def finish(self, result: Result) -> None:
         """Write down that the container has all its networks."""
@@ -274,19 +315,3 @@ class _Attempt:
         """Take down what was attempted; returns what went wrong."""
         attempted = self._planned[: self._attempted]
         return undo.undo(attempted, self._reached, self._writer, self._call, self._observers)
-
-
-def still_valid(
-    records: Sequence[Record],
-) -> list[tuple[Delegate, tuple[dict[str, str], ...]]]:
-    """For every delegate network in *records*, the attachments that it still has."""
-    delegates: dict[str, Delegate] = {}
-    valid: dict[str, list[dict[str, str]]] = {}
-    for record in records:
-        for index in record.left():
-            delegate = record.planned[index].delegate
-            delegates[delegate.name] = delegate
-            valid.setdefault(delegate.name, []).append(
-                {"containerID": record.request.container_id, "ifname": delegate.ifname}
-            )
-    return [(delegates[name], tuple(valid[name])) for name in delegates]

@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+from attrs import field, frozen
 
 from multus import __version__, hookspecs
 from multus.hooks import Hooks
-from multus.values import field, frozen
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

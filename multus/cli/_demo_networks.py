@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from multus.errors import MissingPlugin
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.testing.netns import Node

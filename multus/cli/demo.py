@@ -14,14 +14,15 @@ import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from multus.cli._demo_networks import Networks, choose
 from multus.errors import CNIError, IOFailure, MissingPlugin
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from multus.journal import Record
+    from multus.model.record import Record
     from multus.testing.netns import Netns, Node
     from multus.testing.runtime import Container, Runtime
 

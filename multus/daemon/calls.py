@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
+from attrs import frozen
+
 from multus.daemon import wire
 from multus.daemon.connection import Connection
 from multus.shim import SERVE_S, Answer, error_answer
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.daemon.metrics import Metrics

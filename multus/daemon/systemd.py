@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-from multus.values import frozen
+from attrs import frozen
 
 _FIRST_FD = 3
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from multus.values import field, frozen
+from attrs import field, frozen
 
 VERSION = 1
 CNI, CONTROL, ANSWER = 1, 2, 128

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from multus.values import frozen
+from attrs import frozen
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
 _V4_TOP = 1 << 32

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, frozen
+
 from multus.errors import CNIError
 from multus.execute import Executor
 from multus.ipam.base import Ipam
 from multus.jsontext import encode
 from multus.model.result import Result
 from multus.model.versions import at_least
-from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

@@ -12,6 +12,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, IOFailure
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
@@ -28,7 +30,6 @@ from multus.ipam.store import Ledger, Owner, Store
 from multus.model.names import is_identifier
 from multus.model.reader import Reader
 from multus.model.result import DNS, IP, Result, Route
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig
 from multus.ipam.addresses import Address, Network
 from multus.model.reader import Reader, describe
-from multus.values import frozen
 
 
 @frozen

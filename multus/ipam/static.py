@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve, frozen
+
 from multus.errors import CheckFailed, InvalidConfig
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
@@ -21,7 +23,6 @@ from multus.ipam.base import (
 )
 from multus.model.reader import Reader
 from multus.model.result import DNS, Result
-from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

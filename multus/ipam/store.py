@@ -23,9 +23,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from attrs import field, frozen
+
 from multus.errors import IOFailure
 from multus.ipam.addresses import Address
-from multus.values import field, frozen
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."

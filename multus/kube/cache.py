@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import CNIError
 from multus.kube.client import Change, KubeClient, Watch
 from multus.kube.deadline import Deadline
 from multus.kube.failures import Gone, NotFound, Unreachable
 from multus.kube.pods import is_same
-from multus.values import frozen
 
 _OPENING = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from multus.errors import CNIError
 from multus.kube.failures import ApiFailure, Gone, Unreachable, failure
 from multus.kube.transport import Stream, Transport, path_of
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline

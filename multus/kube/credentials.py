@@ -7,8 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from attrs import field, frozen
+
 from multus.kube.watched import WatchedFile
-from multus.values import field, frozen
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from multus.values import frozen
+from attrs import frozen
 
 
 @frozen

@@ -13,8 +13,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import field, frozen
+
 from multus.errors import InvalidConfig
-from multus.values import field, frozen
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 

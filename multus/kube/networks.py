@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode, decode_object
 from multus.kube.failures import NotFound
@@ -21,7 +23,6 @@ from multus.model.names import interface_problem
 from multus.model.network import Element, Role, Selection
 from multus.model.reader import Reader, describe
 from multus.netconf import delegate_from
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.kube.client import Wanted

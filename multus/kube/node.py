@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from attrs import frozen
+
 from multus.kube.cache import DefinitionCache, Follower, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.outbox import Outbox
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.errors import CNIError

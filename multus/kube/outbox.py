@@ -13,10 +13,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from attrs import field, frozen
+
 from multus.errors import CNIError
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, NotFound
-from multus.values import field, frozen
 
 if TYPE_CHECKING:
     from multus.kube.client import KubeClient

@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig
 from multus.model.conf import Problem
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf

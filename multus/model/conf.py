@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import field, frozen
+
 from multus.errors import IncompatibleVersion, InvalidConfig
 from multus.model.names import is_identifier
 from multus.model.reader import Reader
 from multus.model.versions import IMPLICIT, SUPPORTED, highest_common
-from multus.values import field, frozen
 
 #: How delegates' interfaces may be named, see ``multus.stages.order``.
 NAMINGS = ("seed", "npwg")

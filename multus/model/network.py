@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, field, frozen
+
 from multus.model.result import Result
-from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from multus.errors import CNIError

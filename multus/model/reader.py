@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig
-from multus.values import frozen
 
 _WORDS = {
     dict: "an object",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from multus.values import field, frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from multus.errors import CNIError

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import evolve, field, frozen
+
 from multus.errors import DecodingFailure, IncompatibleVersion
 from multus.model.versions import IMPLICIT, SUPPORTED, at_least
-from multus.values import evolve, field, frozen
 
 
 @frozen

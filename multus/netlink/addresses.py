@@ -13,11 +13,12 @@ import socket
 import struct
 import time
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
 from multus.netlink.channel import Channel
 from multus.netlink.wire import Message
-from multus.values import frozen
 
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 3, 4, 8

@@ -14,12 +14,13 @@ import os
 import struct
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
 from multus.netlink.channel import Channel
 from multus.netlink.namespace import Namespace
 from multus.netlink.wire import Message
-from multus.values import frozen
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWLINKPROP = 108

@@ -12,11 +12,12 @@ import errno
 import socket
 import struct
 
+from attrs import frozen
+
 from multus.netlink import wire
 from multus.netlink.addresses import encode
 from multus.netlink.channel import Channel
 from multus.netlink.wire import Message
-from multus.values import frozen
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7

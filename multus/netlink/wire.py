@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from multus.values import frozen
+from attrs import frozen
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from multus import log
 from multus.errors import CNIError, IncompatibleVersion
 from multus.model.conf import Conf
@@ -17,7 +19,6 @@ from multus.ops.findings import ERROR, WARNING, Finding, split_message
 from multus.ops.node import multus_part
 from multus.ops.pointing import key_of, path_of, with_value, without
 from multus.stages import parse
-from multus.values import evolve
 
 if TYPE_CHECKING:
     from multus.plugins import Installed

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, field, frozen
+
 from multus.errors import CNIError, IOFailure, MissingPlugin
 from multus.jsontext import LARGEST, decode
 from multus.ops.findings import ERROR, Finding, Place
 from multus.ops.mending import Slip, mend
-from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from types import ModuleType

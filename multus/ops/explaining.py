@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, field, frozen
+
 from multus.errors import CNIError
 from multus.execute import Executor
 from multus.hooks import Hooks
@@ -13,7 +15,6 @@ from multus.model.network import Delegate, Element, Selection
 from multus.model.record import Planned
 from multus.ops.routes import Expected, expected
 from multus.stages import invoke, order, parse, resolve
-from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from multus.log import Log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from multus.values import frozen
+from attrs import frozen
 
 #: From bad to good.
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from multus.values import frozen
+from attrs import frozen
 
 
 @frozen

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from multus.errors import CNIError, InvalidConfig, IOFailure
 from multus.jsontext import decode_object
-from multus.values import frozen
 
 NET_D = "/etc/cni/net.d"
 BIN_DIR = "/opt/cni/bin"

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, frozen
+
 from multus.errors import CNIError
 from multus.kube.failures import NotFound
 from multus.model.conf import Conf
@@ -20,7 +22,6 @@ from multus.ops.findings import ERROR, NOTE, WARNING, Finding, split_message
 from multus.ops.objects import NETWORKS, Named, Objects
 from multus.ops.pointing import key_of
 from multus.stages import order, resolve
-from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.plugins import Installed

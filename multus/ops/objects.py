@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from attrs import field, frozen
+
 from multus.errors import CNIError
 from multus.kube.failures import NotFound
 from multus.ops.documents import Document
-from multus.values import field, frozen
 
 if TYPE_CHECKING:
     from multus.kube.client import Wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multus.values import evolve, frozen
+from attrs import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.record import Planned

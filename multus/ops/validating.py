@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, field, frozen
+
 from multus.errors import CNIError
 from multus.ops.confchecks import check_configuration, is_configuration
 from multus.ops.documents import Document, Reading, files_of, read
@@ -12,7 +14,6 @@ from multus.ops.findings import ERROR, NOTE, WARNING, Finding, Place
 from multus.ops.node import multus_part
 from multus.ops.objectchecks import Cluster, check_object
 from multus.ops.objects import Named, objects_in
-from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from multus.plugins import Installed

@@ -13,16 +13,16 @@ from attrs import evolve, field, frozen
 
 from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
 from multus.invoker import Declined, Invoker
-from multus.journal import Planned, Step
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
+from multus.model.record import Planned, Step
 from multus.model.versions import highest_common
 from multus.netconf import handed_on
 from multus.stages.resolve import missing_plugin
 
 if TYPE_CHECKING:
-    from multus.journal import Record
     from multus.log import Log
     from multus.model.conf import Conf
+    from multus.model.record import Record
     from multus.model.request import Request
     from multus.plugins import Installed
 
@@ -122,19 +122,12 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
 # --- ADD -----------------------------------------------------------------------------------------
 
 
-class Failed(Exception):
-    """A delegate's ADD failed: how, and what its chain had reached by then."""
-
-    def __init__(self, error: CNIError, reached: Attachment) -> None:
-        super().__init__(error)
-        self.error = error
-        self.reached = reached
-
-
-def attach(planned: Planned, call: Call) -> Attachment:
+def attach(
+    planned: Planned, call: Call, reached: Callable[[Attachment], None] = lambda _: None
+) -> Attachment:
     """Carry out ADD of one delegate's chain; each plugin gets the result of the one before.
 
-    Raises ``Failed``.
+    *reached* is told after every step how far the chain has come.
     """
     started = time.perf_counter()
     attachment = Attachment(planned.delegate)
@@ -148,14 +141,16 @@ def attach(planned: Planned, call: Call) -> Attachment:
             )
             result, version = _negotiated(invoker, invocation, invoker.add)
         except CNIError as error:
-            raise Failed(told_of(error, planned.delegate, step.plugin), attachment) from error
+            raise told_of(error, planned.delegate, step.plugin) from error
         attachment = evolve(
             attachment,
             result=result,
             versions=(*attachment.versions, version),
             invokers=(*attachment.invokers, invoker.name),
+            seconds=time.perf_counter() - started,
         )
-    return evolve(attachment, seconds=time.perf_counter() - started)
+        reached(attachment)
+    return attachment
 
 
 def _invoker(step: Step, delegate: Delegate, call: Call) -> Invoker:
@@ -306,27 +301,26 @@ def _again(invoker: Invoker, invocation: Invocation, error: IncompatibleVersion)
 # --- CHECK, STATUS, GC ---------------------------------------------------------------------------
 
 
-def check(record: Record, call: Call) -> None:
+def check(record: Record, call: Call) -> list[CNIError]:
     """Carry out CHECK of every attachment of *record* with its own result as prevResult.
 
-    Raises the first error, the others in its details.
+    Returns what is wrong.
     """
     errors = []
-    for index, each in enumerate(record.planned):
-        attachment = record.done.get(index)
-        if attachment is None or each.delegate.disable_check:
+    for index in record.standing():
+        planned, attachment = record.planned[index], record.done[index]
+        delegate = planned.delegate
+        if delegate.disable_check:
             continue
-        for place, step in enumerate(each.steps):
-            version = attachment.versions[place]
+        for step, version in zip(planned.steps, attachment.versions, strict=True):
             try:
-                invoker = _invoker(step, each.delegate, call)
-                invocation = call.invocation("CHECK", each.delegate, step.plugin, step.config)
+                invoker = _invoker(step, delegate, call)
+                invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
                 invocation = evolve(invocation.at(version), prev_result=attachment.result)
                 _safely(invoker, invoker.check, invocation)
             except CNIError as error:
-                errors.append(told_of(error, each.delegate, step.plugin))
-    if errors:
-        raise joined(errors)
+                errors.append(told_of(error, delegate, step.plugin))
+    return errors
 
 
 def status(delegates: Sequence[Delegate], call: Call) -> None:

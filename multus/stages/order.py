@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus.errors import CNIError, InvalidConfig
 from multus.model.names import interface_problem
-from multus.values import evolve
 
 if TYPE_CHECKING:
     from multus.hooks import Hooks

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve, frozen
+
 from multus.errors import InvalidConfig, MissingPlugin
 from multus.model.network import Role
 from multus.netconf import delegate_from
-from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf

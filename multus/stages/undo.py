@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus.errors import CNIError
-from multus.stages.invoke import Call, Detached, detach, joined
+from multus.journal import Writer, netns_identity
+from multus.stages.invoke import Call, Detached, detach
 
 if TYPE_CHECKING:
     from multus.hooks import Observers
-    from multus.journal import Journal, Planned, Record, Writer
+    from multus.journal import Journal
     from multus.model.network import Attachment
+    from multus.model.record import Planned, Record
+    from multus.model.request import Request
 
 
 def undo(
@@ -31,32 +37,77 @@ def undo(
     return settle(detached, writer)
 
 
-def remove(record: Record, journal: Journal, call: Call, observers: Observers) -> list[CNIError]:
-    """Take down all that *record* says may still be there; returns what went wrong."""
+def remove(
+    record: Record,
+    journal: Journal,
+    call: Call,
+    observers: Observers,
+    beyond: Sequence[CNIError] = (),
+) -> list[CNIError]:
+    """Take down all that *record* says may still be there; returns what went wrong.
+
+    *beyond* is what went wrong with delegates that the record should name and does not.
+    """
     planned = [(index, record.planned[index]) for index in record.left()]
     detached = detach(planned, record.done, call)
     for each in detached:
         observers.detached(each.delegate, each.error, call.request, call.conf)
-    if record.damage and not any(each.errors for each in detached):
-        aside = journal.set_aside(call.request.container_id, call.request.ifname)
+    if record.damage and not beyond and not any(each.errors for each in detached):
+        aside = journal.set_aside(record.path)
         call.log.error(
             f"the journal of {call.request} was damaged ({record.damage}): all that it names is"
             f" removed, and it is kept as {aside}"
         )
         return []
-    return settle(detached, journal.writer(record))
+    return settle(detached, Writer(record.path), beyond)
 
 
-def settle(detached: Sequence[Detached], writer: Writer) -> list[CNIError]:
+def settle(
+    detached: Sequence[Detached], writer: Writer, beyond: Sequence[CNIError] = ()
+) -> list[CNIError]:
     """Forget the record when all are gone, else write down which are; returns the errors."""
-    errors = [error for each in detached for error in each.errors]
-    if not errors:
-        writer.forget()
-        return []
-    for each in detached:
-        if not each.errors:
-            writer.detached(each.index)
+    errors = [*(error for each in detached for error in each.errors), *beyond]
+    try:
+        if not errors:
+            writer.forget()
+        for each in detached:
+            if errors and not each.errors:
+                writer.detached(each.index)
+    except CNIError as error:
+        # What is gone is taken down once more the next time, which is no error.
+        errors.append(error)
     return errors
+
+
+def request_of(record: Record, today: Request) -> Request:
+    """The DEL of what *record* says, as *today*'s request can have it carried out.
+
+    The arguments are the ADD's, the environment is today's; plugins are looked for where they are
+    today, then where they were.
+    """
+    then = record.request
+    bin_dir = record.conf.get("binDir")
+    folders = (*today.path, *([bin_dir] if isinstance(bin_dir, str) else []), *then.path)
+    return evolve(
+        then,
+        netns=today.netns or _still_there(record),
+        args=then.args or today.args,
+        path=tuple(dict.fromkeys(folders)),
+        environ={**today.environ, **then.environ},
+        deadline=today.deadline,
+        api=today.api,
+        shared=today.shared,
+    )
+
+
+def _still_there(record: Record) -> str:
+    """The record's namespace, if it is the same one; empty when it is gone.
+
+    A number under /proc, or a name, may by now stand for another container's.
+    """
+    netns = record.request.netns
+    same = record.netns_identity and netns_identity(netns) == record.netns_identity
+    return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""
 
 
 def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
@@ -66,6 +117,3 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     left = "; ".join(f"could not be undone: {each}" for each in undoing)
     details = "; ".join(part for part in (error.details, left) if part)
     return CNIError(error.msg, details, code=error.number)
-
-
-__all__ = ["joined", "remove", "settle", "undo", "with_undo_errors"]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import frozen
+
 from multus.log import Log
 from multus.model.conf import Conf
 from multus.model.network import Delegate, Invocation, Plugin
@@ -13,7 +15,6 @@ from multus.model.request import Request, parse_args
 from multus.model.result import Result
 from multus.model.versions import NEWEST
 from multus.testing.delegates import SYSTEM_FOLDERS
-from multus.values import frozen
 
 
 @frozen

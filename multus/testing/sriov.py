@@ -20,10 +20,11 @@ import shutil
 from collections.abc import Sequence
 from typing import TypeVar
 
+from attrs import frozen
+
 from multus.netlink import wire
 from multus.netlink.wire import Message
 from multus.testing.netns import Netns
-from multus.values import frozen
 
 _T = TypeVar("_T")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from multus_invoker_sriov.invoker import SriovInvoker
 from multus_invoker_sriov.sysfs import Sysfs
 
@@ -16,7 +17,6 @@ from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns, Node
 from multus.testing.sriov import Card
-from multus.values import frozen
 
 TODAY = {"type": "sriov", "cniVersion": "1.1.0", "name": "sriov-net"}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from attrs import evolve, frozen
 
 from multus import ipam
 from multus.errors import CNIError
@@ -16,7 +17,6 @@ from multus.model.result import Result
 from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.invocation import Caller
 from multus.testing.runtime import CallFailed, Container, Runtime
-from multus.values import evolve, frozen
 
 Json = Mapping[str, Any]
 

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import CNIError, InvalidConfig, KernelRefused
 from multus.netlink import Channel, Message, Namespace, Refused, addresses, links, routes, sysctl
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

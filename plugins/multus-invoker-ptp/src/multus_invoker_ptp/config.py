@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig
 from multus.model.reader import Reader
 from multus.model.result import DNS
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus import ipam
 from multus.errors import CNIError, InvalidConfig
 from multus.invoker import Invoker
 from multus.model.result import Interface, Result
 from multus.netlink import Namespace, Transport, open_channel
-from multus.values import evolve
 from multus_invoker_ptp import attach, masquerade
 from multus_invoker_ptp.attach import Ends, take_back
 from multus_invoker_ptp.check import require_attached

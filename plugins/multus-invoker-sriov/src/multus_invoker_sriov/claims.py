@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from attrs import field, frozen
+
 from multus.errors import IOFailure, StateDamaged, TryAgainLater
-from multus.values import field, frozen
 from multus_invoker_sriov.vf import ATTRIBUTES, VfState
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1

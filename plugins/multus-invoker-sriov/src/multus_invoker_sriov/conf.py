@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from attrs import evolve, field, frozen
+
 from multus.errors import InvalidConfig
 from multus.model.names import interface_problem
 from multus.model.reader import Reader
 from multus.model.result import DNS
-from multus.values import evolve, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from attrs import evolve, frozen
+
 from multus.errors import InvalidConfig, TryAgainLater
 from multus.log import Log, Sink
 from multus.model.reader import Reader
 from multus.netlink import Namespace, NamespaceGone, is_namespace
-from multus.values import evolve, frozen
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Before, Claims, Record
 from multus_invoker_sriov.conf import directory

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from attrs import evolve, frozen
+
 from multus import ipam
 from multus.errors import CheckFailed, CNIError, InvalidConfig, NotAvailable, StateDamaged
 from multus.invoker import Invoker
 from multus.model.result import Interface, Result
 from multus.netlink import Namespace, addresses
-from multus.values import evolve, frozen
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Record
 from multus_invoker_sriov.conf import SriovConf, has_ipam

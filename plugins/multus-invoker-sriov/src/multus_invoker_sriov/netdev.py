@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig, KernelRefused
 from multus.netlink import (
     Channel,
@@ -23,7 +25,6 @@ from multus.netlink import (
     routes,
     sysctl,
 )
-from multus.values import frozen
 
 if TYPE_CHECKING:
     from multus.log import Log

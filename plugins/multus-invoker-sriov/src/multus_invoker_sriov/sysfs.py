@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 
+from attrs import frozen
+
 from multus.errors import InvalidConfig, IOFailure, KernelRefused
-from multus.values import frozen
 
 #: Drivers whose devices have no interface in the kernel.
 USERSPACE_DRIVERS = ("vfio-pci", "uio_pci_generic", "igb_uio")

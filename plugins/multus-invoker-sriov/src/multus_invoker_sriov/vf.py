@@ -13,10 +13,11 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from attrs import evolve, frozen
+
 from multus.errors import KernelRefused
 from multus.netlink import Message, Namespace, Refused, wire
 from multus.netlink.links import decode_mac, encode_mac
-from multus.values import evolve, frozen
 
 RTM_GETLINK, RTM_SETLINK = 18, 19
 _IFLA_VFINFO_LIST, _IFLA_EXT_MASK = 22, 29

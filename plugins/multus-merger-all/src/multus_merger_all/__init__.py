@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from multus import hookimpl
 from multus.model.conf import Conf
 from multus.model.network import Attachment
 from multus.model.result import IP, Interface, Result
-from multus.values import evolve
 
 
 @hookimpl

@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve, frozen
+
 from multus import hookimpl
 from multus.errors import CheckFailed, InvalidConfig
 from multus.invoker import Invoker
 from multus.model.network import Plugin
 from multus.model.result import Result, Route
-from multus.values import evolve, frozen
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf

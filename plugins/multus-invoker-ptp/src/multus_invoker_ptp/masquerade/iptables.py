@@ -14,12 +14,13 @@ import re
 import socket
 from collections.abc import Collection, Iterable, Sequence
 
+from attrs import frozen
+
 from multus.errors import KernelRefused, MissingPlugin
 from multus.execute import Executor
 from multus.netlink import Refused, open_channel
 from multus.netlink.addresses import network_of
 from multus.netlink.channel import NETLINK_NETFILTER
-from multus.values import frozen
 from multus_invoker_ptp.masquerade import nft
 from multus_invoker_ptp.masquerade.owner import Owner
 

@@ -11,9 +11,10 @@ import errno
 import socket
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from multus.netlink import Channel, Message, wire
 from multus.netlink.addresses import encode
-from multus.values import frozen
 
 #: What the kernel says where there is no such table, or no nf_tables at all.
 ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha512
 from typing import TYPE_CHECKING
 
-from multus.values import frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation

@@ -1,0 +1,135 @@
+"""Garbage: which records nobody claims, and what each network's plugins may keep.
+
+Source: CNI specification 1.1.0, section "GC".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from multus.errors import CNIError, InvalidConfig, StateDamaged
+from multus.jsontext import encode
+from multus.model.network import Delegate, Plugin
+from multus.stages import order, resolve
+
+if TYPE_CHECKING:
+    from multus.model.conf import Conf
+    from multus.model.record import Record
+    from multus.stages.invoke import Call
+
+#: A container's ID and the interface that the runtime asked for.
+Key = tuple[str, str]
+
+
+@frozen
+class Sorted:
+    """The records: ``dead`` ones, those to be ``kept``, and the ``errors`` of unreadable ones."""
+
+    dead: Sequence[Record] = ()
+    kept: Sequence[Record] = ()
+    errors: Sequence[CNIError] = field(factory=list)
+
+
+def valid_keys(conf: Conf) -> frozenset[Key]:
+    """The attachments that the runtime still has; raises ``InvalidConfig`` without a list."""
+    if conf.valid_attachments is None:
+        raise InvalidConfig(
+            "GC without 'cni.dev/valid-attachments' would remove everything: give the list, which"
+            " may be empty"
+        )
+    return frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
+
+
+def sort(
+    records: Iterable[Record | CNIError], network: str, valid: frozenset[Key], began: float
+) -> Sorted:
+    """Tell the dead from the rest: of this *network*, not *valid*, and not made since *began*.
+
+    A record so damaged that it does not say its network is taken to be of this one.
+    """
+    dead, kept, errors = [], [], []
+    for each in records:
+        if isinstance(each, CNIError):
+            errors.append(each)
+        elif each.network in (network, "") and each.key not in valid and each.started <= began:
+            dead.append(each)
+        else:
+            kept.append(each)
+    return Sorted(dead, kept, errors)
+
+
+def require_known(kept: Sequence[Record], valid: frozenset[Key]) -> None:
+    """Raise ``StateDamaged`` when it is not known what a valid attachment consists of.
+
+    A plugin frees whatever its list does not hold, so an incomplete list would take addresses from
+    containers that live.
+    """
+    known = {record.key for record in kept if record.complete}
+    unknown = sorted(key for key in valid if key not in known)
+    unknown += [record.key for record in kept if not record.complete]
+    if unknown:
+        container_id, ifname = unknown[0]
+        raise StateDamaged(
+            f"container {container_id}, interface {ifname}, is valid, but its record does not say"
+            " what it has: the networks' own garbage collection is left out, since it could take"
+            " addresses from it: delete and add this container",
+            f"{len(unknown)} such" if len(unknown) > 1 else "",
+        )
+
+
+def networks(
+    delegates: Iterable[Delegate], kept: Iterable[Record]
+) -> list[tuple[Delegate, tuple[Mapping[str, str], ...]]]:
+    """Each different one of *delegates*, with all attachments that its network's name still has.
+
+    Several configurations, even of several Multus networks, may share one network's name.
+    """
+    valid: dict[str, list[Mapping[str, str]]] = {}
+    for record in kept:
+        for index in record.left():
+            delegate = record.planned[index].delegate
+            entry = {"containerID": record.request.container_id, "ifname": delegate.ifname}
+            valid.setdefault(delegate.name, []).append(entry)
+    different = {_identity(each): each for each in map(_of_nobody, delegates)}
+    return [(each, tuple(valid.get(each.name, ()))) for each in different.values()]
+
+
+def recorded(records: Iterable[Record], network: str) -> list[Delegate]:
+    """The delegates that records of *network* name."""
+    return [
+        planned.delegate
+        for record in records
+        if record.network in (network, "")
+        for planned in record.planned.values()
+    ]
+
+
+def offered(call: Call) -> list[Delegate]:
+    """The delegates that the configuration offers every container; none when it cannot be told."""
+    try:
+        resolved = resolve.resolve(call.installed, call.request, call.conf)
+        return list(order.primary_first(resolved.delegates))
+    except CNIError as error:
+        call.log.verbose(f"no garbage is collected in networks without a record: {error}")
+        return []
+
+
+def _of_nobody(delegate: Delegate) -> Delegate:
+    """The network itself, without what one container asked of it."""
+    plugins = tuple(
+        Plugin({k: v for k, v in each.config.items() if k != "runtimeConfig"}, each.invoker)
+        for each in delegate.plugins
+    )
+    return evolve(delegate, plugins=plugins, runtime_config={}, ifname="", options={})
+
+
+def _identity(delegate: Delegate) -> tuple[str, bytes]:
+    meant = ("capabilities", "cniVersion", "name")
+    configs = [
+        {key: value for key, value in plugin.config.items() if key not in meant}
+        for plugin in delegate.plugins
+    ]
+    return delegate.name, encode(configs)
