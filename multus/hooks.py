@@ -14,7 +14,7 @@ from attrs import frozen
 from multus.errors import CNIError, InvalidConfig
 from multus.invoker import Declined, Invoker
 from multus.model.conf import Problem
-from multus.model.network import Delegate, Selection
+from multus.model.network import Delegate, Plugin, Selection
 from multus.model.result import Result
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus.model.conf import Conf
     from multus.model.keys import Key
-    from multus.model.network import Attachment, Element, Outcome, Plugin
+    from multus.model.network import Attachment, Element, Outcome
     from multus.model.request import Request
 
 
@@ -63,6 +63,11 @@ class Hooks:
     def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
         arguments = {"element": element, "request": request, "conf": conf}
         return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
+
+    def chain(self, delegate: Delegate, request: Request, conf: Conf) -> list[Plugin]:
+        """Every further step of a delegate, in the order of the plugins' names."""
+        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        return list(self._collected("multus_chain", Plugin, **arguments))
 
     def runtime_config(self, delegate: Delegate, request: Request, conf: Conf) -> dict[str, Any]:
         """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""

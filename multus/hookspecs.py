@@ -110,6 +110,25 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 
 
 @hookspec
+def multus_chain(delegate: Delegate, request: Request, conf: Conf) -> Sequence[Plugin] | None:
+    """Put further plugins at the end of a delegate's chain: steps of your own, or of CNI.
+
+    Kind: collect.  Called once for each delegate after all are resolved, before it is named; no
+    side effects.  Returns the plugins to run after the delegate's own, each with a ``type``, or
+    None.  Such a step gets the result of the one before it, and what it returns is the
+    attachment's; like any other it is written down, checked, and deleted first.  One that no binary
+    carries out needs an invoker, usually the same plugin's.
+
+    Example::
+
+        @hookimpl
+        def multus_chain(delegate, request, conf):
+            mtu = conf.reader.integer("everyMtu")
+            return [Plugin({"type": "tuning", "mtu": mtu})] if mtu else None
+    """
+
+
+@hookspec
 def multus_runtime_config(
     delegate: Delegate, request: Request, conf: Conf
 ) -> Mapping[str, Any] | None:

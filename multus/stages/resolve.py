@@ -53,7 +53,8 @@ def resolve(installed: Installed, request: Request, conf: Conf) -> Resolved:
     if not wishes:
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(wish, installed, request, conf) for wish in wishes]
-    marked = _with_primary(delegates, wishes)
+    chained = [_chained(each, installed, request, conf) for each in delegates]
+    marked = _with_primary(chained, wishes)
     return Resolved(
         delegates=tuple(_with_runtime_config(each, installed, request, conf) for each in marked),
         naming=conf.naming or _naming(selections),
@@ -144,6 +145,11 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
         requested_ifname=element.interface,
         options=element.options,
     )
+
+
+def _chained(delegate: Delegate, installed: Installed, request: Request, conf: Conf) -> Delegate:
+    steps = installed.hooks.chain(delegate, request, conf)
+    return evolve(delegate, plugins=(*delegate.plugins, *steps)) if steps else delegate
 
 
 def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> list[Delegate]:

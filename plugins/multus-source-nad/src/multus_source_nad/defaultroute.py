@@ -12,7 +12,7 @@ Source: NPWG standard 1.3, section 4.1.2.1.9.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
@@ -38,9 +38,8 @@ _METRICS = {4: 0, 6: 1024}
 
 @frozen
 class Wish:
-    """Which element has the default route, and through which gateways; none: its plugin's own."""
+    """Through which gateways the chosen network has the default route; none: its plugin's own."""
 
-    origin: str
     gateways: tuple[str, ...]
 
     @property
@@ -57,22 +56,19 @@ def wish(request: Request, elements: Iterable[Element]) -> None:
             f"{wanting[0].origin} and {wanting[1].origin} both have 'default-route': keep it on one"
         )
     for each in wanting:
-        request.shared[_KEY] = Wish(each.origin, tuple(each.options["default-route"]))
+        request.shared[_KEY] = Wish(tuple(each.options["default-route"]))
 
 
-@hookimpl(wrapper=True)
-def multus_resolve(
-    element: Element, request: Request
-) -> Generator[None, Delegate | None, Delegate | None]:
-    """Add the step to whatever the sources resolve."""
-    delegate = yield
+@hookimpl
+def multus_chain(delegate: Delegate, request: Request) -> list[Plugin] | None:
+    """The step, for every network of a pod that wishes it."""
     wanted = request.shared.get(_KEY)
-    if delegate is None or not isinstance(wanted, Wish):
-        return delegate
+    if not isinstance(wanted, Wish):
+        return None
     config: dict[str, Any] = {"type": TYPE, "families": list(wanted.families)}
-    if element.origin == wanted.origin:
+    if "default-route" in delegate.options:
         config["gateways"] = list(wanted.gateways)
-    return evolve(delegate, plugins=(*delegate.plugins, Plugin(config)))
+    return [Plugin(config)]
 
 
 @hookimpl
