@@ -119,19 +119,23 @@ class Spool:
 
     def _read(self, name: str) -> bytes:
         """The file's bytes, if it can only have been written by us."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        # Opening what is no file must not wait: a pipe without a writer would.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            with os.fdopen(os.open(os.path.join(self.folder, name), flags), "rb") as file:
-                for found in (os.fstat(file.fileno()), os.stat(self.folder)):
-                    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-                        raise StateDamaged("others could have written it")
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise StateDamaged("it is no regular file")
-                return file.read(wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT + 1)
+            descriptor = os.open(os.path.join(self.folder, name), flags)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise StateDamaged("it is a symbolic link") from error
             raise
+        try:
+            for found in (os.fstat(descriptor), os.stat(self.folder)):
+                if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+                    raise StateDamaged("others could have written it")
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StateDamaged("it is no regular file")
+            return _whole(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _put_off(self, name: str, reason: str) -> None:
         pause = min(2 * self._pauses.get(name, (0.0, _FIRST_PAUSE / 2))[1], _LONGEST_PAUSE)
@@ -149,3 +153,12 @@ class Spool:
             os.rename(old, new)
         except OSError as error:
             self._log.error(f"cannot rename {name}", error=error)
+
+
+def _whole(descriptor: int) -> bytes:
+    """All of a file, but no more than a message can have."""
+    data = b""
+    limit = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT + 1
+    while len(data) < limit and (chunk := os.read(descriptor, limit - len(data))):
+        data += chunk
+    return data

@@ -51,7 +51,9 @@ class Shim:
     program: str
     socket: Path
 
-    def start(self, command: str | None, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: str | None, *arguments: str, **environ: str
+    ) -> subprocess.Popen[bytes]:
         given = {
             "MULTUS_SOCKET": str(self.socket),
             "MULTUS_WAIT": "0.2",
@@ -189,9 +191,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
         def work() -> None:
             with listening(str(path), inherited) as listener:
-                server = Server(
-                    listener, service, Metrics(), log, limits=limits, notifier=notifier
-                )
+                server = Server(listener, service, Metrics(), log, limits=limits, notifier=notifier)
                 made.append(server)
                 up.set()
                 server.run()

@@ -102,7 +102,8 @@ def test_a_closed_stdin_is_an_empty_configuration(run: Shim, serve: Serve) -> No
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"), [("health", (0, b"ok\n")), ("ready", (0, b"ok\n")), ("reload", (0, b"ok\n"))]
+    ("word", "expected"),
+    [("health", (0, b"ok\n")), ("ready", (0, b"ok\n")), ("reload", (0, b"ok\n"))],
 )
 def test_control_requests_are_answered(
     run: Shim, serve: Serve, word: str, expected: tuple[int, bytes]
@@ -248,6 +249,7 @@ def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Se
 
 def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
     for stdin in (b"", b" \n", b'{"cniVersion":"0.4.0"}', b'{ "cniVersion" : "1.1.0" }\n'):
+
         def engine_for(conf: Any) -> Any:
             raise AssertionError(conf)
 
@@ -353,9 +355,7 @@ def test_a_shim_never_execs_itself_in_a_loop(run: Shim) -> None:
 
 
 @pytest.mark.parametrize("there", ["socket", "mark", "variable", "false"])
-def test_a_node_that_has_a_daemon_is_not_standalone(
-    run: Shim, tmp_path: Path, there: str
-) -> None:
+def test_a_node_that_has_a_daemon_is_not_standalone(run: Shim, tmp_path: Path, there: str) -> None:
     conf: dict[str, Any] = {"cniDir": str(tmp_path / "state")}
     environ = {}
     if there == "mark":
