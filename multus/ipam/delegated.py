@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.errors import CNIError
+from multus.errors import CNIError, IncompatibleVersion
 from multus.execute import Executor
 from multus.ipam.base import Ipam
 from multus.jsontext import encode
 from multus.model.result import Result
-from multus.model.versions import at_least
+from multus.model.versions import at_least, highest_common
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation
@@ -58,9 +58,22 @@ class Delegated(Ipam):
 
     def _run(self, command: str) -> Any:
         invocation = evolve(self.invocation, verb=command)
+        try:
+            return self._call(invocation)
+        except IncompatibleVersion:
+            # The invoker speaks a version that its IPAM may not know yet.
+            asked = self._call(evolve(invocation, verb="VERSION"))
+            known = asked.get("supportedVersions") if isinstance(asked, dict) else None
+            version = highest_common(known or ())
+            if version is None or version == invocation.cni_version:
+                raise
+        return self._call(invocation.at(version))
+
+    def _call(self, invocation: Invocation) -> Any:
         executor = Executor(invocation.folders(), inherited=invocation.inherited)
+        seconds = self._seconds(invocation.verb)
         stdin = encode(invocation.wire())
-        return executor.call(self.type, stdin, invocation.environ(), self._seconds(command))[0]
+        return executor.call(self.type, stdin, invocation.environ(), seconds)[0]
 
     def _seconds(self, command: str) -> float:
         """How long the binary may take: no longer than the caller waits, except to clean up."""

@@ -170,7 +170,7 @@ def test_a_name_that_is_taken_on_the_host_does_not_lose_the_vf(bench: Bench) -> 
     bench.add(config)
     bench.node.ip("link", "add", "enp2s0v0", "type", "bridge")
     bench.delete(config)
-    assert "vf00000302 0".replace(" ", "") in bench.node.links()
+    assert "vf000003020" in bench.node.links()
     assert bench.files() == []
 
 
@@ -322,7 +322,7 @@ def test_a_record_in_the_binarys_form_is_carried_out(bench: Bench) -> None:
     assert record["OrigVfState"]["HostIFName"] == "enp2s0v0"
     assert (record["Master"], record["VFID"], record["deviceID"]) == ("enp2s0", 0, "0000:03:02.0")
     # What the binary does not write: its records say neither whose they are nor what they set.
-    del record["multus"]
+    record["multus"] = {"kind": "veth"}  # which a real VF has not
     record["OrigVfState"]["SpoofChk"] = True
     path.write_text(json.dumps(record))
     bench.delete(config)

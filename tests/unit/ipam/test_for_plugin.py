@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from multus import ipam
-from multus.errors import CheckFailed, CNIError, InvalidConfig
+from multus.errors import CheckFailed, CNIError, IncompatibleVersion, InvalidConfig
 from multus.ipam.base import Ipam
 from multus.model.network import Invocation
 from multus.model.result import Result
@@ -72,6 +72,15 @@ def test_a_binary_that_fails_is_told_to_clean_up_and_keeps_its_code(cni_bin: Bin
     assert caught.value.msg == "no lease"
     assert "no daemon" in caught.value.details
     assert cni_bin.commands() == ["ADD dhcp eth0", "DEL dhcp eth0"]
+
+
+def test_a_binary_of_an_older_version_is_spoken_to_in_that(cni_bin: BinDir) -> None:
+    old = {"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}
+    cni_bin.stand_in("ipam", VERSION=Reply.json(old), ADD=Reply.error(1, "incompatible"))
+    with pytest.raises(IncompatibleVersion):
+        _pool({"type": "ipam"}, caller=Caller(path=[cni_bin.path])).add()
+    spoken = [call.conf["cniVersion"] for call in cni_bin.calls if call.command == "ADD"]
+    assert spoken == ["1.1.0", "1.0.0"]
 
 
 def test_old_versions_of_a_binary_are_not_asked_for_what_they_do_not_know(cni_bin: BinDir) -> None:

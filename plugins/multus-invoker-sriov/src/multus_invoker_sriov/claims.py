@@ -158,7 +158,8 @@ class Claims:
         """Hold a VF's lock; waits *patience* seconds, then raises ``TryAgainLater``."""
         folder = f"{self.directory}/pci/vf_lock"
         with _failing(f"locking VF {pci} in {folder}"):
-            os.makedirs(folder, 0o700, exist_ok=True)
+            for each in (self.directory, f"{self.directory}/pci", folder):
+                os.makedirs(each, 0o700, exist_ok=True)
             fd = os.open(f"{folder}/{pci}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if not _acquired(fd, time.monotonic() + patience):
@@ -252,7 +253,6 @@ def _replace(path: str, text: str) -> None:
     # No container's name starts with a dot.
     new = f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
     with _failing(f"writing {path}"):
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, text.encode())

@@ -147,7 +147,7 @@ class Host:
     def _bring_home(self, record: Record) -> None:
         for name in self.sysfs.interfaces(record.pci):
             link = self.place.find(name)
-            if link is not None:
+            if link is not None and netdev.may_be(link, record.before):
                 # It never left, or the kernel returned it when its namespace went.
                 netdev.restore(self.place, link, record.before)
                 return

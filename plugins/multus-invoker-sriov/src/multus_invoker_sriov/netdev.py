@@ -160,15 +160,15 @@ def find_in_container(pod: Place, ifname: str, before: Before, mac: str) -> Link
     """The VF's interface in a container: by its name, or (the container may rename it) its MAC."""
     for name in (ifname, before.name):
         link = pod.find(name) if name else None
-        if link is not None and _may_be(link, before):
+        if link is not None and may_be(link, before):
             return link
     macs = {each for each in (mac, before.mac) if each}
     every = links.list_all(pod.channel)
-    return next((each for each in every if each.mac in macs and _may_be(each, before)), None)
+    return next((each for each in every if each.mac in macs and may_be(each, before)), None)
 
 
-def _may_be(link: Link, before: Before) -> bool:
-    # The kind of a real VF is empty, and that of what a container makes itself is not.
+def may_be(link: Link, before: Before) -> bool:
+    """Whether an interface is of the kind that the VF's is; a real VF's is empty."""
     return link.kind == before.kind
 
 
