@@ -81,3 +81,9 @@ def bench(cni_node: Node, cni_pod: Netns, tmp_path: Path, request: Any) -> Itera
     invoker = SriovInvoker(card.sysfs(Sysfs), card.port)
     with Namespace(cni_node.path) as host, host.entered():
         yield Bench(card, invoker, cni_node, cni_pod, tmp_path / "state")
+
+
+@pytest.fixture
+def full_size(request: pytest.FixtureRequest) -> bool:
+    """Whether every step is killed at, and not only some: ``--full-size``, where there is one."""
+    return bool(request.config.getoption("--full-size", default=False))

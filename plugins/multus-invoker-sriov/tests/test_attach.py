@@ -307,6 +307,17 @@ def test_a_mark_of_a_dead_container_is_stale_and_its_vf_is_restored_first(bench:
     assert bench.files() == []
 
 
+def test_a_vf_that_the_kernel_has_not_returned_yet_is_not_given_away(bench: Bench) -> None:
+    dead = Netns.create("dead")
+    invocation = bench.caller("dead", "net1").invocation("ADD", bench.config(vlan=100))
+    bench.invoker.add(_in(invocation, dead.path))
+    dead.remove()
+    with pytest.raises(TryAgainLater) as caught:
+        bench.add(bench.config())
+    assert "not back yet" in caught.value.msg
+    assert bench.files() == ["sriov/dead-net1", "sriov/pci/0000:03:02.0"]
+
+
 def _in(invocation: Any, netns: str) -> Any:
     from attrs import evolve
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: How long a command waits for a VF that another command works on, in seconds.
 _PATIENCE = 60.0
 
+#: How long the kernel may take to return the interfaces of a namespace that is gone, in seconds.
+_RETURN, _RETURN_PAUSE = 1.0, 0.02
+
 #: The levels of the SR-IOV plugin's own log, in those of Multus' log.
 _LEVELS = {"warning": "error", "info": "verbose"}
 
@@ -87,10 +90,12 @@ class Host:
         if netns:
             self.log.verbose(f"{found} is taken from a container that is gone", netns=netns)
             for record in self.claims.records():
+                if (record.pci, record.netns) != (found.pci, netns):
+                    continue
                 # What it was like before is in that record alone.
-                if (record.pci, record.netns) == (found.pci, netns):
-                    self.release(record)
-                    self.claims.forget(record.container_id, record.attachment)
+                if not self.release(record):
+                    return f"it is not back yet from the container that was in {netns}"
+                self.claims.forget(record.container_id, record.attachment)
             self.claims.unmark(found.pci)
         names = self.sysfs.interfaces(found.pci)
         if names and all(self.place.find(name) is None for name in names):
@@ -121,17 +126,22 @@ class Host:
                 return  # another DEL was faster
             # No mark: nothing was done yet, or all is done.  Another's: the VF is another's.
             if self.claims.marked(record.pci) == record.netns:
-                self.release(record)
+                if not self.release(record, _RETURN):
+                    self.log.error(f"VF {record.pci} did not come back: its interface stays as is")
                 self.claims.unmark(record.pci)
             self.claims.forget(record.container_id, record.attachment)
 
-    def release(self, record: Record) -> None:
-        """Make the VF what it was before; it may be anywhere, or gone with its card."""
+    def release(self, record: Record, patience: float = 0.0) -> bool:
+        """Make the VF what it was before; it may be anywhere, or gone with its card.
+
+        False when its interface is nowhere, because the kernel is still taking its namespace down,
+        also after *patience* seconds; its attributes are then restored all the same.
+        """
         try:
             found = self.sysfs.virtual_function(record.pci)
         except InvalidConfig as error:
             self.log.error(f"VF {record.pci} is gone: there is nothing to restore", error=error)
-            return
+            return True
         # Through the card first: some drivers let nobody change the interface of a VF that has
         # lost what it was trusted with.
         pf = self.place.require(found.pf).index
@@ -141,29 +151,33 @@ class Host:
         if record.before.driver not in ("", self.sysfs.driver(record.pci)):
             # Its interface is made anew, with what the driver gives it.
             bind(self.sysfs, record.pci, record.before.driver)
-        elif record.before.name:
-            self._bring_home(record)
+            return True
+        deadline = time.monotonic() + patience
+        while record.before.name and not self._bring_home(record):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETURN_PAUSE)
+        return True
 
-    def _bring_home(self, record: Record) -> None:
+    def _bring_home(self, record: Record) -> bool:
         for name in self.sysfs.interfaces(record.pci):
             link = self.place.find(name)
             if link is not None and netdev.may_be(link, record.before):
                 # It never left, or the kernel returned it when its namespace went.
                 netdev.restore(self.place, link, record.before)
-                return
+                return True
         try:
             namespace = Namespace(record.netns)
-        except NamespaceGone as error:
-            self.log.verbose(f"the kernel returns the interface of VF {record.pci}", error=error)
-            return
+        except NamespaceGone:
+            return False
         with placed(namespace) as pod:
             link = netdev.find_in_container(pod, record.ifname, record.before, record.mac)
             if link is None:
-                self.log.error(f"VF {record.pci} is neither on the host nor in {record.netns}")
-                return
+                return False
             # A name for the case that its own is taken: "vf" and the PCI address' digits.
             spare = "vf" + record.pci.replace(":", "").replace(".", "")
             netdev.bring_home(self.place, pod, link, record.before, spare)
+        return True
 
 
 @contextmanager

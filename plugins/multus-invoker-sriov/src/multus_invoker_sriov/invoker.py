@@ -212,9 +212,9 @@ def _record(conf: SriovConf, found: VirtualFunction, host: Host, invocation: Inv
 def _undo(error: BaseException, record: Record, host: Host) -> None:
     """Return the VF of an ADD that failed; where that fails too, its record stays for DEL."""
     try:
-        host.release(record)
-        host.claims.unmark(record.pci)
-        host.claims.forget(record.container_id, record.attachment)
+        if host.release(record):
+            host.claims.unmark(record.pci)
+            host.claims.forget(record.container_id, record.attachment)
     except CNIError as second:
         host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
         if isinstance(error, CNIError):
