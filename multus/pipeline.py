@@ -30,7 +30,7 @@ from multus.log import Log
 from multus.model.conf import Conf
 from multus.model.network import Attachment, Delegate, Outcome
 from multus.model.record import Planned, Record
-from multus.model.request import Request
+from multus.model.request import Api, Meter, Request
 from multus.model.result import Result
 from multus.plugins import Installed
 from multus.stages import garbage, invoke, merge, order, parse, resolve, undo
@@ -41,10 +41,20 @@ PATIENCE = 60.0
 
 @frozen
 class Engine:
-    """Carries requests out with the *installed* plugins."""
+    """Carries requests out with the *installed* plugins.
+
+    ``api``, ``chroot`` and ``meter`` are what a daemon adds to every request.
+    """
 
     installed: Installed
     log: Log
+    api: Api | None = None
+    chroot: str = ""
+    meter: Meter | None = None
+
+    def equipped(self, request: Request) -> Request:
+        """*request* with what this engine adds to it."""
+        return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
 
     def add(self, request: Request, conf: Conf) -> Result:
         """Attach the container to every network it is to have, or to none; raises ``CNIError``."""
@@ -164,12 +174,14 @@ class Engine:
             raise
         finally:
             work.observers.finished(work.outcome, request, conf)
+            work.report()
 
 
 class _Work:
     """One request being carried out: its effects, and what has come of it so far."""
 
     def __init__(self, engine: Engine, request: Request, conf: Conf) -> None:
+        self._started = time.perf_counter()
         self.log = engine.log.bind(container=request.container_id, pod=str(request.pod or ""))
         self.call = invoke.Call(engine.installed, self.log, request, conf)
         self.journal = Journal(conf.cni_dir)
@@ -178,6 +190,14 @@ class _Work:
         self.patience = PATIENCE
         if request.deadline is not None:
             self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
+
+    def report(self) -> None:
+        """Say in the log what came of it, and how long each stage took."""
+        seconds, error = time.perf_counter() - self._started, self.outcome.error
+        if error is not None:
+            self.log.error(self.outcome.command, code=error.number, error=error, duration=seconds)
+        else:
+            self.log.verbose(self.outcome.command, duration=seconds, stages=self.outcome.stages)
 
     @contextmanager
     def locked(self, *, adding: bool = False) -> Iterator[None]:

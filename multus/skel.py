@@ -85,6 +85,7 @@ def _carry_out(
         )
     request = _request(command, environ, deadline)
     engine = engine_for(conf)
+    request = engine.equipped(request)
     if command == "ADD":
         return _line(engine.add(request, conf).to_wire(conf.cni_version))
     verbs = {

@@ -70,7 +70,9 @@ class Delegated(Ipam):
         return self._call(invocation.at(version))
 
     def _call(self, invocation: Invocation) -> Any:
-        executor = Executor(invocation.folders(), inherited=invocation.inherited)
+        executor = Executor(
+            invocation.folders(), invocation.request.chroot, inherited=invocation.inherited
+        )
         seconds = self._seconds(invocation.verb)
         stdin = encode(invocation.wire())
         return executor.call(self.type, stdin, invocation.environ(), seconds)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
@@ -32,6 +32,10 @@ class Api(Protocol):
         """The ``metadata`` of a pod; what knows only one with another *uid* looks again."""
 
 
+#: Takes a verb, a plugin's type, and seconds.
+Meter = Callable[[str, str, float], None]
+
+
 @frozen
 class Pod:
     """The pod that a request is for, as ``CNI_ARGS`` names it."""
@@ -56,7 +60,9 @@ class Request:
     ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
     ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
     ``shared`` is where plugins keep, for as long as this request is carried out, what they would
-    otherwise ask for twice: the pod that several sources look at.
+    otherwise ask for twice: the pod that several sources look at.  ``chroot`` is the host's root as
+    this process sees it, when it runs in a container of its own: delegates are run in there.
+    ``meter`` is told what every invocation took.
     """
 
     command: str
@@ -69,6 +75,8 @@ class Request:
     deadline: float | None = None
     api: Api | None = field(default=None, repr=False, eq=False)
     shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+    chroot: str = ""
+    meter: Meter | None = field(default=None, repr=False, eq=False)
 
     @property
     def pod(self) -> Pod | None:

@@ -173,6 +173,7 @@ def _negotiated(
 
 def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
     """Call a verb of an invoker; what is no error of ours becomes one, so that it is undone."""
+    started = time.perf_counter()
     try:
         return verb(argument)
     except CNIError:
@@ -182,6 +183,21 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
             f"invoker {invoker.name!r} failed with {type(error).__name__}: {error}: report it to"
             " its author"
         ) from error
+    finally:
+        _took(invoker, argument, time.perf_counter() - started)
+
+
+def _took(invoker: Invoker, argument: object, seconds: float) -> None:
+    """Tell the log and the meter; what was done together is counted in equal parts."""
+    invocations = argument if isinstance(argument, list) else [argument]
+    for each in invocations:
+        assert isinstance(each, Invocation)
+        share = seconds / len(invocations)
+        each.log.verbose(
+            each.verb, delegate=each.delegate.name, invoker=invoker.name, duration=share
+        )
+        if each.request.meter is not None:
+            each.request.meter(each.verb, each.plugin.type, share)
 
 
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:

@@ -97,6 +97,8 @@ def request_of(record: Record, today: Request) -> Request:
         deadline=today.deadline,
         api=today.api,
         shared=today.shared,
+        chroot=today.chroot,
+        meter=today.meter,
     )
 
 

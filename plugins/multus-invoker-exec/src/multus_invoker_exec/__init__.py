@@ -68,7 +68,7 @@ class ExecInvoker(Invoker):
 
 
 def _executor(invocation: Invocation) -> Executor:
-    return Executor(invocation.folders(), inherited=invocation.inherited)
+    return Executor(invocation.folders(), invocation.request.chroot, inherited=invocation.inherited)
 
 
 def _run(invocation: Invocation) -> Any:
