@@ -39,8 +39,11 @@ from multus import hookimpl
 
 @hookimpl(tryfirst=True)
 def multus_invoker(plugin, delegate, conf):
-    if plugin.type != "sriov":
-        return None
+    import multus_invoker_sriov
+
+    offer = multus_invoker_sriov.multus_invoker(plugin, delegate, conf)
+    if getattr(offer, "name", "") != "sriov":
+        return offer
     from multus.testing.sriov import Card
     from multus_invoker_sriov.invoker import SriovInvoker
     from multus_invoker_sriov.sysfs import Sysfs

@@ -1,0 +1,99 @@
+"""The program itself, another process, gives a container a VF of the stand-in card."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from multus.testing.netns import Netns, Node
+from multus.testing.runtime import Container, Runtime
+from multus.testing.sriov import Card
+
+RANGE = {"type": "host-local", "subnet": "10.56.217.0/24"}
+
+
+@pytest.fixture
+def card(cni_node: Node, tmp_path: Path) -> Card:
+    card = Card.build(str(tmp_path / "sys"), cni_node)
+    card.install_plugin(str(tmp_path / "site"))
+    return card
+
+
+@pytest.fixture
+def runtime(cni_runtime: Runtime, card: Card, tmp_path: Path) -> Runtime:
+    environ = {**cni_runtime.environ, "PYTHONPATH": str(tmp_path / "site")}
+    return evolve(cni_runtime, environ=environ)
+
+
+def _conf(tmp_path: Path, **keys: Any) -> dict[str, Any]:
+    ipam = {**RANGE, "dataDir": str(tmp_path / "networks")}
+    sriov = {"type": "sriov", "cniDir": str(tmp_path / "sriov"), "ipam": ipam, **keys}
+    return {
+        "cniVersion": "1.1.0",
+        "name": "multus-demo-network",
+        "type": "multus",
+        "cniDir": str(tmp_path / "multus"),
+        "logLevel": "verbose",
+        "delegates": [sriov],
+    }
+
+
+def test_add_check_and_del_by_the_program(
+    runtime: Runtime, card: Card, cni_pod: Netns, tmp_path: Path
+) -> None:
+    conf = _conf(tmp_path, if0="enp2s0", vlan=210)
+    container = Container(cni_pod.path)
+    result = runtime.add(conf, container).result
+    assert [each["pciID"] for each in result["interfaces"]] == [card.vf(0)]
+    assert cni_pod.addresses("eth0") == ["10.56.217.2/24"]
+    assert runtime.check(conf, container, result).status == 0
+    runtime.delete(conf, container, result).require()
+    assert cni_pod.links() == {}
+    words = [each.words.rpartition(" of interface")[0] for each in card.port.messages]
+    assert words == [
+        "set VLAN 210, priority 0, protocol 0x8100 on VF 0",
+        "set VLAN 0, priority 0, protocol 0x8100 on VF 0",
+    ]
+
+
+def test_a_key_that_is_not_known_goes_to_the_binary_and_the_log_says_so(
+    runtime: Runtime, cni_pod: Netns, tmp_path: Path
+) -> None:
+    conf = _conf(tmp_path, if0="enp2s0", rdma=True)
+    answer = runtime.add(conf, Container(cni_pod.path))
+    assert "'sriov'" in answer.error["msg"]
+    lines = [json.loads(line)["msg"] for line in answer.stderr.decode().splitlines()]
+    assert any("sriov" in line and "'rdma'" in line for line in lines)
+
+
+HEAVY = {"pyroute2", "netaddr", "ssl", "asyncio", "subprocess", "logging", "ipaddress", "urllib"}
+
+
+def test_networks_of_other_types_do_not_load_what_sriov_needs() -> None:
+    script = (
+        "import sys, multus_invoker_sriov\n"
+        "from multus.testing.invocation import Caller\n"
+        "each = Caller().invocation('ADD', {'type': 'ptp'})\n"
+        "multus_invoker_sriov.multus_invoker(each.plugin, each.delegate, each.conf)\n"
+        "print(*sys.modules)"
+    )
+    loaded = _loaded(script)
+    assert not any(name.startswith(("multus.netlink", "multus_invoker_sriov.")) for name in loaded)
+
+
+def test_an_invoker_loads_nothing_that_costs() -> None:
+    script = "import sys, multus_invoker_sriov.invoker; print(*sys.modules)"
+    assert not HEAVY & _loaded(script)
+
+
+def _loaded(script: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
