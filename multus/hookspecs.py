@@ -8,11 +8,16 @@ All arguments are frozen values: a hook returns something, it changes nothing.
 Three kinds of hook:
 
 * *collect*: every plugin is asked, the answers that are not None are gathered;
-* *first result*: plugins are asked, the last registered first, until one does not return None;
+* *first result*: plugins are asked until one does not return None;
 * *observer*: every plugin is told; what it raises is logged and goes no further.
 
-Except in observers, an error of ``multus.errors`` fails the request with its code and message, and
-any other exception fails it with code 999 and the plugin's name.
+Plugins are asked in the order of their entry points' names.  One that has to come before the others
+says ``@hookimpl(tryfirst=True)``, one that takes what nobody else does ``@hookimpl(trylast=True)``.
+No hook may be a wrapper.
+
+Except in observers, an error of ``multus.errors`` fails the request with its code and message.  Any
+other exception, and an answer of another type than the hook's, fails it with code 999 and the
+plugin's name.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from multus.errors import CNIError
     from multus.invoker import Declined, Invoker
     from multus.model.conf import Conf, Problem
+    from multus.model.keys import Key
     from multus.model.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
     from multus.model.request import Request
     from multus.model.result import Result
@@ -43,6 +49,26 @@ hookimpl = pluggy.HookimplMarker("multus")
 
 
 @hookspec
+def multus_keys() -> Sequence[Key] | None:
+    """Name the configuration keys that this plugin reads.
+
+    Kind: collect.  Called by ``multus validate`` and for the documentation, never by a request.
+    Returns keys, or None.  The distribution also lists the names of those of Multus' own
+    configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): a
+    request whose configuration has one of them is refused while the plugin cannot be loaded.
+
+    Example::
+
+        from multus import hookimpl
+        from multus.model.keys import PATH, Key
+
+        @hookimpl
+        def multus_keys():
+            return [Key("inventory", PATH, "Where the networks are listed.", '"/etc/inventory"')]
+    """
+
+
+@hookspec
 def multus_validate(conf: Conf) -> Sequence[Problem] | None:
     """Say what is wrong with the configuration keys that this plugin owns.
 
@@ -52,6 +78,9 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
     validate`` shows them all.
 
     Example::
+
+        from multus import hookimpl
+        from multus.model.conf import Problem
 
         @hookimpl
         def multus_validate(conf):
@@ -78,6 +107,9 @@ def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selectio
 
     Example::
 
+        from multus import hookimpl
+        from multus.model.network import Element, Role, Selection
+
         @hookimpl
         def multus_select(request, conf):
             names = conf.reader.texts("extraNetworks")
@@ -102,10 +134,15 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 
     Example::
 
+        from multus import hookimpl
+        from multus.netconf import delegate_from
+
+        INVENTORY = {"storage": {"type": "macvlan", "master": "bond1"}}
+
         @hookimpl
         def multus_resolve(element, request, conf):
-            config = read_my_inventory(conf).get(element.name)
-            return config and network.from_config(config, conf, element)
+            config = INVENTORY.get(element.name)
+            return config and delegate_from(config, conf, f"inventory entry {element.name!r}")
     """
 
 
@@ -120,6 +157,9 @@ def multus_chain(delegate: Delegate, request: Request, conf: Conf) -> Sequence[P
     carries out needs an invoker, usually the same plugin's.
 
     Example::
+
+        from multus import hookimpl
+        from multus.model.network import Plugin
 
         @hookimpl
         def multus_chain(delegate, request, conf):
@@ -140,6 +180,8 @@ def multus_runtime_config(
     ``capabilities`` fails it too (NPWG 1.3: a capability that is asked for must be served).
 
     Example::
+
+        from multus import hookimpl
 
         @hookimpl
         def multus_runtime_config(delegate, request, conf):
@@ -164,9 +206,14 @@ def multus_order(
 
     Example::
 
+        from multus import hookimpl
+        from multus.stages.order import named, primary_first
+
         @hookimpl
         def multus_order(delegates, request, conf):
-            return None  # the core's order is right for nearly everybody
+            # Slow cards last; the interfaces are named as NPWG has it.
+            by_speed = sorted(delegates, key=lambda each: "sriov" in each.types)
+            return named(primary_first(by_speed), "npwg", request.ifname)
     """
 
 
@@ -184,11 +231,24 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
 
     Example::
 
+        from multus import hookimpl
+        from multus.invoker import Declined, Invoker
+        from multus.model.result import Interface, Result
+
+        class TapInvoker(Invoker):
+            name = "tap"
+
+            def add(self, invocation):
+                return Result(interfaces=(Interface(invocation.ifname),))
+
+            def delete_one(self, invocation):
+                pass  # there is nothing to remove
+
         @hookimpl
         def multus_invoker(plugin, delegate, conf):
             if plugin.type != "tap":
                 return None
-            unknown = plugin.unknown_keys(TAP_KEYS)
+            unknown = plugin.unknown_keys(frozenset({"owner", "group"}))
             return Declined("tap", f"key {unknown[0]!r}") if unknown else TapInvoker()
     """
 
@@ -201,6 +261,10 @@ def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> Non
     invoked: be quick.
 
     Example::
+
+        import sys
+
+        from multus import hookimpl
 
         @hookimpl
         def multus_attached(attachment, request, conf):
@@ -215,6 +279,10 @@ def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, 
     Kind: observer.  *error* is why undoing it failed too, or None when it is gone.
 
     Example::
+
+        import sys
+
+        from multus import hookimpl
 
         @hookimpl
         def multus_undone(delegate, error, request, conf):
@@ -231,6 +299,10 @@ def multus_detached(
     Kind: observer.  *error* is why it failed (its record is kept), or None when it is gone.
 
     Example::
+
+        import sys
+
+        from multus import hookimpl
 
         @hookimpl
         def multus_detached(delegate, error, request, conf):
@@ -251,6 +323,8 @@ def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf
 
     Example::
 
+        from multus import hookimpl
+
         @hookimpl
         def multus_merge(attachments, request, conf):
             return attachments[0].result if conf.merger == "mine" else None
@@ -265,6 +339,10 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
     waits for it: bound the time that it takes.
 
     Example::
+
+        import sys
+
+        from multus import hookimpl
 
         @hookimpl
         def multus_finished(outcome, request, conf):
@@ -284,9 +362,14 @@ def multus_health(conf: Conf) -> CNIError | None:
 
     Example::
 
+        import os
+
+        from multus import hookimpl
+        from multus.errors import NotAvailable
+
         @hookimpl
         def multus_health(conf):
-            path = conf.reader.text("readinessindicatorfile")
+            path = conf.reader.text("inventory")
             if path and not os.path.exists(path):
-                return NotAvailable(f"{path} is missing: the default network is not ready")
+                return NotAvailable(f"{path} is missing: no network can be looked up")
     """

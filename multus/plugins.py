@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from multus import __version__, hookspecs
 from multus.hooks import Hooks
@@ -108,14 +108,14 @@ def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
             f"it is written for HOOK_API {api}, multus {__version__} has {hookspecs.HOOK_API}:"
             " install the version that belongs to this one"
         )
-    known = {name for name in vars(hookspecs) if name.startswith("multus_")}
-    strangers = [
-        name
-        for name, value in vars(module).items()
-        if hasattr(value, "multus_impl") and name not in known
-    ]
-    if strangers:
-        raise TypeError(f"{strangers[0]!r} is no hook: see multus.hookspecs for those there are")
+    for name, value in vars(module).items():
+        options = getattr(value, "multus_impl", None)
+        if options is None:
+            continue
+        if not hasattr(hookspecs, name):
+            raise TypeError(f"{name!r} is no hook: see multus.hookspecs for those there are")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise TypeError(f"{name!r} wraps other plugins' answers: no hook may be a wrapper")
     try:
         manager.register(module, name=entry.name)
     except pluggy.PluginValidationError:
@@ -215,7 +215,7 @@ def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> Non
         "format": _FORMAT,
         "multus": __version__,
         "stamp": stamp,
-        "entries": [vars(entry) for entry in entries],
+        "entries": [asdict(entry) for entry in entries],
     }
     temporary = f"{path}.{os.getpid()}"
     try:

@@ -33,9 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(installed: Installed) -> dict[str, Any]:
     """``{plugins: […], broken: […], hooks: {hook: [plugin, … in order of call]}}``."""
-    manager = installed.hooks.manager
     hooks = {
-        name: [each.plugin_name for each in reversed(getattr(manager.hook, name).get_hookimpls())]
+        name: [each.plugin_name for each in installed.hooks.implementations(name)]
         for name in vars(hookspecs)
         if name.startswith("multus_")
     }

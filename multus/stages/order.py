@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from multus.errors import CNIError, InvalidConfig
+from multus.errors import InvalidConfig
+from multus.hooks import PluginFailed
 from multus.model.names import interface_problem
 
 if TYPE_CHECKING:
@@ -29,15 +30,21 @@ if TYPE_CHECKING:
 def order(hooks: Hooks, resolved: Resolved, request: Request, conf: Conf) -> tuple[Delegate, ...]:
     """The delegates in order of invocation, named.
 
-    Raises ``InvalidConfig`` when two want one name, ``CNIError`` when a plugin's order is none.
+    Raises ``InvalidConfig`` when two want one name, ``PluginFailed`` when a plugin's order is none.
     """
-    theirs = hooks.order(resolved.delegates, request, conf)
-    if theirs is None:
+    answer = hooks.order(resolved.delegates, request, conf)
+    if answer is None:
         ordered = primary_first(resolved.delegates)
         delegates = named(ordered, resolved.naming, request.ifname)
     else:
+        plugin, theirs = answer
         delegates = tuple(theirs)
-        _require_same(delegates, resolved.delegates)
+        problem = _difference(delegates, resolved.delegates)
+        if problem:
+            raise PluginFailed(
+                f"plugin {plugin!r}, hook 'multus_order', {problem}: report it to the plugin's"
+                " author"
+            )
     _refuse_conflicts(delegates)
     return delegates
 
@@ -59,19 +66,22 @@ def named(delegates: Sequence[Delegate], naming: str, primary: str) -> tuple[Del
     )
 
 
-def _require_same(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> None:
+def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:
+    """How an order differs from what was to be ordered; empty when it does not."""
+
     def identity(delegate: Delegate) -> Delegate:
         return evolve(delegate, ifname="", primary=False)
 
     left = [identity(each) for each in ours]
     for each in theirs:
         if identity(each) not in left:
-            raise CNIError(f"a plugin's order holds {each}, which was not asked for: report it")
+            return f"adds {each}"
         left.remove(identity(each))
     if left:
-        raise CNIError(f"a plugin's order leaves out {left[0]}: report it to its author")
+        return f"leaves out {left[0]}"
     if [each.primary for each in theirs].count(True) != 1:
-        raise CNIError("a plugin's order marks not exactly one primary: report it to its author")
+        return "does not mark exactly one primary"
+    return ""
 
 
 def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
