@@ -21,10 +21,17 @@ def main() -> int:
 
 
 def plugin() -> int:
-    """One CNI call: the engine in this process, on stdin, stdout and the environment."""
-    from multus import skel
+    """One CNI call: by the node's daemon, or by the engine in this process where there is none."""
+    from multus import shim
 
-    status, stdout = skel.answer(os.environ, sys.stdin.buffer.read(), engine_for)
+    stdin = shim.read_stdin()
+    # A shim that found no daemon has said so: it must not be asked for again.
+    answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
+    if answer is None:
+        from multus import skel
+
+        answer = skel.answer(os.environ, stdin, engine_for)
+    status, stdout = answer
     sys.stdout.buffer.write(stdout)
     sys.stdout.buffer.flush()
     return status

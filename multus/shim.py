@@ -236,6 +236,8 @@ def _asked_version(stdin: bytes) -> bytes:
 
 def _value(stdin: bytes, key: bytes) -> bytes:
     """The text from the value of a top-level key on; the last one counts, b"" is none."""
+    if b'"%s"' % key not in stdin:
+        return b""  # as nearly always: the walk below is slow
     found, depth, at, end = b"", 0, 0, len(stdin)
     while at < end:
         char = stdin[at : at + 1]

@@ -1,0 +1,121 @@
+"""The daemon's own configuration: one JSON file, all of whose keys may be left out.
+
+| key | value |
+|---|---|
+| ``socketDir`` | the folder of ``multus.sock``, ``/run/multus``; ``MULTUS_SOCKET`` overrides both |
+| ``cniDir`` | where shims keep DELs for the daemon, and where records are counted |
+| ``kubeconfig`` | the API server whose pods and definitions are followed from the start |
+| ``nodeName`` | this node's name there; else ``MULTUS_NODE_NAME``, else the host's name |
+| ``chrootDir`` | the host's root, when the daemon runs in a container |
+| ``metricsPort`` | a port on the loopback address that shows the metrics; 0 for none |
+| ``connectionLimit`` | calls that wait or run at a time, 1024 |
+| ``workers`` | calls that run at a time, 32 |
+| ``logToStderr``, ``logFile``, ``logLevel``, ``logOptions`` | as in Multus' configuration |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from multus import log
+from multus.daemon.calls import Limits
+from multus.errors import InvalidConfig, IOFailure
+from multus.jsontext import decode_object
+from multus.model.reader import Reader
+from multus.shim import CNI_DIR, SOCKET
+
+_KEYS = frozenset(
+    (
+        "chrootDir",
+        "cniDir",
+        "connectionLimit",
+        "kubeconfig",
+        "logFile",
+        "logLevel",
+        "logOptions",
+        "logToStderr",
+        "metricsPort",
+        "nodeName",
+        "socketDir",
+        "workers",
+    )
+)
+
+
+@frozen
+class Settings:
+    """That file, typed."""
+
+    path: str
+    socket: str
+    cni_dir: str
+    kubeconfig: str
+    node: str
+    chroot: str
+    metrics_port: int
+    limits: Limits
+    log: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: str, environ: Mapping[str, str]) -> Settings:
+        """Read *path*; the defaults when there is no file of that name.
+
+        Raises ``InvalidConfig`` or ``DecodingFailure`` naming the file and the key.
+        """
+        try:
+            with open(path, "rb") as file:
+                raw = decode_object(file.read(), path, comments=True)
+        except FileNotFoundError:
+            raw = {}
+        except OSError as error:
+            raise IOFailure(f"cannot read {path}: {error.strerror}") from error
+        return cls.of(raw, path, environ)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> Settings:
+        """The settings in the decoded *raw*; *where* names it in errors."""
+        unknown = sorted(raw.keys() - _KEYS)
+        if unknown:
+            raise InvalidConfig(f"{where}: unknown key {unknown[0]!r}: correct or remove it")
+        for key, reason, fix in log.problems(raw):
+            raise InvalidConfig(f"{where}: '{key}' {reason}: {fix}")
+        reader = Reader(raw, where)
+        paths = {
+            key: reader.text(key)
+            for key in ("socketDir", "cniDir", "kubeconfig", "chrootDir")
+            if reader.text(key)
+        }
+        for key, value in paths.items():
+            if not value.startswith("/"):
+                raise InvalidConfig(f"{where}: '{key}' is {value!r}: use an absolute path")
+        folder = paths.get("socketDir", os.path.dirname(os.fsdecode(SOCKET)))
+        name = os.path.basename(os.fsdecode(SOCKET))
+        return cls(
+            path=where,
+            socket=environ.get("MULTUS_SOCKET") or os.path.join(folder, name),
+            cni_dir=paths.get("cniDir", os.fsdecode(CNI_DIR)).rstrip("/") or "/",
+            kubeconfig=paths.get("kubeconfig", ""),
+            node=reader.text("nodeName")
+            or environ.get("MULTUS_NODE_NAME", "")
+            or os.uname().nodename,
+            chroot=paths.get("chrootDir", "").rstrip("/"),
+            metrics_port=_number(reader, "metricsPort", 0, 0, 65535),
+            limits=Limits(
+                workers=_number(reader, "workers", 32, 1, 1024),
+                admitted=_number(reader, "connectionLimit", 1024, 1, 65536),
+            ),
+            log={key: value for key, value in raw.items() if key.startswith("log")},
+        )
+
+
+def _number(reader: Reader, key: str, default: int, least: int, most: int) -> int:
+    value = reader.integer(key, default)
+    if not least <= value <= most:
+        raise InvalidConfig(
+            f"{reader.where}: '{key}' is {value}: use a whole number from {least} to {most}"
+        )
+    return value
