@@ -11,6 +11,7 @@ from attrs import evolve
 
 from multus import log
 from multus.errors import CNIError, IncompatibleVersion
+from multus.model import keys
 from multus.model.conf import Conf
 from multus.model.versions import NEWEST
 from multus.netconf import delegate_from
@@ -23,24 +24,6 @@ from multus.stages import parse
 if TYPE_CHECKING:
     from multus.plugins import Installed
 
-#: Keys of a network configuration that CNI and runtimes know, whoever reads them.
-_CNI_KEYS = frozenset(
-    {
-        "args",
-        "capabilities",
-        "cniVersion",
-        "cniVersions",
-        "disableCheck",
-        "disableGC",
-        "dns",
-        "ipam",
-        "name",
-        "plugins",
-        "prevResult",
-        "runtimeConfig",
-        "type",
-    }
-)
 #: What a message says of its place, which a finding says by itself.
 _PREFIX = re.compile(r"^(?:configuration '[^']*'|this network)(?:, [\w\[\]]+)?: ")
 #: Stands for a wrong value that must not be missing, while what else is wrong is looked for.
@@ -254,9 +237,9 @@ def _nothing_to_do(document: Document, conf: Conf, base: Path) -> Iterator[Findi
 
 
 def _unread(document: Document, read: _Read, base: Path, installed: Installed) -> Iterator[Finding]:
+    told = {key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.keys())}
     owned = {key for entry in installed.loaded for key in entry.keys}
-    logs = {"logToStderr", "logFile", "logLevel", "logOptions"}
-    known = read.keys_read | owned | logs | _CNI_KEYS
+    known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
     for key in sorted(read.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it, or install what reads it"

@@ -180,7 +180,7 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
                     yield _finding(named, error)
                 complete = False
                 continue
-            if delegate is None:
+            if delegate is None and element.config is None:
                 complete = False
                 path = key_of(element.origin, named.document)
                 reason = f"network {str(element)!r} is not among the given files: it is not checked"

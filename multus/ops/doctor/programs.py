@@ -11,8 +11,10 @@ from multus.errors import CNIError
 from multus.execute import Executor
 from multus.invoker import Invoker
 from multus.model.network import Delegate, Plugin
+from multus.model.request import Request
 from multus.ops.doctor.places import Node
 from multus.ops.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.stages import resolve
 
 _PATIENCE = 5.0
 
@@ -57,31 +59,53 @@ def _asked(path: str) -> Iterator[Finding]:
 
 
 def _delegates(node: Node) -> Iterator[Finding]:
-    """Every delegate of the configuration is carried out by somebody."""
+    """The node's own networks can be found, and every plugin of theirs is carried out."""
+    if not node.file:
+        return
     places = node.places
     folders = tuple(dict.fromkeys((node.conf.bin_dir, places.bin_dir)))
     finder = Executor(folders, chroot=places.root)
-    missing = False
-    for config in node.delegates():
-        kind, ipam = config.get("type"), config.get("ipam")
-        if not isinstance(kind, str) or not kind:
-            continue
-        in_process = _in_process(node, Plugin(config))
-        wanted = [] if in_process else [kind]
-        ipam_kind = ipam.get("type") if isinstance(ipam, dict) else None
-        if isinstance(ipam_kind, str) and not (
-            in_process and ipam_kind in ("host-local", "static")
-        ):
-            wanted.append(ipam_kind)
-        for each in wanted:
-            try:
-                finder.find(each)
-            except CNIError as error:
-                missing = True
-                reason, fix = split_message(error.msg)
-                yield Finding(ERROR, "delegates", reason, fix, code=error.number)
-    if not missing:
-        yield Finding(OK, "delegates", f"every plugin of the configuration is in {folders[0]}")
+    try:
+        plugins = _offered(node)
+    except CNIError as error:
+        reason, fix = split_message(error.msg)
+        yield Finding(ERROR, "networks", reason, fix, code=error.number)
+        return
+    found = True
+    for kind in dict.fromkeys(kind for plugin in plugins for kind in _binaries(node, plugin)):
+        try:
+            finder.find(kind)
+        except CNIError as error:
+            found = False
+            reason, fix = split_message(error.msg)
+            yield Finding(ERROR, "delegates", reason, fix, code=error.number)
+    if found:
+        types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins)) or "none"
+        yield Finding(OK, "delegates", f"who carries out the node's own networks is there: {types}")
+
+
+def _offered(node: Node) -> list[Plugin]:
+    """The plugins of the networks that the node offers to every pod; raises ``CNIError``."""
+    if node.places.root:
+        # Sources would read this file system's files, which are not the node's.
+        return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
+    offered = [node.conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")]
+    if not any(offered):
+        return []
+    request = Request("STATUS", path=(node.places.bin_dir,))
+    resolved = resolve.resolve(node.installed, request, node.conf)
+    return [plugin for delegate in resolved.delegates for plugin in delegate.plugins]
+
+
+def _binaries(node: Node, plugin: Plugin) -> list[str]:
+    """What is started to carry *plugin* out."""
+    in_process = _in_process(node, plugin)
+    ipam = plugin.config.get("ipam")
+    kind = ipam.get("type") if isinstance(ipam, dict) else None
+    wanted = [] if in_process else [plugin.type]
+    if isinstance(kind, str) and kind and not (in_process and kind in ("host-local", "static")):
+        wanted.append(kind)
+    return wanted
 
 
 def _in_process(node: Node, plugin: Plugin) -> bool:
