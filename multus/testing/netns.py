@@ -25,7 +25,7 @@ _FOLDER = "/run/netns"
 _CLONE_NEWNET = 0x40000000
 
 #: Files that stay by design when nothing is attached: host-local's two, and Multus' lock.
-_KEPT = ("lock", "last_reserved_ip", ":lock")
+_KEPT = ("lock", "last_reserved_ip.")
 
 
 @frozen
@@ -202,7 +202,7 @@ def _files(folders: Sequence[str]) -> Iterator[str]:
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
-                if not name.startswith(_KEPT):
+                if not name.strip(".:").startswith(_KEPT):
                     yield f"file {os.path.join(parent, name)}"
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Node
@@ -15,13 +15,14 @@ from multus.testing.runtime import Answer, Container, Runtime
 
 @frozen
 class Multus:
-    """The installed program on a node, with folders of its own."""
+    """The installed program on a node, with folders of its own; *keys* go into every conf."""
 
     runtime: Runtime
     bin: BinDir
     node: Node
     cni_dir: str
     ipam_dir: str
+    keys: Mapping[str, Any] = field(factory=dict)
 
     def conf(self, *delegates: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
         """A configuration with these delegates; a key that is None is left out."""
@@ -32,6 +33,7 @@ class Multus:
             "binDir": self.bin.path,
             "cniDir": self.cni_dir,
             "delegates": list(delegates),
+            **self.keys,
             **keys,
         }
         return {key: value for key, value in conf.items() if value is not None}
@@ -48,11 +50,8 @@ class Multus:
 
     def records(self) -> list[str]:
         """The records of containers that ``cniDir`` holds; locks are none."""
-        found = []
-        for parent, _, names in os.walk(self.cni_dir):
-            if not os.path.basename(parent).startswith((".", "lock")):
-                found += [n for n in names if not n.startswith(".") and not n.endswith(".lock")]
-        return found
+        found = [name for _, _, names in os.walk(self.cni_dir) for name in names]
+        return [name for name in found if name.strip(".:") != "lock"]
 
 
 def refused(answer: Answer, code: int, *words: str) -> dict[str, Any]:

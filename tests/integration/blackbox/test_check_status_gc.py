@@ -15,6 +15,11 @@ from multus.testing.runtime import Container
 NETNS = "/run/netns/none"
 
 
+def _domain(domain: str) -> Reply:
+    """An ADD that reports no interface, which a stand-in makes none of, but something to know."""
+    return Reply.json({"cniVersion": "1.0.0", "dns": {"domain": domain}})
+
+
 class TestCheck:
     @pytest.mark.parametrize("version", ["0.1.0", "0.2.0", "0.3.0", "0.3.1"])
     def test_is_of_0_4_0(self, multus: Multus, version: str) -> None:
@@ -23,31 +28,35 @@ class TestCheck:
         refused(multus.runtime.check(conf, Container(NETNS), None), 1, version)
 
     @pytest.mark.parametrize("version", ["0.4.0", "1.0.0", "1.1.0"])
-    def test_asks_every_delegate_with_its_own_result(self, multus: Multus, version: str) -> None:
-        multus.bin.stand_in("a").stand_in("b")
+    def test_asks_every_delegate_with_its_own_result(
+        self, multus: Multus, cni_container: Container, version: str
+    ) -> None:
+        multus.bin.stand_in("a", ADD=_domain("a")).stand_in("b", ADD=_domain("b"))
         conf = multus.conf({"type": "a"}, {"type": "b"}, cniVersion=version)
-        container = Container(NETNS)
-        result = multus.add(conf, container).result
-        answer = multus.runtime.check(conf, container, result)
+        result = multus.add(conf, cni_container).result
+        answer = multus.runtime.check(conf, cni_container, result)
+        assert (answer.status, answer.stdout) == (0, b"")
         assert multus.bin.commands("CHECK") == ["CHECK a eth0", "CHECK b net0"]
         for call in multus.bin.calls[-2:]:
-            assert call.conf["prevResult"]["interfaces"][0]["name"] == call.ifname
-        assert answer.stdout == b""
+            assert call.conf["prevResult"]["dns"] == {"domain": call.name}
 
-    def test_a_delegate_that_finds_something_wrong_fails_it(self, multus: Multus) -> None:
-        multus.bin.stand_in("a").stand_in("b", CHECK=Reply.error(120, "the route is gone"))
+    def test_a_delegate_that_finds_something_wrong_fails_it(
+        self, multus: Multus, cni_container: Container
+    ) -> None:
+        wrong = Reply.error(120, "the route is gone")
+        multus.bin.stand_in("a", ADD=_domain("a")).stand_in("b", ADD=_domain("b"), CHECK=wrong)
         conf = multus.conf({"type": "a"}, {"type": "b"})
-        container = Container(NETNS)
-        result = multus.add(conf, container).result
-        refused(multus.runtime.check(conf, container, result), 120, "the route is gone", "net0")
+        result = multus.add(conf, cni_container).result
+        answer = multus.runtime.check(conf, cni_container, result)
+        refused(answer, 120, "the route is gone", "net0")
 
-    def test_disable_check_skips(self, multus: Multus) -> None:
-        multus.bin.stand_in("a").stand_in("b", CHECK=Reply.error(120, "the route is gone"))
+    def test_disable_check_skips(self, multus: Multus, cni_container: Container) -> None:
+        wrong = Reply.error(120, "the route is gone")
+        multus.bin.stand_in("a", ADD=_domain("a")).stand_in("b", CHECK=wrong)
         chain = {"name": "b", "disableCheck": True, "plugins": [{"type": "b"}]}
         conf = multus.conf({"type": "a"}, chain)
-        container = Container(NETNS)
-        result = multus.add(conf, container).result
-        multus.runtime.check(conf, container, result).require()
+        result = multus.add(conf, cni_container).result
+        multus.runtime.check(conf, cni_container, result).require()
         assert multus.bin.commands("CHECK") == ["CHECK a eth0"]
 
     def test_real_interfaces(self, multus: Multus, cni_pod: Netns) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from integration.blackbox.program import Multus, refused
 from multus.testing.netns import Netns
@@ -70,9 +71,12 @@ KINDS: dict[str, Callable[[Multus, int], dict[str, Any]]] = {
 }
 
 
-@pytest.fixture
-def real(multus: Multus) -> Multus:
+@pytest.fixture(params=["binaries", "in-process"])
+def real(multus: Multus, request: pytest.FixtureRequest) -> Multus:
+    """With the system's binaries alone, and with what of them is also served in-process."""
     multus.bin.real()
+    if request.param == "binaries":
+        return evolve(multus, keys={"invokers": dict.fromkeys(KINDS, "exec")})
     return multus
 
 

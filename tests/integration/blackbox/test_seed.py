@@ -45,7 +45,10 @@ def conf(multus: Multus) -> dict[str, Any]:
     multus.bin.stand_in("flannel", ADD=Reply.json(flannel))
     multus.bin.stand_in("ptp", ADD=Reply.json(interface_result(["10.168.1.11/24"])))
     multus.bin.stand_in("sriov", ADD=Reply(""))
-    return multus.conf(SRIOV, PTP, FLANNEL, name="multus-demo-network", cniVersion=None)
+    # The stand-ins are binaries: what is served in-process here is not asked.
+    binaries = {"invokers": {"ptp": "exec", "sriov": "exec"}}
+    name = "multus-demo-network"
+    return multus.conf(SRIOV, PTP, FLANNEL, name=name, cniVersion=None, **binaries)
 
 
 def test_flannel_is_eth0_the_vf_net0_and_ptp_net1(multus: Multus, conf: dict[str, Any]) -> None:
