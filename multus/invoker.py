@@ -37,6 +37,13 @@ class Invoker:
     #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.
     name: str = ""
 
+    def prepare(self, invocation: Invocation) -> None:
+        """Raise when an ADD cannot be begun at all, a missing binary for instance.
+
+        Asked of every network before the first is attached; it has no side effects, and what
+        raises here is never undone.
+        """
+
     def add(self, invocation: Invocation) -> Result:
         """Attach, or leave nothing behind that ``delete`` would not remove.
 

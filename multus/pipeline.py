@@ -233,6 +233,7 @@ class _Work:
     def intending(self, delegates: Sequence[Delegate]) -> Iterator[_Attempt]:
         """Write the intent; when what follows fails, undo every delegate that was attempted."""
         planned = invoke.plan(delegates, self.call)
+        invoke.prepare(planned, self.call)
         with self.stage("journal"):
             writer = self.journal.begin(self.call.request, self.call.conf.raw, planned)
         attempt = _Attempt(planned, writer, self.call, self.observers)

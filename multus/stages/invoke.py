@@ -119,6 +119,18 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
     return Planned(delegate, tuple(steps))
 
 
+def prepare(planned: Sequence[Planned], call: Call) -> None:
+    """Ask every invoker whether its part can be begun; raises the first reason why not."""
+    for each in planned:
+        for step in each.steps:
+            try:
+                invoker = _invoker(step, each.delegate, call)
+                invocation = call.invocation("ADD", each.delegate, step.plugin, step.config)
+                _safely(invoker, invoker.prepare, invocation)
+            except CNIError as error:
+                raise told_of(error, each.delegate, step.plugin) from error
+
+
 # --- ADD -----------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,15 @@ class ExecInvoker(Invoker):
 
     name = "exec"
 
+    def prepare(self, invocation: Invocation) -> None:
+        """The plugin's binary is there, and its IPAM plugin's: neither DEL would work without."""
+        executor = _executor(invocation)
+        executor.find(invocation.plugin.type)
+        ipam = invocation.config.get("ipam")
+        kind = ipam.get("type") if isinstance(ipam, dict) else None
+        if isinstance(kind, str) and kind:
+            executor.find(kind)
+
     def add(self, invocation: Invocation) -> Result:
         printed = _run(invocation)
         if printed is not None and not isinstance(printed, dict):
@@ -49,7 +58,7 @@ class ExecInvoker(Invoker):
             _run(invocation)
         else:
             try:
-                _executor(invocation).find(invocation.plugin.type)
+                self.prepare(invocation)
             except CNIError as error:
                 raise NotAvailable(error.msg, error.details) from error
 
