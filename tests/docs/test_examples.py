@@ -25,6 +25,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^( *)(`{3,})(\w*)[^\n]*\n(.*?)^\1\2`*$", re.MULTILINE | re.DOTALL)
 _MARK = "\x1e"
 
+_TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "PYTEST_ADDOPTS": ""}
+
 #: Gives the session folders and a network of its own; the system's plugins are in /opt/cni/bin.
 _PRELUDE = """
 set -u
@@ -101,8 +103,12 @@ def _unfinished(command: str) -> bool:
 
 
 def _pattern(shown: str) -> str:
-    lines = (re.escape(line.rstrip()).replace("…", ".*?") for line in shown.splitlines())
-    return r"\s*" + r"\s*\n".join(lines) + r"\s*"
+    # Columns move with what is in them, so a space stands for any number of them.
+    lines = (
+        re.sub(r"(\\ )+", "[ \\t]+", re.escape(line.rstrip())).replace("…", ".*?")
+        for line in shown.splitlines()
+    )
+    return r"\s*" + r"[ \t]*\n".join(lines) + r"\s*"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -115,11 +121,14 @@ def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     script = _PRELUDE + "".join(
         f"{step.command}\nprintf '\\n{_MARK}%s{_MARK}' $?\n" for step in session
     )
+    # What a session installs goes into a folder of its own, which its interpreter knows.
+    site = {"PIP_TARGET": f"{tmp_path}/site", "PYTHONPATH": f"{tmp_path}/site"}
+    quick = {"PIP_NO_DEPS": "1", "PIP_QUIET": "1", "PIP_NO_BUILD_ISOLATION": "0"}
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
     done = subprocess.run(
         ["unshare", "--mount", "--net", "bash", "-c", script],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path, "HOME": str(tmp_path), "COLUMNS": "100", "TERM": "dumb"},
+        env={**os.environ, **site, **quick, "PATH": path, "HOME": str(tmp_path), **_TERMINAL},
         capture_output=True,
         text=True,
         timeout=300,
