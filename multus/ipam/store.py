@@ -30,6 +30,7 @@ from multus.ipam.addresses import Address
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
+_FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the other files
 _NEW = ".new"  # under the lock, so one name is enough
 
 
@@ -164,15 +165,17 @@ class Store:
             if name == _NEW:
                 # A killed process left it, and may have linked it: it must not be written to.
                 os.unlink(path)
-            if name[0] not in "0123456789abcdef:" or Address.parse(name) is None:
+            if name[0] not in _FIRST_DIGITS:
                 continue
-            with suppress(FileNotFoundError):  # an administrator's rm takes no lock
+            try:
                 contents = _read(path)
-                if contents:
-                    holders[name] = contents
-                else:
-                    # We hold the lock, so nobody is still writing it: its writer was killed.
-                    os.unlink(path)
+            except (FileNotFoundError, IsADirectoryError):
+                continue  # an administrator's rm takes no lock
+            if contents:
+                holders[name] = contents
+            elif Address.parse(name) is not None:
+                # We hold the lock, so nobody is still writing it: its writer was killed.
+                os.unlink(path)
         return Ledger(self.directory, holders)
 
 

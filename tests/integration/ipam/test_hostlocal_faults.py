@@ -206,6 +206,17 @@ def test_what_a_killed_process_left_half_made_is_cleared_away(bench: Bench) -> N
     assert ".new" not in bench.files()
 
 
+def test_a_folder_in_the_store_is_nobodys_address(bench: Bench) -> None:
+    for side in bench.sides:
+        config = bench.config({"type": "host-local", "subnet": "10.1.0.0/29"}, side.name)
+        folder = bench.root / side.name / "net1" / "backup"
+        folder.mkdir(parents=True)
+        side.add(Caller(), config)
+        side.delete(Caller(), config)
+        folder.rmdir()
+    assert bench.files("ours") == bench.files("reference")
+
+
 def test_del_without_a_store_makes_none(bench: Bench) -> None:
     bench.ours.delete(Caller(), bench.config(DUAL))
     assert not (bench.root / "shared").exists()
