@@ -274,6 +274,8 @@ def _make_folder(path: str, mode: int) -> None:
     except FileExistsError:
         return
     except FileNotFoundError:
+        if os.path.isdir(os.path.dirname(path)):
+            raise  # the parent is there, and is a file system that makes no folders: /proc is one
         _make_folder(os.path.dirname(path), 0o755)
         _make_folder(path, mode)
 

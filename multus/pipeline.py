@@ -124,17 +124,11 @@ class Engine:
                 self._tidy(work.journal)
                 found = garbage.sort(work.journal.records(), conf.name, valid, began)
                 errors = list(found.errors)
-                kept = [*found.kept, *work.predecessors(valid)]
                 for record in found.dead:
                     errors += self.remove(record, request, conf)
-                dead = [record for record in found.dead if work.journal.find(*record.key)]
-                try:
-                    garbage.require_known([*kept, *dead], valid)
-                    named = garbage.recorded([*kept, *found.dead], conf.name)
-                    networks = garbage.networks([*garbage.offered(work.call), *named], kept + dead)
-                    errors += invoke.collect_garbage(networks, work.call)
-                except StateDamaged as error:
-                    errors.append(error)
+                left = [record for record in found.dead if work.journal.find(*record.key)]
+                kept = [*found.kept, *left, *work.predecessors(valid)]
+                errors += garbage.collect(work.call, valid, kept, found.dead)
             if errors:
                 raise invoke.joined(errors)
 

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from multus.errors import CNIError, InvalidConfig, StateDamaged
 from multus.jsontext import encode
 from multus.model.network import Delegate, Plugin
-from multus.stages import order, resolve
+from multus.stages import invoke, order, resolve
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
@@ -61,7 +61,23 @@ def sort(
     return Sorted(dead, kept, errors)
 
 
-def require_known(kept: Sequence[Record], valid: frozenset[Key]) -> None:
+def collect(
+    call: Call, valid: frozenset[Key], kept: Sequence[Record], dead: Sequence[Record]
+) -> list[CNIError]:
+    """Have the networks' plugins remove what is not *kept*; returns what went wrong.
+
+    Asked are the networks that the configuration offers and those of its records, also of the
+    *dead* ones.
+    """
+    try:
+        _require_known(kept, valid)
+    except StateDamaged as error:
+        return [error]
+    named = [*_offered(call), *_recorded([*kept, *dead], call.conf.name)]
+    return invoke.collect_garbage(networks(named, kept), call)
+
+
+def _require_known(kept: Sequence[Record], valid: frozenset[Key]) -> None:
     """Raise ``StateDamaged`` when it is not known what a valid attachment consists of.
 
     A plugin frees whatever its list does not hold, so an incomplete list would take addresses from
@@ -97,7 +113,7 @@ def networks(
     return [(each, tuple(valid.get(each.name, ()))) for each in different.values()]
 
 
-def recorded(records: Iterable[Record], network: str) -> list[Delegate]:
+def _recorded(records: Iterable[Record], network: str) -> list[Delegate]:
     """The delegates that records of *network* name."""
     return [
         planned.delegate
@@ -107,7 +123,7 @@ def recorded(records: Iterable[Record], network: str) -> list[Delegate]:
     ]
 
 
-def offered(call: Call) -> list[Delegate]:
+def _offered(call: Call) -> list[Delegate]:
     """The delegates that the configuration offers every container; none when it cannot be told."""
     try:
         resolved = resolve.resolve(call.installed, call.request, call.conf)

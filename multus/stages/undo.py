@@ -89,16 +89,11 @@ def request_of(record: Record, today: Request) -> Request:
     bin_dir = record.conf.get("binDir")
     folders = (*today.path, *([bin_dir] if isinstance(bin_dir, str) else []), *then.path)
     return evolve(
-        then,
+        today,
         netns=today.netns or _still_there(record),
-        args=then.args or today.args,
         path=tuple(dict.fromkeys(folders)),
+        args=then.args or today.args,
         environ={**today.environ, **then.environ},
-        deadline=today.deadline,
-        api=today.api,
-        shared=today.shared,
-        chroot=today.chroot,
-        meter=today.meter,
     )
 
 
