@@ -67,9 +67,10 @@ class Host:
     @contextmanager
     def _any_of(self, every: list[VirtualFunction], pf: str) -> Iterator[VirtualFunction]:
         # First those that nobody works on; then wait for those that may be on their way back.
-        for patience in (0.0, self.patience):
+        for deadline in (0.0, time.monotonic() + self.patience):
             for found in every:
                 with ExitStack() as stack:
+                    patience = max(0.0, deadline - time.monotonic())
                     try:
                         stack.enter_context(self.claims.locked(found.pci, patience))
                     except TryAgainLater:
