@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from multus import log
 from multus.errors import InvalidConfig
-from multus.model.conf import Conf
+from multus.model.conf import Conf, Problem
 
 if TYPE_CHECKING:
     from multus.plugins import Installed
@@ -40,7 +41,7 @@ def validate(conf: Conf, installed: Installed) -> None:
     offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
     if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
         raise InvalidConfig(DEFAULT_NEEDS_BOTH)
-    problems = installed.hooks.validate(conf)
+    problems = [Problem(*each) for each in log.problems(conf.raw)] + installed.hooks.validate(conf)
     if problems:
         raise InvalidConfig(
             f"configuration {conf.name!r}: {problems[0]}",
