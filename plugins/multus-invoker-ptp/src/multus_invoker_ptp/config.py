@@ -13,6 +13,9 @@ from multus.model.result import DNS
 if TYPE_CHECKING:
     from multus.model.network import Invocation
 
+# RFC 791: every link carries 68 bytes; linux/if_ether.h: what a veth takes at most.
+_SMALLEST, _LARGEST = 68, 65535
+
 BACKENDS = ("iptables", "nftables")
 
 
@@ -36,7 +39,7 @@ class Config:
         where = f"network {invocation.config.get('name')!r}"
         reader = Reader(invocation.config, where)
         mtu, backend = reader.integer("mtu"), reader.text("ipMasqBackend")
-        if not 0 <= mtu <= 65535:
+        if mtu and not _SMALLEST <= mtu <= _LARGEST:
             raise InvalidConfig(f"{where}: 'mtu' is {mtu}: use bytes from 68 to 65535, or leave it")
         if backend and backend not in BACKENDS:
             raise InvalidConfig(

@@ -1,7 +1,7 @@
 """Masquerading by nftables, through the kernel's own interface: no program is needed.
 
-A table of our own kind, shared with the reference plugin: one rule an address, found again by the
-mark that its comment starts with.
+The table is the reference plugin's: one rule an address, found again by the mark that its comment
+starts with.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from multus_invoker_ptp.masquerade.owner import Owner, network_mark
 TABLE = "cni_plugins_masquerade"
 CHAIN = "masq_checks"
 _HOOKED = "postrouting"
-_TABLE_COMMENT = "Masquerading for plugins from github.com/containernetworking/plugins"
-_CHAIN_COMMENT = (
-    "Masquerade traffic from certain IPs to any (non-multicast) IP outside their subnet"
-)
+_TABLE_COMMENT = "Masquerading of CNI networks"
+_CHAIN_COMMENT = "One rule for each address of a container"
 _MULTICAST = ("224.0.0.0/4", "ff00::/8")
 
 

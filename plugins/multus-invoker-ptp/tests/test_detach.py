@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+from multus_invoker_ptp.invoker import Ptp
+
+from multus.testing.invocation import Caller
+from multus.testing.netns import Netns
+
+if TYPE_CHECKING:
+    from conftest import Damaging, Host
+
+V4 = [{"subnet": "10.90.0.0/24"}]
+
+
+def several(caller: Caller, count: int) -> list[Caller]:
+    """The same container, with so many interfaces."""
+    return [evolve(caller, ifname=f"net{number}") for number in range(count)]
+
+
+def delete_together(host: Host, callers: list[Caller]) -> list[object]:
+    with host.inside.entered():
+        return list(
+            Ptp().delete(
+                [
+                    each.invocation("DEL", host.config(V4, name=f"n{number}"))
+                    for number, each in enumerate(callers)
+                ]
+            )
+        )
+
+
+def attach_all(host: Host, callers: list[Caller]) -> None:
+    for number, each in enumerate(callers):
+        config = host.config([{"subnet": f"10.90.{number}.0/24"}], name=f"n{number}")
+        config["ipam"]["routes"] = []
+        host.add(each, config)
+
+
+def test_all_attachments_of_a_container_go_at_the_price_of_one(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    callers = several(caller, 16)
+    attach_all(host, callers)
+    started = time.monotonic()
+    assert delete_together(host, callers) == [None] * 16
+    together = time.monotonic() - started
+    assert host.left() == []
+    assert pod.links() == {}
+    attach_all(host, callers)
+    started = time.monotonic()
+    for number, each in enumerate(callers):
+        host.delete(each, host.config(V4, name=f"n{number}"))
+    # Sixteen times the kernel's waiting against once.
+    assert together < (time.monotonic() - started) / 4
+
+
+def test_attachments_that_are_gone_already_do_not_hold_up_the_others(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    callers = several(caller, 4)
+    attach_all(host, callers)
+    pod.ip("link", "delete", "net2")
+    assert delete_together(host, callers) == [None] * 4
+    assert host.left() == []
+    assert delete_together(host, callers) == [None] * 4
+
+
+def test_other_attachments_of_the_container_stay(host: Host, caller: Caller, pod: Netns) -> None:
+    callers = several(caller, 4)
+    attach_all(host, callers)
+    assert delete_together(host, callers[:3]) == [None] * 3
+    assert set(pod.links()) == {"net3"}
+    assert pod.addresses("net3") == ["10.90.3.2/24"]
+
+
+def test_del_after_the_namespace_is_gone_frees_rules_and_addresses(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    config = host.config(V4, ipMasq=True)
+    result = host.add(caller, config)
+    pod.remove()
+    deadline = time.monotonic() + 10  # the kernel takes its time to tear a namespace down
+    while result.interfaces[0].name in host.node.links() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    host.delete(caller, config)
+    assert host.left() == []
+
+
+def test_del_without_a_namespace_frees_rules_and_addresses(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    config = host.config(V4, ipMasq=True)
+    host.add(caller, config)
+    pod.ip("link", "delete", "eth0")
+    host.delete(evolve(caller, netns=""), config)
+    assert host.left() == []
+
+
+def test_del_of_what_never_was_is_no_error(host: Host, caller: Caller) -> None:
+    host.delete(caller, host.config(V4, ipMasq=True))
+    host.delete(evolve(caller, netns="/run/netns/no-such-thing"), host.config(V4, ipMasq=True))
+    assert host.left() == []
+
+
+def test_del_works_with_a_configuration_that_went_bad(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    config = host.config(V4, ipMasq=True)
+    host.add(caller, config)
+    host.delete(caller, {**config, "mtu": "many", "ipMasqBackend": 7, "dns": []})
+    assert host.left() == []
+    assert pod.links() == {}
+
+
+def test_del_leaves_an_interface_of_another_kind_alone(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    pod.ip("link", "add", "eth0", "type", "bridge")
+    host.delete(caller, host.config(V4))
+    assert set(pod.links()) == {"eth0"}
+
+
+def test_an_address_is_free_only_after_its_link_is_gone(
+    host: Host, caller: Caller, damaging: type[Damaging]
+) -> None:
+    config = host.config(V4)
+    host.add(caller, config)
+    refusing = Ptp(damaging.at(1))  # the deletion; the look-up before it passes
+    with host.inside.entered():
+        errors = refusing.delete([caller.invocation("DEL", config)])
+    assert errors[0] is not None
+    assert any("10.90.0.2" in fact for fact in host.left() if fact.startswith("+ file"))
+    host.delete(caller, config)
+    assert host.left() == []

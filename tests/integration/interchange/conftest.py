@@ -1,0 +1,206 @@
+"""The reference ptp and the in-process one, on a host of their own each, behind one face."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from multus.model.result import Result
+from multus.netlink import Namespace
+from multus.testing.delegates import SYSTEM_FOLDERS
+from multus.testing.invocation import Caller
+from multus.testing.netns import HostState, Netns, Node
+from multus.testing.runtime import Container, Runtime
+
+pytest.importorskip("multus_invoker_ptp")
+
+Json = dict[str, Any]
+
+_MAC = re.compile(r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$")
+_HOST_END = re.compile(r"^veth[0-9a-f]{8}$")
+_LINK_LOCAL = re.compile(r"^fe80::[0-9a-f:]+")
+
+
+@frozen
+class Place:
+    """A host, a pod, a folder for addresses, and what was there before anything was done."""
+
+    node: Node
+    pod: Netns
+    folder: Path
+    empty: HostState
+
+    @property
+    def caller(self) -> Caller:
+        return Caller("interchange1", self.pod.path)
+
+    def left(self) -> list[str]:
+        """What is there and was not at first."""
+        return self.empty.difference(self.node.state(str(self.folder)))
+
+    def seen(self) -> Json:
+        """Links, addresses and routes of both ends, without what is random."""
+        self._settle()
+        return {
+            name: {
+                what: _comparable(netns.ip(*arguments))
+                for what, arguments in {
+                    "link": ("link", "show"),
+                    "address": ("address", "show"),
+                    "route": ("-4", "route", "show", "table", "all"),
+                    "route6": ("-6", "route", "show", "table", "all"),
+                    "rule": ("-4", "rule", "show"),
+                }.items()
+            }
+            for name, netns in (("host", self.node), ("container", self.pod))
+        }
+
+    def comparable(self, result: Json) -> Any:
+        """A result without what is random."""
+        return _comparable(json.loads(json.dumps(result).replace(self.pod.path, "CONTAINER")))
+
+    def _settle(self) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            shown = [json.dumps(netns.ip("address")) for netns in (self.node, self.pod)]
+            if not any('"tentative"' in each for each in shown):
+                return
+            time.sleep(0.05)
+        raise AssertionError("addresses are tentative after 10 s")
+
+
+class Side:
+    """Either of the two."""
+
+    name = ""
+
+    def add(self, place: Place, config: Json) -> Json:
+        raise NotImplementedError
+
+    def check(self, place: Place, config: Json, result: Json) -> None:
+        raise NotImplementedError
+
+    def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
+        raise NotImplementedError
+
+
+class Ours(Side):
+    """In-process, the calling thread being on the host."""
+
+    name = "ours"
+
+    def add(self, place: Place, config: Json) -> Json:
+        with Namespace(place.node.path) as host, host.entered():
+            result = self._ptp().add(place.caller.invocation("ADD", config))
+        return result.to_wire(config["cniVersion"])
+
+    def check(self, place: Place, config: Json, result: Json) -> None:
+        with Namespace(place.node.path) as host, host.entered():
+            previous = Result.from_wire(result)
+            self._ptp().check(place.caller.invocation("CHECK", config, previous))
+
+    def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
+        previous = None if result is None else Result.from_wire(result)
+        with Namespace(place.node.path) as host, host.entered():
+            self._ptp().delete_one(place.caller.invocation("DEL", config, previous))
+
+    def _ptp(self) -> Any:
+        from multus_invoker_ptp.invoker import Ptp
+
+        return Ptp()
+
+
+class Reference(Side):
+    """The binary of containernetworking-plugins."""
+
+    name = "reference"
+
+    def add(self, place: Place, config: Json) -> Json:
+        return self._runtime(place).add(config, self._container(place)).result
+
+    def check(self, place: Place, config: Json, result: Json) -> None:
+        self._runtime(place).check(config, self._container(place), result).require()
+
+    def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
+        self._runtime(place).delete(config, self._container(place), result).require()
+
+    def _runtime(self, place: Place) -> Runtime:
+        for folder in SYSTEM_FOLDERS:
+            if os.access(f"{folder}/ptp", os.X_OK):
+                return Runtime((f"{folder}/ptp",), ":".join(SYSTEM_FOLDERS), place.node)
+        pytest.skip("the reference plugin ptp is not on this machine")
+
+    def _container(self, place: Place) -> Container:
+        return Container(place.caller.netns, place.caller.container_id, place.caller.ifname)
+
+
+@pytest.fixture
+def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
+    with ExitStack() as stack:
+        made: list[Place] = []
+
+        def create() -> Place:
+            node, pod = Node.create("ichost"), Netns.create("icpod")
+            stack.callback(pod.remove)
+            stack.callback(node.remove)
+            folder = tmp_path / f"place{len(made)}"
+            folder.mkdir()
+            # iptables leaves its tables behind for good: have them from the beginning.
+            for program in ("iptables", "ip6tables"):
+                for change in ("-A", "-D"):
+                    node.run(program, "-t", "nat", change, "POSTROUTING", "-j", "ACCEPT")
+            made.append(Place(node, pod, folder, node.state(str(folder))))
+            return made[-1]
+
+        yield create
+
+
+@pytest.fixture
+def place(new_place: Callable[[], Place]) -> Place:
+    return new_place()
+
+
+@pytest.fixture
+def ours() -> Side:
+    return Ours()
+
+
+@pytest.fixture
+def reference() -> Side:
+    return Reference()
+
+
+@pytest.fixture
+def sides(ours: Side, reference: Side) -> dict[str, Side]:
+    return {side.name: side for side in (ours, reference)}
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            _text(key): _comparable(each)
+            for key, each in value.items()
+            # The name of a namespace is the test's; the queue length is 0 in releases of the
+            # reference before 1.5 and the kernel's default in later ones and in ours.
+            if key not in ("link_netns", "txqlen")
+        }
+    if isinstance(value, list):
+        return sorted(map(_comparable, value), key=lambda each: json.dumps(each, sort_keys=True))
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(text: str) -> str:
+    if _MAC.match(text):
+        return "MAC"
+    if _HOST_END.match(text):
+        return "HOST-END"
+    return _LINK_LOCAL.sub("LINK-LOCAL", text)
