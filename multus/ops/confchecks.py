@@ -139,11 +139,12 @@ def _until_well(
             inner = path[len(base) :]
             if path == ("name",):
                 raw = {**raw, "name": _STAND_IN}
-            elif path and path[-1] == "type":
-                raw = with_value(raw, inner, _STAND_IN)
+            elif "'type'" in error.msg:
+                holder = inner[:-1] if inner and inner[-1] == "type" else inner
+                raw = with_value(raw, (*holder, "type"), _STAND_IN)
             elif isinstance(error, IncompatibleVersion):
                 raw = {**without(raw, ("cniVersions",)), "cniVersion": NEWEST}
-            elif inner:
+            elif inner and inner[-1] != "plugins":
                 raw = without(raw, inner)
             else:
                 return findings, None

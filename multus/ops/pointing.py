@@ -20,10 +20,12 @@ def key_of(message: str, document: Document, base: Path = ()) -> Path:
         if step in document.marks:
             found = step
     for candidate in _candidates(message):
-        for start in (found, base):
+        # A message names the outer key before the inner one.
+        for start in (found, base) if len(found) - len(base) < 3 else (found,):
             path = (*start, *candidate)
-            if path in document.marks:
-                return path
+            if path in document.marks and len(path) > len(found):
+                found = path
+                break
     return found
 
 

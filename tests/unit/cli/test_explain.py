@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.cli import seed
+from unit.cli.conftest import Command
+
+from multus.testing.delegates import BinDir
+
+File = Callable[[str, "str | dict[str, Any]"], Path]
+
+
+@pytest.fixture
+def bin_dir(tmp_path: Path) -> str:
+    folder = BinDir(str(tmp_path / "bin"))
+    for name in ("flannel", "sriov", "ptp", "bridge", "host-local", "tuning"):
+        folder.stand_in(name)
+    return folder.path
+
+
+@pytest.fixture
+def node(file: File, bin_dir: str) -> Path:
+    """A configuration that looks pods up."""
+    return file(
+        "node.conf",
+        {
+            "name": "node-cni-network",
+            "type": "multus",
+            "cniVersion": "1.0.0",
+            "kubeconfig": "/nowhere/kubeconfig",
+            "binDir": bin_dir,
+            "invokers": dict.fromkeys(("ptp", "sriov"), "exec"),
+        },
+    )
+
+
+def test_the_first_documentations_pod_gets_its_three_networks(
+    multus: Command, file: File, node: Path
+) -> None:
+    said = multus(
+        "explain",
+        "--json",
+        "--conf",
+        node,
+        "-f",
+        file("networks.yaml", seed.NETWORKS),
+        "-f",
+        file("pod.yaml", seed.POD),
+    )
+    assert (said.status, said.json["refused"]) == (0, [])
+    assert said.json["pod"] == "default/multus-multi-net-poc"
+    assert said.json["naming"] == "seed"
+    networks = said.json["networks"]
+    assert [(each["interface"], each["network"], each["primary"]) for each in networks] == [
+        ("eth0", "default/flannel-conf", True),
+        ("net0", "default/sriov-conf", False),
+        ("net1", "default/sriov-vlanid-l2enable-conf", False),
+    ]
+    assert networks[2]["plugins"][0]["config"] == {
+        "type": "sriov",
+        "if0": "enp2s0",
+        "vlan": 210,
+        "if0name": "north",
+        "l2enable": True,
+        "name": "sriov-vlanid-l2enable-conf",
+        "cniVersion": "1.0.0",
+    }
+    assert "annotation 'networks'" in networks[0]["origin"]
+    assert networks[0]["plugins"][0]["binary"].endswith("/bin/flannel")
+
+
+def test_the_conf_file_example_is_explained_in_its_order(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    text = seed.CONF_FILE.replace("#part of sriov plugin conf", f'"binDir": "{bin_dir}",')
+    text = text.replace('"delegates"', f'"binDir": "{bin_dir}", "delegates"')
+    said = multus("explain", "--json", "--conf", file("multus.conf", text))
+    assert said.json["pod"] is None
+    assert [
+        (each["interface"], each["plugins"][0]["type"], each["origin"][-12:])
+        for each in said.json["networks"]
+    ] == [
+        ("eth0", "flannel", "delegates[2]"),
+        ("net0", "sriov", "delegates[0]"),
+        ("net1", "ptp", "delegates[1]"),
+    ]
+    routes = said.json["routes"]
+    assert [each["interface"] for each in routes if "note" not in each] == ["eth0"]
+    assert "eth0 has the default route" in routes[1]["note"]
+    assert "flannel" in said.json["routesKnownLater"]["eth0"]
+
+
+def nad(name: str, config: str) -> str:
+    return f"""\
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {{name: {name}}}
+spec: {{config: '{config}'}}
+---
+"""
+
+
+def pod(annotation: str) -> str:
+    return f"""\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    k8s.v1.cni.cncf.io/networks: '{annotation}'
+"""
+
+
+LAN = nad("lan", '{"cniVersion": "1.0.0", "type": "bridge"}')
+
+
+def test_a_requested_default_route_is_the_one_that_counts(
+    multus: Command, file: File, node: Path
+) -> None:
+    with_route = nad(
+        "wan",
+        '{"cniVersion": "1.0.0", "type": "bridge", "ipam": {"type": "host-local",'
+        ' "subnet": "10.1.0.0/24", "routes": [{"dst": "0.0.0.0/0"}], "gateway": "10.1.0.1"}}',
+    )
+    objects = (
+        with_route
+        + LAN
+        + pod('["x"]').replace(
+            '["x"]', '[{"name": "wan"}, {"name": "lan", "default-route": ["10.2.0.1"]}]'
+        )
+    )
+    said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    routes = {each["interface"]: each for each in said.json["routes"]}
+    assert routes["net1"]["gw"] == "10.2.0.1"
+    assert routes["net1"]["note"] == "asked for"
+    assert "net1 has the default route" in routes["eth0"]["note"]
+
+
+def test_every_refusal_is_told_with_its_code_not_only_the_first(
+    multus: Command, file: File, node: Path
+) -> None:
+    broken = nad("broken", '{"cniVersion": "1.0.0", "type": 5}')
+    objects = LAN + broken + pod("gone,lan,broken")
+    said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    assert said.status == 1
+    refused = said.json["refused"]
+    assert [each["stage"] for each in refused] == ["resolve", "resolve"]
+    assert "gone" in refused[0]["msg"]
+    assert refused[1]["code"] == 7
+    assert "must be a string" in refused[1]["msg"]
+
+
+def test_a_missing_binary_is_refused_before_anything_is_started(
+    multus: Command, file: File, node: Path
+) -> None:
+    objects = nad("x", '{"cniVersion": "1.0.0", "type": "nobody-has-this"}') + pod("x")
+    said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    (refusal,) = said.json["refused"]
+    assert (refusal["stage"], refusal["code"]) == ("invoke", 106)
+    assert "'nobody-has-this' is not found" in refusal["msg"]
+
+
+def test_an_invoker_that_declines_says_why(multus: Command, file: File, bin_dir: str) -> None:
+    conf = {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "binDir": bin_dir,
+        "delegates": [{"type": "ptp", "unheardOf": 1, "ipam": {"type": "host-local"}}],
+    }
+    said = multus("explain", "--json", "--conf", file("m.conf", conf))
+    (plugin,) = said.json["networks"][0]["plugins"]
+    assert plugin["invoker"] == "exec"
+    assert "unheardOf" in plugin["declined"]["ptp"]
+
+
+def test_explaining_starts_nothing_and_writes_nothing(
+    multus: Command, file: File, bin_dir: str, tmp_path: Path
+) -> None:
+    conf = {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "binDir": bin_dir,
+        "cniDir": str(tmp_path / "state"),
+        "delegates": [{"type": "bridge"}, {"type": "flannel"}],
+    }
+    path = file("m.conf", conf)
+    before = sorted(str(each) for each in tmp_path.rglob("*"))
+    assert multus("explain", "--conf", path).status == 0
+    assert sorted(str(each) for each in tmp_path.rglob("*")) == before
+    assert BinDir(bin_dir).calls == []
+
+
+def test_the_text_for_people_tells_order_configuration_and_routes(
+    multus: Command, file: File, node: Path
+) -> None:
+    said = multus("explain", "--conf", node, "-f", file("all.yaml", LAN + pod("lan,lan@data")))
+    assert said.status == 0
+    for words in (
+        "ADD of pod default/web, interface eth0",
+        "annotation 'k8s.v1.cni.cncf.io/networks' of pod default/web",
+        "eth0 (primary)",
+        "data: bridge, carried out by exec",
+        '"type": "bridge"',
+        "the ADD would be carried out",
+    ):
+        assert words in said.out
+    assert "\x1b" not in said.out
+
+
+def test_a_pod_that_needs_an_api_and_has_none_is_told_what_to_do(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    conf = {"name": "n", "type": "multus", "delegates": [{"type": "bridge"}], "binDir": bin_dir}
+    said = multus("explain", "--conf", file("m.conf", conf), "--pod", "default/web")
+    assert said.status == 1
+    assert "(-f)" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("wanted", ["a/b/", "/web"])
+def test_a_pod_that_cannot_be_named_so_is_told(
+    multus: Command, file: File, node: Path, wanted: str
+) -> None:
+    said = multus("explain", "--conf", node, "-f", file("p.yaml", pod("lan")), "--pod", wanted)
+    assert said.status == 1
+    assert "default/web" in said.err
+
+
+def test_a_file_that_cannot_be_read_points_to_validate(
+    multus: Command, file: File, node: Path
+) -> None:
+    said = multus("explain", "--conf", node, "-f", file("p.yaml", "a: [\n"))
+    assert said.status == 1
+    assert "multus validate -f" in said.err
+
+
+def test_without_a_configuration_it_says_how_to_give_one(
+    multus: Command, tmp_path: Path, file: File
+) -> None:
+    said = multus("explain", "--conf", file("x.conf", {"name": "n", "type": "bridge"}))
+    assert said.status == 1
+    assert "'multus'" in said.err

@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.cli import seed
+from unit.cli.conftest import Command
+
+File = Callable[[str, "str | dict[str, Any]"], Path]
+
+
+def conf(**keys: Any) -> dict[str, Any]:
+    return {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "delegates": [{"type": "ptp"}],
+        **keys,
+    }
+
+
+def problems(said: Any, severity: str = "error") -> list[dict[str, Any]]:
+    return [each for each in said.json["findings"] if each["severity"] == severity]
+
+
+def test_the_comment_in_the_first_documentations_example_is_named_with_line_and_fix(
+    multus: Command, file: File
+) -> None:
+    said = multus("validate", "--json", "-f", file("multus-cni.conf", seed.CONF_FILE))
+    (problem,) = problems(said)
+    assert said.status == 1
+    assert (problem["line"], problem["column"], problem["code"]) == (7, 17, 6)
+    assert "#part of sriov plugin conf is a comment" in problem["reason"]
+    assert problem["fix"] == "delete it"
+
+
+def test_without_its_comment_that_example_is_right(multus: Command, file: File) -> None:
+    text = seed.CONF_FILE.replace("#part of sriov plugin conf", "")
+    said = multus("validate", "-f", file("multus-cni.conf", text))
+    assert said.status == 0
+    assert "0 problem(s), 0 warning(s)" in said.out
+
+
+def test_a_comment_in_a_file_that_multus_loads_itself_is_a_note(
+    multus: Command, file: File
+) -> None:
+    path = file("10-ptp.conf", '{\n  # ours\n  "name": "p", "type": "ptp"\n}')
+    said = multus("validate", "--json", "-f", path)
+    assert said.status == 0
+    (note,) = said.json["findings"]
+    assert (note["severity"], note["line"]) == ("note", 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [("\\opt\\cni\\bin", 13), ('"\\opt\\cni\\bin"', 13), ("C:\\opt", 13)],
+    ids=["unquoted", "quoted", "drive"],
+)
+def test_a_windows_path_is_named_and_the_slashes_are_shown(
+    multus: Command, file: File, written: str, column: int
+) -> None:
+    text = '{\n  "name": "n", "type": "multus", "delegates": [{"type": "ptp"}],\n'
+    text += f'  "binDir": {written}\n}}'
+    said = multus("validate", "--json", "-f", file("multus.conf", text))
+    first = problems(said)[0]
+    assert said.status == 1
+    assert (first["line"], first["code"]) == (3, 6)
+    if not written.startswith("C"):
+        assert first["column"] == column
+        assert first["fix"] == 'write "/opt/cni/bin"'
+
+
+def test_an_escape_that_json_knows_does_not_hide_a_windows_path(
+    multus: Command, file: File
+) -> None:
+    text = '{"name": "n", "type": "multus", "delegates": [{"type": "a"}], "binDir": "\\bin\\net"}'
+    (problem,) = problems(multus("validate", "--json", "-f", file("m.conf", text)))
+    assert problem["fix"] == 'write "/bin/net"'
+
+
+def test_every_slip_of_a_file_is_told_at_once(multus: Command, file: File) -> None:
+    text = """\
+{
+  'name': "n",
+  "type": "multus",  // ours
+  "always_use_default": True,
+  "delegates": [
+    {"type": "ptp",},
+  ],
+}
+"""
+    said = multus("validate", "--json", "-f", file("multus.conf", text))
+    slips = [(each["line"], each["subject"]) for each in problems(said) if each["code"] == 6]
+    assert [line for line, _ in slips] == [2, 3, 4, 6, 6, 7]
+    # What it means is read all the same.
+    assert "always_use_default" in [each["subject"] for each in problems(said)]
+
+
+WRONG_KEYS: list[tuple[dict[str, Any], str, int, str]] = [
+    ({"name": "a b"}, "name", 7, "invalid network name"),
+    ({"name": None}, "name", 7, "missing network name"),
+    ({"cniVersion": "9.9"}, "cniVersion", 1, "incompatible CNI versions"),
+    ({"cniVersions": "1.0.0"}, "cniVersions", 7, "must be a list"),
+    ({"binDir": "opt"}, "binDir", 7, "'opt'"),
+    ({"cniDir": 5}, "cniDir", 7, "must be a string"),
+    ({"naming": "x"}, "naming", 7, "'x'"),
+    ({"merger": []}, "merger", 7, "must be a string"),
+    ({"invokers": {"ptp": 1}}, "invokers.ptp", 7, "must be a string"),
+    ({"blockedPlugins": [1]}, "blockedPlugins[0]", 7, "must be a string"),
+    ({"delegateTimeout": -1}, "delegateTimeout", 7, "-1"),
+    ({"always_use_default": "perhaps"}, "always_use_default", 7, "must be true or false"),
+    ({"logLevel": "loud"}, "logLevel", 7, "no level"),
+    ({"logOptions": {"maxAge": -1}}, "logOptions.maxAge", 7, "negative"),
+    ({"logFile": "x.log"}, "logFile", 7, "relative"),
+    ({"delegates": {"type": "ptp"}}, "delegates", 7, "must be a list"),
+    ({"delegates": [5]}, "delegates[0]", 7, "must be an object"),
+    ({"delegates": [{}]}, "delegates[0]", 7, "delegate must have the field 'type'"),
+    ({"delegates": [{"type": 5}]}, "delegates[0].type", 7, "must be a string"),
+    ({"delegates": [{"type": "../x"}]}, "delegates[0].type", 7, "'../x'"),
+    (
+        {"delegates": [{"type": "a"}, {"type": "b", "masterplugin": "x"}]},
+        "delegates[1].masterplugin",
+        7,
+        "must be a bool",
+    ),
+    (
+        {"delegates": [{"type": "a", "masterplugin": True}, {"type": "b", "masterplugin": True}]},
+        "delegates[1].masterplugin",
+        7,
+        "only one delegate can have 'masterplugin'",
+    ),
+    ({"delegates": [{"plugins": []}]}, "delegates[0].plugins", 7, "is empty"),
+    ({"delegates": [{"plugins": [{"type": ""}]}]}, "delegates[0].plugins[0].type", 7, "'type'"),
+    ({"delegates": None}, "(all of it)", 7, "delegates or kubeconfig option is must"),
+    ({"kubeconfig": "node.yaml"}, "kubeconfig", 7, "relative"),
+    ({"confDir": "x", "delegates": [{"type": "a"}]}, "confDir", 7, "relative"),
+    ({"clusterNetwork": "x"}, "delegates", 7, "stands beside"),
+    ({"apiTimeout": 0}, "apiTimeout", 7, "0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "subject", "code", "words"), WRONG_KEYS, ids=[str(each[0]) for each in WRONG_KEYS]
+)
+def test_a_wrong_key_is_told_with_its_path_line_and_code(
+    multus: Command, file: File, keys: dict[str, Any], subject: str, code: int, words: str
+) -> None:
+    said = multus("validate", "--json", "-f", file("multus.conf", conf(**keys)))
+    assert said.status == 1
+    found = {each["subject"]: each for each in problems(said)}
+    assert subject in found, said.out
+    problem = found[subject]
+    assert problem["code"] == code
+    assert words in problem["reason"]
+    assert problem["line"] >= 1
+    assert len(found) == len(problems(said)) == 1, said.out
+
+
+def test_all_wrong_keys_are_told_not_only_the_first(multus: Command, file: File) -> None:
+    bad = conf(name="a b", cniVersion="9", binDir="x", cniDir="y", logLevel="z", naming="q")
+    bad["delegates"] = [{}, {"type": 1}, {"type": "ptp", "masterplugin": 3}]
+    said = multus("validate", "--json", "-f", file("multus.conf", bad))
+    assert [each["subject"] for each in problems(said)] == [
+        "name",
+        "cniVersion",
+        "delegates[0]",
+        "delegates[1].type",
+        "delegates[2].masterplugin",
+        "binDir",
+        "cniDir",
+        "logLevel",
+        "naming",
+    ]
+
+
+def test_a_key_that_nobody_reads_is_a_warning_with_a_guess(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("multus.conf", conf(kubeconfg="/x")))
+    assert said.status == 0
+    (warning,) = problems(said, "warning")
+    assert (warning["subject"], warning["fix"]) == ("kubeconfg", "did you mean 'kubeconfig'?")
+
+
+def test_a_key_that_stands_twice_is_found(multus: Command, file: File) -> None:
+    text = '{\n "name": "n",\n "type": "multus",\n "delegates": [{"type": "a",\n "type": "b"}]\n}'
+    said = multus("validate", "--json", "-f", file("multus.conf", text))
+    (problem,) = problems(said)
+    assert (problem["subject"], problem["line"], problem["column"]) == ("delegates[0].type", 5, 2)
+
+
+def test_always_use_default_says_what_users_know(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("m.conf", conf(always_use_default=True)))
+    (problem,) = problems(said)
+    assert problem["reason"].startswith("If you have set always_use_default")
+    assert "kubeconfig" in problem["fix"]
+
+
+def test_a_list_in_a_conf_file_is_refused_as_a_runtime_would(multus: Command, file: File) -> None:
+    said = multus(
+        "validate", "--json", "-f", file("10.conf", {"name": "n", "plugins": [{"type": "a"}]})
+    )
+    (problem,) = problems(said)
+    assert problem["fix"] == "name the file .conflist"
+
+
+def test_multus_in_a_list_is_checked_where_it_stands(multus: Command, file: File) -> None:
+    whole = {"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "multus", "cniDir": "x"}]}
+    said = multus("validate", "--json", "-f", file("00.conflist", whole))
+    assert "plugins[0].cniDir" in [each["subject"] for each in problems(said)]
+
+
+# --- Objects --------------------------------------------------------------------------------------
+
+
+def test_the_first_documentations_objects_are_right(multus: Command, file: File) -> None:
+    said = multus(
+        "validate",
+        "--json",
+        "-f",
+        file("networks.yaml", seed.NETWORKS),
+        "-f",
+        file("pod.yaml", seed.POD),
+        "-f",
+        file("node.conf", seed.KUBECONFIG_CONF),
+    )
+    assert said.json["findings"] == []
+    assert said.json["checked"] == 5
+    assert said.status == 0
+
+
+def test_old_kinds_are_told_from_where_they_no_longer_work(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("k.yaml", f"{seed.CRD}---\n{seed.TPR}"))
+    assert said.status == 0
+    found = [(each["severity"], each["line"], each["subject"]) for each in said.json["findings"]]
+    assert found == [("warning", 1, "apiVersion"), ("note", 18, "kind")]
+
+
+def test_lost_indentation_is_recognised(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("n.yaml", seed.FLAT_NETWORK))
+    (problem,) = problems(said)
+    assert (problem["line"], problem["subject"]) == (3, "metadata")
+    assert "indentation was lost" in problem["reason"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("'[]'", "a list of 0"),
+        ("'[{}, {}]'", "a list of 2"),
+        ("'{}'", "an object"),
+        ("'[1]'", "a list of a whole number"),
+        ("'[{\"a\": 1,}]'", "not JSON"),
+        ("5", "must be a string"),
+    ],
+)
+def test_args_that_is_no_list_of_one_object_is_told_at_its_line(
+    multus: Command, file: File, args: str, words: str
+) -> None:
+    text = "apiVersion: kubernetes-network.cni.cncf.io/v1\nkind: Network\n"
+    text += f"metadata:\n  name: x\nplugin: flannel\nargs: {args}\n"
+    said = multus("validate", "--json", "-f", file("n.yaml", text))
+    (problem,) = problems(said)
+    assert (problem["line"], problem["subject"], problem["code"]) == (6, "args", 7)
+    assert words in problem["reason"]
+
+
+def test_a_network_of_an_unknown_group_is_told_the_right_one(multus: Command, file: File) -> None:
+    text = "apiVersion: example.com/v1\nkind: Network\nmetadata: {name: x}\nplugin: a\n"
+    (problem,) = problems(multus("validate", "--json", "-f", file("n.yaml", text)))
+    assert problem["subject"] == "apiVersion"
+    assert problem["fix"] == "write kubernetes-network.cni.cncf.io/v1"
+
+
+NAD = """\
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata:
+  name: lan
+spec:
+  config: '{}'
+"""
+
+
+def test_a_definitions_configuration_is_read_as_an_attachment_reads_it(
+    multus: Command, file: File
+) -> None:
+    good = NAD.format('{"cniVersion": "1.0.0", "type": "ptp"}')
+    assert multus("validate", "-f", file("good.yaml", good)).status == 0
+    bad = NAD.format('{"cniVersion": "1.0.0", "type": ["ptp"]}')
+    said = multus("validate", "--json", "-f", file("bad.yaml", bad))
+    (problem,) = problems(said)
+    assert (problem["line"], problem["subject"], problem["code"]) == (6, "spec.config", 7)
+
+
+def test_a_workloads_template_is_checked_like_a_pod(multus: Command, file: File) -> None:
+    text = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  template:
+    metadata:
+      annotations:
+        k8s.v1.cni.cncf.io/networks: lan@an-interface-too-long
+"""
+    said = multus("validate", "--json", "-f", file("d.yaml", text))
+    (problem,) = problems(said)
+    assert problem["line"] == 8
+    assert "longer than 15 characters" in problem["reason"]
+
+
+def test_a_network_outside_the_files_is_a_warning(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("pod.yaml", seed.POD))
+    assert said.status == 0
+    assert len(problems(said, "warning")) == 3
+    assert "not among the given files" in problems(said, "warning")[0]["reason"]
+
+
+def test_two_interfaces_of_one_name_are_found_in_the_pod(multus: Command, file: File) -> None:
+    pod = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    k8s.v1.cni.cncf.io/networks: lan,lan,lan@net1
+"""
+    nad = NAD.format('{"cniVersion": "1.0.0", "type": "ptp"}')
+    said = multus("validate", "--json", "-f", file("a.yaml", f"{nad}---\n{pod}"))
+    (problem,) = problems(said)
+    assert "both get interface 'net1'" in problem["reason"]
+    assert problem["line"] == 13
+
+
+def test_a_list_of_objects_is_taken_apart(multus: Command, file: File) -> None:
+    items = {
+        "kind": "List",
+        "apiVersion": "v1",
+        "items": [
+            {
+                "apiVersion": "k8s.cni.cncf.io/v1",
+                "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": "x"},
+                "spec": {"config": "{"},
+            }
+        ],
+    }
+    said = multus("validate", "--json", "-f", file("list.json", items))
+    (problem,) = problems(said)
+    assert (problem["subject"], problem["line"]) == ("spec.config", 12)
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_a_tab_in_yaml_is_told_with_its_place(multus: Command, file: File) -> None:
+    said = multus("validate", "--json", "-f", file("a.yaml", "kind: Pod\nmetadata:\n\tname: x\n"))
+    (problem,) = problems(said)
+    assert (problem["line"], problem["subject"]) == (3, "YAML")
+    assert "spaces" in problem["fix"]
+
+
+def test_dates_and_aliases_in_yaml_do_not_disturb(multus: Command, file: File) -> None:
+    bomb = "a: &a [x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)},*{chr(97 + i)},*{chr(97 + i)}]\n"
+        for i in range(20)
+    )
+    pod = seed.POD.replace("metadata:\n", "metadata:\n  creationTimestamp: 2017-07-11T21:46:52Z\n")
+    said = multus("validate", "--json", "-f", file("a.yaml", f"{pod}---\n{bomb}"))
+    assert said.status == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "empty"), (b"\xff\xfe{}", "UTF-8"), (b"[" * 200 + b"]" * 200, "deeper")],
+)
+def test_a_file_that_is_no_json_is_one_clear_problem(
+    multus: Command, tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "x.conf"
+    path.write_bytes(content)
+    said = multus("validate", "--json", "-f", path)
+    (problem,) = problems(said)
+    assert words in problem["reason"]
+    assert said.status == 1
+
+
+def test_a_missing_file_is_a_problem_not_a_traceback(multus: Command, tmp_path: Path) -> None:
+    said = multus("validate", "-f", tmp_path / "none.yaml")
+    assert said.status == 1
+    assert "No such file" in said.out
+
+
+def test_a_folder_stands_for_its_files(multus: Command, file: File, tmp_path: Path) -> None:
+    file("conf/10-a.conf", conf())
+    file("conf/20-b.yaml", seed.NETWORKS)
+    file("conf/notes.txt", "{")
+    said = multus("validate", "--json", "-f", tmp_path / "conf")
+    assert said.json["checked"] == 4
+    assert said.status == 0
+
+
+def test_without_files_the_nodes_are_checked(multus: Command, file: File, tmp_path: Path) -> None:
+    file("net.d/00-multus.conf", conf(confDir=str(tmp_path / "delegates")))
+    file("delegates/10-lan.conf", {"name": "lan", "type": 5})
+    said = multus("validate", "--json", "--net-d", tmp_path / "net.d")
+    (problem,) = problems(said)
+    assert problem["file"].endswith("10-lan.conf")
+
+
+def test_a_wrong_call_is_status_2(multus: Command) -> None:
+    assert multus("validate", "--no-such-option").status == 2
+
+
+def test_the_text_for_people_has_place_reason_and_fix(multus: Command, file: File) -> None:
+    path = file("multus.conf", conf(binDir="opt"))
+    said = multus("validate", "-f", path)
+    assert f"✗ {path}:10:3: binDir: " in said.out
+    assert "    use an absolute path" in said.out
+    assert "\x1b" not in said.out
