@@ -29,7 +29,8 @@ import ssl
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from email.message import Message
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,8 @@ class ApiServer:
 
     ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
     pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
-    ``last_headers`` are those of the last request.
+    ``last_headers`` are those of the last request.  With *netns*, the path of a network namespace,
+    it listens on the loopback in there, where a node's programs are.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ApiServer:
         kinds: tuple[Kind, ...] = CORE_KINDS + NETWORK_KINDS,
         *,
         port: int = 0,
+        netns: str = "",
         bookmark_seconds: float = 0.2,
     ) -> None:
         self.store = Store(kinds)
@@ -94,7 +97,8 @@ class ApiServer:
         self.stopping = False
         self._make_certificates()
         handler = type("BoundHandler", (Handler,), {"api": self})
-        self._listener = _Listener(("127.0.0.1", port), handler)
+        with _within(netns):
+            self._listener = _Listener(("127.0.0.1", port), handler)
         self._listener.tls = self._server_tls()
         self.port = int(self._listener.server_address[1])
         self.url = f"https://127.0.0.1:{self.port}"
@@ -260,6 +264,18 @@ class ApiServer:
         self._authority.configure_trust(context)
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
+
+
+@contextmanager
+def _within(netns: str) -> Iterator[None]:
+    """The calling thread is in *netns*: a socket that is opened there stays there."""
+    if not netns:
+        yield
+        return
+    from multus.netlink.namespace import Namespace
+
+    with Namespace(netns) as namespace, namespace.entered():
+        yield
 
 
 def _write(directory: str, name: str, content: bytes) -> str:
