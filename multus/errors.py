@@ -135,6 +135,12 @@ class StateDamaged(CNIError):
     code = 105
 
 
+class NotStarted(CNIError):
+    """A plugin's program is missing or cannot be run: it did nothing, so there is nothing to undo."""
+
+    code = 106
+
+
 def error_of(code: int, msg: str, details: str = "") -> CNIError:
     """The error of another plugin, in the class of its code where the specification has one."""
     known = (each for each in CNIError.__subclasses__() if each.code == code and code < 100)

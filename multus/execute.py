@@ -18,7 +18,14 @@ from typing import Any
 
 from attrs import frozen
 
-from multus.errors import CNIError, DecodingFailure, DelegateFailed, InvalidConfig, error_of
+from multus.errors import (
+    CNIError,
+    DecodingFailure,
+    DelegateFailed,
+    InvalidConfig,
+    NotStarted,
+    error_of,
+)
 from multus.jsontext import LARGEST, decode
 
 #: How much of a plugin's stderr is kept: its end, where the reason stands.
@@ -51,16 +58,20 @@ class Executor:
     inherited: tuple[int, ...] = ()
 
     def find(self, kind: str) -> str:
-        """The path of the plugin *kind*; raises ``InvalidConfig`` naming the folders searched."""
+        """The path of the plugin *kind*.
+
+        Raises ``InvalidConfig`` for a name that is a path, ``NotStarted`` naming the folders that
+        were searched.
+        """
         if not kind or "/" in kind or "\0" in kind or kind in (".", ".."):
             raise InvalidConfig(f"plugin type {kind!r} is no bare name: use one without '/'")
         for folder in self.folders:
             path = os.path.join(folder, kind)
             if os.path.isfile(self.chroot + path):
                 if not os.access(self.chroot + path, os.X_OK):
-                    raise InvalidConfig(f"plugin {path} is not executable: chmod 0755 it")
+                    raise NotStarted(f"plugin {path} is not executable: chmod 0755 it")
                 return path
-        raise InvalidConfig(
+        raise NotStarted(
             f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}:"
             " install it there, or correct 'binDir'"
         )
@@ -70,8 +81,9 @@ class Executor:
     ) -> tuple[Any, str]:
         """Run plugin *kind* and decode its stdout: ``(value or None, stderr)``.
 
-        Raises the plugin's own error with its own code, or ``DelegateFailed`` when it was killed,
-        took longer than *timeout* seconds, or printed what is not JSON.
+        Raises the plugin's own error with its own code, ``NotStarted`` when nothing ran, or
+        ``DelegateFailed`` when it was killed, took longer than *timeout* seconds, or printed what
+        is not JSON.
         """
         path = self.find(kind)
         finished = self.run([path], stdin, environ, timeout)
@@ -90,18 +102,19 @@ class Executor:
     def run(
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], timeout: float
     ) -> Finished:
-        """Run a program to its end; raises ``DelegateFailed`` when that takes too long."""
-        with contextlib.ExitStack() as stack:
-            ends = [_pipe(stack) for _ in range(3)]
-            child_in, our_in = ends[0]
-            our_out, child_out = ends[1]
-            our_err, child_err = ends[2]
+        """Run a program to its end.
+
+        Raises ``NotStarted``, or ``DelegateFailed`` when it takes longer than *timeout* seconds.
+        """
+        with _Descriptors() as ours:
+            (child_in, to), (out, child_out), (err, child_err) = (ours.pipe() for _ in range(3))
             pid = self._spawn(argv, environ, (child_in, child_out, child_err))
             process = _Process(argv[-1], pid)
-            stack.callback(process.end)
-            for descriptor in (child_in, child_out, child_err):
-                os.close(descriptor)
-            return process.talk(stdin, our_in, our_out, our_err, time.monotonic() + timeout)
+            try:
+                ours.close(child_in, child_out, child_err)
+                return process.talk(stdin, (to, out, err), ours, time.monotonic() + timeout)
+            finally:
+                process.end()
 
     def _spawn(
         self, argv: Sequence[str], environ: Mapping[str, str], standard: tuple[int, int, int]
@@ -123,7 +136,7 @@ class Executor:
                 setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
             )
         except OSError as error:
-            raise DelegateFailed(
+            raise NotStarted(
                 f"plugin {argv[0]} cannot be started: {error.strerror}: is it a program for this"
                 " machine?"
             ) from error
@@ -132,16 +145,33 @@ class Executor:
 _CHROOT = "/usr/sbin/chroot"
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    ends = os.pipe()
-    for end in ends:
-        stack.callback(_close_quietly, end)
-    return ends
+class _Descriptors:
+    """Open descriptors, each closed once: another thread may have its number a moment later."""
 
+    def __init__(self) -> None:
+        self._open: set[int] = set()
 
-def _close_quietly(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
+    def __enter__(self) -> _Descriptors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close(*self._open)
+
+    def pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self._open.update(ends)
+        return ends
+
+    def watch(self, pid: int) -> int:
+        """A descriptor that can be read from when the process has ended."""
+        handle = os.pidfd_open(pid)
+        self._open.add(handle)
+        return handle
+
+    def close(self, *descriptors: int) -> None:
+        for descriptor in descriptors:
+            self._open.discard(descriptor)
+            os.close(descriptor)
 
 
 class _Process:
@@ -152,43 +182,55 @@ class _Process:
         self._pid = pid
         self._status: int | None = None
 
-    def talk(self, stdin: bytes, to: int, out: int, err: int, deadline: float) -> Finished:
+    def talk(
+        self, stdin: bytes, ends: tuple[int, int, int], ours: _Descriptors, deadline: float
+    ) -> Finished:
+        """Write *stdin* and read until the process has ended.
+
+        *ends* are our ends of its standard streams.  A child of it that keeps its output open is
+        not waited for.
+        """
+        to, out, err = ends
         texts = {out: bytearray(), err: bytearray()}
         unsent = memoryview(stdin)
+        ended = ours.watch(self._pid)
         poll = select.poll()
-        os.set_blocking(to, False)
+        for descriptor in ends:
+            os.set_blocking(descriptor, False)
         poll.register(to, select.POLLOUT)
-        for source in texts:
-            poll.register(source, select.POLLIN)
-        waiting = {to, *texts}
-        while waiting:
-            for descriptor, _ in self._ready(poll, deadline):
-                if descriptor == to:
-                    unsent = _feed(to, unsent)
-                    more = bool(unsent)
-                else:
-                    more = self._read(descriptor, texts[descriptor], bounded=descriptor == out)
-                if not more:
-                    poll.unregister(descriptor)
-                    waiting.discard(descriptor)
-                    if descriptor == to:
-                        os.close(to)
-        self._wait(deadline)
-        assert self._status is not None
+        for descriptor in (out, err, ended):
+            poll.register(descriptor, select.POLLIN)
+        while ended not in (ready := self._ready(poll, deadline)):
+            if to in ready:
+                unsent = _feed(to, unsent)
+                if not unsent:
+                    poll.unregister(to)
+                    ours.close(to)
+            for source in ready & texts.keys():
+                if not self._read(source, texts[source], bounded=source == out):
+                    poll.unregister(source)
+        for source, text in texts.items():
+            while self._read(source, text, bounded=source == out):
+                pass
+        self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return Finished(self._status, bytes(texts[out]), bytes(texts[err][-_STDERR_KEPT:]))
 
-    def _ready(self, poll: select.poll, deadline: float) -> list[tuple[int, int]]:
+    def _ready(self, poll: select.poll, deadline: float) -> set[int]:
         left = deadline - time.monotonic()
-        events = poll.poll(max(0.0, left) * 1000)
+        events = poll.poll(left * 1000) if left > 0 else []
         if not events:
             raise DelegateFailed(
                 f"plugin {os.path.basename(self._name)!r} did not end in time and was killed:"
                 " see why it hangs, or raise 'delegateTimeout'"
             )
-        return events
+        return {descriptor for descriptor, _ in events}
 
-    def _read(self, descriptor: int, text: bytearray, *, bounded: bool) -> bool:
-        chunk = os.read(descriptor, 65536)
+    def _read(self, descriptor: int, text: bytearray, *, bounded: bool) -> int:
+        """Read what is there; returns how much: 0 at the end, or when there is nothing now."""
+        try:
+            chunk = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return 0
         text += chunk
         if bounded and len(text) > LARGEST:
             raise DelegateFailed(
@@ -197,18 +239,7 @@ class _Process:
             )
         if not bounded and len(text) > 2 * _STDERR_KEPT:
             del text[:-_STDERR_KEPT]
-        return bool(chunk)
-
-    def _wait(self, deadline: float) -> None:
-        # A plugin may close its output and go on: the end of its output is not its end.
-        handle = os.pidfd_open(self._pid)
-        try:
-            poll = select.poll()
-            poll.register(handle, select.POLLIN)
-            self._ready(poll, deadline)
-        finally:
-            os.close(handle)
-        self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return len(chunk)
 
     def end(self) -> None:
         """Kill the process and all that it started, unless it ended by itself."""
@@ -231,17 +262,17 @@ def _feed(to: int, unsent: memoryview) -> memoryview:
 def _plugin_error(kind: str, finished: Finished, stderr: str) -> CNIError:
     """The error that a plugin printed, or what can be said of one that printed none."""
     if finished.status < 0:
-        name = signal.Signals(-finished.status).name
-        return DelegateFailed(f"plugin {kind!r} was killed by {name}", stderr)
+        return DelegateFailed(f"plugin {kind!r} was killed by signal {-finished.status}", stderr)
     try:
         raw = decode(finished.stdout, "the error")
     except DecodingFailure:
         raw = None
-    if not isinstance(raw, dict) or not isinstance(raw.get("code"), int):
+    code = raw.get("code") if isinstance(raw, dict) else None
+    if not isinstance(code, int) or isinstance(code, bool):
         printed = finished.stdout[:500].decode(errors="replace").strip()
         return DelegateFailed(
             f"plugin {kind!r} failed with status {finished.status} and printed no CNI error",
             "; ".join(part for part in (printed, stderr) if part),
         )
     details = "; ".join(str(part) for part in (raw.get("details"), stderr) if part)
-    return error_of(raw["code"], str(raw.get("msg") or "(no message)"), details)
+    return error_of(code, str(raw.get("msg") or "(no message)"), details)

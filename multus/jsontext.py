@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NoReturn
 
 from multus.errors import DecodingFailure
@@ -17,19 +18,14 @@ DEEPEST = 100
 class _Number(float):
     """A float that is written as it was read: ``1.10`` stays ``1.10``."""
 
+    text: str
+
     def __new__(cls, text: str) -> _Number:
         number = super().__new__(cls, text)
         if number in (float("inf"), float("-inf")):
             raise ValueError(f"the number {text} is too large")
-        number._text = text
+        number.text = text
         return number
-
-    _text: str
-
-    def __repr__(self) -> str:
-        return self._text
-
-    __str__ = __repr__
 
 
 def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
@@ -69,8 +65,35 @@ def decode_object(data: bytes, what: str, *, comments: bool = False) -> dict[str
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON; a number that ``decode`` read is written as it stood."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    """Compact JSON; a number that ``decode`` read is written as it stood.
+
+    Raises ``TypeError`` for what JSON has no form for, ``ValueError`` for a number that is none.
+    """
+    return _text(value).encode()
+
+
+def _text(value: Any) -> str:
+    # Not json.dumps: it writes every float by float's own rules, a subclass's too.
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = [f"{_quoted(key)}:{_text(item)}" for key, item in value.items()]
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join([_text(item) for item in value]) + "]"
+    if isinstance(value, _Number):
+        return value.text
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float) and value - value == 0:
+        return float.__repr__(value)
+    if isinstance(value, float):
+        raise ValueError(f"{value!r} is no JSON number")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def is_comment(line: str) -> bool:

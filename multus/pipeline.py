@@ -19,6 +19,7 @@ from multus.errors import (
     DecodingFailure,
     IOFailure,
     NotAvailable,
+    NotStarted,
     StateDamaged,
     TryAgainLater,
     UnknownContainer,
@@ -307,14 +308,18 @@ class _Attempt:
         self._writer = writer
         self._call = call
         self._observers = observers
-        self._attempted = 0
+        self._attempted: list[Planned] = []
         self._reached: dict[int, Attachment] = {}
 
     def attach(self) -> tuple[Attachment, ...]:
         """Invoke every delegate in turn; raises the error of the first that fails."""
         for index, planned in enumerate(self._planned):
-            self._attempted = index + 1
-            attachment = invoke.attach(planned, self._call, partial(self._come, index))
+            self._attempted.append(planned)
+            try:
+                attachment = invoke.attach(planned, self._call, partial(self._come, index))
+            except CNIError as error:
+                self._attempted[index] = self._begun(index, error)
+                raise
             self._observers.attached(attachment, self._call.request, self._call.conf)
         return tuple(self._reached.values())
 
@@ -322,11 +327,17 @@ class _Attempt:
         self._reached[index] = attachment
         self._writer.attached(index, attachment)
 
+    def _begun(self, index: int, error: CNIError) -> Planned:
+        """The part of a chain that was begun when *error* ended it."""
+        planned, reached = self._planned[index], self._reached.get(index)
+        done = len(reached.versions) if reached else 0
+        begun = done if isinstance(error, NotStarted) else done + 1
+        return evolve(planned, steps=planned.steps[:begun])
+
     def finish(self, result: Result) -> None:
         """Write down that the container has all its networks."""
         self._writer.finished(result)
 
     def undo(self) -> list[CNIError]:
         """Take down what was attempted; returns what went wrong."""
-        attempted = self._planned[: self._attempted]
-        return undo.undo(attempted, self._reached, self._writer, self._call, self._observers)
+        return undo.undo(self._attempted, self._reached, self._writer, self._call, self._observers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
+from multus.errors import CNIError, IncompatibleVersion, InvalidConfig, NotStarted
 from multus.invoker import Declined, Invoker
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
 from multus.model.record import Planned, Step
@@ -214,7 +214,9 @@ def _took(invoker: Invoker, argument: object, seconds: float) -> None:
 
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
     """The same error, code kept, with the delegate named."""
-    return CNIError(
+    # What matters to whoever undoes is kept as a class too.
+    kind = NotStarted if isinstance(error, NotStarted) else CNIError
+    return kind(
         f"{delegate}, plugin {plugin.type!r}, interface {delegate.ifname or '(none)'}: {error.msg}",
         error.details,
         code=error.number,

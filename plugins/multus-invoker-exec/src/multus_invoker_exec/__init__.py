@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multus import hookimpl
-from multus.errors import CNIError, DelegateFailed, NotAvailable
+from multus.errors import (
+    CNIError,
+    DelegateFailed,
+    IncompatibleVersion,
+    NotAvailable,
+    NotStarted,
+)
 from multus.execute import Executor
 from multus.invoker import Invoker
 from multus.jsontext import encode
@@ -43,8 +49,12 @@ class ExecInvoker(Invoker):
             raise DelegateFailed(
                 f"plugin {invocation.plugin.type!r} printed JSON that is no object: {printed!r:.80}"
             )
-        # Plugins of the first years leave the version out of results, or print nothing at all.
-        return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
+        try:
+            # Plugins of the first years leave the version out of results, or print nothing at all.
+            return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
+        except IncompatibleVersion as error:
+            # Not the refusal of ours, after which another version would be tried.
+            raise DelegateFailed(f"plugin {invocation.plugin.type!r}: {error.msg}") from error
 
     def delete_one(self, invocation: Invocation) -> None:
         _run(invocation)
@@ -54,17 +64,27 @@ class ExecInvoker(Invoker):
             _run(invocation)
 
     def status(self, invocation: Invocation) -> None:
-        if at_least(invocation.cni_version, "1.1.0"):
-            _run(invocation)
-        else:
-            try:
-                self.prepare(invocation)
-            except CNIError as error:
-                raise NotAvailable(error.msg, error.details) from error
+        try:
+            _executor(invocation).find(invocation.plugin.type)
+        except NotStarted as error:
+            raise NotAvailable(error.msg, error.details) from error
+        self._if_known(invocation)
 
     def gc(self, invocation: Invocation) -> None:
-        if at_least(invocation.cni_version, "1.1.0"):
+        self._if_known(invocation)
+
+    def _if_known(self, invocation: Invocation) -> None:
+        """Carry out a verb that came with 1.1.0, unless the plugin turns out to be older.
+
+        Its own answer to the verb it does not know can be any error.
+        """
+        if not at_least(invocation.cni_version, "1.1.0"):
+            return
+        try:
             _run(invocation)
+        except CNIError:
+            if "1.1.0" in self.versions(invocation):
+                raise
 
     def versions(self, invocation: Invocation) -> Sequence[str]:
         environ = {**invocation.environ(), "CNI_COMMAND": "VERSION"}
