@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,33 +68,3 @@ def test_a_key_that_is_not_known_goes_to_the_binary_and_the_log_says_so(
     assert "'sriov'" in answer.error["msg"]
     lines = [json.loads(line)["msg"] for line in answer.stderr.decode().splitlines()]
     assert any("sriov" in line and "'rdma'" in line for line in lines)
-
-
-HEAVY = {"pyroute2", "netaddr", "ssl", "asyncio", "subprocess", "logging", "ipaddress", "urllib"}
-
-
-def test_networks_of_other_types_do_not_load_what_sriov_needs() -> None:
-    script = (
-        "import sys, multus_invoker_sriov\n"
-        "from multus.testing.invocation import Caller\n"
-        "each = Caller().invocation('ADD', {'type': 'ptp'})\n"
-        "multus_invoker_sriov.multus_invoker(each.plugin, each.delegate, each.conf)\n"
-        "print(*sys.modules)"
-    )
-    loaded = _loaded(script)
-    assert not any(name.startswith(("multus.netlink", "multus_invoker_sriov.")) for name in loaded)
-
-
-def test_an_invoker_loads_nothing_that_costs() -> None:
-    script = (
-        "import sys; before = set(sys.modules)\n"  # an editable install has loaded some
-        "import multus_invoker_sriov.invoker; print(*set(sys.modules) - before)"
-    )
-    assert not HEAVY & _loaded(script)
-
-
-def _loaded(script: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(done.stdout.split())
