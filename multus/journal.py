@@ -367,7 +367,7 @@ def _line(wire: Mapping[str, Any], path: str) -> bytes:
 def _parse_line(line: bytes) -> dict[str, Any]:
     if len(line) < 10 or line[8:9] != b" ":
         raise ValueError("it is torn")
-    if int(line[:8], 16) != crc32(line[9:]):
+    if line[:8] != b"%08x" % crc32(line[9:]):
         raise ValueError("its checksum is wrong")
     return decode_object(line[9:], "the line")
 
