@@ -136,7 +136,7 @@ class StateDamaged(CNIError):
 
 
 class NotStarted(CNIError):
-    """A plugin's program is missing or cannot be run: it did nothing, so there is nothing to undo."""
+    """A program is missing or cannot be run."""
 
     code = 106
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.errors import CNIError
+from multus.errors import CNIError, NotStarted
 from multus.model.versions import SUPPORTED
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ class Declined:
 
     invoker: str
     reason: str
+
+
+class NothingDone(CNIError):
+    """What ``add`` raises when it failed before it did anything: then nothing is undone."""
+
+    code = NotStarted.code
 
 
 class Invoker:
@@ -47,6 +53,7 @@ class Invoker:
     def add(self, invocation: Invocation) -> Result:
         """Attach, or leave nothing behind that ``delete`` would not remove.
 
+        After an error ``delete`` is called, unless the error is ``NothingDone``.
         Returns the result; the empty one when there is nothing to report.
         """
         raise MissingVerb(self.name, "ADD")

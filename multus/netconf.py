@@ -51,7 +51,7 @@ def delegate_from(
         ),
         cni_version=version,
         label=label or network,
-        primary=any(_masterplugin(each, where) for each in (config, *plugins)),
+        primary=is_primary(config, where),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
     )
@@ -79,9 +79,15 @@ def _plugin(config: Mapping[str, Any], conf: Conf, where: str) -> Plugin:
     return Plugin(config, invoker=reader.text("invoker") or conf.invokers.get(kind, ""))
 
 
-def _masterplugin(config: Mapping[str, Any], where: str) -> bool:
+def is_primary(config: Mapping[str, Any], where: str) -> bool:
+    """Whether a configuration, or a plugin of it, has ``masterplugin``."""
+    plugins = config.get("plugins")
     try:
-        return Reader(config, where).boolean("masterplugin")
+        return any(
+            Reader(each, where).boolean("masterplugin")
+            for each in (config, *(plugins if isinstance(plugins, list) else ()))
+            if isinstance(each, dict)
+        )
     except InvalidConfig as error:
         raise InvalidConfig(
             f"{where}: delegate field 'masterplugin' must be a bool: write true or false"

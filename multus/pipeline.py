@@ -15,17 +15,18 @@ from attrs import evolve, frozen
 
 from multus import predecessor, verify
 from multus.errors import (
+    BadEnvironment,
     CNIError,
     DecodingFailure,
     IOFailure,
     NotAvailable,
-    NotStarted,
     StateDamaged,
     TryAgainLater,
     UnknownContainer,
 )
 from multus.hooks import Observers
-from multus.journal import Journal, Writer
+from multus.invoker import NothingDone
+from multus.journal import Journal, Writer, netns_identity
 from multus.lock import collector_lock, container_lock
 from multus.log import Log
 from multus.model.conf import Conf
@@ -213,7 +214,19 @@ class _Work:
             self.outcome = evolve(self.outcome, stages={**self.outcome.stages, name: seconds})
 
     def clear(self) -> None:
-        """Undo what an ADD of the same container and interface left when it was cut off."""
+        """Undo what an ADD of the same container and interface left when it was cut off.
+
+        One that was not is left alone: raises ``BadEnvironment`` while its namespace lives.  After
+        a reboot the same container may come with a new one.
+        """
+        request = self.call.request
+        record = self.journal.find(request.container_id, request.ifname)
+        netns = netns_identity(request.netns)
+        if record and record.result and netns and record.netns_identity == netns:
+            raise BadEnvironment(
+                f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
+                " added again"
+            )
         errors = self.remove(configured=False)
         if errors:
             raise undo.with_undo_errors(
@@ -331,7 +344,7 @@ class _Attempt:
         """The part of a chain that was begun when *error* ended it."""
         planned, reached = self._planned[index], self._reached.get(index)
         done = len(reached.versions) if reached else 0
-        begun = done if isinstance(error, NotStarted) else done + 1
+        begun = done if isinstance(error, NothingDone) else done + 1
         return evolve(planned, steps=planned.steps[:begun])
 
     def finish(self, result: Result) -> None:

@@ -34,7 +34,11 @@ _FORMAT = 2
 
 @frozen
 class Entry:
-    """One entry point: a plugin's name, its module, and the distribution that it came with."""
+    """One entry point: a plugin's name, its module, and the distribution that it came with.
+
+    ``location`` is the file that says so, ``keys`` are the configuration keys that the plugin
+    reads, ``problem`` is why it cannot even be imported.
+    """
 
     name: str
     module: str
@@ -42,6 +46,7 @@ class Entry:
     version: str
     location: str = ""
     keys: tuple[str, ...] = ()
+    problem: str = ""
 
 
 @frozen
@@ -86,7 +91,7 @@ def load(entries: Sequence[Entry], blocked: frozenset[str] = frozenset()) -> Ins
             continue
         try:
             modules[entry.name] = _register(manager, entry)
-        except Exception as error:  # noqa: BLE001  a foreign module may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a foreign module may raise anything
             broken.append(Broken(entry, f"{type(error).__name__}: {error}"))
         else:
             loaded.append(entry)
@@ -100,6 +105,8 @@ def load(entries: Sequence[Entry], blocked: frozenset[str] = frozenset()) -> Ins
 
 
 def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
+    if entry.problem:
+        raise ImportError(entry.problem)
     __import__(entry.module)
     module = sys.modules[entry.module]
     api = getattr(module, "HOOK_API", hookspecs.HOOK_API)
@@ -149,25 +156,34 @@ def scan() -> Iterator[Entry]:
 
     seen: set[str] = set()
     for distribution in distributions():
-        points = [point for point in distribution.entry_points if point.group == GROUP]
-        if not points:
-            continue
-        keys = [
-            (point.name, point.value)
-            for point in distribution.entry_points
-            if point.group == KEYS_GROUP
-        ]
-        for point in points:
+        for entry in _entries(distribution):
             # As with imports, the first distribution on the path hides a later one.
-            if point.name in seen:
-                continue
-            seen.add(point.name)
+            if entry.name not in seen:
+                seen.add(entry.name)
+                yield entry
+
+
+def _entries(distribution: Distribution) -> Iterator[Entry]:
+    """A distribution's plugins; itself, with a problem, when its entry points cannot be read."""
+    name = str(distribution.metadata["Name"])
+    location = _metadata_file(distribution)
+    try:
+        if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+            return
+        points = list(distribution.entry_points)
+    except (OSError, TypeError, ValueError) as error:
+        problem = f"its entry points cannot be read: {error}: reinstall it"
+        yield Entry(name, "", name, str(distribution.version), location, problem=problem)
+        return
+    keys = [(point.name, point.value) for point in points if point.group == KEYS_GROUP]
+    for point in points:
+        if point.group == GROUP:
             yield Entry(
                 name=point.name,
                 module=point.value.partition(":")[0].strip(),
-                distribution=distribution.metadata["Name"],
-                version=distribution.version,
-                location=_metadata_file(distribution),
+                distribution=name,
+                version=str(distribution.version),
+                location=location,
                 keys=tuple(key for key, module in keys if module == point.value),
             )
 
@@ -183,7 +199,7 @@ def _index_path() -> str:
 
 
 def _stamp(entries: Iterable[Entry]) -> list[list[Any]]:
-    folders = [path or "." for path in sys.path if not path.endswith(".zip")]
+    folders = [path or "." for path in sys.path]
     files = sorted({entry.location for entry in entries if entry.location})
     return [[path, _changed(path)] for path in (*folders, *files)]
 

@@ -58,6 +58,8 @@ def answer(
             return 0, _line({"cniVersion": version, "supportedVersions": list(SUPPORTED)})
         return 0, _carry_out(command, environ, raw, engine_for, deadline)
     except CNIError as error:
+        if error.number == CNIError.code:
+            _log_traceback(error, stdin)
         return 1, _line(error.to_wire(version))
     except Exception as error:  # noqa: BLE001  the last line: a runtime gets an error object, never a traceback
         wrapped = CNIError(
@@ -76,7 +78,7 @@ def _carry_out(
 ) -> bytes:
     from multus.stages.parse import parse
 
-    conf = parse(raw)
+    conf = parse(raw, command)
     since = _SINCE.get(command)
     if since and not at_least(conf.cni_version, since):
         raise IncompatibleVersion(
@@ -163,4 +165,5 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
         conf = json.loads(stdin)
     except (ValueError, RecursionError):
         conf = {}
-    Log.from_conf(conf if isinstance(conf, dict) else {}).error("internal error", error=error)
+    log = Log.from_conf(conf if isinstance(conf, dict) else {})
+    log.error("somebody's mistake, not the configuration's", error=error)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from multus.errors import CNIError, IncompatibleVersion, InvalidConfig, NotStarted
-from multus.invoker import Declined, Invoker
+from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
+from multus.invoker import Declined, Invoker, NothingDone
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
 from multus.model.record import Planned, Step
 from multus.model.versions import highest_common
@@ -215,7 +215,7 @@ def _took(invoker: Invoker, argument: object, seconds: float) -> None:
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
     """The same error, code kept, with the delegate named."""
     # What matters to whoever undoes is kept as a class too.
-    kind = NotStarted if isinstance(error, NotStarted) else CNIError
+    kind = NothingDone if isinstance(error, NothingDone) else CNIError
     return kind(
         f"{delegate}, plugin {plugin.type!r}, interface {delegate.ifname or '(none)'}: {error.msg}",
         error.details,

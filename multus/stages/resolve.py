@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from multus.errors import InvalidConfig, MissingPlugin
 from multus.model.network import Role
-from multus.netconf import delegate_from
+from multus.netconf import delegate_from, is_primary
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
@@ -50,6 +50,8 @@ def resolve(installed: Installed, request: Request, conf: Conf) -> Resolved:
     """Ask the sources what the container gets, and resolve each to a delegate."""
     selections = installed.hooks.select(request, conf)
     wishes = combine(selections, conf)
+    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or request.api):
+        return Resolved((), conf.naming)  # the node offers nothing, and pods choose
     if not wishes:
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(wish, installed, request, conf) for wish in wishes]
@@ -81,9 +83,18 @@ def combine(selections: Sequence[Selection], conf: Conf) -> list[_Wish]:
         swapped = [
             _Wish(element, default=True, first_choice=True) for element in _elements(exchanged)
         ]
-        defaults = swapped + [evolve(each, may_be_primary=False) for each in defaults[1:]]
+        others = [each for each in defaults if each is not _first_primary(defaults)]
+        defaults = swapped + [evolve(each, may_be_primary=False) for each in others]
     asked = [_Wish(element, may_be_primary=False) for element in _elements(added)]
     return defaults + asked
+
+
+def _first_primary(defaults: Sequence[_Wish]) -> _Wish | None:
+    """The default that will be the primary, as far as the configuration itself says it."""
+    marked = (
+        each for each in defaults if is_primary(each.element.config or {}, each.element.origin)
+    )
+    return next(marked, defaults[0] if defaults else None)
 
 
 def _elements(selections: Sequence[Selection]) -> list[Element]:
@@ -106,7 +117,7 @@ def _naming(selections: Sequence[Selection]) -> str:
 
 def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> InvalidConfig:
     broken = "; ".join(map(str, installed.broken))
-    if not any(entry.name.startswith("source-") for entry in installed.loaded):
+    if not installed.hooks.implementations("multus_select"):
         return InvalidConfig(
             f"no network source is installed for {request}: install multus-source-conffile or"
             " another one",
@@ -192,7 +203,14 @@ def _with_runtime_config(
 
 
 def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:
-    """The error for a function that no installed plugin has: what to install."""
+    """The error for a function that no plugin at work has: what to install, mend or unblock."""
+    broken = next((each for each in installed.broken if each.entry.distribution == install), None)
+    if broken is not None:
+        return MissingPlugin(f"no plugin at work {what}: {broken}: reinstall {install}")
+    if any(each.distribution == install for each in installed.blocked):
+        return MissingPlugin(
+            f"no plugin at work {what}: {install} is installed, and 'blockedPlugins' names it"
+        )
     return MissingPlugin(
         f"no installed plugin {what}: install {install}",
         "; ".join(map(str, installed.broken)),

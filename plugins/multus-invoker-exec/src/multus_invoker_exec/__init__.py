@@ -15,7 +15,7 @@ from multus.errors import (
     NotStarted,
 )
 from multus.execute import Executor
-from multus.invoker import Invoker
+from multus.invoker import Invoker, NothingDone
 from multus.jsontext import encode
 from multus.model.conf import Conf
 from multus.model.network import Delegate, Invocation, Plugin
@@ -44,7 +44,10 @@ class ExecInvoker(Invoker):
             executor.find(kind)
 
     def add(self, invocation: Invocation) -> Result:
-        printed = _run(invocation)
+        try:
+            printed = _run(invocation)
+        except NotStarted as error:
+            raise NothingDone(error.msg, error.details) from error
         if printed is not None and not isinstance(printed, dict):
             raise DelegateFailed(
                 f"plugin {invocation.plugin.type!r} printed JSON that is no object: {printed!r:.80}"
