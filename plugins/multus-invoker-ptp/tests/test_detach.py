@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 
+from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 
@@ -87,6 +88,29 @@ def test_del_after_the_namespace_is_gone_frees_rules_and_addresses(
         time.sleep(0.02)
     host.delete(caller, config)
     assert host.left() == []
+
+
+def test_del_takes_the_hosts_end_at_once_when_the_namespace_is_gone(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    config = host.config(V4)
+    result = host.add(caller, config)
+    # Something still holds the namespace, which has no path any more.
+    with Namespace(pod.path):
+        pod.remove()
+        host.delete(caller, config, result)
+        assert host.left() == []
+
+
+def test_del_leaves_another_link_of_the_same_name_alone(host: Host, caller: Caller) -> None:
+    config = host.config(V4)
+    result = host.add(caller, config)
+    name = result.interfaces[0].name
+    host.delete(caller, config, result)
+    host.node.ip("link", "add", name, "type", "veth", "peer", "name", "other0")
+    host.delete(evolve(caller, netns=""), config, result)
+    host.delete(evolve(caller, netns="/run/netns/no-such-thing"), config, result)
+    assert name in host.node.links()
 
 
 def test_del_without_a_namespace_frees_rules_and_addresses(

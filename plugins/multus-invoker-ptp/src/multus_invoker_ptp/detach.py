@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from multus.errors import CNIError
-from multus.netlink import Channel, Namespace, NamespaceGone, Refused, Transport, addresses, links
+from multus.netlink import (
+    Channel,
+    Namespace,
+    NamespaceGone,
+    Refused,
+    Transport,
+    addresses,
+    links,
+    open_channel,
+)
+
+if TYPE_CHECKING:
+    from multus.model.network import Invocation
+    from multus.netlink.links import Link
 
 _Transports = Callable[[socket.socket], Transport]
 
 
-def delete_links(netns: str, names: Sequence[str], transport: _Transports) -> list[CNIError | None]:
-    """Delete the veths with these names in the container: for each its error, or None.
-
-    With the namespace gone, so are they, and the ends on the host with them.
-    """
-    if not netns:
-        return [None] * len(names)
+def delete_links(
+    invocations: Sequence[Invocation], transport: _Transports
+) -> list[CNIError | None]:
+    """Delete the veths of one container's attachments: for each its error, or None."""
+    netns = invocations[0].request.netns
     try:
+        if not netns:
+            return _delete_host_ends(invocations, transport)
         with Namespace(netns) as pod, pod.channel(transport=transport) as inside:
-            return _delete(inside, names)
+            return _delete(inside, [each.ifname for each in invocations], _is_veth)
     except NamespaceGone:
-        return [None] * len(names)
+        return _delete_host_ends(invocations, transport)
     except CNIError as error:
-        return [error] * len(names)
-
-
-def _delete(inside: Channel, names: Sequence[str]) -> list[CNIError | None]:
-    replies = inside.request([links.get(name, missing_ok=True) for name in names])
-    ours = [links.read(reply) for reply in replies if reply is not None]
-    try:
-        inside.request(links.delete_many([link.index for link in ours if link.kind == "veth"]))
-    except Refused as error:
-        left = inside.request([links.get(name, missing_ok=True) for name in names])
-        return [None if reply is None else error for reply in left]
-    return [None] * len(names)
+        return [error] * len(invocations)
 
 
 def addresses_left(netns: str, transport: _Transports) -> set[str]:
@@ -48,3 +51,50 @@ def addresses_left(netns: str, transport: _Transports) -> set[str]:
     except NamespaceGone:
         return set()
     return {each.address.partition("/")[0] for each in found}
+
+
+def _delete(
+    channel: Channel, names: Sequence[str], is_ours: Callable[[Link], bool]
+) -> list[CNIError | None]:
+    replies = channel.request([links.get(name, missing_ok=True) for name in names])
+    found = [links.read(reply) for reply in replies if reply is not None]
+    try:
+        channel.request(links.delete_many([link.index for link in found if is_ours(link)]))
+    except Refused as error:
+        left = channel.request([links.get(name, missing_ok=True) for name in names])
+        return [None if reply is None else error for reply in left]
+    return [None] * len(names)
+
+
+def _is_veth(link: Link) -> bool:
+    return link.kind == "veth"
+
+
+def _delete_host_ends(
+    invocations: Sequence[Invocation], transport: _Transports
+) -> list[CNIError | None]:
+    """Delete the ends on the host, which the results name.
+
+    The kernel takes them down with the container's namespace, but only some time after its path
+    has gone; until then they hold the container's routes.
+    """
+    ends = {
+        interface.name: interface.mac
+        for each in invocations
+        if each.prev_result is not None
+        for interface in each.prev_result.interfaces
+        if interface.mac and not interface.sandbox
+    }
+    if not ends:
+        return [None] * len(invocations)
+
+    def is_ours(link: Link) -> bool:
+        # A name alone could be another's by now.
+        return _is_veth(link) and link.mac == ends[link.name].lower()
+
+    try:
+        with open_channel(transport=transport) as host:
+            errors = [error for error in _delete(host, list(ends), is_ours) if error is not None]
+    except CNIError as error:
+        errors = [error]
+    return [errors[0] if errors else None] * len(invocations)

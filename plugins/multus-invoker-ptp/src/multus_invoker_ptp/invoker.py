@@ -88,8 +88,7 @@ class Ptp(Invoker):
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """All links first, at one grace period; then the rules; addresses are free at last."""
-        netns = invocations[0].request.netns
-        errors = delete_links(netns, [each.ifname for each in invocations], self._transport)
+        errors = delete_links(invocations, self._transport)
         try:
             self._remove_rules(invocations)
         except CNIError as error:
