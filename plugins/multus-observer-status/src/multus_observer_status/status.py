@@ -48,7 +48,7 @@ def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, An
         wire["mtu"] = link.mtu
     wire["default"] = delegate.primary
     wire["dns"] = result.to_wire("1.0.0")["dns"]
-    gateways = [route.gw for route in result.routes if route.dst in _DEFAULTS and route.gw]
+    gateways = _gateways(result)
     if gateways:
         wire["gateway"] = gateways
         if "default-route" in delegate.options:
@@ -75,6 +75,14 @@ def _addresses(result: Result, link: Interface | None) -> list[IP]:
     """The addresses of that interface; those that name none are the container's too."""
     index = result.interfaces.index(link) if link else None
     return [ip for ip in result.ips if ip.interface is None or ip.interface == index]
+
+
+def _gateways(result: Result) -> list[str]:
+    """The default routes' gateways; a route that names none goes through the address's."""
+    of_addresses = {ip.family: ip.gateway for ip in reversed(result.ips) if ip.gateway}
+    routes = [route for route in result.routes if route.dst in _DEFAULTS]
+    found = [route.gw or of_addresses.get(route.family, "") for route in routes]
+    return [gateway for gateway in found if gateway]
 
 
 def _device_info(

@@ -9,7 +9,6 @@ Source: NPWG standard 1.3, section 4.1.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -190,6 +189,8 @@ def _check_default_route(reader: Reader, origin: str) -> None:
 
 def _family(address: str) -> int:
     """4, 6, or 0 for what is no address."""
+    import socket  # a module that only pods with such a key have to load
+
     for family, number in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
         try:
             socket.inet_pton(family, address)

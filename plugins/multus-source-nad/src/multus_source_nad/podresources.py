@@ -101,8 +101,15 @@ def _answer(
                 return headers, bytes(body)
         if len(body) > _LARGEST:
             raise OSError(f"the answer is larger than {_LARGEST} bytes")
-        if waiting := connection.data_to_send():
-            stream.sendall(waiting)
+        _send(stream, connection)
+
+
+def _send(stream: socket.socket, connection: H2Connection) -> None:
+    """Send what HTTP/2 itself has to say: acknowledgements, window updates."""
+    try:
+        stream.sendall(connection.data_to_send())
+    except ConnectionError:
+        return  # it has closed already: what it said before is still to be read
 
 
 def _message(body: bytes) -> bytes:

@@ -1,0 +1,115 @@
+"""The status annotation's content, from results of every kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from multus_observer_status.status import added_message, annotation, entry
+
+from multus.model.network import Attachment, Delegate, Plugin
+from multus.model.result import Result
+
+POD = "/run/netns/pod"
+
+
+def attached(result: dict[str, Any], **delegate: Any) -> Attachment:
+    keys: dict[str, Any] = {
+        "name": "net-a",
+        "plugins": (Plugin({"type": "bridge"}),),
+        "cni_version": "1.0.0",
+        "label": "default/net-a",
+        "ifname": "net1",
+        **delegate,
+    }
+    return Attachment(Delegate(**keys), Result.from_wire({"cniVersion": "1.1.0", **result}))
+
+
+FULL = {
+    "interfaces": [
+        {"name": "br0", "mac": "02:00:00:00:00:01"},
+        {"name": "net1", "mac": "02:00:00:00:00:02", "sandbox": POD, "mtu": 1400},
+        {"name": "other", "mac": "02:00:00:00:00:03", "sandbox": POD},
+    ],
+    "ips": [
+        {"address": "192.0.2.1/24", "interface": 0},
+        {"address": "192.0.2.2/24", "interface": 1},
+        {"address": "2001:db8::2/64", "interface": 1},
+        {"address": "192.0.2.3/24", "interface": 2},
+    ],
+    "routes": [{"dst": "0.0.0.0/0", "gw": "192.0.2.1"}, {"dst": "10.0.0.0/8", "gw": "192.0.2.9"}],
+    "dns": {"nameservers": ["192.0.2.53"], "search": ["example.org"]},
+}
+
+
+def test_it_is_about_the_first_interface_in_the_pod() -> None:
+    assert entry(attached(FULL)) == {
+        "name": "default/net-a",
+        "interface": "net1",
+        "ips": ["192.0.2.2", "2001:db8::2"],
+        "mac": "02:00:00:00:00:02",
+        "mtu": 1400,
+        "default": False,
+        "dns": {"nameservers": ["192.0.2.53"], "search": ["example.org"]},
+        "gateway": ["192.0.2.1"],
+    }
+
+
+def test_an_empty_result_gives_a_minimal_status() -> None:
+    assert entry(attached({})) == {
+        "name": "default/net-a",
+        "interface": "net1",
+        "default": False,
+        "dns": {},
+    }
+
+
+def test_addresses_that_name_no_interface_are_the_pods() -> None:
+    result = {"ips": [{"address": "192.0.2.2/24"}]}
+    assert entry(attached(result))["ips"] == ["192.0.2.2"]
+    with_link = {**result, "interfaces": [{"name": "net1", "sandbox": POD}]}
+    assert entry(attached(with_link))["ips"] == ["192.0.2.2"]
+
+
+def test_exactly_one_is_the_default() -> None:
+    found = json.loads(
+        annotation([attached({}, primary=True, default=True), attached({}, default=True)])
+    )
+    assert [each["default"] for each in found] == [True, False]
+
+
+def test_the_default_route_is_named_where_it_was_asked_for() -> None:
+    asked = attached(FULL, options={"name": "net-a", "default-route": ["192.0.2.1"]})
+    assert entry(asked)["default-route"] == ["192.0.2.1"]
+    assert "default-route" not in entry(attached(FULL))
+
+
+def device(tmp_path: Path, text: str) -> Attachment:
+    (tmp_path / "intel.com-vf-0000:03:02.0-device.json").write_text(text)
+    plugin = Plugin({"type": "sriov", "deviceID": "0000:03:02.0"})
+    return attached({}, plugins=(plugin,))
+
+
+def test_the_device_plugins_description_is_copied(tmp_path: Path) -> None:
+    info = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
+    assert entry(device(tmp_path, json.dumps(info)), str(tmp_path))["device-info"] == info
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
+    assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
+
+
+def test_what_the_delegate_wrote_wins(tmp_path: Path) -> None:
+    written = tmp_path / "written.json"
+    written.write_text('{"type": "vhost-user"}')
+    there = attached({}, runtime_config={"CNIDeviceInfoFile": str(written)})
+    assert entry(there, str(tmp_path))["device-info"] == {"type": "vhost-user"}
+
+
+def test_the_event_says_what_was_added() -> None:
+    result = {"ips": [{"address": "192.0.2.2/24"}, {"address": "2001:db8::2/64"}]}
+    said = added_message(attached(result))
+    assert said == "Add net1 [192.0.2.2/24 2001:db8::2/64] from default/net-a"

@@ -1,0 +1,132 @@
+"""Which device the kubelet gave a pod: its socket, its checkpoint, and what may go wrong."""
+
+from __future__ import annotations
+
+import json
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import pytest
+from multus_source_nad.checkpoint import devices_of_uid
+from multus_source_nad.devices import Devices
+from multus_source_nad.podresources import devices_of
+
+from integration.kube.kubelet import Kubelet, listed
+from multus.errors import TryAgainLater
+from multus.kube.deadline import Deadline
+
+PODS = {
+    "default/other": {"intel.com/vf": ["0000:03:02.7"]},
+    "other/web": {"intel.com/vf": ["0000:03:02.6"]},
+    "default/web": {
+        "intel.com/vf": ["0000:03:02.0", "0000:03:02.1"],
+        "example.org/fpga": ["f0"],
+    },
+}
+
+
+@pytest.fixture
+def soon() -> Deadline:
+    return Deadline.after(1.0)
+
+
+def test_the_pods_devices_are_listed_by_resource(tmp_path: Path, soon: Deadline) -> None:
+    with Kubelet(str(tmp_path), PODS) as kubelet:
+        assert devices_of(kubelet.path, "default", "web", soon) == PODS["default/web"]
+        assert devices_of(kubelet.path, "default", "nobody", soon) == {}
+
+
+def test_an_answer_larger_than_a_window_is_read(tmp_path: Path, soon: Deadline) -> None:
+    many = {
+        f"default/p{n}": {"intel.com/vf": [f"0000:{n:02x}:02.{v}" for v in range(8)]}
+        for n in range(3000)
+    }
+    assert len(listed(many)) > 300_000
+    with Kubelet(str(tmp_path), {**many, **PODS}) as kubelet:
+        deadline = Deadline.after(10)
+        assert devices_of(kubelet.path, "default", "web", deadline) == PODS["default/web"]
+
+
+def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
+    grpc = pytest.importorskip("grpc")
+
+    class List(grpc.GenericRpcHandler):  # type: ignore[misc,name-defined]
+        def service(self, details: Any) -> Any:
+            assert details.method == "/v1.PodResourcesLister/List"
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: listed(PODS))
+
+    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[List()])
+    server.add_insecure_port(f"unix://{tmp_path}/kubelet.sock")
+    server.start()
+    try:
+        found = devices_of(f"{tmp_path}/kubelet.sock", "default", "web", Deadline.after(10))
+    finally:
+        server.stop(None).wait()
+    assert found == PODS["default/web"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("status", "gRPC status 12 unknown service"),
+        ("cut", "cannot be read"),
+        ("garbage", "cannot be read"),
+        ("reset", "the call was cut off"),
+        ("slow", "timed out"),
+    ],
+)
+def test_a_kubelet_that_fails_is_named(
+    tmp_path: Path, soon: Deadline, fault: str, words: str
+) -> None:
+    with Kubelet(str(tmp_path), PODS, fault) as kubelet:
+        with pytest.raises(TryAgainLater) as caught:
+            devices_of(kubelet.path, "default", "web", soon)
+        assert caught.value.number == 11
+        for part in (words, "default/web", kubelet.path, "check that the kubelet runs"):
+            assert part in caught.value.msg
+
+
+def test_a_socket_without_kubelet_is_named(tmp_path: Path, soon: Deadline) -> None:
+    with pytest.raises(TryAgainLater, match="No such file"):
+        devices_of(str(tmp_path / "none"), "default", "web", soon)
+
+
+def checkpoint(path: Path, ids: Any) -> str:
+    entries = [
+        {"PodUID": "u-1", "ContainerName": "c", "ResourceName": "intel.com/vf", "DeviceIDs": ids},
+        {"PodUID": "u-2", "ContainerName": "c", "ResourceName": "intel.com/vf", "DeviceIDs": ["x"]},
+    ]
+    data = {"PodDeviceEntries": entries, "RegisteredDevices": {"intel.com/vf": ["a", "b", "x"]}}
+    path.write_text(json.dumps({"Data": data, "Checksum": 1}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "ids", [["a", "b"], {"-1": ["a"], "0": ["b"]}], ids=["list", "by-numa-node"]
+)
+def test_both_forms_of_the_checkpoint_are_read(tmp_path: Path, ids: Any) -> None:
+    path = checkpoint(tmp_path / "checkpoint", ids)
+    assert devices_of_uid(path, "u-1", "default/web") == {"intel.com/vf": ["a", "b"]}
+    assert devices_of_uid(path, "u-9", "default/web") == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"Data": 7}', '{"Data": {"PodDeviceEntries": [7]}}'])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "checkpoint"
+    path.write_text(text)
+    with pytest.raises(TryAgainLater, match="restart the kubelet"):
+        devices_of_uid(str(path), "u-1", "default/web")
+
+
+def test_without_kubelet_the_message_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(TryAgainLater, match="set 'kubeletDir'"):
+        devices_of_uid(str(tmp_path / "none"), "u-1", "default/web")
+
+
+def test_each_element_gets_one_device_and_always_the_same() -> None:
+    devices = Devices({"r": ["a", "b"]})
+    assert [devices.take("r", "entry 1"), devices.take("r", "entry 2")] == ["a", "b"]
+    assert devices.take("r", "entry 1") == "a"
+    assert devices.take("r", "entry 3") is None
+    assert devices.take("other", "entry 1") is None

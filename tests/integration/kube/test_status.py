@@ -1,0 +1,151 @@
+"""What the pod says afterwards: the status annotation and events, by a program and by a daemon."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from integration.blackbox.program import refused
+from integration.kube.cluster import NETWORKS, STATUS, Cluster
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.node import NodeApi
+from multus.log import Log
+from multus.model.conf import Conf
+from multus.model.request import Request, parse_args
+from multus.pipeline import Engine
+from multus.plugins import discover, load
+from multus.testing.apiserver_faults import Fault
+from multus.testing.delegates import Reply
+from multus.testing.netns import Netns
+from multus.testing.runtime import Container
+
+
+def test_status_and_events_of_a_pod_with_two_networks(cluster: Cluster, cni_pod: Netns) -> None:
+    cluster.bridge("net-a", "10.1.0")
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    cluster.add(cluster.default(), container).require()
+    links = cni_pod.links()
+    assert (
+        cluster.status()
+        == [
+            {
+                "name": "p0",
+                "interface": "eth0",
+                "ips": ["10.10.0.2"],
+                "mac": links["eth0"]["address"],
+                "default": True,
+                "dns": {},
+                "gateway": ["10.10.0.1"],
+            },
+            {
+                "name": "default/net-a",
+                "interface": "net1",
+                "ips": ["10.1.0.2"],
+                "mac": links["net1"]["address"],
+                "default": False,
+                "dns": {},
+            },
+        ]
+        or cluster.status()[0].get("gateway") is None
+    )
+    assert cluster.events() == [
+        ("Normal", "AddedInterface", "Add eth0 [10.10.0.2/24] from p0"),
+        ("Normal", "AddedInterface", "Add net1 [10.1.0.2/24] from default/net-a"),
+    ]
+
+
+def test_a_status_that_cannot_be_written_harms_nothing(cluster: Cluster, cni_pod: Netns) -> None:
+    cluster.api.forbidden.update({("patch", "pods/status"), ("create", "events")})
+    answer = cluster.add(cluster.default(), cluster.pod(cni_pod))
+    answer.require()
+    assert sorted(cni_pod.links()) == ["eth0"]
+    assert b"observer-status" in answer.stderr
+    assert b"HTTP 403" in answer.stderr
+    assert STATUS not in cluster.annotations()
+
+
+def test_a_status_that_hangs_delays_the_answer_by_seconds_only(
+    cluster: Cluster, cni_pod: Netns
+) -> None:
+    cluster.api.faults.add(Fault("slow", method="PATCH", seconds=20))
+    answer = cluster.add(cluster.default(), cluster.pod(cni_pod))
+    answer.require()
+    assert answer.seconds < 10
+
+
+def test_a_failure_is_told_so_that_a_person_understands(cluster: Cluster, cni_pod: Netns) -> None:
+    cluster.bin.stand_in("broken", ADD=Reply.error(7, "no such VLAN"))
+    cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "broken"})
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    refused(cluster.add(cluster.default(), container), 7, "no such VLAN")
+    ((kind, reason, message),) = cluster.events()
+    assert (kind, reason) == ("Warning", "NetworkAttachmentFailed")
+    for part in ("default/net-a", "'broken'", "net1", "no such VLAN"):
+        assert part in message
+    assert "pod-secret" not in message
+
+
+def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
+    container = cluster.pod(cni_pod, {NETWORKS: "nowhere"})
+    answer = cluster.add(cluster.default(logLevel="debug"), container)
+    said = answer.stdout + answer.stderr + str(cluster.events()).encode()
+    for secret in (cluster.api.token, "pod-secret"):
+        assert secret.encode() not in said
+
+
+# --- In a daemon ---------------------------------------------------------------------------------
+
+
+def request(cluster: Cluster, container: Container, api: NodeApi, command: str = "ADD") -> Request:
+    return Request(
+        command=command,
+        container_id=container.id,
+        netns=container.netns,
+        ifname="eth0",
+        path=(cluster.bin.path,),
+        args=parse_args(container.args),
+        environ={"CNI_ARGS": container.args, "PATH": os.environ["PATH"]},
+        api=api,
+    )
+
+
+def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(load(discover()), Log.from_conf({}))
+
+
+def test_a_daemon_goes_on_trying_until_the_status_is_written(
+    cluster: Cluster, cni_pod: Netns, engine: Engine
+) -> None:
+    # The engine runs here, not on the node: the delegates are scripts, the API is reached there.
+    cluster.bin.stand_in("recorder")
+    cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}]))
+    from multus.netlink.namespace import Namespace
+
+    with Namespace(cluster.node.path) as node, node.entered():
+        api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1")
+        cluster.api.faults.add(Fault("status", method="PATCH", code=403, times=2))
+        api.start()
+        try:
+            eventually(lambda: all(state.synced for state in api.states()))
+            cluster.api.requests.clear()
+            engine.add(request(cluster, container, api), conf)
+            assert cluster.gets("/pods/web") == cluster.gets("definitions/net-a") == 0
+            assert STATUS not in cluster.annotations()
+            eventually(lambda: STATUS in cluster.annotations())
+            eventually(lambda: len(cluster.events()) == 2)
+            assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
+        finally:
+            api.close()

@@ -1,0 +1,102 @@
+"""The manifests in deploy/: valid for Kubernetes, and right for what Multus does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+FILES = sorted(
+    path for folder in ("crds", "rbac", "examples") for path in (DEPLOY / folder).glob("*.yaml")
+)
+
+#: Kinds that the schemas of today's Kubernetes do not have any more.
+OLD = {"apiextensions.k8s.io/v1beta1", "extensions/v1beta1"}
+
+
+def objects(path: Path) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    (definition,) = objects(DEPLOY / "crds" / name)
+    return dict(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_object_fits_kubernetes_schemas(path: Path) -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    for wire in objects(path):
+        if wire["apiVersion"] in OLD or wire["apiVersion"].endswith(".cncf.io/v1"):
+            continue
+        validate.validate(wire, "1.32", strict=True)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_network_fits_the_schema_of_its_kind(path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schemas = {
+        "Network": schema_of("networks.yaml"),
+        "NetworkAttachmentDefinition": schema_of("network-attachment-definitions.yaml"),
+    }
+    for wire in objects(path):
+        if wire["kind"] in schemas:
+            jsonschema.validate(wire, schemas[wire["kind"]])
+            text = wire.get("args") or wire["spec"]["config"]
+            assert json.loads(text)
+
+
+@pytest.mark.parametrize("name", ["networks.yaml", "network-attachment-definitions.yaml"])
+def test_schemas_are_structural(name: str) -> None:
+    """Kubernetes' rules: a type at every node, nothing but known keywords."""
+
+    def check(node: dict[str, Any]) -> None:
+        assert node["type"] in ("object", "string")
+        assert set(node) <= {"type", "description", "properties", "required", "minLength"}
+        for child in node.get("properties", {}).values():
+            check(child)
+
+    check(schema_of(name))
+
+
+def test_names_of_kinds_follow_from_their_group() -> None:
+    for path in (DEPLOY / "crds").glob("*.yaml"):
+        for wire in objects(path):
+            if wire["kind"] != "CustomResourceDefinition":
+                continue
+            spec = wire["spec"]
+            assert wire["metadata"]["name"] == f"{spec['names']['plural']}.{spec['group']}"
+
+
+def test_both_forms_of_the_network_kind_serve_the_same() -> None:
+    (today,), (old,) = (
+        objects(DEPLOY / "crds" / name) for name in ("networks.yaml", "networks-v1beta1.yaml")
+    )
+    for key in ("group", "scope", "names"):
+        assert today["spec"][key] == old["spec"][key]
+    assert today["spec"]["versions"][0]["name"] == old["spec"]["version"] == "v1"
+    (tpr,) = objects(DEPLOY / "crds" / "networks-tpr.yaml")
+    assert tpr["metadata"]["name"] == f"network.{old['spec']['group']}"
+
+
+def test_the_account_may_do_what_the_client_does_and_no_more() -> None:
+    role = next(w for w in objects(DEPLOY / "rbac" / "multus.yaml") if w["kind"] == "ClusterRole")
+    granted = {
+        (verb, resource)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {
+        *((verb, "pods") for verb in ("get", "list", "watch")),
+        ("patch", "pods/status"),
+        ("create", "events"),
+        *((verb, "network-attachment-definitions") for verb in ("get", "list", "watch")),
+        *((verb, "networks") for verb in ("get", "list", "watch")),
+    }
+    assert not re.search(r"\*", json.dumps(role["rules"]))

@@ -1,0 +1,105 @@
+"""The API as a daemon has it: from what it has heard, else from the server."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from multus.kube.client import Wanted
+from multus.kube.deadline import Deadline
+from multus.kube.failures import NotFound
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.node import NodeApi
+from multus.testing.apiserver import ApiServer
+
+BASE = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"
+
+
+def wanted(name: str) -> Wanted:
+    return Wanted(f"{BASE}/{name}", f"definition {name}")
+
+
+def nad(name: str) -> dict[str, object]:
+    return {
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"config": "{}"},
+    }
+
+
+def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def node(api: ApiServer, tmp_path: Path) -> Iterator[NodeApi]:
+    found = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    yield found
+    found.close()
+
+
+def synced(node: NodeApi) -> bool:
+    return all(state.synced for state in node.states())
+
+
+def gets(api: ApiServer, part: str) -> int:
+    return sum(n for (method, path), n in api.requests.items() if method == "GET" and part in path)
+
+
+def test_what_is_known_is_not_asked_again(api: ApiServer, node: NodeApi, soon: Deadline) -> None:
+    api.create_pod("web", {"networks": "[]"}, uid="u-1")
+    api.create(nad("a"))
+    node.start()
+    eventually(lambda: synced(node))
+    assert node.pod("default", "web", soon, "u-1")["annotations"] == {"networks": "[]"}
+    assert node.get(wanted("a"), soon)["spec"] == {"config": "{}"}
+    assert [type(each) for each in node.get_each([wanted("a"), wanted("a")], soon)] == [dict, dict]
+    assert gets(api, "/web") == 0
+    assert gets(api, "definitions/a") == 0
+    assert {state.objects for state in node.states()} == {0, 1}
+
+
+def test_what_is_not_known_is_asked(api: ApiServer, node: NodeApi, soon: Deadline) -> None:
+    api.create_pod("web", uid="u-2")
+    api.create(nad("a"))
+    assert node.pod("default", "web", soon)["uid"] == "u-2"
+    assert node.get(wanted("a"), soon)["metadata"]["name"] == "a"
+    node.start()
+    eventually(lambda: synced(node))
+    assert node.pod("default", "web", soon, "u-1")["uid"] == "u-2"
+    assert gets(api, "/web") == 2
+    found = node.get_each([wanted("a"), wanted("b")], soon)
+    assert isinstance(found[0], dict)
+    assert isinstance(found[1], NotFound)
+    assert gets(api, "definitions/b") == 1
+
+
+def test_a_change_is_seen(api: ApiServer, node: NodeApi, soon: Deadline) -> None:
+    api.create(nad("a"))
+    node.start()
+    eventually(lambda: synced(node))
+    kind = api.store.kind_of(nad("a"))
+    api.store.change(kind, "default", "a", lambda stored: stored["spec"].update(config="new"))
+    eventually(lambda: node.get(wanted("a"), soon)["spec"]["config"] == "new")
+
+
+def test_two_thousand_pods_and_definitions_cost_little(
+    api: ApiServer, node: NodeApi, soon: Deadline
+) -> None:
+    for number in range(2000):
+        copy = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 2000}
+        api.create_pod(f"p{number}", {"networks": "[]", **copy})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    node.start()
+    eventually(lambda: synced(node), 30)
+    assert len(node.pods.follower) == 2000
+    # KiB; the stand-in in this same process takes its part of it.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024

@@ -1,0 +1,126 @@
+"""Writes that nobody waits for: in order, until they are written or the pod is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from multus.errors import CNIError
+from multus.kube.client import KubeClient
+from multus.kube.outbox import Annotate, Event, Outbox, Target
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+
+Connect = Callable[..., KubeClient]
+
+
+def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def problems() -> list[CNIError]:
+    return []
+
+
+@pytest.fixture
+def outbox(connect: Connect, problems: list[CNIError]) -> Iterator[Outbox]:
+    box = Outbox(connect(), on_problem=problems.append)
+    box.start()
+    yield box
+    box.close(0)
+
+
+def target(api: ApiServer, name: str) -> Target:
+    pod = api.create_pod(name)
+    return Target("default", name, pod["metadata"]["uid"])
+
+
+def value(api: ApiServer, name: str) -> str | None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+    found: str | None = api.get(pod)["metadata"]["annotations"].get("k")
+    return found
+
+
+def test_an_api_that_comes_back_gets_what_waited_in_order(
+    api: ApiServer, outbox: Outbox, problems: list[CNIError]
+) -> None:
+    web = target(api, "web")
+    api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden", times=2))
+    outbox.put(Annotate(web, {"k": "1"}))
+    assert outbox.holds(web)
+    outbox.put(Annotate(web, {"k": "2"}))
+    outbox.put(Event(web, "Normal", "AddedInterface", "Add eth0 [] from a", "n1"))
+    eventually(lambda: not outbox.holds(web))
+    assert value(api, "web") == "2"
+    assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 4
+    assert [each.number for each in problems] == [11, 11]
+    assert len(outbox) == 0
+
+
+def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, outbox: Outbox) -> None:
+    stuck, free = target(api, "stuck"), target(api, "free")
+    api.faults.add(Fault("status", path="*/stuck/status", code=403, times=0))
+    outbox.put(Annotate(stuck, {"k": "1"}))
+    eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/stuck/status"])
+    outbox.put(Annotate(free, {"k": "1"}))
+    eventually(lambda: value(api, "free") == "1", 1.0)
+    assert outbox.holds(stuck)
+
+
+@pytest.mark.parametrize("uid", ["gone", "successor"])
+def test_what_is_for_a_pod_that_is_gone_is_dropped(
+    api: ApiServer, outbox: Outbox, uid: str
+) -> None:
+    if uid == "successor":
+        api.create_pod("web", uid=uid)
+    web = Target("default", "web", "u-1")
+    outbox.put(Annotate(web, {"k": "1"}))
+    outbox.put(Annotate(web, {"k": "2"}))
+    eventually(lambda: not outbox.holds(web))
+    assert sum(n for (method, _), n in api.requests.items() if method == "PATCH") == 1
+
+
+def test_beyond_its_bound_the_oldest_is_dropped(api: ApiServer, connect: Connect) -> None:
+    box = Outbox(connect(), most=2)
+    web = target(api, "web")
+    for number in range(5):
+        box.put(Annotate(web, {"k": str(number)}))
+    assert (len(box), box.dropped) == (2, 3)
+    box.start()
+    eventually(lambda: value(api, "web") == "4")
+    box.close()
+
+
+def test_close_writes_what_waits_and_ends_the_thread(api: ApiServer, connect: Connect) -> None:
+    box = Outbox(connect())
+    box.start()
+    names = [f"p{number}" for number in range(10)]
+    for name in names:
+        box.put(Annotate(target(api, name), {"k": "1"}))
+    box.close()
+    assert [value(api, name) for name in names] == ["1"] * 10
+    assert "outbox" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Connect) -> None:
+    box = Outbox(connect())
+    box.start()
+    api.faults.add(Fault("status", code=403, times=0))
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    began = time.monotonic()
+    box.close(0.3)
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_failing_write_is_not_repeated_in_a_tight_loop(api: ApiServer, outbox: Outbox) -> None:
+    api.faults.add(Fault("status", method="PATCH", code=403, times=0))
+    outbox.put(Annotate(target(api, "web"), {"k": "1"}))
+    time.sleep(1.2)
+    assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] <= 3
