@@ -23,6 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from multus.ops.installing.account import SERVICE_ACCOUNT, Account
 from multus.ops.node import BIN_DIR, NET_D
 
 
@@ -34,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE", help="one that the node has already"
+    )
+    parser.add_argument(
+        "--service-account",
+        default=SERVICE_ACCOUNT,
+        metavar="FOLDER",
+        help="what a kubeconfig is made from, in a pod",
     )
     parser.add_argument("--net-d", default=NET_D, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--bin-dir", default=BIN_DIR, metavar="FOLDER", help="(%(default)s)")
@@ -53,7 +60,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Install; status 0 when everything is in place."""
-    from multus.ops.installing.account import Account
     from multus.ops.installing.install import Wanted, configuration_for, install, watch
     from multus.plugins import discover, load
 
@@ -64,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         conf=arguments.conf,
         primary=os.path.abspath(arguments.primary) if arguments.primary else "",
         kubeconfig=os.path.abspath(arguments.kubeconfig) if arguments.kubeconfig else "",
-        account=Account.of_pod(os.environ),
+        account=Account.of_pod(os.environ, arguments.service_account),
         program=arguments.program,
         shim_only=arguments.shim_only,
         force=arguments.force,

@@ -29,6 +29,7 @@ from multus.testing.apiserver_store import (
 if TYPE_CHECKING:
     from multus.testing.apiserver import ApiServer
 
+_REVIEW = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -137,6 +138,9 @@ class Handler(BaseHTTPRequestHandler):
         if discovered is not None:
             self._send(200, discovered)
             return
+        if self.command == "POST" and segments == _REVIEW:
+            self._send(201, self._reviewed(self._object()))
+            return
         target = self._target(segments)
         self._authorize(target)
         if self.command == "GET" and not target.name:
@@ -179,6 +183,15 @@ class Handler(BaseHTTPRequestHandler):
                 target.kind,
                 target.name or "*",
             )
+
+    def _reviewed(self, wire: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question that an account asks about its own rights."""
+        asked = (wire.get("spec") or {}).get("resourceAttributes") or {}
+        what = str(asked.get("resource", ""))
+        if asked.get("subresource"):
+            what += f"/{asked['subresource']}"
+        allowed = (asked.get("verb"), what) not in self.api.forbidden
+        return {**wire, "status": {"allowed": allowed}}
 
     def _get(self, target: Target) -> tuple[int, dict[str, Any]]:
         return 200, self.api.store.get(target.kind, target.namespace, target.name)

@@ -27,13 +27,14 @@ EXAMINATIONS = {
 def node_at(places: Places, conf_file: str = "") -> Node:
     """The node in *places*, with the configuration in *conf_file* or the one that counts there."""
     plain = Conf("multus", NEWEST, {"name": "multus", "cniVersion": NEWEST})
+    path = ""
     try:
         found = load_conf(conf_file) if conf_file else find_conf(places.at(places.net_d))
+        path = found.path if conf_file else found.path.removeprefix(places.root)
         conf = Conf.from_wire(found.config)
     except CNIError:
         # The examination of the configuration says what is wrong with it.
-        return Node(places, load(discover()), plain)
-    path = found.path if conf_file else found.path.removeprefix(places.root)
+        return Node(places, load(discover()), plain, path)
     return Node(places, load(discover(), conf.blocked_plugins), conf, path)
 
 

@@ -79,8 +79,8 @@ def _delegates(node: Node) -> Iterator[Finding]:
             found = False
             reason, fix = split_message(error.msg)
             yield Finding(ERROR, "delegates", reason, fix, code=error.number)
-    if found:
-        types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins)) or "none"
+    if found and plugins:
+        types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins))
         yield Finding(OK, "delegates", f"who carries out the node's own networks is there: {types}")
 
 

@@ -21,6 +21,7 @@ from multus.ops.node import conf_files, multus_part
 from multus.stages import parse, resolve
 
 if TYPE_CHECKING:
+    from multus.model.request import Api
     from multus.plugins import Installed
 
 NAME = "00-multus.conflist"
@@ -118,8 +119,11 @@ def _capabilities(primary: Primary) -> dict[str, bool]:
     return found
 
 
-def require_valid(text: bytes, installed: Installed, bin_dir: str) -> None:
-    """Refuse a configuration that would not work here; raises ``InvalidConfig``."""
+def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | None = None) -> None:
+    """Refuse a configuration that would not work here; raises ``CNIError``.
+
+    *api* answers in place of the API server while the default network is looked for.
+    """
     document = Document(NAME, decode_object(text, NAME))
     wrong = [e for e in check_configuration(document, installed) if e.severity == ERROR]
     if wrong:
@@ -134,7 +138,7 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str) -> None:
         raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
     conf = parse.parse(found.config)
     if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
-        resolve.resolve(installed, Request("STATUS", path=(bin_dir,)), conf)
+        resolve.resolve(installed, Request("STATUS", path=(bin_dir,), api=api), conf)
 
 
 def given(path: str) -> bytes:

@@ -20,11 +20,13 @@ from multus.ops.installing import configuration
 from multus.ops.installing.account import NAME as KUBECONFIG
 from multus.ops.installing.account import Account
 from multus.ops.installing.files import FOLDER, Manifest, contents
+from multus.ops.objects import Objects
+from multus.shim import launcher
 
 if TYPE_CHECKING:
     from multus.plugins import Installed
 
-_LOOK_EVERY = 1.0
+_LOOK_EVERY, _REFRESH_EVERY = 1.0, 5.0
 
 #: Told what was done, a line for people.
 Tell = Callable[[str], None]
@@ -68,6 +70,7 @@ def configuration_for(wanted: Wanted, installed: Installed, patience: float) -> 
     """
     if wanted.conf:
         text, primary = configuration.given(wanted.conf), ""
+        configuration.require_valid(text, installed, wanted.bin_dir)
     else:
         found = _primary(wanted, time.monotonic() + patience)
         primary = found.path
@@ -77,7 +80,8 @@ def configuration_for(wanted: Wanted, installed: Installed, patience: float) -> 
             bin_dir=wanted.bin_dir,
             standalone=not wanted.shim_only,
         )
-    configuration.require_valid(text, installed, wanted.bin_dir)
+        # The default network is a file's: that the API cannot be asked yet does not matter.
+        configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
     return text, primary
 
 
@@ -149,7 +153,8 @@ def programs(wanted: Wanted) -> dict[str, bytes]:
     if wanted.shim_only:
         return {target: _program(shim)}
     if contents(shim) is None:
-        return {target: _program(program)}
+        # In Python it is slower, and all the same faster than the whole program.
+        return {target: launcher().encode()}
     # The shim starts what is beside it where no daemon is to serve the call.
     return {f"{target}-standalone": _program(program), target: _program(shim)}
 
@@ -174,7 +179,7 @@ def watch(
     and tried again.
     """
     said = ""
-    while not stopped(10.0):
+    while not stopped(_REFRESH_EVERY):
         try:
             text, primary = configuration_for(wanted, installed, 0.0)
             install(wanted, text, primary, tell)

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.cli.conftest import MadeUpNode, Pods, of
+from multus.daemon import wire
+from multus.testing.apiserver import ApiServer
+from multus.testing.netns import Netns
+
+
+def test_a_healthy_node_has_no_error(made_up: MadeUpNode, cni_pod: Netns) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pod)
+    status, findings = made_up.doctor()
+    assert [each for each in findings if each["severity"] in ("error", "warning")] == []
+    assert status == 0
+    said = {each["subject"]: each["reason"] for each in findings}
+    assert "answers, CNI up to 1.1.0" in said["program"]
+    assert said["journal"].startswith("1 sound record(s)")
+
+
+# --- Configuration --------------------------------------------------------------------------------
+
+
+def test_another_plugins_file_before_ours_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("net.d/00-flannel.conflist", {"name": "f", "plugins": [{"type": "flannel"}]})
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "configuration order")
+    assert status == 1
+    assert finding["file"].endswith("00-flannel.conflist")
+    assert "(type flannel) comes before 00-multus.conf" in finding["reason"]
+
+
+def test_an_empty_file_before_ours_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("net.d/00-broken.conf", "")
+    (finding,) = of(made_up.doctor()[1], "configuration order")
+    assert finding["severity"] == "error"
+    assert "empty" in finding["reason"]
+
+
+def test_a_second_configuration_of_multus_is_a_warning(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("net.d/10-multus.conf", made_up.conf())
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "configuration order")
+    assert (status, finding["severity"]) == (0, "warning")
+
+
+def test_without_a_configuration_install_is_the_remedy(made_up: MadeUpNode) -> None:
+    made_up.write("net.d/10-flannel.conf", {"name": "f", "type": "flannel"})
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "configuration order")
+    assert status == 1
+    assert finding["fix"] == "run 'multus install'"
+    assert "takes 10-flannel.conf" in finding["reason"]
+
+
+def test_a_configuration_that_others_may_change_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    os.chmod(made_up.folder / "net.d" / "00-multus.conf", 0o666)
+    (finding,) = of(made_up.doctor()[1], "configuration files")
+    assert finding["severity"] == "error"
+
+
+def test_a_wrong_key_is_told_with_its_line(made_up: MadeUpNode) -> None:
+    made_up.healthy(naming="other")
+    (finding,) = of(made_up.doctor()[1], "naming")
+    assert (finding["line"], finding["code"]) == (1, 7)
+
+
+# --- Programs -------------------------------------------------------------------------------------
+
+
+def test_a_delegates_missing_binary_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy(delegates=[{"name": "x", "type": "nobody-has-this"}])
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "delegates")
+    assert status == 1
+    assert "'nobody-has-this' is not found" in finding["reason"]
+
+
+def test_a_program_that_cannot_run_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.bin.file("multus", b"#!/no/such/interpreter\n")
+    (finding,) = of(made_up.doctor()[1], "program")
+    assert "does not work" in finding["reason"]
+
+
+def test_another_program_of_that_name_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    answer = b'#!/bin/sh\necho \'{"cniVersion": "0.4.0", "supportedVersions": ["0.4.0"]}\'\n'
+    made_up.bin.file("multus", answer)
+    (finding,) = of(made_up.doctor()[1], "program")
+    assert "speaks CNI 0.4.0" in finding["reason"]
+
+
+def test_a_readiness_file_that_is_missing_is_told_as_status_would(made_up: MadeUpNode) -> None:
+    path = str(made_up.folder / "ready")
+    made_up.healthy(readinessindicatorfile=path)
+    (finding,) = of(made_up.doctor()[1], "readiness")
+    assert finding["code"] == 50
+    assert path in finding["reason"]
+
+
+@pytest.fixture
+def answering(made_up: MadeUpNode) -> Iterator[list[bytes]]:
+    """Something that speaks the daemon's protocol and says that it is not ready."""
+    heard: list[bytes] = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(made_up.folder / "multus.sock"))
+    os.chmod(made_up.folder / "multus.sock", 0o600)
+    listener.listen()
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            heard.append(wire.decode(peer.recv(4096)).payload)
+            answer = wire.Message(wire.ANSWER, b"the API server was not heard of yet\n", status=1)
+            peer.sendall(answer.encode())
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield heard
+    listener.close()
+    thread.join(5)
+
+
+def test_a_daemon_that_is_not_ready_is_told_with_its_reason(
+    made_up: MadeUpNode, answering: list[bytes]
+) -> None:
+    made_up.healthy()
+    (finding,) = of(made_up.doctor()[1], "daemon")
+    assert answering == [b"ready"]
+    assert "the API server was not heard of yet" in finding["reason"]
+
+
+def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    path = made_up.folder / "multus.sock"
+    settings = made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
+    argv = [*made_up.program, "daemon", "--config", str(settings)]
+    daemon = subprocess.Popen(
+        made_up.host.command(argv),
+        env={**os.environ, "MULTUS_SOCKET": str(path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        status, findings = made_up.doctor()
+        assert of(findings, "daemon") == [] and status == 0, findings
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+
+
+def test_a_socket_that_nobody_serves_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(made_up.folder / "multus.sock"))
+    os.chmod(made_up.folder / "multus.sock", 0o600)
+    listener.close()
+    (finding,) = of(made_up.doctor()[1], "daemon")
+    assert "nobody answers" in finding["reason"]
+
+
+def test_no_daemon_is_an_error_only_where_one_is_needed(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "note"
+    made_up.healthy(standalone=False)
+    assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "error"
+
+
+# --- API ------------------------------------------------------------------------------------------
+
+
+def test_rights_that_are_missing_are_told_one_by_one(made_up: MadeUpNode, api: ApiServer) -> None:
+    made_up.healthy(kubeconfig=api.write_kubeconfig(made_up.folder))
+    status, findings = made_up.doctor(online=True)
+    assert of(findings, "API rights") == [] and status == 0, findings
+    api.forbidden |= {("get", "pods"), ("create", "events")}
+    status, findings = made_up.doctor(online=True)
+    told = {each["reason"].split(":")[0]: each["severity"] for each in of(findings, "API rights")}
+    assert told["this account may not get pods"] == "error"
+    assert status == 1
+
+
+def test_a_server_that_does_not_answer_is_an_error(made_up: MadeUpNode, api: ApiServer) -> None:
+    path = api.write_kubeconfig(made_up.folder, server="https://127.0.0.1:1")
+    made_up.healthy(kubeconfig=path)
+    status, findings = made_up.doctor(online=True)
+    (finding,) = of(findings, "API server")
+    assert (status, finding["code"]) == (1, 11)
+
+
+def test_a_kubeconfig_that_is_missing_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy(kubeconfig=str(made_up.folder / "none"))
+    (finding,) = of(made_up.doctor()[1], "kubeconfig")
+    assert finding["severity"] == "error"
+
+
+def test_a_kubeconfig_that_others_can_read_is_a_warning(
+    made_up: MadeUpNode, api: ApiServer
+) -> None:
+    path = api.write_kubeconfig(made_up.folder)
+    os.chmod(path, 0o644)
+    made_up.healthy(kubeconfig=path)
+    (finding,) = of(made_up.doctor(online=True)[1], "kubeconfig")
+    assert (finding["severity"], finding["fix"]) == ("warning", f"chmod 0600 {path}")
+
+
+# --- State and leaks ------------------------------------------------------------------------------
+
+
+def test_a_container_whose_namespace_is_gone_is_a_stale_record_and_a_leak(
+    made_up: MadeUpNode, cni_pods: Pods
+) -> None:
+    conf = made_up.healthy()
+    gone, alive = cni_pods(), cni_pods()
+    container = made_up.attach(conf, gone)
+    made_up.attach(conf, alive)
+    gone.remove()
+    _, findings = made_up.doctor()
+    (stale,) = of(findings, "journal")
+    assert container.id in stale["reason"]
+    assert "'multus gc'" in stale["fix"]
+    (leak,) = of(findings, "leaked addresses")
+    assert leak["severity"] == "warning"
+    assert "1 address(es)" in leak["reason"]
+    assert container.id[:13] in leak["reason"]
+
+
+def test_an_address_of_nobody_is_a_leak_and_one_in_the_runtimes_cache_is_not(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    made_up.healthy()
+    made_up.write("networks/lan/10.77.0.9", "dead-container\r\neth0")
+    made_up.write("networks/lan/10.77.0.10", "known-container\r\neth0")
+    made_up.write("networks/other/10.9.0.9", "not-ours\neth0")
+    cached = {"kind": "cniCacheV1", "containerId": "known-container", "netns": cni_pod.path}
+    made_up.write("results/lan-known-container-eth0", cached)
+    leaks = of(made_up.doctor()[1], "leaked addresses")
+    assert [(each["severity"], each["reason"][:35]) for each in leaks] == [
+        ("warning", "network 'lan': 1 address(es) of con"),
+        ("note", "network 'other': 1 address(es) of c"),
+    ]
+    assert "10.77.0.9 by dead-contain" in leaks[0]["reason"]
+
+
+def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.host.ip("link", "add", "veth0123abcd", "type", "veth", "peer", "name", "tmp0")
+    (leak,) = of(made_up.doctor()[1], "leaked interfaces")
+    assert leak["reason"].startswith("veth0123abcd belongs to no container")
+
+
+def test_a_host_end_without_a_record_is_a_leak(made_up: MadeUpNode, cni_pod: Netns) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pod)
+    assert of(made_up.doctor()[1], "leaked interfaces") == []
+    for path in (made_up.folder / "state").glob("*:*"):
+        path.unlink()
+    (leak,) = of(made_up.doctor()[1], "leaked interfaces")
+    assert "no record names it" in leak["reason"]
+
+
+def test_a_virtual_function_of_a_dead_namespace_is_a_leak(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    made_up.healthy()
+    made_up.write("sriov/pci/0000:3b:02.1", "/run/netns/gone-for-good")
+    made_up.write("sriov/pci/0000:3b:02.2", cni_pod.path)
+    (leak,) = of(made_up.doctor()[1], "leaked virtual functions")
+    assert "0000:3b:02.1" in leak["reason"]
+
+
+def test_a_damaged_record_is_told_with_its_file(made_up: MadeUpNode, cni_pod: Netns) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pod)
+    (path,) = (made_up.folder / "state").glob("*:*")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    findings = of(made_up.doctor()[1], "journal")
+    assert [each["file"] for each in findings] == [str(path)]
+    assert findings[0]["code"] == 105
+
+
+def test_a_state_folder_that_others_may_change_is_an_error(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    made_up.attach(made_up.healthy(), cni_pod)
+    os.chmod(made_up.folder / "state", 0o777)
+    (finding,) = of(made_up.doctor()[1], "journal")
+    assert (finding["severity"], finding["code"]) == ("error", 105)
+
+
+def test_a_clock_behind_what_was_written_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    later = time.time() + 86400
+    os.utime(made_up.folder / "net.d" / "00-multus.conf", (later, later))
+    (finding,) = of(made_up.doctor()[1], "clock")
+    assert finding["severity"] == "error"
+
+
+def test_a_node_mounted_elsewhere_is_looked_at_there(made_up: MadeUpNode, tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    for folder in ("etc/cni/net.d", "opt/cni/bin", "var/lib/cni"):
+        (root / folder).mkdir(parents=True)
+    conf = {"name": "n", "type": "multus", "delegates": [{"type": "bridge"}]}
+    (root / "etc/cni/net.d/00-multus.conf").write_text(json.dumps(conf))
+    os.chmod(root / "etc/cni/net.d/00-multus.conf", 0o600)
+    done = made_up.run("doctor", "--json", "--root", str(root))
+    findings = json.loads(done.stdout)["findings"]
+    assert "/opt/cni/bin/multus is missing" in of(findings, "program")[0]["reason"]
+    assert "'bridge' is not found" in of(findings, "delegates")[0]["reason"]
+    (root / "opt/cni/bin/multus").write_bytes(b"")
+    for name in ("multus", "bridge"):
+        (root / "opt/cni/bin" / name).write_bytes(b"")
+        os.chmod(root / "opt/cni/bin" / name, 0o755)
+    done = made_up.run("doctor", "--json", "--root", str(root))
+    findings = json.loads(done.stdout)["findings"]
+    assert [each for each in findings if each["severity"] == "error"] == []
+
+
+def test_the_text_for_people_groups_findings_and_needs_no_terminal(made_up: MadeUpNode) -> None:
+    made_up.healthy(naming="other")
+    done = made_up.run("doctor", "--net-d", made_up.folder / "net.d", environ={"NO_COLOR": "1"})
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line in ("Configuration", "Programs", "State", "Leaks")] == [
+        "Configuration",
+        "Programs",
+        "State",
+        "Leaks",
+    ]
+    assert "\x1b" not in done.stdout

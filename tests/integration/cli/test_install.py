@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.cli.conftest import MadeUpNode, of
+from multus.testing.apiserver import ApiServer
+from multus.testing.netns import Netns
+from multus.testing.runtime import Container, Runtime
+
+PRIMARY = {
+    "cniVersion": "1.0.0",
+    "name": "cluster-lan",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "br-lan",
+            "isGateway": True,
+            "capabilities": {"bandwidth": True, "portMappings": True, "ips": False},
+            "ipam": {"type": "host-local", "subnet": "10.78.0.0/24"},
+        }
+    ],
+}
+
+
+@pytest.fixture
+def install(made_up: MadeUpNode) -> Callable[..., subprocess.CompletedProcess[str]]:
+    primary = json.loads(json.dumps(PRIMARY))
+    primary["plugins"][0]["ipam"]["dataDir"] = str(made_up.folder / "networks")
+    made_up.write("net.d/10-lan.conflist", primary)
+
+    def run(*arguments: str, **keys: Any) -> subprocess.CompletedProcess[str]:
+        return made_up.run("install", *places(made_up), *arguments, **keys)
+
+    return run
+
+
+def places(made_up: MadeUpNode) -> list[str]:
+    return ["--net-d", str(made_up.folder / "net.d"), "--bin-dir", made_up.bin.path]
+
+
+def uninstall(made_up: MadeUpNode, *arguments: str) -> str:
+    done = made_up.run(
+        "uninstall",
+        *("--net-d", made_up.folder / "net.d"),
+        *("--cni-dir", made_up.folder / "state"),
+        *arguments,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+Install = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_nodes_network_becomes_the_default(made_up: MadeUpNode, install: Install) -> None:
+    done = install()
+    assert done.returncode == 0, done.stderr
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    conf = json.loads(path.read_text())
+    assert (conf["cniVersion"], conf["name"]) == ("1.0.0", "multus-cni-network")
+    assert conf["plugins"] == [
+        {
+            "type": "multus",
+            "clusterNetwork": str(made_up.folder / "net.d" / "10-lan.conflist"),
+            "binDir": made_up.bin.path,
+            "capabilities": {"bandwidth": True, "portMappings": True},
+        }
+    ]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.access(os.path.join(made_up.bin.path, "multus"), os.X_OK)
+
+
+def test_what_is_installed_attaches_a_pod(
+    made_up: MadeUpNode, install: Install, cni_pod: Netns
+) -> None:
+    assert install().returncode == 0
+    whole = json.loads((made_up.folder / "net.d" / "00-multus.conflist").read_text())
+    conf = {
+        **whole["plugins"][0],
+        "name": whole["name"],
+        "cniVersion": whole["cniVersion"],
+        "cniDir": str(made_up.folder / "state"),
+    }
+    installed = Runtime((os.path.join(made_up.bin.path, "multus"),), made_up.bin.path, made_up.host)
+    container = Container(cni_pod.path)
+    result = installed.add(conf, container).result
+    assert result["ips"][0]["address"].startswith("10.78.0.")
+    assert cni_pod.addresses("eth0") == [result["ips"][0]["address"]]
+
+    said = uninstall(made_up)
+    assert "1 container(s) are still attached" in said
+    assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
+    installed.delete(conf, container).require()
+    assert "removed" in uninstall(made_up)
+    assert not os.path.exists(os.path.join(made_up.bin.path, "multus"))
+
+
+def test_doctor_finds_nothing_wrong_afterwards(made_up: MadeUpNode, install: Install) -> None:
+    assert install().returncode == 0
+    status, findings = made_up.doctor()
+    assert [each for each in findings if each["severity"] == "error"] == []
+    assert status == 0
+    assert of(findings, "configuration order") == []
+
+
+def test_installing_again_changes_nothing(made_up: MadeUpNode, install: Install) -> None:
+    install()
+    before = {path: path.stat().st_mtime_ns for path in made_up.folder.rglob("*") if path.is_file()}
+    done = install()
+    assert done.returncode == 0
+    assert "wrote" not in done.stderr
+    assert before == {
+        path: path.stat().st_mtime_ns for path in made_up.folder.rglob("*") if path.is_file()
+    }
+
+
+def test_uninstall_restores_every_file_to_the_byte(made_up: MadeUpNode, install: Install) -> None:
+    made_up.write("net.d/00-multus.conf", '{"name": "old", "type": "multus"}\n', 0o640)
+    made_up.bin.file("multus", b"#!/bin/sh\n# the one before\n", 0o750)
+    before, programs = tree(made_up.folder / "net.d"), tree(Path(made_up.bin.path))
+    done = install()
+    assert done.returncode == 0, done.stderr
+    assert not (made_up.folder / "net.d" / "00-multus.conf").exists()
+    assert tree(Path(made_up.bin.path)) != programs
+    uninstall(made_up)
+    assert tree(made_up.folder / "net.d") == before
+    assert tree(Path(made_up.bin.path)) == programs
+    assert not (made_up.folder / "net.d" / "multus.d").exists()
+    assert "nothing is installed" in uninstall(made_up)
+
+
+def test_a_running_program_is_replaced(made_up: MadeUpNode, install: Install) -> None:
+    target = os.path.join(made_up.bin.path, "multus")
+    made_up.bin.file("multus", Path("/bin/sleep").resolve().read_bytes())
+    running = subprocess.Popen([target, "30"])
+    try:
+        with pytest.raises(OSError, match="Text file busy"):
+            open(target, "r+b").close()
+        assert install().returncode == 0
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_nothing_is_written_that_is_wrong(made_up: MadeUpNode, install: Install) -> None:
+    made_up.write("net.d/10-lan.conflist", {"name": "lan", "plugins": [{"type": 5}]})
+    before = tree(made_up.folder / "net.d")
+    done = install()
+    assert done.returncode == 1
+    assert "must be a string" in done.stderr
+    assert tree(made_up.folder / "net.d") == before
+    assert not os.path.exists(os.path.join(made_up.bin.path, "multus"))
+
+
+def test_an_own_configuration_is_checked_and_installed_as_it_is(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    text = '{ "cniVersion": "1.0.0", "name": "mine",\n "plugins": [{"type": "multus",\n'
+    text += '  "delegates": [{"type": "bridge"}]}]}\n'
+    mine = made_up.write("mine.conflist", text)
+    assert install("--conf", str(mine)).returncode == 0
+    assert (made_up.folder / "net.d" / "00-multus.conflist").read_text() == text
+    bad = made_up.write("bad.conflist", text.replace("bridge", "a/b"))
+    done = install("--conf", str(bad))
+    assert done.returncode == 1
+    assert (made_up.folder / "net.d" / "00-multus.conflist").read_text() == text
+
+
+def test_a_change_by_hand_is_not_lost_unasked(made_up: MadeUpNode, install: Install) -> None:
+    install()
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    changed = path.read_text().replace('"multus-cni-network"', '"other"')
+    path.write_text(changed)
+    done = install()
+    assert done.returncode == 1
+    assert "--force" in done.stderr
+    assert path.read_text() == changed
+    assert install("--force").returncode == 0
+    assert path.read_text() != changed
+
+
+def test_a_file_that_would_come_before_is_refused(made_up: MadeUpNode, install: Install) -> None:
+    made_up.write("net.d/00-first.conflist", PRIMARY)
+    done = install()
+    assert done.returncode == 1
+    assert "rename it" in done.stderr
+
+
+def test_without_a_network_it_waits_and_then_says_so(made_up: MadeUpNode, install: Install) -> None:
+    (made_up.folder / "net.d" / "10-lan.conflist").unlink()
+    done = install("--wait", "1.5")
+    assert done.returncode == 1
+    assert "--wait" in done.stderr
+
+
+def test_dry_run_shows_and_writes_nothing(made_up: MadeUpNode, install: Install) -> None:
+    before = tree(made_up.folder)
+    done = install("--dry-run")
+    assert json.loads(done.stdout)["plugins"][0]["type"] == "multus"
+    assert tree(made_up.folder) == before
+
+
+def test_a_write_that_fails_leaves_no_half_configuration(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    target = made_up.folder / "net.d" / "00-multus.conflist.new"
+    target.mkdir()
+    done = install()
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
+
+
+# --- In a pod -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def account(made_up: MadeUpNode, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A service account as the kubelet mounts it: the files are links that are swapped."""
+    folder = made_up.folder / "serviceaccount"
+    for version, token in (("..1", "expired"), ("..2", api.token)):
+        (folder / version).mkdir(parents=True)
+        (folder / version / "token").write_text(token)
+        (folder / version / "ca.crt").write_bytes(api.ca_pem)
+    (folder / "..data").symlink_to("..2")
+    for name in ("token", "ca.crt"):
+        (folder / name).symlink_to(f"..data/{name}")
+    yield folder
+
+
+def swap(account: Path, version: str) -> None:
+    (account / "..new").symlink_to(version)
+    os.rename(account / "..new", account / "..data")
+
+
+def in_pod(api: ApiServer) -> dict[str, str]:
+    return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
+
+
+def test_the_pods_account_becomes_the_nodes_kubeconfig(
+    made_up: MadeUpNode, install: Install, api: ApiServer, account: Path
+) -> None:
+    done = install("--service-account", str(account), environ=in_pod(api))
+    assert done.returncode == 0, done.stderr
+    folder = made_up.folder / "net.d" / "multus.d"
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "ca.crt": 0o600,
+        "token": 0o600,
+        "multus.kubeconfig": 0o600,
+        "installed.json": 0o600,
+    }
+    _, findings = made_up.doctor(online=True)
+    assert of(findings, "API server") == []
+    assert of(findings, "API rights") == []
+    assert api.token not in (folder / "multus.kubeconfig").read_text()
+    assert api.token not in done.stderr
+
+
+def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
+    made_up: MadeUpNode, install: Install, api: ApiServer, account: Path
+) -> None:
+    swap(account, "..1")
+    token = made_up.folder / "net.d" / "multus.d" / "token"
+    argv = [*made_up.program, "install", *places(made_up), "--watch"]
+    argv += ["--service-account", str(account)]
+    environ = {**os.environ, **in_pod(api)}
+    watcher = subprocess.Popen(made_up.host.command(argv), env=environ)
+    try:
+        wait_for(lambda: token.exists() and token.read_text() == "expired")
+        swap(account, "..2")
+        wait_for(lambda: token.read_text() == api.token)
+        # What somebody deletes comes back.
+        os.unlink(os.path.join(made_up.bin.path, "multus"))
+        wait_for(lambda: os.path.exists(os.path.join(made_up.bin.path, "multus")))
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.wait(10) == 0
+    finally:
+        if watcher.poll() is None:
+            watcher.kill()
+            watcher.wait()
+    assert (made_up.folder / "net.d" / "00-multus.conflist").exists()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
