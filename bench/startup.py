@@ -47,6 +47,9 @@ def imports(work: Workload) -> Imports:
     pod = Netns.create("bench")
     try:
         container = Container(pod.path)
+        # The first call after an installation writes the index of plugins and the byte code.
+        for command in ("ADD", "DEL"):
+            run(installed_program(), work.conf(), environ(command, container))
         argv = [sys.executable, "-X", "importtime", *installed_program()]
         add = environ("ADD", container)
         finished = Executor(()).run(argv, work.conf(logToStderr=False), add, timeout=60)

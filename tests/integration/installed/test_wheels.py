@@ -1,0 +1,42 @@
+"""What the wheels hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from integration.installed.conftest import ROOT
+
+
+def packaged(environment: Path, package: str) -> set[str]:
+    (folder,) = environment.glob(f"lib/python3*/site-packages/{package}")
+    return {str(path.relative_to(folder)) for path in _sources(folder)}
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in (".py", ".typed", ".proto")]
+
+
+def test_the_cores_wheel_holds_every_module(environment: Path) -> None:
+    wanted = {str(path.relative_to(ROOT / "multus")) for path in _sources(ROOT / "multus")}
+    assert packaged(environment, "multus") == wanted
+    assert "py.typed" in wanted
+
+
+def test_every_plugins_wheel_holds_every_module(environment: Path) -> None:
+    for folder in sorted(ROOT.glob("plugins/*/src/*/")):
+        if folder.name.endswith(".egg-info"):
+            continue
+        wanted = {str(path.relative_to(folder)) for path in _sources(folder)}
+        assert packaged(environment, folder.name) == wanted, folder
+
+
+def test_every_plugin_is_found_and_sound(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "bin/multus", "plugins", "--json"], capture_output=True, check=False
+    )
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["broken"]) == (0, [])
+    distributions = {each["distribution"] for each in report["plugins"]}
+    assert distributions == {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
