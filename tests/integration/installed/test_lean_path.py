@@ -25,7 +25,7 @@ LIBRARIES = "import sys, attrs, pluggy, json; print(*sys.modules)"
 
 #: What an exec'd call needs beside them: locks, processes, checksums, the daemon's socket.
 NEEDED = {"_signal", "_socket", "_struct", "binascii", "errno", "fcntl", "math", "select"}
-NEEDED |= {"signal", "struct"}
+NEEDED |= {"signal", "struct", "atexit"}  # the last is for writing this down
 
 #: Far too much for a process that is started per call.
 HEAVY = {"argparse", "asyncio", "dataclasses", "email", "http", "importlib.metadata", "ipaddress"}

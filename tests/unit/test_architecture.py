@@ -1,0 +1,138 @@
+"""Who may import whom, and what may not be imported at a module's top."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "multus"
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/setup.cfg"))
+
+#: A process that is started per call must not load these before it needs them.
+HEAVY = {"argparse", "asyncio", "dataclasses", "http", "importlib.metadata", "ipaddress"}
+HEAVY |= {"logging", "netaddr", "pathlib", "pyroute2", "rich", "ssl", "subprocess", "tempfile"}
+HEAVY |= {"urllib", "urllib3", "yaml", "prometheus_client"}
+
+#: Parts that no such process loads; each owns what it imports.
+LOADED_ON_PURPOSE = {"cli", "daemon", "kube", "ops", "testing"}
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def imported(path: Path, *, top: bool = False) -> Iterator[str]:
+    """The modules that a file imports: anywhere, or when it is loaded."""
+    tree = ast.parse(path.read_text())
+    for node in _loaded(tree) if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _loaded(tree: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is loaded: not functions' bodies, nor what types alone need."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from _loaded(node)
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("path", sources(CORE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_imports_no_plugin(path: Path) -> None:
+    assert [name for name in imported(path) if name.startswith("multus_")] == []
+
+
+def test_the_model_imports_itself_and_the_errors_only() -> None:
+    allowed = ("multus.model", "multus.errors")
+    for path in sources(CORE / "model"):
+        ours = [
+            name
+            for name in imported(path, top=True)
+            if within(name, "multus") and not any(within(name, each) for each in allowed)
+        ]
+        assert ours == [], path
+
+
+def test_stages_know_neither_kubernetes_nor_netlink_nor_the_daemon() -> None:
+    foreign = ("cli", "daemon", "ipam", "kube", "netlink", "ops", "testing")
+    for path in sources(CORE / "stages"):
+        for name in imported(path):
+            assert not any(within(name, f"multus.{each}") for each in foreign), (path, name)
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_a_plugin_imports_no_other_plugin(folder: Path) -> None:
+    own = folder.name.replace("-", "_")
+    for path in sources(folder / "src"):
+        others = {
+            name
+            for name in imported(path)
+            if name.startswith("multus_") and not within(name, own)
+        }
+        assert others - required(folder) == set(), path
+
+
+def required(folder: Path) -> set[str]:
+    """The packages of the distributions that a plugin's metadata asks for."""
+    metadata = configparser.ConfigParser()
+    metadata.read(folder / "setup.cfg")
+    wanted = metadata["options"]["install_requires"].split()
+    return {each.split(">")[0].split("[")[0].replace("-", "_") for each in wanted}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sources(CORE) if path.parent.name not in LOADED_ON_PURPOSE]
+    + [path for folder in PLUGINS for path in sources(folder / "src")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
+    if LOADED_ON_PURPOSE & set(path.relative_to(ROOT).parts):
+        return
+    top = set(imported(path, top=True))
+    assert [name for name in top if any(within(name, each) for each in HEAVY)] == []
+
+
+def test_every_plugin_goes_in_lockstep_with_the_core() -> None:
+    core = configparser.ConfigParser()
+    core.read(ROOT / "setup.cfg")
+    version = core["metadata"]["version"]
+    major, minor, _ = version.split(".")
+    for folder in PLUGINS:
+        metadata = configparser.ConfigParser()
+        metadata.read(folder / "setup.cfg")
+        assert metadata["metadata"]["version"] == version, folder
+        requirement = f">={major}.{minor},<{major}.{int(minor) + 1}"
+        assert requirement in metadata["options"]["install_requires"], folder
+
+
+def test_the_version_stands_in_the_code_as_in_the_metadata() -> None:
+    from multus import __version__
+
+    core = configparser.ConfigParser()
+    core.read(ROOT / "setup.cfg")
+    assert core["metadata"]["version"] == __version__
+
+
+def test_every_plugin_has_its_tox_environment() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    named = next(section for section in tox.sections() if section.startswith("testenv:multus-"))
+    listed = named.partition("{")[2].rstrip("}").split(",")
+    assert sorted(f"multus-{each}" for each in listed) == [folder.name for folder in PLUGINS]
+
