@@ -1,0 +1,76 @@
+"""The trace observer: writes down what every request did and how long each step took.
+
+``multus trace`` shows it.  The file is ``.trace`` under ``cniDir``, at most two megabytes with the
+one before it.  It holds names and times, no configuration and no result.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from multus import hookimpl
+from multus.tracefile import append
+
+if TYPE_CHECKING:
+    from multus.errors import CNIError
+    from multus.model.conf import Conf
+    from multus.model.network import Attachment, Delegate, Outcome
+    from multus.model.request import Request
+
+#: An error's text may hold what a plugin printed.
+_LONGEST = 500
+
+
+@hookimpl
+def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, conf: Conf) -> None:
+    """A delegate was taken down because the ADD failed."""
+    entry = {**_who("ADD", request, conf), "delegate": _named(delegate), "undone": True}
+    append(conf.cni_dir, {**entry, **_failed(error)})
+
+
+@hookimpl
+def multus_detached(
+    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+) -> None:
+    """A delegate was removed, by DEL or GC."""
+    entry = {**_who(request.command, request, conf), "delegate": _named(delegate)}
+    append(conf.cni_dir, {**entry, **_failed(error)})
+
+
+@hookimpl
+def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
+    """A request ended."""
+    entry = {
+        **_who(outcome.command, request, conf),
+        "stages": {name: round(seconds, 6) for name, seconds in outcome.stages.items()},
+        "delegates": [_attached(each) for each in outcome.attachments],
+    }
+    append(conf.cni_dir, {**entry, **_failed(outcome.error)})
+
+
+def _who(command: str, request: Request, conf: Conf) -> dict[str, Any]:
+    who: dict[str, Any] = {
+        "time": round(time.time(), 3),
+        "command": command,
+        "container": request.container_id,
+        "ifname": request.ifname,
+        "network": conf.name,
+    }
+    return {**who, "pod": str(request.pod)} if request.pod else who
+
+
+def _named(delegate: Delegate) -> dict[str, Any]:
+    return {"ifname": delegate.ifname, "network": delegate.label, "types": delegate.types}
+
+
+def _attached(attachment: Attachment) -> dict[str, Any]:
+    return {
+        **_named(attachment.delegate),
+        "invokers": list(attachment.invokers),
+        "seconds": round(attachment.seconds, 6),
+    }
+
+
+def _failed(error: CNIError | None) -> dict[str, Any]:
+    return {"error": {"code": error.number, "msg": error.msg[:_LONGEST]}} if error else {}
