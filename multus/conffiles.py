@@ -1,8 +1,8 @@
 """Network configurations in files: found by name, by folder, by path.
 
 Files end in ``.conf``, ``.conflist`` or ``.json``; whole lines that start with ``#`` are comments.
-A list whose ``loadOnlyInlinedPlugins`` is not true also takes the plugins in the folder beside it
-that bears its name.
+A list whose ``loadOnlyInlinedPlugins`` is not true also takes the plugins in ``.conf`` files of the
+folder beside it that bears its name.
 
 Source: CNI specification 1.1.0, section 1; libcni's loading of configuration files.
 """
@@ -33,20 +33,24 @@ class Found:
 def load(path: str) -> Found:
     """Read the file at *path*; raises ``IOFailure``, ``DecodingFailure`` or ``InvalidConfig``."""
     config = decode_object(_read(path), f"network configuration {path}", comments=True)
-    if "plugins" in config:
+    # A list may leave its plugins to the folder altogether.
+    if "plugins" in config or "type" not in config:
         config = _with_folder(path, config)
     return Found(path, config)
 
 
-def in_folder(folder: str) -> list[str]:
-    """The configuration files of *folder*, in lexical order; empty when there is no such folder."""
+def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
+    """The files of *folder* that end in one of *kinds*, in lexical order.
+
+    Empty when there is no such folder.
+    """
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise IOFailure(f"cannot list {folder}: {error.strerror}") from error
-    return [os.path.join(folder, name) for name in names if name.endswith(_ENDINGS)]
+    return [os.path.join(folder, name) for name in names if name.endswith(kinds)]
 
 
 def by_name(folder: str, name: str, kinds: tuple[str, ...] = _ENDINGS) -> Found | None:
@@ -56,9 +60,7 @@ def by_name(folder: str, name: str, kinds: tuple[str, ...] = _ENDINGS) -> Found 
     when there is no good one, it is the error.
     """
     first_error: CNIError | None = None
-    for path in in_folder(folder):
-        if not path.endswith(kinds):
-            continue
+    for path in in_folder(folder, kinds):
         try:
             found = load(path)
         except CNIError as error:
@@ -85,7 +87,7 @@ def _with_folder(path: str, config: dict[str, Any]) -> dict[str, Any]:
     if "/" in name or name in (".", ".."):
         raise InvalidConfig(f"network configuration {path}: invalid network name {name!r}")
     folder = os.path.join(os.path.dirname(path), name)
-    more = [load(each).config for each in in_folder(folder)]
+    more = [load(each).config for each in in_folder(folder, (".conf",))]
     return {**config, "plugins": [*reader.sequence("plugins"), *more]} if more else config
 
 

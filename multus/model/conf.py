@@ -89,8 +89,8 @@ class Conf:
             name=name,
             cni_version=negotiated_version(reader),
             raw=raw,
-            bin_dir=_directory(reader, "binDir", "/opt/cni/bin"),
-            cni_dir=_directory(reader, "cniDir", "/var/lib/cni/multus"),
+            bin_dir=reader.path("binDir", "/opt/cni/bin"),
+            cni_dir=reader.path("cniDir", "/var/lib/cni/multus"),
             always_use_default=reader.boolean("always_use_default"),
             merger=reader.text("merger"),
             naming=naming,
@@ -117,13 +117,6 @@ def negotiated_version(reader: Reader) -> str:
             f" {', '.join(SUPPORTED)}: set 'cniVersion' to one of these"
         )
     return version
-
-
-def _directory(reader: Reader, key: str, default: str) -> str:
-    path = reader.text(key, default)
-    if not path.startswith("/"):
-        raise InvalidConfig(f"{reader.where}: '{key}' is {path!r}: use an absolute path")
-    return path.rstrip("/") or "/"
 
 
 def _timeout(reader: Reader) -> float:

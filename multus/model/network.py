@@ -53,8 +53,9 @@ class Element:
 
     ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
     default/web, entry 2").  ``source`` is the name of the plugin that selected it.  ``config`` is a
-    configuration given in place: such an element needs nobody to resolve it.  ``options`` holds the other keys of the
-    element as they were written, and ``handle`` whatever the source wants back when it resolves.
+    configuration given in place: such an element needs nobody to resolve it.  ``options`` holds the
+    other keys of the element as they were written, and ``handle`` whatever the source wants back
+    when it resolves.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """

@@ -25,6 +25,15 @@ def describe(value: object) -> str:
     return _WORDS.get(type(value), type(value).__name__)
 
 
+def _is_encodable(text: str) -> bool:
+    # JSON can write half of a surrogate pair, which no file's name can hold.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @frozen
 class Reader:
     """Typed access to *raw*; *where* says in messages whose keys these are.
@@ -39,6 +48,15 @@ class Reader:
     def text(self, key: str, default: str = "") -> str:
         value = self._typed(key, str)
         return default if value is None else str(value)
+
+    def path(self, key: str, default: str = "") -> str:
+        """An absolute path, without a slash at its end."""
+        path = self.text(key, default)
+        if path and not path.startswith("/"):
+            raise InvalidConfig(f"{self.where}: '{key}' {path!r} is relative: use an absolute path")
+        if "\0" in path or not _is_encodable(path):
+            raise InvalidConfig(f"{self.where}: '{key}' {path!r} can be no path: correct it")
+        return path.rstrip("/") or path[:1]
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A boolean, which runtimes also write as the strings "true" and "false"."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from multus import hookimpl
 from multus.conffiles import Found, by_name, first_in, load
@@ -18,6 +18,11 @@ from multus.model.conf import Conf, Problem
 from multus.model.network import Delegate, Element, Role, Selection
 from multus.model.request import Request
 from multus.netconf import delegate_from
+
+if TYPE_CHECKING:
+    from multus.model.keys import Key
+
+_T = TypeVar("_T")
 
 NAME = "source-conffile"
 CONF_DIR = "/etc/cni/multus/net.d"
@@ -28,27 +33,39 @@ _READY_WITHIN, _LOOK_EVERY = 45.0, 0.25
 
 
 @hookimpl
+def multus_keys() -> list[Key]:
+    """The keys that list networks, and those that say where they are."""
+    from multus_source_conffile.keys import KEYS
+
+    return list(KEYS)
+
+
+@hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
     """Every delegate must be one; the two ways to list networks exclude each other."""
-    problems = []
     reader = conf.reader
-    try:
-        delegates = reader.mappings("delegates")
-        cluster = reader.text("clusterNetwork")
-        others = reader.texts("defaultNetworks")
-        for key in ("confDir", "readinessindicatorfile"):
-            path = reader.text(key, "/")
-            if not path.startswith("/"):
-                problems.append(Problem(key, f"{path!r} is relative", "use an absolute path"))
-        reader.texts("systemNamespaces")
-        if delegates and (cluster or others):
-            reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
-            problems.append(Problem("delegates", reason, "keep one way to list the networks"))
-        for index, each in enumerate(delegates):
-            delegate_from(each, conf, _place(conf, index))
-    except InvalidConfig as error:
-        problems.append(Problem("delegates", error.msg, "see README.md"))
-    return problems
+    wrong: list[Problem] = []
+
+    def read(key: str, method: Callable[..., _T], *arguments: Any, **named: Any) -> _T | None:
+        try:
+            return method(*arguments, **named)
+        except InvalidConfig as error:
+            reason, _, fix = error.msg.removeprefix(f"{reader.where}: ").rpartition(": ")
+            wrong.append(Problem(key, reason, fix))
+            return None
+
+    delegates = read("delegates", reader.mappings, "delegates") or []
+    cluster = read("clusterNetwork", reader.text, "clusterNetwork")
+    others = read("defaultNetworks", reader.texts, "defaultNetworks")
+    read("systemNamespaces", reader.texts, "systemNamespaces")
+    for key in ("confDir", "readinessindicatorfile"):
+        read(key, reader.path, key)
+    if delegates and (cluster or others):
+        reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
+        wrong.append(Problem("delegates", reason, "keep one way to list the networks"))
+    for index, each in enumerate(delegates):
+        read(f"delegates[{index}]", delegate_from, each, conf, f"delegates[{index}]")
+    return wrong
 
 
 @hookimpl
@@ -68,7 +85,7 @@ def multus_select(request: Request, conf: Conf) -> Selection | None:
     if not _is_system(request, conf):
         names += [(name, "key 'defaultNetworks'") for name in reader.texts("defaultNetworks")]
     elements = tuple(Element(name, origin, NAME) for name, origin in names if name)
-    return Selection(Role.DEFAULT, elements, names[0][1]) if elements else None
+    return Selection(Role.DEFAULT, elements, elements[0].origin) if elements else None
 
 
 @hookimpl(trylast=True)
@@ -79,7 +96,7 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     """
     if element.source != NAME or element.config is not None:
         return None
-    found = _find(element.name, conf.reader.text("confDir", CONF_DIR))
+    found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
     if found is None:
         return None
     return delegate_from(found.config, conf, f"network configuration {found.path}")
@@ -88,7 +105,7 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 @hookimpl
 def multus_health(conf: Conf) -> CNIError | None:
     """The readiness indicator file has to be there."""
-    path = conf.reader.text("readinessindicatorfile")
+    path = conf.reader.path("readinessindicatorfile")
     if path and not os.path.exists(path):
         return NotAvailable(
             f"readinessindicatorfile {path} is missing: the default network is not ready yet"
@@ -120,7 +137,7 @@ def _is_system(request: Request, conf: Conf) -> bool:
 
 
 def _wait_until_ready(request: Request, conf: Conf) -> None:
-    path = conf.reader.text("readinessindicatorfile")
+    path = conf.reader.path("readinessindicatorfile")
     if not path:
         return
     deadline = time.monotonic() + _READY_WITHIN

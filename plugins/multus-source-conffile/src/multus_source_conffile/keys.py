@@ -1,0 +1,30 @@
+"""The configuration keys of this source."""
+
+from __future__ import annotations
+
+from multus.model.keys import OBJECTS, PATH, TEXT, TEXTS, Key
+
+KEYS = (
+    Key("delegates", OBJECTS, "The networks, each a plugin's configuration or a chain of them."),
+    Key(
+        "clusterNetwork",
+        TEXT,
+        "The default network, in place of `delegates`: the name of a configuration in `confDir`, of"
+        " a folder there, whose first file is taken, or an absolute path. With a Kubernetes source"
+        " the name of a definition comes first.",
+    ),
+    Key("defaultNetworks", TEXTS, "Further networks for every container, named like that."),
+    Key(
+        "systemNamespaces",
+        TEXTS,
+        "Pods of these get `clusterNetwork` alone.",
+        '["kube-system"]',
+    ),
+    Key("confDir", PATH, "Where named networks are looked for.", '"/etc/cni/multus/net.d"'),
+    Key(
+        "readinessindicatorfile",
+        PATH,
+        "A file that the default network writes when it is ready: an ADD waits up to 45 s for it,"
+        " STATUS says that it is missing.",
+    ),
+)
