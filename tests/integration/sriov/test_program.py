@@ -60,6 +60,19 @@ def test_add_check_and_del_by_the_program(
     ]
 
 
+def test_a_vf_for_dpdk_passes_check_though_the_kernel_has_no_interface_of_it(
+    runtime: Runtime, card: Card, cni_pod: Netns, tmp_path: Path
+) -> None:
+    drivers = {"kernel_driver": "iavf", "dpdk_driver": "vfio-pci"}
+    conf = _conf(tmp_path, if0="enp2s0", dpdk=drivers)
+    container = Container(cni_pod.path)
+    result = runtime.add(conf, container).result
+    assert cni_pod.links() == {}
+    runtime.check(conf, container, result).require()
+    runtime.delete(conf, container, result).require()
+    assert list((tmp_path / "sriov").glob("c*")) == []
+
+
 def test_a_key_that_is_not_known_goes_to_the_binary_and_the_log_says_so(
     runtime: Runtime, cni_pod: Netns, tmp_path: Path
 ) -> None:
