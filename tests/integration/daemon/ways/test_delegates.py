@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+
+from integration.blackbox import test_delegates
+from integration.blackbox.program import Multus
+from integration.blackbox.test_delegates import *  # noqa: F403
+from integration.daemon.node import Daemon
+from multus.testing.delegates import Reply, interface_result
+from multus.testing.runtime import Container
+
+
+class TestResults(test_delegates.TestResults):
+    def test_what_a_delegate_says_on_stderr_stays_off_stdout(
+        self, multus: Multus, daemon: Daemon
+    ) -> None:
+        """What is logged without a file of its own is the daemon's."""
+        said = Reply(json.dumps(interface_result()), stderr="the card is warm today")
+        multus.bin.stand_in("fake", ADD=said)
+        conf = multus.conf({"type": "fake"}, logLevel="debug")
+        answer = multus.add(conf, Container(test_delegates.NETNS))
+        assert b"warm" not in answer.require().stdout + answer.stderr
+        assert "the card is warm today" in daemon.stderr
