@@ -1,0 +1,216 @@
+"""Where the reliability tests take place: a node, pods, real plugins, and what is on the node."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import field, frozen
+
+from multus import skel
+from multus.__main__ import engine_for
+from multus.jsontext import encode
+from multus.netlink import Message, Namespace, addresses, links, routes
+from multus.testing.delegates import BinDir
+from multus.testing.netns import HostState, Netns, Node, inside
+from multus.testing.runtime import Container
+from reliability.moments import Family, start
+
+Conf = Mapping[str, Any]
+
+_SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+_KERNEL = 2  # RTPROT_KERNEL
+_GETADDR, _GETRULE = 22, 34
+
+#: What stays by design: locks, and host-local's memory of the last address.
+_STAYS = (".lock", "lock", "last_reserved_ip")
+
+
+@frozen
+class Ground:
+    """A node and its folders; the calling thread is in the node's namespace."""
+
+    node: Node
+    bin: BinDir
+    cni_dir: str
+    ipam_dir: str
+    pods: dict[str, Netns] = field(factory=dict)
+
+    def container(self, name: str, ifname: str = "eth0") -> Container:
+        """A container with a namespace of its own, made when it is first asked for."""
+        if name not in self.pods:
+            self.pods[name] = Netns.create("pod")
+        return Container(self.pods[name].path, name, ifname, "IgnoreUnknown=1")
+
+    def conf(self, *delegates: Conf, **keys: Any) -> Conf:
+        return {
+            "cniVersion": "1.1.0",
+            "name": "node",
+            "type": "multus",
+            "binDir": self.bin.path,
+            "cniDir": self.cni_dir,
+            "logToStderr": False,
+            "delegates": list(delegates),
+            **keys,
+        }
+
+    def ipam(self, number: int, second: int | None = None) -> Conf:
+        """Addresses of a network's own, of both families when *second* says so."""
+        ranges = [[{"subnet": f"10.{number}.0.0/24"}]]
+        if second is not None:
+            ranges.append([{"subnet": f"fd00:{second}::/64"}])
+        route = [{"dst": f"10.200.{number}.0/24", "gw": f"10.{number}.0.1"}]
+        return {
+            "type": "host-local",
+            "dataDir": self.ipam_dir,
+            "ranges": ranges,
+            "routes": route,
+        }
+
+    def in_process(self) -> Conf:
+        """Four networks without a process: iptables, nftables, plain, and both families."""
+        every: list[dict[str, Any]] = [
+            {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
+            {"name": "nft", "type": "ptp", "ipMasq": True, "ipam": self.ipam(2)},
+            {"name": "plain", "type": "ptp", "ipam": self.ipam(3)},
+            {"name": "dual", "type": "ptp", "mtu": 1400, "ipam": self.ipam(4, 4)},
+        ]
+        every[1]["ipMasqBackend"] = "nftables"
+        return self.conf(*every)
+
+    def executed(self) -> Conf:
+        """Four networks by started plugins, one of them a chain, one of them with ipMasq."""
+        bridge = {"type": "bridge", "bridge": "br0", "ipMasq": False, "ipam": self.ipam(5)}
+        tuning = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
+        every = [
+            {"name": "chain", "plugins": [bridge, tuning]},
+            {"name": "gomasq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(6)},
+            {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
+            {"name": "goptp", "type": "ptp", "ipam": self.ipam(8)},
+        ]
+        return self.conf(*every, invokers={"ptp": "exec"})
+
+    def mixed(self) -> Conf:
+        """Four networks, half of them by started plugins."""
+        every: list[dict[str, Any]] = [
+            {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
+            {"name": "br", "type": "bridge", "bridge": "br0", "ipam": self.ipam(5)},
+            {"name": "plain", "type": "ptp", "ipam": self.ipam(3)},
+            {"name": "goptp", "type": "ptp", "invoker": "exec", "ipam": self.ipam(8)},
+        ]
+        return self.conf(*every)
+
+    # --- Calls -----------------------------------------------------------------------------------
+
+    def call(
+        self, command: str, conf: Conf, container: Container | None = None
+    ) -> tuple[int, bytes]:
+        """One call by the engine in this process: exit status and standard output."""
+        return skel.answer(self.environ(command, container), encode(conf), engine_for)
+
+    def done(self, command: str, conf: Conf, container: Container | None = None) -> bytes:
+        """The same, which has to succeed."""
+        status, stdout = self.call(command, conf, container)
+        assert status == 0, f"{command} of {container}: {stdout.decode()}"
+        return stdout
+
+    def supervised(self, command: str, conf: Conf, container: Container | None = None) -> Family:
+        """The same by a process of its own, at whose every step it can be killed."""
+        environ, stdin = self.environ(command, container), encode(conf)
+
+        def call() -> int:
+            status, stdout = skel.answer(environ, stdin, engine_for)
+            os.write(1, stdout)
+            return status
+
+        return start(call)
+
+    def environ(self, command: str, container: Container | None) -> dict[str, str]:
+        named = container.environ() if container else {}
+        return {"PATH": _SEARCH, "CNI_COMMAND": command, "CNI_PATH": self.bin.path, **named}
+
+    def collecting(self, conf: Conf, valid: Sequence[Container]) -> Conf:
+        """*conf* as GC gets it."""
+        entries = [{"containerID": each.id, "ifname": each.ifname} for each in valid]
+        return {**conf, "cni.dev/valid-attachments": entries}
+
+    # --- What is there ---------------------------------------------------------------------------
+
+    def state(self) -> HostState:
+        """Links, addresses, routes and rules of node and pods, the node's firewall, all files."""
+        facts: list[str] = []
+        for name, netns in {"node": self.node, **self.pods}.items():
+            with Namespace(netns.path) as namespace:
+                facts += [f"{name}: {fact}" for fact in _network(namespace)]
+        facts += _firewall()
+        facts += [path for folder in (self.cni_dir, self.ipam_dir) for path in _files(folder)]
+        return HostState(Counter(facts))
+
+
+@contextmanager
+def ground(folder: str) -> Iterator[Ground]:
+    """Make a node, enter it, and remove it afterwards."""
+    node = Node.create()
+    try:
+        node.bridge("br0", "10.5.0.1/24")
+        bins = BinDir(f"{folder}/bin").real()
+        made = Ground(node, bins, f"{folder}/multus", f"{folder}/ipam")
+        with inside(node):
+            try:
+                yield made
+            finally:
+                for pod in made.pods.values():
+                    pod.remove()
+    finally:
+        node.remove()
+
+
+def _network(namespace: Namespace) -> Iterator[str]:
+    with namespace.channel() as channel:
+        found = links.list_all(channel)
+        names = {link.index: link.name for link in found}
+        for link in found:
+            master = names.get(link.master, "")
+            yield f"link {link.name} {link.mac} mtu {link.mtu} up {link.up} {master}"
+        for body in channel.dump(Message(_GETADDR, 0, bytes(8), "list addresses")):
+            each = addresses.read(body)
+            if not each.address.startswith("fe80:"):
+                yield f"address {each.address} of {names.get(each.index)}"
+        for route in routes.list_all(channel):
+            # The kernel's own come and go by themselves, some time after a link went up.
+            if route.protocol != _KERNEL and not route.destination.startswith(("fe80:", "ff00:")):
+                dev = names.get(route.index)
+                yield f"route {route.destination} via {route.gateway} dev {dev} in {route.table}"
+        for family in (socket.AF_INET, socket.AF_INET6):
+            head = bytes([family]) + bytes(11)
+            for body in channel.dump(Message(_GETRULE, 0, head, "list rules")):
+                yield f"rule {body.hex()}"
+
+
+def _firewall() -> list[str]:
+    command = ["nft", "--stateless", "list", "ruleset"]
+    listed = subprocess.run(command, capture_output=True, check=True, env={"PATH": _SEARCH})
+    around: list[str] = []
+    facts: list[str] = []
+    for line in listed.stdout.decode().splitlines():
+        text = line.strip()
+        if text.endswith("{"):
+            around.append(text[:-1].strip())
+        elif text == "}":
+            facts.append(f"firewall {' / '.join(around)}")
+            around.pop()
+        elif text:
+            facts.append(f"firewall {' / '.join(around)} / {text}")
+    return facts
+
+
+def _files(folder: str) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith(_STAYS):
+                yield f"file {os.path.join(parent, name)}"
