@@ -1,8 +1,8 @@
 """Fixtures for pytest, known wherever Multus is installed.
 
 ``cni_node`` plays the host, ``cni_pod`` is a pod's network namespace, ``cni_bin`` is a folder of
-delegates, ``cni_runtime`` calls ``cni_program`` there.  A project overrides ``cni_program`` to run
-the same tests against another program.
+delegates, ``cni_runtime`` calls ``cni_program`` there, ``cni_api`` is a Kubernetes API server.  A
+project overrides ``cni_program`` to run the same tests against another program.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from multus.testing.apiserver import ApiServer
     from multus.testing.delegates import BinDir
     from multus.testing.netns import Netns, Node
     from multus.testing.runtime import Container, Runtime
@@ -69,6 +70,15 @@ def cni_bin(tmp_path: Path) -> BinDir:
     from multus.testing.delegates import BinDir
 
     return BinDir(str(tmp_path / "bin"))
+
+
+@pytest.fixture
+def cni_api(cni_node: Node) -> Iterator[ApiServer]:
+    """A Kubernetes API server that the node's programs reach, empty, and of every dialect."""
+    from multus.testing.apiserver import ApiServer
+
+    with ApiServer(netns=cni_node.path) as api:
+        yield api
 
 
 @pytest.fixture

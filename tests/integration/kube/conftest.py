@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,9 @@ from multus.testing.runtime import Runtime
 
 
 @pytest.fixture
-def api(cni_node: Node) -> Iterator[ApiServer]:
-    """An API server that serves every dialect, reached by programs on the node."""
-    with ApiServer(netns=cni_node.path) as server:
-        yield server
+def api(cni_api: ApiServer) -> ApiServer:
+    """The kit's; a test that wants another one overrides it."""
+    return cni_api
 
 
 @pytest.fixture

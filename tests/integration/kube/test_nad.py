@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -207,6 +208,31 @@ def test_the_name_is_the_definitions_when_its_configuration_has_none(
     assert conf_of(cluster, "net2")["name"] == "own-name"
 
 
+def test_the_standards_three_kinds_of_definition(cluster: Cluster, cni_pod: Netns) -> None:
+    # NPWG 1.3, section 3.2: a list of plugins, a thick plugin's few keys, a name alone.
+    types = ("bridge-like", "port-forwarding", "tuning-like")
+    for name in (*types, "awesome-plugin", "implementation-specific"):
+        cluster.bin.stand_in(name)
+    plugins = [{"type": kind} for kind in types]
+    cluster.nad("a-list", {"cniVersion": "0.3.0", "name": "another-name", "plugins": plugins})
+    cluster.nad("thick", {"cniVersion": "0.3.0", "type": "awesome-plugin"})
+    cluster.nad("by-name", None)
+    os.makedirs(f"{cluster.folder}/net.d")
+    with open(f"{cluster.folder}/net.d/10-by-name.conf", "w") as file:
+        json.dump({"name": "by-name", "type": "implementation-specific"}, file)
+    conf = cluster.conf(cniVersion="0.3.0")
+    cluster.add(conf, cluster.pod(cni_pod, {NETWORKS: "a-list,thick,by-name"})).require()
+    assert [
+        (c.name, c.ifname, c.conf["name"]) for c in cluster.bin.calls if c.command == "ADD"
+    ] == [
+        ("bridge-like", "eth0", "another-name"),
+        ("port-forwarding", "eth0", "another-name"),
+        ("tuning-like", "eth0", "another-name"),
+        ("awesome-plugin", "net1", "thick"),
+        ("implementation-specific", "net2", "by-name"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("networks", "words"),
     [
@@ -225,8 +251,6 @@ def test_interface_requests_that_conflict_are_refused(
 
 
 def test_a_configuration_on_disk_by_name(cluster: Cluster, cni_pod: Netns) -> None:
-    import os
-
     cluster.bin.stand_in("single").stand_in("listed")
     os.makedirs(f"{cluster.folder}/net.d")
     single = {"cniVersion": "1.0.0", "name": "net-a", "type": "single"}
