@@ -4,7 +4,8 @@
   What follows ``$ `` is run; what is shown below it has to come out, ``…`` standing for anything.
   A command that shows nothing has to succeed.
 * ``json`` and ``yaml``: has to parse; what Multus reads has to pass ``multus validate``.
-* ``python``: has to run.
+* ``python``: has to run, with the names that pages use for what a reader has: a ``pod`` and the
+  ``host``, an ``invocation``, a stack of things to ``undo``.
 """
 
 from __future__ import annotations
@@ -111,6 +112,21 @@ def _pattern(shown: str) -> str:
     return r"\s*" + r"[ \t]*\n".join(lines) + r"\s*"
 
 
+def _in_sandbox(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    # What a session installs goes into a folder of its own, which its interpreter knows.
+    site = {"PIP_TARGET": f"{folder}/site", "PYTHONPATH": f"{folder}/site"}
+    quick = {"PIP_NO_DEPS": "1", "PIP_QUIET": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    return subprocess.run(
+        ["unshare", "--mount", "--net", "bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, **site, **quick, "PATH": path, "HOME": str(folder), **_TERMINAL},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     session = [step for each in examples(page, "console") for step in steps(each)]
@@ -121,18 +137,7 @@ def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     script = _PRELUDE + "".join(
         f"{step.command}\nprintf '\\n{_MARK}%s{_MARK}' $?\n" for step in session
     )
-    # What a session installs goes into a folder of its own, which its interpreter knows.
-    site = {"PIP_TARGET": f"{tmp_path}/site", "PYTHONPATH": f"{tmp_path}/site"}
-    quick = {"PIP_NO_DEPS": "1", "PIP_QUIET": "1", "PIP_NO_BUILD_ISOLATION": "0"}
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    done = subprocess.run(
-        ["unshare", "--mount", "--net", "bash", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, **site, **quick, "PATH": path, "HOME": str(tmp_path), **_TERMINAL},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = _in_sandbox(script, tmp_path)
     parts = done.stdout.split(_MARK)
     said, statuses = parts[0::2], parts[1::2]
     assert len(statuses) == len(session), f"the session ended early:\n{done.stdout}{done.stderr}"
@@ -173,6 +178,22 @@ def _is_ours(value: object) -> bool:
 CODE = [each for page in PAGES for each in examples(page, "python")]
 
 
+_NAMES = """
+from contextlib import ExitStack
+from multus.netlink import Namespace, open_channel
+from multus.testing.invocation import Caller
+from multus.testing.netns import Node
+node, pod, host, undo = Node.create(), Namespace("/run/netns/pod"), open_channel(), ExitStack()
+_ipam = {"type": "host-local", "subnet": "10.1.0.0/24"}
+invocation = Caller(netns="/run/netns/pod").invocation("ADD", {"type": "ptp", "ipam": _ipam})
+"""
+
+
 @pytest.mark.parametrize("example", CODE, ids=str)
-def test_code_runs(example: Example) -> None:
-    exec(compile(example.text, str(example), "exec"), {"__name__": "example"})
+def test_code_runs(example: Example, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the examples need root, at least of a user namespace")
+    code = tmp_path / "example.py"
+    code.write_text(f"{_NAMES}\n{example.text}")
+    done = _in_sandbox(f"{_PRELUDE}ip netns add pod\nexec {sys.executable} {code}", tmp_path)
+    assert done.returncode == 0, f"{example}:\n{done.stdout}{done.stderr}"
