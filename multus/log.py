@@ -52,8 +52,9 @@ class Log:
         """
         options = _typed(conf, "logOptions", dict, {})
         megabytes = _typed(options, "maxSize", int, 100)
+        path = _typed(conf, "logFile", str, "")
         sink = Sink(
-            path=_typed(conf, "logFile", str, ""),
+            path=path if path.startswith("/") else "",
             stderr=_typed(conf, "logToStderr", bool, True),
             max_bytes=max(1, megabytes) << 20,
             max_backups=_typed(options, "maxBackups", int, 5),

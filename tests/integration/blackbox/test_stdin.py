@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +148,15 @@ def test_a_wrong_type_is_refused_and_the_key_named(
     refused(multus.add(conf, Container(NETNS)), 7, _named_in_message(key, value))
     assert multus.bin.commands() == []
     assert multus.records() == []
+
+
+def test_a_log_file_that_is_refused_is_not_written(
+    multus: Multus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    conf = multus.conf({"type": "fake"}, logFile="relative", logLevel="debug")
+    refused(multus.add(conf, Container(NETNS)), 7, "logFile")
+    assert not (tmp_path / "relative").exists()
 
 
 def _named_in_message(key: str, value: Any) -> str:
