@@ -1,4 +1,4 @@
-"""The real daemon, started as a service manager would, and a runtime that goes through its shims."""
+"""The real daemon, started as a service manager would."""
 
 from __future__ import annotations
 
