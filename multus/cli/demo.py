@@ -3,6 +3,9 @@
 Everything happens in network namespaces made for it: one plays the node, one is the pod. The
 program is started as a container runtime would start it. An ordinary user does all this as root of
 a user namespace.
+
+Examples:
+  multus demo
 """
 
 from __future__ import annotations

@@ -1,0 +1,23 @@
+"""Print the manual page.
+
+Examples:
+  multus man | man -l -
+  multus man > /usr/local/share/man/man1/multus.1
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no options."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it in troff."""
+    from multus.cli import parser
+    from multus.ops.manual import page
+
+    print(page(parser()), end="")
+    return 0

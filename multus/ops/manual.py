@@ -1,0 +1,106 @@
+"""The manual page, made from the command line's own parser."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+
+from multus import __version__
+
+_FILES = (
+    ("/etc/cni/net.d", "The runtime's configurations: it takes the first, 00-multus.conflist."),
+    ("/etc/cni/net.d/multus.d", "What 'multus install' keeps there: kubeconfig, token, manifest."),
+    ("/etc/cni/multus/net.d", "Networks by name ('confDir')."),
+    ("/etc/cni/multus/daemon.json", "The daemon's settings."),
+    ("/opt/cni/bin", "Plugins' programs ('binDir')."),
+    ("/var/lib/cni/multus", "Who is attached ('cniDir'); the trace of past requests."),
+    ("/run/multus/multus.sock", "The daemon's socket."),
+)
+_ENVIRONMENT = (
+    ("CNI_COMMAND", "When it is set, the program is a CNI plugin and no command line."),
+    ("MULTUS_SOCKET", "Another path of the daemon's socket."),
+)
+
+
+def page(parser: argparse.ArgumentParser) -> str:
+    """The manual page in troff's man macros."""
+    return "\n".join([*_head(parser), *_commands(parser), *_foot()]) + "\n"
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a parser's commands, by name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _head(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield f'.TH MULTUS 1 "" "multus {__version__}" "Multus"'
+    yield from (".SH NAME", r"multus \- attach containers to many networks")
+    yield from (".SH SYNOPSIS", ".B multus", ".I COMMAND", "[options]")
+    yield ".SH DESCRIPTION"
+    yield _escaped(parser.description or "")
+    yield from _verbatim(parser.epilog or "")
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield ".SH COMMANDS"
+    for name, command in subcommands(parser).items():
+        yield f'.SS "multus {name}"'
+        yield _escaped(command.description or "")
+        yield from _options(command)
+        yield from _epilog(command.epilog or "")
+
+
+def _options(command: argparse.ArgumentParser) -> Iterator[str]:
+    formatter = command._get_formatter()
+    for action in command._actions:
+        if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
+            continue
+        yield ".TP"
+        yield rf"\fB{_escaped(_called(action))}\fR"
+        yield _escaped(formatter._expand_help(action) if action.help else "")
+
+
+def _called(action: argparse.Action) -> str:
+    names = ", ".join(action.option_strings)
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.choices and not isinstance(action.metavar, str):
+        value = "|".join(str(choice) for choice in action.choices)
+    if not names:
+        return value
+    return names if action.nargs == 0 else f"{names} {value}"
+
+
+def _epilog(text: str) -> Iterator[str]:
+    """Paragraphs as they are, examples as they stand."""
+    for part in re.split(r"\n\s*\n", text.strip()):
+        if part.startswith("Examples:"):
+            yield ".PP"
+            yield "Examples:"
+            yield from _verbatim(part.partition("\n")[2])
+        elif part:
+            yield ".PP"
+            yield _escaped(" ".join(part.split()))
+
+
+def _verbatim(text: str) -> Iterator[str]:
+    if text.strip():
+        yield from (".PP", ".nf", *(_escaped(line) for line in text.strip("\n").split("\n")), ".fi")
+
+
+def _foot() -> Iterator[str]:
+    yield ".SH EXIT STATUS"
+    yield "0 when all is well, 1 when something is wrong or was not done, 2 for a wrong call."
+    for title, entries in (("FILES", _FILES), ("ENVIRONMENT", _ENVIRONMENT)):
+        yield f".SH {title}"
+        for name, text in entries:
+            yield from (".TP", rf"\fI{_escaped(name)}\fR", _escaped(text))
+
+
+def _escaped(line: str) -> str:
+    """Text that troff leaves as it is."""
+    line = line.replace("\\", r"\e").replace("-", r"\-").replace("…", "...")
+    return rf"\&{line}" if line.startswith((".", "'")) else line

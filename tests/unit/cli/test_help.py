@@ -1,0 +1,94 @@
+"""What helps people to type: help, completion, the manual page."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from unit.cli.conftest import Command
+
+from multus.cli import names, parser
+from multus.ops.manual import subcommands
+
+COMMANDS = names()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_examples_that_its_parser_takes(
+    multus: Command, command: str
+) -> None:
+    said = multus(command, "--help")
+    assert said.status == 0
+    examples = [
+        line.strip()
+        for line in said.out.partition("Examples:")[2].splitlines()
+        if line.startswith("  ") and f"multus {command}" in line
+    ]
+    assert examples, f"multus {command} --help shows no example"
+    whole = parser()
+    for example in examples:
+        typed = example[example.index(f"multus {command}") :]
+        for end in ("   ", " | ", " > ", " -- "):
+            typed = typed.partition(end)[0]
+        whole.parse_args(shlex.split(typed)[1:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(command: str) -> None:
+    for action in subcommands(parser())[command]._actions:
+        assert action.help or action.choices, f"multus {command} {action.option_strings}"
+
+
+@pytest.mark.parametrize(
+    ("shell", "check"), [("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "-n"])]
+)
+def test_a_completion_is_a_script_of_its_shell_with_every_command(
+    multus: Command, tmp_path: Path, shell: str, check: list[str]
+) -> None:
+    pytest.importorskip("shtab")
+    said = multus("completion", shell)
+    assert said.status == 0
+    assert [name for name in COMMANDS if name not in said.out] == []
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = tmp_path / "script"
+    path.write_text(said.out)
+    subprocess.run([*check, str(path)], check=True)
+
+
+def test_bash_completes_commands_and_options(multus: Command, tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    path = tmp_path / "script"
+    path.write_text(multus("completion", "bash").out)
+    script = f"""
+source {path}
+complete_line() {{
+    COMP_WORDS=("$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
+    $(complete -p multus | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+    echo "${{COMPREPLY[@]}}"
+}}
+complete_line multus val
+complete_line multus explain --co
+"""
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.split() == ["validate", "--conf"]
+
+
+def test_the_manual_page_renders_without_a_warning(multus: Command, tmp_path: Path) -> None:
+    said = multus("man")
+    assert said.status == 0
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    path = tmp_path / "multus.1"
+    path.write_text(said.out)
+    done = subprocess.run(
+        ["man", "--warnings", "-l", str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    for command in COMMANDS:
+        assert f"multus {command}" in done.stdout
