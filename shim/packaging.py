@@ -38,7 +38,7 @@ def _compilers() -> Iterator[list[str]]:
         yield compiler.split()
 
 
-class BuildShim(build_scripts):  # type: ignore[misc]
+class BuildShim(build_scripts):
     """Makes the shim where setuptools looks for scripts."""
 
     def run(self) -> None:

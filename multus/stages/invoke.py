@@ -196,7 +196,8 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
             " its author"
         ) from error
     finally:
-        _took(invoker, argument, time.perf_counter() - started)
+        if verb != invoker.prepare:
+            _took(invoker, argument, time.perf_counter() - started)
 
 
 def _took(invoker: Invoker, argument: object, seconds: float) -> None:
