@@ -16,7 +16,7 @@ import time
 from attrs import frozen
 
 from multus.errors import InvalidConfig, KernelRefused
-from multus.netlink import wire
+from multus.netlink import links, wire
 from multus.netlink.channel import Channel
 from multus.netlink.wire import Message
 
@@ -117,8 +117,6 @@ def settle(channel: Channel, index: int, seconds: float = 5.0) -> None:
     An address that somebody else on the link has, or one still tentative after ``seconds`` on a
     link with carrier, raises `KernelRefused`.  Without carrier there is nothing to wait for.
     """
-    from multus.netlink import links
-
     deadline = time.monotonic() + seconds
     while True:
         waiting = []

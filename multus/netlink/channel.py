@@ -44,12 +44,10 @@ class Refused(KernelRefused):
     the one refused.  ``refusals`` has all that were refused in this batch, this one first.
     """
 
-    def __init__(
-        self, message: Message, position: int, number: int, explained: str, details: str = ""
-    ) -> None:
+    def __init__(self, message: Message, position: int, number: int, explained: str) -> None:
         name = errno.errorcode.get(number, str(number))
         said = explained or os.strerror(number)
-        super().__init__(f"cannot {message.words}: {said} ({name}, message {position})", details)
+        super().__init__(f"cannot {message.words}: {said} ({name}, message {position})")
         self.message = message
         self.position = position
         self.errno = number
@@ -115,11 +113,9 @@ class Channel:
             self._exchange(chunk, replies, refusals)
         if refusals:
             first = refusals[0]
-            details = "; ".join(refused.msg for refused in refusals[1:])
-            error = Refused(first.message, first.position, first.errno, "", details)
-            error.msg = first.msg
-            error.refusals = tuple(refusals)
-            raise error
+            first.details = "; ".join(refused.msg for refused in refusals[1:])
+            first.refusals = tuple(refusals)
+            raise first
         return replies
 
     def _exchange(

@@ -106,14 +106,16 @@ def delete(
     return Message(_RTM_DELROUTE, 0, body, _words("delete", index, destination, gateway), expected)
 
 
-def list_all(channel: Channel, family: int = socket.AF_UNSPEC) -> list[Route]:
-    """All routes of all tables, of one family or of both."""
+def list_all(channel: Channel, family: int = socket.AF_UNSPEC, *, index: int = 0) -> list[Route]:
+    """The routes of all tables, of one family or of both; with *index* through that interface."""
     families = (socket.AF_INET, socket.AF_INET6) if family == socket.AF_UNSPEC else (family,)
     found: list[Route] = []
     for each in families:
         body = _RTMSG.pack(each, 0, 0, 0, 0, 0, 0, 0, 0)
+        if index:
+            body += wire.u32(_RTA_OIF, index)  # the kernel leaves the others out: there may be many
         for entry in channel.dump(Message(_RTM_GETROUTE, 0, body, "list routes")):
-            found.extend(read(entry))
+            found.extend(route for route in read(entry) if index in (0, route.index))
     return found
 
 

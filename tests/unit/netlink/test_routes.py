@@ -104,6 +104,20 @@ def test_one_family_is_listed_alone(channel: Channel, index: int) -> None:
     assert [route.destination for route in ours(channel, socket.AF_INET6)] == ["fd01::/48"]
 
 
+def test_the_routes_through_one_interface_are_listed_alone(channel: Channel, index: int) -> None:
+    other = links.find(channel, "a1")
+    assert other is not None
+    channel.request(
+        [
+            routes.add(other.index, "10.3.0.0/16"),
+            routes.add(other.index, "fd03::/48"),
+            routes.add(index, "10.4.0.0/16"),
+        ]
+    )
+    through = [each for each in routes.list_all(channel, index=other.index) if each.protocol == 3]
+    assert {each.destination for each in through} == {"10.3.0.0/16", "fd03::/48"}
+
+
 def test_deleting_a_route_that_is_missing(channel: Channel, index: int) -> None:
     with pytest.raises(Refused) as caught:
         channel.request([routes.delete(index, "10.2.0.0/16")])

@@ -6,6 +6,7 @@ and the host's end beside it.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from multus.errors import CheckFailed, InvalidConfig
@@ -94,7 +95,7 @@ def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
         raise CheckFailed(f"the host's end of {link.name} is missing: {_REMEDY}")
     if not near.up:
         raise CheckFailed(f"{near.name}, the host's end of {link.name}, is down: set it up")
-    reached = {each.destination for each in routes.list_all(host) if each.index == near.index}
+    reached = {each.destination for each in routes.list_all(host, index=near.index)}
     for ip in ips:
         alone = addresses.network_of(ip.address.partition("/")[0])
         if alone not in reached:
@@ -107,8 +108,6 @@ def _canonical(address: str) -> str:
     """The address as the kernel prints it, prefix kept; "" for none."""
     if not address:
         return ""
-    import socket
-
     family, packed, _prefix = addresses.encode(address)
     _host, slash, prefix = address.partition("/")
     return f"{socket.inet_ntop(family, packed)}{slash}{prefix}"

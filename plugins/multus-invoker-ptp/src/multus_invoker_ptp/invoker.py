@@ -108,7 +108,9 @@ class Ptp(Invoker):
         require_attached(invocation)
 
     def status(self, invocation: Invocation) -> None:
-        Config.read(invocation)
+        config = Config.read(invocation)
+        if config.masquerade:
+            masquerade.require_usable(config.backend)
         _pool(invocation).status()
 
     def gc(self, invocation: Invocation) -> None:

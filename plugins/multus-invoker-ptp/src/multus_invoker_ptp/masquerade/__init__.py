@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from multus.errors import NotAvailable
 from multus_invoker_ptp.masquerade import iptables, nftables
 from multus_invoker_ptp.masquerade.owner import Owner
 
@@ -22,6 +23,14 @@ def add(owner: Owner, addresses: Sequence[str], backend: str) -> None:
         iptables.add(owner, addresses)
     else:
         nftables.add(owner, addresses)
+
+
+def require_usable(backend: str) -> None:
+    """Raise ``NotAvailable`` where the backend that is asked for is not on this machine."""
+    if backend == "iptables" and not iptables.installed():
+        raise NotAvailable(
+            "'ipMasqBackend' is iptables, which is not installed: install it, or set nftables"
+        )
 
 
 def remove(owners: Sequence[Owner], kept: Collection[str]) -> None:
@@ -42,4 +51,4 @@ def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
     nftables.collect(network, owners)
 
 
-__all__ = ["Owner", "add", "collect", "remove"]
+__all__ = ["Owner", "add", "collect", "remove", "require_usable"]
