@@ -1,0 +1,205 @@
+"""The daemon on a node of a cluster: what it knows is not asked again, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from integration.daemon.node import Daemon
+from integration.kube.cluster import NETWORKS, Cluster
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+from multus.testing.delegates import BinDir
+from multus.testing.netns import Netns, Node
+from multus.testing.runtime import Container, Runtime
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"did not happen in {seconds} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def api(cni_node: Node) -> Iterator[ApiServer]:
+    with ApiServer(netns=cni_node.path) as server:
+        yield server
+
+
+@pytest.fixture
+def kubeconfig(api: ApiServer, tmp_path: Path) -> str:
+    return api.write_kubeconfig(tmp_path, "token-file")
+
+
+@pytest.fixture
+def daemon(cni_node: Node, tmp_path: Path, kubeconfig: str) -> Iterator[Daemon]:
+    settings = {
+        "cniDir": str(tmp_path / "multus"),
+        "kubeconfig": kubeconfig,
+        "nodeName": "n1",
+        "logLevel": "verbose",
+    }
+    made = Daemon(tmp_path / "daemon", cni_node, settings)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def cluster(
+    api: ApiServer,
+    daemon: Daemon,
+    programs: Mapping[str, str],
+    cni_runtime: Runtime,
+    cni_bin: BinDir,
+    cni_node: Node,
+    tmp_path: Path,
+    kubeconfig: str,
+) -> Cluster:
+    """A node whose runtime starts the shim."""
+    cni_bin.real("bridge", "host-local", "ptp")
+    runtime = evolve(cni_runtime, program=(programs["python"],), environ=daemon.environ())
+    return Cluster(api, runtime, cni_bin, cni_node, str(tmp_path), kubeconfig)
+
+
+@pytest.fixture
+def conf(cluster: Cluster, daemon: Daemon) -> dict[str, Any]:
+    """A default network, and definitions that the daemon knows."""
+    cluster.bridge("front", "10.31.0")
+    cluster.bridge("back", "10.32.0")
+    daemon.start()
+    wait_for(lambda: daemon.control("ready") == (0, "ok\n"))
+    wait_for(lambda: daemon.metric("multus_cache_objects") >= 2)
+    return cluster.default()
+
+
+def pod(cluster: Cluster, daemon: Daemon, netns: Netns, name: str) -> Container:
+    """A pod that the daemon has heard of by now."""
+    known = daemon.metric("multus_cache_objects")
+    made = cluster.pod(netns, {NETWORKS: "front,back"}, name=name)
+    wait_for(lambda: daemon.metric("multus_cache_objects") == known + 1)
+    return made
+
+
+def gets(cluster: Cluster, name: str) -> int:
+    """GETs of one pod, and of definitions by name; lists and watches have other paths."""
+    return cluster.gets(f"/pods/{name}") + cluster.gets("/network-attachment-definitions/")
+
+
+def test_a_warm_add_makes_no_get_and_writes_the_status(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    container = pod(cluster, daemon, cni_pod, "web")
+    before = sum(n for (method, _), n in cluster.api.requests.items() if method == "GET")
+    cluster.add(conf, container).require()
+    after = sum(n for (method, _), n in cluster.api.requests.items() if method == "GET")
+    assert after == before
+    assert cni_pod.links().keys() == {"eth0", "net1", "net2"}
+    assert [each["interface"] for each in cluster.status()] == ["eth0", "net1", "net2"]
+    cluster.delete(conf, container).require()
+    assert sum(n for (m, _), n in cluster.api.requests.items() if m == "GET") == before
+
+
+def test_a_pod_that_was_not_heard_of_is_read_directly(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    # Another node's name: the watch never tells of it.
+    made = cluster.api.create_pod("new", {NETWORKS: "front"}, node="n2")
+    container = cluster.container(cni_pod, "new", "default", made["metadata"]["uid"])
+    cluster.add(conf, container).require()
+    assert cluster.gets("/pods/new") == 1
+    assert cluster.gets("/network-attachment-definitions/front") == 0
+    assert cni_pod.links().keys() == {"eth0", "net1"}
+
+
+def test_a_pod_of_the_same_name_and_another_uid_is_read_directly(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    pod(cluster, daemon, cni_pod, "web")
+    container = cluster.container(cni_pod, "web", "default", "another-uid")
+    assert cluster.add(conf, container).error["code"] == 11
+    assert cluster.gets("/pods/web") == 1
+    assert cni_pod.links() == {}
+
+
+def test_watches_that_break_are_taken_up_again(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
+) -> None:
+    for number in range(3):
+        cluster.api.drop_watches()
+        netns = cni_pods()
+        name = f"web{number}"
+        container = pod(cluster, daemon, netns, name)
+        cluster.add(conf, container).require()
+        assert gets(cluster, name) == 0
+        assert netns.links().keys() == {"eth0", "net1", "net2"}
+
+
+def test_a_version_that_the_server_forgot_means_a_new_list(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    lists = cluster.gets("/api/v1/pods")
+    cluster.api.faults.add(Fault("status", "*pods*", "GET", times=1, code=410, reason="Expired"))
+    cluster.api.drop_watches()
+    container = pod(cluster, daemon, cni_pod, "web")
+    assert cluster.gets("/api/v1/pods") > lists
+    cluster.add(conf, container).require()
+    assert gets(cluster, "web") == 0
+
+
+def test_an_api_server_that_is_away_harms_no_del_and_refuses_an_unknown_pod(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
+) -> None:
+    netns = cni_pods()
+    container = pod(cluster, daemon, netns, "web")
+    cluster.add(conf, container).require()
+    cluster.api.faults.add(Fault("reset", times=0))
+    cluster.api.drop_watches()
+    cluster.delete(conf, container).require()
+    assert netns.links() == {}
+    stranger = cluster.container(cni_pods(), "stranger", "default", "uid-1")
+    assert cluster.add({**conf, "apiTimeout": 2}, stranger).error["code"] == 11
+    cluster.api.faults.clear()
+    again = pod(cluster, daemon, cni_pods(), "again")
+    cluster.add(conf, again).require()
+    assert gets(cluster, "again") == 0
+
+
+def test_a_status_that_cannot_be_written_is_written_later(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    container = pod(cluster, daemon, cni_pod, "web")
+    cluster.api.faults.add(Fault("status", "*", "PATCH", times=3, code=503))
+    cluster.add(conf, container).require()
+    wait_for(lambda: "k8s.v1.cni.cncf.io/network-status" in cluster.annotations())
+    assert [each["interface"] for each in cluster.status()] == ["eth0", "net1", "net2"]
+
+
+def test_a_renewed_token_is_read_again(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
+) -> None:
+    cluster.add(conf, pod(cluster, daemon, cni_pods(), "first")).require()
+    cluster.api.token = "renewed-token"
+    token = Path(cluster.folder) / "token"
+    fresh = token.with_name("token.new")
+    fresh.write_text("renewed-token\n")
+    fresh.rename(token)
+    cluster.api.drop_watches()
+    netns = cni_pods()
+    container = pod(cluster, daemon, netns, "second")
+    cluster.add(conf, container).require()
+    assert netns.links().keys() == {"eth0", "net1", "net2"}
+    wait_for(lambda: "network-status" in str(cluster.annotations("second")))
+    assert "renewed-token" not in daemon.log + daemon.stderr
+
+
+def test_cache_age_and_size_are_shown(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any]
+) -> None:
+    assert daemon.metric('multus_cache_synced{cache="pods of node n1"}') == 1
+    assert 0 <= daemon.metric('multus_cache_age_seconds{cache="pods of node n1"}') < 10
