@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from multus.model.result import Result
+from multus.model.versions import at_least
 
 if TYPE_CHECKING:
     from multus.errors import CNIError
@@ -197,7 +198,9 @@ class Invocation:
     def wire(self) -> dict[str, Any]:
         """What the plugin gets on stdin, decoded."""
         wire = dict(self.config)
-        if self.prev_result is not None:
+        # Before 0.4.0 only the next plugin of a chain was told a result.
+        told = self.verb == "ADD" or at_least(self.cni_version, "0.4.0")
+        if self.prev_result is not None and told:
             wire["prevResult"] = self.prev_result.to_wire(self.cni_version)
         if self.verb == "GC":
             # Both spellings are in use: libcni 1.1.0 to 1.1.2 read the second.

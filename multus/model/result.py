@@ -14,6 +14,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from multus.errors import DecodingFailure, IncompatibleVersion
+from multus.model.reader import describe
 from multus.model.versions import IMPLICIT, SUPPORTED, at_least
 
 
@@ -89,8 +90,10 @@ class Result:
 
         Raises ``IncompatibleVersion`` or ``DecodingFailure``.
         """
-        if not raw:
+        if raw is None:
             return cls()
+        if not isinstance(raw, dict):
+            raise DecodingFailure(f"the result is {describe(raw)}, not an object")
         version = raw.get("cniVersion") or IMPLICIT
         if version not in SUPPORTED:
             raise IncompatibleVersion(
@@ -176,7 +179,7 @@ def _read_route(raw: Mapping[str, Any]) -> Route:
 
 
 def _read_dns(raw: Mapping[str, Any] | None) -> DNS:
-    if not raw:
+    if raw is None:
         return DNS()
     return DNS(
         nameservers=_texts(raw, "nameservers"),
