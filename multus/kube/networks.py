@@ -78,8 +78,8 @@ class Source:
         found = problems(conf)
         try:
             wrong = [each for each in conf.reader.texts("networkDialects") if each not in _KNOWN]
-        except InvalidConfig as error:
-            return [*found, Problem("networkDialects", error.msg, "list API groups")]
+        except InvalidConfig:
+            return [*found, Problem("networkDialects", "is no list of strings", "list API groups")]
         for each in wrong:
             reason = f"{each!r} is no dialect of Network objects"
             found.append(Problem("networkDialects", reason, f"use {', '.join(_KNOWN)}"))

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -21,9 +22,7 @@ from multus.model.conf import Problem
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
-
-#: The distribution of each key, for the entry points of the group ``multus.keys``.
-KEYS = ("kubeconfig", "apiTimeout", "namespaceIsolation", "globalNamespaces", "multusNamespace")
+    from multus.model.reader import Reader
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253
@@ -43,12 +42,11 @@ class Settings:
     def of(cls, conf: Conf) -> Settings:
         """Read them; raises ``InvalidConfig`` for the first that is wrong."""
         reader = conf.reader
-        listed = reader.text("globalNamespaces", "default").split(",")
         return cls(
             kubeconfig=reader.text("kubeconfig"),
             api_timeout=reader.number("apiTimeout", 15.0),
             isolation=reader.boolean("namespaceIsolation"),
-            global_namespaces=tuple(name.strip() for name in listed if name.strip()),
+            global_namespaces=_listed(reader),
             multus_namespace=reader.text("multusNamespace", "kube-system"),
         )
 
@@ -64,23 +62,38 @@ class Settings:
 
 
 def problems(conf: Conf) -> list[Problem]:
-    """What is wrong with these keys; every Kubernetes source asks."""
-    try:
-        settings = Settings.of(conf)
-    except InvalidConfig as error:
-        return [Problem("kubernetes keys", error.msg, "see docs/networks-nad.md")]
-    found = []
-    if settings.kubeconfig and not settings.kubeconfig.startswith("/"):
-        reason = f"{settings.kubeconfig!r} is relative"
-        found.append(Problem("kubeconfig", reason, "use an absolute path"))
-    if not 0 < settings.api_timeout <= 300:
-        reason = f"is {settings.api_timeout}"
-        found.append(Problem("apiTimeout", reason, "use seconds above 0, at most 300"))
-    for name in (settings.multus_namespace, *settings.global_namespaces):
-        if not is_label(name):
-            reason = f"{name!r} is no namespace's name"
-            found.append(Problem("multusNamespace, globalNamespaces", reason, "correct it"))
+    """What is wrong with these keys, each under its name; every Kubernetes source asks."""
+    reader, found = conf.reader, []
+    checks: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("kubeconfig", lambda: reader.path("kubeconfig")),
+        ("apiTimeout", lambda: _timeout(reader.number("apiTimeout", 15.0))),
+        ("namespaceIsolation", lambda: reader.boolean("namespaceIsolation")),
+        ("globalNamespaces", lambda: _namespaces(_listed(reader))),
+        ("multusNamespace", lambda: _namespaces([reader.text("multusNamespace", "kube-system")])),
+    )
+    for key, check in checks:
+        try:
+            check()
+        except InvalidConfig as error:
+            reason, _, fix = error.msg.removeprefix(f"{reader.where}: ").rpartition(": ")
+            found.append(Problem(key, reason, fix))
     return found
+
+
+def _listed(reader: Reader) -> tuple[str, ...]:
+    parts = reader.text("globalNamespaces", "default").split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _timeout(seconds: float) -> None:
+    if not 0 < seconds <= 300:
+        raise InvalidConfig(f"is {seconds}: use seconds above 0, at most 300")
+
+
+def _namespaces(names: Iterable[str]) -> None:
+    for name in names:
+        if not is_label(name):
+            raise InvalidConfig(f"{name!r} is no namespace's name: correct it")
 
 
 def is_label(name: str) -> bool:

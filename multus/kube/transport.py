@@ -23,12 +23,14 @@ from urllib3.exceptions import (
     InsecureRequestWarning,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     SSLError,
 )
+from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
-from multus.errors import InvalidConfig
+from multus.errors import CNIError, InvalidConfig
 from multus.kube.credentials import Certificate, Credentials, Proof
-from multus.kube.failures import Unreachable, failure
+from multus.kube.failures import ApiFailure, Unreachable, failure
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class Transport:
         twice.
         """
         wait, refused = _FIRST_WAIT, False
+        answered: ApiFailure | None = None
         while True:
             try:
                 response = self._send(method, path, action, deadline, query, headers, body)
@@ -101,14 +104,17 @@ class Transport:
                     content = self._read(response, deadline)
             except (HTTPError, OSError) as error:
                 retry_after = ""
-                problem: Exception = self._unreachable(action, error)
+                # What the server once answered says more than that time ran out then.
+                problem: CNIError = answered or self._unreachable(action, error)
                 if not _worth_repeating(error):
                     raise problem from error
             else:
                 status = response.status
                 if 200 <= status < 300:
                     return content
-                problem = failure(action, self.cluster.server, self.cluster.origin, status, content)
+                answered = problem = failure(
+                    action, self.cluster.server, self.cluster.origin, status, content
+                )
                 if status == 401 and not refused and self._credentials.refused():
                     refused = True
                     continue
@@ -341,8 +347,12 @@ def _worth_repeating(error: Exception) -> bool:
 
 def _plain(error: Exception) -> str:
     """What happened, without urllib3's objects and their addresses."""
+    if isinstance(error, ProxyError):
+        return f"the proxy cannot be used ({_plain(error.original_error)})"
     if isinstance(error, NewConnectionError):
         return str(error).rpartition(": ")[2]
+    if isinstance(error, TimeoutError | UrllibTimeoutError):
+        return "no answer in time"
     if isinstance(error, SSLError):
         return str(error).partition(" (_ssl.c")[0]
     if isinstance(error, ProtocolError):

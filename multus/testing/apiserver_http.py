@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import ssl
 import struct
@@ -95,7 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             # Closing with a zero linger time sends RST instead of FIN.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
+            # The files on top of the socket hold it open: only the descriptor itself can be closed.
+            os.close(self.connection.detach())
             self.close_connection = True
             return False
         if fault.kind == "garbage":

@@ -124,6 +124,7 @@ def test_a_bad_annotation_names_pod_and_entry(api: ApiServer, conf: Conf) -> Non
 
 
 def test_wrong_keys_are_problems() -> None:
+    assert {key.name for key in multus_source_crd.multus_keys()} >= {"kubeconfig", "apiTimeout"}
     raw = {"name": "n", "kubeconfig": "relative", "networkDialects": ["x"], "apiTimeout": -1}
     found = multus_source_crd.multus_validate(Conf.from_wire(raw))
     assert [each.path for each in found] == ["kubeconfig", "apiTimeout", "networkDialects"]

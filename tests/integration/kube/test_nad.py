@@ -11,6 +11,7 @@ import pytest
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import DEFAULT_NETWORK, NETWORKS, STATUS, Cluster
+from multus.testing.apiserver_faults import Fault
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
@@ -450,6 +451,32 @@ def test_a_pod_with_another_uid_fails_unless_it_is_static(cluster: Cluster, cni_
     static = cluster.pod(cni_pod, mirror, name="etcd", uid="hash")
     cluster.add(cluster.default(), static).require()
     assert cluster.status("etcd")[0]["interface"] == "eth0"
+
+
+def test_a_bad_day_of_the_api_server_is_lived_through(cluster: Cluster, cni_pod: Netns) -> None:
+    cluster.bridge("net-a", "10.1.0")
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    for fault in (
+        Fault("status", path="*/pods/web", code=429, retry_after="1"),
+        Fault("reset", path="*/pods/web"),
+        Fault("truncate", path="*/net-a"),
+        Fault("status", path="*/net-a", code=503),
+        Fault("status", method="PATCH", code=500),
+    ):
+        cluster.api.faults.add(fault)
+    cluster.add(cluster.default(), container).require()
+    assert names(cni_pod) == ["eth0", "net1"]
+    assert cluster.gets("/pods/web") == cluster.gets("/net-a") == 3
+    assert STATUS in cluster.annotations()
+
+
+def test_a_token_that_was_rotated_is_read_anew(cluster: Cluster, cni_pod: Netns) -> None:
+    path = cluster.api.write_kubeconfig(cluster.folder, "token-file")
+    container = cluster.pod(cni_pod)
+    cluster.api.token = "rotated"
+    refused(cluster.add(cluster.default(kubeconfig=path), container), 11, "HTTP 401", path)
+    cluster.api.write_kubeconfig(cluster.folder, "token-file")
+    cluster.add(cluster.default(kubeconfig=path), container).require()
 
 
 def test_an_api_server_that_is_away_fails(cluster: Cluster, cni_pod: Netns) -> None:

@@ -292,6 +292,18 @@ def test_always_use_default_keeps_them_before_the_pods(everywhere: Cluster, cni_
     assert [ip["address"] for ip in result["ips"]] == ["10.10.0.2/24"]
 
 
+def test_the_pods_choice_decides_how_its_networks_are_named(
+    everywhere: Cluster, cni_pod: Netns
+) -> None:
+    config = {"cniVersion": "1.0.0", "type": "recorder", "mark": "main"}
+    everywhere.nad("main", config, namespace="kube-system")
+    everywhere.network("a", "recorder", [{"mark": "a"}])
+    annotation = {"networks": [{"name": "a"}, {"name": "a"}]}
+    container = everywhere.pod(cni_pod, annotation)
+    everywhere.add(everywhere.conf(clusterNetwork="main"), container).require()
+    assert calls(everywhere) == [("eth0", "a"), ("net0", "a")]
+
+
 @pytest.mark.parametrize("missing", ["kubeconfig", "delegates"])
 def test_always_use_default_needs_both(everywhere: Cluster, cni_pod: Netns, missing: str) -> None:
     conf = with_default(everywhere, always_use_default=True)

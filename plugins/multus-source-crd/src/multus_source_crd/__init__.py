@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from multus import hookimpl
 from multus.kube.networks import SEED, SPRING, Source
 from multus.model.conf import Conf, Problem
 from multus.model.network import Delegate, Element, Selection
 from multus.model.request import Request
 
+if TYPE_CHECKING:
+    from multus.model.keys import Key
+
 SOURCE = Source("source-crd", (SEED, SPRING))
+
+
+@hookimpl
+def multus_keys() -> list[Key]:
+    """The keys for the API server, and the dialects."""
+    from multus.kube.keys import DIALECTS, SHARED
+
+    return [*SHARED, DIALECTS]
 
 
 @hookimpl

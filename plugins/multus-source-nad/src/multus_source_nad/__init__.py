@@ -25,6 +25,7 @@ from multus_source_nad.definition import delegate_of, wanted
 from multus_source_nad.devices import device_runtime_config
 
 if TYPE_CHECKING:
+    from multus.model.keys import Key
     from multus.model.request import Pod
 
 NAME = "source-nad"
@@ -33,11 +34,21 @@ DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 
 
 @hookimpl
+def multus_keys() -> list[Key]:
+    """The keys for the API server and for the kubelet."""
+    from multus.kube.keys import KUBELET_DIR, SHARED
+
+    return [*SHARED, KUBELET_DIR]
+
+
+@hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
     """The keys for the API server and for the kubelet."""
     found = problems(conf)
-    if not conf.reader.text("kubeletDir", "/").startswith("/"):
-        found.append(Problem("kubeletDir", "is relative", "use an absolute path"))
+    try:
+        conf.reader.path("kubeletDir")
+    except InvalidConfig:
+        found.append(Problem("kubeletDir", "is no absolute path", "write it from the root"))
     return found
 
 

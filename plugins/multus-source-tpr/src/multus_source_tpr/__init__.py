@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from multus import hookimpl
 from multus.kube.networks import FIRST, SEED, Source
 from multus.model.conf import Conf, Problem
 from multus.model.network import Delegate, Element, Selection
 from multus.model.request import Request
 
+if TYPE_CHECKING:
+    from multus.model.keys import Key
+
 SOURCE = Source("source-tpr", (FIRST, SEED))
+
+
+@hookimpl
+def multus_keys() -> list[Key]:
+    """The keys for the API server, and the dialects."""
+    from multus.kube.keys import DIALECTS, SHARED
+
+    return [*SHARED, DIALECTS]
 
 
 @hookimpl

@@ -1,0 +1,49 @@
+"""The configuration keys of the Kubernetes sources, for people."""
+
+from __future__ import annotations
+
+from multus.model.keys import BOOLEAN, NUMBER, PATH, TEXT, TEXTS, Key
+
+#: What all of them read (``multus.kube.settings``).
+SHARED = (
+    Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
+    Key(
+        "apiTimeout",
+        NUMBER,
+        "Seconds for all requests to the API server that one call makes, at most 300.",
+        "15",
+    ),
+    Key(
+        "namespaceIsolation",
+        BOOLEAN,
+        "Pods may only choose definitions of their own namespace.",
+        "false",
+    ),
+    Key(
+        "globalNamespaces",
+        TEXT,
+        "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
+        " pods may choose.",
+        '"default"',
+    ),
+    Key(
+        "multusNamespace",
+        TEXT,
+        "Where definitions are looked up that the configuration names.",
+        '"kube-system"',
+    ),
+)
+
+DIALECTS = Key(
+    "networkDialects",
+    TEXTS,
+    "The API groups in which Network objects are looked up, in this order; all that the installed"
+    " sources know unless it is given.",
+)
+
+KUBELET_DIR = Key(
+    "kubeletDir",
+    PATH,
+    "The kubelet's folder, where it says which devices a pod has.",
+    '"/var/lib/kubelet"',
+)
