@@ -118,18 +118,20 @@ def nested(kind: int, *attributes: bytes) -> bytes:
     return _ATTRIBUTE.pack(len(payload) + 4, kind) + payload
 
 
-def attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
     """The attributes of a body from this offset on, as pairs of type (without flags) and payload.
 
     Ends quietly at a truncated attribute, as the kernel's own parser does.
     """
     end = len(body)
+    found = []
     while start + 4 <= end:
         size, kind = _ATTRIBUTE.unpack_from(body, start)
         if size < 4 or start + size > end:
-            return
-        yield kind & _TYPE_MASK, body[start + 4 : start + size]
+            break
+        found.append((kind & _TYPE_MASK, body[start + 4 : start + size]))
         start += (size + 3) & ~3
+    return found
 
 
 def read_u32(payload: bytes) -> int:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multus.netlink import Message, wire
+
+KINDS = st.integers(0, 0x3FFF)
+
+
+@given(st.lists(st.tuples(KINDS, st.binary(max_size=70)), max_size=20))
+def test_attributes_come_back_as_they_were_written(pairs: list[tuple[int, bytes]]) -> None:
+    body = b"HEAD" + b"".join(wire.attribute(kind, payload) for kind, payload in pairs)
+    assert wire.attributes(body, 4) == pairs
+    nested = wire.nested(7 | wire.NLA_F_NESTED, body[4:])
+    assert wire.attributes(wire.attributes(nested, 0)[0][1], 0) == pairs
+
+
+@given(st.lists(st.tuples(st.integers(16, 0xFFFF), st.binary(max_size=70)), max_size=20))
+def test_messages_come_back_as_they_were_written(pairs: list[tuple[int, bytes]]) -> None:
+    datagram = b"".join(
+        Message(kind, 0, body, "").encode(at) for at, (kind, body) in enumerate(pairs)
+    )
+    answers = list(wire.split(datagram))
+    assert [(answer.kind, answer.body) for answer in answers] == pairs
+    assert [answer.sequence for answer in answers] == list(range(len(pairs)))
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_read_without_an_error(garbage: bytes) -> None:
+    assert sum(len(payload) for _, payload in wire.attributes(garbage, 0)) <= len(garbage)
+    assert sum(len(answer.body) for answer in wire.split(garbage)) <= len(garbage)
+
+
+def test_numbers_and_texts_come_back() -> None:
+    assert wire.read_u32(wire.u32(1, 0xFFFFFFFE)[4:]) == 0xFFFFFFFE
+    assert wire.read_i32((-95).to_bytes(4, "little", signed=True)) == -95
+    assert wire.read_string(b"eth0\0\0\0") == "eth0"
+    assert wire.be32(1, -4)[4:] == b"\xff\xff\xff\xfc"
+
+
+def test_a_message_that_wants_no_acknowledgement_says_so() -> None:
+    asked = Message(16, 0, b"", "", acknowledged=False).encode(1)
+    assert int.from_bytes(asked[6:8], "little") == wire.NLM_F_REQUEST
