@@ -11,7 +11,9 @@ from unit.values import values
 from multus.errors import DecodingFailure
 from multus.jsontext import DEEPEST, LARGEST, decode, decode_object, encode
 
-NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True
+)
 
 
 @given(values)
@@ -123,5 +125,5 @@ class TestComments:
 
 @pytest.mark.parametrize("data", [b"[]", b"null", b'"x"', b"5"])
 def test_what_is_no_object_is_refused_where_one_is_needed(data: bytes) -> None:
-    with pytest.raises(DecodingFailure, match="no|not a JSON object"):
+    with pytest.raises(DecodingFailure, match="is not a JSON object"):
         decode_object(data, "x")
