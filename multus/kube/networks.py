@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode, decode_object
@@ -65,9 +65,9 @@ _KEYS = ("name", "namespace", "interface")
 
 @frozen
 class Source:
-    """One plugin's part in it: its name, and the dialects that it knows, in order of looking up.
+    """One plugin's part in it: its name, and the dialects that it knows.
 
-    The key ``networkDialects`` names API groups, and narrows or reorders them.
+    The key ``networkDialects`` names API groups, and narrows or reorders the dialects of all.
     """
 
     name: str
@@ -91,56 +91,65 @@ class Source:
         if pod is None or view is None:
             return None
         found = []
-        dialects = self._dialects(conf)
-        for annotation in dict.fromkeys(dialect.annotation for dialect in dialects):
-            text = view.annotation(annotation)
-            if text is None or not view.claim(annotation, self.name):
+        for annotation in dict.fromkeys(dialect.annotation for dialect in self.dialects):
+            sharing = [each for each in _order(conf) if each.annotation == annotation]
+            served = [each.group for each in sharing if each in self.dialects]
+            text = view.annotation(annotation) if served else None
+            if text is None or not view.claim(annotation, self.name, served):
                 continue
-            sharing = [dialect for dialect in dialects if dialect.annotation == annotation]
             origin = f"annotation {annotation!r} of pod {pod}"
             elements = parse(text, pod.namespace, origin, self.name, sharing[0])
             for element in elements:
                 what = f"network {element.name!r}"
                 view.settings.permit(element.namespace, pod.namespace, what, element.origin)
-            view.read_ahead([sharing[0].wanted(e.namespace, e.name) for e in elements])
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
         return found or None
 
     def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
-        """Look a chosen Network up, dialect by dialect until one answers."""
-        if not isinstance(element.handle, Chosen):
+        """Look a chosen Network up, dialect by dialect until one answers.
+
+        The dialects are those of all the sources that serve the annotation, so that their order is
+        the same whoever is asked.
+        """
+        view = view_of(request, conf)
+        if not isinstance(element.handle, Chosen) or view is None:
             return None
-        pod, view = request.pod, view_of(request, conf)
-        if pod is None or view is None:
-            return None
-        annotation, missing = element.handle.annotation, []
-        for dialect in self._dialects(conf):
-            if dialect.annotation != annotation:
+        chosen = element.handle
+        missing: list[NotFound] = []
+        served = view.served(chosen.annotation)
+        for dialect in _order(conf):
+            if dialect.annotation != chosen.annotation or dialect.group not in served:
                 continue
+            if not missing:
+                view.read_ahead([dialect.wanted(*each) for each in chosen.together])
             found = view.definition(dialect.wanted(element.namespace, element.name))
-            if isinstance(found, NotFound):
-                missing.append(found)
-            else:
+            if not isinstance(found, NotFound):
                 where = f"network {element.namespace}/{element.name} ({dialect.group})"
-                config = config_of(found, where)
                 label = f"{element.namespace}/{element.name}"
+                config = config_of(found, where)
                 return delegate_from(config, conf, where, name=element.name, label=label)
-        if missing and view.missed(element.origin, annotation, self.name):
+            missing.append(found)
+        if missing:
             raise next((each for each in missing if each.kind_known), missing[0])
         return None
 
-    def _dialects(self, conf: Conf) -> Sequence[Dialect]:
-        wanted = conf.reader.texts("networkDialects")
-        if not wanted:
-            return self.dialects
-        return [_KNOWN[group] for group in wanted if _KNOWN.get(group) in self.dialects]
+
+def _order(conf: Conf) -> list[Dialect]:
+    """The dialects in their order of looking up: the configuration's, else the oldest first."""
+    wanted = conf.reader.texts("networkDialects")
+    return [_KNOWN[group] for group in wanted if group in _KNOWN] or list(_KNOWN.values())
 
 
 @frozen
 class Chosen:
-    """Marks an element as chosen by an annotation for Network objects."""
+    """Marks an element as chosen by an annotation for Network objects.
+
+    ``together`` holds namespace and name of all that the annotation chooses: they are read at the
+    same time.
+    """
 
     annotation: str
+    together: tuple[tuple[str, str], ...] = ()
 
 
 # --- The annotation ------------------------------------------------------------------------------
@@ -159,10 +168,12 @@ def parse(
         entries = json_list(text, origin)
     if not entries:
         raise InvalidConfig(f"{origin} is an empty list: name a network, or remove the annotation")
-    return tuple(
-        _element(entry, namespace, f"{origin}, entry {number}", source, dialect.annotation)
+    elements = [
+        _element(entry, namespace, f"{origin}, entry {number}", source)
         for number, entry in enumerate(entries, 1)
-    )
+    ]
+    together = tuple((each.namespace, each.name) for each in elements)
+    return tuple(evolve(each, handle=Chosen(dialect.annotation, together)) for each in elements)
 
 
 def json_list(text: str, origin: str) -> list[Any]:
@@ -229,7 +240,7 @@ def interface_of(reader: Reader, origin: str) -> str:
     return interface
 
 
-def _element(entry: Any, namespace: str, origin: str, source: str, annotation: str) -> Element:
+def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     reader, where, name = named(entry, origin, namespace)
     unknown = sorted(reader.raw.keys() - {*_KEYS, *_ALIASES})
     if unknown:
@@ -243,7 +254,6 @@ def _element(entry: Any, namespace: str, origin: str, source: str, annotation: s
         origin=origin,
         source=source,
         interface=interface_of(reader, origin),
-        handle=Chosen(annotation),
     )
 
 

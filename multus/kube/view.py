@@ -65,8 +65,7 @@ class View:
         self._pod = request.pod
         self._metadata: Mapping[str, Any] | None = None
         self._read: dict[str, dict[str, Any] | CNIError] = {}
-        self._claims: dict[str, list[str]] = {}
-        self._missed: dict[str, set[str]] = {}
+        self._claims: dict[str, dict[str, Sequence[str]]] = {}
 
     def annotation(self, key: str) -> str | None:
         """An annotation of the request's pod; None when it has none, or there is no pod.
@@ -82,21 +81,18 @@ class View:
         """The pod's UID in the API, as far as it was read."""
         return str((self._metadata or {}).get("uid", ""))
 
-    def claim(self, annotation: str, plugin: str) -> bool:
+    def claim(self, annotation: str, plugin: str, groups: Sequence[str]) -> bool:
         """Whether *plugin* is the first of this request to serve *annotation*.
 
-        Two plugins that know one annotation do not both select what it says.
+        Two plugins that know one annotation do not both select what it says.  *groups* are the API
+        groups in which this one looks what is chosen up.
         """
-        claims = self._claims.setdefault(annotation, [])
-        if plugin not in claims:
-            claims.append(plugin)
-        return claims[0] == plugin
+        self._claims.setdefault(annotation, {})[plugin] = groups
+        return next(iter(self._claims[annotation])) == plugin
 
-    def missed(self, origin: str, annotation: str, plugin: str) -> bool:
-        """Note that *plugin* does not find the element at *origin*; whether nobody else may."""
-        missed = self._missed.setdefault(origin, set())
-        missed.add(plugin)
-        return missed.issuperset(self._claims.get(annotation, ()))
+    def served(self, annotation: str) -> set[str]:
+        """The API groups of all the plugins that serve *annotation*."""
+        return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
     def read_ahead(self, wanted: Sequence[Wanted]) -> None:
         """Read definitions at the same time; their errors wait for whoever asks for them."""

@@ -231,6 +231,18 @@ def test_the_dialects_are_one_setting(everywhere: Cluster, cni_pod: Netns) -> No
     refused(everywhere.add(wrong, container), 7, "networkDialects", "example.org")
 
 
+def test_the_order_is_that_of_both_sources_together(everywhere: Cluster, cni_pod: Netns) -> None:
+    everywhere.network("a", "recorder", [{"mark": "first"}], group=Dialects.FIRST)
+    everywhere.network("a", "recorder", [{"mark": "seed"}])
+    container = everywhere.pod(cni_pod, {"networks": [{"name": "a"}]})
+    conf = everywhere.conf()
+    everywhere.add(conf, container).require()
+    everywhere.delete(conf, container).require()
+    reordered = everywhere.conf(networkDialects=[Dialects.SEED, Dialects.FIRST])
+    everywhere.add(reordered, container).require()
+    assert [mark for _, mark in calls(everywhere)] == ["first", "seed"]
+
+
 def test_the_annotation_of_spring_2018(everywhere: Cluster, cni_pod: Netns) -> None:
     everywhere.network("a", "recorder", [{"mark": "a"}], group=Dialects.SPRING)
     everywhere.network("b", "recorder", [{"mark": "b"}], group=Dialects.SPRING, namespace="other")
