@@ -52,10 +52,12 @@ hookimpl = pluggy.HookimplMarker("multus")
 def multus_keys() -> Sequence[Key] | None:
     """Name the configuration keys that this plugin reads.
 
-    Kind: collect.  Called by ``multus validate`` and for the documentation, never by a request.
-    Returns keys, or None.  The distribution also lists the names of those of Multus' own
-    configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): a
-    request whose configuration has one of them is refused while the plugin cannot be loaded.
+    Kind: collect.
+    Called: by ``multus validate`` and for the documentation, never by a request.
+    Returns: keys, or None.  The distribution also lists the names of those of Multus' own
+        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): a
+        request whose configuration has one of them is refused while the plugin cannot be loaded.
+    Raises: nothing.
 
     Example::
 
@@ -72,10 +74,12 @@ def multus_keys() -> Sequence[Key] | None:
 def multus_validate(conf: Conf) -> Sequence[Problem] | None:
     """Say what is wrong with the configuration keys that this plugin owns.
 
-    Kind: collect.  Called before anything else for ADD, CHECK and STATUS, and by ``multus
-    validate``; never for DEL and GC, which must work with a configuration that went bad.
-    Returns problems, or None.  The first problem fails the request with code 7; ``multus
-    validate`` shows them all.
+    Kind: collect.
+    Called: before anything else for ADD and STATUS, and by ``multus validate``; never for DEL,
+        CHECK and GC, which must work with a configuration that went bad.
+    Returns: problems, or None.  The first fails the request with code 7, the others stand in its
+        details; ``multus validate`` shows them all.
+    Raises: nothing, for what can be said as a problem.
 
     Example::
 
@@ -96,14 +100,16 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
 def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selection] | None:
     """Say which networks this container gets, as far as this source knows.
 
-    Kind: collect.  Called once for an ADD or STATUS and for ``multus explain``: it must have no
-    side effects.  Returns a ``Selection`` (its role says what it means for the others), a list of
-    them when there are several roles, or None when this source has nothing to say, for instance
-    because the pod has no such annotation.  A source that *cannot answer* raises
-    ``TryAgainLater``: no container comes up with fewer networks than it asked for.  For STATUS,
-    *request* has no container: offer the node's defaults only, and raise ``NotAvailable`` when a
-    pod's choice could not be read.  For a DEL that finds no record, answer from what is on this
-    node, never from an API.
+    Kind: collect.
+    Called: once for an ADD or STATUS, and for ``multus explain``: it must have no side effects.
+        For STATUS the request has no container: offer the node's defaults only.  Also for a DEL
+        that finds no record and for GC: then answer from what is on this node, never from an API.
+    Returns: a ``Selection`` (its role says what it means for the others), a list of them when there
+        are several roles, or None when this source has nothing to say, for instance because the pod
+        has no such annotation.
+    Raises: ``TryAgainLater`` when it cannot answer, since no container may come up with fewer
+        networks than it asked for; ``NotAvailable`` for a STATUS when a pod's choice could not be
+        read; ``InvalidConfig`` for an annotation that is wrong.
 
     Example::
 
@@ -125,12 +131,15 @@ def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selectio
 def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
     """Turn a selection element into a delegate: find the configuration that it names.
 
-    Kind: first result.  Called once for each element, in order; no side effects.
-    ``element.source`` is the plugin that selected it, and any plugin may resolve it, so that a name
-    in the configuration may be an API object or a file.  Returns None for "not mine, or not found
-    here".  An element that holds its configuration needs nobody; another that
-    nobody resolves fails the request with code 7.  An object that is found
-    and wrong raises ``InvalidConfig``; one that cannot be read raises ``TryAgainLater``.
+    Kind: first result.
+    Called: once for each element, in order; no side effects.  ``element.source`` is the plugin that
+        selected it, and any plugin may resolve it, so that a name in the configuration may be an
+        API object or a file.
+    Returns: a ``Delegate`` (see ``multus.netconf.delegate_from``), or None for "not mine, or not
+        found here".  An element that holds its configuration needs nobody; another that nobody
+        resolves fails the request with code 7.
+    Raises: ``InvalidConfig`` for an object that is found and wrong, ``TryAgainLater`` for one that
+        cannot be read.
 
     Example::
 
@@ -150,11 +159,13 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 def multus_chain(delegate: Delegate, request: Request, conf: Conf) -> Sequence[Plugin] | None:
     """Put further plugins at the end of a delegate's chain: steps of your own, or of CNI.
 
-    Kind: collect.  Called once for each delegate after all are resolved, before it is named; no
-    side effects.  Returns the plugins to run after the delegate's own, each with a ``type``, or
-    None.  Such a step gets the result of the one before it, and what it returns is the
-    attachment's; like any other it is written down, checked, and deleted first.  One that no binary
-    carries out needs an invoker, usually the same plugin's.
+    Kind: collect.
+    Called: once for each delegate after all are resolved, before it is named; no side effects.
+    Returns: the plugins to run after the delegate's own, each with a ``type``, or None.  Such a
+        step gets the result of the one before it, and what it returns is the attachment's; like any
+        other it is written down, checked, and deleted first.  One that no binary carries out needs
+        an invoker, usually the same plugin's.
+    Raises: ``InvalidConfig`` when what the container asks for contradicts itself.
 
     Example::
 
@@ -174,10 +185,13 @@ def multus_runtime_config(
 ) -> Mapping[str, Any] | None:
     """Contribute ``runtimeConfig`` entries to a delegate: device IDs, a MAC, addresses, ports.
 
-    Kind: collect.  Called once for each delegate after all are resolved; no side effects.  Returns
-    a mapping from capability to value, or None.  Two plugins that contribute different values for
-    one capability fail the request.  An entry that none of the delegate's plugins declares in
-    ``capabilities`` fails it too (NPWG 1.3: a capability that is asked for must be served).
+    Kind: collect.
+    Called: once for each delegate after all are resolved; no side effects.
+    Returns: a mapping from capability to value, or None.  Two plugins that contribute different
+        values for one capability fail the request, and so does an entry that none of the delegate's
+        plugins declares in ``capabilities`` (NPWG 1.3: what is asked for must be served).
+    Raises: ``InvalidConfig`` for a wish that is wrong, ``TryAgainLater`` for one that cannot be
+        looked up now.
 
     Example::
 
@@ -199,10 +213,13 @@ def multus_order(
 ) -> Sequence[Delegate] | None:
     """Put delegates into the order of their invocation and give each its interface name.
 
-    Kind: first result.  Called once for an ADD and for ``multus explain``; no side effects.
-    Returns the same delegates, each with ``ifname``, exactly one ``primary``; or None to leave it
-    to the core, whose own order is: primary first, the others as selected, named by the selection's
-    convention.  Anything else that is returned is refused with code 999 and the plugin's name.
+    Kind: first result.
+    Called: once for an ADD and for ``multus explain``; no side effects.
+    Returns: the same delegates, each with ``ifname``, exactly one ``primary``; or None to leave it
+        to the core, whose own order is: primary first, the others as selected, named by the
+        selection's convention.  Any other set of delegates is refused with code 999 and the
+        plugin's name.
+    Raises: ``InvalidConfig`` when no order can be given.
 
     Example::
 
@@ -224,10 +241,12 @@ def multus_order(
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | Declined | None:
     """Offer to carry out one plugin configuration of a delegate.
 
-    Kind: collect.  Called for every plugin of a chain and every verb.  Returns an ``Invoker``, or
-    ``Declined`` with a reason for a type that is served in general but not with these keys, or
-    None.  The first offer is taken, unless the configuration names an invoker; the exec invoker,
-    which takes everything, offers itself last (``trylast=True``).
+    Kind: collect.
+    Called: for every plugin of a chain and every verb.
+    Returns: an ``Invoker``; or ``Declined`` with a reason, for a type that is served in general but
+        not with these keys; or None.  The first offer is taken, unless the configuration names an
+        invoker; the exec invoker, which takes everything, offers itself last (``trylast=True``).
+    Raises: nothing, for what can be declined.
 
     Example::
 
@@ -257,8 +276,10 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
 def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> None:
     """Be told that one delegate's ADD succeeded.
 
-    Kind: observer.  Called after the attachment is in the journal, before the next delegate is
-    invoked: be quick.
+    Kind: observer.
+    Called: after the attachment is in the journal, before the next delegate is invoked: be quick.
+    Returns: nothing.
+    Raises: what it raises is logged.
 
     Example::
 
@@ -276,7 +297,11 @@ def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> Non
 def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, conf: Conf) -> None:
     """Be told that one delegate was taken down because the request's ADD failed.
 
-    Kind: observer.  *error* is why undoing it failed too, or None when it is gone.
+    Kind: observer.
+    Called: once for every delegate that was begun, the last first.  *error* is why undoing it
+        failed too, or None when it is gone.
+    Returns: nothing.
+    Raises: what it raises is logged.
 
     Example::
 
@@ -296,7 +321,11 @@ def multus_detached(
 ) -> None:
     """Be told that one delegate's DEL was carried out, by the runtime's DEL or by GC.
 
-    Kind: observer.  *error* is why it failed (its record is kept), or None when it is gone.
+    Kind: observer.
+    Called: once for every delegate, the last first.  *error* is why it failed (its record is kept),
+        or None when it is gone.
+    Returns: nothing.
+    Raises: what it raises is logged.
 
     Example::
 
@@ -317,9 +346,12 @@ def multus_detached(
 def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf) -> Result | None:
     """Make one result out of the attachments', for the runtime.
 
-    Kind: first result.  Called once when every delegate's ADD succeeded; when it raises, they are
-    undone.  *attachments* is in the order of invocation: the primary is the first.  A merger that
-    has to be asked for looks at ``conf.merger`` and returns None when it is not its name.
+    Kind: first result.
+    Called: once when every delegate's ADD succeeded.  *attachments* is in the order of invocation;
+        exactly one delegate is the primary.
+    Returns: a ``Result``, or None.  A merger that has to be asked for looks at ``conf.merger`` and
+        returns None when it is not its name.
+    Raises: an error fails the ADD, and every delegate is undone.
 
     Example::
 
@@ -335,8 +367,11 @@ def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf
 def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
     """Be told how a request ended, before its answer is given.
 
-    Kind: observer.  Called for ADD, DEL, CHECK and GC, whether they failed or not.  The answer
-    waits for it: bound the time that it takes.
+    Kind: observer.
+    Called: for ADD, DEL, CHECK and GC, whether they failed or not.  The answer waits for it: bound
+        the time that it takes.
+    Returns: nothing.
+    Raises: what it raises is logged.
 
     Example::
 
@@ -357,8 +392,10 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
 def multus_health(conf: Conf) -> CNIError | None:
     """Say why an ADD could not be served now.
 
-    Kind: collect.  Called for STATUS and ``multus doctor``.  Returns (or raises) an error, code 50
-    or 51, or None when all is well.  STATUS answers with the first.
+    Kind: collect.
+    Called: for STATUS and ``multus doctor``.
+    Returns: an error with code 50 or 51, or None when all is well.  STATUS answers with the first.
+    Raises: the same error may be raised instead.
 
     Example::
 
