@@ -26,6 +26,12 @@ class CNIError(Exception):
         self.details = details
         self.number = type(self).code if code is None else code
 
+    def reworded(self, msg: str, details: str) -> CNIError:
+        """The same error, of the same class and code, in other words."""
+        error = type(self).__new__(type(self), msg)
+        error.msg, error.details, error.number = msg, details, self.number
+        return error
+
     def to_wire(self, cni_version: str) -> dict[str, Any]:
         """The error object for stdout: ``{cniVersion, code, msg, details}``."""
         return {

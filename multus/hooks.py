@@ -47,7 +47,7 @@ class Hooks:
         known = getattr(self.manager.hook, hook).get_hookimpls()
         return sorted(known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name))
 
-    def keys(self) -> list[Key]:
+    def configuration_keys(self) -> list[Key]:
         """The configuration keys that plugins read."""
         from multus.model.keys import Key
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import evolve, field, frozen
 
 from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
-from multus.invoker import Declined, Invoker, NothingDone
+from multus.invoker import Declined, Invoker
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
 from multus.model.record import Planned, Step
 from multus.model.versions import highest_common
@@ -214,13 +214,10 @@ def _took(invoker: Invoker, argument: object, seconds: float) -> None:
 
 
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
-    """The same error, code kept, with the delegate named."""
-    # What matters to whoever undoes is kept as a class too.
-    kind = NothingDone if isinstance(error, NothingDone) else CNIError
-    return kind(
-        f"{delegate}, plugin {plugin.type!r}, interface {delegate.ifname or '(none)'}: {error.msg}",
-        error.details,
-        code=error.number,
+    """The same error with the delegate named."""
+    interface = delegate.ifname or "(none)"
+    return error.reworded(
+        f"{delegate}, plugin {plugin.type!r}, interface {interface}: {error.msg}", error.details
     )
 
 
@@ -391,4 +388,4 @@ def joined(errors: Sequence[CNIError]) -> CNIError:
     if len(errors) == 1:
         return first
     parts = [first.details, *(str(error) for error in errors[1:])]
-    return CNIError(first.msg, "; ".join(part for part in parts if part), code=first.number)
+    return first.reworded(first.msg, "; ".join(part for part in parts if part))

@@ -113,4 +113,4 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
         return error
     left = "; ".join(f"could not be undone: {each}" for each in undoing)
     details = "; ".join(part for part in (error.details, left) if part)
-    return CNIError(error.msg, details, code=error.number)
+    return error.reworded(error.msg, details)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from contract.given import Recorder, example, plugin_named, source
+from unit.values import conf_of, request_of
+
+from multus.errors import CNIError, InvalidConfig
+from multus.model.conf import Conf
+from multus.model.network import Outcome
+from multus.pipeline import Engine
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    return []
+
+
+@pytest.fixture
+def watched(engine: Callable[..., Engine], outcomes: list[Outcome]) -> Engine:
+    def multus_finished(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+
+    return engine(source("a", "b"), plugin_named("watching", multus_finished))
+
+
+def test_the_example_tells_how_it_ended(
+    engine: Callable[..., Engine],
+    recorder: Recorder,
+    conf: Conf,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    telling = engine(source("fake"), example("multus_finished"))
+    telling.add(request_of(), conf)
+    recorder.errors["DEL_eth0"] = InvalidConfig("stuck")
+    with pytest.raises(CNIError):
+        telling.delete(request_of("DEL"), conf)
+    said = capfd.readouterr().err
+    assert "ADD ok\n" in said and "DEL network 'fake-net'" in said
+
+
+def test_an_add_is_told_with_all_that_came_of_it(
+    watched: Engine, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    result = watched.add(request_of(), conf)
+    (outcome,) = outcomes
+    assert (outcome.command, outcome.result, outcome.error) == ("ADD", result, None)
+    assert [each.delegate.ifname for each in outcome.attachments] == ["eth0", "net0"]
+    assert all(each.seconds >= 0 for each in outcome.attachments)
+    assert {"resolve", "order", "journal", "invoke", "merge"} <= set(outcome.stages)
+
+
+def test_a_failure_is_told_with_its_error(
+    watched: Engine, recorder: Recorder, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    recorder.errors["ADD_net0"] = InvalidConfig("no such card")
+    with pytest.raises(CNIError) as caught:
+        watched.add(request_of(), conf)
+    (outcome,) = outcomes
+    assert outcome.error is caught.value and outcome.result is None
+
+
+def test_every_verb_that_changes_or_checks_is_told(
+    watched: Engine, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    watched.add(request_of(), conf)
+    with pytest.raises(CNIError):  # there is no such namespace
+        watched.check(request_of("CHECK"), conf)
+    watched.delete(request_of("DEL"), conf)
+    collecting = conf_of(**{**conf.raw, "cni.dev/valid-attachments": []})
+    watched.collect_garbage(request_of("GC", container_id="", ifname="", netns=""), collecting)
+    assert [each.command for each in outcomes] == ["ADD", "CHECK", "DEL", "GC"]

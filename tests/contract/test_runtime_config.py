@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from contract.given import Recorder, at_work, example, plugin_named
+from unit.values import conf_of, delegate_of, request_of
+
+from multus.errors import InvalidConfig
+from multus.model.conf import Conf
+from multus.model.network import Delegate, Element, Role, Selection
+from multus.pipeline import Engine
+
+MAC = "02:00:00:00:00:01"
+
+
+def giving(**entries: Any) -> Callable[..., Mapping[str, Any]]:
+    def multus_runtime_config(delegate: Delegate) -> Mapping[str, Any]:
+        return entries
+
+    return multus_runtime_config
+
+
+def test_the_example_passes_a_wish_on() -> None:
+    hooks = at_work(example("multus_runtime_config")).hooks
+    asked = delegate_of("n", options={"mac": MAC})
+    assert hooks.runtime_config(asked, request_of(), conf_of()) == {"mac": MAC}
+    assert hooks.runtime_config(delegate_of("n"), request_of(), conf_of()) == {}
+
+
+def test_what_several_give_is_joined_and_may_be_the_same() -> None:
+    plugins = [
+        plugin_named("one", giving(mac=MAC, ips=["10.0.0.2/8"])),
+        plugin_named("two", giving(mac=MAC, deviceID="0000:01:00.1")),
+    ]
+    assert at_work(*plugins).hooks.runtime_config(delegate_of("n"), request_of(), conf_of()) == {
+        "mac": MAC,
+        "ips": ["10.0.0.2/8"],
+        "deviceID": "0000:01:00.1",
+    }
+
+
+def test_two_values_for_one_capability_are_refused() -> None:
+    plugins = [plugin_named("one", giving(mac=MAC)), plugin_named("two", giving(mac="other"))]
+    hooks = at_work(*plugins).hooks
+    with pytest.raises(InvalidConfig, match=r"'n'.*'mac'.*'two'"):
+        hooks.runtime_config(delegate_of("n"), request_of(), conf_of())
+
+
+def selecting(capabilities: Mapping[str, Any]) -> Callable[..., Selection]:
+    def multus_select() -> Selection:
+        config = {"type": "fake", "name": "net", "capabilities": capabilities}
+        element = Element("net", "the test", config=config)
+        return Selection(Role.DEFAULT, (element,), "the test")
+
+    return multus_select
+
+
+def test_a_plugin_gets_what_it_declares(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+) -> None:
+    given = plugin_named("given", giving(mac=MAC))
+    engine(given, plugin_named("source", selecting({"mac": True}))).add(request_of(), conf)
+    assert recorder.calls[0].config["runtimeConfig"] == {"mac": MAC}
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"mac": False}, {"ips": True}])
+def test_what_nobody_declares_fails_the_request(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf, capabilities: Any
+) -> None:
+    given = plugin_named("given", giving(mac=MAC))
+    with pytest.raises(InvalidConfig, match=r"asked for 'mac'"):
+        engine(given, plugin_named("source", selecting(capabilities))).add(request_of(), conf)
+    assert recorder.said == []

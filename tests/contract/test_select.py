@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from contract.given import Recorder, at_work, example, plugin_named, source
+from unit.values import conf_of, request_of
+
+from multus.errors import NotAvailable, TryAgainLater
+from multus.hooks import PluginFailed
+from multus.model.conf import Conf
+from multus.model.network import Element, Role, Selection
+from multus.pipeline import Engine
+
+
+def test_the_example_selects_what_its_key_lists() -> None:
+    hooks = at_work(example("multus_select")).hooks
+    assert hooks.select(request_of(), conf_of()) == []
+    (selection,) = hooks.select(request_of(), conf_of(extraNetworks=["a", "b"]))
+    assert selection.role is Role.DEFAULT
+    assert [element.name for element in selection.elements] == ["a", "b"]
+
+
+def test_sources_are_asked_in_the_order_of_their_names(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+) -> None:
+    engine(source("b", name="source-b"), source("a", name="source-a")).add(request_of(), conf)
+    assert recorder.said == ["ADD a eth0", "ADD b net0"]
+
+
+def test_a_source_may_select_in_several_roles() -> None:
+    def multus_select() -> list[Selection]:
+        element = Element("n", "the test")
+        return [Selection(role, (element,), "the test") for role in (Role.DEFAULT, Role.ADDED)]
+
+    hooks = at_work(plugin_named("both", multus_select)).hooks
+    assert [each.role for each in hooks.select(request_of(), conf_of())] == [
+        Role.DEFAULT,
+        Role.ADDED,
+    ]
+
+
+def test_a_source_that_cannot_answer_fails_the_request(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+) -> None:
+    def multus_select() -> Selection:
+        raise TryAgainLater("the inventory is away")
+
+    away = engine(plugin_named("away", multus_select), source("fake"))
+    with pytest.raises(TryAgainLater, match="away"):
+        away.add(request_of(), conf)
+    assert recorder.said == []
+    with pytest.raises(NotAvailable, match="away"):
+        away.status(request_of("STATUS", container_id="", ifname="", netns=""), conf)
+
+
+def test_a_del_without_a_record_succeeds_though_a_source_is_away(
+    engine: Callable[..., Engine], conf: Conf
+) -> None:
+    def multus_select() -> Selection:
+        raise TryAgainLater("the inventory is away")
+
+    engine(plugin_named("away", multus_select)).delete(request_of("DEL"), conf)
+
+
+def test_another_answer_is_refused_with_the_plugins_name() -> None:
+    def multus_select() -> str:
+        return "everything"
+
+    hooks = at_work(plugin_named("loud", multus_select)).hooks
+    with pytest.raises(PluginFailed, match=r"plugin 'loud'.*'everything'"):
+        hooks.select(request_of(), conf_of())
