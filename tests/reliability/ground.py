@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from attrs import field, frozen
+from reliability.moments import Family, start
 
 from multus import skel
 from multus.__main__ import engine_for
@@ -19,11 +20,11 @@ from multus.netlink import Message, Namespace, addresses, links, routes
 from multus.testing.delegates import BinDir
 from multus.testing.netns import HostState, Netns, Node, inside
 from multus.testing.runtime import Container
-from reliability.moments import Family, start
 
 Conf = Mapping[str, Any]
 
 _SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+_OURS = ("invoker", "ipMasqBackend")
 _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
 
@@ -87,7 +88,7 @@ class Ground:
         """Four networks by started plugins, one of them a chain, one of them with ipMasq."""
         bridge = {"type": "bridge", "bridge": "br0", "ipMasq": False, "ipam": self.ipam(5)}
         tuning = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
-        every = [
+        every: list[dict[str, Any]] = [
             {"name": "chain", "plugins": [bridge, tuning]},
             {"name": "gomasq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(6)},
             {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
@@ -118,6 +119,17 @@ class Ground:
         status, stdout = self.call(command, conf, container)
         assert status == 0, f"{command} of {container}: {stdout.decode()}"
         return stdout
+
+    def delete_directly(self, conf: Conf, container: Container) -> None:
+        """DEL by the delegates' own binaries, without us, whatever they answer."""
+        for index, delegate in reversed(list(enumerate(conf["delegates"]))):
+            ifname = f"net{index - 1}" if index else container.ifname
+            environ = {**self.environ("DEL", container), "CNI_IFNAME": ifname}
+            for plugin in reversed(delegate.get("plugins", [delegate])):
+                config = {key: plugin[key] for key in plugin if key not in _OURS}
+                stdin = encode({**config, "cniVersion": "1.0.0", "name": delegate["name"]})
+                path = os.path.join(self.bin.path, plugin["type"])
+                subprocess.run([path], input=stdin, env=environ, capture_output=True, check=False)
 
     def supervised(self, command: str, conf: Conf, container: Container | None = None) -> Family:
         """The same by a process of its own, at whose every step it can be killed."""
@@ -213,4 +225,5 @@ def _files(folder: str) -> Iterator[str]:
     for parent, _, names in os.walk(folder):
         for name in names:
             if not name.startswith(_STAYS):
-                yield f"file {os.path.join(parent, name)}"
+                path = os.path.join(parent, name)
+                yield f"{'file' if os.path.getsize(path) else 'empty file'} {path}"

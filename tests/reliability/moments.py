@@ -29,7 +29,7 @@ from attrs import field, frozen
 _X86 = platform.machine() == "x86_64"
 
 #: System calls that change something whatever their arguments: (x86_64, aarch64).
-_ALWAYS = {
+_ALWAYS: dict[str, tuple[int | None, int | None]] = {
     "write": (1, 64),
     "pwrite64": (18, 68),
     "writev": (20, 66),
@@ -267,8 +267,8 @@ def _filter() -> bytes:
     notify = _instruction(_RETURN, _NOTIFY)
     code = _instruction(_LOAD, 4) + _jump(_EQUAL, _AUDIT_ARCH, 1, 0) + _instruction(_RETURN, _ALLOW)
     code += _instruction(_LOAD, 0)
-    for numbers in _ALWAYS.values():
-        if (number := _of_this_machine(numbers)) is not None:
+    for either in _ALWAYS.values():
+        if (number := _of_this_machine(either)) is not None:
             code += _jump(_EQUAL, number, 0, 1) + notify
     for numbers, argument, mask, values in _SOMETIMES.values():
         if (number := _of_this_machine(numbers)) is None:

@@ -7,16 +7,24 @@ command is killed before each of them in turn.  A neighbour's attachments must s
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from attrs import field, frozen
-
-from multus.testing.runtime import Container
+from attrs import evolve, field, frozen
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
+from multus.testing.runtime import Container
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+
+#: What killed Go plugins leave that their own DEL does not remove.
+FOREIGN = {
+    "+ firewall": "iptables rules or chains of ptp",
+    "+ empty file": "an address file of host-local, made and not written",
+    "+ pod: link veth": "a link of macvlan, before it was named: it goes with the pod",
+}
 
 KINDS = ("in_process", "executed", "mixed")
 
@@ -26,72 +34,94 @@ class Sweep:
     """One command of one configuration, killed at all its moments.
 
     With ``whole``, all its processes are killed, else only the program, which its plugins outlive.
-    ``foreign`` holds what was left that the plugins' own DEL does not remove either, by moment.
+    ``foreign`` holds what was left that started plugins do not remove by their own DEL, by moment,
+    and ``repeated`` what they said where DEL had to be repeated.
     """
 
     ground: Ground
     conf: Conf
     command: str
-    whole: bool = True
-    container: Container = field(init=False)
+    whole: bool
+    patient: bool
     neighbour: Container = field(init=False)
     foreign: dict[str, list[str]] = field(factory=dict)
+    repeated: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "container", self.ground.container("c1"))
         object.__setattr__(self, "neighbour", self.ground.container("neighbour"))
 
-    def run(self, recover: Callable[[Sweep], None]) -> int:
+    def run(self, recover: Callable[[Sweep, Container], None]) -> int:
         """Kill at each moment, recover and compare; returns how many moments there were."""
-        ground, conf = self.ground, self.conf
+        ground, conf, pod = self.ground, self.conf, self.ground.container("pod")
         for command in ("ADD", "DEL"):  # what the first of all calls makes, and keeps, is made
-            ground.done(command, conf, self.container)
+            ground.done(command, conf, pod)
         ground.done("ADD", conf, self.neighbour)
         before = ground.state()
         for moment in itertools.count(1):
+            # What a plugin may leave bears the container's name: it must not meet the next one.
+            container = evolve(pod, id=f"c{moment}")
             if self.command == "DEL":
-                ground.done("ADD", conf, self.container)
-            family = ground.supervised(self.command, conf, self.container)
+                ground.done("ADD", conf, container)
+            family = ground.supervised(self.command, conf, container)
             run = family.run(moment, whole=self.whole)
             if not run.killed:
                 assert run.status == 0, run.stdout
                 if self.command == "ADD":
-                    ground.done("DEL", conf, self.container)
+                    ground.done("DEL", conf, container)
                 assert before.difference(ground.state()) == []
                 return moment - 1
-            recover(self)
+            recover(self, container)
             if not self.whole:
                 family.outlive()
-            left = before.difference(ground.state())
-            if left:
-                self._account(f"moment {moment}, before {run.last}", left)
+            if left := before.difference(ground.state()):
+                self._account(f"moment {moment}, before {run.last}", left, container)
                 before = ground.state()
         raise AssertionError("unreachable")
 
-    def _account(self, where: str, left: list[str]) -> None:
-        """Only what the plugins' own DEL does not remove may be left."""
-        self.ground.done("DEL", self.conf, self.container)
-        assert self.conf.get("invokers") or any("invoker" in d for d in self.conf["delegates"]), (
-            where,
-            left,
-        )
-        still = [fact for fact in left if fact.startswith("+ firewall")]
-        assert still == left, (where, left)
+    def done(self, command: str, conf: Conf, container: Container | None = None) -> None:
+        """Carry *command* out, once more if a started plugin's DEL fails, as runtimes do.
+
+        The Go ptp fails once when it does not find the chain that it was about to make.
+        """
+        status, said = self.ground.call(command, conf, container)
+        if status and self.patient:
+            self.repeated.append(said.decode())
+            status, said = self.ground.call(command, conf, container)
+        assert status == 0, said.decode()
+
+    def _account(self, where: str, left: list[str], container: Container) -> None:
+        """Only what the started plugins' own DEL does not remove may be left."""
+        self.ground.delete_directly(self.conf, container)
+        after = self.ground.state()
+        gone = [fact for fact in left if fact[0] == "+" and fact[2:] not in after.facts]
+        assert gone == [], f"{where}: the plugins' own DEL removes {gone}"
+        wrong = [fact for fact in left if not fact.startswith(tuple(FOREIGN))]
+        assert wrong == [], f"{where}: {wrong}"
         self.foreign[where] = left
 
 
-def by_del(sweep: Sweep) -> None:
-    sweep.ground.done("DEL", sweep.conf, sweep.container)
+    def kinds_of_foreign(self) -> Counter[str]:
+        """How often something was left, names and addresses left out."""
+        return Counter(
+            words
+            for left in self.foreign.values()
+            for start, words in FOREIGN.items()
+            if any(fact.startswith(start) for fact in left)
+        )
 
 
-def by_gc(sweep: Sweep) -> None:
-    ground = sweep.ground
-    ground.done("GC", ground.collecting(sweep.conf, [sweep.neighbour]))
+def by_del(sweep: Sweep, container: Container) -> None:
+    sweep.done("DEL", sweep.conf, container)
 
 
-def by_add(sweep: Sweep) -> None:
-    for command in ("ADD", "CHECK", "DEL"):
-        sweep.ground.done(command, sweep.conf, sweep.container)
+def by_gc(sweep: Sweep, _: Container) -> None:
+    sweep.done("GC", sweep.ground.collecting(sweep.conf, [sweep.neighbour]))
+
+
+def by_add(sweep: Sweep, container: Container) -> None:
+    sweep.done("ADD", sweep.conf, container)
+    sweep.ground.done("CHECK", sweep.conf, container)
+    sweep.ground.done("DEL", sweep.conf, container)
 
 
 RECOVERIES = {"DEL": by_del, "GC": by_gc, "ADD, CHECK, DEL": by_add}
@@ -128,9 +158,16 @@ def test_nothing_is_left(
 ) -> None:
     if full and not full_size:
         pytest.skip("of the full size")
-    sweep = Sweep(on_ground, getattr(on_ground, kind)(), command, whole)
+    conf = getattr(on_ground, kind)()
+    sweep = Sweep(on_ground, conf, command, whole, patient=kind != "in_process")
     moments = sweep.run(RECOVERIES[recovery])
     whom = "all processes" if whole else "the program alone"
-    kept = f", {len(sweep.foreign)} with rules that the plugin's own DEL keeps" * bool(sweep.foreign)
-    say(f"{kind}, {command} killed ({whom}), then {recovery}: {moments} moments, 0 leaks{kept}")
+    say(
+        f"{kind}, {command} killed ({whom}), then {recovery}: {moments} moments,"
+        f" {len(sweep.foreign)} with something of a started plugin's that its own DEL keeps,"
+        f" {len(sweep.repeated)} where a started plugin's DEL failed once"
+    )
+    for fact, count in sweep.kinds_of_foreign().items():
+        say(f"    {count} × {fact}")
     assert moments > 20
+    assert kind != "in_process" or not sweep.foreign
