@@ -10,105 +10,185 @@ import argparse
 import ctypes
 import json
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, define, field
 
-from bench import startup
-from bench.ways import Direct, Program, Way
+from bench import load, memory, plot, rounds, startup
+from bench.node import Cluster, Daemon, c_shim, cluster, daemon
+from bench.ways import Direct, Pods, Program, Way
 from bench.workload import Workload
 from multus.testing.command import output
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, installed_program
 
 _CLONE_NEWNET = 0x40000000
+_INVOKERS = {"exec": {"invokers": {"ptp": "exec"}}, "in-process": {"invokers": {"ptp": "ptp"}}}
 
 
-@frozen
-class Figure:
-    """One way's medians for a number of networks, in seconds, and over direct execution."""
+@define
+class Report:
+    """Everything measured in one run; times in seconds, memory in bytes."""
 
-    way: str
-    networks: int
-    add: float
-    delete: float
-    add_ratio: float
-    delete_ratio: float
+    starts: dict[str, float] = field(factory=dict)
+    imports: startup.Imports | None = None
+    figures: list[rounds.Figure] = field(factory=list)
+    cold: dict[str, float] = field(factory=dict)
+    loads: list[load.Load] = field(factory=list)
+    status: float = 0.0
+    peaks: dict[str, int] = field(factory=dict)
+    growth: list[memory.Growth] = field(factory=list)
+    api: dict[str, int] = field(factory=dict)
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30, help="how often (30)")
-    parser.add_argument("--networks", type=int, nargs="+", default=[1, 4, 16], metavar="N")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", type=_peer)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     _enter_a_network_of_our_own()
-    with tempfile.TemporaryDirectory(prefix="multus-bench-") as folder:
-        starts = startup.starts(options.rounds)
-        _print_starts(starts)
-        imported = startup.imports(Workload(1, folder))
-        _print_imports(imported)
-        figures = [
-            figure
-            for networks in options.networks
-            for figure in measure([Direct(), *ways(), *options.peer], networks, options, folder)
-        ]
-    _print_figures(figures)
-    if options.json:
-        rows = [asdict(each) for each in figures]
-        report = {"starts": starts, "imports": asdict(imported), "figures": rows}
-        with open(options.json, "w", encoding="utf-8") as target:
-            json.dump(report, target, indent=2)
+    report = Report()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="multus-bench-"))
+        report.starts = startup.starts(options.rounds)
+        _print_starts(report.starts)
+        report.imports = startup.imports(Workload(1, folder))
+        _print_imports(report.imports)
+        node = Node(stack, folder)
+        ways: list[Way] = [Direct(), *node.ways(), *options.peer]
+        for networks in options.networks:
+            report.figures += rounds.measure(ways, networks, options.rounds, folder)
+        _print_figures(report.figures)
+        report.status = node.status(options.rounds)
+        print(f"\nSTATUS through the C shim: {report.status * 1000:.2f} ms of the daemon's time")
+        report.cold = node.cold()
+        _print_seconds("\nThe first ADD of one network after a start, ms", report.cold)
+        report.api = node.api_calls()
+        _print_api(report.api)
+        for at_once in options.at_once:
+            ways = [Direct(), *node.loaded_ways(), *options.peer]
+            report.loads += load.measure(ways, 4, at_once, max(options.pods, at_once), folder)
+        _print_loads(report.loads)
+        report.peaks = memory.peaks([*node.programs(), *options.peer], folder)
+        report.growth = memory.growth(node.pods, node.daemon, options.grow, folder)
+        report.peaks["the daemon"] = node.daemon.memory()["peak"]
+        _print_memory(report)
+    _write(report, options)
     return 0
 
 
-def ways() -> list[Way]:
-    """What of ours is measured."""
-    invokers = {"exec": "exec", "in-process": "ptp"}
-    return [
-        Program(f"standalone, {how}", installed_program(), {"invokers": {"ptp": invoker}})
-        for how, invoker in invokers.items()
-    ]
+class Node:
+    """What is measured: a daemon, an API server, and the ways to them."""
+
+    def __init__(self, stack: ExitStack, folder: str) -> None:
+        self._folder = folder
+        self.cluster: Cluster = stack.enter_context(cluster(os.path.join(folder, "api")))
+        settings = {"kubeconfig": self.cluster.kubeconfig}
+        self.daemon: Daemon = stack.enter_context(
+            daemon(os.path.join(folder, "daemon"), **settings)
+        )
+        self.pods = self._pods("in-process, C shim, API", "in-process", self._shim())
+
+    def programs(self) -> list[Program]:
+        """Every way in without an API server."""
+        through = {"C shim": self._shim(), "Python shim": self.daemon.python_shim}
+        return [
+            *(
+                Program(f"{how}, {name}", (path,), keys, self.daemon.variables)
+                for name, path in through.items()
+                for how, keys in _INVOKERS.items()
+            ),
+            *(
+                Program(f"{how}, standalone", installed_program(), keys)
+                for how, keys in _INVOKERS.items()
+            ),
+        ]
+
+    def ways(self) -> list[Way]:
+        """What is measured one pod at a time; those with an API server write statuses too."""
+        return [
+            self.pods,
+            self._pods("in-process, Python shim, API", "in-process", self.daemon.python_shim),
+            self._pods("exec, C shim, API", "exec", self._shim()),
+            *self.programs(),
+        ]
+
+    def loaded_ways(self) -> list[Way]:
+        """What is measured under load."""
+        return [self.pods, self._pods("exec, C shim, API", "exec", self._shim())]
+
+    def cold(self) -> dict[str, float]:
+        """The first ADD that a process carries out."""
+        found = {}
+        work = Workload(1, os.path.join(self._folder, "cold"))
+        with daemon(os.path.join(self._folder, "fresh")) as fresh:
+            first = Program("daemon", (self._shim(),), _INVOKERS["in-process"], fresh.variables)
+            found["daemon, just started"] = rounds.round_trip(first, work)[0]
+        index = _plugin_index()
+        if index:
+            os.unlink(index)
+        program = Program("standalone", installed_program(), _INVOKERS["in-process"])
+        found["standalone, plugins looked for anew"] = rounds.round_trip(program, work)[0]
+        return found
+
+    def status(self, turns: int) -> float:
+        """The daemon's own mean seconds for a STATUS, as its metrics have them."""
+        work = Workload(1, os.path.join(self._folder, "status"))
+        keys = {**_INVOKERS["in-process"], "cniVersion": "1.1.0"}
+        way = Program("STATUS", (self._shim(),), keys, self.daemon.variables)
+        before = self.daemon.spent("STATUS")
+        for _ in range(turns):
+            way.call("STATUS", work, Container("/none"))
+        return (self.daemon.spent("STATUS") - before) / turns
+
+    def api_calls(self) -> dict[str, int]:
+        """What one warm ADD of four networks asks of the API server, by method."""
+        work = Workload(4, os.path.join(self._folder, "api-calls"))
+        pod = Netns.create("bench")
+        try:
+            container = self.pods.container(work, pod)
+            self.cluster.requests()
+            self.pods.call("ADD", work, container)
+            found: dict[str, int] = {"GET": 0}
+            for key, count in self.cluster.requests().items():
+                method = key.partition(" ")[0]
+                found[method] = found.get(method, 0) + count
+            self.pods.call("DEL", work, container)
+            self.pods.forget(container)
+        finally:
+            pod.remove()
+        return found
+
+    def _shim(self) -> str:
+        return c_shim() or self.daemon.python_shim
+
+    def _pods(self, name: str, how: str, shim: str) -> Pods:
+        program = Program(name, (shim,), _INVOKERS[how], self.daemon.variables)
+        return Pods(name, program, self.cluster, self.daemon)
 
 
-def measure(each: Sequence[Way], networks: int, options: Any, folder: str) -> list[Figure]:
-    """ADD and DEL by every way in turn; the first way is what the others are compared with."""
-    times: dict[str, tuple[list[float], list[float]]] = {way.name: ([], []) for way in each}
-    for turn in range(options.rounds + 1):
-        for place, way in enumerate(each):
-            # Each way has stores of its own: a used-up range of one must not slow another.
-            work = Workload(networks, os.path.join(folder, str(place)))
-            add, delete = _round_trip(way, work)
-            if turn:  # the first round only warms caches up
-                times[way.name][0].append(add)
-                times[way.name][1].append(delete)
-    medians = {name: tuple(map(statistics.median, both)) for name, both in times.items()}
-    add, delete = medians[each[0].name]
-    return [
-        Figure(name, networks, ours[0], ours[1], ours[0] / add, ours[1] / delete)
-        for name, ours in medians.items()
-    ]
+def _plugin_index() -> str | None:
+    import multus
+
+    cache = os.path.join(os.path.dirname(multus.__file__), "__pycache__")
+    found = [name for name in os.listdir(cache) if name.startswith("plugins.")]
+    return os.path.join(cache, found[0]) if found else None
 
 
-def _round_trip(way: Way, work: Workload) -> tuple[float, float]:
-    pod = Netns.create("bench")
-    try:
-        container = Container(pod.path)
-        return way.call("ADD", work, container), way.call("DEL", work, container)
-    finally:
-        pod.remove()
-
-
-def _enter_a_network_of_our_own() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET):
-        sys.exit(f"bench: no network namespace: {os.strerror(ctypes.get_errno())}: run it as root")
-    output(["ip", "link", "set", "lo", "up"])
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="how often (30)")
+    parser.add_argument("--networks", type=int, nargs="+", default=[1, 4, 16], metavar="N")
+    parser.add_argument("--at-once", type=int, nargs="*", default=[1, 8, 64], metavar="PODS")
+    parser.add_argument("--pods", type=int, default=64, help="how many under load (64)")
+    parser.add_argument(
+        "--grow", type=int, default=2000, help="pods for the daemon's memory (2000)"
+    )
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", type=_peer)
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--svg", metavar="FILE", help="and a picture of them there")
+    return parser
 
 
 def _peer(text: str) -> Program:
@@ -118,10 +198,33 @@ def _peer(text: str) -> Program:
     return Program(name, (path,))
 
 
+def _enter_a_network_of_our_own() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):
+        sys.exit(f"bench: no network namespace: {os.strerror(ctypes.get_errno())}: run it as root")
+    output(["ip", "link", "set", "lo", "up"])
+
+
+def _write(report: Report, options: Any) -> None:
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as target:
+            json.dump(asdict(report), target, indent=2)
+    if options.svg:
+        with open(options.svg, "w", encoding="utf-8") as target:
+            target.write(plot.svg(report.figures))
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
 def _print_starts(starts: dict[str, float]) -> None:
-    print("Start-up, ms")
-    for name, seconds in starts.items():
-        print(f"  {name:<24} {seconds * 1000:7.1f}")
+    _print_seconds("Start-up, ms", starts)
+
+
+def _print_seconds(title: str, rows: dict[str, float]) -> None:
+    print(title)
+    for name, seconds in rows.items():
+        print(f"  {name:<40} {seconds * 1000:7.1f}", flush=True)
 
 
 def _print_imports(imported: startup.Imports) -> None:
@@ -131,15 +234,41 @@ def _print_imports(imported: startup.Imports) -> None:
         print(f"  {name:<32} {seconds * 1000:6.2f}")
 
 
-def _print_figures(figures: Sequence[Figure]) -> None:
+def _print_figures(figures: Sequence[rounds.Figure]) -> None:
     print("\nMedians, ms, and over direct exec of the same delegates in the same run")
     print(f"  {'':<28} {'networks':>8} {'ADD':>9} {'':>6} {'DEL':>9} {'':>6}")
     for each in figures:
         print(
             f"  {each.way:<28} {each.networks:>8}"
             f" {each.add * 1000:>9.1f} {each.add_ratio:>5.2f}x"
-            f" {each.delete * 1000:>9.1f} {each.delete_ratio:>5.2f}x"
+            f" {each.delete * 1000:>9.1f} {each.delete_ratio:>5.2f}x",
+            flush=True,
         )
+
+
+def _print_api(calls: dict[str, int]) -> None:
+    listed = ", ".join(f"{count} {method}" for method, count in sorted(calls.items()))
+    print(f"\nA warm ADD of four networks asks the API server for: {listed}")
+
+
+def _print_loads(loads: Sequence[load.Load]) -> None:
+    print("\nMany pods of four networks at once: pods per second, ms of one call")
+    print(f"  {'':<28} {'':<4} {'at once':>8} {'per s':>8} {'':>6} {'p50':>8} {'p99':>8}")
+    for each in loads:
+        print(
+            f"  {each.way:<28} {each.verb:<4} {each.at_once:>8} {each.per_second:>8.1f}"
+            f" {each.ratio:>5.2f}x {each.p50 * 1000:>8.1f} {each.p99 * 1000:>8.1f}",
+            flush=True,
+        )
+
+
+def _print_memory(report: Report) -> None:
+    print("\nPeak memory, MB")
+    for name, size in report.peaks.items():
+        print(f"  {name:<28} {size / 1e6:8.1f}")
+    print("The daemon after so many pods, MB")
+    for each in report.growth:
+        print(f"  {each.pods:<28} {each.resident / 1e6:8.1f}")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
+from binascii import crc32
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from bench.node import Cluster, Daemon
 from bench.workload import VERSION, Workload, environ
 from multus.execute import Executor
 from multus.testing.delegates import real_plugin
+from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
 
@@ -19,6 +23,13 @@ class Way:
     """A row of the report."""
 
     name: str
+
+    def container(self, work: Workload, pod: Netns) -> Container:
+        """The container to call for, made known to whoever has to know it; not timed."""
+        return Container(pod.path)
+
+    def forget(self, container: Container) -> None:
+        """The container is gone."""
 
     def call(self, command: str, work: Workload, container: Container) -> float:
         """Carry *command* out; returns the seconds from start to answer; raises when it fails."""
@@ -57,6 +68,50 @@ class Program(Way):
         begin = time.perf_counter()
         run(self.argv, stdin, variables)
         return time.perf_counter() - begin
+
+
+@frozen
+class Pods(Way):
+    """A program that asks an API server which networks a pod wants.
+
+    The first network is the node's default; the pod's annotation names definitions for the others.
+    """
+
+    name: str
+    program: Program
+    cluster: Cluster
+    daemon: Daemon | None = None
+    living: dict[str, str] = field(factory=dict)
+
+    def container(self, work: Workload, pod: Netns) -> Container:
+        name = f"pod-{secrets.token_hex(4)}"
+        uid = self.cluster.pod(name, [self._define(work, each) for each in work.delegates()[1:]])
+        container = Container(pod.path)
+        args = {
+            "IgnoreUnknown": "1",
+            "K8S_POD_NAMESPACE": "default",
+            "K8S_POD_NAME": name,
+            "K8S_POD_UID": uid,
+        }
+        self.living[container.id] = name
+        if self.daemon is not None:
+            self.daemon.wait_known(len(self.living))
+        return evolve(container, args=";".join(f"{key}={value}" for key, value in args.items()))
+
+    def _define(self, work: Workload, config: Mapping[str, Any]) -> str:
+        # A definition holds the path of the store, and each workload has its own.
+        name = f"{config['name']}-{crc32(work.folder.encode()):x}"
+        self.cluster.definition(name, {"cniVersion": VERSION, **config})
+        return name
+
+    def forget(self, container: Container) -> None:
+        self.cluster.delete(f"/api/v1/namespaces/default/pods/{self.living.pop(container.id)}")
+
+    def call(self, command: str, work: Workload, container: Container) -> float:
+        keys = {"kubeconfig": self.cluster.kubeconfig, "delegates": work.delegates()[:1]}
+        return evolve(self.program, keys={**self.program.keys, **keys}).call(
+            command, work, container
+        )
 
 
 def run(argv: Sequence[str], stdin: bytes, variables: Mapping[str, str]) -> bytes:

@@ -36,6 +36,10 @@ class Workload:
             for index in range(self.networks)
         ]
 
+    def one(self) -> bytes:
+        """The first network's configuration, as its plugin gets it."""
+        return json.dumps({"cniVersion": VERSION, **self.delegates()[0]}).encode()
+
     def conf(self, **keys: Any) -> bytes:
         """The configuration of a meta-plugin for them."""
         conf = {
