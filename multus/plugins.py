@@ -3,7 +3,11 @@
 Asking ``importlib.metadata`` costs 30 ms, more than all else that a call does, so what it says is
 frozen into an index beside the byte code of this package (whoever may write there already decides
 what this program runs).  The index holds the modification time of every folder that a distribution
-could be installed into and of every plugin's metadata; when one differs, it is made anew.
+could be installed into and of every plugin's metadata; when one differs, it is made anew.  There is
+one for each ``sys.path``: the program, ``python -m multus`` and a daemon do not have the same.
+
+A plugin that says which keys it reads (``multus.keys``) sleeps while a configuration has none of
+them: a process that is started per call does not import what has nothing to do.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from binascii import crc32
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +35,7 @@ GROUP = "multus"
 KEYS_GROUP = "multus.keys"
 
 _FORMAT = 2
+_MOST_INDEXES = 16
 
 
 @frozen
@@ -63,12 +69,16 @@ class Broken:
 
 @frozen
 class Installed:
-    """The plugins at work: their hooks, and those that could not be loaded."""
+    """The plugins at work: their hooks, and those that could not be loaded.
+
+    ``asleep`` are those that were left out since the configuration has none of their keys.
+    """
 
     hooks: Hooks
     loaded: tuple[Entry, ...]
     broken: tuple[Broken, ...] = ()
     blocked: tuple[Entry, ...] = ()
+    asleep: tuple[Entry, ...] = ()
     modules: dict[str, ModuleType] = field(factory=dict, repr=False)
 
     def needed_but_broken(self, keys: Iterable[str]) -> Broken | None:
@@ -77,17 +87,23 @@ class Installed:
         return next((each for each in self.broken if present.intersection(each.entry.keys)), None)
 
 
-def load(entries: Sequence[Entry], blocked: frozenset[str] = frozenset()) -> Installed:
+def load(
+    entries: Sequence[Entry],
+    blocked: frozenset[str] = frozenset(),
+    keys: Iterable[str] | None = None,
+) -> Installed:
     """Import the plugins of *entries* but those named in *blocked*, and register their hooks.
 
-    One that fails to import, or whose hooks do not fit the specification, is reported in the
-    answer and does not take the others down.
+    With *keys*, a configuration's, a plugin that reads keys and none of these sleeps.  One that
+    fails to import, or whose hooks do not fit the specification, is reported in the answer and does
+    not take the others down.
     """
     manager = pluggy.PluginManager("multus")
     manager.add_hookspecs(hookspecs)
     loaded, broken, modules = [], [], {}
+    asleep = tuple(entry for entry in entries if keys is not None and _sleeps(entry, keys))
     for entry in entries:
-        if entry.name in blocked:
+        if entry.name in blocked or entry in asleep:
             continue
         try:
             modules[entry.name] = _register(manager, entry)
@@ -100,8 +116,13 @@ def load(entries: Sequence[Entry], blocked: frozenset[str] = frozenset()) -> Ins
         loaded=tuple(loaded),
         broken=tuple(broken),
         blocked=tuple(entry for entry in entries if entry.name in blocked),
+        asleep=asleep,
         modules=modules,
     )
+
+
+def _sleeps(entry: Entry, keys: Iterable[str]) -> bool:
+    return bool(entry.keys) and not set(entry.keys).intersection(keys)
 
 
 def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
@@ -195,7 +216,8 @@ def _metadata_file(distribution: Distribution) -> str:
 
 def _index_path() -> str:
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
-    return os.path.join(folder, f"plugins.{sys.implementation.cache_tag}.json")
+    asked = crc32("\0".join(sys.path).encode())
+    return os.path.join(folder, f"plugins.{sys.implementation.cache_tag}.{asked:08x}.json")
 
 
 def _stamp(entries: Iterable[Entry]) -> list[list[Any]]:
@@ -214,6 +236,9 @@ def _changed(path: str) -> int:
 def _thaw(path: str) -> tuple[Entry, ...] | None:
     try:
         with open(path, encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+                return None  # whoever writes here decides what runs
             raw = json.load(file)
         if raw["format"] != _FORMAT or raw["multus"] != __version__:
             return None
@@ -235,9 +260,20 @@ def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> Non
     }
     temporary = f"{path}.{os.getpid()}"
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        # Some runtimes start their plugins with a umask of 0.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
             json.dump(raw, file)
         os.replace(temporary, path)
+        _prune(os.path.dirname(path))
     except OSError:
         return  # a read-only installation is asked every time
+
+
+def _prune(folder: str) -> None:
+    """Keep the newest indexes: paths of tests and of one-off environments come and go."""
+    found = [each for each in os.scandir(folder) if each.name.startswith("plugins.")]
+    found = [each for each in found if each.name.endswith(".json")]
+    for old in sorted(found, key=lambda each: each.stat().st_mtime_ns)[:-_MOST_INDEXES]:
+        os.unlink(old.path)
