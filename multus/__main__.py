@@ -44,7 +44,9 @@ def engine_for(conf: Conf) -> Engine:
     from multus.plugins import discover, load
 
     log = Log.from_conf(conf.raw)
-    installed = load(discover(), conf.blocked_plugins)
+    # What is removed may have been attached by plugins that today's configuration does not wake.
+    removing = os.environ.get("CNI_COMMAND") in ("DEL", "GC", "CHECK")
+    installed = load(discover(), conf.blocked_plugins, None if removing else conf.raw)
     for broken in installed.broken:
         log.error(f"not loaded: {broken}")
     return Engine(installed, log)

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
     conf = parse(found.config)
     request = _request(arguments, conf)
-    installed = load(discover(), conf.blocked_plugins)
+    installed = load(discover(), conf.blocked_plugins, conf.raw)
     explanation = explain(installed, Log.from_conf({"logLevel": "panic"}), request, conf)
     if arguments.json:
         print(json.dumps({"file": found.path, **explanation.to_wire()}, indent=2))
