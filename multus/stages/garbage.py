@@ -6,16 +6,19 @@ Source: CNI specification 1.1.0, section "GC".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from multus.errors import CNIError, InvalidConfig, StateDamaged
+from multus.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLater
 from multus.jsontext import encode
+from multus.lock import container_lock
 from multus.model.network import Delegate, Plugin
 from multus.stages import invoke, order, resolve
 
 if TYPE_CHECKING:
+    from multus.journal import Journal
     from multus.model.conf import Conf
     from multus.model.record import Record
     from multus.stages.invoke import Call
@@ -41,6 +44,13 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
             " may be empty"
         )
     return frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
+
+
+def tidy(journal: Journal) -> None:
+    """Remove intents that were never whole, but for those being written now."""
+    for container_id, ifname in journal.unborn():
+        with suppress(TryAgainLater), container_lock(journal.folder, container_id, 0.0):
+            journal.tidy(container_id, ifname)
 
 
 def sort(

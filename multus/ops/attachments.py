@@ -1,0 +1,77 @@
+"""What the journal says is attached, for people and programs, and which of it still lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.journal import netns_identity
+
+if TYPE_CHECKING:
+    from multus.journal import Journal
+    from multus.model.record import Record
+
+CNI_DIR = "/var/lib/cni/multus"
+
+
+def lives(record: Record) -> bool:
+    """Whether the container's network namespace is still there, and the same one.
+
+    Of a record that is too damaged to say its namespace, this is not known: it is taken to live.
+    """
+    from multus.netlink import is_namespace
+
+    if not record.request.environ:
+        return True
+    netns, identity = record.request.netns, record.netns_identity
+    if not netns or not is_namespace(netns):
+        return False
+    return not identity or netns_identity(netns) == identity
+
+
+def described(record: Record) -> dict[str, Any]:
+    """A record as ``multus attachments --json`` has it."""
+    pod = record.request.pod
+    return {
+        "containerID": record.request.container_id,
+        "ifname": record.request.ifname,
+        "network": record.network,
+        "pod": str(pod) if pod else "",
+        "netns": record.request.netns,
+        "alive": lives(record),
+        "started": record.started,
+        "finished": record.result is not None,
+        "damage": record.damage,
+        "file": record.path,
+        "attachments": [_attachment(record, index) for index in sorted(record.planned)],
+    }
+
+
+def _attachment(record: Record, index: int) -> dict[str, Any]:
+    delegate, done = record.planned[index].delegate, record.done.get(index)
+    result = done.result if done else None
+    return {
+        "ifname": delegate.ifname,
+        "network": delegate.label,
+        "types": [plugin.type for plugin in delegate.plugins],
+        "state": _state(record, index),
+        "ips": [ip.address for ip in result.ips] if result else [],
+        "mac": next((link.mac for link in result.sandbox_interfaces()), "") if result else "",
+        "invokers": list(done.invokers) if done else [],
+    }
+
+
+def _state(record: Record, index: int) -> str:
+    """``attached``, ``detached``, or ``begun``: what may be there must be removed, too."""
+    if index in record.gone:
+        return "detached"
+    return "attached" if index in record.standing() else "begun"
+
+
+def others(journal: Journal) -> Iterator[Mapping[str, str]]:
+    """Every file that is state and no record: ``{"file": …, "why": …}``."""
+    for name in journal.others():
+        why = "written by the Go Multus: the container's DEL removes what it names"
+        yield {"file": f"{journal.folder}/{name}", "why": why}
+    for path in journal.kept_aside():
+        yield {"file": path, "why": "was damaged: what it names is removed; delete it by hand"}
