@@ -14,6 +14,10 @@ import pytest
 from e2e import containerd, image, podman
 from e2e.containerd import ContainerdHost
 from e2e.podman import PodmanHost
+from integration.daemon.node import Daemon
+from multus import shim
+from multus.testing.apiserver import ApiServer
+from multus.testing.command import output
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import Node
 
@@ -50,14 +54,52 @@ def image_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(params=["standalone", "daemon"])
+def program(
+    request: pytest.FixtureRequest, cni_program: tuple[str, ...], cni_node: Node, tmp_path: Path
+) -> Iterator[str]:
+    """What the runtime starts: the program by itself, or the shim with the daemon behind it."""
+    if request.param == "standalone":
+        yield cni_program[0]
+        return
+    settings = {"cniDir": str(tmp_path / "multus"), "nodeName": "n1"}
+    if "cni_api" in request.fixturenames:
+        settings["kubeconfig"] = request.getfixturevalue("kubeconfig")
+    daemon = Daemon(tmp_path / "daemon", cni_node, settings).start()
+    # podman's clean-up process has an environment of its own: the variable is set here.
+    script = tmp_path / "multus-with-socket"
+    script.write_text(f"#!/bin/sh\nMULTUS_SOCKET={daemon.socket} exec {_shim(tmp_path)}\n")
+    script.chmod(0o755)
+    yield str(script)
+    daemon.stop()
+
+
+def _shim(folder: Path) -> str:
+    """The C shim where a compiler is, else the Python one."""
+    path = folder / "multus-shim"
+    compiler = shutil.which("cc")
+    if compiler:
+        source = Path(__file__).parents[2] / "shim" / "multus-shim.c"
+        output([compiler, "-O2", "-o", str(path), str(source)])
+    else:
+        path.write_text(shim.launcher())
+        path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture
-def plugins(cni_program: tuple[str, ...]) -> dict[str, str]:
+def kubeconfig(cni_api: ApiServer, tmp_path: Path) -> str:
+    """Access to the API server for the node's program."""
+    return cni_api.write_kubeconfig(tmp_path)
+
+
+@pytest.fixture
+def plugins(program: str) -> dict[str, str]:
     """The program and the delegates, as a runtime's folder of plugins would hold them."""
     found = {name: real_plugin(name) for name in DELEGATES}
     missing = [name for name, path in found.items() if path is None]
     if missing:
         pytest.skip(f"no CNI plugin {', '.join(missing)}: install containernetworking-plugins")
-    (program,) = cni_program
     return {"multus": program, **{name: path for name, path in found.items() if path}}
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 from e2e.cri import CRI
 from e2e.image import NAME
@@ -41,14 +41,14 @@ state = {state}
 _FIXED = ("/etc/cni/net.d", "/opt/cni/bin")
 
 
-@frozen
+@define
 class ContainerdHost:
     """containerd with everything of its own under *folder*, running on *node*."""
 
     folder: Path
     node: Netns
-    environ: Mapping[str, str]
     cri: CRI
+    process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @contextmanager
@@ -58,7 +58,6 @@ class ContainerdHost:
         node: Netns,
         plugins: Mapping[str, str],
         image: Path,
-        environ: Mapping[str, str] | None = None,
     ) -> Iterator[ContainerdHost]:
         """Start it with the image loaded; *plugins* maps a CNI plugin's name to its program."""
         conf = {key: str(folder / key) for key in ("root", "state", "bin_dir", "conf_dir")}
@@ -72,8 +71,10 @@ class ContainerdHost:
         with ExitStack() as stack:
             cri = CRI(str(folder / "socket"), folder / "generated")
             stack.callback(cri.close)
-            host = cls(folder, node, dict(environ or {}), cri)
-            stack.enter_context(host._running())
+            host = cls(folder, node, cri)
+            stack.callback(host.stop)
+            host.start()
+            stack.callback(host.clear)
             host.ctr("--namespace", "k8s.io", *_IMPORT, str(image))
             host.ctr(*_IMPORT, str(image))
             yield host
@@ -122,31 +123,38 @@ class ContainerdHost:
             run = ("run", "--rm", "--cni", "--snapshotter", "native", NAME, name, *command)
             return self.ctr(*run, prefix=("unshare", "--mount", "sh", "-c", script, "sh"))
 
+    def clear(self) -> None:
+        """End every task: one whose start failed is left with its process and mounts."""
+        for namespace in ("default", "k8s.io"):
+            within = ("--namespace", namespace)
+            for task in self.ctr(*within, "tasks", "list", "--quiet").split():
+                self.ctr(*within, "tasks", "delete", "--force", task)
+            for container in self.ctr(*within, "containers", "list", "--quiet").split():
+                self.ctr(*within, "containers", "delete", container)
+
     def ctr(self, *args: str, prefix: Sequence[str] = ()) -> str:
         """The standard output of ctr; raises ``CommandFailed``."""
         argv = [*prefix, "ctr", "--address", str(self.folder / "socket"), *args]
-        return output(self.node.command(argv), {**os.environ, **self.environ}, timeout=120)
+        return output(self.node.command(argv), timeout=120)
 
     def log(self) -> str:
         """The end of containerd's log."""
         return (self.folder / "containerd.log").read_text()[-4000:]
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
         argv = ["containerd", "--config", str(self.folder / "config.toml"), "--log-level", "info"]
         with (self.folder / "containerd.log").open("ab") as log:
-            process = subprocess.Popen(
-                self.node.command(argv),
-                env={**os.environ, **self.environ},
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            self.cri.ready(30)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
+            command = self.node.command(argv)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.cri.ready(30)
+
+    def stop(self) -> None:
+        """Stop it; what it runs goes on."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
 
 
 _IMPORT = ("images", "import", "--snapshotter", "native")

@@ -41,7 +41,6 @@ class PodmanHost:
     folder: Path
     node: Netns
     plugin_dirs: tuple[str, ...]
-    environ: Mapping[str, str]
 
     @classmethod
     @contextmanager
@@ -50,15 +49,11 @@ class PodmanHost:
         node: Netns,
         plugin_dirs: Sequence[str],
         image: Path,
-        environ: Mapping[str, str] | None = None,
     ) -> Iterator[PodmanHost]:
-        """Set it up with the image loaded; at the end every container is removed.
-
-        *environ* is added to what podman, and so the program, finds in its environment.
-        """
+        """Set it up with the image loaded; at the end every container is removed."""
         # podman refuses a run root whose path is longer than 50 characters.
         with tempfile.TemporaryDirectory(prefix="pm-") as folder:
-            host = cls(Path(folder), node, tuple(plugin_dirs), dict(environ or {}))
+            host = cls(Path(folder), node, tuple(plugin_dirs))
             os.makedirs(host.conf_dir)
             folders = {"plugin_dirs": plugin_dirs, "conf_dir": host.conf_dir}
             conf = _CONF.format(**{key: json.dumps(value) for key, value in folders.items()})
@@ -111,4 +106,4 @@ class PodmanHost:
     @property
     def environment(self) -> dict[str, str]:
         """podman's environment."""
-        return {**os.environ, **self.environ, "CONTAINERS_CONF": self.containers_conf}
+        return {**os.environ, "CONTAINERS_CONF": self.containers_conf}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.containerd import ContainerdHost
+from multus.testing.apiserver import ApiServer
 from multus.testing.netns import Node
 
 Conf = Callable[..., dict[str, Any]]
@@ -69,3 +71,89 @@ def test_a_network_that_fails_fails_the_sandbox_and_leaves_nothing(
             pass
     after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
     assert before.difference(after) == []
+
+
+def test_a_restart_of_the_runtime_changes_nothing(
+    containerd_host: ContainerdHost, cni_node: Node, conf: Conf, tmp_path: Path
+) -> None:
+    containerd_host.network(conf())
+    containerd_host.wait_until_network_is(True)
+    before = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+    with containerd_host.sandbox("web") as sandbox:
+        links = containerd_host.links(sandbox)
+        containerd_host.stop()
+        containerd_host.start()
+        containerd_host.wait_until_network_is(True)
+        assert containerd_host.links(sandbox) == links
+    after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+    assert before.difference(after) == []
+
+
+class TestWithACluster:
+    """The kubelet's part is played by the test: the pod is in the API, and CRI is told of it."""
+
+    NETWORKS = "k8s.v1.cni.cncf.io/networks"
+    STATUS = "k8s.v1.cni.cncf.io/network-status"
+
+    @pytest.fixture
+    def cluster(self, cni_api: ApiServer, conf: Conf, kubeconfig: str) -> dict[str, Any]:
+        """Two definitions in the API; the configuration offers the third network to every pod."""
+        *others, pods = conf()["delegates"]
+        for each in others:
+            cni_api.create(
+                {
+                    "apiVersion": "k8s.cni.cncf.io/v1",
+                    "kind": "NetworkAttachmentDefinition",
+                    "metadata": {"name": each["name"], "namespace": "default"},
+                    "spec": {"config": json.dumps({"cniVersion": "1.0.0", **each})},
+                }
+            )
+        return conf(delegates=[pods], kubeconfig=kubeconfig)
+
+    def pod(self, api: ApiServer, networks: str) -> dict[str, Any]:
+        created = api.create_pod("web", {self.NETWORKS: networks})
+        return dict(created)
+
+    def test_a_pod_gets_what_its_annotation_asks_for(
+        self,
+        containerd_host: ContainerdHost,
+        cni_api: ApiServer,
+        cni_node: Node,
+        cluster: dict[str, Any],
+        tmp_path: Path,
+    ) -> None:
+        containerd_host.network(cluster)
+        containerd_host.wait_until_network_is(True)
+        pod = self.pod(cni_api, "control,storage@disk")
+        before = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+        with containerd_host.sandbox("web", uid=pod["metadata"]["uid"]) as sandbox:
+            links = containerd_host.links(sandbox)
+            assert {name: link["addr_info"][0]["local"] for name, link in links.items()} == {
+                "eth0": "10.91.0.2",
+                "net1": "10.92.0.2",
+                "disk": "10.93.0.7",
+            }
+            assert containerd_host.cri.addresses(sandbox) == ["10.91.0.2"]
+            status = json.loads(cni_api.get(pod)["metadata"]["annotations"][self.STATUS])
+            assert [(each["name"], each["interface"]) for each in status] == [
+                ("pods", "eth0"),
+                ("default/control", "net1"),
+                ("default/storage", "disk"),
+            ]
+        after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+        assert before.difference(after) == []
+
+    def test_a_network_that_nobody_defined_keeps_the_pod_from_starting(
+        self,
+        containerd_host: ContainerdHost,
+        cni_api: ApiServer,
+        cluster: dict[str, Any],
+    ) -> None:
+        import grpc
+
+        containerd_host.network(cluster)
+        containerd_host.wait_until_network_is(True)
+        pod = self.pod(cni_api, "control,nobody")
+        with pytest.raises(grpc.RpcError, match="nobody"):
+            with containerd_host.sandbox("web", uid=pod["metadata"]["uid"]):
+                pass
