@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 @frozen
 class Networks:
-    """Three networks: their configurations, what the node needs for them, and what runs them.
+    """Three networks: their configurations, and what runs them.
 
-    ``@IPAM@`` in a configuration is the folder for addresses in use.
+    ``@IPAM@`` in a configuration is the folder for addresses in use.  ``prepare`` makes what the
+    networks need on a node, keeps files in a folder, and returns variables for the program.
     """
 
     binaries: tuple[str, ...]
     plugins: tuple[str, ...]
     configurations: tuple[Mapping[str, Any], ...]
-    prepare: Callable[[Node], None]
+    prepare: Callable[[Node, str], dict[str, str]]
 
     def delegates(self, ipam_dir: str) -> list[dict[str, Any]]:
         """The configurations, with addresses in use kept under *ipam_dir*."""
@@ -57,13 +58,19 @@ def _host_local(subnet: str) -> dict[str, Any]:
     return {"type": "host-local", "dataDir": "@IPAM@", "subnet": subnet}
 
 
-def _with_bridge(node: Node) -> None:
+def _with_bridge(node: Node, folder: str) -> dict[str, str]:
     # Made beforehand as on a node: the bridge plugin leaves its bridge behind, by design.
     node.bridge("demo0", "10.1.0.1/24")
+    return {}
 
 
-def _as_it_is(node: Node) -> None:
-    """This set needs nothing of the node."""
+def _with_card(node: Node, folder: str) -> dict[str, str]:
+    """Make a stand-in for a card with virtual functions, known to the program as a plugin."""
+    from multus.testing.sriov import Card
+
+    card = Card.build(f"{folder}/sysfs", node, pf="card")
+    card.install_plugin(f"{folder}/site")
+    return {"PYTHONPATH": f"{folder}/site"}
 
 
 _CORE = ("source-conffile", "merger-primary")
@@ -93,20 +100,21 @@ REFERENCE = Networks(
     prepare=_with_bridge,
 )
 
-#: Links of their own, made in-process: no CNI binary is needed.
+#: A virtual function and two links of their own, all in-process: no CNI binary is needed.
 IN_PROCESS = Networks(
     binaries=(),
-    plugins=(*_CORE, "invoker-ptp"),
-    configurations=tuple(
+    plugins=(*_CORE, "invoker-ptp", "invoker-sriov"),
+    configurations=(
+        {"name": "storage", "type": "sriov", "if0": "card", "ipam": _host_local("192.0.2.0/24")},
+        {"name": "control", "type": "ptp", "ipam": _host_local("10.2.0.0/24")},
         {
-            "name": name,
+            "name": "pods",
             "type": "ptp",
-            "masterplugin": name == "pods",
-            "ipam": _host_local(f"10.{number}.0.0/24"),
-        }
-        for number, name in enumerate(("storage", "control", "pods"), start=1)
+            "masterplugin": True,
+            "ipam": {**_host_local("10.1.0.0/24"), "routes": ({"dst": "0.0.0.0/0"},)},
+        },
     ),
-    prepare=_as_it_is,
+    prepare=_with_card,
 )
 
 SETS = (REFERENCE, IN_PROCESS)

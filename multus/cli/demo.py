@@ -17,7 +17,7 @@ import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from multus.cli._demo_networks import Networks, choose
 from multus.errors import CNIError, IOFailure, MissingPlugin
@@ -75,8 +75,9 @@ class _Stage:
         stack.callback(node.remove)
         pod = Netns.create("demo-pod")
         stack.callback(pod.remove)
-        networks.prepare(node)
+        environ = networks.prepare(node, folder)
         runtime = Runtime(installed_program(), ":".join(SYSTEM_FOLDERS), node)
+        runtime = evolve(runtime, environ={**runtime.environ, **environ})
         return cls(networks, node, pod, runtime, Container(pod.path, id="demo"), folder)
 
     @property
@@ -105,7 +106,7 @@ def _show(stage: _Stage, console: Console) -> int:
     kinds = ", ".join(each["type"] for each in conf["delegates"])
     console.print(f"Asked  for three networks: {kinds}\n")
 
-    before = stage.node.state(stage.folder)
+    before = stage.node.state(stage.ipam_dir, stage.cni_dir)
     added = stage.runtime.add(conf, stage.container)
     result = added.result
     console.print(f"[bold]ADD[/] took {added.seconds * 1000:.0f} ms. The pod has now:")
@@ -114,7 +115,7 @@ def _show(stage: _Stage, console: Console) -> int:
     console.print_json(json.dumps(result), indent=2)
 
     deleted = stage.runtime.delete(conf, stage.container, result).require()
-    left = [*before.difference(stage.node.state(stage.folder)), *stage.pod.links()]
+    left = [*before.difference(stage.node.state(stage.ipam_dir, stage.cni_dir)), *stage.pod.links()]
     console.print(f"\n[bold]DEL[/] took {deleted.seconds * 1000:.0f} ms.", end=" ")
     if left:
         console.print("[bold red]Left behind:[/]", *left, sep="\n  ")

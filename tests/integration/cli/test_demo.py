@@ -1,0 +1,61 @@
+"""`multus demo`: with the reference plugins, and on a machine that has none."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from multus.testing.delegates import SYSTEM_FOLDERS, real_plugin
+from multus.testing.runtime import installed_program
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and namespaces need root")
+
+
+def demo(*prefix: str) -> str:
+    done = subprocess.run(
+        [*prefix, *installed_program(), "demo"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rows(shown: str) -> dict[str, tuple[str, str]]:
+    """The table: ``{interface: (plugin, invoker)}``."""
+    found = re.findall(r"^ (\w+) +[\d.]+/24 .* (\S+) +(\S+) +[\d.]+ ms", shown, re.MULTILINE)
+    return {ifname: (plugin, invoker) for ifname, plugin, invoker in found}
+
+
+@pytest.mark.skipif(real_plugin("bridge") is None, reason="containernetworking-plugins is missing")
+def test_it_shows_three_networks_and_leaves_nothing() -> None:
+    shown = demo()
+    assert {name: plugin for name, (plugin, _) in rows(shown).items()} == {
+        "eth0": "bridge",
+        "net0": "macvlan",
+        "net1": "ptp",
+    }
+    assert '"address": "10.1.0.2/24"' in shown
+    assert "Left behind on the node and in the pod: nothing." in shown
+
+
+def test_without_any_cni_binary_it_shows_three_others() -> None:
+    hide = " && ".join(
+        f"mount -t tmpfs tmpfs {folder}" for folder in SYSTEM_FOLDERS if os.path.isdir(folder)
+    )
+    shown = demo("unshare", "--mount", "sh", "-c", f'{hide or "true"} && exec "$@"', "sh")
+    assert rows(shown) == {
+        "eth0": ("ptp", "ptp"),
+        "net0": ("sriov", "sriov"),
+        "net1": ("ptp", "ptp"),
+    }
+    assert "Left behind on the node and in the pod: nothing." in shown
+
+
+def test_an_ordinary_user_sees_the_same_in_a_user_namespace() -> None:
+    ordinary = ("unshare", "--user", "--map-user=1000")
+    nested = subprocess.run([*ordinary, "unshare", "-Urnm", "true"], check=False)
+    if nested.returncode:
+        pytest.skip("user namespaces are not allowed here")
+    assert set(rows(demo(*ordinary))) == {"eth0", "net0", "net1"}
