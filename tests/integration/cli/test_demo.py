@@ -54,7 +54,7 @@ def test_without_any_cni_binary_it_shows_three_others() -> None:
 
 
 def test_an_ordinary_user_sees_the_same_in_a_user_namespace() -> None:
-    ordinary = ("unshare", "--user", "--map-user=1000")
+    ordinary = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
     nested = subprocess.run([*ordinary, "unshare", "-Urnm", "true"], check=False)
     if nested.returncode:
         pytest.skip("user namespaces are not allowed here")
