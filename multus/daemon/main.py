@@ -33,7 +33,15 @@ def run(path: str) -> None:
         listener = stack.enter_context(listening(settings.socket, inherited))
         service = NodeService(settings, os.environ, metrics, log)
         stack.callback(service.close)
-        server = Server(listener, service, metrics, log, limits=settings.limits, notifier=notifier)
+        server = Server(
+            listener,
+            service,
+            metrics,
+            log,
+            limits=settings.limits,
+            notifier=notifier,
+            shared=inherited is not None,
+        )
         server.handle_signals()
         service.start()
         if settings.metrics_port:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -62,7 +61,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._journal_errors = Counter(
             "multus_journal_errors_total",
-            "Requests that failed because a record could not be read or written",
+            "Requests that failed because state on disk could not be read or written",
             registry=registry,
         )
         self._replayed = Counter(
@@ -105,15 +104,6 @@ class Metrics:
         if name not in self._gauges:
             self._gauges[name] = Gauge(name, text, registry=self.registry)
         self._gauges[name].set_function(value)
-
-    def age(self, name: str, text: str, since: Callable[[], float | None]) -> None:
-        """Show the seconds since a ``time.monotonic()`` moment, -1 while there is none."""
-
-        def seconds() -> float:
-            moment = since()
-            return -1.0 if moment is None else time.monotonic() - moment
-
-        self.gauge(name, text, seconds)
 
     def text(self) -> bytes:
         """All of them, in the text format."""

@@ -30,7 +30,10 @@ _TICK = 0.5
 
 
 class Server:
-    """Serves one listening socket."""
+    """Serves one listening socket.
+
+    With *shared*, the service manager's: who comes while we stop waits in it for the next daemon.
+    """
 
     def __init__(
         self,
@@ -41,8 +44,10 @@ class Server:
         *,
         limits: Limits | None = None,
         notifier: Notifier | None = None,
+        shared: bool = False,
     ) -> None:
         self._listener = listener
+        self._shared = shared
         self._service = service
         self._log = log
         self._limits = limits or Limits()
@@ -186,6 +191,9 @@ class Server:
             connection.answer_at_once((1, text))
 
     def _tick(self, now: float) -> None:
+        if self._stop_by and self._shared:
+            self._shared = False
+            self._selector.unregister(self._listener)
         if self._reload_wanted:
             self._reload_wanted = False
             self._calls.aside(self._reload)

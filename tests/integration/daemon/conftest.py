@@ -191,7 +191,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
         def work() -> None:
             with listening(str(path), inherited) as listener:
-                server = Server(listener, service, Metrics(), log, limits=limits, notifier=notifier)
+                server = Server(
+                    listener,
+                    service,
+                    Metrics(),
+                    log,
+                    limits=limits,
+                    notifier=notifier,
+                    shared=inherited is not None,
+                )
                 made.append(server)
                 up.set()
                 server.run()

@@ -363,3 +363,26 @@ def test_a_socket_of_the_service_managers_is_used_and_left(tmp_path: Path) -> No
     assert child.wait(10) == 0
     assert path.exists()
     manager.close()
+
+
+def test_who_comes_to_a_shared_socket_while_we_stop_waits_for_the_next(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as manager:
+        manager.bind(str(tmp_path / "run" / "multus.sock"))
+        manager.listen()
+        gate = Gate()
+        daemon = serve(gate, inherited=manager.dup())
+        with daemon.connect() as running:
+            running.sendall(message("ADD", b"running"))
+            wait_for(lambda: daemon.service.asked)
+            daemon.server.stop()
+            time.sleep(0.1)
+            with daemon.connect() as late:
+                late.sendall(message("ADD", b"late"))
+                gate.go.set()
+                assert answer_of(running) == (0, b"running")
+                daemon.thread.join(10)
+                serve(inherited=manager.dup())
+                assert answer_of(late) == (0, b"late")

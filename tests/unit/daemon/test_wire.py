@@ -16,13 +16,7 @@ _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0="), min_siz
         Message,
         kind=st.sampled_from(wire.KINDS),
         payload=st.binary(max_size=200),
-        environ=st.dictionaries(
-            st.text(
-                st.characters(exclude_characters="\0=", exclude_categories=("Cs",)), min_size=1
-            ),
-            _VALUES,
-            max_size=5,
-        ),
+        environ=st.dictionaries(_NAMES, _VALUES, max_size=5),
         status=st.integers(0, 65535),
         seconds=st.integers(0, 2**32 - 1).map(lambda each: each / 1000),
     )

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from multus.daemon.metrics import Metrics
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.text().decode().splitlines()
+
+
+def test_requests_are_counted_by_command_and_code() -> None:
+    metrics = Metrics()
+    metrics.request("/cni", "ADD", "0", 0.2)
+    metrics.request("/cni", "ADD", "11", 0.2)
+    metrics.request("/cni", "ADD", "11", 0.2)
+    shown = lines(metrics)
+    assert 'multus_server_request_total{code="0",handler="/cni",method="ADD"} 1.0' in shown
+    assert 'multus_server_request_total{code="11",handler="/cni",method="ADD"} 2.0' in shown
+    assert 'multus_server_request_seconds_bucket{le="0.25",method="ADD"} 3.0' in shown
+
+
+def test_what_clients_invent_makes_no_series() -> None:
+    metrics = Metrics()
+    for number in range(100):
+        metrics.request("/cni", f"X{number}", "4", 0.0)
+    series = [line for line in lines(metrics) if line.startswith("multus_server_request_total{")]
+    assert series == ['multus_server_request_total{code="4",handler="/cni",method="other"} 100.0']
+
+
+def test_delegates_and_stages_have_histograms() -> None:
+    metrics = Metrics()
+    metrics.delegate("ADD", "ptp", 0.003)
+    metrics.stage("ADD", "resolve", 0.003)
+    shown = lines(metrics)
+    assert 'multus_delegate_seconds_count{type="ptp",verb="ADD"} 1.0' in shown
+    assert 'multus_stage_seconds_count{stage="resolve",verb="ADD"} 1.0' in shown
+
+
+def test_gauges_are_asked_when_somebody_looks() -> None:
+    metrics = Metrics()
+    value = 1.0
+    metrics.follow(lambda: value, lambda: 0)
+    assert "multus_server_calls 1.0" in lines(metrics)
+    value = 7.0
+    assert "multus_server_calls 7.0" in lines(metrics)
+
+
+def test_two_daemons_of_one_process_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.journal_error()
+    assert "multus_journal_errors_total 1.0" in lines(one)
+    assert "multus_journal_errors_total 0.0" in lines(other)
