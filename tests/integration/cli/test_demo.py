@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from multus.testing.delegates import SYSTEM_FOLDERS, real_plugin
 from multus.testing.runtime import installed_program
+
+README = Path(__file__).parents[3] / "README.md"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and namespaces need root")
 
@@ -28,9 +31,17 @@ def rows(shown: str) -> dict[str, tuple[str, str]]:
     return {ifname: (plugin, invoker) for ifname, plugin, invoker in found}
 
 
+def shape(shown: str) -> list[str]:
+    """The words of every line, without what differs from run to run."""
+    differs = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|\b[0-9a-f]{8}\b|(?<=veth)[0-9a-f]+|[\d.]+(?= ms)"
+    lines = (re.sub(differs, "…", line) for line in shown.splitlines())
+    return [" ".join(line.replace("─", "").split()) for line in lines if line.strip(" ─")]
+
+
 @pytest.mark.skipif(real_plugin("bridge") is None, reason="containernetworking-plugins is missing")
 def test_it_shows_three_networks_and_leaves_nothing() -> None:
     shown = demo()
+    assert shape(shown) == shape(README.read_text().split("```text\n")[1].split("```")[0])
     assert {name: plugin for name, (plugin, _) in rows(shown).items()} == {
         "eth0": "bridge",
         "net0": "macvlan",
