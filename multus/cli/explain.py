@@ -9,6 +9,7 @@ Examples:
   multus explain --pod shop/web -f shop.yaml       offline, one of several pods
   multus explain --conf multus.conf                a container without a pod: conf-file mode
   multus explain -f pod.yaml --json | jq .refused
+  multus explain --root /host --pod default/web    in a container that has the node's / there
 
 The configuration is the node's, the first of type multus in /etc/cni/net.d, unless --conf names
 one. The status is 0 when the ADD would be carried out, 1 when it would be refused.
@@ -49,6 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
     parser.add_argument("--ifname", default="eth0", help="the runtime's CNI_IFNAME (%(default)s)")
     parser.add_argument("--cni-path", default=BIN_DIR, help="the runtime's CNI_PATH (%(default)s)")
+    parser.add_argument(
+        "--root", default="", metavar="FOLDER", help="where the node's / is seen, for its programs"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -100,6 +104,7 @@ def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
         environ={"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())},
         deadline=time.monotonic() + _PATIENCE,
         api=api,
+        chroot=arguments.root.rstrip("/"),
     )
 
 

@@ -238,7 +238,9 @@ def _nothing_to_do(document: Document, conf: Conf, base: Path) -> Iterator[Findi
 
 
 def _unread(document: Document, read: _Read, base: Path, installed: Installed) -> Iterator[Finding]:
-    told = {key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.configuration_keys())}
+    told = {
+        key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.configuration_keys())
+    }
     owned = {key for entry in installed.loaded for key in entry.keys}
     known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
     for key in sorted(read.keys() - known):

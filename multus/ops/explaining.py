@@ -17,6 +17,8 @@ from multus.ops.routes import Expected, expected
 from multus.stages import invoke, order, parse, resolve
 
 if TYPE_CHECKING:
+    import pluggy
+
     from multus.log import Log
     from multus.model.conf import Conf
     from multus.model.request import Request
@@ -107,12 +109,13 @@ class Explanation:
         }
 
 
-@frozen
 class _Listening(Hooks):
     """The hooks, and what the sources answered."""
 
-    selections: list[Selection] = field(factory=list)
-    asked: list[Element] = field(factory=list)
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        super().__init__(manager)
+        self.selections: list[Selection] = []
+        self.asked: list[Element] = []
 
     def select(self, request: Request, conf: Conf) -> list[Selection]:
         self.selections[:] = super().select(request, conf)
@@ -126,7 +129,7 @@ class _Listening(Hooks):
 def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Explanation:
     """What an ADD of *request* would do, and everything that would refuse it; changes nothing."""
     hooks = _Listening(installed.hooks.manager)
-    installed = evolve(installed, hooks=hooks)
+    installed = installed._replace(hooks=hooks)
     refusals: list[Refusal] = []
     known = Explanation(request, conf)
     try:
@@ -239,4 +242,5 @@ def _executed(network: PlannedNetwork) -> Sequence[str]:
 
 
 def _executor(call: invoke.Call) -> Executor:
-    return Executor(tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path))))
+    folders = tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path)))
+    return Executor(folders, call.request.chroot)

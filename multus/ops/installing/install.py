@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multus.plugins import Installed
 
 _LOOK_EVERY, _REFRESH_EVERY = 1.0, 5.0
+_GONE = "it was uninstalled, and stays so until 'multus install' runs again"
 
 #: Told what was done, a line for people.
 Tell = Callable[[str], None]
@@ -176,11 +177,16 @@ def watch(
 
     The token of the service account is exchanged every hour or so, the cluster's network may be
     replaced, and its installer may delete what it does not know.  What cannot be done now is told
-    and tried again.
+    and tried again.  What was uninstalled stays so.
     """
     said = ""
     while not stopped(_REFRESH_EVERY):
         try:
+            if wanted.conf_path not in Manifest.load(wanted.net_d).written:
+                if said != _GONE:
+                    said = _GONE
+                    tell(said)
+                continue
             text, primary = configuration_for(wanted, installed, 0.0)
             install(wanted, text, primary, tell)
             said = ""

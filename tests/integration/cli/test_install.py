@@ -299,6 +299,27 @@ def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
     assert (made_up.folder / "net.d" / "00-multus.conflist").exists()
 
 
+def test_what_was_uninstalled_is_not_put_back_by_who_watches(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    conf = made_up.folder / "net.d" / "00-multus.conflist"
+    argv = [*made_up.program, "install", *places(made_up), "--watch"]
+    watcher = subprocess.Popen(
+        made_up.host.command(argv), stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert watcher.stderr is not None
+    try:
+        wait_for(conf.exists)
+        uninstall(made_up)
+        said = iter(watcher.stderr.readline, "")
+        assert any("stays so" in line for line in said)
+        assert not conf.exists()
+    finally:
+        watcher.terminate()
+        watcher.wait(10)
+        watcher.stderr.close()
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

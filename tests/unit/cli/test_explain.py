@@ -245,3 +245,15 @@ def test_without_a_configuration_it_says_how_to_give_one(
     said = multus("explain", "--conf", file("x.conf", {"name": "n", "type": "bridge"}))
     assert said.status == 1
     assert "'multus'" in said.err
+
+
+def test_programs_are_looked_up_in_the_nodes_own_files(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    conf = {"name": "n", "type": "multus", "cniVersion": "1.0.0", "binDir": "/cni"}
+    path = file("m.conf", {**conf, "delegates": [{"type": "only-on-the-node"}]})
+    assert multus("explain", "--conf", path).status == 1
+    BinDir(str(tmp_path / "host" / "cni")).stand_in("only-on-the-node")
+    said = multus("explain", "--json", "--conf", path, "--root", tmp_path / "host")
+    assert said.status == 0
+    assert said.json["networks"][0]["plugins"][0]["binary"] == "/cni/only-on-the-node"
