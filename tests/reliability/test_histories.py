@@ -1,0 +1,325 @@
+"""Random histories of a node, compared with a model: nothing leaks, whatever happened.
+
+Several containers are added, deleted, checked and collected; commands are killed at any moment; the
+API server goes away, a plugin's binary is missing, the disk is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from reliability.conftest import Say
+from reliability.ground import Conf, Ground, ground
+from reliability.moments import Family
+
+from multus.netlink import Namespace, links
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+from multus.testing.runtime import Container
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
+
+#: What the pods ask for, and the interfaces that they then have.
+PODS = {
+    "zero": ("", ["eth0", "net0"]),
+    "one": ("plain", ["eth0", "net1", "net2"]),
+    "two": ("plain,dual@second", ["eth0", "net1", "net2", "second"]),
+}
+NAMES = st.sampled_from(sorted(PODS))
+ANNOTATION = "k8s.v1.cni.cncf.io/networks"
+
+
+class Histories(RuleBasedStateMachine):
+    """The model: ``attached`` containers, ``dirty`` ones (cut off or failed), and the faults."""
+
+    base: Ground
+    api: ApiServer
+    kubeconfig: str
+    counts: dict[str, int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conf = _conf(self.base, self.kubeconfig)
+        self.attached: set[str] = set()
+        self.dirty: set[str] = set()
+        self.faults: set[str] = set()
+        self.families: list[Family] = []
+        self.before = self.base.state()
+
+    # --- What happens ----------------------------------------------------------------------------
+
+    @rule(name=NAMES)
+    def add(self, name: str) -> None:
+        self._count("ADD")
+        had_record = name in self.dirty
+        status, stdout = self._call("ADD", name)
+        if _is_refused(status, stdout):
+            assert name in self.attached | self.dirty, stdout
+            self.attached.add(name)
+            self.dirty.discard(name)
+            return
+        assert name not in self.attached
+        self.dirty.discard(name)
+        if status == 0:
+            # What an earlier attempt used may have left room enough.
+            assert not self.faults - {"disk"}, self.faults
+            self.attached.add(name)
+            result = json.loads(stdout)
+            assert [ip["interface"] for ip in result["ips"]] == [1]
+        else:
+            error = json.loads(stdout)
+            assert self.faults, error
+            assert error["code"] in (5, 11, 106), error
+            if self._record(name):
+                assert had_record, error
+                self.dirty.add(name)
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        self._count("DEL")
+        had_record = self._record(name)
+        status, stdout = self._call("DEL", name)
+        self.attached.discard(name)
+        self.dirty.discard(name)
+        if "binary" not in self.faults:
+            assert status == 0, stdout
+        if status:
+            assert "'bridge'" in json.loads(stdout)["msg"], stdout
+            assert self._record(name) == had_record
+            if had_record:
+                self.dirty.add(name)
+        else:
+            assert not self._record(name)
+
+    @rule(name=NAMES)
+    def check(self, name: str) -> None:
+        self._count("CHECK")
+        status, stdout = self._call("CHECK", name)
+        if name not in self.attached:
+            assert status == 1 and json.loads(stdout)["code"] in (3, 7, 102), stdout
+        elif "binary" not in self.faults:
+            assert status == 0, stdout
+
+    @rule()
+    def collect(self) -> None:
+        self._count("GC")
+        valid = [self._container(name) for name in sorted(self.attached)]
+        status, stdout = self.base.call("GC", self.base.collecting(self.conf, valid))
+        if "binary" not in self.faults:
+            assert status == 0, stdout
+            # One that a survivor of a killed program still works on is left for the next time.
+            self.dirty = {name for name in self.dirty if self._record(name)}
+
+    @precondition(lambda self: not self.faults)
+    @rule(
+        name=NAMES,
+        command=st.sampled_from(["ADD", "DEL"]),
+        moment=st.integers(1, 260),
+        whole=st.booleans(),
+    )
+    def kill(self, name: str, command: str, moment: int, whole: bool) -> None:
+        self._count("killed")
+        family = self.base.supervised(command, self.conf, self._container(name))
+        run = family.run(moment, whole=whole)
+        if command == "ADD" and name in self.attached:
+            assert run.killed or _is_refused(run.status, run.stdout), run.stdout
+            if run.killed and not whole:
+                self.families.append(family)
+            return  # refused, or cut off before: it stays as it is
+        self.attached.discard(name)
+        self.dirty.discard(name)
+        if run.killed:
+            self.dirty.add(name)
+            if not whole:
+                self.families.append(family)
+        else:
+            assert run.status == 0 or _is_refused(run.status, run.stdout), run.stdout
+            if command == "ADD":
+                self.attached.add(name)
+
+    # --- What breaks -----------------------------------------------------------------------------
+
+    @rule(fault=st.sampled_from(["api", "binary", "disk"]))
+    def breaks(self, fault: str) -> None:
+        if fault in self.faults:
+            self._mend(fault)
+            return
+        self._count(f"no {fault}")
+        self._outlive()
+        self.faults.add(fault)
+        if fault == "api":
+            self.api.faults.add(Fault("reset", times=0))
+        elif fault == "binary":
+            os.rename(f"{self.base.bin.path}/bridge", f"{self.base.bin.path}/away")
+        else:
+            _fill(f"{self.base.cni_dir}/.filler")
+
+    @precondition(lambda self: bool(self.faults))
+    @rule()
+    def mend(self) -> None:
+        for fault in sorted(self.faults):
+            self._mend(fault)
+
+    def _mend(self, fault: str) -> None:
+        self.faults.remove(fault)
+        if fault == "api":
+            self.api.faults.clear()
+        elif fault == "binary":
+            os.rename(f"{self.base.bin.path}/away", f"{self.base.bin.path}/bridge")
+        else:
+            os.unlink(f"{self.base.cni_dir}/.filler")
+
+    # --- What must be ----------------------------------------------------------------------------
+
+    @invariant()
+    def pods_have_what_they_should(self) -> None:
+        for name, (_, interfaces) in PODS.items():
+            if name in self.attached:
+                assert _interfaces(self.base, name) == sorted(interfaces), name
+            elif name not in self.dirty:
+                assert _interfaces(self.base, name) == [], name
+
+    def teardown(self) -> None:
+        self.mend()
+        for name in PODS:
+            status, stdout = self._call("DEL", name)
+            assert status == 0, stdout
+        self._outlive()
+        left = self.before.difference(self.base.state())
+        # The Go host-local's, when it is killed between making the file and writing it.
+        assert [fact for fact in left if not fact.startswith("+ empty file")] == []
+        for fact in left:
+            os.unlink(fact.rpartition(" ")[2])
+
+    # --- How -------------------------------------------------------------------------------------
+
+    def _call(self, command: str, name: str) -> tuple[int, bytes]:
+        return self.base.call(command, self.conf, self._container(name))
+
+    def _container(self, name: str) -> Container:
+        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name}"
+        return evolve(self.base.container(name), args=args)
+
+    def _record(self, name: str) -> bool:
+        return os.path.exists(f"{self.base.cni_dir}/{name}:eth0")
+
+    def _outlive(self) -> None:
+        for family in self.families:
+            family.outlive()
+        self.families.clear()
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root, at least of a user namespace")
+    examples, steps = (400, 40) if full_size else (12, 14)
+    counts: dict[str, int] = {}
+    with ground(str(tmp_path)) as base, _small_disk(base.cni_dir):
+        with ApiServer(netns=base.node.path) as api:
+            _fill_api(api, base)
+            kubeconfig = api.write_kubeconfig(tmp_path)
+            inherited = {"base": base, "api": api, "kubeconfig": kubeconfig, "counts": counts}
+            machine = type("Bound", (Histories,), inherited)
+            _warm_up(machine)
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=examples,
+                    stateful_step_count=steps,
+                    deadline=None,
+                    # Shrinking would repeat minutes of it: the failing history is printed as it is.
+                    phases=[Phase.explicit, Phase.generate],
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+    say(f"histories: {', '.join(f'{count} × {what}' for what, count in sorted(counts.items()))}")
+    assert counts["ADD"] and counts["killed"]
+
+
+def _warm_up(machine: type[Histories]) -> None:
+    """What the first of all calls makes, and keeps, is made."""
+    history = machine()
+    for name in PODS:
+        history.add(name)
+        history.delete(name)
+
+
+def _is_refused(status: int, stdout: bytes) -> bool:
+    """Whether an ADD says that the container has its networks, and is to be deleted first."""
+    return bool(status) and json.loads(stdout)["code"] == 4
+
+
+def _conf(base: Ground, kubeconfig: str) -> Conf:
+    defaults: list[dict[str, Any]] = [
+        {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": base.ipam(1)},
+        {"name": "br", "type": "bridge", "bridge": "br0", "ipam": base.ipam(5)},
+    ]
+    return {**base.conf(*defaults), "kubeconfig": kubeconfig}
+
+
+def _fill_api(api: ApiServer, base: Ground) -> None:
+    networks = {
+        "plain": {"type": "ptp", "ipam": base.ipam(3)},
+        "dual": {"type": "ptp", "ipam": base.ipam(4, 4)},
+    }
+    for name, config in networks.items():
+        whole = {"cniVersion": "1.0.0", "name": name, **config}
+        wire = {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"config": json.dumps(whole)},
+        }
+        api.create(wire)
+    for name, (wanted, _) in PODS.items():
+        api.create_pod(name, {ANNOTATION: wanted} if wanted else {})
+
+
+def _interfaces(base: Ground, name: str) -> list[str]:
+    with Namespace(base.container(name).netns) as namespace, namespace.channel() as channel:
+        return sorted(link.name for link in links.list_all(channel) if link.name != "lo")
+
+
+@contextmanager
+def _small_disk(folder: str) -> Iterator[None]:
+    os.makedirs(folder, mode=0o700)
+    options = "size=128k,mode=0700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def _fill(path: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        while os.write(descriptor, bytes(4096)):
+            pass
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    finally:
+        os.close(descriptor)
+
+
