@@ -1,7 +1,13 @@
-"""The merger that reports everything: all attachments in one result."""
+"""The merger that reports everything: all attachments in one result.
+
+Runtimes are strict with a result: an index out of range is an error to containerd, and so is, to
+podman, an interface of the container without a hardware address; both take an address without an
+interface for none of the others' networks.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from attrs import evolve
@@ -9,42 +15,59 @@ from attrs import evolve
 from multus import hookimpl
 from multus.model.conf import Conf
 from multus.model.network import Attachment
-from multus.model.result import IP, Interface, Result
+from multus.model.request import Request
+from multus.model.result import Interface, Result
+
+#: The address of an interface whose own nobody told.
+UNKNOWN = "00:00:00:00:00:00"
+
+#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them.
+_ADDRESS = re.compile(
+    r"[0-9a-f]{2}(?:(?:[:-][0-9a-f]{2}){5}|(?:[:-][0-9a-f]{2}){7}|(?:[:-][0-9a-f]{2}){19})"
+    r"|[0-9a-f]{4}(?:(?:\.[0-9a-f]{4}){2}|(?:\.[0-9a-f]{4}){3}|(?:\.[0-9a-f]{4}){9})",
+    re.IGNORECASE,
+)
 
 
 @hookimpl
-def multus_merge(attachments: Sequence[Attachment], conf: Conf) -> Result | None:
+def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf) -> Result | None:
     """All attachments' results in one, the primary's first, when ``merger`` is ``all``."""
     if conf.merger != "all":
         return None
     ordered = sorted(attachments, key=lambda each: not each.delegate.primary)
     merged = Result(dns=ordered[0].result.dns)
     for attachment in ordered:
-        result = _placed(attachment).shifted(len(merged.interfaces))
+        result = _placed(attachment, request.netns).shifted(len(merged.interfaces))
         merged = evolve(
             merged,
-            interfaces=merged.interfaces + result.interfaces,
+            interfaces=merged.interfaces + tuple(_addressed(each) for each in result.interfaces),
             ips=merged.ips + result.ips,
             routes=merged.routes + tuple(r for r in result.routes if r not in merged.routes),
         )
     return merged
 
 
-def _placed(attachment: Attachment) -> Result:
-    """The result with every address on an interface.
+def _placed(attachment: Attachment, netns: str) -> Result:
+    """The result with every address on an interface of the container.
 
     Plugins of the first versions report addresses alone; in a result of many interfaces an
     address without one would be taken for the primary's.
     """
     result = attachment.result
-    if not result.ips or all(ip.interface is not None for ip in result.ips):
+    if all(ip.interface is not None for ip in result.ips):
         return result
-    name = attachment.delegate.ifname
     links = result.interfaces
-    index = next((i for i, link in enumerate(links) if link.name == name), len(links))
+    inside = [index for index, link in enumerate(links) if link.sandbox]
+    name = attachment.delegate.ifname
+    index = next((i for i in inside if links[i].name == name), inside[0] if inside else len(links))
     if index == len(links):
-        links = (*links, Interface(name=name))
-    ips = tuple(
-        ip if ip.interface is not None else IP(ip.address, ip.gateway, index) for ip in result.ips
-    )
-    return evolve(result, interfaces=links, ips=ips)
+        links = (*links, Interface(name, sandbox=netns))
+    ips = (ip if ip.interface is not None else evolve(ip, interface=index) for ip in result.ips)
+    return evolve(result, interfaces=links, ips=tuple(ips))
+
+
+def _addressed(link: Interface) -> Interface:
+    """The interface with a hardware address that can be read, if it is the container's."""
+    if not link.sandbox or _ADDRESS.fullmatch(link.mac):
+        return link
+    return evolve(link, mac=UNKNOWN)
