@@ -1,0 +1,129 @@
+"""Pods come and go while the daemon is killed and started again, over and over."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from integration.daemon.node import Daemon
+from multus.testing.delegates import BinDir
+from multus.testing.netns import Netns, Node
+from multus.testing.runtime import Answer, Container, Runtime
+
+NETWORKS = 3
+
+
+@pytest.fixture
+def daemon(cni_node: Node, tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path / "daemon", cni_node, {"cniDir": str(tmp_path / "multus")})
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def runtime(
+    daemon: Daemon, programs: Mapping[str, str], cni_runtime: Runtime, cni_bin: BinDir
+) -> Runtime:
+    cni_bin.real("ptp", "host-local")
+    program = programs.get("c") or programs["python"]
+    environ = {**daemon.environ(), "ASAN_OPTIONS": "detect_leaks=0", "MULTUS_WAIT": "30"}
+    return evolve(cni_runtime, program=(program,), environ=environ, timeout=120.0)
+
+
+def conf_of(tmp_path: Path, bin_dir: str, invoker: str) -> dict[str, Any]:
+    delegates = [
+        {
+            "type": "ptp",
+            "name": f"chaos{number}",
+            "ipam": {
+                "type": "host-local",
+                "subnet": f"10.{70 + number}.0.0/24",
+                "dataDir": str(tmp_path / "ipam"),
+            },
+        }
+        for number in range(NETWORKS)
+    ]
+    return {
+        "cniVersion": "1.0.0",
+        "name": "chaos",
+        "type": "multus",
+        "binDir": bin_dir,
+        "cniDir": str(tmp_path / "multus"),
+        "invokers": {"ptp": invoker},
+        "delegates": delegates,
+    }
+
+
+class Pod:
+    """What a kubelet does with one pod: ADD until it succeeds, look, DEL until it succeeds."""
+
+    def __init__(self, runtime: Runtime, conf: dict[str, Any], netns: Netns) -> None:
+        self._runtime, self._conf, self._netns = runtime, conf, netns
+        self.problems: list[str] = []
+        self.rounds = 0
+
+    def live(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            container = Container(self._netns.path)
+            if self._until_done(lambda c=container: self._runtime.add(self._conf, c), "ADD"):  # type: ignore[misc]
+                links = self._netns.links().keys()
+                if len(links) != NETWORKS:
+                    self.problems.append(f"ADD succeeded, and there are {sorted(links)}")
+            self._until_done(lambda c=container: self._runtime.delete(self._conf, c), "DEL")  # type: ignore[misc]
+            self.rounds += 1
+
+    def _until_done(self, call: Callable[[], Answer], verb: str) -> bool:
+        for _ in range(20):
+            answer = call()
+            if answer.status == 0:
+                return True
+            if answer.json["code"] not in (5, 11):
+                self.problems.append(f"{verb}: {answer.json}")
+                return False
+        self.problems.append(f"{verb} never succeeded")
+        return False
+
+
+@pytest.mark.parametrize("invoker", ["ptp", "exec"])
+def test_nothing_is_lost_or_left_however_often_the_daemon_is_killed(
+    daemon: Daemon,
+    runtime: Runtime,
+    cni_bin: BinDir,
+    cni_node: Node,
+    cni_pods: Callable[[], Netns],
+    tmp_path: Path,
+    full_size: bool,
+    invoker: str,
+) -> None:
+    kills, pods = (200, 8) if full_size else (8, 4)
+    conf = conf_of(tmp_path, cni_bin.path, invoker)
+    before = cni_node.state(str(tmp_path / "ipam"))
+    stop, chance = threading.Event(), random.Random(7)
+    daemon.start()
+    living = [Pod(runtime, conf, cni_pods()) for _ in range(pods)]
+    threads = [threading.Thread(target=pod.live, args=(stop,)) for pod in living]
+    for thread in threads:
+        thread.start()
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.05, 0.6))
+        daemon.kill()
+        daemon.start()
+    stop.set()
+    for thread in threads:
+        thread.join(120)
+    # What was kept for the daemon is carried out within its housekeeping.
+    end = time.monotonic() + 30
+    while daemon.metric("multus_spool_files") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [problem for pod in living for problem in pod.problems] == []
+    assert sum(pod.rounds for pod in living) >= pods
+    assert before.difference(cni_node.state(str(tmp_path / "ipam"))) == []
+    assert daemon.metric("multus_attachments ") == 0
+    assert daemon.metric("multus_spool_files") == 0
