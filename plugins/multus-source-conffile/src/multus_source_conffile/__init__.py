@@ -50,7 +50,8 @@ def multus_validate(conf: Conf) -> list[Problem]:
         try:
             return method(*arguments, **named)
         except InvalidConfig as error:
-            reason, _, fix = error.msg.removeprefix(f"{reader.where}: ").rpartition(": ")
+            said = error.msg.removeprefix(f"{reader.where}: ").removeprefix(f"{key}: ")
+            reason, _, fix = said.rpartition(": ")
             wrong.append(Problem(key, reason, fix))
             return None
 
