@@ -19,16 +19,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-#: The file's name under ``cniDir``, and that of the one before it.
+#: What follows ``cniDir`` in the file's path, and in that of the one before it: beside the state,
+#: where nothing is left when nothing is attached.
 NAME, BEFORE = ".trace", ".trace.before"
 LIMIT = 1 << 20
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def append(folder: str, entry: Mapping[str, Any], limit: int = LIMIT) -> None:
-    """Add a line to the trace in *folder*; raises ``OSError``."""
+    """Add a line to the trace beside *folder*, a ``cniDir``; raises ``OSError``."""
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-    path = os.path.join(folder, NAME)
+    path = f"{folder}{NAME}"
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
         if os.fstat(descriptor).st_size >= limit:
@@ -45,25 +46,25 @@ def _begin_anew(folder: str, path: str, descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-            os.rename(path, os.path.join(folder, BEFORE))
+            os.rename(path, f"{folder}{BEFORE}")
     except FileNotFoundError:
         return  # another process was faster
 
 
 def read(folder: str) -> Iterator[dict[str, Any]]:
-    """Every entry of the trace in *folder*, the oldest first; what is no entry is left out.
+    """Every entry of the trace beside *folder*, the oldest first; what is no entry is left out.
 
     Raises ``FileNotFoundError`` when there is no trace.
     """
     missing = 0
     for name in (BEFORE, NAME):
         try:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open(f"{folder}{name}", "rb") as file:
                 yield from _entries(file)
         except FileNotFoundError:
             missing += 1
     if missing == 2:
-        raise FileNotFoundError(os.path.join(folder, NAME))
+        raise FileNotFoundError(f"{folder}{NAME}")
 
 
 def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

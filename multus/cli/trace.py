@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.errors import MissingPlugin
+from multus.ops.attachments import CNI_DIR
 from multus.tracefile import read
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--failed", action="store_true", help="only what failed")
     parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
-    parser.add_argument(
-        "--cni-dir", default="/var/lib/cni/multus", metavar="FOLDER", help="(%(default)s)"
-    )
+    parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="for programs, an entry a line")
 
 
@@ -46,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = [each for each in read(arguments.cni_dir) if _is_wanted(each, arguments)]
     except FileNotFoundError as error:
         raise MissingPlugin(
-            f"there is no trace in {arguments.cni_dir}: install multus-observer-trace; requests"
-            " from then on are written down"
+            f"there is no trace ({error.args[0]}): install multus-observer-trace; what happens from"
+            " then on is written down"
         ) from error
     found = found[-arguments.last :] if arguments.last else found
     if arguments.json:

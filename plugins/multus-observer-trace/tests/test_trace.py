@@ -52,7 +52,7 @@ def test_an_add_is_written_down_with_its_stages_and_delegates(
         ("net0", "wan", ["exec"]),
     ]
     assert all(each["seconds"] > 0 for each in entry["delegates"])
-    assert os.stat(os.path.join(conf["cniDir"], tracefile.NAME)).st_mode & 0o777 == 0o600
+    assert os.stat(conf["cniDir"] + tracefile.NAME).st_mode & 0o777 == 0o600
 
 
 def test_what_was_undone_and_why_is_written_down(
@@ -73,48 +73,47 @@ def test_no_configuration_and_no_result_is_in_it(
 ) -> None:
     conf["delegates"][0]["password"] = "hunter2"
     cni_runtime.add(conf, Container(cni_pod.path)).require()
-    text = Path(conf["cniDir"], tracefile.NAME).read_text()
+    text = Path(conf["cniDir"] + tracefile.NAME).read_text()
     assert "hunter2" not in text
 
 
 def test_a_trace_that_cannot_be_written_fails_no_request(
     cni_runtime: Runtime, cni_pod: Netns, conf: dict[str, Any]
 ) -> None:
-    Path(conf["cniDir"]).mkdir(mode=0o700)
-    Path(conf["cniDir"], tracefile.NAME).symlink_to("/dev/full")
+    Path(conf["cniDir"] + tracefile.NAME).symlink_to("/dev/full")
     answer = cni_runtime.add(conf, Container(cni_pod.path)).require()
     assert b"observer-trace" in answer.stderr
 
 
 def test_the_file_is_bounded_and_the_newest_entries_are_kept(tmp_path: Path) -> None:
     for number in range(2000):
-        tracefile.append(str(tmp_path), {"number": number, "fill": "x" * 100}, limit=20_000)
+        tracefile.append(str(tmp_path / "t"), {"number": number, "fill": "x" * 100}, limit=20_000)
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 2
     assert max(sizes) < 20_000 + 200
-    numbers = [each["number"] for each in tracefile.read(str(tmp_path))]
+    numbers = [each["number"] for each in tracefile.read(str(tmp_path / "t"))]
     assert numbers == list(range(numbers[0], 2000))
 
 
 def test_writers_at_the_same_time_lose_no_line_while_there_is_room(tmp_path: Path) -> None:
     def write(worker: int) -> None:
         for number in range(100):
-            tracefile.append(str(tmp_path), {"who": [worker, number]}, limit=100_000)
+            tracefile.append(str(tmp_path / "t"), {"who": [worker, number]}, limit=100_000)
 
     workers = [threading.Thread(target=write, args=(each,)) for each in range(8)]
     for each in workers:
         each.start()
     for each in workers:
         each.join()
-    assert len({tuple(each["who"]) for each in tracefile.read(str(tmp_path))}) == 800
+    assert len({tuple(each["who"]) for each in tracefile.read(str(tmp_path / "t"))}) == 800
 
 
 def test_a_torn_line_hides_no_other(tmp_path: Path) -> None:
-    tracefile.append(str(tmp_path), {"a": 1})
-    with open(tmp_path / tracefile.NAME, "a") as file:
+    tracefile.append(str(tmp_path / "t"), {"a": 1})
+    with open(tmp_path / f"t{tracefile.NAME}", "a") as file:
         file.write('{"b": \n')
-    tracefile.append(str(tmp_path), {"c": 1})
-    assert list(tracefile.read(str(tmp_path))) == [{"a": 1}, {"c": 1}]
+    tracefile.append(str(tmp_path / "t"), {"c": 1})
+    assert list(tracefile.read(str(tmp_path / "t"))) == [{"a": 1}, {"c": 1}]
 
 
 def test_the_command_shows_a_pods_requests_with_times(
@@ -142,3 +141,12 @@ def test_without_a_trace_the_plugin_is_named(conf: dict[str, Any]) -> None:
     shown = trace("x", conf=conf)
     assert shown.returncode == 1
     assert "install multus-observer-trace" in shown.stderr
+
+
+def test_nothing_of_it_is_among_the_state(
+    cni_runtime: Runtime, cni_pod: Netns, conf: dict[str, Any]
+) -> None:
+    container = Container(cni_pod.path)
+    cni_runtime.add(conf, container).require()
+    cni_runtime.delete(conf, container).require()
+    assert [name for name in os.listdir(conf["cniDir"]) if "trace" in name] == []

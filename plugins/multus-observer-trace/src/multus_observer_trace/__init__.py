@@ -1,6 +1,6 @@
 """The trace observer: writes down what every request did and how long each step took.
 
-``multus trace`` shows it.  The file is ``.trace`` under ``cniDir``, at most two megabytes with the
+``multus trace`` shows it.  The file is ``<cniDir>.trace``, at most two megabytes with the
 one before it.  It holds names and times, no configuration and no result.
 """
 
