@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from multus.errors import CNIError, InvalidConfig, IOFailure
 from multus.jsontext import LARGEST, decode_object
@@ -22,8 +20,7 @@ from multus.model.reader import Reader
 _ENDINGS = (".conf", ".conflist", ".json")
 
 
-@frozen
-class Found:
+class Found(NamedTuple):
     """A configuration and the file that it stands in."""
 
     path: str

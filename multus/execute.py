@@ -14,9 +14,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from multus.errors import (
     CNIError,
@@ -35,8 +33,7 @@ _STDERR_KEPT = 8 * 1024
 _FIRST_INHERITED = 200
 
 
-@frozen
-class Finished:
+class Finished(NamedTuple):
     """A process that ended: its status (negative: the signal), and what it wrote."""
 
     status: int
@@ -44,8 +41,7 @@ class Finished:
     stderr: bytes
 
 
-@frozen
-class Executor:
+class Executor(NamedTuple):
     """Runs plugins found in *folders*, in that order.
 
     ``chroot`` is the host's root as this process sees it, when it runs in a container of its own:

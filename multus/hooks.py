@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from multus.errors import CNIError, InvalidConfig
 from multus.invoker import Declined, Invoker
 from multus.model.conf import Problem
@@ -33,11 +31,11 @@ class PluginFailed(CNIError):
     code = 999
 
 
-@frozen
 class Hooks:
     """All registered plugins' hooks, each with its kind's rules applied."""
 
-    manager: pluggy.PluginManager
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.manager = manager
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Who implements *hook*, in the order in which they are asked.
@@ -176,12 +174,12 @@ def _place(implementation: pluggy.HookImpl) -> str:
     return f"plugin {implementation.plugin_name!r}, hook {hook!r},"
 
 
-@frozen
 class Observers:
     """Those who are told; nothing that they do reaches the request."""
 
-    hooks: Hooks
-    log: Log
+    def __init__(self, hooks: Hooks, log: Log) -> None:
+        self.hooks = hooks
+        self.log = log
 
     def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
         self._tell("multus_attached", attachment=attachment, request=request, conf=conf)

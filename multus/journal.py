@@ -26,9 +26,9 @@ import time
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.errors import BadEnvironment, CNIError, InvalidConfig, IOFailure, StateDamaged
 from multus.jsontext import LARGEST, decode_object, encode
@@ -64,8 +64,7 @@ _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-@frozen
-class Writer:
+class Writer(NamedTuple):
     """Appends outcomes to the journal of one container and interface."""
 
     path: str
@@ -101,8 +100,7 @@ class Writer:
             raise _unwritable(self.path, error) from error
 
 
-@frozen
-class Journal:
+class Journal(NamedTuple):
     """All records under one ``cniDir``."""
 
     folder: str
@@ -179,9 +177,7 @@ class Journal:
 
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people."""
-        return [
-            os.path.join(self.folder, name) for name in self._names() if name.endswith(DAMAGED)
-        ]
+        return [os.path.join(self.folder, name) for name in self._names() if name.endswith(DAMAGED)]
 
     def set_aside(self, path: str) -> str:
         """Keep the damaged file at *path* under another name, which is returned."""

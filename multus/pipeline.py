@@ -154,8 +154,10 @@ class Engine:
         work = Work(self.installed, self.log, request, conf)
         try:
             yield work
-        except CNIError as error:
-            work.outcome = evolve(work.outcome, error=error)
+        except Exception as error:
+            internal = CNIError(f"internal error: {type(error).__name__}: {error}")
+            told = error if isinstance(error, CNIError) else internal
+            work.outcome = evolve(work.outcome, error=told)
             raise
         finally:
             work.observers.finished(work.outcome, request, conf)

@@ -16,12 +16,11 @@ import json
 import os
 import sys
 from binascii import crc32
-from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
-from attrs import asdict, field, frozen
 
 from multus import __version__, hookspecs
 from multus.hooks import Hooks
@@ -38,8 +37,7 @@ _FORMAT = 2
 _MOST_INDEXES = 16
 
 
-@frozen
-class Entry:
+class Entry(NamedTuple):
     """One entry point: a plugin's name, its module, and the distribution that it came with.
 
     ``location`` is the file that says so, ``keys`` are the configuration keys that the plugin
@@ -55,8 +53,7 @@ class Entry:
     problem: str = ""
 
 
-@frozen
-class Broken:
+class Broken(NamedTuple):
     """A plugin that is installed and cannot be used, and why."""
 
     entry: Entry
@@ -67,8 +64,7 @@ class Broken:
         return f"plugin {entry.name!r} of {entry.distribution} {entry.version}: {self.reason}"
 
 
-@frozen
-class Installed:
+class Installed(NamedTuple):
     """The plugins at work: their hooks, and those that could not be loaded.
 
     ``asleep`` are those that were left out since the configuration has none of their keys.
@@ -79,7 +75,7 @@ class Installed:
     broken: tuple[Broken, ...] = ()
     blocked: tuple[Entry, ...] = ()
     asleep: tuple[Entry, ...] = ()
-    modules: dict[str, ModuleType] = field(factory=dict, repr=False)
+    modules: Mapping[str, ModuleType] = MappingProxyType({})
 
     def needed_but_broken(self, keys: Iterable[str]) -> Broken | None:
         """The first broken plugin that owns one of a configuration's *keys*."""
@@ -256,7 +252,7 @@ def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> Non
         "format": _FORMAT,
         "multus": __version__,
         "stamp": stamp,
-        "entries": [asdict(entry) for entry in entries],
+        "entries": [entry._asdict() for entry in entries],
     }
     temporary = f"{path}.{os.getpid()}"
     try:

@@ -61,7 +61,7 @@ class Work:
         """Exclude every other command of this container, and its surviving delegates."""
         container_id, folder = self.call.request.container_id, self.journal.folder
         with container_lock(folder, container_id, self.patience, adding=adding) as lock:
-            self.call = evolve(self.call, lock=lock)
+            self.call = self.call._replace(lock=lock)
             yield
 
     @contextmanager
@@ -127,7 +127,7 @@ class Work:
         if not record.complete:
             self.log.error(f"{record.path} does not say all: {record.damage}")
             beyond = self._remove_configured() if configured else []
-        recorded = evolve(self.call, request=undo.request_of(record, request))
+        recorded = self.call._replace(request=undo.request_of(record, request))
         return undo.remove(record, self.journal, recorded, self.observers, beyond)
 
     def _adopted(self) -> Record | None:
@@ -220,4 +220,11 @@ class Attempt:
 
     def undo(self) -> list[CNIError]:
         """Take down what was attempted; returns what went wrong."""
-        return undo.undo(self._attempted, self._reached, self._writer, self._call, self._observers)
+        return undo.undo(
+            self._planned,
+            self._attempted,
+            self._reached,
+            self._writer,
+            self._call,
+            self._observers,
+        )

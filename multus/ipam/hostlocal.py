@@ -10,7 +10,7 @@ it; and what ADD takes back when it fails is what that ADD took, no more.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
 
@@ -53,8 +53,7 @@ KEYS = frozenset(
 )
 
 
-@frozen
-class Plan:
+class Plan(NamedTuple):
     """What an ADD is to do: an address from every set, the *wanted* ones where they fit."""
 
     sets: tuple[RangeSet, ...]

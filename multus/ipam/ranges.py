@@ -6,7 +6,7 @@ Source: the reference host-local plugin, ``plugins/ipam/host-local/README.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -64,8 +64,7 @@ class Range:
         return f"{self.start}-{self.end}"
 
 
-@frozen
-class RangeSet:
+class RangeSet(NamedTuple):
     """Ranges of one family; a container gets one address from every set."""
 
     ranges: tuple[Range, ...]

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-
-from attrs import frozen
+from typing import NamedTuple
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -42,8 +41,7 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 HEADER_SIZE = _HEADER.size
 
 
-@frozen
-class Message:
+class Message(NamedTuple):
     """One request to the kernel, not sent yet.
 
     ``kind`` is the ``nlmsg_type`` (``RTM_NEWLINK`` …); ``flags`` are those beyond REQUEST and ACK,
@@ -68,8 +66,7 @@ class Message:
         return head + self.body + _PADDING[size & 3]
 
 
-@frozen
-class Answer:
+class Answer(NamedTuple):
     """One message from the kernel: ``kind`` and ``flags`` as in `Message`, ``body`` without header.
 
     ``body`` of an error or acknowledgement starts with the negative errno.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
 from multus.invoker import Declined, Invoker
@@ -30,8 +30,7 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
-@frozen
-class Call:
+class Call(NamedTuple):
     """What the carrying out of one request needs: who asks, with what, and who can do it.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit.
@@ -58,8 +57,7 @@ class Call:
         )
 
 
-@frozen
-class Choice:
+class Choice(NamedTuple):
     """The invoker that carries a plugin out, and what the passed-over ones said."""
 
     invoker: Invoker
@@ -224,23 +222,21 @@ def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
 # --- DEL -----------------------------------------------------------------------------------------
 
 
-@frozen
-class _Removal:
+class _Removal(NamedTuple):
     """One plugin of one delegate, on its way out."""
 
-    index: int
+    number: int
     invoker: Invoker | None
     invocation: Invocation
     error: CNIError | None = None
 
 
-@frozen
-class Detached:
+class Detached(NamedTuple):
     """How removing one delegate ended: ``errors`` is empty when it is gone."""
 
-    index: int
+    number: int
     delegate: Delegate
-    errors: tuple[CNIError, ...] = field(default=())
+    errors: tuple[CNIError, ...] = ()
 
     @property
     def error(self) -> CNIError | None:
@@ -266,7 +262,9 @@ def detach(
         for removal, error in zip(neighbours, _remove(neighbours), strict=True):
             if error is not None:
                 invocation = removal.invocation
-                errors[removal.index].append(told_of(error, invocation.delegate, invocation.plugin))
+                errors[removal.number].append(
+                    told_of(error, invocation.delegate, invocation.plugin)
+                )
     return [Detached(i, each.delegate, tuple(errors[i])) for i, each in reversed(planned)]
 
 
@@ -309,21 +307,36 @@ def _remove(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:
     if invoker is None:
         return [neighbours[0].error]
     invocations = [each.invocation for each in neighbours]
-    try:
-        errors = _safely(invoker, invoker.delete, invocations)
-    except CNIError as error:
-        return [error] * len(invocations)
     return [
         _again(invoker, invocation, error) if isinstance(error, IncompatibleVersion) else error
-        for invocation, error in zip(invocations, errors, strict=True)
+        for invocation, error in zip(invocations, _deleted(invoker, invocations), strict=True)
     ]
 
 
+def _deleted(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIError | None]:
+    """An answer for each invocation, whatever the invoker does."""
+    try:
+        answers = _safely(invoker, invoker.delete, invocations)
+    except CNIError as error:
+        return [error] * len(invocations)
+    if (
+        isinstance(answers, list | tuple)
+        and len(answers) == len(invocations)
+        and all(each is None or isinstance(each, CNIError) for each in answers)
+    ):
+        return answers
+    wrong = f"invoker {invoker.name!r} answered DEL with {answers!r:.200}: report it to its author"
+    return [CNIError(wrong)] * len(invocations)
+
+
 def _again(invoker: Invoker, invocation: Invocation, error: IncompatibleVersion) -> CNIError | None:
-    version = highest_common(invoker.versions(invocation))
+    try:
+        version = highest_common(invoker.versions(invocation))
+    except CNIError as failure:
+        return failure
     if version is None or version == invocation.cni_version:
         return error
-    return _safely(invoker, invoker.delete, [invocation.at(version)])[0]
+    return _deleted(invoker, [invocation.at(version)])[0]
 
 
 # --- CHECK, STATUS, GC ---------------------------------------------------------------------------

@@ -13,9 +13,9 @@ The rules, for the roles of the selections:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.errors import InvalidConfig, MissingPlugin
 from multus.model.network import Role
@@ -28,16 +28,14 @@ if TYPE_CHECKING:
     from multus.plugins import Installed
 
 
-@frozen
-class Resolved:
+class Resolved(NamedTuple):
     """The delegates in the order in which they were asked for, and how to name them."""
 
     delegates: tuple[Delegate, ...]
     naming: str
 
 
-@frozen
-class _Wish:
+class _Wish(NamedTuple):
     element: Element
     default: bool = False
     #: The pod's choice of primary wins over a mark in the configuration.
@@ -84,7 +82,7 @@ def combine(selections: Sequence[Selection], conf: Conf) -> list[_Wish]:
             _Wish(element, default=True, first_choice=True) for element in _elements(exchanged)
         ]
         others = [each for each in defaults if each is not _first_primary(defaults)]
-        defaults = swapped + [evolve(each, may_be_primary=False) for each in others]
+        defaults = swapped + [each._replace(may_be_primary=False) for each in others]
     asked = [_Wish(element, may_be_primary=False) for element in _elements(added)]
     return defaults + asked
 

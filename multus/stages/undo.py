@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def undo(
+    planned: Sequence[Planned],
     attempted: Sequence[Planned],
     done: Mapping[int, Attachment],
     writer: Writer,
@@ -29,12 +30,15 @@ def undo(
 ) -> list[CNIError]:
     """Take down every attempted delegate of a failed ADD, the last first.
 
+    *attempted* is the beginning of *planned*, the last with the part of its chain that was begun.
     Returns what went wrong; the record stays as long as one delegate does.
     """
     detached = detach(list(enumerate(attempted)), done, call)
     for each in detached:
         observers.undone(each.delegate, each.error, call.request, call.conf)
-    return settle(detached, writer)
+    # What was never begun need not be taken down by whoever finds the record.
+    never = [Detached(i, planned[i].delegate) for i in range(len(attempted), len(planned))]
+    return settle([*detached, *never], writer)
 
 
 def remove(
@@ -72,7 +76,7 @@ def settle(
             writer.forget()
         for each in detached:
             if errors and not each.errors:
-                writer.detached(each.index)
+                writer.detached(each.number)
     except CNIError as error:
         # What is gone is taken down once more the next time, which is no error.
         errors.append(error)

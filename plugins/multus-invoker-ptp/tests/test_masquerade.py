@@ -211,8 +211,7 @@ def test_iptables_of_the_older_interface_are_taken_down_too(
     if not iptables._find("iptables-legacy-restore"):
         pytest.skip("no iptables-legacy on this machine")
     legacy = {
-        version: evolve(
-            family,
+        version: family._replace(
             save=family.save.replace("tables", "tables-legacy"),
             restore=family.restore.replace("tables", "tables-legacy"),
         )

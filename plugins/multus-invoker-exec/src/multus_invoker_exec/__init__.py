@@ -35,13 +35,8 @@ class ExecInvoker(Invoker):
     name = "exec"
 
     def prepare(self, invocation: Invocation) -> None:
-        """The plugin's binary is there, and its IPAM plugin's: neither DEL would work without."""
-        executor = _executor(invocation)
-        executor.find(invocation.plugin.type)
-        ipam = invocation.config.get("ipam")
-        kind = ipam.get("type") if isinstance(ipam, dict) else None
-        if isinstance(kind, str) and kind:
-            executor.find(kind)
+        """The plugin's binary is there; its IPAM is its own business, and may be built in."""
+        _executor(invocation).find(invocation.plugin.type)
 
     def add(self, invocation: Invocation) -> Result:
         try:

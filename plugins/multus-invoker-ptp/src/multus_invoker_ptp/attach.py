@@ -16,9 +16,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 from multus.errors import CNIError, InvalidConfig, KernelRefused
 from multus.netlink import Channel, Message, Namespace, Refused, addresses, links, routes, sysctl
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 10
 
 
-@frozen
-class Ends:
+class Ends(NamedTuple):
     """Where the pair is made: a channel into each namespace, and the container's."""
 
     host: Channel

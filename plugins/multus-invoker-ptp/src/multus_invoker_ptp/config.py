@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 from multus.errors import InvalidConfig
 from multus.model.reader import Reader
@@ -19,8 +17,7 @@ _SMALLEST, _LARGEST = 68, 65535
 BACKENDS = ("iptables", "nftables")
 
 
-@frozen
-class Config:
+class Config(NamedTuple):
     """What ADD reads.  ``mtu`` 0 is the kernel's default, ``backend`` "" the machine's.
 
     ``dns`` is what the configuration says, to stand in the place of what IPAM says.

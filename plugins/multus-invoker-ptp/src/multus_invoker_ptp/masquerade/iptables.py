@@ -13,8 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Iterable, Sequence
-
-from attrs import frozen
+from typing import NamedTuple
 
 from multus.errors import KernelRefused, MissingPlugin
 from multus.execute import Executor
@@ -33,8 +32,7 @@ _JUMP = re.compile(
 _OWNED = re.compile(r'name: \\"(?P<network>[^"\\]+)\\" id: \\"(?P<container>[^"\\]+)\\"')
 
 
-@frozen
-class _Family:
+class _Family(NamedTuple):
     """The programs of one family, and what is multicast there."""
 
     number: int
@@ -62,8 +60,7 @@ _FAMILIES = {
 }
 
 
-@frozen
-class _Jump:
+class _Jump(NamedTuple):
     """A rule in POSTROUTING that sends a container's packets to its chain."""
 
     line: str

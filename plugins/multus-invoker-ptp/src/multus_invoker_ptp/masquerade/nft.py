@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
-
-from attrs import frozen
+from typing import NamedTuple
 
 from multus.netlink import Channel, Message, wire
 from multus.netlink.addresses import encode
@@ -43,8 +42,7 @@ _EQUAL, _NOT_EQUAL = 0, 1
 _OFFSETS = {socket.AF_INET: (12, 16), socket.AF_INET6: (8, 24)}
 
 
-@frozen
-class Rule:
+class Rule(NamedTuple):
     """A rule that the kernel has: its handle, and its comment ("" for none)."""
 
     handle: int

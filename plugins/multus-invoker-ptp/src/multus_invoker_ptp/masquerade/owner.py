@@ -7,16 +7,13 @@ kernel.
 from __future__ import annotations
 
 from hashlib import sha512
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation
 
 
-@frozen
-class Owner:
+class Owner(NamedTuple):
     """The network's name, the container's ID, and the interface in it."""
 
     network: str
