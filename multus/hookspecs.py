@@ -55,8 +55,9 @@ def multus_keys() -> Sequence[Key] | None:
     Kind: collect.
     Called: by ``multus validate`` and for the documentation, never by a request.
     Returns: keys, or None.  The distribution also lists the names of those of Multus' own
-        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): a
-        request whose configuration has one of them is refused while the plugin cannot be loaded.
+        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): an
+        ADD whose configuration has one of them is refused while the plugin cannot be loaded, and a
+        process started per call does not load a plugin with keys for a configuration without any.
     Raises: nothing.
 
     Example::

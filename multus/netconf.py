@@ -37,9 +37,8 @@ def delegate_from(
         raise InvalidConfig(
             f"{where}: invalid network name {network!r}: use letters, digits, '_', '.', '-'"
         )
-    version = conf.cni_version
-    if config.get("cniVersion") or config.get("cniVersions"):
-        version = negotiated_version(reader)
+    own = reader.text("cniVersion") or reader.texts("cniVersions")
+    version = negotiated_version(reader) if own else conf.cni_version
     plugins = reader.mappings("plugins") if "plugins" in config else [config]
     if not plugins:
         raise InvalidConfig(f"{where}: 'plugins' is empty: list at least one plugin")

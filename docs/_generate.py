@@ -1,0 +1,170 @@
+"""Writes the pages that stand in the code: hooks.md from the hook specifications, configuration.md
+from the tables of keys.
+
+    python docs/_generate.py          write them
+    python docs/_generate.py --check  say whether they are as they should be
+
+All plugins of the project have to be installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+from multus import hookspecs
+from multus.model.keys import CORE, MULTUS, NETWORK, Key
+from multus.plugins import Installed, discover, load
+
+HERE = Path(__file__).parent
+PARTS = ("Kind", "Called", "Returns", "Raises")
+
+CONFIGURATION = """\
+# Configuration
+
+Multus is configured as every CNI plugin is: by the network configuration that the runtime hands it,
+a file in `/etc/cni/net.d`. Every key is here, with the plugin that reads it. `multus validate FILE`
+says what is wrong in a file, with line and fix, and names keys that nobody reads.
+
+```json
+{
+  "cniVersion": "1.0.0",
+  "name": "node-network",
+  "type": "multus",
+  "delegates": [
+    {"type": "ptp", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}},
+    {"type": "macvlan", "master": "eth1", "ipam": {"type": "static"}}
+  ]
+}
+```
+
+A boolean may also be written as the string `"true"` or `"false"`. A path is absolute. A key that is
+`null` is as if it were not there. A DEL and a GC go on without a key that is wrong, where they can:
+a configuration that went bad must not keep a container from being removed.
+
+A key that selects networks is never ignored: while the plugin that reads it is not installed, or
+cannot be loaded, an ADD fails and says what to install. The keys of the daemon stand in a file of
+its own, see [the daemon](daemon.md).
+"""
+
+_NETWORK = """\
+## Keys of a network
+
+In every configuration of a network, wherever it stands: an entry of `delegates`, a file in
+`confDir`, an API object. All other keys belong to its plugin and reach it as they were written.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` compare them; the exit status."""
+    stale = []
+    for name, text in pages().items():
+        path = HERE / name
+        if "--check" not in arguments:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    if stale:
+        print(f"not as generated: {', '.join(stale)}: run python docs/_generate.py")
+    return 1 if stale else 0
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by its name."""
+    return {"hooks.md": hooks_page(), "configuration.md": configuration_page(load(discover()))}
+
+
+# --- Hooks ----------------------------------------------------------------------------------------
+
+
+def hooks_page() -> str:
+    """The contract of plugins."""
+    introduction = inspect.getdoc(hookspecs) or ""
+    title, _, rest = introduction.partition("\n")
+    parts = [f"# Hooks\n\n{_markdown(title.partition(': ')[2].capitalize())}\n{_markdown(rest)}\n"]
+    source = inspect.getsource(hookspecs)
+    for banner, hook in re.findall(r"^# --- (.+?) -+$|^def (multus_\w+)\(", source, re.MULTILINE):
+        parts.append(f"## {banner}\n" if banner else _hook(hook))
+    return "\n".join(parts)
+
+
+def _hook(name: str) -> str:
+    function = getattr(hookspecs, name)
+    text, _, example = (inspect.getdoc(function) or "").partition("Example::\n")
+    summary, _, rest = text.partition("\n")
+    rows = [f"- **{part}**: {_part(rest, part)}" for part in PARTS]
+    return "\n".join(
+        [
+            f"### `{name}`\n",
+            f"{_markdown(summary)}\n",
+            f"```python\n{_signature(name)}\n```\n",
+            *rows,
+            f"\n```python\n{textwrap.dedent(example).strip()}\n```\n",
+        ]
+    )
+
+
+def _signature(name: str) -> str:
+    source = inspect.getsource(getattr(hookspecs, name))
+    found = re.search(r"^def .*?:$", source, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[0] + " ..."
+
+
+def _part(text: str, name: str) -> str:
+    found = re.search(rf"^{name}: (.+?)(?=^[A-Z][a-z]+:|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, name
+    return _markdown(" ".join(found[1].split()))
+
+
+def _markdown(text: str) -> str:
+    """reStructuredText's ``literal`` as Markdown's."""
+    return re.sub(r"``(.+?)``", r"`\1`", text)
+
+
+# --- Configuration --------------------------------------------------------------------------------
+
+
+def configuration_page(installed: Installed) -> str:
+    """Every key of the core and of the plugins at work."""
+    owners = _owners(installed)
+    core = [key for key in CORE if key.of == MULTUS]
+    parts = [CONFIGURATION, f"## Multus itself\n\n{_table(core)}"]
+    for names in sorted(set(owners.values())):
+        keys = [key for key, owner in owners.items() if owner == names and key.of == MULTUS]
+        if keys:
+            parts.append(f"## {' and '.join(names)}\n\n{_table(keys)}")
+    network = [key for key in (*CORE, *owners) if key.of == NETWORK]
+    parts.append(f"{_NETWORK}\n{_table(network)}")
+    for kind in sorted({key.of for key in owners} - {MULTUS, NETWORK}):
+        keys = [key for key in owners if key.of == kind]
+        names = " and ".join(owners[keys[0]])
+        parts.append(f"## Keys of `{kind}` networks, carried out by {names}\n\n{_table(keys)}")
+    return "\n".join(parts)
+
+
+def _owners(installed: Installed) -> dict[Key, tuple[str, ...]]:
+    """Each key of a plugin, and the distributions whose plugins read it."""
+    distributions = {entry.name: entry.distribution for entry in installed.loaded}
+    owners: dict[Key, tuple[str, ...]] = {}
+    for implementation in installed.hooks.implementations("multus_keys"):
+        owner = distributions[implementation.plugin_name]
+        for key in implementation.function():
+            owners[key] = tuple(dict.fromkeys((*owners.get(key, ()), owner)))
+    return owners
+
+
+def _table(keys: Iterable[Key]) -> str:
+    rows = ["| key | type | default | |", "|---|---|---|---|"]
+    for key in keys:
+        default = "needed" if key.required else f"`{key.default}`" if key.default else ""
+        rows.append(f"| `{key.name}` | {key.kind} | {default} | {key.text} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

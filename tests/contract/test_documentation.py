@@ -1,0 +1,73 @@
+"""The pages that are written from the code are as the code has them, and complete."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from multus.model.keys import MULTUS
+from multus.plugins import Installed, discover, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def distributions() -> set[str]:
+    """The plugins of this repository."""
+    return {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
+
+
+@pytest.fixture(scope="module")
+def installed() -> Installed:
+    found = load(discover())
+    lacking = distributions() - {entry.distribution for entry in found.loaded}
+    if lacking:
+        pytest.skip(f"not installed: {', '.join(sorted(lacking))}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "_generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["hooks.md", "configuration.md"])
+def test_a_page_is_as_generated(generator: ModuleType, installed: Installed, page: str) -> None:
+    written = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert generator.pages()[page] == written, "run python docs/_generate.py"
+
+
+def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) -> None:
+    hooks = {
+        each.plugin_name: each.function for each in installed.hooks.implementations("multus_keys")
+    }
+    for entry in installed.loaded:
+        if entry.distribution not in distributions():
+            continue
+        told = hooks.get(entry.name, list)()
+        assert sorted(key.name for key in told if key.of == MULTUS) == sorted(entry.keys)
+
+
+def test_every_key_that_a_plugin_reads_of_the_configuration_is_told(installed: Installed) -> None:
+    told = {key.name for key in installed.hooks.configuration_keys()}
+    for path in (*ROOT.glob("plugins/*/src/*/*.py"), *ROOT.glob("multus/kube/*.py")):
+        text = path.read_text(encoding="utf-8")
+        read = re.findall(r'conf\.(?:reader\.\w+|raw\.get)\(\s*"(\w+)"', text)
+        assert set(read) <= told, path
+
+
+def test_every_distribution_has_a_readme_that_says_how_to_install_it() -> None:
+    for name in distributions():
+        text = (ROOT / "plugins" / name / "README.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {name}\n") and f"pip install {name}" in text
+        setup = configparser.ConfigParser()
+        setup.read(ROOT / "plugins" / name / "setup.cfg")
+        assert setup["metadata"]["long_description"] == "file: README.md"
