@@ -14,7 +14,8 @@ _FILES = (
     ("/etc/cni/multus/net.d", "Networks by name ('confDir')."),
     ("/etc/cni/multus/daemon.json", "The daemon's settings."),
     ("/opt/cni/bin", "Plugins' programs ('binDir')."),
-    ("/var/lib/cni/multus", "Who is attached ('cniDir'); the trace of past requests."),
+    ("/var/lib/cni/multus", "Who is attached ('cniDir')."),
+    ("/var/lib/cni/multus.trace", "What past requests did (multus-observer-trace)."),
     ("/run/multus/multus.sock", "The daemon's socket."),
 )
 _ENVIRONMENT = (

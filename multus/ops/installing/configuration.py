@@ -47,7 +47,7 @@ def find_primary(net_d: str) -> Primary:
     Raises ``TryAgainLater`` when there is none yet, ``InvalidConfig`` for one that cannot be read:
     the runtime may or may not use it, and what it does is not guessed.
     """
-    for path in conf_files(net_d):
+    for path in conf_files(net_d) if os.path.isdir(net_d) else ():
         try:
             whole = decode_object(contents(path) or b"", path)
         except CNIError as error:

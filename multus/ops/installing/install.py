@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from multus.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.errors import CNIError, InvalidConfig
 from multus.journal import Journal
 from multus.ops.installing import configuration
 from multus.ops.installing.account import NAME as KUBECONFIG
@@ -92,7 +92,8 @@ def _primary(wanted: Wanted, deadline: float) -> configuration.Primary:
     while True:
         try:
             found = configuration.find_primary(wanted.net_d)
-        except TryAgainLater:
+        except CNIError:
+            # Also one that cannot be read: others do not write their files at one stroke.
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_LOOK_EVERY)

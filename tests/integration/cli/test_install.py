@@ -211,6 +211,26 @@ def test_without_a_network_it_waits_and_then_says_so(made_up: MadeUpNode, instal
     assert "--wait" in done.stderr
 
 
+def test_it_waits_for_a_network_whose_file_is_still_being_written(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    path = made_up.folder / "net.d" / "10-lan.conflist"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    argv = [*made_up.program, "install", *places(made_up), "--wait", "30"]
+    waiting = subprocess.Popen(made_up.host.command(argv), env=dict(os.environ))
+    try:
+        time.sleep(1.5)
+        assert waiting.poll() is None
+        path.write_text(whole)
+        assert waiting.wait(30) == 0
+    finally:
+        if waiting.poll() is None:
+            waiting.kill()
+            waiting.wait()
+    assert (made_up.folder / "net.d" / "00-multus.conflist").exists()
+
+
 def test_dry_run_shows_and_writes_nothing(made_up: MadeUpNode, install: Install) -> None:
     before = tree(made_up.folder)
     done = install("--dry-run")
