@@ -179,7 +179,7 @@ def parse(
 def json_list(text: str, origin: str) -> list[Any]:
     """The annotation's JSON list."""
     try:
-        entries = decode(text.encode(), origin)
+        entries = decode(text.encode("utf-8", "surrogatepass"), origin)
     except DecodingFailure as error:
         raise InvalidConfig(f'{error.msg}: write [{{"name": "a-network"}}]') from error
     if not isinstance(entries, list):
@@ -285,7 +285,7 @@ def _only_object(args: str, where: str) -> dict[str, Any]:
     """``args`` holds a list of exactly one object."""
     form = "write '[{…}]', a list of one object"
     try:
-        listed = decode(args.encode(), f"{where}: 'args'")
+        listed = decode(args.encode("utf-8", "surrogatepass"), f"{where}: 'args'")
     except DecodingFailure as error:
         raise InvalidConfig(f"{error.msg}: {form}") from error
     if not isinstance(listed, list):
@@ -299,6 +299,6 @@ def _only_object(args: str, where: str) -> dict[str, Any]:
 
 def _decoded(text: str, what: str) -> dict[str, Any]:
     try:
-        return decode_object(text.encode(), what)
+        return decode_object(text.encode("utf-8", "surrogatepass"), what)
     except DecodingFailure as error:
         raise InvalidConfig(error.msg) from error

@@ -21,10 +21,11 @@ def interface_problem(name: str) -> str | None:
     """Why *name* cannot name an interface; None when it can."""
     if not name:
         return "is empty"
-    if len(name.encode()) > _LONGEST_INTERFACE:
-        return f"is longer than {_LONGEST_INTERFACE} characters"
     if name in (".", ".."):
         return "is '.' or '..'"
+    # Bytes that are no UTF-8 come as surrogates, which are not printable.
     if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
         return "holds '/', ':', a space or an unprintable character"
+    if len(name.encode()) > _LONGEST_INTERFACE:
+        return f"is longer than {_LONGEST_INTERFACE} characters"
     return None

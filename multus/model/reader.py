@@ -50,8 +50,8 @@ class Reader:
         return default if value is None else str(value)
 
     def path(self, key: str, default: str = "") -> str:
-        """An absolute path, without a slash at its end."""
-        path = self.text(key, default)
+        """An absolute path, without a slash at its end; an empty one counts as absent."""
+        path = self.text(key) or default
         if path and not path.startswith("/"):
             raise InvalidConfig(f"{self.where}: '{key}' {path!r} is relative: use an absolute path")
         if "\0" in path or not _is_encodable(path):
@@ -75,7 +75,10 @@ class Reader:
         if isinstance(value, float):
             return value
         value = self._typed(key, int)
-        return default if value is None else float(value)
+        try:
+            return default if value is None else float(value)
+        except OverflowError as error:
+            raise InvalidConfig(f"{self.where}: '{key}' is too large: correct it") from error
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         value = self._typed(key, dict)

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from multus.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLater
 from multus.jsontext import encode
 from multus.lock import container_lock
+from multus.model.names import interface_problem, is_identifier
 from multus.model.network import Delegate, Plugin
 from multus.stages import invoke, order, resolve
 
@@ -43,7 +44,14 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
             "GC without 'cni.dev/valid-attachments' would remove everything: give the list, which"
             " may be empty"
         )
-    return frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
+    keys = frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
+    for container_id, ifname in keys:
+        if not is_identifier(container_id) or interface_problem(ifname):
+            raise InvalidConfig(
+                f"'cni.dev/valid-attachments' holds container {container_id!r} with interface"
+                f" {ifname!r}, which can be no attachment: correct it"
+            )
+    return keys
 
 
 def tidy(journal: Journal) -> None:

@@ -62,7 +62,7 @@ def _config(wire: Mapping[str, Any], name: str, where: str, conf: Conf) -> dict[
     text = Reader(Reader(wire, where).mapping("spec"), f"{where}: 'spec'").text("config")
     if text.strip():
         try:
-            return decode_object(text.encode(), f"{where}: 'spec.config'")
+            return decode_object(text.encode("utf-8", "surrogatepass"), f"{where}: 'spec.config'")
         except DecodingFailure as error:
             raise InvalidConfig(error.msg) from error
     folder = conf.reader.text("confDir", CONF_DIR)
