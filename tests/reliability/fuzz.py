@@ -1,0 +1,337 @@
+"""A mutating fuzzer of what reaches the program: stdin, environment, annotations, files.
+
+    PYTHONPATH=tests python -m reliability.fuzz --inputs 100000 --seed 1 --folder /tmp/fuzz
+
+Every input goes through the CNI front in this process.  Whatever it is, the answer is one JSON
+object or nothing, with no traceback and no error that stands for a defect of ours.  It prints a
+JSON report, and each input that got a wrong answer as the ``repr`` of what made it.
+
+It is meant to run where it can write to *folder* alone (the test that starts it sees to that):
+configurations name files and folders, and mutated ones name others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+from binascii import crc32
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from multus import skel
+from multus.log import Log
+from multus.pipeline import Engine
+from multus.plugins import discover, load
+
+COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
+
+#: Values that have broken programs before.
+TOKENS: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 1e308, 0.1, "", " ", "true",
+    "..", "/", "../../etc/passwd", "a/b", "a\x00b", "\ud800", "\u202e", "é" * 300, "x" * 70000,
+    "%s%n", "eth0", "0.0.0.0/0", "::/0", "fd00::/64", "10.0.0.0/33", "999.1.1.1", "1.1.0", "9.9.9",
+    [], {}, [[]], [{}], {"": ""}, {"name": None}, [None] * 50, "[]", "{}", '[{"name":"a"}]', "a,b",
+    "ns/a@if", "@", "/@", ",", "a@" + "i" * 16, "[" * 200, '{"type":', "ptp", "sriov", "multus",
+)  # fmt: skip
+
+ANNOTATIONS = (
+    "k8s.v1.cni.cncf.io/networks",
+    "v1.multus-cni.io/default-network",
+    "kubernetes.v1.cni.cncf.io/networks",
+    "networks",
+)
+
+
+# --- Mutations -----------------------------------------------------------------------------------
+
+
+@frozen
+class Mutator:
+    """Changes texts and JSON values at random, the same way for the same seed."""
+
+    random: random.Random
+
+    def text(self, data: bytes) -> bytes:
+        """A few bytes changed, removed, repeated, or put in."""
+        out = bytearray(data)
+        for _ in range(self.random.choice((1, 1, 2, 8))):
+            place = self.random.randrange(len(out) + 1)
+            end = min(len(out), place + self.random.choice((1, 1, 4, 64)))
+            action = self.random.randrange(5)
+            if action == 0:
+                out[place:end] = b""
+            elif action == 1:
+                out[place:place] = self.random.randbytes(self.random.choice((1, 1, 4, 64)))
+            elif action == 2 and place < len(out):
+                out[place] ^= 1 << self.random.randrange(8)
+            elif action == 3:
+                out[place:place] = out[place:end] * self.random.choice((1, 3, 100))
+            else:
+                parts = (b"{", b"]", b'"', b"\\u", b"\0", b"1e9", b",")
+                out[place:place] = self.random.choice(parts)
+        return bytes(out[: 1 << 20])
+
+    def value(self, value: Any) -> Any:
+        """The same value with one place in it exchanged, removed, or wrapped."""
+        if isinstance(value, dict) and value and self.random.random() < 0.9:
+            key = self.random.choice(sorted(value))
+            changed = dict(value)
+            action = self.random.randrange(12)
+            if action == 0:
+                del changed[key]
+            elif action == 1:
+                changed[str(self.random.choice(TOKENS))[:300]] = changed[key]
+            else:
+                changed[key] = self.value(value[key])
+            return changed
+        if isinstance(value, list) and value and self.random.random() < 0.9:
+            place = self.random.randrange(len(value))
+            action = self.random.randrange(12)
+            if action == 0:
+                return value[:place] + value[place + 1 :]
+            if action == 1:
+                return value[:place] + [value[place]] * self.random.choice((2, 300)) + value[place:]
+            return value[:place] + [self.value(value[place])] + value[place + 1 :]
+        if isinstance(value, str) and value and self.random.random() < 0.3:
+            return self.text(value.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+        wrapped = self.random.random() < 0.05
+        return [value] if wrapped else self.random.choice(TOKENS)
+
+    def often(self, value: Any) -> Any:
+        for _ in range(self.random.choice((1, 1, 2, 5))):
+            value = self.value(value)
+        return value
+
+    def json(self, value: Any) -> bytes:
+        """JSON of a mutated value, which may be damaged as a text, too."""
+        data = json.dumps(self.often(value)).encode("utf-8", "surrogatepass")
+        return self.text(data) if self.random.random() < 0.3 else data
+
+
+# --- Where it goes in ----------------------------------------------------------------------------
+
+
+@frozen
+class Objects:
+    """What stands for the API: one pod and definitions that are as mutated as the rest."""
+
+    annotations: Mapping[str, Any]
+    definition: Any
+
+    def get(self, wanted: Any, deadline: object, headers: object = None) -> Any:
+        return self.definition
+
+    def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
+        return [self.definition for _ in wanted]
+
+    def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
+        return {"name": name, "namespace": namespace, "annotations": self.annotations}
+
+
+@frozen
+class Fuzzer:
+    """Makes inputs, gives them to the front, and looks at the answers."""
+
+    mutator: Mutator
+    engine: Engine
+    folder: str
+    codes: Counter[str] = field(factory=Counter)
+    wrong: list[str] = field(factory=list)
+
+    def stdin(self) -> None:
+        """A configuration, and the environment."""
+        environ = self._environ()
+        if self.mutator.random.random() < 0.2:
+            environ = {**environ, self._one(sorted(environ)): self._word()}
+        raw = self._conf(self._one(("seed", "npwg", "chain", "gc")))
+        stdin = self.mutator.json(raw) if self.mutator.random.random() < 0.9 else self._noise()
+        self._answer("stdin", environ, stdin, self.engine)
+
+    def annotation(self) -> None:
+        """A pod's annotations, and the objects that they name."""
+        wanted: Any = [{"name": "a", "namespace": "default", "interface": "net7", "mac": "x"}]
+        addressed = [{"name": "a", "ips": ["1.2.3.4"]}]
+        selections = [json.dumps(wanted), "a,default/b@net7", "a", json.dumps(addressed)]
+        key = self._one(ANNOTATIONS)
+        text: Any = self._one(selections)
+        if text.startswith("[") and self.mutator.random.random() < 0.5:
+            text = self.mutator.json(json.loads(text)).decode("utf-8", "replace")
+        elif self.mutator.random.random() < 0.8:
+            text = self.mutator.text(text.encode()).decode("utf-8", "replace")
+        config = json.dumps({"cniVersion": "1.0.0", "type": "ptp", "ipam": {"type": "host-local"}})
+        definition: Any = {
+            "metadata": {"name": "a", "namespace": "default", "annotations": {}},
+            "spec": {"config": config},
+            "plugin": "ptp",
+            "args": '[{"ipam": {"type": "host-local"}}]',
+        }
+        if self.mutator.random.random() < 0.5:
+            definition = self.mutator.often(definition)
+        if isinstance(definition, dict):
+            objects = Objects({key: text}, definition)
+            engine = evolve(self.engine, api=objects)  # type: ignore[arg-type]
+            self._answer("annotation", self._environ("ADD"), self._stdin("npwg"), engine)
+
+    def record(self) -> None:
+        """A file under ``cniDir``: our own record, or the Go Multus'."""
+        config = {"type": "ptp", "name": "n", "cniVersion": "1.0.0", "ipam": {"type": "host-local"}}
+        lines: list[Any] = [
+            {"kind": "intent", "format": 1, "started": 1.5, "container": "c1", "ifname": "eth0",
+             "netns": "/run/netns/none", "netnsIdentity": "4:5", "path": ["/opt/cni/bin"],
+             "args": "K8S_POD_NAME=a;K8S_POD_NAMESPACE=b", "conf": self._conf("seed"),
+             "delegates": 1},
+            {"kind": "delegate", "delegate": 0, "name": "n", "cniVersion": "1.0.0", "label": "b/n",
+             "source": "source-nad", "ifname": "eth0", "primary": True, "default": True,
+             "disableCheck": False, "disableGC": False, "options": {},
+             "steps": [{"config": config, "invoker": "ptp"}]},
+            {"kind": "attached", "delegate": 0, "versions": ["1.0.0"], "invokers": ["ptp"],
+             "seconds": 0.1, "result": {"cniVersion": "1.1.0", "ips": [{"address": "10.0.0.1/8"}],
+             "interfaces": [{"name": "eth0", "sandbox": "/run/netns/none"}]}},
+            {"kind": "finished", "result": {"cniVersion": "1.1.0"}},
+        ]  # fmt: skip
+        go = [{"type": "ptp", "masterplugin": True}, {"type": "ptp"}, {"Bytes": "e30="}]
+        if self.mutator.random.random() < 0.15:
+            self._write("c1", self.mutator.json(go))
+        else:
+            place = self.mutator.random.randrange(len(lines))
+            lines[place] = self.mutator.often(lines[place])
+            data = b"".join(map(_line, lines))
+            damaged = self.mutator.random.random() < 0.3
+            self._write("c1:eth0", self.mutator.text(data) if damaged else data)
+        command = self._one(("ADD", "DEL", "DEL", "CHECK", "GC"))
+        kind = "gc" if command == "GC" else self._one(("seed", "npwg"))
+        self._answer("record", self._environ(command), self._stdin(kind), self.engine)
+        for name in os.listdir(f"{self.folder}/state"):
+            if name != ".lock":
+                _remove(f"{self.folder}/state/{name}")
+
+    # --- The parts -------------------------------------------------------------------------------
+
+    def _one(self, choices: Sequence[Any]) -> Any:
+        return self.mutator.random.choice(choices)
+
+    def _word(self) -> str:
+        # An environment holds no NUL.
+        return str(self._one(TOKENS))[:5000].replace("\0", "")
+
+    def _noise(self) -> bytes:
+        return self.mutator.random.randbytes(self.mutator.random.choice((0, 1, 40, 4000)))
+
+    def _environ(self, command: str = "") -> dict[str, str]:
+        return {
+            "CNI_COMMAND": command or self._one(COMMANDS),
+            "CNI_CONTAINERID": "c1",
+            "CNI_NETNS": "/run/netns/none",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": f"{self.folder}/bin",
+            "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web",
+        }
+
+    def _conf(self, kind: str) -> dict[str, Any]:
+        ipam = {
+            "type": "host-local",
+            "dataDir": f"{self.folder}/ipam",
+            "ranges": [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.3"}]],
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}],
+        }
+        ptp = {"type": "ptp", "name": "a", "ipMasq": True, "mtu": 1400, "ipam": ipam}
+        sriov = {"type": "sriov", "if0": "enp1s0", "vlan": 5, "l2enable": True}
+        other = {"type": "other", "name": "b", "capabilities": {"mac": True}, "masterplugin": True}
+        keys: dict[str, dict[str, Any]] = {
+            "seed": {"delegates": [ptp, sriov, other], "always_use_default": False},
+            "npwg": {"delegates": [ptp], "kubeconfig": "/none", "namespaceIsolation": False},
+            "chain": {"delegates": [{"name": "c", "plugins": [ptp, other]}], "merger": "all"},
+            "gc": {"cni.dev/valid-attachments": [{"containerID": "c2", "ifname": "eth0"}]},
+        }
+        return {
+            "cniVersion": "1.1.0",
+            "name": "node",
+            "type": "multus",
+            "cniDir": f"{self.folder}/state",
+            "binDir": f"{self.folder}/bin",
+            "confDir": f"{self.folder}/net.d",
+            "logLevel": "panic",
+            "runtimeConfig": {"mac": "02:00:00:00:00:01"},
+            "prevResult": {"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.2/24"}]},
+            **keys[kind],
+        }
+
+    def _stdin(self, kind: str) -> bytes:
+        return json.dumps(self._conf(kind)).encode()
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = f"{self.folder}/state/{name}"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+
+    # --- The answer ------------------------------------------------------------------------------
+
+    def _answer(
+        self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine
+    ) -> None:
+        answer: object = None
+        try:
+            answer = status, stdout = skel.answer(environ, stdin, lambda conf: engine)
+            problem = _problem(environ["CNI_COMMAND"], status, stdout)
+            code = "0" if status == 0 else str(json.loads(stdout)["code"])
+            self.codes[f"{kind} {code}"] += 1
+        except Exception as error:  # noqa: BLE001  the front must not let anything through
+            problem = f"{type(error).__name__}: {error}"
+        if problem and len(self.wrong) < 20:
+            made = (kind, dict(environ), stdin[:20000], engine.api)
+            self.wrong.append(f"{problem}: {answer!r:.600} for {made!r}")
+
+
+def _problem(command: str, status: int, stdout: bytes) -> str:
+    """What is wrong with an answer; empty when nothing is."""
+    if b"Traceback" in stdout:
+        return "a traceback"
+    if b"internal error" in stdout or b"report it" in stdout:
+        return "a defect"
+    if status == 0 and command in ("DEL", "CHECK", "GC", "STATUS"):
+        return "words" if stdout else ""
+    value = json.loads(stdout)
+    if not isinstance(value, dict):
+        return "no object"
+    if status and not {"cniVersion", "code", "msg"} <= value.keys():
+        return "no error object"
+    return "" if status in (0, 1) else f"status {status}"
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value).encode()
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def _remove(path: str) -> None:
+    os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fuzz and report; 1 when an answer was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--inputs", type=int, default=10000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", required=True)
+    options = parser.parse_args(arguments)
+    for name in ("state", "bin", "net.d"):
+        os.makedirs(f"{options.folder}/{name}", mode=0o700, exist_ok=True)
+    engine = Engine(load(discover()), Log.from_conf({"logLevel": "panic", "logToStderr": False}))
+    fuzzer = Fuzzer(Mutator(random.Random(options.seed)), engine, options.folder)
+    ways: tuple[Callable[[], None], ...] = (fuzzer.stdin, fuzzer.annotation, fuzzer.record)
+    for number in range(options.inputs):
+        ways[number % len(ways)]()
+    json.dump({"codes": dict(sorted(fuzzer.codes.items())), "wrong": fuzzer.wrong}, sys.stdout)
+    return 1 if fuzzer.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
