@@ -224,9 +224,11 @@ def _show_routes(console: Console, explanation: Explanation) -> None:
 
 def _show_refusals(console: Console, explanation: Explanation) -> None:
     from multus.ops import screen
-    from multus.ops.findings import ERROR, OK, Finding, split_message
+    from multus.ops.findings import ERROR, NOTE, OK, Finding, split_message
 
     console.print()
+    for note in explanation.notes:
+        screen.finding(console, Finding(NOTE, "note", note))
     if not explanation.refusals:
         screen.finding(console, Finding(OK, "answer", "the ADD would be carried out"))
         return

@@ -87,6 +87,16 @@ class Explanation:
     routes: Expected = field(factory=lambda: Expected((), ()))
     refusals: tuple[Refusal, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is no error, and may surprise."""
+        if self.request.pod is None or self.conf.raw.get("kubeconfig"):
+            return ()
+        return (
+            f"configuration {self.conf.name!r} has no 'kubeconfig': what pods are annotated with is"
+            " not read",
+        )
+
     def to_wire(self) -> dict[str, Any]:
         pod = self.request.pod
         return {
@@ -105,6 +115,7 @@ class Explanation:
             "networks": [each.to_wire() for each in self.networks],
             "routes": [each.to_wire() for each in self.routes.routes],
             "routesKnownLater": dict(self.routes.unknown),
+            "notes": list(self.notes),
             "refused": [each.to_wire() for each in self.refusals],
         }
 

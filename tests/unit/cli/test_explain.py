@@ -257,3 +257,12 @@ def test_programs_are_looked_up_in_the_nodes_own_files(
     said = multus("explain", "--json", "--conf", path, "--root", tmp_path / "host")
     assert said.status == 0
     assert said.json["networks"][0]["plugins"][0]["binary"] == "/cni/only-on-the-node"
+
+
+def test_annotations_that_are_not_read_are_told(multus: Command, file: File, bin_dir: str) -> None:
+    conf = {"name": "n", "type": "multus", "binDir": bin_dir, "delegates": [{"type": "bridge"}]}
+    path, objects = file("m.conf", conf), file("all.yaml", LAN + pod("lan"))
+    said = multus("explain", "--json", "--conf", path, "-f", objects)
+    assert [each["interface"] for each in said.json["networks"]] == ["eth0"]
+    assert "has no 'kubeconfig'" in said.json["notes"][0]
+    assert "has no 'kubeconfig'" in multus("explain", "--conf", path, "-f", objects).out
