@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 from binascii import crc32
 from collections import Counter
@@ -175,7 +176,7 @@ class Fuzzer:
             definition = self.mutator.often(definition)
         if isinstance(definition, dict):
             objects = Objects({key: text}, definition)
-            engine = evolve(self.engine, api=objects)  # type: ignore[arg-type]
+            engine = evolve(self.engine, api=objects)
             self._answer("annotation", self._environ("ADD"), self._stdin("npwg"), engine)
 
     def record(self) -> None:
@@ -310,7 +311,7 @@ def _line(value: Any) -> bytes:
 
 
 def _remove(path: str) -> None:
-    os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
