@@ -71,6 +71,12 @@ CORE: tuple[Key, ...] = (
     Key("invokers", OBJECT, "Which invoker carries out which plugin type, by type."),
     Key("blockedPlugins", TEXTS, "Multus plugins that are installed and not to be loaded."),
     Key("delegateTimeout", NUMBER, "Seconds that one call of a plugin may take.", "60"),
+    Key(
+        "standalone",
+        BOOLEAN,
+        "Whether the program carries calls out itself while there is no daemon; without it, it does"
+        " on a node that has none.",
+    ),
     Key("runtimeConfig", OBJECT, "What the runtime asks of the default network."),
     Key("capabilities", OBJECT, "What the runtime may ask for in `runtimeConfig`."),
     Key("prevResult", OBJECT, "The result so far, given by the runtime."),

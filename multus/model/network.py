@@ -44,7 +44,7 @@ class Role(Enum):
     INSTEAD = "instead"
     #: The pod asked for these, and they come after the defaults.
     ADDED = "added"
-    #: The pod asked for this one in the place of the first default.
+    #: The pod asked for this one in the place of the primary default.
     EXCHANGED = "exchanged"
 
 

@@ -76,6 +76,7 @@ def validate(conf: Conf, installed: Installed) -> None:
             f" reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'"
         )
     conf.reader.text("kubeconfig")
+    conf.reader.boolean("standalone")
     for key, owners in _SOURCES.items():
         if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
             raise MissingPlugin(
