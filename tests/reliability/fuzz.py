@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from multus import skel
 from multus.log import Log
@@ -176,7 +176,7 @@ class Fuzzer:
             definition = self.mutator.often(definition)
         if isinstance(definition, dict):
             objects = Objects({key: text}, definition)
-            engine = evolve(self.engine, api=objects)
+            engine = Engine(self.engine.installed, self.engine.log, api=objects)
             self._answer("annotation", self._environ("ADD"), self._stdin("npwg"), engine)
 
     def record(self) -> None:

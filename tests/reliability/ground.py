@@ -29,7 +29,7 @@ _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
 
 #: What stays by design: locks, and host-local's memory of the last address.
-_STAYS = (".lock", "lock", "last_reserved_ip")
+_STAYS = (".lock", ".daemon", "lock", "last_reserved_ip")
 
 
 @frozen
