@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.errors import (
     CNIError,
@@ -32,8 +33,7 @@ from multus.stages import invoke, merge, order, parse, resolve, undo
 from multus.work import Work
 
 
-@frozen
-class Engine:
+class Engine(NamedTuple):
     """Carries requests out with the *installed* plugins.
 
     ``api``, ``chroot`` and ``meter`` are what a daemon adds to every request.

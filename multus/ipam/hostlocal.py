@@ -12,8 +12,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import frozen
-
 from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, IOFailure
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
@@ -77,12 +75,13 @@ class Plan(NamedTuple):
         return cls(sets, _wanted(invocation), read_routes(reader), reader.text("resolvConf"))
 
 
-@frozen
 class HostLocal(Ipam):
     """The host-local of one invocation."""
 
-    invocation: Invocation
     name = "host-local"
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.invocation = invocation
 
     def add(self) -> Result:
         plan = Plan.read(self.invocation)

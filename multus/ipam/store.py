@@ -24,8 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from attrs import field, frozen
-
 from multus.errors import IOFailure
 from multus.ipam.addresses import Address
 
@@ -52,15 +50,15 @@ class Owner(NamedTuple):
         return contents in (str(self), self.container_id.strip())
 
 
-@frozen
 class Ledger:
     """A network's addresses while the lock is held.
 
     ``holders`` is who holds what, by the address's text, as the directory says.
     """
 
-    directory: str
-    holders: dict[str, str] = field(factory=dict)
+    def __init__(self, directory: str, holders: dict[str, str]) -> None:
+        self.directory = directory
+        self.holders = holders
 
     def held_by(self, owner: Owner) -> list[str]:
         """The addresses that *owner* holds."""

@@ -14,12 +14,9 @@ from multus.errors import CNIError, InvalidConfig
 from multus.invoker import Invoker
 from multus.model.result import Interface, Result
 from multus.netlink import Namespace, Transport, open_channel
-from multus_invoker_ptp import attach, masquerade
+from multus_invoker_ptp import attach
 from multus_invoker_ptp.attach import Ends, take_back
-from multus_invoker_ptp.check import require_attached
 from multus_invoker_ptp.config import Config, masquerades
-from multus_invoker_ptp.detach import addresses_left, delete_links
-from multus_invoker_ptp.masquerade import Owner
 
 if TYPE_CHECKING:
     from multus.ipam import Ipam
@@ -29,6 +26,9 @@ if TYPE_CHECKING:
 
 class Ptp(Invoker):
     """Makes a veth pair with its addresses, routes and rules, and takes it down.
+
+    What only some verbs or configurations need is imported there: an ADD without rules is the
+    common case, also in processes that are started for it.
 
     *transport* is how netlink messages reach the kernel; a test injects faults there.
     """
@@ -59,7 +59,9 @@ class Ptp(Invoker):
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
             near, far = self._connect(Ends(host, inside, pod), invocation, config, given, undo)
             if config.masquerade:
-                owner = Owner.of(invocation)
+                from multus_invoker_ptp import masquerade
+
+                owner = masquerade.Owner.of(invocation)
                 masquerade.add(owner, [ip.address for ip in given.ips], config.backend)
             undo.pop_all()
         return evolve(
@@ -88,6 +90,8 @@ class Ptp(Invoker):
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """All links first, at one grace period; then the rules; addresses are free at last."""
+        from multus_invoker_ptp.detach import delete_links
+
         errors = delete_links(invocations, self._transport)
         try:
             self._remove_rules(invocations)
@@ -104,25 +108,35 @@ class Ptp(Invoker):
             raise error
 
     def check(self, invocation: Invocation) -> None:
+        from multus_invoker_ptp.check import require_attached
+
         _pool(invocation).check()
         require_attached(invocation)
 
     def status(self, invocation: Invocation) -> None:
         config = Config.read(invocation)
         if config.masquerade:
+            from multus_invoker_ptp import masquerade
+
             masquerade.require_usable(config.backend)
         _pool(invocation).status()
 
     def gc(self, invocation: Invocation) -> None:
         if masquerades(invocation):
+            from multus_invoker_ptp import masquerade
+
             masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
         pool = ipam.for_plugin(invocation)
         if pool is not None:
             pool.gc()
 
     def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
-        owners = [Owner.of(each) for each in invocations if masquerades(each)]
-        if owners:
+        masqueraded = [each for each in invocations if masquerades(each)]
+        if masqueraded:
+            from multus_invoker_ptp import masquerade
+            from multus_invoker_ptp.detach import addresses_left
+
+            owners = [masquerade.Owner.of(each) for each in masqueraded]
             netns = invocations[0].request.netns
             masquerade.remove(owners, addresses_left(netns, self._transport))
 

@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from multus.kube.client import KubeClient
     from multus.kube.node import NodeApi
     from multus.kube.outbox import Letter, Target
+    from multus.model.keys import Key
 
 #: How long an answer waits for what is written here, in seconds.
 PATIENCE = 3.0
+
+
+@hookimpl
+def multus_keys() -> list[Key]:
+    """The key that wakes it."""
+    from multus.kube.keys import SHARED
+
+    return [key for key in SHARED if key.name == "kubeconfig"]
 
 
 @hookimpl

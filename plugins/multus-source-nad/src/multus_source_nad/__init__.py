@@ -20,13 +20,23 @@ from multus.model.conf import Conf, Problem
 from multus.model.network import Delegate, Element, Role, Selection
 from multus.model.request import Request
 from multus_source_nad.annotation import parse, runtime_config
-from multus_source_nad.defaultroute import wish
+from multus_source_nad.defaultroute import multus_chain, multus_invoker, wish
 from multus_source_nad.definition import delegate_of, wanted
 from multus_source_nad.devices import device_runtime_config
 
 if TYPE_CHECKING:
     from multus.model.keys import Key
     from multus.model.request import Pod
+
+__all__ = [
+    "multus_chain",
+    "multus_invoker",
+    "multus_keys",
+    "multus_resolve",
+    "multus_runtime_config",
+    "multus_select",
+    "multus_validate",
+]
 
 NAME = "source-nad"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
