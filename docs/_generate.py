@@ -101,7 +101,7 @@ def _hook(name: str) -> str:
         [
             f"### `{name}`\n",
             f"{_markdown(summary)}\n",
-            f"```python\n{_signature(name)}\n```\n",
+            f"```text\n{_signature(name)}\n```\n",
             *rows,
             f"\n```python\n{textwrap.dedent(example).strip()}\n```\n",
         ]
@@ -112,7 +112,7 @@ def _signature(name: str) -> str:
     source = inspect.getsource(getattr(hookspecs, name))
     found = re.search(r"^def .*?:$", source, re.MULTILINE | re.DOTALL)
     assert found is not None
-    return found[0] + " ..."
+    return found[0].removeprefix("def ").rstrip(":")
 
 
 def _part(text: str, name: str) -> str:

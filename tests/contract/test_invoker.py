@@ -43,7 +43,7 @@ def test_the_example_takes_its_type_and_declines_keys_that_it_does_not_know() ->
     hooks = at_work(example("multus_invoker")).hooks
 
     def asked(config: Mapping[str, Any]) -> list[Invoker | Declined]:
-        return hooks.invokers(Plugin(config), delegate_of("net"), conf_of())
+        return list(hooks.invokers(Plugin(config), delegate_of("net"), conf_of()))
 
     assert asked({"type": "bridge"}) == []
     assert asked({"type": "tap", "owner": 5, "colour": 1}) == [Declined("tap", "key 'colour'")]
