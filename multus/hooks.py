@@ -36,6 +36,7 @@ class Hooks:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
+        self._in_order: dict[str, list[pluggy.HookImpl]] = {}
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Who implements *hook*, in the order in which they are asked.
@@ -43,7 +44,14 @@ class Hooks:
         That is by name; those marked ``tryfirst`` come before the others, ``trylast`` after.
         """
         known = getattr(self.manager.hook, hook).get_hookimpls()
-        return sorted(known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name))
+        in_order = self._in_order.get(hook)
+        # A request asks some hooks for every network, and plugins are hardly ever added.
+        if in_order is None or len(in_order) != len(known):
+            in_order = sorted(
+                known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name)
+            )
+            self._in_order[hook] = in_order
+        return in_order
 
     def configuration_keys(self) -> list[Key]:
         """The configuration keys that plugins read."""
@@ -88,9 +96,13 @@ class Hooks:
         arguments = {"delegates": delegates, "request": request, "conf": conf}
         return next(self._asked("multus_order", Delegate, arguments, many=True), None)
 
-    def invokers(self, plugin: Plugin, delegate: Delegate, conf: Conf) -> list[Invoker | Declined]:
+    def invokers(
+        self, plugin: Plugin, delegate: Delegate, conf: Conf
+    ) -> Iterator[Invoker | Declined]:
+        """Who offers to carry *plugin* out, and who declines; asked one by one, as far as read."""
         arguments = {"plugin": plugin, "delegate": delegate, "conf": conf}
-        return [each for _, each in self._asked("multus_invoker", (Invoker, Declined), arguments)]
+        for _, answer in self._asked("multus_invoker", (Invoker, Declined), arguments):
+            yield answer
 
     def merge(
         self, attachments: Sequence[Attachment], request: Request, conf: Conf
@@ -146,7 +158,7 @@ def _answer(
     Raises ``PluginFailed`` for an exception that is no CNI error and for an answer of another kind.
     """
     try:
-        answer = implementation.function(*(arguments[name] for name in implementation.argnames))
+        answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
     except CNIError:
         raise
     except Exception as error:  # noqa: BLE001  a foreign plugin may raise anything

@@ -73,14 +73,17 @@ def choose(
     fulfils is an error; without (DEL, CHECK, GC) the next best does it, since in-process invokers
     and binaries share their stores.  Raises ``MissingPlugin``.
     """
-    answers = installed.hooks.invokers(plugin, delegate, conf)
-    offers = [each for each in answers if isinstance(each, Invoker)]
-    declined = tuple(each for each in answers if isinstance(each, Declined))
-    wanted = [each for each in offers if each.name == plugin.invoker]
-    if wanted:
-        return Choice(wanted[0], declined)
+    offers: list[Invoker] = []
+    declined: list[Declined] = []
+    for each in installed.hooks.invokers(plugin, delegate, conf):
+        if isinstance(each, Declined):
+            declined.append(each)
+        elif plugin.invoker in ("", each.name):
+            return Choice(each, tuple(declined))
+        else:
+            offers.append(each)
     if plugin.invoker and strict:
-        refused = next((each for each in declined if each.invoker == plugin.invoker), None)
+        refused = next((no for no in declined if no.invoker == plugin.invoker), None)
         if refused is not None:
             raise InvalidConfig(
                 f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}:"
@@ -95,7 +98,7 @@ def choose(
         raise missing_plugin(
             f"carries out type {plugin.type!r} of {delegate}", "multus-invoker-exec", installed
         )
-    return Choice(offers[0], declined)
+    return Choice(offers[0], tuple(declined))
 
 
 def plan(delegates: Sequence[Delegate], call: Call) -> tuple[Planned, ...]:

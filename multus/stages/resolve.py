@@ -176,13 +176,18 @@ def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> lis
         (index for index, wish in enumerate(wishes) if wish.first_choice),
         marks[0] if marks else 0,
     )
-    return [evolve(each, primary=index == chosen) for index, each in enumerate(delegates)]
+    return [
+        each if each.primary == (index == chosen) else evolve(each, primary=index == chosen)
+        for index, each in enumerate(delegates)
+    ]
 
 
 def _with_runtime_config(
     delegate: Delegate, installed: Installed, request: Request, conf: Conf
 ) -> Delegate:
     asked = {**delegate.runtime_config, **installed.hooks.runtime_config(delegate, request, conf)}
+    if not asked:
+        return delegate
     served = {
         capability
         for plugin in delegate.plugins

@@ -112,7 +112,7 @@ def _in_process(node: Node, plugin: Plugin) -> bool:
     """Whether an installed plugin carries *plugin* out without a binary."""
     delegate = Delegate(node.conf.name, (plugin,), node.conf.cni_version)
     try:
-        answers = node.installed.hooks.invokers(plugin, delegate, node.conf)
+        answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
     except CNIError:
         return False
     wanted = plugin.config.get("invoker") or node.conf.invokers.get(plugin.type)

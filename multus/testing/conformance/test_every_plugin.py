@@ -105,7 +105,7 @@ def test_it_leaves_strangers_alone(
     assert hooks.merge((), request_, conf) is None
     assert hooks.health(conf) == []
     if not sample.takes_all:
-        assert hooks.invokers(plugin, delegate, conf) == []
+        assert list(hooks.invokers(plugin, delegate, conf)) == []
 
 
 @pytest.mark.parametrize("value", _WRONG, ids=repr)
