@@ -93,6 +93,8 @@ def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
                 f" asks for {each.requested_ifname!r}: do not ask for another name"
             )
         problem = interface_problem(each.ifname)
+        if each.ifname == "lo":
+            problem = "is the loopback's, which the runtime makes"
         if problem:
             raise InvalidConfig(
                 f"{each}: interface name {each.ifname!r} {problem}: ask for another one"

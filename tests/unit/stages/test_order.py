@@ -105,6 +105,10 @@ def test_the_primary_gets_the_name_that_the_runtime_chose() -> None:
             [delegate_of("a", primary=True), delegate_of("b", requested_ifname="a/b")],
             "interface name 'a/b'",
         ),
+        (
+            [delegate_of("a", primary=True), delegate_of("b", requested_ifname="lo")],
+            "interface name 'lo' is the loopback's",
+        ),
     ],
 )
 def test_names_that_cannot_be_given_are_refused_with_the_networks(
