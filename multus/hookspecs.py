@@ -243,7 +243,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to carry out one plugin configuration of a delegate.
 
     Kind: collect.
-    Called: for every plugin of a chain and every verb.
+    Called: for every plugin of a chain and every verb, until an offer is taken.
     Returns: an ``Invoker``; or ``Declined`` with a reason, for a type that is served in general but
         not with these keys; or None.  The first offer is taken, unless the configuration names an
         invoker; the exec invoker, which takes everything, offers itself last (``trylast=True``).
