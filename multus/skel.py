@@ -16,6 +16,7 @@ from multus.errors import BadEnvironment, CNIError, IncompatibleVersion
 from multus.model.versions import NEWEST, SUPPORTED, at_least
 
 if TYPE_CHECKING:
+    from multus.daemon.confs import Confs
     from multus.model.conf import Conf
     from multus.model.request import Request
     from multus.pipeline import Engine
@@ -42,21 +43,30 @@ def answer(
     stdin: bytes,
     engine_for: EngineFor,
     deadline: float | None = None,
+    confs: Confs | None = None,
 ) -> tuple[int, bytes]:
     """Carry one call out: ``(exit status, stdout)``.
 
-    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer.  Never
-    raises: whatever goes wrong is an error object on stdout and status 1.
+    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; *confs*
+    spares a daemon reading the same configuration for every pod.  Never raises: whatever goes
+    wrong is an error object on stdout and status 1.
     """
     version = NEWEST
     try:
         command = _command(environ)
-        raw = _decode(stdin, command)
+        known = confs.recall(stdin) if confs is not None and command == "ADD" else None
+        raw = known.raw if known is not None else _decode(stdin, command)
         offered = raw.get("cniVersion")
         version = offered if offered in SUPPORTED else version
         if command == "VERSION":
             return 0, _line({"cniVersion": version, "supportedVersions": list(SUPPORTED)})
-        return 0, _carry_out(command, environ, raw, engine_for, deadline)
+        if known is None:
+            from multus.stages.parse import parse
+
+            known = parse(raw, command)
+            if confs is not None and command == "ADD":
+                confs.keep(stdin, known)
+        return 0, _carry_out(command, environ, known, engine_for, deadline)
     except CNIError as error:
         if error.number == CNIError.code:
             _log_traceback(error, stdin)
@@ -72,13 +82,10 @@ def answer(
 def _carry_out(
     command: str,
     environ: Mapping[str, str],
-    raw: Mapping[str, Any],
+    conf: Conf,
     engine_for: EngineFor,
     deadline: float | None,
 ) -> bytes:
-    from multus.stages.parse import parse
-
-    conf = parse(raw, command)
     since = _SINCE.get(command)
     if since and not at_least(conf.cni_version, since):
         raise IncompatibleVersion(

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from multus import skel
 from multus.daemon.apis import Apis
+from multus.daemon.confs import Confs
 from multus.daemon.metrics import Metrics
 from multus.daemon.observer import Observer
 from multus.daemon.spool import Spool
@@ -54,6 +55,7 @@ class NodeService:
         self._settings = settings
         self._lock = threading.Lock()
         self._logs: dict[str, Log] = {}
+        self._confs = Confs()
         self._spool = Spool(settings.cni_dir, self._answer, metrics, log)
         self._closing = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper")
@@ -114,7 +116,7 @@ class NodeService:
         before.apis.close()
 
     def _answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        return skel.answer(environ, stdin, self._engine_for, deadline)
+        return skel.answer(environ, stdin, self._engine_for, deadline, self._confs)
 
     def _engine_for(self, conf: Conf) -> Engine:
         loaded = self._loaded

@@ -28,6 +28,8 @@ _SOURCES = {
     "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
 }
 
+_MOST_KNOWN = 64
+
 #: What a DEL and a GC can do without, when it is wrong.
 _SPARED = (
     "always_use_default",
@@ -69,6 +71,9 @@ def validate(conf: Conf, installed: Installed) -> None:
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
     and ``MissingPlugin`` when nobody reads a key that selects networks.
     """
+    known = installed.found_valid
+    if known is not None and known.get(id(conf)) is conf:
+        return
     broken = installed.needed_but_broken(conf.raw)
     if broken is not None:
         raise InvalidConfig(
@@ -92,3 +97,7 @@ def validate(conf: Conf, installed: Installed) -> None:
             f"configuration {conf.name!r}: {problems[0]}",
             "; ".join(map(str, problems[1:])),
         )
+    if known is not None:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[id(conf)] = conf

@@ -1,0 +1,38 @@
+"""Configurations that were read before, by their bytes: a node's pods nearly all have the same."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multus.model.conf import Conf
+
+_MOST = 64
+_LONGEST = 64 << 10
+
+
+class Confs:
+    """The last few configurations; used by many threads."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Conf] = OrderedDict()
+        self._lock = Lock()
+
+    def recall(self, stdin: bytes) -> Conf | None:
+        """The configuration that these bytes are; None when they were not seen lately."""
+        with self._lock:
+            conf = self._known.get(stdin)
+            if conf is not None:
+                self._known.move_to_end(stdin)
+            return conf
+
+    def keep(self, stdin: bytes, conf: Conf) -> None:
+        """Remember what these bytes are, unless they are too many."""
+        if len(stdin) > _LONGEST:
+            return
+        with self._lock:
+            self._known[stdin] = conf
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
