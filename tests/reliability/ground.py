@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from attrs import field, frozen
-from reliability.moments import Family, start
+from reliability.moments import Family, as_one, start
 
 from multus import skel
 from multus.__main__ import engine_for
@@ -20,6 +22,7 @@ from multus.netlink import Message, Namespace, addresses, links, routes
 from multus.testing.delegates import BinDir
 from multus.testing.netns import HostState, Netns, Node, inside
 from multus.testing.runtime import Container
+from multus.testing.sriov import Card
 
 Conf = Mapping[str, Any]
 
@@ -38,9 +41,17 @@ class Ground:
 
     node: Node
     bin: BinDir
-    cni_dir: str
-    ipam_dir: str
+    folder: str
     pods: dict[str, Netns] = field(factory=dict)
+    cards: list[Card] = field(factory=list)
+
+    @property
+    def cni_dir(self) -> str:
+        return f"{self.folder}/multus"
+
+    @property
+    def ipam_dir(self) -> str:
+        return f"{self.folder}/ipam"
 
     def container(self, name: str, ifname: str = "eth0") -> Container:
         """A container with a namespace of its own, made when it is first asked for."""
@@ -106,6 +117,23 @@ class Ground:
         ]
         return self.conf(*every)
 
+    def virtual_functions(self) -> Conf:
+        """Three VFs of a stand-in card, one for DPDK, beside a network without a process."""
+        card = Card.build(f"{self.folder}/sys", self.node, pf=f"p{secrets.token_hex(3)}", vfs=6)
+        card.install_plugin(f"{self.folder}/site")
+        sys.path.insert(0, f"{self.folder}/site")
+        self.cards.append(card)
+        _write_as_one()
+        drivers = {"kernel_driver": "iavf", "dpdk_driver": "vfio-pci"}
+        vf = {"type": "sriov", "if0": card.pf, "cniDir": f"{self.folder}/sriov"}
+        every: list[dict[str, Any]] = [
+            {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
+            {**vf, "name": "layer2", "vlan": 210, "if0name": "north", "l2enable": True},
+            {**vf, "name": "layer3", "vlan": 5, "ipam": self.ipam(9)},
+            {**vf, "name": "dpdk", "dpdk": drivers, "vlan": 6},
+        ]
+        return self.conf(*every)
+
     # --- Calls -----------------------------------------------------------------------------------
 
     def call(
@@ -160,7 +188,9 @@ class Ground:
             with Namespace(netns.path) as namespace:
                 facts += [f"{name}: {fact}" for fact in _network(namespace)]
         facts += _firewall()
-        facts += [path for folder in (self.cni_dir, self.ipam_dir) for path in _files(folder)]
+        folders = (self.cni_dir, self.ipam_dir, f"{self.folder}/sriov")
+        facts += [path for folder in folders for path in _files(folder)]
+        facts += [fact for card in self.cards for fact in _card(card, self.node)]
         return HostState(Counter(facts))
 
 
@@ -171,13 +201,15 @@ def ground(folder: str) -> Iterator[Ground]:
     try:
         node.bridge("br0", "10.5.0.1/24")
         bins = BinDir(f"{folder}/bin").real()
-        made = Ground(node, bins, f"{folder}/multus", f"{folder}/ipam")
+        made = Ground(node, bins, folder)
         with inside(node):
             try:
                 yield made
             finally:
                 for pod in made.pods.values():
                     pod.remove()
+                if made.cards:
+                    sys.path.remove(f"{folder}/site")
     finally:
         node.remove()
 
@@ -204,6 +236,49 @@ def _network(namespace: Namespace) -> Iterator[str]:
                 yield f"rule {body.hex()}"
 
 
+def _write_as_one() -> None:
+    """A write to the stand-in's sysfs and its effect are one, as they are in the kernel."""
+    plain = Card.sysfs
+    if hasattr(plain, "as_one"):
+        return
+
+    def sysfs(card: Card, kind: type[Any]) -> Any:
+        made = plain(card, kind)
+        write = type(made).write
+
+        def as_one_write(*arguments: str) -> None:
+            with as_one():
+                write(*arguments)
+
+        type(made).write = as_one_write
+        return made
+
+    sysfs.as_one = True  # type: ignore[attr-defined]
+    Card.sysfs = sysfs  # type: ignore[method-assign,assignment]
+
+
+def _card(card: Card, node: Node) -> Iterator[str]:
+    """What sysfs shows of a card, and what each of its VFs was told last."""
+    for parent, folders, names in os.walk(card.root):
+        for name in (*folders, *names):
+            path = os.path.join(parent, name)
+            if os.path.islink(path):
+                yield f"sysfs {path} -> {os.readlink(path)}"
+            elif not name.endswith((".messages", "bind", "drivers_probe")):
+                yield f"sysfs {path} {_contents(path)}"
+    with Namespace(node.path) as namespace, namespace.channel() as channel:
+        pf = links.find(channel, card.pf)
+    assert pf is not None
+    yield f"VFs {card.port.ask(pf.index).hex()}"
+
+
+def _contents(path: str) -> str:
+    if os.path.isdir(path):
+        return ""
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
 def _firewall() -> list[str]:
     command = ["nft", "--stateless", "list", "ruleset"]
     listed = subprocess.run(command, capture_output=True, check=True, env={"PATH": _SEARCH})
@@ -224,6 +299,6 @@ def _firewall() -> list[str]:
 def _files(folder: str) -> Iterator[str]:
     for parent, _, names in os.walk(folder):
         for name in names:
-            if not name.startswith(_STAYS):
+            if not name.startswith(_STAYS) and not name.endswith(".lock"):
                 path = os.path.join(parent, name)
                 yield f"{'file' if os.path.getsize(path) else 'empty file'} {path}"

@@ -183,6 +183,11 @@ class Claims:
         """Say that nobody has the VF."""
         _remove(self._mark(pci))
 
+    def tidy(self, pci: str) -> None:
+        """Remove a mark that was never whole; the VF's lock must be held."""
+        with _failing(f"tidying up the mark of VF {pci}"), suppress(FileNotFoundError):
+            os.unlink(_new(self._mark(pci)))
+
     def save(self, record: Record) -> None:
         """Write a record."""
         path = self._path(record.container_id, record.attachment)
@@ -250,8 +255,7 @@ def _read(path: str) -> str:
 
 
 def _replace(path: str, text: str) -> None:
-    # No container's name starts with a dot.
-    new = f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
+    new = _new(path)
     with _failing(f"writing {path}"):
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -262,8 +266,15 @@ def _replace(path: str, text: str) -> None:
 
 
 def _remove(path: str) -> None:
-    with _failing(f"removing {path}"), suppress(FileNotFoundError):
-        os.unlink(path)
+    """Remove a file, and what a process left that was killed while it wrote it."""
+    for each in (path, _new(path)):
+        with _failing(f"removing {each}"), suppress(FileNotFoundError):
+            os.unlink(each)
+
+
+def _new(path: str) -> str:
+    # No container's name starts with a dot.
+    return f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
 
 
 @contextmanager

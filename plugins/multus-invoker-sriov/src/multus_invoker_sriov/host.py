@@ -125,6 +125,7 @@ class Host:
         with self.claims.locked(record.pci, self.patience):
             if self.claims.load(record.container_id, record.attachment) is None:
                 return  # another DEL was faster
+            self.claims.tidy(record.pci)
             # No mark: nothing was done yet, or all is done.  Another's: the VF is another's.
             if self.claims.marked(record.pci) == record.netns:
                 if not self.release(record, _RETURN):

@@ -72,7 +72,9 @@ class SriovInvoker(Invoker):
                 host.log.error("a VF's record is unreadable: the VF stays as it is", error=error)
                 host.claims.forget(container_id, attachment)
                 return
-            if record is not None:
+            if record is None:
+                host.claims.forget(container_id, attachment)
+            else:
                 host.give_back(claimed(record, invocation))
 
     def check(self, invocation: Invocation) -> None:
