@@ -123,8 +123,8 @@ class Engine(NamedTuple):
                 errors = list(found.errors)
                 for record in found.dead:
                     errors += self.remove(record, request, conf)
-                left = [record for record in found.dead if work.journal.find(*record.key)]
-                kept = [*found.kept, *left, *work.predecessors(valid)]
+                left = [work.journal.find(*record.key) for record in found.dead]
+                kept = [*found.kept, *filter(None, left), *work.predecessors(valid)]
                 errors += garbage.collect(work.call, valid, kept, found.dead)
             if errors:
                 raise invoke.joined(errors)
