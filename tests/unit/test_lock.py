@@ -153,7 +153,7 @@ def test_no_file_comes_or_goes_with_a_lock(folder: str) -> None:
 
 def test_a_link_in_the_place_of_the_file_is_refused(folder: str, tmp_path: Path) -> None:
     (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(IOFailure, match=".lock"):
+    with pytest.raises(IOFailure, match=r"\.lock"):
         with container_lock(folder, "c1", 0.0):
             pass
     assert not (tmp_path / "elsewhere").exists()

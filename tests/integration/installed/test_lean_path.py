@@ -12,6 +12,9 @@ import pytest
 from multus.testing.delegates import BinDir
 from multus.testing.runtime import Container
 
+#: Building and installing a dozen wheels takes its time.
+pytestmark = pytest.mark.timeout(600)
+
 #: Runs the program as its script does, and writes down what was loaded by its end.
 DUMP = """
 import atexit, sys

@@ -6,7 +6,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from integration.installed.conftest import ROOT
+
+#: Building and installing a dozen wheels takes its time.
+pytestmark = pytest.mark.timeout(600)
 
 
 def packaged(environment: Path, package: str) -> set[str]:
