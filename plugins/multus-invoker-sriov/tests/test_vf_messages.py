@@ -121,7 +121,7 @@ def test_an_answer_is_read_as_pyroute2_reads_it() -> None:
 
 def test_switches_that_a_driver_does_not_report_are_unknown() -> None:
     unknown = [
-        evolve(each, body=each.body[:-4] + b"\xff" * 4)
+        each._replace(body=each.body[:-4] + b"\xff" * 4)
         for each in (vf.set_spoofchk(PF, 0, True), vf.set_trust(PF, 0, True))
     ]
     state = vf.read(reply(PF, 1, unknown), 0)
