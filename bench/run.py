@@ -116,7 +116,11 @@ class Node:
 
     def loaded_ways(self) -> list[Way]:
         """What is measured under load."""
-        return [self.pods, self._pods("exec, C shim, API", "exec", self._shim())]
+        exec_pods = self._pods("exec, C shim, API", "exec", self._shim())
+        plain = Program(
+            "in-process, C shim", (self._shim(),), _INVOKERS["in-process"], self.daemon.variables
+        )
+        return [plain, self.pods, exec_pods]
 
     def cold(self) -> dict[str, float]:
         """The first ADD that a process carries out."""
