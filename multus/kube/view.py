@@ -35,11 +35,11 @@ def view_of(request: Request, conf: Conf) -> View | None:
     known = request.shared.get(_KEY)
     if isinstance(known, View):
         return known
-    settings = Settings.of(conf)
     api = request.api
+    if api is None and not conf.raw.get("kubeconfig"):
+        return None
+    settings = Settings.of(conf)
     if api is None:
-        if not settings.kubeconfig:
-            return None
         api = _client(settings.kubeconfig)
     view = View(api, request, settings)
     request.shared[_KEY] = view
