@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _EACH = 5.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+#: The container's answer, which does not wait for a letter, shall not compete with it either.
+_LEISURE = 0.1
 
 
 @frozen
@@ -82,7 +84,7 @@ class _Pile:
 
     def __init__(self) -> None:
         self.letters: deque[Letter] = deque()
-        self.due = 0.0
+        self.due = time.monotonic() + _LEISURE
         self.wait = _FIRST_WAIT
 
 
