@@ -11,6 +11,7 @@ digits, a space, and a JSON object (``multus.model.record``).
 * ``attached``: a step of a delegate's chain succeeded, with its result.
 * ``detached``: a delegate is gone, while others could not be removed.
 * ``finished``: the answer that the runtime got.
+* ``removing``: a DEL has begun, and some may be gone; with it the record is unfinished again.
 
 The lines after the delegates are not seen to the disk: without them more is undone than is there,
 which is no error.  A line that is torn or whose sum is wrong is left out, and the others still
@@ -36,6 +37,7 @@ from multus.model.names import interface_problem, is_identifier
 from multus.model.network import Attachment
 from multus.model.record import (
     FORMAT,
+    REMOVING,
     Planned,
     Record,
     applied,
@@ -77,6 +79,9 @@ class Writer(NamedTuple):
 
     def finished(self, result: Result) -> None:
         self._append(finished_wire(result), _FULL)
+
+    def removing(self) -> None:
+        self._append(REMOVING, _LARGEST_FILE)
 
     def forget(self) -> None:
         """Delete the file: every delegate is gone."""

@@ -18,6 +18,9 @@ from multus.model.result import Result
 #: The version of the lines written here.
 FORMAT = 1
 
+#: The line of a DEL that has begun.
+REMOVING: Mapping[str, Any] = {"kind": "removing"}
+
 #: Keys of the configuration that only the request they came with has a use for.
 _PASSING = frozenset(
     {"cni.dev/attachments", "cni.dev/valid-attachments", "delegates", "prevResult", "runtimeConfig"}
@@ -50,8 +53,8 @@ class Record:
     there were; ``done`` maps it to its attachment, which has fewer ``versions`` than its chain has
     steps while that is under way; ``gone`` holds the indexes of those that were detached.
     ``netns_identity`` is the device and inode of the container's namespace.  ``result`` is the
-    answer of the ADD, None when it never gave one.  ``damage`` says what of the file could not be
-    read, empty when nothing.
+    answer of the ADD, None when it never gave one, or when a DEL has begun since.  ``damage`` says
+    what of the file could not be read, empty when nothing.
     """
 
     path: str
@@ -177,6 +180,8 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
         return _with_intent(record, reader)
     if kind == "finished":
         return evolve(record, result=Result.from_wire(reader.mapping("result")))
+    if kind == "removing":
+        return evolve(record, result=None)
     index = reader.integer("delegate", -1)
     if kind == "delegate" and index >= 0:
         return evolve(record, planned={**record.planned, index: _planned(reader)})

@@ -52,6 +52,7 @@ def remove(
 
     *beyond* is what went wrong with delegates that the record should name and does not.
     """
+    _begin(record, call)
     planned = [(index, record.planned[index]) for index in record.left()]
     detached = detach(planned, record.done, call)
     for each in detached:
@@ -64,6 +65,17 @@ def remove(
         )
         return []
     return settle(detached, Writer(record.path), beyond)
+
+
+def _begin(record: Record, call: Call) -> None:
+    """Write down that *record* is no longer that of a container with all its networks."""
+    if record.result is None:
+        return
+    try:
+        Writer(record.path).removing()
+    except CNIError as error:
+        # Without space the networks are removed all the same; cut off, DEL has to come once more.
+        call.log.error(f"it is not written down that {call.request} is being deleted", error=error)
 
 
 def settle(

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,6 @@ from reliability.ground import Conf, Ground, ground
 from reliability.moments import Family
 
 from multus.netlink import Namespace, links
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
@@ -51,7 +50,6 @@ class Histories(RuleBasedStateMachine):
     """The model: ``attached`` containers, ``dirty`` ones (cut off or failed), and the faults."""
 
     base: Ground
-    api: ApiServer
     kubeconfig: str
     counts: dict[str, int]
 
@@ -166,7 +164,7 @@ class Histories(RuleBasedStateMachine):
         self._outlive()
         self.faults.add(fault)
         if fault == "api":
-            self.api.faults.add(Fault("reset", times=0))
+            self.base.node.ip("link", "set", "lo", "down")
         elif fault == "binary":
             os.rename(f"{self.base.bin.path}/bridge", f"{self.base.bin.path}/away")
         else:
@@ -181,7 +179,7 @@ class Histories(RuleBasedStateMachine):
     def _mend(self, fault: str) -> None:
         self.faults.remove(fault)
         if fault == "api":
-            self.api.faults.clear()
+            self.base.node.ip("link", "set", "lo", "up")
         elif fault == "binary":
             os.rename(f"{self.base.bin.path}/away", f"{self.base.bin.path}/bridge")
         else:
@@ -236,10 +234,8 @@ def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say)
     examples, steps = (400, 40) if full_size else (12, 14)
     counts: dict[str, int] = {}
     with ground(str(tmp_path)) as base, _small_disk(base.cni_dir):
-        with ApiServer(netns=base.node.path) as api:
-            _fill_api(api, base)
-            kubeconfig = api.write_kubeconfig(tmp_path)
-            inherited = {"base": base, "api": api, "kubeconfig": kubeconfig, "counts": counts}
+        with _api(base, tmp_path) as kubeconfig:
+            inherited = {"base": base, "kubeconfig": kubeconfig, "counts": counts}
             machine = type("Bound", (Histories,), inherited)
             _warm_up(machine)
             run_state_machine_as_test(
@@ -278,22 +274,41 @@ def _conf(base: Ground, kubeconfig: str) -> Conf:
     return {**base.conf(*defaults), "kubeconfig": kubeconfig}
 
 
-def _fill_api(api: ApiServer, base: Ground) -> None:
+@contextmanager
+def _api(base: Ground, folder: Path) -> Iterator[str]:
+    """An API server on the node's loopback; yields the path of a kubeconfig.
+
+    A process of its own: its threads would hold locks of OpenSSL's while we fork.
+    """
+    objects = folder / "objects.json"
+    objects.write_text(json.dumps({"items": list(_objects(base))}))
+    command = [sys.executable, "-m", "multus.testing.apiserver", "--directory", str(folder)]
+    process = subprocess.Popen([*command, "--objects", str(objects)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline()
+        yield str(folder / "kubeconfig")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _objects(base: Ground) -> Iterator[dict[str, Any]]:
     networks = {
         "plain": {"type": "ptp", "ipam": base.ipam(3)},
         "dual": {"type": "ptp", "ipam": base.ipam(4, 4)},
     }
     for name, config in networks.items():
         whole = {"cniVersion": "1.0.0", "name": name, **config}
-        wire = {
+        yield {
             "apiVersion": "k8s.cni.cncf.io/v1",
             "kind": "NetworkAttachmentDefinition",
             "metadata": {"name": name, "namespace": "default"},
             "spec": {"config": json.dumps(whole)},
         }
-        api.create(wire)
     for name, (wanted, _) in PODS.items():
-        api.create_pod(name, {ANNOTATION: wanted} if wanted else {})
+        annotations = {ANNOTATION: wanted} if wanted else {}
+        metadata = {"name": name, "namespace": "default", "annotations": annotations}
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}
 
 
 def _interfaces(base: Ground, name: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from reliability.recorder import COLLECTED, DELETED, SEEN
 from reliability.state import Desk
 
+from multus.journal import Writer
 from multus.lock import container_lock
 from multus.testing.netns import Netns
 
@@ -119,6 +120,14 @@ class TestRepeated:
         desk.done("ADD", desk.conf("c"))
         assert DELETED == ["net0", "eth0"]
         assert desk.files() == ["c1:eth0"]
+
+    def test_a_del_that_was_cut_off_is_finished_by_the_next_add(self, desk: Desk) -> None:
+        desk.done("ADD", desk.conf("a", "b"), CNI_NETNS="/proc/self/ns/net")
+        path = desk.cni_dir / "c1:eth0"
+        assert desk.call("ADD", desk.conf("a"), CNI_NETNS="/proc/self/ns/net")["code"] == 4
+        Writer(str(path)).removing()
+        desk.done("ADD", desk.conf("c"), CNI_NETNS="/proc/self/ns/net")
+        assert DELETED == ["net0", "eth0"]
 
     def test_what_cannot_be_undone_keeps_the_record_and_nothing_is_attached(
         self, desk: Desk
