@@ -69,7 +69,7 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
             if command == b"DEL":
                 raise
             default = b"3" if command == b"STATUS" else b"30"
-            connection = _dial(path, float(environ.get(b"MULTUS_WAIT", default)))
+            connection = _dial(path, _seconds(environ.get(b"MULTUS_WAIT", default)))
         return _exchange(connection, _message(1, environ, stdin))
     except TimeoutError:
         reason = "no answer in time"
@@ -94,6 +94,13 @@ def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
 
 
 # --- The connection ------------------------------------------------------------------------------
+
+
+def _seconds(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _dial(path: bytes, wait_s: float) -> socket:

@@ -77,7 +77,7 @@ class Calls:
         self._limits = limits
         self._finished = finished
         self._lock = threading.Lock()
-        self._admitted = 0
+        self._admitted = self._running = 0
         self._stopping = False
         self._workers = ThreadPoolExecutor(limits.workers, "call")
         self._quick = ThreadPoolExecutor(limits.quick_workers, "quick")
@@ -86,6 +86,11 @@ class Calls:
     def admitted(self) -> int:
         """Calls that wait or are carried out."""
         return self._admitted
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has taken up yet."""
+        return max(0, self._admitted - self._running)
 
     def start(self, connection: Connection, message: wire.Message) -> None:
         """Let a thread carry the call out and answer it, or refuse it here."""
@@ -124,9 +129,14 @@ class Calls:
             self._admitted += 1
         return b""
 
+    def _begin(self) -> None:
+        with self._lock:
+            self._running += 1
+
     def _release(self) -> None:
         with self._lock:
             self._admitted -= 1
+            self._running -= 1
         if self._stopping:
             self._finished()
 
@@ -135,6 +145,7 @@ class Calls:
     def _call(self, connection: Connection, message: wire.Message) -> None:
         environ = message.environ
         command = environ.get("CNI_COMMAND", "")
+        self._begin()
         try:
             answer = self._carry_out(connection, message)
             if answer is None:

@@ -94,9 +94,15 @@ class Metrics:
         """A spooled DEL ended: ``done``, ``failed`` or ``malformed``."""
         self._replayed.labels(outcome).inc()
 
-    def follow(self, calls: Callable[[], float], connections: Callable[[], float]) -> None:
+    def follow(
+        self,
+        calls: Callable[[], float],
+        waiting: Callable[[], float],
+        connections: Callable[[], float],
+    ) -> None:
         """Show how much the server has to do."""
         self.gauge("multus_server_calls", "Calls that wait or are carried out", calls)
+        self.gauge("multus_server_queue", "Calls that wait", waiting)
         self.gauge("multus_server_connections", "Connections still sending", connections)
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:

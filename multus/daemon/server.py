@@ -65,7 +65,8 @@ class Server:
             b"metrics": lambda: (0, metrics.text()),
             b"reload": self._reload,
         }
-        metrics.follow(lambda: self._calls.admitted, lambda: len(self._reading))
+        calls = self._calls
+        metrics.follow(lambda: calls.admitted, lambda: calls.waiting, lambda: len(self._reading))
 
     # --- From other threads and signal handlers --------------------------------------------------
 

@@ -242,6 +242,7 @@ def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(serve: Ser
     for peer in peers:
         peer.sendall(message("ADD"))
     wait_for(lambda: daemon.metric("multus_server_calls") == 4)
+    wait_for(lambda: daemon.metric("multus_server_queue") == 2)
     assert daemon.call("STATUS") == (0, b"")
     wait_for(lambda: daemon.metric("multus_server_calls") == 4)
     fifth = daemon.connect()

@@ -233,6 +233,12 @@ def test_add_and_check_wait_and_then_ask_to_try_again(run: Shim) -> None:
         assert 0.25 < time.monotonic() - began < 5
 
 
+def test_a_wait_that_is_no_number_is_none(run: Shim) -> None:
+    began = time.monotonic()
+    assert error(run("ADD", MULTUS_WAIT="soon"))["code"] == 11
+    assert time.monotonic() - began < 5
+
+
 def test_status_says_not_available(run: Shim) -> None:
     assert error(run("STATUS", b'{"cniVersion": "1.1.0"}'))["code"] == 50
 

@@ -38,7 +38,7 @@ def test_delegates_and_stages_have_histograms() -> None:
 def test_gauges_are_asked_when_somebody_looks() -> None:
     metrics = Metrics()
     value = 1.0
-    metrics.follow(lambda: value, lambda: 0)
+    metrics.follow(lambda: value, lambda: 0, lambda: 0)
     assert "multus_server_calls 1.0" in lines(metrics)
     value = 7.0
     assert "multus_server_calls 7.0" in lines(metrics)
