@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from attrs import asdict, define, field
 
@@ -74,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         report.growth = memory.growth(node.pods, node.daemon, options.grow, folder)
         report.peaks["the daemon"] = node.daemon.memory()["peak"]
         _print_memory(report)
-    _write(report, options)
+    _write(report, options.out)
     return 0
 
 
@@ -190,8 +189,12 @@ def _parser() -> argparse.ArgumentParser:
         "--grow", type=int, default=2000, help="pods for the daemon's memory (2000)"
     )
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", type=_peer)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    parser.add_argument("--svg", metavar="FILE", help="and a picture of them there")
+    parser.add_argument(
+        "--out",
+        default="docs/_static",
+        metavar="FOLDER",
+        help="where bench.json and bench.svg are written (docs/_static); empty for nowhere",
+    )
     return parser
 
 
@@ -209,13 +212,14 @@ def _enter_a_network_of_our_own() -> None:
     output(["ip", "link", "set", "lo", "up"])
 
 
-def _write(report: Report, options: Any) -> None:
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as target:
-            json.dump(asdict(report), target, indent=2)
-    if options.svg:
-        with open(options.svg, "w", encoding="utf-8") as target:
-            target.write(plot.svg(report.figures))
+def _write(report: Report, folder: str) -> None:
+    if not folder:
+        return
+    with open(os.path.join(folder, "bench.json"), "w", encoding="utf-8") as target:
+        json.dump(asdict(report), target, indent=1)
+        target.write("\n")
+    with open(os.path.join(folder, "bench.svg"), "w", encoding="utf-8") as target:
+        target.write(plot.svg(report.figures))
 
 
 # --- Tables ---------------------------------------------------------------------------------------
