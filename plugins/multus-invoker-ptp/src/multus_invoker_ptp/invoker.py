@@ -62,7 +62,8 @@ class Ptp(Invoker):
                 from multus_invoker_ptp import masquerade
 
                 owner = masquerade.Owner.of(invocation)
-                masquerade.add(owner, [ip.address for ip in given.ips], config.backend)
+                every = [ip.address for ip in given.ips]
+                masquerade.add(owner, every, config.backend, invocation.inherited)
             undo.pop_all()
         return evolve(
             given,
@@ -138,7 +139,8 @@ class Ptp(Invoker):
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
             netns = invocations[0].request.netns
-            masquerade.remove(owners, addresses_left(netns, self._transport))
+            left = addresses_left(netns, self._transport)
+            masquerade.remove(owners, left, invocations[0].inherited)
 
 
 def _pool(invocation: Invocation) -> Ipam:

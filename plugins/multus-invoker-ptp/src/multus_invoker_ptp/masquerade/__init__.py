@@ -14,13 +14,16 @@ from multus_invoker_ptp.masquerade import iptables, nftables
 from multus_invoker_ptp.masquerade.owner import Owner
 
 
-def add(owner: Owner, addresses: Sequence[str], backend: str) -> None:
+def add(
+    owner: Owner, addresses: Sequence[str], backend: str, inherited: tuple[int, ...] = ()
+) -> None:
     """Masquerade what comes from these addresses (with prefix) and goes beyond their networks.
 
-    Backend "": iptables where it is installed, else nftables, as the reference does.
+    Backend "": iptables where it is installed, else nftables, as the reference does.  A started
+    program keeps the descriptors *inherited*.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
-        iptables.add(owner, addresses)
+        iptables.add(owner, addresses, inherited)
     else:
         nftables.add(owner, addresses)
 
@@ -33,13 +36,15 @@ def require_usable(backend: str) -> None:
         )
 
 
-def remove(owners: Sequence[Owner], kept: Collection[str]) -> None:
+def remove(
+    owners: Sequence[Owner], kept: Collection[str], inherited: tuple[int, ...] = ()
+) -> None:
     """Remove the rules of these owners; what is not there is no error.
 
     The iptables rules of one container and network share a chain, whatever the interface: those
     that are for an address in *kept*, which the container still has, stay.
     """
-    iptables.remove(owners, kept)
+    iptables.remove(owners, kept, inherited)
     nftables.remove(owners)
 
 

@@ -60,6 +60,14 @@ _FAMILIES = {
 }
 
 
+class _Saved(NamedTuple):
+    """What table nat of a family holds, and who may change it."""
+
+    family: _Family
+    lines: Sequence[str]
+    executor: Executor
+
+
 class _Jump(NamedTuple):
     """A rule in POSTROUTING that sends a container's packets to its chain."""
 
@@ -74,37 +82,42 @@ def installed() -> bool:
     return _find("iptables-restore") is not None
 
 
-def add(owner: Owner, addresses: Sequence[str]) -> None:
+def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> None:
     """Add the rules for these addresses (with prefix); a rule that is there is not added twice."""
+    executor = Executor((), inherited=inherited)
     for version, family in _FAMILIES.items():
         ours = [each for each in addresses if (":" in each) == (version == 6)]
         if not ours:
             continue
         rules = _rules(owner, ours, family)
         try:
-            _restore(family, [f"-N {owner.chain}", *rules])
+            _restore(family, [f"-N {owner.chain}", *rules], executor)
         except KernelRefused:
             # Another interface of the container is in the same network: the chain is there.
-            present = _saved(family)
+            present = _saved(family, executor)
             if not _is_declared(owner.chain, present):
                 raise
-            _restore(family, [rule for rule in rules if rule not in present])
+            _restore(family, [rule for rule in rules if rule not in present], executor)
 
 
-def remove(owners: Iterable[Owner], kept: Collection[str]) -> None:
+def remove(
+    owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]
+) -> None:
     """Remove the rules in these owners' chains, but for addresses in *kept*."""
+    executor = Executor((), inherited=inherited)
     chains = {owner.chain for owner in owners}
     for family in _FAMILIES.values():
         if _may_have(family, chains):
-            _remove(family, _saved(family), chains, kept)
+            _remove(_Saved(family, _saved(family, executor), executor), chains, kept)
 
 
 def collect(network: str, containers: Collection[str]) -> None:
     """Remove the rules of the network's containers that are not among these."""
+    executor = Executor(())
     for family in _FAMILIES.values():
         if not _may_have(family, ["POSTROUTING"]):
             continue
-        lines = _saved(family)
+        lines = _saved(family, executor)
         stale = {
             jump.chain
             for jump in _jumps(lines)
@@ -112,7 +125,7 @@ def collect(network: str, containers: Collection[str]) -> None:
             and owned["network"] == network
             and owned["container"] not in containers
         }
-        _remove(family, lines, stale, ())
+        _remove(_Saved(family, lines, executor), stale, ())
 
 
 def _rules(owner: Owner, addresses: Sequence[str], family: _Family) -> list[str]:
@@ -130,17 +143,15 @@ def _rules(owner: Owner, addresses: Sequence[str], family: _Family) -> list[str]
     return list(dict.fromkeys(rules))
 
 
-def _remove(
-    family: _Family, lines: Sequence[str], chains: Collection[str], kept: Collection[str]
-) -> None:
-    jumps = [jump for jump in _jumps(lines) if jump.chain in chains]
+def _remove(saved: _Saved, chains: Collection[str], kept: Collection[str]) -> None:
+    jumps = [jump for jump in _jumps(saved.lines) if jump.chain in chains]
     used = {jump.chain for jump in jumps if jump.address in kept}
     script = [f"-D{jump.line[2:]}" for jump in jumps if jump.address not in kept]
     for chain in chains:
-        if chain not in used and _is_declared(chain, lines):
+        if chain not in used and _is_declared(chain, saved.lines):
             script += [f"-F {chain}", f"-X {chain}"]
     if script:
-        _restore(family, script)
+        _restore(saved.family, script, saved.executor)
 
 
 def _jumps(lines: Sequence[str]) -> list[_Jump]:
@@ -181,13 +192,13 @@ def _is_declared(chain: str, lines: Sequence[str]) -> bool:
     return any(line.startswith(f":{chain} ") for line in lines)
 
 
-def _saved(family: _Family) -> list[str]:
+def _saved(family: _Family, executor: Executor) -> list[str]:
     """What table nat holds; nothing where iptables is not installed."""
     program = _find(family.save)
-    return [] if program is None else _run([program, "-t", "nat"], "").splitlines()
+    return [] if program is None else _run(executor, [program, "-t", "nat"], "").splitlines()
 
 
-def _restore(family: _Family, commands: Sequence[str]) -> None:
+def _restore(family: _Family, commands: Sequence[str], executor: Executor) -> None:
     """Carry the commands out in table nat: all of them, or none."""
     program = _find(family.restore)
     if program is None:
@@ -196,12 +207,12 @@ def _restore(family: _Family, commands: Sequence[str]) -> None:
             " iptables, or set 'ipMasqBackend' to nftables"
         )
     script = "\n".join(["*nat", *commands, "COMMIT", ""])
-    _run([program, "--noflush", "--wait", "5"], script)
+    _run(executor, [program, "--noflush", "--wait", "5"], script)
 
 
-def _run(argv: Sequence[str], stdin: str) -> str:
+def _run(executor: Executor, argv: Sequence[str], stdin: str) -> str:
     environ = {"PATH": ":".join(_FOLDERS)}
-    finished = Executor(()).run(argv, stdin.encode(), environ, _SECONDS)
+    finished = executor.run(argv, stdin.encode(), environ, _SECONDS)
     if finished.status != 0:
         raise KernelRefused(
             f"{os.path.basename(argv[0])} failed with status {finished.status}",
