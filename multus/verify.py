@@ -25,21 +25,29 @@ if TYPE_CHECKING:
 def problems(record: Record, netns: str) -> list[CNIError]:
     """What is not as *record* says, in the namespace at *netns* and on the host.
 
-    A result's interface whose ``sandbox`` is another path is in no namespace that can be looked
-    into (a virtual machine's, say), and is left out.
+    A result's interface whose ``sandbox`` is not the path of the ADD is in no namespace that can be
+    looked into (a virtual machine's, say), and is left out.
     """
+    from multus.journal import netns_identity
     from multus.netlink import Namespace, NamespaceGone
 
     attachments = [each for each in record.attachments() if not each.delegate.disable_check]
     if not any(each.result.interfaces for each in attachments):
         return []
+    if record.netns_identity and netns_identity(netns) not in ("", record.netns_identity):
+        return [
+            CheckFailed(
+                f"{netns} is another network namespace than the one that was attached: delete the"
+                " container and add it again"
+            )
+        ]
     try:
         with Namespace(netns) as pod, Namespace.current() as host:
             with pod.channel() as inside, host.channel() as outside:
                 return [
                     CheckFailed(f"{each.delegate}, interface {each.delegate.ifname}: {problem}")
                     for each in attachments
-                    for problem in _differences(each, netns, inside, outside)
+                    for problem in _differences(each, record.request.netns, inside, outside)
                 ]
     except NamespaceGone as error:
         return [CheckFailed(error.msg)]
