@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from reliability.ground import Ground
 
 from multus.cli import main
@@ -175,6 +176,13 @@ class TestCheck:
         said = on_ground.call("CHECK", conf, container)[1].decode()
         assert "interface br0 is gone from the host" in said
         on_ground.node.ip("link", "set", "br1", "name", "br0")
+
+    def test_another_namespace_than_the_one_that_was_attached(self, on_ground: Ground) -> None:
+        conf, container = on_ground.in_process(), on_ground.container("c1")
+        on_ground.done("ADD", conf, container)
+        other = on_ground.container("c2")
+        said = on_ground.call("CHECK", conf, evolve(container, netns=other.netns))[1].decode()
+        assert f"{other.netns} is another network namespace" in said
 
     def test_the_whole_namespace_that_is_gone(self, on_ground: Ground) -> None:
         conf, container = on_ground.in_process(), on_ground.container("c1")
