@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 from attrs import asdict, define, field
 
-from bench import load, memory, plot, rounds, startup
+from bench import load, memory, page, plot, rounds, startup
 from bench.node import Cluster, Daemon, c_shim, cluster, daemon
 from bench.ways import Direct, Pods, Program, Way
 from bench.workload import Workload
@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         default="docs/_static",
         metavar="FOLDER",
-        help="where bench.json and bench.svg are written (docs/_static); empty for nowhere",
+        help="where bench.json, .svg and .md are written (docs/_static); empty for nowhere",
     )
     return parser
 
@@ -220,6 +220,8 @@ def _write(report: Report, folder: str) -> None:
         target.write("\n")
     with open(os.path.join(folder, "bench.svg"), "w", encoding="utf-8") as target:
         target.write(plot.svg(report.figures))
+    with open(os.path.join(folder, "bench.md"), "w", encoding="utf-8") as target:
+        target.write(page.markdown(report))
 
 
 # --- Tables ---------------------------------------------------------------------------------------
