@@ -115,6 +115,7 @@ def _pattern(shown: str) -> str:
 def _in_sandbox(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # What a session installs goes into a folder of its own, which its interpreter knows.
     site = {"PIP_TARGET": f"{folder}/site", "PYTHONPATH": f"{folder}/site"}
+    site["PYTEST_DEBUG_TEMPROOT"] = str(folder)
     quick = {"PIP_NO_DEPS": "1", "PIP_QUIET": "1", "PIP_NO_BUILD_ISOLATION": "0"}
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}:/usr/sbin:/sbin"
     return subprocess.run(

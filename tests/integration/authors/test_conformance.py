@@ -20,7 +20,8 @@ OURS = sorted(
 @pytest.mark.parametrize("name", OURS)
 def test_it_conforms(name: str) -> None:
     sample = PLUGINS / f"multus-{name}" / "tests" / "sample.json"
-    argv = [sys.executable, "-m", "multus", "conformance", name, "--sample", str(sample)]
+    shown = ["--sample", str(sample)] if sample.exists() else []
+    argv = [sys.executable, "-m", "multus", "conformance", name, *shown]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
