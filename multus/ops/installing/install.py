@@ -21,7 +21,7 @@ from multus.ops.installing.account import NAME as KUBECONFIG
 from multus.ops.installing.account import Account
 from multus.ops.installing.files import FOLDER, Manifest, contents
 from multus.ops.objects import Objects
-from multus.shim import launcher
+from multus.shim import MARK, launcher
 
 if TYPE_CHECKING:
     from multus.plugins import Installed
@@ -231,6 +231,11 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
+    mark = os.path.join(cni_dir, os.fsdecode(MARK))
+    if os.path.exists(mark):
+        # Shims that find it wait for a daemon instead of doing without.
+        os.unlink(mark)
+        yield f"removed {mark}, which a daemon left"
 
 
 def _attached(cni_dir: str) -> list[str]:

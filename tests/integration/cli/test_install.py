@@ -131,6 +131,15 @@ def test_installing_again_changes_nothing(made_up: MadeUpNode, install: Install)
     }
 
 
+def test_uninstall_takes_the_mark_of_a_daemon_away(made_up: MadeUpNode, install: Install) -> None:
+    assert install().returncode == 0
+    mark = made_up.folder / "state" / ".daemon"
+    mark.parent.mkdir(exist_ok=True)
+    mark.touch()
+    assert str(mark) in uninstall(made_up)
+    assert not mark.exists()
+
+
 def test_uninstall_restores_every_file_to_the_byte(made_up: MadeUpNode, install: Install) -> None:
     made_up.write("net.d/00-multus.conf", '{"name": "old", "type": "multus"}\n', 0o640)
     made_up.bin.file("multus", b"#!/bin/sh\n# the one before\n", 0o750)
