@@ -218,8 +218,9 @@ class Fuzzer:
         return self.mutator.random.choice(choices)
 
     def _word(self) -> str:
-        # An environment holds no NUL.
-        return str(self._one(TOKENS))[:5000].replace("\0", "")
+        # An environment holds bytes, but no NUL.
+        text = str(self._one(TOKENS))[:5000].replace("\0", "")
+        return os.fsdecode(text.encode("utf-8", "surrogatepass"))
 
     def _noise(self) -> bytes:
         return self.mutator.random.randbytes(self.mutator.random.choice((0, 1, 40, 4000)))

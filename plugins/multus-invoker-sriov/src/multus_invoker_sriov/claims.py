@@ -268,8 +268,10 @@ def _replace(path: str, text: str) -> None:
 def _remove(path: str) -> None:
     """Remove a file, and what a process left that was killed while it wrote it."""
     for each in (path, _new(path)):
-        with _failing(f"removing {each}"), suppress(FileNotFoundError):
-            os.unlink(each)
+        # Where nothing can be written, unlink(2) fails also for what is not there.
+        if os.path.lexists(each):
+            with _failing(f"removing {each}"), suppress(FileNotFoundError):
+                os.unlink(each)
 
 
 def _new(path: str) -> str:
