@@ -10,13 +10,13 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from attrs import evolve, field, frozen
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
+from multus.journal import Journal
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -126,8 +126,8 @@ def by_gc(sweep: Sweep, _: Container) -> None:
 
 
 def by_add(sweep: Sweep, container: Container) -> None:
-    record = f"{sweep.ground.cni_dir}/{container.id}:{container.ifname}"
-    if os.path.exists(record) and b'"finished"' in Path(record).read_bytes():
+    record = Journal(sweep.ground.cni_dir).find(container.id, container.ifname)
+    if record is not None and record.result is not None:
         status, said = sweep.ground.call("ADD", sweep.conf, container)
         assert status and b"DEL it" in said  # killed when all was done: it is not done twice
     else:
