@@ -275,10 +275,13 @@ def _make_folder(path: str, mode: int) -> None:
     except FileExistsError:
         return
     except FileNotFoundError:
-        if os.path.isdir(os.path.dirname(path)):
-            raise  # the parent is there, and is a file system that makes no folders: /proc is one
-        _make_folder(os.path.dirname(path), 0o755)
-        _make_folder(path, mode)
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            _make_folder(parent, 0o755)
+        # Another call may have made the parent meanwhile, and this folder too.  A file system that
+        # makes no folders, such as /proc, says so once more.
+        with suppress(FileExistsError):
+            os.mkdir(path, mode)
 
 
 def _write_new(path: str, data: bytes) -> None:

@@ -334,16 +334,25 @@ _NAMES = {
 
 
 def _session(root: int) -> list[int]:
-    """The processes of *root*'s session that live, without itself."""
+    """The processes of *root*'s session of which a thread lives, without itself."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == root:
             continue
-        with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-            state, _, _, theirs = file.read().rpartition(b") ")[2].split()[:4]
-            if int(theirs) == root and state not in (b"Z", b"X"):
+        with suppress(OSError):
+            # A process whose first thread is gone has its files open until the last one is.
+            folder = f"/proc/{name}/task"
+            tasks = [_stat(f"{folder}/{task}") for task in os.listdir(folder)]
+            if any(session == root and state not in ("Z", "X") for state, session in tasks):
                 found.append(int(name))
     return found
+
+
+def _stat(folder: str) -> tuple[str, int]:
+    """A thread's state and its session."""
+    with open(f"{folder}/stat", encoding="utf-8", errors="replace") as file:
+        state, _, _, session = file.read().rpartition(") ")[2].split()[:4]
+    return state, int(session)
 
 
 def _comm(pid: int) -> str:

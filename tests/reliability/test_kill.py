@@ -83,7 +83,8 @@ class Sweep:
     def done(self, command: str, conf: Conf, container: Container | None = None) -> None:
         """Carry *command* out, once more if a started plugin's DEL fails, as runtimes do.
 
-        The Go ptp fails once when it does not find the chain that it was about to make.
+        The Go ptp fails once when it does not find the chain that it was about to make, or finds a
+        rule of an earlier attempt that still uses it.
         """
         status, said = self.ground.call(command, conf, container)
         if status and self.patient:
@@ -133,7 +134,7 @@ def by_add(sweep: Sweep, container: Container) -> None:
     else:
         sweep.done("ADD", sweep.conf, container)
     sweep.ground.done("CHECK", sweep.conf, container)
-    sweep.ground.done("DEL", sweep.conf, container)
+    sweep.done("DEL", sweep.conf, container)
 
 
 RECOVERIES = {"DEL": by_del, "GC": by_gc, "ADD, CHECK, DEL": by_add}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from binascii import crc32
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -441,6 +443,20 @@ class TestNoSpace:
         else:
             raise AssertionError("it never fitted")
         assert more > 20 and names(found(journal)) == ["net1", "net2", "net3"]
+
+
+def test_many_first_calls_make_the_folder_together(tmp_path: Path) -> None:
+    for turn in range(50):
+        journal = Journal(str(tmp_path / str(turn) / "state" / "multus"))
+        together = threading.Barrier(8)
+
+        def prepare(journal: Journal = journal, together: threading.Barrier = together) -> None:
+            together.wait()
+            journal.prepare()
+
+        with ThreadPoolExecutor(8) as threads:
+            for each in [threads.submit(prepare) for _ in range(8)]:
+                each.result()
 
 
 def test_a_stranger_in_the_folder_does_not_hide_the_records(

@@ -157,6 +157,7 @@ def test_an_api_server_that_is_away_harms_no_del_and_refuses_an_unknown_pod(
 ) -> None:
     netns = cni_pods()
     container = pod(cluster, daemon, netns, "web")
+    complete = daemon.metric("multus_cache_synced")
     cluster.add(conf, container).require()
     cluster.api.faults.add(Fault("reset", times=0))
     cluster.api.drop_watches()
@@ -166,6 +167,7 @@ def test_an_api_server_that_is_away_harms_no_del_and_refuses_an_unknown_pod(
     assert cluster.add({**conf, "apiTimeout": 2}, stranger).error["code"] == 11
     cluster.api.faults.clear()
     again = pod(cluster, daemon, cni_pods(), "again")
+    wait_for(lambda: daemon.metric("multus_cache_synced") == complete)
     cluster.add(conf, again).require()
     assert gets(cluster, "again") == 0
 
