@@ -19,13 +19,19 @@ class _Number(float):
     """A float that is written as it was read: ``1.10`` stays ``1.10``."""
 
     text: str
+    #: Whether there ever was one, in this process.
+    met = False
 
-    def __new__(cls, text: str) -> _Number:
-        number = super().__new__(cls, text)
-        if number in (float("inf"), float("-inf")):
-            raise ValueError(f"the number {text} is too large")
-        number.text = text
+
+def _number(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text} is too large")
+    if repr(number) == text:
         return number
+    number = _Number(number)
+    number.text, _Number.met = text, True
+    return number
 
 
 def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
@@ -45,7 +51,7 @@ def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
     if comments:
         text = "\n".join("" if is_comment(line) else line for line in text.split("\n"))
     try:
-        value = json.loads(text, parse_float=_Number, parse_constant=_no_constant)
+        value = json.loads(text, parse_float=_number, parse_constant=_no_constant)
         _measure(value, what)
     except json.JSONDecodeError as error:
         raise DecodingFailure(f"{what} is not JSON: {_explain(text, error)}") from error
@@ -69,11 +75,15 @@ def encode(value: Any) -> bytes:
 
     Raises ``TypeError`` for what JSON has no form for, ``ValueError`` for a number that is none.
     """
-    return _text(value).encode()
+    # The library writes a number by its value; so rare are those that it would write otherwise that
+    # the slow way is gone only once one was seen.
+    return (_text if _Number.met else _standard)(value).encode()
+
+
+_standard = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 def _text(value: Any) -> str:
-    # Not json.dumps: it writes every float by float's own rules, a subclass's too.
     if isinstance(value, str):
         return _quoted(value)
     if value is None:

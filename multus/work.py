@@ -40,10 +40,11 @@ class Work:
     def __init__(self, installed: Installed, log: Log, request: Request, conf: Conf) -> None:
         self._started = time.perf_counter()
         self.log = log.bind(container=request.container_id, pod=str(request.pod or ""))
-        self.call = invoke.Call(installed, self.log, request, conf)
+        self.call = invoke.Call(installed, self.log, request, conf, chosen={})
         self.journal = Journal(conf.cni_dir)
         self.observers: Observers = installed.hooks.observers(self.log)
-        self.outcome = Outcome(request.command)
+        self._stages: dict[str, float] = {}
+        self.outcome = Outcome(request.command, stages=self._stages)
         self.patience = PATIENCE
         if request.deadline is not None:
             self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
@@ -71,8 +72,7 @@ class Work:
         try:
             yield
         finally:
-            seconds = time.perf_counter() - started
-            self.outcome = evolve(self.outcome, stages={**self.outcome.stages, name: seconds})
+            self._stages[name] = time.perf_counter() - started
 
     def clear(self) -> None:
         """Undo what an ADD of the same container and interface left when it was cut off.

@@ -8,7 +8,7 @@ request on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from multus.errors import CNIError
@@ -22,11 +22,22 @@ _MOST = 4
 
 
 class Apis:
-    """Caches, clients and outboxes; used by many threads."""
+    """Caches, clients and outboxes; used by many threads.
 
-    def __init__(self, kubeconfig: str, node: str, environ: Mapping[str, str], log: Log) -> None:
+    *busy* says whether containers wait for their answers.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: str,
+        node: str,
+        environ: Mapping[str, str],
+        log: Log,
+        busy: Callable[[], bool],
+    ) -> None:
         self._node = node
         self._log = log
+        self._busy = busy
         self._lock = threading.Lock()
         self._by_path: dict[str, NodeApi] = {}
         self._own: NodeApi | None = None
@@ -66,7 +77,7 @@ class Apis:
         from multus.kube.node import NodeApi
 
         access = load_kubeconfig(kubeconfig) if kubeconfig else in_cluster()
-        api = NodeApi(access, self._node, on_problem=self._problem)
+        api = NodeApi(access, self._node, on_problem=self._problem, busy=self._busy)
         api.start()
         return api
 

@@ -50,19 +50,30 @@ class Owner(NamedTuple):
         return contents in (str(self), self.container_id.strip())
 
 
+#: Who held what when the lock was given back, by directory: another program may have freed an
+#: address since and handed it to somebody else.
+_remembered: dict[str, dict[str, str]] = {}
+_MOST_REMEMBERED = 256
+
+
 class Ledger:
     """A network's addresses while the lock is held.
 
-    ``holders`` is who holds what, by the address's text, as the directory says.
+    ``holders`` is who holds what, by the address's text: which addresses are held, the directory
+    says; by whom, as well, unless it is *recalled*.
     """
 
-    def __init__(self, directory: str, holders: dict[str, str]) -> None:
+    def __init__(self, directory: str, holders: dict[str, str], *, recalled: bool = False) -> None:
         self.directory = directory
         self.holders = holders
+        self._recalled = recalled
 
     def held_by(self, owner: Owner) -> list[str]:
-        """The addresses that *owner* holds."""
-        return [text for text, contents in self.holders.items() if owner.owns(contents)]
+        """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
+        found = [text for text, contents in self.holders.items() if owner.owns(contents)]
+        if self._recalled:
+            found = [text for text in found if owner.owns(_contents(self._path(text)))]
+        return found
 
     def reserve(self, address: Address, owner: Owner) -> bool:
         """Hand *address* to *owner*; False when it is taken."""
@@ -139,8 +150,12 @@ class Store(NamedTuple):
     def locked(self, *, create: bool) -> Iterator[Ledger | None]:
         """Hold the lock, and give what the directory says.
 
-        Without *create*, gives None when there is no such directory.  Waits for the lock as long
-        as it takes: whoever holds it touches a few files only.  Raises ``IOFailure``.
+        With *create*, for handing out addresses, files whose contents are remembered are not read
+        again: a daemon would else read all of a node's for each pod.  What is handed out to whom is
+        then still the directory's say, since no file can be made twice.
+
+        Without, gives None when there is no such directory.  Waits for the lock as long as it
+        takes: whoever holds it touches a few files only.  Raises ``IOFailure``.
         """
         with _failing(f"opening the address store {self.directory}"):
             if create:
@@ -159,12 +174,13 @@ class Store(NamedTuple):
         try:
             with _failing(f"locking the address store {self.directory}"):
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                ledger = self._ledger()
+                ledger = self._ledger(recalled=create)
             yield ledger
         finally:
             os.close(fd)  # and with it the lock
 
-    def _ledger(self) -> Ledger:
+    def _ledger(self, *, recalled: bool) -> Ledger:
+        known = _remembered.get(self.directory, {}) if recalled else {}
         holders: dict[str, str] = {}
         for name in os.listdir(self.directory):
             path = f"{self.directory}/{name}"
@@ -173,16 +189,25 @@ class Store(NamedTuple):
                 os.unlink(path)
             if name[0] not in _FIRST_DIGITS:
                 continue
-            try:
-                contents = _read(path)
-            except (FileNotFoundError, IsADirectoryError):
-                continue  # an administrator's rm takes no lock
+            contents = known.get(name) or _contents(path)
             if contents:
                 holders[name] = contents
             elif Address.parse(name) is not None:
                 # We hold the lock, so nobody is still writing it: its writer was killed.
-                os.unlink(path)
-        return Ledger(self.directory, holders)
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(path)
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[self.directory] = holders
+        return Ledger(self.directory, holders, recalled=recalled)
+
+
+def _contents(path: str) -> str:
+    """Who holds an address, by its file; "" where that is gone: an administrator takes no lock."""
+    try:
+        return _read(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
 
 
 def _read(path: str) -> str:

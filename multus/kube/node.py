@@ -55,6 +55,7 @@ class NodeApi:
         *,
         kinds: Sequence[tuple[str, str]] = KINDS,
         on_problem: Callable[[CNIError], None] | None = None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.node = node
         self.client = KubeClient(access)
@@ -62,7 +63,7 @@ class NodeApi:
         self.definitions = {
             kind: DefinitionCache(self.client, *kind, on_problem=on_problem) for kind in kinds
         }
-        self.outbox = Outbox(self.client, on_problem=on_problem)
+        self.outbox = Outbox(self.client, on_problem=on_problem, busy=busy)
 
     def start(self) -> None:
         """Begin to follow; requests may come at once, and ask the server until it is synced."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _EACH = 5.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
-#: The container's answer, which does not wait for a letter, shall not compete with it either.
-_LEISURE = 0.1
+#: The container's answer, which does not wait for a letter, shall not compete with it either; and
+#: while many containers wait for theirs, letters wait too, so many seconds at most.
+_LEISURE, _PATIENCE = 0.1, 5.0
 
 
 @frozen
@@ -89,7 +90,10 @@ class _Pile:
 
 
 class Outbox:
-    """A thread that writes letters; at most *most* wait, beyond that the oldest is dropped."""
+    """A thread that writes letters; at most *most* wait, beyond that the oldest is dropped.
+
+    *busy* says whether there is more urgent work.
+    """
 
     def __init__(
         self,
@@ -97,8 +101,10 @@ class Outbox:
         *,
         most: int = 5000,
         on_problem: Callable[[CNIError], None] | None = None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._client, self._most, self._on_problem = client, most, on_problem
+        self._busy = busy
         self._piles: OrderedDict[Target, _Pile] = OrderedDict()
         self._changed = threading.Condition()
         self._closing = False
@@ -155,15 +161,17 @@ class Outbox:
             self._write(*found)
 
     def _next(self) -> tuple[Target, _Pile, Letter] | None:
-        now = time.monotonic()
+        due = time.monotonic() - (_PATIENCE if self._busy() else 0.0)
         for target, pile in self._piles.items():
-            if pile.due <= now:
+            if pile.due <= due:
                 return target, pile, pile.letters[0]
         return None
 
     def _pause(self) -> float | None:
         dues = [pile.due for pile in self._piles.values()]
-        return max(0.0, min(dues) - time.monotonic()) if dues else None
+        if not dues:
+            return None
+        return max(_LEISURE if self._busy() else 0.0, min(dues) - time.monotonic())
 
     def _write(self, target: Target, pile: _Pile, letter: Letter) -> None:
         error: CNIError | None = None
@@ -177,7 +185,7 @@ class Outbox:
                 return
             if error is None:
                 pile.letters.popleft()
-                pile.due, pile.wait = 0.0, _FIRST_WAIT
+                pile.due, pile.wait = time.monotonic(), _FIRST_WAIT
                 if not pile.letters:
                     del self._piles[target]
             elif _pod_is_gone(error):

@@ -1,9 +1,11 @@
 """Sending batches of messages to the kernel, and reading what it answers to each.
 
 The kernel works through a datagram message by message, in order, within the ``send``; a message
-that fails does not stop the ones behind it.  So every acknowledgement is read, always.
+that fails does not stop the ones behind it.  So every answer is read, always: what is refused is
+answered in any case, and rtnetlink's acknowledgement of the last message ends the answers.  (An
+nftables batch is answered as a whole, at its end: there every message is acknowledged.)
 
-Source: net/netlink/af_netlink.c (``netlink_rcv_skb``), linux/netlink.h.
+Source: net/netlink/af_netlink.c (``netlink_rcv_skb``), net/netfilter/nfnetlink.c, linux/netlink.h.
 """
 
 from __future__ import annotations
@@ -82,8 +84,9 @@ class Channel:
     Get one from `Namespace.channel`.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, protocol: int = NETLINK_ROUTE) -> None:
         self._transport = transport
+        self._in_order = protocol == NETLINK_ROUTE
         self._sequence = 0
 
     def __enter__(self) -> Channel:
@@ -121,22 +124,25 @@ class Channel:
     def _exchange(
         self, chunk: Sequence[Message], replies: list[bytes | None], refusals: list[Refused]
     ) -> None:
-        offset = len(replies)
+        offset, last = len(replies), len(chunk) - 1
         first = self._sequence + 1
         self._sequence += len(chunk)
         replies.extend([None] * len(chunk))
-        self._send([message.encode(first + at) for at, message in enumerate(chunk)], chunk)
-        missing = sum(message.acknowledged for message in chunk)
+        quiet = range(last) if self._in_order else ()
+        encoded = [each.encode(first + at, quiet=at in quiet) for at, each in enumerate(chunk)]
+        self._send(encoded, chunk)
+        missing = 1 if self._in_order else sum(message.acknowledged for message in chunk)
         while missing > 0:
             for answer in self._receive(chunk[0]):
                 at = answer.sequence - first
-                if not 0 <= at < len(chunk):
+                if not 0 <= at <= last:
                     continue
                 if answer.kind != wire.NLMSG_ERROR:
                     replies[offset + at] = answer.body
                     continue
-                # Where the end of a batch is refused, the rest may not be answered.
-                missing -= 1 if chunk[at].acknowledged else len(chunk)
+                if at not in quiet:
+                    # Where the end of a batch is refused, the rest may not be answered.
+                    missing -= 1 if chunk[at].acknowledged else len(chunk)
                 number = -wire.read_i32(answer.body)
                 if number and number not in chunk[at].expected:
                     explained = wire.explanation(answer)
@@ -219,4 +225,4 @@ def open_channel(
     except OSError as error:
         sock.close()
         raise KernelRefused(f"cannot set up a netlink socket: {error.strerror}") from error
-    return Channel(transport(sock))
+    return Channel(transport(sock), protocol)

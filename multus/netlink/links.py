@@ -77,11 +77,13 @@ def create_veth(
     mtu: int = 0,
     mac: str = "",
     peer_mac: str = "",
+    up: bool = False,
 ) -> Message:
     """A veth pair; ``peer`` is created inside its namespace, which spares moving it there.
 
     Moving a device costs the kernel's waiting for two grace periods, creating it in place none.
-    The kernel refuses to create the peer up: set it up in a later message.
+    ``up`` is for the near end: the kernel refuses to create the peer up, so that is set up in a
+    later message.
     """
     far = [wire.string(_IFLA_IFNAME, peer), *_size_and_mac(mtu, peer_mac)]
     where = ""
@@ -92,7 +94,7 @@ def create_veth(
         _IFLA_INFO_DATA, wire.nested(_VETH_INFO_PEER, _IFINFOMSG.pack(0, 0, 0, 0, 0), *far)
     )
     words = f"create veth {name} with peer {peer}{where}"
-    return _create(name, "veth", words, [*_size_and_mac(mtu, mac)], data)
+    return _create(name, "veth", words, _size_and_mac(mtu, mac), data, _IFF_UP if up else 0)
 
 
 def create_macvlan(
@@ -266,14 +268,22 @@ def encode_mac(mac: str) -> bytes:
         ) from None
 
 
+def random_mac() -> str:
+    """A hardware address that nobody has: of one interface, administered locally."""
+    first, *others = os.urandom(6)
+    return bytes([first & 0xFC | 2, *others]).hex(":")
+
+
 def decode_mac(address: bytes) -> str:
     """A hardware address as text, lower case with colons; "" for none."""
     return address.hex(":") if address else ""
 
 
-def _create(name: str, kind: str, words: str, more: Sequence[bytes], data: bytes) -> Message:
+def _create(
+    name: str, kind: str, words: str, more: Sequence[bytes], data: bytes, flags: int = 0
+) -> Message:
     info = wire.nested(_IFLA_LINKINFO, wire.string(_IFLA_INFO_KIND, kind), data)
-    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.string(_IFLA_IFNAME, name)
+    body = _IFINFOMSG.pack(0, 0, 0, flags, flags) + wire.string(_IFLA_IFNAME, name)
     return Message(_RTM_NEWLINK, _CREATE, body + b"".join(more) + info, words)
 
 

@@ -54,6 +54,19 @@ def ensure(name: str, value: str) -> bool:
     return True
 
 
+def ensure_if_there(name: str, value: str) -> None:
+    """Set the value where this kernel, and this namespace, has the sysctl.
+
+    For what was made a moment ago and has its default: written at once, and read only where it
+    cannot be written.
+    """
+    try:
+        write(name, value)
+    except KernelRefused as error:
+        if exists(name) and read(name) != value:
+            raise error
+
+
 def exists(name: str) -> bool:
     """Whether this kernel, and this namespace, has the sysctl."""
     return os.path.exists(_path(name))

@@ -58,10 +58,12 @@ class Message(NamedTuple):
     expected: tuple[int, ...] = ()
     acknowledged: bool = True
 
-    def encode(self, sequence: int) -> bytes:
-        """The bytes to send, under this sequence number."""
+    def encode(self, sequence: int, *, quiet: bool = False) -> bytes:
+        """The bytes to send, under this sequence number; *quiet*: to be answered when it fails."""
         size = len(self.body)
-        flags = self.flags | NLM_F_REQUEST | (NLM_F_ACK if self.acknowledged else 0)
+        flags = self.flags | NLM_F_REQUEST
+        if self.acknowledged and not quiet:
+            flags |= NLM_F_ACK
         head = _HEADER.pack(HEADER_SIZE + size, self.kind, flags, sequence, 0)
         return head + self.body + _PADDING[size & 3]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from multus.model.conf import Conf
     from multus.model.record import Record
     from multus.model.request import Request
+    from multus.model.result import Result
     from multus.plugins import Installed
 
 _A = TypeVar("_A")
@@ -33,7 +34,8 @@ _T = TypeVar("_T")
 class Call(NamedTuple):
     """What the carrying out of one request needs: who asks, with what, and who can do it.
 
-    ``lock`` is the descriptor of the container's lock, which started plugins inherit.
+    ``lock`` is the descriptor of the container's lock, which started plugins inherit.  ``chosen``
+    has the invokers of what was planned, by the ``id`` of the step, which stands beside it.
     """
 
     installed: Installed
@@ -41,9 +43,15 @@ class Call(NamedTuple):
     request: Request
     conf: Conf
     lock: int | None = None
+    chosen: dict[int, tuple[Step, Invoker]] | None = None
 
     def invocation(
-        self, verb: str, delegate: Delegate, plugin: Plugin, config: Mapping[str, object]
+        self,
+        verb: str,
+        delegate: Delegate,
+        plugin: Plugin,
+        config: Mapping[str, object],
+        prev_result: Result | None = None,
     ) -> Invocation:
         return Invocation(
             verb=verb,
@@ -53,6 +61,7 @@ class Call(NamedTuple):
             request=self.request,
             conf=self.conf,
             log=self.log.bind(network=delegate.label, ifname=delegate.ifname, type=plugin.type),
+            prev_result=prev_result,
             inherited=() if self.lock is None else (self.lock,),
         )
 
@@ -116,7 +125,11 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
                 f" {choice.invoker.name}: {each.reason}"
             )
         config = handed_on(delegate, plugin, call.conf)
-        steps.append(Step(evolve(plugin, invoker=choice.invoker.name), config, choice.invoker.name))
+        name = choice.invoker.name
+        step = Step(Plugin(plugin.config, name), config, name)
+        steps.append(step)
+        if call.chosen is not None:
+            call.chosen[id(step)] = step, choice.invoker
     return Planned(delegate, tuple(steps))
 
 
@@ -147,16 +160,13 @@ def attach(
     for step in planned.steps:
         try:
             invoker = _invoker(step, planned.delegate, call)
-            first = attachment.versions == ()
-            invocation = evolve(
-                call.invocation("ADD", planned.delegate, step.plugin, step.config),
-                prev_result=None if first else attachment.result,
-            )
+            before = attachment.result if attachment.versions else None
+            invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config, before)
             result, version = _negotiated(invoker, invocation, invoker.add)
         except CNIError as error:
             raise told_of(error, planned.delegate, step.plugin) from error
-        attachment = evolve(
-            attachment,
+        attachment = Attachment(
+            planned.delegate,
             result=result,
             versions=(*attachment.versions, version),
             invokers=(*attachment.invokers, invoker.name),
@@ -167,6 +177,9 @@ def attach(
 
 
 def _invoker(step: Step, delegate: Delegate, call: Call) -> Invoker:
+    known = call.chosen.get(id(step)) if call.chosen else None
+    if known is not None:
+        return known[1]
     return choose(call.installed, step.plugin, delegate, call.conf, strict=False).invoker
 
 

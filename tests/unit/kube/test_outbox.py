@@ -109,6 +109,29 @@ def test_close_writes_what_waits_and_ends_the_thread(api: ApiServer, connect: Co
     assert "outbox" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_what_waits_lets_busy_moments_pass(api: ApiServer, connect: Connect) -> None:
+    busy = True
+    box = Outbox(connect(), busy=lambda: busy)
+    box.start()
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    time.sleep(0.5)
+    assert value(api, "web") is None
+    busy = False
+    eventually(lambda: value(api, "web") == "1", 2.0)
+    box.close()
+
+
+def test_what_waits_does_not_wait_for_ever(
+    api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multus.kube.outbox._PATIENCE", 0.3)
+    box = Outbox(connect(), busy=lambda: True)
+    box.start()
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    eventually(lambda: value(api, "web") == "1", 5.0)
+    box.close()
+
+
 def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Connect) -> None:
     box = Outbox(connect())
     box.start()

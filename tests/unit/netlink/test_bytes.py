@@ -241,6 +241,26 @@ def test_a_veth_is_encoded_with_its_peer_in_the_namespace() -> None:
     assert message.encode(77).hex() == expected.hex()
 
 
+def test_a_veth_that_is_made_up_has_the_flag_at_its_near_end() -> None:
+    message = links.create_veth("veth1", "eth0", up=True)
+    peer = info("veth", ("VETH_INFO_PEER", {"attrs": [("IFLA_IFNAME", "eth0")]}))
+    expected = link(16, CREATED, {"flags": 1, "change": 1}, ("IFLA_IFNAME", "veth1"), peer)
+    assert message.encode(77).hex() == expected.hex()
+
+
+def test_a_quiet_message_asks_for_no_acknowledgement() -> None:
+    message = links.set_up(7)
+    loud, quiet = message.encode(77), message.encode(77, quiet=True)
+    assert (loud[6] & 4, quiet[6] & 4) == (4, 0)
+    assert loud[:6] + loud[7:] == quiet[:6] + quiet[7:]
+
+
+def test_random_macs_are_local_and_of_one_interface() -> None:
+    made = [links.encode_mac(links.random_mac()) for _ in range(200)]
+    assert {mac[0] & 3 for mac in made} == {2}
+    assert len(set(made)) == 200
+
+
 def test_a_move_is_encoded_with_the_namespace_and_the_new_name() -> None:
     with Namespace.current() as here:
         message = links.move(7, here, "net1")

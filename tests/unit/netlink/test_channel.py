@@ -112,6 +112,17 @@ def test_an_expected_errno_counts_as_done(channel: Channel) -> None:
     assert channel.request([links.delete("nosuch0", missing_ok=True)]) == [None]
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_what_is_refused_is_told_wherever_it_stands(channel: Channel, failing: int) -> None:
+    messages = [links.set_mtu("lo", 2000 + at) for at in range(3)]
+    messages[failing] = links.set_up("nosuch0")
+    with pytest.raises(Refused) as caught:
+        channel.request(messages)
+    assert (caught.value.position, len(caught.value.refusals)) == (failing, 1)
+    # Nothing of that batch is left to be taken for an answer to the next.
+    assert channel.request([links.set_mtu("lo", 4000)]) == [None]
+
+
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 1000])
 def test_every_acknowledgement_of_a_large_batch_is_read(channel: Channel, count: int) -> None:
     messages = [links.set_mtu("lo", 2000 + at) for at in range(count)]

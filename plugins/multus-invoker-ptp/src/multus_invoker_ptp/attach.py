@@ -37,21 +37,36 @@ class Ends(NamedTuple):
     pod: Namespace
 
 
-def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Link:
-    """Create the pair and set the host's end up: the host's end, with ``peer`` the container's.
+class Pair(NamedTuple):
+    """The host's end, whose ``peer`` is the container's, and the container's MAC."""
 
-    On *undo* goes its deletion.
+    near: Link
+    mac: str
+
+
+def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pair:
+    """Create the pair with the host's end up.  On *undo* goes its deletion.
+
+    Hardware addresses are chosen here: one that the kernel chose may be replaced by udev.
     """
-    ifname = invocation.ifname
+    ifname, mac = invocation.ifname, links.random_mac()
     for _attempt in range(_ATTEMPTS):
         # NetworkManager leaves links alone whose names start with "veth".
         name = f"veth{os.urandom(4).hex()}"
-        made = links.create_veth(name, ifname, peer_namespace=ends.pod, mtu=mtu)
+        made = links.create_veth(
+            name,
+            ifname,
+            peer_namespace=ends.pod,
+            mtu=mtu,
+            mac=links.random_mac(),
+            peer_mac=mac,
+            up=True,
+        )
         with ExitStack() as mine:
             gone = [links.delete(name, missing_ok=True)]
             mine.callback(take_back, invocation, ends.host.request, gone)
             try:
-                replies = ends.host.request([made, links.set_up(name), links.get(name)])
+                replies = ends.host.request([made, links.get(name)])
             except Refused as error:
                 if error.message is not made or error.errno != errno.EEXIST:
                     raise
@@ -59,7 +74,7 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Lin
                 _require_free(ends, ifname)
                 continue
             undo.push(mine.pop_all())
-            return links.read(replies[2])
+            return Pair(links.read(replies[1]), mac)
     raise KernelRefused(f"no free name for a veth in {_ATTEMPTS} attempts: try again")
 
 
@@ -82,8 +97,8 @@ def _require_free(ends: Ends, ifname: str) -> None:
         )
 
 
-def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> Link:
-    """Set the container's end up with its addresses and routes: the interface as it is then."""
+def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> None:
+    """Set the container's end up with its addresses and routes."""
     ips = given.ips
     if any(ip.family == 6 for ip in ips):
         with ends.pod.entered():
@@ -95,8 +110,7 @@ def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> L
     gateways = {ip.family: ip.gateway for ip in reversed(ips)}
     messages += [_declared(index, route, gateways) for route in given.routes]
     messages += _through_gateways(index, ips)
-    messages.append(links.get(index))
-    return links.read(ends.inside.request(messages)[-1])
+    ends.inside.request(messages)
 
 
 def configure_host(host: Channel, link: Link, ips: Sequence[IP]) -> None:
@@ -118,8 +132,8 @@ def prepare_host(name: str, families: Iterable[int]) -> None:
         sysctl.ensure("ipv6/conf/all/forwarding", "1")
         # The other end of the link is ours: nobody can have the link-local address, and until it
         # is settled the host could not ask for the container's hardware address.
-        _write_if_there(f"ipv6/conf/{name}/accept_dad", "0")
-    _write_if_there(f"ipv6/conf/{name}/accept_ra", "0")
+        sysctl.ensure_if_there(f"ipv6/conf/{name}/accept_dad", "0")
+    sysctl.ensure_if_there(f"ipv6/conf/{name}/accept_ra", "0")
 
 
 def require_usable(result: Result) -> None:
@@ -137,14 +151,8 @@ def require_usable(result: Result) -> None:
 def _allow_ipv6(ifname: str) -> None:
     for name in ("lo", ifname):
         # Without IPv6 in the kernel the file is missing, and adding the address says so.
-        if sysctl.exists(f"ipv6/conf/{name}/disable_ipv6"):
-            sysctl.ensure(f"ipv6/conf/{name}/disable_ipv6", "0")
-    _write_if_there(f"ipv6/conf/{ifname}/keep_addr_on_down", "1")
-
-
-def _write_if_there(name: str, value: str) -> None:
-    if sysctl.exists(name):
-        sysctl.ensure(name, value)
+        sysctl.ensure_if_there(f"ipv6/conf/{name}/disable_ipv6", "0")
+    sysctl.ensure_if_there(f"ipv6/conf/{ifname}/keep_addr_on_down", "1")
 
 
 def _address(index: int, address: str) -> list[Message]:

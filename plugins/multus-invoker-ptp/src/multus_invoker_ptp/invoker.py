@@ -21,7 +21,7 @@ from multus_invoker_ptp.config import Config, masquerades
 if TYPE_CHECKING:
     from multus.ipam import Ipam
     from multus.model.network import Invocation
-    from multus.netlink.links import Link
+    from multus_invoker_ptp.attach import Pair
 
 
 class Ptp(Invoker):
@@ -57,7 +57,7 @@ class Ptp(Invoker):
             if config.masquerade:
                 # Undone after the link: which rules are stale is seen from the addresses left.
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
-            near, far = self._connect(Ends(host, inside, pod), invocation, config, given, undo)
+            near, mac = self._connect(Ends(host, inside, pod), invocation, config, given, undo)
             if config.masquerade:
                 from multus_invoker_ptp import masquerade
 
@@ -69,7 +69,7 @@ class Ptp(Invoker):
             given,
             interfaces=(
                 Interface(near.name, near.mac),
-                Interface(far.name, far.mac, invocation.request.netns),
+                Interface(invocation.ifname, mac, invocation.request.netns),
             ),
             ips=tuple(evolve(ip, interface=1) for ip in given.ips),
             dns=config.dns or given.dns,
@@ -82,12 +82,12 @@ class Ptp(Invoker):
         config: Config,
         given: Result,
         undo: ExitStack,
-    ) -> tuple[Link, Link]:
-        near = attach.create(ends, invocation, config.mtu, undo)
-        attach.prepare_host(near.name, {ip.family for ip in given.ips})
-        far = attach.configure_container(ends, near.peer, invocation.ifname, given)
-        attach.configure_host(ends.host, near, given.ips)
-        return near, far
+    ) -> Pair:
+        pair = attach.create(ends, invocation, config.mtu, undo)
+        attach.prepare_host(pair.near.name, {ip.family for ip in given.ips})
+        attach.configure_container(ends, pair.near.peer, invocation.ifname, given)
+        attach.configure_host(ends.host, pair.near, given.ips)
+        return pair
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """All links first, at one grace period; then the rules; addresses are free at last."""
