@@ -123,7 +123,9 @@ def _uses(pid: int) -> dict[str, int]:
 def _daemon(folder: Path) -> Iterator[tuple[str, int]]:
     """The node daemon in this namespace: its socket and process."""
     socket = f"{folder}/multus.sock"
-    command = [sys.executable, "-m", "multus", "daemon", "--config", f"{folder}/none.json"]
+    config = folder / "daemon.json"
+    config.write_text(json.dumps({"cniDir": f"{folder}/node"}))
+    command = [sys.executable, "-m", "multus", "daemon", "--config", str(config)]
     with open(folder / "daemon.log", "wb") as log:
         environ = {**os.environ, "MULTUS_SOCKET": socket}
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
