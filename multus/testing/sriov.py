@@ -220,10 +220,11 @@ class Card:
             index = [self.vf(each) for each in range(self.vfs)].index(pci)
             os.makedirs(f"{device}/net/{self.interface(index)}")
 
-    def install_plugin(self, site: str) -> None:
+    def install_plugin(self, site: str) -> str:
         """Put a plugin into the folder *site* that serves ``sriov`` with this card.
 
         A program finds it when *site* is on its ``PYTHONPATH``; it wants multus-invoker-sriov.
+        Returns the name of its module.
         """
         name = f"multus_standin_{self.pf}"
         text = _PLUGIN.format(root=self.root, pf=self.pf, pci=self.pci, vfs=self.vfs)
@@ -232,6 +233,7 @@ class Card:
         _write(f"{site}/{name}.py", text)
         _write(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
         _write(f"{info}/entry_points.txt", f"[multus]\n{name.replace('_', '-')} = {name}\n")
+        return name
 
 
 def _sysfs(card: Card, driver: str) -> None:

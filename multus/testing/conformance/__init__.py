@@ -5,9 +5,33 @@ work stands in a *sample*, a JSON file:
 
 * ``conf``: keys of Multus' configuration with which the plugin does something;
 * ``away``: the same, with what the plugin asks out of reach (sources and observers);
-* ``plugin``: for an invoker, a plugin's configuration that it carries out (``@TMP@`` in a string
-  stands for a folder of the test's own);
+* ``objects``: Kubernetes objects in their wire form, which an API server serves for the length of
+  each test; the first ``Pod`` among them is the one that the requests are for;
+* ``plugin``: for an invoker, a plugin's configuration that it carries out;
+* ``card``: for an invoker, the name of an interface: the node has a stand-in for a card with
+  virtual functions of that name (``multus.testing.sriov``);
 * ``takesAll``: true for an invoker that takes every type.
+
+In any string of it, a word between two ``@`` stands for a path:
+
+* ``@TMP@``: a folder of the test's own;
+* ``@KUBECONFIG@``: a kubeconfig for the API server with the ``objects``;
+* ``@NOWHERE@``: one for a server that refuses connections;
+* ``@SILENT@``: one for a server that takes them and never answers.
+
+The last three are there when the sample has ``objects``, be it an empty list.  A source of
+networks that reads pods and definitions has for instance ::
+
+    {
+      "objects": [
+        {"apiVersion": "v1", "kind": "Pod",
+         "metadata": {"name": "web", "annotations": {"example.org/networks": "storage"}}},
+        {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+         "metadata": {"name": "storage"}, "spec": {"config": "{\\"type\\": \\"macvlan\\"}"}}
+      ],
+      "conf": {"kubeconfig": "@KUBECONFIG@"},
+      "away": {"kubeconfig": "@NOWHERE@"}
+    }
 """
 
 from __future__ import annotations
@@ -21,6 +45,7 @@ from attrs import field, frozen
 
 from multus.errors import MissingPlugin
 from multus.plugins import Entry, Installed, discover, load
+from multus.testing.conformance.cluster import PLACES
 
 #: Hooks by the kind of plugin that they make.
 KINDS: Mapping[str, frozenset[str]] = {
@@ -39,7 +64,9 @@ class Sample:
 
     conf: Mapping[str, Any] = field(factory=dict)
     away: Mapping[str, Any] | None = None
+    objects: Sequence[Mapping[str, Any]] | None = None
     plugin: Mapping[str, Any] | None = None
+    card: str = ""
     takes_all: bool = False
 
     @classmethod
@@ -48,11 +75,16 @@ class Sample:
         if path is None:
             return cls()
         with open(path, encoding="utf-8") as file:
-            raw = json.loads(file.read().replace("@TMP@", folder))
+            text = file.read().replace("@TMP@", folder)
+        for word, place in PLACES.items():
+            text = text.replace(word, os.path.join(folder, place))
+        raw = json.loads(text)
         return cls(
             conf=raw.get("conf", {}),
             away=raw.get("away"),
+            objects=raw.get("objects"),
             plugin=raw.get("plugin"),
+            card=raw.get("card", ""),
             takes_all=bool(raw.get("takesAll")),
         )
 

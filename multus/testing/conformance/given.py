@@ -14,9 +14,10 @@ from multus.model.request import Request
 from multus.model.result import DNS, IP, Interface, Result, Route
 from multus.pipeline import Engine
 from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.cluster import Cluster, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Given:
@@ -33,6 +34,15 @@ class Given:
     @pytest.fixture
     def sample(self, tmp_path: Path) -> Sample:
         return Sample.load(self._sample, str(tmp_path))
+
+    @pytest.fixture
+    def cluster(self, sample: Sample, tmp_path: Path) -> Iterator[Cluster]:
+        """The sample's objects, served; empty when it has none."""
+        if sample.objects is None:
+            yield Cluster()
+            return
+        with serving(sample.objects, str(tmp_path)) as cluster:
+            yield cluster
 
     @pytest.fixture
     def conf_with(self, tmp_path: Path) -> Callable[..., Conf]:
@@ -52,14 +62,15 @@ class Given:
         return make
 
     @pytest.fixture
-    def request_(self) -> Request:
-        """An ADD for a pod that nobody has annotated."""
+    def request_(self, cluster: Cluster) -> Request:
+        """An ADD for the sample's pod, or for a container that is in none."""
         return Request(
             command="ADD",
             container_id="conformance",
             netns="/run/netns/none",
             ifname="eth0",
             path=("/opt/cni/bin",),
+            args=cluster.args,
         )
 
     @pytest.fixture

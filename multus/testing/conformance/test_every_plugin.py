@@ -111,6 +111,7 @@ def test_it_leaves_strangers_alone(
 @pytest.mark.parametrize("value", _WRONG, ids=repr)
 def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     subject: Subject,
+    sample: Sample,
     value: Any,
     conf_with: Callable[..., Conf],
     request_: Request,
@@ -119,7 +120,7 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     hooks = subject.alone.hooks
     for key in subject.entry.keys:
         try:
-            conf = conf_with(**{key: value})
+            conf = conf_with(**{**sample.conf, key: value})
             if not hooks.validate(conf):
                 hooks.select(request_, conf)
                 hooks.health(conf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,20 +19,26 @@ from multus.model.network import Delegate, Plugin
 from multus.model.request import Request
 from multus.model.versions import SUPPORTED
 from multus.pipeline import Engine
+from multus.plugins import Entry, load
 from multus.testing.conformance import Sample, Subject
 from multus.testing.delegates import SYSTEM_FOLDERS, BinDir, Reply
 from multus.testing.netns import HostState, Netns, Node, inside
+from multus.testing.sriov import Card
 
 
 @frozen
 class Attaching:
-    """An engine, a configuration with the sample as its only network, and a container."""
+    """An engine, a configuration with the sample as its only network, and a container.
+
+    ``card`` is the name of the stand-in for a card, if the node has one.
+    """
 
     engine: Engine
     conf: Conf
     pod: Netns
     node: Node
     folder: str
+    card: str
 
     def request(self, command: str) -> Request:
         return Request(
@@ -46,6 +53,15 @@ class Attaching:
     def state(self) -> HostState:
         return self.node.state(self.folder)
 
+    def remove_pod(self) -> None:
+        """Remove the network namespace of the container."""
+        for link in self.pod.links() if self.card else ():
+            # The kernel sends a card's interface home, as sysfs shows; a stand-in would be gone.
+            self.pod.ip("link", "set", link, "down")
+            self.pod.ip("link", "set", link, "name", f"{self.card}v0")
+            self.pod.ip("link", "set", f"{self.card}v0", "netns", self.node.name)
+        self.pod.remove()
+
 
 @pytest.fixture
 def attaching(
@@ -54,6 +70,7 @@ def attaching(
     engine: Engine,
     conf_with: Callable[..., Conf],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Attaching]:
     if sample.plugin is None:
         pytest.skip("the sample has no 'plugin' to attach")
@@ -65,26 +82,41 @@ def attaching(
     conf = conf_with(**{**sample.conf, "delegates": [wanted]})
     node, pod = Node.create(), Netns.create("pod")
     try:
+        if sample.card:
+            engine = _on_card(engine, sample.card, node, str(tmp_path), monkeypatch)
         with inside(node):
-            yield Attaching(engine, conf, pod, node, str(tmp_path))
+            yield Attaching(engine, conf, pod, node, str(tmp_path), sample.card)
     finally:
         pod.remove()
         node.remove()
 
 
+def _on_card(
+    engine: Engine, name: str, node: Node, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> Engine:
+    """An engine whose invoker for virtual functions works on a stand-in for a card on *node*."""
+    module = Card.build(f"{folder}/sys", node, pf=name).install_plugin(f"{folder}/site")
+    monkeypatch.syspath_prepend(f"{folder}/site")
+    # Every test has a card of its own, and its module is the same.
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    stand_in = Entry(module, module, "multus.testing", "")
+    return engine._replace(installed=load([*engine.installed.loaded, stand_in]))
+
+
 def left(before: HostState, attaching: Attaching) -> list[str]:
-    """What there is more and less than before, but for what tests and observers write down."""
-    written_down = (".trace", ".trace.before")
+    """What there is more and less than before, but for locks and what is only written down."""
+    kept = (".lock", ".messages", ".trace", ".trace.before")
     return [
         line
         for line in before.difference(attaching.state())
-        if not line.endswith(written_down) and "stand-ins" not in line
+        if not line.endswith(kept) and "stand-ins" not in line
     ]
 
 
 def test_add_and_del_leave_nothing(attaching: Attaching) -> None:
     before = attaching.state()
     result = attaching.engine.add(attaching.request("ADD"), attaching.conf)
+    assert result.interfaces or result.ips, "its result says nothing of what it attached"
     for version in SUPPORTED:
         result.to_wire(version)
     attaching.engine.check(attaching.request("CHECK"), attaching.conf)
@@ -103,7 +135,7 @@ def test_del_can_be_repeated_and_needs_no_add(attaching: Attaching) -> None:
 def test_del_after_the_netns_is_gone_leaves_nothing(attaching: Attaching) -> None:
     before = attaching.state()
     attaching.engine.add(attaching.request("ADD"), attaching.conf)
-    attaching.pod.remove()
+    attaching.remove_pod()
     attaching.engine.delete(attaching.request("DEL"), attaching.conf)
     # A namespace's links, and their ends here, go some time after its path.
     ends = time.monotonic() + 10.0

@@ -14,6 +14,7 @@ from multus.model.conf import Conf
 from multus.model.network import Attachment, Outcome
 from multus.model.request import Request
 from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.cluster import Cluster
 
 #: How long an observer may hold up an answer when what it reports to is away, in seconds.
 PATIENCE = 10.0
@@ -49,10 +50,12 @@ def test_it_takes_all_that_it_is_told_and_keeps_off_standard_output(
     conf_with: Callable[..., Conf],
     request_: Request,
     attachments: tuple[Attachment, ...],
+    cluster: Cluster,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     conf = conf_with(**sample.conf)
     assert _tell_everything(subject, conf, request_, attachments) == []
+    assert cluster.api is None or cluster.api.requests, "it says nothing to the API server"
     assert capfd.readouterr().out == "", "standard output belongs to CNI"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from multus.errors import CNIError, NotAvailable, TryAgainLater
 from multus.model.conf import Conf
@@ -33,10 +34,12 @@ def test_what_it_selects_it_resolves(subject: Subject, conf: Conf, request_: Req
 
 def test_asking_twice_gives_the_same(subject: Subject, conf: Conf, request_: Request) -> None:
     hooks = subject.alone.hooks
-    first, second = hooks.select(request_, conf), hooks.select(request_, conf)
+    # What a request has read it keeps, so the second is a request of its own.
+    requests = (request_, evolve(request_, shared={}))
+    first, second = (hooks.select(each, conf) for each in requests)
     assert first == second
     for element in first[0].elements:
-        again = [hooks.resolve(element, request_, conf) for _ in range(2)]
+        again = [hooks.resolve(element, each, conf) for each in requests]
         assert again[0] == again[1]
 
 
