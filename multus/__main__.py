@@ -28,7 +28,12 @@ def plugin() -> int:
     # A shim that found no daemon has said so: it must not be asked for again.
     answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
     if answer is None:
+        import gc
+
         from multus import skel
+
+        # A process that carries one call out ends before its garbage matters.
+        gc.disable()
 
         answer = skel.answer(os.environ, stdin, engine_for)
     status, stdout = answer

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,18 +15,40 @@ from multus.cli import main
 from multus.plugins import discover
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
-OURS = sorted(
-    each.name for each in discover() if (PLUGINS / f"multus-{each.name}" / "setup.cfg").exists()
-)
+SAMPLES = {
+    folder.name.removeprefix("multus-"): folder / "tests" / "sample.json"
+    for folder in sorted(PLUGINS.iterdir())
+    if (folder / "setup.cfg").exists()
+}
+INSTALLED = sorted({each.name for each in discover()} & set(SAMPLES))
+
+#: Why a plugin need not show something that others of its kind have to.
+NOT_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "invoker-exec": ("it hands every key on",),
+    "source-conffile": ("the sample has no 'away': it asks nothing that could be",),
+}
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_it_conforms(name: str) -> None:
-    sample = PLUGINS / f"multus-{name}" / "tests" / "sample.json"
-    shown = ["--sample", str(sample)] if sample.exists() else []
+def conformance(
+    name: str, sample: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    shown = ["--sample", str(sample)] if sample else []
     argv = [sys.executable, "-m", "multus", "conformance", name, *shown]
-    done = subprocess.run(argv, capture_output=True, text=True)
+    return subprocess.run(argv, capture_output=True, text=True, env=environ or None)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_has_a_sample_that_shows_its_work(name: str) -> None:
+    assert SAMPLES[name].exists(), "write one: multus.testing.conformance says what it holds"
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_it_conforms_and_shows_all_that_its_kind_does(name: str) -> None:
+    done = conformance(name, SAMPLES[name])
     assert done.returncode == 0, done.stdout + done.stderr
+    kind = name.partition("-")[0]
+    skipped = re.findall(rf"SKIPPED \[\d+\] \S+/test_{kind}\.py:\d+: (.+)", done.stdout)
+    assert tuple(skipped) == NOT_SHOWN.get(name, ())
 
 
 _BAD = """
@@ -43,18 +68,43 @@ def multus_merge(attachments):
     return attachments[0].result if attachments else None
 """
 
-_METADATA = "Metadata-Version: 2.1\nName: multus-source-bad\nVersion: 1.0\n"
+#: Does without the networks of a pod that it cannot read.
+_MEEK = """
+from multus import hookimpl
+from multus.errors import CNIError
+from multus.kube.view import view_of
+from multus.model.network import Element, Role, Selection
+
+@hookimpl
+def multus_select(request, conf):
+    view = view_of(request, conf)
+    try:
+        chosen = view and view.annotation("example.org/network")
+    except CNIError:
+        return None
+    if not chosen:
+        return None
+    element = Element(chosen, "the pod", source="source-meek", config={"type": chosen})
+    return Selection(Role.ADDED, (element,), "the pod")
+"""
+
+_POD = {"name": "web", "annotations": {"example.org/network": "macvlan"}}
+
+
+def installed(folder: Path, name: str, text: str) -> str:
+    """Install a plugin into *folder*; returns what goes into PYTHONPATH."""
+    module = f"multus_{name.replace('-', '_')}"
+    (folder / f"{module}.py").write_text(text)
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: multus-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[multus]\n{name} = {module}\n")
+    return str(folder)
 
 
 def test_a_plugin_that_does_not_conform_is_told_how(tmp_path: Path) -> None:
-    (tmp_path / "multus_source_bad.py").write_text(_BAD)
-    info = tmp_path / "multus_source_bad-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(_METADATA)
-    (info / "entry_points.txt").write_text("[multus]\nsource-bad = multus_source_bad\n")
-    argv = [sys.executable, "-m", "multus", "conformance", "source-bad"]
-    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(argv, capture_output=True, text=True, env=environ)
+    path = installed(tmp_path, "source-bad", _BAD)
+    done = conformance("source-bad", PATH="/usr/bin:/bin", PYTHONPATH=path)
     assert done.returncode == 1
     for said in (
         "install_requires names no version of multus",
@@ -62,6 +112,26 @@ def test_a_plugin_that_does_not_conform_is_told_how(tmp_path: Path) -> None:
         "it selects networks that nobody asked for",
     ):
         assert said in done.stdout
+
+
+@pytest.mark.parametrize("away", ["@NOWHERE@", "@SILENT@"])
+def test_a_source_that_does_without_an_api_server_that_is_away_is_caught(
+    tmp_path: Path, away: str
+) -> None:
+    path = installed(tmp_path, "source-meek", _MEEK)
+    sample = {
+        "objects": [{"apiVersion": "v1", "kind": "Pod", "metadata": _POD}],
+        "conf": {"kubeconfig": "@KUBECONFIG@"},
+        "away": {"kubeconfig": away, "apiTimeout": 1},
+    }
+    file = tmp_path / "sample.json"
+    file.write_text(json.dumps(sample))
+    done = conformance("source-meek", file, PATH="/usr/bin:/bin", PYTHONPATH=path)
+    failed = re.findall(r"^_+ (test_\w+) _+$", done.stdout, re.MULTILINE)
+    assert failed == [
+        "test_its_distribution_says_which_multus_it_is_for",
+        "test_a_source_that_is_away_fails_the_request",
+    ]
 
 
 def test_a_plugin_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
