@@ -3,7 +3,7 @@
 Examples:
   multus conformance source-inventory
   multus conformance invoker-ptp --sample tests/sample.json
-  multus conformance merger-all --sample sample.json -- -k valid -v
+  multus conformance --sample sample.json merger-all -- -k valid -v
 
 The sample is a JSON file that shows the plugin at work; multus.testing.conformance says what it
 holds. Without one, tests that need it are skipped. What follows -- goes to pytest.
