@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from integration.blackbox import test_delegates
 from integration.blackbox.program import Multus
 from integration.blackbox.test_delegates import *  # noqa: F403
@@ -11,6 +13,7 @@ from multus.testing.runtime import Container
 
 
 class TestResults(test_delegates.TestResults):
+    @pytest.mark.parametrize("multus", ["c", "python"], indirect=True)
     def test_what_a_delegate_says_on_stderr_stays_off_stdout(
         self, multus: Multus, daemon: Daemon
     ) -> None:
