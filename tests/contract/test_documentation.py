@@ -7,10 +7,11 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import pytest
 
-from multus.model.keys import MULTUS
+from multus.model.keys import MULTUS, Key
 from multus.plugins import Installed, discover, load
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +47,15 @@ def test_a_page_is_as_generated(generator: ModuleType, installed: Installed, pag
 
 
 def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) -> None:
-    hooks = {
-        each.plugin_name: each.function for each in installed.hooks.implementations("multus_keys")
+    known = {
+        each.plugin_name: cast("list[Key]", each.function())
+        for each in installed.hooks.implementations("multus_keys")
     }
     everybodys = {key.name for key in installed.hooks.configuration_keys()}
     for entry in installed.loaded:
         if entry.distribution not in distributions():
             continue
-        told = {key.name for key in hooks.get(entry.name, list)() if key.of == MULTUS}
+        told = {key.name for key in known.get(entry.name, ()) if key.of == MULTUS}
         assert told <= set(entry.keys) <= everybodys, entry
 
 

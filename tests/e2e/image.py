@@ -36,7 +36,7 @@ def write(path: Path, machine: str) -> None:
         "config": {"Cmd": ["/bin/sleep", "600"], "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
     }
-    manifest = {
+    manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": blob("application/vnd.oci.image.config.v1+json", _json(config)),

@@ -115,7 +115,7 @@ class TestEnvironment:
     @given(st.sampled_from(sorted(NEEDED)), st.sets(st.sampled_from(sorted(CONTAINER))))
     def test_all_that_is_missing_is_named_at_once(self, command: str, lacking: set[str]) -> None:
         needed = [name for name in self.NEEDED[command] if name in lacking]
-        status, error = asked(command, b"{", **dict.fromkeys(lacking, ""))
+        status, error = asked(command, b"{", never, **dict.fromkeys(lacking, ""))
         assert status == 1
         if needed:
             assert error["code"] == 4
@@ -153,7 +153,7 @@ class TestEnvironment:
 class TestVersions:
     @pytest.mark.parametrize("stdin", [b"", b" \n", b"{}", b'{"cniVersion": "0.4.0", "name": "-"}'])
     def test_version_needs_nothing(self, stdin: bytes) -> None:
-        status, answer = asked("VERSION", stdin, **dict.fromkeys(CONTAINER, None))
+        status, answer = asked("VERSION", stdin, never, **dict.fromkeys(CONTAINER, None))
         assert (status, answer["supportedVersions"]) == (0, list(SUPPORTED))
         assert answer["cniVersion"] == ("0.4.0" if b"0.4.0" in stdin else "1.1.0")
 

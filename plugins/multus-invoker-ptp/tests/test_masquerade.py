@@ -158,7 +158,7 @@ def test_gc_takes_the_rules_of_attachments_that_are_gone(
     host.add(caller, config)
     with host.inside.entered():
         Ptp().gc(caller.invocation("GC", config, valid=[caller]))
-    assert {re.search(r"saddr (\S+)", rule)[1] for rule in rules(host)} == {
+    assert {re.findall(r"saddr (\S+)", rule)[0] for rule in rules(host)} == {
         "10.90.0.2",
         "fd90::2",
         "10.93.2.2",

@@ -88,7 +88,13 @@ class TestDelegates:
         assert (delegate.name, delegate.types) == ("chain", "bridge+tuning")
 
     def test_without_any_nothing_is_selected(self, hooks: Hooks) -> None:
-        for keys in ({}, {"delegates": []}, {"delegates": None}, {"defaultNetworks": []}):
+        none: tuple[dict[str, Any], ...] = (
+            {},
+            {"delegates": []},
+            {"delegates": None},
+            {"defaultNetworks": []},
+        )
+        for keys in none:
             assert hooks.select(request_of(), conf_of(**keys)) == []
 
     def test_every_pod_gets_them(self, hooks: Hooks) -> None:
@@ -246,7 +252,8 @@ class TestValidation:
 
     @pytest.mark.parametrize("key", [key.name for key in KEYS])
     def test_no_key_takes_any_type(self, hooks: Hooks, key: str) -> None:
-        for value in (5, True, 1.5, {"a": {}}):
+        wrong: tuple[Any, ...] = (5, True, 1.5, {"a": {}})
+        for value in wrong:
             try:
                 problems = hooks.validate(conf_of(**{key: value}))
             except CNIError as error:

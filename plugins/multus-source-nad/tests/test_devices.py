@@ -51,12 +51,9 @@ def test_an_answer_larger_than_a_window_is_read(tmp_path: Path, soon: Deadline) 
 def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
     grpc = pytest.importorskip("grpc")
 
-    class List(grpc.GenericRpcHandler):  # type: ignore[misc,name-defined]
-        def service(self, details: Any) -> Any:
-            assert details.method == "/v1.PodResourcesLister/List"
-            return grpc.unary_unary_rpc_method_handler(lambda request, context: listed(PODS))
-
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[List()])
+    method = grpc.unary_unary_rpc_method_handler(lambda request, context: listed(PODS))
+    lister = grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"List": method})
+    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[lister])
     server.add_insecure_port(f"unix://{tmp_path}/kubelet.sock")
     server.start()
     try:

@@ -221,6 +221,8 @@ class TestResults:
         multus.delete(conf, container, result).require()
         assert multus.bin.commands() == ["ADD fake eth0", "DEL fake eth0"]
 
+
+class TestLog:
     def test_what_a_delegate_says_on_stderr_stays_off_stdout(self, multus: Multus) -> None:
         said = Reply(json.dumps(interface_result()), stderr="the card is warm")
         multus.bin.stand_in("fake", ADD=said)

@@ -13,7 +13,7 @@ from multus.testing.runtime import Container
 VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 NETNS = "/run/netns/none"
 
-FULL = {
+FULL: dict[str, Any] = {
     "cniVersion": "1.1.0",
     "interfaces": [
         {"name": "veth1", "mac": "02:00:00:00:00:01", "mtu": 1400},

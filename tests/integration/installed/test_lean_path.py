@@ -67,7 +67,7 @@ def loaded(environment: Path, tmp_path: Path) -> dict[str, set[str]]:
 
 
 def brought(environment: Path) -> set[str]:
-    python = [environment / "bin/python", "-I", "-c", LIBRARIES]
+    python = [str(environment / "bin/python"), "-I", "-c", LIBRARIES]
     return set(subprocess.check_output(python, text=True, env={}).split())
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import frozen
@@ -20,6 +20,9 @@ from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.invocation import Caller
 from multus.testing.netns import HostState, Netns, Node
 from multus.testing.runtime import Container, Runtime
+
+if TYPE_CHECKING:
+    from multus_invoker_ptp.invoker import Ptp
 
 pytest.importorskip("multus_invoker_ptp")
 
@@ -113,7 +116,7 @@ class Ours(Side):
         with Namespace(place.node.path) as host, host.entered():
             self._ptp().delete_one(place.caller.invocation("DEL", config, previous))
 
-    def _ptp(self) -> Any:
+    def _ptp(self) -> Ptp:
         from multus_invoker_ptp.invoker import Ptp
 
         return Ptp()

@@ -11,7 +11,7 @@ from multus.errors import CNIError
 from multus.testing.runtime import CallFailed
 
 if TYPE_CHECKING:
-    from tests.integration.interchange.conftest import Json, Place, Side
+    from integration.interchange.conftest import Json, Place, Side
 
 WAYS = [("ours", "reference"), ("reference", "ours")]
 

@@ -13,7 +13,7 @@ from multus.errors import AddressesExhausted
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
-    from tests.integration.ipam.conftest import Bench, Side
+    from integration.ipam.conftest import Bench, Side
 
 POOL = {"type": "host-local", "subnet": "10.1.0.0/24", "ranges": [[{"subnet": "fd00:1::/64"}]]}
 CONTAINERS = 50

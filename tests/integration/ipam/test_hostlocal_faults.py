@@ -14,7 +14,7 @@ from multus.errors import AddressesExhausted, InvalidConfig, IOFailure
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
-    from tests.integration.ipam.conftest import Bench
+    from integration.ipam.conftest import Bench
 
 DUAL = {
     "type": "host-local",

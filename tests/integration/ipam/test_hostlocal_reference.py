@@ -9,7 +9,7 @@ import pytest
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
-    from tests.integration.ipam.conftest import Bench
+    from integration.ipam.conftest import Bench
 
 SMALL = {"subnet": "10.1.0.0/29"}
 V6 = {"subnet": "fd00:1::/64"}

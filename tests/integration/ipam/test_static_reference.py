@@ -9,7 +9,7 @@ import pytest
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
-    from tests.integration.ipam.conftest import Bench
+    from integration.ipam.conftest import Bench
 
 V4 = {"address": "10.10.0.1/24", "gateway": "10.10.0.254"}
 V6 = {"address": "3ffe:FFFF:0:01ff::1/64", "gateway": "3ffe:ffff:0::1"}

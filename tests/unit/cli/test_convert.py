@@ -50,8 +50,13 @@ def test_networks_become_definitions_that_validate_and_attach_the_same(
     path = file("b.yaml", there.out)
     said = multus("validate", "-f", path)
     assert said.status == 0, said.out
-    conf = {"name": "n", "type": "multus", "cniVersion": "1.0.0", "kubeconfig": "/x"}
-    conf["delegates"] = [{"type": "bridge"}]
+    conf = {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "kubeconfig": "/x",
+        "delegates": [{"type": "bridge"}],
+    }
     explained = multus("explain", "--json", "--conf", file("n.conf", conf), "-f", path)
     assert [
         (each["interface"], each["network"], each["primary"]) for each in explained.json["networks"]
@@ -168,7 +173,7 @@ items:
 
 
 def test_a_workloads_template_is_converted_in_its_place(multus: Command, file: File) -> None:
-    wire = {
+    wire: dict[str, Any] = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "web"},

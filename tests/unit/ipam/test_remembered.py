@@ -42,7 +42,12 @@ def hand_over(folder: Path, text: str, owner: Owner) -> None:
 def test_an_add_reads_no_file_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     original = store._read
-    monkeypatch.setattr(store, "_read", lambda path: read.append(path) or original(path))
+
+    def written_down(path: str) -> str:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(store, "_read", written_down)
     (folder / "10.1.0.4").write_text(str(THREE))
     assert held(folder, THREE, create=True) == ["10.1.0.4"]
     assert held(folder, Owner("four", "eth0"), create=True) == []

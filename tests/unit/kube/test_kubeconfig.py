@@ -69,6 +69,7 @@ def test_inline_data_wins_over_a_file(tmp_path: Path) -> None:
 
 
 def test_a_context_may_be_chosen(tmp_path: Path) -> None:
+    current: dict[str, Any] = {"current-context": "one"}
     path = written(
         tmp_path / "config",
         clusters=[
@@ -79,7 +80,7 @@ def test_a_context_may_be_chosen(tmp_path: Path) -> None:
             {"name": "one", "context": {"cluster": "a"}},
             {"name": "two", "context": {"cluster": "b"}},
         ],
-        **{"current-context": "one"},  # type: ignore[arg-type]
+        **current,
     )
     assert load_kubeconfig(path).cluster.server == "https://a"
     assert load_kubeconfig(path, "two").cluster.server == "https://b/prefix"

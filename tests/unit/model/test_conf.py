@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import fields
 from unit.values import conf_of
 
 from multus.errors import IncompatibleVersion, InvalidConfig
@@ -72,7 +73,7 @@ def test_null_is_as_if_it_were_not_there(key: str) -> None:
 
 
 def vars_of(conf: Conf) -> dict[str, Any]:
-    return {name: getattr(conf, name) for name in Conf.__slots__ if not name.startswith("_")}
+    return {each.name: getattr(conf, each.name) for each in fields(Conf)}
 
 
 class TestVersions:

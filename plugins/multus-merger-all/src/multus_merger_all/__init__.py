@@ -21,11 +21,11 @@ from multus.model.result import Interface, Result
 #: The address of an interface whose own nobody told.
 UNKNOWN = "00:00:00:00:00:00"
 
-#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them.
-_ADDRESS = re.compile(
+#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them.  Compiled when it is used: a process
+#: for one call imports this module, and has mostly no use for it.
+_ADDRESS = (
     r"[0-9a-f]{2}(?:(?:[:-][0-9a-f]{2}){5}|(?:[:-][0-9a-f]{2}){7}|(?:[:-][0-9a-f]{2}){19})"
-    r"|[0-9a-f]{4}(?:(?:\.[0-9a-f]{4}){2}|(?:\.[0-9a-f]{4}){3}|(?:\.[0-9a-f]{4}){9})",
-    re.IGNORECASE,
+    r"|[0-9a-f]{4}(?:(?:\.[0-9a-f]{4}){2}|(?:\.[0-9a-f]{4}){3}|(?:\.[0-9a-f]{4}){9})"
 )
 
 
@@ -68,6 +68,6 @@ def _placed(attachment: Attachment, netns: str) -> Result:
 
 def _addressed(link: Interface) -> Interface:
     """The interface with a hardware address that can be read, if it is the container's."""
-    if not link.sandbox or _ADDRESS.fullmatch(link.mac):
+    if not link.sandbox or re.fullmatch(_ADDRESS, link.mac, re.IGNORECASE):
         return link
     return evolve(link, mac=UNKNOWN)
