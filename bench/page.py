@@ -18,14 +18,14 @@ def markdown(report: Report) -> str:
     system = os.uname()
     machine = (
         f"Measured on {os.cpu_count()} cores, {system.sysname} {system.release}, Python"
-        f" {platform.python_version()} ({platform.python_implementation()}),"
-        f" `python -I -S` starts in {_ms(report.starts['python -I -S'])} ms. Medians, ms; behind"
+        f" {platform.python_version()} ({platform.python_implementation()}). Medians, ms; behind"
         " them what they are over direct execution of the same delegates in the same run."
     )
     sections = [
         machine,
         _figures(report.figures),
         _loads(report.loads),
+        _rows("The start of a process", "ms", _in_ms(report.starts)),
         _rows("The first ADD of one network after a start", "ms", _in_ms(report.cold)),
         _rows("Peak memory of a process", "MB", _in_mb(report.peaks.items())),
         _rows(

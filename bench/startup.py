@@ -31,6 +31,9 @@ def starts(rounds: int) -> dict[str, float]:
     rows: dict[str, Callable[[], bytes]] = {
         "python -I -S": lambda: run([sys.executable, "-I", "-S", "-c", ""], b"", {}),
         "python -I": lambda: run([sys.executable, "-I", "-c", ""], b"", {}),
+        "python -I, importing json, attrs, pluggy": lambda: run(
+            [sys.executable, "-I", "-c", "import json, attrs, pluggy"], b"", {}
+        ),
         "multus, VERSION": lambda: run(installed_program(), b"", nowhere),
     }
     times: dict[str, list[float]] = {name: [] for name in rows}
