@@ -143,6 +143,15 @@ class Daemon:
 
         _wait(known, f"the daemon does not know {pods} pods")
 
+    def wait_written(self) -> None:
+        """Until it has written all events, which it does when no container waits."""
+
+        def written() -> bool:
+            lines = self.control("metrics")[1].splitlines()
+            return b"multus_outbox_letters 0.0" in lines
+
+        _wait(written, "the daemon does not get its events written")
+
     def spent(self, command: str) -> float:
         """Seconds that it has spent on all calls of *command* so far."""
         line = f'multus_server_request_seconds_sum{{method="{command}"}}'.encode()

@@ -105,6 +105,9 @@ class Pods(Way):
         return name
 
     def forget(self, container: Container) -> None:
+        # What is written behind the answer must not be taken for the next way's work.
+        if self.daemon is not None:
+            self.daemon.wait_written()
         self.cluster.delete(f"/api/v1/namespaces/default/pods/{self.living.pop(container.id)}")
 
     def call(self, command: str, work: Workload, container: Container) -> float:
