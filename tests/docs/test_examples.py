@@ -157,8 +157,8 @@ DATA = [each for page in PAGES for each in examples(page, "json", "yaml")]
 def test_data_parses_and_what_multus_reads_is_valid(example: Example, tmp_path: Path) -> None:
     import yaml
 
-    load = json.loads if example.language == "json" else lambda text: list(yaml.safe_load_all(text))
-    read = load(example.text)
+    text = example.text
+    read = json.loads(text) if example.language == "json" else list(yaml.safe_load_all(text))
     values = read if isinstance(read, list) else [read]
     if not any(_is_ours(value) for value in values):
         return

@@ -12,28 +12,31 @@ import pytest
 if TYPE_CHECKING:
     from reliability.ground import Ground
 
-_COUNTED = pytest.StashKey[list[str]]()
+_COUNTED = "counted"
 
 #: What a test says at the end of the session, such as how many moments it tried.
 Say = Callable[[str], None]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_COUNTED] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if config.stash[_COUNTED]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    said = [
+        line
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, line in report.user_properties
+        if name == _COUNTED
+    ]
+    if said:
         terminalreporter.section("reliability")
-        for line in config.stash[_COUNTED]:
-            terminalreporter.write_line(line)
+        for line in said:
+            terminalreporter.write_line(str(line))
 
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
-    return request.config.stash[_COUNTED].append
+    # With the test's report, which comes also from another process.
+    return lambda line: request.node.user_properties.append((_COUNTED, line))
 
 
 @pytest.fixture

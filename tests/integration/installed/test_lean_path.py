@@ -26,8 +26,9 @@ sys.exit(main())
 #: What attrs, pluggy and json bring along, whatever this Python and these releases make of it.
 LIBRARIES = "import sys, attrs, pluggy, json; print(*sys.modules)"
 
-#: What an exec'd call needs beside them: locks, processes, checksums, the daemon's socket.
-NEEDED = {"_signal", "_socket", "_struct", "binascii", "errno", "fcntl", "math", "select"}
+#: What an exec'd call needs beside them: locks, processes, checksums, the daemon's socket, and the
+#: garbage collector, to turn it off.
+NEEDED = {"gc", "_signal", "_socket", "_struct", "binascii", "errno", "fcntl", "math", "select"}
 NEEDED |= {"signal", "struct", "atexit"}  # the last is for writing this down
 
 #: Far too much for a process that is started per call.
