@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.load import Load
+    from bench.report import Report
     from bench.rounds import Figure
-    from bench.run import Report
 
 
 def markdown(report: Report) -> str:

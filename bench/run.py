@@ -15,10 +15,11 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from attrs import asdict, define, field
+from attrs import asdict
 
 from bench import load, memory, page, plot, rounds, startup
 from bench.node import Cluster, Daemon, c_shim, cluster, daemon
+from bench.report import Report
 from bench.ways import Direct, Pods, Program, Way
 from bench.workload import Workload
 from multus.testing.command import output
@@ -27,21 +28,6 @@ from multus.testing.runtime import Container, installed_program
 
 _CLONE_NEWNET = 0x40000000
 _INVOKERS = {"exec": {"invokers": {"ptp": "exec"}}, "in-process": {"invokers": {"ptp": "ptp"}}}
-
-
-@define
-class Report:
-    """Everything measured in one run; times in seconds, memory in bytes."""
-
-    starts: dict[str, float] = field(factory=dict)
-    imports: startup.Imports | None = None
-    figures: list[rounds.Figure] = field(factory=list)
-    cold: dict[str, float] = field(factory=dict)
-    loads: list[load.Load] = field(factory=list)
-    status: float = 0.0
-    peaks: dict[str, int] = field(factory=dict)
-    growth: list[memory.Growth] = field(factory=list)
-    api: dict[str, int] = field(factory=dict)
 
 
 def main(argv: Sequence[str]) -> int:
