@@ -13,6 +13,8 @@ import pytest
 from multus.cli import main
 from multus.cli.new_plugin import KINDS
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture
 def outside(tmp_path: Path) -> dict[str, str]:
@@ -43,6 +45,16 @@ def test_it_installs_and_its_tests_pass(
     assert "passed" in passed and "skipped" not in passed.splitlines()[-1]
     shown = _run([sys.executable, "-m", "multus", "plugins"], tmp_path, outside)
     assert f"{kind}-my-thing" in shown
+
+
+def test_the_annotations_of_every_kind_hold(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    for kind in KINDS:
+        assert main(["new-plugin", kind, "typed", "--into", str(tmp_path)]) == 0
+    written = sorted(map(str, tmp_path.rglob("*.py")))
+    assert len(written) == 2 * len(KINDS)
+    checked = [sys.executable, "-m", "mypy", "--strict", "--warn-unreachable", *written]
+    _run(checked, tmp_path, {**os.environ, "MYPYPATH": str(ROOT)})
 
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:

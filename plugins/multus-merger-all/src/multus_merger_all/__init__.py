@@ -21,7 +21,7 @@ from multus.model.result import Interface, Result
 #: The address of an interface whose own nobody told.
 UNKNOWN = "00:00:00:00:00:00"
 
-#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them.  Compiled when it is used: a process
+#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them. Compiled when it is used: a process
 #: for one call imports this module, and has mostly no use for it.
 _ADDRESS = (
     r"[0-9a-f]{2}(?:(?:[:-][0-9a-f]{2}){5}|(?:[:-][0-9a-f]{2}){7}|(?:[:-][0-9a-f]{2}){19})"
