@@ -253,6 +253,7 @@ def _write_as_one() -> None:
         type(made).write = as_one_write
         return made
 
+    # The stand-in is replaced on purpose, and marked, so that it is replaced once.
     sysfs.as_one = True  # type: ignore[attr-defined]
     Card.sysfs = sysfs  # type: ignore[method-assign,assignment]
 

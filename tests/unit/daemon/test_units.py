@@ -18,6 +18,7 @@ UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 
 def unit(name: str) -> configparser.ConfigParser:
     found = configparser.ConfigParser(interpolation=None)
+    # As configparser's documentation has it; typeshed sees a method assigned to.
     found.optionxform = str  # type: ignore[assignment,method-assign]
     found.read(UNITS / name)
     return found
