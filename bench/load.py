@@ -43,6 +43,7 @@ def measure(each: Sequence[Way], networks: int, at_once: int, pods: int, folder:
             containers = [way.container(work, pod) for pod in namespaces]
             for verb in ("ADD", "DEL"):
                 seconds, times = _all(way, verb, work, containers, at_once)
+                way.settle()
                 base = next((x for x in found if x.verb == verb), None)
                 rate = pods / seconds
                 ratio = rate / base.per_second if base else 1.0

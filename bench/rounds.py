@@ -33,6 +33,7 @@ def measure(each: Sequence[Way], networks: int, rounds: int, folder: str) -> lis
             # Each way has stores of its own: a used-up range of one must not slow another.
             work = Workload(networks, os.path.join(folder, str(place)))
             add, delete = round_trip(way, work)
+            way.settle()
             if turn:  # the first round only warms caches up
                 times[way.name][0].append(add)
                 times[way.name][1].append(delete)

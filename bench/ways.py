@@ -31,6 +31,9 @@ class Way:
     def forget(self, container: Container) -> None:
         """The container is gone."""
 
+    def settle(self) -> None:
+        """Wait for what is done behind the answers: it is none of the next figure's work."""
+
     def call(self, command: str, work: Workload, container: Container) -> float:
         """Carry *command* out; returns the seconds from start to answer; raises when it fails."""
         raise NotImplementedError(f"{type(self).__name__} does not say how")
@@ -105,10 +108,11 @@ class Pods(Way):
         return name
 
     def forget(self, container: Container) -> None:
-        # What is written behind the answer must not be taken for the next way's work.
+        self.cluster.delete(f"/api/v1/namespaces/default/pods/{self.living.pop(container.id)}")
+
+    def settle(self) -> None:
         if self.daemon is not None:
             self.daemon.wait_written()
-        self.cluster.delete(f"/api/v1/namespaces/default/pods/{self.living.pop(container.id)}")
 
     def call(self, command: str, work: Workload, container: Container) -> float:
         keys = {"kubeconfig": self.cluster.kubeconfig, "delegates": work.delegates()[:1]}
