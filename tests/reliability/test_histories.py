@@ -235,7 +235,7 @@ class Histories(RuleBasedStateMachine):
 def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say) -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
-    examples, steps = (400, 40) if full_size else (12, 14)
+    examples, steps = (100, 30) if full_size else (12, 14)
     counts: dict[str, int] = {}
     with ground(str(tmp_path)) as base, _small_disk(base.cni_dir):
         with _api(base, tmp_path) as kubeconfig:
