@@ -34,7 +34,6 @@ def plugin() -> int:
 
         # A process that carries one call out ends before its garbage matters.
         gc.disable()
-
         answer = skel.answer(os.environ, stdin, engine_for)
     status, stdout = answer
     sys.stdout.buffer.write(stdout)

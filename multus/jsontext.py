@@ -75,8 +75,8 @@ def encode(value: Any) -> bytes:
 
     Raises ``TypeError`` for what JSON has no form for, ``ValueError`` for a number that is none.
     """
-    # The library writes a number by its value; so rare are those that it would write otherwise that
-    # the slow way is gone only once one was seen.
+    # The library writes a number by its value. Few are written otherwise, so the slow way is taken
+    # only once there was one.
     return (_text if _Number.met else _standard)(value).encode()
 
 

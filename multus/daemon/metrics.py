@@ -59,6 +59,7 @@ class Metrics:
             buckets=_SECONDS,
         )
         self._gauges: dict[str, Gauge] = {}
+        self._calls: Callable[[], float] = lambda: 0.0
         self._journal_errors = Counter(
             "multus_journal_errors_total",
             "Requests that failed because state on disk could not be read or written",
@@ -101,9 +102,14 @@ class Metrics:
         connections: Callable[[], float],
     ) -> None:
         """Show how much the server has to do."""
+        self._calls = calls
         self.gauge("multus_server_calls", "Calls that wait or are carried out", calls)
         self.gauge("multus_server_queue", "Calls that wait", waiting)
         self.gauge("multus_server_connections", "Connections still sending", connections)
+
+    def busy(self) -> bool:
+        """Whether any call waits or is carried out."""
+        return self._calls() > 0
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show *value*, asked whenever somebody reads the metrics."""

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -55,7 +54,6 @@ class NodeService:
         self._log = log
         self._settings = settings
         self._lock = threading.Lock()
-        self._at_work = 0
         self._logs: dict[str, Log] = {}
         self._confs = Confs()
         self._spool = Spool(settings.cni_dir, self._answer, metrics, log)
@@ -97,10 +95,9 @@ class NodeService:
     def handle(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Carry a call out, after what waits in the spool for its container."""
         container_id = environ.get("CNI_CONTAINERID")
-        with self._working():
-            if container_id:
-                self._spool.replay_of(container_id)
-            return self._answer(environ, stdin, deadline)
+        if container_id:
+            self._spool.replay_of(container_id)
+        return self._answer(environ, stdin, deadline)
 
     def not_ready(self) -> str:
         """Why calls would be served slowly, if at all."""
@@ -118,19 +115,6 @@ class NodeService:
         self._log.verbose("reloaded", config=settings.path)
         before.apis.close()
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        with self._lock:
-            self._at_work += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._at_work -= 1
-
-    def _busy(self) -> bool:
-        return self._at_work > 0
-
     def _answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         return skel.answer(environ, stdin, self._engine_for, deadline, self._confs)
 
@@ -147,9 +131,8 @@ class NodeService:
     # --- What is kept ----------------------------------------------------------------------------
 
     def _load(self, settings: Settings) -> _Loaded:
-        apis = Apis(
-            settings.kubeconfig, settings.node, self._environ, self._log, self._busy
-        )
+        busy = self._metrics.busy
+        apis = Apis(settings.kubeconfig, settings.node, self._environ, self._log, busy)
         loaded = _Loaded(apis, {}, settings.chroot)
         for broken in self._installed(loaded, frozenset()).broken:
             self._log.error(f"not loaded: {broken}")

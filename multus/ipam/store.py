@@ -196,7 +196,7 @@ class Store(NamedTuple):
                 # We hold the lock, so nobody is still writing it: its writer was killed.
                 with suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(path)
-        if len(_remembered) >= _MOST_REMEMBERED:
+        if len(_remembered) >= _MOST_REMEMBERED and self.directory not in _remembered:
             _remembered.clear()
         _remembered[self.directory] = holders
         return Ledger(self.directory, holders, recalled=recalled)

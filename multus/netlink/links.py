@@ -269,7 +269,7 @@ def encode_mac(mac: str) -> bytes:
 
 
 def random_mac() -> str:
-    """A hardware address that nobody has: of one interface, administered locally."""
+    """A random hardware address: of one interface, administered locally."""
     first, *others = os.urandom(6)
     return bytes([first & 0xFC | 2, *others]).hex(":")
 

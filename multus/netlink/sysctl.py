@@ -62,9 +62,9 @@ def ensure_if_there(name: str, value: str) -> None:
     """
     try:
         write(name, value)
-    except KernelRefused as error:
+    except KernelRefused:
         if exists(name) and read(name) != value:
-            raise error
+            raise
 
 
 def exists(name: str) -> bool:

@@ -14,8 +14,15 @@ from multus.ipam.store import Owner, Store
 ONE, TWO, THREE = Owner("one", "eth0"), Owner("two", "eth0"), Owner("three", "eth0")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    store._remembered.clear()
+    yield
+    store._remembered.clear()
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """A store in which ONE holds 10.1.0.2 and TWO holds 10.1.0.3, as an ADD left it."""
     with Store(str(tmp_path)).locked(create=True) as ledger:
         assert ledger is not None
@@ -23,8 +30,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             address = Address.parse(text)
             assert address is not None
             assert ledger.reserve(address, owner)
-    yield tmp_path
-    store._remembered.clear()
+    return tmp_path
 
 
 def held(folder: Path, owner: Owner, *, create: bool) -> list[str]:
@@ -80,3 +86,10 @@ def test_no_more_stores_are_remembered_than_a_node_has(tmp_path: Path) -> None:
     for number in range(store._MOST_REMEMBERED + 10):
         held(tmp_path / str(number), ONE, create=True)
     assert 0 < len(store._remembered) <= store._MOST_REMEMBERED
+
+
+def test_a_node_with_as_many_stores_as_are_remembered_forgets_none(tmp_path: Path) -> None:
+    for number in range(store._MOST_REMEMBERED):
+        held(tmp_path / str(number), ONE, create=True)
+    held(tmp_path / "0", ONE, create=True)
+    assert len(store._remembered) == store._MOST_REMEMBERED
