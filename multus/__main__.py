@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
     from multus.pipeline import Engine
+
+
+def program() -> NoReturn:
+    """What is started: :func:`main`, and then the end."""
+    status = main()
+    if "CNI_COMMAND" in os.environ:
+        _leave(status)
+    sys.exit(status)
 
 
 def main() -> int:
@@ -27,18 +36,33 @@ def plugin() -> int:
     stdin = shim.read_stdin()
     # A shim that found no daemon has said so: it must not be asked for again.
     answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
-    if answer is None:
-        import gc
-
-        from multus import skel
-
-        # A process that carries one call out ends before its garbage matters.
-        gc.disable()
-        answer = skel.answer(os.environ, stdin, engine_for)
-    status, stdout = answer
+    status, stdout = answer or _in_place(stdin)
     sys.stdout.buffer.write(stdout)
     sys.stdout.buffer.flush()
     return status
+
+
+def _in_place(stdin: bytes) -> tuple[int, bytes]:
+    import gc
+
+    from multus import skel
+
+    # A process that carries one call out ends before its garbage matters.
+    gc.disable()
+    return skel.answer(os.environ, stdin, engine_for)
+
+
+def _leave(status: int) -> None:
+    """End this process, unless a plugin's thread still runs.
+
+    The interpreter would take every module apart first, which takes as long as attaching does.
+    """
+    threads = sys.modules.get("threading")
+    if threads is None or threads.active_count() == 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def engine_for(conf: Conf) -> Engine:
@@ -57,4 +81,4 @@ def engine_for(conf: Conf) -> Engine:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

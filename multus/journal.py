@@ -26,7 +26,7 @@ import stat
 import time
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -67,9 +67,18 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Writer(NamedTuple):
-    """Appends outcomes to the journal of one container and interface."""
+    """Appends outcomes to the journal of one container and interface.
+
+    ``kept`` is the file's descriptor where more is to come; else it is opened for each outcome.
+    """
 
     path: str
+    kept: int | None = None
+
+    def close(self) -> None:
+        """Nothing more is to come."""
+        if self.kept is not None:
+            os.close(self.kept)
 
     def attached(self, index: int, attachment: Attachment) -> None:
         self._append(attached_wire(index, attachment), _FULL)
@@ -90,7 +99,9 @@ class Writer(NamedTuple):
     def _append(self, wire: Mapping[str, Any], limit: int) -> None:
         line = _line(wire, self.path)
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
+            descriptor = self.kept
+            if descriptor is None:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
             try:
                 size = os.fstat(descriptor).st_size
                 if size + len(line) > limit:
@@ -100,7 +111,8 @@ class Writer(NamedTuple):
                     )
                 _append_whole(descriptor, size, line)
             finally:
-                os.close(descriptor)
+                if self.kept is None:
+                    os.close(descriptor)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -126,7 +138,8 @@ class Journal(NamedTuple):
     ) -> Writer:
         """Write the intent and see it to the disk; from here on DEL can undo the request.
 
-        A full disk, for example, fails here, before anything is attached.
+        A full disk, for example, fails here, before anything is attached.  The caller closes the
+        writer.
         """
         path = self._path(request.container_id, request.ifname)
         intent = intent_wire(
@@ -140,14 +153,17 @@ class Journal(NamedTuple):
                 f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
             )
         try:
-            _write_new(f"{path}{_NEW}", data)
-            os.rename(f"{path}{_NEW}", path)
-            self._sync()
+            with ExitStack() as undo:
+                writer = Writer(path, _write_new(f"{path}{_NEW}", data))
+                undo.callback(writer.close)
+                os.rename(f"{path}{_NEW}", path)
+                self._sync()
+                undo.pop_all()
         except OSError as error:
             with suppress(FileNotFoundError):
                 os.unlink(f"{path}{_NEW}")
             raise _unwritable(path, error) from error
-        return Writer(path)
+        return writer
 
     def find(self, container_id: str, ifname: str) -> Record | None:
         """The record of one container and interface; None when there is none.
@@ -197,7 +213,7 @@ class Journal(NamedTuple):
         self, path: str, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
     ) -> Record | None:
         """Make a record of what a predecessor of this program wrote to *path*, which is removed."""
-        self.begin(request, conf, planned)
+        self.begin(request, conf, planned).close()
         _unlink(path)
         return self.find(request.container_id, request.ifname)
 
@@ -284,14 +300,18 @@ def _make_folder(path: str, mode: int) -> None:
             os.mkdir(path, mode)
 
 
-def _write_new(path: str, data: bytes) -> None:
+def _write_new(path: str, data: bytes) -> int:
+    """Write a file and see it to the disk; returns its descriptor, for what follows."""
     _unlink(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _SAFE
+    descriptor = os.open(path, flags, 0o600)
     try:
         _write_all(descriptor, data)
         os.fdatasync(descriptor)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _append_whole(descriptor: int, size: int, line: bytes) -> None:

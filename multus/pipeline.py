@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from attrs import evolve
@@ -136,7 +136,13 @@ class Engine(NamedTuple):
         """
         container_id, ifname = record.key
         request = evolve(
-            today, command="DEL", container_id=container_id, ifname=ifname, netns="", shared={}
+            today,
+            command="DEL",
+            container_id=container_id,
+            ifname=ifname,
+            netns="",
+            shared={},
+            closing=None,
         )
         work = Work(self.installed, self.log, undo.request_of(record, request), conf)
         work.patience = 0.0
@@ -151,9 +157,11 @@ class Engine(NamedTuple):
 
     @contextmanager
     def _working(self, request: Request, conf: Conf) -> Iterator[Work]:
-        work = Work(self.installed, self.log, request, conf)
+        closing = ExitStack()
+        work = Work(self.installed, self.log, evolve(request, closing=closing), conf)
         try:
-            yield work
+            with closing:
+                yield work
         except Exception as error:
             internal = CNIError(f"internal error: {type(error).__name__}: {error}")
             told = error if isinstance(error, CNIError) else internal

@@ -115,6 +115,8 @@ class Work:
             for each in undone:
                 self.log.error("could not be undone", error=each)
             raise
+        finally:
+            writer.close()
 
     def remove(self, *, configured: bool = True) -> list[CNIError]:
         """Remove what the journal says; without a record, and if *configured*, what stdin says."""

@@ -158,16 +158,12 @@ class Store(NamedTuple):
         takes: whoever holds it touches a few files only.  Raises ``IOFailure``.
         """
         with _failing(f"opening the address store {self.directory}"):
-            if create:
-                os.makedirs(self.directory, 0o755, exist_ok=True)
             try:
-                fd = os.open(
-                    f"{self.directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-                )
+                fd = self._open()
             except FileNotFoundError:
                 if create:
-                    raise
-                fd = -1
+                    os.makedirs(self.directory, 0o755, exist_ok=True)
+                fd = self._open() if create else -1
         if fd < 0:
             yield None
             return
@@ -178,6 +174,10 @@ class Store(NamedTuple):
             yield ledger
         finally:
             os.close(fd)  # and with it the lock
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        return os.open(f"{self.directory}/{_LOCK}", flags, 0o600)
 
     def _ledger(self, *, recalled: bool) -> Ledger:
         known = _remembered.get(self.directory, {}) if recalled else {}

@@ -1,26 +1,21 @@
 """HTTP to one API server: one connection pool, retries within one deadline, errors as CNI errors.
 
-urllib3 does HTTP, TLS, pooling and proxies.  Retrying is ours, because every wait, a server's
+Retrying is ours, because every wait, a server's
 ``Retry-After`` included, has to fit into the total deadline of a CNI call.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 import urllib3
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import (
     HTTPError,
-    InsecureRequestWarning,
     NewConnectionError,
     ProtocolError,
     ProxyError,
@@ -28,27 +23,19 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
-from multus.errors import CNIError, InvalidConfig
+from multus.errors import CNIError
 from multus.kube.credentials import Certificate, Credentials, Proof
 from multus.kube.failures import ApiFailure, Unreachable, failure
+from multus.kube.pool import Pool
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline
-    from multus.kube.kubeconfig import Access, Cluster
+    from multus.kube.kubeconfig import Access
 
 MAX_BODY = 64 * 1024 * 1024
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-
-# A watch is silent for minutes: without keep-alive probes a vanished server is never noticed.
-_SOCKET_OPTIONS = [
-    *HTTPConnection.default_socket_options,
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
 
 
 def path_of(*segments: str) -> str:
@@ -69,13 +56,13 @@ class Transport:
             else None
         )
         self._lock = threading.Lock()
-        self._pool: urllib3.PoolManager | None = None
+        self._pool: Pool | None = None
         self._pool_identity: tuple[bytes, Certificate | None] | None = None
 
     def close(self) -> None:
         """Close every idle connection."""
         if self._pool:
-            self._pool.clear()
+            self._pool.close()
             self._pool = None
 
     def call(
@@ -168,7 +155,7 @@ class Transport:
                 "the runtime repeats the call"
             )
         proof = self._credentials.current(deadline)
-        url = self.cluster.server + path + (f"?{urlencode(query)}" if query else "")
+        target = path + (f"?{urlencode(query)}" if query else "")
         sent = urllib3.HTTPHeaderDict({"User-Agent": "multus", "Accept": "application/json"})
         for name, value in proof.headers:
             # Impersonate-Group may stand several times.
@@ -176,15 +163,12 @@ class Transport:
         for name, value in (headers or {}).items():
             sent[name] = value
         remaining = deadline.remaining()
-        return self._pool_for(proof).urlopen(
+        return self._pool_for(proof).send(
             method,
-            url,
+            target,
             body=body,
             headers=sent,
             timeout=urllib3.Timeout(connect=remaining, read=silence or remaining),
-            retries=False,
-            redirect=False,
-            preload_content=False,
         )
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
@@ -206,7 +190,7 @@ class Transport:
             if size > MAX_BODY:
                 raise ProtocolError(f"the answer is larger than {MAX_BODY} bytes")
 
-    def _pool_for(self, proof: Proof) -> urllib3.PoolManager:
+    def _pool_for(self, proof: Proof) -> Pool:
         """The pool, made anew when the CA or the client certificate was replaced."""
         authority = self.cluster.authority.data
         if self._authority:
@@ -215,7 +199,7 @@ class Transport:
         with self._lock:
             pool = self._pool
             if pool is None or identity != self._pool_identity:
-                pool = _new_pool(self.cluster, authority, proof.certificate)
+                pool = Pool(self.cluster, authority, proof.certificate)
                 self._pool, self._pool_identity = pool, identity
         return pool
 
@@ -261,86 +245,6 @@ class Stream:
         except (OSError, ValueError, RuntimeError):
             # It ended by itself just before.
             return
-
-
-def _new_pool(
-    cluster: Cluster, authority: bytes, certificate: Certificate | None
-) -> urllib3.PoolManager:
-    settings: dict[str, Any] = {"maxsize": 8, "socket_options": _SOCKET_OPTIONS}
-    if cluster.server.startswith("https:"):
-        settings["ssl_context"] = _tls(cluster, authority, certificate)
-        if cluster.tls_server_name:
-            settings["server_hostname"] = cluster.tls_server_name
-    proxy = cluster.proxy_url or _proxy_of_environment(cluster.server)
-    if not proxy:
-        return urllib3.PoolManager(num_pools=2, **settings)
-    if proxy.startswith("socks5"):
-        try:
-            from urllib3.contrib.socks import SOCKSProxyManager
-        except ImportError as error:
-            raise InvalidConfig(
-                f"{cluster.origin}: proxy-url is a SOCKS proxy, which needs PySocks; "
-                "install urllib3[socks]"
-            ) from error
-        return SOCKSProxyManager(proxy, num_pools=2, **settings)
-    if not proxy.startswith(("http://", "https://")):
-        raise InvalidConfig(f"{cluster.origin}: proxy-url must begin with http, https or socks5")
-    parts = urlsplit(proxy)
-    headers = None
-    if parts.username:
-        headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
-        proxy = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(proxy, num_pools=2, proxy_headers=headers, **settings)
-
-
-def _proxy_of_environment(server: str) -> str:
-    """The proxy that HTTPS_PROXY and NO_PROXY say, as kubectl reads them."""
-    scheme = server.partition(":")[0]
-    if not (os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_proxy".upper())):
-        return ""
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore
-
-    host = urlsplit(server).netloc
-    if proxy_bypass_environment(host):
-        return ""
-    return str(getproxies_environment().get(scheme, ""))
-
-
-def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cadata=authority.decode("ascii", "replace") if authority else None
-        )
-    except ssl.SSLError as error:
-        raise InvalidConfig(
-            f"{cluster.origin}: certificate-authority is no PEM certificate; correct it"
-        ) from error
-    # Python 3.13 began to refuse CAs without an Authority Key Identifier, which older installers of
-    # clusters made, and which every other client accepts.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if cluster.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        # The kubeconfig's author knows; a warning for each request would fill the runtime's log.
-        urllib3.disable_warnings(InsecureRequestWarning)
-    if certificate:
-        _load(context, cluster, certificate)
-    return context
-
-
-def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -> None:
-    # OpenSSL reads chains from files only; an anonymous one keeps the key off every disk.
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(certificate.chain.rstrip() + b"\n" + certificate.key)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    except ssl.SSLError as error:
-        raise InvalidConfig(
-            f"{cluster.origin}: client-certificate and client-key are no PEM pair: {error.reason}"
-        ) from error
-    finally:
-        os.close(descriptor)
 
 
 def _worth_repeating(error: Exception) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from multus.errors import CNIError
     from multus.kube.client import Wanted
     from multus.kube.deadline import Deadline
@@ -60,9 +62,10 @@ class Request:
     ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
     ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
     ``shared`` is where plugins keep, for as long as this request is carried out, what they would
-    otherwise ask for twice: the pod that several sources look at.  ``chroot`` is the host's root as
-    this process sees it, when it runs in a container of its own: delegates are run in there.
-    ``meter`` is told what every invocation took.
+    otherwise ask for twice: the pod that several sources look at.  What is open there goes on
+    ``closing``, which is None where nobody says when the request has been carried out.  ``chroot``
+    is the host's root as this process sees it, when it runs in a container of its own: delegates
+    are run in there.  ``meter`` is told what every invocation took.
     """
 
     command: str
@@ -75,6 +78,7 @@ class Request:
     deadline: float | None = None
     api: Api | None = field(default=None, repr=False, eq=False)
     shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+    closing: ExitStack | None = field(default=None, repr=False, eq=False)
     chroot: str = ""
     meter: Meter | None = field(default=None, repr=False, eq=False)
 

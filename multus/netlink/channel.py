@@ -2,8 +2,9 @@
 
 The kernel works through a datagram message by message, in order, within the ``send``; a message
 that fails does not stop the ones behind it.  So every answer is read, always: what is refused is
-answered in any case, and rtnetlink's acknowledgement of the last message ends the answers.  (An
-nftables batch is answered as a whole, at its end: there every message is acknowledged.)
+answered in any case, and rtnetlink's acknowledgement of the last message, or its reply, ends the
+answers.  (An nftables batch is answered as a whole, at its end: there every message is
+acknowledged.)
 
 Source: net/netlink/af_netlink.c (``netlink_rcv_skb``), net/netfilter/nfnetlink.c, linux/netlink.h.
 """
@@ -139,6 +140,7 @@ class Channel:
                     continue
                 if answer.kind != wire.NLMSG_ERROR:
                     replies[offset + at] = answer.body
+                    missing -= chunk[at].replies and at not in quiet
                     continue
                 if at not in quiet:
                     # Where the end of a batch is refused, the rest may not be answered.

@@ -210,7 +210,7 @@ def get(link: int | str, *, missing_ok: bool = False) -> Message:
     head, more = _addressed(link)
     body = head + more + wire.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
     expected = (errno.ENODEV,) if missing_ok else ()
-    return Message(_RTM_GETLINK, 0, body, f"look up {_called(link)}", expected)
+    return Message(_RTM_GETLINK, 0, body, f"look up {_called(link)}", expected, replies=True)
 
 
 def read(body: bytes | None) -> Link:

@@ -48,7 +48,8 @@ class Message(NamedTuple):
     which every request carries; ``body`` is the family header with the attributes.  ``words`` says
     in English what is asked, and stands in the error when the kernel refuses.  An errno in
     ``expected`` counts as done (deleting what is gone: ``ENODEV``).  One that is not
-    ``acknowledged`` is answered only when it fails (the ends of an nftables batch).
+    ``acknowledged`` is answered only when it fails (the ends of an nftables batch).  One that
+    ``replies`` is answered with an object, and needs no acknowledgement beside it.
     """
 
     kind: int
@@ -57,12 +58,13 @@ class Message(NamedTuple):
     words: str
     expected: tuple[int, ...] = ()
     acknowledged: bool = True
+    replies: bool = False
 
     def encode(self, sequence: int, *, quiet: bool = False) -> bytes:
         """The bytes to send, under this sequence number; *quiet*: to be answered when it fails."""
         size = len(self.body)
         flags = self.flags | NLM_F_REQUEST
-        if self.acknowledged and not quiet:
+        if self.acknowledged and not (quiet or self.replies):
             flags |= NLM_F_ACK
         head = _HEADER.pack(HEADER_SIZE + size, self.kind, flags, sequence, 0)
         return head + self.body + _PADDING[size & 3]

@@ -294,12 +294,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--proof", choices=PROOFS, default="token")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--bookmarks", type=float, default=60.0, help="seconds between them")
     parser.add_argument("--objects", nargs="*", default=[], help="YAML or JSON files")
     options = parser.parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with ApiServer(port=options.port) as api:
+    with ApiServer(port=options.port, bookmark_seconds=options.bookmarks) as api:
         for path in options.objects:
             _load(api, path)
         if options.slow:

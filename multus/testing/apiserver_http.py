@@ -292,13 +292,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        heard = time.monotonic()
         while time.monotonic() < ends and not self.api.stopping:
+            bookmark_at = min(heard + self.api.bookmark_seconds, ends)
             with store.changed:
                 news = store.since(since, target.kind)
-                if news and not news[0]:
-                    pause = min(self.api.bookmark_seconds, ends - time.monotonic())
-                    store.changed.wait(max(0.0, pause))
+                while (
+                    news
+                    and not news[0]
+                    and time.monotonic() < bookmark_at
+                    and generation == self.api.generation
+                    and not self.api.stopping
+                ):
+                    store.changed.wait(max(0.0, bookmark_at - time.monotonic()))
                     news = store.since(since, target.kind)
+            heard = time.monotonic()
             if generation != self.api.generation:
                 # Told to drop watches: an abrupt end, without the last chunk.
                 self.close_connection = True

@@ -7,7 +7,9 @@ import json
 import threading
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from attrs import frozen
@@ -186,8 +188,8 @@ class Store:
         """
         if version < self._compacted:
             return None
-        events = [e for e in self._history if e.version > version and e.kind == kind]
-        return events, self._version
+        start = bisect_right(self._history, version, key=attrgetter("version"))
+        return [event for event in self._history[start:] if event.kind == kind], self._version
 
     def compact(self) -> None:
         """Forget the history, as etcd does every five minutes: older watches get 410."""

@@ -123,6 +123,17 @@ def test_what_is_refused_is_told_wherever_it_stands(channel: Channel, failing: i
     assert channel.request([links.set_mtu("lo", 4000)]) == [None]
 
 
+@pytest.mark.parametrize("last", ["lo", "nosuch0"])
+def test_a_lookup_ends_a_batch_whether_or_not_it_finds(channel: Channel, last: str) -> None:
+    asked = [links.get(name, missing_ok=True) for name in ("nosuch1", "lo", last)]
+    assert [reply is None for reply in channel.request(asked)] == [True, False, last != "lo"]
+    with pytest.raises(Refused) as caught:
+        channel.request([links.set_up("lo"), links.get("nosuch0")])
+    assert (caught.value.position, caught.value.errno) == (1, errno.ENODEV)
+    # Nothing of those batches is left to be taken for an answer to the next.
+    assert channel.request([links.set_mtu("lo", 4000)]) == [None]
+
+
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 1000])
 def test_every_acknowledgement_of_a_large_batch_is_read(channel: Channel, count: int) -> None:
     messages = [links.set_mtu("lo", 2000 + at) for at in range(count)]

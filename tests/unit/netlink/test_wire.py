@@ -40,5 +40,8 @@ def test_numbers_and_texts_come_back() -> None:
 
 
 def test_a_message_that_wants_no_acknowledgement_says_so() -> None:
-    asked = Message(16, 0, b"", "", acknowledged=False).encode(1)
-    assert int.from_bytes(asked[6:8], "little") == wire.NLM_F_REQUEST
+    for message in (
+        Message(16, 0, b"", "", acknowledged=False),
+        Message(18, 0, b"", "", replies=True),
+    ):
+        assert int.from_bytes(message.encode(1)[6:8], "little") == wire.NLM_F_REQUEST

@@ -14,27 +14,67 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.errors import CNIError, InvalidConfig, KernelRefused
-from multus.netlink import Channel, Message, Namespace, Refused, addresses, links, routes, sysctl
+from multus.netlink import (
+    Channel,
+    Message,
+    Namespace,
+    Refused,
+    Transport,
+    addresses,
+    links,
+    open_channel,
+    routes,
+    sysctl,
+)
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from multus.model.network import Invocation
+    from multus.model.request import Request
     from multus.model.result import IP, Result, Route
     from multus.netlink.links import Link
 
 _ATTEMPTS = 10
+_ENDS = "multus-invoker-ptp ends"
+_FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
 class Ends(NamedTuple):
-    """Where the pair is made: a channel into each namespace, and the container's."""
+    """Where pairs are made: a channel into each namespace, and the container's.
+
+    ``forwarding`` is for which families of addresses the host is known to forward.
+    """
 
     host: Channel
     inside: Channel
     pod: Namespace
+    forwarding: set[int]
+
+
+@contextmanager
+def ends(request: Request, transport: Callable[[socket], Transport]) -> Iterator[Ends]:
+    """Where this request's pairs are made: opened once for all of them."""
+    known: Ends | None = request.shared.get(_ENDS)
+    with ExitStack() as own:
+        if known is None:
+            stack = request.closing or own
+            pod = stack.enter_context(Namespace(request.netns))
+            if pod.is_own():
+                raise InvalidConfig(
+                    f"{pod.path} is the host's own network namespace: a ptp network needs a"
+                    " container with one of its own"
+                )
+            host = stack.enter_context(open_channel(transport=transport))
+            known = Ends(host, stack.enter_context(pod.channel(transport=transport)), pod, set())
+            if request.closing is not None:
+                request.shared[_ENDS] = known
+        yield known
 
 
 class Pair(NamedTuple):
@@ -124,12 +164,12 @@ def configure_host(host: Channel, link: Link, ips: Sequence[IP]) -> None:
     host.request(messages)
 
 
-def prepare_host(name: str, families: Iterable[int]) -> None:
+def prepare_host(ends: Ends, name: str, families: frozenset[int]) -> None:
     """Let the host forward, and own the routes of the link called *name*."""
-    if 4 in families:
-        sysctl.ensure("ipv4/ip_forward", "1")
+    for family in families - ends.forwarding:
+        sysctl.ensure(_FORWARDING[family], "1")
+        ends.forwarding.add(family)
     if 6 in families:
-        sysctl.ensure("ipv6/conf/all/forwarding", "1")
         # The other end of the link is ours: nobody can have the link-local address, and until it
         # is settled the host could not ask for the container's hardware address.
         sysctl.ensure_if_there(f"ipv6/conf/{name}/accept_dad", "0")

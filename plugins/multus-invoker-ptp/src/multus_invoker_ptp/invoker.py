@@ -13,15 +13,15 @@ from multus import ipam
 from multus.errors import CNIError, InvalidConfig
 from multus.invoker import Invoker
 from multus.model.result import Interface, Result
-from multus.netlink import Namespace, Transport, open_channel
+from multus.netlink import Transport
 from multus_invoker_ptp import attach
-from multus_invoker_ptp.attach import Ends, take_back
+from multus_invoker_ptp.attach import take_back
 from multus_invoker_ptp.config import Config, masquerades
 
 if TYPE_CHECKING:
     from multus.ipam import Ipam
     from multus.model.network import Invocation
-    from multus_invoker_ptp.attach import Pair
+    from multus_invoker_ptp.attach import Ends, Pair
 
 
 class Ptp(Invoker):
@@ -41,23 +41,16 @@ class Ptp(Invoker):
     def add(self, invocation: Invocation) -> Result:
         config, pool = Config.read(invocation), _pool(invocation)
         with (
-            Namespace(invocation.request.netns) as pod,
-            open_channel(transport=self._transport) as host,
-            pod.channel(transport=self._transport) as inside,
+            attach.ends(invocation.request, self._transport) as ends,
             ExitStack() as undo,
         ):
-            if pod.is_own():
-                raise InvalidConfig(
-                    f"{pod.path} is the host's own network namespace: a ptp network needs a"
-                    " container with one of its own"
-                )
             given = pool.add()
             undo.callback(take_back, invocation, pool.delete)
             attach.require_usable(given)
             if config.masquerade:
                 # Undone after the link: which rules are stale is seen from the addresses left.
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
-            near, mac = self._connect(Ends(host, inside, pod), invocation, config, given, undo)
+            near, mac = self._connect(ends, invocation, config, given, undo)
             if config.masquerade:
                 from multus_invoker_ptp import masquerade
 
@@ -84,7 +77,8 @@ class Ptp(Invoker):
         undo: ExitStack,
     ) -> Pair:
         pair = attach.create(ends, invocation, config.mtu, undo)
-        attach.prepare_host(pair.near.name, {ip.family for ip in given.ips})
+        families = frozenset(ip.family for ip in given.ips)
+        attach.prepare_host(ends, pair.near.name, families)
         attach.configure_container(ends, pair.near.peer, invocation.ifname, given)
         attach.configure_host(ends.host, pair.near, given.ips)
         return pair

@@ -1,0 +1,139 @@
+"""Connections to one API server: their TLS, their proxy, and the pool that keeps them.
+
+urllib3 does HTTP, TLS, pooling and proxies.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import InsecureRequestWarning
+
+from multus.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from multus.kube.credentials import Certificate
+    from multus.kube.kubeconfig import Cluster
+
+# A watch is silent for minutes: without keep-alive probes a vanished server is never noticed.
+_SOCKET_OPTIONS = [
+    *HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+class Pool:
+    """Connections with one CA and one client certificate; safe to use from several threads."""
+
+    def __init__(self, cluster: Cluster, authority: bytes, certificate: Certificate | None) -> None:
+        settings: dict[str, Any] = {"maxsize": 8, "socket_options": _SOCKET_OPTIONS}
+        if cluster.server.startswith("https:"):
+            settings["ssl_context"] = _tls(cluster, authority, certificate)
+            if cluster.tls_server_name:
+                settings["server_hostname"] = cluster.tls_server_name
+        proxy = cluster.proxy_url or _proxy_of_environment(cluster.server)
+        self._pool: urllib3.PoolManager | urllib3.HTTPConnectionPool
+        if proxy:
+            self._pool = _proxied(cluster, proxy, settings)
+            self._base = cluster.server
+        else:
+            # A manager would look for the pool of this one server before every request.
+            self._pool = urllib3.connection_from_url(cluster.server, **settings)
+            self._base = urlsplit(cluster.server).path
+
+    def send(self, method: str, target: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """Send a request for *target*, a path with its query; the answer is not read yet."""
+        return self._pool.urlopen(
+            method,
+            self._base + target,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            **options,
+        )
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        if isinstance(self._pool, urllib3.PoolManager):
+            self._pool.clear()
+        else:
+            self._pool.close()
+
+
+def _proxied(cluster: Cluster, proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
+    if proxy.startswith("socks5"):
+        try:
+            from urllib3.contrib.socks import SOCKSProxyManager
+        except ImportError as error:
+            raise InvalidConfig(
+                f"{cluster.origin}: proxy-url is a SOCKS proxy, which needs PySocks; "
+                "install urllib3[socks]"
+            ) from error
+        return SOCKSProxyManager(proxy, num_pools=2, **settings)
+    if not proxy.startswith(("http://", "https://")):
+        raise InvalidConfig(f"{cluster.origin}: proxy-url must begin with http, https or socks5")
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username:
+        headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
+        proxy = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return urllib3.ProxyManager(proxy, num_pools=2, proxy_headers=headers, **settings)
+
+
+def _proxy_of_environment(server: str) -> str:
+    """The proxy that HTTPS_PROXY and NO_PROXY say, as kubectl reads them."""
+    scheme = server.partition(":")[0]
+    if not (os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_proxy".upper())):
+        return ""
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore
+
+    host = urlsplit(server).netloc
+    if proxy_bypass_environment(host):
+        return ""
+    return str(getproxies_environment().get(scheme, ""))
+
+
+def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cadata=authority.decode("ascii", "replace") if authority else None
+        )
+    except ssl.SSLError as error:
+        raise InvalidConfig(
+            f"{cluster.origin}: certificate-authority is no PEM certificate; correct it"
+        ) from error
+    # Python 3.13 began to refuse CAs without an Authority Key Identifier, which older installers of
+    # clusters made, and which every other client accepts.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if cluster.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        # The kubeconfig's author knows; a warning for each request would fill the runtime's log.
+        urllib3.disable_warnings(InsecureRequestWarning)
+    if certificate:
+        _load(context, cluster, certificate)
+    return context
+
+
+def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -> None:
+    # OpenSSL reads chains from files only; an anonymous one keeps the key off every disk.
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(certificate.chain.rstrip() + b"\n" + certificate.key)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except ssl.SSLError as error:
+        raise InvalidConfig(
+            f"{cluster.origin}: client-certificate and client-key are no PEM pair: {error.reason}"
+        ) from error
+    finally:
+        os.close(descriptor)
