@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from attrs import frozen
 
+from bench.pods import namespaces
 from bench.ways import Way
 from bench.workload import Workload
-from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
 
@@ -33,28 +33,42 @@ class Load:
     ratio: float
 
 
+_ROUNDS = 3
+
+
 def measure(each: Sequence[Way], networks: int, at_once: int, pods: int, folder: str) -> list[Load]:
-    """*pods* pods by every way, *at_once* of them at a time; the first way is what counts as 1."""
-    found: list[Load] = []
-    for place, way in enumerate(each):
-        work = Workload(networks, os.path.join(folder, f"load{place}"))
-        namespaces = [Netns.create("load") for _ in range(pods)]
-        try:
-            containers = [way.container(work, pod) for pod in namespaces]
-            for verb in ("ADD", "DEL"):
-                seconds, times = _all(way, verb, work, containers, at_once)
-                way.settle()
-                base = next((x for x in found if x.verb == verb), None)
-                rate = pods / seconds
-                ratio = rate / base.per_second if base else 1.0
-                p50, p99 = statistics.median(times), sorted(times)[int(len(times) * 0.99)]
-                found.append(Load(way.name, verb, networks, at_once, rate, p50, p99, ratio))
-            for container in containers:
-                way.forget(container)
-        finally:
-            for pod in namespaces:
-                pod.remove()
-    return found
+    """*pods* pods by every way, *at_once* of them at a time; the first way is what counts as 1.
+
+    All ways take their turn, three times, with the same namespaces.
+    """
+    seconds: dict[tuple[str, str], list[float]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
+    with namespaces(pods) as made:
+        for _ in range(_ROUNDS):
+            for place, way in enumerate(each):
+                work = Workload(networks, os.path.join(folder, f"load{place}"))
+                containers = [way.container(work, pod) for pod in made]
+                for verb in ("ADD", "DEL"):
+                    all_of_them, of_each = _all(way, verb, work, containers, at_once)
+                    way.settle()
+                    seconds.setdefault((way.name, verb), []).append(all_of_them)
+                    times.setdefault((way.name, verb), []).extend(of_each)
+                for container in containers:
+                    way.forget(container)
+    rates = {key: pods / statistics.median(found) for key, found in seconds.items()}
+    return [
+        Load(
+            way=name,
+            verb=verb,
+            networks=networks,
+            at_once=at_once,
+            per_second=rate,
+            p50=statistics.median(times[name, verb]),
+            p99=sorted(times[name, verb])[int(len(times[name, verb]) * 0.99)],
+            ratio=rate / rates[each[0].name, verb],
+        )
+        for (name, verb), rate in rates.items()
+    ]
 
 
 def _all(

@@ -86,7 +86,11 @@ def growth(way: Pods, daemon: Daemon, pods: int, folder: str) -> list[Growth]:
     work = Workload(1, os.path.join(folder, "growth"))
     found = [Growth(0, daemon.memory()["now"])]
     for count in range(1, pods + 1):
-        round_trip(way, work)
+        pod = Netns.create("bench")
+        try:
+            round_trip(way, work, pod)
+        finally:
+            pod.remove()
         if count % max(1, pods // 4) == 0:
             found.append(Growth(count, daemon.memory()["now"]))
     return found

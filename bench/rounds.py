@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from bench.pods import namespaces
 from bench.ways import Way
 from bench.workload import Workload
 from multus.testing.netns import Netns
@@ -29,14 +30,15 @@ def measure(each: Sequence[Way], networks: int, rounds: int, folder: str) -> lis
     """ADD and DEL by every way; the first way is what the others are compared with."""
     times: dict[str, tuple[list[float], list[float]]] = {way.name: ([], []) for way in each}
     for turn in range(rounds + 1):
-        for place, way in enumerate(each):
-            # Each way has stores of its own: a used-up range of one must not slow another.
-            work = Workload(networks, os.path.join(folder, str(place)))
-            add, delete = round_trip(way, work)
-            way.settle()
-            if turn:  # the first round only warms caches up
-                times[way.name][0].append(add)
-                times[way.name][1].append(delete)
+        with namespaces(len(each)) as pods:
+            for place, (way, pod) in enumerate(zip(each, pods, strict=True)):
+                # Each way has stores of its own: a used-up range of one must not slow another.
+                work = Workload(networks, os.path.join(folder, str(place)))
+                add, delete = round_trip(way, work, pod)
+                way.settle()
+                if turn:  # the first round only warms caches up
+                    times[way.name][0].append(add)
+                    times[way.name][1].append(delete)
     medians = {name: tuple(map(statistics.median, both)) for name, both in times.items()}
     add, delete = medians[each[0].name]
     return [
@@ -45,14 +47,10 @@ def measure(each: Sequence[Way], networks: int, rounds: int, folder: str) -> lis
     ]
 
 
-def round_trip(way: Way, work: Workload) -> tuple[float, float]:
-    """Seconds of an ADD and of a DEL for a new pod."""
-    pod = Netns.create("bench")
+def round_trip(way: Way, work: Workload, pod: Netns) -> tuple[float, float]:
+    """Seconds of an ADD and of a DEL for a pod that is new."""
+    container = way.container(work, pod)
     try:
-        container = way.container(work, pod)
-        try:
-            return way.call("ADD", work, container), way.call("DEL", work, container)
-        finally:
-            way.forget(container)
+        return way.call("ADD", work, container), way.call("DEL", work, container)
     finally:
-        pod.remove()
+        way.forget(container)

@@ -27,6 +27,7 @@ import time
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -66,19 +67,33 @@ _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class Writer(NamedTuple):
-    """Appends outcomes to the journal of one container and interface.
+class Writer:
+    """Appends outcomes to the journal of one container and interface; a context manager.
 
-    ``kept`` is the file's descriptor where more is to come; else it is opened for each outcome.
+    *descriptor* is the file's, of *size* bytes, where it is open already.
     """
 
-    path: str
-    kept: int | None = None
+    def __init__(self, path: str, descriptor: int = -1, size: int = 0) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._size = size
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Nothing more is to come."""
-        if self.kept is not None:
-            os.close(self.kept)
+        """Close the file; what comes later opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def attached(self, index: int, attachment: Attachment) -> None:
         self._append(attached_wire(index, attachment), _FULL)
@@ -99,22 +114,35 @@ class Writer(NamedTuple):
     def _append(self, wire: Mapping[str, Any], limit: int) -> None:
         line = _line(wire, self.path)
         try:
-            descriptor = self.kept
-            if descriptor is None:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
-            try:
-                size = os.fstat(descriptor).st_size
-                if size + len(line) > limit:
-                    raise InvalidConfig(
-                        f"the results of all networks do not fit the journal {self.path}, which"
-                        f" has {limit} bytes at most: attach fewer, or find out why they are large"
-                    )
-                _append_whole(descriptor, size, line)
-            finally:
-                if self.kept is None:
-                    os.close(descriptor)
+            if self._descriptor < 0:
+                line = self._open() + line
+            if self._size + len(line) > limit:
+                raise InvalidConfig(
+                    f"the results of all networks do not fit the journal {self.path}, which"
+                    f" has {limit} bytes at most: attach fewer, or find out why they are large"
+                )
+            self._write(line)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+    def _open(self) -> bytes:
+        """Open the file; returns what the next line has to begin with."""
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
+        self._size = size = os.fstat(self._descriptor).st_size
+        # What a killed writer left unfinished must not spoil the next line too.
+        torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        return b"\n" if torn else b""
+
+    def _write(self, line: bytes) -> None:
+        try:
+            _write_all(self._descriptor, line)
+        except OSError:
+            try:
+                os.ftruncate(self._descriptor, self._size)
+            finally:
+                self.close()
+            raise
+        self._size += len(line)
 
 
 class Journal(NamedTuple):
@@ -154,7 +182,7 @@ class Journal(NamedTuple):
             )
         try:
             with ExitStack() as undo:
-                writer = Writer(path, _write_new(f"{path}{_NEW}", data))
+                writer = Writer(path, _write_new(f"{path}{_NEW}", data), len(data))
                 undo.callback(writer.close)
                 os.rename(f"{path}{_NEW}", path)
                 self._sync()
@@ -302,9 +330,12 @@ def _make_folder(path: str, mode: int) -> None:
 
 def _write_new(path: str, data: bytes) -> int:
     """Write a file and see it to the disk; returns its descriptor, for what follows."""
-    _unlink(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _SAFE
-    descriptor = os.open(path, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        _unlink(path)
+        descriptor = os.open(path, flags, 0o600)
     try:
         _write_all(descriptor, data)
         os.fdatasync(descriptor)
@@ -312,16 +343,6 @@ def _write_new(path: str, data: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _append_whole(descriptor: int, size: int, line: bytes) -> None:
-    # What a killed writer left unfinished must not spoil the next line too.
-    torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-    try:
-        _write_all(descriptor, b"\n" + line if torn else line)
-    except OSError:
-        os.ftruncate(descriptor, size)
-        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

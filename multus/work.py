@@ -80,15 +80,16 @@ class Work:
         One that was not is left alone: raises ``BadEnvironment`` while its namespace lives.  After
         a reboot the same container may come with a new one.
         """
-        request = self.call.request
-        record = self.journal.find(request.container_id, request.ifname)
+        request, record = self.call.request, self._record()
+        if record is None:
+            return
         netns = netns_identity(request.netns)
-        if record and record.result and netns and record.netns_identity == netns:
+        if record.result and netns and record.netns_identity == netns:
             raise BadEnvironment(
                 f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
                 " added again"
             )
-        errors = self.remove(configured=False)
+        errors = self._remove_recorded(record, configured=False)
         if errors:
             raise undo.with_undo_errors(
                 TryAgainLater(
@@ -118,18 +119,26 @@ class Work:
         finally:
             writer.close()
 
-    def remove(self, *, configured: bool = True) -> list[CNIError]:
-        """Remove what the journal says; without a record, and if *configured*, what stdin says."""
+    def remove(self) -> list[CNIError]:
+        """Remove what the journal says; without a record, what the configuration says."""
+        record = self._record()
+        if record is None:
+            return self._remove_configured()
+        return self._remove_recorded(record, configured=True)
+
+    def _record(self) -> Record | None:
+        """The record of this container and interface, or one made of a predecessor's."""
         request = self.call.request
         self.journal.tidy(request.container_id, request.ifname)
-        record = self.journal.find(request.container_id, request.ifname) or self._adopted()
-        if record is None:
-            return self._remove_configured() if configured else []
+        return self.journal.find(request.container_id, request.ifname) or self._adopted()
+
+    def _remove_recorded(self, record: Record, *, configured: bool) -> list[CNIError]:
+        """Remove what *record* says; where it lacks something, if *configured*, what stdin says."""
         beyond = []
         if not record.complete:
             self.log.error(f"{record.path} does not say all: {record.damage}")
             beyond = self._remove_configured() if configured else []
-        recorded = self.call._replace(request=undo.request_of(record, request))
+        recorded = self.call._replace(request=undo.request_of(record, self.call.request))
         return undo.remove(record, self.journal, recorded, self.observers, beyond)
 
     def _adopted(self) -> Record | None:

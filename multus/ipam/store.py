@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from multus.errors import IOFailure
@@ -31,6 +31,7 @@ _LOCK = "lock"
 _LAST = "last_reserved_ip."
 _FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the other files
 _NEW = ".new"  # under the lock, so one name is enough
+_LONGEST = 4096
 
 
 class Owner(NamedTuple):
@@ -67,6 +68,12 @@ class Ledger:
         self.directory = directory
         self.holders = holders
         self._recalled = recalled
+        self._rounds: dict[int, tuple[int, int]] = {}
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd, _size in self._rounds.values():
+            os.close(fd)
 
     def held_by(self, owner: Owner) -> list[str]:
         """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
@@ -89,24 +96,33 @@ class Ledger:
     def remember(self, address: Address, index: int) -> None:
         """Note that *address* was the last to be handed out from range set *index*."""
         text = str(address).encode()
-        path = self._path(f"{_LAST}{index}")
         with _failing(f"noting {address} in {self.directory}"):
+            if index not in self._rounds:
+                self._rounds[index] = self._open_round(index, os.O_CREAT), _LONGEST
+            fd, size = self._rounds[index]
             # In place: a new file each time costs ext4 more than all else here.  What a kill in
             # between can leave, the new text with the old one's end, only moves the round on.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.pwrite(fd, text, 0)
+            os.pwrite(fd, text, 0)
+            if len(text) < size:
                 os.ftruncate(fd, len(text))
-            finally:
-                os.close(fd)
+            self._rounds[index] = fd, len(text)
 
     def last(self, index: int) -> Address | None:
         """The last address handed out from range set *index*; None when that is not known."""
         try:
-            return Address.parse(_read(self._path(f"{_LAST}{index}")))
+            if index not in self._rounds:
+                self._rounds[index] = self._open_round(index), _LONGEST
+            fd, _size = self._rounds[index]
+            text = os.pread(fd, _LONGEST, 0)
         except OSError:
             # Missing or unreadable: the going round starts anew, which costs nothing.
             return None
+        self._rounds[index] = fd, len(text)
+        return Address.parse(_clean(text))
+
+    def _open_round(self, index: int, flags: int = 0) -> int:
+        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path(f"{_LAST}{index}"), flags, 0o600)
 
     def free(self, text: str) -> None:
         """Free one address."""
@@ -171,7 +187,8 @@ class Store(NamedTuple):
             with _failing(f"locking the address store {self.directory}"):
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 ledger = self._ledger(recalled=create)
-            yield ledger
+            with closing(ledger):
+                yield ledger
         finally:
             os.close(fd)  # and with it the lock
 
@@ -213,10 +230,14 @@ def _contents(path: str) -> str:
 def _read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        # A power cut may leave a file of the right length with nothing but zeros.
-        return os.read(fd, 4096).decode(errors="replace").strip(" \t\r\n\0")
+        return _clean(os.read(fd, _LONGEST))
     finally:
         os.close(fd)
+
+
+def _clean(contents: bytes) -> str:
+    # A power cut may leave a file of the right length with nothing but zeros.
+    return contents.decode(errors="replace").strip(" \t\r\n\0")
 
 
 @contextmanager

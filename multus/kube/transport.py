@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -38,6 +39,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
+@lru_cache(maxsize=4096)
 def path_of(*segments: str) -> str:
     """A URL path from segments, each escaped, so that no name can leave its place."""
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)

@@ -268,10 +268,9 @@ def encode_mac(mac: str) -> bytes:
         ) from None
 
 
-def random_mac() -> str:
-    """A random hardware address: of one interface, administered locally."""
-    first, *others = os.urandom(6)
-    return bytes([first & 0xFC | 2, *others]).hex(":")
+def local_mac(random: bytes) -> str:
+    """The hardware address of one interface, administered locally, that these six bytes make."""
+    return bytes([random[0] & 0xFC | 2, *random[1:]]).hex(":")
 
 
 def decode_mac(address: bytes) -> str:

@@ -64,7 +64,8 @@ def remove(
             f" removed, and it is kept as {aside}"
         )
         return []
-    return settle(detached, Writer(record.path), beyond)
+    with Writer(record.path) as writer:
+        return settle(detached, writer, beyond)
 
 
 def _begin(record: Record, call: Call) -> None:
@@ -72,7 +73,8 @@ def _begin(record: Record, call: Call) -> None:
     if record.result is None:
         return
     try:
-        Writer(record.path).removing()
+        with Writer(record.path) as writer:
+            writer.removing()
     except CNIError as error:
         # Without space the networks are removed all the same; cut off, DEL has to come once more.
         call.log.error(f"it is not written down that {call.request} is being deleted", error=error)

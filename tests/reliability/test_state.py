@@ -125,7 +125,8 @@ class TestRepeated:
         desk.done("ADD", desk.conf("a", "b"), CNI_NETNS="/proc/self/ns/net")
         path = desk.cni_dir / "c1:eth0"
         assert desk.call("ADD", desk.conf("a"), CNI_NETNS="/proc/self/ns/net")["code"] == 4
-        Writer(str(path)).removing()
+        with Writer(str(path)) as writer:
+            writer.removing()
         desk.done("ADD", desk.conf("c"), CNI_NETNS="/proc/self/ns/net")
         assert DELETED == ["net0", "eth0"]
 

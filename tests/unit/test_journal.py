@@ -115,14 +115,16 @@ class TestWhole:
         assert netns_identity("/run/netns/no such") == netns_identity("") == ""
 
     def test_a_detached_delegate_is_not_left(self, journal: Journal, whole: bytes) -> None:
-        Writer(found(journal).path).detached(2)
+        with Writer(found(journal).path) as writer:
+            writer.detached(2)
         assert names(found(journal)) == ["net0", "net1", "net3"]
         assert len(found(journal).attachments()) == 3
 
     def test_a_del_that_has_begun_leaves_no_finished_record(
         self, journal: Journal, whole: bytes
     ) -> None:
-        Writer(found(journal).path).removing()
+        with Writer(found(journal).path) as writer:
+            writer.removing()
         assert found(journal).result is None
         assert (found(journal).damage, names(found(journal))) == ("", names(found(journal)))
         assert len(found(journal).attachments()) == 4
@@ -219,7 +221,8 @@ class TestDamage:
     def test_a_line_after_a_torn_one_still_counts(self, journal: Journal, whole: bytes) -> None:
         path = Path(journal.folder, "c1:eth0")
         path.write_bytes(whole[:-20])
-        Writer(str(path)).detached(3)
+        with Writer(str(path)) as writer:
+            writer.detached(3)
         assert names(found(journal)) == ["net0", "net1", "net2"]
         assert "torn" in found(journal).damage or "checksum" in found(journal).damage
 
@@ -435,7 +438,8 @@ class TestNoSpace:
         for more in range(60):
             limit(len(whole) + more)
             try:
-                Writer(f"{journal.folder}/c1:eth0").detached(0)
+                with Writer(f"{journal.folder}/c1:eth0") as writer:
+                    writer.detached(0)
             except IOFailure:
                 assert Path(journal.folder, "c1:eth0").read_bytes() == whole
             else:

@@ -89,17 +89,19 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
 
     Hardware addresses are chosen here: one that the kernel chose may be replaced by udev.
     """
-    ifname, mac = invocation.ifname, links.random_mac()
+    ifname = invocation.ifname
     for _attempt in range(_ATTEMPTS):
+        random = os.urandom(16)
+        near, far = links.local_mac(random[:6]), links.local_mac(random[6:12])
         # NetworkManager leaves links alone whose names start with "veth".
-        name = f"veth{os.urandom(4).hex()}"
+        name = f"veth{random[12:].hex()}"
         made = links.create_veth(
             name,
             ifname,
             peer_namespace=ends.pod,
             mtu=mtu,
-            mac=links.random_mac(),
-            peer_mac=mac,
+            mac=near,
+            peer_mac=far,
             up=True,
         )
         with ExitStack() as mine:
@@ -114,7 +116,7 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
                 _require_free(ends, ifname)
                 continue
             undo.push(mine.pop_all())
-            return Pair(links.read(replies[1]), mac)
+            return Pair(links.read(replies[1]), far)
     raise KernelRefused(f"no free name for a veth in {_ATTEMPTS} attempts: try again")
 
 
