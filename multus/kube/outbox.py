@@ -27,6 +27,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 #: The container's answer, which does not wait for a letter, shall not compete with it either; and
 #: while many containers wait for theirs, letters wait too, so many seconds at most.
 _LEISURE, _PATIENCE = 0.1, 5.0
+#: Nobody is woken by a letter: whoever hands one over is about to answer a container.
+_LOOK = 0.25
 
 
 @frozen
@@ -108,6 +110,7 @@ class Outbox:
         self._piles: OrderedDict[Target, _Pile] = OrderedDict()
         self._changed = threading.Condition()
         self._closing = False
+        self._waiting = 0
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self.dropped = 0
 
@@ -118,6 +121,7 @@ class Outbox:
         """Try for *seconds* to write what waits, then stop."""
         ends = time.monotonic() + seconds
         with self._changed:
+            self._changed.notify_all()
             while self._piles and time.monotonic() < ends and self._thread.is_alive():
                 self._changed.wait(0.05)
             self._closing = True
@@ -126,8 +130,7 @@ class Outbox:
             self._thread.join()
 
     def __len__(self) -> int:
-        with self._changed:
-            return sum(len(pile.letters) for pile in self._piles.values())
+        return self._waiting
 
     def holds(self, target: Target) -> bool:
         """Whether something for this pod waits: what comes later must wait behind it."""
@@ -137,14 +140,15 @@ class Outbox:
     def put(self, letter: Letter) -> None:
         """Hand a letter over; returns at once."""
         with self._changed:
-            if sum(len(pile.letters) for pile in self._piles.values()) >= self._most:
+            if self._waiting >= self._most:
                 self._drop_oldest()
             self._piles.setdefault(letter.target, _Pile()).letters.append(letter)
-            self._changed.notify_all()
+            self._waiting += 1
 
     def _drop_oldest(self) -> None:
         target, pile = next(iter(self._piles.items()))
         pile.letters.popleft()
+        self._waiting -= 1
         self.dropped += 1
         if not pile.letters:
             del self._piles[target]
@@ -167,11 +171,10 @@ class Outbox:
                 return target, pile, pile.letters[0]
         return None
 
-    def _pause(self) -> float | None:
-        dues = [pile.due for pile in self._piles.values()]
-        if not dues:
-            return None
-        return max(_LEISURE if self._busy() else 0.0, min(dues) - time.monotonic())
+    def _pause(self) -> float:
+        now = time.monotonic()
+        due = min((pile.due for pile in self._piles.values()), default=now + _LOOK)
+        return min(_LOOK, max(_LEISURE if self._busy() else 0.0, due - now))
 
     def _write(self, target: Target, pile: _Pile, letter: Letter) -> None:
         error: CNIError | None = None
@@ -185,10 +188,12 @@ class Outbox:
                 return
             if error is None:
                 pile.letters.popleft()
+                self._waiting -= 1
                 pile.due, pile.wait = time.monotonic(), _FIRST_WAIT
                 if not pile.letters:
                     del self._piles[target]
             elif _pod_is_gone(error):
+                self._waiting -= len(pile.letters)
                 del self._piles[target]
             else:
                 pile.due = time.monotonic() + pile.wait

@@ -8,14 +8,16 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from attrs import evolve
+from multus_invoker_ptp.invoker import Ptp
 
 from multus.errors import AddressesExhausted, InvalidConfig, KernelRefused, UnknownContainer
 from multus.model.result import DNS
-from multus.netlink import Namespace
+from multus.netlink import Namespace, Transport
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 
@@ -251,3 +253,39 @@ def test_nothing_stays_open(host: Host, caller: Caller) -> None:
         with pytest.raises(KernelRefused):
             host.add(caller, host.config(V6, mtu=1000))
     assert os.listdir("/proc/self/fd") == before
+
+
+class Counted(Transport):
+    """Knows which of its kind are open."""
+
+    opened: ClassVar[list[Counted]] = []
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.opened.append(self)
+
+    def close(self) -> None:
+        self.opened.remove(self)
+        super().close()
+
+
+def test_a_requests_networks_share_their_channels_for_as_long_as_it_takes(
+    host: Host, pod: Netns
+) -> None:
+    ptp, shared = Ptp(Counted), dict[str, Any]()
+    with ExitStack() as closing, host.inside.entered():
+        for number, ifname in enumerate(("eth0", "net1")):
+            config = host.config([{"subnet": f"10.{90 + number}.0.0/24"}])
+            invocation = Caller(netns=pod.path, ifname=ifname).invocation("ADD", config)
+            request = evolve(invocation.request, shared=shared, closing=closing)
+            ptp.add(evolve(invocation, request=request))
+            assert len(Counted.opened) == 2
+    assert Counted.opened == []
+    assert {"eth0", "net1"} <= pod.links().keys()
+
+
+def test_where_nobody_says_when_a_request_ends_nothing_stays_open(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    host.add(caller, host.config(V4), Ptp(Counted))
+    assert Counted.opened == []

@@ -210,6 +210,18 @@ def test_a_del_that_fails_in_the_spool_is_tried_again(
 # --- Stopped, started, reloaded -------------------------------------------------------------------
 
 
+def test_nothing_of_a_pod_stays_open(
+    multus: Multus, daemon: Daemon, cni_pod: Netns, state: str
+) -> None:
+    conf, container = multus.conf(ptp(multus, 61), ptp(multus, 62)), Container(cni_pod.path)
+    daemon.start()
+    multus.add(conf, container).require()
+    fds = [os.readlink(each) for each in Path(f"/proc/{daemon.pid}/fd").iterdir()]
+    kept = (state, cni_pod.path, multus.ipam_dir, "net:")
+    assert [path for path in fds if path.startswith(kept)] == []
+    multus.delete(conf, container).require()
+
+
 def test_sigterm_lets_an_add_finish_and_refuses_the_next(
     multus: Multus, daemon: Daemon, cni_pod: Netns
 ) -> None:

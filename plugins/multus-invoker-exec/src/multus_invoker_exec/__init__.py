@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
 from multus.errors import (
@@ -14,13 +14,15 @@ from multus.errors import (
     NotAvailable,
     NotStarted,
 )
-from multus.execute import Executor
 from multus.invoker import Invoker, NothingDone
 from multus.jsontext import encode
 from multus.model.conf import Conf
 from multus.model.network import Delegate, Invocation, Plugin
 from multus.model.result import Result
 from multus.model.versions import at_least
+
+if TYPE_CHECKING:
+    from multus.execute import Executor
 
 
 @hookimpl(trylast=True)
@@ -95,6 +97,8 @@ class ExecInvoker(Invoker):
 
 
 def _executor(invocation: Invocation) -> Executor:
+    from multus.execute import Executor
+
     return Executor(invocation.folders(), invocation.request.chroot, inherited=invocation.inherited)
 
 
