@@ -60,8 +60,11 @@ def _leave(status: int) -> None:
     threads = sys.modules.get("threading")
     if threads is None or threads.active_count() == 1:
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, OSError):  # it is closed: there was nobody to listen
+                continue
         os._exit(status)
 
 

@@ -27,7 +27,6 @@ import time
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from attrs import evolve
@@ -68,7 +67,7 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Writer:
-    """Appends outcomes to the journal of one container and interface; a context manager.
+    """Appends outcomes to the journal of one container and interface; to be closed.
 
     *descriptor* is the file's, of *size* bytes, where it is open already.
     """
@@ -77,17 +76,6 @@ class Writer:
         self.path = path
         self._descriptor = descriptor
         self._size = size
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; what comes later opens it again."""

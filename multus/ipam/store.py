@@ -68,6 +68,7 @@ class Ledger:
         self.directory = directory
         self.holders = holders
         self._recalled = recalled
+        #: By range set: the descriptor of its last_reserved_ip, and how much there is in it.
         self._rounds: dict[int, tuple[int, int]] = {}
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """HTTP to one API server: one connection pool, retries within one deadline, errors as CNI errors.
 
-Retrying is ours, because every wait, a server's
-``Retry-After`` included, has to fit into the total deadline of a CNI call.
+Retrying is ours, because every wait, a server's ``Retry-After`` included, has to fit into the total
+deadline of a CNI call.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -64,7 +65,7 @@ def remove(
             f" removed, and it is kept as {aside}"
         )
         return []
-    with Writer(record.path) as writer:
+    with closing(Writer(record.path)) as writer:
         return settle(detached, writer, beyond)
 
 
@@ -73,7 +74,7 @@ def _begin(record: Record, call: Call) -> None:
     if record.result is None:
         return
     try:
-        with Writer(record.path) as writer:
+        with closing(Writer(record.path)) as writer:
             writer.removing()
     except CNIError as error:
         # Without space the networks are removed all the same; cut off, DEL has to come once more.

@@ -7,6 +7,7 @@ import os
 import subprocess
 from base64 import b64encode
 from binascii import crc32
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ class TestRepeated:
         desk.done("ADD", desk.conf("a", "b"), CNI_NETNS="/proc/self/ns/net")
         path = desk.cni_dir / "c1:eth0"
         assert desk.call("ADD", desk.conf("a"), CNI_NETNS="/proc/self/ns/net")["code"] == 4
-        with Writer(str(path)) as writer:
+        with closing(Writer(str(path))) as writer:
             writer.removing()
         desk.done("ADD", desk.conf("c"), CNI_NETNS="/proc/self/ns/net")
         assert DELETED == ["net0", "eth0"]

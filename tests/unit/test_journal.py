@@ -8,6 +8,7 @@ import threading
 from binascii import crc32
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class TestWhole:
         assert netns_identity("/run/netns/no such") == netns_identity("") == ""
 
     def test_a_detached_delegate_is_not_left(self, journal: Journal, whole: bytes) -> None:
-        with Writer(found(journal).path) as writer:
+        with closing(Writer(found(journal).path)) as writer:
             writer.detached(2)
         assert names(found(journal)) == ["net0", "net1", "net3"]
         assert len(found(journal).attachments()) == 3
@@ -123,7 +124,7 @@ class TestWhole:
     def test_a_del_that_has_begun_leaves_no_finished_record(
         self, journal: Journal, whole: bytes
     ) -> None:
-        with Writer(found(journal).path) as writer:
+        with closing(Writer(found(journal).path)) as writer:
             writer.removing()
         assert found(journal).result is None
         assert (found(journal).damage, names(found(journal))) == ("", names(found(journal)))
@@ -221,7 +222,7 @@ class TestDamage:
     def test_a_line_after_a_torn_one_still_counts(self, journal: Journal, whole: bytes) -> None:
         path = Path(journal.folder, "c1:eth0")
         path.write_bytes(whole[:-20])
-        with Writer(str(path)) as writer:
+        with closing(Writer(str(path))) as writer:
             writer.detached(3)
         assert names(found(journal)) == ["net0", "net1", "net2"]
         assert "torn" in found(journal).damage or "checksum" in found(journal).damage
@@ -438,7 +439,7 @@ class TestNoSpace:
         for more in range(60):
             limit(len(whole) + more)
             try:
-                with Writer(f"{journal.folder}/c1:eth0") as writer:
+                with closing(Writer(f"{journal.folder}/c1:eth0")) as writer:
                     writer.detached(0)
             except IOFailure:
                 assert Path(journal.folder, "c1:eth0").read_bytes() == whole

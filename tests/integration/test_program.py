@@ -1,0 +1,68 @@
+"""How the program ends: at once, but not before what its plugins left to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+LEAVING = """
+import atexit, os, sys
+atexit.register(lambda: os.write(1, b"farewell\\n"))
+"""
+THREAD = """
+import threading, time
+threading.Thread(target=lambda: (time.sleep(0.3), os.write(1, b"done\\n"))).start()
+"""
+UNFINISHED = """
+if sys.stderr: sys.stderr.write("no end of line")
+"""
+START = """
+from multus.__main__ import program
+program()
+"""
+
+
+def ends(
+    *before: str, stdin: bytes = b"", redirection: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    """The program's end, with code that ran in its process before it."""
+    program = "".join((*before, START))
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" -I -c "$1" {redirection}', sys.executable, program],
+        input=stdin,
+        env={"CNI_COMMAND": "VERSION", "PATH": os.defpath, "MULTUS_STANDALONE": "1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_functions_that_wait_for_the_end_are_called_after_the_answer() -> None:
+    ended = ends(LEAVING)
+    answer, last = ended.stdout.splitlines()
+    assert (ended.returncode, last) == (0, b"farewell")
+    assert b"supportedVersions" in answer
+
+
+def test_a_thread_that_still_runs_is_waited_for() -> None:
+    assert ends(LEAVING, THREAD).stdout.splitlines()[-2:] == [b"done", b"farewell"]
+
+
+def test_what_was_written_is_seen() -> None:
+    assert ends(LEAVING, UNFINISHED).stderr == b"no end of line"
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_nobody_has_to_listen(redirection: str) -> None:
+    ended = ends(LEAVING, UNFINISHED, redirection=redirection)
+    assert ended.returncode == 0
+    assert b"supportedVersions" in ended.stdout
+
+
+def test_an_error_has_its_status() -> None:
+    ended = ends(stdin=b"{")
+    assert ended.returncode == 1
+    assert b'"code"' in ended.stdout
