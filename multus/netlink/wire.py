@@ -135,6 +135,19 @@ def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
     return found
 
 
+def first(body: bytes, start: int, kind: int) -> bytes | None:
+    """The payload of the first attribute of this type, from this offset of a body on; or None."""
+    end = len(body)
+    while start + 4 <= end:
+        size, found = _ATTRIBUTE.unpack_from(body, start)
+        if size < 4 or start + size > end:
+            break
+        if found & _TYPE_MASK == kind:
+            return body[start + 4 : start + size]
+        start += (size + 3) & ~3
+    return None
+
+
 def read_u32(payload: bytes) -> int:
     """The value of a four-byte attribute."""
     return int(_U32.unpack_from(payload)[0])

@@ -12,6 +12,8 @@ KINDS = st.integers(0, 0x3FFF)
 def test_attributes_come_back_as_they_were_written(pairs: list[tuple[int, bytes]]) -> None:
     body = b"HEAD" + b"".join(wire.attribute(kind, payload) for kind, payload in pairs)
     assert wire.attributes(body, 4) == pairs
+    for kind in {0, *(kind for kind, _ in pairs)}:
+        assert wire.first(body, 4, kind) == next((each for k, each in pairs if k == kind), None)
     nested = wire.nested(7 | wire.NLA_F_NESTED, body[4:])
     assert wire.attributes(wire.attributes(nested, 0)[0][1], 0) == pairs
 
@@ -29,6 +31,7 @@ def test_messages_come_back_as_they_were_written(pairs: list[tuple[int, bytes]])
 @given(st.binary(max_size=200))
 def test_garbage_is_read_without_an_error(garbage: bytes) -> None:
     assert sum(len(payload) for _, payload in wire.attributes(garbage, 0)) <= len(garbage)
+    assert wire.first(garbage, 0, 7) == dict(reversed(wire.attributes(garbage, 0))).get(7)
     assert sum(len(answer.body) for answer in wire.split(garbage)) <= len(garbage)
 
 

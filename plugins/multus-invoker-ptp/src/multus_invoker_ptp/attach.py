@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from multus.model.network import Invocation
     from multus.model.request import Request
     from multus.model.result import IP, Result, Route
-    from multus.netlink.links import Link
 
 _ATTEMPTS = 10
 _ENDS = "multus-invoker-ptp ends"
@@ -78,10 +77,13 @@ def ends(request: Request, transport: Callable[[socket], Transport]) -> Iterator
 
 
 class Pair(NamedTuple):
-    """The host's end, whose ``peer`` is the container's, and the container's MAC."""
+    """The host's end, called ``name``, is ``near``, the container's ``far``: index and MAC."""
 
-    near: Link
-    mac: str
+    name: str
+    near: int
+    far: int
+    near_mac: str
+    far_mac: str
 
 
 def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pair:
@@ -92,7 +94,7 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
     ifname = invocation.ifname
     for _attempt in range(_ATTEMPTS):
         random = os.urandom(16)
-        near, far = links.local_mac(random[:6]), links.local_mac(random[6:12])
+        near_mac, far_mac = links.local_mac(random[:6]), links.local_mac(random[6:12])
         # NetworkManager leaves links alone whose names start with "veth".
         name = f"veth{random[12:].hex()}"
         made = links.create_veth(
@@ -100,8 +102,8 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
             ifname,
             peer_namespace=ends.pod,
             mtu=mtu,
-            mac=near,
-            peer_mac=far,
+            mac=near_mac,
+            peer_mac=far_mac,
             up=True,
         )
         with ExitStack() as mine:
@@ -116,7 +118,7 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
                 _require_free(ends, ifname)
                 continue
             undo.push(mine.pop_all())
-            return Pair(links.read(replies[1]), far)
+            return Pair(name, *links.read_indexes(replies[1]), near_mac, far_mac)
     raise KernelRefused(f"no free name for a veth in {_ATTEMPTS} attempts: try again")
 
 
@@ -155,14 +157,14 @@ def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> N
     ends.inside.request(messages)
 
 
-def configure_host(host: Channel, link: Link, ips: Sequence[IP]) -> None:
+def configure_host(host: Channel, index: int, ips: Sequence[IP]) -> None:
     """Give the host's end the gateways' addresses, and the host the routes to the container."""
     messages: list[Message] = []
     for gateway in dict.fromkeys(ip.gateway for ip in ips):
-        messages += _address(link.index, _alone(gateway))
+        messages += _address(index, _alone(gateway))
     for ip in ips:
         host_route = _alone(ip.address.partition("/")[0])
-        messages.append(routes.add(link.index, host_route, scope=routes.SCOPE_HOST, exists_ok=True))
+        messages.append(routes.add(index, host_route, scope=routes.SCOPE_HOST, exists_ok=True))
     host.request(messages)
 
 

@@ -50,7 +50,7 @@ class Ptp(Invoker):
             if config.masquerade:
                 # Undone after the link: which rules are stale is seen from the addresses left.
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
-            near, mac = self._connect(ends, invocation, config, given, undo)
+            pair = self._connect(ends, invocation, config, given, undo)
             if config.masquerade:
                 from multus_invoker_ptp import masquerade
 
@@ -58,13 +58,13 @@ class Ptp(Invoker):
                 every = [ip.address for ip in given.ips]
                 masquerade.add(owner, every, config.backend, invocation.inherited)
             undo.pop_all()
-        return evolve(
-            given,
+        return Result(
             interfaces=(
-                Interface(near.name, near.mac),
-                Interface(invocation.ifname, mac, invocation.request.netns),
+                Interface(pair.name, pair.near_mac),
+                Interface(invocation.ifname, pair.far_mac, invocation.request.netns),
             ),
             ips=tuple(evolve(ip, interface=1) for ip in given.ips),
+            routes=given.routes,
             dns=config.dns or given.dns,
         )
 
@@ -78,8 +78,8 @@ class Ptp(Invoker):
     ) -> Pair:
         pair = attach.create(ends, invocation, config.mtu, undo)
         families = frozenset(ip.family for ip in given.ips)
-        attach.prepare_host(ends, pair.near.name, families)
-        attach.configure_container(ends, pair.near.peer, invocation.ifname, given)
+        attach.prepare_host(ends, pair.name, families)
+        attach.configure_container(ends, pair.far, invocation.ifname, given)
         attach.configure_host(ends.host, pair.near, given.ips)
         return pair
 
