@@ -8,9 +8,9 @@ netaddr costs more than all the rest of an ADD.  So the arithmetic is Python's o
 
 from __future__ import annotations
 
-import socket
-
 from attrs import frozen
+
+from multus.lean import socket
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
 _V4_TOP = 1 << 32

@@ -9,13 +9,13 @@ detection).
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 import time
 
 from attrs import frozen
 
 from multus.errors import InvalidConfig, KernelRefused
+from multus.lean import socket
 from multus.netlink import links, wire
 from multus.netlink.channel import Channel
 from multus.netlink.wire import Message

@@ -6,10 +6,10 @@ neighbour advertisement).
 
 from __future__ import annotations
 
-import socket
 import struct
 
 from multus.errors import KernelRefused
+from multus.lean import socket
 from multus.netlink.addresses import encode
 from multus.netlink.links import encode_mac
 from multus.netlink.namespace import Namespace

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from multus.errors import KernelRefused
+from multus.lean import socket
 from multus.netlink import wire
 from multus.netlink.wire import Answer, Message
 

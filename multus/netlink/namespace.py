@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket as sockets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from multus.errors import KernelRefused, UnknownContainer
 from multus.netlink.channel import NETLINK_ROUTE, Channel, Transport, open_channel
+
+if TYPE_CHECKING:
+    import socket as sockets
 
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
@@ -116,6 +118,8 @@ class Namespace:
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> sockets.socket:
         """A socket of this namespace."""
+        import socket as sockets
+
         with self.entered():
             return sockets.socket(family, kind | sockets.SOCK_CLOEXEC, protocol)
 

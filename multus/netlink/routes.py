@@ -9,11 +9,11 @@ mtu, advmss, priority, table and scope of a route).
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 
 from attrs import frozen
 
+from multus.lean import socket
 from multus.netlink import wire
 from multus.netlink.addresses import encode
 from multus.netlink.channel import Channel

@@ -92,3 +92,9 @@ def test_version_is_answered_before_any_plugin_is_looked_for(
 ) -> None:
     assert not {"pluggy", "multus.plugins", "multus.pipeline"} & loaded["VERSION"]
     assert not [name for name in loaded["VERSION"] if name.startswith("multus_")]
+
+
+def test_an_attachment_in_process_loads_nothing_heavy(environment: Path) -> None:
+    code = "import sys, multus_invoker_ptp.invoker, multus.ipam.hostlocal; print(*sys.modules)"
+    python = [str(environment / "bin/python"), "-I", "-c", code]
+    assert set(subprocess.check_output(python, text=True, env={}).split()) & HEAVY == set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,12 @@ from multus.netlink import (
 )
 
 if TYPE_CHECKING:
+    import socket
+
     from multus.model.network import Invocation
     from multus.netlink.links import Link
 
-_Transports = Callable[[socket.socket], Transport]
+    _Transports = Callable[[socket.socket], Transport]
 
 
 def delete_links(

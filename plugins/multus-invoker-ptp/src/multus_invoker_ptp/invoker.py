@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -19,6 +18,8 @@ from multus_invoker_ptp.attach import take_back
 from multus_invoker_ptp.config import Config, masquerades
 
 if TYPE_CHECKING:
+    import socket
+
     from multus.ipam import Ipam
     from multus.model.network import Invocation
     from multus_invoker_ptp.attach import Ends, Pair
