@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from multus.errors import CNIError, DecodingFailure
-from multus.journal import read_safely
 from multus.jsontext import decode, decode_object
 from multus.model.reader import Reader
 from multus.model.record import Planned, Step
 from multus.netconf import delegate_from, handed_on
+from multus.recordfile import read_safely
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf

@@ -16,10 +16,11 @@ from attrs import evolve
 
 from multus.errors import BadEnvironment, CNIError, DecodingFailure, TryAgainLater
 from multus.invoker import NothingDone
-from multus.journal import Journal, Writer, netns_identity
+from multus.journal import Journal, netns_identity
 from multus.lock import container_lock
 from multus.model.network import Attachment, Delegate, Outcome
 from multus.model.record import Planned, Record
+from multus.recordfile import Writer
 from multus.stages import invoke, order, resolve, undo
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from multus.errors import CNIError
-from multus.journal import Writer, netns_identity
+from multus.journal import netns_identity
+from multus.recordfile import Writer
 from multus.stages.invoke import Call, Detached, detach
 
 if TYPE_CHECKING:

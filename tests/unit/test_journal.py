@@ -17,12 +17,13 @@ from attrs import evolve
 
 from multus import journal as module
 from multus.errors import BadEnvironment, CNIError, InvalidConfig, IOFailure, StateDamaged
-from multus.journal import Journal, Writer, netns_identity
+from multus.journal import Journal, netns_identity
 from multus.jsontext import decode_object, encode
 from multus.model.network import Attachment, Delegate, Plugin
 from multus.model.record import Planned, Record, Step
 from multus.model.request import Request
 from multus.model.result import IP, Interface, Result
+from multus.recordfile import Writer
 
 CONF = {"name": "node", "type": "multus", "cniVersion": "1.1.0", "binDir": "/opt/cni/bin"}
 
