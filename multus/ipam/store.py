@@ -68,12 +68,12 @@ class Ledger:
         self.directory = directory
         self.holders = holders
         self._recalled = recalled
-        #: By range set: the descriptor of its last_reserved_ip, and how much there is in it.
-        self._rounds: dict[int, tuple[int, int]] = {}
+        #: Descriptors of last_reserved_ip files, by range set.
+        self._rounds: dict[int, int] = {}
 
     def close(self) -> None:
         """Close what is open."""
-        for fd, _size in self._rounds.values():
+        for fd in self._rounds.values():
             os.close(fd)
 
     def held_by(self, owner: Owner) -> list[str]:
@@ -98,32 +98,25 @@ class Ledger:
         """Note that *address* was the last to be handed out from range set *index*."""
         text = str(address).encode()
         with _failing(f"noting {address} in {self.directory}"):
-            if index not in self._rounds:
-                self._rounds[index] = self._open_round(index, os.O_CREAT), _LONGEST
-            fd, size = self._rounds[index]
+            fd = self._round(index, os.O_CREAT)
             # In place: a new file each time costs ext4 more than all else here.  What a kill in
             # between can leave, the new text with the old one's end, only moves the round on.
             os.pwrite(fd, text, 0)
-            if len(text) < size:
-                os.ftruncate(fd, len(text))
-            self._rounds[index] = fd, len(text)
+            os.ftruncate(fd, len(text))
 
     def last(self, index: int) -> Address | None:
         """The last address handed out from range set *index*; None when that is not known."""
         try:
-            if index not in self._rounds:
-                self._rounds[index] = self._open_round(index), _LONGEST
-            fd, _size = self._rounds[index]
-            text = os.pread(fd, _LONGEST, 0)
+            return Address.parse(_clean(os.pread(self._round(index), _LONGEST, 0)))
         except OSError:
             # Missing or unreadable: the going round starts anew, which costs nothing.
             return None
-        self._rounds[index] = fd, len(text)
-        return Address.parse(_clean(text))
 
-    def _open_round(self, index: int, flags: int = 0) -> int:
-        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self._path(f"{_LAST}{index}"), flags, 0o600)
+    def _round(self, index: int, flags: int = 0) -> int:
+        if index not in self._rounds:
+            flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._rounds[index] = os.open(self._path(f"{_LAST}{index}"), flags, 0o600)
+        return self._rounds[index]
 
     def free(self, text: str) -> None:
         """Free one address."""

@@ -21,6 +21,3 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self.at - time.monotonic())
-
-    def passed(self) -> bool:
-        return time.monotonic() >= self.at

@@ -151,11 +151,7 @@ class Transport:
         body: bytes | None,
         silence: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
-        if deadline.passed():
-            raise Unreachable(
-                f"cannot {action}: no time is left for {self.cluster.server}; "
-                "the runtime repeats the call"
-            )
+        self._left(action, deadline)
         proof = self._credentials.current(deadline)
         target = path + (f"?{urlencode(query)}" if query else "")
         sent = urllib3.HTTPHeaderDict({"User-Agent": "multus", "Accept": "application/json"})
@@ -164,14 +160,24 @@ class Transport:
             sent.add(name, value)
         for name, value in (headers or {}).items():
             sent[name] = value
-        remaining = deadline.remaining()
-        return self._pool_for(proof).send(
+        pool, remaining = self._pool_for(proof), self._left(action, deadline)
+        return pool.send(
             method,
             target,
             body=body,
             headers=sent,
             timeout=urllib3.Timeout(connect=remaining, read=silence or remaining),
         )
+
+    def _left(self, action: str, deadline: Deadline) -> float:
+        """How many seconds there are for *action*: more than none."""
+        remaining = deadline.remaining()
+        if not remaining:
+            raise Unreachable(
+                f"cannot {action}: no time is left for {self.cluster.server}; "
+                "the runtime repeats the call"
+            )
+        return remaining
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
         """The whole body; a server that sends a byte now and then cannot outlast the deadline."""

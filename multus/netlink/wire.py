@@ -124,28 +124,22 @@ def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
 
     Ends quietly at a truncated attribute, as the kernel's own parser does.
     """
-    end = len(body)
-    found = []
-    while start + 4 <= end:
-        size, kind = _ATTRIBUTE.unpack_from(body, start)
-        if size < 4 or start + size > end:
-            break
-        found.append((kind & _TYPE_MASK, body[start + 4 : start + size]))
-        start += (size + 3) & ~3
-    return found
+    return list(_walk(body, start))
 
 
 def first(body: bytes, start: int, kind: int) -> bytes | None:
     """The payload of the first attribute of this type, from this offset of a body on; or None."""
+    return next((payload for found, payload in _walk(body, start) if found == kind), None)
+
+
+def _walk(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
     end = len(body)
     while start + 4 <= end:
-        size, found = _ATTRIBUTE.unpack_from(body, start)
+        size, kind = _ATTRIBUTE.unpack_from(body, start)
         if size < 4 or start + size > end:
-            break
-        if found & _TYPE_MASK == kind:
-            return body[start + 4 : start + size]
+            return
+        yield kind & _TYPE_MASK, body[start + 4 : start + size]
         start += (size + 3) & ~3
-    return None
 
 
 def read_u32(payload: bytes) -> int:

@@ -292,21 +292,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        heard = time.monotonic()
+
+        def happened() -> bool:
+            found = store.since(since, target.kind)
+            ended = self.api.stopping or generation != self.api.generation
+            return ended or found is None or bool(found[0])
+
         while time.monotonic() < ends and not self.api.stopping:
-            bookmark_at = min(heard + self.api.bookmark_seconds, ends)
+            pause = min(self.api.bookmark_seconds, ends - time.monotonic())
             with store.changed:
+                store.changed.wait_for(happened, max(0.0, pause))
                 news = store.since(since, target.kind)
-                while (
-                    news
-                    and not news[0]
-                    and time.monotonic() < bookmark_at
-                    and generation == self.api.generation
-                    and not self.api.stopping
-                ):
-                    store.changed.wait(max(0.0, bookmark_at - time.monotonic()))
-                    news = store.since(since, target.kind)
-            heard = time.monotonic()
             if generation != self.api.generation:
                 # Told to drop watches: an abrupt end, without the last chunk.
                 self.close_connection = True

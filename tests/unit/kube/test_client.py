@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -130,6 +131,24 @@ def test_what_lasts_fails_within_the_deadline(api: ApiServer, connect: Connect, 
     with pytest.raises(TryAgainLater, match="pod default/web"):
         connect().pod("default", "web", Deadline.after(0.6))
     assert 0.1 < time.monotonic() - began < 1.0
+
+
+class Running(Deadline):
+    """Passes at the second look."""
+
+    looks: ClassVar[list[float]] = []
+
+    def remaining(self) -> float:
+        return self.looks.pop()
+
+
+def test_time_that_runs_out_while_a_request_is_prepared_is_no_time(
+    api: ApiServer, connect: Connect
+) -> None:
+    Running.looks = [0.0, 1.0]
+    with pytest.raises(Unreachable, match="get pod default/web: no time is left"):
+        connect().pod("default", "web", Running(0.0))
+    assert Running.looks == []
 
 
 @pytest.mark.parametrize(
