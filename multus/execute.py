@@ -25,9 +25,14 @@ from multus.errors import (
     error_of,
 )
 from multus.jsontext import LARGEST, decode
+from multus.limits import lifted
+from multus.progress import step
 
 #: How much of a plugin's stderr is kept: its end, where the reason stands.
 _STDERR_KEPT = 8 * 1024
+
+#: A program that was killed is gone within so many seconds.
+_TO_END = 10.0
 
 #: A started plugin holds inherited descriptors from this number on; ours are far below it.
 _FIRST_INHERITED = 200
@@ -108,7 +113,8 @@ class Executor(NamedTuple):
             process = _Process(argv[-1], pid)
             try:
                 ours.close(child_in, child_out, child_err)
-                return process.talk(stdin, (to, out, err), ours, time.monotonic() + timeout)
+                with step(f"program {argv[-1]!r}", timeout + _TO_END, waits=True):
+                    return process.talk(stdin, (to, out, err), ours, time.monotonic() + timeout)
             finally:
                 process.end()
 
@@ -122,15 +128,16 @@ class Executor(NamedTuple):
         command = ["chroot", self.chroot, *argv] if self.chroot else list(argv)
         program = _CHROOT if self.chroot else command[0]
         try:
-            return os.posix_spawn(
-                program,
-                command,
-                dict(environ),
-                file_actions=actions,
-                setpgroup=0,
-                setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
-            )
+            with lifted():
+                return os.posix_spawn(
+                    program,
+                    command,
+                    dict(environ),
+                    file_actions=actions,
+                    setpgroup=0,
+                    setsigmask=[],
+                    setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
+                )
         except OSError as error:
             raise NotStarted(
                 f"plugin {argv[0]} cannot be started: {error.strerror}: is it a program for this"

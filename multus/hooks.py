@@ -14,6 +14,7 @@ from multus.invoker import Declined, Invoker
 from multus.model.conf import Problem
 from multus.model.network import Delegate, Plugin, Selection
 from multus.model.result import Result
+from multus.progress import step
 
 if TYPE_CHECKING:
     import pluggy
@@ -158,12 +159,13 @@ def _answer(
     Raises ``PluginFailed`` for an exception that is no CNI error and for an answer of another kind.
     """
     try:
-        answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
+        with step(_place(implementation)):
+            answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
     except CNIError:
         raise
     except Exception as error:  # noqa: BLE001  a foreign plugin may raise anything
         raise PluginFailed(
-            f"{_place(implementation)} failed with {type(error).__name__}: {error}: report it to"
+            f"{_place(implementation)}, failed with {type(error).__name__}: {error}: report it to"
             " the plugin's author"
         ) from error
     if answer is None:
@@ -175,7 +177,7 @@ def _answer(
         fits = isinstance(answer, kind)
     if not fits:
         raise PluginFailed(
-            f"{_place(implementation)} answered with {answer!r:.200}, which is not what the hook"
+            f"{_place(implementation)}, answered with {answer!r:.200}, which is not what the hook"
             " allows: report it to the plugin's author"
         )
     return answer
@@ -183,7 +185,7 @@ def _answer(
 
 def _place(implementation: pluggy.HookImpl) -> str:
     hook = implementation.function.__name__
-    return f"plugin {implementation.plugin_name!r}, hook {hook!r},"
+    return f"plugin {implementation.plugin_name!r}, hook {hook!r}"
 
 
 class Observers:
@@ -212,7 +214,8 @@ class Observers:
     def _tell(self, hook: str, **arguments: Any) -> None:
         for implementation in self.hooks.implementations(hook):
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+                with step(_place(implementation)):
+                    implementation.function(*map(arguments.__getitem__, implementation.argnames))
             except Exception as error:  # noqa: BLE001  an observer's failure is never the request's
                 self.log.error(
                     f"observer {implementation.plugin_name!r} failed in {hook}", error=error

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from multus.errors import IOFailure, TryAgainLater
+from multus.progress import step
 
 NAME = ".lock"
 
@@ -47,12 +48,17 @@ def container_lock(
     deadline = time.monotonic() + patience
     with _opened(folder) as descriptor:
         byte = _byte_of(container_id)
-        if not _acquire(descriptor, fcntl.F_WRLCK, byte, deadline):
+        with step(f"the lock of container {container_id}", patience + 5.0, waits=True):
+            locked = _acquire(descriptor, fcntl.F_WRLCK, byte, deadline)
+        if not locked:
             raise TryAgainLater(
                 f"container {container_id} is busy with another command, or with a delegate that"
                 f" outlived one{_held_by(descriptor, byte)}: try again when it has ended"
             )
-        if adding and not _acquire(descriptor, fcntl.F_RDLCK, _ALL, deadline):
+        if adding:
+            with step("the garbage collection under way", patience + 5.0, waits=True):
+                locked = _acquire(descriptor, fcntl.F_RDLCK, _ALL, deadline)
+        if not locked:
             raise TryAgainLater(
                 f"container {container_id} waits for the garbage collection under way"
                 f"{_held_by(descriptor, _ALL)}: try again when it has ended"
@@ -67,7 +73,9 @@ def collector_lock(folder: str, patience: float) -> Iterator[None]:
     Waits at most *patience* seconds, then raises ``TryAgainLater``.
     """
     with _opened(folder) as descriptor:
-        if not _acquire(descriptor, fcntl.F_WRLCK, _ALL, time.monotonic() + patience):
+        with step("the attachments under way", patience + 5.0, waits=True):
+            locked = _acquire(descriptor, fcntl.F_WRLCK, _ALL, time.monotonic() + patience)
+        if not locked:
             raise TryAgainLater(
                 "garbage cannot be collected while containers are being attached"
                 f"{_held_by(descriptor, _ALL)}: try again when that has ended"

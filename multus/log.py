@@ -68,6 +68,10 @@ class Log:
         """A log that adds ``fields`` to every line."""
         return Log(self._sink, self.level, {**self._fields, **fields})
 
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        self._sink.close()
+
     def wants(self, level: str) -> bool:
         """Whether lines of this level are written, for fields that cost something to make."""
         return LEVELS[level] <= LEVELS[self.level]

@@ -78,6 +78,18 @@ class Engine(NamedTuple):
                 if errors:
                     raise invoke.joined(errors)
 
+    def recover(self, request: Request, conf: Conf) -> None:
+        """Undo what an ADD or DEL of this container left when it was cut off.
+
+        A container that has all its networks is left alone.
+        """
+        with self._working(request, conf) as work:
+            work.journal.prepare()
+            with work.locked():
+                errors = work.recover()
+                if errors:
+                    raise invoke.joined(errors)
+
     def check(self, request: Request, conf: Conf) -> None:
         """Raise ``CheckFailed``, or a delegate's error, when something is not as recorded."""
         from multus import verify

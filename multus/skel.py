@@ -12,8 +12,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import BadEnvironment, CNIError, IncompatibleVersion
+from multus.errors import BadEnvironment, CNIError, IncompatibleVersion, TryAgainLater
 from multus.model.versions import NEWEST, SUPPORTED, at_least
+from multus.progress import Overdue
 
 if TYPE_CHECKING:
     from multus.daemon.confs import Confs
@@ -44,12 +45,13 @@ def answer(
     engine_for: EngineFor,
     deadline: float | None = None,
     confs: Confs | None = None,
+    deleting: Callable[[Engine, Request, Conf], None] | None = None,
 ) -> tuple[int, bytes]:
     """Carry one call out: ``(exit status, stdout)``.
 
     *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; *confs*
-    spares a daemon reading the same configuration for every pod.  Never raises: whatever goes
-    wrong is an error object on stdout and status 1.
+    spares a daemon reading the same configuration for every pod; *deleting* is done in the place
+    of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.
     """
     version = NEWEST
     try:
@@ -66,11 +68,13 @@ def answer(
             known = parse(raw, command)
             if confs is not None and command == "ADD":
                 confs.keep(stdin, known)
-        return 0, _carry_out(command, environ, known, engine_for, deadline)
+        return 0, _carry_out(command, environ, known, engine_for, deadline, deleting)
     except CNIError as error:
         if error.number == CNIError.code:
             _log_traceback(error, stdin)
         return 1, _line(error.to_wire(version))
+    except Overdue as error:
+        return 1, _line(TryAgainLater(f"{error}: see the log for what is slow").to_wire(version))
     except Exception as error:  # noqa: BLE001  the last line: a runtime gets an error object, never a traceback
         wrapped = CNIError(
             f"internal error: {type(error).__name__}: {error}: please report it, with the log",
@@ -79,12 +83,27 @@ def answer(
         return 1, _line(wrapped.to_wire(version))
 
 
+def recover(
+    environ: Mapping[str, str], stdin: bytes, engine_for: EngineFor, deadline: float
+) -> tuple[int, bytes]:
+    """Undo what an ADD or DEL left that was cut off, given its environment and stdin.
+
+    A container that has all its networks is left alone.  Answers as ``answer`` does.
+    """
+
+    def undo(engine: Engine, request: Request, conf: Conf) -> None:
+        engine.recover(request, conf)
+
+    return answer({**environ, "CNI_COMMAND": "DEL"}, stdin, engine_for, deadline, deleting=undo)
+
+
 def _carry_out(
     command: str,
     environ: Mapping[str, str],
     conf: Conf,
     engine_for: EngineFor,
     deadline: float | None,
+    deleting: Callable[[Engine, Request, Conf], None] | None,
 ) -> bytes:
     since = _SINCE.get(command)
     if since and not at_least(conf.cni_version, since):
@@ -97,6 +116,9 @@ def _carry_out(
     request = engine.equipped(request)
     if command == "ADD":
         return _line(engine.add(request, conf).to_wire(conf.cni_version))
+    if command == "DEL" and deleting is not None:
+        deleting(engine, request, conf)
+        return b""
     verbs = {
         "DEL": engine.delete,
         "CHECK": engine.check,

@@ -127,6 +127,13 @@ class Work:
             return self._remove_configured()
         return self._remove_recorded(record, configured=True)
 
+    def recover(self) -> list[CNIError]:
+        """Remove what an unfinished record says; a finished one is a living container's."""
+        record = self._record()
+        if record is None or record.result is not None:
+            return []
+        return self._remove_recorded(record, configured=False)
+
     def _record(self) -> Record | None:
         """The record of this container and interface, or one made of a predecessor's."""
         request = self.call.request

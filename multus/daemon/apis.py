@@ -8,6 +8,8 @@ request on.
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,13 @@ if TYPE_CHECKING:
     from multus.kube.node import NodeApi
     from multus.log import Log
 
-#: A node has one API server, perhaps two while it is moved; not one for every request.
+#: A node has one API server, perhaps two while it is moved.  Beyond this number, the one that was
+#: not asked for the longest time is given up.
 _MOST = 4
 
 
 class Apis:
-    """Caches, clients and outboxes; used by many threads.
+    """Caches, clients and queued writes; used by many threads.
 
     *busy* says whether containers wait for their answers.
     """
@@ -39,21 +42,28 @@ class Apis:
         self._log = log
         self._busy = busy
         self._lock = threading.Lock()
-        self._by_path: dict[str, NodeApi] = {}
+        self._by_path: OrderedDict[str, NodeApi] = OrderedDict()
         self._own: NodeApi | None = None
         if kubeconfig or environ.get("KUBERNETES_SERVICE_HOST"):
             self._own = self._follow(kubeconfig)
 
-    def of(self, kubeconfig: object) -> NodeApi | None:
-        """The API for a configuration whose key ``kubeconfig`` is this; None when it has none."""
-        if not isinstance(kubeconfig, str) or not kubeconfig:
-            return None
+    def of(self, kubeconfig: str) -> NodeApi:
+        """The API for a configuration whose key ``kubeconfig`` is this.
+
+        Raises ``InvalidConfig`` for a kubeconfig that is wrong.
+        """
         if self._own is not None:
             return self._own
+        given_up = None
         with self._lock:
             known = self._by_path.get(kubeconfig)
-            if known is None and len(self._by_path) < _MOST:
+            if known is None:
                 known = self._by_path[kubeconfig] = self._follow(kubeconfig)
+                if len(self._by_path) > _MOST:
+                    given_up = self._by_path.popitem(last=False)[1]
+            self._by_path.move_to_end(kubeconfig)
+        if given_up is not None:
+            given_up.close()
         return known
 
     def __iter__(self) -> Iterator[NodeApi]:
@@ -67,10 +77,11 @@ class Apis:
                 return f"the pods of node {self._node} are not known yet from {api.client.server}"
         return ""
 
-    def close(self) -> None:
-        """Write what waits, for a few seconds, and stop following."""
+    def close(self, seconds: float) -> None:
+        """Write what is queued, for *seconds* in all; then stop following."""
+        until = time.monotonic() + seconds
         for api in self:
-            api.close()
+            api.close(max(0.0, until - time.monotonic()))
 
     def _follow(self, kubeconfig: str) -> NodeApi:
         from multus.kube.kubeconfig import in_cluster, load_kubeconfig

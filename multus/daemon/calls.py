@@ -1,53 +1,46 @@
-"""Calls on their way: a bounded number waits, a bounded number of threads carries them out.
+"""The supervisor's calls: admitted, queued, given to workers, and answered whatever happens.
 
 Beyond the bound a call is refused with code 11, and the runtime repeats it: a node that is asked
-for more than it can do stays small.  Questions that need no work (VERSION, STATUS, metrics) have
-threads of their own, so that a node full of work still answers them.
+for more than it can do stays small.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from multus.daemon import wire
-from multus.daemon.connection import Connection
-from multus.shim import SERVE_S, Answer, error_answer
+from multus.daemon.jobs import Job, Queue
+from multus.daemon.loop import Loop
+from multus.daemon.pool import Ended, Pool, Worker
+from multus.daemon.spool import container_of
+from multus.shim import SERVE_S, error_answer
 
 if TYPE_CHECKING:
+    from multus.daemon.board import Board
+    from multus.daemon.connection import Connection
+    from multus.daemon.generation import Generation
     from multus.daemon.metrics import Metrics
+    from multus.daemon.spool import Spool
     from multus.log import Log
 
-_QUICK = ("VERSION", "STATUS")
 _BUSY = b"the multus daemon has as many calls as it takes: try again"
 STOPPING = b"the multus daemon is stopping: try again"
-
-
-class Service(Protocol):
-    """What the daemon is for; every method is called by several threads at once."""
-
-    def handle(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        """Carry a CNI call out; *deadline* is a ``time.monotonic()`` moment."""
-
-    def not_ready(self) -> str:
-        """Why no call can be served now; empty when it can.  Must not wait."""
-
-    def reload(self) -> None:
-        """Read again what is read at start."""
+#: How often spooled DELs are looked for, in seconds.
+_SPOOL_SECONDS = 1.0
+#: Deadline of what no client waits for, in seconds.
+_BEHIND_SECONDS = 120.0
 
 
 @frozen
 class Limits:
     """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones.
 
-    A client has ``message_seconds`` to send its message, and what runs when the daemon is told to
-    stop has ``stop_seconds`` to end.
+    ``quick_workers`` more serve STATUS.  A client has ``message_seconds`` to send its message, and
+    what runs when the daemon is told to stop has ``stop_seconds`` to end.
     """
 
     workers: int = 32
@@ -56,137 +49,258 @@ class Limits:
     message_seconds: float = 10.0
     stop_seconds: float = 90.0
 
+    @property
+    def slots(self) -> int:
+        """Processes at most: each stuck worker is replaced, once."""
+        return 2 * self.workers + self.quick_workers
+
+    @property
+    def adds(self) -> int:
+        """ADDs at a time: a quarter of the workers is kept for what takes networks away."""
+        return max(1, self.workers - self.workers // 4)
+
 
 class Calls:
-    """Everything that was asked and is not yet answered.
-
-    *finished* is called after a call, by its thread, once the daemon is stopping.
-    """
+    """Everything that was asked and is not yet answered; for the supervisor's one thread."""
 
     def __init__(
         self,
-        service: Service,
+        board: Board,
+        loop: Loop,
+        generation: Generation,
+        spool: Spool,
         metrics: Metrics,
         log: Log,
         limits: Limits,
-        finished: Callable[[], None],
     ) -> None:
-        self._service = service
+        self.generation = generation
+        self.spool = spool
+        patience = generation.settings.stuck_seconds
+        self.pool = Pool(board, loop, patience, log, self._heard, self._lost)
+        self._board = board
         self._metrics = metrics
         self._log = log
         self._limits = limits
-        self._finished = finished
-        self._lock = threading.Lock()
-        self._admitted = self._running = 0
+        self._queue = Queue()
+        self._containers: set[str] = set()
+        self._adds = self._calls = self._behind = 0
+        self._replaying: set[str] = set()
         self._stopping = False
-        self._workers = ThreadPoolExecutor(limits.workers, "call")
-        self._quick = ThreadPoolExecutor(limits.quick_workers, "quick")
+        self._look_at = 0.0
 
     @property
     def admitted(self) -> int:
         """Calls that wait or are carried out."""
-        return self._admitted
+        return self._calls + len(self._queue)
 
     @property
     def waiting(self) -> int:
-        """Calls that no thread has taken up yet."""
-        return max(0, self._admitted - self._running)
+        """Calls that no worker has taken up yet."""
+        return len(self._queue)
+
+    def unhealthy(self) -> str:
+        """Why the daemon should be started again; empty while it is well."""
+        stuck = self.pool.stuck
+        if len(stuck) >= self._limits.workers:
+            what = stuck[0].seen.what
+            return f"{len(stuck)} workers are stuck, one in {what}"
+        if self.pool.refusal and not len(self.pool):
+            return f"no worker can be started: {self.pool.refusal}"
+        return ""
+
+    # --- Coming ----------------------------------------------------------------------------------
 
     def start(self, connection: Connection, message: wire.Message) -> None:
-        """Let a thread carry the call out and answer it, or refuse it here."""
+        """Queue a call, or refuse it."""
         command = message.environ.get("CNI_COMMAND", "")
-        refusal = self._admit()
+        refusal = STOPPING if self._stopping else b""
+        if self.admitted >= self._limits.admitted:
+            refusal = _BUSY
         if refusal:
-            self._metrics.request("/cni", command, "11", 0.0)
-            connection.answer_at_once(error_answer(message.payload, 11, refusal))
+            self._refuse(connection, message, refusal)
             return
-        pool = self._quick if command in _QUICK else self._workers
-        pool.submit(self._call, connection, message)
+        container = message.environ.get("CNI_CONTAINERID", "")
+        deadline = connection.began + (message.seconds or SERVE_S)
+        self._queue.put(Job("call", command, container, deadline, message, connection))
+        self.pump()
 
-    def aside(self, work: Callable[[], object]) -> None:
-        """Let a thread of the quick ones do *work*, which must not raise."""
-        self._quick.submit(work)
+    def pump(self) -> None:
+        """Give idle workers what may begin."""
+        while True:
+            job = self._next()
+            if job is None:
+                break
+            if job.connection and job.command != "DEL" and not job.connection.is_there():
+                # Nobody would use what is attached for a client that has gone.
+                self._log.verbose(f"a client went away before its {job.command} began")
+                job.connection.close()
+                continue
+            if job.container and job.kind == "call":
+                job.before = self.spool.of(job.container)
+            if not self.pool.give(job):
+                self._queue.put_back(job)
+                break
+            self._begun(job)
+        self._board.calls = self.admitted
+        now = time.monotonic()
+        first = next(iter(self._queue), None)
+        waited = now - first.queued if first is not None else 0.0
+        limits = self._limits
+        self.pool.want(self.generation, limits.workers + limits.quick_workers, waited)
+
+    def _next(self) -> Job | None:
+        if not self.pool.idle:
+            return None
+        stuck = sum(each.job is not None and not each.job.quick for each in self.pool.stuck)
+        running = self._calls + self._behind - stuck
+        room = self._limits.workers - running
+        # What nobody waits for never takes more than a quarter of the workers.
+        behind = max(1, self._limits.workers // 4) - self._behind if not self._stopping else 0
+        adds = self._limits.adds - self._adds + stuck
+        return self._queue.take(self._containers, room=room, adds=adds, behind=behind)
+
+    def _begun(self, job: Job) -> None:
+        if job.container:
+            self._containers.add(job.container)
+        self._count(job, 1)
+
+    def _count(self, job: Job, by: int) -> None:
+        if job.kind != "call":
+            self._behind += by
+            return
+        self._calls += by
+        if job.command == "ADD":
+            self._adds += by
+
+    # --- Going -----------------------------------------------------------------------------------
+
+    def _heard(self, worker: Worker) -> None:
+        """A worker says something: that it is ready, or what came of its job."""
+        found = self.pool.heard(worker)
+        if found is not None:
+            job, report = found
+            self._finished(job)
+            self._account(job, report)
+        self.pump()
+
+    def _finished(self, job: Job) -> None:
+        self._containers.discard(job.container)
+        self._replaying.discard(job.path)
+        self._count(job, -1)
+
+    def _account(self, job: Job, report: Mapping[str, Any]) -> None:
+        metrics = self._metrics
+        for verb, stage, seconds in report.get("stages", ()):
+            metrics.stage(verb, stage, seconds)
+        for verb, kind, seconds in report.get("delegates", ()):
+            metrics.delegate(verb, kind, seconds)
+        for _ in range(report.get("journal_errors", 0)):
+            metrics.journal_error()
+        if report.get("cni_dir"):
+            self.spool.learn(report["cni_dir"])
+        if job.kind == "replay":
+            self.spool.ended(job.path, report["outcome"], report["reason"])
+        elif job.kind == "recover" and report["answer"]:
+            self._log.error(
+                "what a stopped worker left could not be undone: the next DEL tries again",
+                container=job.container,
+                error=report["answer"],
+            )
+        for each in report.get("replayed", ()):
+            self.spool.ended(each["path"], each["outcome"], each["reason"])
+        if job.connection is not None:
+            took = time.monotonic() - job.connection.began
+            metrics.request("/cni", job.command, report["code"], took)
+            job.connection.close()
+            if not report["taken"]:
+                self._log.error(
+                    f"nobody took the answer to {job.command}: the runtime has to send DEL",
+                    container=job.container,
+                    code=report["code"],
+                )
+
+    def _lost(self, ended: Ended) -> None:
+        """A worker is gone in the middle of its job: answer its client, undo what it did."""
+        job = ended.job
+        assert job is not None
+        self._finished(job)
+        what = ended.sight.what or "the engine itself"
+        self._log.error(
+            "a worker was lost",
+            why=ended.why,
+            doing=what,
+            command=job.command,
+            container=job.container,
+        )
+        if job.kind == "replay":
+            self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
+        if job.connection is not None:
+            took = time.monotonic() - job.connection.began
+            self._metrics.request("/cni", job.command, "11", took)
+            if ended.sight.answering:
+                job.connection.close()
+            else:
+                text = f"the worker of this call was lost ({ended.why}) in {what}: see the log"
+                said = error_answer(job.message.payload, 11, _plain(text))
+                job.connection.answer_at_once(said)
+        if job.kind == "call" and job.command in ("ADD", "DEL") and not self._stopping:
+            deadline = time.monotonic() + _BEHIND_SECONDS
+            self._queue.put(Job("recover", "DEL", job.container, deadline, job.message))
+
+    # --- From time to time -----------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Watch the workers, refuse what waited too long, look for spooled DELs."""
+        self.pool.watch(now)
+        for job in self._queue.expired(now):
+            assert job.connection is not None
+            text = b"the call waited too long for its turn: try again"
+            self._refuse(job.connection, job.message, text)
+        if self.pool.refusal and not len(self.pool):
+            self._refuse_all(_plain(f"no worker can be started ({self.pool.refusal}): try again"))
+        if now >= self._look_at and not self._stopping:
+            self._look_at = now + _SPOOL_SECONDS
+            self._look_for_spooled(now)
+        self.pump()
+
+    def _look_for_spooled(self, now: float) -> None:
+        for path in self.spool.due(now):
+            if path not in self._replaying:
+                self._replaying.add(path)
+                deadline = now + _BEHIND_SECONDS
+                message = wire.Message(wire.CNI)
+                container = container_of(path)
+                self._queue.put(Job("replay", "DEL", container, deadline, message, path=path))
 
     def stop(self) -> None:
-        """Refuse what has not begun."""
+        """Refuse what has not begun, and what comes."""
         self._stopping = True
+        self._refuse_all(STOPPING)
+
+    def _refuse_all(self, text: bytes) -> None:
+        for job in self._queue.drain():
+            self._replaying.discard(job.path)
+            if job.connection is not None:
+                self._refuse(job.connection, job.message, text)
+
+    def _refuse(self, connection: Connection, message: wire.Message, text: bytes) -> None:
+        self._metrics.request("/cni", message.environ.get("CNI_COMMAND", ""), "11", 0.0)
+        connection.answer_at_once(error_answer(message.payload, 11, text))
 
     def close(self) -> None:
-        """End the threads; waits for what runs only if nothing is late."""
-        late = self._admitted
+        """End every worker; whoever still waits is told so."""
+        self._stopping = True
+        late = self._calls
         if late:
             self._log.error("calls did not end in time: they are cut off", calls=late)
-        for pool in (self._workers, self._quick):
-            pool.shutdown(wait=not late, cancel_futures=True)
-
-    def _admit(self) -> bytes:
-        """Count a call in; why not, when it may not."""
-        if self._stopping:
-            return STOPPING
-        with self._lock:
-            if self._admitted >= self._limits.admitted:
-                return _BUSY
-            self._admitted += 1
-        return b""
-
-    def _begin(self) -> None:
-        with self._lock:
-            self._running += 1
-
-    def _release(self) -> None:
-        with self._lock:
-            self._admitted -= 1
-            self._running -= 1
-        if self._stopping:
-            self._finished()
-
-    # --- In a thread of a pool -------------------------------------------------------------------
-
-    def _call(self, connection: Connection, message: wire.Message) -> None:
-        environ = message.environ
-        command = environ.get("CNI_COMMAND", "")
-        self._begin()
-        try:
-            answer = self._carry_out(connection, message)
-            if answer is None:
-                self._log.verbose(f"a client went away before its {command} began")
-                connection.close()
-                return
-            took = time.monotonic() - connection.began
-            self._metrics.request("/cni", command, _code(answer), took)
-            if not connection.answer(answer):
-                self._log.error(
-                    f"nobody took the answer to {command}: the runtime has to send DEL",
-                    container=environ.get("CNI_CONTAINERID", ""),
-                    status=answer[0],
-                )
-        finally:
-            self._release()
-
-    def _carry_out(self, connection: Connection, message: wire.Message) -> Answer | None:
-        environ, stdin = message.environ, message.payload
-        deadline = connection.began + (message.seconds or SERVE_S)
-        if self._stopping:
-            return error_answer(stdin, 11, STOPPING)
-        if time.monotonic() >= deadline:
-            return error_answer(stdin, 11, b"the call waited too long for its turn: try again")
-        # Nobody would use what is attached for a client that has gone; a DEL is still wanted.
-        if environ.get("CNI_COMMAND") != "DEL" and not connection.is_there():
-            return None
-        try:
-            return self._service.handle(environ, stdin, deadline)
-        except Exception as error:  # noqa: BLE001  the thread's last line: the client gets an answer
-            self._log.error("internal error", error=error)
-            text = f"internal error: {type(error).__name__}: please report it, with the log"
-            return error_answer(stdin, 999, text.encode())
+        for worker in self.pool:
+            job = worker.job
+            if job is not None and job.connection is not None:
+                job.connection.answer_at_once(error_answer(job.message.payload, 11, STOPPING))
+        self.pool.close()
 
 
-def _code(answer: Answer) -> str:
-    """The CNI code in an answer, "0" for success."""
-    status, stdout = answer
-    if status == 0:
-        return "0"
-    try:
-        return str(int(json.loads(stdout)["code"]))
-    except (ValueError, KeyError, TypeError):
-        return "999"
+def _plain(text: str) -> bytes:
+    """A text that needs no escapes in JSON."""
+    cleaned = "".join(each if each.isprintable() and each not in '"\\' else "'" for each in text)
+    return cleaned[:1000].encode("ascii", "replace")

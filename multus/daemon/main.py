@@ -1,23 +1,35 @@
-"""The daemon's life: settings, socket, spool, serving, stopping."""
+"""The daemon's life: settings, socket, template, serving, stopping."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import glob
 import os
 import resource
 from contextlib import ExitStack
 
+from multus.daemon.board import Board
+from multus.daemon.calls import Calls
+from multus.daemon.generations import Generations
 from multus.daemon.listening import listening
+from multus.daemon.loop import Loop
 from multus.daemon.metrics import Metrics
-from multus.daemon.node import NodeService
+from multus.daemon.page import MetricsPage
 from multus.daemon.server import Server
 from multus.daemon.settings import Settings
+from multus.daemon.spool import Spool
+from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket
 from multus.errors import IOFailure
 from multus.log import Log
+from multus.shim import MARK
 
 #: Each call needs a connection, and a started delegate six pipe ends.
 _DESCRIPTORS = 65536
+
+#: What makes the service of the workers, as ``module:function``.
+SERVICE = "multus.daemon.service:main_of"
 
 
 def run(path: str) -> None:
@@ -27,25 +39,39 @@ def run(path: str) -> None:
     """
     inherited, notifier = inherited_socket(os.environ), Notifier.from_environ(os.environ)
     settings = Settings.read(path, os.environ)
-    log, metrics = Log.from_conf(settings.log), Metrics()
+    log, metrics, limits = Log.from_conf(settings.log), Metrics(), settings.limits
     _allow_descriptors()
     with ExitStack() as stack:
         listener = stack.enter_context(listening(settings.socket, inherited))
-        service = NodeService(settings, os.environ, metrics, log)
-        stack.callback(service.close)
+        _remove_old_sockets(settings.socket)
+        board = Board.create(limits.slots)
+        stack.callback(board.close)
+        loop = Loop()
+        stack.callback(loop.close)
+        generations = Generations(settings, os.environ, board, loop, log, SERVICE)
+        stack.callback(generations.close)
+        generations.start()
+        _leave_mark(settings.cni_dir)
+        spool = Spool(settings.cni_dir, log)
+        calls = Calls(board, loop, generations.current, spool, metrics, log, limits)
+        generations.calls = calls
+        metrics.registry.register(State(generations, calls, spool))
         server = Server(
             listener,
-            service,
+            loop,
+            calls,
+            generations,
             metrics,
             log,
-            limits=settings.limits,
+            limits=limits,
             notifier=notifier,
             shared=inherited is not None,
         )
         server.handle_signals()
-        service.start()
         if settings.metrics_port:
-            _show(metrics, settings.metrics_port)
+            page = MetricsPage(settings.metrics_port, metrics.text)
+            stack.callback(page.close)
+            page.start()
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -61,13 +87,18 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _show(metrics: Metrics, port: int) -> None:
-    from prometheus_client import start_http_server
+def _remove_old_sockets(path: str) -> None:
+    """Remove the sockets of API processes whose daemon was killed; its lock is ours now."""
+    for old in glob.glob(f"{glob.escape(path)}.api.*"):
+        with contextlib.suppress(OSError):
+            os.unlink(old)
 
+
+def _leave_mark(cni_dir: str) -> None:
+    """Let shims know, also after a reboot, that this node has a daemon to wait for."""
+    path = os.path.join(cni_dir, os.fsdecode(MARK))
     try:
-        start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+        os.makedirs(cni_dir, mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        raise IOFailure(
-            f"cannot show the metrics at 127.0.0.1:{port}: {error.strerror}: give 'metricsPort'"
-            " another number"
-        ) from error
+        raise IOFailure(f"cannot write {path}: {error.strerror}") from error

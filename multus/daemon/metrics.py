@@ -22,6 +22,9 @@ from prometheus_client import (
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
 
+#: Types of delegates that are told apart.
+_MOST_TYPES = 64
+
 
 class Metrics:
     """One daemon's metrics, in a registry of their own."""
@@ -58,17 +61,11 @@ class Metrics:
             registry=registry,
             buckets=_SECONDS,
         )
+        self._types: set[str] = set()
         self._gauges: dict[str, Gauge] = {}
-        self._calls: Callable[[], float] = lambda: 0.0
         self._journal_errors = Counter(
             "multus_journal_errors_total",
             "Requests that failed because state on disk could not be read or written",
-            registry=registry,
-        )
-        self._replayed = Counter(
-            "multus_spool_replays_total",
-            "Spooled DELs that were carried out, by outcome",
-            ("outcome",),
             registry=registry,
         )
 
@@ -85,15 +82,15 @@ class Metrics:
 
     def delegate(self, verb: str, kind: str, seconds: float) -> None:
         """A delegate of type *kind* was carried out."""
+        # Whoever writes a definition chooses the type.
+        if kind not in self._types and len(self._types) >= _MOST_TYPES:
+            kind = "other"
+        self._types.add(kind)
         self._delegate_seconds.labels(verb, kind).observe(seconds)
 
     def journal_error(self) -> None:
         """A record could not be read or written."""
         self._journal_errors.inc()
-
-    def replayed(self, outcome: str) -> None:
-        """A spooled DEL ended: ``done``, ``failed`` or ``malformed``."""
-        self._replayed.labels(outcome).inc()
 
     def follow(
         self,
@@ -102,14 +99,9 @@ class Metrics:
         connections: Callable[[], float],
     ) -> None:
         """Show how much the server has to do."""
-        self._calls = calls
         self.gauge("multus_server_calls", "Calls that wait or are carried out", calls)
         self.gauge("multus_server_queue", "Calls that wait", waiting)
         self.gauge("multus_server_connections", "Connections still sending", connections)
-
-    def busy(self) -> bool:
-        """Whether any call waits or is carried out."""
-        return self._calls() > 0
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show *value*, asked whenever somebody reads the metrics."""

@@ -1,12 +1,12 @@
-"""The server: one thread that accepts, reads and hands on, until it is told to stop.
+"""The supervisor: one thread that accepts, reads and hands on, until it is told to stop.
 
-It never waits for a client: a slow one costs a buffer, not a thread.
+It never waits for a client or a worker, and it never looks into a configuration: a slow client
+costs a buffer, a worker that hangs costs a process.
 """
 
 from __future__ import annotations
 
 import errno
-import selectors
 import signal
 import socket
 import time
@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from multus.daemon import wire
-from multus.daemon.calls import STOPPING, Calls, Limits, Service
+from multus.daemon.calls import STOPPING, Calls, Limits
 from multus.daemon.connection import Connection, Gone
+from multus.daemon.generations import Generations
 from multus.daemon.listening import may_connect
+from multus.daemon.loop import Loop
 from multus.daemon.systemd import Notifier
 from multus.shim import Answer, error_answer
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 #: Bytes of unfinished messages that are held for all clients together.
 _LARGEST_HELD = 64 << 20
-_TICK = 0.5
+#: How often clients are looked at, and how often workers are while there are calls, in seconds.
+_TICK, _WATCH = 0.5, 0.1
+#: How long a client may take to take an answer to a control request, in seconds.
+_TAKING = 1.0
 
 
 class Server:
@@ -38,7 +43,9 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        service: Service,
+        loop: Loop,
+        calls: Calls,
+        generations: Generations,
         metrics: Metrics,
         log: Log,
         *,
@@ -48,24 +55,21 @@ class Server:
     ) -> None:
         self._listener = listener
         self._shared = shared
-        self._service = service
+        self._loop = loop
+        self._calls = calls
+        self._generations = generations
         self._log = log
         self._limits = limits or Limits()
         self._notifier = notifier or Notifier()
-        self._calls = Calls(service, metrics, log, self._limits, self._wake)
-        self._selector = selectors.DefaultSelector()
         self._reading: dict[int, Connection] = {}
         self._stop_by: float | None = None
         self._reload_wanted = False
         self._last_sweep = self._last_alive = 0.0
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
         self._controls: Mapping[bytes, Callable[[], Answer]] = {
+            b"health": lambda: _said(calls.unhealthy()),
+            b"ready": lambda: _said(self._not_ready()),
             b"metrics": lambda: (0, metrics.text()),
-            b"reload": self._reload,
         }
-        calls = self._calls
         metrics.follow(lambda: calls.admitted, lambda: calls.waiting, lambda: len(self._reading))
 
     # --- From other threads and signal handlers --------------------------------------------------
@@ -74,39 +78,30 @@ class Server:
         """Finish what runs, refuse the rest."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + self._limits.stop_seconds
-            self._calls.stop()
             self._notifier.stopping("finishing the calls that run")
-        self._wake()
+        self._loop.wake()
 
     def reload(self) -> None:
-        """Reload the service soon."""
+        """Read the settings again soon."""
         self._reload_wanted = True
-        self._wake()
+        self._loop.wake()
 
     def handle_signals(self) -> None:
         """SIGTERM and SIGINT stop, SIGHUP reloads; for the main thread."""
-        signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._loop.wakeup, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         signal.signal(signal.SIGHUP, lambda *_: self.reload())
-
-    def _wake(self) -> None:
-        try:
-            self._wake_out.send(b"x")
-        except BlockingIOError:
-            return  # it is full of wake-ups
 
     # --- The loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Serve until stopped, and until what ran then is finished."""
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._loop.add(self._listener, self._accept)
         self._notifier.ready()
         try:
             while not self._finished():
-                for key, _ in self._selector.select(_TICK):
-                    self._serve(key.fileobj)
+                self._loop.turn(_WATCH if self._calls.admitted else _TICK)
                 self._tick(time.monotonic())
         finally:
             self._close()
@@ -115,14 +110,6 @@ class Server:
         if self._stop_by is None:
             return False
         return not self._calls.admitted or time.monotonic() >= self._stop_by
-
-    def _serve(self, ready: object) -> None:
-        if ready is self._listener:
-            self._accept()
-        elif ready is self._wake_in:
-            self._wake_in.recv(4096)
-        elif isinstance(ready, socket.socket):
-            self._read(self._reading[ready.fileno()])
 
     def _accept(self) -> None:
         # As many as wait now: a round through the selector costs more than an accept.
@@ -134,7 +121,7 @@ class Server:
             except OSError as error:
                 self._log.error("cannot accept a connection", error=error)
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(0.05)  # until a worker closes one; the others wait in the backlog
+                    time.sleep(0.05)  # until one is closed; the others wait in the backlog
                 return
             self._begin(Connection(peer, time.monotonic()))
 
@@ -150,7 +137,7 @@ class Server:
             connection.answer_at_once(error_answer(b"", 11, text))
         else:
             self._reading[connection.socket.fileno()] = connection
-            self._selector.register(connection.socket, selectors.EVENT_READ)
+            self._loop.add(connection.socket, lambda: self._read(connection))
             self._read(connection)
 
     def _read(self, connection: Connection) -> None:
@@ -162,7 +149,7 @@ class Server:
             connection.close()
             return
         except wire.Malformed as reason:
-            self._log.error(f"a client sent what is no message: {reason}")
+            self._log.error(f"malformed message: {reason}")
             self._forget(connection)
             text = b"the multus daemon cannot read this message: use the shim of its version"
             connection.answer_at_once(error_answer(b"", 6, text))
@@ -176,33 +163,40 @@ class Server:
             self._control(connection, message.payload)
 
     def _forget(self, connection: Connection) -> None:
-        self._selector.unregister(connection.socket)
+        self._loop.remove(connection.socket)
         del self._reading[connection.socket.fileno()]
 
     def _control(self, connection: Connection, word: bytes) -> None:
-        if word == b"health":
-            connection.answer_at_once((0, b"ok\n"))
-        elif word == b"ready":
-            reason = "the daemon is stopping" if self._stop_by else self._service.not_ready()
-            connection.answer_at_once((int(bool(reason)), f"{reason or 'ok'}\n".encode()))
+        if word == b"reload":
+            self._reload(connection)
         elif word in self._controls:
-            self._calls.aside(lambda: connection.answer(self._controls[word]()))
+            # All answers fit into a socket's buffer, unless there are a great many metrics.
+            connection.answer(self._controls[word](), _TAKING)
         else:
             text = b"unknown request: use health, ready, metrics or reload\n"
             connection.answer_at_once((1, text))
 
+    def _not_ready(self) -> str:
+        if self._stop_by:
+            return "the daemon is stopping"
+        return self._calls.unhealthy() or self._generations.not_ready()
+
     def _tick(self, now: float) -> None:
-        if self._stop_by and self._shared:
-            self._shared = False
-            self._selector.unregister(self._listener)
+        if self._stop_by:
+            self._calls.stop()
+            if self._shared:
+                self._shared = False
+                self._loop.remove(self._listener)
         if self._reload_wanted:
             self._reload_wanted = False
-            self._calls.aside(self._reload)
+            self._reload(None)
+        self._generations.tick(now)
+        self._calls.tick(now)
         if now - self._last_sweep >= _TICK:
             self._last_sweep = now
             self._sweep(now)
         interval = self._notifier.watchdog_seconds / 2
-        if interval and now - self._last_alive >= interval:
+        if interval and now - self._last_alive >= interval and not self._calls.unhealthy():
             self._last_alive = now
             self._notifier.alive()
 
@@ -219,19 +213,22 @@ class Server:
                 text = b"the message to the multus daemon was not complete in time: try again"
                 connection.answer_at_once(error_answer(b"", 11, text))
 
-    def _reload(self) -> Answer:
+    def _reload(self, connection: Connection | None) -> None:
         self._notifier.reloading()
-        try:
-            self._service.reload()
-        except Exception as error:  # noqa: BLE001  what runs goes on as it was
-            self._log.error("cannot reload", error=error)
-            return 1, f"{error}\n".encode()
-        finally:
+
+        def ended(failure: str) -> None:
             self._notifier.ready()
-        return 0, b"ok\n"
+            if connection is not None:
+                connection.answer_at_once((int(bool(failure)), f"{failure or 'ok'}\n".encode()))
+
+        self._generations.reload(ended)
 
     def _close(self) -> None:
-        self._selector.close()
         for connection in self._reading.values():
             connection.answer_at_once(error_answer(b"", 11, STOPPING))
         self._calls.close()
+
+
+def _said(reason: str) -> Answer:
+    """The answer to a question that *reason* says no to, or yes when it is empty."""
+    return int(bool(reason)), f"{reason or 'ok'}\n".encode()

@@ -9,7 +9,9 @@
 | ``chrootDir`` | the host's root, when the daemon runs in a container |
 | ``metricsPort`` | a port on the loopback address that shows the metrics; 0 for none |
 | ``connectionLimit`` | calls that wait or run at a time, 1024 |
-| ``workers`` | calls that run at a time, 32 |
+| ``workers`` | calls that run at a time, each in a process of its own, 32 |
+| ``stuckSeconds`` | how long a plugin's hook may take before it is interrupted, 10 |
+| ``workerMemory`` | MiB that a worker may allocate for one call, 128 |
 | ``logToStderr``, ``logFile``, ``logLevel``, ``logOptions`` | as in Multus' configuration |
 """
 
@@ -41,6 +43,8 @@ _KEYS = frozenset(
         "metricsPort",
         "nodeName",
         "socketDir",
+        "stuckSeconds",
+        "workerMemory",
         "workers",
     )
 )
@@ -48,7 +52,10 @@ _KEYS = frozenset(
 
 @frozen
 class Settings:
-    """That file, typed."""
+    """That file, typed; ``raw`` is the file as decoded.
+
+    ``stuck_seconds`` are seconds, ``worker_memory`` are bytes.
+    """
 
     path: str
     socket: str
@@ -59,6 +66,9 @@ class Settings:
     metrics_port: int
     limits: Limits
     log: Mapping[str, Any]
+    stuck_seconds: float
+    worker_memory: int
+    raw: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: str, environ: Mapping[str, str]) -> Settings:
@@ -109,6 +119,9 @@ class Settings:
                 admitted=_number(reader, "connectionLimit", 1024, 1, 65536),
             ),
             log={key: value for key, value in raw.items() if key.startswith("log")},
+            stuck_seconds=float(_number(reader, "stuckSeconds", 10, 1, 600)),
+            worker_memory=_number(reader, "workerMemory", 128, 16, 65536) << 20,
+            raw=raw,
         )
 
 

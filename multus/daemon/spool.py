@@ -1,164 +1,147 @@
-"""DELs that came while no daemon ran: kept by the shims under ``cniDir``, carried out here.
+"""DELs that came while no daemon ran: kept by the shims under ``cniDir``, carried out by workers.
 
 ``<cniDir>/.spool/<nanoseconds>.<container>`` is one message of ``multus.daemon.wire``, written by
 rename, so it is whole or not there.  A file goes when its DEL succeeded, and not before: one that
 fails is tried again, ever more rarely.
+
+A shim keeps a DEL under the ``cniDir`` of its configuration.  Folders other than the daemon's own
+become known with the first call that has one, and are remembered in ``<cniDir>/.folders``.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
-import stat
-import threading
 import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from multus.daemon import wire
-from multus.errors import StateDamaged
-from multus.shim import Answer
-
 if TYPE_CHECKING:
-    from multus.daemon.metrics import Metrics
     from multus.log import Log
 
-#: Carries a CNI call out: environment, stdin, deadline.
-Handle = Callable[[Mapping[str, str], bytes, float], Answer]
-
-FOLDER = ".spool"
+FOLDER, FOLDERS = ".spool", ".folders"
 #: A file that is no message is kept under this name, for people.
-_DAMAGED = ".damaged-"
-_PATIENCE = 60.0
+DAMAGED = ".damaged-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
+_MOST_FOLDERS = 16
 _TICK_NS = 50_000_000
 
 
-class Spool:
-    """The spool under one ``cniDir``; its methods may be called by any thread."""
+class _Listing:
+    """The files of one spool; listing it again costs one system call while it does not change."""
 
-    def __init__(self, cni_dir: str, handle: Handle, metrics: Metrics, log: Log) -> None:
+    def __init__(self, cni_dir: str) -> None:
         self.folder = os.path.join(cni_dir, FOLDER)
-        self._handle = handle
-        self._metrics = metrics
-        self._log = log
-        # One replay at a time: DELs of one container have to stay in order.
-        self._lock = threading.Lock()
-        self._pauses: dict[str, tuple[float, float]] = {}
+        self._names: tuple[str, ...] = ()
         self._seen = -1
 
-    def waiting(self) -> list[str]:
+    def names(self) -> tuple[str, ...]:
         """The names of the files that wait, the oldest first."""
-        try:
-            names = os.listdir(self.folder)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            self._log.error(f"cannot list {self.folder}", error=error)
-            return []
-        return sorted(name for name in names if not name.startswith("."))
-
-    def replay(self, until: float) -> None:
-        """Carry out what is due, stopping at the ``time.monotonic()`` moment *until*."""
-        with self._lock:
-            for name in self.waiting():
-                now = time.monotonic()
-                if now >= until:
-                    return
-                if self._pauses.get(name, (0.0, 0.0))[0] <= now:
-                    self._replay(name)
-
-    def replay_of(self, container_id: str) -> None:
-        """Carry out, now, what waits for one container: a later call must not overtake it."""
-        if not self._changed():
-            return
-        with self._lock:
-            waiting = self.waiting()
-            for name in waiting:
-                if name.partition(".")[2] == container_id:
-                    self._replay(name)
-
-    def _changed(self) -> bool:
-        """Whether there may be files; costs one system call when there are none."""
         try:
             moment = os.stat(self.folder).st_mtime_ns
         except OSError:
-            return False
-        if moment == self._seen or self.waiting():
-            return moment != self._seen
-        # A file made within the clock's tick would leave the folder's time as it is.
-        if time.time_ns() - moment > _TICK_NS:
-            self._seen = moment
-        return False
+            return ()
+        if moment != self._seen:
+            with contextlib.suppress(OSError):
+                names = os.listdir(self.folder)
+                self._names = tuple(sorted(each for each in names if not each.startswith(".")))
+                # A file made within the clock's tick would leave the folder's time as it is.
+                self._seen = moment if time.time_ns() - moment > _TICK_NS else -1
+        return self._names
 
-    def _replay(self, name: str) -> None:
+
+class Spool:
+    """All spools of the node: which files there are, and when each is due."""
+
+    def __init__(self, cni_dir: str, log: Log) -> None:
+        self._cni_dir = cni_dir
+        self._log = log
+        self._listings = {each: _Listing(each) for each in (cni_dir, *_remembered(cni_dir))}
+        self._pauses: dict[str, tuple[float, float]] = {}
+        self.outcomes: dict[str, int] = {}
+
+    @property
+    def cni_dirs(self) -> tuple[str, ...]:
+        """The folders that are looked at, the daemon's own first."""
+        return tuple(self._listings)
+
+    def waiting(self) -> list[str]:
+        """The paths of all files, the oldest first."""
+        found = [
+            os.path.join(listing.folder, name)
+            for listing in self._listings.values()
+            for name in listing.names()
+        ]
+        return sorted(found, key=os.path.basename)
+
+    def due(self, now: float) -> list[str]:
+        """Those of them whose time has come: of each container the oldest alone."""
+        found: dict[str, str] = {}
+        for path in self.waiting():
+            found.setdefault(container_of(path), path)
+        return [path for path in found.values() if self._pauses.get(path, (0.0, 0.0))[0] <= now]
+
+    def of(self, container: str) -> tuple[str, ...]:
+        """Those of one container, the oldest first."""
+        return tuple(path for path in self.waiting() if container_of(path) == container)
+
+    def learn(self, cni_dir: str) -> None:
+        """A call has this ``cniDir``: shims may keep DELs there."""
+        if cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS:
+            return
+        self._listings[cni_dir] = _Listing(cni_dir)
         try:
-            message = wire.decode(self._read(name))
-        except FileNotFoundError:
-            return
-        except (wire.Malformed, StateDamaged) as reason:
-            self._set_aside(name, str(reason))
-            return
+            _remember(self._cni_dir, list(self._listings)[1:])
         except OSError as error:
-            self._put_off(name, str(error))
+            self._log.error(f"cannot write {os.path.join(self._cni_dir, FOLDERS)}", error=error)
+
+    def ended(self, path: str, outcome: str, reason: str) -> None:
+        """A worker carried out the DEL in the file at *path*, or could not."""
+        if outcome == "gone":
             return
-        environ = message.environ
-        status, stdout = self._handle(environ, message.payload, time.monotonic() + _PATIENCE)
-        container = environ.get("CNI_CONTAINERID", "")
-        if status:
-            self._put_off(name, stdout.decode(errors="replace").strip())
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        if outcome == "failed":
+            before = self._pauses.get(path, (0.0, _FIRST_PAUSE / 2))[1]
+            pause = min(2 * before, _LONGEST_PAUSE)
+            self._pauses[path] = (time.monotonic() + pause, pause)
+            self._log.error(
+                "a spooled DEL failed and is tried again", file=path, seconds=pause, error=reason
+            )
             return
+        self._pauses.pop(path, None)
+        if outcome == "malformed":
+            self._set_aside(path, reason)
+        else:
+            self._log.verbose("carried out a spooled DEL", container=container_of(path))
+
+    def _set_aside(self, path: str, reason: str) -> None:
+        folder, name = os.path.split(path)
+        kept = os.path.join(folder, DAMAGED + name)
+        self._log.error(f"{path} is not a spooled DEL: it is kept as {kept}", reason=reason)
         try:
-            os.unlink(os.path.join(self.folder, name))
+            os.rename(path, kept)
         except OSError as error:
-            self._put_off(name, str(error))  # a DEL may be repeated
-            return
-        self._pauses.pop(name, None)
-        self._metrics.replayed("done")
-        self._log.verbose("carried out a spooled DEL", container=container)
-
-    def _read(self, name: str) -> bytes:
-        """The file's bytes, if it can only have been written by us."""
-        # Opening what is no file must not wait: a pipe without a writer would.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            descriptor = os.open(os.path.join(self.folder, name), flags)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise StateDamaged("it is a symbolic link") from error
-            raise
-        try:
-            for found in (os.fstat(descriptor), os.stat(self.folder)):
-                if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-                    raise StateDamaged("others could have written it")
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StateDamaged("it is no regular file")
-            return _whole(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _put_off(self, name: str, reason: str) -> None:
-        pause = min(2 * self._pauses.get(name, (0.0, _FIRST_PAUSE / 2))[1], _LONGEST_PAUSE)
-        self._pauses[name] = (time.monotonic() + pause, pause)
-        self._metrics.replayed("failed")
-        self._log.error(
-            "a spooled DEL failed and is tried again", file=name, seconds=pause, error=reason
-        )
-
-    def _set_aside(self, name: str, reason: str) -> None:
-        self._metrics.replayed("malformed")
-        self._log.error(f"{name} is no spooled DEL: it is kept as {_DAMAGED}{name}", reason=reason)
-        try:
-            old, new = (os.path.join(self.folder, each) for each in (name, _DAMAGED + name))
-            os.rename(old, new)
-        except OSError as error:
-            self._log.error(f"cannot rename {name}", error=error)
+            self._log.error(f"cannot rename {path}", error=error)
 
 
-def _whole(descriptor: int) -> bytes:
-    """All of a file, but no more than a message can have."""
-    data = b""
-    limit = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT + 1
-    while len(data) < limit and (chunk := os.read(descriptor, limit - len(data))):
-        data += chunk
-    return data
+def container_of(path: str) -> str:
+    """The container's ID in a spooled file's name."""
+    return os.path.basename(path).partition(".")[2]
+
+
+def _remembered(cni_dir: str) -> list[str]:
+    try:
+        with open(os.path.join(cni_dir, FOLDERS), encoding="utf-8") as file:
+            lines = file.read(1 << 16).splitlines()
+    except (OSError, ValueError):
+        return []
+    return [each for each in lines if each.startswith("/") and each != cni_dir][:_MOST_FOLDERS]
+
+
+def _remember(cni_dir: str, folders: list[str]) -> None:
+    path = os.path.join(cni_dir, FOLDERS)
+    new = f"{path}.{os.getpid()}"
+    os.makedirs(cni_dir, mode=0o700, exist_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write("".join(f"{each}\n" for each in folders))
+    os.replace(new, path)

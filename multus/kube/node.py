@@ -18,15 +18,16 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
+from multus.errors import CNIError
 from multus.kube.cache import DefinitionCache, Follower, PodCache
 from multus.kube.client import KubeClient
-from multus.kube.outbox import Outbox
+from multus.kube.deadline import Deadline
+from multus.kube.outbox import Annotate, Outbox
 
 if TYPE_CHECKING:
-    from multus.errors import CNIError
     from multus.kube.client import Wanted
-    from multus.kube.deadline import Deadline
     from multus.kube.kubeconfig import Access
+    from multus.kube.outbox import Letter
 
 #: Group and plural of the definitions that are followed; those not served cost one GET in a while.
 KINDS = (
@@ -71,9 +72,9 @@ class NodeApi:
             follower.start()
         self.outbox.start()
 
-    def close(self) -> None:
-        """Write what waits, for a few seconds at most, and stop all threads."""
-        self.outbox.close()
+    def close(self, seconds: float = 5.0) -> None:
+        """Write what is queued, for *seconds* at most, and stop all threads."""
+        self.outbox.close(seconds)
         for follower in self._followers():
             follower.close()
         self.client.close()
@@ -84,6 +85,23 @@ class NodeApi:
             CacheState(follower.what, follower.synced, follower.age, len(follower))
             for follower in self._followers()
         ]
+
+    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
+        """Write annotations at once; the outbox has events, and what failed.
+
+        See ``multus.kube.outbox.Postbox``.
+        """
+        problem: CNIError | None = None
+        for letter in letters:
+            if isinstance(letter, Annotate) and not self.outbox.holds(letter.target):
+                try:
+                    letter.write(self.client, Deadline.after(seconds))
+                    continue
+                except CNIError as error:
+                    problem = error
+            self.outbox.put(letter)
+        if problem is not None:
+            raise problem
 
     def get(
         self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None

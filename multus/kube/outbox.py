@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -80,6 +80,36 @@ class Event:
 
 
 Letter = Annotate | Event
+
+
+def to_wire(letter: Letter) -> dict[str, Any]:
+    """A letter as JSON, for another process's outbox."""
+    target = letter.target
+    wire: dict[str, Any] = {"pod": [target.namespace, target.name, target.uid]}
+    if isinstance(letter, Annotate):
+        return {**wire, "annotations": dict(letter.annotations)}
+    return {**wire, "event": [letter.kind, letter.reason, letter.message, letter.node]}
+
+
+def from_wire(wire: Mapping[str, Any]) -> Letter:
+    """The letter that ``to_wire`` wrote."""
+    target = Target(*wire["pod"])
+    if "annotations" in wire:
+        return Annotate(target, wire["annotations"])
+    return Event(target, *wire["event"])
+
+
+@runtime_checkable
+class Postbox(Protocol):
+    """What takes letters over, so that whoever has them need not wait until they are written."""
+
+    node: str
+
+    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
+        """Have one pod's *letters* written, in order; annotations within *seconds* if possible.
+
+        Raises why an annotation is not written yet; it is written later.
+        """
 
 
 class _Pile:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attrs import evolve
 
+from multus import progress
 from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
 from multus.invoker import Declined, Invoker
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
@@ -201,7 +202,8 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
     """Call a verb of an invoker; what is no error of ours becomes one, so that it is undone."""
     started = time.perf_counter()
     try:
-        return verb(argument)
+        with _step(invoker, argument):
+            return verb(argument)
     except CNIError:
         raise
     except Exception as error:  # noqa: BLE001  a foreign invoker may raise anything
@@ -212,6 +214,13 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
     finally:
         if verb != invoker.prepare:
             _took(invoker, argument, time.perf_counter() - started)
+
+
+def _step(invoker: Invoker, argument: object) -> progress.step:
+    """What is carried out, and how long it may take: ``delegateTimeout`` for each invocation."""
+    invocations: list[Any] = argument if isinstance(argument, list) else [argument]
+    seconds = sum(each.conf.delegate_timeout for each in invocations)
+    return progress.step(f"invoker {invoker.name!r}, {invocations[0]}", seconds)
 
 
 def _took(invoker: Invoker, argument: object, seconds: float) -> None:

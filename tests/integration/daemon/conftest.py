@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -9,17 +10,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from multus import shim
 from multus.daemon import wire
-from multus.daemon.calls import Limits
+from multus.daemon.board import Board
+from multus.daemon.calls import Calls, Limits
+from multus.daemon.generations import Generations
 from multus.daemon.listening import listening
+from multus.daemon.loop import Loop
 from multus.daemon.metrics import Metrics
 from multus.daemon.server import Server
+from multus.daemon.settings import Settings
+from multus.daemon.spool import Spool
+from multus.daemon.state import State
 from multus.daemon.systemd import Notifier
 from multus.log import Log
 
@@ -94,39 +103,29 @@ def both(programs: Mapping[str, str], tmp_path: Path) -> list[Shim]:
     return [Shim(programs[kind], tmp_path / "run" / "multus.sock") for kind in SHIMS]
 
 
-Handle = Callable[[Mapping[str, str], bytes, float], tuple[int, bytes]]
-
-
-@define
-class Recorder:
-    """A service that keeps what it was asked, and answers with what a test gives it."""
-
-    answer: Handle = lambda environ, stdin, deadline: (0, stdin)
-    asked: list[tuple[Mapping[str, str], bytes, float]] = field(factory=list)
-    reloads: int = 0
-    reason: str = ""
-
-    def handle(
-        self, environ: Mapping[str, str], stdin: bytes, deadline: float
-    ) -> tuple[int, bytes]:
-        self.asked.append((environ, stdin, deadline))
-        return self.answer(environ, stdin, deadline)
-
-    def not_ready(self) -> str:
-        return self.reason
-
-    def reload(self) -> None:
-        self.reloads += 1
-
-
 @define
 class Running:
-    """A server in a thread of the test."""
+    """A server in a thread of the test, with workers that do what calls' environment says."""
 
     path: Path
-    service: Recorder
+    folder: Path
     server: Server
     thread: threading.Thread
+    deadlines: list[float] = field(factory=list)
+
+    @property
+    def asked(self) -> list[tuple[str, Mapping[str, str], bytes]]:
+        """What workers were asked so far: command, environment, stdin."""
+        file = self.folder / "state" / "asked"
+        lines = file.read_text().splitlines() if file.exists() else []
+        entries = [json.loads(line) for line in lines]
+        self.deadlines = [entry[3] for entry in entries]
+        return [(command, env, stdin.encode("latin-1")) for command, env, stdin, _ in entries]
+
+    @property
+    def log(self) -> str:
+        file = self.folder / "daemon.log"
+        return file.read_text() if file.exists() else ""
 
     def stop(self) -> None:
         self.server.stop()
@@ -177,42 +176,71 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def start(
-        answer: Handle | None = None,
         *,
         limits: Limits | None = None,
         notifier: Notifier | None = None,
         inherited: socket.socket | None = None,
+        **keys: Any,
     ) -> Running:
         path = tmp_path / "run" / "multus.sock"
-        service = Recorder(answer) if answer else Recorder()
-        log = Log.from_conf({"logToStderr": False, "logFile": str(tmp_path / "daemon.log")})
+        state = tmp_path / "state"
+        state.mkdir(exist_ok=True)
+        log_keys = {"logToStderr": False, "logFile": str(tmp_path / "daemon.log")}
+        raw = {"cniDir": str(state), "socketDir": str(path.parent), **log_keys, **keys}
+        (tmp_path / "daemon.json").write_text(json.dumps(raw))
+        settings = Settings.of(raw, str(tmp_path / "daemon.json"), {})
+        settings = evolve(settings, limits=limits or settings.limits)
         up = threading.Event()
         made: list[Server] = []
 
         def work() -> None:
-            with listening(str(path), inherited) as listener:
-                server = Server(
-                    listener,
-                    service,
-                    Metrics(),
-                    log,
-                    limits=limits,
-                    notifier=notifier,
-                    shared=inherited is not None,
-                )
-                made.append(server)
+            with listening(str(path), inherited) as listener, ExitStack() as stack:
+                made.append(assemble(stack, settings, listener, notifier, inherited is not None))
                 up.set()
-                server.run()
+                made[-1].run()
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        assert up.wait(10)
-        started.append(Running(path, service, made[0], thread))
+        assert up.wait(30)
+        started.append(Running(path, tmp_path, made[-1], thread))
         return started[-1]
 
     yield start
     for each in started:
         each.stop()
+
+
+def assemble(
+    stack: ExitStack,
+    settings: Settings,
+    listener: socket.socket,
+    notifier: Notifier | None,
+    shared: bool,
+) -> Server:
+    """The supervisor as ``multus.daemon.main`` puts it together, with the tests' own service."""
+    log, metrics = Log.from_conf(settings.log), Metrics()
+    board, loop = Board.create(settings.limits.slots), Loop()
+    stack.callback(board.close)
+    stack.callback(loop.close)
+    target = "integration.daemon.services:echo"
+    generations = Generations(settings, {}, board, loop, log, target)
+    stack.callback(generations.close)
+    generations.start()
+    spool = Spool(settings.cni_dir, log)
+    calls = Calls(board, loop, generations.current, spool, metrics, log, settings.limits)
+    generations.calls = calls
+    metrics.registry.register(State(generations, calls, spool))
+    return Server(
+        listener,
+        loop,
+        calls,
+        generations,
+        metrics,
+        log,
+        limits=settings.limits,
+        notifier=notifier,
+        shared=shared,
+    )
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -62,19 +62,26 @@ def conf_of(tmp_path: Path, bin_dir: str, invoker: str) -> dict[str, Any]:
 
 
 class Pod:
-    """What a kubelet does: an ADD, a look if it succeeded, and DEL until that succeeds."""
+    """What a kubelet does: an ADD, a look if it succeeded, and DEL until that succeeds.
 
-    def __init__(self, runtime: Runtime, conf: dict[str, Any], netns: Netns) -> None:
-        self._runtime, self._conf, self._netns = runtime, conf, netns
+    Each container has a namespace of its own: a DEL that was kept for the daemon may be carried out
+    after the next container's ADD.
+    """
+
+    def __init__(
+        self, runtime: Runtime, conf: dict[str, Any], fresh: Callable[[], Netns]
+    ) -> None:
+        self._runtime, self._conf, self._fresh = runtime, conf, fresh
         self.problems: list[str] = []
         self.attached = 0
 
     def live(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            container = Container(self._netns.path)
+            netns = self._fresh()
+            container = Container(netns.path)
             if self._succeeds(self._runtime.add(self._conf, container)):
                 self.attached += 1
-                links = self._netns.links().keys()
+                links = netns.links().keys()
                 if len(links) != NETWORKS:
                     self.problems.append(f"ADD succeeded, and there are {sorted(links)}")
             if not any(
@@ -104,7 +111,7 @@ def test_nothing_is_lost_or_left_however_often_the_daemon_is_killed(
     before = cni_node.state(str(tmp_path / "ipam"))
     stop, chance = threading.Event(), random.Random(7)
     daemon.start()
-    living = [Pod(runtime, conf, cni_pods()) for _ in range(pods)]
+    living = [Pod(runtime, conf, cni_pods) for _ in range(pods)]
     threads = [threading.Thread(target=pod.live, args=(stop,)) for pod in living]
     for thread in threads:
         thread.start()

@@ -148,12 +148,12 @@ def test_a_del_whose_daemon_is_killed_is_finished_by_the_next(
 
     multus.bin.stand_in("between")
     daemon.start()
-    assert os.listdir(f"{multus.cni_dir}/.spool") == []
+    wait_for(lambda: os.listdir(f"{multus.cni_dir}/.spool") == [])
     assert before.difference(multus.node.state(multus.ipam_dir)) == []
     assert multus.records() == [".daemon"]
 
 
-def test_dels_while_the_daemon_is_away_are_carried_out_before_anything_else(
+def test_dels_while_the_daemon_is_away_are_carried_out_when_it_starts(
     multus: Multus, daemon: Daemon, cni_pods: Callable[[], Netns]
 ) -> None:
     before = multus.node.state(multus.ipam_dir)
@@ -167,8 +167,8 @@ def test_dels_while_the_daemon_is_away_are_carried_out_before_anything_else(
         multus.delete(conf, container).require()
     assert before.difference(multus.node.state(multus.ipam_dir)) != []
     daemon.start()
+    wait_for(lambda: daemon.metric('multus_spool_replays_total{outcome="done"}') == 3)
     assert before.difference(multus.node.state(multus.ipam_dir)) == []
-    assert daemon.metric('multus_spool_replays_total{outcome="done"}') == 3
 
 
 def test_a_del_kept_while_the_daemon_runs_is_found_and_precedes_the_next_add(
@@ -200,11 +200,53 @@ def test_a_del_that_fails_in_the_spool_is_tried_again(
     daemon.stop()
     multus.delete(conf, container).require()
     daemon.start()
+    wait_for(lambda: "the card is busy" in daemon.log)
     assert len(os.listdir(f"{multus.cni_dir}/.spool")) == 1
-    assert "the card is busy" in daemon.log
     multus.bin.stand_in("fake")
     wait_for(lambda: os.listdir(f"{multus.cni_dir}/.spool") == [])
     assert multus.records() == [".daemon"]
+
+
+def test_a_spooled_del_that_fails_keeps_its_container_from_being_added_again(
+    multus: Multus, daemon: Daemon, cni_pods: Callable[[], Netns]
+) -> None:
+    """Carried out later, it would take the networks of a container that lives again."""
+    conf, netns = multus.conf(ptp(multus, 66), {"type": "fake"}), cni_pods()
+    container = Container(netns.path)
+    multus.bin.stand_in("fake", DEL=Reply.error(11, "the card is busy"))
+    daemon.start()
+    multus.add(conf, container).require()
+    daemon.stop()
+    multus.delete(conf, container).require()
+    daemon.start()
+    refused = multus.add(conf, container).error
+    assert refused["code"] == 11
+    assert "earlier DEL" in refused["msg"]
+    # A container that nobody deletes is not kept waiting.
+    other = multus.conf(ptp(multus, 67))
+    multus.add(other, Container(cni_pods().path)).require()
+
+    multus.bin.stand_in("fake")
+    wait_for(lambda: multus.add(conf, container).status == 0)
+    assert os.listdir(f"{multus.cni_dir}/.spool") == []
+    time.sleep(2.5)
+    assert "eth0" in netns.links()
+    multus.delete(conf, container).require()
+
+
+def test_dels_kept_under_another_folder_are_carried_out_too(
+    multus: Multus, daemon: Daemon, cni_pod: Netns, tmp_path: Path
+) -> None:
+    other = str(tmp_path / "other")
+    conf, container = multus.conf(ptp(multus, 68), cniDir=other), Container(cni_pod.path)
+    daemon.start()
+    multus.add(conf, container).require()
+    daemon.stop()
+    multus.delete(conf, container).require()
+    assert len(os.listdir(f"{other}/.spool")) == 1
+    daemon.start()
+    wait_for(lambda: os.listdir(f"{other}/.spool") == [])
+    assert cni_pod.links() == {}
 
 
 # --- Stopped, started, reloaded -------------------------------------------------------------------

@@ -8,9 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,27 @@ Serve = Callable[..., Running]
 
 
 class Gate:
-    """A service's answer that waits until the test lets it go."""
+    """A file that calls wait for."""
 
-    def __init__(self) -> None:
-        self.go = threading.Event()
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "gate"
+        self.do = f"gate:{self.path}"
 
-    def __call__(
-        self, environ: Mapping[str, str], stdin: bytes, deadline: float
-    ) -> tuple[int, bytes]:
-        assert self.go.wait(30)
-        return 0, stdin
+    def open(self) -> None:
+        self.path.touch()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+def children() -> set[int]:
+    """The processes that this one started: templates, here."""
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    for task in os.listdir("/proc/self/task"):
+        text += " " + Path(f"/proc/self/task/{task}/children").read_text()
+    return {int(each) for each in text.split()}
 
 
 def code(answer: tuple[int, bytes]) -> int:
@@ -75,7 +85,7 @@ def test_another_user_is_refused_even_if_the_socket_lets_him(serve: Serve, tmp_p
     assert done.returncode == 0, done.stderr
     answer = wire.decode(done.stdout)
     assert code((answer.status, answer.payload)) == 5
-    assert daemon.service.asked == []
+    assert daemon.asked == []
 
 
 def test_a_second_daemon_refuses_and_names_the_first(serve: Serve) -> None:
@@ -138,7 +148,7 @@ def test_garbage_is_answered_and_harms_nobody(serve: Serve, sent: bytes) -> None
         peer.sendall(sent)
         assert code(answer_of(peer)) == 6
     assert daemon.call("ADD") == (0, b"{}")
-    assert len(daemon.service.asked) == 1
+    assert len(daemon.asked) == 1
 
 
 def test_a_slow_client_is_hung_up_on_and_delays_nobody(serve: Serve) -> None:
@@ -149,7 +159,7 @@ def test_a_slow_client_is_hung_up_on_and_delays_nobody(serve: Serve) -> None:
         assert daemon.call("ADD") == (0, b"{}")
         assert time.monotonic() - began < 0.9
         assert code(answer_of(slow)) == 11
-    assert len(daemon.service.asked) == 1
+    assert len(daemon.asked) == 1
 
 
 def test_a_client_that_sends_byte_by_byte_is_served(serve: Serve) -> None:
@@ -169,150 +179,192 @@ def test_clients_that_vanish_leave_nothing_behind(serve: Serve) -> None:
             with daemon.connect() as peer:
                 peer.sendall(message("ADD")[:cut])
     wait_for(lambda: descriptors() == before)
-    assert len(daemon.service.asked) == 1
+    assert len(daemon.asked) == 1
 
 
 def test_an_add_whose_client_vanished_while_it_waited_is_dropped_a_del_is_not(
-    serve: Serve,
+    serve: Serve, gate: Gate
 ) -> None:
-    gate = Gate()
-    daemon = serve(gate, limits=Limits(workers=1))
+    daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as first:
-        first.sendall(message("ADD", b"first"))
-        wait_for(lambda: daemon.service.asked)
+        first.sendall(message("ADD", b"first", DO=gate.do))
+        wait_for(lambda: daemon.asked)
         for command in ("ADD", "DEL"):
             with daemon.connect() as peer:
                 peer.sendall(message(command, b"gone"))
         wait_for(lambda: daemon.metric("multus_server_calls") == 3)
-        gate.go.set()
+        gate.open()
         assert answer_of(first) == (0, b"first")
     wait_for(lambda: daemon.metric("multus_server_calls") == 0)
-    assert [asked[0]["CNI_COMMAND"] for asked in daemon.service.asked] == ["ADD", "DEL"]
+    assert [command for command, _, _ in daemon.asked] == ["ADD", "DEL"]
 
 
-def test_a_client_that_does_not_take_its_answer_is_logged(serve: Serve, tmp_path: Path) -> None:
-    gate = Gate()
-    daemon = serve(gate)
+def test_a_client_that_does_not_take_its_answer_is_logged(serve: Serve, gate: Gate) -> None:
+    daemon = serve()
     with daemon.connect() as peer:
-        peer.sendall(message("ADD", b"x", CNI_CONTAINERID="c1"))
-        wait_for(lambda: daemon.service.asked)
-    gate.go.set()
-    log = tmp_path / "daemon.log"
-    wait_for(lambda: log.exists() and "nobody took the answer" in log.read_text())
-    assert json.loads(log.read_text())["container"] == "c1"
+        peer.sendall(message("ADD", b"x", CNI_CONTAINERID="c1", DO=gate.do))
+        wait_for(lambda: daemon.asked)
+    gate.open()
+    wait_for(lambda: "nobody took the answer" in daemon.log)
+    assert json.loads(daemon.log.splitlines()[-1])["container"] == "c1"
 
 
 def test_a_service_that_fails_is_an_internal_error(serve: Serve) -> None:
-    def answer(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
-        raise RuntimeError("no")
-
-    daemon = serve(answer)
-    assert code(daemon.call("ADD")) == 999
-    assert code(daemon.call("ADD")) == 999
+    daemon = serve()
+    assert code(daemon.call("ADD", DO="raise")) == 999
+    assert code(daemon.call("ADD", DO="raise")) == 999
 
 
 # --- Many -----------------------------------------------------------------------------------------
 
 
 def test_500_connections_are_all_answered(serve: Serve) -> None:
-    def answer(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
-        time.sleep(0.01)
-        return 0, stdin
-
-    daemon = serve(answer)
+    daemon = serve()
     before = descriptors()
     peers = [daemon.connect() for _ in range(500)]
     for number, peer in enumerate(peers):
-        peer.sendall(message("ADD", b"%d" % number))
+        peer.sendall(message("ADD", b"%d" % number, DO="sleep:0.002"))
     for number, peer in enumerate(peers):
         with peer:
             assert answer_of(peer) == (0, b"%d" % number)
-    wait_for(lambda: descriptors() <= before + 2)
+    # Two for each worker that came meanwhile: its channel, and its handle.
+    wait_for(lambda: descriptors() <= before + 2 * 32)
     assert daemon.metric("multus_server_request_total") == 500
 
 
-def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(serve: Serve) -> None:
-    gate = Gate()
-
-    def answer(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
-        return (0, b"") if environ["CNI_COMMAND"] == "STATUS" else gate(environ, stdin, deadline)
-
-    daemon = serve(answer, limits=Limits(workers=2, admitted=5))
+def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(
+    serve: Serve, gate: Gate
+) -> None:
+    daemon = serve(limits=Limits(workers=2, admitted=5))
     peers = [daemon.connect() for _ in range(4)]
     for peer in peers:
-        peer.sendall(message("ADD"))
+        peer.sendall(message("DEL", DO=gate.do))
     wait_for(lambda: daemon.metric("multus_server_calls") == 4)
     wait_for(lambda: daemon.metric("multus_server_queue") == 2)
-    assert daemon.call("STATUS") == (0, b"")
+    assert daemon.call("STATUS", b"") == (0, b"")
     wait_for(lambda: daemon.metric("multus_server_calls") == 4)
     fifth = daemon.connect()
-    fifth.sendall(message("ADD"))
+    fifth.sendall(message("DEL", DO=gate.do))
     wait_for(lambda: daemon.metric("multus_server_calls") == 5)
     assert code(daemon.call("ADD", b'{"cniVersion": "1.0.0"}')) == 11
     assert daemon.control("health") == (0, "ok\n")
-    gate.go.set()
+    gate.open()
     for peer in (*peers, fifth):
         with peer:
             assert answer_of(peer) == (0, b"{}")
     assert daemon.metric('multus_server_request_total{code="11"') == 1
 
 
-def test_a_call_that_waited_beyond_its_deadline_is_not_begun(serve: Serve) -> None:
-    gate = Gate()
-    daemon = serve(gate, limits=Limits(workers=1))
+def test_a_call_that_waited_beyond_its_deadline_is_not_begun(serve: Serve, gate: Gate) -> None:
+    daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as first, daemon.connect() as second:
-        first.sendall(message("ADD"))
-        wait_for(lambda: daemon.service.asked)
+        first.sendall(message("ADD", DO=gate.do))
+        wait_for(lambda: daemon.asked)
         environ = {"CNI_COMMAND": "ADD"}
         second.sendall(wire.Message(wire.CNI, b"{}", environ, seconds=0.05).encode())
-        time.sleep(0.1)
-        gate.go.set()
-        assert answer_of(first)[0] == 0
+        # It is told so while the first still runs.
         assert code(answer_of(second)) == 11
-    assert len(daemon.service.asked) == 1
+        gate.open()
+        assert answer_of(first)[0] == 0
+    assert len(daemon.asked) == 1
+
+
+# --- In which order -------------------------------------------------------------------------------
+
+
+def test_a_containers_calls_hold_one_worker(serve: Serve, gate: Gate) -> None:
+    daemon = serve(limits=Limits(workers=4))
+    peers = [daemon.connect() for _ in range(10)]
+    for peer in peers:
+        peer.sendall(message("ADD", b"same", CNI_CONTAINERID="c1", DO=gate.do))
+    wait_for(lambda: daemon.metric("multus_server_calls") == 10)
+    assert daemon.call("ADD", b"other", CNI_CONTAINERID="c2") == (0, b"other")
+    assert len(daemon.asked) == 2
+    gate.open()
+    for peer in peers:
+        with peer:
+            assert answer_of(peer) == (0, b"same")
+
+
+def test_adds_leave_workers_to_dels(serve: Serve, gate: Gate) -> None:
+    daemon = serve(limits=Limits(workers=4))
+    peers = [daemon.connect() for _ in range(8)]
+    for number, peer in enumerate(peers):
+        peer.sendall(message("ADD", b"add", CNI_CONTAINERID=f"c{number}", DO=gate.do))
+    wait_for(lambda: len(daemon.asked) == 3)
+    assert daemon.call("DEL", b"del", CNI_CONTAINERID="other") == (0, b"del")
+    gate.open()
+    for peer in peers:
+        with peer:
+            assert answer_of(peer) == (0, b"add")
 
 
 # --- Stop, reload, systemd ------------------------------------------------------------------------
 
 
-def test_stopping_finishes_what_runs_and_refuses_the_rest(serve: Serve) -> None:
-    gate = Gate()
-    daemon = serve(gate, limits=Limits(workers=1))
+def test_stopping_finishes_what_runs_and_refuses_the_rest(serve: Serve, gate: Gate) -> None:
+    daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as running, daemon.connect() as waiting:
-        running.sendall(message("ADD", b"running"))
-        wait_for(lambda: daemon.service.asked)
+        running.sendall(message("ADD", b"running", DO=gate.do))
+        wait_for(lambda: daemon.asked)
         waiting.sendall(message("ADD", b"{}"))
         wait_for(lambda: daemon.metric("multus_server_calls") == 2)
         daemon.server.stop()
         assert daemon.control("ready")[0] == 1
         assert code(daemon.call("ADD")) == 11
-        gate.go.set()
-        assert answer_of(running) == (0, b"running")
         assert code(answer_of(waiting)) == 11
+        gate.open()
+        assert answer_of(running) == (0, b"running")
     daemon.thread.join(10)
     assert not daemon.thread.is_alive()
     assert not daemon.path.exists()
 
 
-def test_stopping_does_not_wait_for_ever(serve: Serve) -> None:
-    gate = Gate()
-    daemon = serve(gate, limits=Limits(stop_seconds=0.2))
+def test_stopping_does_not_wait_for_ever(serve: Serve, gate: Gate) -> None:
+    daemon = serve(limits=Limits(stop_seconds=0.2))
     with daemon.connect() as peer:
-        peer.sendall(message("ADD"))
-        wait_for(lambda: daemon.service.asked)
+        peer.sendall(message("ADD", DO=gate.do))
+        wait_for(lambda: daemon.asked)
+        began = time.monotonic()
         daemon.stop()
-        gate.go.set()
+        assert time.monotonic() - began < 5
+        assert code(answer_of(peer)) == 11
 
 
-def test_reload_and_readiness_are_the_services(serve: Serve) -> None:
+def test_a_reload_that_fails_leaves_what_serves(serve: Serve, tmp_path: Path) -> None:
     daemon = serve()
-    assert daemon.control("reload") == (0, "ok\n")
-    assert daemon.service.reloads == 1
-    daemon.server.reload()
-    wait_for(lambda: daemon.service.reloads == 2)
     assert daemon.control("ready") == (0, "ok\n")
-    daemon.service.reason = "the pod cache is not complete"
-    assert daemon.control("ready") == (1, "the pod cache is not complete\n")
+    (tmp_path / "daemon.json").write_text('{"typo": 1}')
+    status, text = daemon.control("reload")
+    assert status == 1 and "typo" in text
+    assert daemon.call("ADD") == (0, b"{}")
+
+
+def test_reloads_at_once_are_all_answered_and_leave_one_template(serve: Serve) -> None:
+    daemon = serve()
+    before = children()
+    peers = [daemon.connect() for _ in range(3)]
+    for peer in peers:
+        peer.sendall(wire.Message(wire.CONTROL, b"reload").encode())
+    for peer in peers:
+        with peer:
+            assert answer_of(peer) == (0, b"ok\n")
+    assert daemon.call("ADD") == (0, b"{}")
+    wait_for(lambda: len(children()) == len(before))
+    assert children() != before
+
+
+def test_a_call_that_runs_when_the_settings_are_read_again_is_finished(
+    serve: Serve, gate: Gate
+) -> None:
+    daemon = serve()
+    with daemon.connect() as running:
+        running.sendall(message("ADD", b"running", DO=gate.do))
+        wait_for(lambda: daemon.asked)
+        assert daemon.control("reload") == (0, "ok\n")
+        assert daemon.call("ADD", b"new") == (0, b"new")
+        gate.open()
+        assert answer_of(running) == (0, b"running")
 
 
 def test_the_service_manager_is_told(serve: Serve, tmp_path: Path) -> None:
@@ -325,9 +377,12 @@ def test_the_service_manager_is_told(serve: Serve, tmp_path: Path) -> None:
     assert manager.recv(100) == b"READY=1"
     assert manager.recv(100) == b"WATCHDOG=1"
     daemon.control("reload")
-    heard = [manager.recv(100) for _ in range(2)]
-    assert heard[0].startswith(b"RELOADING=1\nMONOTONIC_USEC=")
-    assert heard[1] == b"READY=1"
+    heard = [manager.recv(100)]
+    while heard[-1] != b"READY=1":
+        heard.append(manager.recv(100))
+    told = [each for each in heard if each != b"WATCHDOG=1"]
+    assert told[0].startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+    assert told[1:] == [b"READY=1"]
     daemon.stop()
     wait_for(lambda: manager.recv(100).startswith(b"STOPPING=1"))
     manager.close()
@@ -367,22 +422,21 @@ def test_a_socket_of_the_service_managers_is_used_and_left(tmp_path: Path) -> No
 
 
 def test_who_comes_to_a_shared_socket_while_we_stop_waits_for_the_next(
-    serve: Serve, tmp_path: Path
+    serve: Serve, tmp_path: Path, gate: Gate
 ) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as manager:
         manager.bind(str(tmp_path / "run" / "multus.sock"))
         manager.listen()
-        gate = Gate()
-        daemon = serve(gate, inherited=manager.dup())
+        daemon = serve(inherited=manager.dup())
         with daemon.connect() as running:
-            running.sendall(message("ADD", b"running"))
-            wait_for(lambda: daemon.service.asked)
+            running.sendall(message("ADD", b"running", DO=gate.do))
+            wait_for(lambda: daemon.asked)
             daemon.server.stop()
             time.sleep(0.1)
             with daemon.connect() as late:
                 late.sendall(message("ADD", b"late"))
-                gate.go.set()
+                gate.open()
                 assert answer_of(running) == (0, b"running")
                 daemon.thread.join(10)
                 serve(inherited=manager.dup())

@@ -40,20 +40,21 @@ def error(answer: tuple[int, bytes]) -> dict[str, Any]:
 def test_stdin_environment_and_deadline_arrive_and_the_answer_is_printed(
     run: Shim, serve: Serve
 ) -> None:
-    daemon = serve(lambda environ, stdin, deadline: (0, b"printed " + stdin))
+    daemon = serve()
     began = time.monotonic()
-    answer = run("ADD", b'{"a": 1}\x00\xff', CNI_ARGS="A=B;C=D", TRACEPARENT="00-x", ODD="a=b=\n")
+    odd = {"CNI_ARGS": "A=B;C=D", "TRACEPARENT": "00-x", "ODD": "a=b=\n"}
+    answer = run("ADD", b'{"a": 1}\x00\xff', DO="text:printed ", **odd)
     assert answer == (0, b'printed {"a": 1}\x00\xff')
-    ((environ, stdin, deadline),) = daemon.service.asked
+    ((_, environ, stdin),) = daemon.asked
     assert stdin == b'{"a": 1}\x00\xff'
     assert (environ["CNI_COMMAND"], environ["CNI_ARGS"]) == ("ADD", "A=B;C=D")
     assert (environ["TRACEPARENT"], environ["ODD"]) == ("00-x", "a=b=\n")
-    assert 200 < deadline - began < 300
+    assert 200 < daemon.deadlines[0] - began < 300
 
 
 def test_the_exit_status_is_the_answers(run: Shim, serve: Serve) -> None:
-    serve(lambda environ, stdin, deadline: (1, b'{"code": 7}'))
-    assert run("ADD") == (1, b'{"code": 7}')
+    serve()
+    assert run("ADD", DO='fail:{"code": 7}') == (1, b'{"code": 7}')
 
 
 def test_bytes_that_are_no_utf8_in_the_environment_arrive_unchanged(
@@ -61,27 +62,27 @@ def test_bytes_that_are_no_utf8_in_the_environment_arrive_unchanged(
 ) -> None:
     daemon = serve()
     assert run("ADD", CNI_ARGS=os.fsdecode(b"A=\xff\xfe"))[0] == 0
-    assert os.fsencode(daemon.service.asked[0][0]["CNI_ARGS"]) == b"A=\xff\xfe"
+    assert os.fsencode(daemon.asked[0][1]["CNI_ARGS"]) == b"A=\xff\xfe"
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 4 << 20, 8 << 20])
 def test_configurations_of_every_size_arrive_whole(run: Shim, serve: Serve, size: int) -> None:
-    daemon = serve(lambda environ, stdin, deadline: (0, b"%d" % len(stdin)))
+    daemon = serve()
     text = os.urandom(size)
-    assert run("ADD", text) == (0, b"%d" % size)
-    assert daemon.service.asked[0][1] == text
+    assert run("ADD", text, DO="length") == (0, b"%d" % size)
+    assert daemon.asked[0][2] == text
 
 
 def test_a_configuration_beyond_the_limit_is_refused(run: Shim, serve: Serve) -> None:
     daemon = serve()
     assert error(run("ADD", b" " * ((8 << 20) + 1)))["code"] == 6
-    assert daemon.service.asked == []
+    assert daemon.asked == []
 
 
 def test_a_large_answer_is_printed_whole(run: Shim, serve: Serve) -> None:
-    text = os.urandom(6 << 20)
-    serve(lambda environ, stdin, deadline: (0, text))
-    assert run("ADD") == (0, text)
+    text = os.urandom(2 << 20)
+    serve()
+    assert run("ADD", text, DO="repeat:3") == (0, 3 * text)
 
 
 def test_stdin_that_comes_in_pieces_is_read_to_its_end(run: Shim, serve: Serve) -> None:
@@ -97,8 +98,8 @@ def test_stdin_that_comes_in_pieces_is_read_to_its_end(run: Shim, serve: Serve) 
 
 
 def test_a_closed_stdin_is_an_empty_configuration(run: Shim, serve: Serve) -> None:
-    serve(lambda environ, stdin, deadline: (0, b"%d" % len(stdin)))
-    assert run("ADD", b"") == (0, b"0")
+    serve()
+    assert run("ADD", b"", DO="length") == (0, b"0")
 
 
 @pytest.mark.parametrize(
@@ -214,10 +215,11 @@ def test_a_del_whose_daemon_dies_is_kept(run: Shim, tmp_path: Path) -> None:
 
 
 def test_stdout_that_nobody_reads_does_not_hang(run: Shim, serve: Serve) -> None:
-    serve(lambda environ, stdin, deadline: (0, b"x" * (1 << 20)))
-    process = run.start("ADD")
+    serve()
+    process = run.start("ADD", DO="repeat:1048576")
     assert process.stdout is not None and process.stdin is not None
     process.stdout.close()
+    process.stdin.write(b"x")
     process.stdin.close()
     assert process.wait(10) != 0
 
@@ -244,11 +246,11 @@ def test_status_says_not_available(run: Shim) -> None:
 
 
 def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Serve) -> None:
-    process = run.start("ADD", MULTUS_WAIT="20")
+    process = run.start("ADD", MULTUS_WAIT="20", DO="text:at last")
     assert process.stdin is not None and process.stdout is not None
     process.stdin.close()
     time.sleep(0.2)
-    serve(lambda environ, stdin, deadline: (0, b"at last"))
+    serve()
     assert process.stdout.read() == b"at last"
     assert process.wait(10) == 0
 
@@ -282,8 +284,8 @@ def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
 def test_a_version_call_in_another_form_is_the_daemons(
     run: Shim, serve: Serve, stdin: bytes
 ) -> None:
-    serve(lambda environ, text, deadline: (0, b"asked " + text))
-    assert run("VERSION", stdin) == (0, b"asked " + stdin)
+    serve()
+    assert run("VERSION", stdin, DO="text:asked ") == (0, b"asked " + stdin)
 
 
 def test_a_del_is_kept_whole_private_and_in_order(run: Shim, tmp_path: Path) -> None:
@@ -408,21 +410,18 @@ def test_both_shims_answer_the_same_without_a_daemon(
     assert answers[0] == answers[1]
 
 
-def test_a_shim_that_is_stopped_and_continued_finishes(run: Shim, serve: Serve) -> None:
-    go = threading.Event()
-
-    def answer(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
-        go.wait(10)
-        return 0, b"done"
-
-    daemon = serve(answer)
-    process = run.start("ADD")
+def test_a_shim_that_is_stopped_and_continued_finishes(
+    run: Shim, serve: Serve, tmp_path: Path
+) -> None:
+    daemon = serve()
+    process = run.start("ADD", DO=f"gate:{tmp_path / 'go'}")
     assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"done")
     process.stdin.close()
-    wait_for(lambda: daemon.service.asked)
+    wait_for(lambda: daemon.asked)
     for number in (19, 18, 19, 18):
         process.send_signal(number)
         time.sleep(0.02)
-    go.set()
+    (tmp_path / "go").touch()
     assert process.stdout.read() == b"done"
     assert process.wait(10) == 0

@@ -26,6 +26,15 @@ def test_what_clients_invent_makes_no_series() -> None:
     assert series == ['multus_server_request_total{code="4",handler="/cni",method="other"} 100.0']
 
 
+def test_types_that_tenants_invent_make_few_series() -> None:
+    metrics = Metrics()
+    for number in range(500):
+        metrics.delegate("ADD", f"type{number}", 0.001)
+    series = [each for each in lines(metrics) if each.startswith("multus_delegate_seconds_count{")]
+    assert len(series) == 65
+    assert 'multus_delegate_seconds_count{type="other",verb="ADD"} 436.0' in series
+
+
 def test_delegates_and_stages_have_histograms() -> None:
     metrics = Metrics()
     metrics.delegate("ADD", "ptp", 0.003)

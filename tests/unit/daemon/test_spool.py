@@ -1,7 +1,9 @@
+"""Which spooled DELs there are and when each is due; and one of them carried out."""
+
 from __future__ import annotations
 
 import os
-import threading
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+from multus.daemon import spool as spools
 from multus.daemon import wire
-from multus.daemon.metrics import Metrics
 from multus.daemon.spool import Spool
+from multus.daemon.spooled import carry_out
 from multus.log import Log
 
 
@@ -34,10 +37,10 @@ class Handler:
         return 0, b""
 
 
-def keep(state: Path, container: str, moment: int) -> Path:
+def keep(state: Path, container: str, moment: int, command: str = "DEL") -> Path:
     folder = state / ".spool"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    environ = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": container}
+    environ = {"CNI_COMMAND": command, "CNI_CONTAINERID": container}
     path = folder / f"{moment:020d}.{container}"
     path.write_bytes(wire.Message(wire.CNI, b"{}", environ).encode())
     path.chmod(0o600)
@@ -50,88 +53,138 @@ def handler() -> Handler:
 
 
 @pytest.fixture
-def spool(tmp_path: Path, handler: Handler) -> Spool:
-    log = Log.from_conf({"logToStderr": False, "logFile": str(tmp_path / "log")})
-    return Spool(str(tmp_path / "state"), handler, Metrics(), log)
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
 
 
-def soon() -> float:
-    return time.monotonic() + 30
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log.from_conf({"logToStderr": False, "logFile": str(tmp_path / "log")})
 
 
-def test_dels_are_carried_out_in_order_and_forgotten(
-    tmp_path: Path, handler: Handler, spool: Spool
-) -> None:
-    for moment, container in ((3, "c"), (1, "a"), (2, "b")):
-        keep(tmp_path / "state", container, moment)
-    spool.replay(soon())
-    assert handler.done == ["a", "b", "c"]
-    assert spool.waiting() == []
+@pytest.fixture
+def spool(state: Path, log: Log) -> Spool:
+    return Spool(str(state), log)
 
 
-def test_without_a_folder_there_is_nothing_to_do(handler: Handler, spool: Spool) -> None:
-    spool.replay(soon())
-    spool.replay_of("a")
-    assert handler.done == []
+# --- Which there are ------------------------------------------------------------------------------
 
 
-def test_a_failing_del_stays_and_is_tried_again_later(
-    tmp_path: Path, handler: Handler, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep(tmp_path / "state", "a", 1)
-    keep(tmp_path / "state", "b", 2)
-    handler.failing.add("a")
-    spool.replay(soon())
-    assert handler.done == ["b"]
-    handler.failing.clear()
-    spool.replay(soon())
-    assert handler.done == ["b"], "it was tried again at once"
+def test_the_oldest_comes_first_and_one_of_each_container(state: Path, spool: Spool) -> None:
+    kept = [keep(state, name, at) for at, name in ((3, "c"), (1, "a"), (2, "b"), (4, "a"))]
+    names = [str(kept[index]) for index in (1, 2, 0)]
+    assert spool.due(time.monotonic()) == names
+    assert spool.waiting() == [*names, str(kept[3])]
+    assert spool.of("a") == (str(kept[1]), str(kept[3]))
+    assert spool.of("b.c") == ()
+
+
+def test_without_a_folder_nothing_waits(spool: Spool) -> None:
+    assert spool.waiting() == spool.due(time.monotonic()) == []
+    assert spool.of("a") == ()
+
+
+def test_one_that_failed_is_due_ever_more_rarely(state: Path, spool: Spool) -> None:
+    path = str(keep(state, "a", 1))
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 10)
-    spool.replay(now + 40)
-    assert handler.done == ["b", "a"]
+    for pause in (2, 4, 8):
+        spool.ended(path, "failed", "the card is busy")
+        assert spool.due(now + pause - 1) == []
+        assert spool.due(now + pause + 1) == [path]
+    for _ in range(10):
+        spool.ended(path, "failed", "the card is busy")
+    assert spool.due(now + 301) == [path]
+    assert spool.outcomes == {"failed": 13}
+
+
+def test_what_no_shim_wrote_is_set_aside(state: Path, spool: Spool) -> None:
+    path = keep(state, "a", 1)
+    spool.ended(str(path), "malformed", "its kind is 7")
+    assert not path.exists()
+    assert path.with_name(f".damaged-{path.name}").exists()
     assert spool.waiting() == []
 
 
-def test_a_containers_dels_are_carried_out_before_its_next_call(
-    tmp_path: Path, handler: Handler, spool: Spool
+def test_looking_at_what_did_not_change_costs_no_listing(
+    state: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool.replay_of("a")
-    keep(tmp_path / "state", "a", 1)
-    keep(tmp_path / "state", "b.c", 2)
-    spool.replay_of("b.c")
-    assert handler.done == ["b.c"]
-    spool.replay_of("a")
-    assert handler.done == ["b.c", "a"]
-
-
-def test_looking_for_nothing_costs_no_listing(
-    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep(tmp_path / "state", "a", 1).unlink()
+    path = keep(state, "a", 1)
     time.sleep(0.06)
-    spool.replay_of("a")
+    assert spool.of("a")
     listed: list[object] = []
+    listdir = os.listdir
 
-    def listdir(path: str) -> list[str]:
-        listed.append(path)
-        return []
+    def listing(folder: str) -> list[str]:
+        listed.append(folder)
+        return listdir(folder)
 
-    monkeypatch.setattr(os, "listdir", listdir)
-    spool.replay_of("a")
+    monkeypatch.setattr(os, "listdir", listing)
+    assert spool.of("a")
+    assert spool.of("b") == ()
     assert listed == []
-    keep(tmp_path / "state", "a", 1)
-    spool.replay_of("a")
+    path.unlink()
+    assert spool.of("a") == ()
     assert listed
 
 
-@pytest.mark.parametrize("kind", ["torn", "garbage", "empty", "writable", "link", "folder", "pipe"])
-def test_what_no_shim_wrote_is_set_aside_and_stops_nothing(
-    tmp_path: Path, handler: Handler, spool: Spool, kind: str
+def test_a_file_that_comes_in_the_same_tick_of_the_clock_is_seen(state: Path, spool: Spool) -> None:
+    for number in range(20):
+        keep(state, f"c{number}", number)
+        assert spool.of(f"c{number}")
+
+
+def test_the_folders_of_other_configurations_are_learned_and_remembered(
+    tmp_path: Path, state: Path, spool: Spool, log: Log
 ) -> None:
-    state = tmp_path / "state"
-    path = keep(state, "bad", 1)
-    keep(state, "good", 2)
+    other = tmp_path / "other"
+    path = str(keep(other, "a", 1))
+    assert spool.waiting() == []
+    spool.learn(str(other))
+    spool.learn(str(other))
+    assert spool.waiting() == [path]
+    assert Spool(str(state), log).waiting() == [path], "after a restart"
+    assert spool.cni_dirs == (str(state), str(other))
+
+
+def test_a_configuration_cannot_make_it_remember_folders_without_end(spool: Spool) -> None:
+    for number in range(100):
+        spool.learn(f"/nowhere/{number}")
+    assert len(spool.cni_dirs) < 20
+
+
+# --- One of them ----------------------------------------------------------------------------------
+
+
+def test_a_file_goes_when_its_del_succeeded_and_not_before(state: Path, handler: Handler) -> None:
+    path = keep(state, "a", 1)
+    handler.failing.add("a")
+    assert carry_out(str(path), handler) == ("failed", '{"code": 11}')
+    assert path.exists()
+    handler.failing.clear()
+    assert carry_out(str(path), handler) == ("done", "")
+    assert not path.exists()
+    assert carry_out(str(path), handler) == ("gone", "")
+    assert handler.done == ["a"]
+
+
+def test_one_that_another_process_carries_out_is_left_to_it(state: Path, handler: Handler) -> None:
+    path = keep(state, "a", 1)
+
+    def meanwhile(
+        environ: Mapping[str, str], stdin: bytes, deadline: float
+    ) -> tuple[int, bytes]:
+        assert carry_out(str(path), handler)[0] == "failed"
+        return 0, b""
+
+    assert carry_out(str(path), meanwhile) == ("done", "")
+    assert handler.done == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["torn", "garbage", "empty", "writable", "link", "folder", "pipe", "socket", "add"]
+)
+def test_what_no_shim_wrote_is_malformed(state: Path, handler: Handler, kind: str) -> None:
+    path = keep(state, "bad", 1, command="ADD" if kind == "add" else "DEL")
     data = path.read_bytes()
     if kind == "torn":
         path.write_bytes(data[:-1])
@@ -142,43 +195,23 @@ def test_what_no_shim_wrote_is_set_aside_and_stops_nothing(
     elif kind == "writable":
         path.chmod(0o666)
     elif kind == "link":
-        path.rename(tmp_path / "elsewhere")
-        path.symlink_to(tmp_path / "elsewhere")
-    else:
+        path.rename(state / "elsewhere")
+        path.symlink_to(state / "elsewhere")
+    elif kind != "add":
         path.unlink()
-        os.mkfifo(path, 0o600) if kind == "pipe" else path.mkdir()
-    spool.replay(soon())
-    assert handler.done == ["good"]
-    assert spool.waiting() == []
-    assert (path.parent / f".damaged-{path.name}").is_symlink() or (
-        path.parent / f".damaged-{path.name}"
-    ).exists()
-
-
-def test_a_folder_that_others_can_write_to_is_not_trusted(
-    tmp_path: Path, handler: Handler, spool: Spool
-) -> None:
-    keep(tmp_path / "state", "a", 1)
-    (tmp_path / "state" / ".spool").chmod(0o777)
-    spool.replay(soon())
+        makers = {"pipe": lambda: os.mkfifo(path, 0o600), "folder": path.mkdir}
+        makers.get(kind, lambda: socket.socket(socket.AF_UNIX).bind(str(path)))()
+    outcome, reason = carry_out(str(path), handler)
+    assert (outcome, bool(reason)) == ("malformed", True)
     assert handler.done == []
 
 
-def test_it_stops_when_time_is_up(tmp_path: Path, handler: Handler, spool: Spool) -> None:
-    keep(tmp_path / "state", "a", 1)
-    spool.replay(time.monotonic() - 1)
+def test_a_folder_that_others_can_write_to_is_not_trusted(state: Path, handler: Handler) -> None:
+    path = keep(state, "a", 1)
+    (state / ".spool").chmod(0o777)
+    assert carry_out(str(path), handler)[0] == "malformed"
     assert handler.done == []
-    assert len(spool.waiting()) == 1
 
 
-def test_two_threads_carry_nothing_out_twice(
-    tmp_path: Path, handler: Handler, spool: Spool
-) -> None:
-    for number in range(20):
-        keep(tmp_path / "state", f"c{number}", number)
-    threads = [threading.Thread(target=spool.replay, args=(soon(),)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert handler.done == [f"c{number}" for number in range(20)]
+def test_the_names_in_the_documentation_are_these() -> None:
+    assert (spools.FOLDER, spools.FOLDERS, spools.DAMAGED) == (".spool", ".folders", ".damaged-")

@@ -22,7 +22,6 @@ from multus_observer_status.status import STATUS, added_message, annotation
 
 if TYPE_CHECKING:
     from multus.kube.client import KubeClient
-    from multus.kube.node import NodeApi
     from multus.kube.outbox import Letter, Target
     from multus.model.keys import Key
 
@@ -50,13 +49,12 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
         return
     # Whoever has a view has imported these.
     from multus.kube.client import KubeClient
-    from multus.kube.node import NodeApi
-    from multus.kube.outbox import Target
+    from multus.kube.outbox import Postbox, Target
 
     target = Target(pod.namespace, pod.name, view.pod_uid() or pod.uid)
     api = view.api
-    if isinstance(api, NodeApi):
-        _hand_over(_letters(outcome, target, api.node), target, api)
+    if isinstance(api, Postbox):
+        api.deliver(_letters(outcome, target, api.node), PATIENCE)
     elif isinstance(api, KubeClient):
         _write_now(_letters(outcome, target, os.uname().nodename), api)
 
@@ -94,20 +92,3 @@ def _write_now(letters: Sequence[Letter], client: KubeClient) -> None:
                 break
     if errors:
         raise errors[0]
-
-
-def _hand_over(letters: Sequence[Letter], target: Target, api: NodeApi) -> None:
-    """The annotation is tried at once; the outbox has whatever can wait, and what failed."""
-    from multus.kube.outbox import Annotate
-
-    problem: CNIError | None = None
-    for letter in letters:
-        if isinstance(letter, Annotate) and not api.outbox.holds(target):
-            try:
-                letter.write(api.client, Deadline.after(PATIENCE))
-                continue
-            except CNIError as error:
-                problem = error
-        api.outbox.put(letter)
-    if problem is not None:
-        raise problem

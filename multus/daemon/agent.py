@@ -1,0 +1,154 @@
+"""The daemon's process for Kubernetes: it follows the API servers, and serves the workers.
+
+It alone has connections to API servers, caches of pods and definitions, and writes that wait.  A
+worker that hangs, dies or is replaced costs none of that; an API object that breaks this process
+costs a restart of it, while calls that need no API go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.daemon.apis import Apis
+from multus.daemon.channel import Channel, Closed
+from multus.daemon.listening import may_connect
+from multus.daemon.remote import error_to_wire
+from multus.errors import CNIError
+
+if TYPE_CHECKING:
+    from multus.daemon.board import Board
+    from multus.daemon.settings import Settings
+    from multus.log import Log
+
+#: How often the supervisor is told of changes, and how often when nothing changes, in seconds.
+_LOOK, _TELL = 0.2, 1.0
+#: How long queued statuses and events may take when the daemon stops.
+_LAST_WRITES = 4.0
+
+
+class Agent:
+    """Serves workers at *path*; *control* is the channel to the supervisor."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        control: Channel,
+        board: Board,
+        log: Log,
+    ) -> None:
+        self._control = control
+        self._log = log
+        busy = lambda: board.calls > 0  # noqa: E731
+        self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy)
+        self._told: dict[str, Any] = {}
+        self._told_at = 0.0
+
+    def run(self, path: str) -> None:
+        """Serve until the supervisor closes its end or says so; then write what waits."""
+        listener = _listening(path)
+        self._control.send({"ready": True})
+        while True:
+            listened: list[Any] = [listener, self._control]
+            ready, _, _ = select.select(listened, [], [], _LOOK)
+            if listener in ready:
+                peer, _address = listener.accept()
+                self._begin(peer)
+            try:
+                if self._control in ready:
+                    self._control.receive()  # the one thing that it says: stop
+                    break
+                self._tell()
+            except Closed:
+                break
+        listener.close()
+        self._apis.close(_LAST_WRITES)
+
+    def _begin(self, peer: socket.socket) -> None:
+        allowed, uid = may_connect(peer)
+        if not allowed:
+            self._log.error("refused a connection to the API process", uid=uid)
+            peer.close()
+            return
+        try:
+            threading.Thread(target=self._serve, args=(Channel(peer),), daemon=True).start()
+        except RuntimeError as error:  # no more threads: the worker tries again
+            self._log.error("cannot serve a worker", error=error)
+            peer.close()
+
+    def _tell(self) -> None:
+        """Tell the supervisor how the caches are, when that changed or it was told long ago."""
+        now = time.monotonic()
+        letters = sum(len(api.outbox) for api in self._apis)
+        known = [state for api in self._apis for state in api.states()]
+        states = [[state.what, state.synced, state.objects] for state in known]
+        ages = {state.what: now - state.age for state in known}
+        found = {"states": states, "letters": letters, "notSynced": self._apis.not_synced()}
+        if found == self._told and now - self._told_at < _TELL:
+            return
+        self._told, self._told_at = found, now
+        heard = {what: at for what, at in ages.items() if at > float("-inf")}
+        self._control.send({**found, "heard": heard})
+
+    # --- A thread for each worker ----------------------------------------------------------------
+
+    def _serve(self, channel: Channel) -> None:
+        try:
+            while True:
+                packet = channel.receive()
+                head, body = self._answer(packet.head, packet.body)
+                channel.send(head, body)
+        except Closed:
+            return
+        finally:
+            channel.close()
+
+    def _answer(self, head: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        try:
+            return {}, json.dumps(self._carry_out(head, json.loads(body))).encode()
+        except CNIError as error:
+            return {"error": error_to_wire(error)}, b""
+        except Exception as error:  # noqa: BLE001  the worker gets an answer, whatever an object held
+            self._log.error("internal error in the API process", error=error)
+            text = f"internal error: {type(error).__name__}: {error}: report it, with the log"
+            return {"error": error_to_wire(CNIError(text))}, b""
+
+    def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
+        from multus.kube.client import Wanted
+        from multus.kube.deadline import Deadline
+        from multus.kube.outbox import from_wire
+
+        api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
+        verb = head["do"]
+        if verb == "pod":
+            return api.pod(asked["namespace"], asked["name"], deadline, asked["uid"])
+        if verb == "get":
+            wanted = Wanted(asked["path"], asked["what"])
+            return api.get(wanted, deadline, asked["headers"] or None)
+        if verb == "get_each":
+            each = [Wanted(path, what) for path, what in asked["wanted"]]
+            return [_object_or_error(found) for found in api.get_each(each, deadline)]
+        api.deliver([from_wire(letter) for letter in asked["letters"]], deadline.remaining())
+        return None
+
+
+def _object_or_error(found: dict[str, Any] | CNIError) -> dict[str, Any]:
+    return {"error": error_to_wire(found)} if isinstance(found, CNIError) else {"object": found}
+
+
+def _listening(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener

@@ -1,0 +1,122 @@
+"""Shared memory in which each worker shows what it is doing, and the supervisor looks.
+
+One file in memory (``memfd_create``) that every process of the daemon maps.  Its first page is the
+supervisor's: how many calls wait or run.  After it comes a slot for each worker::
+
+    offset  bytes
+         0      8  count of changes, so that a reader sees whether a slot changed while it read
+         8      8  the step began  (seconds of time.monotonic(), which all processes share)
+        16      8  the step has to end by then; 0 when nothing is being done
+        24      1  1: something outside the process is waited for
+        25      1  1: the answer is being sent
+        26      2  length of the text
+        28         the text: what is being done, UTF-8
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+from attrs import frozen
+
+from multus import progress
+
+_PAGE, _SLOT = 4096, 512
+_HEAD = struct.Struct("=QddBBH")
+_LONGEST = _SLOT - _HEAD.size
+_COUNT = struct.Struct("=Q")
+
+
+@frozen
+class Sight:
+    """What a slot shows."""
+
+    changes: int = 0
+    began: float = 0.0
+    until: float = 0.0
+    waits: bool = False
+    answering: bool = False
+    what: str = ""
+
+
+class Board:
+    """The shared memory; *descriptor* is its file, of ``slots`` slots."""
+
+    def __init__(self, descriptor: int, slots: int) -> None:
+        self.descriptor = descriptor
+        self.slots = slots
+        self._memory = mmap.mmap(descriptor, _PAGE + slots * _SLOT)
+
+    @classmethod
+    def create(cls, slots: int) -> Board:
+        """A new board; the processes that inherit its descriptor map it by the same number."""
+        descriptor = os.memfd_create("multus-board", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _PAGE + slots * _SLOT)
+        return cls(descriptor, slots)
+
+    @property
+    def calls(self) -> int:
+        """Calls that wait or are carried out."""
+        return int(_COUNT.unpack_from(self._memory, 0)[0])
+
+    @calls.setter
+    def calls(self, number: int) -> None:
+        _COUNT.pack_into(self._memory, 0, number)
+
+    def look(self, slot: int) -> Sight:
+        """What the worker of *slot* shows."""
+        at = _PAGE + slot * _SLOT
+        changes, began, until, waits, answering, length = _HEAD.unpack_from(self._memory, at)
+        text = self._memory[at + _HEAD.size : at + _HEAD.size + min(length, _LONGEST)]
+        what = text.decode(errors="replace")
+        return Sight(changes, began, until, bool(waits), bool(answering), what)
+
+    def clear(self, slot: int) -> None:
+        """Show nothing in *slot*."""
+        self.write(slot, Sight())
+
+    def write(self, slot: int, sight: Sight) -> None:
+        """Show *sight* in *slot*."""
+        at, text = _PAGE + slot * _SLOT, sight.what.encode(errors="replace")[:_LONGEST]
+        end = at + _HEAD.size + len(text)
+        self._memory[at + _HEAD.size : end] = text
+        _HEAD.pack_into(
+            self._memory,
+            at,
+            sight.changes,
+            sight.began,
+            sight.until,
+            sight.waits,
+            sight.answering,
+            len(text),
+        )
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self.descriptor)
+
+
+class Slot:
+    """A worker's own slot: the ``progress.Watch`` of its process."""
+
+    def __init__(self, board: Board, number: int, patience: float) -> None:
+        self.patience = patience
+        self._board, self._number = board, number
+        self._changes = 0
+
+    def show(self, current: progress.step | None) -> None:
+        """Show the step that has begun, or is gone on with."""
+        self._changes += 1
+        if current is None:
+            self._board.write(self._number, Sight(self._changes))
+        else:
+            began, until = current.began, current.until
+            sight = Sight(self._changes, began, until, current.waits, False, current.what)
+            self._board.write(self._number, sight)
+
+    def answering(self) -> None:
+        """Show that the client is being answered: nobody else may write to it now."""
+        self._changes += 1
+        self._board.write(self._number, Sight(self._changes, answering=True))

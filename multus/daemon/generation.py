@@ -1,0 +1,216 @@
+"""What is made anew whenever the settings are read: a template, and the process for Kubernetes.
+
+A generation is started, becomes ready (or fails, with a reason), serves as the source of workers,
+and is retired when the next one is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus import __version__
+from multus.daemon.channel import Channel, Closed, Packet
+
+if TYPE_CHECKING:
+    from multus.daemon.board import Board
+    from multus.daemon.settings import Settings
+    from multus.log import Log
+
+#: How long a template may take to load every plugin, in seconds.
+_LOADING = 60.0
+#: How long the process for Kubernetes may take to write what is queued when it is told to stop.
+_LAST_WRITES = 6.0
+#: Pauses before the process for Kubernetes is started again, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    "from multus.daemon import template; template.main(*map(int, sys.argv[2:]))"
+)
+
+
+class Process:
+    """A process of the daemon: its channel, and a handle that is never another process's."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.pid = 0
+        self.handle = -1
+
+    def begun(self, pid: int, handle: int) -> None:
+        """It was forked."""
+        self.pid, self.handle = pid, handle
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self.handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.handle, number)
+
+    def end(self) -> None:
+        """Kill it, and forget it."""
+        self.send_signal(signal.SIGKILL)
+        self.channel.close()
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+
+class Generation:
+    """One template and its process for Kubernetes; for the supervisor's one thread.
+
+    ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
+    workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended.
+    """
+
+    def __init__(
+        self, settings: Settings, board: Board, number: int, log: Log, target: str
+    ) -> None:
+        self.settings = settings
+        self.api_path = f"{settings.socket}.api.{number}"
+        self.ready = self.dead = False
+        self.failure = ""
+        self.states: Mapping[str, Any] = {}
+        self._log = log
+        self._until = time.monotonic() + _LOADING
+        self._agent: Process | None = None
+        self._agent_at, self._agent_pause = 0.0, _FIRST_PAUSE
+        self._retired_at = 0.0
+        self.control, theirs = Channel.pair()
+        self._program = _start(theirs, board)
+        theirs.close()
+        self.control.send(
+            {
+                "settings": dict(settings.raw),
+                "where": settings.path,
+                "apiPath": self.api_path,
+                "target": target,
+            }
+        )
+
+    @property
+    def channels(self) -> list[Channel]:
+        """What is to be listened to."""
+        found = [] if self.dead else [self.control]
+        return found + ([self._agent.channel] if self._agent is not None else [])
+
+    def fork(self, slot: int, channel: Channel) -> None:
+        """Ask for a worker that is to have *channel*; the answer comes by ``control``."""
+        self.control.send({"fork": "worker", "slot": slot}, fds=[channel.fileno()])
+
+    def heard(self, channel: Channel) -> Packet | None:
+        """Take a packet from one of ``channels``; gives it back when it is about a worker.
+
+        Raises ``Closed`` when the template has ended.
+        """
+        if channel is self.control:
+            packet = channel.receive()
+            if "forked" not in packet.head:
+                self._loaded(packet.head)
+            elif packet.head["forked"] < 0:
+                self._agent_begun(packet)
+            else:
+                return packet
+            return None
+        try:
+            self._agent_says(channel.receive().head)
+        except Closed:
+            self._agent_ended()
+        return None
+
+    def tick(self, now: float) -> None:
+        """What is done from time to time: see whether it took too long, restart the agent."""
+        if not self.ready and not self.failure and now > self._until:
+            self.failure = f"plugins were not loaded within {_LOADING:g} s: see which one hangs"
+        if self.ready and not self._retired_at and self._agent is None and now >= self._agent_at:
+            self._start_agent()
+        if self._retired_at and self._agent and now > self._retired_at + _LAST_WRITES:
+            self._agent_ended()
+
+    def retire(self) -> None:
+        """Let the process for Kubernetes write what is queued, and end."""
+        self._retired_at = time.monotonic()
+        if self._agent is not None:
+            with contextlib.suppress(Closed):
+                self._agent.channel.send({"stop": True})
+
+    @property
+    def retired(self) -> bool:
+        """Whether another one has taken its place."""
+        return bool(self._retired_at)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of a retired generation runs any more, but for its template."""
+        return bool(self._retired_at) and self._agent is None
+
+    def close(self) -> None:
+        """End every process of it."""
+        if self._agent is not None:
+            self._agent.end()
+            self._agent = None
+        self.control.close()
+        self._program.kill()
+        self._program.wait()
+        with contextlib.suppress(OSError):
+            os.unlink(self.api_path)
+
+    def _loaded(self, head: Mapping[str, Any]) -> None:
+        version = head.get("version")
+        if version != __version__:
+            other = f"multus {version} is installed now, this daemon is {__version__}: restart it"
+            self.failure = str(head.get("error") or other)
+            return
+        self._start_agent()
+
+    def _start_agent(self) -> None:
+        mine, theirs = Channel.pair()
+        self._agent = Process(mine)
+        with contextlib.suppress(OSError):
+            os.unlink(self.api_path)
+        self.control.send({"fork": "agent", "path": self.api_path}, fds=[theirs.fileno()])
+        theirs.close()
+
+    def _agent_begun(self, packet: Packet) -> None:
+        if packet.fds and self._agent is not None:
+            self._agent.begun(packet.head["pid"], packet.fds[0])
+        elif "error" in packet.head:
+            self._log.error(f"cannot start the API process: {packet.head['error']}")
+            self._agent_ended()
+
+    def _agent_says(self, head: Mapping[str, Any]) -> None:
+        if "ready" in head:
+            self.ready = True
+        elif "error" in head:
+            self.failure = str(head["error"])
+        else:
+            self.states, self._agent_pause = head, _FIRST_PAUSE
+
+    def _agent_ended(self) -> None:
+        if self._agent is None:
+            return
+        self._agent.end()
+        self._agent = None
+        if self._retired_at or not self.ready:
+            return
+        self.states = {"notSynced": "the process for the API server is starting again"}
+        self._agent_at = time.monotonic() + self._agent_pause
+        self._log.error("the API process ended: it is started again", seconds=self._agent_pause)
+        self._agent_pause = min(2 * self._agent_pause, _LONGEST_PAUSE)
+
+
+def _start(theirs: Channel, board: Board) -> subprocess.Popen[bytes]:
+    """Start a template; for the main thread, since it ends with the thread that started it."""
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    inherited = (theirs.fileno(), board.descriptor)
+    numbers = [*map(str, inherited), str(board.slots)]
+    argv = [sys.executable, *flags, "-c", _PROGRAM, json.dumps(sys.path), *numbers]
+    return subprocess.Popen(argv, pass_fds=inherited, stdin=subprocess.DEVNULL)

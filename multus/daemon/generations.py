@@ -1,0 +1,191 @@
+"""The generation that serves, the next one while it loads, and those that finish their calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.daemon.channel import Channel, Closed
+from multus.daemon.generation import Generation
+from multus.daemon.settings import Settings
+from multus.errors import CNIError, InvalidConfig
+from multus.log import Log
+
+if TYPE_CHECKING:
+    from multus.daemon.board import Board
+    from multus.daemon.calls import Calls
+    from multus.daemon.loop import Loop
+
+#: Pauses before a template that ended is started again, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+#: How long the processes for Kubernetes may take to write what is queued when the daemon stops.
+_LAST_WRITES = 6.0
+
+#: Is told why a reload failed, "" when it did not.
+Told = Callable[[str], None]
+
+
+class Generations:
+    """Starts and exchanges generations; for the supervisor's one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        board: Board,
+        loop: Loop,
+        log: Log,
+        target: str,
+    ) -> None:
+        self._environ = environ
+        self._board = board
+        self._loop = loop
+        self._log = log
+        self._target = target
+        self._number = 0
+        self._listening: dict[int, tuple[Channel, Generation]] = {}
+        self._next: Generation | None = None
+        self._waiting: list[Told] = []
+        self._again: list[Told] = []
+        self._old: list[Generation] = []
+        self._restart_at, self._pause = 0.0, _FIRST_PAUSE
+        self.current = self._begin(settings)
+        self.calls: Calls | None = None
+
+    def start(self) -> None:
+        """Wait until the first is ready; raises ``InvalidConfig`` with the reason when it fails."""
+        while not self.current.ready:
+            if self.current.failure:
+                raise InvalidConfig(self.current.failure)
+            self._loop.turn(0.1)
+            self.current.tick(time.monotonic())
+            self._listen(self.current)
+
+    def not_ready(self) -> str:
+        """Why calls would be served slowly, if at all."""
+        return str(self.current.states.get("notSynced", ""))
+
+    @property
+    def states(self) -> Mapping[str, Any]:
+        """What the process for Kubernetes last said of its caches."""
+        return self.current.states
+
+    def reload(self, told: Told) -> None:
+        """Read the settings again and begin the next generation; *told* hears how it ended."""
+        if self._next is not None:
+            # What is loading may have read the settings before they were changed.
+            self._again.append(told)
+            return
+        try:
+            settings = Settings.read(self.current.settings.path, self._environ)
+            self._next = self._begin(settings)
+        except (CNIError, OSError) as error:
+            self._log.error("cannot reload", error=error)
+            told(str(error))
+            return
+        self._waiting.append(told)
+
+    def tick(self, now: float) -> None:
+        """See how the generations are: exchange, restart, forget."""
+        for generation in self._all():
+            generation.tick(now)
+            self._listen(generation)
+        if self._next is not None and (self._next.ready or self._next.failure):
+            self._exchange(self._next)
+        elif self._next is None and self._restart_at and now >= self._restart_at:
+            self._restart_at = 0.0
+            self._next = self._begin(self.current.settings)
+        assert self.calls is not None
+        serving = {worker.generation for worker in self.calls.pool}
+        for generation in [each for each in self._old if each.gone and each not in serving]:
+            self._old.remove(generation)
+            self._end(generation)
+
+    def close(self) -> None:
+        """Let what is queued be written, for some seconds; then end every process."""
+        for generation in self._all():
+            generation.retire()
+        until = time.monotonic() + _LAST_WRITES
+        while not all(each.gone for each in self._all()) and time.monotonic() < until:
+            self._loop.turn(0.1)
+        for generation in self._all():
+            self._end(generation)
+
+    def _all(self) -> list[Generation]:
+        found = [self.current, *self._old]
+        return [*found, self._next] if self._next is not None else found
+
+    def _begin(self, settings: Settings) -> Generation:
+        self._number += 1
+        generation = Generation(settings, self._board, self._number, self._log, self._target)
+        self._listen(generation)
+        return generation
+
+    def _exchange(self, new: Generation) -> None:
+        """The next generation is ready, or is not going to be."""
+        self._next = None
+        waiting, self._waiting = self._waiting, []
+        if new.failure:
+            self._log.error("cannot reload", error=new.failure)
+            self._end(new)
+        else:
+            before, self.current = self.current, new
+            self._old.append(before)
+            before.retire()
+            assert self.calls is not None
+            self.calls.generation = new
+            self.calls.pool.retire(before)
+            self._log.level = Log.from_conf(new.settings.log).level
+            self._log.verbose("reloaded", config=new.settings.path)
+        for told in waiting:
+            told(new.failure)
+        again, self._again = self._again, []
+        for told in again:
+            self.reload(told)
+
+    def _listen(self, generation: Generation) -> None:
+        """Listen to all channels that a generation has now, and no longer to those that it had."""
+        now = {id(each): each for each in generation.channels}
+        for key, (channel, of) in list(self._listening.items()):
+            if of is generation and key not in now:
+                del self._listening[key]
+                self._loop.remove(channel)
+        for key, channel in now.items():
+            if key not in self._listening:
+                self._listening[key] = channel, generation
+                self._loop.add(channel, self._hearing(generation, channel))
+
+    def _hearing(self, generation: Generation, channel: Channel) -> Callable[[], None]:
+        def hear() -> None:
+            try:
+                packet = generation.heard(channel)
+            except Closed:
+                self._template_ended(generation)
+                return
+            if packet is not None and self.calls is not None:
+                self.calls.pool.forked(packet)
+            self._listen(generation)
+
+        return hear
+
+    def _template_ended(self, generation: Generation) -> None:
+        """A template is gone, and with it the workers that it forked."""
+        was_ready, generation.ready, generation.dead = generation.ready, False, True
+        self._listen(generation)
+        if generation is self.current and was_ready:
+            self._log.error("the template process ended: another one is started")
+            self._restart_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        elif not generation.failure:
+            generation.failure = "the template process ended while it loaded the plugins"
+
+    def _unlisten(self, generation: Generation) -> None:
+        for key, (channel, of) in list(self._listening.items()):
+            if of is generation:
+                del self._listening[key]
+                self._loop.remove(channel)
+
+    def _end(self, generation: Generation) -> None:
+        self._unlisten(generation)
+        generation.close()

@@ -1,0 +1,280 @@
+"""The workers: forked when there is work for them, watched, and ended when they hang.
+
+A worker is idle, or it carries out one job.  When a step takes longer than it may, its worker is
+interrupted, and mostly the step ends as an error of its plugin; a worker that does not react is
+killed.  What a killed worker did is undone by another one, from the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from multus.daemon.board import Board, Sight
+from multus.daemon.channel import Channel, Closed, Packet
+from multus.daemon.generation import Generation, Process
+from multus.daemon.loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from multus.daemon.jobs import Job
+    from multus.log import Log
+
+#: How long an interrupted step has to react, in seconds.
+_REACT = 2.0
+#: How long beyond its deadline a call may take before its worker is killed, in seconds.
+_BEYOND = 30.0
+#: Idle workers that are kept, and after how many seconds a further one is ended.
+_KEPT_IDLE, _IDLE_SECONDS = 4, 30.0
+#: A call that waited so long gets a further worker, whatever the others do.
+_WAITED = 0.25
+#: After how many seconds a refused fork is tried again, and how long one may take.
+_FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
+
+
+class Worker(Process):
+    """One worker; ``job`` is what it carries out, None while it is idle."""
+
+    def __init__(self, channel: Channel, slot: int, generation: Generation) -> None:
+        super().__init__(channel)
+        self.slot = slot
+        self.generation = generation
+        self.job: Job | None = None
+        self.ready = False
+        self.asked_at = self.idle_since = time.monotonic()
+        self.interrupted_at = 0.0
+        self.seen = Sight()
+        self.stuck = False
+
+
+@frozen
+class Ended:
+    """A worker that is gone: the job that it had, what it was doing, and why it ended."""
+
+    job: Job | None
+    sight: Sight
+    why: str
+
+
+class Pool:
+    """All workers; *heard* is called when one says something, *ended* when one went with a job."""
+
+    def __init__(
+        self,
+        board: Board,
+        loop: Loop,
+        patience: float,
+        log: Log,
+        heard: Callable[[Worker], None],
+        ended: Callable[[Ended], None],
+    ) -> None:
+        self._board = board
+        self._loop = loop
+        self._heard = heard
+        self._patience = patience
+        self._log = log
+        self._ended = ended
+        self._free = list(range(board.slots - 1, -1, -1))
+        self._by_slot: dict[int, Worker] = {}
+        self._fork_after = 0.0
+        self._cores = len(os.sched_getaffinity(0))
+        self.refusal = ""
+        self.replaced: dict[str, int] = {}
+
+    # --- What there is ---------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(list(self._by_slot.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_slot)
+
+    @property
+    def idle(self) -> list[Worker]:
+        return [each for each in self._by_slot.values() if each.ready and each.job is None]
+
+    @property
+    def stuck(self) -> list[Worker]:
+        """Workers in a step that takes suspiciously long."""
+        return [each for each in self._by_slot.values() if each.stuck]
+
+    # --- Work ------------------------------------------------------------------------------------
+
+    def give(self, job: Job) -> bool:
+        """Let an idle worker carry *job* out; False when there is none."""
+        while True:
+            worker = max(self.idle, key=lambda each: each.idle_since, default=None)
+            if worker is None:
+                return False
+            with contextlib.suppress(Closed, BlockingIOError):
+                self._send(worker, job)
+                worker.job = job
+                return True
+            self._forget(worker, "it did not take a job")
+
+    def _send(self, worker: Worker, job: Job) -> None:
+        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
+        fds: tuple[int, ...] = ()
+        body = b""
+        if job.connection is not None:
+            head["began"] = job.connection.began
+            fds = (job.connection.socket.fileno(),)
+        if job.before:
+            head["before"] = job.before
+        if job.kind == "replay":
+            head["path"] = job.path
+        else:
+            body = job.message.encode()
+        worker.channel.send(head, body, fds)
+
+    def heard(self, worker: Worker) -> tuple[Job, Mapping[str, Any]] | None:
+        """Take what a worker says; the job that it finished and its report, if it did."""
+        try:
+            head = worker.channel.receive().head
+        except BlockingIOError:
+            return None
+        except Closed:
+            self._forget(worker, "it ended")
+            return None
+        worker.idle_since = time.monotonic()
+        if "ready" in head:
+            worker.ready = True
+            return None
+        job, worker.job = worker.job, None
+        worker.stuck, worker.interrupted_at = False, 0.0
+        if head.get("retire"):
+            self._log.error(
+                "a worker is replaced: a call left it not as before",
+                left=head["retire"],
+                container=job.container if job else "",
+                command=job.command if job else "",
+            )
+            self._count("left something")
+            self._drop(worker)
+        elif worker.generation.retired:
+            self._drop(worker)
+        return (job, head) if job is not None else None
+
+    # --- Coming and going ------------------------------------------------------------------------
+
+    def want(self, generation: Generation, limit: int, waited: float) -> None:
+        """Fork a worker when that helps, as long as no more than *limit* of them are not stuck.
+
+        *waited* is for how many seconds the first call in the queue waits.
+        """
+        now = time.monotonic()
+        workers = self._by_slot.values()
+        coming = sum(not each.ready for each in workers)
+        idle = sum(each.ready and each.job is None for each in workers)
+        working = sum(each.job is not None and not each.seen.waits for each in workers)
+        if coming or now < self._fork_after or not self._free or not generation.ready:
+            return
+        if len(self) - len(self.stuck) >= limit:
+            return
+        # More than the processors can serve only helps when some of them do not use one.
+        helps = working < 2 * self._cores or waited > _WAITED
+        if idle == 0 and helps:
+            self._fork(generation)
+
+    def _fork(self, generation: Generation) -> None:
+        slot = self._free.pop()
+        mine, theirs = Channel.pair()
+        mine.socket.setblocking(False)
+        worker = Worker(mine, slot, generation)
+        self._board.clear(slot)
+        self._by_slot[slot] = worker
+        self._loop.add(mine, lambda: self._heard(worker))
+        try:
+            generation.fork(slot, theirs)
+        except Closed:
+            self._refused(worker, "the template process has ended")
+        finally:
+            theirs.close()
+
+    def forked(self, packet: Packet) -> None:
+        """What a template answers when it was asked for a worker."""
+        worker = self._by_slot.get(packet.head["forked"])
+        if worker is None or worker.pid or "error" in packet.head:
+            for handle in packet.fds:
+                os.close(handle)
+            if worker is not None and not worker.pid:
+                self._refused(worker, packet.head["error"])
+            return
+        self.refusal = ""
+        worker.begun(packet.head["pid"], packet.fds[0])
+
+    def _refused(self, worker: Worker, why: str) -> None:
+        if not self.refusal:
+            self._log.error(f"cannot start a worker: {why}")
+        self.refusal = why
+        self._fork_after = time.monotonic() + _FORK_PAUSE
+        self._drop(worker)
+
+    def retire(self, generation: Generation) -> None:
+        """Let the idle workers of a generation go; the others follow when they are done."""
+        for worker in self:
+            if worker.generation is generation and worker.job is None:
+                self._drop(worker)
+
+    def close(self) -> None:
+        """End all of them."""
+        for worker in self:
+            self._drop(worker)
+
+    def _drop(self, worker: Worker) -> None:
+        self._loop.remove(worker.channel)
+        worker.end()
+        del self._by_slot[worker.slot]
+        self._board.clear(worker.slot)
+        self._free.append(worker.slot)
+
+    def _forget(self, worker: Worker, why: str) -> None:
+        """A worker is gone, or is made to go, whatever it was doing."""
+        sight = self._board.look(worker.slot)
+        sight = sight if sight.what else worker.seen
+        self._drop(worker)
+        if worker.job is not None:
+            self._count(why)
+            self._ended(Ended(worker.job, sight, why))
+
+    def _count(self, why: str) -> None:
+        self.replaced[why] = self.replaced.get(why, 0) + 1
+
+    # --- Watching --------------------------------------------------------------------------------
+
+    def watch(self, now: float) -> None:
+        """Look at every worker: interrupt what takes too long, kill what does not react."""
+        for worker in self:
+            if worker.job is not None:
+                self._look(worker, worker.job, now)
+            elif not worker.ready and now > worker.asked_at + _FORK_SECONDS:
+                self._refused(worker, "a worker did not begin")
+        idle = sorted(self.idle, key=lambda each: each.idle_since, reverse=True)
+        for worker in idle[_KEPT_IDLE:]:
+            if now > worker.idle_since + _IDLE_SECONDS:
+                self._drop(worker)
+
+    def _look(self, worker: Worker, job: Job, now: float) -> None:
+        sight = self._board.look(worker.slot)
+        before, worker.seen = worker.seen, sight
+        worker.stuck = bool(sight.until) and not sight.waits and now > sight.began + self._patience
+        if now > job.deadline + _BEYOND:
+            self._forget(worker, "beyond its deadline")
+        elif worker.interrupted_at and sight.changes != before.changes:
+            worker.interrupted_at = 0.0  # it goes on
+        elif worker.interrupted_at and now > worker.interrupted_at + _REACT:
+            self._forget(worker, "stuck")
+        elif (
+            not worker.interrupted_at
+            and 0 < sight.until < now
+            and sight.changes == before.changes  # the first look may have met a change
+        ):
+            worker.interrupted_at = now
+            worker.send_signal(signal.SIGUSR1)

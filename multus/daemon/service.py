@@ -1,0 +1,143 @@
+"""The engine as a worker has it: plugins loaded before the fork, everything else per call.
+
+The template makes one ``Service``; each worker that it forks uses its own copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus import hookimpl, skel
+from multus.daemon.confs import Confs
+from multus.daemon.remote import RemoteApi
+from multus.errors import IOFailure, StateDamaged
+from multus.log import Log
+from multus.pipeline import Engine
+from multus.plugins import Installed, discover, load
+from multus.shim import Answer
+
+if TYPE_CHECKING:
+    from multus.daemon.settings import Settings
+    from multus.model.conf import Conf
+    from multus.model.network import Outcome
+
+_MOST_LOGS = 16
+
+
+class Report:
+    """What the supervisor is told of one call: the times of its stages and delegates."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, str, float]] = []
+        self.delegates: list[tuple[str, str, float]] = []
+        self.journal_errors = 0
+        self.cni_dir = ""
+
+    def to_wire(self) -> dict[str, Any]:
+        return vars(self)
+
+
+class Observer:
+    """Registered beside the installed plugins: it hears how every request ended."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @hookimpl
+    def multus_finished(self, outcome: Outcome) -> None:
+        """Note the stages' times, and whether a record could not be read or written."""
+        report = self._service.report
+        report.stages += [(outcome.command, each, s) for each, s in outcome.stages.items()]
+        report.journal_errors += isinstance(outcome.error, (IOFailure, StateDamaged))
+
+
+class Service:
+    """Carries calls out; one at a time."""
+
+    def __init__(self, settings: Settings, log: Log, api_path: str) -> None:
+        self.log = log
+        self.report = Report()
+        self._settings = settings
+        self._api_path = api_path
+        self._apis: dict[str, RemoteApi] = {}
+        self._installed: dict[frozenset[str], Installed] = {}
+        self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._confs = Confs()
+        # Whoever selects networks by Kubernetes objects imports this at the first call.
+        if any("kubeconfig" in each.keys for each in self.installed(frozenset()).loaded):
+            import multus.kube.client  # noqa: F401  shared with every worker
+
+    def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+        """Carry a CNI call out."""
+        return skel.answer(environ, stdin, self._engine_for, deadline, self._confs)
+
+    def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+        """Undo what an ADD or DEL left whose worker was stopped."""
+        return skel.recover(environ, stdin, self._engine_for, deadline)
+
+    def begin(self) -> None:
+        """Note what happens from now on in a new report."""
+        self.report = Report()
+
+    def installed(self, blocked: frozenset[str]) -> Installed:
+        """The plugins at work, without the *blocked* ones."""
+        known = self._installed.get(blocked)
+        if known is None:
+            known = self._installed[blocked] = load(discover(), blocked)
+            known.hooks.manager.register(Observer(self), name="multus-daemon")
+        return known
+
+    def _engine_for(self, conf: Conf) -> Engine:
+        if conf.cni_dir != self._settings.cni_dir:
+            self.report.cni_dir = conf.cni_dir
+        return Engine(
+            self.installed(conf.blocked_plugins),
+            self._log_for(conf.raw),
+            api=self._api_of(conf.raw.get("kubeconfig")),
+            chroot=self._settings.chroot,
+            meter=self._took,
+        )
+
+    def _took(self, verb: str, kind: str, seconds: float) -> None:
+        self.report.delegates.append((verb, kind, seconds))
+
+    def _api_of(self, kubeconfig: object) -> RemoteApi | None:
+        """The API for a configuration whose key ``kubeconfig`` is this; None when it has none."""
+        if not isinstance(kubeconfig, str) or not kubeconfig:
+            return None
+        known = self._apis.get(kubeconfig)
+        if known is None:
+            self._apis.clear()  # a node has one; another one's connection is not worth keeping
+            known = RemoteApi(self._api_path, kubeconfig, self._settings.node)
+            self._apis[kubeconfig] = known
+        return known
+
+    def _log_for(self, raw: Mapping[str, Any]) -> Log:
+        """One log for all requests with the same log keys: it keeps its file open."""
+        keys = {key: value for key, value in raw.items() if key.startswith("log")}
+        if not keys:
+            return self.log
+        name = json.dumps(keys, sort_keys=True)
+        known = self._logs.get(name)
+        if known is None:
+            known = self._logs[name] = Log.from_conf(keys)
+            if len(self._logs) > _MOST_LOGS:
+                self._logs.popitem(last=False)[1].close()
+        return known
+
+
+def main_of(settings: Settings, log: Log, api_path: str) -> Service:
+    """The service of a daemon with these *settings*; says in the log what cannot be loaded."""
+    service = Service(settings, log, api_path)
+    for broken in service.installed(frozenset()).broken:
+        log.error(f"not loaded: {broken}")
+    return service
+
+
+def count_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))

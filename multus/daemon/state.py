@@ -1,0 +1,85 @@
+"""What is known only when it is asked for: workers, caches, queued writes, spools, records."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from multus.daemon.calls import Calls
+    from multus.daemon.generations import Generations
+    from multus.daemon.spool import Spool
+
+
+class State:
+    """A collector for the daemon's registry."""
+
+    def __init__(self, generations: Generations, calls: Calls, spool: Spool) -> None:
+        self._generations = generations
+        self._calls = calls
+        self._spool = spool
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._caches()
+        pool, spool = self._calls.pool, self._spool
+        states = {"idle": len(pool.idle), "stuck": len(pool.stuck)}
+        workers = GaugeMetricFamily("multus_workers", "Worker processes", labels=["state"])
+        for state, number in {**states, "busy": len(pool) - sum(states.values())}.items():
+            workers.add_metric([state], number)
+        yield workers
+        yield _counter(
+            "multus_worker_replacements", "Workers that were replaced", "reason", pool.replaced
+        )
+        yield _counter(
+            "multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes
+        )
+        yield _gauge("multus_spool_files", "DELs that wait", len(spool.waiting()))
+        yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
+
+    def _caches(self) -> Iterator[Metric]:
+        states, now = self._generations.states, time.monotonic()
+        age = GaugeMetricFamily(
+            "multus_cache_age_seconds", "Since the API server was heard of", labels=["cache"]
+        )
+        objects = GaugeMetricFamily("multus_cache_objects", "What is known", labels=["cache"])
+        synced = GaugeMetricFamily("multus_cache_synced", "1: complete", labels=["cache"])
+        for what, is_synced, number in states.get("states", ()):
+            objects.add_metric([what], number)
+            synced.add_metric([what], float(is_synced))
+            heard = states.get("heard", {}).get(what)
+            age.add_metric([what], now - heard if heard is not None else float("inf"))
+        yield from (age, objects, synced)
+        text = "Statuses and events not written yet"
+        yield _gauge("multus_outbox_letters", text, states.get("letters", 0))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _counter(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, number in list(values.items()):
+        family.add_metric([value], number)
+    return family
+
+
+def _records(folders: Iterable[str]) -> int:
+    """How many ``<container>:<interface>`` files there are."""
+    return sum(_is_record(name) for folder in folders for name in _names(folder))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _is_record(name: str) -> bool:
+    container, colon, ifname = name.partition(":")
+    return bool(colon) and container[:1].isalnum() and ":" not in ifname

@@ -1,0 +1,143 @@
+"""The template: the process with everything loaded, from which workers are forked.
+
+It is started anew whenever the daemon reads its settings, so that a reload finds what was
+installed meanwhile.  It only forks: a forked worker is ready in milliseconds and shares its memory.
+The process that follows the API servers is forked from it too.
+
+The supervisor speaks to it in packets (``multus.daemon.channel``)::
+
+    {"settings": …, "where": …}             → {"version": …} or {"error": …}
+    {"fork": "worker", "slot": 3} + channel → {"forked": 3} + pidfd, or {"forked": 3, "error": …}
+    {"fork": "agent", "path": …} + channel  → {"forked": -1} + pidfd, or with an error
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from multus import __version__
+from multus.daemon.board import Board, Slot
+from multus.daemon.channel import Channel, Closed, Packet
+from multus.daemon.settings import Settings
+from multus.errors import CNIError
+from multus.log import Log
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def main(control: int, board: int, slots: int) -> None:
+    """Be the template; *control* and *board* are inherited descriptors."""
+    _become("multus-template")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A service manager may send them to every process of a service.
+        signal.signal(number, signal.SIG_IGN)
+    for descriptor in (control, board):
+        os.set_inheritable(descriptor, False)
+    channel = Channel(socket.socket(fileno=control))
+    try:
+        _Template(channel, Board(board, slots), channel.receive().head).serve()
+    except Closed:
+        return
+
+
+class _Template:
+    def __init__(self, control: Channel, board: Board, start: Mapping[str, Any]) -> None:
+        self._control = control
+        self._board = board
+        try:
+            self._settings = Settings.of(start["settings"], start["where"], os.environ)
+            self._log = Log.from_conf(self._settings.log)
+            self._target = _target(start["target"])(self._settings, self._log, start["apiPath"])
+        except CNIError as error:
+            control.send({"error": str(error)})
+            raise Closed from error
+        # What is there now stays: neither a collector nor a reference count need touch it, and the
+        # workers share it.
+        gc.collect()
+        gc.freeze()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes ended children away
+        control.send({"version": __version__})
+
+    def serve(self) -> None:
+        while True:
+            packet = self._control.receive()
+            slot = int(packet.head.get("slot", -1))
+            work = self._agent if packet.head["fork"] == "agent" else self._worker
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self._control.send({"forked": slot, "error": str(error)})
+            else:
+                if pid == 0:
+                    self._be(work, packet)
+                self._report(slot, pid)
+            for descriptor in packet.fds:
+                os.close(descriptor)
+
+    def _report(self, slot: int, pid: int) -> None:
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError as error:
+            self._control.send({"forked": slot, "error": str(error)})
+            return
+        self._control.send({"forked": slot, "pid": pid}, fds=[handle])
+        os.close(handle)
+
+    def _be(self, work: Callable[[Packet], None], packet: Packet) -> NoReturn:
+        """What a forked process is until it ends: never more than *work*."""
+        status = 1
+        try:
+            self._control.close()
+            work(packet)
+            status = 0
+        except BaseException as error:  # noqa: BLE001  the child must not go on as a template
+            self._log.error("a process of the daemon ended", error=error)
+        finally:
+            os._exit(status)
+
+    def _worker(self, packet: Packet) -> None:
+        from multus.daemon import worker
+
+        _become("multus-worker")
+        settings = self._settings
+        slot = Slot(self._board, int(packet.head["slot"]), settings.stuck_seconds)
+        channel = Channel(socket.socket(fileno=packet.fds[0]))
+        worker.run(channel, slot, self._target, settings.worker_memory)
+
+    def _agent(self, packet: Packet) -> None:
+        from multus.daemon.agent import Agent
+
+        _become("multus-api")
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        channel = Channel(socket.socket(fileno=packet.fds[0]))
+        try:
+            agent = Agent(self._settings, os.environ, channel, self._board, self._log)
+        except CNIError as error:
+            channel.send({"error": str(error)})
+            return
+        agent.run(str(packet.head["path"]))
+
+
+def _target(name: str) -> Callable[[Settings, Log, str], Any]:
+    """What makes the service of workers, named ``module:function``."""
+    from importlib import import_module
+
+    module, _, function = name.partition(":")
+    made: Callable[[Settings, Log, str], Any] = getattr(import_module(module), function)
+    return made
+
+
+def _become(name: str) -> None:
+    """Be called *name*, and end with the process that started this one."""
+    parent = os.getppid()
+    _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,205 @@
+"""A worker: a process that carries out one call at a time.
+
+What runs here is whatever configurations and plugins say, so nothing that happens to this process
+may matter to another call: the supervisor can end it at any moment, and the journal undoes what it
+did.  The worker answers the client itself; then it tells the supervisor what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from multus import progress
+from multus.daemon import spooled, wire
+from multus.daemon.channel import Channel, Closed, Packet
+from multus.daemon.connection import Connection
+from multus.limits import limit_data
+from multus.shim import Answer, error_answer
+
+if TYPE_CHECKING:
+    from multus.daemon.board import Slot
+    from multus.daemon.service import Service
+
+#: How much larger than at first a worker may stay after a call, in bytes.
+_FAT = 48 << 20
+#: Descriptors of logs and of a connection to the API process are kept open.
+_SPARE_DESCRIPTORS = 24
+
+
+@frozen
+class Footprint:
+    """What one call may not change for the next."""
+
+    children: tuple[int, ...]
+    threads: int
+    descriptors: int
+    namespace: int
+    folder: str
+    umask: int
+    environ: Mapping[str, str]
+    resident: int
+
+    @classmethod
+    def now(cls) -> Footprint:
+        umask = os.umask(0)
+        os.umask(umask)
+        with open("/proc/self/statm", "rb") as statm:
+            pages = int(statm.read().split()[1])
+        return cls(
+            children=_children(),
+            threads=len(os.listdir("/proc/self/task")),
+            descriptors=len(os.listdir("/proc/self/fd")),
+            namespace=os.stat("/proc/self/ns/net").st_ino,
+            folder=os.getcwd(),
+            umask=umask,
+            environ=dict(os.environ),
+            resident=pages * os.sysconf("SC_PAGESIZE"),
+        )
+
+    def difference(self, now: Footprint) -> str:
+        """What is not as it was; empty when the process may go on."""
+        if now.children:
+            return f"processes that it started: {', '.join(map(str, now.children))}"
+        if now.threads > self.threads:
+            return f"{now.threads - self.threads} threads more than before"
+        if now.descriptors > self.descriptors + _SPARE_DESCRIPTORS:
+            return f"{now.descriptors - self.descriptors} descriptors more than before"
+        if now.resident > self.resident + _FAT:
+            return f"{(now.resident - self.resident) >> 20} MiB of memory more than before"
+        for name in ("namespace", "folder", "umask", "environ"):
+            if getattr(self, name) != getattr(now, name):
+                return f"another {name} than before"
+        return ""
+
+
+def _children() -> tuple[int, ...]:
+    """The processes that this one started and that have not ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return ()
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children", "rb") as children:
+            found += [int(each) for each in children.read().split()]
+    return tuple(found)
+
+
+class Worker:
+    """Serves what comes through *channel*."""
+
+    def __init__(self, channel: Channel, slot: Slot, service: Service) -> None:
+        self._channel = channel
+        self._slot = slot
+        self._service = service
+        self._before = Footprint.now()
+
+    def run(self) -> None:
+        """Serve until the supervisor closes its end, or until this process is not as before."""
+        try:
+            while True:
+                packet = self._channel.receive()
+                report = self._serve(packet)
+                progress.watched_by(self._slot)
+                self._slot.show(None)
+                now = Footprint.now()
+                report["retire"] = self._before.difference(now)
+                for child in now.children:
+                    # It has the container's lock, and nobody waits for it.
+                    os.kill(child, signal.SIGKILL)
+                self._channel.send(report)
+                if report["retire"]:
+                    return
+        except Closed:
+            return
+
+    def _serve(self, packet: Packet) -> dict[str, Any]:
+        head = packet.head
+        self._service.begin()
+        try:
+            if head["kind"] == "replay":
+                found = self._replay(head)
+            else:
+                found = self._call(head, wire.decode(packet.body), packet.fds)
+        finally:
+            for descriptor in packet.fds[1:]:
+                os.close(descriptor)
+        return {**found, **self._service.report.to_wire()}
+
+    def _call(
+        self, head: Mapping[str, Any], message: wire.Message, fds: tuple[int, ...]
+    ) -> dict[str, Any]:
+        environ, stdin, deadline = message.environ, message.payload, head["deadline"]
+        if head["kind"] == "recover":
+            return {"answer": _shown(self._service.recover(environ, stdin, deadline))}
+        connection = Connection(socket.socket(fileno=fds[0]), head["began"])
+        replayed = [self._replay({"path": path}) for path in head.get("before", ())]
+        failed = next((each for each in replayed if each["outcome"] == "failed"), None)
+        if failed is not None and environ.get("CNI_COMMAND") != "DEL":
+            text = b"an earlier DEL of this container is not carried out yet: try again"
+            answer = error_answer(stdin, 11, text)
+        else:
+            answer = self._answer(environ, stdin, deadline)
+        self._slot.answering()
+        taken = connection.answer(answer)
+        return {"code": code_of(answer), "taken": taken, "replayed": replayed}
+
+    def _answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+        try:
+            return self._service.answer(environ, stdin, deadline)
+        except BaseException as error:  # noqa: BLE001  the client gets an answer, whatever was raised
+            self._service.log.error("internal error", error=error)
+            text = f"internal error: {type(error).__name__}: please report it, with the log"
+            return error_answer(stdin, 999, text.encode())
+
+    def _replay(self, head: Mapping[str, Any]) -> dict[str, Any]:
+        path = head["path"]
+        outcome, reason = spooled.carry_out(path, self._answer)
+        return {"path": path, "outcome": outcome, "reason": reason}
+
+
+def run(channel: Channel, slot: Slot, service: Service, memory: int) -> None:
+    """Be a worker: the first thing that a forked process does."""
+    random.seed()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, _interrupt)
+    # What a plugin prints must not reach anybody's answer.
+    os.dup2(2, 1)
+    limit_data(memory)
+    progress.watched_by(slot)
+    worker = Worker(channel, slot, service)
+    channel.send({"ready": True})
+    worker.run()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """The supervisor's word that the current step takes too long."""
+    if threading.current_thread() is threading.main_thread():
+        progress.raise_if_overdue()
+
+
+def code_of(answer: Answer) -> str:
+    """The CNI code in an answer, "0" for success."""
+    status, stdout = answer
+    if status == 0:
+        return "0"
+    try:
+        return str(int(json.loads(stdout)["code"]))
+    except (ValueError, KeyError, TypeError):
+        return "999"
+
+
+def _shown(answer: Answer) -> str:
+    return "" if answer[0] == 0 else answer[1].decode(errors="replace").strip()

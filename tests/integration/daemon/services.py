@@ -1,0 +1,67 @@
+"""What workers serve in tests of the server: each call's environment says what is to be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from multus.daemon.service import Report
+from multus.daemon.settings import Settings
+from multus.log import Log
+
+
+class Echo:
+    """Answers with what it was sent, and writes down what it was asked.
+
+    ``DO`` in the environment: ``sleep`` some seconds, wait for the file ``gate``, ``raise``, answer
+    with a ``text`` before what was sent, with its ``length``, ``repeat`` it, or ``fail``.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.log = log
+        self.report = Report()
+        self._asked = Path(settings.cni_dir) / "asked"
+
+    def begin(self) -> None:
+        self.report = Report()
+
+    def answer(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float
+    ) -> tuple[int, bytes]:
+        text = stdin.decode("latin-1")
+        self._note([environ.get("CNI_COMMAND"), dict(environ), text, deadline])
+        what, _, argument = environ.get("DO", "").partition(":")
+        if what == "sleep":
+            time.sleep(float(argument))
+        elif what == "raise":
+            raise RuntimeError("no")
+        elif what == "gate":
+            while not os.path.exists(argument):
+                time.sleep(0.005)
+        elif what == "fail":
+            return 1, argument.encode()
+        answers = {
+            "text": argument.encode() + stdin,
+            "length": b"%d" % len(stdin),
+            "repeat": stdin * int(argument if what == "repeat" else 0),
+        }
+        return 0, answers.get(what, stdin)
+
+    def recover(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float
+    ) -> tuple[int, bytes]:
+        self._note(["recover", dict(environ), stdin.decode("latin-1"), deadline])
+        return 0, b""
+
+    def _note(self, entry: list[Any]) -> None:
+        with open(self._asked, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def echo(settings: Settings, log: Log, api_path: str) -> Echo:
+    """What the template is told to make."""
+    return Echo(settings, log)
