@@ -93,6 +93,11 @@ class Board:
             len(text),
         )
 
+    def view(self, slot: int) -> memoryview:
+        """The memory of *slot* itself."""
+        at = _PAGE + slot * _SLOT
+        return memoryview(self._memory)[at : at + _SLOT]
+
     def close(self) -> None:
         self._memory.close()
         os.close(self.descriptor)
@@ -104,17 +109,21 @@ class Slot:
     def __init__(self, board: Board, number: int, patience: float) -> None:
         self.patience = patience
         self._board, self._number = board, number
+        self._view = board.view(number)
         self._changes = 0
 
     def show(self, current: progress.step | None) -> None:
-        """Show the step that has begun, or is gone on with."""
+        """Show the step that has begun, or is gone on with; an ADD has some hundred of them."""
         self._changes += 1
         if current is None:
-            self._board.write(self._number, Sight(self._changes))
-        else:
-            began, until = current.began, current.until
-            sight = Sight(self._changes, began, until, current.waits, False, current.what)
-            self._board.write(self._number, sight)
+            _HEAD.pack_into(self._view, 0, self._changes, 0.0, 0.0, 0, 0, 0)
+            return
+        text = current.what.encode(errors="replace")[:_LONGEST]
+        size = len(text)
+        self._view[_HEAD.size : _HEAD.size + size] = text
+        _HEAD.pack_into(
+            self._view, 0, self._changes, current.began, current.until, current.waits, 0, size
+        )
 
     def answering(self) -> None:
         """Show that the client is being answered: nobody else may write to it now."""

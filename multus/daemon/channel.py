@@ -17,8 +17,8 @@ from typing import Any
 from attrs import field, frozen
 
 #: Bytes that go into the datagram itself; the kernel's default buffer has 208 KiB.
-_INLINE = 64 << 10
-_LARGEST = _INLINE + (256 << 10)
+_INLINE = 16 << 10
+_LARGEST = 64 << 10
 #: Room for four descriptors.
 _SPACE = socket.CMSG_LEN(4 * array("i").itemsize)
 _IN_MEMORY = "inMemory"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -62,6 +63,7 @@ class Metrics:
             buckets=_SECONDS,
         )
         self._types: set[str] = set()
+        self._parts: dict[tuple[Any, ...], Any] = {}
         self._gauges: dict[str, Gauge] = {}
         self._journal_errors = Counter(
             "multus_journal_errors_total",
@@ -73,12 +75,12 @@ class Metrics:
         """A request was answered."""
         # What a client sends must not become label values without end.
         method = method if method in _COMMANDS else "other"
-        self._requests.labels(handler, code, method).inc()
-        self._request_seconds.labels(method).observe(seconds)
+        self._of(self._requests, handler, code, method).inc()
+        self._of(self._request_seconds, method).observe(seconds)
 
     def stage(self, verb: str, stage: str, seconds: float) -> None:
         """A stage of a request ended."""
-        self._stage_seconds.labels(verb, stage).observe(seconds)
+        self._of(self._stage_seconds, verb, stage).observe(seconds)
 
     def delegate(self, verb: str, kind: str, seconds: float) -> None:
         """A delegate of type *kind* was carried out."""
@@ -86,7 +88,15 @@ class Metrics:
         if kind not in self._types and len(self._types) >= _MOST_TYPES:
             kind = "other"
         self._types.add(kind)
-        self._delegate_seconds.labels(verb, kind).observe(seconds)
+        self._of(self._delegate_seconds, verb, kind).observe(seconds)
+
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """The part of *metric* with these labels; looking it up costs more than counting."""
+        key = (metric, *labels)
+        found = self._parts.get(key)
+        if found is None:
+            found = self._parts[key] = metric.labels(*labels)
+        return found
 
     def journal_error(self) -> None:
         """A record could not be read or written."""

@@ -33,8 +33,8 @@ _REACT = 2.0
 _BEYOND = 30.0
 #: Idle workers that are kept, and after how many seconds a further one is ended.
 _KEPT_IDLE, _IDLE_SECONDS = 4, 30.0
-#: A call that waited so long gets a further worker, whatever the others do.
-_WAITED = 0.25
+#: Workers for each processor, as long as no call waits for longer than so many seconds.
+_EACH_CORE, _WAITED = 4, 1.0
 #: After how many seconds a refused fork is tried again, and how long one may take.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
 
@@ -131,7 +131,7 @@ class Pool:
         if job.kind == "replay":
             head["path"] = job.path
         else:
-            body = job.message.encode()
+            body = job.message.raw or job.message.encode()
         worker.channel.send(head, body, fds)
 
     def heard(self, worker: Worker) -> tuple[Job, Mapping[str, Any]] | None:
@@ -171,17 +171,20 @@ class Pool:
         """
         now = time.monotonic()
         workers = self._by_slot.values()
-        coming = sum(not each.ready for each in workers)
-        idle = sum(each.ready and each.job is None for each in workers)
-        working = sum(each.job is not None and not each.seen.waits for each in workers)
-        if coming or now < self._fork_after or not self._free or not generation.ready:
+        coming = any(not each.ready for each in workers)
+        idle = any(each.ready and each.job is None for each in workers)
+        if idle or coming or now < self._fork_after or not self._free or not generation.ready:
             return
         if len(self) - len(self.stuck) >= limit:
             return
-        # More than the processors can serve only helps when some of them do not use one.
-        helps = working < 2 * self._cores or waited > _WAITED
-        if idle == 0 and helps:
+        if waited > _WAITED or self._have_time(len(workers)):
             self._fork(generation)
+
+    def _have_time(self, busy: int) -> bool:
+        """Whether the processors can serve more than the *busy* workers."""
+        if busy >= _EACH_CORE * self._cores:
+            return False
+        return busy < self._cores or sum(map(_runs, self._by_slot.values())) < self._cores
 
     def _fork(self, generation: Generation) -> None:
         slot = self._free.pop()
@@ -278,3 +281,12 @@ class Pool:
         ):
             worker.interrupted_at = now
             worker.send_signal(signal.SIGUSR1)
+
+
+def _runs(worker: Worker) -> bool:
+    """Whether a worker uses a processor now: it may wait for the kernel, a program or a lock."""
+    try:
+        with open(f"/proc/{worker.pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False

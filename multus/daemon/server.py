@@ -136,8 +136,7 @@ class Server:
             text = b"the multus daemon has as many connections as it takes: try again"
             connection.answer_at_once(error_answer(b"", 11, text))
         else:
-            self._reading[connection.socket.fileno()] = connection
-            self._loop.add(connection.socket, lambda: self._read(connection))
+            # Most messages are whole already: listening to such a client would cost two calls.
             self._read(connection)
 
     def _read(self, connection: Connection) -> None:
@@ -155,6 +154,7 @@ class Server:
             connection.answer_at_once(error_answer(b"", 6, text))
             return
         if message is None:
+            self._listen(connection)
             return
         self._forget(connection)
         if message.kind == wire.CNI:
@@ -162,9 +162,14 @@ class Server:
         else:
             self._control(connection, message.payload)
 
+    def _listen(self, connection: Connection) -> None:
+        if connection.socket.fileno() not in self._reading:
+            self._reading[connection.socket.fileno()] = connection
+            self._loop.add(connection.socket, lambda: self._read(connection))
+
     def _forget(self, connection: Connection) -> None:
-        self._loop.remove(connection.socket)
-        del self._reading[connection.socket.fileno()]
+        if self._reading.pop(connection.socket.fileno(), None) is not None:
+            self._loop.remove(connection.socket)
 
     def _control(self, connection: Connection, word: bytes) -> None:
         if word == b"reload":

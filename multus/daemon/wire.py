@@ -35,13 +35,17 @@ class Malformed(Exception):
 
 @frozen
 class Message:
-    """One message; which fields count depends on ``kind``.  ``seconds`` is relative to now."""
+    """One message; which fields count depends on ``kind``.  ``seconds`` is relative to now.
+
+    ``raw`` are the bytes that it was decoded from, for whoever hands it on.
+    """
 
     kind: int
     payload: bytes = field(default=b"", repr=False)
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     status: int = 0
     seconds: float = 0.0
+    raw: bytes = field(default=b"", repr=False, eq=False)
 
     def encode(self) -> bytes:
         """The message's bytes."""
@@ -89,10 +93,11 @@ def decode(data: bytes) -> Message:
     pairs = [pair.partition("=") for pair in environment.split("\0")[:-1]]
     return Message(
         kind=data[5],
-        payload=bytes(data[end:]),
+        payload=data[end:],
         environ={name: value for name, equals, value in pairs if equals},
         status=int.from_bytes(data[6:8], "big"),
         seconds=_number(data, 16) / 1000,
+        raw=data,
     )
 
 
