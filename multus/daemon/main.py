@@ -9,11 +9,14 @@ import os
 import resource
 from contextlib import ExitStack
 
+from attrs import evolve
+
 from multus.daemon.board import Board
-from multus.daemon.calls import Calls
+from multus.daemon.calls import Calls, Limits
 from multus.daemon.generations import Generations
 from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
+from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
 from multus.daemon.page import MetricsPage
 from multus.daemon.server import Server
@@ -39,7 +42,8 @@ def run(path: str) -> None:
     """
     inherited, notifier = inherited_socket(os.environ), Notifier.from_environ(os.environ)
     settings = Settings.read(path, os.environ)
-    log, metrics, limits = Log.from_conf(settings.log), Metrics(), settings.limits
+    log, metrics = Log.from_conf(settings.log), Metrics()
+    limits = _affordable(settings.limits, log)
     _allow_descriptors()
     with ExitStack() as stack:
         listener = stack.enter_context(listening(settings.socket, inherited))
@@ -78,6 +82,14 @@ def run(path: str) -> None:
         log.verbose("serving", socket=settings.socket)
         server.run()
         log.verbose("stopped", socket=settings.socket)
+
+
+def _affordable(limits: Limits, log: Log) -> Limits:
+    """The limits with as many workers as fit into the memory that this daemon may have."""
+    workers = affordable(limits.workers, limit_of())
+    if workers < limits.workers:
+        log.verbose("fewer workers, for the memory limit", workers=workers)
+    return evolve(limits, workers=workers)
 
 
 def _allow_descriptors() -> None:

@@ -1,0 +1,58 @@
+"""How much memory this process's control group may have, and how many workers fit into it.
+
+Source: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+#: What the supervisor, the template and the process for Kubernetes have together, with full caches,
+#: and what a further worker costs, in bytes: measured with every plugin of this project.
+_BASE, _WORKER = 112 << 20, 9 << 20
+_LEAST = 4
+
+
+def affordable(workers: int, limit: int | None) -> int:
+    """How many of *workers* fit into *limit* bytes; all of them without a limit."""
+    if limit is None:
+        return workers
+    return max(min(_LEAST, workers), min(workers, (limit - _BASE) // _WORKER))
+
+
+def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> int | None:
+    """The smallest memory limit of this process's control group and its parents; None for none."""
+    found: list[int] = []
+    for path, name in _folders(groups, mount):
+        while len(path) >= len(mount):
+            number = _number(os.path.join(path, name))
+            if number is not None:
+                found.append(number)
+            path = os.path.dirname(path)
+    return min(found, default=None)
+
+
+def _folders(groups: str, mount: str) -> list[tuple[str, str]]:
+    """The folders of this process's control groups, and the name of the file with the limit."""
+    try:
+        with open(groups, encoding="utf-8") as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return []
+    found = []
+    for _number_, controllers, path in lines:
+        if not controllers:
+            found.append((mount + path.rstrip("/"), "memory.max"))
+        elif "memory" in controllers.split(","):
+            found.append((f"{mount}/memory{path.rstrip('/')}", "memory.limit_in_bytes"))
+    return found
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    # Without a limit, version 2 says "max", and version 1 a number beyond any memory.
+    return int(text) if text.isdigit() and int(text) < 1 << 60 else None
