@@ -1,0 +1,349 @@
+"""One pod has what is hostile, twenty neighbours come and go: the harm stays with the one.
+
+The daemon is a real process, in a cgroup with the DaemonSet's memory limit where there is one, and
+restarted as a service manager would.  ``ISOLATION_WITHOUT=stuckSeconds,workerMemory`` leaves
+settings out that an older daemon does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from reliability.conftest import Say
+from reliability.neighbours import (
+    NEIGHBOURS,
+    NETWORKS,
+    NODE_NAME,
+    STUCK,
+    WATCHDOG,
+    Place,
+    Round,
+    define_network,
+    place,
+)
+from reliability.processes import Uses
+from reliability.rows import FAILS, LIMIT, POD, PROGRAMS, SUCCEEDS, Row, program, rows
+
+from multus.testing.netns import Netns
+from multus.testing.runtime import Answer, Container
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(120)]
+
+#: How much a neighbour may wait beyond its usual time, in seconds.
+PATIENCE = 1.0
+
+#: What may differ before and after: KiB, descriptors, threads.  Caches and pools are warm before.
+MEMORY, DESCRIPTORS, THREADS = 16 << 10, 16, 40
+
+#: Within how many seconds it has to be as before.
+SETTLED = 5.0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root, at least of a user namespace")
+    with place(tmp_path_factory.mktemp("isolation")) as made:
+        for name in PROGRAMS:
+            made.bin.file(name, program(name))
+        yield made
+
+
+@pytest.fixture
+def site(shared: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """The place; what a row broke is replaced, so that the next one is judged by itself."""
+    failed = request.session.testsfailed
+    yield shared
+    if request.session.testsfailed > failed or not shared.manager.serves(1):
+        shared.start_anew()
+
+
+@define
+class Scene:
+    """One hostile pod at a place."""
+
+    place: Place
+    row: Row
+    folder: Path
+    netns: Netns = field(factory=lambda: Netns.create("pod"))
+    container: Container = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        container = self.place.container(self.netns, POD)
+        self.container = evolve(container, id="hostile") if "cniDir" in self.row.keys else container
+
+    def conf(self) -> dict[str, Any]:
+        delegates = [self.filled(each) for each in self.row.delegates]
+        return self.place.conf(*delegates, **self.filled(self.row.keys))
+
+    def filled(self, value: Any) -> Any:
+        return json.loads(json.dumps(value).replace("@FOLDER@", str(self.folder)))
+
+    def enter(self) -> None:
+        """Store the pod and its objects."""
+        api, row = self.place.api, self.row
+        annotations = {NETWORKS: row.annotation or ",".join(row.objects)}
+        api.create_pod(POD, annotations if annotations[NETWORKS] else None, node=NODE_NAME)
+        for name, config in row.objects.items():
+            text = config if isinstance(config, str) else json.dumps(config)
+            define_network(api, name, text.replace("@FOLDER@", str(self.folder)))
+        api.odd.extend(row.odd)
+
+    def leave(self) -> None:
+        """Remove them, and what a deed left running."""
+        api = self.place.api
+        api.odd.clear()
+        api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD}})
+        for name in self.row.objects:
+            kind = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition"}
+            api.delete({**kind, "metadata": {"name": name}})
+        self.netns.remove()
+
+    def call(self, command: str) -> Answer:
+        return self.place.call(command, self.conf(), self.container, self.row.limit)
+
+    def begun(self, attempt: Future[Answer]) -> None:
+        """Wait until the deed has begun, or the call has ended, or half a second has passed."""
+        end = time.monotonic() + 0.5
+        while not (self.folder / "begun").exists() and not attempt.done():
+            if time.monotonic() > end:
+                return
+            time.sleep(0.01)
+
+    # --- What must be ----------------------------------------------------------------------------
+
+    def require_named(self, command: str, answer: Answer) -> None:
+        """An error says which plugin or object it is about."""
+        if answer.status:
+            error = answer.error
+            said = f"{error['msg']} {error.get('details', '')}"
+            assert any(name in said for name in self.row.names), f"{command}: {said}"
+
+    def require_answer(self, answer: Answer) -> None:
+        assert (answer.status != 0) is (self.row.answer == FAILS) or self.row.answer not in (
+            FAILS,
+            SUCCEEDS,
+        ), f"ADD: {answer.stdout.decode(errors='replace')}"
+        self.require_named("ADD", answer)
+
+    def delete(self, hazard: ExitStack) -> None:
+        """DEL, as a kubelet repeats it: it succeeds, at the latest when the hazard has gone."""
+        answer = self.call("DEL")
+        self.require_named("DEL", answer)
+        for _ in range(2 if answer.status else 0):
+            answer = self.call("DEL")
+            if not answer.status:
+                break
+        if answer.status:
+            assert not self.row.deletable, f"DEL: {answer.stdout.decode(errors='replace')}"
+            assert self.place.held_by(self.container) == []
+        hazard.close()
+        (self.folder / "calm").touch()
+        if answer.status:
+            assert self.call("DEL").require()
+
+
+def neighbours_beside(site: Place, attempt: Future[Answer] | None = None) -> tuple[Round, float]:
+    """A round of neighbours, and how much its slowest call took beyond what is usual.
+
+    When that is too much, and the hostile call is over, what is usual is measured anew: a machine
+    that became slow makes all of them slow.
+    """
+    found = site.round()
+    over = found.slowest - site.usual
+    if over > PATIENCE and (attempt is None or attempt.done()):
+        over = min(over, found.slowest - site.usually())
+    return found, over
+
+
+def settled(site: Place, before: Uses) -> Uses:
+    """What the daemon's processes use, when it is as before or the time is up."""
+    end = time.monotonic() + SETTLED
+    while True:
+        now = site.uses()
+        if exceeded(before, now) == [] or time.monotonic() > end:
+            return now
+        time.sleep(0.1)
+
+
+def exceeded(before: Uses, now: Uses) -> list[str]:
+    """What is more than before by more than it may be."""
+    pairs = {
+        "memory": (before.memory, now.memory, MEMORY),
+        "descriptors": (before.descriptors, now.descriptors, DESCRIPTORS),
+        "threads": (before.threads, now.threads, THREADS),
+    }
+    return [f"{what}: {a} became {b}" for what, (a, b, allowed) in pairs.items() if b > a + allowed]
+
+
+def in_background(work: Callable[[], Answer]) -> Future[Answer]:
+    """The same as a future, in a thread of its own."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return future
+
+
+def test_the_ground(shared: Place, say: Say) -> None:
+    """Neighbours alone succeed; says how it is tried."""
+    say(f"isolation: {NEIGHBOURS} neighbours, {shared.cgroup}")
+    say(f"isolation: the slowest call without a hostile pod takes {shared.usual:.3f} s")
+    say("| row | neighbours failed | slowest over usual | memory (KiB) | descriptors | restarts |")
+    found = shared.round()
+    assert found.problems == []
+
+
+@pytest.mark.parametrize("row", rows(), ids=str)
+def test_the_harm_stays_with_one_pod(
+    site: Place, row: Row, tmp_path: Path, full_size: bool, say: Say
+) -> None:
+    if row.full and not full_size:
+        pytest.skip("of the full size")
+    scene = Scene(site, row, tmp_path)
+    restarts, before = site.manager.restarts, site.uses()
+    with ExitStack() as stack:
+        hazard = stack.enter_context(ExitStack())
+        hazard.enter_context(row.hazard(tmp_path))
+        scene.enter()
+        stack.callback(scene.leave)
+        attempt = in_background(lambda: scene.call("ADD"))
+        scene.begun(attempt)
+        found, over = neighbours_beside(site, attempt)
+        failure = attempt.exception()
+        answer = None if failure else attempt.result()
+        later, over_later = neighbours_beside(site)
+        healthy = site.manager.serves(WATCHDOG)
+        problems = [*found.problems, *later.problems]
+        slowest = max(over, over_later)
+        assert problems == [], f"neighbours: {problems[:3]}"
+        assert answer is not None, str(failure)
+        assert slowest <= PATIENCE, f"a neighbour waited {slowest:.2f} s longer than usual"
+        scene.require_answer(answer)
+        scene.delete(hazard)
+        assert site.left(scene.netns) == []
+        assert not (tmp_path / "harm").exists(), "a tenant's own program was run"
+    after = settled(site, before)
+    assert exceeded(before, after) == []
+    assert healthy and site.manager.serves(WATCHDOG)
+    say(
+        f"| {row} | {len(problems)} of {4 * NEIGHBOURS} | {max(slowest, 0):.3f} s"
+        f" | {before.memory} → {after.memory} | {before.descriptors} → {after.descriptors}"
+        f" | {site.manager.restarts - restarts} |"
+    )
+
+
+# --- Many at once, and what waits ----------------------------------------------------------------
+
+MANY = 33
+
+
+@pytest.fixture
+def crowd(site: Place, tmp_path: Path) -> Iterator[list[Container]]:
+    """More pods than there are workers."""
+    made = [Netns.create("pod") for _ in range(MANY)]
+    for number in range(MANY):
+        site.api.create_pod(f"crowd-{number}", node=NODE_NAME)
+    yield [site.container(netns, f"crowd-{number}") for number, netns in enumerate(made)]
+    for number, netns in enumerate(made):
+        metadata = {"name": f"crowd-{number}"}
+        site.api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+        netns.remove()
+
+
+def hanging(site: Place, folder: Path, at: str) -> dict[str, Any]:
+    """The node's configuration with a plugin that hangs."""
+    deed = {"deed": "sleep", "at": at, "folder": str(folder)}
+    return site.conf({"type": "hostile", "name": "hostile", **deed})
+
+
+def test_more_pods_that_hang_than_there_are_workers(
+    site: Place, crowd: list[Container], tmp_path: Path, say: Say
+) -> None:
+    conf, before = hanging(site, tmp_path, "add"), site.uses()
+    limit = 3 * STUCK + LIMIT
+    with ThreadPoolExecutor(MANY) as pool:
+        attempts = [pool.submit(site.call, "ADD", conf, each, limit) for each in crowd]
+        time.sleep(0.5)
+        began = time.monotonic()
+        found = site.round()
+        waited = time.monotonic() - began
+        failures = [str(error) for each in attempts if (error := each.exception())]
+    assert found.problems == []
+    # Those that hang are given up together; the next call has a worker then.
+    assert found.slowest <= site.usual + STUCK + 2 * PATIENCE
+    assert failures == [], f"{len(failures)} of {MANY}: {failures[0]}"
+    answers = [each.result() for each in attempts]
+    assert all("hostile" in answer.error["msg"] for answer in answers)
+    assert site.manager.serves(WATCHDOG)
+    for container in crowd:
+        site.call("DEL", conf, container, LIMIT).require()
+    assert site.left(site.pods[0]) == []
+    after = settled(site, before)
+    assert exceeded(before, after) == []
+    say(f"isolation: {MANY} pods hang: 20 neighbours came and went in {waited:.1f} s beside them")
+
+
+def test_a_del_works_while_as_many_as_there_are_workers_hang(
+    site: Place, crowd: list[Container], tmp_path: Path
+) -> None:
+    there = site.container(site.pods[0], "neighbour-0")
+    site.call("ADD", site.conf(), there).require()
+    conf, limit = hanging(site, tmp_path, "add"), 3 * STUCK + LIMIT
+    with ThreadPoolExecutor(MANY) as pool:
+        attempts = [pool.submit(site.call, "ADD", conf, each, limit) for each in crowd]
+        time.sleep(0.5)
+        answer = site.call("DEL", site.conf(), there, STUCK + 2 * PATIENCE)
+        for each in attempts:
+            each.exception()
+    answer.require()
+    (tmp_path / "calm").touch()
+    for container in crowd:
+        site.call("DEL", conf, container, LIMIT).require()
+    assert site.left(site.pods[0]) == []
+
+
+def test_a_spooled_del_that_hangs_does_not_hold_up_the_start(site: Place, tmp_path: Path) -> None:
+    netns = Netns.create("pod")
+    container, conf = site.container(netns, "neighbour-0"), hanging(site, tmp_path, "delete")
+    try:
+        site.call("ADD", conf, container).require()
+        site.stop()
+        spooled = site.call("DEL", conf, container, 5.0)
+        assert spooled.status == 0, spooled.stdout
+        began = time.monotonic()
+        site.start()
+        assert time.monotonic() - began < LIMIT
+        (tmp_path / "calm").touch()
+        site.call("DEL", conf, container, LIMIT).require()
+        assert site.left(netns) == []
+    finally:
+        netns.remove()
+
+
+def test_what_is_known_stays_fresh_behind_odd_objects(site: Place) -> None:
+    """A watch that an odd object ends would leave what was known then, and nothing new."""
+    metric = site.manager.daemon.metric
+    site.api.odd.append({"metadata": 5})
+    try:
+        time.sleep(0.5)  # until the open watches have been told
+        known = metric("multus_cache_objects")
+        for number in range(3):
+            site.api.create_pod(f"fresh-{number}", node=NODE_NAME)
+        end = time.monotonic() + SETTLED
+        while metric("multus_cache_objects") < known + 3:
+            assert time.monotonic() < end, "what is new does not become known"
+            time.sleep(0.05)
+    finally:
+        site.api.odd.clear()
+        for number in range(3):
+            metadata = {"name": f"fresh-{number}"}
+            site.api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
