@@ -35,6 +35,9 @@ AT_A_TIME = 4
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 NODE_NAME = "n1"
 
+#: Seconds after which a runtime of these tests gives a call up.
+PATIENCE = 10.0
+
 #: Seconds that an in-process step may go without progress before its worker is replaced.
 STUCK = 2
 #: Within how many seconds a service manager restarts a daemon that does not say that it is alive.
@@ -170,7 +173,7 @@ class Place:
         folder = self.folder / f"daemon-{secrets.token_hex(3)}"
         daemon = Daemon(folder, self.node, keys)
         self.runtime = evolve(
-            self.runtime, environ={**daemon.environ(), "MULTUS_WAIT": "10"}, timeout=20.0
+            self.runtime, environ={**daemon.environ(), "MULTUS_WAIT": "8"}, timeout=PATIENCE
         )
         self.manager = Manager(daemon, self.cgroup, self.folder / "site")
         self.manager.start()
@@ -230,7 +233,7 @@ class Place:
         return Container(netns.path, args=args)
 
     def call(
-        self, command: str, conf: Mapping[str, Any], container: Container, seconds: float = 20.0
+        self, command: str, conf: Mapping[str, Any], container: Container, seconds: float = PATIENCE
     ) -> Answer:
         """One call through the shim; ``AssertionError`` when there is no answer in *seconds*."""
         try:
@@ -278,10 +281,10 @@ class Place:
                 return found
             time.sleep(0.1)
 
-    def held_by(self, container: Container) -> list[str]:
-        """The addresses that a container holds."""
-        files = (path for path in Path(self.ipam_dir).rglob("*") if path.is_file())
-        return [str(path) for path in files if container.id in path.read_text()]
+    def held_by(self, container: Container, *folders: Path) -> list[str]:
+        """The addresses that a container holds here and in *folders*."""
+        every = (path for each in (Path(self.ipam_dir), *folders) for path in each.rglob("*"))
+        return [str(path) for path in every if path.is_file() and container.id in path.read_text()]
 
 
 def interfaces(netns: str) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-#: What the daemon calls the processes that carry calls out, in their name or their command line.
+#: What the daemon calls the processes that carry calls out, in their name or what they run as.
 WORKER = b"worker"
 
 
@@ -50,7 +50,8 @@ def workers_of(root: int) -> list[int]:
 def _name(pid: int) -> bytes:
     with suppress(OSError):
         folder = Path(f"/proc/{pid}")
-        return (folder / "comm").read_bytes() + (folder / "cmdline").read_bytes()
+        argument = (folder / "cmdline").read_bytes().partition(b"\0")[0]
+        return (folder / "comm").read_bytes() + argument
     return b""
 
 

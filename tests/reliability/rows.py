@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -130,8 +131,10 @@ def fifo_resolv_conf(folder: Path) -> Iterator[None]:
 def huge_resolv_conf(folder: Path) -> Iterator[None]:
     with open(folder / "resolv.conf", "wb") as file:
         file.truncate(64 << 30)
-    yield
-    os.unlink(folder / "resolv.conf")
+    try:
+        yield
+    finally:
+        os.unlink(folder / "resolv.conf")
 
 
 @contextmanager
@@ -147,8 +150,10 @@ def fifo_address(folder: Path) -> Iterator[None]:
     (folder / "ipam" / "hostile").mkdir(parents=True)
     fifo = folder / "ipam" / "hostile" / "10.68.0.9"
     os.mkfifo(fifo)
-    yield
-    fifo.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        fifo.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -156,8 +161,19 @@ def fifo_lock(folder: Path) -> Iterator[None]:
     (folder / "ipam" / "hostile").mkdir(parents=True)
     fifo = folder / "ipam" / "hostile" / "lock"
     os.mkfifo(fifo)
-    yield
-    fifo.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        fifo.unlink(missing_ok=True)
+
+
+@contextmanager
+def relative_folder(_: Path) -> Iterator[None]:
+    """What would be made in the daemon's working directory, the test's, is removed."""
+    try:
+        yield
+    finally:
+        shutil.rmtree("hostile", ignore_errors=True)
 
 
 @contextmanager
@@ -165,8 +181,10 @@ def fifo_record(folder: Path) -> Iterator[None]:
     """A FIFO in the place of the container's record: the row's container is named after it."""
     (folder / "state").mkdir(mode=0o700)
     os.mkfifo(folder / "state" / "hostile:eth0", 0o600)
-    yield
-    (folder / "state" / "hostile:eth0").unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        (folder / "state" / "hostile:eth0").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -196,7 +214,8 @@ def _configurations() -> Iterator[Row]:
     yield from _for_both("address-fifo", _ipam(), hazard=fifo_address, **held)
     yield from _for_both("data-dir-nul", _ipam(dataDir="@FOLDER@/a\0b"))
     yield from _for_both("data-dir-surrogate", _ipam(dataDir="@FOLDER@/\ud800"))
-    yield from _for_both("data-dir-relative", _ipam(dataDir="hostile/networks"))
+    relative = _ipam(dataDir="hostile/networks")
+    yield from _for_both("data-dir-relative", relative, hazard=relative_folder)
     inner = {"type": "evil", "name": "inner", "cniVersion": "1.0.0"}
     folders = {"binDir": "@FOLDER@/bin", "cniDir": "@FOLDER@/inner", "standalone": True}
     again = {"cniVersion": "1.0.0", "type": "multus", "name": "hostile", "delegates": [inner]}
@@ -216,7 +235,7 @@ PROGRAMS: Mapping[str, str] = {
     "multus": f"exec env -u MULTUS_SOCKET {os.path.dirname(sys.executable)}/multus",
     "hostile-sleep": "exec sleep 300",
     "hostile-loud": "head -c 100000000 /dev/zero | tr '\\0' x",
-    "hostile-parent": f"sleep 20 & echo '{_RESULT}'",
+    "hostile-parent": f"sleep 3 & echo '{_RESULT}'",
     "hostile-killed": "kill -KILL $$",
 }
 
@@ -242,7 +261,10 @@ def _binaries() -> Iterator[Row]:
 
 def _annotations() -> Iterator[Row]:
     deep = "[" * 10_000 + "]" * 10_000
-    yield Row("annotation-long", annotation=("e," * 120_000)[:-1], names=(POD,))
+    again = {**_ipam(), "name": "e"}
+    yield Row(
+        "annotation-long", objects={"e": again}, annotation="e" + ",e" * 120_000, names=(POD,)
+    )
     yield Row("annotation-deep", annotation=deep, names=(POD,))
     nested = f'{{"cniVersion": "1.0.0", "type": "ptp", "name": "hostile", "deep": {deep}}}'
     yield Row("definition-deep", objects={"hostile": nested})
@@ -250,7 +272,7 @@ def _annotations() -> Iterator[Row]:
     ranges = _ipam(ranges=subnets)
     del ranges["ipam"]["subnet"]
     yield Row("definition-ranges", objects={"hostile": json.dumps(ranges, separators=(",", ":"))})
-    large = {"hostile": {**_PTP, "x": "x" * 1_400_000}}
+    large = {"hostile": {**_ipam(), "x": "x" * 1_400_000}}
     yield Row("definition-large", objects=large, answer=EITHER)
     odd = [{"metadata": 5}, {"metadata": None}, {"metadata": {"name": 7}}, {}]
     yield Row("objects-odd", odd=odd, answer=SUCCEEDS)
