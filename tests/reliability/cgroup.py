@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,15 @@ class Cgroup:
         """Move a process in; what it starts from now on is in as well."""
         if self.folder is not None:
             (self.folder / "cgroup.procs").write_text(str(pid))
+
+    def kill(self) -> None:
+        """End every process that is in, also those whose parents have ended."""
+        if self.folder is not None:
+            while left := (self.folder / "cgroup.procs").read_text().split():
+                for pid in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
+                time.sleep(0.01)
 
     def __str__(self) -> str:
         limit = f"memory limit {DAEMONSET_BYTES >> 20} MiB"

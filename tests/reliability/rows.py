@@ -46,6 +46,7 @@ class Row:
     objects: Mapping[str, Any] = field(factory=dict)
     annotation: str = ""
     odd: Sequence[Any] = ()
+    command: str = "ADD"
     answer: str = FAILS
     names: Sequence[str] = ("hostile",)
     limit: float = LIMIT
@@ -62,10 +63,11 @@ class Row:
 
 def _deed(deed: str, at: str, answer: str = FAILS, *, full: bool = False) -> Row:
     config = {"type": "hostile", "name": "hostile", "deed": deed, "at": at, "folder": "@FOLDER@"}
-    # ADD succeeds where the deed comes with DEL.
-    answer = SUCCEEDS if at == "delete" else answer
     name = f"plugin-{deed}-{at}"
-    return Row(name, (config,), answer=answer, deletable=at != "delete", full=full)
+    if at == "delete":
+        return Row(name, (config,), command="DEL", answer=SUCCEEDS, deletable=False, full=full)
+    # A DEL without a record asks the hooks again.
+    return Row(name, (config,), answer=answer, deletable=at != "hook", full=full)
 
 
 def _plugins() -> Iterator[Row]:

@@ -32,7 +32,7 @@ from reliability.neighbours import (
     place,
 )
 from reliability.processes import Uses
-from reliability.rows import FAILS, LIMIT, POD, PROGRAMS, SUCCEEDS, Row, program, rows
+from reliability.rows import EITHER, FAILS, LIMIT, POD, PROGRAMS, SUCCEEDS, Row, program, rows
 
 from multus.testing.netns import Netns
 from multus.testing.runtime import Answer, Container
@@ -44,6 +44,9 @@ MAY_WAIT = 1.0
 
 #: What may differ before and after: KiB, descriptors, threads.  Caches and pools are warm before.
 MEMORY, DESCRIPTORS, THREADS = 16 << 10, 16, 40
+
+#: After how many DELs nothing but what cannot be deleted is left.
+TRIES = 3
 
 #: Within how many seconds it has to be as before.
 SETTLED = 5.0
@@ -127,42 +130,47 @@ class Scene:
         if answer.status:
             error = answer.error
             said = f"{error['msg']} {error.get('details', '')}"
-            assert any(name in said for name in self.row.names), f"{command}: {said}"
+            names = list(self.row.names)
+            if self.row.answer == EITHER:
+                # The deed itself is done without an error: what fails is a later step of the pod.
+                names += [POD, self.container.id]
+            assert any(name in said for name in names), f"{command}: {said}"
 
     def require_answer(self, answer: Answer) -> None:
-        assert (answer.status != 0) is (self.row.answer == FAILS) or self.row.answer not in (
-            FAILS,
-            SUCCEEDS,
-        ), f"ADD: {answer.stdout.decode(errors='replace')}"
+        ended = FAILS if answer.status else SUCCEEDS
+        said = answer.stdout.decode(errors="replace")
+        assert self.row.answer in (ended, EITHER), f"ADD {ended}: {said}"
         self.require_named("ADD", answer)
 
-    def delete(self, hazard: ExitStack) -> None:
-        """DEL, as a kubelet repeats it: it succeeds, at the latest when the hazard has gone."""
-        answer = self.call("DEL")
+    def delete(self, answer: Answer, hazard: ExitStack) -> None:
+        """DEL, as a kubelet repeats it: it succeeds, at the latest when the hazard has gone.
+
+        *answer* is the first one's.
+        """
         self.require_named("DEL", answer)
-        for _ in range(2 if answer.status else 0):
-            answer = self.call("DEL")
-            if not answer.status:
-                break
+        for _ in range(TRIES - 1):
+            if answer.status:
+                answer = self.call("DEL")
         if answer.status:
             assert not self.row.deletable, f"DEL: {answer.stdout.decode(errors='replace')}"
             assert self.place.held_by(self.container) == []
         hazard.close()
         (self.folder / "calm").touch()
         if answer.status:
-            assert self.call("DEL").require()
+            self.call("DEL").require()
 
 
-def neighbours_beside(site: Place, attempt: Future[Answer] | None = None) -> tuple[Round, float]:
+def neighbours_beside(site: Place, attempt: Future[Answer]) -> tuple[Round, float]:
     """A round of neighbours, and how much its slowest call took beyond what is usual.
 
-    When that is too much, and the hostile call is over, what is usual is measured anew: a machine
+    When that is too much, what is usual is measured anew once the hostile call is over: a machine
     that became slow makes all of them slow.
     """
     found = site.round()
     over = found.slowest - site.usual
-    if over > MAY_WAIT and (attempt is None or attempt.done()):
-        over = min(over, found.slowest - site.usually())
+    if over > MAY_WAIT:
+        attempt.exception()
+        over = min(over, found.slowest - site.round().slowest)
     return found, over
 
 
@@ -216,28 +224,28 @@ def test_the_harm_stays_with_one_pod(
         hazard.enter_context(row.hazard(tmp_path))
         scene.enter()
         stack.callback(scene.leave)
-        attempt = in_background(lambda: scene.call("ADD"))
+        if row.command == "DEL":
+            scene.require_answer(scene.call("ADD"))
+        attempt = in_background(partial(scene.call, row.command))
         scene.begun(attempt)
         found, over = neighbours_beside(site, attempt)
         failure = attempt.exception()
-        answer = None if failure else attempt.result()
-        later, over_later = neighbours_beside(site)
-        healthy = site.manager.serves(WATCHDOG)
-        problems = [*found.problems, *later.problems]
-        slowest = max(over, over_later)
-        assert problems == [], f"neighbours: {problems[:3]}"
-        assert answer is not None, str(failure)
-        assert slowest <= MAY_WAIT, f"a neighbour waited {slowest:.2f} s longer than usual"
-        scene.require_answer(answer)
-        scene.delete(hazard)
+        assert found.problems == [], f"neighbours: {found.problems[:3]}"
+        assert failure is None, str(failure)
+        assert over <= MAY_WAIT, f"a neighbour waited {over:.2f} s longer than usual"
+        answer = attempt.result()
+        if row.command == "ADD":
+            scene.require_answer(answer)
+            answer = scene.call("DEL")
+        scene.delete(answer, hazard)
         assert site.left(scene.netns) == []
         assert site.held_by(scene.container, tmp_path / "ipam") == []
         assert not (tmp_path / "harm").exists(), "a tenant's own program was run"
     after = settled(site, before)
     assert exceeded(before, after) == []
-    assert healthy and site.manager.serves(WATCHDOG)
+    assert site.manager.serves(WATCHDOG)
     say(
-        f"| {row} | {len(problems)} of {4 * NEIGHBOURS} | {max(slowest, 0):.3f} s"
+        f"| {row} | 0 of {2 * NEIGHBOURS} | {max(over, 0):.3f} s"
         f" | {before.memory} → {after.memory} | {before.descriptors} → {after.descriptors}"
         f" | {site.manager.restarts - restarts} |"
     )
@@ -274,7 +282,7 @@ def test_more_pods_that_hang_than_there_are_workers(
     came, went, *others = crowd
     site.call("ADD", site.conf(), went).require()
     conf, before = hanging(site, tmp_path, "add"), site.uses()
-    limit, soon = 3 * STUCK + LIMIT, STUCK + 2 * MAY_WAIT
+    limit, soon = 3 * STUCK + LIMIT, STUCK + 2 * MAY_WAIT + 10 * site.usual
     with ThreadPoolExecutor(MANY) as pool:
         attempts = [pool.submit(site.call, "ADD", conf, each, limit) for each in others]
         time.sleep(0.5)
