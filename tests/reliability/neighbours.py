@@ -170,20 +170,23 @@ class Place:
 
     def start(self) -> None:
         """Start a new daemon, and see how long calls usually take."""
-        keys = settings(self.cni_dir, self.kubeconfig)
-        folder = self.folder / f"daemon-{secrets.token_hex(3)}"
-        daemon = Daemon(folder, self.node, keys)
-        self.runtime = evolve(
-            self.runtime, environ={**daemon.environ(), "MULTUS_WAIT": "8"}, timeout=PATIENCE
-        )
-        self.manager = Manager(daemon, self.cgroup, self.folder / "site")
-        self.manager.start()
-        assert self.manager.serves(30), daemon.stderr
+        self.launch()
         self.round()  # what the first calls of all make, and keep, is made
         self.empty = self.state()
         usual = [self.round(), self.round()]
         assert [problem for each in usual for problem in each.problems] == []
         self.usual = max(each.slowest for each in usual)
+
+    def launch(self) -> None:
+        """Start a new daemon, and wait until it serves."""
+        keys = settings(self.cni_dir, self.kubeconfig)
+        folder = self.folder / f"daemon-{secrets.token_hex(3)}"
+        daemon = Daemon(folder, self.node, keys)
+        environ = {**daemon.environ(), "MULTUS_WAIT": "8"}
+        self.runtime = evolve(self.runtime, environ=environ, timeout=PATIENCE)
+        self.manager = Manager(daemon, self.cgroup, self.folder / "site")
+        self.manager.start()
+        assert self.manager.serves(30), f"the daemon does not serve: {daemon.stderr}"
 
     def stop(self) -> None:
         self.manager.stop()

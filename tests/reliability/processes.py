@@ -15,19 +15,40 @@ WORKER = b"worker"
 
 @frozen
 class Uses:
-    """What a family of processes uses; ``memory`` is in KiB, shared pages counted once."""
+    """What a family of processes uses; ``memory`` is in KiB, shared pages counted once.
+
+    ``surroundings`` are the working directories, umasks, standard streams and network namespaces in
+    which its threads are.
+    """
 
     memory: int
     descriptors: int
     threads: int
-    processes: int
+    surroundings: frozenset[str]
 
     @classmethod
     def of(cls, root: int) -> Uses:
         """The sums over *root* and its descendants; one that ends meanwhile is left out."""
-        family = [found for pid in family_of(root) if (found := _one(pid)) is not None]
-        sums = [sum(each) for each in zip(*family, strict=True)] or [0, 0, 0]
-        return cls(sums[0], sums[1], sums[2], len(family))
+        memory = descriptors = threads = 0
+        surroundings: set[str] = set()
+        for pid in family_of(root):
+            with suppress(OSError):
+                folder = Path(f"/proc/{pid}")
+                memory += _line(folder / "smaps_rollup", "Pss:", 10)
+                descriptors += len(os.listdir(folder / "fd"))
+                threads += len(os.listdir(folder / "task"))
+                surroundings.update(_surroundings(folder))
+        return cls(memory, descriptors, threads, frozenset(surroundings))
+
+    def exceeded_by(self, now: Uses, allowed: Uses) -> list[str]:
+        """What *now* has more than this by more than is *allowed*."""
+        pairs = {
+            "memory": (self.memory, now.memory, allowed.memory),
+            "descriptors": (self.descriptors, now.descriptors, allowed.descriptors),
+            "threads": (self.threads, now.threads, allowed.threads),
+        }
+        more = [f"{what}: {a} became {b}" for what, (a, b, most) in pairs.items() if b > a + most]
+        return more + sorted(now.surroundings - self.surroundings)
 
 
 def family_of(root: int) -> list[int]:
@@ -64,15 +85,18 @@ def _all() -> Iterator[tuple[int, int, str]]:
                 yield int(name), int(rest[1]), rest[0]
 
 
-def _one(pid: int) -> tuple[int, int, int] | None:
-    folder = Path(f"/proc/{pid}")
-    try:
-        memory = _line(folder / "smaps_rollup", "Pss:")
-        return memory, len(os.listdir(folder / "fd")), _line(folder / "status", "Threads:")
-    except OSError:
-        return None
+def _surroundings(folder: Path) -> Iterator[str]:
+    """Those of one process."""
+    yield f"working directory {os.readlink(folder / 'cwd')}"
+    yield f"umask {_line(folder / 'status', 'Umask:', 8):03o}"
+    for number in range(3):
+        stream = folder / "fd" / str(number)
+        yield f"descriptor {number} {os.readlink(stream) if stream.is_symlink() else 'closed'}"
+    for thread in os.listdir(folder / "task"):
+        with suppress(OSError):
+            yield f"network namespace {os.readlink(folder / 'task' / thread / 'ns' / 'net')}"
 
 
-def _line(path: Path, key: str) -> int:
+def _line(path: Path, key: str, base: int) -> int:
     lines = (line.split() for line in path.read_text().splitlines())
-    return next((int(words[1]) for words in lines if words[:1] == [key]), 0)
+    return next((int(words[1], base) for words in lines if words[:1] == [key]), 0)

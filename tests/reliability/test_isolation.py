@@ -7,10 +7,9 @@ settings out that an older daemon does not know.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -18,21 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, evolve, field
 from reliability.conftest import Say
-from reliability.neighbours import (
-    NEIGHBOURS,
-    NETWORKS,
-    NODE_NAME,
-    STUCK,
-    WATCHDOG,
-    Place,
-    Round,
-    define_network,
-    place,
-)
+from reliability.neighbours import NEIGHBOURS, NODE_NAME, STUCK, WATCHDOG, Place, Round, place
 from reliability.processes import Uses
-from reliability.rows import EITHER, FAILS, LIMIT, POD, PROGRAMS, SUCCEEDS, Row, program, rows
+from reliability.rows import LIMIT, PROGRAMS, Row, program, rows
+from reliability.scene import Scene, in_background
 
 from multus.testing.netns import Netns
 from multus.testing.runtime import Answer, Container
@@ -42,11 +31,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(120)]
 #: How much a neighbour may wait beyond its usual time, in seconds.
 MAY_WAIT = 1.0
 
-#: What may differ before and after: KiB, descriptors, threads.  Caches and pools are warm before.
-MEMORY, DESCRIPTORS, THREADS = 16 << 10, 16, 40
-
-#: After how many DELs nothing but what cannot be deleted is left.
-TRIES = 3
+#: What there may be more afterwards: caches grow, and pools of threads.
+ALLOWED = Uses(16 << 10, 16, 40, frozenset())
 
 #: Within how many seconds it has to be as before.
 SETTLED = 5.0
@@ -71,95 +57,6 @@ def site(shared: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
         shared.start_anew()
 
 
-@define
-class Scene:
-    """One hostile pod at a place."""
-
-    place: Place
-    row: Row
-    folder: Path
-    netns: Netns = field(factory=lambda: Netns.create("pod"))
-    container: Container = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        container = self.place.container(self.netns, POD)
-        self.container = evolve(container, id="hostile") if "cniDir" in self.row.keys else container
-
-    def conf(self) -> dict[str, Any]:
-        delegates = [self.filled(each) for each in self.row.delegates]
-        return self.place.conf(*delegates, **self.filled(self.row.keys))
-
-    def filled(self, value: Any) -> Any:
-        return json.loads(json.dumps(value).replace("@FOLDER@", str(self.folder)))
-
-    def enter(self) -> None:
-        """Store the pod and its objects."""
-        api, row = self.place.api, self.row
-        annotations = {NETWORKS: row.annotation or ",".join(row.objects)}
-        api.create_pod(POD, annotations if annotations[NETWORKS] else None, node=NODE_NAME)
-        for name, config in row.objects.items():
-            text = config if isinstance(config, str) else json.dumps(config)
-            define_network(api, name, text.replace("@FOLDER@", str(self.folder)))
-        api.odd.extend(row.odd)
-
-    def leave(self) -> None:
-        """Remove them, and what a deed left running."""
-        api = self.place.api
-        api.odd.clear()
-        api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD}})
-        for name in self.row.objects:
-            kind = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition"}
-            api.delete({**kind, "metadata": {"name": name}})
-        self.netns.remove()
-
-    def call(self, command: str) -> Answer:
-        return self.place.call(command, self.conf(), self.container, self.row.limit)
-
-    def begun(self, attempt: Future[Answer]) -> None:
-        """Wait until the deed has begun, or the call has ended, or half a second has passed."""
-        end = time.monotonic() + 0.5
-        while not (self.folder / "begun").exists() and not attempt.done():
-            if time.monotonic() > end:
-                return
-            time.sleep(0.01)
-
-    # --- What must be ----------------------------------------------------------------------------
-
-    def require_named(self, command: str, answer: Answer) -> None:
-        """An error says which plugin or object it is about."""
-        if answer.status:
-            error = answer.error
-            said = f"{error['msg']} {error.get('details', '')}"
-            names = list(self.row.names)
-            if self.row.answer == EITHER:
-                # The deed itself is done without an error: what fails is a later step of the pod.
-                names += [POD, self.container.id]
-            assert any(name in said for name in names), f"{command}: {said}"
-
-    def require_answer(self, answer: Answer) -> None:
-        ended = FAILS if answer.status else SUCCEEDS
-        said = answer.stdout.decode(errors="replace")
-        assert self.row.answer in (ended, EITHER), f"ADD {ended}: {said}"
-        self.require_named("ADD", answer)
-
-    def delete(self, answer: Answer, hazard: ExitStack) -> None:
-        """DEL, as a kubelet repeats it: it succeeds, at the latest when the hazard has gone.
-
-        *answer* is the first one's.
-        """
-        self.require_named("DEL", answer)
-        for _ in range(TRIES - 1):
-            if answer.status:
-                answer = self.call("DEL")
-        if answer.status:
-            assert not self.row.deletable, f"DEL: {answer.stdout.decode(errors='replace')}"
-            assert self.place.held_by(self.container) == []
-        hazard.close()
-        (self.folder / "calm").touch()
-        if answer.status:
-            self.call("DEL").require()
-
-
 def neighbours_beside(site: Place, attempt: Future[Answer]) -> tuple[Round, float]:
     """A round of neighbours, and how much its slowest call took beyond what is usual.
 
@@ -179,36 +76,23 @@ def settled(site: Place, before: Uses) -> Uses:
     end = time.monotonic() + SETTLED
     while True:
         now = site.uses()
-        if exceeded(before, now) == [] or time.monotonic() > end:
+        if before.exceeded_by(now, ALLOWED) == [] or time.monotonic() > end:
             return now
         time.sleep(0.1)
 
 
-def exceeded(before: Uses, now: Uses) -> list[str]:
-    """What is more than before by more than it may be."""
-    pairs = {
-        "memory": (before.memory, now.memory, MEMORY),
-        "descriptors": (before.descriptors, now.descriptors, DESCRIPTORS),
-        "threads": (before.threads, now.threads, THREADS),
-    }
-    return [f"{what}: {a} became {b}" for what, (a, b, allowed) in pairs.items() if b > a + allowed]
-
-
-def in_background(work: Callable[[], Answer]) -> Future[Answer]:
-    """The same as a future, in a thread of its own."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(work)
-    pool.shutdown(wait=False)
-    return future
-
-
-def test_the_ground(shared: Place, say: Say) -> None:
-    """Neighbours alone succeed; says how it is tried."""
+def test_the_ground(shared: Place, tmp_path: Path, say: Say) -> None:
+    """Neighbours succeed, and a pod of the hostile plugin that is calm; says how it is tried."""
     say(f"isolation: {NEIGHBOURS} neighbours, {shared.cgroup}")
     say(f"isolation: the slowest call without a hostile pod takes {shared.usual:.3f} s")
     say("| row | neighbours failed | slowest over usual | memory (KiB) | descriptors | restarts |")
-    found = shared.round()
-    assert found.problems == []
+    (tmp_path / "calm").touch()
+    conf = hanging(shared, tmp_path, "add")
+    container = shared.container(shared.pods[0], "neighbour-0")
+    for command in ("ADD", "DEL"):
+        shared.call(command, conf, container).require()
+    assert shared.round().problems == []
+    assert shared.left(shared.pods[0]) == []
 
 
 @pytest.mark.parametrize("row", rows(), ids=str)
@@ -242,7 +126,7 @@ def test_the_harm_stays_with_one_pod(
         assert site.held_by(scene.container, tmp_path / "ipam") == []
         assert not (tmp_path / "harm").exists(), "a tenant's own program was run"
     after = settled(site, before)
-    assert exceeded(before, after) == []
+    assert before.exceeded_by(after, ALLOWED) == []
     assert site.manager.serves(WATCHDOG)
     say(
         f"| {row} | 0 of {2 * NEIGHBOURS} | {max(over, 0):.3f} s"
@@ -295,12 +179,13 @@ def test_more_pods_that_hang_than_there_are_workers(
         failures = [str(error) for each in attempts if (error := each.exception())]
     assert healthy
     assert failures == [], f"{len(failures)} of {MANY}: {failures[0]}"
-    assert all("hostile" in each.result().error["msg"] for each in attempts)
+    said = [each.result().error["msg"] for each in attempts]
+    assert [each for each in said if "hostile" not in each] == []
     assert site.round().problems == []
     for container in (came, *others):
         site.call("DEL", conf, container, LIMIT).require()
     assert site.left(site.pods[0]) == []
-    assert exceeded(before, settled(site, before)) == []
+    assert before.exceeded_by(settled(site, before), ALLOWED) == []
     slowest = max(each.seconds for each in answers)
     say(f"isolation: {MANY} pods hang: an ADD and a DEL beside them take {slowest:.1f} s")
 
@@ -314,8 +199,9 @@ def test_a_spooled_del_that_hangs_does_not_hold_up_the_start(site: Place, tmp_pa
         spooled = site.call("DEL", conf, container, 5.0)
         assert spooled.status == 0, spooled.stdout
         began = time.monotonic()
-        site.start()
+        site.launch()
         assert time.monotonic() - began < LIMIT
+        assert site.round().problems == []
         (tmp_path / "calm").touch()
         site.call("DEL", conf, container, LIMIT).require()
         assert site.left(netns) == []
