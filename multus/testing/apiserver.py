@@ -71,7 +71,8 @@ class ApiServer:
 
     ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
     pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
-    ``last_headers`` are those of the last request.  With *netns*, the path of a network namespace,
+    ``last_headers`` are those of the last request.  What stands in ``odd`` is in every list, and
+    told to every watch once, as it is.  With *netns*, the path of a network namespace,
     it listens on the loopback in there, where a node's programs are.
     """
 
@@ -87,6 +88,7 @@ class ApiServer:
         self.faults = Faults()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.forbidden: set[tuple[str, str]] = set()
+        self.odd: list[Any] = []
         self.connections = 0
         self.last_headers = Message()
         self.token = "stand-in-token"

@@ -278,14 +278,14 @@ class Handler(BaseHTTPRequestHandler):
             "kind": "PartialObjectMetadataList" if partial else f"{target.kind.kind}List",
             "apiVersion": "meta.k8s.io/v1" if partial else target.kind.api_version,
             "metadata": metadata,
-            "items": [self._form(item) for item in page],
+            "items": [*(self._form(item) for item in page), *self.api.odd],
         }
 
     def _watch(self, target: Target) -> None:
         store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
-        fields, generation = self._fields(), self.api.generation
+        fields, generation, told = self._fields(), self.api.generation, 0
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)
@@ -312,6 +312,9 @@ class Handler(BaseHTTPRequestHandler):
                 self._event("ERROR", gone.wire)
                 break
             events, since = news
+            for wire in self.api.odd[told:]:
+                self._event("MODIFIED", wire)
+                told += 1
             for event in events:
                 if self._concerns(event, target) and matches(event.object, fields):
                     self._event(event.type, self._form(event.object))

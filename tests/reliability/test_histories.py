@@ -52,6 +52,8 @@ class Histories(RuleBasedStateMachine):
     base: Ground
     kubeconfig: str
     counts: dict[str, int]
+    #: Faults with which an ADD may succeed: what an earlier attempt used may have left room enough.
+    survivable: frozenset[str] = frozenset({"disk"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,8 +79,7 @@ class Histories(RuleBasedStateMachine):
         assert name not in self.attached
         self.dirty.discard(name)
         if status == 0:
-            # What an earlier attempt used may have left room enough.
-            assert not self.faults - {"disk"}, self.faults
+            assert not self.faults - self.survivable, self.faults
             self.attached.add(name)
             result = json.loads(stdout)
             assert [ip["interface"] for ip in result["ips"]] == [1]
@@ -237,24 +238,28 @@ def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say)
         pytest.skip("network namespaces need root, at least of a user namespace")
     examples, steps = (100, 30) if full_size else (12, 14)
     counts: dict[str, int] = {}
-    with ground(str(tmp_path)) as base, _small_disk(base.cni_dir):
-        with _api(base, tmp_path) as kubeconfig:
+    with ground(str(tmp_path)) as base, small_disk(base.cni_dir):
+        with api_of(base, tmp_path) as kubeconfig:
             inherited = {"base": base, "kubeconfig": kubeconfig, "counts": counts}
-            machine = type("Bound", (Histories,), inherited)
-            _warm_up(machine)
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=examples,
-                    stateful_step_count=steps,
-                    deadline=None,
-                    # Shrinking would repeat minutes of it: the failing history is printed as it is.
-                    phases=[Phase.explicit, Phase.generate],
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
+            run_histories(type("Bound", (Histories,), inherited), examples, steps)
     say(f"histories: {', '.join(f'{count} × {what}' for what, count in sorted(counts.items()))}")
     assert counts["ADD"] and counts["killed"]
+
+
+def run_histories(machine: type[Histories], examples: int, steps: int) -> None:
+    """Try *examples* histories of up to *steps* steps."""
+    _warm_up(machine)
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            # Shrinking would repeat minutes of it: the failing history is printed as it is.
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 def _warm_up(machine: type[Histories]) -> None:
@@ -279,7 +284,7 @@ def _conf(base: Ground, kubeconfig: str) -> Conf:
 
 
 @contextmanager
-def _api(base: Ground, folder: Path) -> Iterator[str]:
+def api_of(base: Ground, folder: Path) -> Iterator[str]:
     """An API server on the node's loopback; yields the path of a kubeconfig.
 
     A process of its own: its threads would hold locks of OpenSSL's while we fork.
@@ -321,7 +326,7 @@ def _interfaces(base: Ground, name: str) -> list[str]:
 
 
 @contextmanager
-def _small_disk(folder: str) -> Iterator[None]:
+def small_disk(folder: str) -> Iterator[None]:
     os.makedirs(folder, mode=0o700)
     options = "size=128k,mode=0700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)

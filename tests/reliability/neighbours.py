@@ -1,0 +1,342 @@
+"""A node with a running daemon and twenty pods that come and go, while one more does harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, evolve, field, frozen
+from reliability import hostile
+from reliability.cgroup import Cgroup, memory_limited
+from reliability.processes import Uses, family_of
+
+from integration.daemon.node import Daemon
+from multus import shim
+from multus.netlink import Namespace, links
+from multus.testing.apiserver import ApiServer
+from multus.testing.delegates import BinDir
+from multus.testing.netns import HostState, Netns, Node
+from multus.testing.runtime import Answer, Container, Runtime
+
+NEIGHBOURS = 20
+AT_A_TIME = 4
+NETWORKS = "k8s.v1.cni.cncf.io/networks"
+NODE_NAME = "n1"
+
+#: Seconds after which a runtime of these tests gives a call up.
+PATIENCE = 10.0
+
+#: Seconds that an in-process step may go without progress before its worker is replaced.
+STUCK = 2
+#: Within how many seconds a service manager restarts a daemon that does not say that it is alive.
+WATCHDOG = 10
+
+#: The daemon's settings for these tests, beside its folders.
+SETTINGS: Mapping[str, Any] = {
+    "workers": 32,
+    "connectionLimit": 256,
+    "stuckSeconds": STUCK,
+    "workerMemory": 64,
+    "logLevel": "verbose",
+}
+
+#: Settings that are left out, separated by commas, to run these tests against a daemon without.
+_LEFT_OUT = os.environ.get("ISOLATION_WITHOUT", "").split(",")
+
+_SHIM = Path(__file__).parents[2] / "shim" / "multus-shim.c"
+
+
+def settings(cni_dir: str, kubeconfig: str) -> dict[str, Any]:
+    """All of them; the daemon refuses keys that it does not know."""
+    known = {key: value for key, value in SETTINGS.items() if key not in _LEFT_OUT}
+    return {**known, "cniDir": cni_dir, "kubeconfig": kubeconfig, "nodeName": NODE_NAME}
+
+
+@define
+class Manager:
+    """A service manager: restarts the daemon when it ends, and when it no longer says it is alive.
+
+    Source: systemd.service(5), ``Restart=always`` and ``WatchdogSec``.
+    """
+
+    daemon: Daemon
+    cgroup: Cgroup
+    site: Path
+    restarts: int = 0
+    _ended: threading.Event = field(factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _channel: socket.socket = field(
+        factory=lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    )
+
+    def start(self) -> None:
+        self.daemon.folder.mkdir(parents=True, exist_ok=True)
+        self._channel.bind(str(self._address))
+        self._channel.settimeout(0.05)
+        self._spawn()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the daemon and whatever descends from it."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._channel.close()
+        self._kill()
+        self._address.unlink()
+
+    def serves(self, seconds: float) -> bool:
+        """Whether ``health`` says ok within *seconds*."""
+        end = time.monotonic() + seconds
+        while self.daemon.control("health") != (0, "ok\n"):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    @property
+    def _address(self) -> Path:
+        return self.daemon.folder / "notify"
+
+    def _spawn(self) -> None:
+        watched = {"NOTIFY_SOCKET": str(self._address), "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)}
+        self.daemon.spawn(PYTHONPATH=str(self.site), **watched)
+        self.cgroup.put(self.daemon.pid)
+
+    def _watch(self) -> None:
+        alive = time.monotonic()
+        while not self._ended.is_set():
+            with suppress(TimeoutError):
+                self._channel.recv(4096)
+                alive = time.monotonic()
+            process = self.daemon.process
+            late = time.monotonic() - alive > WATCHDOG
+            if late or process is None or process.poll() is not None:
+                self._kill()
+                self.restarts += 1
+                self._spawn()
+                alive = time.monotonic()
+
+    def _kill(self) -> None:
+        if self.daemon.process is not None:
+            # Parents first, so that none replaces a child that has just been killed.
+            for pid in family_of(self.daemon.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.daemon.process.wait()
+            self.daemon.process = None
+            self.cgroup.kill()
+
+
+@frozen
+class Round:
+    """How twenty neighbours fared: what failed, and the seconds of the slowest call."""
+
+    problems: Sequence[str]
+    slowest: float
+
+
+@define
+class Place:
+    """The node; *folder* holds its state."""
+
+    folder: Path
+    node: Node
+    api: ApiServer
+    kubeconfig: str
+    bin: BinDir
+    runtime: Runtime
+    cgroup: Cgroup
+    pods: Sequence[Netns]
+    manager: Manager = field(init=False)
+    empty: HostState = field(init=False)
+    usual: float = 0.0
+    _pool: ThreadPoolExecutor = Factory(lambda: ThreadPoolExecutor(AT_A_TIME))
+
+    # --- The daemon ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a new daemon, and see how long calls usually take."""
+        self.launch()
+        self.round()  # what the first calls of all make, and keep, is made
+        self.empty = self.state()
+        usual = [self.round(), self.round()]
+        assert [problem for each in usual for problem in each.problems] == []
+        self.usual = max(each.slowest for each in usual)
+
+    def launch(self) -> None:
+        """Start a new daemon, and wait until it serves."""
+        keys = settings(self.cni_dir, self.kubeconfig)
+        folder = self.folder / f"daemon-{secrets.token_hex(3)}"
+        daemon = Daemon(folder, self.node, keys)
+        environ = {**daemon.environ(), "MULTUS_WAIT": "8"}
+        self.runtime = evolve(self.runtime, environ=environ, timeout=PATIENCE)
+        self.manager = Manager(daemon, self.cgroup, self.folder / "site")
+        self.manager.start()
+        assert self.manager.serves(30), f"the daemon does not serve: {daemon.stderr}"
+
+    def stop(self) -> None:
+        self.manager.stop()
+
+    def start_anew(self) -> None:
+        """Forget the daemon and all that it kept, and start another."""
+        self.stop()
+        for folder in (self.cni_dir, self.ipam_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.start()
+
+    def uses(self) -> Uses:
+        return Uses.of(self.manager.daemon.pid)
+
+    # --- Calls -----------------------------------------------------------------------------------
+
+    @property
+    def cni_dir(self) -> str:
+        return str(self.folder / "multus")
+
+    @property
+    def ipam_dir(self) -> str:
+        return str(self.folder / "ipam")
+
+    def conf(self, *delegates: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
+        """The node's configuration: every pod gets ``front``, and *delegates*."""
+        return {
+            "cniVersion": "1.0.0",
+            "name": "node",
+            "type": "multus",
+            "binDir": self.bin.path,
+            "cniDir": self.cni_dir,
+            "kubeconfig": self.kubeconfig,
+            "delegates": [self.ptp("front", 66), *delegates],
+            **keys,
+        }
+
+    def ptp(self, name: str, number: int) -> dict[str, Any]:
+        ipam = {"type": "host-local", "subnet": f"10.{number}.0.0/16", "dataDir": self.ipam_dir}
+        return {"cniVersion": "1.0.0", "type": "ptp", "name": name, "ipam": ipam}
+
+    def container(self, netns: Netns, pod: str) -> Container:
+        args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"
+        return Container(netns.path, args=args)
+
+    def call(
+        self, command: str, conf: Mapping[str, Any], container: Container, seconds: float = PATIENCE
+    ) -> Answer:
+        """One call through the shim; ``AssertionError`` when there is no answer in *seconds*."""
+        try:
+            runtime = evolve(self.runtime, timeout=seconds)
+            return runtime.call(command, conf, container.environ())
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{command} has no answer after {seconds} s") from None
+
+    # --- The neighbours --------------------------------------------------------------------------
+
+    def round(self) -> Round:
+        """All neighbours come, are looked at, and go."""
+        conf = self.conf()
+        there = [self.container(pod, f"neighbour-{i}") for i, pod in enumerate(self.pods)]
+        problems, slowest = [], 0.0
+        for command in ("ADD", "DEL"):
+            wanted = {"eth0", "net1"} if command == "ADD" else set()
+            calls = [self._pool.submit(self.call, command, conf, each) for each in there]
+            for container, call in zip(there, calls, strict=True):
+                try:
+                    answer = call.result()
+                except AssertionError as error:
+                    problems.append(str(error))
+                    continue
+                slowest = max(slowest, answer.seconds)
+                if answer.status:
+                    problems.append(f"{command}: {answer.stdout.decode(errors='replace')}")
+                elif (found := interfaces(container.netns)) != wanted:
+                    problems.append(f"{command} succeeded, and there are {sorted(found)}")
+        return Round(problems, slowest)
+
+    # --- What is there ---------------------------------------------------------------------------
+
+    def state(self) -> HostState:
+        """Links, addresses, routes, rules, and the files of records and addresses."""
+        return self.node.state(self.cni_dir, self.ipam_dir)
+
+    def left(self, netns: Netns, seconds: float = 5.0) -> list[str]:
+        """What is there that was not when the node was empty, after *seconds* at most."""
+        end = time.monotonic() + seconds
+        while True:
+            found = [f"+ {name} in the pod" for name in interfaces(netns.path)]
+            found += self.empty.difference(self.state())
+            if not found or time.monotonic() > end:
+                return found
+            time.sleep(0.1)
+
+    def held_by(self, container: Container, *folders: Path) -> list[str]:
+        """The addresses that a container holds here and in *folders*."""
+        every = (path for each in (Path(self.ipam_dir), *folders) for path in each.rglob("*"))
+        return [str(path) for path in every if path.is_file() and container.id in path.read_text()]
+
+
+def interfaces(netns: str) -> set[str]:
+    with Namespace(netns) as namespace, namespace.channel() as channel:
+        return {link.name for link in links.list_all(channel)} - {"lo"}
+
+
+@contextmanager
+def place(folder: Path) -> Iterator[Place]:
+    """Make a node with an API server, a daemon and neighbours; remove all of it afterwards."""
+    with ExitStack() as stack:
+        node = Node.create()
+        stack.callback(node.remove)
+        cgroup = stack.enter_context(memory_limited())
+        api = stack.enter_context(ApiServer(netns=node.path))
+        bins = BinDir(str(folder / "bin")).real()
+        runtime = Runtime((_shim(folder),), bins.path)
+        hostile.install(folder / "site")
+        kubeconfig = api.write_kubeconfig(folder, "token-file")
+        pods = []
+        for number in range(NEIGHBOURS):
+            pods.append(Netns.create("pod"))
+            stack.callback(pods[-1].remove)
+            api.create_pod(f"neighbour-{number}", {NETWORKS: "side"}, node=NODE_NAME)
+        made = Place(folder, node, api, kubeconfig, bins, runtime, cgroup, pods)
+        define_network(api, "side", made.ptp("side", 67))
+        made.start()
+        # Not a bound method: a row may have replaced the daemon.
+        stack.callback(lambda: made.stop())
+        yield made
+
+
+def define_network(api: ApiServer, name: str, config: object) -> None:
+    """Store a definition; *config* is its text, or what is written as JSON."""
+    text = config if isinstance(config, str) else json.dumps(config)
+    api.create(
+        {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"config": text},
+        }
+    )
+
+
+def _shim(folder: Path) -> str:
+    """The C shim, or the Python one where there is no compiler."""
+    program = folder / "multus-shim"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler:
+        subprocess.run([compiler, "-O1", "-o", str(program), str(_SHIM)], check=True)
+    else:
+        program.write_text(shim.launcher())
+        program.chmod(0o755)
+    return str(program)
