@@ -15,9 +15,9 @@ The status is 0 when no error is found (warnings are none), else 1.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
+from multus.ops import screen
 from multus.ops.doctor.places import Places
 
 
@@ -60,13 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
             for title, found in examinations
             for each in found
         ]
-        print(json.dumps({"configuration": node.file or None, "findings": wire}, indent=2))
+        screen.as_json({"configuration": node.file or None, "findings": wire})
     else:
-        from multus.ops import screen
-
-        console = screen.screen()
+        shown = screen.Screen.open()
         for title, found in examinations:
-            screen.heading(console, title)
+            shown.heading(title)
             for each in found:
-                screen.finding(console, each)
+                shown.finding(each)
     return 1 if worst(findings) == ERROR else 0
