@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from multus.model.conf import Conf
     from multus.model.request import Request
     from multus.ops.explaining import Explanation, PlannedNetwork
+    from multus.ops.findings import Finding
     from multus.ops.objects import Named
 
-#: A readiness file or an API that does not come is said to be missing after so many seconds.
+#: How long the API server may take to answer, in seconds.
 _PATIENCE = 10.0
 
 
@@ -104,6 +105,7 @@ def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
         deadline=time.monotonic() + _PATIENCE,
         api=api,
         chroot=arguments.root.rstrip("/"),
+        dry_run=True,
     )
 
 
@@ -210,13 +212,16 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
 
 
 def _show_refusals(shown: Screen, explanation: Explanation) -> None:
-    from multus.ops.findings import ERROR, NOTE, OK, Finding, split_message
+    from multus.ops.findings import ERROR, NOTE, WARNING, Finding, split_message
 
     shown.line()
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
+    for error in explanation.not_ready:
+        reason, fix = split_message(error.msg)
+        shown.finding(Finding(WARNING, "not ready", reason, fix, code=error.number))
     if not explanation.refusals:
-        shown.finding(Finding(OK, "answer", "the ADD would be carried out"))
+        shown.finding(_answer(explanation))
         return
     for each in explanation.refusals:
         reason, fix = split_message(each.error.msg)
@@ -224,3 +229,12 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
         shown.finding(Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
         if each.error.details:
             shown.line(f"    details: {each.error.details}")
+
+
+def _answer(explanation: Explanation) -> Finding:
+    """What the runtime would hear when nothing refuses the ADD."""
+    from multus.ops.findings import OK, WARNING, Finding
+
+    if explanation.not_ready:
+        return Finding(WARNING, "answer", "the ADD would be carried out when the node is ready")
+    return Finding(OK, "answer", "the ADD would be carried out")
