@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def program() -> NoReturn:
     """What is started: :func:`main`, and then the end."""
+    _open_what_is_closed()
     status = main()
     if "CNI_COMMAND" in os.environ:
         _leave(status)
@@ -33,13 +34,40 @@ def plugin() -> int:
     """One CNI call: by the node's daemon, or by the engine in this process where there is none."""
     from multus import shim
 
-    stdin = shim.read_stdin()
-    # A shim that found no daemon has said so: it must not be asked for again.
-    answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
-    status, stdout = answer or _in_place(stdin)
-    sys.stdout.buffer.write(stdout)
-    sys.stdout.buffer.flush()
+    if sys.stdout is None:
+        return _unanswered("it is closed: what an ADD did could not be told")
+    if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
+        status, stdout = _in_place(b"")  # refused by its environment: stdin may never end
+    else:
+        stdin = shim.read_stdin()
+        # A shim that found no daemon has said so: it must not be asked for again.
+        answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
+        status, stdout = answer or _in_place(stdin)
+    try:
+        # Unbuffered: what fails is told here, and not once more when the interpreter ends.
+        while stdout:
+            stdout = stdout[os.write(1, stdout) :]
+    except OSError as error:
+        return _unanswered(str(error.strerror))
     return status
+
+
+def _unanswered(reason: str) -> int:
+    """Tell on stderr why the runtime has no answer; the exit status that makes it undo an ADD."""
+    try:
+        sys.stderr.write(f"multus: cannot write the answer to standard output: {reason}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError):
+        return 1  # that is closed or full, too
+    return 1
+
+
+def _open_what_is_closed() -> None:
+    """Give closed standard streams to /dev/null: else the next file that is opened becomes one."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            continue
+        os.close(descriptor)
 
 
 def _in_place(stdin: bytes) -> tuple[int, bytes]:

@@ -27,9 +27,10 @@ class CNIError(Exception):
         self.number = type(self).code if code is None else code
 
     def reworded(self, msg: str, details: str) -> CNIError:
-        """The same error, of the same class and code, in other words."""
+        """The same error, of the same class, code and cause, in other words."""
         error = type(self).__new__(type(self), msg)
         error.msg, error.details, error.number = msg, details, self.number
+        error.__cause__ = self.__cause__
         return error
 
     def to_wire(self, cni_version: str) -> dict[str, Any]:

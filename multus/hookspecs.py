@@ -103,6 +103,9 @@ def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selectio
 
     Kind: collect.
     Called: once for an ADD or STATUS, and for ``multus explain``: it must have no side effects.
+        What an ADD waits for (a file that another program writes, a device) is waited for only when
+        ``request.dry_run`` is false: people who ask what an ADD would do get an answer at once.
+        Report what is missing from ``multus_health``.
         For STATUS the request has no container: offer the node's defaults only.  Also for a DEL
         that finds no record and for GC: then answer from what is on this node, never from an API.
     Returns: a ``Selection`` (its role says what it means for the others), a list of them when there
@@ -394,7 +397,8 @@ def multus_health(conf: Conf) -> CNIError | None:
     """Say why an ADD could not be served now.
 
     Kind: collect.
-    Called: for STATUS and ``multus doctor``.
+    Called: for STATUS, ``multus doctor``, ``multus explain`` and ``multus validate``: answer from
+        what is there now, without waiting.
     Returns: an error with code 50 or 51, or None when all is well.  STATUS answers with the first.
     Raises: the same error may be raised instead.
 

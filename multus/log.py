@@ -16,6 +16,8 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
+from multus.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -114,12 +116,18 @@ class Log:
         for key, value in {**self._fields, **fields}.items():
             line[key] = _field(key, value)
             if isinstance(value, BaseException) and self.wants("debug"):
-                line["traceback"] = _plain(_traceback(value))
+                line["traceback"] = _plain(traceback_of(value))
         return json.dumps(line, separators=(",", ":"), ensure_ascii=True)
 
 
 class Sink:
-    """Where lines go.  Shared by the logs of one process; opens its file at the first line."""
+    """Where lines go.  Shared by the logs of one process; opens its file at the first line.
+
+    The file is closed with the last log that uses the sink, so a log that is made for one line
+    leaves no descriptor.
+    """
+
+    _fd = -1
 
     def __init__(
         self,
@@ -138,7 +146,6 @@ class Sink:
         self._max_age_days = max_age_days
         self._compress = compress
         self._lock = allocate_lock()
-        self._fd = -1
         self._complained = False
 
     def write(self, text: str) -> None:
@@ -158,16 +165,19 @@ class Sink:
         with self._lock:
             self._close()
 
+    def __del__(self) -> None:
+        self._close()
+
     def _close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            descriptor, self._fd = self._fd, -1
+            os.close(descriptor)
 
     def _complain(self, err: OSError) -> None:
         if not self._complained:
             self._complained = True
-            text = f"multus: cannot write logFile {self._path}: {err.strerror}\n"
-            _to_stderr(text.encode("utf-8", "backslashreplace"))
+            text = printable(f"multus: cannot write logFile {self._path}: {err.strerror}")
+            _to_stderr(f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _to_file(self, data: bytes) -> None:
         size = self._current_size()
@@ -294,7 +304,8 @@ def _plain(text: str) -> str:
     return text
 
 
-def _traceback(err: BaseException) -> str:
+def traceback_of(err: BaseException) -> str:
+    """The traceback of an exception and of what caused it, as text of many lines."""
     import traceback
 
     return "".join(traceback.format_exception(type(err), err, err.__traceback__))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SOCKET = b"/run/multus/multus.sock"
 CNI_DIR = b"/var/lib/cni/multus"
 SPOOL, MARK = b".spool", b".daemon"
+COMMANDS = (b"ADD", b"CHECK", b"DEL", b"GC", b"STATUS", b"VERSION")
 VERSIONS = (b"0.1.0", b"0.2.0", b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
 LARGEST = 8 << 20
 SERVE_S = 220
@@ -42,6 +43,10 @@ def main() -> int:
         if len(sys.argv) != 2:
             return _print(error_answer(b"", 4, b"required env variables [CNI_COMMAND] missing"))
         return _print(control(environ, sys.argv[1].encode()))
+    if environ[b"CNI_COMMAND"] not in COMMANDS:
+        # Answered before stdin is read: it may never end.
+        reason = b"unknown CNI_COMMAND: use one of " + b", ".join(COMMANDS)
+        return _print(error_answer(b"", 4, reason))
     stdin = read_stdin()
     answer = ask(environ, stdin)
     if answer is None:

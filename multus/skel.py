@@ -188,11 +188,27 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def _log_traceback(error: BaseException, stdin: bytes) -> None:
-    from multus.log import Log
+    """Log where an exception that is not a CNI error came from.
+
+    A code 999 that a delegate answered with has no such exception behind it: the request's own
+    line in the log says what it was.
+    """
+    if not _is_internal(error):
+        return
+    from multus.log import Log, traceback_of
 
     try:
         conf = json.loads(stdin)
     except (ValueError, RecursionError):
         conf = {}
     log = Log.from_conf(conf if isinstance(conf, dict) else {})
-    log.error("somebody's mistake, not the configuration's", error=error)
+    log.error("internal error", error=error, traceback=traceback_of(error))
+
+
+def _is_internal(error: BaseException | None) -> bool:
+    """Whether *error*, or one of its causes, is anything but a CNI error."""
+    while error is not None:
+        if not isinstance(error, CNIError):
+            return True
+        error = error.__cause__
+    return False

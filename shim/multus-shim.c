@@ -81,6 +81,13 @@ static _Noreturn void fail(int code, const char *what, const char *details) {
     exit(1);
 }
 
+static int is_known(const char *command) {
+    const char *known[] = {"ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(command, known[i])) return 1;
+    return 0;
+}
+
 static void compose(int kind) {
     size_t length = 0;
     for (char **each = environ; *each; each++) length += strlen(*each) + 1;
@@ -168,6 +175,9 @@ int main(int count, char **arguments) {
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
     setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {SERVE_S + 10, 0}}, NULL); /* repeated: none is missed */
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
+    /* Answered before stdin is read: it may never end. */
+    if (command && !is_known(command))
+        fail(4, "unknown CNI_COMMAND: use one of ADD, CHECK, DEL, GC, STATUS, VERSION", "");
     /* Without a command: health, ready, metrics or reload. */
     input_length = command ? fread(input, 1, LARGEST + 1, stdin) : strlen(strncpy(input, arguments[1], 99));
     if (input_length > LARGEST) fail(6, "the network configuration on stdin is larger than 8 MiB", "");

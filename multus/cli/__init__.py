@@ -1,21 +1,26 @@
 """The command line: one command a file of this folder.
 
 A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
-``run(arguments)``, which returns the exit status.  Only the module of the command that is asked for
-is imported; all of them are for ``--help``, completion and the man page.
+``run(arguments)``, which returns the exit status.  It prints through ``multus.ops.screen``.  Only
+the module of the command that is asked for is imported; all of them are for ``--help``, completion
+and the man page.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from multus import __version__
 from multus.errors import CNIError
+from multus.ops import screen
+from multus.printable import printable
 
 _EPILOG = """\
 As a CNI plugin (CNI_COMMAND is set) it reads a network configuration on stdin instead.
@@ -35,7 +40,7 @@ def names() -> list[str]:
 
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
     """The command line's parser: of the commands named in *only*, or of all."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="multus",
         description="Attach containers to many networks.",
         epilog=_EPILOG,
@@ -59,27 +64,73 @@ def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit status."""
-    asked = argv[0] if argv else ""
+    """Run one command; returns the exit status.  Nothing is raised: errors are told on stderr."""
+    if sys.stdout is None:
+        screen.complain("multus: standard output is closed: open it, or send it to /dev/null")
+        return 1
+    _print_what_the_encoding_lacks()
+    asked = argv[0] if argv and argv[0] in names() else ""
     try:
-        arguments = parser([asked] if asked in names() else None).parse_args(argv)
-        status: int = arguments.run(arguments)
-    except CNIError as error:
-        print(f"multus {asked}: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("multus"):
-            raise
-        print(
-            f"multus {asked}: {error.name} is not installed: pip install 'multus[all]'",
-            file=sys.stderr,
-        )
-        return 1
-    except BrokenPipeError:
-        return 1
+        status = _run(argv, asked)
+        screen.flush()
     except KeyboardInterrupt:
-        return 130
+        status = 130
+    except Exception as error:  # noqa: BLE001  its text comes from outside, too: it is told printably
+        status = _failed(f"multus {asked}" if asked else "multus", error)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            screen.give_up_if_broken(stream)
     return status
+
+
+def _run(argv: Sequence[str], asked: str) -> int:
+    if not argv:
+        parser().print_help()
+        return 0
+    try:
+        arguments = parser([asked] if asked else None).parse_args(argv)
+    except SystemExit as ended:  # --help, --version, or a wrong call
+        return int(ended.code or 0)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _failed(who: str, error: Exception) -> int:
+    """Tell what ended a command; returns the exit status."""
+    if isinstance(error, CNIError):
+        screen.complain(f"{who}: {error}")
+    elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
+        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
+    elif isinstance(error, OSError):
+        if not isinstance(error, BrokenPipeError):  # else whoever read it has seen enough
+            where = f"{error.filename}: " if error.filename is not None else ""
+            fix = ": run it as root" if isinstance(error, PermissionError) else ""
+            screen.complain(f"{who}: {where}{error.strerror or error}{fix}")
+    else:
+        from multus.log import traceback_of
+
+        for line in traceback_of(error).splitlines():
+            screen.complain(line)
+        screen.complain(f"{who}: internal error: {error}: please report it")
+    return 1
+
+
+def _is_foreign(module: str | None) -> bool:
+    return module is not None and not module.startswith("multus")
+
+
+def _print_what_the_encoding_lacks() -> None:
+    """Have characters that a stream's encoding lacks written as escapes, not as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a call in printable characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def _module(name: str) -> ModuleType:

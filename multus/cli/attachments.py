@@ -11,10 +11,10 @@ The status is 1 when there is a file that cannot be read.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
+from multus.ops import screen
 from multus.ops.attachments import CNI_DIR
 
 
@@ -37,25 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
         "errors": [str(each) for each in found if isinstance(each, CNIError)],
     }
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        screen.as_json(report)
     else:
         _show(report)
     return 1 if report["errors"] else 0
 
 
 def _show(report: dict[str, Any]) -> None:
-    from multus.ops.screen import rows, screen
-
-    console = screen()
+    shown = screen.Screen.open()
     records = report["records"]
     if records:
         titles = ("CONTAINER", "POD", "INTERFACE", "NETWORK", "TYPE", "ADDRESSES", "STATE", "SINCE")
-        rows(console, titles, [row for each in records for row in _rows(each)])
+        shown.rows(titles, [row for each in records for row in _rows(each)])
     lines = [f"{each['file']}: {each['damage']}" for each in records if each["damage"]]
     lines += [f"{each['file']}: {each['why']}" for each in report["others"]]
     lines += [f"error: {each}" for each in report["errors"]]
     for line in lines or ([] if records else ["nothing is attached"]):
-        console.print(line, markup=False, soft_wrap=True)
+        shown.line(line)
 
 
 def _rows(record: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 
+from multus.ops import screen
+
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -25,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     whole = parser()
     _complete_paths(whole)
-    print(shtab.complete(whole, shell=arguments.shell))
+    screen.document(shtab.complete(whole, shell=arguments.shell) + "\n")
     return 0
 
 

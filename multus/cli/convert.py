@@ -18,14 +18,17 @@ defaults. The status is 0 when all could be said, else 1.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from multus.errors import InvalidConfig
+from multus.ops import screen
 from multus.ops.converting import NAD, NETWORK, Conversion, Converted, Literal
 from multus.ops.documents import Document, read
 from multus.ops.objects import Named, objects_in
+from multus.printable import printable
+
+SEPARATOR = "---\n"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.file:
         for document in _documents(path):
             for value, told in _converted(document, conversion):
-                print("" if first else "---\n", end="")
+                comments = "".join(f"# {printable(each)}\n" for each in told)
+                screen.document(f"{'' if first else SEPARATOR}{comments}{_text(value)}")
                 first = False
-                for each in told:
-                    print(f"# {each}")
-                print(_text(value), end="")
                 unsaid += told
     for each in unsaid:
-        print(f"multus convert: {each}", file=sys.stderr)
+        screen.complain(f"multus convert: {each}")
     return 1 if unsaid else 0
 
 
@@ -121,4 +122,13 @@ def _text(value: Any) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
     Dumper.add_representer(Literal, literal)
-    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+
+    def dump(*, unicode: bool) -> str:
+        text: str = yaml.dump(
+            value, Dumper=Dumper, sort_keys=False, allow_unicode=unicode, width=10_000
+        )
+        return text
+
+    text = dump(unicode=True)
+    # The same values, with what cannot be seen as escapes.
+    return text if text.replace("\n", "").isprintable() else dump(unicode=False)

@@ -11,25 +11,22 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
 from multus.cli._demo_networks import Networks, choose
-from multus.errors import CNIError, IOFailure, MissingPlugin
+from multus.errors import CNIError, IOFailure
+from multus.ops.screen import Screen
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from multus.model.record import Record
     from multus.testing.netns import Netns, Node
     from multus.testing.runtime import Container, Runtime
-
-_WIDTH = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Attach, show, detach, compare; status 1 when something is left behind."""
     if os.geteuid() != 0:
         _become_root_of_a_user_namespace()
-    try:
-        from rich.console import Console
-    except ModuleNotFoundError as error:
-        raise MissingPlugin("the demo prints with rich: pip install 'multus[cli]'") from error
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    shown = Screen.open()
     with ExitStack() as stack:
-        return _show(_Stage.set_up(stack), console)
+        return _show(_Stage.set_up(stack), shown)
 
 
 @frozen
@@ -99,43 +90,46 @@ class _Stage:
         }
 
 
-def _show(stage: _Stage, console: Console) -> int:
-    console.print(f"Node   {stage.node.name}, a network namespace that plays the host")
-    console.print(f"Pod    {stage.pod.name}, a network namespace with nothing but lo")
+def _show(stage: _Stage, shown: Screen) -> int:
+    shown.line(f"Node   {stage.node.name}, a network namespace that plays the host")
+    shown.line(f"Pod    {stage.pod.name}, a network namespace with nothing but lo")
     conf = stage.conf()
     kinds = ", ".join(each["type"] for each in conf["delegates"])
-    console.print(f"Asked  for three networks: {kinds}\n")
+    shown.line(f"Asked  for three networks: {kinds}")
 
     before = stage.node.state(stage.ipam_dir, stage.cni_dir)
     added = stage.runtime.add(conf, stage.container)
     result = added.result
-    console.print(f"[bold]ADD[/] took {added.seconds * 1000:.0f} ms. The pod has now:")
-    console.print(_table(stage))
-    console.print("The result that the runtime gets:")
-    console.print_json(json.dumps(result), indent=2)
+    shown.line()
+    shown.line(("ADD", "bold"), f" took {added.seconds * 1000:.0f} ms. The pod has now:")
+    shown.line()
+    titles = ("Interface", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time")
+    shown.rows(titles, _attached(stage))
+    shown.line()
+    shown.line("The result that the runtime gets:")
+    shown.json(result)
 
     deleted = stage.runtime.delete(conf, stage.container, result).require()
     left = [*before.difference(stage.node.state(stage.ipam_dir, stage.cni_dir)), *stage.pod.links()]
-    console.print(f"\n[bold]DEL[/] took {deleted.seconds * 1000:.0f} ms.", end=" ")
+    shown.line()
+    took = f" took {deleted.seconds * 1000:.0f} ms. "
     if left:
-        console.print("[bold red]Left behind:[/]", *left, sep="\n  ")
+        shown.line(("DEL", "bold"), took, ("Left behind:", "bold red"))
+        for each in left:
+            shown.line(f"  {each}")
         return 1
-    console.print("Left behind on the node and in the pod: [bold green]nothing[/].")
-    console.print("Compared: links, addresses, routes, rules, firewall, IPAM and state files.")
+    nothing = ("Left behind on the node and in the pod: ", ("nothing", "bold green"), ".")
+    shown.line(("DEL", "bold"), took, *nothing)
+    shown.line("Compared: links, addresses, routes, rules, firewall, IPAM and state files.")
     return 0
 
 
-def _table(stage: _Stage) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Interface", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time"):
-        table.add_column(heading, no_wrap=True)
+def _attached(stage: _Stage) -> Iterator[tuple[str, ...]]:
+    """A row for each network."""
     links = stage.pod.links()
     for attachment in _record(stage).attachments():
         ifname = attachment.delegate.ifname
-        table.add_row(
+        yield (
             ifname,
             ", ".join(stage.pod.addresses(ifname)),
             links[ifname]["address"],
@@ -145,7 +139,6 @@ def _table(stage: _Stage) -> Any:
             "+".join(attachment.invokers),
             f"{attachment.seconds * 1000:.1f} ms",
         )
-    return table
 
 
 def _record(stage: _Stage) -> Record:

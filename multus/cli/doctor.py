@@ -1,8 +1,8 @@
 """Examine this node: is Multus called, is all there that it needs, is anything leaking?
 
 The order of the files in net.d, the configuration, binaries, daemon, API rights, the journal, disk
-and clock, addresses and interfaces without an owner. Each finding comes with its remedy; nothing is
-changed.
+and clock, DELs that wait for a daemon, addresses and interfaces without an owner. Each finding
+comes with its remedy; nothing is changed.
 
 Examples:
   multus doctor
@@ -15,9 +15,9 @@ The status is 0 when no error is found (warnings are none), else 1.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
+from multus.ops import screen
 from multus.ops.doctor.places import Places
 
 
@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--addresses", known.addresses, "host-local's store"),
         ("--results", known.results, "the runtime's cache"),
         ("--sriov", known.sriov, "the SR-IOV plugins' marks"),
+        ("--settings", known.settings, "the daemon's settings"),
+        ("--cni-dir", known.cni_dir, "where shims keep a DEL whose 'cniDir' they cannot read"),
     ):
         parser.add_argument(option, default=default, metavar="PATH", help=f"{what} ({default})")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         addresses=arguments.addresses,
         results=arguments.results,
         sriov=arguments.sriov,
+        settings=arguments.settings,
+        cni_dir=arguments.cni_dir,
     )
     node = node_at(places, os.path.abspath(arguments.conf) if arguments.conf else "")
     examinations = list(examine(node))
@@ -60,13 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
             for title, found in examinations
             for each in found
         ]
-        print(json.dumps({"configuration": node.file or None, "findings": wire}, indent=2))
+        screen.as_json({"configuration": node.file or None, "findings": wire})
     else:
-        from multus.ops import screen
-
-        console = screen.screen()
+        shown = screen.Screen.open()
         for title, found in examinations:
-            screen.heading(console, title)
+            shown.heading(title)
             for each in found:
-                screen.finding(console, each)
+                shown.finding(each)
     return 1 if worst(findings) == ERROR else 0

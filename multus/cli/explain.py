@@ -18,22 +18,22 @@ one. The status is 0 when the ADD would be carried out, 1 when it would be refus
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import TYPE_CHECKING
 
 from multus.errors import InvalidConfig
+from multus.ops import screen
 from multus.ops.node import BIN_DIR, find_conf, load_conf
+from multus.ops.screen import Screen
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from multus.model.conf import Conf
     from multus.model.request import Request
     from multus.ops.explaining import Explanation, PlannedNetwork
+    from multus.ops.findings import Finding
     from multus.ops.objects import Named
 
-#: A readiness file or an API that does not come is said to be missing after so many seconds.
+#: How long the API server may take to answer, in seconds.
 _PATIENCE = 10.0
 
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     installed = load(discover(), conf.blocked_plugins, conf.raw)
     explanation = explain(installed, Log.from_conf({"logLevel": "panic"}), request, conf)
     if arguments.json:
-        print(json.dumps({"file": found.path, **explanation.to_wire()}, indent=2))
+        screen.as_json({"file": found.path, **explanation.to_wire()})
     else:
         _show(explanation, found.path)
     return 1 if explanation.refusals else 0
@@ -105,6 +105,7 @@ def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
         deadline=time.monotonic() + _PATIENCE,
         api=api,
         chroot=arguments.root.rstrip("/"),
+        dry_run=True,
     )
 
 
@@ -141,17 +142,14 @@ def _objects(paths: list[str]) -> list[Named]:
 
 
 def _show(explanation: Explanation, path: str) -> None:
-    from multus.ops import screen
-
-    console = screen.screen()
+    shown = Screen.open()
     request, conf = explanation.request, explanation.conf
     who = f"pod {request.pod}" if request.pod else "a container without a pod"
-    console.print(f"ADD of {who}, interface {request.ifname}", style="bold", markup=False)
-    console.print(f"configuration {conf.name!r}, CNI {conf.cni_version}, from {path}", markup=False)
+    shown.line((f"ADD of {who}, interface {request.ifname}", "bold"))
+    shown.line(f"configuration {conf.name!r}, CNI {conf.cni_version}, from {path}")
     if explanation.selections:
-        screen.heading(console, "Who selects what")
-        screen.rows(
-            console,
+        shown.heading("Who selects what")
+        shown.rows(
             ("BY", "MEANS", "NETWORKS"),
             (
                 (each.origin, _MEANS[each.role.value], ", ".join(map(str, each.elements)))
@@ -159,11 +157,11 @@ def _show(explanation: Explanation, path: str) -> None:
             ),
         )
     if explanation.networks:
-        _show_networks(console, explanation)
+        _show_networks(shown, explanation)
         for network in explanation.networks:
-            _show_configs(console, network)
-        _show_routes(console, explanation)
-    _show_refusals(console, explanation)
+            _show_configs(shown, network)
+        _show_routes(shown, explanation)
+    _show_refusals(shown, explanation)
 
 
 _MEANS = {
@@ -174,12 +172,9 @@ _MEANS = {
 }
 
 
-def _show_networks(console: Console, explanation: Explanation) -> None:
-    from multus.ops import screen
-
-    screen.heading(console, f"In this order, named as {explanation.naming} does")
-    screen.rows(
-        console,
+def _show_networks(shown: Screen, explanation: Explanation) -> None:
+    shown.heading(f"In this order, named as {explanation.naming} does")
+    shown.rows(
         ("INTERFACE", "NETWORK", "PLUGINS", "BY INVOKER", "FROM", "ASKED FOR BY"),
         (
             (
@@ -195,46 +190,51 @@ def _show_networks(console: Console, explanation: Explanation) -> None:
     )
 
 
-def _show_configs(console: Console, network: PlannedNetwork) -> None:
-    from multus.ops import screen
-
+def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
     for step in network.planned.steps:
         kind = step.plugin.type
         where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
-        screen.heading(
-            console, f"{network.delegate.ifname}: {kind}, carried out by {step.invoker}{where}"
-        )
+        shown.heading(f"{network.delegate.ifname}: {kind}, carried out by {step.invoker}{where}")
         for declined_type, each in network.declined:
             if declined_type == kind:
-                console.print(f"{each.invoker} declined: {each.reason}", markup=False)
-        screen.shown_json(console, step.config)
+                shown.line(f"{each.invoker} declined: {each.reason}")
+        shown.json(step.config)
 
 
-def _show_routes(console: Console, explanation: Explanation) -> None:
-    from multus.ops import screen
-
+def _show_routes(shown: Screen, explanation: Explanation) -> None:
     routes = explanation.routes
     if not routes.routes and not routes.unknown:
         return
-    screen.heading(console, "Routes in the pod, as far as they are known before")
+    shown.heading("Routes in the pod, as far as they are known before")
     cells = [(each.dst, each.gw or "-", each.ifname, each.note) for each in routes.routes]
     cells += [("(known later)", "-", ifname, reason) for ifname, reason in routes.unknown]
-    screen.rows(console, ("TO", "VIA", "INTERFACE", ""), cells)
+    shown.rows(("TO", "VIA", "INTERFACE", ""), cells)
 
 
-def _show_refusals(console: Console, explanation: Explanation) -> None:
-    from multus.ops import screen
-    from multus.ops.findings import ERROR, NOTE, OK, Finding, split_message
+def _show_refusals(shown: Screen, explanation: Explanation) -> None:
+    from multus.ops.findings import ERROR, NOTE, WARNING, Finding, split_message
 
-    console.print()
+    shown.line()
     for note in explanation.notes:
-        screen.finding(console, Finding(NOTE, "note", note))
+        shown.finding(Finding(NOTE, "note", note))
+    for error in explanation.not_ready:
+        reason, fix = split_message(error.msg)
+        shown.finding(Finding(WARNING, "not ready", reason, fix, code=error.number))
     if not explanation.refusals:
-        screen.finding(console, Finding(OK, "answer", "the ADD would be carried out"))
+        shown.finding(_answer(explanation))
         return
     for each in explanation.refusals:
         reason, fix = split_message(each.error.msg)
         code = each.error.number
-        screen.finding(console, Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
+        shown.finding(Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
         if each.error.details:
-            console.print(f"    details: {each.error.details}", markup=False, soft_wrap=True)
+            shown.line(f"    details: {each.error.details}")
+
+
+def _answer(explanation: Explanation) -> Finding:
+    """What the runtime would hear when nothing refuses the ADD."""
+    from multus.ops.findings import OK, WARNING, Finding
+
+    if explanation.not_ready:
+        return Finding(WARNING, "answer", "the ADD would be carried out when the node is ready")
+    return Finding(OK, "answer", "the ADD would be carried out")

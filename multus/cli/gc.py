@@ -16,10 +16,10 @@ is 1 when something could not be removed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from multus.ops import screen
 from multus.ops.attachments import CNI_DIR
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         "errors": [str(each) for each in errors],
     }
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        screen.as_json(report)
     else:
         _show(report, dry_run=arguments.dry_run)
     return 1 if errors or left else 0
@@ -104,17 +104,15 @@ def _request(records: Sequence[Record]) -> Request:
 
 
 def _show(report: dict[str, Any], *, dry_run: bool) -> None:
-    from multus.ops.screen import screen
-
-    console = screen()
+    shown = screen.Screen.open()
     for verb, key in (("would be removed" if dry_run else "removed", "removed"), ("left", "left")):
         for record in report[key]:
             what = ", ".join(
                 f"{each['ifname']} ({each['network']})" for each in record["attachments"]
             )
             line = f"{verb}: container {record['containerID']} {record['pod']}: {what}"
-            console.print(line, markup=False, soft_wrap=True)
+            shown.line(line)
     for error in report["errors"]:
-        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        shown.line(f"error: {error}")
     if not any(report.values()):
-        console.print("no garbage: every container that has a record lives", markup=False)
+        shown.line("no garbage: every container that has a record lives")

@@ -19,10 +19,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
+from multus.ops import screen
 from multus.ops.installing.account import SERVICE_ACCOUNT, Account
 from multus.ops.node import BIN_DIR, NET_D
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     text, primary = configuration_for(wanted, installed, arguments.wait)
     if arguments.dry_run:
-        print(text.decode(), end="")
+        screen.document(text.decode())
         return 0
     install(wanted, text, primary, _tell)
     _tell(f"installed: {wanted.conf_path}{f', default network {primary}' if primary else ''}")
@@ -95,4 +95,4 @@ def _until_told() -> Callable[[float], bool]:
 
 
 def _tell(line: str) -> None:
-    print(f"multus install: {line}", file=sys.stderr, flush=True)
+    screen.complain(f"multus install: {line}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 
+from multus.ops import screen
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """It takes no options."""
@@ -19,5 +21,5 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.cli import parser
     from multus.ops.manual import page
 
-    print(page(parser()), end="")
+    screen.document(page(parser()))
     return 0

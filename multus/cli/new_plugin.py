@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from multus import __version__
 from multus.errors import InvalidConfig, IOFailure
+from multus.ops import screen
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -39,11 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the distribution and say what to do next."""
     folder = write(arguments.kind, arguments.name, os.path.expanduser(arguments.into))
-    print(f"wrote {folder}:")
+    screen.say(f"wrote {folder}:")
     for parent, _, names in sorted(os.walk(folder)):
         for name in sorted(names):
-            print(f"  {os.path.relpath(os.path.join(parent, name), folder)}")
-    print(f"\nnext:\n  cd {folder}\n  pip install -e '.[test]'\n  pytest\n  multus plugins")
+            screen.say(f"  {os.path.relpath(os.path.join(parent, name), folder)}")
+    steps = ("", "next:", f"  cd {folder}", "  pip install -e '.[test]'", "  pytest")
+    for line in (*steps, "  multus plugins"):
+        screen.say(line)
     return 0
 
 

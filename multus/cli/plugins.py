@@ -8,12 +8,13 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from multus import hookspecs
+from multus.ops import screen
 from multus.plugins import Installed, discover, load
+from multus.printable import printable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     installed = load(discover())
     report = describe(installed)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        screen.as_json(report)
     else:
-        _print(report)
+        _show(report)
     return 1 if installed.broken else 0
 
 
@@ -63,7 +64,7 @@ def describe(installed: Installed) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any]) -> None:
     rows = [("PLUGIN", "DISTRIBUTION", "HOOKS", "FROM")]
     rows += [
         (
@@ -75,21 +76,22 @@ def _print(report: dict[str, Any]) -> None:
         for each in report["plugins"]
     ]
     _print_table(rows)
-    print()
+    screen.say()
     _print_table(
         [("HOOK", "ASKED IN THIS ORDER")]
         + [(hook, " ".join(users) or "-") for hook, users in report["hooks"].items()]
     )
     for each in report["broken"]:
-        print(
-            f"\nnot loaded: {each['name']} of {each['distribution']} {each['version']}:"
+        screen.say()
+        screen.say(
+            f"not loaded: {each['name']} of {each['distribution']} {each['version']}:"
             f" {each['reason']}"
         )
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        screen.say("  ".join(padded).rstrip())

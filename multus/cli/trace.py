@@ -12,17 +12,16 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from multus.errors import MissingPlugin
+from multus.ops import screen
 from multus.ops.attachments import CNI_DIR
+from multus.ops.findings import ERROR, Finding
+from multus.ops.screen import Screen
 from multus.tracefile import read
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = found[-arguments.last :] if arguments.last else found
     if arguments.json:
         for each in found:
-            print(json.dumps(each))
+            screen.as_json(each, indent=None)
     else:
         _show(found, arguments.container)
     return 0 if found else 1
@@ -67,61 +66,65 @@ def _is_wanted(entry: Mapping[str, Any], arguments: argparse.Namespace) -> bool:
 
 
 def _show(entries: list[dict[str, Any]], wanted: str) -> None:
-    from multus.ops import screen
-
-    console = screen.screen()
+    shown = Screen.open()
     if not entries:
-        console.print(
-            f"the trace has nothing of {wanted or 'anybody'}: it was never here, or longer ago",
-            markup=False,
+        shown.line(
+            f"the trace has nothing of {wanted or 'anybody'}: it was never here, or longer ago"
         )
-        return
     for each in entries:
-        _show_one(console, each)
+        _show_one(shown, each)
 
 
-def _show_one(console: Console, entry: Mapping[str, Any]) -> None:
-    from rich.text import Text
-
-    from multus.ops import screen
-
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(entry.get("time", 0))))
+def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
     who = entry.get("pod") or str(entry.get("container", ""))[:13] or "-"
-    line = Text(f"{stamp}  ")
-    line.append(f"{entry.get('command', '?'):6}", style="bold")
-    line.append(f"{who}, {entry.get('ifname') or '-'}")
     delegate = entry.get("delegate")
     if isinstance(delegate, dict):
         verb = "undone" if entry.get("undone") else "removed"
-        line.append(f": {verb} {delegate.get('ifname')} ({delegate.get('types')},")
-        line.append(f" {delegate.get('network')})")
+        what = f": {verb} {delegate.get('ifname')} ({delegate.get('types')},"
+        what += f" {delegate.get('network')})"
     else:
         total = sum(seconds for _, seconds in _stages(entry))
-        line.append(f": {_milliseconds(total)}" if total else "")
-    console.print(line, soft_wrap=True)
+        what = f": {_milliseconds(total)}" if total else ""
+    command = f"{entry.get('command', '?')!s:6}"
+    stamp = _stamp(_number(entry.get("time")))
+    shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")
     for name, seconds in _stages(entry):
-        console.print(f"    {name:10} {_milliseconds(seconds)}", markup=False)
+        shown.line(f"    {name:10} {_milliseconds(seconds)}")
         if name == "invoke":
-            for each in entry.get("delegates") or []:
-                console.print(f"        {_delegate(each)}", markup=False, soft_wrap=True)
+            for each in _list(entry.get("delegates")):
+                if isinstance(each, dict):
+                    shown.line(f"        {_delegate(each)}")
     error = entry.get("error")
     if isinstance(error, dict):
-        from multus.ops.findings import ERROR, Finding
-
-        said = Finding(ERROR, "failed", str(error.get("msg")), code=int(error.get("code", 0)))
-        screen.finding(console, said)
+        code = int(_number(error.get("code")))
+        shown.finding(Finding(ERROR, "failed", str(error.get("msg")), code=code))
 
 
 def _stages(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     stages = entry.get("stages")
     for name, seconds in (stages if isinstance(stages, dict) else {}).items():
-        yield str(name), float(seconds)
+        yield str(name), _number(seconds)
 
 
 def _delegate(each: Mapping[str, Any]) -> str:
-    by = ", ".join(each.get("invokers") or [])
-    took = _milliseconds(float(each.get("seconds", 0)))
-    return f"{each.get('ifname'):15} {took}  {each.get('types')} by {by}, {each.get('network')}"
+    by = ", ".join(map(str, _list(each.get("invokers"))))
+    took = _milliseconds(_number(each.get("seconds")))
+    return f"{each.get('ifname')!s:15} {took}  {each.get('types')} by {by}, {each.get('network')}"
+
+
+# The file may be damaged, or of another version: what is not of its type is shown as nothing.
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _stamp(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 
+from multus.ops import screen
 from multus.ops.node import NET_D
 
 
@@ -29,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.ops.installing.install import uninstall
 
     for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):
-        print(done)
+        screen.say(done)
     return 0

@@ -16,11 +16,11 @@ The status is 0 when nothing is wrong (warnings are not), 1 when something is, 2
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING
 
 from multus.errors import CNIError, InvalidConfig
+from multus.ops import screen
 from multus.ops.node import NET_D, conf_files, find_conf
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             "problems": report.problems,
             "findings": [each.to_wire() for each in report.findings],
         }
-        print(json.dumps(wire, indent=2))
+        screen.as_json(wire)
     else:
         _show(report)
     return 1 if report.problems else 0
@@ -80,14 +80,13 @@ def _of_node(net_d: str) -> list[str]:
 
 
 def _show(report: Report) -> None:
-    from multus.ops import screen
     from multus.ops.findings import ERROR, OK, WARNING, Finding
 
-    console = screen.screen()
+    shown = screen.Screen.open()
     for each in report.findings:
-        screen.finding(console, each)
+        shown.finding(each)
     warnings = sum(each.severity == WARNING for each in report.findings)
     count = f"{report.checked} checked in {len(report.files)} file(s)"
     said = f"{report.problems} problem(s), {warnings} warning(s)"
     severity = ERROR if report.problems else OK
-    screen.finding(console, Finding(severity, count, said))
+    shown.finding(Finding(severity, count, said))

@@ -65,7 +65,10 @@ class Request:
     otherwise ask for twice: the pod that several sources look at.  What is open there goes on
     ``closing``, which is None where nobody says when the request has been carried out.  ``chroot``
     is the host's root as this process sees it, when it runs in a container of its own: delegates
-    are run in there.  ``meter`` is told what every invocation took.
+    are run in there.  ``meter`` is told what every invocation took.  ``dry_run`` says that the
+    request is not carried out: ``multus explain`` and ``multus validate`` ask what it would do.  A
+    plugin answers such a request at once, from what is there now; it does not wait for what may
+    still come.
     """
 
     command: str
@@ -80,6 +83,7 @@ class Request:
     shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)
     closing: ExitStack | None = field(default=None, repr=False, eq=False)
     chroot: str = ""
+    dry_run: bool = False
     meter: Meter | None = field(default=None, repr=False, eq=False)
 
     @property

@@ -78,8 +78,10 @@ def files_of(paths: list[str]) -> Iterator[str]:
             yield path
             continue
         for name in sorted(os.listdir(path)):
-            if name.endswith((*_JSON_ENDINGS, ".yaml", ".yml")):
-                yield os.path.join(path, name)
+            each = os.path.join(path, name)
+            # A pipe among them would be waited for.
+            if name.endswith((*_JSON_ENDINGS, ".yaml", ".yml")) and os.path.isfile(each):
+                yield each
 
 
 def read(path: str) -> Reading:

@@ -85,6 +85,8 @@ class Explanation:
     naming: str = ""
     networks: tuple[PlannedNetwork, ...] = ()
     routes: Expected = field(factory=lambda: Expected((), ()))
+    #: What an ADD would wait for, or be refused for, while it lasts.
+    not_ready: tuple[CNIError, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @property
@@ -116,6 +118,7 @@ class Explanation:
             "routes": [each.to_wire() for each in self.routes.routes],
             "routesKnownLater": dict(self.routes.unknown),
             "notes": list(self.notes),
+            "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
             "refused": [each.to_wire() for each in self.refusals],
         }
 
@@ -142,7 +145,7 @@ def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Exp
     hooks = _Listening(installed.hooks.manager)
     installed = installed._replace(hooks=hooks)
     refusals: list[Refusal] = []
-    known = Explanation(request, conf)
+    known = Explanation(request, conf, not_ready=tuple(hooks.health(conf)))
     try:
         parse.validate(conf, installed)
     except CNIError as error:

@@ -32,7 +32,7 @@ _PIECE = re.compile(
     re.VERBOSE,
 )
 _WRONG_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-_WINDOWS_PATH = re.compile(r'"(?:[A-Za-z]:)?\\[A-Za-z]')
+_WINDOWS_PATH = re.compile(r'"(?:[A-Za-z]:)?\\(?!u[0-9a-fA-F]{4})[A-Za-z]')
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 

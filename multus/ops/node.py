@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -90,6 +92,15 @@ def others(net_d: str) -> Iterator[str]:
                 yield path
         except CNIError:
             yield path
+
+
+def read_regular(path: str, most: int) -> bytes:
+    """At most *most* bytes of a regular file; ``OSError`` for another, without waiting for it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", path)
+        return file.read(most)
 
 
 def _read(path: str) -> bytes:

@@ -59,6 +59,7 @@ class Cluster:
             ifname="eth0",
             args={"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name},
             api=objects or self.objects,
+            dry_run=True,
         )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from multus.errors import CNIError
+from multus.model.conf import Conf
 from multus.ops.confchecks import check_configuration, is_configuration
 from multus.ops.documents import Document, Reading, files_of, read
-from multus.ops.findings import ERROR, NOTE, WARNING, Finding, Place
+from multus.ops.findings import ERROR, NOTE, WARNING, Finding, Place, split_message
 from multus.ops.node import multus_part
 from multus.ops.objectchecks import Cluster, check_object
 from multus.ops.objects import Named, objects_in
+from multus.ops.pointing import key_of
 
 if TYPE_CHECKING:
     from multus.plugins import Installed
@@ -50,6 +52,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
     objects = [named for each in documents for named in objects_in(each)]
     for each in configurations:
         findings += check_configuration(each, installed)
+        findings += _not_ready(each, installed)
     cluster = Cluster.of(objects, installed, _conf_in(configurations))
     for named in objects:
         findings += check_object(named, cluster)
@@ -85,6 +88,22 @@ def _about_text(reading: Reading) -> list[Finding]:
         else each
         for each in reading.findings
     ]
+
+
+def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
+    """What an ADD with this configuration would wait for, on the machine that this runs on."""
+    found = multus_part(document.file, document.value)
+    if found is None:
+        return
+    try:
+        conf = Conf.from_wire(found.config)
+        reasons = installed.hooks.health(conf)
+    except CNIError:
+        return  # the configuration's own findings say what is wrong with it
+    for error in reasons:
+        path = key_of(error.msg, document, found.key)
+        reason, fix = split_message(error.msg)
+        yield document.finding(NOTE, path, reason, fix, code=error.number)
 
 
 def _conf_in(configurations: Sequence[Document]) -> Mapping[str, Any] | None:

@@ -80,9 +80,7 @@ def test_a_plugin_imports_no_other_plugin(folder: Path) -> None:
     own = folder.name.replace("-", "_")
     for path in sources(folder / "src"):
         others = {
-            name
-            for name in imported(path)
-            if name.startswith("multus_") and not within(name, own)
+            name for name in imported(path) if name.startswith("multus_") and not within(name, own)
         }
         assert others - required(folder) == set(), path
 
@@ -106,6 +104,22 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
         return
     top = set(imported(path, top=True))
     assert [name for name in top if any(within(name, each) for each in HEAVY)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sources(CORE / "cli"), *sources(CORE / "ops")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_commands_speak_through_the_screen(path: Path) -> None:
+    """What is shown passes one place that makes it printable; see ``multus.ops.screen``."""
+    if path in (CORE / "ops/screen.py", CORE / "cli/__init__.py"):
+        return
+    tree = ast.walk(ast.parse(path.read_text()))
+    used = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute | ast.Name)}
+    streams = {f"sys.{under}{name}{under}" for name in ("stdout", "stderr") for under in ("", "__")}
+    assert used & {"print", "os.write", *streams} == set()
+    assert [name for name in imported(path) if within(name, "rich")] == []
 
 
 def test_every_plugin_goes_in_lockstep_with_the_core() -> None:
@@ -135,4 +149,3 @@ def test_every_plugin_has_its_tox_environment() -> None:
     named = next(section for section in tox.sections() if section.startswith("testenv:multus-"))
     listed = named.partition("{")[2].rstrip("}").split(",")
     assert sorted(f"multus-{each}" for each in listed) == [folder.name for folder in PLUGINS]
-

@@ -106,6 +106,28 @@ def test_the_file_is_private_and_a_symlink_is_refused(
     assert "cannot write logFile" in capfd.readouterr().err
 
 
+def test_a_log_that_is_dropped_closes_its_file_and_a_bound_one_keeps_it(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    bound = file_log(tmp_path / "log").bind(pod="a")
+    bound.error("first")
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    bound.error("second")
+    for _ in range(50):
+        file_log(tmp_path / "log").error("alone")
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    del bound
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_path_with_control_characters_forges_no_line_on_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = '/proc/none/\x1b[2J\n{"level":"panic"}'
+    Log.from_conf({"logFile": path, "logToStderr": False}).error("x")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "/\\x1b[2J\\n{" in line
+
+
 def test_a_renamed_file_is_opened_anew(tmp_path: Path) -> None:
     log = file_log(tmp_path / "log")
     log.error("first")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from unit.values import objects
 
 from multus import skel
-from multus.errors import InvalidConfig
+from multus.errors import InvalidConfig, error_of
 from multus.log import Log
 from multus.model.conf import Conf
 from multus.model.versions import SUPPORTED
@@ -53,6 +54,14 @@ def refused(code: int, *arguments: Any, **keys: Any) -> str:
     assert status == 1 and set(error) == {"cniVersion", "code", "msg", "details"}
     assert error["code"] == code, error
     return str(error["msg"])
+
+
+def logged(capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The line about an internal error on stderr."""
+    (line,) = [each for each in capfd.readouterr().err.splitlines() if "internal error" in each]
+    found: dict[str, Any] = json.loads(line)
+    assert (found["level"], found["msg"]) == ("error", "internal error")
+    return found
 
 
 @pytest.fixture
@@ -195,7 +204,7 @@ def test_only_add_and_version_say_something(
 
 
 class TestBugs:
-    """Somebody's mistake is one error object, and its traceback is in the log."""
+    """An internal error is one error object, and its traceback is in the log at every level."""
 
     def odd(self, error: Exception) -> Entry:
         def multus_validate() -> None:
@@ -209,18 +218,45 @@ class TestBugs:
         conf: dict[str, Any],
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        conf["logLevel"] = "debug"
         message = refused(999, "ADD", conf, engine_for(self.odd(ZeroDivisionError("x"))))
         assert "'odd'" in message and "ZeroDivisionError" in message
-        assert "Traceback" in capfd.readouterr().err
+        assert "Traceback" in logged(capfd)["traceback"]
 
     def test_of_our_own(self, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
         def broken(conf: Conf) -> Engine:
             raise RuntimeError("out of paper")
 
-        message = refused(999, "ADD", {**conf, "logLevel": "debug"}, broken)
+        message = refused(999, "ADD", conf, broken)
         assert "out of paper" in message
-        assert "Traceback" in capfd.readouterr().err
+        line = logged(capfd)
+        assert "out of paper" in line["error"]
+        assert "in broken" in line["traceback"]
+
+    def test_a_delegates_own_999_is_no_error_of_ours(
+        self,
+        engine_for: Callable[..., skel.EngineFor],
+        conf: dict[str, Any],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        refused(999, "ADD", conf, engine_for(self.odd(error_of(999, "the bridge is full"))))
+        # The request's own line is all there is.
+        assert [json.loads(each)["msg"] for each in capfd.readouterr().err.splitlines()] == ["ADD"]
+
+    def test_no_descriptor_is_left_open(
+        self, conf: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def broken(conf: Conf) -> Engine:
+            raise RuntimeError("out of paper")
+
+        conf |= {"logFile": str(tmp_path / "log"), "logToStderr": False}
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(50):
+            refused(999, "ADD", conf, broken)
+            asked("DEL", {**conf, "naming": 5}, broken)  # goes on without the key, and says so
+        assert len(os.listdir("/proc/self/fd")) == before
+        lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert [each["msg"] for each in lines].count("internal error") == 100
+        assert len(lines) == 150
 
     def test_an_error_of_the_request_leaves_no_traceback(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from multus.errors import CNIError
 from multus.model.conf import Conf
 from multus.model.versions import NEWEST
-from multus.ops.doctor import api, configuration, leaks, programs, state
+from multus.ops.doctor import api, configuration, leaks, programs, spooled, state
 from multus.ops.doctor.places import Node, Places
 from multus.ops.findings import WARNING, Finding
 from multus.ops.node import find_conf, load_conf
@@ -20,6 +20,7 @@ EXAMINATIONS = {
     "Programs": programs.look,
     "API server": api.look,
     "State": state.look,
+    "Kept DELs": spooled.look,
     "Leaks": leaks.look,
 }
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from multus.errors import CNIError
 from multus.journal import Journal
+from multus.jsontext import LARGEST
 from multus.ops.doctor.places import Holders, Node
 from multus.ops.doctor.state import is_alive
 from multus.ops.findings import NOTE, OK, WARNING, Finding, Place
+from multus.ops.node import read_regular
 
 #: How the reference plugins and ours name the host's end of a pair.
 _HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
@@ -70,9 +72,8 @@ def _cached(node: Node) -> Iterator[dict[str, Any]]:
         return
     for name in names:
         try:
-            with open(os.path.join(folder, name), "rb") as file:
-                entry = json.load(file)
-        except (OSError, ValueError):
+            entry = json.loads(read_regular(os.path.join(folder, name), LARGEST))
+        except (OSError, ValueError, RecursionError):
             continue  # written at this moment, or not libcni's
         if isinstance(entry, dict):
             yield entry
@@ -118,10 +119,10 @@ def _held(folder: str, network: str, held: list[tuple[str, str]], holders: Holde
 
 def _owner(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return _LINE_END.split(file.read(4096))[0].strip()
+        text = read_regular(path, 4096).decode(errors="replace")
     except OSError:
-        return ""  # freed at this moment
+        return ""  # freed at this moment, or not host-local's
+    return _LINE_END.split(text)[0].strip()
 
 
 # --- Interfaces -----------------------------------------------------------------------------------

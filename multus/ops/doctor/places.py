@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from multus.model.conf import Conf
+from multus.ops.attachments import CNI_DIR
 from multus.ops.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Places:
     addresses: str = "/var/lib/cni/networks"
     results: str = "/var/lib/cni/results"
     sriov: str = "/var/lib/cni/sriov"
+    settings: str = "/etc/cni/multus/daemon.json"
+    cni_dir: str = CNI_DIR
 
     def at(self, path: str) -> str:
         """Where the node's *path* is from here."""

@@ -13,7 +13,7 @@ from multus.invoker import Invoker
 from multus.model.network import Delegate, Plugin
 from multus.model.request import Request
 from multus.ops.doctor.places import Node
-from multus.ops.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.ops.findings import ERROR, NOTE, OK, Finding, split_message
 from multus.stages import resolve
 
 _PATIENCE = 5.0
@@ -179,19 +179,6 @@ def _daemon(node: Node) -> Iterator[Finding]:
         yield Finding(ERROR, "daemon", f"it is not ready: {said.strip()}", "see its log", code=11)
     else:
         yield Finding(OK, "daemon", f"it answers on {path}")
-    yield from _spooled(node)
-
-
-def _spooled(node: Node) -> Iterator[Finding]:
-    folder = os.path.join(node.places.at(node.conf.cni_dir), ".spool")
-    try:
-        waiting = [name for name in os.listdir(folder) if not name.startswith(".")]
-    except OSError:
-        return
-    if waiting:
-        reason = f"{len(waiting)} DEL(s) that came while no daemon ran wait in {folder}"
-        fix = "they are repeated until they succeed: see the daemon's log for why one fails"
-        yield Finding(WARNING, "daemon", reason, fix)
 
 
 def control(path: str, word: bytes) -> tuple[int, str]:

@@ -193,6 +193,14 @@ class TestReadiness:
         assert len(hooks.select(request_of(command), conf)) == 1
         assert time.monotonic() - started < 1
 
+    def test_an_add_that_is_only_asked_about_does_not_wait(
+        self, hooks: Hooks, tmp_path: Path
+    ) -> None:
+        conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
+        started = time.monotonic()
+        assert len(hooks.select(request_of(dry_run=True), conf)) == 1
+        assert time.monotonic() - started < 1
+
     def test_a_missing_file_is_bad_health(self, hooks: Hooks, tmp_path: Path) -> None:
         path = tmp_path / "ready"
         conf = conf_of(readinessindicatorfile=str(path))

@@ -100,6 +100,8 @@ class MadeUpNode:
             *("--addresses", self.folder / "networks"),
             *("--results", self.folder / "results"),
             *("--sriov", self.folder / "sriov"),
+            *("--settings", self.folder / "daemon.json"),
+            *("--cni-dir", self.folder / "state"),
             online=online,
         )
         assert done.stdout.startswith("{"), done.stderr

@@ -27,7 +27,7 @@ def demo(*prefix: str) -> str:
 
 def rows(shown: str) -> dict[str, tuple[str, str]]:
     """The table: ``{interface: (plugin, invoker)}``."""
-    found = re.findall(r"^ (\w+) +[\d.]+/24 .* (\S+) +(\S+) +[\d.]+ ms", shown, re.MULTILINE)
+    found = re.findall(r"^(\w+) +[\d.]+/24 .* (\S+) +(\S+) +[\d.]+ ms", shown, re.MULTILINE)
     return {ifname: (plugin, invoker) for ifname, plugin, invoker in found}
 
 

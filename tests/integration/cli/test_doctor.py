@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -145,8 +146,9 @@ def test_a_daemon_that_is_not_ready_is_told_with_its_reason(
     assert "the API server was not heard of yet" in finding["reason"]
 
 
-def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:
-    made_up.healthy()
+@contextmanager
+def serving(made_up: MadeUpNode) -> Iterator[None]:
+    """A real daemon of this node."""
     path = made_up.folder / "multus.sock"
     settings = made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
     argv = [*made_up.program, "daemon", "--config", str(settings)]
@@ -159,11 +161,17 @@ def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:
         deadline = time.monotonic() + 20
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        status, findings = made_up.doctor()
-        assert of(findings, "daemon") == [] and status == 0, findings
+        yield
     finally:
         daemon.terminate()
         daemon.wait(20)
+
+
+def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    with serving(made_up):
+        status, findings = made_up.doctor()
+    assert of(findings, "daemon") == [] and status == 0, findings
 
 
 def test_a_socket_that_nobody_serves_is_an_error(made_up: MadeUpNode) -> None:
@@ -181,6 +189,79 @@ def test_no_daemon_is_an_error_only_where_one_is_needed(made_up: MadeUpNode) -> 
     assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "note"
     made_up.healthy(standalone=False)
     assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "error"
+
+
+# --- Kept DELs ------------------------------------------------------------------------------------
+
+
+def kept(folder: Path, container: str, age: float = 0.0, *, pod: str = "") -> None:
+    """A DEL as a shim keeps it under a ``cniDir``."""
+    spool = folder / ".spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    moment = time.time() - age
+    path = spool / f"{int(moment * 1e9):020d}.{container}"
+    args = f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}" if pod else ""
+    environ = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": container, "CNI_ARGS": args}
+    path.write_bytes(wire.Message(wire.CNI, b"{}", environ).encode())
+    path.chmod(0o600)
+    os.utime(path, (moment, moment))
+
+
+def test_a_del_that_no_daemon_looks_for_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    other = made_up.folder / "other"
+    made_up.write("net.d/20-second.conf", made_up.conf(cniDir=str(other)))
+    made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
+    assert of(made_up.doctor()[1], "kept DELs") == []
+    kept(other, "young", 60)
+    kept(other, "old", 3 * 3600, pod="web")
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "kept DELs")
+    assert (status, finding["severity"], finding["file"]) == (1, "error", str(other / ".spool"))
+    assert "2 DEL(s) wait" in finding["reason"]
+    assert "3 hour(s) old, is of container old of pod shop/web" in finding["reason"]
+    assert "no daemon looks there" in finding["reason"]
+    assert f"set 'cniDir' to {other}" in finding["fix"]
+
+
+def test_a_del_that_waits_for_the_daemon_is_a_warning(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
+    kept(made_up.folder / "state", "c1")
+    (finding,) = of(made_up.doctor()[1], "kept DELs")
+    assert finding["severity"] == "warning"
+    assert "of container c1: the daemon does not answer" in finding["reason"]
+    assert "start 'multus daemon'" in finding["fix"]
+
+
+def test_a_damaged_del_is_told_until_it_is_deleted(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
+    kept(made_up.folder / "state", "c1")
+    (path,) = (made_up.folder / "state" / ".spool").iterdir()
+    path.rename(path.with_name(f".damaged-{path.name}"))
+    (finding,) = of(made_up.doctor()[1], "kept DELs")
+    assert "1 damaged DEL(s)" in finding["reason"] and "of c1" in finding["reason"]
+    assert "'multus gc'" in finding["fix"]
+
+
+def test_a_del_that_the_daemon_failed_to_carry_out_is_a_warning(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
+    kept(made_up.folder / "state", "c1", 60)
+    with serving(made_up):
+        # Not a request that succeeds: it has no CNI_IFNAME.
+        (finding,) = of(made_up.doctor()[1], "kept DELs")
+    assert finding["severity"] == "warning"
+    assert "they failed, and the daemon tries them again" in finding["reason"]
+
+
+def test_daemon_settings_that_cannot_be_read_are_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    made_up.write("daemon.json", {"cniDirectory": "/x"})
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "daemon settings")
+    assert (status, finding["code"]) == (1, 7)
 
 
 # --- API ------------------------------------------------------------------------------------------
@@ -257,6 +338,13 @@ def test_an_address_of_nobody_is_a_leak_and_one_in_the_runtimes_cache_is_not(
         ("note", "network 'other': 1 address(es) of c"),
     ]
     assert "10.77.0.9 by dead-contain" in leaks[0]["reason"]
+
+
+def test_a_pipe_in_the_store_of_addresses_is_not_waited_for(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    (made_up.folder / "networks" / "lan").mkdir(parents=True)
+    os.mkfifo(made_up.folder / "networks" / "lan" / "10.77.0.9")
+    assert of(made_up.doctor()[1], "leaked addresses") == []
 
 
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:

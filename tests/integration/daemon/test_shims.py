@@ -128,6 +128,15 @@ def test_without_a_command_and_a_word_the_environment_is_refused(run: Shim) -> N
     assert (found["code"], found["msg"]) == (4, "required env variables [CNI_COMMAND] missing")
 
 
+def test_an_unknown_command_is_refused_before_stdin_ends(run: Shim) -> None:
+    process = run.start("FOO")
+    process.wait(5)  # its stdin is still open
+    out, _ = process.communicate()
+    found = error((process.returncode, out))
+    assert found["code"] == 4
+    assert found["msg"] == ("unknown CNI_COMMAND: use one of ADD, CHECK, DEL, GC, STATUS, VERSION")
+
+
 # --- A daemon that misbehaves ---------------------------------------------------------------------
 
 

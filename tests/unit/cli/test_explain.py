@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,34 @@ def test_an_invoker_that_declines_says_why(multus: Command, file: File, bin_dir:
     (plugin,) = said.json["networks"][0]["plugins"]
     assert plugin["invoker"] == "exec"
     assert "unheardOf" in plugin["declined"]["ptp"]
+
+
+def test_a_readiness_file_that_is_missing_is_told_at_once(
+    multus: Command, file: File, bin_dir: str, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    conf = {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "binDir": bin_dir,
+        "delegates": [{"type": "bridge"}],
+        "readinessindicatorfile": str(ready),
+    }
+    path = file("m.conf", conf)
+    began = time.monotonic()
+    said = multus("explain", "--json", "--conf", path)
+    shown = multus("explain", "--conf", path)
+    assert time.monotonic() - began < 2
+    assert (said.status, said.json["refused"]) == (0, [])
+    assert [each["interface"] for each in said.json["networks"]] == ["eth0"]
+    (reason,) = said.json["notReady"]
+    assert reason["code"] == 50
+    assert str(ready) in reason["msg"]
+    assert f"! not ready: 'readinessindicatorfile': {ready} is missing" in shown.out
+    assert "! answer: the ADD would be carried out when the node is ready" in shown.out
+    ready.touch()
+    assert multus("explain", "--json", "--conf", path).json["notReady"] == []
 
 
 def test_explaining_starts_nothing_and_writes_nothing(

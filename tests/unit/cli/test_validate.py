@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -349,6 +351,44 @@ def test_a_list_of_objects_is_taken_apart(multus: Command, file: File) -> None:
     said = multus("validate", "--json", "-f", file("list.json", items))
     (problem,) = problems(said)
     assert (problem["subject"], problem["line"]) == ("spec.config", 12)
+
+
+def test_a_readiness_file_that_is_missing_is_told_at_once(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    path = file(
+        "m.conf",
+        {
+            "name": "n",
+            "type": "multus",
+            "cniVersion": "1.0.0",
+            "kubeconfig": "/k",
+            "delegates": [{"type": "bridge"}],
+            "readinessindicatorfile": str(tmp_path / "ready"),
+        },
+    )
+    objects = file("a.yaml", f"{NAD.format('{}')}---\n{seed.POD}")
+    began = time.monotonic()
+    said = multus("validate", "--json", "-f", path, "-f", objects)
+    assert time.monotonic() - began < 2
+    notes = [each for each in said.json["findings"] if each["severity"] == "note"]
+    (note,) = [each for each in notes if each["subject"] == "readinessindicatorfile"]
+    assert (note["line"], note["code"]) == (11, 50)
+    assert "is missing" in note["reason"]
+
+
+def test_a_string_that_begins_with_an_escaped_character_is_no_windows_path(
+    multus: Command, file: File
+) -> None:
+    pod = r'{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "x": "\u003cnone>"}}'
+    assert problems(multus("validate", "--json", "-f", file("p.json", pod))) == []
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(multus: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text(NAD.format('{"cniVersion": "1.0.0", "type": "ptp"}'))
+    said = multus("validate", "--json", "-f", tmp_path)
+    assert (said.status, said.json["checked"]) == (0, 1)
 
 
 # --- Files ----------------------------------------------------------------------------------------

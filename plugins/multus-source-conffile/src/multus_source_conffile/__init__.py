@@ -72,7 +72,7 @@ def multus_validate(conf: Conf) -> list[Problem]:
 @hookimpl
 def multus_select(request: Request, conf: Conf) -> Selection | None:
     """The configuration's networks, offered to every container."""
-    if request.command == "ADD":
+    if request.command == "ADD" and not request.dry_run:
         _wait_until_ready(request, conf)
     reader = conf.reader
     delegates = reader.mappings("delegates")
@@ -109,7 +109,8 @@ def multus_health(conf: Conf) -> CNIError | None:
     path = conf.reader.path("readinessindicatorfile")
     if path and not os.path.exists(path):
         return NotAvailable(
-            f"readinessindicatorfile {path} is missing: the default network is not ready yet"
+            f"'readinessindicatorfile': {path} is missing: the default network is not ready:"
+            " start what writes it, or correct the path"
         )
     return None
 
@@ -147,7 +148,7 @@ def _wait_until_ready(request: Request, conf: Conf) -> None:
     while not os.path.exists(path):
         if time.monotonic() >= deadline:
             raise TryAgainLater(
-                f"readinessindicatorfile {path} is missing: the default network is not ready:"
+                f"'readinessindicatorfile': {path} is missing: the default network is not ready:"
                 " start what writes it, or correct the path"
             )
         time.sleep(_LOOK_EVERY)

@@ -25,6 +25,6 @@ KEYS = (
         "readinessindicatorfile",
         PATH,
         "A file that the default network writes when it is ready: an ADD waits up to 45 s for it,"
-        " STATUS says that it is missing.",
+        " STATUS, `multus explain` and `multus validate` say at once that it is missing.",
     ),
 )
