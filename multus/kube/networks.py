@@ -16,7 +16,13 @@ from attrs import evolve, frozen
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode, decode_object
 from multus.kube.failures import NotFound
-from multus.kube.settings import is_label, is_object_name, problems
+from multus.kube.settings import (
+    MAX_NETWORKS,
+    MOST_NETWORKS,
+    is_label,
+    is_object_name,
+    problems,
+)
 from multus.kube.view import view_of
 from multus.model.conf import Problem
 from multus.model.names import interface_problem
@@ -61,6 +67,8 @@ SPRING = Dialect("kubernetes.cni.cncf.io", "kubernetes.v1.cni.cncf.io/networks",
 _KNOWN = {dialect.group: dialect for dialect in (FIRST, SEED, SPRING)}
 _ALIASES = {"interfaceRequest": "interface"}
 _KEYS = ("name", "namespace", "interface")
+#: So much of what someone wrote is shown in a message.
+_SHOWN = 100
 
 
 @frozen
@@ -87,7 +95,8 @@ class Source:
 
     def select(self, request: Request, conf: Conf) -> list[Selection] | None:
         """What the pod's annotations choose; they replace the node's defaults."""
-        pod, view = request.pod, view_of(request, conf)
+        pod = request.pod
+        view = view_of(request, conf) if pod else None
         if pod is None or view is None:
             return None
         found = []
@@ -98,10 +107,8 @@ class Source:
             if text is None or not view.claim(annotation, self.name, served):
                 continue
             origin = f"annotation {annotation!r} of pod {pod}"
-            elements = parse(text, pod.namespace, origin, self.name, sharing[0])
-            for element in elements:
-                what = f"network {element.name!r}"
-                view.settings.permit(element.namespace, pod.namespace, what, element.origin)
+            most = view.settings.max_networks
+            elements = parse(text, pod.namespace, origin, self.name, sharing[0], most)
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
         return found or None
 
@@ -109,28 +116,38 @@ class Source:
         """Look a chosen Network up, dialect by dialect until one answers.
 
         The dialects are those of all the sources that serve the annotation, so that their order is
-        the same whoever is asked.
+        the same whoever is asked.  One whose namespace the pod may not use is left out.
         """
         view = view_of(request, conf)
         if not isinstance(element.handle, Chosen) or view is None:
             return None
         chosen = element.handle
         missing: list[NotFound] = []
+        refused: list[Wanted] = []
         served = view.served(chosen.annotation)
         for dialect in _order(conf):
             if dialect.annotation != chosen.annotation or dialect.group not in served:
                 continue
+            wanted = dialect.wanted(element.namespace, element.name)
+            if not view.permits(wanted):
+                refused.append(wanted)
+                continue
             if not missing:
-                view.read_ahead([dialect.wanted(*each) for each in chosen.together])
-            found = view.definition(dialect.wanted(element.namespace, element.name))
+                together = (dialect.wanted(*each) for each in chosen.together)
+                allowed = (each for each in together if view.permits(each))
+                view.read_ahead_once(dialect, allowed)
+            found = view.chosen(wanted, element.origin)
             if not isinstance(found, NotFound):
-                where = f"network {element.namespace}/{element.name} ({dialect.group})"
+                where = wanted.what
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
                 return delegate_from(config, conf, where, name=element.name, label=label)
             missing.append(found)
+        known = [each for each in missing if each.kind_known]
+        if refused and not known:
+            view.require(refused[0], element.origin)
         if missing:
-            raise next((each for each in missing if each.kind_known), missing[0])
+            raise (known or missing)[0]
         return None
 
 
@@ -145,7 +162,7 @@ class Chosen:
     """Marks an element as chosen by an annotation for Network objects.
 
     ``together`` holds namespace and name of all that the annotation chooses: they are read at the
-    same time.
+    same time.  All elements of an annotation share one such mark.
     """
 
     annotation: str
@@ -156,16 +173,18 @@ class Chosen:
 
 
 def parse(
-    text: str, namespace: str, origin: str, source: str, dialect: Dialect
+    text: str,
+    namespace: str,
+    origin: str,
+    source: str,
+    dialect: Dialect,
+    most: int = MAX_NETWORKS,
 ) -> tuple[Element, ...]:
-    """The elements of an annotation; raises ``InvalidConfig`` with the entry and the fix."""
+    """The elements of an annotation, at most *most*; an ``InvalidConfig`` has entry and fix."""
     if dialect.comma and not text.lstrip().startswith(("[", "{")):
-        entries: Sequence[Any] = [
-            short_form(part, f"{origin}, entry {number}")
-            for number, part in enumerate(text.split(","), 1)
-        ]
+        entries: Sequence[Any] = short_list(text, origin, most)
     else:
-        entries = json_list(text, origin)
+        entries = json_list(text, origin, most)
     if not entries:
         raise InvalidConfig(f"{origin} is an empty list: name a network, or remove the annotation")
     elements = [
@@ -173,10 +192,28 @@ def parse(
         for number, entry in enumerate(entries, 1)
     ]
     together = tuple((each.namespace, each.name) for each in elements)
-    return tuple(evolve(each, handle=Chosen(dialect.annotation, together)) for each in elements)
+    chosen = Chosen(dialect.annotation, together)
+    return tuple(evolve(each, handle=chosen) for each in elements)
 
 
-def json_list(text: str, origin: str) -> list[Any]:
+def _refuse_too_many(number: int, most: int, origin: str) -> None:
+    if number > most:
+        raise InvalidConfig(
+            f"{origin} chooses {number} networks, and {most} are allowed: choose fewer, or let the"
+            " node's administrator raise 'maxNetworks'"
+        )
+
+
+def short_list(text: str, origin: str, most: int) -> list[dict[str, str]]:
+    """The entries of ``<namespace>/<name>@<interface>,…``."""
+    _refuse_too_many(text.count(",") + 1, most, origin)
+    return [
+        short_form(part, f"{origin}, entry {number}")
+        for number, part in enumerate(text.split(","), 1)
+    ]
+
+
+def json_list(text: str, origin: str, most: int = MOST_NETWORKS) -> list[Any]:
     """The annotation's JSON list."""
     try:
         entries = decode(text.encode("utf-8", "surrogatepass"), origin)
@@ -186,7 +223,13 @@ def json_list(text: str, origin: str) -> list[Any]:
         raise InvalidConfig(
             f'{origin} must be a list, not {describe(entries)}: write [{{"name": "a-network"}}]'
         )
+    _refuse_too_many(len(entries), most, origin)
     return entries
+
+
+def shown(text: str) -> str:
+    """*text* quoted for a message, which stays short whatever it is."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def short_form(text: str, origin: str) -> dict[str, str]:
@@ -197,8 +240,8 @@ def short_form(text: str, origin: str) -> dict[str, str]:
         raise InvalidConfig(f"{origin} is empty: name a network, or remove the comma")
     if "/" in namespace or (slash and not namespace) or (at and not interface):
         raise InvalidConfig(
-            f"{origin}: {text.strip()!r} is not <namespace>/<name>@<interface>, where the namespace"
-            " and the interface may be left out: correct it"
+            f"{origin}: {shown(text.strip())} is not <namespace>/<name>@<interface>, where the"
+            " namespace and the interface may be left out: correct it"
         )
     entry = {"name": name}
     if namespace:
@@ -220,13 +263,13 @@ def named(entry: Any, origin: str, namespace: str) -> tuple[Reader, str, str]:
         raise InvalidConfig(f"{origin} has no 'name': name the network")
     if not is_object_name(name):
         raise InvalidConfig(
-            f"{origin}: {name!r} is no name of an object: use small letters, digits, '-' and '.',"
-            " and start and end with a letter or digit"
+            f"{origin}: {shown(name)} is no name of an object: use small letters, digits, '-' and"
+            " '.', and start and end with a letter or digit"
         )
     if not is_label(where):
         raise InvalidConfig(
-            f"{origin}: {where!r} is no name of a namespace: use small letters, digits and '-',"
-            " at most 63"
+            f"{origin}: {shown(where)} is no name of a namespace: use small letters, digits and"
+            " '-', at most 63"
         )
     return reader, where, name
 
@@ -236,16 +279,18 @@ def interface_of(reader: Reader, origin: str) -> str:
     interface = reader.text("interface") or reader.text("interfaceRequest")
     problem = interface_problem(interface) if interface else None
     if problem:
-        raise InvalidConfig(f"{origin}: interface {interface!r} {problem}: ask for another name")
+        raise InvalidConfig(
+            f"{origin}: interface {shown(interface)} {problem}: ask for another name"
+        )
     return interface
 
 
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     reader, where, name = named(entry, origin, namespace)
-    unknown = sorted(reader.raw.keys() - {*_KEYS, *_ALIASES})
-    if unknown:
+    unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
+    if unknown is not None:
         raise InvalidConfig(
-            f"{origin}: key {unknown[0]!r} is not one that Network objects are chosen with"
+            f"{origin}: key {shown(unknown)} is not one that Network objects are chosen with"
             f" ({', '.join(_KEYS)}): remove it, or use k8s.v1.cni.cncf.io/networks"
         )
     return Element(
