@@ -16,13 +16,7 @@ from attrs import evolve, frozen
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode, decode_object
 from multus.kube.failures import NotFound
-from multus.kube.settings import (
-    MAX_NETWORKS,
-    MOST_NETWORKS,
-    is_label,
-    is_object_name,
-    problems,
-)
+from multus.kube.settings import MAX_NETWORKS, MOST_NETWORKS, is_label, is_object_name, problems
 from multus.kube.view import view_of
 from multus.model.conf import Problem
 from multus.model.names import interface_problem
@@ -32,6 +26,7 @@ from multus.netconf import delegate_from
 
 if TYPE_CHECKING:
     from multus.kube.client import Wanted
+    from multus.kube.view import View
     from multus.model.conf import Conf
     from multus.model.network import Delegate
     from multus.model.request import Request
@@ -143,12 +138,21 @@ class Source:
                 config = config_of(found, where)
                 return delegate_from(config, conf, where, name=element.name, label=label)
             missing.append(found)
-        known = [each for each in missing if each.kind_known]
-        if refused and not known:
-            view.require(refused[0], element.origin)
-        if missing:
-            raise (known or missing)[0]
+        _refuse(view, element, refused, missing)
         return None
+
+
+def _refuse(
+    view: View, element: Element, refused: Sequence[Wanted], missing: Sequence[NotFound]
+) -> None:
+    """Raise why no dialect has the network: it may not be used, or there is none."""
+    known = [each for each in missing if each.kind_known]
+    # A pod that may use the namespace it asks for did not ask for a dialect's fixed one.
+    asked = [each for each in refused if each.namespace == element.namespace]
+    if asked or (refused and not known):
+        view.require((asked or refused)[0], element.origin)
+    if missing:
+        raise (known or missing)[0]
 
 
 def _order(conf: Conf) -> list[Dialect]:

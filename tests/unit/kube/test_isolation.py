@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from attrs import frozen
 from multus.errors import InvalidConfig
 from multus.kube.client import Wanted
 from multus.kube.failures import NotFound
+from multus.kube.settings import Settings
 from multus.kube.view import view_of
 from multus.model.conf import Conf
 from multus.model.network import Delegate
@@ -147,6 +149,48 @@ def test_a_dialect_that_a_pod_may_not_use_is_left_out_for_the_next(
         _TPR.multus_resolve(selection.elements[1], request, conf)
 
 
+@pytest.mark.parametrize("allowed", GLOBALS)
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_with_several_dialects_each_is_held_to_the_rule(
+    api: ApiServer, tmp_path: Path, namespace: str, allowed: str
+) -> None:
+    """The objects of both dialects of ``networks`` are there, or those of one, or none."""
+    first, seed = "kubernetes.com", WAYS["seed-tpr"].group
+    places = {first: "default", seed: namespace}
+    permitted = {OWN, *allowed.split(", ")}
+    api.create_pod(
+        "web", {"networks": json.dumps([{"name": "a", "namespace": namespace}])}, namespace=OWN
+    )
+    wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
+    conf = Conf.from_wire({**wire, "globalNamespaces": allowed})
+    args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
+    for there in ([], [seed], [first, seed]):
+        for group in there[:1]:
+            api.create(
+                {
+                    "apiVersion": f"{group}/v1",
+                    "kind": "Network",
+                    "metadata": {"name": "a", "namespace": places[group]},
+                    "plugin": "bridge",
+                    "args": json.dumps([{"mark": group}]),
+                }
+            )
+        request = Request("ADD", args=args)
+        (selection,) = _TPR.multus_select(request, conf) or []
+        api.requests.clear()
+        usable = [group for group in there if places[group] in permitted]
+        if usable:
+            found = _TPR.multus_resolve(selection.elements[0], request, conf)
+            assert found is not None
+            assert found.plugins[0].config["mark"] == usable[0]
+        else:
+            expected = NotFound if namespace in permitted else InvalidConfig
+            with pytest.raises(expected):
+                _TPR.multus_resolve(selection.elements[0], request, conf)
+        for _, path in api.requests:
+            assert any(f"/namespaces/{each}/" in path for each in permitted), path
+
+
 def test_the_namespace_that_counts_is_the_one_in_the_path(api: ApiServer, tmp_path: Path) -> None:
     wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
@@ -173,3 +217,16 @@ def test_what_the_configuration_names_is_not_the_pods_choice(
     found = _NAD.multus_resolve(element, Request("ADD", args=args), Conf.from_wire(wire))
     assert found is not None
     assert found.plugins[0].type == "bridge"
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "networks-nad.md"
+ROW = re.compile(r"\| `(.+)` \| `(.+)` \| `(.+)/a` \| (allowed|refused).* \|")
+
+
+def test_the_page_says_what_is_so() -> None:
+    rows = [found.groups() for line in PAGE.read_text().split("\n") if (found := ROW.match(line))]
+    assert len(rows) == 5
+    for own, allowed, namespace, word in rows:
+        wire = {"name": "n", "namespaceIsolation": True, "globalNamespaces": allowed}
+        permitted = Settings.of(Conf.from_wire(wire)).permits(namespace, own)
+        assert permitted == (word == "allowed"), (own, allowed, namespace)
