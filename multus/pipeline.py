@@ -171,5 +171,5 @@ class Engine(NamedTuple):
                 work.outcome = evolve(work.outcome, error=told)
                 raise
             finally:
-                work.observers.finished(work.outcome, request, conf)
+                work.observers.finished(work.outcome, work.call.request, conf)
                 work.report()

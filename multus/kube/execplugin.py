@@ -35,16 +35,11 @@ def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
             f"the credential plugin {plugin.command} has apiVersion {plugin.api_version!r}; "
             f"write {GROUP}v1 or {GROUP}v1beta1"
         )
-    spec: dict[str, Any] = {"interactive": False}
-    if plugin.provide_cluster_info:
-        spec["cluster"] = plugin.cluster_info
-    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
-    env = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
     try:
         # stdout of this process belongs to CNI, so nothing of it is inherited.
         started = subprocess.Popen(
             [plugin.command, *plugin.args],
-            env=env,
+            env=_environment(plugin),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,6 +62,14 @@ def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
             "run it by hand to see why"
         )
     return _read(plugin, output)
+
+
+def _environment(plugin: ExecPlugin) -> dict[str, str]:
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.provide_cluster_info:
+        spec["cluster"] = plugin.cluster_info
+    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    return {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
 
 
 def _output(started: subprocess.Popen[bytes], deadline: Deadline, stop: threading.Event) -> bytes:

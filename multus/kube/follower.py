@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from multus.errors import CNIError
-from multus.kube.client import Change, KubeClient, Watch
+from multus.kube.client import Change, KubeClient, Page, Watch
 from multus.kube.deadline import Deadline
 from multus.kube.failures import Gone, NotFound, Unreachable, Unreadable
 from multus.kube.kept import Kept, Key
@@ -164,16 +164,20 @@ class Follower:
         )
         for page in pages:
             version = page.resource_version
-            for wire in page.items:
-                key = _key(wire)
-                if key is not None:
-                    kept = self._kept(wire) if page.whole else None
-                    fresh.put(key, kept, self._objects)
+            self._take(page, fresh)
+            del page  # before the next is read
         self._objects = fresh
         self._heard = time.monotonic()
         self.lists += 1
         self._complete.set()
         return version
+
+    def _take(self, page: Page, fresh: Kept) -> None:
+        """Keep a page's objects; what a page that is not whole has is only marked."""
+        for wire in page.items:
+            key = _key(wire)
+            if key is not None:
+                fresh.put(key, self._kept(wire) if page.whole else None, self._objects)
 
     def _watch_from(self, version: str) -> None:
         """Follow changes until something ends them for good (410, errors) or we are closed."""

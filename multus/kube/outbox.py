@@ -130,7 +130,7 @@ class Outbox:
         self._most, self._budget = most, budget
         self._piles: OrderedDict[Target, _Pile] = OrderedDict()
         self._changed = threading.Condition()
-        self._closing = False
+        self._draining = self._closing = False
         self._waiting = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self.dropped = 0
@@ -140,12 +140,13 @@ class Outbox:
         self._thread.start()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Try for *seconds* to write what waits, then stop; that is all the time that it takes.
+        """Try for *seconds* to write what waits, busy or not, then stop: it takes no longer.
 
         A write that is under way then ends when its client is closed, or after a few seconds.
         """
         ends = time.monotonic() + seconds
         with self._changed:
+            self._draining = True
             self._changed.notify_all()
             while self._piles and time.monotonic() < ends and self._thread.is_alive():
                 self._changed.wait(0.05)
@@ -211,7 +212,7 @@ class Outbox:
             self._write(*found)
 
     def _next(self) -> tuple[Target, _Pile, Letter] | None:
-        due = time.monotonic() - (_PATIENCE if self._busy() else 0.0)
+        due = time.monotonic() - (_PATIENCE if self._has_to_wait() else 0.0)
         for target, pile in self._piles.items():
             if pile.due <= due:
                 return target, pile, pile.letters[0]
@@ -220,7 +221,10 @@ class Outbox:
     def _pause(self) -> float:
         now = time.monotonic()
         due = min((pile.due for pile in self._piles.values()), default=now + _LOOK)
-        return min(_LOOK, max(_LEISURE if self._busy() else 0.0, due - now))
+        return min(_LOOK, max(_LEISURE if self._has_to_wait() else 0.0, due - now))
+
+    def _has_to_wait(self) -> bool:
+        return not self._draining and self._busy()
 
     def _write(self, target: Target, pile: _Pile, letter: Letter) -> None:
         error: Exception | None = None

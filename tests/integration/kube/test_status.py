@@ -12,6 +12,7 @@ from attrs import evolve
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
+from multus.errors import InvalidConfig
 from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
@@ -171,7 +172,7 @@ def sockets_to(port: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("network", ["net-a", "nowhere"])
+@pytest.mark.parametrize("network", ["net-a", "nowhere", "wrong-configuration"])
 def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer(
     cluster: Cluster, cni_pod: Netns, engine: Engine, network: str
 ) -> None:
@@ -188,8 +189,13 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
             assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
             named = Conf.from_wire(cluster.conf(clusterNetwork="net-a", multusNamespace="default"))
             engine.status(evolve(asked, command="STATUS", shared={}, args={}), named)
-        else:
+        elif network == "nowhere":
             with pytest.raises(NotFound):
                 engine.add(asked, conf)
             assert [reason for _, reason, _ in cluster.events()] == ["NoNetworkFound"]
+        else:
+            # Refused before any source is asked: the observer is the first to need a client.
+            with pytest.raises(InvalidConfig):
+                engine.add(asked, evolve(conf, raw={**conf.raw, "kubeletDir": "relative"}))
+            assert [reason for _, reason, _ in cluster.events()] == ["NetworkAttachmentFailed"]
     assert sockets_to(cluster.api.port) == 0

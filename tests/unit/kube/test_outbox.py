@@ -154,6 +154,16 @@ def test_close_takes_no_longer_than_it_is_told(api: ApiServer, connect: Connect)
     assert time.monotonic() - began < 0.8
 
 
+def test_close_does_not_wait_for_a_moment_that_is_not_busy(
+    api: ApiServer, connect: Connect
+) -> None:
+    box = Outbox(connect(), busy=lambda: True)
+    box.start()
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    box.close(2.0)
+    assert value(api, "web") == "1"
+
+
 class Odd:
     """A write that fails as nothing should."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multus.errors import InvalidConfig
-from multus.kube.networks import interface_of, json_list, named, short_list, shown
+from multus.kube.annotations import interface_of, json_list, named, short_list, shown
 from multus.kube.settings import MAX_NETWORKS
 from multus.model.network import Element
 from multus.model.reader import Reader
