@@ -14,7 +14,7 @@ from multus.kube.kubeconfig import Access, load_kubeconfig
 
 
 class Scripted(ThreadingHTTPServer):
-    """Serves one list in pages, and one watch; *items* and *events* are raw JSON.
+    """Serves one list in pages, one watch, and ``objects`` by path; all are raw JSON.
 
     ``partial`` is what an item looks like when only metadata is asked for.  ``asked`` are the
     queries in their order.
@@ -25,6 +25,7 @@ class Scripted(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.items: list[bytes] = []
+        self.objects: dict[str, bytes] = {}
         self.partial: dict[int, bytes] = {}
         self.asked: list[dict[str, str]] = []
         self.events: list[bytes] = []
@@ -70,7 +71,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         query = {key: each[-1] for key, each in parse_qs(urlsplit(self.path).query).items()}
         self.server.asked.append(query)
-        if "watch" in query:
+        found = self.server.objects.get(urlsplit(self.path).path)
+        if found is not None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+        elif "watch" in query:
             self._watch()
         else:
             self._list(query)

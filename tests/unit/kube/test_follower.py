@@ -166,7 +166,7 @@ def test_while_it_cannot_follow_it_answers_nothing_and_says_so(
 def test_silence_beyond_every_bookmark_is_staleness(
     server: Scripted, cache: DefinitionCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower_module, "_STALE", 0.3)
+    monkeypatch.setattr(follower_module, "_STALE", 1.0)
     server.items = [nad("a")]
     cache.start()
     eventually(lambda: config(cache, "a") == "{}")

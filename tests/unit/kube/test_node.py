@@ -85,17 +85,14 @@ def test_what_is_not_known_is_asked(api: ApiServer, node: NodeApi, soon: Deadlin
     assert gets(api, "definitions/b") == 1
 
 
-def test_without_a_uid_the_server_is_asked_and_once(
-    api: ApiServer, node: NodeApi, soon: Deadline, tmp_path: Path
-) -> None:
+def test_without_a_uid_the_server_is_asked_and_once(api: ApiServer, node: NodeApi) -> None:
     """What the cache has may be a predecessor of the same name."""
-    old = api.create_pod("web", {"networks": "old"}, uid="u-1")
+    api.create_pod("web", {"networks": "new"}, uid="u-2")
     node.start()
     eventually(lambda: synced(node))
-    node.pods.follower.stop()  # it hears no more
-    api.delete(old)
-    api.create_pod("web", {"networks": "new"}, uid="u-2")
-    assert (node.pods.get("default", "web") or {})["uid"] == "u-1"
+    predecessor = {"uid": "u-1", "annotations": {"networks": "old"}}
+    node.pods.follower._objects.put(("default", "web"), predecessor)
+    assert node.pods.get("default", "web") == predecessor
     conf = Conf.from_wire({"name": "n", "kubeconfig": "/nowhere"})
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
     view = view_of(Request("ADD", args=args, api=node), conf)
