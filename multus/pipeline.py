@@ -52,6 +52,7 @@ class Engine(NamedTuple):
     def add(self, request: Request, conf: Conf) -> Result:
         """Attach the container to every network it is to have, or to none; raises ``CNIError``."""
         with self._working(request, conf) as work:
+            request = work.call.request
             parse.validate(conf, self.installed)
             work.journal.prepare()
             with work.locked(adding=True):
@@ -116,7 +117,9 @@ class Engine(NamedTuple):
             raise problem
         try:
             Journal(conf.cni_dir).prepare()
-            resolved = resolve.resolve(self.installed, request, conf)
+            with ExitStack() as closing:
+                served = evolve(request, closing=closing)
+                resolved = resolve.resolve(self.installed, served, conf)
         except (IOFailure, StateDamaged, TryAgainLater) as error:
             raise NotAvailable(error.msg, error.details) from error
         invoke.status(resolved.delegates, invoke.Call(self.installed, self.log, request, conf))
@@ -169,16 +172,16 @@ class Engine(NamedTuple):
 
     @contextmanager
     def _working(self, request: Request, conf: Conf) -> Iterator[Work]:
-        closing = ExitStack()
-        work = Work(self.installed, self.log, evolve(request, closing=closing), conf)
-        try:
-            with closing:
+        # Observers are told before all is closed: they write through the same client.
+        with ExitStack() as closing:
+            work = Work(self.installed, self.log, evolve(request, closing=closing), conf)
+            try:
                 yield work
-        except Exception as error:
-            internal = CNIError(f"internal error: {type(error).__name__}: {error}")
-            told = error if isinstance(error, CNIError) else internal
-            work.outcome = evolve(work.outcome, error=told)
-            raise
-        finally:
-            work.observers.finished(work.outcome, request, conf)
-            work.report()
+            except Exception as error:
+                internal = CNIError(f"internal error: {type(error).__name__}: {error}")
+                told = error if isinstance(error, CNIError) else internal
+                work.outcome = evolve(work.outcome, error=told)
+                raise
+            finally:
+                work.observers.finished(work.outcome, work.call.request, conf)
+                work.report()

@@ -82,9 +82,7 @@ def _link_differences(interface: Interface, link: Link) -> Iterator[str]:
         yield f"{interface.name} has MAC {link.mac}, recorded is {interface.mac.lower()}"
 
 
-def _address_differences(
-    result: Result, index: int, link: Link, inside: Channel
-) -> Iterator[str]:
+def _address_differences(result: Result, index: int, link: Link, inside: Channel) -> Iterator[str]:
     from multus.netlink import addresses
 
     wanted = [ip.address for ip in result.ips if ip.interface == index]
@@ -94,8 +92,7 @@ def _address_differences(
     for address in wanted:
         if _canonical(address) not in there:
             yield (
-                f"{link.name} has no address {address}: it has"
-                f" {', '.join(sorted(there)) or 'none'}"
+                f"{link.name} has no address {address}: it has {', '.join(sorted(there)) or 'none'}"
             )
 
 

@@ -88,7 +88,17 @@ class Agent:
         now = time.monotonic()
         letters = sum(len(api.outbox) for api in self._apis)
         known = [state for api in self._apis for state in api.states()]
-        states = [[state.what, state.synced, state.objects] for state in known]
+        states = [
+            {
+                "cache": state.what,
+                "synced": float(state.synced),
+                "stale": float(state.stale),
+                "objects": state.objects,
+                "bytes": state.bytes,
+                "marked": state.marked,
+            }
+            for state in known
+        ]
         ages = {state.what: now - state.age for state in known}
         found = {"states": states, "letters": letters, "notSynced": self._apis.not_synced()}
         if found == self._told and now - self._told_at < _TELL:

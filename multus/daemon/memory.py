@@ -40,7 +40,7 @@ def _folders(groups: str, mount: str) -> list[tuple[str, str]]:
     except OSError:
         return []
     found = []
-    for _number_, controllers, path in lines:
+    for _hierarchy, controllers, path in lines:
         if not controllers:
             found.append((mount + path.rstrip("/"), "memory.max"))
         elif "memory" in controllers.split(","):

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from multus.daemon.generations import Generations
     from multus.daemon.spool import Spool
 
+#: What the process for Kubernetes tells of each cache.
+_CACHES = {
+    "objects": "What is known",
+    "synced": "1: complete, and answered from",
+    "stale": "1: may be out of date, so that the API server is asked",
+    "bytes": "Bytes that the objects take",
+    "marked": "Objects that are not kept: too large, or malformed",
+}
+
 
 class State:
     """A collector for the daemon's registry."""
@@ -45,14 +54,14 @@ class State:
         age = GaugeMetricFamily(
             "multus_cache_age_seconds", "Since the API server was heard of", labels=["cache"]
         )
-        objects = GaugeMetricFamily("multus_cache_objects", "What is known", labels=["cache"])
-        synced = GaugeMetricFamily("multus_cache_synced", "1: complete", labels=["cache"])
-        for what, is_synced, number in states.get("states", ()):
-            objects.add_metric([what], number)
-            synced.add_metric([what], float(is_synced))
-            heard = states.get("heard", {}).get(what)
-            age.add_metric([what], now - heard if heard is not None else float("inf"))
-        yield from (age, objects, synced)
+        for what, at in states.get("heard", {}).items():
+            age.add_metric([what], now - at)
+        yield age
+        for key, text in _CACHES.items():
+            family = GaugeMetricFamily(f"multus_cache_{key}", text, labels=["cache"])
+            for state in states.get("states", ()):
+                family.add_metric([state["cache"]], state[key])
+            yield family
         text = "Statuses and events not written yet"
         yield _gauge("multus_outbox_letters", text, states.get("letters", 0))
 

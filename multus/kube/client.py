@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from attrs import frozen
 
 from multus.errors import CNIError
-from multus.kube.failures import ApiFailure, Gone, Unreachable, failure
-from multus.kube.transport import Stream, Transport, path_of
+from multus.kube.deadline import Deadline
+from multus.kube.failures import ApiFailure, Gone, TooLarge, Unreachable, Unreadable, failure
+from multus.kube.transport import MAX_BODY, Stream, Transport, path_of
+from multus.kube.wire import decode, metadata_of
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
     from multus.kube.kubeconfig import Access
 
 #: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
@@ -38,6 +40,12 @@ class Wanted:
     path: str
     what: str
 
+    @property
+    def namespace(self) -> str:
+        """The namespace that is read, as the path has it; "" for what is in none."""
+        _, found, rest = self.path.partition("/namespaces/")
+        return unquote(rest.partition("/")[0]) if found else ""
+
 
 @frozen
 class Change:
@@ -48,7 +56,24 @@ class Change:
 
     @property
     def resource_version(self) -> str:
-        return str((self.object.get("metadata") or {}).get("resourceVersion", ""))
+        return str(metadata_of(self.object).get("resourceVersion", ""))
+
+
+@frozen
+class Page:
+    """A page of a list in its wire form; ``whole`` says that its objects are as they were asked."""
+
+    wire: Mapping[str, Any]
+    whole: bool = True
+
+    @property
+    def items(self) -> Sequence[Any]:
+        found = self.wire.get("items")
+        return found if isinstance(found, list) else ()
+
+    @property
+    def resource_version(self) -> str:
+        return str(metadata_of(self.wire).get("resourceVersion", ""))
 
 
 class KubeClient:
@@ -64,6 +89,7 @@ class KubeClient:
         self.server = access.cluster.server
 
     def close(self) -> None:
+        """End what is under way, in any thread, and close all connections; for good."""
         self._transport.close()
 
     def get(
@@ -104,42 +130,52 @@ class KubeClient:
             path_of("api", "v1", "namespaces", namespace, "pods", name), f"pod {namespace}/{name}"
         )
         metadata = self.get(wanted, deadline, METADATA).get("metadata")
-        if not isinstance(metadata, dict):
-            raise Unreachable(f"cannot {wanted.what}: {self.server} sent a pod without metadata")
+        annotations = metadata.get("annotations") if isinstance(metadata, dict) else ()
+        if not isinstance(metadata, dict) or not isinstance(annotations, dict | None):
+            raise Unreachable(
+                f"cannot get {wanted.what}: {self.server} sent a pod without usable metadata; check"
+                " that a proxy does not stand in between"
+            )
         return metadata
 
     def pages(
         self,
         path: str,
         what: str,
-        deadline: Deadline,
+        seconds: float,
         *,
         query: Mapping[str, str] | None = None,
         metadata_only: bool = False,
-    ) -> Iterator[dict[str, Any]]:
-        """The pages of a list, each in wire form: ``items``, and ``metadata.resourceVersion``.
+    ) -> Iterator[Page]:
+        """The pages of a list; each may take *seconds*.
 
-        A page is dropped before the next is read, so that memory stays small.  Raises
+        A page is dropped before the next is read, and pages of large objects hold fewer of them,
+        so that memory stays small.  An object that is too large on its own comes without all but
+        its ``metadata``, on a page that is not ``whole``.  Raises
         :class:`~multus.kube.failures.Gone` when the server forgot the list between two pages.
         """
-        action = f"list {what}"
-        wanted = {**(query or {}), "limit": str(_PAGE)}
+        limit, more, whole = _PAGE, "", not metadata_only
         while True:
-            body = self._transport.call(
-                "GET",
-                path,
-                action,
-                deadline,
-                query=wanted,
-                headers=_METADATA_LIST if metadata_only else None,
-            )
-            page = self._object(action, body)
-            more = (page.get("metadata") or {}).get("continue")
+            wanted = {**(query or {}), "limit": str(limit), **({"continue": more} if more else {})}
+            action, headers = f"list {what}", None if whole else _METADATA_LIST
+            try:
+                body = self._transport.call(
+                    "GET", path, action, Deadline.after(seconds), query=wanted, headers=headers
+                )
+            except TooLarge:
+                if limit == 1 and not whole:
+                    raise
+                limit, whole = max(1, limit // 4), whole and limit > 1
+                continue
+            page = Page(self._object(action, body), whole or metadata_only)
+            more = str(metadata_of(page.wire).get("continue") or "")
+            # As many as fill half of what is read, by the objects of this page.
+            limit = max(1, min(_PAGE, limit * 4, limit * MAX_BODY // (2 * len(body))))
+            whole = not metadata_only
             yield page
             del page, body
             if not more:
                 return
-            wanted["continue"] = str(more)
 
     def watch(
         self,
@@ -252,11 +288,11 @@ class KubeClient:
 
     def _object(self, action: str, body: bytes) -> dict[str, Any]:
         try:
-            found = json.loads(body)
+            found = decode(body)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise Unreachable(
+            raise Unreadable(
                 f"cannot {action}: {self.server} answered something that is no JSON object; "
                 "check that a proxy does not stand in between"
             )
@@ -264,7 +300,8 @@ class KubeClient:
 
     def _gone_or_failed(self, action: str, status: Mapping[str, Any]) -> ApiFailure:
         origin = self._transport.cluster.origin
-        code = int(status.get("code") or 500)
+        given = status.get("code")
+        code = given if isinstance(given, int) else 500
         return failure(action, self.server, origin, code, json.dumps(status).encode())
 
 
@@ -292,4 +329,4 @@ class Watch:
         self._stream.close()
 
 
-__all__ = ["METADATA", "Change", "Gone", "KubeClient", "Wanted", "Watch"]
+__all__ = ["METADATA", "Change", "Gone", "KubeClient", "Page", "Wanted", "Watch"]

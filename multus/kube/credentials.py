@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from multus.errors import TryAgainLater
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ class Proof:
 
 
 class Credentials:
-    """The proof of one user of a kubeconfig; safe to use from several threads."""
+    """The proof of one user of a kubeconfig; safe to use from several threads.
 
-    def __init__(self, user: User) -> None:
+    *stop* ends the wait for a credential plugin.
+    """
+
+    def __init__(self, user: User, stop: threading.Event) -> None:
         self._user = user
+        self._stop = stop
         self._token_file = WatchedFile(user.token_file, "token file") if user.token_file else None
         self._chain = _Material(user.certificate, "client certificate")
         self._key = _Material(user.key, "client key")
@@ -46,11 +51,19 @@ class Credentials:
 
     def current(self, deadline: Deadline) -> Proof:
         """The proof for a request that starts now."""
-        with self._lock:
+        # Another thread may wait for a credential plugin.
+        free = self._lock.acquire(blocking=False)
+        if not free and not self._lock.acquire(timeout=deadline.remaining()):
+            raise TryAgainLater(
+                "the credential plugin of the kubeconfig did not answer in time; run it by hand"
+            )
+        try:
             given = self._given()
             if self._user.exec_plugin is None or given.headers:
                 return self._impersonating(given)
             return self._impersonating(self._executed(given, deadline))
+        finally:
+            self._lock.release()
 
     def refused(self) -> bool:
         """Told of a 401: forget what may be out of date; True if asking again may help."""
@@ -81,7 +94,7 @@ class Credentials:
             from multus.kube.execplugin import run
 
             assert self._user.exec_plugin is not None
-            known = self._from_exec = run(self._user.exec_plugin, deadline)
+            known = self._from_exec = run(self._user.exec_plugin, deadline, self._stop)
         return Proof(known.headers, known.certificate or given.certificate, known.expires)
 
     def _impersonating(self, proof: Proof) -> Proof:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from multus.kube.deadline import Deadline
     from multus.kube.kubeconfig import ExecPlugin
 
+#: How often the wait for a plugin looks whether to stop, in seconds.
+_LOOK = 0.25
 GROUP = "client.authentication.k8s.io/"
 
 
-def run(plugin: ExecPlugin, deadline: Deadline) -> Proof:
-    """Start the plugin and read its answer.
+def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
+    """Start the plugin and read its answer, until *deadline* or *stop*.
 
     Its output is secret and never quoted; a failure is :class:`TryAgainLater` with the exit status,
     an unusable answer :class:`InvalidConfig`.
@@ -32,21 +35,17 @@ def run(plugin: ExecPlugin, deadline: Deadline) -> Proof:
             f"the credential plugin {plugin.command} has apiVersion {plugin.api_version!r}; "
             f"write {GROUP}v1 or {GROUP}v1beta1"
         )
-    spec: dict[str, Any] = {"interactive": False}
-    if plugin.provide_cluster_info:
-        spec["cluster"] = plugin.cluster_info
-    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
-    env = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
     try:
         # stdout of this process belongs to CNI, so nothing of it is inherited.
-        done = subprocess.run(
+        started = subprocess.Popen(
             [plugin.command, *plugin.args],
-            env=env,
+            env=_environment(plugin),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=deadline.remaining(),
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
+        with started:
+            output = _output(started, deadline, stop)
     except subprocess.TimeoutExpired:
         raise TryAgainLater(
             f"the credential plugin {plugin.command} did not answer in time; run it by hand"
@@ -57,12 +56,35 @@ def run(plugin: ExecPlugin, deadline: Deadline) -> Proof:
             f"cannot start the credential plugin {plugin.command}: {error.strerror}; "
             f"install it or correct 'exec.command' in the kubeconfig{hint}"
         ) from error
-    if done.returncode != 0:
+    if started.returncode != 0:
         raise TryAgainLater(
-            f"the credential plugin {plugin.command} failed with exit status {done.returncode}; "
+            f"the credential plugin {plugin.command} failed with exit status {started.returncode}; "
             "run it by hand to see why"
         )
-    return _read(plugin, done.stdout)
+    return _read(plugin, output)
+
+
+def _environment(plugin: ExecPlugin) -> dict[str, str]:
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.provide_cluster_info:
+        spec["cluster"] = plugin.cluster_info
+    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    return {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
+
+
+def _output(started: subprocess.Popen[bytes], deadline: Deadline, stop: threading.Event) -> bytes:
+    """What it prints; it is killed when the time is over."""
+    try:
+        while True:
+            remaining = 0.0 if stop.is_set() else deadline.remaining()
+            try:
+                return started.communicate(timeout=min(_LOOK, remaining))[0]
+            except subprocess.TimeoutExpired:
+                if not remaining:
+                    raise
+    except BaseException:
+        started.kill()
+        raise
 
 
 def _read(plugin: ExecPlugin, output: bytes) -> Proof:

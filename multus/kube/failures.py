@@ -6,10 +6,10 @@ than it asked for because the API could not be read.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from multus.errors import TryAgainLater
+from multus.kube.wire import decode
 
 _FIXES = {
     400: "this is a defect of the request; report it with the message above",
@@ -47,13 +47,22 @@ class Unreachable(TryAgainLater):
     """No answer: refused, reset, truncated, not TLS, or the deadline passed."""
 
 
+class Unreadable(Unreachable):
+    """An answer that is not the JSON that the API server sends."""
+
+
+class TooLarge(TryAgainLater):
+    """An answer, or one event of a watch, that is longer than what is read of one."""
+
+
 def failure(action: str, server: str, origin: str, status: int, body: bytes) -> ApiFailure:
     """The error for an answer; ``action`` is such as ``"get pod default/web"``."""
     wire = _status_object(body)
     reason = str(wire.get("reason", "")) if wire else ""
     said = str(wire.get("message", "")) if wire else ""
     fix = _FIXES.get(status, "the API server is in trouble; the call can be repeated")
-    kind_known = bool(wire and (wire.get("details") or {}).get("name"))
+    details = wire.get("details") if wire else None
+    kind_known = isinstance(details, dict) and bool(details.get("name"))
     if status == 404 and not kind_known:
         fix = "the API server does not serve this kind; create its CustomResourceDefinition"
     msg = (
@@ -71,7 +80,7 @@ def failure(action: str, server: str, origin: str, status: int, body: bytes) -> 
 def _status_object(body: bytes) -> dict[str, Any] | None:
     """The ``Status`` object of an answer, None when the body is something else (a proxy's page)."""
     try:
-        wire = json.loads(body)
+        wire = decode(body)
     except ValueError:
         return None
     return wire if isinstance(wire, dict) and wire.get("kind") == "Status" else None

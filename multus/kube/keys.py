@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multus.model.keys import BOOLEAN, NUMBER, PATH, TEXT, TEXTS, Key
+from multus.model.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
 #: What all of them read (``multus.kube.settings``).
 SHARED = (
@@ -16,7 +16,7 @@ SHARED = (
     Key(
         "namespaceIsolation",
         BOOLEAN,
-        "Pods may only choose definitions of their own namespace.",
+        "Pods may only choose definitions of their own namespace, by whichever annotation.",
         "false",
     ),
     Key(
@@ -31,6 +31,12 @@ SHARED = (
         TEXT,
         "Where definitions are looked up that the configuration names.",
         '"kube-system"',
+    ),
+    Key(
+        "maxNetworks",
+        INTEGER,
+        "How many networks one annotation of a pod may choose, from 1 to 1024.",
+        "64",
     ),
 )
 

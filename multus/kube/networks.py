@@ -15,17 +15,18 @@ from attrs import evolve, frozen
 
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode, decode_object
+from multus.kube.annotations import interface_of, json_list, named, short_list, shown
 from multus.kube.failures import NotFound
-from multus.kube.settings import is_label, is_object_name, problems
+from multus.kube.settings import MAX_NETWORKS, problems
 from multus.kube.view import view_of
 from multus.model.conf import Problem
-from multus.model.names import interface_problem
 from multus.model.network import Element, Role, Selection
 from multus.model.reader import Reader, describe
 from multus.netconf import delegate_from
 
 if TYPE_CHECKING:
     from multus.kube.client import Wanted
+    from multus.kube.view import View
     from multus.model.conf import Conf
     from multus.model.network import Delegate
     from multus.model.request import Request
@@ -87,7 +88,8 @@ class Source:
 
     def select(self, request: Request, conf: Conf) -> list[Selection] | None:
         """What the pod's annotations choose; they replace the node's defaults."""
-        pod, view = request.pod, view_of(request, conf)
+        pod = request.pod
+        view = view_of(request, conf) if pod else None
         if pod is None or view is None:
             return None
         found = []
@@ -98,10 +100,8 @@ class Source:
             if text is None or not view.claim(annotation, self.name, served):
                 continue
             origin = f"annotation {annotation!r} of pod {pod}"
-            elements = parse(text, pod.namespace, origin, self.name, sharing[0])
-            for element in elements:
-                what = f"network {element.name!r}"
-                view.settings.permit(element.namespace, pod.namespace, what, element.origin)
+            most = view.settings.max_networks
+            elements = parse(text, pod.namespace, origin, self.name, sharing[0], most)
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
         return found or None
 
@@ -109,29 +109,48 @@ class Source:
         """Look a chosen Network up, dialect by dialect until one answers.
 
         The dialects are those of all the sources that serve the annotation, so that their order is
-        the same whoever is asked.
+        the same whoever is asked.  One whose namespace the pod may not use is left out.
         """
         view = view_of(request, conf)
         if not isinstance(element.handle, Chosen) or view is None:
             return None
         chosen = element.handle
         missing: list[NotFound] = []
+        refused: list[Wanted] = []
         served = view.served(chosen.annotation)
         for dialect in _order(conf):
             if dialect.annotation != chosen.annotation or dialect.group not in served:
                 continue
+            wanted = dialect.wanted(element.namespace, element.name)
+            if not view.permits(wanted):
+                refused.append(wanted)
+                continue
             if not missing:
-                view.read_ahead([dialect.wanted(*each) for each in chosen.together])
-            found = view.definition(dialect.wanted(element.namespace, element.name))
+                together = (dialect.wanted(*each) for each in chosen.together)
+                allowed = (each for each in together if view.permits(each))
+                view.read_ahead_once(dialect, allowed)
+            found = view.chosen(wanted, element.origin)
             if not isinstance(found, NotFound):
-                where = f"network {element.namespace}/{element.name} ({dialect.group})"
+                where = wanted.what
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
                 return delegate_from(config, conf, where, name=element.name, label=label)
             missing.append(found)
-        if missing:
-            raise next((each for each in missing if each.kind_known), missing[0])
+        _refuse(view, element, refused, missing)
         return None
+
+
+def _refuse(
+    view: View, element: Element, refused: Sequence[Wanted], missing: Sequence[NotFound]
+) -> None:
+    """Raise why no dialect has the network: it may not be used, or there is none."""
+    known = [each for each in missing if each.kind_known]
+    # A pod that may use the namespace it asks for did not ask for a dialect's fixed one.
+    asked = [each for each in refused if each.namespace == element.namespace]
+    if asked or (refused and not known):
+        view.require((asked or refused)[0], element.origin)
+    if missing:
+        raise (known or missing)[0]
 
 
 def _order(conf: Conf) -> list[Dialect]:
@@ -145,7 +164,7 @@ class Chosen:
     """Marks an element as chosen by an annotation for Network objects.
 
     ``together`` holds namespace and name of all that the annotation chooses: they are read at the
-    same time.
+    same time.  All elements of an annotation share one such mark.
     """
 
     annotation: str
@@ -156,16 +175,18 @@ class Chosen:
 
 
 def parse(
-    text: str, namespace: str, origin: str, source: str, dialect: Dialect
+    text: str,
+    namespace: str,
+    origin: str,
+    source: str,
+    dialect: Dialect,
+    most: int = MAX_NETWORKS,
 ) -> tuple[Element, ...]:
-    """The elements of an annotation; raises ``InvalidConfig`` with the entry and the fix."""
+    """The elements of an annotation, at most *most*; an ``InvalidConfig`` has entry and fix."""
     if dialect.comma and not text.lstrip().startswith(("[", "{")):
-        entries: Sequence[Any] = [
-            short_form(part, f"{origin}, entry {number}")
-            for number, part in enumerate(text.split(","), 1)
-        ]
+        entries: Sequence[Any] = short_list(text, origin, most)
     else:
-        entries = json_list(text, origin)
+        entries = json_list(text, origin, most)
     if not entries:
         raise InvalidConfig(f"{origin} is an empty list: name a network, or remove the annotation")
     elements = [
@@ -173,79 +194,16 @@ def parse(
         for number, entry in enumerate(entries, 1)
     ]
     together = tuple((each.namespace, each.name) for each in elements)
-    return tuple(evolve(each, handle=Chosen(dialect.annotation, together)) for each in elements)
-
-
-def json_list(text: str, origin: str) -> list[Any]:
-    """The annotation's JSON list."""
-    try:
-        entries = decode(text.encode("utf-8", "surrogatepass"), origin)
-    except DecodingFailure as error:
-        raise InvalidConfig(f'{error.msg}: write [{{"name": "a-network"}}]') from error
-    if not isinstance(entries, list):
-        raise InvalidConfig(
-            f'{origin} must be a list, not {describe(entries)}: write [{{"name": "a-network"}}]'
-        )
-    return entries
-
-
-def short_form(text: str, origin: str) -> dict[str, str]:
-    """``<namespace>/<name>@<interface>`` as the keys that it stands for."""
-    rest, at, interface = text.strip().partition("@")
-    namespace, slash, name = rest.rpartition("/")
-    if not rest:
-        raise InvalidConfig(f"{origin} is empty: name a network, or remove the comma")
-    if "/" in namespace or (slash and not namespace) or (at and not interface):
-        raise InvalidConfig(
-            f"{origin}: {text.strip()!r} is not <namespace>/<name>@<interface>, where the namespace"
-            " and the interface may be left out: correct it"
-        )
-    entry = {"name": name}
-    if namespace:
-        entry["namespace"] = namespace
-    if interface:
-        entry["interface"] = interface
-    return entry
-
-
-def named(entry: Any, origin: str, namespace: str) -> tuple[Reader, str, str]:
-    """An entry's reader, namespace and name, each checked."""
-    if not isinstance(entry, dict):
-        raise InvalidConfig(
-            f'{origin} must be an object, not {describe(entry)}: write {{"name": "a-network"}}'
-        )
-    reader = Reader(entry, origin)
-    name, where = reader.text("name"), reader.text("namespace") or namespace
-    if not name:
-        raise InvalidConfig(f"{origin} has no 'name': name the network")
-    if not is_object_name(name):
-        raise InvalidConfig(
-            f"{origin}: {name!r} is no name of an object: use small letters, digits, '-' and '.',"
-            " and start and end with a letter or digit"
-        )
-    if not is_label(where):
-        raise InvalidConfig(
-            f"{origin}: {where!r} is no name of a namespace: use small letters, digits and '-',"
-            " at most 63"
-        )
-    return reader, where, name
-
-
-def interface_of(reader: Reader, origin: str) -> str:
-    """The interface that an entry asks for, checked; "" when it asks for none."""
-    interface = reader.text("interface") or reader.text("interfaceRequest")
-    problem = interface_problem(interface) if interface else None
-    if problem:
-        raise InvalidConfig(f"{origin}: interface {interface!r} {problem}: ask for another name")
-    return interface
+    chosen = Chosen(dialect.annotation, together)
+    return tuple(evolve(each, handle=chosen) for each in elements)
 
 
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     reader, where, name = named(entry, origin, namespace)
-    unknown = sorted(reader.raw.keys() - {*_KEYS, *_ALIASES})
-    if unknown:
+    unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
+    if unknown is not None:
         raise InvalidConfig(
-            f"{origin}: key {unknown[0]!r} is not one that Network objects are chosen with"
+            f"{origin}: key {shown(unknown)} is not one that Network objects are chosen with"
             f" ({', '.join(_KEYS)}): remove it, or use k8s.v1.cni.cncf.io/networks"
         )
     return Element(

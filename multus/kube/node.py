@@ -12,6 +12,7 @@ A daemon makes one ``NodeApi``, starts it, and puts it into every request's ``ap
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -19,9 +20,10 @@ from urllib.parse import unquote
 from attrs import frozen
 
 from multus.errors import CNIError
-from multus.kube.cache import DefinitionCache, Follower, PodCache
+from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
+from multus.kube.follower import Follower
 from multus.kube.outbox import Annotate, Outbox
 
 if TYPE_CHECKING:
@@ -36,14 +38,25 @@ KINDS = (
 )
 
 
+#: How long a thread that was stopped may take to end.
+_ENDING = 0.2
+
+
 @frozen
 class CacheState:
-    """How one cache is: whether it answers, seconds since it heard, how many objects it has."""
+    """How one cache is: whether it answers, seconds since it heard, how many objects it has.
+
+    ``stale`` says that what it has may be out of date, so that the API server is asked.  ``bytes``
+    is what the objects take; ``marked`` of them are too large or odd, and are not kept themselves.
+    """
 
     what: str
     synced: bool
     age: float
     objects: int
+    stale: bool = False
+    bytes: int = 0
+    marked: int = 0
 
 
 class NodeApi:
@@ -72,17 +85,32 @@ class NodeApi:
             follower.start()
         self.outbox.start()
 
-    def close(self, seconds: float = 5.0) -> None:
-        """Write what is queued, for *seconds* at most, and stop all threads."""
-        self.outbox.close(seconds)
+    def close(self, seconds: float = 1.5) -> None:
+        """Write what is queued, for *seconds* at most, and stop all threads.
+
+        It may be called twice, and by several threads at a time.  Requests under way end with an
+        error that has the runtime repeat them.
+        """
+        ends = time.monotonic() + seconds
         for follower in self._followers():
-            follower.close()
+            follower.stop()
+        self.outbox.close(seconds)
         self.client.close()
+        for follower in self._followers():
+            follower.close(max(_ENDING, ends - time.monotonic()))
 
     def states(self) -> list[CacheState]:
         """How each cache is, for metrics and doctor."""
         return [
-            CacheState(follower.what, follower.synced, follower.age, len(follower))
+            CacheState(
+                what=follower.what,
+                synced=follower.synced,
+                age=follower.age,
+                objects=len(follower),
+                stale=follower.stale,
+                bytes=follower.bytes,
+                marked=follower.marked,
+            )
             for follower in self._followers()
         ]
 
@@ -120,8 +148,11 @@ class NodeApi:
         return [known[each] or answers[each] for each in wanted]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """A pod's ``metadata``; the server is asked when the cache knows none with *uid*."""
-        known = self.pods.get(namespace, name, uid)
+        """A pod's ``metadata``; the server is asked when the cache knows none with *uid*.
+
+        Without *uid* it always is: what is known may be a predecessor of the same name.
+        """
+        known = self.pods.get(namespace, name, uid) if uid else None
         return known if known is not None else self.client.pod(namespace, name, deadline, uid)
 
     def _known(self, wanted: Wanted) -> dict[str, Any] | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: Set by the kubelet on the API's mirror of a static pod: the UID by which the node knows it.
+#: On the API's mirror of a static pod, by the kubelet: the value of the next one.
 MIRROR = "kubernetes.io/config.mirror"
+#: On a static pod, by the kubelet: the UID by which the node knows it, a hash of its manifest.
+HASH = "kubernetes.io/config.hash"
 
 
 def is_same(metadata: Mapping[str, Any], uid: str) -> bool:
     """Whether a pod's ``metadata`` is the pod that the runtime calls *uid* (empty: it says none).
 
-    A static pod's UID in the API differs from the node's, but its mirror says the node's.
+    A static pod's UID in the API differs from the node's, but its mirror says the node's.  (The
+    first kubelets wrote the word "mirror" there, and the UID into the other annotation.)
     """
     if not uid or metadata.get("uid") == uid:
         return True
-    return MIRROR in (metadata.get("annotations") or {})
+    annotations = metadata.get("annotations") or {}
+    return MIRROR in annotations and uid in (annotations[MIRROR], annotations.get(HASH))

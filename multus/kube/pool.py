@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import urllib3
 from urllib3.connection import HTTPConnection
@@ -31,13 +34,46 @@ _SOCKET_OPTIONS = [
 ]
 
 
+class Sockets:
+    """The open sockets of a client, so that :meth:`close` ends whoever waits at one."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def add(self, opened: socket.socket) -> None:
+        """Remember *opened*; raises ``OSError`` when the client was closed meanwhile."""
+        with self._lock:
+            if self._closed:
+                raise ConnectionAbortedError("the client was closed")
+            self._open.add(opened)
+
+    def close(self) -> None:
+        """End every read, write and TLS handshake, in whichever thread; allow no more."""
+        with self._lock:
+            self._closed = True
+            found = list(self._open)
+        for each in found:
+            # Not the method of an SSL socket: that one takes TLS away from whoever reads there.
+            with suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
 class Pool:
     """Connections with one CA and one client certificate; safe to use from several threads."""
 
-    def __init__(self, cluster: Cluster, authority: bytes, certificate: Certificate | None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        authority: bytes,
+        certificate: Certificate | None,
+        sockets: Sockets,
+    ) -> None:
         settings: dict[str, Any] = {"maxsize": 8, "socket_options": _SOCKET_OPTIONS}
         if cluster.server.startswith("https:"):
             settings["ssl_context"] = _tls(cluster, authority, certificate)
+            settings["ssl_context"].sslsocket_class = _tls_socket(sockets)
             if cluster.tls_server_name:
                 settings["server_hostname"] = cluster.tls_server_name
         proxy = cluster.proxy_url or _proxy_of_environment(cluster.server)
@@ -48,6 +84,8 @@ class Pool:
         else:
             # A manager would look for the pool of this one server before every request.
             self._pool = urllib3.connection_from_url(cluster.server, **settings)
+            if cluster.server.startswith("http:"):
+                self._pool.ConnectionCls = _plain_connection(sockets)
             self._base = urlsplit(cluster.server).path
 
     def send(self, method: str, target: str, **options: Any) -> urllib3.BaseHTTPResponse:
@@ -67,6 +105,29 @@ class Pool:
             self._pool.clear()
         else:
             self._pool.close()
+
+
+def _tls_socket(sockets: Sockets) -> type[ssl.SSLSocket]:
+    """TLS sockets that *sockets* knows from their handshake on."""
+
+    class Known(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            sockets.add(self)
+            super().do_handshake(block)
+
+    return Known
+
+
+def _plain_connection(sockets: Sockets) -> type[HTTPConnection]:
+    """Connections without TLS whose socket *sockets* knows."""
+
+    class Known(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            opened = super()._new_conn()
+            sockets.add(opened)
+            return opened
+
+    return Known
 
 
 def _proxied(cluster: Cluster, proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:

@@ -7,6 +7,7 @@
 | ``namespaceIsolation`` | pods may only use definitions of their own namespace, false |
 | ``globalNamespaces`` | comma-separated namespaces whose definitions all may use, ``default`` |
 | ``multusNamespace`` | where the node's own definitions are looked up, ``kube-system`` |
+| ``maxNetworks`` | how many networks one annotation of a pod may choose, 1 to 1024, 64 |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253
+MAX_NETWORKS, MOST_NETWORKS = 64, 1024
 
 
 @frozen
@@ -37,6 +39,7 @@ class Settings:
     isolation: bool = False
     global_namespaces: tuple[str, ...] = ("default",)
     multus_namespace: str = "kube-system"
+    max_networks: int = MAX_NETWORKS
 
     @classmethod
     def of(cls, conf: Conf) -> Settings:
@@ -48,17 +51,15 @@ class Settings:
             isolation=reader.boolean("namespaceIsolation"),
             global_namespaces=_listed(reader),
             multus_namespace=reader.text("multusNamespace", "kube-system"),
+            max_networks=_max_networks(reader),
         )
 
-    def permit(self, namespace: str, own: str, what: str, origin: str) -> None:
-        """Raise ``InvalidConfig`` when isolation keeps pods of namespace *own* from *namespace*."""
-        if not self.isolation or namespace == own or namespace in self.global_namespaces:
-            return
-        raise InvalidConfig(
-            f"{origin}: namespace isolation is on, and a pod of namespace {own!r} may not use"
-            f" {what} of namespace {namespace!r}: use a definition of its own namespace, or let the"
-            " administrator add that one to 'globalNamespaces'"
-        )
+    def permits(self, namespace: str, own: str) -> bool:
+        """Whether pods of namespace *own* may use the definitions of *namespace*.
+
+        With ``namespaceIsolation`` these are their own and those of ``globalNamespaces``.
+        """
+        return not self.isolation or namespace == own or namespace in self.global_namespaces
 
 
 def problems(conf: Conf) -> list[Problem]:
@@ -70,6 +71,7 @@ def problems(conf: Conf) -> list[Problem]:
         ("namespaceIsolation", lambda: reader.boolean("namespaceIsolation")),
         ("globalNamespaces", lambda: _namespaces(_listed(reader))),
         ("multusNamespace", lambda: _namespaces([reader.text("multusNamespace", "kube-system")])),
+        ("maxNetworks", lambda: _max_networks(reader)),
     )
     for key, check in checks:
         try:
@@ -88,6 +90,15 @@ def _listed(reader: Reader) -> tuple[str, ...]:
 def _timeout(seconds: float) -> None:
     if not 0 < seconds <= 300:
         raise InvalidConfig(f"is {seconds}: use seconds above 0, at most 300")
+
+
+def _max_networks(reader: Reader) -> int:
+    number = reader.integer("maxNetworks", MAX_NETWORKS)
+    if not 1 <= number <= MOST_NETWORKS:
+        raise InvalidConfig(
+            f"{reader.where}: 'maxNetworks' is {number}: use a number from 1 to {MOST_NETWORKS}"
+        )
+    return number
 
 
 def _namespaces(names: Iterable[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,15 +25,19 @@ from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from multus.errors import CNIError
 from multus.kube.credentials import Certificate, Credentials, Proof
-from multus.kube.failures import ApiFailure, Unreachable, failure
-from multus.kube.pool import Pool
+from multus.kube.failures import ApiFailure, TooLarge, Unreachable, failure
+from multus.kube.pool import Pool, Sockets
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline
     from multus.kube.kubeconfig import Access
 
-MAX_BODY = 64 * 1024 * 1024
+#: The longest answer and the longest event of a watch that are read, in bytes.  The API server
+#: itself takes no object of more than 3 MiB; lists are read in pages.
+MAX_BODY = 8 * 1024 * 1024
+#: A connection is given up after so many seconds; there is a new one for the next attempt.
+_CONNECTING = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -42,15 +45,22 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 @lru_cache(maxsize=4096)
 def path_of(*segments: str) -> str:
     """A URL path from segments, each escaped, so that no name can leave its place."""
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    # Bytes of CNI_ARGS that are no UTF-8, and halves of surrogate pairs, name no object either.
+    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in segments)
 
 
 class Transport:
-    """Requests to the API server of one :class:`Access`; safe to use from several threads."""
+    """Requests to the API server of one :class:`Access`; safe to use from several threads.
+
+    :meth:`close` is heard by every wait: pauses between attempts, answers that do not come, a
+    credential plugin.
+    """
 
     def __init__(self, access: Access) -> None:
         self.cluster = access.cluster
-        self._credentials = Credentials(access.user)
+        self._closed = threading.Event()
+        self._sockets = Sockets()
+        self._credentials = Credentials(access.user, self._closed)
         authority = access.cluster.authority
         self._authority = (
             WatchedFile(authority.path, "certificate authority")
@@ -62,10 +72,13 @@ class Transport:
         self._pool_identity: tuple[bytes, Certificate | None] | None = None
 
     def close(self) -> None:
-        """Close every idle connection."""
-        if self._pool:
-            self._pool.close()
-            self._pool = None
+        """End the requests under way and close every connection; there are no more requests."""
+        self._closed.set()
+        self._sockets.close()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.close()
 
     def call(
         self,
@@ -82,7 +95,7 @@ class Transport:
 
         *action* is what the caller does, for messages: ``"get pod default/web"``.  429, 5xx and
         lost connections are repeated until *deadline*, so *body* must be something that may arrive
-        twice.
+        twice.  Raises :class:`~multus.kube.failures.TooLarge` for an answer above ``MAX_BODY``.
         """
         wait, refused = _FIRST_WAIT, False
         answered: ApiFailure | None = None
@@ -90,7 +103,7 @@ class Transport:
             try:
                 response = self._send(method, path, action, deadline, query, headers, body)
                 with response:
-                    content = self._read(response, deadline)
+                    content = self._read(response, action, deadline)
             except (HTTPError, OSError) as error:
                 retry_after = ""
                 # What the server once answered says more than that time ran out then.
@@ -113,7 +126,8 @@ class Transport:
             pause = max(_seconds(retry_after), wait * random.uniform(0.5, 1.0))
             if pause >= deadline.remaining():
                 raise problem
-            time.sleep(pause)
+            if self._closed.wait(pause):
+                raise self._ended(action)
             wait = min(wait * 2, _LONGEST_WAIT)
 
     def stream(
@@ -129,11 +143,12 @@ class Transport:
         """Open an answer without end; it fails when nothing is heard for *silence* seconds."""
         for attempt in (1, 2):
             try:
-                response = self._send("GET", path, action, deadline, query, headers, None, silence)
+                response = self._send("GET", path, action, deadline, query, headers, None)
                 if response.status == 200:
-                    return Stream(response, lambda error: self._unreachable(action, error))
+                    _wait_at_most(response, silence)
+                    return Stream(response, action, lambda error: self._unreachable(action, error))
                 with response:
-                    content = self._read(response, deadline)
+                    content = self._read(response, action, deadline)
             except (HTTPError, OSError) as error:
                 raise self._unreachable(action, error) from error
             if response.status != 401 or attempt == 2 or not self._credentials.refused():
@@ -149,7 +164,6 @@ class Transport:
         query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         body: bytes | None,
-        silence: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
         self._left(action, deadline)
         proof = self._credentials.current(deadline)
@@ -166,11 +180,13 @@ class Transport:
             target,
             body=body,
             headers=sent,
-            timeout=urllib3.Timeout(connect=remaining, read=silence or remaining),
+            timeout=urllib3.Timeout(connect=min(_CONNECTING, remaining), read=remaining),
         )
 
     def _left(self, action: str, deadline: Deadline) -> float:
         """How many seconds there are for *action*: more than none."""
+        if self._closed.is_set():
+            raise self._ended(action)
         remaining = deadline.remaining()
         if not remaining:
             raise Unreachable(
@@ -179,24 +195,31 @@ class Transport:
             )
         return remaining
 
-    def _read(self, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
+    def _ended(self, action: str) -> Unreachable:
+        return Unreachable(
+            f"cannot {action}: the client of {self.cluster.server} was closed; the runtime repeats"
+            " the call"
+        )
+
+    def _read(self, response: urllib3.BaseHTTPResponse, action: str, deadline: Deadline) -> bytes:
         """The whole body; a server that sends a byte now and then cannot outlast the deadline."""
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and len(announced) < 20 and int(announced) > MAX_BODY:
+            raise _too_large(action)
         parts: list[bytes] = []
         size = 0
         while True:
             remaining = deadline.remaining()
             if not remaining:
                 raise TimeoutError("the answer did not arrive in time")
-            sock = getattr(response.connection, "sock", None)
-            if sock is not None:
-                sock.settimeout(remaining)
+            _wait_at_most(response, remaining)
             part = response.read1(65536)
             if not part:
                 return b"".join(parts)
             parts.append(part)
             size += len(part)
             if size > MAX_BODY:
-                raise ProtocolError(f"the answer is larger than {MAX_BODY} bytes")
+                raise _too_large(action)
 
     def _pool_for(self, proof: Proof) -> Pool:
         """The pool, made anew when the CA or the client certificate was replaced."""
@@ -207,7 +230,7 @@ class Transport:
         with self._lock:
             pool = self._pool
             if pool is None or identity != self._pool_identity:
-                pool = Pool(self.cluster, authority, proof.certificate)
+                pool = Pool(self.cluster, authority, proof.certificate, self._sockets)
                 self._pool, self._pool_identity = pool, identity
         return pool
 
@@ -224,22 +247,32 @@ class Stream:
     """An endless answer as lines; :meth:`close` may be called from another thread."""
 
     def __init__(
-        self, response: urllib3.BaseHTTPResponse, problem: Callable[[Exception], Unreachable]
+        self,
+        response: urllib3.BaseHTTPResponse,
+        action: str,
+        problem: Callable[[Exception], Unreachable],
     ) -> None:
         self._response = response
+        self._action = action
         self._problem = problem
         self._closed = False
 
     def lines(self) -> Iterator[bytes]:
         """Complete lines until the server ends the answer or :meth:`close` is called."""
-        rest = b""
+        line: list[bytes] = []
+        size = 0
         try:
             while part := self._response.read1(65536):
-                *complete, rest = (rest + part).split(b"\n")
-                yield from complete
-                if len(rest) > MAX_BODY:
-                    raise ProtocolError(f"a line of the answer is larger than {MAX_BODY} bytes")
-        except (HTTPError, OSError) as error:
+                *ends, rest = part.split(b"\n")
+                for end in ends:
+                    yield b"".join((*line, end))
+                    line, size = [], 0
+                line.append(rest)
+                size += len(rest)
+                if size > MAX_BODY:
+                    raise _too_large(self._action)
+        except (HTTPError, OSError, ValueError) as error:
+            # A TLS socket that :meth:`close` ended raises a ValueError.
             if not self._closed:
                 raise self._problem(error) from error
         finally:
@@ -253,6 +286,19 @@ class Stream:
         except (OSError, ValueError, RuntimeError):
             # It ended by itself just before.
             return
+
+
+def _wait_at_most(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
+    """Let the next read of *response* wait for *seconds*."""
+    sock = getattr(response.connection, "sock", None)
+    if sock is not None:
+        sock.settimeout(seconds)
+
+
+def _too_large(action: str) -> TooLarge:
+    return TooLarge(
+        f"cannot {action}: the answer is larger than {MAX_BODY} bytes; make the object smaller"
+    )
 
 
 def _worth_repeating(error: Exception) -> bool:

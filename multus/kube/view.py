@@ -1,28 +1,35 @@
 """What one request sees of the API: its pod once, every definition once.
 
 All sources of a request share one view, so that three that look at the pod's annotations cost one
-GET.  Whoever selects reads ahead what it is going to resolve, at the same time over one connection
-pool.
+GET.  A source reads ahead what it is going to resolve, at the same time over one connection pool.
+
+What a pod may use, and how much of it, is decided here, where it is read: namespaces by
+:meth:`View.chosen`, the length of annotations and the size of all definitions together.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import CNIError, TryAgainLater
+from multus.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.jsontext import LARGEST
 from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound
 from multus.kube.pods import is_same
 from multus.kube.settings import Settings
 
 if TYPE_CHECKING:
-    from multus.kube.client import Wanted
+    from multus.kube.client import KubeClient, Wanted
     from multus.model.conf import Conf
     from multus.model.request import Api, Pod, Request
 
 _KEY = "multus.kube"
+#: The API server refuses pods whose annotations are longer than that together.
+_LONGEST_ANNOTATION = 256 * 1024
+#: How many definitions are asked for at a time.
+_AT_A_TIME = 8
 
 
 def view_of(request: Request, conf: Conf) -> View | None:
@@ -40,13 +47,16 @@ def view_of(request: Request, conf: Conf) -> View | None:
         return None
     settings = Settings.of(conf)
     if api is None:
-        api = _client(settings.kubeconfig)
+        client = _client(settings.kubeconfig)
+        if request.closing is not None:
+            request.closing.callback(client.close)
+        api = client
     view = View(api, request, settings)
     request.shared[_KEY] = view
     return view
 
 
-def _client(kubeconfig: str) -> Api:
+def _client(kubeconfig: str) -> KubeClient:
     # The one place where a process that is started per call imports HTTP and TLS.
     from multus.kube.client import KubeClient
     from multus.kube.kubeconfig import load_kubeconfig
@@ -65,17 +75,28 @@ class View:
         self._pod = request.pod
         self._metadata: Mapping[str, Any] | None = None
         self._read: dict[str, dict[str, Any] | CNIError] = {}
+        self._begun: set[Hashable] = set()
+        self._used: set[str] = set()
+        self._total = 0
         self._claims: dict[str, dict[str, Sequence[str]]] = {}
 
     def annotation(self, key: str) -> str | None:
         """An annotation of the request's pod; None when it has none, or there is no pod.
 
-        Raises ``TryAgainLater`` when the pod cannot be read, or is not the one that is started.
+        Raises ``TryAgainLater`` when the pod cannot be read, or is not the one that is started,
+        and ``InvalidConfig`` when the annotation is longer than any that the API server takes.
         """
         if self._pod is None:
             return None
         value = (self._pod_metadata(self._pod).get("annotations") or {}).get(key)
-        return value if isinstance(value, str) and value.strip() else None
+        if not isinstance(value, str):
+            return None
+        if len(value) > _LONGEST_ANNOTATION:
+            raise InvalidConfig(
+                f"annotation {key!r} of pod {self._pod} is {len(value)} characters long: at most"
+                f" {_LONGEST_ANNOTATION} are read: shorten it"
+            )
+        return value if value.strip() else None
 
     def pod_uid(self) -> str:
         """The pod's UID in the API, as far as it was read."""
@@ -94,23 +115,71 @@ class View:
         """The API groups of all the plugins that serve *annotation*."""
         return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
-    def read_ahead(self, wanted: Sequence[Wanted]) -> None:
-        """Read definitions at the same time; their errors wait for whoever asks for them."""
-        missing = [each for each in dict.fromkeys(wanted) if each.path not in self._read]
-        if missing:
-            answers = self.api.get_each(missing, self.deadline)
-            for each, answer in zip(missing, answers, strict=True):
-                self._read[each.path] = answer
+    def read_ahead(self, wanted: Iterable[Wanted]) -> None:
+        """Read definitions at the same time; their errors wait for whoever asks for them.
 
-    def definition(self, wanted: Wanted) -> dict[str, Any] | NotFound:
-        """One definition, read at most once, or the API server's word that it has none.
-
-        Raises ``TryAgainLater`` when it cannot say.
+        It stops where they are larger together than what a container may use.
         """
+        missing = [each for each in dict.fromkeys(wanted) if each.path not in self._read]
+        size = 0
+        for start in range(0, len(missing), _AT_A_TIME):
+            asked = missing[start : start + _AT_A_TIME]
+            for each, answer in zip(asked, self.api.get_each(asked, self.deadline), strict=True):
+                self._read[each.path] = answer
+                size += _size(answer)
+            if size > LARGEST:
+                return
+
+    def read_ahead_once(self, key: Hashable, wanted: Iterable[Wanted]) -> None:
+        """``read_ahead``, unless this request has done it under *key*."""
+        if key not in self._begun:
+            self._begun.add(key)
+            self.read_ahead(wanted)
+
+    def permits(self, wanted: Wanted) -> bool:
+        """Whether the request's pod may use a definition: isolation, by the namespace read."""
+        own = self._pod.namespace if self._pod else ""
+        return self.settings.permits(wanted.namespace, own)
+
+    def require(self, wanted: Wanted, origin: str) -> None:
+        """Raise ``InvalidConfig`` when the pod may not use what it asks for at *origin*."""
+        if not self.permits(wanted):
+            own = self._pod.namespace if self._pod else ""
+            raise InvalidConfig(
+                f"{origin}: namespace isolation is on, and a pod of namespace {own!r} may not use"
+                f" {wanted.what}, which is in namespace {wanted.namespace!r}: use a definition of"
+                " its own namespace, or let the administrator add that one to 'globalNamespaces'"
+            )
+
+    def chosen(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
+        """A definition that the pod chose at *origin*: ``definition``, if the pod may use it."""
+        self.require(wanted, origin)
+        return self.definition(wanted, origin)
+
+    def definition(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
+        """A definition that the configuration names at *origin*, or the server's word for none.
+
+        It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
+        ``InvalidConfig`` when the definitions of this request are too large together.
+        """
+        if not self.deadline.remaining():
+            raise TryAgainLater(
+                f"{origin}: no time is left to look {wanted.what} up: choose fewer networks, or"
+                " raise 'apiTimeout'"
+            )
         self.read_ahead([wanted])
         answer = self._read[wanted.path]
         if isinstance(answer, CNIError) and not isinstance(answer, NotFound):
             raise answer
+        if origin not in self._used:
+            # An element that is resolved again costs nothing more.
+            self._used.add(origin)
+            self._total += _size(answer)
+        if self._total > LARGEST:
+            raise InvalidConfig(
+                f"{origin}: with {wanted.what}, the definitions for this container are larger than"
+                f" {LARGEST} bytes together: choose fewer networks, or make them smaller"
+            )
         return answer
 
     def _pod_metadata(self, pod: Pod) -> Mapping[str, Any]:
@@ -123,3 +192,12 @@ class View:
                 )
             self._metadata = found
         return self._metadata
+
+
+def _size(wire: object) -> int:
+    """How long the texts of a definition are: those at its top and those in its ``spec``."""
+    if not isinstance(wire, Mapping):
+        return 0
+    spec = wire.get("spec")
+    texts = (*wire.values(), *(spec.values() if isinstance(spec, Mapping) else ()))
+    return sum(len(each) for each in texts if isinstance(each, str))

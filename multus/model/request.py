@@ -28,9 +28,7 @@ class Api(Protocol):
     ) -> list[dict[str, Any] | CNIError]:
         """Several objects, each or why it could not be read."""
 
-    def pod(
-        self, namespace: str, name: str, deadline: Deadline, uid: str = ""
-    ) -> dict[str, Any]:
+    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; what knows only one with another *uid* looks again."""
 
 

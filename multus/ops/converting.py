@@ -15,7 +15,8 @@ from typing import Any
 from attrs import frozen
 
 from multus.errors import CNIError
-from multus.kube.networks import FIRST, SEED, SPRING, config_of, json_list, short_form
+from multus.kube.annotations import json_list, short_form
+from multus.kube.networks import FIRST, SEED, SPRING, config_of
 from multus.ops.objects import Named
 
 NAD, NETWORK = "nad", "network"

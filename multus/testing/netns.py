@@ -209,4 +209,3 @@ def _files(folders: Sequence[str]) -> Iterator[str]:
 def _installed(program: str) -> bool:
     folders = (*os.get_exec_path(), "/usr/sbin", "/sbin")
     return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
-

@@ -89,6 +89,13 @@ def test_a_socket_without_kubelet_is_named(tmp_path: Path, soon: Deadline) -> No
         devices_of(str(tmp_path / "none"), "default", "web", soon)
 
 
+def test_a_device_of_two_numa_nodes_is_one_device(tmp_path: Path, soon: Deadline) -> None:
+    twice = {"default/web": {"intel.com/vf": ["0000:03:02.1", "0000:03:02.0", "0000:03:02.1"]}}
+    with Kubelet(str(tmp_path), twice) as kubelet:
+        found = devices_of(kubelet.path, "default", "web", soon)
+    assert found == {"intel.com/vf": ["0000:03:02.1", "0000:03:02.0"]}
+
+
 def checkpoint(path: Path, ids: Any) -> str:
     entries = [
         {"PodUID": "u-1", "ContainerName": "c", "ResourceName": "intel.com/vf", "DeviceIDs": ids},
@@ -100,7 +107,9 @@ def checkpoint(path: Path, ids: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "ids", [["a", "b"], {"-1": ["a"], "0": ["b"]}], ids=["list", "by-numa-node"]
+    "ids",
+    [["a", "b"], {"-1": ["a"], "0": ["b"]}, {"0": ["a", "b"], "1": ["a", "b"]}, ["a", "b", "a"]],
+    ids=["list", "by-numa-node", "of-two-numa-nodes", "twice"],
 )
 def test_both_forms_of_the_checkpoint_are_read(tmp_path: Path, ids: Any) -> None:
     path = checkpoint(tmp_path / "checkpoint", ids)
@@ -127,3 +136,9 @@ def test_each_element_gets_one_device_and_always_the_same() -> None:
     assert devices.take("r", "entry 1") == "a"
     assert devices.take("r", "entry 3") is None
     assert devices.take("other", "entry 1") is None
+
+
+def test_no_device_is_handed_out_twice() -> None:
+    devices = Devices({"r": ["b", "a", "b", "a"]})
+    taken = [devices.take("r", f"entry {number}") for number in range(4)]
+    assert taken == ["b", "a", None, None]

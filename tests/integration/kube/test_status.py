@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
+from multus.errors import InvalidConfig
+from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.log import Log
@@ -99,7 +103,9 @@ def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
 # --- In a daemon ---------------------------------------------------------------------------------
 
 
-def request(cluster: Cluster, container: Container, api: NodeApi, command: str = "ADD") -> Request:
+def request(
+    cluster: Cluster, container: Container, api: NodeApi | None, command: str = "ADD"
+) -> Request:
     return Request(
         command=command,
         container_id=container.id,
@@ -149,3 +155,47 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
             assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
         finally:
             api.close()
+
+
+# --- A process without a daemon ------------------------------------------------------------------
+
+
+def sockets_to(port: int) -> int:
+    """How many connections of this process lead to *port*."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as found:
+                count += found.family == socket.AF_INET and found.getpeername()[1] == port
+        except OSError:
+            continue
+    return count
+
+
+@pytest.mark.parametrize("network", ["net-a", "nowhere", "wrong-configuration"])
+def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer(
+    cluster: Cluster, cni_pod: Netns, engine: Engine, network: str
+) -> None:
+    cluster.bin.stand_in("recorder")
+    cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
+    container = cluster.pod(cni_pod, {NETWORKS: network})
+    conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}], logToStderr=False))
+    from multus.netlink.namespace import Namespace
+
+    with Namespace(cluster.node.path) as node, node.entered():
+        asked = request(cluster, container, None)
+        if network == "net-a":
+            engine.add(asked, conf)
+            assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
+            named = Conf.from_wire(cluster.conf(clusterNetwork="net-a", multusNamespace="default"))
+            engine.status(evolve(asked, command="STATUS", shared={}, args={}), named)
+        elif network == "nowhere":
+            with pytest.raises(NotFound):
+                engine.add(asked, conf)
+            assert [reason for _, reason, _ in cluster.events()] == ["NoNetworkFound"]
+        else:
+            # Refused before any source is asked: the observer is the first to need a client.
+            with pytest.raises(InvalidConfig):
+                engine.add(asked, evolve(conf, raw={**conf.raw, "kubeletDir": "relative"}))
+            assert [reason for _, reason, _ in cluster.events()] == ["NetworkAttachmentFailed"]
+    assert sockets_to(cluster.api.port) == 0

@@ -11,7 +11,13 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize(
     ("workers", "limit", "fit"),
-    [(32, None, 32), (32, 4096 * MIB, 32), (32, 256 * MIB, 16), (32, 64 * MIB, 4), (2, 64 * MIB, 2)],
+    [
+        (32, None, 32),
+        (32, 4096 * MIB, 32),
+        (32, 256 * MIB, 16),
+        (32, 64 * MIB, 4),
+        (2, 64 * MIB, 2),
+    ],
 )
 def test_a_memory_limit_bounds_the_workers(workers: int, limit: int | None, fit: int) -> None:
     assert affordable(workers, limit) == fit

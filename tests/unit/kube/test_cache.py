@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from multus.errors import CNIError
-from multus.kube.cache import DefinitionCache, Followed, Follower, PodCache
+from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_faults import Fault
@@ -69,10 +69,17 @@ def test_a_pod_with_another_uid_is_unknown_but_a_static_pod_is_known(
 ) -> None:
     api.create_pod("web", uid="u-1")
     api.create_pod("etcd", {"kubernetes.io/config.mirror": "hash"}, uid="u-2")
+    first = {"kubernetes.io/config.mirror": "mirror", "kubernetes.io/config.hash": "hash"}
+    api.create_pod("scheduler", first, uid="u-3")
+    api.create_pod("no-mirror", {"kubernetes.io/config.hash": "hash"}, uid="u-4")
     pods.start()
     assert pods.follower.wait(5)
     assert pods.get("default", "web", "u-9") is None
     assert pods.get("default", "etcd", "hash") is not None
+    assert pods.get("default", "etcd", "another") is None
+    assert pods.get("default", "scheduler", "hash") is not None
+    assert pods.get("default", "scheduler", "another") is None
+    assert pods.get("default", "no-mirror", "hash") is None
 
 
 @pytest.mark.parametrize("as_status", [True, False], ids=["http-410", "error-event"])
@@ -197,17 +204,3 @@ def test_a_kind_that_is_not_served_yet_is_no_problem(connect: Connect) -> None:
     assert not cache.synced
     assert problems == []
     cache.close()
-
-
-def test_beyond_its_bound_a_cache_stores_no_more_and_says_so(
-    api: ApiServer, connect: Connect
-) -> None:
-    for number in range(10):
-        api.create_pod(f"p{number}")
-    follower = Follower(connect(), Followed("/api/v1/pods", "pods"), dict, most=8)
-    follower.start()
-    eventually(lambda: follower.lists)
-    assert len(follower) == 8
-    assert not follower.synced
-    assert follower["default", "p0"] is None
-    follower.close()

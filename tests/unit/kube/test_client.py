@@ -210,20 +210,18 @@ def test_one_connection_serves_many_requests(
     assert api.connections == 1
 
 
-def test_a_list_comes_in_pages(api: ApiServer, connect: Connect, soon: Deadline) -> None:
+def test_a_list_comes_in_pages(api: ApiServer, connect: Connect) -> None:
     for number in range(600):
         api.create_pod(f"p{number}")
-    pages = list(connect().pages("/api/v1/pods", "pods", soon, metadata_only=True))
-    assert [len(page["items"]) for page in pages] == [250, 250, 100]
-    assert "spec" not in pages[0]["items"][0]
+    pages = list(connect().pages("/api/v1/pods", "pods", 5.0, metadata_only=True))
+    assert [len(page.items) for page in pages] == [250, 250, 100]
+    assert "spec" not in pages[0].items[0]
 
 
-def test_a_list_whose_pages_were_forgotten_is_gone(
-    api: ApiServer, connect: Connect, soon: Deadline
-) -> None:
+def test_a_list_whose_pages_were_forgotten_is_gone(api: ApiServer, connect: Connect) -> None:
     for number in range(300):
         api.create_pod(f"p{number}")
-    pages = connect().pages("/api/v1/pods", "pods", soon)
+    pages = connect().pages("/api/v1/pods", "pods", 5.0)
     next(pages)
     api.store.compact()
     with pytest.raises(Gone):

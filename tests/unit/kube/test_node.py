@@ -14,6 +14,9 @@ from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
+from multus.kube.view import view_of
+from multus.model.conf import Conf
+from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 
 BASE = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"
@@ -80,6 +83,52 @@ def test_what_is_not_known_is_asked(api: ApiServer, node: NodeApi, soon: Deadlin
     assert isinstance(found[0], dict)
     assert isinstance(found[1], NotFound)
     assert gets(api, "definitions/b") == 1
+
+
+def test_without_a_uid_the_server_is_asked_and_once(api: ApiServer, node: NodeApi) -> None:
+    """What the cache has may be a predecessor of the same name."""
+    api.create_pod("web", {"networks": "new"}, uid="u-2")
+    node.start()
+    eventually(lambda: synced(node))
+    predecessor = {"uid": "u-1", "annotations": {"networks": "old"}}
+    node.pods.follower._objects.put(("default", "web"), predecessor)
+    assert node.pods.get("default", "web") == predecessor
+    conf = Conf.from_wire({"name": "n", "kubeconfig": "/nowhere"})
+    args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
+    view = view_of(Request("ADD", args=args, api=node), conf)
+    assert view is not None
+    assert [view.annotation("networks"), view.annotation("networks")] == ["new", "new"]
+    assert gets(api, "/web") == 1
+
+
+def test_what_is_too_large_to_keep_is_asked_for(
+    api: ApiServer, node: NodeApi, soon: Deadline
+) -> None:
+    api.create({**nad("large"), "spec": {"config": "x" * 300_000}})
+    api.create(nad("a"))
+    node.start()
+    eventually(lambda: synced(node))
+    assert len(node.get(wanted("large"), soon)["spec"]["config"]) == 300_000
+    node.get(wanted("a"), soon)
+    assert (gets(api, "definitions/large"), gets(api, "definitions/a")) == (1, 0)
+    (state,) = [each for each in node.states() if each.objects]
+    assert (state.objects, state.marked, state.stale) == (2, 1, False)
+    assert 0 < state.bytes < 2000
+
+
+def test_what_is_stale_is_asked_for(
+    api: ApiServer, node: NodeApi, soon: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.bookmark_seconds = 60
+    api.create(nad("a"))
+    api.create_pod("web", uid="u-1")
+    node.start()
+    eventually(lambda: synced(node))
+    monkeypatch.setattr("multus.kube.follower._STALE", 0.0)
+    node.get(wanted("a"), soon)
+    node.pod("default", "web", soon, "u-1")
+    assert (gets(api, "definitions/a"), gets(api, "/web")) == (1, 1)
+    assert [(each.stale, each.synced) for each in node.states()] == [(True, False)] * 3
 
 
 def test_a_change_is_seen(api: ApiServer, node: NodeApi, soon: Deadline) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from multus.errors import CNIError
 from multus.kube.client import KubeClient
+from multus.kube.deadline import Deadline
 from multus.kube.outbox import Annotate, Event, Outbox, Target
 from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_faults import Fault
@@ -140,6 +141,95 @@ def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Co
     began = time.monotonic()
     box.close(0.3)
     assert time.monotonic() - began < 2.0
+
+
+def test_close_takes_no_longer_than_it_is_told(api: ApiServer, connect: Connect) -> None:
+    box = Outbox(connect())
+    box.start()
+    api.faults.add(Fault("slow", times=0, seconds=20))
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    time.sleep(0.5)
+    began = time.monotonic()
+    box.close(0.3)
+    assert time.monotonic() - began < 0.8
+
+
+def test_close_does_not_wait_for_a_moment_that_is_not_busy(
+    api: ApiServer, connect: Connect
+) -> None:
+    box = Outbox(connect(), busy=lambda: True)
+    box.start()
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    box.close(2.0)
+    assert value(api, "web") == "1"
+
+
+class Odd:
+    """A write that fails as nothing should."""
+
+    size = 1
+
+    def __init__(self, target: Target, error: Exception) -> None:
+        self.target, self._error = target, error
+
+    def write(self, client: KubeClient, deadline: Deadline) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), KeyError("k"), MemoryError()])
+def test_an_exception_ends_neither_the_thread_nor_the_pods_other_writes(
+    api: ApiServer, outbox: Outbox, problems: list[CNIError], error: Exception
+) -> None:
+    web = target(api, "web")
+    outbox.put(Odd(web, error))  # type: ignore[arg-type]
+    outbox.put(Annotate(web, {"k": "1"}))
+    eventually(lambda: value(api, "web") == "1")
+    assert type(error).__name__ in problems[0].msg
+    assert outbox.dropped == 1
+
+
+def test_callbacks_that_raise_end_nothing(api: ApiServer, connect: Connect) -> None:
+    looks = []
+
+    def busy() -> bool:
+        looks.append(1)
+        if len(looks) < 3:
+            raise OSError("busy cannot say")
+        return False
+
+    def refuse(error: CNIError) -> None:
+        raise OSError("the disk of the log is full")
+
+    box = Outbox(connect(), busy=busy, on_problem=refuse)
+    box.start()
+    api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden"))
+    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    eventually(lambda: value(api, "web") == "1")
+    box.close()
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_what_the_server_refuses_for_good_is_not_tried_again(
+    api: ApiServer, outbox: Outbox, problems: list[CNIError], code: int
+) -> None:
+    web = target(api, "web")
+    api.faults.add(Fault("status", method="PATCH", code=code, reason="Invalid"))
+    outbox.put(Annotate(web, {"k": "refused"}))
+    outbox.put(Annotate(web, {"k": "1"}))
+    eventually(lambda: value(api, "web") == "1")
+    assert (len(problems), outbox.dropped, outbox.bytes) == (1, 1, 0)
+
+
+def test_what_waits_is_bounded_in_bytes(api: ApiServer, connect: Connect) -> None:
+    box = Outbox(connect(), budget=10_000)
+    web = target(api, "web")
+    for number in range(20):
+        box.put(Annotate(web, {"k": f"{number}" + "x" * 1000}))
+    assert box.bytes <= 10_000
+    assert len(box) + box.dropped == 20
+    box.put(Annotate(web, {"k": "x" * 1_000_000}))
+    assert len(box) + box.dropped == 21
+    assert len(box) == 9
 
 
 def test_a_failing_write_is_not_repeated_in_a_tight_loop(api: ApiServer, outbox: Outbox) -> None:

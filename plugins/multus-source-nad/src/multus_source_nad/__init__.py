@@ -65,7 +65,8 @@ def multus_validate(conf: Conf) -> list[Problem]:
 @hookimpl
 def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
     """The networks that the pod adds to the defaults, and the one that it exchanges."""
-    pod, view = request.pod, view_of(request, conf)
+    pod = request.pod
+    view = view_of(request, conf) if pod else None
     if pod is None or view is None:
         return None
     exchanged, added = _exchanged(pod, view), _added(pod, view)
@@ -94,7 +95,8 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     if view is None or (not chosen and not _may_be_definition(element)):
         return None
     namespace = element.namespace if chosen else view.settings.multus_namespace
-    found = view.definition(wanted(namespace, element.name))
+    read = view.chosen if chosen else view.definition
+    found = read(wanted(namespace, element.name), element.origin)
     if isinstance(found, NotFound):
         if chosen:
             raise found
@@ -115,11 +117,8 @@ def _added(pod: Pod, view: View) -> tuple[Element, ...]:
     text = view.annotation(NETWORKS)
     if text is None:
         return ()
-    elements = parse(text, pod.namespace, f"annotation {NETWORKS!r} of pod {pod}", NAME)
-    for each in elements:
-        what = f"definition {each.name!r}"
-        view.settings.permit(each.namespace, pod.namespace, what, each.origin)
-    return elements
+    origin = f"annotation {NETWORKS!r} of pod {pod}"
+    return _permitted(parse(text, pod.namespace, origin, NAME, view.settings.max_networks), view)
 
 
 def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
@@ -127,14 +126,18 @@ def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
     if text is None:
         return ()
     settings, origin = view.settings, f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
-    elements = parse(text, settings.multus_namespace, origin, NAME)
+    elements = parse(text, settings.multus_namespace, origin, NAME, settings.max_networks)
     if len(elements) != 1:
         raise InvalidConfig(
             f"{origin} names {len(elements)} networks: name one, and choose others by {NETWORKS}"
         )
-    where = elements[0].namespace
-    if where != settings.multus_namespace:
-        settings.permit(where, pod.namespace, f"definition {elements[0].name!r}", origin)
+    return _permitted(elements, view)
+
+
+def _permitted(elements: tuple[Element, ...], view: View) -> tuple[Element, ...]:
+    """*elements*, when the pod may use all of them: nothing is read for one that may not."""
+    for each in elements:
+        view.require(wanted(each.namespace, each.name), each.origin)
     return elements
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from multus.errors import InvalidConfig
-from multus.kube.networks import interface_of, json_list, named, short_form
+from multus.kube.annotations import interface_of, json_list, named, short_list, shown
+from multus.kube.settings import MAX_NETWORKS
 from multus.model.network import Element
 from multus.model.reader import Reader
 
@@ -35,6 +36,8 @@ _KEYS = frozenset(
 )
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _GUID = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){7}")
+_PREFIX = re.compile(r"[0-9]{1,3}")
+_MOST_ADDRESSES = 256
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
 
@@ -48,19 +51,18 @@ _CAPABILITIES = {
 }
 
 
-def parse(text: str, namespace: str, origin: str, source: str) -> tuple[Element, ...]:
-    """The elements of an annotation; raises ``InvalidConfig`` with the entry, key and fix.
+def parse(
+    text: str, namespace: str, origin: str, source: str, most: int = MAX_NETWORKS
+) -> tuple[Element, ...]:
+    """The elements of an annotation, *most* of them; an ``InvalidConfig`` has entry, key and fix.
 
     *namespace* is meant where an element names none.  ``options`` of each holds its keys as they
     were written.
     """
     if text.lstrip().startswith(("[", "{", '"')):
-        entries = json_list(text, origin)
+        entries = json_list(text, origin, most)
     else:
-        entries = [
-            short_form(part, f"{origin}, entry {number}")
-            for number, part in enumerate(text.split(","), 1)
-        ]
+        entries = short_list(text, origin, most)
     elements = tuple(
         _element(entry, namespace, f"{origin}, entry {number}", source)
         for number, entry in enumerate(entries, 1)
@@ -96,9 +98,11 @@ def _refuse_two_default_routes(elements: tuple[Element, ...], origin: str) -> No
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     reader, where, name = named(entry, origin, namespace)
     # Names with a period are other implementations' own (section 4.1.2.1).
-    unknown = sorted(key for key in reader.raw if key not in _KEYS and "." not in key)
-    if unknown:
-        raise InvalidConfig(f"{origin}: unknown key {unknown[0]!r}: use {', '.join(sorted(_KEYS))}")
+    foreign = (key for key in reader.raw if key not in _KEYS and "." not in key)
+    unknown = min(foreign, default=None)
+    if unknown is not None:
+        known = ", ".join(sorted(_KEYS))
+        raise InvalidConfig(f"{origin}: unknown key {shown(unknown)}: use {known}")
     _check_addresses(reader, origin)
     _check_hardware(reader, origin)
     _check_ports(reader, origin)
@@ -116,15 +120,16 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
 
 
 def _check_addresses(reader: Reader, origin: str) -> None:
-    ips = reader.texts("ips")
+    ips = _addresses(reader, "ips", origin)
     if reader.raw.get("ips") == []:
         raise InvalidConfig(f"{origin}: 'ips' is empty: name an address, or remove the key")
     for ip in ips:
         address, slash, prefix = ip.partition("/")
         bits = {4: 32, 6: 128}.get(_family(address), -1)
-        if bits < 0 or (slash and not (prefix.isdigit() and int(prefix) <= bits)):
+        if bits < 0 or (slash and not (_PREFIX.fullmatch(prefix) and int(prefix) <= bits)):
             raise InvalidConfig(
-                f"{origin}: 'ips' holds {ip!r}: write addresses such as 10.0.0.2/24 or 2001:db8::2"
+                f"{origin}: 'ips' holds {shown(ip)}: write addresses such as 10.0.0.2/24 or"
+                " 2001:db8::2"
             )
     if reader.text("ipam-claim-reference") and ips:
         raise InvalidConfig(
@@ -132,13 +137,24 @@ def _check_addresses(reader: Reader, origin: str) -> None:
         )
 
 
+def _addresses(reader: Reader, key: str, origin: str) -> list[str]:
+    """A list of addresses, which is not longer than any interface has use for."""
+    found = reader.texts(key)
+    if len(found) > _MOST_ADDRESSES:
+        raise InvalidConfig(
+            f"{origin}: {key!r} holds {len(found)} addresses: write at most {_MOST_ADDRESSES}"
+        )
+    return found
+
+
 def _check_hardware(reader: Reader, origin: str) -> None:
     mac, guid = reader.text("mac"), reader.text("infiniband-guid")
     if "mac" in reader.raw and not _MAC.fullmatch(mac):
-        raise InvalidConfig(f"{origin}: 'mac' is {mac!r}: write six bytes, 02:00:00:00:00:01")
+        raise InvalidConfig(f"{origin}: 'mac' is {shown(mac)}: write six bytes, 02:00:00:00:00:01")
     if "infiniband-guid" in reader.raw and not _GUID.fullmatch(guid):
         raise InvalidConfig(
-            f"{origin}: 'infiniband-guid' is {guid!r}: write eight bytes, 24:8a:07:03:00:8d:ae:2f"
+            f"{origin}: 'infiniband-guid' is {shown(guid)}: write eight bytes,"
+            " 24:8a:07:03:00:8d:ae:2f"
         )
 
 
@@ -155,10 +171,10 @@ def _check_ports(reader: Reader, origin: str) -> None:
                 )
         protocol = ports.text("protocol", "tcp")
         if protocol.lower() not in _PROTOCOLS:
-            raise InvalidConfig(f"{where}: 'protocol' is {protocol!r}: write tcp, udp or sctp")
+            raise InvalidConfig(f"{where}: 'protocol' is {shown(protocol)}: write tcp, udp or sctp")
         host = ports.text("hostIP")
         if host and not _family(host):
-            raise InvalidConfig(f"{where}: 'hostIP' is {host!r}: write an address of the node")
+            raise InvalidConfig(f"{where}: 'hostIP' is {shown(host)}: write an address of the node")
 
 
 def _check_bandwidth(reader: Reader, origin: str) -> None:
@@ -168,7 +184,7 @@ def _check_bandwidth(reader: Reader, origin: str) -> None:
     for key in bandwidth.raw:
         if key not in _RATES:
             raise InvalidConfig(
-                f"{origin}: 'bandwidth' has no key {key!r}: use {', '.join(_RATES)}"
+                f"{origin}: 'bandwidth' has no key {shown(key)}: use {', '.join(_RATES)}"
             )
         if bandwidth.integer(key) <= 0:
             raise InvalidConfig(f"{origin}: {key!r} of 'bandwidth' must be above 0: correct it")
@@ -180,10 +196,10 @@ def _check_bandwidth(reader: Reader, origin: str) -> None:
 
 
 def _check_default_route(reader: Reader, origin: str) -> None:
-    for gateway in reader.texts("default-route"):
+    for gateway in _addresses(reader, "default-route", origin):
         if not _family(gateway):
             raise InvalidConfig(
-                f"{origin}: 'default-route' holds {gateway!r}: write a gateway's address"
+                f"{origin}: 'default-route' holds {shown(gateway)}: write a gateway's address"
             )
 
 

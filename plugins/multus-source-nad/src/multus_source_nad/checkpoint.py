@@ -37,7 +37,8 @@ def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
 
 
 def _ids(entry: dict[str, Any]) -> list[str]:
+    """Each device once, in the kubelet's order: one that two NUMA nodes have is listed at both."""
     ids = entry.get("DeviceIDs") or []
     if isinstance(ids, dict):
-        return [str(each) for node in sorted(ids) for each in ids[node]]
-    return [str(each) for each in ids]
+        ids = [each for node in sorted(ids) for each in ids[node]]
+    return list(dict.fromkeys(str(each) for each in ids))

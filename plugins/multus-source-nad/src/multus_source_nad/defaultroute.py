@@ -146,9 +146,11 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
 def _through(gateways: Sequence[str]) -> list[Route]:
     """Routes in the order of *gateways*: the kernel takes the one with the lowest metric."""
     routes: list[Route] = []
+    places = {4: 0, 6: 0}
     for gateway in gateways:
         family = _family(gateway)
-        place = len([route for route in routes if route.family == family])
+        place = places[family]
+        places[family] += 1
         priority = _METRICS[family] + place if place else None
         routes.append(Route(_DEFAULTS[family], gateway, priority=priority))
     return routes

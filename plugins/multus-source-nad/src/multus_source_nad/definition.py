@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GROUP = "k8s.cni.cncf.io"
 PLURAL = "network-attachment-definitions"
 CONF_DIR = "/etc/cni/multus/net.d"
+_LONGEST_CHAIN = 64
 RESOURCE_NAME = "k8s.v1.cni.cncf.io/resourceName"
 
 
@@ -46,6 +47,7 @@ def delegate_of(
     """
     where = f"network-attachment-definition {namespace}/{element.name}"
     config = _config(wire, element.name, where, conf)
+    _refuse_long_chain(config, where)
     annotations = Reader(Reader(wire, where).mapping("metadata"), where).mapping("annotations")
     resource = annotations.get(RESOURCE_NAME)
     more: dict[str, Any] = {}
@@ -73,6 +75,13 @@ def _config(wire: Mapping[str, Any], name: str, where: str, conf: Conf) -> dict[
             " write one of the two"
         )
     return dict(found.config)
+
+
+def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
+    """Each plugin gets the element's arguments: a chain of thousands would multiply them."""
+    plugins = config.get("plugins")
+    if isinstance(plugins, list) and len(plugins) > _LONGEST_CHAIN:
+        raise InvalidConfig(f"{where} has {len(plugins)} 'plugins': write at most {_LONGEST_CHAIN}")
 
 
 def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Devices:
     """The devices of one request's pod, by resource, and who has got which."""
 
     def __init__(self, by_resource: Mapping[str, list[str]]) -> None:
-        self._free = {resource: list(ids) for resource, ids in by_resource.items()}
+        # A device that two NUMA nodes have is listed twice, and is one device.
+        self._free = {resource: list(dict.fromkeys(ids)) for resource, ids in by_resource.items()}
         self._given: dict[tuple[str, str], str] = {}
 
     def take(self, resource: str, origin: str) -> str | None:

@@ -135,7 +135,8 @@ def _devices(listed: bytes, namespace: str, name: str) -> dict[str, list[str]]:
             for devices in _messages(container, 2):
                 ids = [each.decode() for each in _messages(devices, 2)]
                 found.setdefault(_text(devices, 1), []).extend(ids)
-    return found
+    # A device that two NUMA nodes have is listed at both.
+    return {resource: list(dict.fromkeys(ids)) for resource, ids in found.items()}
 
 
 def _text(message: bytes, number: int) -> str:

@@ -1,0 +1,254 @@
+"""Following one list of the API server in a thread, whatever comes.
+
+What is known may be behind.  A reader that does not find what it looks for asks the API server.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from attrs import frozen
+
+from multus.errors import CNIError
+from multus.kube.client import Change, KubeClient, Page, Watch
+from multus.kube.deadline import Deadline
+from multus.kube.failures import Gone, NotFound, Unreachable, Unreadable
+from multus.kube.kept import Kept, Key
+from multus.kube.wire import metadata_of
+
+_OPENING = 30.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+#: A round that lasted for so many seconds was a good one: the next failure is a first one again.
+_GOOD = 5.0
+#: How long to wait for a kind that the API server does not serve: it is rarely added.
+_ABSENT = 300.0
+#: The API server says something about every 60 seconds, a bookmark if there is nothing else.
+#: After so many seconds of silence what is known may be wrong.
+_STALE = 100.0
+
+
+@frozen
+class Followed:
+    """One list of the API server: its path, its name for people, and a fieldSelector."""
+
+    path: str
+    what: str
+    field_selector: str = ""
+    metadata_only: bool = False
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {"fieldSelector": self.field_selector} if self.field_selector else {}
+
+
+class Follower:
+    """Objects of one list, kept up to date by a thread: list, watch, and list again after 410.
+
+    *keep* turns an object's wire form into what is stored.  An object for which it raises an
+    exception, and one that does not fit into *budget* bytes, is only marked: readers ask the API
+    server for it.  Whatever else goes wrong is told to *on_problem*, and the list is read again
+    after a pause.  In the meantime readers are told nothing.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        followed: Followed,
+        keep: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        *,
+        budget: int,
+        on_problem: Callable[[CNIError], None] | None = None,
+    ) -> None:
+        self._client, self._followed, self._keep = client, followed, keep
+        self._budget, self._on_problem = budget, on_problem
+        self._objects = Kept(budget)
+        self._heard = 0.0
+        self._complete = threading.Event()
+        self._stop = threading.Event()
+        self._watch: Watch | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(
+            target=self._follow, name=f"follow {followed.what}", daemon=True
+        )
+        self.what = followed.what
+        self.lists = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tell the thread to end, also in the middle of a watch; returns at once."""
+        self._stop.set()
+        with self._lock:
+            watch = self._watch
+        if watch:
+            watch.close()
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Stop, and wait for the thread's end for *seconds* at most."""
+        self.stop()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the objects are a complete list that a watch keeps up to date."""
+        return self._complete.is_set() and not self.stale and self._thread.is_alive()
+
+    @property
+    def stale(self) -> bool:
+        """Whether it has objects that may be out of date.
+
+        That is so after a failure, until the next list is complete, and when the API server has
+        been silent for longer than it ever is.
+        """
+        return bool(self._heard) and (not self._complete.is_set() or self.age > _STALE)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the API server was last heard of; infinite before the first list."""
+        return time.monotonic() - self._heard if self._heard else float("inf")
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes the objects take."""
+        return self._objects.bytes
+
+    @property
+    def marked(self) -> int:
+        """How many objects are known to exist, and are read from the API server."""
+        return self._objects.marked
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the first list is complete; False when it is not after *seconds*."""
+        return self._complete.wait(seconds)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __getitem__(self, key: Key) -> dict[str, Any] | None:
+        """What is stored for ``(namespace, name)``; None: ask the API server."""
+        return self._objects.get(key) if self.synced else None
+
+    def _follow(self) -> None:
+        pause = _FIRST_WAIT
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self._watch_from(self._list())
+            except Gone:
+                # The server forgot our version; the next list is complete again.
+                pause = _longer(pause, began)
+            except Exception as error:  # noqa: BLE001  the thread goes on, whatever comes
+                # An exception that ended this thread would leave what is known for ever.
+                self._complete.clear()
+                absent = isinstance(error, NotFound) and not error.kind_known
+                pause = _ABSENT if absent else _longer(pause, began)
+                self._tell(error)
+            self._stop.wait(pause * random.uniform(0.5, 1.0))
+
+    def _list(self) -> str:
+        """Read the whole list; the old objects serve until it is complete."""
+        followed, fresh, version = self._followed, Kept(self._budget), ""
+        pages = self._client.pages(
+            followed.path,
+            followed.what,
+            _OPENING,
+            query=followed.query,
+            metadata_only=followed.metadata_only,
+        )
+        for page in pages:
+            version = page.resource_version
+            self._take(page, fresh)
+            del page  # before the next is read
+        self._objects = fresh
+        self._heard = time.monotonic()
+        self.lists += 1
+        self._complete.set()
+        return version
+
+    def _take(self, page: Page, fresh: Kept) -> None:
+        """Keep a page's objects; what a page that is not whole has is only marked."""
+        for wire in page.items:
+            key = _key(wire)
+            if key is not None:
+                fresh.put(key, self._kept(wire) if page.whole else None, self._objects)
+
+    def _watch_from(self, version: str) -> None:
+        """Follow changes until something ends them for good (410, errors) or we are closed."""
+        followed = self._followed
+        while not self._stop.is_set():
+            watch = self._client.watch(
+                followed.path,
+                followed.what,
+                version,
+                Deadline.after(_OPENING),
+                query=followed.query,
+                metadata_only=followed.metadata_only,
+            )
+            with self._lock:
+                self._watch = watch
+            if self._stop.is_set():
+                watch.close()
+            began = time.monotonic()
+            try:
+                for change in watch:
+                    self._heard = time.monotonic()
+                    self._apply(change)
+                    version = change.resource_version or version
+            except Unreadable:
+                # It would be sent again from the same version.
+                raise
+            except Unreachable as error:
+                # Nothing is missed: the next watch goes on from the same version.
+                self._tell(error)
+            if time.monotonic() - began < 1.0:
+                # A server that ends watches at once must not be asked in a tight loop.
+                self._stop.wait(_FIRST_WAIT)
+
+    def _apply(self, change: Change) -> None:
+        key = _key(change.object)
+        if key is None or change.kind == "BOOKMARK":
+            return
+        if change.kind == "DELETED":
+            self._objects.drop(key)
+        else:
+            self._objects.put(key, self._kept(change.object))
+
+    def _kept(self, wire: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What to store; None marks an object whose form nobody expected."""
+        try:
+            return self._keep(wire)
+        except Exception:  # noqa: BLE001  an odd object spoils no other
+            return None
+
+    def _tell(self, error: Exception) -> None:
+        if self._on_problem is None or self._stop.is_set():
+            return
+        if not isinstance(error, CNIError):
+            error = CNIError(
+                f"internal error: {type(error).__name__} while {self.what} were followed: {error};"
+                " the list is read again"
+            )
+        # A log that cannot be written is no reason to stop following.
+        with suppress(Exception):
+            self._on_problem(error)
+
+
+def _longer(pause: float, began: float) -> float:
+    """The pause after a round that *began* then."""
+    if time.monotonic() - began > _GOOD:
+        return _FIRST_WAIT
+    return min(pause * 2, _LONGEST_WAIT)
+
+
+def _key(wire: object) -> Key | None:
+    """Namespace and name; None for what is no object that anything could look up."""
+    metadata = metadata_of(wire)
+    namespace, name = metadata.get("namespace", ""), metadata.get("name")
+    return (namespace, name) if isinstance(namespace, str) and isinstance(name, str) else None

@@ -1,0 +1,81 @@
+"""Objects in memory, within a budget of bytes.
+
+Each is kept as compact JSON: its length is what it costs, and every reader gets an object of its
+own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: A larger object would take the room of hundreds of others.
+LARGEST = 256 * 1024
+#: What an entry costs beside its JSON: the key's two strings, the tuple, a place in the dict.
+_ENTRY = 300
+
+Key = tuple[str, str]
+
+
+class Kept:
+    """Objects by ``(namespace, name)``; written by one thread, read by many.
+
+    An object that is too large, that cannot be written as JSON, or for which there is no room left
+    is only marked as existing.  What is marked and what is unknown is the same to a reader: ask
+    the API server.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._texts: dict[Key, bytes | None] = {}
+        self.bytes = 0
+        self.marked = 0
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        """The object; None when it is unknown, or only marked."""
+        text = self._texts.get(key)
+        return None if text is None else dict(json.loads(text))
+
+    def put(self, key: Key, value: Mapping[str, Any] | None, before: Kept | None = None) -> None:
+        """Keep *value*, in the place of what was there; None marks the object.
+
+        What *before* holds already in the same form is shared with it.
+        """
+        self.drop(key)
+        text = _text(value)
+        known = before._texts.get(key) if before else None
+        if known is not None and known == text:
+            text = known
+        if self.bytes + _cost(key, text) > self._budget:
+            text = None
+        cost = _cost(key, text)
+        if self.bytes + cost > self._budget:
+            return
+        self._texts[key] = text
+        self.bytes += cost
+        self.marked += text is None
+
+    def drop(self, key: Key) -> None:
+        """Forget an object; one that is unknown is no error."""
+        if key in self._texts:
+            text = self._texts.pop(key)
+            self.bytes -= _cost(key, text)
+            self.marked -= text is None
+
+
+def _text(value: Mapping[str, Any] | None) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        text = json.dumps(value, separators=(",", ":"), check_circular=False).encode()
+    except (RecursionError, TypeError, ValueError):
+        return None
+    return text if len(text) <= LARGEST else None
+
+
+def _cost(key: Key, text: bytes | None) -> int:
+    return _ENTRY + len(key[0]) + len(key[1]) + len(text or b"")

@@ -1,0 +1,244 @@
+"""Every wait hears a stop: pauses, silent servers, handshakes, credential plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from multus.errors import CNIError, TryAgainLater
+from multus.kube.client import KubeClient
+from multus.kube.deadline import Deadline
+from multus.kube.failures import Unreachable
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.node import NodeApi
+from multus.kube.outbox import Annotate, Target
+from multus.kube.view import view_of
+from multus.model.conf import Conf
+from multus.model.request import Request
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver_faults import Fault
+
+#: Closing takes two seconds at most; the rest is for a machine that is busy.
+AT_ONCE = 2.5
+
+
+def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+def our_threads() -> list[str]:
+    names = [each.name for each in threading.enumerate()]
+    return [each for each in names if each.startswith("follow ") or each == "outbox"]
+
+
+def took(act: Callable[[], None]) -> float:
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+def started(path: str) -> NodeApi:
+    """A node's API in the middle of everything: lists, and a status that waits."""
+    api = NodeApi(load_kubeconfig(path), "n1")
+    api.start()
+    api.outbox.put(Annotate(Target("default", "web", "u-1"), {"k": "1"}))
+    time.sleep(0.6)
+    return api
+
+
+@pytest.mark.parametrize("code", [503, 429, 403])
+def test_with_a_server_that_refuses_everything(api: ApiServer, tmp_path: Path, code: int) -> None:
+    retry = "20" if code == 429 else ""
+    api.faults.add(Fault("status", code=code, times=0, retry_after=retry))
+    node = started(api.write_kubeconfig(tmp_path))
+    assert took(node.close) < AT_ONCE
+    assert our_threads() == []
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"], ids=["handshake", "request"])
+def test_with_a_server_that_says_nothing(
+    api: ApiServer, tmp_path: Path, silent: int, scheme: str
+) -> None:
+    server = f"{scheme}://127.0.0.1:{silent}"
+    node = started(api.write_kubeconfig(tmp_path, server=server))
+    assert took(node.close) < AT_ONCE
+    eventually(lambda: our_threads() == [], 1.0)
+
+
+def test_with_a_server_that_answers_too_late(api: ApiServer, tmp_path: Path) -> None:
+    api.faults.add(Fault("slow", times=0, seconds=20))
+    node = started(api.write_kubeconfig(tmp_path))
+    assert took(node.close) < AT_ONCE
+    assert our_threads() == []
+
+
+def test_in_the_middle_of_silent_watches(api: ApiServer, tmp_path: Path) -> None:
+    api.bookmark_seconds = 60
+    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    node.start()
+    eventually(lambda: all(state.synced for state in node.states()))
+    assert took(node.close) < 1.0
+    assert our_threads() == []
+
+
+def test_twice_and_by_several_threads_at_a_time(api: ApiServer, tmp_path: Path) -> None:
+    api.faults.add(Fault("status", code=503, times=0))
+    node = started(api.write_kubeconfig(tmp_path))
+
+    def all_of_them() -> None:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: node.close(), range(4)))
+
+    assert took(all_of_them) < AT_ONCE
+    assert took(node.close) < 1.0
+    assert our_threads() == []
+
+
+def test_before_it_was_started(api: ApiServer, tmp_path: Path) -> None:
+    NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1").close()
+
+
+def test_what_waits_is_written_before(api: ApiServer, tmp_path: Path) -> None:
+    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    node.start()
+    wanted = []
+    for number in range(20):
+        pod = api.create_pod(f"p{number}")
+        wanted.append(pod)
+        target = Target("default", f"p{number}", pod["metadata"]["uid"])
+        node.outbox.put(Annotate(target, {"k": "1"}))
+    node.close()
+    assert [api.get(each)["metadata"]["annotations"].get("k") for each in wanted] == ["1"] * 20
+
+
+# --- A client -------------------------------------------------------------------------------------
+
+
+def under_way(client: KubeClient) -> tuple[threading.Thread, list[CNIError]]:
+    """A request that another thread waits for."""
+    found: list[CNIError] = []
+
+    def ask() -> None:
+        try:
+            client.pod("default", "web", Deadline.after(30))
+        except CNIError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.3)
+    assert thread.is_alive()
+    return thread, found
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("status", code=503, times=0), Fault("slow", seconds=20), Fault("drip", seconds=0.3)],
+    ids=["pause", "silence", "drip"],
+)
+def test_a_request_under_way_ends_with_its_client(
+    api: ApiServer, tmp_path: Path, fault: Fault
+) -> None:
+    api.create_pod("web")
+    api.faults.add(fault)
+    client = KubeClient(load_kubeconfig(api.write_kubeconfig(tmp_path)))
+    thread, found = under_way(client)
+    client.close()
+    thread.join(1.0)
+    assert not thread.is_alive()
+    (error,) = found
+    assert isinstance(error, Unreachable)
+    assert "was closed" in error.msg
+    with pytest.raises(Unreachable, match="was closed"):
+        client.pod("default", "web", Deadline.after(5))
+
+
+def test_a_credential_plugin_ends_with_its_client(api: ApiServer, tmp_path: Path) -> None:
+    path = api.write_kubeconfig(tmp_path, "exec")
+    script = tmp_path / "credential"
+    script.write_text("#!/bin/sh\necho $$ > $(dirname $0)/pid\nexec sleep 60\n")
+    client = KubeClient(load_kubeconfig(path))
+    thread, found = under_way(client)
+    assert took(client.close) < 0.5
+    thread.join(1.5)
+    assert not thread.is_alive()
+    assert isinstance(found[0], TryAgainLater)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_who_waits_for_anothers_credential_plugin_has_a_deadline_of_its_own(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    path = api.write_kubeconfig(tmp_path, "exec")
+    (tmp_path / "credential").write_text("#!/bin/sh\nexec sleep 60\n")
+    client = KubeClient(load_kubeconfig(path))
+    thread, _ = under_way(client)
+    began = time.monotonic()
+    with pytest.raises(TryAgainLater, match="credential plugin"):
+        client.pod("default", "web", Deadline.after(0.2))
+    assert time.monotonic() - began < 2.0
+    client.close()
+    thread.join(2.0)
+
+
+def sockets_to(port: int) -> int:
+    """How many connections of this process lead to *port* of the loopback."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as found:
+                count += found.family == socket.AF_INET and found.getpeername()[1] == port
+        except OSError:
+            continue
+    return count
+
+
+def test_a_requests_own_client_is_closed_with_the_request(api: ApiServer, tmp_path: Path) -> None:
+    pod = api.create_pod("web", {"a": "b"})
+    conf = Conf.from_wire({"name": "net", "kubeconfig": api.write_kubeconfig(tmp_path)})
+    args = {
+        "K8S_POD_NAME": "web",
+        "K8S_POD_NAMESPACE": "default",
+        "K8S_POD_UID": pod["metadata"]["uid"],
+    }
+    for _ in range(3):
+        with ExitStack() as closing:
+            view = view_of(Request("ADD", args=args, closing=closing), conf)
+            assert view is not None
+            assert view.annotation("a") == "b"
+            assert sockets_to(api.port) == 1
+        assert sockets_to(api.port) == 0
+
+
+def test_the_daemons_own_client_is_not(api: ApiServer, tmp_path: Path, soon: Deadline) -> None:
+    api.create_pod("web", {"a": "b"})
+    path = api.write_kubeconfig(tmp_path)
+    client = KubeClient(load_kubeconfig(path))
+    conf = Conf.from_wire({"name": "net", "kubeconfig": path})
+    args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
+    with ExitStack() as closing:
+        view = view_of(Request("ADD", args=args, closing=closing, api=client), conf)
+        assert view is not None
+        view.annotation("a")
+    assert json.dumps(client.pod("default", "web", soon)["annotations"]) == '{"a": "b"}'
+    client.close()
