@@ -138,7 +138,7 @@ def _switch(payload: bytes | None) -> bool | None:
 
 def set_vlan(pf: int, vf: int, vlan: int, qos: int, proto: int) -> Message:
     """Tag what the VF sends with a VLAN; 0 for none."""
-    info = _VLAN_STRUCT.pack(vf, vlan, qos, proto.to_bytes(2, "big"))
+    info = wire.packed(_VLAN_STRUCT, "a VLAN", vf, vlan, qos, proto.to_bytes(2, "big"))
     words = f"set VLAN {vlan}, priority {qos}, protocol {proto:#06x}"
     return _set(pf, vf, words, wire.nested(_VLAN_LIST, wire.attribute(_VLAN_INFO, info)))
 
@@ -152,7 +152,7 @@ def set_mac(pf: int, vf: int, mac: str) -> Message:
 def set_rate(pf: int, vf: int, low: int, high: int) -> Message:
     """Set the least and the highest rate in Mbit/s; 0 for no limit."""
     words = f"set rate {low} to {high} Mbit/s"
-    return _set(pf, vf, words, wire.attribute(_RATE, _TRIPLE.pack(vf, low, high)))
+    return _set(pf, vf, words, wire.attribute(_RATE, wire.packed(_TRIPLE, "a rate", vf, low, high)))
 
 
 def set_spoofchk(pf: int, vf: int, on: bool) -> Message:
