@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pluggy
 
 from multus import __version__, hookspecs
+from multus.errors import PASSING, described
 from multus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -129,8 +130,10 @@ def load(
             continue
         try:
             modules[entry.name] = _register(manager, entry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a foreign module may raise anything
-            broken.append(Broken(entry, f"{type(error).__name__}: {error}"))
+        except PASSING:
+            raise
+        except BaseException as error:  # noqa: BLE001  a foreign module may raise anything
+            broken.append(Broken(entry, described(error)))
         else:
             loaded.append(entry)
     return Installed(

@@ -126,8 +126,17 @@ def be32(kind: int, value: int) -> bytes:
 
 
 def string(kind: int, value: str) -> bytes:
-    """An attribute that is a text with its final zero byte."""
-    return attribute(kind, value.encode() + b"\0")
+    """An attribute that is a text with its final zero byte.
+
+    Raises ``InvalidConfig`` for a text that holds a zero byte, or is not Unicode.
+    """
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise InvalidConfig(f"{value!r} cannot be a name for the kernel: use another one")
+    return attribute(kind, encoded + b"\0")
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:

@@ -175,6 +175,7 @@ class TestLoading:
         "SyntaxError": "def (",
         "ValueError: out of paper": "raise ValueError('out of paper')",
         "SystemExit": "raise SystemExit(3)",
+        "Abandoned: stop": "class Abandoned(BaseException): ...\nraise Abandoned('stop')",
         "'multus_heath' is no hook": """
             from multus import hookimpl
             @hookimpl

@@ -70,6 +70,12 @@ def test_a_number_that_does_not_fit_is_an_error_of_the_configuration(
         encode(1, value, "the colour")
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\0"])
+def test_a_text_that_the_kernel_would_read_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="cannot be a name"):
+        wire.string(3, text)
+
+
 @pytest.mark.parametrize("encode", [wire.attribute, wire.nested])
 def test_so_is_a_payload_that_is_too_long(encode: Callable[[int, bytes], bytes]) -> None:
     with pytest.raises(InvalidConfig, match="length"):
