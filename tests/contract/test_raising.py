@@ -226,12 +226,37 @@ class TestHooks:
         assert [each.number for each in hooks.health(conf)] == [999, 51]
 
 
-def test_sys_exit_anywhere_still_gives_an_answer(capfd: pytest.CaptureFixture[str]) -> None:
+CONFIGURATION = {"cniVersion": "1.1.0", "name": "n", "type": "multus"}
+ENVIRON = {
+    "CNI_CONTAINERID": "c1",
+    "CNI_NETNS": "/run/netns/none",
+    "CNI_IFNAME": "eth0",
+    "CNI_PATH": "/opt/cni/bin",
+}
+
+
+def answered(command: str, engine_for: skel.EngineFor, **keys: Any) -> tuple[int, Any]:
+    stdin = json.dumps({**CONFIGURATION, **keys}).encode()
+    status, stdout = skel.answer({**ENVIRON, "CNI_COMMAND": command}, stdin, engine_for)
+    return status, json.loads(stdout)
+
+
+def test_a_hook_that_exits_still_leaves_an_answer(
+    engine: Callable[..., Engine], conf: Conf
+) -> None:
+    def multus_select() -> None:
+        raise SystemExit(0)
+
+    exiting = engine(plugin_named("odd", multus_select))
+    status, error = answered("ADD", lambda _: exiting, cniDir=conf.cni_dir)
+    assert (status, error["code"]) == (1, 999)
+    assert "plugin 'odd', hook 'multus_select'" in error["msg"] and "SystemExit" in error["msg"]
+
+
+def test_so_does_an_exit_anywhere_else() -> None:
     def engine_for(conf: Conf) -> Engine:
         raise SystemExit(0)
 
-    stdin = json.dumps({"cniVersion": "1.0.0", "name": "n", "type": "multus"}).encode()
-    environ = {"CNI_COMMAND": "STATUS", "CNI_PATH": "/opt/cni/bin"}
-    status, stdout = skel.answer(environ, stdin.replace(b"1.0.0", b"1.1.0"), engine_for)
-    assert (status, json.loads(stdout)["code"]) == (1, 999)
-    assert "SystemExit" in json.loads(stdout)["msg"]
+    status, error = answered("STATUS", engine_for)
+    assert (status, error["code"]) == (1, 999)
+    assert "SystemExit" in error["msg"]
