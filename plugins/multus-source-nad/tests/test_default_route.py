@@ -124,6 +124,12 @@ def test_another_gateway_has_the_size_of_the_route_that_it_replaces(pod: Pod) ->
     pod.check(after, gateways=["10.1.0.254", "10.1.0.253"])
 
 
+def test_several_gateways_are_in_order_whatever_metric_was_there(pod: Pod) -> None:
+    before = pod.make(Route(V4, "10.1.0.30"), priority=100)
+    pod.add(before, gateways=["10.1.0.30", "10.1.0.20"])
+    assert pod.defaults() == [(V4, "10.1.0.30", 0, 0, 0), (V4, "10.1.0.20", 0, 0, 1)]
+
+
 def test_also_when_its_result_does_not_say_it(pod: Pod) -> None:
     before = pod.make(Route(V4, "10.1.0.1"), mtu=1400, advmss=1300)
     pod.add(before, gateways=["10.1.0.254"])

@@ -197,8 +197,23 @@ def _apply(channel: Channel, before: Result, after: Result, invocation: Invocati
         raise CheckFailed(
             f"interface {names[0]} is not in the pod, and the default route is to go through it"
         )
-    kept = [(route, each) for route in wanted for each in there if _is(route, each, target)]
-    messages = [
+    messages = _changes(there, wanted, target or 0)
+    if messages:
+        channel.request(messages)
+
+
+def _changes(there: Sequence[KernelRoute], wanted: Sequence[Route], target: int) -> list[Message]:
+    """What makes the *wanted* defaults of those that are *there*."""
+    from multus.netlink import routes
+
+    families = [route.family for route in wanted]
+    kept = [
+        (route, each)
+        for route in wanted
+        for each in there
+        if _is(route, each, target, alone=families.count(route.family) == 1)
+    ]
+    gone = [
         routes.delete(
             each.index,
             each.destination,
@@ -209,25 +224,24 @@ def _apply(channel: Channel, before: Result, after: Result, invocation: Invocati
         for each in there
         if all(each is not kernel for _, kernel in kept)
     ]
-    messages += [
-        _added(target or 0, route, there)
-        for route in wanted
-        if all(route is not done for done, _ in kept)
-    ]
-    if messages:
-        channel.request(messages)
+    missing = [route for route in wanted if all(route is not done for done, _ in kept)]
+    return [*gone, *(_added(target, route, there) for route in missing)]
 
 
-def _is(wanted: Route, kernel: KernelRoute, target: int | None) -> bool:
-    """Whether a route of the kernel is the wanted one; numbers that are not said do not matter."""
-    same = (kernel.index, kernel.destination, kernel.gateway)
-    return same == (target, _DEFAULTS[wanted.family], wanted.gw) and all(
-        not asked or asked == has
-        for asked, has in (
-            (wanted.priority, kernel.priority),
-            (wanted.mtu, kernel.mtu),
-            (wanted.advmss, kernel.advmss),
-        )
+def _is(wanted: Route, kernel: KernelRoute, target: int, *, alone: bool) -> bool:
+    """Whether a route of the kernel is the wanted one; numbers that are not said do not matter.
+
+    Among several defaults of a family the metric always matters: it says which comes first.
+    """
+    usual = kernel.priority if alone else _METRICS[wanted.family]
+    numbers = (
+        (wanted.priority or usual, kernel.priority),
+        (wanted.mtu or kernel.mtu, kernel.mtu),
+        (wanted.advmss or kernel.advmss, kernel.advmss),
+    )
+    place = (target, _DEFAULTS[wanted.family], wanted.gw)
+    return place == (kernel.index, kernel.destination, kernel.gateway) and all(
+        asked == has for asked, has in numbers
     )
 
 
