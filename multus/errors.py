@@ -9,7 +9,10 @@ up are Multus' own).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
+
+from multus.progress import Overdue
 
 
 class CNIError(Exception):
@@ -152,3 +155,56 @@ def error_of(code: int, msg: str, details: str = "") -> CNIError:
     """The error of another plugin, in the class of its code where the specification has one."""
     known = (each for each in CNIError.__subclasses__() if each.code == code and code < 100)
     return next(known, CNIError)(msg, details, code=code)
+
+
+# --- What plugins raise --------------------------------------------------------------------------
+
+#: What is never turned into an error of the plugin that it passes through: it is for the process.
+PASSING = (KeyboardInterrupt, GeneratorExit)
+
+
+def failure(who: str, error: BaseException, fix: str = "report it to its author") -> CNIError:
+    """*error* as an error of CNI: itself when it is one, else one that names *who* raised it.
+
+    What was interrupted since it took too long may do better next time.
+    """
+    if isinstance(error, CNIError):
+        return error
+    if isinstance(error, Overdue):
+        late = TryAgainLater(f"{error}: {fix}")
+        late.__cause__ = error
+        return late
+    made = CNIError(f"{who} failed with {described(error)}: {fix}")
+    made.__cause__ = error  # its traceback, for the log
+    return made
+
+
+def described(error: BaseException) -> str:
+    """The class and the text of an exception, even of one that cannot be shown as text."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  a foreign exception's __str__ may raise anything
+        return type(error).__name__
+
+
+def shown(value: object) -> str:
+    """The beginning of a value's ``repr``, even of one that has none."""
+    try:
+        return f"{value!r:.200}"
+    except Exception:  # noqa: BLE001  a foreign value's __repr__ may raise anything
+        return f"a {type(value).__name__}"
+
+
+def attempted(who: str, step: Callable[..., object], *arguments: object) -> CNIError | None:
+    """Call one of several steps, none of which may prevent the others.
+
+    Returns what went wrong: the step's own error, or one that names *who* for any other exception,
+    ``SystemExit`` included.
+    """
+    try:
+        step(*arguments)
+    except PASSING:
+        raise
+    except BaseException as error:  # noqa: BLE001  a foreign step may raise anything
+        return failure(who, error)
+    return None

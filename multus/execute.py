@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from multus.errors import (
@@ -34,8 +34,9 @@ _STDERR_KEPT = 8 * 1024
 #: A program that was killed is gone within so many seconds.
 _TO_END = 10.0
 
-#: A started plugin holds inherited descriptors from this number on; ours are far below it.
-_FIRST_INHERITED = 200
+#: A started plugin holds inherited descriptors at these numbers, from the highest down: far above
+#: those that it opens itself, or that a script names.
+_INHERITED = range(3, 201)
 
 
 class Finished(NamedTuple):
@@ -121,7 +122,7 @@ class Executor(NamedTuple):
     def _spawn(
         self, argv: Sequence[str], environ: Mapping[str, str], standard: tuple[int, int, int]
     ) -> int:
-        keep = zip(self.inherited, range(_FIRST_INHERITED, 256), strict=False)
+        keep = zip(self.inherited, _high({*standard, *self.inherited}), strict=False)
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in enumerate(standard)] + [
             (os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in keep
         ]
@@ -148,6 +149,12 @@ class Executor(NamedTuple):
 _CHROOT = "/usr/sbin/chroot"
 
 
+def _high(taken: set[int]) -> Iterator[int]:
+    """Numbers of descriptors that this process is allowed, the highest first, but those *taken*."""
+    allowed = os.sysconf("SC_OPEN_MAX")  # the soft limit; -1: there is none
+    return (n for n in reversed(_INHERITED) if n not in taken and (n < allowed or allowed < 0))
+
+
 class _Descriptors:
     """Open descriptors, each closed once: another thread may have its number a moment later."""
 
@@ -161,7 +168,12 @@ class _Descriptors:
         self.close(*self._open)
 
     def pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
+        try:
+            ends = os.pipe()
+        except OSError as error:
+            raise NotStarted(
+                f"no plugin can be started: {error.strerror}: raise the limit of open files"
+            ) from error
         self._open.update(ends)
         return ends
 

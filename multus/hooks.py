@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import CNIError, InvalidConfig
+from multus.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure, shown
 from multus.invoker import Declined, Invoker
 from multus.model.conf import Problem
 from multus.model.network import Delegate, Plugin, Selection
 from multus.model.result import Result
-from multus.progress import step
+from multus.progress import Overdue, step
 
 if TYPE_CHECKING:
     import pluggy
@@ -161,12 +161,14 @@ def _answer(
     try:
         with step(_place(implementation)):
             answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
-    except CNIError:
+    except (CNIError, *PASSING):
         raise
-    except Exception as error:  # noqa: BLE001  a foreign plugin may raise anything
+    except Overdue as error:
+        raise failure("", error, "report it to the plugin's author") from error
+    except BaseException as error:
         raise PluginFailed(
-            f"{_place(implementation)}, failed with {type(error).__name__}: {error}: report it to"
-            " the plugin's author"
+            f"{_place(implementation)}, failed with {described(error)}: report it to the plugin's"
+            " author"
         ) from error
     if answer is None:
         return None
@@ -177,7 +179,7 @@ def _answer(
         fits = isinstance(answer, kind)
     if not fits:
         raise PluginFailed(
-            f"{_place(implementation)}, answered with {answer!r:.200}, which is not what the hook"
+            f"{_place(implementation)}, answered with {shown(answer)}, which is not what the hook"
             " allows: report it to the plugin's author"
         )
     return answer
@@ -213,10 +215,11 @@ class Observers:
 
     def _tell(self, hook: str, **arguments: Any) -> None:
         for implementation in self.hooks.implementations(hook):
-            try:
-                with step(_place(implementation)):
-                    implementation.function(*map(arguments.__getitem__, implementation.argnames))
-            except Exception as error:  # noqa: BLE001  an observer's failure is never the request's
+            given = [arguments[name] for name in implementation.argnames]
+            place = _place(implementation)
+            with step(place):
+                error = attempted(place, implementation.function, *given)
+            if error is not None:
                 self.log.error(
                     f"observer {implementation.plugin_name!r} failed in {hook}", error=error
                 )

@@ -16,8 +16,8 @@ says ``@hookimpl(tryfirst=True)``, one that takes what nobody else does ``@hooki
 No hook may be a wrapper.
 
 Except in observers, an error of ``multus.errors`` fails the request with its code and message.  Any
-other exception, and an answer of another type than the hook's, fails it with code 999 and the
-plugin's name.
+other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails it
+with code 999 and the plugin's name.
 """
 
 from __future__ import annotations
@@ -250,6 +250,8 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     Returns: an ``Invoker``; or ``Declined`` with a reason, for a type that is served in general but
         not with these keys; or None.  The first offer is taken, unless the configuration names an
         invoker; the exec invoker, which takes everything, offers itself last (``trylast=True``).
+        An invoker whose ADD makes only what goes with the interface sets ``leaves_nothing``: then a
+        DEL does not need the plugin.
     Raises: nothing, for what can be declined.
 
     Example::

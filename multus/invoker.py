@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.errors import CNIError, NotStarted
+from multus.errors import CNIError, NotStarted, attempted
 from multus.model.versions import SUPPORTED
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Invoker:
     #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.
     name: str = ""
 
+    #: Whether what ``add`` does goes with the interface by itself.  DEL and GC then skip the step,
+    #: also where this invoker is no longer installed; the journal records it with the step.
+    leaves_nothing: bool = False
+
     def prepare(self, invocation: Invocation) -> None:
         """Raise when an ADD cannot be begun at all, a missing binary for instance.
 
@@ -60,22 +64,22 @@ class Invoker:
 
     def delete_one(self, invocation: Invocation) -> None:
         """Detach.  What is not there (any more) is not an error; it can always be repeated."""
+        if self.leaves_nothing:
+            return
         raise MissingVerb(self.name, "DEL")
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """Detach neighbouring attachments of one container, in the order given.
 
         Returns, for each, its error or None; it does not stop at the first.  Override it where
-        deleting many at once is cheaper than one by one.
+        deleting many at once is cheaper than one by one; use ``attempted`` for what concerns one of
+        them.  When it raises, or answers anything else, each is deleted by itself.
         """
-        return [self._deleted(invocation) for invocation in invocations]
+        return [self.attempted(self.delete_one, invocation) for invocation in invocations]
 
-    def _deleted(self, invocation: Invocation) -> CNIError | None:
-        try:
-            self.delete_one(invocation)
-        except CNIError as error:
-            return error
-        return None
+    def attempted(self, step: Callable[..., object], *arguments: object) -> CNIError | None:
+        """Call one of several steps of a removal; returns its error, whatever it raises."""
+        return attempted(f"invoker {self.name!r}", step, *arguments)
 
     def check(self, invocation: Invocation) -> None:
         """Raise ``CheckFailed`` when what ``prev_result`` says is not so."""

@@ -10,6 +10,7 @@ digits, a space, and a JSON object (``multus.model.record``).
   delegate's address may outlive a power cut: a file without all of them is damaged.
 * ``attached``: a step of a delegate's chain succeeded, with its result.
 * ``detached``: a delegate is gone, while others could not be removed.
+* ``failed``: a delegate could not be removed, and why.
 * ``finished``: the answer that the runtime got.
 * ``removing``: a DEL has begun, and some may be gone; with it the record is unfinished again.
 
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus import recordfile
 from multus.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
-from multus.model.names import interface_problem, is_identifier
+from multus.model.names import is_identifier, unnameable
 from multus.model.record import intent_wire, planned_wire
 from multus.recordfile import NEW, unlink, unwritable
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 #: A damaged file is kept under this name, for people, once what it says is undone.
 DAMAGED = ":damaged"
+
+#: The file of a container is also kept under this name when something of it could not be removed.
+STUCK = ":stuck"
 
 #: A file's name may have 255 bytes on every file system of today.
 _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
@@ -89,16 +93,20 @@ class Journal(NamedTuple):
         self._require_safe()
         return record
 
+    def keys(self) -> frozenset[tuple[str, str]]:
+        """The containers and interfaces that have a record."""
+        return frozenset(self._keys())
+
     def records(self) -> Iterator[Record | CNIError]:
-        """Every record, sorted by file name; for one that must not be read, why."""
-        for name in self._names():
-            container_id, colon, ifname = name.partition(":")
-            if not colon or not is_identifier(container_id) or interface_problem(ifname):
-                continue
+        """Every record, sorted by file name; for one that cannot be read, why."""
+        for container_id, ifname in self._keys():
+            path = os.path.join(self.folder, f"{container_id}:{ifname}")
             try:
-                yield recordfile.read(os.path.join(self.folder, name), container_id, ifname)
+                yield recordfile.read(path, container_id, ifname)
             except FileNotFoundError:
                 continue  # detached while we looked
+            except OSError as error:
+                yield IOFailure(f"cannot read the journal {path}: {error.strerror}")
             except CNIError as error:
                 yield error
 
@@ -119,6 +127,34 @@ class Journal(NamedTuple):
             raise unwritable(path, error) from error
         return aside
 
+    def keep_stuck(self, path: str) -> str:
+        """Keep the file at *path* under a second name, which is returned, for people."""
+        aside = f"{path}{STUCK}"
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
+            os.link(path, aside)
+        except OSError as error:
+            raise unwritable(aside, error) from error
+        return aside
+
+    def is_stuck(self, container_id: str, ifname: str) -> bool:
+        """Whether something of this container and interface was given up."""
+        return os.path.lexists(f"{self._path(container_id, ifname)}{STUCK}")
+
+    def stuck(self) -> Iterator[tuple[str, Record | CNIError]]:
+        """The files whose attachments could not be removed: path, and record or why not read."""
+        for name in self._names():
+            container_id, _, ifname = name.removesuffix(STUCK).partition(":")
+            if name.endswith(STUCK):
+                path = os.path.join(self.folder, name)
+                try:
+                    yield path, recordfile.read(path, container_id, ifname)
+                except FileNotFoundError:
+                    continue
+                except CNIError as error:
+                    yield path, error
+
     def adopt(
         self, path: str, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
     ) -> Record | None:
@@ -131,11 +167,17 @@ class Journal(NamedTuple):
         """Containers and interfaces whose intent was being written when its process was killed."""
         names = [name[: -len(NEW)] for name in self._names() if name.endswith(NEW)]
         parts = [name.partition(":") for name in names]
-        return [(c, i) for c, _, i in parts if is_identifier(c) and not interface_problem(i)]
+        return [(c, i) for c, _, i in parts if is_identifier(c) and not unnameable(i)]
 
     def tidy(self, container_id: str, ifname: str) -> None:
         """Remove an intent that was never whole; the container's lock must be held."""
         unlink(f"{self._path(container_id, ifname)}{NEW}")
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        for name in self._names():
+            container_id, colon, ifname = name.partition(":")
+            if colon and is_identifier(container_id) and not unnameable(ifname):
+                yield container_id, ifname
 
     def _names(self) -> list[str]:
         try:
@@ -148,7 +190,7 @@ class Journal(NamedTuple):
         return names
 
     def _path(self, container_id: str, ifname: str) -> str:
-        if not is_identifier(container_id) or interface_problem(ifname):
+        if not is_identifier(container_id) or unnameable(ifname):
             raise BadEnvironment(
                 f"container {container_id!r} with interface {ifname!r} can have no record"
             )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from attrs import evolve
 
+from multus.closing import Closing
 from multus.errors import (
     CNIError,
     IOFailure,
@@ -20,6 +21,7 @@ from multus.errors import (
     StateDamaged,
     TryAgainLater,
     UnknownContainer,
+    failure,
 )
 from multus.journal import Journal
 from multus.lock import collector_lock
@@ -117,7 +119,7 @@ class Engine(NamedTuple):
             raise problem
         try:
             Journal(conf.cni_dir).prepare()
-            with ExitStack() as closing:
+            with Closing(self.log) as closing:
                 served = evolve(request, closing=closing)
                 resolved = resolve.resolve(self.installed, served, conf)
         except (IOFailure, StateDamaged, TryAgainLater) as error:
@@ -129,17 +131,17 @@ class Engine(NamedTuple):
         from multus.stages import garbage
 
         valid = garbage.valid_keys(conf)
-        began = time.time()
         with self._working(request, conf) as work:
             work.journal.prepare()
+            before = garbage.Before(work.journal.keys(), time.time())
             with collector_lock(work.journal.folder, work.patience):
-                garbage.tidy(work.journal)
-                found = garbage.sort(work.journal.records(), conf.name, valid, began)
-                errors = list(found.errors)
+                errors = garbage.tidy(work.journal)
+                found = garbage.sort(work.journal.records(), conf.name, valid, before)
+                errors += found.errors
                 for record in found.dead:
                     errors += self.remove(record, request, conf)
-                left = [work.journal.find(*record.key) for record in found.dead]
-                kept = [*found.kept, *filter(None, left), *work.predecessors(valid)]
+                left = garbage.still_recorded(work.journal, found.dead)
+                kept = [*found.kept, *left, *work.predecessors(valid)]
                 errors += garbage.collect(work.call, valid, kept, found.dead)
             if errors:
                 raise invoke.joined(errors)
@@ -167,19 +169,18 @@ class Engine(NamedTuple):
         except TryAgainLater as error:
             self.log.verbose(f"{work.call.request} is left alone: {error}")
             return []
-        except CNIError as error:
-            return [error]
+        except Exception as error:  # noqa: BLE001  one record must not keep GC from the others
+            return [failure(f"removing {request}", error, "please report it, with the log")]
 
     @contextmanager
     def _working(self, request: Request, conf: Conf) -> Iterator[Work]:
         # Observers are told before all is closed: they write through the same client.
-        with ExitStack() as closing:
+        with Closing(self.log) as closing:
             work = Work(self.installed, self.log, evolve(request, closing=closing), conf)
             try:
                 yield work
-            except Exception as error:
-                internal = CNIError(f"internal error: {type(error).__name__}: {error}")
-                told = error if isinstance(error, CNIError) else internal
+            except BaseException as error:
+                told = failure("the engine", error, "please report it, with the log")
                 work.outcome = evolve(work.outcome, error=told)
                 raise
             finally:

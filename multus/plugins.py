@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from binascii import crc32
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pluggy
 
 from multus import __version__, hookspecs
+from multus.errors import PASSING, described
 from multus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class Entry(NamedTuple):
     location: str = ""
     keys: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What ``blockedPlugins`` may call it."""
+        return frozenset((normalised(self.name), normalised(self.distribution)))
 
 
 class Broken(NamedTuple):
@@ -87,6 +94,17 @@ class Installed(NamedTuple):
         present = set(keys)
         return next((each for each in self.broken if present.intersection(each.entry.keys)), None)
 
+    @property
+    def every(self) -> tuple[Entry, ...]:
+        """All that is installed, whether it is at work or not."""
+        broken = tuple(each.entry for each in self.broken)
+        return (*self.loaded, *broken, *self.blocked, *self.asleep)
+
+    def unmatched(self, blocked: Iterable[str]) -> list[str]:
+        """Those names of ``blockedPlugins`` that no installed plugin has."""
+        names = frozenset().union(*(entry.names for entry in self.every))
+        return sorted(name for name in blocked if normalised(name) not in names)
+
 
 def load(
     entries: Sequence[Entry],
@@ -95,6 +113,8 @@ def load(
 ) -> Installed:
     """Import the plugins of *entries* but those named in *blocked*, and register their hooks.
 
+    A name is a plugin's or its distribution's (``source-nad``, ``multus-source-nad``), compared as
+    package indexes compare names: case and the kind of separator do not matter.
     With *keys*, a configuration's, a plugin that reads keys and none of these sleeps.  One that
     fails to import, or whose hooks do not fit the specification, is reported in the answer and does
     not take the others down.
@@ -103,24 +123,33 @@ def load(
     manager.add_hookspecs(hookspecs)
     loaded, broken, modules = [], [], {}
     asleep = tuple(entry for entry in entries if keys is not None and _sleeps(entry, keys))
+    names = {normalised(name) for name in blocked}
+    left_out = tuple(entry for entry in entries if names and not names.isdisjoint(entry.names))
     for entry in entries:
-        if entry.name in blocked or entry in asleep:
+        if entry in left_out or entry in asleep:
             continue
         try:
             modules[entry.name] = _register(manager, entry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a foreign module may raise anything
-            broken.append(Broken(entry, f"{type(error).__name__}: {error}"))
+        except PASSING:
+            raise
+        except BaseException as error:  # noqa: BLE001  a foreign module may raise anything
+            broken.append(Broken(entry, described(error)))
         else:
             loaded.append(entry)
     return Installed(
         hooks=Hooks(manager),
         loaded=tuple(loaded),
         broken=tuple(broken),
-        blocked=tuple(entry for entry in entries if entry.name in blocked),
+        blocked=left_out,
         asleep=asleep,
         modules=modules,
         found_valid={},
     )
+
+
+def normalised(name: str) -> str:
+    """A name as package indexes compare it: PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _sleeps(entry: Entry, keys: Iterable[str]) -> bool:

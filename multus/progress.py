@@ -34,6 +34,7 @@ class Watch(Protocol):
 
 _watch: Watch | None = None
 _current: step | None = None
+_failed = ""
 
 
 class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):``
@@ -68,7 +69,7 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        global _current
+        global _current, _failed
         if _watch is not None and _current is self:
             outer = self._outer
             if outer is not None:
@@ -78,12 +79,19 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
                 outer.until += spent
             _current = outer
             _watch.show(outer)
+            if error is not None and not _failed:
+                _failed = self.what
 
 
 def watched_by(watch: Watch | None) -> None:
     """Show the steps of this process to *watch* from now on."""
-    global _watch, _current
-    _watch, _current = watch, None
+    global _watch, _current, _failed
+    _watch, _current, _failed = watch, None, ""
+
+
+def failed() -> str:
+    """The first step that an exception ended, since this process is watched; "" for none."""
+    return _failed
 
 
 def raise_if_overdue() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from binascii import crc32
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ from multus.model.record import (
     applied,
     attached_wire,
     detached_wire,
+    failed_wire,
     finished_wire,
 )
 from multus.model.request import Request
@@ -64,6 +66,10 @@ class Writer:
 
     def detached(self, index: int) -> None:
         self._append(detached_wire(index), _LARGEST_FILE)
+
+    def failed(self, index: int, error: CNIError) -> None:
+        """Removing a delegate failed."""
+        self._append(failed_wire(index, str(error), time.time()), _LARGEST_FILE)
 
     def finished(self, result: Result) -> None:
         self._append(finished_wire(result), _FULL)

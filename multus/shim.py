@@ -102,8 +102,9 @@ def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
 
 
 def _seconds(text: bytes) -> float:
+    """A decimal number of seconds, at most what a call may take; 0 for any other text."""
     try:
-        return float(text)
+        return min(float(text if not text.strip(b"0123456789.") else b""), SERVE_S)
     except ValueError:
         return 0.0
 

@@ -12,7 +12,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import BadEnvironment, CNIError, IncompatibleVersion, TryAgainLater
+from multus.errors import (
+    BadEnvironment,
+    CNIError,
+    IncompatibleVersion,
+    TryAgainLater,
+    described,
+)
 from multus.model.versions import NEWEST, SUPPORTED, at_least
 from multus.progress import Overdue
 
@@ -75,9 +81,9 @@ def answer(
         return 1, _line(error.to_wire(version))
     except Overdue as error:
         return 1, _line(TryAgainLater(f"{error}: see the log for what is slow").to_wire(version))
-    except Exception as error:  # noqa: BLE001  the last line: a runtime gets an error object, never a traceback
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a runtime gets an error object, always
         wrapped = CNIError(
-            f"internal error: {type(error).__name__}: {error}: please report it, with the log",
+            f"internal error: {described(error)}: please report it, with the log",
         )
         _log_traceback(error, stdin)
         return 1, _line(wrapped.to_wire(version))
@@ -151,7 +157,7 @@ def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
 
 
 def _request(command: str, environ: Mapping[str, str], deadline: float | None) -> Request:
-    from multus.model.names import interface_problem, is_identifier
+    from multus.model.names import interface_problem, is_identifier, unnameable
     from multus.model.request import Request, parse_args
 
     container_id, ifname = environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", "")
@@ -160,7 +166,7 @@ def _request(command: str, environ: Mapping[str, str], deadline: float | None) -
             raise BadEnvironment(
                 f"invalid CNI_CONTAINERID {container_id!r}: use letters, digits, '_', '.', '-'"
             )
-        problem = interface_problem(ifname)
+        problem = interface_problem(ifname) if command == "ADD" else unnameable(ifname)
         if problem:
             raise BadEnvironment(f"invalid CNI_IFNAME {ifname!r}: it {problem}")
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multus.errors import CheckFailed, CNIError
+from multus.errors import CheckFailed, CNIError, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +45,25 @@ def problems(record: Record, netns: str) -> list[CNIError]:
         with Namespace(netns) as pod, Namespace.current() as host:
             with pod.channel() as inside, host.channel() as outside:
                 return [
-                    CheckFailed(f"{each.delegate}, interface {each.delegate.ifname}: {problem}")
+                    problem
                     for each in attachments
-                    for problem in _differences(each, record.request.netns, inside, outside)
+                    for problem in _of(each, record.request.netns, inside, outside)
                 ]
     except NamespaceGone as error:
         return [CheckFailed(error.msg)]
+
+
+def _of(
+    attachment: Attachment, netns: str, inside: Channel, outside: Channel
+) -> Iterator[CNIError]:
+    """What is not as one attachment's result says; what cannot be compared is its error alone."""
+    where = f"{attachment.delegate}, interface {attachment.delegate.ifname}"
+    try:
+        for problem in _differences(attachment, netns, inside, outside):
+            yield CheckFailed(f"{where}: {problem}")
+    except Exception as error:  # noqa: BLE001  results are foreign, and so are names and numbers
+        found = failure("comparing its result", error, "see the result in its record")
+        yield found.reworded(f"{where}: {found.msg}", found.details)
 
 
 def _differences(

@@ -122,7 +122,10 @@ class Work:
 
     def remove(self) -> list[CNIError]:
         """Remove what the journal says; without a record, what the configuration says."""
-        record = self._record()
+        record, request = self._record(), self.call.request
+        if record is None and self.journal.is_stuck(request.container_id, request.ifname):
+            self.log.verbose(f"{request} has no record but that of what was given up")
+            return []
         if record is None:
             return self._remove_configured()
         return self._remove_recorded(record, configured=True)
@@ -173,7 +176,7 @@ class Work:
         found = []
         for container_id, ifname in sorted(valid):
             path = predecessor.path_of(self.journal.folder, container_id)
-            with suppress(DecodingFailure):  # then it is not known, and said to be so
+            with suppress(CNIError):  # then it is not known, and said to be so
                 planned = predecessor.read(path, ifname, self.call.conf)
                 if planned is not None:
                     request = evolve(self.call.request, container_id=container_id, ifname=ifname)

@@ -100,6 +100,13 @@ static void compose(int kind) {
     memcpy(at, input, input_length);
 }
 
+/* A decimal number of seconds, at most what a call may take; 0 for any other text. */
+static double seconds_of(const char *text) {
+    char *end = "";
+    double seconds = text[strspn(text, "0123456789.")] ? 0 : strtod(text, &end);
+    return *end ? 0 : seconds > SERVE_S ? SERVE_S : seconds;
+}
+
 /* A connection to the daemon, waited for as long as given; -1 with errno. */
 static int dial(const char *path, double wait_s) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -196,7 +203,7 @@ int main(int count, char **arguments) {
             if (!getenv("MULTUS_STANDALONE")) stand_alone(arguments);
             fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
         }
-        if (!delete) fd = dial(path, wait ? atof(wait) : status ? 3 : 30);
+        if (!delete) fd = dial(path, seconds_of(wait ? wait : status ? "3" : "30"));
     }
     int answer = fd < 0 ? -1 : exchange(fd);
     if (answer >= 0) return answer;

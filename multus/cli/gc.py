@@ -53,9 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     # As they were: described once more when they are gone, they would be described as nothing.
     before = {each.key: described(each) for each in dead}
     if not arguments.dry_run:
-        garbage.tidy(journal)
+        errors += garbage.tidy(journal)
         errors += _collect(records, alive, dead, arguments.cni_dir)
-    left = [] if arguments.dry_run else [each for each in dead if journal.find(*each.key)]
+    kept = [] if arguments.dry_run else garbage.still_recorded(journal, dead)
+    keys = {each.key for each in kept}
+    left = [each for each in dead if each.key in keys]
     removed = [before[each.key] for each in dead if each not in left]
     report = {
         "removed": removed,
@@ -74,17 +76,18 @@ def _collect(
 ) -> list[CNIError]:
     """Have the engine collect the garbage of every network that has some."""
     from multus.__main__ import engine_for
-    from multus.errors import CNIError
+    from multus.errors import attempted
 
-    errors: list[CNIError] = []
-    for network in sorted({each.network for each in dead}):
-        of_network = [each for each in records if each.network == network]
-        try:
-            conf = _conf(max(of_network, key=lambda each: each.started), alive, cni_dir)
-            engine_for(conf).collect_garbage(_request(of_network), conf)
-        except CNIError as error:
-            errors.append(error)
-    return errors
+    def collect(of_network: Sequence[Record]) -> None:
+        conf = _conf(max(of_network, key=lambda each: each.started), alive, cni_dir)
+        engine_for(conf).collect_garbage(_request(of_network), conf)
+
+    networks = sorted({each.network for each in dead})
+    errors = [
+        attempted(f"GC of network {name!r}", collect, [e for e in records if e.network == name])
+        for name in networks
+    ]
+    return [error for error in errors if error is not None]
 
 
 def _conf(newest: Record, alive: Sequence[Record], cni_dir: str) -> Conf:

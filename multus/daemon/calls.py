@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.daemon import wire
+from multus.daemon.connection import plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
 from multus.daemon.pool import Ended, Pool, Worker
@@ -241,7 +242,7 @@ class Calls:
                 job.connection.close()
             else:
                 text = f"the worker of this call was lost ({ended.why}) in {what}: see the log"
-                said = error_answer(job.message.payload, 11, _plain(text))
+                said = error_answer(job.message.payload, 11, plain(text))
                 job.connection.answer_at_once(said)
         if job.kind == "call" and job.command in ("ADD", "DEL") and not self._stopping:
             deadline = time.monotonic() + _BEHIND_SECONDS
@@ -257,7 +258,7 @@ class Calls:
             text = b"the call waited too long for its turn: try again"
             self._refuse(job.connection, job.message, text)
         if self.pool.refusal and not len(self.pool):
-            self._refuse_all(_plain(f"no worker can be started ({self.pool.refusal}): try again"))
+            self._refuse_all(plain(f"no worker can be started ({self.pool.refusal}): try again"))
         if now >= self._look_at and not self._stopping:
             self._look_at = now + _SPOOL_SECONDS
             self._look_for_spooled(now)
@@ -298,9 +299,3 @@ class Calls:
             if job is not None and job.connection is not None:
                 job.connection.answer_at_once(error_answer(job.message.payload, 11, STOPPING))
         self.pool.close()
-
-
-def _plain(text: str) -> bytes:
-    """A text that needs no escapes in JSON."""
-    cleaned = "".join(each if each.isprintable() and each not in '"\\' else "'" for each in text)
-    return cleaned[:1000].encode("ascii", "replace")

@@ -82,3 +82,9 @@ class Connection:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def plain(text: str) -> bytes:
+    """*text* without what would need an escape in JSON, and short."""
+    cleaned = "".join(each if each.isprintable() and each not in '"\\' else "'" for each in text)
+    return cleaned[:1000].encode("ascii", "replace")

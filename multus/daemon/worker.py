@@ -21,7 +21,7 @@ from attrs import frozen
 from multus import progress
 from multus.daemon import spooled, wire
 from multus.daemon.channel import Channel, Closed, Packet
-from multus.daemon.connection import Connection
+from multus.daemon.connection import Connection, plain
 from multus.limits import limit_data
 from multus.shim import Answer, error_answer
 
@@ -160,8 +160,9 @@ class Worker:
             return self._service.answer(environ, stdin, deadline)
         except BaseException as error:  # noqa: BLE001  the client gets an answer, whatever was raised
             self._service.log.error("internal error", error=error)
-            text = f"internal error: {type(error).__name__}: please report it, with the log"
-            return error_answer(stdin, 999, text.encode())
+            where = f" in {progress.failed()}" if progress.failed() else ""
+            text = f"internal error{where}: {type(error).__name__}: see the log, and report it"
+            return error_answer(stdin, 999, plain(text))
 
     def _replay(self, head: Mapping[str, Any]) -> dict[str, Any]:
         path = head["path"]

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from multus.model.result import Result
 
 
+_U32 = 2**32 - 1
+
+#: The numbers of a route, and the largest that the kernel's message of each can hold.
+_LARGEST = {"mtu": _U32, "advmss": _U32, "priority": _U32, "table": _U32, "scope": 255}
+
+
 class Ipam:
     """Hands out the addresses of one invocation.
 
@@ -95,8 +101,8 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
         if gateway and via is None:
             raise InvalidConfig(f"{each.where}: 'gw' is {gateway!r}, no IP address: correct it")
         numbers: Mapping[str, Any] = {
-            key: each.integer(key)
-            for key in ("mtu", "advmss", "priority", "table", "scope")
+            key: each.integer(key, within=range(top + 1))
+            for key, top in _LARGEST.items()
             if raw.get(key) is not None
         }
         routes.append(Route(str(dst), str(via) if via else "", **numbers))

@@ -69,7 +69,11 @@ CORE: tuple[Key, ...] = (
         " `net2`, … by place); without it, as the source of the networks does.",
     ),
     Key("invokers", OBJECT, "Which invoker carries out which plugin type, by type."),
-    Key("blockedPlugins", TEXTS, "Multus plugins that are installed and not to be loaded."),
+    Key(
+        "blockedPlugins",
+        TEXTS,
+        "Multus plugins not to be loaded, by their own names or their distributions'.",
+    ),
     Key("delegateTimeout", NUMBER, "Seconds that one call of a plugin may take.", "60"),
     Key(
         "standalone",

@@ -18,7 +18,18 @@ def is_identifier(name: str) -> bool:
 
 
 def interface_problem(name: str) -> str | None:
-    """Why *name* cannot name an interface; None when it can."""
+    """Why no interface may be given *name*; None when it may."""
+    if "%" in name:
+        # The kernel takes it for a pattern: "net%d" becomes net0, which nobody would find again.
+        return "holds '%', which the kernel replaces by a number"
+    return unnameable(name)
+
+
+def unnameable(name: str) -> str | None:
+    """Why no record can be of an interface called *name*; None when one can.
+
+    An interface whose name may no longer be given can still have a record, and is removed by it.
+    """
     if not name:
         return "is empty"
     if name in (".", ".."):

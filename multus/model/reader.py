@@ -66,9 +66,15 @@ class Reader:
         value = self._typed(key, bool)
         return default if value is None else bool(value)
 
-    def integer(self, key: str, default: int = 0) -> int:
+    def integer(self, key: str, default: int = 0, *, within: range | None = None) -> int:
+        """A whole number; with *within*, one of these."""
         value = self._typed(key, int)
-        return default if value is None else int(value)
+        number = default if value is None else int(value)
+        if within is not None and number not in within:
+            raise InvalidConfig(
+                f"{self.where}: '{key}' is {number}: use a number from {within[0]} to {within[-1]}"
+            )
+        return number
 
     def number(self, key: str, default: float = 0.0) -> float:
         value = self.raw.get(key)

@@ -29,11 +29,15 @@ _PASSING = frozenset(
 
 @frozen
 class Step:
-    """A plugin of a planned delegate: the configuration that it gets, and who carries it out."""
+    """A plugin of a planned delegate: the configuration that it gets, and who carries it out.
+
+    One that ``leaves_nothing`` needs no DEL and no GC: its invoker said so when it was planned.
+    """
 
     plugin: Plugin
     config: Mapping[str, Any]
     invoker: str
+    leaves_nothing: bool = False
 
 
 @frozen
@@ -45,13 +49,22 @@ class Planned:
 
 
 @frozen
+class Failures:
+    """How often a delegate's removal failed, and when it did first (seconds since 1970)."""
+
+    count: int
+    first: float
+
+
+@frozen
 class Record:
     """What is known of one container and interface.
 
     ``request`` is the one to undo it with; ``conf`` is Multus' configuration without what belongs
     to single requests.  ``planned`` maps a delegate's index to it, and ``expected`` is how many
     there were; ``done`` maps it to its attachment, which has fewer ``versions`` than its chain has
-    steps while that is under way; ``gone`` holds the indexes of those that were detached.
+    steps while that is under way; ``gone`` holds the indexes of those that were detached, and
+    ``failures`` says how often removing one was tried in vain.
     ``netns_identity`` is the device and inode of the container's namespace.  ``result`` is the
     answer of the ADD, None when it never gave one, or when a DEL has begun since.  ``damage`` says
     what of the file could not be read, empty when nothing.
@@ -66,6 +79,7 @@ class Record:
     netns_identity: str = ""
     done: Mapping[int, Attachment] = field(factory=dict)
     gone: frozenset[int] = frozenset()
+    failures: Mapping[int, Failures] = field(factory=dict)
     result: Result | None = None
     damage: str = ""
 
@@ -140,8 +154,13 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
-        "steps": [{"config": step.config, "invoker": step.invoker} for step in planned.steps],
+        "steps": [_step_wire(step) for step in planned.steps],
     }
+
+
+def _step_wire(step: Step) -> dict[str, Any]:
+    wire = {"config": step.config, "invoker": step.invoker}
+    return {**wire, "leavesNothing": True} if step.leaves_nothing else wire
 
 
 def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
@@ -159,6 +178,11 @@ def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
 def detached_wire(index: int) -> dict[str, Any]:
     """A delegate is gone, while others could not be removed."""
     return {"kind": "detached", "delegate": index}
+
+
+def failed_wire(index: int, error: str, at: float) -> dict[str, Any]:
+    """Removing a delegate failed; the beginning of the *error* is for people."""
+    return {"kind": "failed", "delegate": index, "error": error[:500], "at": round(at, 3)}
 
 
 def finished_wire(result: Result) -> dict[str, Any]:
@@ -192,6 +216,10 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
         return evolve(record, done={**record.done, index: attachment})
     if kind == "detached":
         return evolve(record, gone=record.gone | {index})
+    if kind == "failed":
+        known = record.failures.get(index) or Failures(0, reader.number("at"))
+        failures = {**record.failures, index: evolve(known, count=known.count + 1)}
+        return evolve(record, failures=failures)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -253,7 +281,7 @@ def _step(reader: Reader) -> Step:
     config, invoker = reader.mapping("config"), reader.text("invoker")
     _needed(Reader(config, "a configuration"), "type")
     _needed(Reader(config, "a configuration"), "cniVersion")
-    return Step(Plugin(config, invoker), config, invoker)
+    return Step(Plugin(config, invoker), config, invoker, reader.boolean("leavesNothing"))
 
 
 def _attachment(planned: Planned, reader: Reader) -> Attachment:

@@ -61,7 +61,8 @@ class Request:
     ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
     ``shared`` is where plugins keep, for as long as this request is carried out, what they would
     otherwise ask for twice: the pod that several sources look at.  What is open there goes on
-    ``closing``, which is None where nobody says when the request has been carried out.  ``chroot``
+    ``closing``, which is None where nobody says when the request has been carried out.  An error
+    while it is closed is logged and changes no answer.  ``chroot``
     is the host's root as this process sees it, when it runs in a container of its own: delegates
     are run in there.  ``meter`` is told what every invocation took.  ``dry_run`` says that the
     request is not carried out: ``multus explain`` and ``multus validate`` ask what it would do.  A

@@ -123,7 +123,8 @@ def set_down(link: int | str) -> Message:
 
 def set_mtu(link: int | str, mtu: int) -> Message:
     """Set an interface's MTU, in bytes."""
-    return _set(link, f"set the MTU of {_called(link)} to {mtu}", wire.u32(_IFLA_MTU, mtu))
+    size = wire.u32(_IFLA_MTU, mtu, "the MTU of an interface")
+    return _set(link, f"set the MTU of {_called(link)} to {mtu}", size)
 
 
 def set_mac(link: int | str, mac: str) -> Message:
@@ -317,7 +318,7 @@ def _called(link: int | str) -> str:
 
 
 def _size_and_mac(mtu: int, mac: str) -> list[bytes]:
-    more = [wire.u32(_IFLA_MTU, mtu)] if mtu else []
+    more = [wire.u32(_IFLA_MTU, mtu, "the MTU of an interface")] if mtu else []
     return [*more, wire.attribute(_IFLA_ADDRESS, encode_mac(mac))] if mac else more
 
 

@@ -33,6 +33,7 @@ _RTNH_F_ONLINK = 4
 _TABLE_COMPAT = 252
 
 _RTMSG = struct.Struct("=BBBBBBBBI")
+_SCOPE = struct.Struct("=B")
 _RTNEXTHOP = struct.Struct("=HBBi")
 
 
@@ -82,10 +83,10 @@ def add(
     if source:
         body += wire.attribute(_RTA_PREFSRC, encode(source)[1])
     if priority:
-        body += wire.u32(_RTA_PRIORITY, priority)
-    metrics = [wire.u32(_RTAX_MTU, mtu)] if mtu else []
+        body += wire.u32(_RTA_PRIORITY, priority, _of(destination, "priority"))
+    metrics = [wire.u32(_RTAX_MTU, mtu, _of(destination, "mtu"))] if mtu else []
     if advmss:
-        metrics.append(wire.u32(_RTAX_ADVMSS, advmss))
+        metrics.append(wire.u32(_RTAX_ADVMSS, advmss, _of(destination, "advmss")))
     if metrics:
         body += wire.nested(_RTA_METRICS, *metrics)
     expected = (errno.EEXIST,) if exists_ok else ()
@@ -98,11 +99,14 @@ def delete(
     *,
     gateway: str = "",
     table: int = TABLE_MAIN,
+    priority: int = 0,
     missing_ok: bool = False,
 ) -> Message:
-    """Take a route away, whatever its scope and protocol."""
+    """Take a route away, whatever its scope and protocol; with 0, whatever its priority."""
     expected = (errno.ESRCH, errno.ENODEV) if missing_ok else ()
     body = _body(index, destination, gateway, SCOPE_NOWHERE, table, 0, protocol=0, kind=0)
+    if priority:
+        body += wire.u32(_RTA_PRIORITY, priority, _of(destination, "priority"))
     return Message(_RTM_DELROUTE, 0, body, _words("delete", index, destination, gateway), expected)
 
 
@@ -171,16 +175,21 @@ def _body(
 ) -> bytes:
     family, packed, prefix = encode(destination)
     # A table above 255 does not fit the header; the attribute has it.
-    small = table if table < 256 else _TABLE_COMPAT
+    small = table if 0 <= table < 256 else _TABLE_COMPAT
+    wire.packed(_SCOPE, _of(destination, "scope"), scope)
     body = _RTMSG.pack(family, prefix, 0, 0, small, protocol, scope, kind, flags)
     if prefix:
         body += wire.attribute(_RTA_DST, packed)
     body += wire.u32(_RTA_OIF, index)
     if gateway:
         body += wire.attribute(_RTA_GATEWAY, encode(gateway)[1])
-    if table >= 256:
-        body += wire.u32(_RTA_TABLE, table)
+    if small != table:
+        body += wire.u32(_RTA_TABLE, table, _of(destination, "table"))
     return body
+
+
+def _of(destination: str, key: str) -> str:
+    return f"the {key} of the route to {destination}"
 
 
 def _words(verb: str, index: int, destination: str, gateway: str) -> str:

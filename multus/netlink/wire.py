@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from multus.errors import InvalidConfig
+
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
 
@@ -82,25 +84,40 @@ class Answer(NamedTuple):
     body: bytes
 
 
+def packed(form: struct.Struct, what: str, *values: int | bytes) -> bytes:
+    """*values* in this form; raises ``InvalidConfig`` naming *what* does not fit it.
+
+    Numbers reach netlink from configurations and from other plugins' results.
+    """
+    try:
+        return form.pack(*values)
+    except struct.error as error:
+        said = ", ".join(map(str, values))
+        raise InvalidConfig(
+            f"{what} is {said}, which does not fit what the kernel takes ({error}): correct it"
+        ) from None
+
+
 def attribute(kind: int, payload: bytes) -> bytes:
     """One attribute with these bytes, padded."""
     size = len(payload)
-    return _ATTRIBUTE.pack(size + 4, kind) + payload + _PADDING[size & 3]
+    head = packed(_ATTRIBUTE, "the length and type of an attribute", size + 4, kind)
+    return head + payload + _PADDING[size & 3]
 
 
-def u8(kind: int, value: int) -> bytes:
-    """An attribute that is one unsigned byte."""
-    return _ATTRIBUTE.pack(5, kind) + _U8.pack(value) + b"\0\0\0"
+def u8(kind: int, value: int, what: str = "a number") -> bytes:
+    """An attribute that is one unsigned byte; *what* names it in errors."""
+    return _ATTRIBUTE.pack(5, kind) + packed(_U8, what, value) + b"\0\0\0"
 
 
-def u16(kind: int, value: int) -> bytes:
-    """An attribute of two bytes, unsigned."""
-    return _ATTRIBUTE.pack(6, kind) + _U16.pack(value) + b"\0\0"
+def u16(kind: int, value: int, what: str = "a number") -> bytes:
+    """An attribute of two bytes, unsigned; *what* names it in errors."""
+    return _ATTRIBUTE.pack(6, kind) + packed(_U16, what, value) + b"\0\0"
 
 
-def u32(kind: int, value: int) -> bytes:
-    """An attribute of four bytes, unsigned."""
-    return _ATTRIBUTE.pack(8, kind) + _U32.pack(value)
+def u32(kind: int, value: int, what: str = "a number") -> bytes:
+    """An attribute of four bytes, unsigned; *what* names it in errors."""
+    return _ATTRIBUTE.pack(8, kind) + packed(_U32, what, value)
 
 
 def be32(kind: int, value: int) -> bytes:
@@ -109,14 +126,24 @@ def be32(kind: int, value: int) -> bytes:
 
 
 def string(kind: int, value: str) -> bytes:
-    """An attribute that is a text with its final zero byte."""
-    return attribute(kind, value.encode() + b"\0")
+    """An attribute that is a text with its final zero byte.
+
+    Raises ``InvalidConfig`` for a text that holds a zero byte, or is not Unicode.
+    """
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise InvalidConfig(f"{value!r} cannot be a name for the kernel: use another one")
+    return attribute(kind, encoded + b"\0")
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
     """An attribute whose payload is attributes; without ``NLA_F_NESTED``, as rtnetlink expects."""
     payload = b"".join(attributes)
-    return _ATTRIBUTE.pack(len(payload) + 4, kind) + payload
+    head = packed(_ATTRIBUTE, "the length and type of an attribute", len(payload) + 4, kind)
+    return head + payload
 
 
 def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:

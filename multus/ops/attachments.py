@@ -75,3 +75,6 @@ def others(journal: Journal) -> Iterator[Mapping[str, str]]:
         yield {"file": f"{journal.folder}/{name}", "why": why}
     for path in journal.kept_aside():
         yield {"file": path, "why": "was damaged: what it names is removed; delete it by hand"}
+    for path, _ in journal.stuck():
+        why = "could not be removed and was given up: remove what is left, then delete the file"
+        yield {"file": path, "why": why}

@@ -217,6 +217,12 @@ def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> 
         key = next(key for key in broken.entry.keys if key in conf.raw)
         fix = f"reinstall {broken.entry.distribution}"
         yield document.finding(ERROR, (*base, key), f"needs {broken}", fix, code=7)
+    for name in installed.unmatched(conf.blocked_plugins):
+        known = sorted({each for entry in installed.every for each in entry.names})
+        near = difflib.get_close_matches(name, known, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it; 'multus plugins' lists them"
+        reason = f"no installed plugin is called {name!r}"
+        yield document.finding(WARNING, (*base, "blockedPlugins"), reason, fix)
     offers = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
     if conf.always_use_default and not (offers and conf.raw.get("kubeconfig")):
         lacking = "kubeconfig" if offers else "delegates"

@@ -5,16 +5,17 @@ Source: CNI specification 1.1.0, section "GC".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve, field, frozen
 
 from multus.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLater
 from multus.jsontext import encode
 from multus.lock import container_lock
-from multus.model.names import interface_problem, is_identifier
+from multus.model.names import is_identifier, unnameable
 from multus.model.network import Delegate, Plugin
 from multus.stages import invoke, order, resolve
 
@@ -46,7 +47,7 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
         )
     keys = frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
     for container_id, ifname in keys:
-        if not is_identifier(container_id) or interface_problem(ifname):
+        if not is_identifier(container_id) or unnameable(ifname):
             raise InvalidConfig(
                 f"'cni.dev/valid-attachments' holds container {container_id!r} with interface"
                 f" {ifname!r}, which can be no attachment: correct it"
@@ -54,29 +55,69 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
     return keys
 
 
-def tidy(journal: Journal) -> None:
-    """Remove intents that were never whole, but for those being written now."""
+def tidy(journal: Journal) -> list[CNIError]:
+    """Remove intents that were never whole, but for those being written now; returns errors."""
+    errors = []
     for container_id, ifname in journal.unborn():
-        with suppress(TryAgainLater), container_lock(journal.folder, container_id, 0.0):
-            journal.tidy(container_id, ifname)
+        try:
+            with suppress(TryAgainLater), container_lock(journal.folder, container_id, 0.0):
+                journal.tidy(container_id, ifname)
+        except CNIError as error:
+            errors.append(error)
+    return errors
+
+
+class Before(NamedTuple):
+    """What was there when GC began, before it waited for the ADDs under way.
+
+    An ADD that came meanwhile is in no list of valid attachments, and is to be spared.
+    """
+
+    keys: frozenset[Key]
+    began: float
+
+    def spares(self, record: Record, now: float) -> bool:
+        """Whether *record* was made since.
+
+        One that was there is taken to be newer only when the clock says that it was made between
+        *began* and *now*: that is a container added once more.  Anything later than *now* was
+        written under another clock, and would be spared for ever.
+        """
+        return record.key not in self.keys or self.began < record.started <= now
 
 
 def sort(
-    records: Iterable[Record | CNIError], network: str, valid: frozenset[Key], began: float
+    records: Iterable[Record | CNIError], network: str, valid: frozenset[Key], before: Before
 ) -> Sorted:
-    """Tell the dead from the rest: of this *network*, not *valid*, and not made since *began*.
+    """Tell the dead from the rest: of this *network*, not *valid*, and there *before* GC began.
 
     A record so damaged that it does not say its network is taken to be of this one.
     """
     dead, kept, errors = [], [], []
+    now = time.time()
     for each in records:
         if isinstance(each, CNIError):
             errors.append(each)
-        elif each.network in (network, "") and each.key not in valid and each.started <= began:
+        elif (
+            each.network in (network, "") and each.key not in valid and not before.spares(each, now)
+        ):
             dead.append(each)
         else:
             kept.append(each)
     return Sorted(dead, kept, errors)
+
+
+def still_recorded(journal: Journal, dead: Iterable[Record]) -> list[Record]:
+    """What is still recorded of *dead* records; one that cannot be read counts as it was."""
+    left = []
+    for each in dead:
+        try:
+            record = journal.find(*each.key)
+        except CNIError:
+            record = each
+        if record is not None:
+            left.append(record)
+    return left
 
 
 def collect(
@@ -132,12 +173,19 @@ def networks(
 
 
 def _recorded(records: Iterable[Record], network: str) -> list[Delegate]:
-    """The delegates that records of *network* name."""
-    return [
-        planned.delegate
+    """The delegates that records of *network* name, without steps that leave nothing."""
+    planned = [
+        each
         for record in records
         if record.network in (network, "")
-        for planned in record.planned.values()
+        for each in record.planned.values()
+    ]
+    return [
+        evolve(
+            each.delegate,
+            plugins=tuple(step.plugin for step in each.steps if not step.leaves_nothing),
+        )
+        for each in planned
     ]
 
 

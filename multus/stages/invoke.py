@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from attrs import evolve
 
 from multus import progress
-from multus.errors import CNIError, IncompatibleVersion, InvalidConfig
+from multus.errors import PASSING, CNIError, IncompatibleVersion, InvalidConfig, failure, shown
 from multus.invoker import Declined, Invoker
 from multus.model.network import Attachment, Delegate, Invocation, Plugin
 from multus.model.record import Planned, Step
+from multus.model.result import Result
 from multus.model.versions import highest_common
 from multus.netconf import handed_on
 from multus.stages.resolve import missing_plugin
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from multus.model.conf import Conf
     from multus.model.record import Record
     from multus.model.request import Request
-    from multus.model.result import Result
     from multus.plugins import Installed
 
 _A = TypeVar("_A")
@@ -127,7 +127,7 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
             )
         config = handed_on(delegate, plugin, call.conf)
         name = choice.invoker.name
-        step = Step(Plugin(plugin.config, name), config, name)
+        step = Step(Plugin(plugin.config, name), config, name, choice.invoker.leaves_nothing)
         steps.append(step)
         if call.chosen is not None:
             call.chosen[id(step)] = step, choice.invoker
@@ -164,6 +164,8 @@ def attach(
             before = attachment.result if attachment.versions else None
             invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config, before)
             result, version = _negotiated(invoker, invocation, invoker.add)
+            if not isinstance(result, Result):
+                raise _nonsense(invoker, "ADD", result)
         except CNIError as error:
             raise told_of(error, planned.delegate, step.plugin) from error
         attachment = Attachment(
@@ -191,7 +193,7 @@ def _negotiated(
     try:
         return _safely(invoker, verb, invocation), invocation.cni_version
     except IncompatibleVersion as refusal:
-        version = highest_common(invoker.versions(invocation))
+        version = _common_version(invoker, invocation)
         if version is None or version == invocation.cni_version:
             raise
         invocation.log.verbose(f"{invocation}: {refusal}: spoken to in version {version} instead")
@@ -204,15 +206,12 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
     try:
         with _step(invoker, argument):
             return verb(argument)
-    except CNIError:
+    except (CNIError, *PASSING):
         raise
-    except Exception as error:  # noqa: BLE001  a foreign invoker may raise anything
-        raise CNIError(
-            f"invoker {invoker.name!r} failed with {type(error).__name__}: {error}: report it to"
-            " its author"
-        ) from error
+    except BaseException as error:
+        raise failure(f"invoker {invoker.name!r}", error) from error
     finally:
-        if verb != invoker.prepare:
+        if verb not in (invoker.prepare, invoker.versions):
             _took(invoker, argument, time.perf_counter() - started)
 
 
@@ -221,6 +220,23 @@ def _step(invoker: Invoker, argument: object) -> progress.step:
     invocations: list[Any] = argument if isinstance(argument, list) else [argument]
     seconds = sum(each.conf.delegate_timeout for each in invocations)
     return progress.step(f"invoker {invoker.name!r}, {invocations[0]}", seconds)
+
+
+def _common_version(invoker: Invoker, invocation: Invocation) -> str | None:
+    """The newest version that both sides know; None when there is none."""
+    known = _safely(invoker, invoker.versions, invocation)
+    texts = isinstance(known, list | tuple | set | frozenset) and all(
+        isinstance(each, str) for each in known
+    )
+    if not texts:
+        raise _nonsense(invoker, "VERSION", known)
+    return highest_common(known)
+
+
+def _nonsense(invoker: Invoker, verb: str, answer: object) -> CNIError:
+    return CNIError(
+        f"invoker {invoker.name!r} answered {verb} with {shown(answer)}: report it to its author"
+    )
 
 
 def _took(invoker: Invoker, argument: object, seconds: float) -> None:
@@ -281,6 +297,7 @@ def detach(
         _removal(index, each.delegate, step, place, done.get(index), call)
         for index, each in reversed(planned)
         for place, step in reversed(list(enumerate(each.steps)))
+        if not step.leaves_nothing
     ]
     errors: dict[int, list[CNIError]] = {index: [] for index, _ in planned}
     for neighbours in _neighbours(removals):
@@ -339,26 +356,36 @@ def _remove(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:
 
 
 def _deleted(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIError | None]:
-    """An answer for each invocation, whatever the invoker does."""
+    """An answer for each invocation, whatever the invoker does.
+
+    Where it fails for all of them, each is deleted by itself: one bad configuration must not cost
+    its neighbours.
+    """
     try:
         answers = _safely(invoker, invoker.delete, invocations)
-    except CNIError as error:
-        return [error] * len(invocations)
-    if (
+        if _fits(answers, len(invocations)):
+            return answers
+        error = _nonsense(invoker, "DEL", answers)
+    except CNIError as caught:
+        error = caught
+    if len(invocations) == 1:
+        return [error]
+    return [_deleted(invoker, [each])[0] for each in invocations]
+
+
+def _fits(answers: object, count: int) -> bool:
+    return (
         isinstance(answers, list | tuple)
-        and len(answers) == len(invocations)
+        and len(answers) == count
         and all(each is None or isinstance(each, CNIError) for each in answers)
-    ):
-        return answers
-    wrong = f"invoker {invoker.name!r} answered DEL with {answers!r:.200}: report it to its author"
-    return [CNIError(wrong)] * len(invocations)
+    )
 
 
 def _again(invoker: Invoker, invocation: Invocation, error: IncompatibleVersion) -> CNIError | None:
     try:
-        version = highest_common(invoker.versions(invocation))
-    except CNIError as failure:
-        return failure
+        version = _common_version(invoker, invocation)
+    except CNIError as second:
+        return second
     if version is None or version == invocation.cni_version:
         return error
     return _deleted(invoker, [invocation.at(version)])[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from multus import stuck
 from multus.errors import CNIError
 from multus.journal import netns_identity
 from multus.recordfile import Writer
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from multus.hooks import Observers
     from multus.journal import Journal
     from multus.model.network import Attachment
-    from multus.model.record import Planned, Record
+    from multus.model.record import Failures, Planned, Record
     from multus.model.request import Request
 
 
@@ -59,6 +61,7 @@ def remove(
     detached = detach(planned, record.done, call)
     for each in detached:
         observers.detached(each.delegate, each.error, call.request, call.conf)
+    detached = stuck.without_stuck(record, detached, journal, call)
     if record.damage and not beyond and not any(each.errors for each in detached):
         aside = journal.set_aside(record.path)
         call.log.error(
@@ -67,7 +70,7 @@ def remove(
         )
         return []
     with closing(Writer(record.path)) as writer:
-        return settle(detached, writer, beyond)
+        return settle(detached, writer, beyond, record.failures)
 
 
 def _begin(record: Record, call: Call) -> None:
@@ -83,16 +86,25 @@ def _begin(record: Record, call: Call) -> None:
 
 
 def settle(
-    detached: Sequence[Detached], writer: Writer, beyond: Sequence[CNIError] = ()
+    detached: Sequence[Detached],
+    writer: Writer,
+    beyond: Sequence[CNIError] = (),
+    failures: Mapping[int, Failures] = MappingProxyType({}),
 ) -> list[CNIError]:
-    """Forget the record when all are gone, else write down which are; returns the errors."""
+    """Forget the record when all are gone, else write down which are; returns the errors.
+
+    *failures* are the earlier ones: what has failed often enough is not counted any further.
+    """
     errors = [*(error for each in detached for error in each.errors), *beyond]
     try:
         if not errors:
             writer.forget()
         for each in detached:
-            if errors and not each.errors:
+            known = failures.get(each.number)
+            if errors and each.error is None:
                 writer.detached(each.number)
+            elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
+                writer.failed(each.number, each.error)
     except CNIError as error:
         # What is gone is taken down once more the next time, which is no error.
         errors.append(error)

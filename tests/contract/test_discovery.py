@@ -152,12 +152,30 @@ class TestLoading:
         assert (names(installed.loaded), names(installed.blocked)) == (["good"], ["loud"])
         assert not (site.folder / "was-here").exists()
 
+    @pytest.mark.parametrize("name", ["loud-one", "multus-loud-one", "Multus_Loud.One", "LOUD_ONE"])
+    def test_it_may_be_named_by_its_distribution_too(self, site: Site, name: str) -> None:
+        site.install("good")
+        site.install("loud-one", "raise ValueError")
+        installed = site.loaded(name)
+        assert (names(installed.blocked), installed.broken) == (["loud-one"], ())
+        assert installed.unmatched([name]) == []
+
+    def test_a_name_that_none_has_is_found(self, site: Site) -> None:
+        site.install("good")
+        site.install("bad", "raise ValueError")
+        site.install("blocked")
+        site.install("keyed", keys=("inventory",))
+        installed = load(site.discover(), frozenset(["blocked", "lost"]), ["name"])
+        every = ["good", "bad", "blocked", "keyed", "multus-good", "lost", "multus-lost"]
+        assert installed.unmatched(every) == ["lost", "multus-lost"]
+
     BROKEN = {
         "ModuleNotFoundError": "import no_such_module",
         "its_bad": None,
         "SyntaxError": "def (",
         "ValueError: out of paper": "raise ValueError('out of paper')",
         "SystemExit": "raise SystemExit(3)",
+        "Abandoned: stop": "class Abandoned(BaseException): ...\nraise Abandoned('stop')",
         "'multus_heath' is no hook": """
             from multus import hookimpl
             @hookimpl

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -160,8 +163,8 @@ class TestFailing:
         [
             ("exit 3", "status 3"),
             ("echo segfault; exit 1", "segfault"),
-            ("echo '{\"msg\": \"x\"}'; exit 1", "no CNI error"),
-            ("echo '{\"code\": \"7\"}'; exit 1", "no CNI error"),
+            ('echo \'{"msg": "x"}\'; exit 1', "no CNI error"),
+            ('echo \'{"code": "7"}\'; exit 1', "no CNI error"),
             ("echo '{\"code\": true}'; exit 1", "no CNI error"),
             ("echo '[]'; exit 1", "no CNI error"),
             ("echo boom >&2; exit 1", "boom"),
@@ -247,3 +250,40 @@ def test_threads_do_not_close_each_others_descriptors(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+_WITH_LIMIT = """
+import os, resource, sys
+from multus.execute import Executor
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+lock, other = os.open("/dev/null", os.O_RDONLY), os.open("/etc/passwd", os.O_RDONLY)
+ended = Executor((), inherited=(lock, other)).run(
+    ["/bin/sh", "-c", "readlink /proc/$$/fd/*; true"], b"", {"PATH": "/usr/bin:/bin"}, 20
+)
+sys.stdout.buffer.write(ended.stdout)
+sys.exit(ended.status)
+"""
+
+
+@pytest.mark.parametrize("limit", [16, 64, 200, 201, 1024])
+def test_with_few_descriptors_allowed_a_plugin_starts_and_keeps_what_it_inherits(
+    limit: int,
+) -> None:
+    command = [sys.executable, "-c", _WITH_LIMIT, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"/dev/null", "/etc/passwd"} <= set(done.stdout.split())
+
+
+def test_without_a_descriptor_for_a_pipe_it_is_said(folder: Path) -> None:
+    script(folder, "true")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        with pytest.raises(NotStarted, match="raise the limit of open files"):
+            call(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -12,15 +12,17 @@ import pytest
 from contract.given import Recorder, at_work, merger, plugin_named, source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.values import objects
+from unit.values import delegate_of, objects, request_of
 
 from multus import skel
 from multus.errors import InvalidConfig, error_of
+from multus.journal import Journal
 from multus.log import Log
 from multus.model.conf import Conf
 from multus.model.versions import SUPPORTED
 from multus.pipeline import Engine
 from multus.plugins import Entry
+from multus.stages.invoke import Call, plan
 
 CONTAINER = {
     "CNI_CONTAINERID": "c1",
@@ -91,6 +93,30 @@ def conf(tmp_path: Path) -> dict[str, Any]:
     }
 
 
+class Old:
+    """A node with the record of an attachment called ``x%d``, which none may be called today."""
+
+    def __init__(self, folder: Path) -> None:
+        self.recorder = Recorder()
+        installed = at_work(self.recorder.plugin(), merger())
+        self.engine = Engine(installed, Log.from_conf({"logLevel": "panic"}))
+        self.wire = {"cniVersion": "1.1.0", "name": "n", "type": "multus", "cniDir": str(folder)}
+        conf = Conf.from_wire(self.wire)
+        request = request_of(ifname="x%d", environ=CONTAINER)
+        call = Call(installed, self.engine.log, request, conf)
+        planned = plan([delegate_of("a", "a", ifname="x%d", primary=True)], call)
+        Journal(str(folder)).prepare()
+        Journal(str(folder)).begin(request, self.wire, planned).close()
+
+    def engine_for(self, conf: Conf) -> Engine:
+        return self.engine
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Old:
+    return Old(tmp_path / "state")
+
+
 class TestOrderOfChecks:
     """First the environment (4), then the JSON (6), then the configuration (7, 1)."""
 
@@ -149,6 +175,24 @@ class TestEnvironment:
         for command in ("ADD", "DEL", "CHECK"):
             message = refused(4, command, {"name": "n", "cniVersion": "1.1.0"}, CNI_IFNAME=name)
             assert "CNI_IFNAME" in message
+
+    @pytest.mark.parametrize("name", ["x%d", "%", "eth%"])
+    def test_a_pattern_of_the_kernels_is_no_interface_to_make(self, name: str) -> None:
+        assert "'%'" in refused(4, "ADD", {"name": "n", "cniVersion": "1.1.0"}, CNI_IFNAME=name)
+
+    def test_what_an_older_program_made_of_one_is_removed(self, old: Old) -> None:
+        """Its record is of that name, whatever the kernel called the interface."""
+        for _ in range(2):
+            assert asked("DEL", old.wire, old.engine_for, CNI_IFNAME="x%d") == (0, None)
+        assert old.recorder.said == ["DEL a x%d"]
+        assert Journal(old.wire["cniDir"]).find("c1", "x%d") is None
+
+    def test_gc_keeps_and_removes_it_by_its_record(self, old: Old) -> None:
+        valid = [{"containerID": "c1", "ifname": "x%d"}]
+        for still, left in ((valid, True), ([], False)):
+            keys = {**old.wire, "cni.dev/valid-attachments": still}
+            assert asked("GC", keys, old.engine_for) == (0, None)
+            assert (Journal(old.wire["cniDir"]).find("c1", "x%d") is not None) is left
 
     @pytest.mark.parametrize("args", ["x", "A=1;x"])
     def test_bad_arguments(self, args: str) -> None:

@@ -13,7 +13,7 @@ from multus.invoker import Invoker
 from multus.model.network import Delegate, Plugin
 from multus.model.request import Request
 from multus.ops.doctor.places import Node
-from multus.ops.findings import ERROR, NOTE, OK, Finding, split_message
+from multus.ops.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
 from multus.stages import resolve
 
 _PATIENCE = 5.0
@@ -127,6 +127,10 @@ def _plugins(node: Node) -> Iterator[Finding]:
     for each in installed.broken:
         fix = f"reinstall {each.entry.distribution}, or name it in 'blockedPlugins'"
         yield Finding(ERROR, "plugins", f"{each}", fix)
+    for name in installed.unmatched(node.conf.blocked_plugins):
+        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        fix = "correct it, or remove it; 'multus plugins' lists the names"
+        yield Finding(WARNING, "plugins", reason, fix)
     names = [entry.name for entry in installed.loaded]
     for kind, package in (
         ("source-", "multus-source-conffile"),

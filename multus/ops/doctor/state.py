@@ -47,6 +47,7 @@ def _journal(node: Node) -> Iterator[Finding]:
         for path in journal.kept_aside():
             reason = f"{path} is a damaged record, kept for people; all that it names is removed"
             yield Finding(NOTE, "journal", reason, "delete it when nobody needs it", Place(path))
+        yield from _stuck(journal)
         for container_id, ifname in journal.unborn():
             reason = f"an ADD of {container_id}, {ifname}, was killed before it attached anything"
             yield Finding(
@@ -58,6 +59,23 @@ def _journal(node: Node) -> Iterator[Finding]:
     yield Finding(OK, "journal", f"{sound} sound record(s) of containers in {folder}")
 
 
+def _stuck(journal: Journal) -> Iterator[Finding]:
+    """What was given up: it may still have interfaces, rules or devices on the node."""
+    for path, found in journal.stuck():
+        what = found.msg if isinstance(found, CNIError) else _given_up(found)
+        reason = f"{path} is the record of what could not be removed and was given up: {what}"
+        fix = "look for what is left of it on this node, remove it by hand, then delete the file"
+        yield Finding(ERROR, "journal", reason, fix, Place(path))
+
+
+def _given_up(record: Record) -> str:
+    networks = [
+        f"{delegate} ({delegate.types}, {delegate.ifname})"
+        for delegate in (record.planned[index].delegate for index in sorted(record.failures))
+    ]
+    return f"{', '.join(networks)} of {record.request}"
+
+
 def _record(record: Record, node: Node) -> Iterator[Finding]:
     request = record.request
     who = f"{request}, interface {request.ifname}"
@@ -65,6 +83,11 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         reason = f"the record of {who} is damaged: {record.damage}"
         fix = "its DEL removes what can be read; 'multus gc' does so when it is dead"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path), code=105)
+    for index, failures in record.failures.items():
+        delegate = record.planned[index].delegate
+        reason = f"removing {delegate} of {who} failed {failures.count} times"
+        fix = "the log says why; the next DEL or 'multus gc' tries again"
+        yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     if request.netns and not is_alive(record, node):
         reason = f"{who} has no network namespace any more ({request.netns}): its DEL never came"
         fix = "run 'multus gc': its addresses and interfaces are freed"

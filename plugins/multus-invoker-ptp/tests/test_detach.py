@@ -3,9 +3,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 
+from multus.ipam.hostlocal import HostLocal
 from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
@@ -158,4 +160,57 @@ def test_an_address_is_free_only_after_its_link_is_gone(
     assert errors[0] is not None
     assert any("10.90.0.2" in fact for fact in host.left() if fact.startswith("+ file"))
     host.delete(caller, config)
+    assert host.left() == []
+
+
+BAD_FOLDERS = ["/tmp/a\0b", "/tmp/\ud800"]
+
+
+@pytest.mark.parametrize("folder", BAD_FOLDERS, ids=["NUL", "surrogate"])
+def test_a_configuration_that_cannot_be_removed_costs_its_neighbours_nothing(
+    host: Host, caller: Caller, folder: str
+) -> None:
+    """All addresses of a container with 61 other networks are free afterwards."""
+    good = []
+    for number in range(61):
+        config = host.config([{"subnet": f"10.{number}.0.0/24"}], name=f"n{number}")
+        good.append(evolve(caller, ifname=f"net{number}").invocation("DEL", config))
+        HostLocal(good[-1]).add()
+    bad = host.config(V4, name="bad")
+    bad["ipam"]["dataDir"] = folder
+    bad_one = evolve(caller, ifname="bad0").invocation("DEL", bad)
+    with host.inside.entered():
+        errors = Ptp().delete([*good[:30], bad_one, *good[30:]])
+    assert [each is None for each in errors] == [True] * 30 + [False] + [True] * 31
+    held = [path for path in host.folder.glob("n*/10.*") if path.is_file()]
+    assert held == []
+
+
+def test_rules_that_cannot_be_removed_cost_their_own_network_only(
+    host: Host, caller: Caller
+) -> None:
+    plain, masked = host.config(V4), host.config(V4, name="masked", ipMasq=True)
+    masked_too = {**masked, "name": "\ud800"}
+    calls = [
+        evolve(caller, ifname=f"net{at}").invocation("DEL", config)
+        for at, config in enumerate((plain, masked, masked_too))
+    ]
+    for each in calls[:2]:
+        HostLocal(each).add()
+    with host.inside.entered():
+        errors = Ptp().delete(calls)
+    assert [each is None for each in errors] == [True, True, False]
+    assert list(host.folder.glob("*/10.*")) == []
+
+
+def test_a_link_that_has_another_name_in_the_container_goes_by_its_other_end(
+    host: Host, caller: Caller, pod: Netns
+) -> None:
+    """The kernel made ``x0`` of ``x%d`` where an older program asked for it."""
+    config = host.config(V4)
+    pattern = evolve(caller, ifname="x%d")
+    result = host.add(pattern, config)
+    assert set(pod.links()) == {"x0"}
+    host.delete(pattern, config, result)
+    assert pod.links() == {}
     assert host.left() == []

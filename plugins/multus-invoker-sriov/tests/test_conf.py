@@ -106,6 +106,8 @@ def test_no_vlan_is_not_vlan_0() -> None:
         ({"if0": "enp2s0", "if0name": "eth0"}, "if0name"),
         ({"if0": "enp2s0", "if0name": "lo"}, "if0name"),
         ({"if0name": "a-name-that-is-too-long"}, "if0name"),
+        ({"if0name": "north%d"}, "if0name"),
+        ({"if0": "enp%d"}, "if0"),
         ({"vlan": 4095}, "vlan"),
         ({"vlan": -1}, "vlan"),
         ({"vlan": "7"}, "vlan"),

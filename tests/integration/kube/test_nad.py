@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -357,6 +358,26 @@ def test_check_sees_that_the_default_route_is_gone(cluster: Cluster, cni_pod: Ne
     assert answer.error["code"] != 0
     assert "multus-default-route" in answer.error["details"]
     assert "net1 has the default routes (none)" in answer.error["details"]
+
+
+@pytest.mark.parametrize("blocked", ["source-nad", "multus-source-nad", "Multus_Source.NAD"])
+def test_del_does_not_need_the_plugin_that_chose_the_route(
+    cluster: Cluster, cni_pod: Netns, blocked: str
+) -> None:
+    cluster.bridge("net-a", "10.1.0")
+    element = {"name": "net-a", "default-route": ["10.1.0.254"]}
+    container = cluster.pod(cni_pod, {NETWORKS: [element]})
+    conf = cluster.default(cniVersion="0.4.0")
+    result = cluster.add(conf, container).result
+    cluster.delete({**conf, "blockedPlugins": [blocked]}, container, result).require()
+    assert names(cni_pod) == []
+    assert list(Path(cluster.folder, "ipam").glob("*/10.*")) == []
+
+
+def test_a_blocked_plugin_that_is_not_installed_is_logged(cluster: Cluster, cni_pod: Netns) -> None:
+    container = cluster.pod(cni_pod)
+    answer = cluster.add(cluster.default(blockedPlugins=["source-nads"]), container).require()
+    assert b"'source-nads', which no installed plugin is called" in answer.stderr
 
 
 def test_an_empty_default_route_keeps_the_networks_own_gateway(

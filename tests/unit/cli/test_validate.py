@@ -100,6 +100,24 @@ def test_every_slip_of_a_file_is_told_at_once(multus: Command, file: File) -> No
     assert "always_use_default" in [each["subject"] for each in problems(said)]
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("source-nads", "did you mean 'source-nad'?"),
+        ("multus-sourcenad", "did you mean 'multus-source-nad'?"),
+        ("zzz", "remove it; 'multus plugins' lists them"),
+    ],
+)
+def test_a_blocked_plugin_that_is_not_installed_is_said(
+    multus: Command, file: File, name: str, fix: str
+) -> None:
+    blocked = ["source-crd", "Multus_Source.NAD", name]
+    said = multus("validate", "--json", "-f", file("a.conf", conf(blockedPlugins=blocked)))
+    (warning,) = problems(said, "warning")
+    assert (said.status, warning["subject"], warning["fix"]) == (0, "blockedPlugins", fix)
+    assert f"'{name}'" in warning["reason"]
+
+
 WRONG_KEYS: list[tuple[dict[str, Any], str, int, str]] = [
     ({"name": "a b"}, "name", 7, "invalid network name"),
     ({"name": None}, "name", 7, "missing network name"),

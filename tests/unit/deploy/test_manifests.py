@@ -57,7 +57,7 @@ def test_no_container_has_more_rights_than_it_says_why(daemonset: dict[str, Any]
         added[each["name"]] = context["capabilities"].get("add", [])
     assert added == {
         "install": [],
-        "daemon": ["NET_ADMIN", "SYS_ADMIN", "NET_RAW", "SYS_CHROOT"],
+        "daemon": ["NET_ADMIN", "SYS_ADMIN", "NET_RAW", "SYS_CHROOT", "SYS_PTRACE"],
         "refresh": [],
     }
     assert "hostPID" not in daemonset["spec"]["template"]["spec"]

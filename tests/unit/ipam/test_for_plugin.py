@@ -164,3 +164,24 @@ def test_an_add_imports_nothing_that_costs(tmp_path: Path) -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     added = {name for name in out.stdout.split() if not name.startswith("multus.")}
     assert added <= {"fcntl", "socket", "_socket", "select", "selectors", "math", "array"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("mtu", "advmss", "priority", "table") for value in (-1, 2**32)),
+        ("scope", 256),
+        ("scope", -1),
+    ],
+)
+@pytest.mark.parametrize("kind", ["host-local", "static"])
+def test_a_number_of_a_route_that_the_kernel_cannot_take_is_named(
+    kind: str, key: str, value: int, tmp_path: Path
+) -> None:
+    config: dict[str, Any] = {"type": kind, "routes": [{"dst": "0.0.0.0/0", key: value}]}
+    if kind == "host-local":
+        config |= {"subnet": "10.0.0.0/24", "dataDir": str(tmp_path)}
+    with pytest.raises(
+        InvalidConfig, match=rf"routes\[0\]: '{key}' is {value}: use a number from 0"
+    ):
+        _pool(config).add()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.model.names import interface_problem, is_identifier
+from multus.model.names import interface_problem, is_identifier, unnameable
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a-b_c.d", "A" * 300, "0" * 64])
@@ -22,9 +22,16 @@ def test_names_of_interfaces(name: str) -> None:
     assert interface_problem(name) is None
 
 
+@pytest.mark.parametrize("name", ["x%d", "%", "eth0%", "100%"])
+def test_a_pattern_of_the_kernels_is_no_name_to_give_and_may_be_recorded(name: str) -> None:
+    problem = interface_problem(name)
+    assert problem is not None and "'%'" in problem
+    assert unnameable(name) is None
+
+
 @pytest.mark.parametrize("name", ["", "a" * 16, "é" * 8, ".", "..", "a/b", "a:b", "a b", "a\0"])
 def test_what_names_no_interface(name: str) -> None:
-    assert interface_problem(name)
+    assert interface_problem(name) and unnameable(name)
 
 
 @given(st.text(max_size=20))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -157,3 +158,30 @@ def test_neighbours_are_added_and_deleted(netns: Netns, channel: Channel, index:
         channel.request([neighbours.delete(index, "10.1.2.1")])
     assert caught.value.errno == errno.ENOENT
     channel.request([neighbours.delete(index, "10.1.2.1", missing_ok=True)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("mtu", "advmss", "priority", "table") for value in (-1, 2**32)),
+        ("scope", -1),
+        ("scope", 256),
+    ],
+)
+def test_a_number_that_does_not_fit_is_named(key: str, value: int) -> None:
+    numbers: dict[str, Any] = {key: value}
+    with pytest.raises(InvalidConfig, match=f"the {key} of the route to 10.2.0.0/16 is {value}"):
+        routes.add(1, "10.2.0.0/16", **numbers)
+
+
+def test_the_largest_numbers_that_fit_are_encoded() -> None:
+    top = 2**32 - 1
+    routes.add(1, "::/0", mtu=top, advmss=top, priority=top, table=top, scope=255)
+
+
+def test_of_two_routes_the_one_with_the_priority_is_deleted(channel: Channel, index: int) -> None:
+    for priority in (10, 20):
+        route = routes.add(index, "0.0.0.0/0", gateway="10.1.2.1", priority=priority)
+        channel.request([route])
+    channel.request([routes.delete(index, "0.0.0.0/0", gateway="10.1.2.1", priority=20)])
+    assert [route.priority for route in ours(channel)] == [10]

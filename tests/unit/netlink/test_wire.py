@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multus.errors import InvalidConfig
 from multus.netlink import Message, wire
 
 KINDS = st.integers(0, 0x3FFF)
@@ -48,3 +52,31 @@ def test_a_message_that_wants_no_acknowledgement_says_so() -> None:
         Message(18, 0, b"", "", replies=True),
     ):
         assert int.from_bytes(message.encode(1)[6:8], "little") == wire.NLM_F_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("encode", "value"),
+    [
+        *((encode, -1) for encode in (wire.u8, wire.u16, wire.u32)),
+        (wire.u8, 1 << 8),
+        (wire.u16, 1 << 16),
+        (wire.u32, 1 << 32),
+    ],
+)
+def test_a_number_that_does_not_fit_is_an_error_of_the_configuration(
+    encode: Callable[[int, int, str], bytes], value: int
+) -> None:
+    with pytest.raises(InvalidConfig, match=f"the colour is {value}, which does not fit"):
+        encode(1, value, "the colour")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\0"])
+def test_a_text_that_the_kernel_would_read_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="cannot be a name"):
+        wire.string(3, text)
+
+
+@pytest.mark.parametrize("encode", [wire.attribute, wire.nested])
+def test_so_is_a_payload_that_is_too_long(encode: Callable[[int, bytes], bytes]) -> None:
+    with pytest.raises(InvalidConfig, match="length"):
+        encode(1, bytes(1 << 16))

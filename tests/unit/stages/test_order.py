@@ -106,6 +106,10 @@ def test_the_primary_gets_the_name_that_the_runtime_chose() -> None:
             "interface name 'a/b'",
         ),
         (
+            [delegate_of("a", primary=True), delegate_of("b", requested_ifname="x%d")],
+            "interface name 'x%d' holds '%'",
+        ),
+        (
             [delegate_of("a", primary=True), delegate_of("b", requested_ifname="lo")],
             "interface name 'lo' is the loopback's",
         ),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.errors import CNIError, InvalidConfig, KernelRefused
+from multus.errors import InvalidConfig, KernelRefused, attempted
 from multus.netlink import (
     Channel,
     Message,
@@ -127,10 +127,9 @@ def take_back(invocation: Invocation, step: Callable[..., object], *args: object
 
     What goes wrong is logged: the answer is why ADD failed, and the DEL that follows tries again.
     """
-    try:
-        step(*args)
-    except CNIError as error:
-        invocation.log.error(f"{invocation}: a step could not be undone", error=str(error))
+    error = attempted("invoker 'ptp'", step, *args)
+    if error is not None:
+        invocation.log.error(f"{invocation}: a step could not be undone", error=error)
 
 
 def _require_free(ends: Ends, ifname: str) -> None:

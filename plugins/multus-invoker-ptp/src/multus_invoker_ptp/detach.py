@@ -35,7 +35,13 @@ def delete_links(
         if not netns:
             return _delete_host_ends(invocations, transport)
         with Namespace(netns) as pod, pod.channel(transport=transport) as inside:
-            return _delete(inside, [each.ifname for each in invocations], _is_veth)
+            errors, found = _delete(inside, [each.ifname for each in invocations], _is_veth)
+        # One that has another name there, by the kernel or by the container, goes by its other end.
+        renamed = [at for at, each in enumerate(invocations) if each.ifname not in found]
+        ends = _delete_host_ends([invocations[at] for at in renamed], transport)
+        for at, error in zip(renamed, ends, strict=True):
+            errors[at] = errors[at] or error
+        return errors
     except NamespaceGone:
         return _delete_host_ends(invocations, transport)
     except CNIError as error:
@@ -56,15 +62,21 @@ def addresses_left(netns: str, transport: _Transports) -> set[str]:
 
 def _delete(
     channel: Channel, names: Sequence[str], is_ours: Callable[[Link], bool]
-) -> list[CNIError | None]:
+) -> tuple[list[CNIError | None], set[str]]:
+    """Delete those of *names* that are ours: each one's error, and the names that were there."""
     replies = channel.request([links.get(name, missing_ok=True) for name in names])
     found = [links.read(reply) for reply in replies if reply is not None]
     try:
         channel.request(links.delete_many([link.index for link in found if is_ours(link)]))
     except Refused as error:
         left = channel.request([links.get(name, missing_ok=True) for name in names])
-        return [None if reply is None else error for reply in left]
-    return [None] * len(names)
+        return [None if reply is None else error for reply in left], _names(found)
+    return [None] * len(names), _names(found)
+
+
+def _names(found: Sequence[Link]) -> set[str]:
+    # An alternative name finds a link too.
+    return {name for link in found for name in (link.name, *link.alternative_names)}
 
 
 def _is_veth(link: Link) -> bool:
@@ -79,23 +91,24 @@ def _delete_host_ends(
     The kernel takes them down with the container's namespace, but only some time after its path
     has gone; until then they hold the container's routes.
     """
-    ends = {
-        interface.name: interface.mac
-        for each in invocations
-        if each.prev_result is not None
-        for interface in each.prev_result.interfaces
-        if interface.mac and not interface.sandbox
-    }
-    if not ends:
+    ends = [_host_ends(each) for each in invocations]
+    macs = {name: mac for each in ends for name, mac in each.items()}
+    if not macs:
         return [None] * len(invocations)
 
     def is_ours(link: Link) -> bool:
         # A name alone could be another's by now.
-        return _is_veth(link) and link.mac == ends[link.name].lower()
+        return _is_veth(link) and link.mac == macs.get(link.name)
 
     try:
         with open_channel(transport=transport) as host:
-            errors = [error for error in _delete(host, list(ends), is_ours) if error is not None]
+            errors = dict(zip(macs, _delete(host, list(macs), is_ours)[0], strict=True))
     except CNIError as error:
-        errors = [error]
-    return [errors[0] if errors else None] * len(invocations)
+        errors = dict.fromkeys(macs, error)
+    return [next(filter(None, map(errors.get, each)), None) for each in ends]
+
+
+def _host_ends(invocation: Invocation) -> dict[str, str]:
+    """The names of the host's interfaces in an attachment's result, with their MACs."""
+    reported = invocation.prev_result.interfaces if invocation.prev_result is not None else ()
+    return {each.name: each.mac.lower() for each in reported if each.mac and not each.sandbox}

@@ -88,15 +88,19 @@ class Ptp(Invoker):
         """All links first, at one grace period; then the rules; addresses are free at last."""
         from multus_invoker_ptp.detach import delete_links
 
-        errors = delete_links(invocations, self._transport)
-        try:
-            self._remove_rules(invocations)
-        except CNIError as error:
-            errors = [each or error for each in errors]
+        links = delete_links(invocations, self._transport)
+        rules = self._without_rules(invocations)
         return [
-            error or _released(invocation)
-            for invocation, error in zip(invocations, errors, strict=True)
+            link or rule or self.attempted(_release, invocation)
+            for invocation, link, rule in zip(invocations, links, rules, strict=True)
         ]
+
+    def _without_rules(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Remove the rules, all at once where that works: each one's error, or None."""
+        together = self.attempted(self._remove_rules, invocations)
+        if together is None or len(invocations) == 1:
+            return [together] * len(invocations)
+        return [self.attempted(self._remove_rules, [each]) for each in invocations]
 
     def delete_one(self, invocation: Invocation) -> None:
         error = self.delete([invocation])[0]
@@ -118,13 +122,9 @@ class Ptp(Invoker):
         _pool(invocation).status()
 
     def gc(self, invocation: Invocation) -> None:
-        if masquerades(invocation):
-            from multus_invoker_ptp import masquerade
-
-            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
-        pool = ipam.for_plugin(invocation)
-        if pool is not None:
-            pool.gc()
+        errors = [self.attempted(part, invocation) for part in (_collect_rules, _collect_addresses)]
+        for error in filter(None, errors):
+            raise error
 
     def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
         masqueraded = [each for each in invocations if masquerades(each)]
@@ -148,11 +148,20 @@ def _pool(invocation: Invocation) -> Ipam:
     return pool
 
 
-def _released(invocation: Invocation) -> CNIError | None:
-    try:
-        pool = ipam.for_plugin(invocation)
-        if pool is not None:
-            pool.delete()
-    except CNIError as error:
-        return error
-    return None
+def _release(invocation: Invocation) -> None:
+    pool = ipam.for_plugin(invocation)
+    if pool is not None:
+        pool.delete()
+
+
+def _collect_rules(invocation: Invocation) -> None:
+    if masquerades(invocation):
+        from multus_invoker_ptp import masquerade
+
+        masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+
+
+def _collect_addresses(invocation: Invocation) -> None:
+    pool = ipam.for_plugin(invocation)
+    if pool is not None:
+        pool.gc()

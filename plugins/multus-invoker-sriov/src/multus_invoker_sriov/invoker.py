@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from multus import ipam
-from multus.errors import CheckFailed, CNIError, InvalidConfig, NotAvailable, StateDamaged
+from multus.errors import (
+    CheckFailed,
+    CNIError,
+    InvalidConfig,
+    NotAvailable,
+    StateDamaged,
+    attempted,
+)
 from multus.invoker import Invoker
 from multus.model.result import Interface, Result
 from multus.netlink import Namespace, addresses
@@ -21,6 +28,8 @@ from multus_invoker_sriov.sysfs import Sysfs, VirtualFunction, bind
 from multus_invoker_sriov.vf import VfPort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multus.model.network import Invocation
 
 #: What a card says of a VF whose MAC is left to the VF's driver.
@@ -55,13 +64,8 @@ class SriovInvoker(Invoker):
                 raise
 
     def delete_one(self, invocation: Invocation) -> None:
-        errors: list[CNIError] = []
-        for part in (_delete_addresses, self._delete_vf):
-            try:
-                part(invocation)
-            except CNIError as error:
-                errors.append(error)
-        _raise_all(errors)
+        parts = (_delete_addresses, self._delete_vf)
+        _raise_all([self.attempted(part, invocation) for part in parts])
 
     def _delete_vf(self, invocation: Invocation) -> None:
         with opened(invocation, self.sysfs, self.port) as host:
@@ -105,23 +109,19 @@ class SriovInvoker(Invoker):
             raise NotAvailable(error.msg, error.details) from error
 
     def gc(self, invocation: Invocation) -> None:
+        parts = (self._collect_vfs, _collect_addresses)
+        _raise_all([self.attempted(part, invocation) for part in parts])
+
+    def _collect_vfs(self, invocation: Invocation) -> None:
         valid = {(each["containerID"], each["ifname"]) for each in invocation.valid_attachments}
-        errors: list[CNIError] = []
         with opened(invocation, self.sysfs, self.port) as host:
-            for record in host.claims.records():
-                theirs = (record.container_id, record.attachment)
-                if record.network == invocation.config.get("name") and theirs not in valid:
-                    try:
-                        host.give_back(record)
-                    except CNIError as error:
-                        errors.append(error)
-        try:
-            pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
-            if pool is not None:
-                pool.gc()
-        except CNIError as error:
-            errors.append(error)
-        _raise_all(errors)
+            dead = [
+                record
+                for record in host.claims.records()
+                if record.network == invocation.config.get("name")
+                and (record.container_id, record.attachment) not in valid
+            ]
+            _raise_all([self.attempted(host.give_back, record) for record in dead])
 
 
 @frozen
@@ -213,11 +213,14 @@ def _record(conf: SriovConf, found: VirtualFunction, host: Host, invocation: Inv
 
 def _undo(error: BaseException, record: Record, host: Host) -> None:
     """Return the VF of an ADD that failed; where that fails too, its record stays for DEL."""
-    try:
+
+    def release() -> None:
         if host.release(record):
             host.claims.unmark(record.pci)
             host.claims.forget(record.container_id, record.attachment)
-    except CNIError as second:
+
+    second = attempted("invoker 'sriov'", release)
+    if second is not None:
         host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
         if isinstance(error, CNIError):
             error.details = "; ".join(part for part in (error.details, str(second)) if part)
@@ -227,6 +230,12 @@ def _delete_addresses(invocation: Invocation) -> None:
     pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
     if pool is not None:
         pool.delete()
+
+
+def _collect_addresses(invocation: Invocation) -> None:
+    pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+    if pool is not None:
+        pool.gc()
 
 
 def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
@@ -260,7 +269,8 @@ def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
             raise CheckFailed(f"interface {ifname!r} does not have its address {ip.address}")
 
 
-def _raise_all(errors: list[CNIError]) -> None:
+def _raise_all(found: Sequence[CNIError | None]) -> None:
+    errors = [error for error in found if error is not None]
     if errors:
         parts = (errors[0].details, *map(str, errors[1:]))
         errors[0].details = "; ".join(part for part in parts if part)

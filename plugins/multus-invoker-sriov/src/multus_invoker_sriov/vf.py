@@ -138,39 +138,40 @@ def _switch(payload: bytes | None) -> bool | None:
 
 def set_vlan(pf: int, vf: int, vlan: int, qos: int, proto: int) -> Message:
     """Tag what the VF sends with a VLAN; 0 for none."""
-    info = _VLAN_STRUCT.pack(vf, vlan, qos, proto.to_bytes(2, "big"))
+    info = wire.packed(_VLAN_STRUCT, "a VLAN", vf, vlan, qos, proto.to_bytes(2, "big"))
     words = f"set VLAN {vlan}, priority {qos}, protocol {proto:#06x}"
     return _set(pf, vf, words, wire.nested(_VLAN_LIST, wire.attribute(_VLAN_INFO, info)))
 
 
 def set_mac(pf: int, vf: int, mac: str) -> Message:
     """Set the VF's administrative MAC; all zero leaves the choice to the VF's driver."""
-    value = _MAC_STRUCT.pack(vf, encode_mac(mac))
+    value = wire.packed(_MAC_STRUCT, "a MAC", vf, encode_mac(mac))
     return _set(pf, vf, f"set MAC {mac}", wire.attribute(_MAC, value))
 
 
 def set_rate(pf: int, vf: int, low: int, high: int) -> Message:
     """Set the least and the highest rate in Mbit/s; 0 for no limit."""
     words = f"set rate {low} to {high} Mbit/s"
-    return _set(pf, vf, words, wire.attribute(_RATE, _TRIPLE.pack(vf, low, high)))
+    return _set(pf, vf, words, wire.attribute(_RATE, wire.packed(_TRIPLE, "a rate", vf, low, high)))
 
 
 def set_spoofchk(pf: int, vf: int, on: bool) -> Message:
     """Drop what the VF sends under another MAC, or not."""
     words = f"set spoof checking {'on' if on else 'off'}"
-    return _set(pf, vf, words, wire.attribute(_SPOOFCHK, _PAIR.pack(vf, on)))
+    return _set(pf, vf, words, wire.attribute(_SPOOFCHK, wire.packed(_PAIR, "a switch", vf, on)))
 
 
 def set_trust(pf: int, vf: int, on: bool) -> Message:
     """Let the VF's user change what is the administrator's, or not."""
     words = f"set trust {'on' if on else 'off'}"
-    return _set(pf, vf, words, wire.attribute(_TRUST, _PAIR.pack(vf, on)))
+    return _set(pf, vf, words, wire.attribute(_TRUST, wire.packed(_PAIR, "a switch", vf, on)))
 
 
 def set_link_state(pf: int, vf: int, state: int) -> Message:
     """Set the link state that the VF sees: 0 the card's, 1 always up, 2 always down."""
     words = f"set link state {('auto', 'enable', 'disable')[state]}"
-    return _set(pf, vf, words, wire.attribute(_LINK_STATE, _PAIR.pack(vf, state)))
+    value = wire.packed(_PAIR, "a link state", vf, state)
+    return _set(pf, vf, words, wire.attribute(_LINK_STATE, value))
 
 
 def _set(pf: int, vf: int, words: str, attribute: bytes) -> Message:

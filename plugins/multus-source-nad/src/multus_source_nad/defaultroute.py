@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from multus.model.network import Delegate, Element, Invocation
     from multus.model.request import Request
     from multus.netlink.channel import Channel
+    from multus.netlink.routes import Route as KernelRoute
+    from multus.netlink.wire import Message
 
 TYPE = "multus-default-route"
 _KEY = "multus_source_nad.default-route"
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 #: What the kernel gives a route of IPv6 that comes without a metric (``IP6_RT_PRIO_USER``).
 _METRICS = {4: 0, 6: 1024}
+#: ``RT_TABLE_MAIN``: where a route goes that names no table.
+_TABLE_MAIN = 254
 
 
 @frozen
@@ -85,6 +89,7 @@ class DefaultRoute(Invoker):
     """
 
     name = "default-route"
+    leaves_nothing = True  # the routes go with the interface
 
     def add(self, invocation: Invocation) -> Result:
         before = invocation.prev_result or Result()
@@ -93,13 +98,10 @@ class DefaultRoute(Invoker):
             _apply(channel, before, after, invocation)
         return after
 
-    def delete_one(self, invocation: Invocation) -> None:
-        """The routes go with the interface."""
-
     def check(self, invocation: Invocation) -> None:
         result = invocation.prev_result or Result()
         wanted = {
-            (route.dst, route.gw)
+            (_DEFAULTS[route.family], route.gw)
             for route in result.routes
             if _is_default(route, invocation.config["families"])
         }
@@ -119,15 +121,15 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     gateways = invocation.config.get("gateways")
     if gateways is None:
         return evolve(before, routes=others)
-    if gateways:
-        return evolve(before, routes=(*others, *_through(gateways)))
     named = {ip.family: ip.gateway for ip in reversed(before.ips) if ip.gateway}
-    own = tuple(
+    own = _distinct(
         # A route without a gateway goes through the address's (CNI 1.1, "ADD Success").
         evolve(route, gw=route.gw or named.get(route.family, ""))
         for route in before.routes
         if _is_default(route, families)
     )
+    if gateways:
+        return evolve(before, routes=(*others, *_through(gateways, own)))
     given = {route.family for route in own}
     # Many IPAM plugins name a gateway and leave the route to whoever wants it.
     more = tuple(
@@ -143,8 +145,17 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     return evolve(before, routes=(*others, *own, *more))
 
 
-def _through(gateways: Sequence[str]) -> list[Route]:
-    """Routes in the order of *gateways*: the kernel takes the one with the lowest metric."""
+def _distinct(defaults: Iterable[Route]) -> tuple[Route, ...]:
+    """One route for each gateway and metric: the main table may be named or not."""
+    found = {(each.family, each.gw, each.priority or 0): each for each in defaults}
+    return tuple(found.values())
+
+
+def _through(gateways: Sequence[str], own: Sequence[Route]) -> list[Route]:
+    """Routes in the order of *gateways*: the kernel takes the one with the lowest metric.
+
+    They are as large as the network's *own* default route.
+    """
     routes: list[Route] = []
     places = {4: 0, 6: 0}
     for gateway in gateways:
@@ -152,7 +163,8 @@ def _through(gateways: Sequence[str]) -> list[Route]:
         place = places[family]
         places[family] += 1
         priority = _METRICS[family] + place if place else None
-        routes.append(Route(_DEFAULTS[family], gateway, priority=priority))
+        like = next((each for each in own if each.family == family), Route(_DEFAULTS[family]))
+        routes.append(Route(like.dst, gateway, mtu=like.mtu, advmss=like.advmss, priority=priority))
     return routes
 
 
@@ -167,14 +179,17 @@ def _channel(invocation: Invocation) -> Channel:
 
 
 def _apply(channel: Channel, before: Result, after: Result, invocation: Invocation) -> None:
-    """Delete the defaults that are there, add those that are to be, in one batch."""
+    """Make the kernel's defaults those that are to be, in one batch.
+
+    What is there already is not touched: it may have more than a result can say.
+    """
     from multus.netlink import links, routes
 
     names = _interfaces(before, invocation)
     indexes = {name: link.index for name in names if (link := links.find(channel, name))}
     families = invocation.config["families"]
-    messages = [
-        routes.delete(route.index, route.destination, gateway=route.gateway, missing_ok=True)
+    there = [
+        route
         for route in routes.list_all(channel)
         if route.index in indexes.values() and _is_kernel_default(route, families)
     ]
@@ -184,12 +199,70 @@ def _apply(channel: Channel, before: Result, after: Result, invocation: Invocati
         raise CheckFailed(
             f"interface {names[0]} is not in the pod, and the default route is to go through it"
         )
-    messages += [
-        routes.add(target or 0, route.dst, gateway=route.gw, priority=route.priority or 0)
-        for route in wanted
-    ]
+    messages = _changes(there, wanted, target or 0)
     if messages:
         channel.request(messages)
+
+
+def _changes(there: Sequence[KernelRoute], wanted: Sequence[Route], target: int) -> list[Message]:
+    """What makes the *wanted* defaults of those that are *there*."""
+    from multus.netlink import routes
+
+    families = [route.family for route in wanted]
+    kept = [
+        (route, each)
+        for route in wanted
+        for each in there
+        if _is(route, each, target, alone=families.count(route.family) == 1)
+    ]
+    gone = [
+        routes.delete(
+            each.index,
+            each.destination,
+            gateway=each.gateway,
+            priority=each.priority,
+            missing_ok=True,
+        )
+        for each in there
+        if all(each is not kernel for _, kernel in kept)
+    ]
+    missing = [route for route in wanted if all(route is not done for done, _ in kept)]
+    return [*gone, *(_added(target, route, there) for route in missing)]
+
+
+def _is(wanted: Route, kernel: KernelRoute, target: int, *, alone: bool) -> bool:
+    """Whether a route of the kernel is the wanted one; numbers that are not said do not matter.
+
+    Among several defaults of a family the metric always matters: it says which comes first.
+    """
+    usual = kernel.priority if alone else _METRICS[wanted.family]
+    numbers = (
+        (wanted.priority or usual, kernel.priority),
+        (wanted.mtu or kernel.mtu, kernel.mtu),
+        (wanted.advmss or kernel.advmss, kernel.advmss),
+    )
+    place = (target, _DEFAULTS[wanted.family], wanted.gw)
+    return place == (kernel.index, kernel.destination, kernel.gateway) and all(
+        asked == has for asked, has in numbers
+    )
+
+
+def _added(index: int, route: Route, there: Sequence[KernelRoute]) -> Message:
+    """Add a route; what the result does not say of its size is that of the one replaced."""
+    from multus.netlink import routes
+
+    destination = _DEFAULTS[route.family]
+    replaced = [each for each in there if each.destination == destination]
+    like = sorted(replaced, key=lambda each: each.gateway != route.gw)[:1]
+    return routes.add(
+        index,
+        destination,
+        gateway=route.gw,
+        scope=route.scope or routes.SCOPE_UNIVERSE,
+        priority=route.priority or 0,
+        mtu=route.mtu or sum(each.mtu for each in like),
+        advmss=route.advmss or sum(each.advmss for each in like),
+    )
 
 
 def _kernel(channel: Channel, result: Result, invocation: Invocation) -> Iterable[tuple[str, str]]:
@@ -209,14 +282,13 @@ def _interfaces(result: Result, invocation: Invocation) -> list[str]:
 
 
 def _is_default(route: Route, families: Sequence[int]) -> bool:
-    return route.dst == _DEFAULTS[route.family] and route.family in families and not route.table
+    in_main = route.table in (None, 0, _TABLE_MAIN)
+    return in_main and route.family in families and route.dst.endswith("/0")
 
 
-def _is_kernel_default(route: Any, families: Sequence[int]) -> bool:
-    from multus.netlink.routes import TABLE_MAIN
-
+def _is_kernel_default(route: KernelRoute, families: Sequence[int]) -> bool:
     wanted = [_DEFAULTS[family] for family in families]
-    return route.destination in wanted and route.table == TABLE_MAIN
+    return route.destination in wanted and route.table == _TABLE_MAIN
 
 
 def _family(address: str) -> int:

@@ -1,0 +1,262 @@
+"""Whatever a plugin raises or answers is its own error, and costs its neighbours nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from contract.given import Recorder, plugin_named, source
+from unit.values import conf_of, request_of
+
+from multus import skel
+from multus.errors import CNIError, IncompatibleVersion
+from multus.hooks import PluginFailed
+from multus.invoker import Invoker
+from multus.model.conf import Conf
+from multus.model.network import Invocation, Plugin
+from multus.pipeline import Engine
+
+
+class Silent(Exception):
+    """An exception that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Abandoned(BaseException):
+    """What some libraries end a task with."""
+
+
+RAISED: list[BaseException] = [
+    ValueError("embedded null byte"),
+    KeyError("name"),
+    RecursionError("too deep"),
+    MemoryError(),
+    SystemExit(0),
+    SystemExit("bye"),
+    Silent(),
+    Abandoned("stop"),
+]
+by_class = pytest.mark.parametrize("raised", RAISED, ids=lambda each: type(each).__name__)
+
+
+class Raising(Recorder):
+    """Raises for the interfaces that it is given, at DEL, CHECK and GC."""
+
+    name = "raising"
+
+    def __init__(self, raised: BaseException, *ifnames: str) -> None:
+        super().__init__()
+        self.raised, self.ifnames = raised, ifnames
+
+    def _record(self, invocation: Invocation) -> None:
+        super()._record(invocation)
+        if invocation.verb != "ADD" and invocation.ifname in self.ifnames:
+            raise self.raised
+
+
+class Batch(Raising):
+    """Deletes many at once, and one that it cannot delete ends them all."""
+
+    name = "batch"
+
+    def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        for each in invocations:
+            self._record(each)
+        return [None] * len(invocations)
+
+
+def plugin_of(invoker: Invoker) -> Any:
+    def multus_invoker(plugin: Plugin) -> Invoker:
+        return invoker
+
+    return plugin_named("theirs", multus_invoker)
+
+
+class TestInvokers:
+    @by_class
+    @pytest.mark.parametrize("kind", [Raising, Batch])
+    def test_at_del_the_others_are_removed(
+        self,
+        engine: Callable[..., Engine],
+        conf: Conf,
+        kind: type[Raising],
+        raised: BaseException,
+    ) -> None:
+        invoker = kind(raised, "net0")
+        theirs = engine(source("a", "b", "c"), plugin_of(invoker))
+        theirs.add(request_of(), conf)
+        with pytest.raises(CNIError, match=rf"'b'.*'{invoker.name}' failed with") as caught:
+            theirs.delete(request_of("DEL"), conf)
+        assert type(raised).__name__ in str(caught.value)
+        assert "'a'" not in str(caught.value) and "'c'" not in str(caught.value)
+        # The next DEL has one network left, and nothing else.
+        invoker.calls.clear()
+        invoker.ifnames = ()
+        theirs.delete(request_of("DEL"), conf)
+        assert invoker.said == ["DEL b net0"]
+
+    @by_class
+    def test_at_add_it_fails_the_request_and_is_undone(
+        self,
+        engine: Callable[..., Engine],
+        recorder: Recorder,
+        conf: Conf,
+        raised: BaseException,
+    ) -> None:
+        class Hasty(Recorder):
+            name = "hasty"
+
+            def add(self, invocation: Invocation) -> Any:
+                raise raised
+
+        hasty = Hasty()
+
+        def multus_invoker(plugin: Plugin) -> Invoker | None:
+            return hasty if plugin.type == "hasty" else None
+
+        both = engine(source("fake", "hasty"), plugin_named("h", multus_invoker))
+        with pytest.raises(CNIError, match=f"invoker 'hasty' failed with {type(raised).__name__}"):
+            both.add(request_of(), conf)
+        assert recorder.said == ["ADD fake eth0", "DEL fake eth0"]
+
+    @by_class
+    def test_at_check_and_gc_the_others_are_asked_too(
+        self, engine: Callable[..., Engine], conf: Conf, raised: BaseException
+    ) -> None:
+        invoker = Raising(raised, "eth0", "net0", "")
+        theirs = engine(source("a", "b"), plugin_of(invoker))
+        theirs.add(request_of(), conf)
+        with pytest.raises(CNIError):
+            theirs.check(request_of("CHECK"), conf)
+        keys = {"cni.dev/valid-attachments": [{"containerID": "c1", "ifname": "eth0"}]}
+        collecting = conf_of(**{**conf.raw, **keys})
+        with pytest.raises(CNIError):
+            theirs.collect_garbage(request_of("GC", container_id="", ifname=""), collecting)
+        asked = [f"{each.verb} {each.plugin.type}" for each in invoker.calls[2:]]
+        assert asked == ["CHECK a", "CHECK b", "GC a", "GC b"]
+
+    def test_an_add_that_answers_nonsense_is_undone(
+        self, engine: Callable[..., Engine], conf: Conf
+    ) -> None:
+        class Odd(Recorder):
+            name = "odd"
+
+            def add(self, invocation: Invocation) -> Any:
+                super().add(invocation)
+                return "attached"
+
+        odd = Odd()
+        with pytest.raises(CNIError, match="invoker 'odd' answered ADD with 'attached'"):
+            engine(source("a"), plugin_of(odd)).add(request_of(), conf)
+        assert odd.said == ["ADD a eth0", "DEL a eth0"]
+
+    @pytest.mark.parametrize("known", [None, 5, ["1.0.0", 7]])
+    def test_versions_that_are_none_cost_one_network(
+        self, engine: Callable[..., Engine], conf: Conf, known: Any
+    ) -> None:
+        class Aged(Recorder):
+            name = "aged"
+
+            def delete_one(self, invocation: Invocation) -> None:
+                self._record(invocation)
+                if invocation.ifname == "net0":
+                    raise IncompatibleVersion("too new")
+
+            def versions(self, invocation: Invocation) -> Any:
+                return known
+
+        aged = Aged()
+        theirs = engine(source("a", "b", "c"), plugin_of(aged))
+        theirs.add(request_of(), conf)
+        with pytest.raises(CNIError, match=r"'b'.*answered VERSION with") as caught:
+            theirs.delete(request_of("DEL"), conf)
+        assert "'a'" not in str(caught.value)
+
+    def test_an_interruption_passes_through(
+        self, engine: Callable[..., Engine], conf: Conf
+    ) -> None:
+        invoker = Raising(KeyboardInterrupt(), "eth0")
+        theirs = engine(source("a"), plugin_of(invoker))
+        theirs.add(request_of(), conf)
+        with pytest.raises(KeyboardInterrupt):
+            theirs.delete(request_of("DEL"), conf)
+
+
+class TestHooks:
+    @by_class
+    def test_a_hook_is_named(
+        self, engine: Callable[..., Engine], conf: Conf, raised: BaseException
+    ) -> None:
+        def multus_select() -> None:
+            raise raised
+
+        with pytest.raises(PluginFailed, match="plugin 'odd', hook 'multus_select'"):
+            engine(plugin_named("odd", multus_select)).add(request_of(), conf)
+
+    @by_class
+    def test_an_observer_changes_nothing(
+        self,
+        engine: Callable[..., Engine],
+        conf: Conf,
+        raised: BaseException,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        def multus_finished() -> None:
+            raise raised
+
+        engine(source("a"), plugin_named("odd", multus_finished)).add(request_of(), conf)
+        assert "observer 'odd' failed in multus_finished" in capfd.readouterr().err
+
+    @by_class
+    def test_a_health_check_is_one_reason_among_others(
+        self, engine: Callable[..., Engine], conf: Conf, raised: BaseException
+    ) -> None:
+        def failing() -> None:
+            raise raised
+
+        def telling() -> CNIError:
+            return CNIError("no daemon", code=51)
+
+        failing.__name__ = telling.__name__ = "multus_health"
+        hooks = engine(plugin_named("a", failing), plugin_named("b", telling)).installed.hooks
+        assert [each.number for each in hooks.health(conf)] == [999, 51]
+
+
+CONFIGURATION = {"cniVersion": "1.1.0", "name": "n", "type": "multus"}
+ENVIRON = {
+    "CNI_CONTAINERID": "c1",
+    "CNI_NETNS": "/run/netns/none",
+    "CNI_IFNAME": "eth0",
+    "CNI_PATH": "/opt/cni/bin",
+}
+
+
+def answered(command: str, engine_for: skel.EngineFor, **keys: Any) -> tuple[int, Any]:
+    stdin = json.dumps({**CONFIGURATION, **keys}).encode()
+    status, stdout = skel.answer({**ENVIRON, "CNI_COMMAND": command}, stdin, engine_for)
+    return status, json.loads(stdout)
+
+
+def test_a_hook_that_exits_still_leaves_an_answer(
+    engine: Callable[..., Engine], conf: Conf
+) -> None:
+    def multus_select() -> None:
+        raise SystemExit(0)
+
+    exiting = engine(plugin_named("odd", multus_select))
+    status, error = answered("ADD", lambda _: exiting, cniDir=conf.cni_dir)
+    assert (status, error["code"]) == (1, 999)
+    assert "plugin 'odd', hook 'multus_select'" in error["msg"] and "SystemExit" in error["msg"]
+
+
+def test_so_does_an_exit_anywhere_else() -> None:
+    def engine_for(conf: Conf) -> Engine:
+        raise SystemExit(0)
+
+    status, error = answered("STATUS", engine_for)
+    assert (status, error["code"]) == (1, 999)
+    assert "SystemExit" in error["msg"]
