@@ -20,7 +20,7 @@ from multus.kube.settings import is_label, is_object_name, problems
 from multus.kube.view import view_of
 from multus.model.conf import Problem
 from multus.model.names import interface_problem
-from multus.model.network import Element, Role, Selection
+from multus.model.network import Element, Provenance, Role, Selection
 from multus.model.reader import Reader, describe
 from multus.netconf import delegate_from
 
@@ -127,7 +127,14 @@ class Source:
                 where = f"network {element.namespace}/{element.name} ({dialect.group})"
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
-                return delegate_from(config, conf, where, name=element.name, label=label)
+                return delegate_from(
+                    config,
+                    conf,
+                    where,
+                    name=element.name,
+                    label=label,
+                    provenance=Provenance.TENANT,
+                )
             missing.append(found)
         if missing:
             raise next((each for each in missing if each.kind_known), missing[0])

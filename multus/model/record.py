@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from multus.model.network import Attachment, Delegate, Plugin
+from multus.model.network import Attachment, Delegate, Plugin, Provenance
 from multus.model.reader import Reader
 from multus.model.request import Request, parse_args
 from multus.model.result import Result
@@ -137,6 +137,7 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "ifname": delegate.ifname,
         "primary": delegate.primary,
         "default": delegate.default,
+        "provenance": delegate.provenance.value,
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
@@ -245,8 +246,14 @@ def _planned(reader: Reader) -> Planned:
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
+        provenance=_provenance(reader),
     )
     return Planned(delegate, steps)
+
+
+def _provenance(reader: Reader) -> Provenance:
+    """Records of releases that did not write it read as the node's: so they were carried out."""
+    return Provenance(reader.text("provenance", Provenance.NODE.value))
 
 
 def _step(reader: Reader) -> Step:

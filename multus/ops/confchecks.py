@@ -13,6 +13,7 @@ from multus import log
 from multus.errors import CNIError, IncompatibleVersion
 from multus.model import keys
 from multus.model.conf import Conf
+from multus.model.network import Provenance
 from multus.model.versions import NEWEST
 from multus.netconf import delegate_from
 from multus.ops.documents import Document, Path, dotted
@@ -191,7 +192,14 @@ def _delegate(
     """What is wrong with a delegate's configuration; *shown* leads to it in its file."""
 
     def read(raw: dict[str, Any]) -> object:
-        return delegate_from(raw, conf, "this network", name="" if named else conf.name)
+        # A file, and what Multus' own configuration lists, are the node's.
+        return delegate_from(
+            raw,
+            conf,
+            "this network",
+            name="" if named else conf.name,
+            provenance=Provenance.NODE,
+        )
 
     findings, _ = _until_well(document, dict(document.value), base, read)
     if not shown:

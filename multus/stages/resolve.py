@@ -139,7 +139,9 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
     element = wish.element
     delegate = installed.hooks.resolve(element, request, conf)
     if delegate is None and element.config is not None:
-        delegate = delegate_from(element.config, conf, element.origin)
+        delegate = delegate_from(
+            element.config, conf, element.origin, provenance=element.provenance
+        )
     if delegate is None:
         details = "; ".join(map(str, installed.broken))
         raise InvalidConfig(

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from multus.log import Log
 from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
+from multus.model.network import Delegate, Invocation, Plugin, Provenance
 from multus.model.request import Request, parse_args
 from multus.model.result import Result
 from multus.model.versions import NEWEST
@@ -21,7 +21,7 @@ from multus.testing.delegates import SYSTEM_FOLDERS
 class Caller:
     """Whose invocations these are: a container, its interface, and what the runtime says of it.
 
-    ``args`` is the text of ``CNI_ARGS``.
+    ``args`` is the text of ``CNI_ARGS``; ``provenance`` says who wrote the configuration.
     """
 
     container_id: str = "c1"
@@ -29,6 +29,7 @@ class Caller:
     ifname: str = "eth0"
     args: str = ""
     path: Sequence[str] = SYSTEM_FOLDERS
+    provenance: Provenance = Provenance.NODE
 
     def invocation(
         self,
@@ -43,7 +44,13 @@ class Caller:
         """
         whole = {"cniVersion": NEWEST, "name": "net1", **config}
         plugin = Plugin(whole)
-        delegate = Delegate(whole["name"], (plugin,), whole["cniVersion"], ifname=self.ifname)
+        delegate = Delegate(
+            whole["name"],
+            (plugin,),
+            whole["cniVersion"],
+            ifname=self.ifname,
+            provenance=self.provenance,
+        )
         return Invocation(
             verb=verb,
             delegate=delegate,
