@@ -43,6 +43,10 @@ class Invoker:
     #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.
     name: str = ""
 
+    #: Keys of the configuration that are for the owner of the node: files that the invoker writes,
+    #: for instance.  What a tenant writes there does not reach it.
+    node_keys: frozenset[str] = frozenset()
+
     def prepare(self, invocation: Invocation) -> None:
         """Raise when an ADD cannot be begun at all, a missing binary for instance.
 

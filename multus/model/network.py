@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.model.paths import is_within
 from multus.model.result import Result
 from multus.model.versions import at_least
 
@@ -129,7 +130,8 @@ class Delegate:
     node offered it.  ``runtime_config`` is everything requested; each plugin gets the part that
     its ``capabilities`` declare.  ``order`` fills in ``ifname``.  ``options`` is for observers and
     for whoever orders: the element's.  ``provenance`` says who wrote the configuration; a source
-    that does not say it is taken to have read a tenant's.
+    that does not say it is taken to have read a tenant's.  ``tenant_paths`` is what
+    ``Conf.tenant_paths`` was when the delegate was attached, None while it is not.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Delegate:
     disable_check: bool = False
     disable_gc: bool = False
     provenance: Provenance = Provenance.TENANT
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -191,6 +194,18 @@ class Invocation:
     def provenance(self) -> Provenance:
         """Who wrote the configuration."""
         return self.delegate.provenance
+
+    def serves_path(self, key: str, path: str) -> bool:
+        """Whether *path*, the value of *key*, may be used in-process.
+
+        What the owner of the node wrote may; what a tenant wrote has to be in a place of
+        ``tenantPaths``, as that was when the network was attached.
+        """
+        if self.provenance is Provenance.NODE:
+            return True
+        known = self.delegate.tenant_paths
+        places = self.conf.tenant_paths if known is None else known
+        return is_within(path, places.get(key, ()))
 
     @property
     def cni_version(self) -> str:

@@ -141,8 +141,14 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
+        **_places_wire(delegate),
         "steps": [{"config": step.config, "invoker": step.invoker} for step in planned.steps],
     }
+
+
+def _places_wire(delegate: Delegate) -> dict[str, Any]:
+    places = delegate.tenant_paths
+    return {} if places is None else {"tenantPaths": {k: list(v) for k, v in places.items()}}
 
 
 def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
@@ -247,6 +253,7 @@ def _planned(reader: Reader) -> Planned:
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
         provenance=_provenance(reader),
+        tenant_paths=_places(reader),
     )
     return Planned(delegate, steps)
 
@@ -254,6 +261,13 @@ def _planned(reader: Reader) -> Planned:
 def _provenance(reader: Reader) -> Provenance:
     """Records of releases that did not write it read as the node's: so they were carried out."""
     return Provenance(reader.text("provenance", Provenance.NODE.value))
+
+
+def _places(reader: Reader) -> Mapping[str, tuple[str, ...]] | None:
+    if reader.raw.get("tenantPaths") is None:
+        return None
+    places = Reader(reader.mapping("tenantPaths"), "tenantPaths")
+    return {key: tuple(places.texts(key)) for key in places.raw}
 
 
 def _step(reader: Reader) -> Step:

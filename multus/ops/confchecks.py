@@ -20,6 +20,7 @@ from multus.ops.documents import Document, Path, dotted
 from multus.ops.findings import ERROR, WARNING, Finding, split_message
 from multus.ops.node import multus_part
 from multus.ops.pointing import key_of, path_of, with_value, without
+from multus.permit import require_permitted
 from multus.stages import parse
 
 if TYPE_CHECKING:
@@ -193,13 +194,10 @@ def _delegate(
 
     def read(raw: dict[str, Any]) -> object:
         # A file, and what Multus' own configuration lists, are the node's.
-        return delegate_from(
-            raw,
-            conf,
-            "this network",
-            name="" if named else conf.name,
-            provenance=Provenance.NODE,
-        )
+        name, node = "" if named else conf.name, Provenance.NODE
+        delegate = delegate_from(raw, conf, "this network", name=name, provenance=node)
+        require_permitted(delegate, "this network")
+        return delegate
 
     findings, _ = _until_well(document, dict(document.value), base, read)
     if not shown:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from multus.log import Log
 from multus.model.conf import Conf
@@ -21,7 +21,8 @@ from multus.testing.delegates import SYSTEM_FOLDERS
 class Caller:
     """Whose invocations these are: a container, its interface, and what the runtime says of it.
 
-    ``args`` is the text of ``CNI_ARGS``; ``provenance`` says who wrote the configuration.
+    ``args`` is the text of ``CNI_ARGS``; ``provenance`` says who wrote the configuration, and
+    ``conf`` has keys of Multus' own one.
     """
 
     container_id: str = "c1"
@@ -30,6 +31,7 @@ class Caller:
     args: str = ""
     path: Sequence[str] = SYSTEM_FOLDERS
     provenance: Provenance = Provenance.NODE
+    conf: Mapping[str, Any] = field(factory=dict, hash=False)
 
     def invocation(
         self,
@@ -57,7 +59,7 @@ class Caller:
             plugin=plugin,
             config=whole,
             request=self._request(verb),
-            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"]}),
+            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"], **self.conf}),
             log=Log.from_conf({"logLevel": "error"}),
             prev_result=prev_result,
             valid_attachments=tuple(

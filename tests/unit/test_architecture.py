@@ -80,9 +80,7 @@ def test_a_plugin_imports_no_other_plugin(folder: Path) -> None:
     own = folder.name.replace("-", "_")
     for path in sources(folder / "src"):
         others = {
-            name
-            for name in imported(path)
-            if name.startswith("multus_") and not within(name, own)
+            name for name in imported(path) if name.startswith("multus_") and not within(name, own)
         }
         assert others - required(folder) == set(), path
 
@@ -135,4 +133,3 @@ def test_every_plugin_has_its_tox_environment() -> None:
     named = next(section for section in tox.sections() if section.startswith("testenv:multus-"))
     listed = named.partition("{")[2].rstrip("}").split(",")
     assert sorted(f"multus-{each}" for each in listed) == [folder.name for folder in PLUGINS]
-

@@ -160,8 +160,8 @@ class TestFailing:
         [
             ("exit 3", "status 3"),
             ("echo segfault; exit 1", "segfault"),
-            ("echo '{\"msg\": \"x\"}'; exit 1", "no CNI error"),
-            ("echo '{\"code\": \"7\"}'; exit 1", "no CNI error"),
+            ('echo \'{"msg": "x"}\'; exit 1', "no CNI error"),
+            ('echo \'{"code": "7"}\'; exit 1', "no CNI error"),
             ("echo '{\"code\": true}'; exit 1", "no CNI error"),
             ("echo '[]'; exit 1", "no CNI error"),
             ("echo boom >&2; exit 1", "boom"),
