@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.errors import CNIError, IncompatibleVersion
+from multus.errors import CNIError, IncompatibleVersion, NotStarted
 from multus.execute import Executor
 from multus.ipam.base import Ipam
 from multus.jsontext import encode
@@ -75,7 +75,13 @@ class Delegated(Ipam):
         )
         seconds = self._seconds(invocation.verb)
         stdin = encode(invocation.wire())
-        return executor.call(self.type, stdin, invocation.environ(), seconds)[0]
+        try:
+            return executor.call(self.type, stdin, invocation.environ(), seconds)[0]
+        except NotStarted as error:
+            if not self.reason:
+                raise
+            needed = f"the binary is needed because of {self.reason}"
+            raise error.reworded(error.msg, f"{needed}; {error.details}".rstrip("; ")) from error
 
     def _seconds(self, command: str) -> float:
         """How long the binary may take: no longer than the caller waits, except to clean up."""
