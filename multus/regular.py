@@ -52,6 +52,11 @@ def opened(path: str, flags: int, *, folder: int | None = None, follow: bool = F
     return fd
 
 
+def require(path: str) -> None:
+    """Raise ``NotRegular`` when *path* is something else than a regular file, and ``OSError``."""
+    _require(path, os.lstat(path).st_mode)
+
+
 def _require(path: str, mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise NotRegular(path, mode)

@@ -1,8 +1,9 @@
 """IP address management for in-process invokers.
 
-An invoker asks for the IPAM of its invocation, and calls it in its own ADD and DEL::
+An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
 
     pool = ipam.for_plugin(invocation)      # None when the configuration has no ipam.type
+    pool.prepare()                          # its prepare: raises when a binary is missing
     result = pool.add()                     # a Result: ips, routes and dns, no interfaces
     undo.callback(pool.delete)              # from here on a failure has to give them back
     ...

@@ -32,6 +32,9 @@ class Ipam:
     name: str = ""
     reason: str = ""
 
+    def prepare(self) -> None:
+        """Raise when ``add`` cannot be begun at all; for an invoker's own ``prepare``."""
+
     def add(self) -> Result:
         """Take the addresses: a result with ``ips``, ``routes`` and ``dns`` and no interfaces.
 

@@ -39,6 +39,11 @@ class SriovInvoker(Invoker):
     name = "sriov"
     node_keys = NODE_KEYS
 
+    def prepare(self, invocation: Invocation) -> None:
+        pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+        if pool is not None:
+            pool.prepare()
+
     def add(self, invocation: Invocation) -> Result:
         conf = SriovConf.read(invocation)
         with ExitStack() as stack:
