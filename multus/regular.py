@@ -62,10 +62,20 @@ def _require(path: str, mode: int) -> None:
         raise NotRegular(path, mode)
 
 
-def read(path: str, most: int, *, folder: int | None = None, follow: bool = False) -> bytes:
+def read(path: str, most: int, *, follow: bool = False) -> bytes:
     """The first *most* bytes of a regular file.  Raises ``NotRegular`` and ``OSError``."""
-    fd = opened(path, os.O_RDONLY, folder=folder, follow=follow)
+    fd = opened(path, os.O_RDONLY, follow=follow)
     try:
+        return os.read(fd, most)
+    finally:
+        os.close(fd)
+
+
+def read_listed(name: str, folder: int, most: int) -> bytes:
+    """The same for a name that the directory with the descriptor *folder* lists as regular."""
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | _SAFE, dir_fd=folder)
+    try:
+        _require(name, os.fstat(fd).st_mode)
         return os.read(fd, most)
     finally:
         os.close(fd)

@@ -29,7 +29,7 @@ from multus.ipam.base import (
     require_one_per_family,
 )
 from multus.ipam.ranges import RangeSet, Spans, overlapping
-from multus.ipam.store import Ledger, Owner, Store, Unlockable
+from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
 from multus.model.names import is_identifier
 from multus.model.paths import is_possible
 from multus.model.reader import Reader
@@ -204,7 +204,8 @@ class HostLocal(Ipam):
         if ledger is None:
             return
         # One that names the interface is this attachment's; one that does not may be another's.
-        exact = [text for text, held in ledger.holders.items() if held == str(self._owner)]
+        owner = str(self._owner)
+        exact = [text for text, held in ledger.holders.items() if held == owner]
         for text in exact or ledger.held_by(self._owner):
             ledger.free(text)
 
@@ -246,7 +247,7 @@ class HostLocal(Ipam):
             if ledger is None:
                 return
             for text, contents in list(ledger.holders.items()):
-                if contents and contents not in valid and ours.holds(text):
+                if contents not in valid and is_owner(contents) and ours.holds(text):
                     ledger.free(text)
 
     @property

@@ -24,13 +24,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from multus import regular
 from multus.errors import IOFailure, TryAgainLater
 from multus.ipam.addresses import Address
+from multus.ipam.memory import Memory
+from multus.model.names import interface_problem, is_identifier
 from multus.regular import NotRegular
 
 _LOCK = "lock"
@@ -43,6 +45,8 @@ _LONGEST = 1024
 #: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
 PATIENCE = 10.0
 
+#: What opening says of a name that is gone, or is a link or a socket by now.
+_NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
 #: Where there is no directory, and can be none: nothing is held there.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -69,46 +73,14 @@ class Owner(NamedTuple):
         return contents in self.forms
 
 
-class _Memory:
-    """Who held what when the lock was given back, by directory, as far as it fits.
-
-    Another program may have freed an address since and handed it to another container.
-    """
-
-    #: The most that is remembered, in bytes: some 60,000 addresses.
-    MOST = 16 * 1024 * 1024
-    #: What a text and its place in a dictionary cost beside its characters.
-    _EACH = 120
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[int, dict[str, str]]] = {}
-        self.size = 0
-
-    def recall(self, directory: str) -> dict[str, str]:
-        return self._known.get(directory, (0, {}))[1]
-
-    def keep(self, directory: str, holders: dict[str, str]) -> None:
-        self.forget(directory)
-        texts = sum(len(name) + len(contents) for name, contents in holders.items())
-        size = texts + 2 * self._EACH * (len(holders) + 1) + len(directory)
-        if self.size + size > self.MOST:
-            self.clear()
-        if size <= self.MOST:
-            self._known[directory] = size, holders
-            self.size += size
-
-    def forget(self, directory: str) -> None:
-        self.size -= self._known.pop(directory, (0, {}))[0]
-
-    def clear(self) -> None:
-        self._known.clear()
-        self.size = 0
-
-    def __len__(self) -> int:
-        return len(self._known)
+def is_owner(contents: str) -> bool:
+    """Whether *contents* could name an owner; else the file is not a store's."""
+    container_id, parted, ifname = contents.partition("\r\n")
+    return is_identifier(container_id) and not (parted and interface_problem(ifname))
 
 
-_remembered = _Memory()
+#: Another program may have freed an address since and handed it to another container.
+_remembered = Memory()
 
 
 class Ledger:
@@ -135,7 +107,8 @@ class Ledger:
 
     def held_by(self, owner: Owner) -> list[str]:
         """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
-        found = [text for text, contents in self.holders.items() if owner.owns(contents)]
+        forms = owner.forms
+        found = [text for text, contents in self.holders.items() if contents in forms]
         if self._recalled:
             found = [text for text in found if owner.owns(self._contents(text))]
         return found
@@ -279,10 +252,10 @@ class Store(NamedTuple):
             os.close(fd)  # and with it the lock
 
     def _ledger(self, folder: int, *, recalled: bool) -> Ledger:
-        known = _remembered.recall(self.directory) if recalled else {}
+        known = _remembered.recall(self.directory)
         holders: dict[str, str] = {}
-        for name in _addresses(folder):
-            contents, size = known.get(name, ""), 0
+        for name in _addresses(folder, known):
+            contents, size = known.get(name, "") if recalled else "", 0
             if not contents:
                 contents, size = _contents(name, folder)
             if contents:
@@ -301,14 +274,17 @@ class Unlockable(IOFailure):
     """The lock's file is something else than a file."""
 
 
-def _addresses(folder: int) -> list[str]:
-    """The names of the addresses' files: regular, and written as an address is written."""
+def _addresses(folder: int, known: Container[str] = ()) -> list[str]:
+    """The names of the addresses' files: regular, and written as an address is written.
+
+    *known* are names that are.
+    """
     with os.scandir(folder) as entries:
         return [
             each.name
             for each in entries
             if each.name[0] in _FIRST_DIGITS
-            and _is_canonical(each.name)
+            and (each.name in known or _is_canonical(each.name))
             and each.is_file(follow_symlinks=False)
         ]
 
@@ -324,8 +300,12 @@ def _contents(name: str, folder: int) -> tuple[str, int]:
     An administrator takes no lock, and may have put something else there.
     """
     try:
-        data = regular.read(name, _LONGEST + 1, folder=folder)
-    except (FileNotFoundError, NotRegular):
+        data = regular.read_listed(name, folder, _LONGEST + 1)
+    except NotRegular:
+        return "", -1
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
         return "", -1
     return _clean(data), len(data)
 

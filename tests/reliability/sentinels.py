@@ -46,12 +46,12 @@ class Sentinels(NamedTuple):
         """Make the tree: ``pam.d`` has files of the host, the others a kind of odd things each."""
         os.makedirs(f"{root}/pam.d")
         for name in _PLAIN:
-            _write(f"{root}/pam.d/{name}", b"precious\n")
+            _write(f"{root}/pam.d/{name}", b"a precious file\n")
             _write(f"{root}/pam.d/empty-{name.strip()}", b"")
         for name in ("abcd", "99", "fe80::1%eth0"):
             _write(f"{root}/pam.d/{name}", b"")
-        # An address of no range of the test, held by somebody of whom nothing is known.
-        _write(f"{root}/pam.d/10.9.0.1", b"precious\n")
+        # An address, of a file that is not a store's.
+        _write(f"{root}/pam.d/10.1.0.33", b"a precious file\n")
         for kind in ODD:
             for name in (*_LOCKS, *_CLAIMS):
                 os.makedirs(f"{root}/{kind}", exist_ok=True)
@@ -98,13 +98,13 @@ def make(kind: str, path: str) -> None:
                 os.close(here)
     elif kind == "link":
         target = f"{path}.target"
-        _write(target, b"precious\n")
+        _write(target, b"a precious file\n")
         os.symlink(target, path)
     elif kind == "dangling":
         os.symlink("/no/such/file", path)
     else:
         os.mkdir(path)
-        _write(f"{path}/10.9.0.2", b"precious\n")
+        _write(f"{path}/10.1.0.2", b"a precious file\n")
 
 
 def _write(path: str, data: bytes) -> None:

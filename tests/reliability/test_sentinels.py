@@ -75,8 +75,7 @@ class Life:
         deadline = time.monotonic() + SOON
         request = Request(verb, args=parse_args(ARGS), deadline=deadline)
         if verb != "GC":
-            whose = {"container_id": "c1", "netns": self.pod.path, "ifname": "eth0"}
-            request = evolve(request, **whose)
+            request = evolve(request, container_id="c1", netns=self.pod.path, ifname="eth0")
         return self.engine.equipped(request)
 
     def outcomes(self) -> dict[str, CNIError | None]:
@@ -205,6 +204,7 @@ def test_gc_frees_addresses_of_the_subnets_alone(
     store = Path(sentinels.root, "pam.d")
     (store / "10.1.0.77").write_text("gone\r\neth0")
     (store / "10.1.0.78").touch()
+    (store / "10.2.0.77").write_text("of another range\r\neth0")
     before = sentinels.snapshot()
     config = {**ptp(dataDir=sentinels.root), "name": "pam.d"}
     life = Life(cni_pod, tmp_path, config, NODE)

@@ -9,6 +9,7 @@ import pytest
 
 from multus.ipam import store
 from multus.ipam.addresses import Address
+from multus.ipam.memory import Memory
 from multus.ipam.store import Owner, Store
 
 ONE, TWO, THREE = Owner("one", "eth0"), Owner("two", "eth0"), Owner("three", "eth0")
@@ -87,7 +88,7 @@ class TestMemory:
 
     @pytest.fixture
     def most(self, monkeypatch: pytest.MonkeyPatch) -> int:
-        monkeypatch.setattr(store._Memory, "MOST", 100_000)
+        monkeypatch.setattr(Memory, "MOST", 100_000)
         return 100_000
 
     def test_many_stores_stay_within_it(self, most: int, tmp_path: Path) -> None:
