@@ -103,11 +103,13 @@ def holder(fd: int) -> str:
 
     "another process" where the kernel does not say.  Source: proc(5), "/proc/locks".
     """
-    inode = os.fstat(fd).st_ino
+    found = os.fstat(fd)
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+    file = f"{device}:{found.st_ino}"
     with suppress(OSError):
         for line in _text("/proc/locks").splitlines():
             words = line.split()
-            if words[1:2] == ["FLOCK"] and len(words) > 5 and words[5].endswith(f":{inode}"):
+            if words[1:2] == ["FLOCK"] and words[5:6] == [file]:
                 name = "(ended)"
                 with suppress(OSError):
                     name = _text(f"/proc/{words[4]}/comm").strip()

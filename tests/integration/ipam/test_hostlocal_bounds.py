@@ -46,7 +46,7 @@ class TestLock:
         began = time.monotonic()
         with pytest.raises(TryAgainLater) as caught:
             getattr(pool, verb)()
-        assert 0.15 < time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         for part in (str(bench.root / "shared" / "net1" / "lock"), f"process {os.getpid()} "):
             assert part in caught.value.msg
         os.close(fd)
