@@ -141,13 +141,17 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
         API object or a file.
     Returns: a ``Delegate`` (see ``multus.netconf.delegate_from``), or None for "not mine, or not
         found here".  An element that holds its configuration needs nobody; another that nobody
-        resolves fails the request with code 7.
+        resolves fails the request with code 7.  A delegate, and an element with a configuration,
+        says who wrote it: ``provenance=Provenance.NODE`` for the owner of the node, a file under
+        /etc for instance.  Without it the configuration is taken for a tenant's, which may name
+        less.
     Raises: ``InvalidConfig`` for an object that is found and wrong, ``TryAgainLater`` for one that
         cannot be read.
 
     Example::
 
         from multus import hookimpl
+        from multus.model.network import Provenance
         from multus.netconf import delegate_from
 
         INVENTORY = {"storage": {"type": "macvlan", "master": "bond1"}}
@@ -155,7 +159,8 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
         @hookimpl
         def multus_resolve(element, request, conf):
             config = INVENTORY.get(element.name)
-            return config and delegate_from(config, conf, f"inventory entry {element.name!r}")
+            where = f"inventory entry {element.name!r}"
+            return config and delegate_from(config, conf, where, provenance=Provenance.NODE)
     """
 
 

@@ -47,6 +47,10 @@ class Invoker:
     #: also where this invoker is no longer installed; the journal records it with the step.
     leaves_nothing: bool = False
 
+    #: Keys of the configuration that are for the owner of the node: files that the invoker writes,
+    #: for instance.  What a tenant writes there does not reach it.
+    node_keys: frozenset[str] = frozenset()
+
     def prepare(self, invocation: Invocation) -> None:
         """Raise when an ADD cannot be begun at all, a missing binary for instance.
 

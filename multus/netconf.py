@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from multus.errors import InvalidConfig
 from multus.model.conf import negotiated_version
 from multus.model.names import is_identifier
-from multus.model.network import Delegate, Plugin
+from multus.model.network import Delegate, Plugin, Provenance
 from multus.model.reader import Reader, describe
 
 if TYPE_CHECKING:
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 
 
 def delegate_from(
-    config: Mapping[str, Any], conf: Conf, where: str, *, name: str = "", label: str = ""
+    config: Mapping[str, Any],
+    conf: Conf,
+    where: str,
+    *,
+    name: str = "",
+    label: str = "",
+    provenance: Provenance = Provenance.TENANT,
 ) -> Delegate:
     """Make a delegate of *config*, a plugin's configuration or a list of them.
 
     *where* says in errors whose configuration it is; *name* is the network's name when the
     configuration has none (Multus' own when that is empty too); *label* is what people call the
-    network.  Raises ``InvalidConfig`` and ``IncompatibleVersion``.
+    network; *provenance* is who wrote it.  Raises ``InvalidConfig`` and ``IncompatibleVersion``.
     """
     reader = Reader(config, where)
     network = reader.text("name") or name or conf.name
@@ -53,6 +59,7 @@ def delegate_from(
         primary=is_primary(config, where),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
+        provenance=provenance,
     )
 
 

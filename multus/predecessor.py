@@ -6,6 +6,10 @@ They hold no results and no netns.  Two forms, told apart by their keys:
   interface that the runtime asked for, the others net0, net1, …;
 * of 3.x and 4.x: each entry has the configuration's text as base64 in ``Bytes``; the first has the
   runtime's interface, the others ``ifnameRequest`` or net<place>.
+
+They do not say who wrote a configuration, so each is taken for a tenant's.  The Go Multus had every
+configuration carried out by a binary, and what is not done in-process for a tenant is undone by the
+same binary.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """IP address management for in-process invokers.
 
-An invoker asks for the IPAM of its invocation, and calls it in its own ADD and DEL::
+An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
 
     pool = ipam.for_plugin(invocation)      # None when the configuration has no ipam.type
+    pool.prepare()                          # its prepare: raises when a binary is missing
     result = pool.add()                     # a Result: ips, routes and dns, no interfaces
     undo.callback(pool.delete)              # from here on a failure has to give them back
     ...
@@ -13,8 +14,9 @@ An invoker asks for the IPAM of its invocation, and calls it in its own ADD and 
 
 ``host-local`` and ``static`` are served in-process (``multus.ipam.hostlocal``,
 ``multus.ipam.static``).  Every other type is run as a binary from ``binDir`` and ``CNI_PATH``, and
-so are these two when their ``ipam`` object holds a key that is not known here; ``pool.name`` is
-then ``exec`` and ``pool.reason`` says which key.
+so are these two when their ``ipam`` object holds a key that is not known here, or when a tenant's
+``dataDir`` or ``resolvConf`` is in none of the places that ``tenantPaths`` opens; ``pool.name`` is
+then ``exec`` and ``pool.reason`` says why.
 
 Addresses in results are text, in the form that the kernel and Go print them.  Errors are classes of
 ``multus.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``, and
@@ -25,10 +27,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from multus.errors import InvalidConfig
 from multus.ipam.base import Ipam, reader_of
 
 if TYPE_CHECKING:
     from multus.model.network import Invocation
+    from multus.model.reader import Reader
 
 __all__ = ["Ipam", "for_plugin"]
 
@@ -37,18 +41,27 @@ def for_plugin(invocation: Invocation) -> Ipam | None:
     """The IPAM that the ``ipam`` object of the invocation's configuration asks for.
 
     None when there is none, or it has no ``type``: the plugin then hands out no address.  Raises
-    ``InvalidConfig`` when ``ipam`` is no object or ``type`` no string.
+    ``InvalidConfig`` when ``ipam`` is no object or ``type`` no string, except for a DEL.
     """
-    # Imported here, so that a call loads the one kind that it needs.
-    reader = reader_of(invocation)
-    kind = reader.text("type")
-    if not kind:
+    try:
+        reader = reader_of(invocation)
+        kind = reader.text("type")
+    except InvalidConfig as error:
+        if invocation.verb != "DEL":
+            raise
+        # Such a configuration was refused when it came: nothing is held.
+        invocation.log.verbose("there is no address to free", error=error)
         return None
+    return _pool(invocation, reader, kind) if kind else None
+
+
+def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:
+    # Imported here, so that a call loads the one kind that it needs.
     reason = ""
     if kind == "host-local":
         from multus.ipam import hostlocal
 
-        reason = _foreign(reader.raw.keys() - hostlocal.KEYS)
+        reason = _foreign(reader.raw.keys() - hostlocal.KEYS) or hostlocal.elsewhere(invocation)
         if not reason:
             return hostlocal.HostLocal(invocation)
     elif kind == "static":

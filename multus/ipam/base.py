@@ -21,6 +21,11 @@ _U32 = 2**32 - 1
 #: The numbers of a route, and the largest that the kernel's message of each can hold.
 _LARGEST = {"mtu": _U32, "advmss": _U32, "priority": _U32, "table": _U32, "scope": 255}
 
+#: The most routes of one configuration: each is a message to the kernel, and stands in the result.
+MOST_ROUTES = 1024
+#: The most addresses that one interface is given or asks for.
+MOST_ADDRESSES = 256
+
 
 class Ipam:
     """Hands out the addresses of one invocation.
@@ -31,6 +36,9 @@ class Ipam:
 
     name: str = ""
     reason: str = ""
+
+    def prepare(self) -> None:
+        """Raise when ``add`` cannot be begun at all; for an invoker's own ``prepare``."""
 
     def add(self) -> Result:
         """Take the addresses: a result with ``ips``, ``routes`` and ``dns`` and no interfaces.
@@ -83,11 +91,23 @@ def requested(invocation: Invocation) -> tuple[list[str], list[str]]:
     cni = Reader(whole.mapping("args"), f"{where}: args").mapping("cni")
     by_args = Reader(cni, f"{where}: args.cni").texts("ips")
     runtime = Reader(whole.mapping("runtimeConfig"), f"{where}: runtimeConfig")
-    return by_args, runtime.texts("ips")
+    by_runtime = runtime.texts("ips")
+    for each in (by_args, by_runtime):
+        require_few(whole, "ips", len(each), MOST_ADDRESSES)
+    return by_args, by_runtime
+
+
+def require_few(reader: Reader, key: str, count: int, most: int) -> None:
+    """Raise ``InvalidConfig`` when *key* lists more than *most* entries."""
+    if count > most:
+        raise InvalidConfig(
+            f"{reader.where}: '{key}' has {count} entries, at most {most} are taken: use fewer"
+        )
 
 
 def read_routes(reader: Reader) -> tuple[Route, ...]:
     """The list ``routes`` of ``{dst, gw, mtu, advmss, priority, table, scope}``."""
+    require_few(reader, "routes", len(reader.sequence("routes")), MOST_ROUTES)
     routes = []
     for index, raw in enumerate(reader.mappings("routes")):
         each = Reader(raw, f"{reader.where}: routes[{index}]")

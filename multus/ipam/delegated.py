@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.errors import CNIError, IncompatibleVersion
+from multus.errors import CNIError, IncompatibleVersion, NotStarted
 from multus.execute import Executor
 from multus.ipam.base import Ipam
 from multus.jsontext import encode
@@ -29,6 +31,10 @@ class Delegated(Ipam):
     type: str
     reason: str = ""
     name = "exec"
+
+    def prepare(self) -> None:
+        with self._explained():
+            self._executor(self.invocation).find(self.type)
 
     def add(self) -> Result:
         try:
@@ -70,12 +76,26 @@ class Delegated(Ipam):
         return self._call(invocation.at(version))
 
     def _call(self, invocation: Invocation) -> Any:
-        executor = Executor(
+        executor, seconds = self._executor(invocation), self._seconds(invocation.verb)
+        stdin = encode(invocation.wire())
+        with self._explained():
+            return executor.call(self.type, stdin, invocation.environ(), seconds)[0]
+
+    def _executor(self, invocation: Invocation) -> Executor:
+        return Executor(
             invocation.folders(), invocation.request.chroot, inherited=invocation.inherited
         )
-        seconds = self._seconds(invocation.verb)
-        stdin = encode(invocation.wire())
-        return executor.call(self.type, stdin, invocation.environ(), seconds)[0]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of a missing binary why it is needed, where this could be served in-process."""
+        try:
+            yield
+        except NotStarted as error:
+            if not self.reason:
+                raise
+            needed = f"the binary is needed because of {self.reason}"
+            raise error.reworded(error.msg, f"{needed}; {error.details}".rstrip("; ")) from error
 
     def _seconds(self, command: str) -> float:
         """How long the binary may take: no longer than the caller waits, except to clean up."""

@@ -1,18 +1,22 @@
 """host-local in-process: addresses from ranges, each handed out once on this host.
 
 Store, lock and semantics are those of the reference plugin (see ``multus.ipam.store``), so that
-ADD by one and DEL by the other work.  Three things are better on purpose: DEL needs nothing of the
+ADD by one and DEL by the other work.  Four things are better on purpose: DEL needs nothing of the
 configuration but the network's name and ``dataDir``, so that a configuration that went bad cannot
 leak an address; a container that holds an address of the network gets no second one by requesting
-it; and what ADD takes back when it fails is what that ADD took, no more.
+it; what ADD takes back when it fails is what that ADD took, no more; and GC frees addresses of the
+configuration's subnets only.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, IOFailure
+from multus import regular
+from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, IOFailure, TryAgainLater
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
     Ipam,
@@ -21,11 +25,13 @@ from multus.ipam.base import (
     read_routes,
     reader_of,
     requested,
+    require_few,
     require_one_per_family,
 )
-from multus.ipam.ranges import RangeSet
-from multus.ipam.store import Ledger, Owner, Store
+from multus.ipam.ranges import RangeSet, Spans, overlapping
+from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
 from multus.model.names import is_identifier
+from multus.model.paths import is_possible
 from multus.model.reader import Reader
 from multus.model.result import DNS, IP, Result, Route
 
@@ -50,6 +56,28 @@ KEYS = frozenset(
     ]
 )
 
+#: The most range sets, each of which is an address for the container, and ranges in all of them.
+MOST_SETS, MOST_RANGES = 64, 256
+#: The largest ``resolvConf`` in bytes; resolvers read three servers and six domains of it.
+LARGEST_RESOLV_CONF = 64 * 1024
+#: After how many taken addresses it is looked at the clock.
+_LOOK_EVERY = 1024
+
+
+def elsewhere(invocation: Invocation) -> str:
+    """Which key of a tenant's points to where the node's owner lets no tenant point; "" for none.
+
+    A path that is none is refused later, whoever wrote it.
+    """
+    reader = reader_of(invocation)
+    for key in ("dataDir", "resolvConf"):
+        path = reader.raw.get(key)
+        if not isinstance(path, str) or not path or not is_possible(path):
+            continue
+        if not invocation.serves_path(key, path):
+            return f"key {key!r} of 'ipam', which is {path!r}, outside 'tenantPaths.{key}'"
+    return ""
+
 
 class Plan(NamedTuple):
     """What an ADD is to do: an address from every set, the *wanted* ones where they fit."""
@@ -65,13 +93,7 @@ class Plan(NamedTuple):
         reader = reader_of(invocation)
         sets = _range_sets(invocation, reader)
         require_one_per_family([each.family for each in sets], invocation)
-        for index, one in enumerate(sets):
-            for other in range(index + 1, len(sets)):
-                if one.overlaps(sets[other]):
-                    raise InvalidConfig(
-                        f"{reader.where}: range set {index} overlaps with {other}: an address would"
-                        " be in both"
-                    )
+        _refuse_overlaps(sets, reader.where)
         return cls(sets, _wanted(invocation), read_routes(reader), reader.text("resolvConf"))
 
 
@@ -86,7 +108,7 @@ class HostLocal(Ipam):
     def add(self) -> Result:
         plan = Plan.read(self.invocation)
         dns = _resolver(plan.resolv_conf) if plan.resolv_conf else DNS()
-        with self._store().locked(create=True) as ledger:
+        with self._locked(create=True) as ledger:
             assert ledger is not None  # it is created
             return Result(ips=self._take(plan, ledger), routes=plan.routes, dns=dns)
 
@@ -128,14 +150,25 @@ class HostLocal(Ipam):
 
     def _next(self, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack) -> IP:
         self._refuse_second(index, pool, ledger)
-        for address, within in pool.candidates(ledger.last(index)):
+        for count, (address, within) in enumerate(pool.candidates(ledger.last(index)), 1):
             if self._reserved(address, index, ledger, undo):
                 return interface_ip(address, within.subnet.prefix, within.gateway)
-        used = sum(_in(pool, text) for text in ledger.holders)
+            if count % _LOOK_EVERY == 0:
+                self._require_time(pool)
+        spans = pool.spans
+        used = sum(map(spans.holds, ledger.holders))
         raise AddressesExhausted(
             f"{self._network}: no IP addresses available in range set {pool}: {used} of"
             f" {pool.size} are in use in {ledger.directory}: enlarge the range or run GC"
         )
+
+    def _require_time(self, pool: RangeSet) -> None:
+        deadline = self.invocation.request.deadline
+        if deadline is not None and time.monotonic() > deadline:
+            raise TryAgainLater(
+                f"{self._network}: no free address was found in range set {pool} in time: enlarge"
+                " the range or run GC"
+            )
 
     def _reserved(self, address: Address, index: int, ledger: Ledger, undo: ExitStack) -> bool:
         if not ledger.reserve(address, self._owner):
@@ -154,22 +187,37 @@ class HostLocal(Ipam):
                 )
 
     def delete(self) -> None:
-        with self._store().locked(create=False) as ledger:
-            if ledger is None:
-                return
-            # One that names the interface is this attachment's; one that does not may be another's.
-            exact = [text for text, held in ledger.holders.items() if held == str(self._owner)]
-            for text in exact or ledger.held_by(self._owner):
-                ledger.free(text)
+        try:
+            store = self._store()
+        except InvalidConfig as error:
+            # ADD refused such a configuration: nothing is held.
+            self.invocation.log.verbose("there is no address to free", error=error)
+            return
+        try:
+            with self._locked(create=False) as ledger:
+                self._free(ledger)
+        except Unlockable:
+            if any(map(self._owner.owns, store.unlocked())):
+                raise
+
+    def _free(self, ledger: Ledger | None) -> None:
+        if ledger is None:
+            return
+        # One that names the interface is this attachment's; one that does not may be another's.
+        owner = str(self._owner)
+        exact = [text for text, held in ledger.holders.items() if held == owner]
+        for text in exact or ledger.held_by(self._owner):
+            ledger.free(text)
 
     def check(self) -> None:
         sets = Plan.read(self.invocation).sets
-        with self._store().locked(create=False) as ledger:
+        with self._locked(create=False) as ledger:
             held = ledger.held_by(self._owner) if ledger else []
         previous = self.invocation.prev_result
+        ours = Spans((each.start, each.end) for pool in sets for each in pool.ranges)
         for ip in previous.ips if previous else ():
             text = ip.address.partition("/")[0]
-            if text not in held and any(_in(pool, text) for pool in sets):
+            if text not in held and ours.holds(text):
                 raise CheckFailed(
                     f"{self._network}: address {text} is not reserved for container"
                     f" {self._owner.container_id}, interface {self._owner.ifname}: another may get"
@@ -183,16 +231,23 @@ class HostLocal(Ipam):
 
     def status(self) -> None:
         Plan.read(self.invocation)
+        self._store()
 
     def gc(self) -> None:
-        valid = [
-            Owner(each["containerID"], each["ifname"]) for each in self.invocation.valid_attachments
-        ]
-        with self._store().locked(create=False) as ledger:
+        attachments = self.invocation.valid_attachments
+        valid = {
+            form
+            for each in attachments
+            for form in Owner(each["containerID"], each["ifname"]).forms
+        }
+        # Of a network that the runtime names the ranges of, only DEL knows the addresses.
+        sets = _range_sets(self.invocation, reader_of(self.invocation), needed=False)
+        ours = Spans((each.subnet.first, each.subnet.last) for pool in sets for each in pool.ranges)
+        with self._locked(create=False) as ledger:
             if ledger is None:
                 return
             for text, contents in list(ledger.holders.items()):
-                if not any(owner.owns(contents) for owner in valid):
+                if contents not in valid and is_owner(contents) and ours.holds(text):
                     ledger.free(text)
 
     @property
@@ -207,8 +262,17 @@ class HostLocal(Ipam):
         name = self.invocation.config.get("name")
         if not isinstance(name, str) or not is_identifier(name):
             raise InvalidConfig(f"invalid network name {name!r}: it names a directory")
-        directory = reader_of(self.invocation).text("dataDir") or DATA_DIR
+        reader = reader_of(self.invocation)
+        directory = reader.text("dataDir") or DATA_DIR
+        if not is_possible(directory):
+            raise InvalidConfig(
+                f"{reader.where}: 'dataDir' is {directory!r}, which is relative or can be no path:"
+                " use an absolute path"
+            )
         return Store(f"{directory.rstrip('/')}/{name}")
+
+    def _locked(self, *, create: bool) -> AbstractContextManager[Ledger | None]:
+        return self._store().locked(create=create, deadline=self.invocation.request.deadline)
 
 
 def _in(pool: RangeSet, text: str) -> bool:
@@ -216,13 +280,28 @@ def _in(pool: RangeSet, text: str) -> bool:
     return address is not None and pool.range_of(address) is not None
 
 
-def _range_sets(invocation: Invocation, reader: Reader) -> tuple[RangeSet, ...]:
+def _refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
+    owners = [index for index, pool in enumerate(sets) for _ in pool.ranges]
+    both = overlapping([each for pool in sets for each in pool.ranges])
+    if both is not None:
+        one, other = sorted(owners[index] for index in both)
+        raise InvalidConfig(
+            f"{where}: range set {one} overlaps with {other}: an address would be in both"
+        )
+
+
+def _range_sets(
+    invocation: Invocation, reader: Reader, *, needed: bool = True
+) -> tuple[RangeSet, ...]:
     runtime = Reader(invocation.config, reader.where).mapping("runtimeConfig")
     raw: list[object] = Reader(runtime, f"{reader.where}: runtimeConfig").sequence("ipRanges")
     if reader.raw.get("subnet") is not None:
         raw.append([reader.raw])
     raw += reader.sequence("ranges")
-    if not raw:
+    require_few(reader, "ranges", len(raw), MOST_SETS)
+    count = sum(len(each) for each in raw if isinstance(each, list))
+    require_few(reader, "ranges", count, MOST_RANGES)
+    if not raw and needed:
         raise InvalidConfig(f"{reader.where}: no IP ranges specified: add 'ranges'")
     return tuple(
         RangeSet.from_wire(each, f"{reader.where}: range set {index}")
@@ -248,13 +327,20 @@ def _wanted(invocation: Invocation) -> tuple[Address, ...]:
 
 def _resolver(path: str) -> DNS:
     """The DNS settings of a file in the form of resolv.conf(5)."""
+    if not is_possible(path):
+        raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")
     try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]
-    except OSError as error:
-        raise IOFailure(
-            f"reading 'resolvConf' {path} failed: {error.strerror}: correct the path"
-        ) from error
+        data = regular.read(path, LARGEST_RESOLV_CONF + 1, follow=True)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise IOFailure(f"reading 'resolvConf' {path!r} failed: {why}: correct the path") from error
+    if len(data) > LARGEST_RESOLV_CONF:
+        raise InvalidConfig(
+            f"'resolvConf' {path} has more than {LARGEST_RESOLV_CONF} bytes: name a file in the"
+            " form of resolv.conf(5)"
+        )
+    lines = data.decode(errors="replace").splitlines()
+    words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]
     rows = [row for row in words if len(row) > 1]
     domains = [row[1] for row in rows if row[0] == "domain"]
     return DNS(

@@ -5,7 +5,7 @@ Source: the reference host-local plugin, ``plugins/ipam/host-local/README.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attrs import frozen
@@ -50,10 +50,6 @@ class Range:
     def __contains__(self, address: Address) -> bool:
         return self.start <= address <= self.end
 
-    def overlaps(self, other: Range) -> bool:
-        """Whether one address belongs to both."""
-        return self.start <= other.end and other.start <= self.end
-
     @property
     def size(self) -> int:
         """How many addresses it can hand out."""
@@ -62,6 +58,50 @@ class Range:
 
     def __str__(self) -> str:
         return f"{self.start}-{self.end}"
+
+
+def overlapping(ranges: Sequence[Range]) -> tuple[int, int] | None:
+    """The indexes of two ranges that share an address, the smaller first; None without such.
+
+    Sorted by their start, a range overlaps one before it only if it starts within the one that
+    reaches farthest.
+    """
+    order = sorted(
+        range(len(ranges)), key=lambda i: (ranges[i].start.family, ranges[i].start.value, i)
+    )
+    farthest = None
+    for index in order:
+        if farthest is not None and ranges[index].start <= ranges[farthest].end:
+            return min(index, farthest), max(index, farthest)
+        if farthest is None or ranges[farthest].end <= ranges[index].end:
+            farthest = index
+    return None
+
+
+class Spans:
+    """Addresses from one to another, many times: whether one is in there costs a bisection."""
+
+    def __init__(self, spans: Iterable[tuple[Address, Address]]) -> None:
+        self._firsts: list[tuple[int, int]] = []
+        self._lasts: list[tuple[int, int]] = []
+        for first, last in sorted(((f.family, f.value), (t.family, t.value)) for f, t in spans):
+            if self._lasts and first <= self._lasts[-1]:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def holds(self, text: str) -> bool:
+        """Whether *text* is an address of these."""
+        # Most calls of a process that is started per call have no use for it.
+        from bisect import bisect_right
+
+        address = Address.parse(text)
+        if address is None:
+            return False
+        key = (address.family, address.value)
+        at = bisect_right(self._firsts, key) - 1
+        return at >= 0 and key <= self._lasts[at]
 
 
 class RangeSet(NamedTuple):
@@ -82,12 +122,12 @@ class RangeSet(NamedTuple):
         ranges = tuple(Range.from_wire(each, where) for each in raw)
         if len({each.start.family for each in ranges}) > 1:
             raise InvalidConfig(f"{where}: mixed address families: use a set for each family")
-        for index, one in enumerate(ranges):
-            for other in ranges[index + 1 :]:
-                if one.overlaps(other):
-                    raise InvalidConfig(
-                        f"{where}: subnets {one} and {other} overlap: take one of them away"
-                    )
+        both = overlapping(ranges)
+        if both is not None:
+            raise InvalidConfig(
+                f"{where}: subnets {ranges[both[0]]} and {ranges[both[1]]} overlap: take one of"
+                " them away"
+            )
         return cls(ranges)
 
     @property
@@ -100,13 +140,14 @@ class RangeSet(NamedTuple):
         """How many addresses it can hand out."""
         return sum(each.size for each in self.ranges)
 
+    @property
+    def spans(self) -> Spans:
+        """Its addresses, for many questions."""
+        return Spans((each.start, each.end) for each in self.ranges)
+
     def range_of(self, address: Address) -> Range | None:
         """The range that *address* belongs to."""
         return next((each for each in self.ranges if address in each), None)
-
-    def overlaps(self, other: RangeSet) -> bool:
-        """Whether one address belongs to both."""
-        return any(one.overlaps(two) for one in self.ranges for two in other.ranges)
 
     def candidates(self, last: Address | None) -> Iterator[tuple[Address, Range]]:
         """Every address that may be handed out, once, the one after *last* first.

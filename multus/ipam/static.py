@@ -13,12 +13,14 @@ from attrs import evolve, frozen
 from multus.errors import CheckFailed, InvalidConfig
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
+    MOST_ADDRESSES,
     Ipam,
     arguments,
     interface_ip,
     read_routes,
     reader_of,
     requested,
+    require_few,
     require_one_per_family,
 )
 from multus.model.reader import Reader
@@ -95,6 +97,7 @@ class Static(Ipam):
 
     def _configured(self) -> list[Fixed]:
         reader = reader_of(self.invocation)
+        require_few(reader, "addresses", len(reader.sequence("addresses")), MOST_ADDRESSES)
         fixed = []
         for index, raw in enumerate(reader.mappings("addresses")):
             each = Reader(raw, f"{reader.where}: addresses[{index}]")

@@ -7,10 +7,13 @@ one handed out is freed by the other::
     <dataDir>/<network>/10.1.0.7             "<container ID>\\r\\n<interface>"
     <dataDir>/<network>/last_reserved_ip.0   the last address of range set 0, for going round
 
-A file comes into being with its contents: it is written under another name and linked.  Nothing is
-synced to disk: a power cut ends the containers too, and what it may leave, a file without contents,
-is nobody's and is freed on sight.  (The reference plugin creates first and writes then; a kill in
-between leaves such a file as well.)
+Only these are the store's, and only as regular files.  An address is written as the kernel and Go
+print it.  Whatever else is in the directory is never opened, changed or unlinked: a FIFO that is
+named like an address is not an address, and keeps that address from being handed out.
+
+An address's file is created and then written, under the lock.  Nothing is synced to disk: a power
+cut ends the containers too.  What a kill or a power cut may leave, a file without contents, has no
+owner and is freed by whoever holds the lock next.
 
 Directories are made 0755, as the reference plugin makes them, since others keep theirs beside it;
 files 0600.
@@ -18,20 +21,34 @@ files 0600.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
-from multus.errors import IOFailure
+from multus import regular
+from multus.errors import IOFailure, TryAgainLater
 from multus.ipam.addresses import Address
+from multus.ipam.memory import Memory
+from multus.model.names import interface_problem, is_identifier
+from multus.regular import NotRegular
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
 _FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the other files
-_NEW = ".new"  # under the lock, so one name is enough
-_LONGEST = 4096
+
+#: How much of a file is read: an owner's text has some 250 bytes at most.
+_LONGEST = 1024
+
+#: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
+PATIENCE = 10.0
+
+#: What opening says of a name that is gone, or is a link or a socket by now.
+_NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
+#: Where there is no directory, and can be none: nothing is held there.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Owner(NamedTuple):
@@ -43,30 +60,42 @@ class Owner(NamedTuple):
     def __str__(self) -> str:
         return f"{self.container_id.strip()}\r\n{self.ifname}"
 
-    def owns(self, contents: str) -> bool:
-        """Whether *contents*, of an address's file, name it.
+    @property
+    def forms(self) -> tuple[str, str]:
+        """The contents of an address's file that name this owner.
 
         Releases of the reference plugin before 0.8 wrote the container ID alone.
         """
-        return contents in (str(self), self.container_id.strip())
+        return str(self), self.container_id.strip()
+
+    def owns(self, contents: str) -> bool:
+        """Whether *contents*, of an address's file, name it."""
+        return contents in self.forms
 
 
-#: Who held what when the lock was given back, by directory: another program may have freed an
-#: address since and handed it to somebody else.
-_remembered: dict[str, dict[str, str]] = {}
-_MOST_REMEMBERED = 256
+def is_owner(contents: str) -> bool:
+    """Whether *contents* could name an owner; else the file is not a store's."""
+    container_id, parted, ifname = contents.partition("\r\n")
+    return is_identifier(container_id) and not (parted and interface_problem(ifname))
+
+
+#: Another program may have freed an address since and handed it to another container.
+_remembered = Memory()
 
 
 class Ledger:
     """A network's addresses while the lock is held.
 
     ``holders`` is who holds what, by the address's text: which addresses are held, the directory
-    says; by whom, as well, unless it is *recalled*.
+    says; by whom, as well, unless it is *recalled*.  *folder* is the directory's descriptor.
     """
 
-    def __init__(self, directory: str, holders: dict[str, str], *, recalled: bool = False) -> None:
+    def __init__(
+        self, directory: str, folder: int, holders: dict[str, str], *, recalled: bool = False
+    ) -> None:
         self.directory = directory
         self.holders = holders
+        self._folder = folder
         self._recalled = recalled
         #: Descriptors of last_reserved_ip files, by range set.
         self._rounds: dict[int, int] = {}
@@ -78,9 +107,10 @@ class Ledger:
 
     def held_by(self, owner: Owner) -> list[str]:
         """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
-        found = [text for text, contents in self.holders.items() if owner.owns(contents)]
+        forms = owner.forms
+        found = [text for text, contents in self.holders.items() if contents in forms]
         if self._recalled:
-            found = [text for text in found if owner.owns(_contents(self._path(text)))]
+            found = [text for text in found if owner.owns(self._contents(text))]
         return found
 
     def reserve(self, address: Address, owner: Owner) -> bool:
@@ -89,7 +119,7 @@ class Ledger:
         if text in self.holders:
             return False
         with _failing(f"reserving {text} in {self.directory}"):
-            if not self._create(text, str(owner)):
+            if not self._create(text, str(owner).encode()):
                 return False
             self.holders[text] = str(owner)
         return True
@@ -97,7 +127,7 @@ class Ledger:
     def remember(self, address: Address, index: int) -> None:
         """Note that *address* was the last to be handed out from range set *index*."""
         text = str(address).encode()
-        with _failing(f"noting {address} in {self.directory}"):
+        with _failing(f"noting {address} in {self.directory}/{_LAST}{index}"):
             fd = self._round(index, os.O_CREAT)
             # In place: a new file each time costs ext4 more than all else here.  What a kill in
             # between can leave, the new text with the old one's end, only moves the round on.
@@ -114,41 +144,34 @@ class Ledger:
 
     def _round(self, index: int, flags: int = 0) -> int:
         if index not in self._rounds:
-            flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._rounds[index] = os.open(self._path(f"{_LAST}{index}"), flags, 0o600)
+            name, flags = f"{_LAST}{index}", flags | os.O_RDWR
+            self._rounds[index] = regular.opened(name, flags, folder=self._folder)
         return self._rounds[index]
 
     def free(self, text: str) -> None:
         """Free one address."""
         with _failing(f"freeing {text} in {self.directory}"), suppress(FileNotFoundError):
-            os.unlink(self._path(text))
+            os.unlink(text, dir_fd=self._folder)
         self.holders.pop(text, None)
 
-    def _create(self, name: str, contents: str) -> bool:
-        with self._written(contents) as new:
-            try:
-                os.link(new, self._path(name))
-            except FileExistsError:
-                return False
-        return True
-
-    @contextmanager
-    def _written(self, contents: str) -> Iterator[str]:
-        """A new file with *contents*, which is gone afterwards unless it was renamed."""
-        new = self._path(_NEW)
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _create(self, name: str, contents: bytes) -> bool:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=self._folder)
+        except FileExistsError:
+            return False
         try:
             try:
-                os.write(fd, contents.encode())
+                os.write(fd, contents)
             finally:
                 os.close(fd)
-            yield new
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(new)
+        except OSError:
+            os.unlink(name, dir_fd=self._folder)
+            raise
+        return True
 
-    def _path(self, name: str) -> str:
-        return f"{self.directory}/{name}"
+    def _contents(self, text: str) -> str:
+        return _contents(text, self._folder)[0]
 
 
 class Store(NamedTuple):
@@ -157,76 +180,134 @@ class Store(NamedTuple):
     directory: str
 
     @contextmanager
-    def locked(self, *, create: bool) -> Iterator[Ledger | None]:
+    def locked(self, *, create: bool, deadline: float | None = None) -> Iterator[Ledger | None]:
         """Hold the lock, and give what the directory says.
 
         With *create*, for handing out addresses, files whose contents are remembered are not read
         again: a daemon would else read all of a node's for each pod.  What is handed out to whom is
         then still the directory's say, since no file can be made twice.
 
-        Without, gives None when there is no such directory.  Waits for the lock as long as it
-        takes: whoever holds it touches a few files only.  Raises ``IOFailure``.
+        Without, gives None when there is no such directory.  Waits for the lock until *deadline*,
+        at most ``PATIENCE`` seconds.  Raises ``TryAgainLater`` then, and ``IOFailure``.
         """
         with _failing(f"opening the address store {self.directory}"):
-            try:
-                fd = self._open()
-            except FileNotFoundError:
-                if create:
-                    os.makedirs(self.directory, 0o755, exist_ok=True)
-                fd = self._open() if create else -1
-        if fd < 0:
+            folder = self._open(create=create)
+        if folder is None:
             yield None
             return
         try:
-            with _failing(f"locking the address store {self.directory}"):
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                ledger = self._ledger(recalled=create)
-            with closing(ledger):
-                yield ledger
+            with self._lock(folder, deadline):
+                with _failing(f"reading the address store {self.directory}"):
+                    ledger = self._ledger(folder, recalled=create)
+                with closing(ledger):
+                    yield ledger
+        finally:
+            os.close(folder)
+
+    def unlocked(self) -> list[str]:
+        """The contents of all addresses, read without the lock; for when that cannot be had."""
+        with _failing(f"reading the address store {self.directory}"):
+            folder = self._open(create=False)
+            if folder is None:
+                return []
+            try:
+                return [_contents(name, folder)[0] for name in _addresses(folder)]
+            finally:
+                os.close(folder)
+
+    def _open(self, *, create: bool) -> int | None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(self.directory, flags)
+        except OSError as error:
+            if error.errno not in _NOWHERE:
+                raise
+        if not create:
+            return None
+        os.makedirs(self.directory, 0o755, exist_ok=True)
+        return os.open(self.directory, flags)
+
+    @contextmanager
+    def _lock(self, folder: int, deadline: float | None) -> Iterator[None]:
+        path = f"{self.directory}/{_LOCK}"
+        try:
+            fd = regular.opened(_LOCK, os.O_RDWR | os.O_CREAT, folder=folder)
+        except NotRegular as error:
+            raise Unlockable(f"{path} cannot be locked: {error.strerror}: remove it") from error
+        except OSError as error:
+            raise IOFailure(
+                f"opening {path} failed: {error.strerror}: see to its rights"
+            ) from error
+        try:
+            latest = time.monotonic() + PATIENCE
+            with _failing(f"locking {path}"):
+                got = regular.locked(fd, latest if deadline is None else min(latest, deadline))
+            if not got:
+                raise TryAgainLater(
+                    f"the address store {self.directory} is in use: {regular.holder(fd)} holds"
+                    f" {path}: try again, or end that process"
+                )
+            yield
         finally:
             os.close(fd)  # and with it the lock
 
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        return os.open(f"{self.directory}/{_LOCK}", flags, 0o600)
-
-    def _ledger(self, *, recalled: bool) -> Ledger:
-        known = _remembered.get(self.directory, {}) if recalled else {}
+    def _ledger(self, folder: int, *, recalled: bool) -> Ledger:
+        known = _remembered.recall(self.directory)
         holders: dict[str, str] = {}
-        for name in os.listdir(self.directory):
-            path = f"{self.directory}/{name}"
-            if name == _NEW:
-                # A killed process left it, and may have linked it: it must not be written to.
-                os.unlink(path)
-            if name[0] not in _FIRST_DIGITS:
-                continue
-            contents = known.get(name) or _contents(path)
+        for name in _addresses(folder, known):
+            contents, size = known.get(name, "") if recalled else "", 0
+            if not contents:
+                contents, size = _contents(name, folder)
             if contents:
                 holders[name] = contents
-            elif Address.parse(name) is not None:
-                # We hold the lock, so nobody is still writing it: its writer was killed.
-                with suppress(FileNotFoundError, IsADirectoryError):
-                    os.unlink(path)
-        if len(_remembered) >= _MOST_REMEMBERED and self.directory not in _remembered:
-            _remembered.clear()
-        _remembered[self.directory] = holders
-        return Ledger(self.directory, holders, recalled=recalled)
+            elif size > _LONGEST:
+                holders[name] = ""  # not ours to free, and not free either
+            elif size >= 0:
+                # We hold the lock, so it is not being written: its writer was killed.
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+        _remembered.keep(self.directory, holders)
+        return Ledger(self.directory, folder, holders, recalled=recalled)
 
 
-def _contents(path: str) -> str:
-    """Who holds an address, by its file; "" where that is gone: an administrator takes no lock."""
+class Unlockable(IOFailure):
+    """The lock's file is something else than a file."""
+
+
+def _addresses(folder: int, known: Container[str] = ()) -> list[str]:
+    """The names of the addresses' files: regular, and written as an address is written.
+
+    *known* are names that are.
+    """
+    with os.scandir(folder) as entries:
+        return [
+            each.name
+            for each in entries
+            if each.name[0] in _FIRST_DIGITS
+            and (each.name in known or _is_canonical(each.name))
+            and each.is_file(follow_symlinks=False)
+        ]
+
+
+def _is_canonical(name: str) -> bool:
+    address = Address.parse(name)
+    return address is not None and str(address) == name
+
+
+def _contents(name: str, folder: int) -> tuple[str, int]:
+    """Who holds an address, by its file, and the size of that; "" and -1 where it is gone.
+
+    An administrator takes no lock, and may have put something else there.
+    """
     try:
-        return _read(path)
-    except (FileNotFoundError, IsADirectoryError):
-        return ""
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        return _clean(os.read(fd, _LONGEST))
-    finally:
-        os.close(fd)
+        data = regular.read_listed(name, folder, _LONGEST + 1)
+    except NotRegular:
+        return "", -1
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
+        return "", -1
+    return _clean(data), len(data)
 
 
 def _clean(contents: bytes) -> str:
@@ -238,7 +319,8 @@ def _clean(contents: bytes) -> str:
 def _failing(doing: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise IOFailure(
-            f"{doing} failed: {error.strerror}: see to the directory's rights and space"
+            f"{doing} failed: {why}: see to the directory's rights and space"
         ) from error

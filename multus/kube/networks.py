@@ -20,7 +20,7 @@ from multus.kube.failures import NotFound
 from multus.kube.settings import MAX_NETWORKS, problems
 from multus.kube.view import view_of
 from multus.model.conf import Problem
-from multus.model.network import Element, Role, Selection
+from multus.model.network import Element, Provenance, Role, Selection
 from multus.model.reader import Reader, describe
 from multus.netconf import delegate_from
 
@@ -134,7 +134,14 @@ class Source:
                 where = wanted.what
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
-                return delegate_from(config, conf, where, name=element.name, label=label)
+                return delegate_from(
+                    config,
+                    conf,
+                    where,
+                    name=element.name,
+                    label=label,
+                    provenance=Provenance.TENANT,
+                )
             missing.append(found)
         _refuse(view, element, refused, missing)
         return None

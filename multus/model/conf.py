@@ -13,11 +13,18 @@ from attrs import field, frozen
 
 from multus.errors import IncompatibleVersion, InvalidConfig
 from multus.model.names import is_identifier
+from multus.model.paths import is_plain
 from multus.model.reader import Reader
 from multus.model.versions import IMPLICIT, SUPPORTED, highest_common
 
 #: How delegates' interfaces may be named, see ``multus.stages.order``.
 NAMINGS = ("seed", "npwg")
+
+#: Where a tenant's configuration may point when it is carried out in-process, by key.
+TENANT_PATHS: Mapping[str, tuple[str, ...]] = {
+    "dataDir": ("/var/lib/cni/networks",),
+    "resolvConf": ("/etc/resolv.conf", "/run/systemd/resolve"),
+}
 
 
 @frozen
@@ -55,6 +62,7 @@ class Conf:
     invokers: Mapping[str, str] = field(factory=dict)
     blocked_plugins: frozenset[str] = frozenset()
     delegate_timeout: float = 60.0
+    tenant_paths: Mapping[str, tuple[str, ...]] = field(factory=lambda: TENANT_PATHS)
     runtime_config: Mapping[str, Any] = field(factory=dict)
     prev_result: Mapping[str, Any] | None = None
     valid_attachments: tuple[ValidAttachment, ...] | None = None
@@ -97,6 +105,7 @@ class Conf:
             invokers=_text_map(reader, "invokers"),
             blocked_plugins=frozenset(reader.texts("blockedPlugins")),
             delegate_timeout=_timeout(reader),
+            tenant_paths=_tenant_paths(reader),
             runtime_config=reader.mapping("runtimeConfig"),
             prev_result=reader.mapping("prevResult") or None,
             valid_attachments=_valid_attachments(reader),
@@ -126,6 +135,26 @@ def _timeout(reader: Reader) -> float:
             f"{reader.where}: 'delegateTimeout' is {seconds}: use seconds above 0, at most 3600"
         )
     return seconds
+
+
+def _tenant_paths(reader: Reader) -> Mapping[str, tuple[str, ...]]:
+    given = Reader(reader.mapping("tenantPaths"), f"{reader.where}: tenantPaths")
+    for key in given.raw:
+        if key not in TENANT_PATHS:
+            raise InvalidConfig(
+                f"{given.where}: {key!r} is not a key that has places: use"
+                f" {' or '.join(TENANT_PATHS)}"
+            )
+        for path in given.texts(key):
+            if not is_plain(path):
+                raise InvalidConfig(
+                    f"{given.where}: '{key}' lists {path!r}: use absolute paths without '.', '..'"
+                    " or an empty part"
+                )
+    return {
+        key: tuple(given.texts(key)) if key in given.raw else known
+        for key, known in TENANT_PATHS.items()
+    }
 
 
 def _text_map(reader: Reader, key: str) -> Mapping[str, str]:

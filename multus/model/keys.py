@@ -76,6 +76,24 @@ CORE: tuple[Key, ...] = (
     ),
     Key("delegateTimeout", NUMBER, "Seconds that one call of a plugin may take.", "60"),
     Key(
+        "tenantPaths",
+        OBJECT,
+        "Where an API object's configuration may point when it is carried out in-process. What"
+        " points elsewhere is left to the plugin's binary. See [security](security.md).",
+    ),
+    Key(
+        "tenantPaths.dataDir",
+        TEXTS,
+        "Folders for `dataDir` of `host-local`, each with everything beneath it.",
+        '["/var/lib/cni/networks"]',
+    ),
+    Key(
+        "tenantPaths.resolvConf",
+        TEXTS,
+        "Files, and folders with everything beneath them, for `resolvConf` of `host-local`.",
+        '["/etc/resolv.conf", "/run/systemd/resolve"]',
+    ),
+    Key(
         "standalone",
         BOOLEAN,
         "Whether the program carries calls out itself while there is no daemon; without it, it does"

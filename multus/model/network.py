@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.model.paths import is_within
 from multus.model.result import Result
 from multus.model.versions import at_least
 
@@ -35,6 +36,15 @@ ENGINE_KEYS = frozenset(
 )
 
 
+class Provenance(Enum):
+    """Who wrote a configuration: what it may name depends on it (``multus.permit``)."""
+
+    #: The owner of the node: standard input, and files on the node.
+    NODE = "node"
+    #: A tenant: whoever may write an object of the API, in any namespace.
+    TENANT = "tenant"
+
+
 class Role(Enum):
     """What a selection means for the others, see ``multus.stages.resolve``."""
 
@@ -54,9 +64,9 @@ class Element:
 
     ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
     default/web, entry 2").  ``source`` is the name of the plugin that selected it.  ``config`` is a
-    configuration given in place: such an element needs nobody to resolve it.  ``options`` holds the
-    other keys of the element as they were written, and ``handle`` whatever the source wants back
-    when it resolves.
+    configuration given in place: such an element needs nobody to resolve it; ``provenance`` says
+    who wrote it.  ``options`` holds the other keys of the element as they were written, and
+    ``handle`` whatever the source wants back when it resolves.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """
@@ -69,6 +79,7 @@ class Element:
     config: Mapping[str, Any] | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(factory=dict)
     handle: object = field(default=None, repr=False, eq=False)
+    provenance: Provenance = Provenance.TENANT
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -118,7 +129,9 @@ class Delegate:
     one whose result is reported (``masterplugin`` in configurations).  ``default`` says that the
     node offered it.  ``runtime_config`` is everything requested; each plugin gets the part that
     its ``capabilities`` declare.  ``order`` fills in ``ifname``.  ``options`` is for observers and
-    for whoever orders: the element's.
+    for whoever orders: the element's.  ``provenance`` says who wrote the configuration; a source
+    that does not say it is taken to have read a tenant's.  ``tenant_paths`` is what
+    ``Conf.tenant_paths`` was when the delegate was attached, None while it is not.
     """
 
     name: str
@@ -134,6 +147,8 @@ class Delegate:
     options: Mapping[str, Any] = field(factory=dict)
     disable_check: bool = False
     disable_gc: bool = False
+    provenance: Provenance = Provenance.TENANT
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -174,6 +189,23 @@ class Invocation:
     def ifname(self) -> str:
         """The interface to make in the container."""
         return self.delegate.ifname
+
+    @property
+    def provenance(self) -> Provenance:
+        """Who wrote the configuration."""
+        return self.delegate.provenance
+
+    def serves_path(self, key: str, path: str) -> bool:
+        """Whether *path*, the value of *key*, may be used in-process.
+
+        What the owner of the node wrote may; what a tenant wrote has to be in a place of
+        ``tenantPaths``, as that was when the network was attached.
+        """
+        if self.provenance is Provenance.NODE:
+            return True
+        known = self.delegate.tenant_paths
+        places = self.conf.tenant_paths if known is None else known
+        return is_within(path, places.get(key, ()))
 
     @property
     def cni_version(self) -> str:

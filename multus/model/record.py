@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from multus.model.network import Attachment, Delegate, Plugin
+from multus.model.network import Attachment, Delegate, Plugin, Provenance
 from multus.model.reader import Reader
 from multus.model.request import Request, parse_args
 from multus.model.result import Result
@@ -151,9 +151,11 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "ifname": delegate.ifname,
         "primary": delegate.primary,
         "default": delegate.default,
+        "provenance": delegate.provenance.value,
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
+        **_places_wire(delegate),
         "steps": [_step_wire(step) for step in planned.steps],
     }
 
@@ -161,6 +163,11 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
 def _step_wire(step: Step) -> dict[str, Any]:
     wire = {"config": step.config, "invoker": step.invoker}
     return {**wire, "leavesNothing": True} if step.leaves_nothing else wire
+
+
+def _places_wire(delegate: Delegate) -> dict[str, Any]:
+    places = delegate.tenant_paths
+    return {} if places is None else {"tenantPaths": {k: list(v) for k, v in places.items()}}
 
 
 def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
@@ -273,8 +280,22 @@ def _planned(reader: Reader) -> Planned:
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
+        provenance=_provenance(reader),
+        tenant_paths=_places(reader),
     )
     return Planned(delegate, steps)
+
+
+def _provenance(reader: Reader) -> Provenance:
+    """Records of releases that did not write it read as the node's: so they were carried out."""
+    return Provenance(reader.text("provenance", Provenance.NODE.value))
+
+
+def _places(reader: Reader) -> Mapping[str, tuple[str, ...]] | None:
+    if reader.raw.get("tenantPaths") is None:
+        return None
+    places = Reader(reader.mapping("tenantPaths"), "tenantPaths")
+    return {key: tuple(places.texts(key)) for key in places.raw}
 
 
 def _step(reader: Reader) -> Step:

@@ -13,12 +13,14 @@ from multus import log
 from multus.errors import CNIError, IncompatibleVersion
 from multus.model import keys
 from multus.model.conf import Conf
+from multus.model.network import Provenance
 from multus.model.versions import NEWEST
 from multus.netconf import delegate_from
 from multus.ops.documents import Document, Path, dotted
 from multus.ops.findings import ERROR, WARNING, Finding, split_message
 from multus.ops.node import multus_part
 from multus.ops.pointing import key_of, path_of, with_value, without
+from multus.permit import require_permitted
 from multus.stages import parse
 
 if TYPE_CHECKING:
@@ -191,7 +193,11 @@ def _delegate(
     """What is wrong with a delegate's configuration; *shown* leads to it in its file."""
 
     def read(raw: dict[str, Any]) -> object:
-        return delegate_from(raw, conf, "this network", name="" if named else conf.name)
+        # A file, and what Multus' own configuration lists, are the node's.
+        name, node = "" if named else conf.name, Provenance.NODE
+        delegate = delegate_from(raw, conf, "this network", name=name, provenance=node)
+        require_permitted(delegate, "this network")
+        return delegate
 
     findings, _ = _until_well(document, dict(document.value), base, read)
     if not shown:

@@ -21,6 +21,7 @@ from multus.ops.documents import Path
 from multus.ops.findings import ERROR, NOTE, WARNING, Finding, split_message
 from multus.ops.objects import NETWORKS, Named, Objects
 from multus.ops.pointing import key_of
+from multus.permit import require_permitted
 from multus.stages import order, resolve
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
             reason = f"no installed source reads {named.kind}s of {named.group}: it is not checked"
             yield named.document.finding(WARNING, ("kind",), reason, _install_for(named))
             return
-        cluster.installed.hooks.resolve(elements[0], request, conf)
+        delegate = cluster.installed.hooks.resolve(elements[0], request, conf)
+        if delegate is not None:
+            require_permitted(delegate, str(named))
     except CNIError as error:
         base = next((p for p in _CONFIGS if p in named.document.marks), ())
         yield _finding(named, error, base)

@@ -208,10 +208,10 @@ def _of_nobody(delegate: Delegate) -> Delegate:
     return evolve(delegate, plugins=plugins, runtime_config={}, ifname="", options={})
 
 
-def _identity(delegate: Delegate) -> tuple[str, bytes]:
+def _identity(delegate: Delegate) -> tuple[str, str, bytes]:
     meant = ("capabilities", "cniVersion", "name")
     configs = [
         {key: value for key, value in plugin.config.items() if key not in meant}
         for plugin in delegate.plugins
     ]
-    return delegate.name, encode(configs)
+    return delegate.name, delegate.provenance.value, encode(configs)

@@ -14,11 +14,12 @@ from attrs import evolve
 from multus import progress
 from multus.errors import PASSING, CNIError, IncompatibleVersion, InvalidConfig, failure, shown
 from multus.invoker import Declined, Invoker
-from multus.model.network import Attachment, Delegate, Invocation, Plugin
+from multus.model.network import Attachment, Delegate, Invocation, Plugin, Provenance
 from multus.model.record import Planned, Step
 from multus.model.result import Result
 from multus.model.versions import highest_common
 from multus.netconf import handed_on
+from multus.permit import withheld, without
 from multus.stages.resolve import missing_plugin
 
 if TYPE_CHECKING:
@@ -125,13 +126,35 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
                 f"{delegate}: {each.invoker} leaves type {plugin.type!r} to"
                 f" {choice.invoker.name}: {each.reason}"
             )
-        config = handed_on(delegate, plugin, call.conf)
+        kept = _kept(plugin, delegate, choice.invoker, call)
         name = choice.invoker.name
-        step = Step(Plugin(plugin.config, name), config, name, choice.invoker.leaves_nothing)
+        config = handed_on(delegate, kept, call.conf)
+        step = Step(Plugin(kept.config, name), config, name, choice.invoker.leaves_nothing)
         steps.append(step)
         if call.chosen is not None:
             call.chosen[id(step)] = step, choice.invoker
-    return Planned(delegate, tuple(steps))
+    return Planned(_with_places(delegate, call.conf), tuple(steps))
+
+
+def _kept(plugin: Plugin, delegate: Delegate, invoker: Invoker, call: Call) -> Plugin:
+    """*plugin* with what its writer may tell *invoker*.
+
+    The journal gets the same, so that DEL and CHECK look where ADD did.
+    """
+    keys = withheld(plugin, delegate, invoker.node_keys)
+    for key in keys:
+        call.log.verbose(
+            f"{delegate}: key {key!r} of type {plugin.type!r} is for the owner of the node:"
+            f" {invoker.name} does without it"
+        )
+    return without(plugin, keys)
+
+
+def _with_places(delegate: Delegate, conf: Conf) -> Delegate:
+    """*delegate* with the places that are open to tenants now, for the journal."""
+    if delegate.provenance is Provenance.NODE:
+        return delegate
+    return evolve(delegate, tenant_paths=conf.tenant_paths)
 
 
 def prepare(planned: Sequence[Planned], call: Call) -> None:
@@ -424,8 +447,9 @@ def status(delegates: Sequence[Delegate], call: Call) -> None:
     for delegate in delegates:
         for plugin in delegate.plugins:
             invoker = choose(call.installed, plugin, delegate, call.conf).invoker
-            config = handed_on(delegate, plugin, call.conf)
-            _safely(invoker, invoker.status, call.invocation("STATUS", delegate, plugin, config))
+            kept = _kept(plugin, delegate, invoker, call)
+            config = handed_on(delegate, kept, call.conf)
+            _safely(invoker, invoker.status, call.invocation("STATUS", delegate, kept, config))
 
 
 def collect_garbage(
@@ -439,8 +463,9 @@ def collect_garbage(
         for plugin in delegate.plugins:
             try:
                 invoker = choose(call.installed, plugin, delegate, call.conf, strict=False).invoker
-                config = handed_on(delegate, plugin, call.conf)
-                invocation = call.invocation("GC", delegate, plugin, config)
+                kept = _kept(plugin, delegate, invoker, call)
+                config = handed_on(delegate, kept, call.conf)
+                invocation = call.invocation("GC", delegate, kept, config)
                 _safely(invoker, invoker.gc, evolve(invocation, valid_attachments=valid))
             except CNIError as error:
                 errors.append(told_of(error, delegate, plugin))

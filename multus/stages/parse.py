@@ -41,6 +41,7 @@ _SPARED = (
     "naming",
     "prevResult",
     "runtimeConfig",
+    "tenantPaths",
 )
 
 

@@ -20,6 +20,7 @@ from attrs import evolve
 from multus.errors import InvalidConfig, MissingPlugin
 from multus.model.network import Role
 from multus.netconf import delegate_from, is_primary
+from multus.permit import require_permitted
 
 if TYPE_CHECKING:
     from multus.model.conf import Conf
@@ -139,7 +140,9 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
     element = wish.element
     delegate = installed.hooks.resolve(element, request, conf)
     if delegate is None and element.config is not None:
-        delegate = delegate_from(element.config, conf, element.origin)
+        delegate = delegate_from(
+            element.config, conf, element.origin, provenance=element.provenance
+        )
     if delegate is None:
         details = "; ".join(map(str, installed.broken))
         raise InvalidConfig(
@@ -147,6 +150,7 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
             " it: correct the name, or create it",
             details,
         )
+    require_permitted(delegate, element.origin)
     return evolve(
         delegate,
         source=element.source,

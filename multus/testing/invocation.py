@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from multus.log import Log
 from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
+from multus.model.network import Delegate, Invocation, Plugin, Provenance
 from multus.model.request import Request, parse_args
 from multus.model.result import Result
 from multus.model.versions import NEWEST
@@ -21,7 +21,8 @@ from multus.testing.delegates import SYSTEM_FOLDERS
 class Caller:
     """Whose invocations these are: a container, its interface, and what the runtime says of it.
 
-    ``args`` is the text of ``CNI_ARGS``.
+    ``args`` is the text of ``CNI_ARGS``; ``provenance`` says who wrote the configuration, and
+    ``conf`` has keys of Multus' own one.
     """
 
     container_id: str = "c1"
@@ -29,6 +30,8 @@ class Caller:
     ifname: str = "eth0"
     args: str = ""
     path: Sequence[str] = SYSTEM_FOLDERS
+    provenance: Provenance = Provenance.NODE
+    conf: Mapping[str, Any] = field(factory=dict, hash=False)
 
     def invocation(
         self,
@@ -43,14 +46,20 @@ class Caller:
         """
         whole = {"cniVersion": NEWEST, "name": "net1", **config}
         plugin = Plugin(whole)
-        delegate = Delegate(whole["name"], (plugin,), whole["cniVersion"], ifname=self.ifname)
+        delegate = Delegate(
+            whole["name"],
+            (plugin,),
+            whole["cniVersion"],
+            ifname=self.ifname,
+            provenance=self.provenance,
+        )
         return Invocation(
             verb=verb,
             delegate=delegate,
             plugin=plugin,
             config=whole,
             request=self._request(verb),
-            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"]}),
+            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"], **self.conf}),
             log=Log.from_conf({"logLevel": "error"}),
             prev_result=prev_result,
             valid_attachments=tuple(

@@ -6,6 +6,9 @@ Every input goes through the CNI front in this process.  Whatever it is, the ans
 object or nothing, with no traceback and no error that stands for a defect of ours.  It prints a
 JSON report, and each input that got a wrong answer as the ``repr`` of what made it.
 
+Definitions point into a tree of the host's files and of odd ones (``reliability.sentinels``), with
+every key of the in-process plugins: at the end it is as it was.
+
 It is meant to run where it can write to *folder* alone (the test that starts it sees to that):
 configurations name files and folders, and mutated ones name others.
 """
@@ -24,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
+from reliability.sentinels import Sentinels
 
 from multus import skel
 from multus.log import Log
@@ -57,6 +61,7 @@ class Mutator:
     """Changes texts and JSON values at random, the same way for the same seed."""
 
     random: random.Random
+    tokens: tuple[Any, ...] = TOKENS
 
     def text(self, data: bytes) -> bytes:
         """A few bytes changed, removed, repeated, or put in."""
@@ -87,7 +92,7 @@ class Mutator:
             if action == 0:
                 del changed[key]
             elif action == 1:
-                changed[str(self.random.choice(TOKENS))[:300]] = changed[key]
+                changed[str(self.random.choice(self.tokens))[:300]] = changed[key]
             else:
                 changed[key] = self.value(value[key])
             return changed
@@ -102,7 +107,7 @@ class Mutator:
         if isinstance(value, str) and value and self.random.random() < 0.3:
             return self.text(value.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
         wrapped = self.random.random() < 0.05
-        return [value] if wrapped else self.random.choice(TOKENS)
+        return [value] if wrapped else self.random.choice(self.tokens)
 
     def often(self, value: Any) -> Any:
         for _ in range(self.random.choice((1, 1, 2, 5))):
@@ -142,6 +147,8 @@ class Fuzzer:
     mutator: Mutator
     engine: Engine
     folder: str
+    sentinels: Sentinels
+    netns: str
     codes: Counter[str] = field(factory=Counter)
     wrong: list[str] = field(factory=list)
 
@@ -165,19 +172,71 @@ class Fuzzer:
             text = self.mutator.json(json.loads(text)).decode("utf-8", "replace")
         elif self.mutator.random.random() < 0.8:
             text = self.mutator.text(text.encode()).decode("utf-8", "replace")
-        config = json.dumps({"cniVersion": "1.0.0", "type": "ptp", "ipam": {"type": "host-local"}})
-        definition: Any = {
-            "metadata": {"name": "a", "namespace": "default", "annotations": {}},
-            "spec": {"config": config},
-            "plugin": "ptp",
-            "args": '[{"ipam": {"type": "host-local"}}]',
-        }
-        if self.mutator.random.random() < 0.5:
+        definition = self._definition()
+        if self.mutator.random.random() < 0.3:
             definition = self.mutator.often(definition)
         if isinstance(definition, dict):
-            objects = Objects({key: text}, definition)
-            engine = Engine(self.engine.installed, self.engine.log, api=objects)
-            self._answer("annotation", self._environ("ADD"), self._stdin("npwg"), engine)
+            self._live(Objects({key: text}, definition))
+
+    def definition(self) -> None:
+        """A definition that is chosen as it should be: its configuration reaches the plugins."""
+        self._live(Objects({ANNOTATIONS[0]: "a"}, self._definition()))
+
+    def _live(self, objects: Objects) -> None:
+        """ADD with these objects, what may come after it, and the end."""
+        engine = Engine(self.engine.installed, self.engine.log, api=objects)
+        for command in ("ADD", *self._one(((), (), ("CHECK",), ("GC",))), "DEL"):
+            environ = {**self._environ(command), "CNI_NETNS": self.netns}
+            stdin = self._stdin("gc" if command == "GC" else "bare")
+            status = self._answer("annotation", environ, stdin, engine)
+            if command == "DEL" and status and len(self.wrong) < 20:
+                self.wrong.append(f"a DEL that fails: {objects!r}")
+
+    def _definition(self) -> Any:
+        config: Any = self._config()
+        if self.mutator.random.random() < 0.6:
+            config = Mutator(self.mutator.random, self._tokens()).often(config)
+        return {
+            "metadata": {"name": "a", "namespace": "default", "annotations": {}},
+            "spec": {"config": json.dumps(config)},
+            "plugin": config.get("type") if isinstance(config, dict) else "ptp",
+            "args": json.dumps([config]),
+        }
+
+    def _tokens(self) -> tuple[Any, ...]:
+        root = self.sentinels.root
+        return (*TOKENS, root, *(f"{root}/{name}" for name in self.sentinels.names))
+
+    def _config(self) -> dict[str, Any]:
+        """A configuration of a tenant, with keys of every in-process plugin."""
+        root, names = self.sentinels.root, self.sentinels.names
+        place = f"{root}/{self._one(names)}"
+        pools: tuple[dict[str, Any], ...] = (
+            {"type": "host-local", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.2",
+             "rangeEnd": "10.1.0.9", "gateway": "10.1.0.1", "routes": [{"dst": "10.0.0.0/8"}]},
+            {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}],
+             [{"subnet": "fd00:1::/64"}]], "dataDir": root},
+            {"type": "host-local", "subnet": "10.1.0.0/24", "resolvConf": place},
+            {"type": "host-local", "subnet": "10.1.0.0/24", "dataDir": place},
+            {"type": "static", "addresses": [{"address": "10.1.0.7/24", "gateway": "10.1.0.1"}],
+             "routes": [{"dst": "0.0.0.0/0", "mtu": 1300, "table": 7, "scope": 0}],
+             "dns": {"nameservers": ["10.1.0.1"], "domain": "x", "search": ["y"]}},
+            {"type": "dhcp"},
+        )  # fmt: skip
+        pool = self._one(pools)
+        # What the node's owner opened to tenants is served in-process.
+        if pool["type"] == "host-local" and self.mutator.random.random() < 0.5:
+            pool["dataDir"] = self._one((f"{self.folder}/open", f"{self.folder}/open/pam.d"))
+        kinds: tuple[dict[str, Any], ...] = (
+            {"type": "ptp", "mtu": 1400, "ipMasq": False, "dns": {"nameservers": ["1.1.1.1"]}},
+            {"type": "ptp", "ipMasq": True, "ipMasqBackend": "nftables"},
+            {"type": "sriov", "if0": "enp1s0", "vlan": 5, "cniDir": place, "logFile": place,
+             "logLevel": "debug"},
+            {"type": "sriov", "deviceID": "0000:03:02.0", "mac": "02:00:00:00:00:07",
+             "cniDir": root, "dns": {}},
+        )  # fmt: skip
+        name = self._one(names) if self.mutator.random.random() < 0.5 else "a"
+        return {"cniVersion": "1.1.0", "name": name, "ipam": pool, **self._one(kinds)}
 
     def record(self) -> None:
         """A file under ``cniDir``: our own record, or the Go Multus'."""
@@ -249,6 +308,7 @@ class Fuzzer:
             "seed": {"delegates": [ptp, sriov, other], "always_use_default": False},
             "npwg": {"delegates": [ptp], "kubeconfig": "/none", "namespaceIsolation": False},
             "chain": {"delegates": [{"name": "c", "plugins": [ptp, other]}], "merger": "all"},
+            "bare": {"kubeconfig": "/none"},
             "gc": {"cni.dev/valid-attachments": [{"containerID": "c2", "ifname": "eth0"}]},
         }
         return {
@@ -259,6 +319,7 @@ class Fuzzer:
             "binDir": f"{self.folder}/bin",
             "confDir": f"{self.folder}/net.d",
             "logLevel": "panic",
+            "tenantPaths": {"dataDir": [f"{self.folder}/open"]},
             "runtimeConfig": {"mac": "02:00:00:00:00:01"},
             "prevResult": {"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.2/24"}]},
             **keys[kind],
@@ -276,8 +337,9 @@ class Fuzzer:
 
     def _answer(
         self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine
-    ) -> None:
+    ) -> int:
         answer: object = None
+        status = 1
         try:
             answer = status, stdout = skel.answer(environ, stdin, lambda conf: engine)
             problem = _problem(environ["CNI_COMMAND"], status, stdout)
@@ -288,6 +350,7 @@ class Fuzzer:
         if problem and len(self.wrong) < 20:
             made = (kind, dict(environ), stdin[:20000], engine.api)
             self.wrong.append(f"{problem}: {answer!r:.600} for {made!r}")
+        return status
 
 
 def _problem(command: str, status: int, stdout: bytes) -> str:
@@ -321,16 +384,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--inputs", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", required=True)
+    parser.add_argument("--netns", default="/run/netns/none")
     options = parser.parse_args(arguments)
     for name in ("state", "bin", "net.d"):
         os.makedirs(f"{options.folder}/{name}", mode=0o700, exist_ok=True)
     engine = Engine(load(discover()), Log.from_conf({"logLevel": "panic", "logToStderr": False}))
-    fuzzer = Fuzzer(Mutator(random.Random(options.seed)), engine, options.folder)
-    ways: tuple[Callable[[], None], ...] = (fuzzer.stdin, fuzzer.annotation, fuzzer.record)
+    sentinels = Sentinels.plant(f"{options.folder}/host")
+    # The same once more, where tenants may point: there it is served in-process.
+    opened = Sentinels.plant(f"{options.folder}/open")
+    before = [each.snapshot() for each in (sentinels, opened)]
+    mutator = Mutator(random.Random(options.seed))
+    fuzzer = Fuzzer(mutator, engine, options.folder, sentinels, options.netns)
+    ways: tuple[Callable[[], None], ...] = (
+        fuzzer.stdin, fuzzer.annotation, fuzzer.record, fuzzer.definition,
+    )  # fmt: skip
     for number in range(options.inputs):
         ways[number % len(ways)]()
-    json.dump({"codes": dict(sorted(fuzzer.codes.items())), "wrong": fuzzer.wrong}, sys.stdout)
-    return 1 if fuzzer.wrong else 0
+    changed = [*sentinels.changed(before[0]), *opened.changed(before[1])]
+    codes = dict(sorted(fuzzer.codes.items()))
+    json.dump({"codes": codes, "wrong": fuzzer.wrong, "changed": changed}, sys.stdout)
+    return 1 if fuzzer.wrong or changed else 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def test_nothing_that_comes_in_gets_a_traceback(
     folder.mkdir(mode=0o700)
     apart = ["unshare", "-m", "sh", "-c", APART, "sh", str(folder)]
     command = [sys.executable, "-m", "reliability.fuzz", "--folder", str(folder)]
+    command += ["--netns", on_ground.container("c1").netns]
     done = subprocess.run(
         [*apart, *command, "--inputs", str(inputs), "--seed", str(seed)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
@@ -39,5 +40,6 @@ def test_nothing_that_comes_in_gets_a_traceback(
     assert done.stdout, done.stderr.decode()[-4000:]
     report = json.loads(done.stdout)
     assert report["wrong"] == [], f"seed {seed}"
+    assert report["changed"] == [], f"seed {seed}"
     say(f"fuzz: {inputs} inputs, seed {seed}, answers by kind and code: {report['codes']}")
     assert sum(report["codes"].values()) > inputs * 0.8

@@ -308,9 +308,7 @@ class TestRefused:
         self.refused(journal)
 
     @pytest.mark.parametrize("mode", [0o620, 0o602])
-    def test_a_file_that_others_may_write(
-        self, journal: Journal, whole: bytes, mode: int
-    ) -> None:
+    def test_a_file_that_others_may_write(self, journal: Journal, whole: bytes, mode: int) -> None:
         Path(journal.folder, "c1:eth0").chmod(mode)
         self.refused(journal)
 
@@ -465,9 +463,7 @@ def test_many_first_calls_make_the_folder_together(tmp_path: Path) -> None:
                 each.result()
 
 
-def test_a_stranger_in_the_folder_does_not_hide_the_records(
-    journal: Journal, whole: bytes
-) -> None:
+def test_a_stranger_in_the_folder_does_not_hide_the_records(journal: Journal, whole: bytes) -> None:
     Path(journal.folder, "c0:eth0").symlink_to("/nowhere")
     kinds = [type(each) for each in journal.records()]
     assert kinds == [StateDamaged, Record]

@@ -15,7 +15,7 @@ from attrs import frozen
 from multus.errors import CNIError
 from multus.invoker import Invoker
 from multus.model.conf import Conf
-from multus.model.network import Delegate, Plugin
+from multus.model.network import Delegate, Plugin, Provenance
 from multus.model.request import Request
 from multus.model.versions import SUPPORTED
 from multus.pipeline import Engine
@@ -170,6 +170,8 @@ def test_a_key_that_it_does_not_know_is_not_ignored(
 
 def _offers(subject: Subject, config: Mapping[str, Any], conf: Conf) -> bool:
     plugin = Plugin(config)
-    delegate = Delegate("conformance", (plugin,), "1.1.0", ifname="eth0")
+    delegate = Delegate(
+        "conformance", (plugin,), "1.1.0", ifname="eth0", provenance=Provenance.NODE
+    )
     answers = subject.alone.hooks.invokers(plugin, delegate, conf)
     return any(isinstance(each, Invoker) for each in answers)

@@ -200,10 +200,18 @@ def test_what_a_killed_process_left_half_made_is_cleared_away(bench: Bench) -> N
     config = bench.config(DUAL)
     bench.ours.add(Caller(), config)
     folder = bench.root / "shared" / "net1"
-    (folder / ".new").hardlink_to(folder / "10.1.0.2")  # killed after linking
+    (folder / "10.1.0.9").touch()  # killed before it was written
     bench.ours.add(Caller(container_id="other"), config)
-    assert bench.files()["10.1.0.2"] == "c1\r\neth0"
-    assert ".new" not in bench.files()
+    assert "10.1.0.9" not in bench.files()
+
+
+def test_what_an_older_release_left_is_never_written_to(bench: Bench) -> None:
+    config = bench.config(DUAL)
+    bench.ours.add(Caller(), config)
+    folder = bench.root / "shared" / "net1"
+    (folder / ".new").hardlink_to(folder / "10.1.0.2")  # it was killed after linking
+    bench.ours.add(Caller(container_id="other"), config)
+    assert bench.files()["10.1.0.2"] == bench.files()[".new"] == "c1\r\neth0"
 
 
 def test_a_folder_in_the_store_is_nobodys_address(bench: Bench) -> None:

@@ -43,6 +43,7 @@ class Cluster:
             "cniDir": f"{self.folder}/multus",
             "confDir": f"{self.folder}/net.d",
             "kubeletDir": f"{self.folder}/kubelet",
+            "tenantPaths": {"dataDir": [f"{self.folder}/ipam"]},
             **keys,
         }
         return {key: value for key, value in conf.items() if value is not None}

@@ -549,3 +549,49 @@ def test_a_wrong_key_is_named_before_anything_is_asked(cluster: Cluster, cni_pod
     ):
         refused(cluster.add(cluster.default(**keys), container), 7, word)
     assert cluster.gets("") == 0
+
+
+# --- What a tenant may point at ------------------------------------------------------------------
+
+
+def test_a_tenants_network_ends_where_it_began(cluster: Cluster, cni_pod: Netns) -> None:
+    """Attached in-process, it is detached in-process, though the place is closed by then."""
+    ptp = {"cniVersion": "1.0.0", "type": "ptp", "ipam": cluster.ipam("10.1.0")}
+    cluster.nad("net-a", ptp)
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    conf = cluster.default()
+    cluster.add(conf, container).require()
+    store = os.path.join(cluster.folder, "ipam", "net-a")
+    assert "10.1.0.2" in os.listdir(store)
+    os.unlink(os.path.join(cluster.bin.path, "host-local"))
+    closed = {**conf, "tenantPaths": {"dataDir": []}}
+    cluster.delete(closed, container).require()
+    assert "10.1.0.2" not in os.listdir(store)
+    refused(cluster.add(closed, container), 106, "'host-local' is not found")
+    cluster.delete(closed, container).require()
+    assert names(cni_pod) == []
+
+
+def test_a_tenants_network_elsewhere_is_the_binarys(cluster: Cluster, cni_pod: Netns) -> None:
+    ptp = {"cniVersion": "1.0.0", "type": "ptp", "ipam": cluster.ipam("10.1.0")}
+    cluster.nad("net-a", ptp)
+    container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
+    closed = {**cluster.default(), "tenantPaths": {"dataDir": []}}
+    cluster.add(closed, container).require()
+    assert cni_pod.addresses("net1") == ["10.1.0.2/24"]
+    opened = {**closed, "tenantPaths": {"dataDir": [f"{cluster.folder}/ipam"]}}
+    cluster.delete(opened, container).require()
+    store = os.path.join(cluster.folder, "ipam", "net-a")
+    assert "10.1.0.2" not in os.listdir(store)
+
+
+@pytest.mark.parametrize("kind", ["multus", "multus-shim"])
+def test_a_definition_does_not_start_multus(cluster: Cluster, cni_pod: Netns, kind: str) -> None:
+    cluster.nad("evil", {"cniVersion": "1.0.0", "type": kind, "binDir": "/tmp"})
+    cluster.nad("sly", {"cniVersion": "1.0.0", "type": "ptp", "ipam": {"type": kind}})
+    for name in ("evil", "sly"):
+        container = cluster.pod(cni_pod, {NETWORKS: name}, name=name)
+        answer = cluster.add(cluster.default(), container)
+        refused(answer, 7, f"default/{name}", f"'type' is '{kind}'", "name the plugin")
+        cluster.delete(cluster.default(), container).require()
+    assert names(cni_pod) == []

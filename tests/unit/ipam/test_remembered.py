@@ -9,6 +9,7 @@ import pytest
 
 from multus.ipam import store
 from multus.ipam.addresses import Address
+from multus.ipam.memory import Memory
 from multus.ipam.store import Owner, Store
 
 ONE, TWO, THREE = Owner("one", "eth0"), Owner("two", "eth0"), Owner("three", "eth0")
@@ -47,17 +48,17 @@ def hand_over(folder: Path, text: str, owner: Owner) -> None:
 
 def test_an_add_reads_no_file_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    original = store._read
+    original = store._contents
 
-    def written_down(path: str) -> str:
-        read.append(path)
-        return original(path)
+    def written_down(name: str, folder: int) -> tuple[str, int]:
+        read.append(name)
+        return original(name, folder)
 
-    monkeypatch.setattr(store, "_read", written_down)
+    monkeypatch.setattr(store, "_contents", written_down)
     (folder / "10.1.0.4").write_text(str(THREE))
     assert held(folder, THREE, create=True) == ["10.1.0.4"]
     assert held(folder, Owner("four", "eth0"), create=True) == []
-    assert {Path(path).name for path in read} == {"10.1.0.4"}
+    assert set(read) == {"10.1.0.4"}
 
 
 def test_who_lost_an_address_meanwhile_is_not_said_to_hold_it(folder: Path) -> None:
@@ -82,14 +83,34 @@ def test_whatever_frees_addresses_reads_every_file(folder: Path, again: int) -> 
     assert held(folder, THREE, create=True) == ["10.1.0.2"]
 
 
-def test_no_more_stores_are_remembered_than_a_node_has(tmp_path: Path) -> None:
-    for number in range(store._MOST_REMEMBERED + 10):
-        held(tmp_path / str(number), ONE, create=True)
-    assert 0 < len(store._remembered) <= store._MOST_REMEMBERED
+class TestMemory:
+    """It is bounded in bytes, whatever fills it: many stores, or one."""
 
+    @pytest.fixture
+    def most(self, monkeypatch: pytest.MonkeyPatch) -> int:
+        monkeypatch.setattr(Memory, "MOST", 100_000)
+        return 100_000
 
-def test_a_node_with_as_many_stores_as_are_remembered_forgets_none(tmp_path: Path) -> None:
-    for number in range(store._MOST_REMEMBERED):
-        held(tmp_path / str(number), ONE, create=True)
-    held(tmp_path / "0", ONE, create=True)
-    assert len(store._remembered) == store._MOST_REMEMBERED
+    def test_many_stores_stay_within_it(self, most: int, tmp_path: Path) -> None:
+        for number in range(most // 200):
+            held(tmp_path / str(number), ONE, create=True)
+            assert 0 < store._remembered.size <= most
+        assert 0 < len(store._remembered) < most // 200
+
+    def test_a_store_beyond_it_is_read_each_time(self, most: int, tmp_path: Path) -> None:
+        for number in range(most // 240):
+            (tmp_path / f"10.1.{number >> 8}.{number & 255}").write_text(str(TWO))
+        held(tmp_path, ONE, create=True)
+        assert (len(store._remembered), store._remembered.size) == (0, 0)
+        assert len(held(tmp_path, TWO, create=True)) == most // 240
+
+    def test_what_is_counted_is_what_it_takes(self, tmp_path: Path) -> None:
+        import tracemalloc
+
+        for number in range(5000):
+            (tmp_path / f"10.1.{number >> 8}.{number & 255}").write_text(f"{number:064}\r\neth0")
+        tracemalloc.start()
+        held(tmp_path, ONE, create=True)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert taken / 2 < store._remembered.size < 2 * taken

@@ -43,7 +43,8 @@ UNREAD = {"type", "capabilities", "disableCheck", "disableGC"}
 
 def placed(key: Key, value: Any) -> dict[str, Any]:
     """The key with a value, where it stands."""
-    for name in reversed(key.name.split(".")) if key.name.startswith("log") else [key.name]:
+    nested = key.of == MULTUS and not key.name.startswith("cni.dev")
+    for name in reversed(key.name.split(".")) if nested else [key.name]:
         value = {name: value}
     return dict(value)
 
@@ -81,6 +82,16 @@ FIELDS = {
     "delegateTimeout": "delegate_timeout",
     "cniVersion": "cni_version",
 }
+
+
+def test_the_places_open_to_tenants_are_the_ones_that_are_used() -> None:
+    said = {
+        key.name.partition(".")[2]: tuple(json.loads(key.default))
+        for key in CORE
+        if key.name.startswith("tenantPaths.")
+    }
+    assert conf_of().tenant_paths == said
+    assert conf_of(tenantPaths={"dataDir": []}).tenant_paths == {**said, "dataDir": ()}
 
 
 @pytest.mark.parametrize("name", FIELDS)

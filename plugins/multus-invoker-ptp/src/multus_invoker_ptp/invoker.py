@@ -39,6 +39,9 @@ class Ptp(Invoker):
     def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
         self._transport = transport
 
+    def prepare(self, invocation: Invocation) -> None:
+        _pool(invocation).prepare()
+
     def add(self, invocation: Invocation) -> Result:
         config, pool = Config.read(invocation), _pool(invocation)
         with (

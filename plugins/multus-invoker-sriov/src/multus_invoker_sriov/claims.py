@@ -9,11 +9,12 @@ The same files as those of the SR-IOV plugin's binary::
 The record is written before the first change, the mark after it: with a record and no mark nothing
 was done yet.  A mark whose namespace is gone is stale, and one with another path than the record's
 says that the VF has gone to somebody else since.  (The binary writes its record last.)
+
+Only regular files are opened, written and removed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -23,10 +24,13 @@ from typing import Any
 
 from attrs import field, frozen
 
+from multus import regular
 from multus.errors import IOFailure, StateDamaged, TryAgainLater
+from multus.regular import NotRegular
 from multus_invoker_sriov.vf import ATTRIBUTES, VfState
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
+#: The largest record or mark that is read, in bytes.
+_LARGEST = 1024 * 1024
 
 
 @frozen
@@ -160,9 +164,9 @@ class Claims:
         with _failing(f"locking VF {pci} in {folder}"):
             for each in (self.directory, f"{self.directory}/pci", folder):
                 os.makedirs(each, 0o700, exist_ok=True)
-            fd = os.open(f"{folder}/{pci}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = regular.opened(f"{folder}/{pci}.lock", os.O_RDONLY | os.O_CREAT)
         try:
-            if not _acquired(fd, time.monotonic() + patience):
+            if not regular.locked(fd, time.monotonic() + patience):
                 raise TryAgainLater(
                     f"VF {pci} is being given to or taken from another container (lock"
                     f" {folder}/{pci}.lock): try again"
@@ -185,8 +189,8 @@ class Claims:
 
     def tidy(self, pci: str) -> None:
         """Remove a mark that was never whole; the VF's lock must be held."""
-        with _failing(f"tidying up the mark of VF {pci}"), suppress(FileNotFoundError):
-            os.unlink(_new(self._mark(pci)))
+        with _failing(f"tidying up the mark of VF {pci}"):
+            _unlink(_new(self._mark(pci)))
 
     def save(self, record: Record) -> None:
         """Write a record."""
@@ -207,9 +211,10 @@ class Claims:
         with _failing(f"listing {self.directory}"), suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.directory)):
                 path = f"{self.directory}/{name}"
-                if name.startswith(".") or os.path.isdir(path):
+                if name.startswith("."):
                     continue
-                with suppress(StateDamaged):
+                with suppress(StateDamaged, NotRegular, FileNotFoundError):
+                    regular.require(path)
                     record = self._load(path)
                     # The binary's records do not say whose they are: their names do not part.
                     if record is not None and record.container_id:
@@ -217,6 +222,11 @@ class Claims:
         return found
 
     def _load(self, path: str) -> Record | None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                regular.require(path)
+            except NotRegular as error:
+                raise StateDamaged(f"{path} is no record of a VF: {error.strerror}") from error
         text = _read(path)
         if not text:
             return None
@@ -233,31 +243,19 @@ class Claims:
         return f"{self.directory}/{container_id}-{attachment}"
 
 
-def _acquired(fd: int, deadline: float) -> bool:
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
 def _read(path: str) -> str:
-    with _failing(f"reading {path}"), suppress(FileNotFoundError):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            # A power cut may leave zeros; the VFs are as new after one, whatever was written.
-            return file.read().strip("\0 \r\n")
+    with _failing(f"reading {path}"), suppress(FileNotFoundError, NotADirectoryError):
+        # A power cut may leave zeros; the VFs are as new after one, whatever was written.
+        return regular.read(path, _LARGEST).decode(errors="replace").strip("\0 \r\n")
     return ""
 
 
 def _replace(path: str, text: str) -> None:
     new = _new(path)
     with _failing(f"writing {path}"):
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with suppress(FileNotFoundError):
+            regular.require(path)
+        fd = regular.opened(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             os.write(fd, text.encode())
         finally:
@@ -268,10 +266,16 @@ def _replace(path: str, text: str) -> None:
 def _remove(path: str) -> None:
     """Remove a file, and what a process left that was killed while it wrote it."""
     for each in (path, _new(path)):
-        # Where nothing can be written, unlink(2) fails also for what is not there.
-        if os.path.lexists(each):
-            with _failing(f"removing {each}"), suppress(FileNotFoundError):
-                os.unlink(each)
+        with _failing(f"removing {each}"):
+            _unlink(each)
+
+
+def _unlink(path: str) -> None:
+    """Remove a regular file; what is something else is not of this plugin, and stays."""
+    # Where nothing can be written, unlink(2) fails also for what is not there.
+    with suppress(FileNotFoundError, NotADirectoryError, NotRegular):
+        regular.require(path)
+        os.unlink(path)
 
 
 def _new(path: str) -> str:
@@ -283,5 +287,6 @@ def _new(path: str) -> str:
 def _failing(doing: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise IOFailure(f"{doing} failed: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise IOFailure(f"{doing} failed: {why}") from error

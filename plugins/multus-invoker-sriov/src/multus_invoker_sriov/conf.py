@@ -43,6 +43,8 @@ _TODAY = frozenset(
         "logFile",
     ]
 )
+#: Keys of the node's owner: a folder and a file that are written, and what goes into the file.
+NODE_KEYS = frozenset(["cniDir", "logFile", "logLevel"])
 #: The keys that are served; any other leaves the network to the binary.
 KEYS = _FIRST | _TODAY | {"vlan", "ipam", "dns"}
 

@@ -21,7 +21,7 @@ from multus.model.result import Interface, Result
 from multus.netlink import Namespace, addresses
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Record
-from multus_invoker_sriov.conf import SriovConf, has_ipam
+from multus_invoker_sriov.conf import NODE_KEYS, SriovConf, has_ipam
 from multus_invoker_sriov.host import Host, claimed, opened, placed
 from multus_invoker_sriov.netdev import Place
 from multus_invoker_sriov.sysfs import Sysfs, VirtualFunction, bind
@@ -46,6 +46,12 @@ class SriovInvoker(Invoker):
     sysfs: Sysfs
     port: VfPort
     name = "sriov"
+    node_keys = NODE_KEYS
+
+    def prepare(self, invocation: Invocation) -> None:
+        pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+        if pool is not None:
+            pool.prepare()
 
     def add(self, invocation: Invocation) -> Result:
         conf = SriovConf.read(invocation)

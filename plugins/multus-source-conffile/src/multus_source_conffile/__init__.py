@@ -15,7 +15,7 @@ from multus import hookimpl
 from multus.conffiles import Found, by_name, first_in, load
 from multus.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
 from multus.model.conf import Conf, Problem
-from multus.model.network import Delegate, Element, Role, Selection
+from multus.model.network import Delegate, Element, Provenance, Role, Selection
 from multus.model.request import Request
 from multus.netconf import delegate_from
 
@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 NAME = "source-conffile"
 CONF_DIR = "/etc/cni/multus/net.d"
+#: Standard input and the files of a node are its owner's.
+_NODE = Provenance.NODE
 SYSTEM_NAMESPACES = ("kube-system",)
 
 #: How long an ADD waits for the readiness indicator file, and how often it looks, in seconds.
@@ -65,7 +67,8 @@ def multus_validate(conf: Conf) -> list[Problem]:
         reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
         wrong.append(Problem("delegates", reason, "keep one way to list the networks"))
     for index, each in enumerate(delegates):
-        read(f"delegates[{index}]", delegate_from, each, conf, f"delegates[{index}]")
+        key = f"delegates[{index}]"
+        read(key, delegate_from, each, conf, key, provenance=_NODE)
     return wrong
 
 
@@ -78,7 +81,7 @@ def multus_select(request: Request, conf: Conf) -> Selection | None:
     delegates = reader.mappings("delegates")
     if delegates:
         elements = tuple(
-            Element(_name(each, conf), _place(conf, index), NAME, config=each)
+            Element(_name(each, conf), _place(conf, index), NAME, config=each, provenance=_NODE)
             for index, each in enumerate(delegates)
         )
         return Selection(Role.DEFAULT, elements, "key 'delegates'", naming="seed")
@@ -100,7 +103,8 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
     if found is None:
         return None
-    return delegate_from(found.config, conf, f"network configuration {found.path}")
+    where = f"network configuration {found.path}"
+    return delegate_from(found.config, conf, where, provenance=_NODE)
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multus.conffiles import by_name
 from multus.errors import DecodingFailure, InvalidConfig
 from multus.jsontext import decode_object
+from multus.model.network import Provenance
 from multus.model.reader import Reader, describe
 from multus.netconf import delegate_from
 from multus_source_nad.devices import assign
@@ -46,7 +47,7 @@ def delegate_of(
     cannot say which device the pod has.
     """
     where = f"network-attachment-definition {namespace}/{element.name}"
-    config = _config(wire, element.name, where, conf)
+    config, provenance = _config(wire, element.name, where, conf)
     _refuse_long_chain(config, where)
     annotations = Reader(Reader(wire, where).mapping("metadata"), where).mapping("annotations")
     resource = annotations.get(RESOURCE_NAME)
@@ -57,14 +58,18 @@ def delegate_of(
         more = {"deviceID": device, "pciBusID": device}
     config = _with_args(_with_device(config, more), element.options, where)
     label = f"{namespace}/{element.name}"
-    return delegate_from(config, conf, where, name=element.name, label=label)
+    return delegate_from(config, conf, where, name=element.name, label=label, provenance=provenance)
 
 
-def _config(wire: Mapping[str, Any], name: str, where: str, conf: Conf) -> dict[str, Any]:
+def _config(
+    wire: Mapping[str, Any], name: str, where: str, conf: Conf
+) -> tuple[dict[str, Any], Provenance]:
+    """The configuration, and who wrote it: a tenant, or the node's owner in a file."""
     text = Reader(Reader(wire, where).mapping("spec"), f"{where}: 'spec'").text("config")
     if text.strip():
         try:
-            return decode_object(text.encode("utf-8", "surrogatepass"), f"{where}: 'spec.config'")
+            written = text.encode("utf-8", "surrogatepass")
+            return decode_object(written, f"{where}: 'spec.config'"), Provenance.TENANT
         except DecodingFailure as error:
             raise InvalidConfig(error.msg) from error
     folder = conf.reader.text("confDir", CONF_DIR)
@@ -74,7 +79,7 @@ def _config(wire: Mapping[str, Any], name: str, where: str, conf: Conf) -> dict[
             f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}:"
             " write one of the two"
         )
-    return dict(found.config)
+    return dict(found.config), Provenance.NODE
 
 
 def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
