@@ -55,7 +55,7 @@ class Spool:
     def __init__(self, cni_dir: str, log: Log) -> None:
         self._cni_dir = cni_dir
         self._log = log
-        self._listings = {each: _Listing(each) for each in (cni_dir, *_remembered(cni_dir))}
+        self._listings = {each: _Listing(each) for each in (cni_dir, *remembered(cni_dir))}
         self._pauses: dict[str, tuple[float, float]] = {}
         self.outcomes: dict[str, int] = {}
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from contract.given import Recorder, at_work, merger, plugin_named, source
 from unit.values import conf_of, request_of
 
@@ -155,6 +156,7 @@ class TestGivenUp:
             elements = (Element("n1", "the test", "s", config=config),)
             return Selection(Role.DEFAULT, elements, "s")
 
+        conf = evolve(conf, tenant_paths={**conf.tenant_paths, "dataDir": (str(tmp_path),)})
         HostLocal(Caller(container_id="c1").invocation("ADD", config)).add()
         HostLocal(Caller(container_id="c2").invocation("ADD", config)).add()
         recorder = Recorder(DEL_eth0=IOFailure("jammed"))

@@ -1,8 +1,9 @@
 """DELs that shims kept while no daemon answered: which wait, for how long, and why.
 
 A shim keeps a DEL under the ``cniDir`` of the configuration that it was given.  The daemon carries
-out what is under the ``cniDir`` of its own settings.  What is under another one waits for ever, and
-holds its container's addresses and interfaces.
+out what is under the ``cniDir`` of its own settings, and under those that calls had since.  What is
+under another one waits until there is such a call, and holds its container's addresses and
+interfaces.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from attrs import frozen
 
 from multus.daemon import wire
 from multus.daemon.settings import Settings
-from multus.daemon.spool import FOLDER
+from multus.daemon.spool import DAMAGED, FOLDER, remembered
 from multus.errors import CNIError
 from multus.jsontext import decode_object
 from multus.model.request import parse_args
@@ -24,7 +25,6 @@ from multus.ops.doctor.programs import control
 from multus.ops.findings import ERROR, OK, WARNING, Finding, Place, split_message
 from multus.ops.node import conf_files, multus_part, read_regular
 
-_DAMAGED = ".damaged-"
 _SUBJECT = "kept DELs"
 _LARGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
 #: A DEL that is younger may be under way.
@@ -47,26 +47,28 @@ def look(node: Node) -> Iterator[Finding]:
     except CNIError as error:
         reason, fix = split_message(error.msg)
         yield Finding(ERROR, "daemon settings", reason, fix, code=error.number)
-        served = ""
-    named = (served, node.places.cni_dir, node.conf.cni_dir, *_configured(node))
+        served = ()
+    named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node))
     folders = dict.fromkeys(os.path.normpath(each) for each in named if each)
     found = [_spooled(each, node) for each in folders]
     answers = any(each.waiting for each in found) and _daemon_answers(node)
     for each in found:
         if each.waiting:
-            yield from _waiting(each, node, served=each.folder == served, answers=answers)
+            yield from _waiting(each, node, served=each.folder in served, answers=answers)
         if each.damaged:
             yield _broken(each)
     if not any(each.waiting or each.damaged for each in found):
         yield Finding(OK, _SUBJECT, "no DEL waits for a daemon")
 
 
-def _served(node: Node) -> str:
-    """The ``cniDir`` that the daemon of this node looks at; raises ``CNIError``."""
+def _served(node: Node) -> tuple[str, ...]:
+    """Every ``cniDir`` that the daemon of this node looks at; raises ``CNIError``."""
     path = node.places.settings
     if node.places.exists(path):
         path = node.places.at(path)  # else a pod's own file, which only its containers see
-    return os.path.normpath(Settings.read(path, {}).cni_dir)
+    own = Settings.read(path, {}).cni_dir
+    others = remembered(node.places.at(own))
+    return tuple(os.path.normpath(each) for each in (own, *others))
 
 
 def _configured(node: Node) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _spooled(cni_dir: str, node: Node) -> Spooled:
     except OSError:
         names = []
     waiting = tuple(name for name in names if not name.startswith("."))
-    return Spooled(cni_dir, waiting, tuple(name for name in names if name.startswith(_DAMAGED)))
+    return Spooled(cni_dir, waiting, tuple(name for name in names if name.startswith(DAMAGED)))
 
 
 def _waiting(each: Spooled, node: Node, *, served: bool, answers: bool) -> Iterator[Finding]:
@@ -107,7 +109,7 @@ def _waiting(each: Spooled, node: Node, *, served: bool, answers: bool) -> Itera
     )
     settings = node.places.settings
     if not served:
-        why = f"no daemon looks there: {settings} has another 'cniDir'"
+        why = f"no daemon looks there: {settings} has another 'cniDir', and no call had this one"
         fix = f"set 'cniDir' to {each.folder} in {settings} and restart the daemon"
         severity = ERROR
     elif not answers:
@@ -124,10 +126,10 @@ def _waiting(each: Spooled, node: Node, *, served: bool, answers: bool) -> Itera
 
 def _broken(each: Spooled) -> Finding:
     folder = os.path.join(each.folder, FOLDER)
-    some = ", ".join(name.removeprefix(_DAMAGED).partition(".")[2] for name in each.damaged[:3])
+    some = ", ".join(name.removeprefix(DAMAGED).partition(".")[2] for name in each.damaged[:3])
     more = f" and {len(each.damaged) - 3} more" if len(each.damaged) > 3 else ""
     reason = f"{len(each.damaged)} damaged DEL(s) are set aside in {folder}: of {some}{more}"
-    fix = f"run 'multus gc' for what their containers left, then delete {folder}/{_DAMAGED}*"
+    fix = f"run 'multus gc' for what their containers left, then delete {folder}/{DAMAGED}*"
     return Finding(WARNING, _SUBJECT, reason, fix, Place(folder))
 
 
