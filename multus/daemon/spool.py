@@ -128,7 +128,8 @@ def container_of(path: str) -> str:
     return os.path.basename(path).partition(".")[2]
 
 
-def _remembered(cni_dir: str) -> list[str]:
+def remembered(cni_dir: str) -> list[str]:
+    """Every other ``cniDir`` that calls to the daemon with this one had."""
     try:
         with open(os.path.join(cni_dir, FOLDERS), encoding="utf-8") as file:
             lines = file.read(1 << 16).splitlines()
