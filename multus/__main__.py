@@ -108,8 +108,6 @@ def engine_for(conf: Conf) -> Engine:
     installed = load(discover(), conf.blocked_plugins, None if removing else conf.raw)
     for broken in installed.broken:
         log.error(f"not loaded: {broken}")
-    for name in installed.unmatched(conf.blocked_plugins):
-        log.error(f"'blockedPlugins' names {name!r}, which no installed plugin is called")
     return Engine(installed, log)
 
 

@@ -70,7 +70,8 @@ def validate(conf: Conf, installed: Installed) -> None:
     """Ask every plugin whether its keys are right, and whether all that are named are there.
 
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
-    and ``MissingPlugin`` when nobody reads a key that selects networks.
+    and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
+    ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
     known = installed.found_valid
     if known is not None and known.get(id(conf)) is conf:
@@ -98,6 +99,9 @@ def validate(conf: Conf, installed: Installed) -> None:
             f"configuration {conf.name!r}: {problems[0]}",
             "; ".join(map(str, problems[1:])),
         )
+    for name in installed.unmatched(conf.blocked_plugins):
+        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")
     if known is not None:
         if len(known) >= _MOST_KNOWN:
             known.clear()
