@@ -252,6 +252,9 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     Returns: an ``Invoker``; or ``Declined`` with a reason, for a type that is served in general but
         not with these keys; or None.  The first offer is taken, unless the configuration names an
         invoker; the exec invoker, which takes everything, offers itself last (``trylast=True``).
+        An invoker runs in the process that serves every pod of the node: keys that are for the
+        owner of the node, a file that it writes for instance, stand in its ``node_keys``, and do
+        not reach it from a tenant's configuration.
     Raises: nothing, for what can be declined.
 
     Example::
