@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from multus import permit
-from multus.ipam import base, hostlocal, store
+from multus.ipam import base, hostlocal, resolvconf, store
 from multus.ipam.memory import Memory
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_its_limits_are_those_that_hold() -> None:
         f"{hostlocal.MOST_SETS} range sets with {hostlocal.MOST_RANGES} ranges",
         f"{base.MOST_ROUTES} routes and {base.MOST_ADDRESSES} addresses",
         f"{Memory.MOST >> 20} MiB at most",
-        f"of {hostlocal.LARGEST_RESOLV_CONF >> 10} KiB at most",
+        f"of {resolvconf.LARGEST >> 10} KiB at most",
     ):
         assert said in words, said
     assert store.PATIENCE == 10.0 and "ten seconds at most" in words
