@@ -257,6 +257,8 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
         invoker; the exec invoker, which takes everything, offers itself last (``trylast=True``).
         An invoker whose ADD makes only what goes with the interface sets ``leaves_nothing``: then a
         DEL does not need the plugin.
+        Keys that are for the owner of the node, a file that it writes for instance, stand in its
+        ``node_keys``: they do not reach it from a tenant's configuration.
     Raises: nothing, for what can be declined.
 
     Example::

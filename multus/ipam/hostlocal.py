@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus import regular
-from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, IOFailure, TryAgainLater
+from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
     Ipam,
@@ -29,6 +28,7 @@ from multus.ipam.base import (
     require_one_per_family,
 )
 from multus.ipam.ranges import RangeSet, Spans, overlapping
+from multus.ipam.resolvconf import read_dns
 from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
 from multus.model.names import is_identifier
 from multus.model.paths import is_possible
@@ -58,10 +58,10 @@ KEYS = frozenset(
 
 #: The most range sets, each of which is an address for the container, and ranges in all of them.
 MOST_SETS, MOST_RANGES = 64, 256
-#: The largest ``resolvConf`` in bytes; resolvers read three servers and six domains of it.
-LARGEST_RESOLV_CONF = 64 * 1024
 #: After how many taken addresses it is looked at the clock.
 _LOOK_EVERY = 1024
+#: How long giving addresses back may take after the deadline, in seconds.
+_CLEAN_UP = 1.0
 
 
 def elsewhere(invocation: Invocation) -> str:
@@ -107,7 +107,7 @@ class HostLocal(Ipam):
 
     def add(self) -> Result:
         plan = Plan.read(self.invocation)
-        dns = _resolver(plan.resolv_conf) if plan.resolv_conf else DNS()
+        dns = read_dns(plan.resolv_conf) if plan.resolv_conf else DNS()
         with self._locked(create=True) as ledger:
             assert ledger is not None  # it is created
             return Result(ips=self._take(plan, ledger), routes=plan.routes, dns=dns)
@@ -272,7 +272,11 @@ class HostLocal(Ipam):
         return Store(f"{directory.rstrip('/')}/{name}")
 
     def _locked(self, *, create: bool) -> AbstractContextManager[Ledger | None]:
-        return self._store().locked(create=create, deadline=self.invocation.request.deadline)
+        deadline = self.invocation.request.deadline
+        if deadline is not None and self.invocation.verb == "DEL":
+            # What an ADD took that has run out of time is given back all the same.
+            deadline = max(deadline, time.monotonic() + _CLEAN_UP)
+        return self._store().locked(create=create, deadline=deadline)
 
 
 def _in(pool: RangeSet, text: str) -> bool:
@@ -323,29 +327,3 @@ def _wanted(invocation: Invocation) -> tuple[Address, ...]:
             )
         wanted.append(address)
     return tuple(wanted)
-
-
-def _resolver(path: str) -> DNS:
-    """The DNS settings of a file in the form of resolv.conf(5)."""
-    if not is_possible(path):
-        raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")
-    try:
-        data = regular.read(path, LARGEST_RESOLV_CONF + 1, follow=True)
-    except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise IOFailure(f"reading 'resolvConf' {path!r} failed: {why}: correct the path") from error
-    if len(data) > LARGEST_RESOLV_CONF:
-        raise InvalidConfig(
-            f"'resolvConf' {path} has more than {LARGEST_RESOLV_CONF} bytes: name a file in the"
-            " form of resolv.conf(5)"
-        )
-    lines = data.decode(errors="replace").splitlines()
-    words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]
-    rows = [row for row in words if len(row) > 1]
-    domains = [row[1] for row in rows if row[0] == "domain"]
-    return DNS(
-        nameservers=tuple(row[1] for row in rows if row[0] == "nameserver"),
-        domain=domains[-1] if domains else "",
-        search=tuple(word for row in rows if row[0] == "search" for word in row[1:]),
-        options=tuple(word for row in rows if row[0] == "options" for word in row[1:]),
-    )

@@ -45,6 +45,9 @@ _LONGEST = 1024
 #: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
 PATIENCE = 10.0
 
+#: After how many files it is looked at the clock.
+_LOOK_EVERY = 1024
+
 #: What opening says of a name that is gone, or is a link or a socket by now.
 _NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
 #: Where there is no directory, and can be none: nothing is held there.
@@ -198,7 +201,7 @@ class Store(NamedTuple):
         try:
             with self._lock(folder, deadline):
                 with _failing(f"reading the address store {self.directory}"):
-                    ledger = self._ledger(folder, recalled=create)
+                    ledger = self._ledger(folder, deadline, recalled=create)
                 with closing(ledger):
                     yield ledger
         finally:
@@ -251,10 +254,14 @@ class Store(NamedTuple):
         finally:
             os.close(fd)  # and with it the lock
 
-    def _ledger(self, folder: int, *, recalled: bool) -> Ledger:
+    def _ledger(self, folder: int, deadline: float | None, *, recalled: bool) -> Ledger:
         known = _remembered.recall(self.directory)
         holders: dict[str, str] = {}
-        for name in _addresses(folder, known):
+        for count, name in enumerate(_addresses(folder, known), 1):
+            if count % _LOOK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
+                raise TryAgainLater(
+                    f"the address store {self.directory} could not be read in time: try again"
+                )
             contents, size = known.get(name, "") if recalled else "", 0
             if not contents:
                 contents, size = _contents(name, folder)

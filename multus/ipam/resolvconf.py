@@ -1,0 +1,40 @@
+"""The DNS settings of a file in the form of resolv.conf(5), which host-local reports."""
+
+from __future__ import annotations
+
+from multus import regular
+from multus.errors import InvalidConfig, IOFailure
+from multus.model.paths import is_possible
+from multus.model.result import DNS
+
+#: The largest file in bytes; resolvers read three servers and six domains of it.
+LARGEST = 64 * 1024
+
+
+def read_dns(path: str) -> DNS:
+    """The DNS settings of the file at *path*, a regular one or a link to one.
+
+    Raises ``IOFailure`` and ``InvalidConfig``.
+    """
+    if not is_possible(path):
+        raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")
+    try:
+        data = regular.read(path, LARGEST + 1, follow=True)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise IOFailure(f"reading 'resolvConf' {path!r} failed: {why}: correct the path") from error
+    if len(data) > LARGEST:
+        raise InvalidConfig(
+            f"'resolvConf' {path} has more than {LARGEST} bytes: name a file in the"
+            " form of resolv.conf(5)"
+        )
+    lines = data.decode(errors="replace").splitlines()
+    words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]
+    rows = [row for row in words if len(row) > 1]
+    domains = [row[1] for row in rows if row[0] == "domain"]
+    return DNS(
+        nameservers=tuple(row[1] for row in rows if row[0] == "nameserver"),
+        domain=domains[-1] if domains else "",
+        search=tuple(word for row in rows if row[0] == "search" for word in row[1:]),
+        options=tuple(word for row in rows if row[0] == "options" for word in row[1:]),
+    )
