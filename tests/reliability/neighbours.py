@@ -6,21 +6,19 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import Factory, define, evolve, field, frozen
 from reliability import hostile
 from reliability.cgroup import Cgroup, memory_limited
-from reliability.processes import Uses, family_of
+from reliability.manager import Manager
+from reliability.processes import Uses
 
 from integration.daemon.node import Daemon
 from multus import shim
@@ -40,8 +38,6 @@ PATIENCE = 10.0
 
 #: Seconds that an in-process step may go without progress before its worker is replaced.
 STUCK = 2
-#: Within how many seconds a service manager restarts a daemon that does not say that it is alive.
-WATCHDOG = 10
 
 #: The daemon's settings for these tests, beside its folders.
 SETTINGS: Mapping[str, Any] = {
@@ -62,83 +58,6 @@ def settings(cni_dir: str, kubeconfig: str) -> dict[str, Any]:
     """All of them; the daemon refuses keys that it does not know."""
     known = {key: value for key, value in SETTINGS.items() if key not in _LEFT_OUT}
     return {**known, "cniDir": cni_dir, "kubeconfig": kubeconfig, "nodeName": NODE_NAME}
-
-
-@define
-class Manager:
-    """A service manager: restarts the daemon when it ends, and when it no longer says it is alive.
-
-    Source: systemd.service(5), ``Restart=always`` and ``WatchdogSec``.
-    """
-
-    daemon: Daemon
-    cgroup: Cgroup
-    site: Path
-    restarts: int = 0
-    _ended: threading.Event = field(factory=threading.Event)
-    _thread: threading.Thread | None = None
-    _channel: socket.socket = field(
-        factory=lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    )
-
-    def start(self) -> None:
-        self.daemon.folder.mkdir(parents=True, exist_ok=True)
-        self._channel.bind(str(self._address))
-        self._channel.settimeout(0.05)
-        self._spawn()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the daemon and whatever descends from it."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._channel.close()
-        self._kill()
-        self._address.unlink()
-
-    def serves(self, seconds: float) -> bool:
-        """Whether ``health`` says ok within *seconds*."""
-        end = time.monotonic() + seconds
-        while self.daemon.control("health") != (0, "ok\n"):
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
-        return True
-
-    @property
-    def _address(self) -> Path:
-        return self.daemon.folder / "notify"
-
-    def _spawn(self) -> None:
-        watched = {"NOTIFY_SOCKET": str(self._address), "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)}
-        self.daemon.spawn(PYTHONPATH=str(self.site), **watched)
-        self.cgroup.put(self.daemon.pid)
-
-    def _watch(self) -> None:
-        alive = time.monotonic()
-        while not self._ended.is_set():
-            with suppress(TimeoutError):
-                self._channel.recv(4096)
-                alive = time.monotonic()
-            process = self.daemon.process
-            late = time.monotonic() - alive > WATCHDOG
-            if late or process is None or process.poll() is not None:
-                self._kill()
-                self.restarts += 1
-                self._spawn()
-                alive = time.monotonic()
-
-    def _kill(self) -> None:
-        if self.daemon.process is not None:
-            # Parents first, so that none replaces a child that has just been killed.
-            for pid in family_of(self.daemon.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.daemon.process.wait()
-            self.daemon.process = None
-            self.cgroup.kill()
 
 
 @frozen
@@ -192,10 +111,18 @@ class Place:
         self.manager.stop()
 
     def start_anew(self) -> None:
-        """Forget the daemon and all that it kept, and start another."""
+        """Forget the daemon and all that it kept and attached, and start another."""
         self.stop()
         for folder in (self.cni_dir, self.ipam_dir):
             shutil.rmtree(folder, ignore_errors=True)
+        for pod in self.pods:
+            for name in interfaces(pod.path):
+                pod.ip("link", "del", name)
+        end = time.monotonic() + PATIENCE
+        # The kernel takes its time to remove what was in a namespace that has gone.
+        while left := interfaces(self.node.path) - {"uplink", "wire"}:
+            assert time.monotonic() < end, f"{sorted(left)} are left on the node"
+            time.sleep(0.05)
         self.start()
 
     def uses(self) -> Uses:

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 from reliability.conftest import Say
-from reliability.neighbours import NEIGHBOURS, NODE_NAME, STUCK, WATCHDOG, Place, Round, place
+from reliability.manager import WATCHDOG
+from reliability.neighbours import NEIGHBOURS, NODE_NAME, STUCK, Place, Round, place
 from reliability.processes import Uses
 from reliability.rows import LIMIT, PROGRAMS, Row, program, rows
 from reliability.scene import Scene, in_background

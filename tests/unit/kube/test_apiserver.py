@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,19 @@ def _call(
 def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
     with ApiServer() as api, pytest.raises(ValueError, match="no such fault"):
         api.faults.add(Fault("sulk"))
+
+
+def test_odd_objects_are_in_lists_and_told_to_watches_as_they_are() -> None:
+    def ask(path: str) -> list[bytes]:
+        url, headers = f"{api.url}/api/v1/pods{path}", {"Authorization": f"Bearer {api.token}"}
+        trust = ssl.create_default_context(cadata=api.ca_pem.decode())
+        asked = urllib.request.Request(url, headers=headers)  # noqa: S310  it is https
+        with urllib.request.urlopen(asked, context=trust) as answer:  # noqa: S310
+            return list(answer)
+
+    with ApiServer() as api:
+        api.odd.append({"metadata": 5})
+        (text,) = ask("")
+        assert json.loads(text)["items"] == [{"metadata": 5}]
+        (event,) = ask("?watch=1&timeoutSeconds=0.3")
+        assert json.loads(event) == {"type": "MODIFIED", "object": {"metadata": 5}}
