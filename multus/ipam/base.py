@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 #: The most routes of one configuration: each is a message to the kernel, and stands in the result.
 MOST_ROUTES = 1024
+#: A route's numbers, with the largest that the kernel has room for (linux/rtnetlink.h).
+_ROUTE_NUMBERS = {
+    "mtu": 2**32 - 1,
+    "advmss": 2**32 - 1,
+    "priority": 2**32 - 1,
+    "table": 2**32 - 1,
+    "scope": 255,
+}
 #: The most addresses that one interface is given or asks for.
 MOST_ADDRESSES = 256
 
@@ -116,12 +124,21 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
         if gateway and via is None:
             raise InvalidConfig(f"{each.where}: 'gw' is {gateway!r}, no IP address: correct it")
         numbers: Mapping[str, Any] = {
-            key: each.integer(key)
-            for key in ("mtu", "advmss", "priority", "table", "scope")
+            key: _number(each, key, most)
+            for key, most in _ROUTE_NUMBERS.items()
             if raw.get(key) is not None
         }
         routes.append(Route(str(dst), str(via) if via else "", **numbers))
     return tuple(routes)
+
+
+def _number(reader: Reader, key: str, most: int) -> int:
+    number = reader.integer(key)
+    if not 0 <= number <= most:
+        raise InvalidConfig(
+            f"{reader.where}: '{key}' is {number!s:.20}: use a number from 0 to {most}"
+        )
+    return number
 
 
 def require_one_per_family(families: list[int], invocation: Invocation) -> None:
