@@ -213,8 +213,10 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
 
 def _is_internal(error: BaseException | None) -> bool:
     """Whether *error*, or one of its causes, is anything but a CNI error."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if not isinstance(error, CNIError):
             return True
+        seen.add(id(error))  # a plugin may have made an error its own cause
         error = error.__cause__
     return False

@@ -113,7 +113,8 @@ class Work:
         except BaseException as error:
             undone = attempt.undo()
             if isinstance(error, CNIError):
-                raise undo.with_undo_errors(error, undone) from error
+                told = undo.with_undo_errors(error, undone)
+                raise told from (error if told is not error else error.__cause__)
             for each in undone:
                 self.log.error("could not be undone", error=each)
             raise

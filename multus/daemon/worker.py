@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from multus.daemon.board import Slot
     from multus.daemon.service import Service
 
+#: Seconds that a call may spend outside of plugins and of what it waits for.
+_ENGINE = 30.0
 #: How much larger than at first a worker may stay after a call, in bytes.
 _FAT = 48 << 20
 #: Descriptors of logs and of a connection to the API process are kept open.
@@ -157,7 +159,8 @@ class Worker:
 
     def _answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         try:
-            return self._service.answer(environ, stdin, deadline)
+            with progress.step("the engine", _ENGINE):
+                return self._service.answer(environ, stdin, deadline)
         except BaseException as error:  # noqa: BLE001  the client gets an answer, whatever was raised
             self._service.log.error("internal error", error=error)
             where = f" in {progress.failed()}" if progress.failed() else ""

@@ -48,8 +48,8 @@ PATIENCE = 10.0
 #: After how many files it is looked at the clock.
 _LOOK_EVERY = 1024
 
-#: What opening says of a name that is gone, or is a link or a socket by now.
-_NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
+#: What is said of a name that is gone, or something else than a file by now.
+_NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN)
 #: Where there is no directory, and can be none: nothing is held there.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -308,8 +308,6 @@ def _contents(name: str, folder: int) -> tuple[str, int]:
     """
     try:
         data = regular.read_listed(name, folder, _LONGEST + 1)
-    except NotRegular:
-        return "", -1
     except OSError as error:
         if error.errno not in _NOT_A_FILE:
             raise

@@ -103,6 +103,17 @@ class TestSizes:
         assert _spent(add) < 0.25
         assert _spent(lambda: bench.ours.delete(Caller(), config)) < 0.25
 
+    @pytest.mark.parametrize("key", ["mtu", "advmss", "priority", "table", "scope"])
+    @pytest.mark.parametrize("number", [-1, 2**32, 10**400])
+    def test_a_routes_numbers_are_those_of_the_kernel(
+        self, bench: Bench, key: str, number: int
+    ) -> None:
+        config = bench.config({**ONE, "routes": [{"dst": "10.0.0.0/8", key: number}]})
+        with pytest.raises(InvalidConfig, match=rf"routes\[0\]: '{key}' is .* from 0 to"):
+            bench.ours.add(Caller(), config)
+        config = bench.config({**ONE, "routes": [{"dst": "10.0.0.0/8", key: 255}]})
+        bench.ours.add(Caller(), config)
+
     @pytest.mark.parametrize("key", ["addresses", "ips"])
     def test_long_lists_of_addresses_are_refused(self, bench: Bench, key: str) -> None:
         listed = [f"10.1.{n >> 8}.{n & 255}/16" for n in range(5000)]

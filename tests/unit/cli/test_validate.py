@@ -313,6 +313,26 @@ def test_a_definitions_configuration_is_read_as_an_attachment_reads_it(
     assert (problem["line"], problem["subject"], problem["code"]) == (6, "spec.config", 7)
 
 
+@pytest.mark.parametrize(
+    "config", ['{"type": "multus-shim"}', '{"type": "ptp", "ipam": {"type": "multus"}}']
+)
+def test_a_definition_that_would_start_multus_is_told(
+    multus: Command, file: File, config: str
+) -> None:
+    said = multus("validate", "--json", "-f", file("bad.yaml", NAD.format(config)))
+    (problem,) = problems(said)
+    assert (problem["subject"], problem["code"]) == ("spec.config", 7)
+    assert "may not start Multus itself" in problem["reason"]
+
+
+def test_a_configuration_that_names_multus_as_a_network_is_told(
+    multus: Command, file: File
+) -> None:
+    text = '{"name": "n", "type": "multus", "delegates": [{"type": "multus"}]}'
+    said = multus("validate", "--json", "-f", file("bad.conf", text))
+    assert any("would call itself" in each["reason"] for each in problems(said))
+
+
 def test_a_workloads_template_is_checked_like_a_pod(multus: Command, file: File) -> None:
     text = """\
 apiVersion: apps/v1
