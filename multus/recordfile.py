@@ -27,6 +27,7 @@ from multus.model.record import (
     detached_wire,
     failed_wire,
     finished_wire,
+    trying_wire,
 )
 from multus.model.request import Request
 
@@ -70,6 +71,10 @@ class Writer:
     def failed(self, index: int, error: CNIError) -> None:
         """Removing a delegate failed."""
         self._append(failed_wire(index, str(error), time.time()), _LARGEST_FILE)
+
+    def trying(self, index: int) -> None:
+        """Removing a delegate is tried once more."""
+        self._append(trying_wire(index, time.time()), _LARGEST_FILE)
 
     def finished(self, result: Result) -> None:
         self._append(finished_wire(result), _FULL)

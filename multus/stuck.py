@@ -34,7 +34,8 @@ def without_stuck(
 
     Where their record cannot be kept, they keep their errors.
     """
-    stuck = [each for each in detached if each.errors and _is_stuck(record, each, call.request)]
+    failed = [each for each in detached if each.errors]
+    stuck = [each for each in failed if is_enough(record, each.number, call.request)]
     if not stuck:
         return list(detached)
     try:
@@ -57,8 +58,9 @@ def without_stuck(
     return [each._replace(errors=()) if each in stuck else each for each in detached]
 
 
-def _is_stuck(record: Record, each: Detached, request: Request) -> bool:
-    known = record.failures.get(each.number)
+def is_enough(record: Record, index: int, request: Request) -> bool:
+    """Whether one more failure to remove delegate *index* is the last one."""
+    known = record.failures.get(index)
     if known is None or known.count + 1 < ENOUGH or not _namespace_is_gone(record, request):
         return False
     # A clock that was set back says nothing; the number of failures has to do then.

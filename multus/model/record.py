@@ -64,7 +64,8 @@ class Record:
     to single requests.  ``planned`` maps a delegate's index to it, and ``expected`` is how many
     there were; ``done`` maps it to its attachment, which has fewer ``versions`` than its chain has
     steps while that is under way; ``gone`` holds the indexes of those that were detached, and
-    ``failures`` says how often removing one was tried in vain.
+    ``failures`` says how often removing one was tried in vain; ``trying`` are those whose last
+    attempt was cut off.
     ``netns_identity`` is the device and inode of the container's namespace.  ``result`` is the
     answer of the ADD, None when it never gave one, or when a DEL has begun since.  ``damage`` says
     what of the file could not be read, empty when nothing.
@@ -80,6 +81,7 @@ class Record:
     done: Mapping[int, Attachment] = field(factory=dict)
     gone: frozenset[int] = frozenset()
     failures: Mapping[int, Failures] = field(factory=dict)
+    trying: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
 
@@ -187,6 +189,11 @@ def detached_wire(index: int) -> dict[str, Any]:
     return {"kind": "detached", "delegate": index}
 
 
+def trying_wire(index: int, at: float) -> dict[str, Any]:
+    """Removing a delegate is tried once more; what cuts it off is its failure."""
+    return {"kind": "trying", "delegate": index, "at": round(at, 3)}
+
+
 def failed_wire(index: int, error: str, at: float) -> dict[str, Any]:
     """Removing a delegate failed; the beginning of the *error* is for people."""
     return {"kind": "failed", "delegate": index, "error": error[:500], "at": round(at, 3)}
@@ -223,11 +230,19 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
         return evolve(record, done={**record.done, index: attachment})
     if kind == "detached":
         return evolve(record, gone=record.gone | {index})
-    if kind == "failed":
-        known = record.failures.get(index) or Failures(0, reader.number("at"))
-        failures = {**record.failures, index: evolve(known, count=known.count + 1)}
-        return evolve(record, failures=failures)
+    if kind in ("trying", "failed"):
+        return _with_failure(record, index, reader)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def _with_failure(record: Record, index: int, reader: Reader) -> Record:
+    """An attempt counts as failed from its beginning: one that was cut off has no other line."""
+    if reader.text("kind") == "failed" and index in record.trying:
+        return evolve(record, trying=record.trying - {index})
+    known = record.failures.get(index) or Failures(0, reader.number("at"))
+    failures = {**record.failures, index: evolve(known, count=known.count + 1)}
+    begun = frozenset({index} if reader.text("kind") == "trying" else ())
+    return evolve(record, failures=failures, trying=record.trying | begun)
 
 
 def _with_intent(record: Record, reader: Reader) -> Record:

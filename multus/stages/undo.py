@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from multus import stuck
-from multus.errors import CNIError
+from multus.errors import CNIError, DelegateFailed
 from multus.journal import netns_identity
 from multus.recordfile import Writer
 from multus.stages.invoke import Call, Detached, detach
@@ -57,8 +58,11 @@ def remove(
     *beyond* is what went wrong with delegates that the record should name and does not.
     """
     _begin(record, call)
-    planned = [(index, record.planned[index]) for index in record.left()]
-    detached = detach(planned, record.done, call)
+    if record.result is None:
+        detached = _one_by_one(record, call)
+    else:
+        planned = [(index, record.planned[index]) for index in record.left()]
+        detached = detach(planned, record.done, call)
     for each in detached:
         observers.detached(each.delegate, each.error, call.request, call.conf)
     detached = stuck.without_stuck(record, detached, journal, call)
@@ -83,6 +87,43 @@ def _begin(record: Record, call: Call) -> None:
     except CNIError as error:
         # Without space the networks are removed all the same; cut off, DEL has to come once more.
         call.log.error(f"it is not written down that {call.request} is being deleted", error=error)
+
+
+def _one_by_one(record: Record, call: Call) -> list[Detached]:
+    """Remove what an attempt before this one left, each delegate by itself.
+
+    One of them may have cut that attempt off, and may do so again: each is written down before and
+    after, and those that failed least often come first.
+    """
+    found = []
+    order = sorted(record.left(), key=lambda index: (_failed_so_far(record, index), -index))
+    with closing(Writer(record.path)) as writer:
+        for index in order:
+            planned = record.planned[index]
+            if index in record.trying and stuck.is_enough(record, index, call.request):
+                cut_off = DelegateFailed("every attempt to remove it was cut off")
+                found.append(Detached(index, planned.delegate, (cut_off,)))
+                continue
+            if _failed_so_far(record, index) < stuck.ENOUGH:
+                _noted(partial(writer.trying, index), call)
+            (one,) = detach([(index, planned)], record.done, call)
+            if one.error is None:
+                _noted(partial(writer.detached, index), call)
+            found.append(one)
+    return found
+
+
+def _failed_so_far(record: Record, index: int) -> int:
+    known = record.failures.get(index)
+    return known.count if known is not None else 0
+
+
+def _noted(write: Callable[[], None], call: Call) -> None:
+    """Write a line that the next attempt would like to have; without space there is none."""
+    try:
+        write()
+    except CNIError as error:
+        call.log.error(f"the record of {call.request} cannot be written", error=error)
 
 
 def settle(
