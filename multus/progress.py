@@ -32,23 +32,28 @@ class Watch(Protocol):
         """Show *current* from now on; None when nothing is being done."""
 
 
+_AFTER = ", after "
+
 _watch: Watch | None = None
 _current: step | None = None
 _failed = ""
 
 
 class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):``
-    """A part of the work that may take *seconds*; the watch's patience when that is 0.
+    """A part of the work that may take *seconds*; the watch's patience, *times*, when that is 0.
 
     With *waits*, something outside this process is waited for: a lock, a program, an API server.
     Such a step needs no processor, and its seconds do not count for the step around it.
     """
 
-    __slots__ = ("_outer", "began", "seconds", "until", "waits", "what")
+    __slots__ = ("_outer", "began", "seconds", "times", "until", "waits", "what")
 
-    def __init__(self, what: str, seconds: float = 0.0, *, waits: bool = False) -> None:
+    def __init__(
+        self, what: str, seconds: float = 0.0, *, waits: bool = False, times: int = 1
+    ) -> None:
         self.what = what
         self.seconds = seconds
+        self.times = times
         self.waits = waits
         self.began = self.until = 0.0
         self._outer: step | None = None
@@ -56,7 +61,7 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
     def __enter__(self) -> step:
         global _current
         if _watch is not None:
-            self.seconds = self.seconds or _watch.patience
+            self.seconds = self.seconds or _watch.patience * self.times
             self.began = time.monotonic()
             self.until = self.began + self.seconds
             self._outer, _current = _current, self
@@ -77,6 +82,9 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
                 spent = time.monotonic() - self.began
                 outer.began += spent
                 outer.until += spent
+                if outer._outer is None:
+                    # What is done between two plugins may fail for what the first of them did.
+                    outer.what = f"{outer.what.partition(_AFTER)[0]}{_AFTER}{self.what}"
             _current = outer
             _watch.show(outer)
             if error is not None and not _failed:

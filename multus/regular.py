@@ -13,6 +13,8 @@ import stat
 import time
 from contextlib import suppress
 
+from multus.progress import step
+
 _SAFE = os.O_NONBLOCK | os.O_CLOEXEC
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01
 
@@ -89,16 +91,17 @@ def locked(fd: int, deadline: float) -> bool:
 
     It is tried once whatever the deadline, a moment of ``time.monotonic()``.
     """
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    pause, left = _FIRST_PAUSE, deadline - time.monotonic()
+    with step("the lock of a file", max(0.0, left) + 5.0, waits=True):
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def holder(fd: int) -> str:

@@ -16,7 +16,7 @@ from multus.daemon import wire
 from multus.daemon.connection import plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
-from multus.daemon.pool import Ended, Pool, Worker
+from multus.daemon.pool import IT_ENDED, Ended, Pool, Worker
 from multus.daemon.spool import container_of
 from multus.shim import SERVE_S, error_answer
 
@@ -223,8 +223,10 @@ class Calls:
     def _lost(self, ended: Ended) -> None:
         """A worker is gone in the middle of its job: answer its client, undo what it did."""
         job = ended.job
-        assert job is not None
         self._finished(job)
+        if not ended.begun and ended.why == IT_ENDED:
+            self._queue.put_back(job)  # nothing of it was done
+            return
         what = ended.sight.what or "the engine itself"
         self._log.error(
             "a worker was lost",

@@ -32,11 +32,14 @@ _REACT = 2.0
 #: How long beyond its deadline a call may take before its worker is killed, in seconds.
 _BEYOND = 30.0
 #: Idle workers that are kept, and after how many seconds a further one is ended.
-_KEPT_IDLE, _IDLE_SECONDS = 4, 30.0
+_KEPT_IDLE, _IDLE_SECONDS = 3, 3.0
 #: Workers for each processor, as long as no call waits for longer than so many seconds.
 _EACH_CORE, _WAITED = 4, 1.0
 #: After how many seconds a refused fork is tried again, and how long one may take.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
+
+#: Why a worker is gone that nobody ended.
+IT_ENDED = "it ended"
 
 
 class Worker(Process):
@@ -50,17 +53,21 @@ class Worker(Process):
         self.ready = False
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
-        self.seen = Sight()
+        self.given = self.seen = Sight()
         self.stuck = False
 
 
 @frozen
 class Ended:
-    """A worker that is gone: the job that it had, what it was doing, and why it ended."""
+    """A worker that is gone: the job that it had, what it was doing, and why it ended.
 
-    job: Job | None
+    ``begun`` says whether it had begun the job, as far as it showed.
+    """
+
+    job: Job
     sight: Sight
     why: str
+    begun: bool
 
 
 class Pool:
@@ -115,7 +122,7 @@ class Pool:
                 return False
             with contextlib.suppress(Closed, BlockingIOError):
                 self._send(worker, job)
-                worker.job = job
+                worker.job, worker.given = job, self._board.look(worker.slot)
                 return True
             self._forget(worker, "it did not take a job")
 
@@ -141,7 +148,7 @@ class Pool:
         except BlockingIOError:
             return None
         except Closed:
-            self._forget(worker, "it ended")
+            self._forget(worker, IT_ENDED)
             return None
         worker.idle_since = time.monotonic()
         if "ready" in head:
@@ -241,11 +248,11 @@ class Pool:
     def _forget(self, worker: Worker, why: str) -> None:
         """A worker is gone, or is made to go, whatever it was doing."""
         sight = self._board.look(worker.slot)
-        sight = sight if sight.what else worker.seen
         self._drop(worker)
         if worker.job is not None:
+            begun = sight.changes != worker.given.changes
             self._count(why)
-            self._ended(Ended(worker.job, sight, why))
+            self._ended(Ended(worker.job, sight, why, begun))
 
     def _count(self, why: str) -> None:
         self.replaced[why] = self.replaced.get(why, 0) + 1
@@ -267,7 +274,9 @@ class Pool:
     def _look(self, worker: Worker, job: Job, now: float) -> None:
         sight = self._board.look(worker.slot)
         before, worker.seen = worker.seen, sight
-        worker.stuck = bool(sight.until) and not sight.waits and now > sight.began + self._patience
+        # Another worker takes its place already before it is interrupted.
+        halfway = sight.began + self._patience / 2
+        worker.stuck = bool(sight.until) and not sight.waits and now > halfway
         if now > job.deadline + _BEYOND:
             self._forget(worker, "beyond its deadline")
         elif worker.interrupted_at and sight.changes != before.changes:

@@ -48,6 +48,8 @@ class Footprint:
     folder: str
     umask: int
     environ: Mapping[str, str]
+    streams: tuple[int, ...]
+    signals: tuple[object, ...]
     resident: int
 
     @classmethod
@@ -65,6 +67,8 @@ class Footprint:
             folder=os.getcwd(),
             umask=umask,
             environ=dict(os.environ),
+            streams=tuple(map(_inode, range(3))),
+            signals=(signal.getitimer(signal.ITIMER_REAL)[0], *map(signal.getsignal, _SIGNALS)),
             resident=pages * os.sysconf("SC_PAGESIZE"),
         )
 
@@ -78,10 +82,21 @@ class Footprint:
             return f"{now.descriptors - self.descriptors} descriptors more than before"
         if now.resident > self.resident + _FAT:
             return f"{(now.resident - self.resident) >> 20} MiB of memory more than before"
-        for name in ("namespace", "folder", "umask", "environ"):
+        for name in ("namespace", "folder", "umask", "environ", "streams", "signals"):
             if getattr(self, name) != getattr(now, name):
-                return f"another {name} than before"
+                return f"not the same {name} as before"
         return ""
+
+
+_SIGNALS = tuple(sorted(signal.valid_signals()))
+
+
+def _inode(descriptor: int) -> int:
+    """What a standard stream is; 0 for one that is closed."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
 
 
 def _children() -> tuple[int, ...]:

@@ -43,7 +43,7 @@ _FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the othe
 _LONGEST = 1024
 
 #: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 #: After how many files it is looked at the clock.
 _LOOK_EVERY = 1024

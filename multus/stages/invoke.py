@@ -239,10 +239,10 @@ def _safely(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
 
 
 def _step(invoker: Invoker, argument: object) -> progress.step:
-    """What is carried out, and how long it may take: ``delegateTimeout`` for each invocation."""
+    """What is carried out, for whoever watches; a program that is started has its own limit."""
     invocations: list[Any] = argument if isinstance(argument, list) else [argument]
-    seconds = sum(each.conf.delegate_timeout for each in invocations)
-    return progress.step(f"invoker {invoker.name!r}, {invocations[0]}", seconds)
+    what = f"invoker {invoker.name!r}, {invocations[0]}"
+    return progress.step(what, times=max(1, len(invocations)))
 
 
 def _common_version(invoker: Invoker, invocation: Invocation) -> str | None:

@@ -18,6 +18,8 @@ from reliability.neighbours import STUCK
 #: Seconds within which a call of the hostile pod has to be answered: the time in which a step has
 #: to make progress, and some for its undoing.
 LIMIT = STUCK + 4.0
+#: The same for one that waits for what others hold.
+LONG = 16.0
 
 #: The hostile pod's name.
 POD = "intruder"
@@ -210,8 +212,10 @@ def _configurations() -> Iterator[Row]:
     zero = _ipam(resolvConf="/dev/zero")
     yield from _for_both("resolv-zero", zero, answer=EITHER)
     yield from _for_both("resolv-huge", resolv, hazard=huge_resolv_conf, answer=EITHER)
-    yield from _for_both("lock-held", _ipam(), hazard=held_lock, deletable=False)
-    held = {"answer": EITHER, "deletable": False}
+    # A lock is waited for five seconds, and once more to undo the ADD; a program that hangs is
+    # started for ADD, and to undo it.
+    held = {"answer": EITHER, "deletable": False, "limit": LONG}
+    yield from _for_both("lock-held", _ipam(), hazard=held_lock, deletable=False, limit=LONG)
     yield from _for_both("lock-fifo", _ipam(), hazard=fifo_lock, **held)
     yield from _for_both("address-fifo", _ipam(), hazard=fifo_address, **held)
     yield from _for_both("data-dir-nul", _ipam(dataDir="@FOLDER@/a\0b"))
@@ -273,6 +277,7 @@ def _annotations() -> Iterator[Row]:
     subnets = [[{"subnet": f"10.{80 + i // 256}.{i % 256}.0/24"}] for i in range(4000)]
     ranges = _ipam(ranges=subnets)
     del ranges["ipam"]["subnet"]
+    del ranges["ipam"]["dataDir"]  # with another one than the node's, the binary has them
     yield Row("definition-ranges", objects={"hostile": json.dumps(ranges, separators=(",", ":"))})
     large = {"hostile": {**_ipam(), "x": "x" * 1_400_000}}
     yield Row("definition-large", objects=large, answer=EITHER)

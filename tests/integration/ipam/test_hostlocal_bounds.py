@@ -54,7 +54,7 @@ class TestLock:
     def test_is_waited_for_ten_seconds_at_most(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert store.PATIENCE == 10.0
+        assert store.PATIENCE == 5.0
         monkeypatch.setattr(store, "PATIENCE", 0.1)
         fd = self._held(bench)
         for seconds in (None, 1000.0):

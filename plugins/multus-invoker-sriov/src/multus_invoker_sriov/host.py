@@ -13,6 +13,7 @@ from multus.errors import InvalidConfig, TryAgainLater
 from multus.log import Log, Sink
 from multus.model.reader import Reader
 from multus.netlink import Namespace, NamespaceGone, is_namespace
+from multus.progress import step
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Before, Claims, Record
 from multus_invoker_sriov.conf import directory
@@ -155,10 +156,11 @@ class Host:
             bind(self.sysfs, record.pci, record.before.driver)
             return True
         deadline = time.monotonic() + patience
-        while record.before.name and not self._bring_home(record):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_RETURN_PAUSE)
+        with step(f"VF {record.pci} to come home", patience + 5.0, waits=True):
+            while record.before.name and not self._bring_home(record):
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_RETURN_PAUSE)
         return True
 
     def _bring_home(self, record: Record) -> bool:

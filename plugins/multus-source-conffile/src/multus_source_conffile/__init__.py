@@ -18,6 +18,7 @@ from multus.model.conf import Conf, Problem
 from multus.model.network import Delegate, Element, Provenance, Role, Selection
 from multus.model.request import Request
 from multus.netconf import delegate_from
+from multus.progress import step
 
 if TYPE_CHECKING:
     from multus.model.keys import Key
@@ -113,8 +114,8 @@ def multus_health(conf: Conf) -> CNIError | None:
     path = conf.reader.path("readinessindicatorfile")
     if path and not os.path.exists(path):
         return NotAvailable(
-            f"'readinessindicatorfile': {path} is missing: the default network is not ready:"
-            " start what writes it, or correct the path"
+            f"'readinessindicatorfile': {path} is missing: the default network is not"
+            " ready: start what writes it, or correct the path"
         )
     return None
 
@@ -149,10 +150,11 @@ def _wait_until_ready(request: Request, conf: Conf) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     if request.deadline is not None:
         deadline = min(deadline, request.deadline)
-    while not os.path.exists(path):
-        if time.monotonic() >= deadline:
-            raise TryAgainLater(
-                f"'readinessindicatorfile': {path} is missing: the default network is not ready:"
-                " start what writes it, or correct the path"
-            )
-        time.sleep(_LOOK_EVERY)
+    with step(f"readinessindicatorfile {path}", _READY_WITHIN + 5.0, waits=True):
+        while not os.path.exists(path):
+            if time.monotonic() >= deadline:
+                raise TryAgainLater(
+                    f"'readinessindicatorfile': {path} is missing: the default network is not"
+                    " ready: start what writes it, or correct the path"
+                )
+            time.sleep(_LOOK_EVERY)
