@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 
-#: What the supervisor, the template and the process for Kubernetes have together, with full caches,
-#: and what a further worker costs, in bytes: measured with every plugin of this project.
-_BASE, _WORKER = 112 << 20, 9 << 20
+#: What the supervisor, the template and the process for Kubernetes have together, and what a worker
+#: costs, in bytes: measured with every plugin of this project.
+_BASE, _WORKER = 64 << 20, 8 << 20
 _LEAST = 4
 
 
 def affordable(workers: int, limit: int | None) -> int:
-    """How many of *workers* fit into *limit* bytes; all of them without a limit."""
+    """How many of *workers* fit into *limit* bytes, each twice; all of them without a limit.
+
+    Each may get stuck, and then there is another one in its place.
+    """
     if limit is None:
         return workers
-    return max(min(_LEAST, workers), min(workers, (limit - _BASE) // _WORKER))
+    return max(min(_LEAST, workers), min(workers, (limit - _BASE) // (2 * _WORKER)))
 
 
 def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> int | None:

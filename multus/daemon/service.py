@@ -6,13 +6,13 @@ The template makes one ``Service``; each worker that it forks uses its own copy.
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl, skel
 from multus.daemon.confs import Confs
+from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
 from multus.errors import IOFailure, StateDamaged
 from multus.log import Log
@@ -67,9 +67,12 @@ class Service:
         self._installed: dict[frozenset[str], Installed] = {}
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._confs = Confs()
+        installed = self.installed(frozenset())
+        preload(installed.modules.values())
         # Whoever selects networks by Kubernetes objects imports this at the first call.
-        if any("kubeconfig" in each.keys for each in self.installed(frozenset()).loaded):
-            import multus.kube.client  # noqa: F401  shared with every worker
+        if any("kubeconfig" in each.keys for each in installed.loaded):
+            import multus.kube.client
+            import multus.kube.outbox  # noqa: F401
 
     def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Carry a CNI call out."""
@@ -136,8 +139,3 @@ def main_of(settings: Settings, log: Log, api_path: str) -> Service:
     for broken in service.installed(frozenset()).broken:
         log.error(f"not loaded: {broken}")
     return service
-
-
-def count_descriptors() -> int:
-    """How many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))

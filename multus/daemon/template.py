@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from multus import __version__
+from multus.daemon import worker
 from multus.daemon.board import Board, Slot
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.settings import Settings
@@ -103,8 +104,6 @@ class _Template:
             os._exit(status)
 
     def _worker(self, packet: Packet) -> None:
-        from multus.daemon import worker
-
         _become("multus-worker")
         settings = self._settings
         slot = Slot(self._board, int(packet.head["slot"]), settings.stuck_seconds)

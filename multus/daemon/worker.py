@@ -7,6 +7,7 @@ did.  The worker answers the client itself; then it tells the supervisor what ca
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a call may spend outside of plugins and of what it waits for.
 _ENGINE = 30.0
+#: How much sooner than other processes the kernel ends this one when memory runs out (0 to 1000).
+_OOM_SCORE = "500"
 #: How much larger than at first a worker may stay after a call, in bytes.
 _FAT = 48 << 20
 #: Descriptors of logs and of a connection to the API process are kept open.
@@ -197,6 +200,9 @@ def run(channel: Channel, slot: Slot, service: Service, memory: int) -> None:
     signal.signal(signal.SIGUSR1, _interrupt)
     # What a plugin prints must not reach anybody's answer.
     os.dup2(2, 1)
+    # Where memory runs out all the same, one call is the least that can be lost.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write(_OOM_SCORE)
     limit_data(memory)
     progress.watched_by(slot)
     worker = Worker(channel, slot, service)

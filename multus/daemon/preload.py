@@ -1,0 +1,30 @@
+"""Modules that a call imports when it needs them, imported before workers are forked.
+
+A process for one call imports as little as it can.  Workers are forked from one process that has
+imported everything: it is then in memory once, and no call waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+
+#: Packages of the core whose modules a call may import.
+_CORE = ("multus", "multus.model", "multus.stages", "multus.netlink", "multus.ipam")
+#: Of the package ``multus`` itself, what is for people, for tests, or for other processes.
+_LEFT_OUT = frozenset({"__main__", "logfiles"})
+
+
+def preload(plugins: Iterable[ModuleType]) -> None:
+    """Import what a call may import, of the core and of the *plugins*' packages."""
+    packages = [import_module(name) for name in _CORE]
+    for package in (*packages, *plugins):
+        for found in pkgutil.iter_modules(getattr(package, "__path__", ())):
+            if found.ispkg or found.name in _LEFT_OUT:
+                continue
+            # It may need what is not installed, or be meant for something else than a call.
+            with contextlib.suppress(Exception):
+                import_module(f"{package.__name__}.{found.name}")
