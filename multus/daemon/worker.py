@@ -8,6 +8,7 @@ did.  The worker answers the client itself; then it tells the supervisor what ca
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a call may spend outside of plugins and of what it waits for.
 _ENGINE = 30.0
+#: Objects, made and not freed again, after which garbage is collected.
+_GARBAGE = 20_000
 #: How much sooner than other processes the kernel ends this one when memory runs out (0 to 1000).
 _OOM_SCORE = "500"
 #: How much larger than at first a worker may stay after a call, in bytes.
@@ -133,6 +136,8 @@ class Worker:
                 report = self._serve(packet)
                 progress.watched_by(self._slot)
                 self._slot.show(None)
+                if gc.get_count()[0] > _GARBAGE:
+                    gc.collect()
                 now = Footprint.now()
                 report["retire"] = self._before.difference(now)
                 for child in now.children:
@@ -163,7 +168,8 @@ class Worker:
         environ, stdin, deadline = message.environ, message.payload, head["deadline"]
         if head["kind"] == "recover":
             return {"answer": _shown(self._service.recover(environ, stdin, deadline))}
-        connection = Connection(socket.socket(fileno=fds[0]), head["began"])
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
+        connection = Connection(peer, head["began"])
         replayed = [self._replay({"path": path}) for path in head.get("before", ())]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
@@ -204,6 +210,8 @@ def run(channel: Channel, slot: Slot, service: Service, memory: int) -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(_OOM_SCORE)
     limit_data(memory)
+    # Garbage is collected between calls: an ADD of many networks would be interrupted many times.
+    gc.disable()
     progress.watched_by(slot)
     worker = Worker(channel, slot, service)
     channel.send({"ready": True})
