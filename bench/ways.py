@@ -115,7 +115,11 @@ class Pods(Way):
             self.daemon.wait_written()
 
     def call(self, command: str, work: Workload, container: Container) -> float:
-        keys = {"kubeconfig": self.cluster.kubeconfig, "delegates": work.delegates()[:1]}
+        keys = {
+            "kubeconfig": self.cluster.kubeconfig,
+            "delegates": work.delegates()[:1],
+            "tenantPaths": {"dataDir": [f"{work.folder}/ipam"]},
+        }
         return evolve(self.program, keys={**self.program.keys, **keys}).call(
             command, work, container
         )

@@ -73,6 +73,10 @@ class Board:
         what = text.decode(errors="replace")
         return Sight(changes, began, until, bool(waits), bool(answering), what)
 
+    def changes(self, slot: int) -> int:
+        """How often what *slot* shows has changed."""
+        return int(_COUNT.unpack_from(self._memory, _PAGE + slot * _SLOT)[0])
+
     def clear(self, slot: int) -> None:
         """Show nothing in *slot*."""
         self.write(slot, Sight())

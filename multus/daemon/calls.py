@@ -111,16 +111,16 @@ class Calls:
 
     # --- Coming ----------------------------------------------------------------------------------
 
-    def start(self, connection: Connection, message: wire.Message) -> None:
+    def start(self, connection: Connection, message: wire.Received) -> None:
         """Queue a call, or refuse it."""
-        command = message.environ.get("CNI_COMMAND", "")
+        command = message.variable(b"CNI_COMMAND")
         refusal = STOPPING if self._stopping else b""
         if self.admitted >= self._limits.admitted:
             refusal = _BUSY
         if refusal:
-            self._refuse(connection, message, refusal)
+            self._refuse(connection, message.payload, command, refusal)
             return
-        container = message.environ.get("CNI_CONTAINERID", "")
+        container = message.variable(b"CNI_CONTAINERID")
         deadline = connection.began + (message.seconds or SERVE_S)
         self._queue.put(Job("call", command, container, deadline, message, connection))
         self.pump()
@@ -244,7 +244,7 @@ class Calls:
                 job.connection.close()
             else:
                 text = f"the worker of this call was lost ({ended.why}) in {what}: see the log"
-                said = error_answer(job.message.payload, 11, plain(text))
+                said = error_answer(job.payload, 11, plain(text))
                 job.connection.answer_at_once(said)
         if job.kind == "call" and job.command in ("ADD", "DEL") and not self._stopping:
             deadline = time.monotonic() + _BEHIND_SECONDS
@@ -258,7 +258,7 @@ class Calls:
         for job in self._queue.expired(now):
             assert job.connection is not None
             text = b"the call waited too long for its turn: try again"
-            self._refuse(job.connection, job.message, text)
+            self._refuse(job.connection, job.payload, job.command, text)
         if self.pool.refusal and not len(self.pool):
             self._refuse_all(plain(f"no worker can be started ({self.pool.refusal}): try again"))
         if now >= self._look_at and not self._stopping:
@@ -271,9 +271,8 @@ class Calls:
             if path not in self._replaying:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
-                message = wire.Message(wire.CNI)
                 container = container_of(path)
-                self._queue.put(Job("replay", "DEL", container, deadline, message, path=path))
+                self._queue.put(Job("replay", "DEL", container, deadline, path=path))
 
     def stop(self) -> None:
         """Refuse what has not begun, and what comes."""
@@ -284,11 +283,13 @@ class Calls:
         for job in self._queue.drain():
             self._replaying.discard(job.path)
             if job.connection is not None:
-                self._refuse(job.connection, job.message, text)
+                self._refuse(job.connection, job.payload, job.command, text)
 
-    def _refuse(self, connection: Connection, message: wire.Message, text: bytes) -> None:
-        self._metrics.request("/cni", message.environ.get("CNI_COMMAND", ""), "11", 0.0)
-        connection.answer_at_once(error_answer(message.payload, 11, text))
+    def _refuse(
+        self, connection: Connection, payload: bytes, command: str, text: bytes
+    ) -> None:
+        self._metrics.request("/cni", command, "11", 0.0)
+        connection.answer_at_once(error_answer(payload, 11, text))
 
     def close(self) -> None:
         """End every worker; whoever still waits is told so."""
@@ -299,5 +300,5 @@ class Calls:
         for worker in self.pool:
             job = worker.job
             if job is not None and job.connection is not None:
-                job.connection.answer_at_once(error_answer(job.message.payload, 11, STOPPING))
+                job.connection.answer_at_once(error_answer(job.payload, 11, STOPPING))
         self.pool.close()

@@ -9,7 +9,7 @@ from multus.shim import Answer
 
 #: How long a client may take to take its answer, in seconds.
 PATIENCE = 10.0
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 
 
 class Gone(Exception):
@@ -33,14 +33,15 @@ class Connection:
         """Bytes received so far."""
         return len(self._data)
 
-    def read(self) -> wire.Message | None:
+    def read(self) -> wire.Received | None:
         """Take what is there; the message once it is whole.
 
         Raises ``Gone``, and ``wire.Malformed`` as soon as the header is wrong.
         """
         while True:
             try:
-                chunk = self.socket.recv(min(_CHUNK, self._expected - len(self._data)))
+                # A client sends one message: nothing that follows it is anybody's.
+                chunk = self.socket.recv(_CHUNK)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -48,10 +49,10 @@ class Connection:
             if not chunk:
                 raise Gone(f"after {len(self._data)} bytes")
             self._data += chunk
-            if len(self._data) == wire.HEADER == self._expected:
+            if len(self._data) >= wire.HEADER == self._expected:
                 self._expected = wire.length_of(self._data)
-            if len(self._data) == self._expected:
-                message = wire.decode(bytes(self._data))
+            if len(self._data) >= self._expected:
+                message = wire.Received(bytes(self._data))
                 self._data.clear()
                 return message
 

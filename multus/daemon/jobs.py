@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from attrs import define, field
 
 from multus.daemon.connection import Connection
-from multus.daemon.wire import Message
+from multus.daemon.wire import Received
 
 QUICK = ("VERSION", "STATUS")
 
@@ -32,11 +32,16 @@ class Job:
     command: str
     container: str
     deadline: float
-    message: Message = field(repr=False)
+    message: Received | None = field(default=None, repr=False)
     connection: Connection | None = field(default=None, repr=False)
     path: str = ""
     before: tuple[str, ...] = ()
     queued: float = field(factory=time.monotonic)
+
+    @property
+    def payload(self) -> bytes:
+        """The configuration on the client's stdin; empty for what no client asked."""
+        return self.message.payload if self.message is not None else b""
 
     @property
     def quick(self) -> bool:

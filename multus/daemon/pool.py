@@ -53,7 +53,8 @@ class Worker(Process):
         self.ready = False
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
-        self.given = self.seen = Sight()
+        self.seen = Sight()
+        self.given = 0
         self.stuck = False
 
 
@@ -122,7 +123,7 @@ class Pool:
                 return False
             with contextlib.suppress(Closed, BlockingIOError):
                 self._send(worker, job)
-                worker.job, worker.given = job, self._board.look(worker.slot)
+                worker.job, worker.given = job, self._board.changes(worker.slot)
                 return True
             self._forget(worker, "it did not take a job")
 
@@ -137,8 +138,8 @@ class Pool:
             head["before"] = job.before
         if job.kind == "replay":
             head["path"] = job.path
-        else:
-            body = job.message.raw or job.message.encode()
+        elif job.message is not None:
+            body = job.message.raw
         worker.channel.send(head, body, fds)
 
     def heard(self, worker: Worker) -> tuple[Job, Mapping[str, Any]] | None:
@@ -250,7 +251,7 @@ class Pool:
         sight = self._board.look(worker.slot)
         self._drop(worker)
         if worker.job is not None:
-            begun = sight.changes != worker.given.changes
+            begun = sight.changes != worker.given
             self._count(why)
             self._ended(Ended(worker.job, sight, why, begun))
 

@@ -35,17 +35,13 @@ class Malformed(Exception):
 
 @frozen
 class Message:
-    """One message; which fields count depends on ``kind``.  ``seconds`` is relative to now.
-
-    ``raw`` are the bytes that it was decoded from, for whoever hands it on.
-    """
+    """One message; which fields count depends on ``kind``.  ``seconds`` is relative to now."""
 
     kind: int
     payload: bytes = field(default=b"", repr=False)
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     status: int = 0
     seconds: float = 0.0
-    raw: bytes = field(default=b"", repr=False, eq=False)
 
     def encode(self) -> bytes:
         """The message's bytes."""
@@ -63,6 +59,45 @@ class Message:
                 self.payload,
             )
         )
+
+
+class Received:
+    """A message as it came, the whole of it: for whoever hands it on and looks at little of it.
+
+    Raises ``Malformed``.
+    """
+
+    __slots__ = ("_end", "raw")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < HEADER or len(data) != length_of(data):
+            raise Malformed(f"it has {len(data)} bytes, and its header says otherwise")
+        self.raw = data
+        self._end = HEADER + _number(data, 8)
+        if self._end > HEADER and data[self._end - 1] != 0:
+            raise Malformed("its environment does not end in a NUL")
+
+    @property
+    def kind(self) -> int:
+        return self.raw[5]
+
+    @property
+    def seconds(self) -> float:
+        return _number(self.raw, 16) / 1000
+
+    @property
+    def payload(self) -> bytes:
+        return self.raw[self._end :]
+
+    def variable(self, name: bytes) -> str:
+        """A variable of the environment; "" when it is not set."""
+        environment = b"\0" + self.raw[HEADER : self._end]
+        at = environment.rfind(b"\0%s=" % name)
+        if at < 0:
+            return ""
+        start = at + len(name) + 2
+        value = environment[start : environment.index(b"\0", start)]
+        return value.decode("utf-8", "surrogateescape")
 
 
 def length_of(header: bytes | bytearray) -> int:
@@ -84,20 +119,16 @@ def length_of(header: bytes | bytearray) -> int:
 
 def decode(data: bytes) -> Message:
     """The message that *data* is, the whole of it; raises ``Malformed``."""
-    if len(data) < HEADER or len(data) != length_of(data):
-        raise Malformed(f"it has {len(data)} bytes, and its header says otherwise")
-    end = HEADER + _number(data, 8)
+    payload = Received(data).payload
+    end = len(data) - len(payload)
     environment = data[HEADER:end].decode("utf-8", "surrogateescape")
-    if environment and not environment.endswith("\0"):
-        raise Malformed("its environment does not end in a NUL")
     pairs = [pair.partition("=") for pair in environment.split("\0")[:-1]]
     return Message(
         kind=data[5],
-        payload=data[end:],
+        payload=payload,
         environ={name: value for name, equals, value in pairs if equals},
         status=int.from_bytes(data[6:8], "big"),
         seconds=_number(data, 16) / 1000,
-        raw=data,
     )
 
 
