@@ -165,7 +165,7 @@ def _in_place(environ: Mapping[bytes, bytes], stdin: bytes, path: bytes) -> bool
     standalone = _value(stdin, b"standalone")
     if standalone:
         return standalone.lstrip(b'"')[:4] == b"true"
-    mark = _text(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + MARK
+    mark = text_of(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + MARK
     return b"MULTUS_SOCKET" not in environ and not _exists(path) and not _exists(mark)
 
 
@@ -186,7 +186,7 @@ def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | str:
         return error_answer(stdin, 4, b"CNI_CONTAINERID or CNI_IFNAME is missing or malformed")
     if not stdin.lstrip(_SPACE).startswith(b"{"):
         return error_answer(stdin, 6, b"the network configuration on stdin is no JSON object")
-    folder = _text(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + SPOOL
+    folder = text_of(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + SPOOL
     name = b"%020d.%s" % (time.time_ns(), container_id)
     try:
         _keep(folder, name, _message(1, environ, stdin))
@@ -271,7 +271,7 @@ def _value(stdin: bytes, key: bytes) -> bytes:
     return found
 
 
-def _text(stdin: bytes, key: bytes, others: bytes, default: bytes) -> bytes:
+def text_of(stdin: bytes, key: bytes, others: bytes, default: bytes) -> bytes:
     """A string value of alphanumerics and *others*, else *default*."""
     value = _value(stdin, key)
     text, quote, _ = value[1:].partition(b'"')
@@ -302,7 +302,7 @@ def read_stdin() -> bytes:
 
 def error_answer(stdin: bytes, code: int, msg: bytes, details: bytes = b"") -> Answer:
     """The answer of a failed call whose configuration is *stdin*; the texts need no escapes."""
-    version = _text(stdin, b"cniVersion", b".", VERSIONS[-1])
+    version = text_of(stdin, b"cniVersion", b".", VERSIONS[-1])
     form = b'{"cniVersion": "%s", "code": %d, "msg": "%s", "details": "%s"}\n'
     return 1, form % (version, code, msg, details)
 

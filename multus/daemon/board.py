@@ -1,7 +1,8 @@
 """Shared memory in which each worker shows what it is doing, and the supervisor looks.
 
 One file in memory (``memfd_create``) that every process of the daemon maps.  Its first page is the
-supervisor's: how many calls wait or run.  After it comes a slot for each worker::
+supervisor's: how many calls wait or run, whether an ADD has to wait, and which containers are
+worked on (the CRC-32 of each ID).  After it comes a slot for each worker::
 
     offset  bytes
          0      8  count of changes, so that a reader sees whether a slot changed while it read
@@ -18,6 +19,8 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from binascii import crc32
+from collections.abc import Collection
 
 from attrs import frozen
 
@@ -27,6 +30,9 @@ _PAGE, _SLOT = 4096, 512
 _HEAD = struct.Struct("=QddBBH")
 _LONGEST = _SLOT - _HEAD.size
 _COUNT = struct.Struct("=Q")
+#: Calls, whether ADDs have to wait, how many containers; their checksums follow.
+_FRONT = struct.Struct("=QII")
+_MOST_CONTAINERS = (_PAGE - _FRONT.size) // 4
 
 
 @frozen
@@ -61,9 +67,19 @@ class Board:
         """Calls that wait or are carried out."""
         return int(_COUNT.unpack_from(self._memory, 0)[0])
 
-    @calls.setter
-    def calls(self, number: int) -> None:
-        _COUNT.pack_into(self._memory, 0, number)
+    def publish(self, calls: int, containers: Collection[str], *, adds_wait: bool) -> None:
+        """Show how much there is to do, and what may not begin now."""
+        sums = [crc32(each.encode(errors="replace")) for each in containers][:_MOST_CONTAINERS]
+        struct.pack_into(f"={len(sums)}I", self._memory, _FRONT.size, *sums)
+        _FRONT.pack_into(self._memory, 0, calls, adds_wait, len(sums))
+
+    def may_begin(self, command: str, container: str) -> bool:
+        """Whether a call may begin at once: nothing else works on its container."""
+        _calls, adds_wait, count = _FRONT.unpack_from(self._memory, 0)
+        if command == "ADD" and adds_wait:
+            return False
+        sums = struct.unpack_from(f"={count}I", self._memory, _FRONT.size)
+        return not container or crc32(container.encode(errors="replace")) not in sums
 
     def look(self, slot: int) -> Sight:
         """What the worker of *slot* shows."""

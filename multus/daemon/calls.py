@@ -6,14 +6,16 @@ for more than it can do stays small.
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from multus.daemon import wire
-from multus.daemon.connection import plain
+from multus.daemon.channel import Packet
+from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
 from multus.daemon.pool import IT_ENDED, Ended, Pool, Worker
@@ -22,7 +24,6 @@ from multus.shim import SERVE_S, error_answer
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board
-    from multus.daemon.connection import Connection
     from multus.daemon.generation import Generation
     from multus.daemon.metrics import Metrics
     from multus.daemon.spool import Spool
@@ -68,6 +69,7 @@ class Calls:
         self,
         board: Board,
         loop: Loop,
+        listener: socket.socket,
         generation: Generation,
         spool: Spool,
         metrics: Metrics,
@@ -77,7 +79,7 @@ class Calls:
         self.generation = generation
         self.spool = spool
         patience = generation.settings.stuck_seconds
-        self.pool = Pool(board, loop, patience, log, self._heard, self._lost)
+        self.pool = Pool(board, loop, listener, patience, log, self._heard, self._lost)
         self._board = board
         self._metrics = metrics
         self._log = log
@@ -88,11 +90,19 @@ class Calls:
         self._replaying: set[str] = set()
         self._stopping = False
         self._look_at = 0.0
+        #: Is told whether the supervisor takes clients itself; and of clients that a worker took.
+        self.listen: Callable[[bool], None] = lambda _: None
+        self.take_over: Callable[[Connection], None] = lambda _: None
 
     @property
     def admitted(self) -> int:
         """Calls that wait or are carried out."""
         return self._calls + len(self._queue)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits or runs, and no worker takes clients."""
+        return not self.admitted and self.pool.front is None
 
     @property
     def waiting(self) -> int:
@@ -136,17 +146,17 @@ class Calls:
                 self._log.verbose(f"a client went away before its {job.command} began")
                 job.connection.close()
                 continue
-            if job.container and job.kind == "call":
-                job.before = self.spool.of(job.container)
             if not self.pool.give(job):
                 self._queue.put_back(job)
                 break
             self._begun(job)
-        self._board.calls = self.admitted
-        now = time.monotonic()
+        now, limits = time.monotonic(), self._limits
+        self._board.publish(
+            self.admitted, self._containers, adds_wait=self._adds >= self._adds_at_most()
+        )
+        self._choose_front(now)
         first = next(iter(self._queue), None)
         waited = now - first.queued if first is not None else 0.0
-        limits = self._limits
         self.pool.want(self.generation, limits.workers + limits.quick_workers, waited)
 
     def _next(self) -> Job | None:
@@ -157,8 +167,24 @@ class Calls:
         room = self._limits.workers - running
         # What nobody waits for never takes more than a quarter of the workers.
         behind = max(1, self._limits.workers // 4) - self._behind if not self._stopping else 0
-        adds = self._limits.adds - self._adds + stuck
+        adds = self._adds_at_most() - self._adds
         return self._queue.take(self._containers, room=room, adds=adds, behind=behind)
+
+    def _adds_at_most(self) -> int:
+        stuck = sum(each.job is not None and each.job.command == "ADD" for each in self.pool.stuck)
+        return self._limits.adds + stuck
+
+    def _choose_front(self, now: float) -> None:
+        """One idle worker takes the next client itself, unless clients wait or are refused."""
+        pool = self.pool
+        room = self._calls + self._behind < self._limits.workers
+        if self._stopping or len(self._queue) or not room:
+            pool.recall()
+        elif pool.front is None:
+            pool.grant(now)
+        elif not pool.idle and self._queue.behind:
+            pool.recall()
+        self.listen(pool.front is None)
 
     def _begun(self, job: Job) -> None:
         if job.container:
@@ -177,12 +203,27 @@ class Calls:
 
     def _heard(self, worker: Worker) -> None:
         """A worker says something: that it is ready, or what came of its job."""
-        found = self.pool.heard(worker)
-        if found is not None:
-            job, report = found
-            self._finished(job)
-            self._account(job, report)
+        packet = self.pool.heard(worker)
+        if packet is not None and "begin" in packet.head:
+            self._has_begun(worker, packet)
+        elif packet is not None and "handOff" in packet.head:
+            self.take_over(_connection_of(packet))
+        elif packet is not None:
+            job = self.pool.ended(worker, packet.head)
+            if job is not None:
+                self._finished(job)
+                self._account(job, packet.head)
         self.pump()
+
+    def _has_begun(self, worker: Worker, packet: Packet) -> None:
+        """The front worker took a call from its client."""
+        message = wire.Received(packet.body)
+        command = message.variable(b"CNI_COMMAND")
+        container = message.variable(b"CNI_CONTAINERID")
+        deadline = packet.head["deadline"]
+        job = Job("call", command, container, deadline, message, _connection_of(packet))
+        self.pool.has_begun(worker, job)
+        self._begun(job)
 
     def _finished(self, job: Job) -> None:
         self._containers.discard(job.container)
@@ -302,3 +343,11 @@ class Calls:
             if job is not None and job.connection is not None:
                 job.connection.answer_at_once(error_answer(job.payload, 11, STOPPING))
         self.pool.close()
+
+
+def _connection_of(packet: Packet) -> Connection:
+    """A client that a worker accepted; what it read is in the packet."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, packet.fds[0])
+    peer.setblocking(False)
+    data = packet.body if "handOff" in packet.head else b""
+    return Connection(peer, packet.head["began"], data)

@@ -19,14 +19,20 @@ class Gone(Exception):
 class Connection:
     """One client: first read without waiting by the server's loop, then answered by a worker.
 
-    ``began`` is the ``time.monotonic()`` moment at which it was accepted.
+    ``began`` is the ``time.monotonic()`` moment at which it was accepted; *data* is what another
+    process has read of it.
     """
 
-    def __init__(self, peer: socket.socket, began: float) -> None:
+    def __init__(self, peer: socket.socket, began: float, data: bytes = b"") -> None:
         self.socket = peer
         self.began = began
-        self._data = bytearray()
+        self._data = bytearray(data)
         self._expected = wire.HEADER
+
+    @property
+    def data(self) -> bytes:
+        """What was received so far."""
+        return bytes(self._data)
 
     @property
     def held(self) -> int:
@@ -39,6 +45,10 @@ class Connection:
         Raises ``Gone``, and ``wire.Malformed`` as soon as the header is wrong.
         """
         while True:
+            if len(self._data) >= wire.HEADER == self._expected:
+                self._expected = wire.length_of(self._data)
+            if len(self._data) >= max(self._expected, wire.HEADER):
+                return wire.Received(bytes(self._data))
             try:
                 # A client sends one message: nothing that follows it is anybody's.
                 chunk = self.socket.recv(_CHUNK)
@@ -49,12 +59,6 @@ class Connection:
             if not chunk:
                 raise Gone(f"after {len(self._data)} bytes")
             self._data += chunk
-            if len(self._data) >= wire.HEADER == self._expected:
-                self._expected = wire.length_of(self._data)
-            if len(self._data) >= self._expected:
-                message = wire.Received(bytes(self._data))
-                self._data.clear()
-                return message
 
     def is_there(self) -> bool:
         """Whether the client still waits for its answer."""

@@ -20,6 +20,8 @@ from multus import __version__
 from multus.daemon.channel import Channel, Closed, Packet
 
 if TYPE_CHECKING:
+    import socket
+
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.log import Log
@@ -102,9 +104,10 @@ class Generation:
         found = [] if self.dead else [self.control]
         return found + ([self._agent.channel] if self._agent is not None else [])
 
-    def fork(self, slot: int, channel: Channel) -> None:
-        """Ask for a worker that is to have *channel*; the answer comes by ``control``."""
-        self.control.send({"fork": "worker", "slot": slot}, fds=[channel.fileno()])
+    def fork(self, slot: int, channel: Channel, listener: socket.socket) -> None:
+        """Ask for a worker that is to have these two; the answer comes by ``control``."""
+        fds = [channel.fileno(), listener.fileno()]
+        self.control.send({"fork": "worker", "slot": slot}, fds=fds)
 
     def heard(self, channel: Channel) -> Packet | None:
         """Take a packet from one of ``channels``; gives it back when it is about a worker.

@@ -24,8 +24,7 @@ QUICK = ("VERSION", "STATUS")
 class Job:
     """Something for one worker: ``kind`` is ``call``, ``replay`` or ``recover``.
 
-    ``deadline`` is a ``time.monotonic()`` moment; ``path`` is the file of a replay; ``before``
-    holds the files of DELs that have to be carried out first.
+    ``deadline`` is a ``time.monotonic()`` moment; ``path`` is the file of a replay.
     """
 
     kind: str
@@ -35,7 +34,6 @@ class Job:
     message: Received | None = field(default=None, repr=False)
     connection: Connection | None = field(default=None, repr=False)
     path: str = ""
-    before: tuple[str, ...] = ()
     queued: float = field(factory=time.monotonic)
 
     @property

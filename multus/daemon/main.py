@@ -57,7 +57,7 @@ def run(path: str) -> None:
         generations.start()
         _leave_mark(settings.cni_dir)
         spool = Spool(settings.cni_dir, log)
-        calls = Calls(board, loop, generations.current, spool, metrics, log, limits)
+        calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         generations.calls = calls
         metrics.registry.register(State(generations, calls, spool))
         server = Server(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _BEYOND = 30.0
 _KEPT_IDLE, _IDLE_SECONDS = 3, 3.0
 #: Workers for each processor, as long as no call waits for longer than so many seconds.
 _EACH_CORE, _WAITED = 4, 1.0
+#: How long a front worker may be at work before another one takes its place, in seconds.
+_SOON = 0.1
 #: After how many seconds a refused fork is tried again, and how long one may take.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
 
@@ -43,14 +46,17 @@ IT_ENDED = "it ended"
 
 
 class Worker(Process):
-    """One worker; ``job`` is what it carries out, None while it is idle."""
+    """One worker; ``job`` is what it carries out, None while it is idle.
+
+    ``front`` says that it takes the next client by itself (``multus.daemon.front``).
+    """
 
     def __init__(self, channel: Channel, slot: int, generation: Generation) -> None:
         super().__init__(channel)
         self.slot = slot
         self.generation = generation
         self.job: Job | None = None
-        self.ready = False
+        self.ready = self.front = self.recalled = False
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
         self.seen = Sight()
@@ -78,6 +84,7 @@ class Pool:
         self,
         board: Board,
         loop: Loop,
+        listener: socket.socket,
         patience: float,
         log: Log,
         heard: Callable[[Worker], None],
@@ -85,6 +92,8 @@ class Pool:
     ) -> None:
         self._board = board
         self._loop = loop
+        self._listener = listener
+        self._hot: Worker | None = None
         self._heard = heard
         self._patience = patience
         self._log = log
@@ -106,7 +115,12 @@ class Pool:
 
     @property
     def idle(self) -> list[Worker]:
-        return [each for each in self._by_slot.values() if each.ready and each.job is None]
+        """Workers that can be given a job."""
+        return [
+            each
+            for each in self._by_slot.values()
+            if each.ready and each.job is None and not each.front
+        ]
 
     @property
     def stuck(self) -> list[Worker]:
@@ -134,27 +148,38 @@ class Pool:
         if job.connection is not None:
             head["began"] = job.connection.began
             fds = (job.connection.socket.fileno(),)
-        if job.before:
-            head["before"] = job.before
         if job.kind == "replay":
             head["path"] = job.path
         elif job.message is not None:
             body = job.message.raw
         worker.channel.send(head, body, fds)
 
-    def heard(self, worker: Worker) -> tuple[Job, Mapping[str, Any]] | None:
-        """Take what a worker says; the job that it finished and its report, if it did."""
+    def heard(self, worker: Worker) -> Packet | None:
+        """Take what a worker says that concerns its work; None for what concerns itself alone."""
         try:
-            head = worker.channel.receive().head
+            packet = worker.channel.receive()
         except BlockingIOError:
             return None
         except Closed:
             self._forget(worker, IT_ENDED)
             return None
         worker.idle_since = time.monotonic()
-        if "ready" in head:
+        worker.front = worker.recalled = False
+        if "ready" in packet.head:
             worker.ready = True
             return None
+        if "back" in packet.head:
+            if worker.generation.retired:
+                self._drop(worker)
+            return None
+        return packet
+
+    def has_begun(self, worker: Worker, job: Job) -> None:
+        """A front worker took *job* from its client itself."""
+        worker.job, worker.given = job, 0
+
+    def ended(self, worker: Worker, head: Mapping[str, Any]) -> Job | None:
+        """A worker reports that its job is done; returns the job."""
         job, worker.job = worker.job, None
         worker.stuck, worker.interrupted_at = False, 0.0
         if head.get("retire"):
@@ -168,7 +193,36 @@ class Pool:
             self._drop(worker)
         elif worker.generation.retired:
             self._drop(worker)
-        return (job, head) if job is not None else None
+        return job
+
+    # --- The front -------------------------------------------------------------------------------
+
+    @property
+    def front(self) -> Worker | None:
+        """The worker that takes the next client."""
+        return next((each for each in self._by_slot.values() if each.front), None)
+
+    def grant(self, now: float) -> None:
+        """Let an idle worker take the next client: the last one, unless it is busy for long."""
+        hot = self._hot
+        lives = hot is not None and self._by_slot.get(hot.slot) is hot
+        if lives and hot is not None and hot.job is not None and now - hot.idle_since < _SOON:
+            return
+        worker = max(self.idle, key=lambda each: (each is hot, each.idle_since), default=None)
+        if worker is None or worker.generation.retired:
+            return
+        with contextlib.suppress(Closed, BlockingIOError):
+            worker.channel.send({"front": True})
+            worker.front = True
+            self._hot = worker
+
+    def recall(self) -> None:
+        """Have the front worker leave clients to the supervisor; it answers when it does."""
+        worker = self.front
+        if worker is not None and not worker.recalled:
+            worker.recalled = True
+            with contextlib.suppress(Closed, BlockingIOError):
+                worker.channel.send({"front": False})
 
     # --- Coming and going ------------------------------------------------------------------------
 
@@ -180,7 +234,7 @@ class Pool:
         now = time.monotonic()
         workers = self._by_slot.values()
         coming = any(not each.ready for each in workers)
-        idle = any(each.ready and each.job is None for each in workers)
+        idle = bool(self.idle)
         if idle or coming or now < self._fork_after or not self._free or not generation.ready:
             return
         if len(self) - len(self.stuck) >= limit:
@@ -203,7 +257,7 @@ class Pool:
         self._by_slot[slot] = worker
         self._loop.add(mine, lambda: self._heard(worker))
         try:
-            generation.fork(slot, theirs)
+            generation.fork(slot, theirs, self._listener)
         except Closed:
             self._refused(worker, "the template process has ended")
         finally:
@@ -231,7 +285,9 @@ class Pool:
     def retire(self, generation: Generation) -> None:
         """Let the idle workers of a generation go; the others follow when they are done."""
         for worker in self:
-            if worker.generation is generation and worker.job is None:
+            if worker.generation is generation and worker.front:
+                self.recall()
+            elif worker.generation is generation and worker.job is None:
                 self._drop(worker)
 
     def close(self) -> None:

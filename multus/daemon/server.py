@@ -70,6 +70,9 @@ class Server:
             b"ready": lambda: _said(self._not_ready()),
             b"metrics": lambda: (0, metrics.text()),
         }
+        self._is_listening = False
+        calls.listen = self._listen_to_clients
+        calls.take_over = self._begin
         metrics.follow(lambda: calls.admitted, lambda: calls.waiting, lambda: len(self._reading))
 
     # --- From other threads and signal handlers --------------------------------------------------
@@ -97,7 +100,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until stopped, and until what ran then is finished."""
-        self._loop.add(self._listener, self._accept)
+        self._listen_to_clients(True)
         self._notifier.ready()
         try:
             while not self._finished():
@@ -109,7 +112,17 @@ class Server:
     def _finished(self) -> bool:
         if self._stop_by is None:
             return False
-        return not self._calls.admitted or time.monotonic() >= self._stop_by
+        return self._calls.quiet or time.monotonic() >= self._stop_by
+
+    def _listen_to_clients(self, wanted: bool) -> None:
+        """Take clients, unless a worker does so, or the next daemon is to have them."""
+        wanted = wanted and not (self._stop_by is not None and self._shared)
+        if wanted != self._is_listening:
+            self._is_listening = wanted
+            if wanted:
+                self._loop.add(self._listener, self._accept)
+            else:
+                self._loop.remove(self._listener)
 
     def _accept(self) -> None:
         # As many as wait now: a round through the selector costs more than an accept.
@@ -190,8 +203,7 @@ class Server:
         if self._stop_by:
             self._calls.stop()
             if self._shared:
-                self._shared = False
-                self._loop.remove(self._listener)
+                self._listen_to_clients(False)
         if self._reload_wanted:
             self._reload_wanted = False
             self._reload(None)

@@ -26,7 +26,7 @@ _MOST_FOLDERS = 16
 _TICK_NS = 50_000_000
 
 
-class _Listing:
+class Listing:
     """The files of one spool; listing it again costs one system call while it does not change."""
 
     def __init__(self, cni_dir: str) -> None:
@@ -55,7 +55,7 @@ class Spool:
     def __init__(self, cni_dir: str, log: Log) -> None:
         self._cni_dir = cni_dir
         self._log = log
-        self._listings = {each: _Listing(each) for each in (cni_dir, *remembered(cni_dir))}
+        self._listings = {each: Listing(each) for each in (cni_dir, *remembered(cni_dir))}
         self._pauses: dict[str, tuple[float, float]] = {}
         self.outcomes: dict[str, int] = {}
 
@@ -88,7 +88,7 @@ class Spool:
         """A call has this ``cniDir``: shims may keep DELs there."""
         if cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS:
             return
-        self._listings[cni_dir] = _Listing(cni_dir)
+        self._listings[cni_dir] = Listing(cni_dir)
         try:
             _remember(self._cni_dir, list(self._listings)[1:])
         except OSError as error:

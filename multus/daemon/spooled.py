@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from multus import shim
 from multus.daemon import wire
 from multus.errors import StateDamaged
 from multus.shim import Answer
@@ -23,6 +24,11 @@ Handle = Callable[[Mapping[str, str], bytes, float], Answer]
 _SECONDS = 60.0
 #: No message is larger.
 _LONGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
+
+
+def cni_dir_of(stdin: bytes) -> str:
+    """Where a shim that was given this configuration keeps a DEL."""
+    return os.fsdecode(shim.text_of(stdin, b"cniDir", b"/_.-", shim.CNI_DIR))
 
 
 def carry_out(path: str, handle: Handle) -> tuple[str, str]:

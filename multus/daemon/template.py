@@ -7,7 +7,7 @@ The process that follows the API servers is forked from it too.
 The supervisor speaks to it in packets (``multus.daemon.channel``)::
 
     {"settings": …, "where": …}             → {"version": …} or {"error": …}
-    {"fork": "worker", "slot": 3} + channel → {"forked": 3} + pidfd, or {"forked": 3, "error": …}
+    {"fork": "worker", "slot": 3} + channel, listener → {"forked": 3} + pidfd, or with an error
     {"fork": "agent", "path": …} + channel  → {"forked": -1} + pidfd, or with an error
 """
 
@@ -25,6 +25,7 @@ from multus import __version__
 from multus.daemon import worker
 from multus.daemon.board import Board, Slot
 from multus.daemon.channel import Channel, Closed, Packet
+from multus.daemon.front import Front
 from multus.daemon.settings import Settings
 from multus.errors import CNIError
 from multus.log import Log
@@ -107,8 +108,9 @@ class _Template:
         _become("multus-worker")
         settings = self._settings
         slot = Slot(self._board, int(packet.head["slot"]), settings.stuck_seconds)
-        channel = Channel(socket.socket(fileno=packet.fds[0]))
-        worker.run(channel, slot, self._target, settings.worker_memory)
+        ends = [socket.socket(fileno=each) for each in packet.fds]
+        front = Front(Channel(ends[0]), ends[1], self._board)
+        worker.run(front, slot, self._target, settings.worker_memory)
 
     def _agent(self, packet: Packet) -> None:
         from multus.daemon.agent import Agent

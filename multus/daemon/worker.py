@@ -24,6 +24,8 @@ from multus import progress
 from multus.daemon import spooled, wire
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.connection import Connection, plain
+from multus.daemon.front import Front
+from multus.daemon.spool import Listing, container_of
 from multus.limits import limit_data
 from multus.shim import Answer, error_answer
 
@@ -120,19 +122,21 @@ def _children() -> tuple[int, ...]:
 
 
 class Worker:
-    """Serves what comes through *channel*."""
+    """Serves what comes through *channel*, and what *front* takes from clients itself."""
 
-    def __init__(self, channel: Channel, slot: Slot, service: Service) -> None:
+    def __init__(self, channel: Channel, slot: Slot, service: Service, front: Front) -> None:
         self._channel = channel
         self._slot = slot
         self._service = service
+        self._front = front
+        self._spools: dict[str, Listing] = {}
         self._before = Footprint.now()
 
     def run(self) -> None:
         """Serve until the supervisor closes its end, or until this process is not as before."""
         try:
             while True:
-                packet = self._channel.receive()
+                packet = self._front.next()
                 report = self._serve(packet)
                 progress.watched_by(self._slot)
                 self._slot.show(None)
@@ -170,7 +174,7 @@ class Worker:
             return {"answer": _shown(self._service.recover(environ, stdin, deadline))}
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
         connection = Connection(peer, head["began"])
-        replayed = [self._replay({"path": path}) for path in head.get("before", ())]
+        replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
             text = b"an earlier DEL of this container is not carried out yet: try again"
@@ -191,14 +195,28 @@ class Worker:
             text = f"internal error{where}: {type(error).__name__}: see the log, and report it"
             return error_answer(stdin, 999, plain(text))
 
+    def _kept(self, environ: Mapping[str, str], stdin: bytes) -> list[str]:
+        """The DELs of this container that a shim kept: no later call may overtake them."""
+        container = environ.get("CNI_CONTAINERID")
+        if not container:
+            return []
+        folder = spooled.cni_dir_of(stdin)
+        spool = self._spools.get(folder)
+        if spool is None:
+            self._spools.clear()
+            spool = self._spools[folder] = Listing(folder)
+        names = [name for name in spool.names() if container_of(name) == container]
+        return [os.path.join(spool.folder, name) for name in names]
+
     def _replay(self, head: Mapping[str, Any]) -> dict[str, Any]:
         path = head["path"]
         outcome, reason = spooled.carry_out(path, self._answer)
         return {"path": path, "outcome": outcome, "reason": reason}
 
 
-def run(channel: Channel, slot: Slot, service: Service, memory: int) -> None:
+def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
     """Be a worker: the first thing that a forked process does."""
+    channel = front.channel
     random.seed()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -213,7 +231,7 @@ def run(channel: Channel, slot: Slot, service: Service, memory: int) -> None:
     # Garbage is collected between calls: an ADD of many networks would be interrupted many times.
     gc.disable()
     progress.watched_by(slot)
-    worker = Worker(channel, slot, service)
+    worker = Worker(channel, slot, service, front)
     channel.send({"ready": True})
     worker.run()
 

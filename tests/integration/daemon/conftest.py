@@ -227,7 +227,7 @@ def assemble(
     stack.callback(generations.close)
     generations.start()
     spool = Spool(settings.cni_dir, log)
-    calls = Calls(board, loop, generations.current, spool, metrics, log, settings.limits)
+    calls = Calls(board, loop, listener, generations.current, spool, metrics, log, settings.limits)
     generations.calls = calls
     metrics.registry.register(State(generations, calls, spool))
     return Server(

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from multus import shim as shim_module
 from multus import skel
 from multus.daemon import wire
 
@@ -411,6 +412,9 @@ _CUT = st.tuples(_TEXTS, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]
 def test_both_shims_answer_the_same_without_a_daemon(
     both: list[Shim], stdin: bytes, command: str
 ) -> None:
+    # A DEL is kept on this machine's own disk where the text names no folder.
+    folder = shim_module.text_of(stdin, b"cniDir", b"/_.-", shim_module.CNI_DIR)
+    assume(command != "DEL" or folder != shim_module.CNI_DIR)
     answers = [
         # The loop guard makes standalone visible without a program to exec.
         shim(command, stdin, MULTUS_WAIT="0", MULTUS_STANDALONE="1", **DEL)

@@ -1,0 +1,97 @@
+"""The front worker: one of the idle workers takes the next client itself.
+
+The way of a call is then: client, worker, client.  The supervisor hears of it while the worker is
+already at work, and takes clients itself as long as the front worker has something to do.  There is
+one front worker at a time, and it was told so after the supervisor had counted everything that went
+before; so what may begin at once is known, and all else is handed to the supervisor.
+
+From the supervisor: ``{"front": true}``, ``{"front": false}``.  To it: ``{"back": true}`` as the
+answer to the second; ``{"begin": …}`` with the client and its message; ``{"handOff": …}`` with a
+client that is the supervisor's.  A worker that took a client is the front no longer.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from multus.daemon import wire
+from multus.daemon.channel import Channel, Packet
+from multus.daemon.connection import Connection, Gone
+from multus.daemon.listening import may_connect
+from multus.shim import SERVE_S
+
+if TYPE_CHECKING:
+    from multus.daemon.board import Board
+
+
+class Front:
+    """What a worker gets its work from: the supervisor's *channel*, at times the *listener* too."""
+
+    def __init__(self, channel: Channel, listener: socket.socket, board: Board) -> None:
+        self.channel = channel
+        self._listener = listener
+        self._board = board
+        self._is_front = False
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._poll.register(listener.fileno(), select.POLLIN)
+
+    def next(self) -> Packet:
+        """Wait for work; raises ``channel.Closed`` when the supervisor has no more."""
+        while True:
+            if self._is_front:
+                ready = {descriptor for descriptor, _ in self._poll.poll()}
+                if self.channel.fileno() not in ready:
+                    packet = self._accept()
+                    if packet is not None:
+                        return packet
+                    continue
+            packet = self.channel.receive()
+            if "front" not in packet.head:
+                return packet
+            if self._is_front and not packet.head["front"]:
+                self.channel.send({"back": True})
+            self._is_front = packet.head["front"]
+
+    def _accept(self) -> Packet | None:
+        """Take the next client: its call, when that may begin at once."""
+        try:
+            peer, _address = self._listener.accept()
+        except BlockingIOError:
+            return None  # the supervisor was faster
+        except OSError:
+            self._is_front = False  # perhaps this process has no descriptor left
+            self.channel.send({"back": True})
+            return None
+        self._is_front = False
+        peer.setblocking(False)
+        connection = Connection(peer, time.monotonic())
+        message = _message_of(connection)
+        if message is None or not self._may_begin(message):
+            head = {"handOff": True, "began": connection.began}
+            self.channel.send(head, connection.data, [peer.fileno()])
+            peer.close()
+            return None
+        deadline = connection.began + (message.seconds or SERVE_S)
+        work = {"kind": "call", "began": connection.began, "deadline": deadline}
+        self.channel.send({**work, "begin": True}, message.raw, [peer.fileno()])
+        return Packet(work, message.raw, (peer.detach(),))
+
+    def _may_begin(self, message: wire.Received) -> bool:
+        if message.kind != wire.CNI:
+            return False
+        command, container = message.variable(b"CNI_COMMAND"), message.variable(b"CNI_CONTAINERID")
+        return self._board.may_begin(command, container)
+
+
+def _message_of(connection: Connection) -> wire.Received | None:
+    """What a client sent, if it is whole and may be served."""
+    if not may_connect(connection.socket)[0]:
+        return None
+    try:
+        return connection.read()
+    except (Gone, wire.Malformed):
+        return None  # the supervisor finds it out too, and says so
