@@ -45,9 +45,11 @@ class Agent:
         log: Log,
     ) -> None:
         self._control = control
+        self._board = board
         self._log = log
         busy = lambda: board.calls > 0  # noqa: E731
         self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy)
+        self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
 
@@ -85,6 +87,7 @@ class Agent:
 
     def _tell(self) -> None:
         """Tell the supervisor how the caches are, when that changed or it was told long ago."""
+        self._publish_queued()
         now = time.monotonic()
         letters = sum(len(api.outbox) for api in self._apis)
         known = [state for api in self._apis for state in api.states()]
@@ -114,7 +117,8 @@ class Agent:
             while True:
                 packet = channel.receive()
                 head, body = self._answer(packet.head, packet.body)
-                channel.send(head, body)
+                if packet.head["do"] != "events":  # nobody waits for those
+                    channel.send(head, body)
         except Closed:
             return
         finally:
@@ -145,8 +149,16 @@ class Agent:
         if verb == "get_each":
             each = [Wanted(path, what) for path, what in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]
-        api.deliver([from_wire(letter) for letter in asked["letters"]], deadline.remaining())
+        for letter in asked["letters"]:
+            api.outbox.put(from_wire(letter))
+        self._publish_queued()
         return None
+
+    def _publish_queued(self) -> None:
+        """Tell the workers which annotations they must not overtake."""
+        with self._publishing:
+            queued = [str(target) for api in self._apis for target in api.outbox.annotated()]
+            self._board.publish_queued(queued)
 
 
 def _object_or_error(found: dict[str, Any] | CNIError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from multus.errors import CNIError
 
 if TYPE_CHECKING:
+    from multus.kube.kubeconfig import Access
     from multus.kube.node import NodeApi
     from multus.log import Log
 
@@ -39,6 +40,7 @@ class Apis:
         busy: Callable[[], bool],
     ) -> None:
         self._node = node
+        self._environ = environ
         self._log = log
         self._busy = busy
         self._lock = threading.Lock()
@@ -84,13 +86,21 @@ class Apis:
             api.close(max(0.0, until - time.monotonic()))
 
     def _follow(self, kubeconfig: str) -> NodeApi:
-        from multus.kube.kubeconfig import in_cluster, load_kubeconfig
         from multus.kube.node import NodeApi
 
-        access = load_kubeconfig(kubeconfig) if kubeconfig else in_cluster()
+        access = access_of(kubeconfig, "", self._environ)
         api = NodeApi(access, self._node, on_problem=self._problem, busy=self._busy)
         api.start()
         return api
 
     def _problem(self, error: CNIError) -> None:
         self._log.error("the API server", code=error.number, error=error)
+
+
+def access_of(own: str, kubeconfig: str, environ: Mapping[str, str]) -> Access:
+    """The access to an API server: the daemon's *own*, its pod's, or a configuration's."""
+    from multus.kube.kubeconfig import in_cluster, load_kubeconfig
+
+    if not own and environ.get("KUBERNETES_SERVICE_HOST"):
+        return in_cluster(environ)
+    return load_kubeconfig(own or kubeconfig)

@@ -2,7 +2,8 @@
 
 One file in memory (``memfd_create``) that every process of the daemon maps.  Its first page is the
 supervisor's: how many calls wait or run, whether an ADD has to wait, and which containers are
-worked on (the CRC-32 of each ID).  After it comes a slot for each worker::
+worked on (the CRC-32 of each ID).  The second is the process's for Kubernetes: the pods whose
+annotations wait to be written (CRC-32 too).  After them comes a slot for each worker::
 
     offset  bytes
          0      8  count of changes, so that a reader sees whether a slot changed while it read
@@ -27,9 +28,11 @@ from attrs import frozen
 from multus import progress
 
 _PAGE, _SLOT = 4096, 512
+_SLOTS = 2 * _PAGE
 _HEAD = struct.Struct("=QddBBH")
 _LONGEST = _SLOT - _HEAD.size
 _COUNT = struct.Struct("=Q")
+_ALL = 0xFFFFFFFF
 #: Calls, whether ADDs have to wait, how many containers; their checksums follow.
 _FRONT = struct.Struct("=QII")
 _MOST_CONTAINERS = (_PAGE - _FRONT.size) // 4
@@ -53,13 +56,13 @@ class Board:
     def __init__(self, descriptor: int, slots: int) -> None:
         self.descriptor = descriptor
         self.slots = slots
-        self._memory = mmap.mmap(descriptor, _PAGE + slots * _SLOT)
+        self._memory = mmap.mmap(descriptor, _SLOTS + slots * _SLOT)
 
     @classmethod
     def create(cls, slots: int) -> Board:
         """A new board; the processes that inherit its descriptor map it by the same number."""
         descriptor = os.memfd_create("multus-board", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, _PAGE + slots * _SLOT)
+        os.ftruncate(descriptor, _SLOTS + slots * _SLOT)
         return cls(descriptor, slots)
 
     @property
@@ -83,15 +86,32 @@ class Board:
 
     def look(self, slot: int) -> Sight:
         """What the worker of *slot* shows."""
-        at = _PAGE + slot * _SLOT
+        at = _SLOTS + slot * _SLOT
         changes, began, until, waits, answering, length = _HEAD.unpack_from(self._memory, at)
         text = self._memory[at + _HEAD.size : at + _HEAD.size + min(length, _LONGEST)]
         what = text.decode(errors="replace")
         return Sight(changes, began, until, bool(waits), bool(answering), what)
 
+    def publish_queued(self, pods: Collection[str]) -> None:
+        """Show for which pods annotations wait; too many stand for all."""
+        sums = [crc32(each.encode(errors="replace")) for each in pods]
+        fit = len(sums) < _PAGE // 4
+        if fit:
+            struct.pack_into(f"={len(sums)}I", self._memory, _PAGE + 4, *sums)
+        struct.pack_into("=I", self._memory, _PAGE, len(sums) if fit else _ALL)
+
+    def is_queued(self, pod: str) -> bool:
+        """Whether an annotation of *pod* waits to be written."""
+        (count,) = struct.unpack_from("=I", self._memory, _PAGE)
+        if count == _ALL:
+            return True
+        return crc32(pod.encode(errors="replace")) in struct.unpack_from(
+            f"={count}I", self._memory, _PAGE + 4
+        )
+
     def changes(self, slot: int) -> int:
         """How often what *slot* shows has changed."""
-        return int(_COUNT.unpack_from(self._memory, _PAGE + slot * _SLOT)[0])
+        return int(_COUNT.unpack_from(self._memory, _SLOTS + slot * _SLOT)[0])
 
     def clear(self, slot: int) -> None:
         """Show nothing in *slot*."""
@@ -99,7 +119,7 @@ class Board:
 
     def write(self, slot: int, sight: Sight) -> None:
         """Show *sight* in *slot*."""
-        at, text = _PAGE + slot * _SLOT, sight.what.encode(errors="replace")[:_LONGEST]
+        at, text = _SLOTS + slot * _SLOT, sight.what.encode(errors="replace")[:_LONGEST]
         end = at + _HEAD.size + len(text)
         self._memory[at + _HEAD.size : end] = text
         _HEAD.pack_into(
@@ -115,7 +135,7 @@ class Board:
 
     def view(self, slot: int) -> memoryview:
         """The memory of *slot* itself."""
-        at = _PAGE + slot * _SLOT
+        at = _SLOTS + slot * _SLOT
         return memoryview(self._memory)[at : at + _SLOT]
 
     def close(self) -> None:

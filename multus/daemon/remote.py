@@ -1,13 +1,16 @@
 """The Kubernetes API as a worker has it: asked of the daemon's one process that follows it.
 
-A worker lives for a few calls and is one of many; caches, connections and queued writes are kept in
-one place, ``multus.daemon.agent``.  Between the two: a packet with what is asked, a packet with the
-answer, on a connection that a worker keeps.
+A worker lives for a few calls and is one of many; caches and queued writes are kept in one place,
+``multus.daemon.agent``.  Between the two: a packet with what is asked, a packet with the answer, on
+a connection that a worker keeps.  A pod's status, for which its container's answer waits, a worker
+writes itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +21,8 @@ from multus.errors import CNIError, TryAgainLater
 from multus.progress import step
 
 if TYPE_CHECKING:
-    from multus.kube.client import Wanted
+    from multus.daemon.board import Board
+    from multus.kube.client import KubeClient, Wanted
     from multus.kube.deadline import Deadline
     from multus.kube.outbox import Letter
 
@@ -26,19 +30,26 @@ if TYPE_CHECKING:
 _PAUSE = 0.02
 #: What the other process may take beyond the deadline that it was given.
 _GRACE = 1.0
+#: How long the other process may look for a pod that is only expected to be asked for.
+_EXPECTED = 15.0
 
 
 class RemoteApi:
     """One API server, for one worker; see ``multus.model.request.Api``.
 
-    *path* is the socket of the process that follows it, *kubeconfig* names the API server.
+    *path* is the socket of the process that follows it, *kubeconfig* names the API server, *own*
+    is the daemon's own kubeconfig, which comes before it.
     """
 
-    def __init__(self, path: str, kubeconfig: str, node: str) -> None:
+    def __init__(self, path: str, kubeconfig: str, node: str, own: str, board: Board) -> None:
         self.node = node
         self._path = path
         self._kubeconfig = kubeconfig
+        self._own = own
+        self._board = board
         self._channel: Channel | None = None
+        self._client: KubeClient | None = None
+        self._expected: tuple[str, str, str] | None = None
 
     def get(
         self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
@@ -57,23 +68,71 @@ class RemoteApi:
         return [_object_or_error(each) for each in answers]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
+        expected, self._expected = self._expected, None
+        seconds = deadline.remaining()
         asked = {"namespace": namespace, "name": name, "uid": uid}
-        found: dict[str, Any] = self._ask("pod", deadline.remaining(), asked)
+        found: dict[str, Any] = self._ask(
+            "pod", seconds, asked, sent=expected == (namespace, name, uid)
+        )
         return found
 
-    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
-        """Have statuses and events written, see ``multus.kube.node.NodeApi.deliver``."""
-        from multus.kube.outbox import to_wire
+    def expect(self, namespace: str, name: str, uid: str) -> None:
+        """Ask for a pod now that ``pod`` will want: it is looked up while the call begins."""
+        with contextlib.suppress(OSError, Closed):
+            asked = {"namespace": namespace, "name": name, "uid": uid}
+            head = {"do": "pod", "kubeconfig": self._kubeconfig, "seconds": _EXPECTED}
+            self._connected().send(head, json.dumps(asked).encode())
+            self._expected = (namespace, name, uid)
 
-        self._ask("deliver", seconds, {"letters": [to_wire(each) for each in letters]})
+    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
+        """Write statuses at once; events, and what failed, are queued.
+
+        See ``multus.kube.outbox.Postbox``.
+        """
+        from multus.kube.deadline import Deadline
+        from multus.kube.outbox import Annotate, to_wire
+
+        queued: list[Letter] = []
+        problem: CNIError | None = None
+        for letter in letters:
+            if isinstance(letter, Annotate) and not self._board.is_queued(str(letter.target)):
+                try:
+                    with step("the API server", seconds + 5.0, waits=True):
+                        letter.write(self._own_client(), Deadline.after(seconds))
+                    continue
+                except CNIError as error:
+                    problem = error
+            queued.append(letter)
+        asked = {"letters": [to_wire(each) for each in queued]}
+        if any(isinstance(each, Annotate) for each in queued):
+            self._ask("queue", seconds, asked)
+        elif queued:
+            self._tell("events", asked)
+        if problem is not None:
+            raise problem
+
+    def _own_client(self) -> KubeClient:
+        """A client of this worker's own: a status needs no third process on its way."""
+        if self._client is None:
+            from multus.daemon.apis import access_of
+            from multus.kube.client import KubeClient
+
+            self._client = KubeClient(access_of(self._own, self._kubeconfig, os.environ))
+        return self._client
 
     def close(self) -> None:
         """Give the connection up; the next request makes another one."""
+        self._expected = None
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
-    def _ask(self, verb: str, seconds: float, asked: Mapping[str, Any]) -> Any:
+    def _ask(
+        self, verb: str, seconds: float, asked: Mapping[str, Any], *, sent: bool = False
+    ) -> Any:
+        """Ask, unless that was *sent* already, and wait for the answer."""
+        if self._expected is not None:
+            self.close()  # an answer comes there that nobody waits for
         until = time.monotonic() + seconds
         head = {"do": verb, "kubeconfig": self._kubeconfig}
         body = json.dumps(asked).encode()
@@ -81,9 +140,11 @@ class RemoteApi:
             while True:
                 left = until - time.monotonic()
                 try:
-                    return self._exchange({**head, "seconds": max(0.0, left)}, body, left)
+                    asking = None if sent else {**head, "seconds": max(0.0, left)}
+                    return self._exchange(asking, body, left)
                 except (OSError, Closed) as error:
                     self.close()
+                    sent = False
                     if left <= _PAUSE or isinstance(error, TimeoutError):
                         raise TryAgainLater(
                             "the daemon's process for the API server does not answer"
@@ -91,10 +152,17 @@ class RemoteApi:
                         ) from error
                     time.sleep(_PAUSE)
 
-    def _exchange(self, head: Mapping[str, Any], body: bytes, left: float) -> Any:
+    def _tell(self, verb: str, said: Mapping[str, Any]) -> None:
+        """Say something that needs no answer; nothing is lost but events where nobody hears it."""
+        head = {"do": verb, "kubeconfig": self._kubeconfig, "seconds": 0.0}
+        with contextlib.suppress(OSError, Closed):
+            self._connected().send(head, json.dumps(said).encode())
+
+    def _exchange(self, head: Mapping[str, Any] | None, body: bytes, left: float) -> Any:
         channel = self._connected()
         channel.socket.settimeout(max(0.0, left) + _GRACE)
-        channel.send(head, body)
+        if head is not None:
+            channel.send(head, body)
         answer = channel.receive()
         if "error" in answer.head:
             raise error_from_wire(answer.head["error"])

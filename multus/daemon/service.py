@@ -5,6 +5,7 @@ The template makes one ``Service``; each worker that it forks uses its own copy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,11 +17,13 @@ from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
 from multus.errors import IOFailure, StateDamaged
 from multus.log import Log
+from multus.model.request import parse_args
 from multus.pipeline import Engine
 from multus.plugins import Installed, discover, load
 from multus.shim import Answer
 
 if TYPE_CHECKING:
+    from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.model.conf import Conf
     from multus.model.network import Outcome
@@ -58,8 +61,9 @@ class Observer:
 class Service:
     """Carries calls out; one at a time."""
 
-    def __init__(self, settings: Settings, log: Log, api_path: str) -> None:
+    def __init__(self, settings: Settings, log: Log, api_path: str, board: Board) -> None:
         self.log = log
+        self._board = board
         self.report = Report()
         self._settings = settings
         self._api_path = api_path
@@ -76,7 +80,18 @@ class Service:
 
     def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Carry a CNI call out."""
+        if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
+            self._expect_pod(environ)
         return skel.answer(environ, stdin, self._engine_for, deadline, self._confs)
+
+    def _expect_pod(self, environ: Mapping[str, str]) -> None:
+        """Where the last call needed its pod, this one will: by the same API server."""
+        with contextlib.suppress(ValueError):
+            args = parse_args(environ.get("CNI_ARGS", ""))
+            namespace, name = args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")
+            for api in self._apis.values():
+                if namespace and name:
+                    api.expect(namespace, name, args.get("K8S_POD_UID", ""))
 
     def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Undo what an ADD or DEL left whose worker was stopped."""
@@ -115,7 +130,10 @@ class Service:
         known = self._apis.get(kubeconfig)
         if known is None:
             self._apis.clear()  # a node has one; another one's connection is not worth keeping
-            known = RemoteApi(self._api_path, kubeconfig, self._settings.node)
+            settings = self._settings
+            known = RemoteApi(
+                self._api_path, kubeconfig, settings.node, settings.kubeconfig, self._board
+            )
             self._apis[kubeconfig] = known
         return known
 
@@ -133,9 +151,9 @@ class Service:
         return known
 
 
-def main_of(settings: Settings, log: Log, api_path: str) -> Service:
+def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
     """The service of a daemon with these *settings*; says in the log what cannot be loaded."""
-    service = Service(settings, log, api_path)
+    service = Service(settings, log, api_path, board)
     for broken in service.installed(frozenset()).broken:
         log.error(f"not loaded: {broken}")
     return service

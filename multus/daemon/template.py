@@ -56,7 +56,8 @@ class _Template:
         try:
             self._settings = Settings.of(start["settings"], start["where"], os.environ)
             self._log = Log.from_conf(self._settings.log)
-            self._target = _target(start["target"])(self._settings, self._log, start["apiPath"])
+            make = _target(start["target"])
+            self._target = make(self._settings, self._log, start["apiPath"], board)
         except CNIError as error:
             control.send({"error": str(error)})
             raise Closed from error
@@ -126,12 +127,12 @@ class _Template:
         agent.run(str(packet.head["path"]))
 
 
-def _target(name: str) -> Callable[[Settings, Log, str], Any]:
+def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:
     """What makes the service of workers, named ``module:function``."""
     from importlib import import_module
 
     module, _, function = name.partition(":")
-    made: Callable[[Settings, Log, str], Any] = getattr(import_module(module), function)
+    made: Callable[[Settings, Log, str, Board], Any] = getattr(import_module(module), function)
     return made
 
 

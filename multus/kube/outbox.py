@@ -193,6 +193,15 @@ class Outbox:
         with self._changed:
             return target in self._piles
 
+    def annotated(self) -> list[Target]:
+        """The pods whose annotations wait: one that is written now would be overwritten."""
+        with self._changed:
+            return [
+                target
+                for target, pile in self._piles.items()
+                if any(isinstance(each, Annotate) for each in pile.letters)
+            ]
+
     def put(self, letter: Letter) -> None:
         """Hand a write over; returns at once."""
         with self._changed:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multus.daemon.board import Board
 from multus.daemon.service import Report
 from multus.daemon.settings import Settings
 from multus.log import Log
@@ -62,6 +63,6 @@ class Echo:
             file.write(json.dumps(entry) + "\n")
 
 
-def echo(settings: Settings, log: Log, api_path: str) -> Echo:
+def echo(settings: Settings, log: Log, api_path: str, board: Board) -> Echo:
     """What the template is told to make."""
     return Echo(settings, log)
