@@ -68,16 +68,17 @@ class RemoteApi:
         return [_object_or_error(each) for each in answers]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        expected, self._expected = self._expected, None
-        seconds = deadline.remaining()
+        sent = self._expected == (namespace, name, uid)
+        if sent:
+            self._expected = None
         asked = {"namespace": namespace, "name": name, "uid": uid}
-        found: dict[str, Any] = self._ask(
-            "pod", seconds, asked, sent=expected == (namespace, name, uid)
-        )
+        found: dict[str, Any] = self._ask("pod", deadline.remaining(), asked, sent=sent)
         return found
 
     def expect(self, namespace: str, name: str, uid: str) -> None:
         """Ask for a pod now that ``pod`` will want: it is looked up while the call begins."""
+        if self._expected is not None:
+            self.close()  # the last call did not take its answer
         with contextlib.suppress(OSError, Closed):
             asked = {"namespace": namespace, "name": name, "uid": uid}
             head = {"do": "pod", "kubeconfig": self._kubeconfig, "seconds": _EXPECTED}
@@ -155,15 +156,22 @@ class RemoteApi:
     def _tell(self, verb: str, said: Mapping[str, Any]) -> None:
         """Say something that needs no answer; nothing is lost but events where nobody hears it."""
         head = {"do": verb, "kubeconfig": self._kubeconfig, "seconds": 0.0}
+        if self._expected is not None:
+            self.close()
         with contextlib.suppress(OSError, Closed):
             self._connected().send(head, json.dumps(said).encode())
 
     def _exchange(self, head: Mapping[str, Any] | None, body: bytes, left: float) -> Any:
-        channel = self._connected()
-        channel.socket.settimeout(max(0.0, left) + _GRACE)
-        if head is not None:
-            channel.send(head, body)
-        answer = channel.receive()
+        channel, whole = self._connected(), False
+        try:
+            channel.socket.settimeout(max(0.0, left) + _GRACE)
+            if head is not None:
+                channel.send(head, body)
+            answer = channel.receive()
+            whole = True
+        finally:
+            if not whole:
+                self.close()  # what comes later would be taken for another request's answer
         if "error" in answer.head:
             raise error_from_wire(answer.head["error"])
         return json.loads(answer.body)
