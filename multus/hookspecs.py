@@ -12,12 +12,29 @@ Three kinds of hook:
 * *observer*: every plugin is told; what it raises is logged and goes no further.
 
 Plugins are asked in the order of their entry points' names.  One that has to come before the others
-says ``@hookimpl(tryfirst=True)``, one that takes what nobody else does ``@hookimpl(trylast=True)``.
-No hook may be a wrapper.
+says ``@hookimpl(tryfirst=True)``, one that takes what is left ``@hookimpl(trylast=True)``.  No hook
+may be a wrapper.
 
 Except in observers, an error of ``multus.errors`` fails the request with its code and message.  Any
 other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails it
 with code 999 and the plugin's name.
+
+Under the daemon, one of several worker processes carries a call out:
+
+* A hook may take ``stuckSeconds`` of the daemon's settings, 10 unless the node says otherwise, and
+  so may a verb of an invoker.  What takes longer is interrupted, which is an error of code 11, in
+  an observer a line in the log; what cannot be interrupted is killed with its worker.
+* A hook that waits for something outside the process says for what, and for how long at most:
+  ``with multus.progress.step("the switch", 20.0, waits=True):``.  These seconds do not count for
+  the hook.  It waits until ``request.deadline`` at most, a moment of ``time.monotonic()`` or None.
+* A module is imported once, and workers are forked from what it made: its import may not start a
+  thread, nor open a connection or a file that it keeps.
+* What a module keeps later is one worker's, and the next call may be in another one.  So a cache
+  may save time, and nothing more; what has to last belongs into a file or an API object.
+* A worker is replaced after a call that left a thread, a child process, many descriptors or much
+  memory, or another namespace, directory, umask, environment, standard stream or signal handler.
+* A worker may allocate ``workerMemory``, 128 MiB unless the node says otherwise; beyond it there is
+  ``MemoryError``.
 """
 
 from __future__ import annotations

@@ -42,4 +42,4 @@ def test_its_limits_are_those_that_hold() -> None:
         f"of {resolvconf.LARGEST >> 10} KiB at most",
     ):
         assert said in words, said
-    assert store.PATIENCE == 10.0 and "ten seconds at most" in words
+    assert store.PATIENCE == 5.0 and "five seconds at most" in words
