@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from multus.daemon.spool import FOLDERS, remembered
 from multus.errors import CNIError, InvalidConfig
 from multus.journal import Journal
 from multus.ops.installing import configuration
@@ -231,17 +232,20 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
-    mark = os.path.join(cni_dir, os.fsdecode(MARK))
-    if os.path.exists(mark):
-        # Shims that find it wait for a daemon instead of doing without.
-        os.unlink(mark)
-        yield f"removed {mark}, which a daemon left"
+    # Shims that find the mark wait for a daemon instead of doing without.
+    for name in (os.fsdecode(MARK), FOLDERS):
+        path = os.path.join(cni_dir, name)
+        if os.path.exists(path):
+            os.unlink(path)
+            yield f"removed {path}, which a daemon left"
 
 
 def _attached(cni_dir: str) -> list[str]:
+    """The IDs of the containers that have a record there, or in another folder of the daemon's."""
     found: Mapping[str, None] = {
         each.request.container_id: None
-        for each in Journal(cni_dir).records()
+        for folder in (cni_dir, *remembered(cni_dir))
+        for each in Journal(folder).records()
         if not isinstance(each, CNIError)
     }
     return list(found)

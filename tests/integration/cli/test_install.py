@@ -87,8 +87,9 @@ def test_the_nodes_network_becomes_the_default(made_up: MadeUpNode, install: Ins
     assert os.access(os.path.join(made_up.bin.path, "multus"), os.X_OK)
 
 
+@pytest.mark.parametrize("cni_dir", ["state", "another"])
 def test_what_is_installed_attaches_a_pod(
-    made_up: MadeUpNode, install: Install, cni_pod: Netns
+    made_up: MadeUpNode, install: Install, cni_pod: Netns, cni_dir: str
 ) -> None:
     assert install().returncode == 0
     whole = json.loads((made_up.folder / "net.d" / "00-multus.conflist").read_text())
@@ -96,8 +97,10 @@ def test_what_is_installed_attaches_a_pod(
         **whole["plugins"][0],
         "name": whole["name"],
         "cniVersion": whole["cniVersion"],
-        "cniDir": str(made_up.folder / "state"),
+        "cniDir": str(made_up.folder / cni_dir),
     }
+    # A daemon with the one folder had a call with the other.
+    made_up.write("state/.folders", f"{made_up.folder / 'another'}\n")
     installed = Runtime((os.path.join(made_up.bin.path, "multus"),), made_up.bin.path, made_up.host)
     container = Container(cni_pod.path)
     result = installed.add(conf, container).result
@@ -131,13 +134,13 @@ def test_installing_again_changes_nothing(made_up: MadeUpNode, install: Install)
     }
 
 
-def test_uninstall_takes_the_mark_of_a_daemon_away(made_up: MadeUpNode, install: Install) -> None:
+def test_uninstall_takes_what_a_daemon_left_away(made_up: MadeUpNode, install: Install) -> None:
     assert install().returncode == 0
-    mark = made_up.folder / "state" / ".daemon"
-    mark.parent.mkdir(exist_ok=True)
-    mark.touch()
-    assert str(mark) in uninstall(made_up)
-    assert not mark.exists()
+    left = [made_up.write(f"state/{name}", "") for name in (".daemon", ".folders")]
+    said = uninstall(made_up)
+    for path in left:
+        assert str(path) in said
+        assert not path.exists()
 
 
 def test_uninstall_restores_every_file_to_the_byte(made_up: MadeUpNode, install: Install) -> None:

@@ -16,6 +16,7 @@ LIBRARIES = {
     "_yaml",
     "attr",
     "attrs",
+    "h11",
     "h2",
     "hpack",
     "hyperframe",
