@@ -1,8 +1,11 @@
 """Between two processes of the daemon: packets of JSON, bytes and descriptors, each whole.
 
 A packet is one datagram of a SOCK_SEQPACKET pair: the length of the JSON (four bytes, the most
-significant first), the JSON object, then the bytes.  Bytes that a socket's buffer might not hold
-travel in a file in memory, so that a sender never waits for a receiver.
+significant first), the JSON object, then the bytes.  A packet that a socket's buffer might not hold
+travels in a file in memory, so that a sender never waits for a receiver.
+
+A plugin can write to any descriptor of its worker, so what is received may be anything: a datagram
+that is not a packet ends the connection, as the end of the other process does.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ _INLINE = 16 << 10
 _LARGEST = 64 << 10
 #: Room for four descriptors.
 _SPACE = socket.CMSG_LEN(4 * array("i").itemsize)
-_IN_MEMORY = "inMemory"
+#: In the place of a packet whose bytes are in the last descriptor: a length that none has.
+_IN_MEMORY = b"\xff\xff\xff\xff"
 
 
 class Closed(Exception):
@@ -56,19 +60,22 @@ class Channel:
         self.socket.close()
 
     def send(self, head: Mapping[str, Any], body: bytes = b"", fds: Sequence[int] = ()) -> None:
-        """Send one packet; raises ``Closed``, and ``BlockingIOError`` where that was asked for."""
-        own = -1
-        if len(body) > _INLINE:
-            own = _in_memory(body)
-            head, body, fds = {**head, _IN_MEMORY: True}, b"", (*fds, own)
+        """Send one packet.
+
+        Raises ``Closed``; ``BlockingIOError`` or ``TimeoutError`` where the socket does not wait;
+        another ``OSError`` when this process has no descriptors or no memory left.
+        """
         text = json.dumps(head, separators=(",", ":")).encode()
-        parts = [len(text).to_bytes(4, "big"), text, body]
+        parts, own = [len(text).to_bytes(4, "big"), text, body], -1
+        if len(text) + len(body) > _INLINE:
+            own = _in_memory(parts)
+            parts, fds = [_IN_MEMORY], (*fds, own)
         try:
             if fds:
                 socket.send_fds(self.socket, parts, fds)
             else:
                 self.socket.sendmsg(parts)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             raise
         except OSError as error:
             raise Closed(str(error)) from error
@@ -77,23 +84,35 @@ class Channel:
                 os.close(own)
 
     def receive(self) -> Packet:
-        """Wait for one packet; raises ``Closed`` at the end."""
+        """Wait for one packet.
+
+        Raises ``Closed`` at the end, and for what is not a packet; ``BlockingIOError`` or
+        ``TimeoutError`` where the socket does not wait.
+        """
         try:
             # socket.recv_fds ignores its flags before Python 3.12.
             data, ancillary, _flags, _address = self.socket.recvmsg(
                 _LARGEST, _SPACE, socket.MSG_CMSG_CLOEXEC
             )
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             raise
         except OSError as error:
             raise Closed(str(error)) from error
         if not data:
             raise Closed("the other end is closed")
-        end = 4 + int.from_bytes(data[:4], "big")
-        head, body, fds = json.loads(data[4:end]), data[end:], _descriptors(ancillary)
-        if head.pop(_IN_MEMORY, False):
-            body = _read_whole(fds.pop())
-        return Packet(head, body, tuple(fds))
+        fds = _descriptors(ancillary)
+        try:
+            if data == _IN_MEMORY:
+                data = _read_whole(fds.pop())
+            end = 4 + int.from_bytes(data[:4], "big")
+            head = json.loads(data[4:end])
+            if len(data) < end or not isinstance(head, dict):
+                raise ValueError("it was cut off, or its head is not an object")
+        except (ValueError, IndexError, OSError) as error:
+            for descriptor in fds:
+                os.close(descriptor)
+            raise Closed(f"what came is not a packet: {error}") from error
+        return Packet(head, data[end:], tuple(fds))
 
 
 def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
@@ -104,10 +123,10 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return list(found)
 
 
-def _in_memory(body: bytes) -> int:
+def _in_memory(parts: Sequence[bytes]) -> int:
     descriptor = os.memfd_create("multus-message", os.MFD_CLOEXEC)
-    with open(os.dup(descriptor), "wb") as file:
-        file.write(body)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.writelines(parts)
     return descriptor
 
 

@@ -25,6 +25,6 @@ def preload(plugins: Iterable[ModuleType]) -> None:
         for found in pkgutil.iter_modules(getattr(package, "__path__", ())):
             if found.ispkg or found.name in _LEFT_OUT:
                 continue
-            # It may need what is not installed, or be meant for something else than a call.
-            with contextlib.suppress(Exception):
+            # It may need what is not installed, or be a program that ends its process.
+            with contextlib.suppress(BaseException):
                 import_module(f"{package.__name__}.{found.name}")

@@ -32,6 +32,8 @@ _PAUSE = 0.02
 _GRACE = 1.0
 #: How long the other process may look for a pod that is only expected to be asked for.
 _EXPECTED = 15.0
+#: The attributes of an error that are sent; a cause, for instance, is not.
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class RemoteApi:
@@ -82,7 +84,7 @@ class RemoteApi:
         with contextlib.suppress(OSError, Closed):
             asked = {"namespace": namespace, "name": name, "uid": uid}
             head = {"do": "pod", "kubeconfig": self._kubeconfig, "seconds": _EXPECTED}
-            self._connected().send(head, json.dumps(asked).encode())
+            self._connected(_GRACE).send(head, json.dumps(asked).encode())
             self._expected = (namespace, name, uid)
 
     def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
@@ -159,12 +161,13 @@ class RemoteApi:
         if self._expected is not None:
             self.close()
         with contextlib.suppress(OSError, Closed):
-            self._connected().send(head, json.dumps(said).encode())
+            self._connected(_GRACE).send(head, json.dumps(said).encode())
 
     def _exchange(self, head: Mapping[str, Any] | None, body: bytes, left: float) -> Any:
-        channel, whole = self._connected(), False
+        patience = max(0.0, left) + _GRACE
+        channel, whole = self._connected(patience), False
         try:
-            channel.socket.settimeout(max(0.0, left) + _GRACE)
+            channel.socket.settimeout(patience)
             if head is not None:
                 channel.send(head, body)
             answer = channel.receive()
@@ -176,9 +179,11 @@ class RemoteApi:
             raise error_from_wire(answer.head["error"])
         return json.loads(answer.body)
 
-    def _connected(self) -> Channel:
+    def _connected(self, patience: float) -> Channel:
         if self._channel is None:
             peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            # A process that hangs accepts no more connections once enough of them wait.
+            peer.settimeout(patience)
             try:
                 peer.connect(self._path)
             except OSError:
@@ -199,18 +204,21 @@ def _object_or_error(wire: Mapping[str, Any]) -> dict[str, Any] | CNIError:
 
 
 def error_to_wire(error: CNIError) -> dict[str, Any]:
-    """An error as its class's name and attributes."""
-    return {"class": type(error).__name__, **vars(error)}
+    """An error as the names of its class and their bases, and its attributes."""
+    names = [each.__name__ for each in type(error).__mro__ if issubclass(each, CNIError)]
+    values = {key: value for key, value in vars(error).items() if isinstance(value, _PLAIN)}
+    return {"class": names, **values}
 
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
-    """The same error; one whose class is not known here keeps its code."""
+    """The same error, of the first of its classes that is known here."""
     from multus import errors
     from multus.kube import failures
 
-    name = str(wire.get("class", ""))
-    kind: type[CNIError] = getattr(failures, name, getattr(errors, name, CNIError))
-    error = kind.__new__(kind, wire["msg"])
+    known = {**vars(errors), **vars(failures)}
+    found = (known.get(name) for name in wire["class"])
+    kind = next(each for each in found if isinstance(each, type) and issubclass(each, CNIError))
+    error: CNIError = kind.__new__(kind, wire["msg"])
     for key, value in wire.items():
         if key != "class":
             setattr(error, key, value)

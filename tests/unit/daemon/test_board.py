@@ -1,0 +1,113 @@
+"""What a worker shows, and what the supervisor sees of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from multus.daemon.board import Board, Sight, Slot
+from multus.progress import step
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    made = Board.create(3)
+    yield made
+    made.close()
+
+
+class Shown:
+    """A worker's slot, given back before its board is closed."""
+
+    def __init__(self, board: Board, number: int) -> None:
+        self.slot = Slot(board, number, 10.0)
+
+    def __enter__(self) -> Slot:
+        return self.slot
+
+    def __exit__(self, *_: object) -> None:
+        self.slot._view.release()
+
+
+def a_step(what: str, *, waits: bool = False) -> step:
+    made = step(what, 5.0, waits=waits)
+    made.began, made.until = 1.5, 6.5
+    return made
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_step_is_seen_as_it_was_shown(board: Board, waits: bool) -> None:
+    with Shown(board, 1) as slot:
+        slot.show(a_step("plugin 'x', hook 'multus_select'", waits=waits))
+        assert board.look(1) == Sight(1, 1.5, 6.5, waits, False, "plugin 'x', hook 'multus_select'")
+        slot.show(None)
+        assert board.look(1) == Sight(2)
+        slot.answering()
+        assert board.look(1) == Sight(3, answering=True)
+        assert board.changes(1) == 3
+    assert [board.look(each) for each in (0, 2)] == [Sight(), Sight()]
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen"),
+    [
+        ("", ""),
+        ("é" * 300, "é" * 242),
+        ("x" + "é" * 300, "x" + "é" * 241 + "\N{REPLACEMENT CHARACTER}"),
+        ("\udcff\ud800", "??"),
+        ("a\0b\nc", "a\0b\nc"),
+        ("\N{CRAB}" * 1000, "\N{CRAB}" * 121),
+    ],
+)
+def test_any_text_fits(board: Board, shown: str, seen: str) -> None:
+    with Shown(board, 1) as slot:
+        slot.show(a_step(shown))
+        assert board.look(1).what == seen
+    board.write(2, Sight(what=shown))
+    assert board.look(2).what == seen
+    assert board.look(0) == Sight()
+
+
+def test_a_longer_text_leaves_nothing_in_a_shorter_one(board: Board) -> None:
+    with Shown(board, 0) as slot:
+        slot.show(a_step("the long name of a plugin"))
+        slot.show(a_step("short"))
+        assert board.look(0).what == "short"
+
+
+def test_the_next_worker_of_a_slot_begins_with_nothing(board: Board) -> None:
+    with Shown(board, 0) as slot:
+        slot.show(a_step("something"))
+    board.clear(0)
+    assert board.look(0) == Sight()
+
+
+def test_other_processes_see_the_same(board: Board) -> None:
+    import os
+
+    pid = os.fork()
+    if pid == 0:
+        Slot(board, 2, 1.0).show(a_step("in another process"))
+        os._exit(board.calls)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert board.look(2).what == "in another process"
+    board.calls = 7
+    pid = os.fork()
+    if pid == 0:
+        os._exit(board.calls)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_showing_a_step_is_cheap(board: Board) -> None:
+    """An ADD shows some hundred steps."""
+    with Shown(board, 0) as slot:
+        made = a_step("plugin 'some-plugin', hook 'multus_runtime_config'")
+        spent = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(1000):
+                slot.show(made)
+            spent.append(time.perf_counter() - began)
+    assert min(spent) < 0.02

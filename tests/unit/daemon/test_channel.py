@@ -1,0 +1,166 @@
+"""Packets between the daemon's processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from multus.daemon.channel import Channel, Closed
+
+Pair = tuple[Channel, Channel]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ends = Channel.pair()
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ({}, b""),
+        ({"a": "ä\n\0", "b": [1.5, None, True]}, b"\0\xff"),
+        ({"a": 1}, b"x" * (16 << 10)),
+        ({"a": 1}, b"x" * ((16 << 10) + 1)),
+        ({"a": 1}, os.urandom(9 << 20)),
+        ({"error": "e" * (300 << 10)}, b""),
+        ({"error": "e" * (60 << 10)}, b"x" * (16 << 10)),
+    ],
+    ids=["empty", "odd", "inline", "in-memory", "largest", "large-head", "both"],
+)
+def test_a_packet_arrives_whole_and_a_sender_waits_for_no_receiver(
+    pair: Pair, head: dict[str, Any], body: bytes
+) -> None:
+    here, there = pair
+    before = descriptors()
+    here.socket.setblocking(False)
+    here.send(head, body)
+    packet = there.receive()
+    assert (packet.head, packet.body, packet.fds) == (head, body, ())
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_descriptors_travel_with_any_body_and_no_program_inherits_them(
+    pair: Pair, size: int
+) -> None:
+    here, there = pair
+    out, into = os.pipe()
+    here.send({"a": 1}, b"x" * size, [into])
+    os.close(into)
+    packet = there.receive()
+    (got,) = packet.fds
+    assert len(packet.body) == size
+    assert not os.get_inheritable(got)
+    os.write(got, b"through")
+    os.close(got)
+    assert os.read(out, 10) == b"through"
+    os.close(out)
+
+
+def test_packets_keep_their_order_and_borders(pair: Pair) -> None:
+    here, there = pair
+    for number in range(50):
+        here.send({"n": number}, b"%d" % number)
+    assert [there.receive().head["n"] for _ in range(50)] == list(range(50))
+
+
+def test_a_full_channel_says_so_and_keeps_what_it_has(pair: Pair) -> None:
+    here, there = pair
+    here.socket.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while sent < 10_000:
+            here.send({"n": sent})
+            sent += 1
+    assert [there.receive().head["n"] for _ in range(sent)] == list(range(sent))
+    there.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        there.receive()
+
+
+def test_a_closed_end_is_told_on_both_ways(pair: Pair) -> None:
+    here, there = pair
+    here.send({"last": 1})
+    here.close()
+    assert there.receive().head == {"last": 1}
+    with pytest.raises(Closed):
+        there.receive()
+    with pytest.raises(Closed):
+        there.send({})
+    with pytest.raises(Closed):
+        here.send({})
+
+
+def test_an_answer_that_does_not_come_in_time_is_no_closed_end(pair: Pair) -> None:
+    here, _ = pair
+    here.socket.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        here.receive()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"x",
+        b"\0\0\0\x02",
+        b"\0\0\0\x02[]",
+        b"\0\0\0\x03{}x",
+        b"\xff\xff\xff\xff{}",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x02\xff\xff",
+        b"hostile words\n",
+    ],
+)
+def test_what_no_channel_sent_ends_the_connection_and_nothing_else(
+    pair: Pair, packet: bytes
+) -> None:
+    """A plugin can write to every descriptor of its worker."""
+    here, there = pair
+    here.socket.send(packet)
+    with pytest.raises(Closed):
+        there.receive()
+
+
+def test_descriptors_of_a_packet_that_is_not_one_are_closed(pair: Pair) -> None:
+    here, there = pair
+    before = descriptors()
+    with open("/dev/null", "rb") as file:
+        socket.send_fds(here.socket, [b"garbage"], [file.fileno()] * 4)
+    with pytest.raises(Closed):
+        there.receive()
+    assert descriptors() == before
+
+
+def test_a_sender_without_descriptors_left_is_told_so(pair: Pair) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            pair[0].send({}, b"x" * (1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_receiver_is_woken(pair: Pair) -> None:
+    here, there = pair
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(there.receive().head))
+    thread.start()
+    here.send({"a": 1})
+    thread.join(10)
+    assert found == [{"a": 1}]

@@ -1,0 +1,118 @@
+"""The API as a worker has it: errors between processes, and a process that does not answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multus import errors
+from multus.daemon.remote import RemoteApi, error_from_wire, error_to_wire
+from multus.errors import CNIError, IOFailure, TryAgainLater
+from multus.kube import failures
+from multus.kube.deadline import Deadline
+
+_SPECIAL: dict[str, CNIError] = {
+    "ApiFailure": failures.ApiFailure("m", 503, "ServiceUnavailable"),
+    "NotFound": failures.NotFound("m", kind_known=False),
+    "Gone": failures.Gone("m", 410, "Expired"),
+}
+_CLASSES = sorted(
+    {
+        each
+        for module in (errors, failures)
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, CNIError)
+    },
+    key=lambda each: each.__name__,
+)
+
+
+def through(error: CNIError) -> CNIError:
+    return error_from_wire(json.loads(json.dumps(error_to_wire(error))))
+
+
+@pytest.mark.parametrize("kind", _CLASSES, ids=lambda each: each.__name__)
+def test_every_error_is_the_same_at_the_other_end(kind: type[CNIError]) -> None:
+    made = _SPECIAL.get(kind.__name__) or kind("a message", "details")
+    found = through(made)
+    assert type(found) is kind
+    assert vars(found) == vars(made)
+    assert (str(found), found.args) == (str(made), made.args)
+    assert found.to_wire("1.0.0") == made.to_wire("1.0.0")
+
+
+def test_an_error_with_a_code_of_its_own_keeps_it() -> None:
+    assert through(CNIError("m", code=117)).number == 117
+
+
+def test_an_error_of_another_modules_class_is_one_of_the_class_that_it_is_derived_from() -> None:
+    class Unlockable(IOFailure):
+        pass
+
+    found = through(Unlockable("m", "d"))
+    assert type(found) is IOFailure
+    assert (found.msg, found.details, found.number) == ("m", "d", IOFailure.code)
+
+
+def test_what_cannot_be_sent_is_left_out() -> None:
+    error = TryAgainLater("m")
+    error.cause = object()  # type: ignore[attr-defined]
+    assert (through(error).msg, through(error).number) == ("m", 11)
+
+
+def test_a_name_that_is_no_class_of_an_error_does_not_count() -> None:
+    wire = {"class": ["decode", "Any", "CNIError"], "msg": "m"}
+    assert type(error_from_wire(wire)) is CNIError
+
+
+# --- No answer -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "api")
+
+
+@pytest.fixture
+def silent(path: str) -> Iterator[None]:
+    """A process that is there and does not even accept: it takes one connection and no more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        yield
+
+
+def took(path: str, seconds: float) -> float:
+    began = time.monotonic()
+    with pytest.raises(TryAgainLater, match="does not answer"):
+        RemoteApi(path, "/kubeconfig", "n1").pod("default", "web", Deadline.after(seconds))
+    return time.monotonic() - began
+
+
+def test_a_process_that_is_away_is_waited_for_until_the_deadline(path: str) -> None:
+    assert 0.08 < took(path, 0.1) < 0.5
+
+
+def test_one_that_is_silent_is_given_up_soon_after_the_deadline(path: str, silent: None) -> None:
+    assert 0.1 <= took(path, 0.1) < 1.5
+
+
+def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> None:
+    taken = []
+    for _ in range(2):
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        peer.settimeout(0.05)
+        try:
+            peer.connect(path)
+        except OSError:
+            peer.close()
+            break
+        taken.append(peer)
+    assert took(path, 0.1) < 1.5
+    for peer in taken:
+        peer.close()
