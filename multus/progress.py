@@ -65,6 +65,8 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
             self.began = time.monotonic()
             self.until = self.began + self.seconds
             self._outer, _current = _current, self
+            if self._outer is not None and self._outer._outer is not None and not self.waits:
+                self.what = f"{self.what}, within {self._outer.what}"
             _watch.show(self)
         return self
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from multus import progress
 from multus.errors import BadEnvironment, CNIError, DecodingFailure, TryAgainLater
 from multus.invoker import NothingDone
 from multus.journal import Journal, netns_identity
@@ -111,7 +112,8 @@ class Work:
         try:
             yield attempt
         except BaseException as error:
-            undone = attempt.undo()
+            with progress.step(f"undoing an ADD that came to {attempt.reached}"):
+                undone = attempt.undo()
             if isinstance(error, CNIError):
                 told = undo.with_undo_errors(error, undone)
                 raise told from (error if told is not error else error.__cause__)
@@ -240,6 +242,11 @@ class Attempt:
     def finish(self, result: Result) -> None:
         """Write down that the container has all its networks."""
         self._writer.finished(result)
+
+    @property
+    def reached(self) -> str:
+        """The delegate that was attempted last, for messages."""
+        return str(self._attempted[-1].delegate if self._attempted else "no network")
 
     def undo(self) -> list[CNIError]:
         """Take down what was attempted; returns what went wrong."""

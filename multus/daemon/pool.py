@@ -33,7 +33,7 @@ _REACT = 2.0
 #: How long beyond its deadline a call may take before its worker is killed, in seconds.
 _BEYOND = 30.0
 #: Idle workers that are kept, and after how many seconds a further one is ended.
-_KEPT_IDLE, _IDLE_SECONDS = 3, 3.0
+_KEPT_IDLE, _IDLE_SECONDS = 1, 3.0
 #: Workers for each processor, as long as no call waits for longer than so many seconds.
 _EACH_CORE, _WAITED = 4, 1.0
 #: How long a front worker may be at work before another one takes its place, in seconds.

@@ -93,7 +93,7 @@ def test_other_processes_see_the_same(board: Board) -> None:
         os._exit(board.calls)
     assert os.waitpid(pid, 0)[1] == 0
     assert board.look(2).what == "in another process"
-    board.calls = 7
+    board.publish(7, (), adds_wait=False)
     pid = os.fork()
     if pid == 0:
         os._exit(board.calls)
@@ -111,3 +111,25 @@ def test_showing_a_step_is_cheap(board: Board) -> None:
                 slot.show(made)
             spent.append(time.perf_counter() - began)
     assert min(spent) < 0.02
+
+
+def test_a_call_may_begin_at_once_unless_its_container_is_worked_on(board: Board) -> None:
+    board.publish(2, ("c1", "\ud800"), adds_wait=False)
+    assert board.may_begin("ADD", "c2")
+    assert board.may_begin("STATUS", "")
+    assert not board.may_begin("DEL", "c1")
+    assert not board.may_begin("ADD", "\ud800")
+    board.publish(2, (), adds_wait=True)
+    assert board.may_begin("DEL", "c1")
+    assert not board.may_begin("ADD", "c2")
+
+
+def test_an_annotation_that_waits_is_not_overtaken(board: Board) -> None:
+    assert not board.is_queued("default/web")
+    board.publish_queued(["default/web"])
+    assert board.is_queued("default/web")
+    assert not board.is_queued("default/db")
+    board.publish_queued([f"default/p{number}" for number in range(5000)])
+    assert board.is_queued("default/db"), "too many to name them"
+    board.publish_queued([])
+    assert not board.is_queued("default/web")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from multus import errors
+from multus.daemon.board import Board
+from multus.daemon.channel import Channel, Closed
 from multus.daemon.remote import RemoteApi, error_from_wire, error_to_wire
 from multus.errors import CNIError, IOFailure, TryAgainLater
 from multus.kube import failures
+from multus.kube.client import Wanted
 from multus.kube.deadline import Deadline
 
 _SPECIAL: dict[str, CNIError] = {
@@ -87,10 +92,14 @@ def silent(path: str) -> Iterator[None]:
         yield
 
 
+def remote(path: str) -> RemoteApi:
+    return RemoteApi(path, "/kubeconfig", "n1", "", Board.create(1))
+
+
 def took(path: str, seconds: float) -> float:
     began = time.monotonic()
     with pytest.raises(TryAgainLater, match="does not answer"):
-        RemoteApi(path, "/kubeconfig", "n1").pod("default", "web", Deadline.after(seconds))
+        remote(path).pod("default", "web", Deadline.after(seconds))
     return time.monotonic() - began
 
 
@@ -116,3 +125,58 @@ def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> 
     assert took(path, 0.1) < 1.5
     for peer in taken:
         peer.close()
+
+
+class Answering:
+    """A process that answers every request with what was asked, until its socket is closed."""
+
+    def __init__(self, path: str) -> None:
+        self.asked: list[tuple[str, object]] = []
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(path)
+        self._listener.listen(8)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(
+                    target=self._answer, args=(Channel(self._listener.accept()[0]),), daemon=True
+                ).start()
+
+    def _answer(self, channel: Channel) -> None:
+        with contextlib.suppress(Closed):
+            while True:
+                packet = channel.receive()
+                self.asked.append((packet.head["do"], json.loads(packet.body)))
+                channel.send({}, packet.body)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def answering(path: str) -> Iterator[Answering]:
+    made = Answering(path)
+    yield made
+    made.close()
+
+
+def test_a_pod_that_was_expected_is_asked_for_once(path: str, answering: Answering) -> None:
+    api = remote(path)
+    api.expect("default", "web", "u1")
+    found = api.pod("default", "web", Deadline.after(5), "u1")
+    assert found == {"namespace": "default", "name": "web", "uid": "u1"}
+    assert len(answering.asked) == 1
+
+
+def test_an_answer_that_nobody_took_is_not_another_ones(path: str, answering: Answering) -> None:
+    """A call that ended before it looked at its pod, and the next calls of the same worker."""
+    api = remote(path)
+    for name in ("a", "b", "c"):
+        api.expect("default", name, "u1")
+    assert api.pod("default", "web", Deadline.after(5), "u2")["name"] == "web"
+    api.expect("default", "d", "u1")
+    wanted = Wanted("/apis/x/v1/namespaces/default/networks/n", "network n")
+    assert api.get(wanted, Deadline.after(5))["what"] == "network n"
+    assert api.pod("default", "d", Deadline.after(5), "u1")["name"] == "d"
