@@ -49,7 +49,7 @@ def test_steps_nest_and_the_outer_one_is_shown_again(watch: Notes) -> None:
     first, *rest = watch.shown
     assert (first, rest) == (
         "engine",
-        ["a", "b", "a", "engine, after a", "c", "engine, after c", None],
+        ["a", "b, within a", "a", "engine, after a", "c", "engine, after c", None],
     )
 
 
