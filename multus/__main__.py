@@ -36,6 +36,7 @@ def plugin() -> int:
 
     if sys.stdout is None:
         return _unanswered("it is closed: what an ADD did could not be told")
+    answer_to = _set_aside()
     if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
         status, stdout = _in_place(b"")  # refused by its environment: stdin may never end
     else:
@@ -46,10 +47,21 @@ def plugin() -> int:
     try:
         # Unbuffered: what fails is told here, and not once more when the interpreter ends.
         while stdout:
-            stdout = stdout[os.write(1, stdout) :]
+            stdout = stdout[os.write(answer_to, stdout) :]
     except OSError as error:
         return _unanswered(str(error.strerror))
     return status
+
+
+def _set_aside() -> int:
+    """The descriptor of standard output, for the answer alone.
+
+    What plugins print, what they start, and what runs at the end go to standard error: one more
+    line beside the answer, and the runtime could not read it.
+    """
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
 
 
 def _unanswered(reason: str) -> int:

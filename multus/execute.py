@@ -9,6 +9,7 @@ Source: CNI specification 1.1.0, section 4 "Plugin Delegation"; POSIX.1-2017 pos
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from multus.errors import (
     DelegateFailed,
     InvalidConfig,
     NotStarted,
+    TryAgainLater,
     error_of,
 )
 from multus.jsontext import LARGEST, decode
@@ -30,6 +32,9 @@ from multus.progress import step
 
 #: How much of a plugin's stderr is kept: its end, where the reason stands.
 _STDERR_KEPT = 8 * 1024
+
+#: What there may be enough of a moment later: processes, and memory.
+_SHORTAGES = (errno.EAGAIN, errno.ENOMEM)
 
 #: A program that was killed is gone within so many seconds.
 _TO_END = 10.0
@@ -140,6 +145,12 @@ class Executor(NamedTuple):
                     setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
                 )
         except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise NotStarted(
+                    f"plugin {argv[0]} cannot be started: {error.strerror}: raise the limit of"
+                    " processes and memory, or try again",
+                    code=TryAgainLater.code,
+                ) from error
             raise NotStarted(
                 f"plugin {argv[0]} cannot be started: {error.strerror}: is it a program for this"
                 " machine?"

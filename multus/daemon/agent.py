@@ -61,8 +61,7 @@ class Agent:
             listened: list[Any] = [listener, self._control]
             ready, _, _ = select.select(listened, [], [], _LOOK)
             if listener in ready:
-                peer, _address = listener.accept()
-                self._begin(peer)
+                self._accept(listener)
             try:
                 if self._control in ready:
                     self._control.receive()  # the one thing that it says: stop
@@ -72,6 +71,15 @@ class Agent:
                 break
         listener.close()
         self._apis.close(_LAST_WRITES)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            peer, _address = listener.accept()
+        except OSError as error:
+            self._log.error("cannot accept a worker's connection", error=error)
+            time.sleep(_LOOK)  # until a descriptor is free again
+            return
+        self._begin(peer)
 
     def _begin(self, peer: socket.socket) -> None:
         allowed, uid = may_connect(peer)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus import __version__
 from multus.daemon.channel import Channel, Closed, Packet
+from multus.errors import IOFailure
 
 if TYPE_CHECKING:
     import socket
@@ -69,6 +70,7 @@ class Process:
 class Generation:
     """One template and its process for Kubernetes; for the supervisor's one thread.
 
+    Raises ``IOFailure`` when no template can be started.
     ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
     workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended.
     """
@@ -86,17 +88,18 @@ class Generation:
         self._agent: Process | None = None
         self._agent_at, self._agent_pause = 0.0, _FIRST_PAUSE
         self._retired_at = 0.0
-        self.control, theirs = Channel.pair()
-        self._program = _start(theirs, board)
-        theirs.close()
-        self.control.send(
-            {
-                "settings": dict(settings.raw),
-                "where": settings.path,
-                "apiPath": self.api_path,
-                "target": target,
-            }
-        )
+        try:
+            self.control, self._program = _start(board)
+        except OSError as error:
+            raise IOFailure(f"cannot start the template process: {error.strerror}") from error
+        head = {
+            "settings": dict(settings.raw),
+            "where": settings.path,
+            "apiPath": self.api_path,
+            "target": target,
+        }
+        with contextlib.suppress(Closed):  # it has ended already: ``heard`` tells
+            self.control.send(head)
 
     @property
     def channels(self) -> list[Channel]:
@@ -175,33 +178,47 @@ class Generation:
         self._start_agent()
 
     def _start_agent(self) -> None:
-        mine, theirs = Channel.pair()
-        self._agent = Process(mine)
         with contextlib.suppress(OSError):
             os.unlink(self.api_path)
-        self.control.send({"fork": "agent", "path": self.api_path}, fds=[theirs.fileno()])
-        theirs.close()
+        try:
+            mine, theirs = Channel.pair()
+        except OSError as error:  # no descriptors are left
+            self._agent_refused(str(error.strerror))
+            return
+        self._agent = Process(mine)
+        try:
+            self.control.send({"fork": "agent", "path": self.api_path}, fds=[theirs.fileno()])
+        except Closed:
+            self._agent_refused("the template process has ended")
+        finally:
+            theirs.close()
 
     def _agent_begun(self, packet: Packet) -> None:
         if packet.fds and self._agent is not None:
             self._agent.begun(packet.head["pid"], packet.fds[0])
         elif "error" in packet.head:
-            self._log.error(f"cannot start the API process: {packet.head['error']}")
-            self._agent_ended()
+            self._agent_refused(packet.head["error"])
+
+    def _agent_refused(self, why: str) -> None:
+        self._log.error(f"cannot start the API process: {why}")
+        self._agent_ended(why)
 
     def _agent_says(self, head: Mapping[str, Any]) -> None:
         if "ready" in head:
             self.ready = True
         elif "error" in head:
             self.failure = str(head["error"])
+            if self.ready:
+                self._log.error("cannot start the API process again", error=self.failure)
         else:
             self.states, self._agent_pause = head, _FIRST_PAUSE
 
-    def _agent_ended(self) -> None:
-        if self._agent is None:
-            return
-        self._agent.end()
-        self._agent = None
+    def _agent_ended(self, why: str = "it ended while it started: see the log") -> None:
+        if self._agent is not None:
+            self._agent.end()
+            self._agent = None
+        if not self.ready and not self.dead:
+            self.failure = self.failure or f"cannot start the API process: {why}"
         if self._retired_at or not self.ready:
             return
         self.states = {"notSynced": "the process for the API server is starting again"}
@@ -210,10 +227,17 @@ class Generation:
         self._agent_pause = min(2 * self._agent_pause, _LONGEST_PAUSE)
 
 
-def _start(theirs: Channel, board: Board) -> subprocess.Popen[bytes]:
+def _start(board: Board) -> tuple[Channel, subprocess.Popen[bytes]]:
     """Start a template; for the main thread, since it ends with the thread that started it."""
+    mine, theirs = Channel.pair()
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     inherited = (theirs.fileno(), board.descriptor)
     numbers = [*map(str, inherited), str(board.slots)]
     argv = [sys.executable, *flags, "-c", _PROGRAM, json.dumps(sys.path), *numbers]
-    return subprocess.Popen(argv, pass_fds=inherited, stdin=subprocess.DEVNULL)
+    try:
+        return mine, subprocess.Popen(argv, pass_fds=inherited, stdin=subprocess.DEVNULL)
+    except OSError:
+        mine.close()
+        raise
+    finally:
+        theirs.close()

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from multus.daemon.calls import Calls
     from multus.daemon.loop import Loop
 
-#: Pauses before a template that ended is started again, in seconds.
+#: Pauses before a template that ended is started again, in seconds: none after it served for long.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LONG = 60.0
 #: How long the processes for Kubernetes may take to write what is queued when the daemon stops.
 _LAST_WRITES = 6.0
 
@@ -49,7 +50,8 @@ class Generations:
         self._waiting: list[Told] = []
         self._again: list[Told] = []
         self._old: list[Generation] = []
-        self._restart_at, self._pause = 0.0, _FIRST_PAUSE
+        self._restart_at, self._pause = 0.0, 0.0
+        self._serves_since = float("-inf")
         self.current = self._begin(settings)
         self.calls: Calls | None = None
 
@@ -64,6 +66,8 @@ class Generations:
 
     def not_ready(self) -> str:
         """Why calls would be served slowly, if at all."""
+        if self.current.dead:
+            return "the template process is starting again"
         return str(self.current.states.get("notSynced", ""))
 
     @property
@@ -94,8 +98,7 @@ class Generations:
         if self._next is not None and (self._next.ready or self._next.failure):
             self._exchange(self._next)
         elif self._next is None and self._restart_at and now >= self._restart_at:
-            self._restart_at = 0.0
-            self._next = self._begin(self.current.settings)
+            self._restart()
         assert self.calls is not None
         serving = {worker.generation for worker in self.calls.pool}
         for generation in [each for each in self._old if each.gone and each not in serving]:
@@ -122,20 +125,44 @@ class Generations:
         self._listen(generation)
         return generation
 
+    def _restart(self) -> None:
+        """Begin a generation in the place of the one whose template ended."""
+        self._restart_at = 0.0
+        try:
+            self._next = self._begin(self.current.settings)
+        except CNIError as error:
+            self._not_restarted(str(error))
+
+    def _not_restarted(self, why: str) -> None:
+        """Calls are refused, with the reason, until another attempt succeeds."""
+        self._log.error("cannot start another template process", error=why, seconds=self._pause)
+        self._restart_soon()
+        assert self.calls is not None
+        self.calls.pool.refusal = why
+
+    def _restart_soon(self) -> None:
+        self._restart_at = time.monotonic() + self._pause
+        self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
+
     def _exchange(self, new: Generation) -> None:
         """The next generation is ready, or is not going to be."""
         self._next = None
         waiting, self._waiting = self._waiting, []
         if new.failure:
-            self._log.error("cannot reload", error=new.failure)
             self._end(new)
+            if self.current.dead:
+                self._not_restarted(new.failure)
+            else:
+                self._log.error("cannot reload", error=new.failure)
         else:
             before, self.current = self.current, new
+            self._restart_at, self._serves_since = 0.0, time.monotonic()
             self._old.append(before)
             before.retire()
             assert self.calls is not None
             self.calls.generation = new
             self.calls.pool.retire(before)
+            self.calls.pool.refusal = ""
             self._log.level = Log.from_conf(new.settings.log).level
             self._log.verbose("reloaded", config=new.settings.path)
         for told in waiting:
@@ -175,8 +202,9 @@ class Generations:
         self._listen(generation)
         if generation is self.current and was_ready:
             self._log.error("the template process ended: another one is started")
-            self._restart_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            if time.monotonic() - self._serves_since > _LONG:
+                self._pause = 0.0
+            self._restart_soon()
         elif not generation.failure:
             generation.failure = "the template process ended while it loaded the plugins"
 

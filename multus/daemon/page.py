@@ -1,12 +1,12 @@
 """The metrics at a port of the loopback address, for a scraper on this node.
 
-Any user of the node may connect, so what a client can cost is bounded: one thread, few connections
-at a time, a few new ones a second, two seconds for each, and a text that is made once a second.
+Any user of the node may connect, so what a client can cost is bounded: one thread that waits for no
+client, few connections at a time, a few new ones a second, two seconds for each, and a text that is
+made once a second.
 """
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import threading
@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 
 import h11
+from attrs import define, field
 
-from multus.errors import IOFailure
+from multus.errors import IOFailure, described
 
 _MOST = 16
 _SECONDS = 2.0
@@ -25,13 +26,42 @@ _FRESH = 1.0
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@define(eq=False)
+class _Client:
+    """One connection; ``answer`` is what is still to be sent, None while its request is read."""
+
+    socket: socket.socket
+    until: float
+    http: h11.Connection = field(factory=lambda: h11.Connection(h11.SERVER))
+    answer: bytes | None = None
+
+    def request(self) -> h11.Request | None:
+        """Read what is there; the request once it is whole.
+
+        Raises ``OSError`` and ``h11.ProtocolError``, also when the client has gone.
+        """
+        self.http.receive_data(self.socket.recv(4096))
+        event = self.http.next_event()
+        if event is h11.NEED_DATA:
+            return None
+        if not isinstance(event, h11.Request):
+            raise ConnectionResetError("the client has gone")
+        return event
+
+    def send(self) -> bool:
+        """Send what the client takes; whether that was all."""
+        assert self.answer is not None
+        self.answer = self.answer[self.socket.send(self.answer) :]
+        return not self.answer
+
+
 class MetricsPage:
     """Serves what *text* returns, by HTTP, in a thread of its own."""
 
     def __init__(self, port: int, text: Callable[[], bytes]) -> None:
         self._text = text
-        self._made, self._made_at = b"", float("-inf")
-        self._clients: dict[socket.socket, tuple[h11.Connection, float]] = {}
+        self._made, self._made_at = (200, b""), float("-inf")
+        self._clients: list[_Client] = []
         self._closing = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket()
@@ -48,65 +78,81 @@ class MetricsPage:
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to serve; raises ``IOFailure`` when no thread can be started."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise IOFailure(f"cannot show the metrics: {error}") from error
 
     def close(self) -> None:
         self._closing.set()
-        self._thread.join(_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_SECONDS)
         self._listener.close()
 
     def _serve(self) -> None:
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._closing.is_set():
             for key, _ in self._selector.select(0.5):
-                peer = key.fileobj
-                assert isinstance(peer, socket.socket)
-                with contextlib.suppress(OSError):
-                    self._accept() if peer is self._listener else self._read(peer)
+                # What was served before may have dropped it.
+                if key.data is None:
+                    self._accept()
+                elif key.data in self._clients:
+                    self._go_on(key.data)
             now = time.monotonic()
-            for peer in [each for each, (_, until) in self._clients.items() if now > until]:
-                self._drop(peer)
+            for client in [each for each in self._clients if now > each.until]:
+                self._drop(client)
 
     def _accept(self) -> None:
-        peer, _address = self._listener.accept()
+        try:
+            peer, _address = self._listener.accept()
+        except OSError:
+            self._closing.wait(_PAUSE)  # it has gone, or no descriptors are left
+            return
         peer.setblocking(False)
         if len(self._clients) >= _MOST:
-            self._drop(next(iter(self._clients)))
-        self._clients[peer] = h11.Connection(h11.SERVER), time.monotonic() + _SECONDS
-        self._selector.register(peer, selectors.EVENT_READ)
+            self._drop(self._clients[0])
+        client = _Client(peer, time.monotonic() + _SECONDS)
+        self._clients.append(client)
+        self._selector.register(peer, selectors.EVENT_READ, client)
         self._closing.wait(_PAUSE)
 
-    def _read(self, peer: socket.socket) -> None:
-        connection, until = self._clients[peer]
+    def _go_on(self, client: _Client) -> None:
         try:
-            connection.receive_data(peer.recv(4096))
-            event = connection.next_event()
-        except (OSError, h11.RemoteProtocolError):
-            self._drop(peer)
+            if client.answer is None:
+                request = client.request()
+                if request is None:
+                    return
+                client.answer = self._answer(client.http, request)
+                self._selector.modify(client.socket, selectors.EVENT_WRITE, client)
+            if client.send():
+                self._drop(client)
+        except BlockingIOError:
             return
-        if event is h11.NEED_DATA:
-            return
-        if isinstance(event, h11.Request):
-            answer = self._answer(connection)
-            peer.settimeout(max(0.01, until - time.monotonic()))
-            with contextlib.suppress(OSError):
-                peer.sendall(answer)
-        self._drop(peer)
+        except (OSError, h11.ProtocolError):
+            self._drop(client)
 
-    def _answer(self, connection: h11.Connection) -> bytes:
+    def _answer(self, http: h11.Connection, request: h11.Request) -> bytes:
         now = time.monotonic()
         if now - self._made_at > _FRESH:
-            self._made, self._made_at = self._text(), now
-        length = str(len(self._made))
+            self._made, self._made_at = self._make(), now
+        status, text = self._made
+        length = str(len(text))
         headers = [("Content-Type", _TYPE), ("Content-Length", length), ("Connection", "close")]
         parts = [
-            connection.send(h11.Response(status_code=200, headers=headers)),
-            connection.send(h11.Data(data=self._made)),
-            connection.send(h11.EndOfMessage()),
+            http.send(h11.Response(status_code=status, headers=headers)),
+            http.send(h11.Data(data=b"" if request.method == b"HEAD" else text)),
+            http.send(h11.EndOfMessage()),
         ]
         return b"".join(part for part in parts if part)
 
-    def _drop(self, peer: socket.socket) -> None:
-        self._selector.unregister(peer)
-        del self._clients[peer]
-        peer.close()
+    def _make(self) -> tuple[int, bytes]:
+        try:
+            return 200, self._text()
+        except Exception as error:  # noqa: BLE001  the next scrape has to be served all the same
+            return 500, f"the metrics cannot be read: {described(error)}\n".encode()
+
+    def _drop(self, client: _Client) -> None:
+        self._selector.unregister(client.socket)
+        self._clients.remove(client)
+        client.socket.close()

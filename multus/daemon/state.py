@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 if TYPE_CHECKING:
     from multus.daemon.calls import Calls
     from multus.daemon.generations import Generations
+    from multus.daemon.pool import Worker
     from multus.daemon.spool import Spool
 
 #: What the process for Kubernetes tells of each cache.
@@ -35,17 +37,16 @@ class State:
     def collect(self) -> Iterator[Metric]:
         yield from self._caches()
         pool, spool = self._calls.pool, self._spool
-        states = {"idle": len(pool.idle), "stuck": len(pool.stuck)}
+        # A copy, made at once: this may be another thread than the one that serves.
+        states = Counter(_state(each) for each in pool)
         workers = GaugeMetricFamily("multus_workers", "Worker processes", labels=["state"])
-        for state, number in {**states, "busy": len(pool) - sum(states.values())}.items():
-            workers.add_metric([state], number)
+        for state in ("idle", "stuck", "busy"):
+            workers.add_metric([state], states[state])
         yield workers
         yield _counter(
             "multus_worker_replacements", "Workers that were replaced", "reason", pool.replaced
         )
-        yield _counter(
-            "multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes
-        )
+        yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
         yield _gauge("multus_spool_files", "DELs that wait", len(spool.waiting()))
         yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
 
@@ -64,6 +65,12 @@ class State:
             yield family
         text = "Statuses and events not written yet"
         yield _gauge("multus_outbox_letters", text, states.get("letters", 0))
+
+
+def _state(worker: Worker) -> str:
+    if worker.stuck:
+        return "stuck"
+    return "idle" if worker.ready and worker.job is None else "busy"
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -17,6 +17,7 @@ import threading, time
 threading.Thread(target=lambda: (time.sleep(0.3), os.write(1, b"done\\n"))).start()
 """
 UNFINISHED = """
+import sys
 if sys.stderr: sys.stderr.write("no end of line")
 """
 START = """
@@ -40,19 +41,21 @@ def ends(
     )
 
 
-def test_functions_that_wait_for_the_end_are_called_after_the_answer() -> None:
+def test_functions_that_wait_for_the_end_are_called_and_add_nothing_to_the_answer() -> None:
     ended = ends(LEAVING)
-    answer, last = ended.stdout.splitlines()
-    assert (ended.returncode, last) == (0, b"farewell")
+    (answer,) = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr) == (0, b"farewell\n")
     assert b"supportedVersions" in answer
 
 
 def test_a_thread_that_still_runs_is_waited_for() -> None:
-    assert ends(LEAVING, THREAD).stdout.splitlines()[-2:] == [b"done", b"farewell"]
+    ended = ends(LEAVING, THREAD)
+    assert ended.stderr.splitlines()[-2:] == [b"done", b"farewell"]
+    assert len(ended.stdout.splitlines()) == 1
 
 
 def test_what_was_written_is_seen() -> None:
-    assert ends(LEAVING, UNFINISHED).stderr == b"no end of line"
+    assert ends(UNFINISHED).stderr == b"no end of line"
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])

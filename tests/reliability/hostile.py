@@ -9,6 +9,7 @@ is, none is done any more.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -42,6 +43,17 @@ def spin() -> None:
     end = time.monotonic() + _LONG
     while time.monotonic() < end:
         pass
+
+
+def masked() -> None:
+    """Hang where the supervisor's signal does not arrive."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    time.sleep(_LONG)
+
+
+def in_c() -> None:
+    """Hang where the interpreter does not look for signals."""
+    sum(itertools.repeat(0))
 
 
 def allocate() -> None:
@@ -117,6 +129,8 @@ def netns() -> None:
 DEEDS: Mapping[str, Callable[[], object]] = {
     "sleep": lambda: time.sleep(_LONG),
     "spin": spin,
+    "masked": masked,
+    "in-c": in_c,
     "allocate": allocate,
     "exception": fail(RuntimeError("hostile")),
     "base-exception": fail(OwnError("hostile")),

@@ -44,7 +44,7 @@ class ExecInvoker(Invoker):
         try:
             printed = _run(invocation)
         except NotStarted as error:
-            raise NothingDone(error.msg, error.details) from error
+            raise NothingDone(error.msg, error.details, code=error.number) from error
         if printed is not None and not isinstance(printed, dict):
             raise DelegateFailed(
                 f"plugin {invocation.plugin.type!r} printed JSON that is no object: {printed!r:.80}"
