@@ -139,7 +139,8 @@ def _command(environ: Mapping[str, str]) -> str:
     command = environ.get("CNI_COMMAND", "")
     if command not in _NEEDED:
         raise BadEnvironment(
-            f"unknown CNI_COMMAND: {command}: use one of {', '.join(sorted(_NEEDED))}"
+            # The same words as the shims', which have no way to escape what somebody wrote.
+            f"unknown CNI_COMMAND: use one of {', '.join(sorted(_NEEDED))}"
         )
     missing = [name for name in _NEEDED[command] if not environ.get(name)]
     if missing:
