@@ -263,8 +263,13 @@ def _listener(root: int, ready: mmap.mmap) -> int:
     """The child's listener as a descriptor of ours."""
     deadline = time.monotonic() + 10
     while not ready[0]:
+        if os.waitpid(root, os.WNOHANG)[0]:
+            raise RuntimeError("the supervised child ended before its call began")
         if time.monotonic() > deadline:
-            raise RuntimeError("the supervised child does not start")
+            where = _where(root)
+            os.kill(root, signal.SIGKILL)
+            os.waitpid(root, 0)
+            raise RuntimeError(f"the supervised child does not start: {where}")
         time.sleep(0.0002)
     if ready[0] == 255:
         raise RuntimeError("no seccomp listener: it needs root, and Linux 5.6")
@@ -277,6 +282,15 @@ def _listener(root: int, ready: mmap.mmap) -> int:
         raise RuntimeError(f"no seccomp listener: {os.strerror(ctypes.get_errno())}")
     os.set_inheritable(listener, False)
     return listener
+
+
+def _where(pid: int) -> str:
+    """What a process is doing: its state, its system call, and where that waits in the kernel."""
+    said = []
+    for name in ("stat", "syscall", "wchan"):
+        with suppress(OSError), open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
+            said.append(f"{name} {file.read(60).strip()}")
+    return ", ".join(said)
 
 
 # --- The filter ----------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ _PASSING = {
     r"\bc[0-9a-f]{16}\b": "CONTAINER",
     r"/run/netns/[\w-]+": "NETNS",
     r"(?<=process )\d+": "PID",
+    # The shims do not repeat what they would have to escape in JSON.
+    r"(?<=unknown CNI_COMMAND): .*(?=: use one of)": "",
 }
 
 
@@ -108,7 +110,9 @@ def multus(
         cni_dir=str(tmp_path / "multus"),
         ipam_dir=str(tmp_path / "ipam"),
     )
-    test, answers = request.node.nodeid.replace(way, "WAY"), runtime.in_general(tmp_path)
+    test, found = re.subn(rf"(?<=[\[-]){way}(?=[]-])", "WAY", request.node.nodeid, count=1)
+    assert found, f"{request.node.nodeid} does not say which way it goes"
+    answers = runtime.in_general(tmp_path)
     if way == "installed":
         by_the_program[test] = answers
     elif test in by_the_program:
