@@ -37,7 +37,8 @@ class Invoker:
     """Carries invocations out.  Subclass it, set ``name``, override ``add`` and ``delete_one``.
 
     The verbs are CNI's.  Each raises a class of ``multus.errors``; the core adds the delegate's
-    name.  An invoker holds no state of its own between calls, and several threads may call one.
+    name.  An invoker holds no state of its own between calls: another process may carry out the
+    next one.
     """
 
     #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.

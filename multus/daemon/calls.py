@@ -78,8 +78,7 @@ class Calls:
     ) -> None:
         self.generation = generation
         self.spool = spool
-        patience = generation.settings.stuck_seconds
-        self.pool = Pool(board, loop, listener, patience, log, self._heard, self._lost)
+        self.pool = Pool(board, loop, listener, log, self._heard, self._lost)
         self._board = board
         self._metrics = metrics
         self._log = log

@@ -72,7 +72,8 @@ class Generation:
 
     Raises ``IOFailure`` when no template can be started.
     ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
-    workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended.
+    workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended,
+    ``retired`` that another generation has taken its place.
     """
 
     def __init__(
@@ -80,14 +81,14 @@ class Generation:
     ) -> None:
         self.settings = settings
         self.api_path = f"{settings.socket}.api.{number}"
-        self.ready = self.dead = False
+        self.ready = self.dead = self.retired = False
         self.failure = ""
         self.states: Mapping[str, Any] = {}
         self._log = log
         self._until = time.monotonic() + _LOADING
         self._agent: Process | None = None
         self._agent_at, self._agent_pause = 0.0, _FIRST_PAUSE
-        self._retired_at = 0.0
+        self._stopped_at = 0.0
         try:
             self.control, self._program = _start(board)
         except OSError as error:
@@ -136,27 +137,25 @@ class Generation:
         """What is done from time to time: see whether it took too long, restart the agent."""
         if not self.ready and not self.failure and now > self._until:
             self.failure = f"plugins were not loaded within {_LOADING:g} s: see which one hangs"
-        if self.ready and not self._retired_at and self._agent is None and now >= self._agent_at:
+        wanted = self.ready and not self._stopped_at
+        if wanted and self._agent is None and now >= self._agent_at:
             self._start_agent()
-        if self._retired_at and self._agent and now > self._retired_at + _LAST_WRITES:
+        if self._stopped_at and self._agent and now > self._stopped_at + _LAST_WRITES:
             self._agent_ended()
 
-    def retire(self) -> None:
-        """Let the process for Kubernetes write what is queued, and end."""
-        self._retired_at = time.monotonic()
+    def stop(self) -> None:
+        """Let the process for Kubernetes write what is queued, and end: no worker needs it now."""
+        if self._stopped_at:
+            return
+        self._stopped_at = time.monotonic()
         if self._agent is not None:
             with contextlib.suppress(Closed):
                 self._agent.channel.send({"stop": True})
 
     @property
-    def retired(self) -> bool:
-        """Whether another one has taken its place."""
-        return bool(self._retired_at)
-
-    @property
-    def gone(self) -> bool:
-        """Whether nothing of a retired generation runs any more, but for its template."""
-        return bool(self._retired_at) and self._agent is None
+    def stopped(self) -> bool:
+        """Whether its process for Kubernetes was told to end, and has."""
+        return bool(self._stopped_at) and self._agent is None
 
     def close(self) -> None:
         """End every process of it."""
@@ -219,7 +218,7 @@ class Generation:
             self._agent = None
         if not self.ready and not self.dead:
             self.failure = self.failure or f"cannot start the API process: {why}"
-        if self._retired_at or not self.ready:
+        if self._stopped_at or not self.ready:
             return
         self.states = {"notSynced": "the process for the API server is starting again"}
         self._agent_at = time.monotonic() + self._agent_pause

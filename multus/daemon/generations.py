@@ -101,16 +101,18 @@ class Generations:
             self._restart()
         assert self.calls is not None
         serving = {worker.generation for worker in self.calls.pool}
-        for generation in [each for each in self._old if each.gone and each not in serving]:
-            self._old.remove(generation)
-            self._end(generation)
+        for generation in [each for each in self._old if each not in serving]:
+            generation.stop()
+            if generation.stopped:
+                self._old.remove(generation)
+                self._end(generation)
 
     def close(self) -> None:
         """Let what is queued be written, for some seconds; then end every process."""
         for generation in self._all():
-            generation.retire()
+            generation.stop()
         until = time.monotonic() + _LAST_WRITES
-        while not all(each.gone for each in self._all()) and time.monotonic() < until:
+        while not all(each.stopped for each in self._all()) and time.monotonic() < until:
             self._loop.turn(0.1)
         for generation in self._all():
             self._end(generation)
@@ -158,7 +160,7 @@ class Generations:
             before, self.current = self.current, new
             self._restart_at, self._serves_since = 0.0, time.monotonic()
             self._old.append(before)
-            before.retire()
+            before.retired = True
             assert self.calls is not None
             self.calls.generation = new
             self.calls.pool.retire(before)

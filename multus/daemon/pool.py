@@ -85,7 +85,6 @@ class Pool:
         board: Board,
         loop: Loop,
         listener: socket.socket,
-        patience: float,
         log: Log,
         heard: Callable[[Worker], None],
         ended: Callable[[Ended], None],
@@ -95,7 +94,6 @@ class Pool:
         self._listener = listener
         self._hot: Worker | None = None
         self._heard = heard
-        self._patience = patience
         self._log = log
         self._ended = ended
         self._free = list(range(board.slots - 1, -1, -1))
@@ -332,7 +330,7 @@ class Pool:
         sight = self._board.look(worker.slot)
         before, worker.seen = worker.seen, sight
         # Another worker takes its place already before it is interrupted.
-        halfway = sight.began + self._patience / 2
+        halfway = sight.began + worker.generation.settings.stuck_seconds / 2
         worker.stuck = bool(sight.until) and not sight.waits and now > halfway
         if now > job.deadline + _BEYOND:
             self._forget(worker, "beyond its deadline")
