@@ -138,6 +138,18 @@ def test_a_reload_in_the_place_of_a_template_that_ended_leaves_one(place: Place)
     assert len(processes(place.daemon, "multus-api")) == 1
 
 
+def test_an_api_process_that_cannot_begin_is_named_at_once(place: Place) -> None:
+    """Its socket has a longer name than the daemon's own, which fits."""
+    folder = place.folder / ("x" * (96 - len(str(place.folder))))
+    place.daemon.spawn(MULTUS_SOCKET=str(folder / "m.sock"))
+    assert place.daemon.process is not None
+    assert place.daemon.process.wait(15) == 1
+    place.daemon.process = None
+    assert "m.sock.api.1" in place.daemon.stderr
+    assert "socketDir" in place.daemon.stderr
+    assert "Traceback" not in place.daemon.stderr
+
+
 # --- No more processes ----------------------------------------------------------------------------
 
 
