@@ -20,7 +20,7 @@ from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.listening import may_connect
 from multus.daemon.remote import error_to_wire
-from multus.errors import CNIError
+from multus.errors import CNIError, IOFailure
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board
@@ -178,6 +178,10 @@ def _listening(path: str) -> socket.socket:
     before = os.umask(0o177)
     try:
         listener.bind(path)
+    except OSError as error:
+        # Python itself refuses a path that is too long, without a number.
+        reason = error.strerror or f"{error}: give the daemon a shorter 'socketDir'"
+        raise IOFailure(f"cannot listen at {path}: {reason}") from error
     finally:
         os.umask(before)
     listener.listen(128)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -19,6 +19,7 @@ from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
 from multus.daemon.pool import IT_ENDED, Ended, Pool, Worker
+from multus.daemon.report import Report
 from multus.daemon.spool import container_of
 from multus.shim import SERVE_S, error_answer
 
@@ -201,25 +202,40 @@ class Calls:
     # --- Going -----------------------------------------------------------------------------------
 
     def _heard(self, worker: Worker) -> None:
-        """A worker says something: that it is ready, or what came of its job."""
-        packet = self.pool.heard(worker)
-        if packet is not None and "begin" in packet.head:
-            self._has_begun(worker, packet)
-        elif packet is not None and "handOff" in packet.head:
-            self.take_over(_connection_of(packet))
-        elif packet is not None:
-            job = self.pool.ended(worker, packet.head)
-            if job is not None:
-                self._finished(job)
-                self._account(job, packet.head)
+        """A worker says something: that it is ready, took a call, or is done."""
+        try:
+            self._hear(worker)
+        except (ValueError, LookupError, OSError, wire.Malformed) as error:
+            # A plugin can write to its worker's channel.
+            self._log.error("a worker is ended: it sent a malformed message", error=error)
+            self.pool.end(worker, "malformed message")
         self.pump()
+
+    def _hear(self, worker: Worker) -> None:
+        was_front = worker.front
+        packet = self.pool.heard(worker)
+        if packet is None:
+            return
+        if "begin" in packet.head or "handOff" in packet.head:
+            if not was_front:
+                raise ValueError("it takes clients without having been asked to")
+            if "begin" in packet.head:
+                self._has_begun(worker, packet)
+            else:
+                self.take_over(_connection_of(packet))
+            return
+        report = Report.from_wire(packet.head)
+        job = self.pool.ended(worker, packet.head)
+        if job is not None:
+            self._finished(job)
+            self._account(job, report)
 
     def _has_begun(self, worker: Worker, packet: Packet) -> None:
         """The front worker took a call from its client."""
         message = wire.Received(packet.body)
         command = message.variable(b"CNI_COMMAND")
         container = message.variable(b"CNI_CONTAINERID")
-        deadline = packet.head["deadline"]
+        deadline = float(packet.head["deadline"])
         job = Job("call", command, container, deadline, message, _connection_of(packet))
         self.pool.has_begun(worker, job)
         self._begun(job)
@@ -229,35 +245,33 @@ class Calls:
         self._replaying.discard(job.path)
         self._count(job, -1)
 
-    def _account(self, job: Job, report: Mapping[str, Any]) -> None:
+    def _account(self, job: Job, report: Report) -> None:
         metrics = self._metrics
-        for verb, stage, seconds in report.get("stages", ()):
+        for verb, stage, seconds in report.stages:
             metrics.stage(verb, stage, seconds)
-        for verb, kind, seconds in report.get("delegates", ()):
+        for verb, kind, seconds in report.delegates:
             metrics.delegate(verb, kind, seconds)
-        for _ in range(report.get("journal_errors", 0)):
+        for _ in range(report.journal_errors):
             metrics.journal_error()
-        if report.get("cni_dir"):
-            self.spool.learn(report["cni_dir"])
-        if job.kind == "replay":
-            self.spool.ended(job.path, report["outcome"], report["reason"])
-        elif job.kind == "recover" and report["answer"]:
+        if report.cni_dir:
+            self.spool.learn(report.cni_dir)
+        for each in report.replayed:
+            self.spool.ended(each.path, each.outcome, each.reason)
+        if job.kind == "recover" and report.failure:
             self._log.error(
                 "what a stopped worker left could not be undone: the next DEL tries again",
                 container=job.container,
-                error=report["answer"],
+                error=report.failure,
             )
-        for each in report.get("replayed", ()):
-            self.spool.ended(each["path"], each["outcome"], each["reason"])
         if job.connection is not None:
             took = time.monotonic() - job.connection.began
-            metrics.request("/cni", job.command, report["code"], took)
+            metrics.request("/cni", job.command, report.code, took)
             job.connection.close()
-            if not report["taken"]:
+            if not report.taken:
                 self._log.error(
                     f"nobody took the answer to {job.command}: the runtime has to send DEL",
                     container=job.container,
-                    code=report["code"],
+                    code=report.code,
                 )
 
     def _lost(self, ended: Ended) -> None:
@@ -349,4 +363,4 @@ def _connection_of(packet: Packet) -> Connection:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, packet.fds[0])
     peer.setblocking(False)
     data = packet.body if "handOff" in packet.head else b""
-    return Connection(peer, packet.head["began"], data)
+    return Connection(peer, float(packet.head["began"]), data)

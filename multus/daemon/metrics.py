@@ -23,8 +23,8 @@ from prometheus_client import (
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
 
-#: Types of delegates that are told apart.
-_MOST_TYPES = 64
+#: Types of delegates that are told apart; and all combinations of labels.
+_MOST_TYPES, _MOST_PARTS = 64, 2048
 
 
 class Metrics:
@@ -95,6 +95,8 @@ class Metrics:
         key = (metric, *labels)
         found = self._parts.get(key)
         if found is None:
+            if len(self._parts) >= _MOST_PARTS:
+                return metric.labels(*("other" for _ in labels))
             found = self._parts[key] = metric.labels(*labels)
         return found
 

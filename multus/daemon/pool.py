@@ -133,11 +133,17 @@ class Pool:
             worker = max(self.idle, key=lambda each: each.idle_since, default=None)
             if worker is None:
                 return False
-            with contextlib.suppress(Closed, BlockingIOError):
+            try:
                 self._send(worker, job)
+            except (Closed, BlockingIOError):
+                self._forget(worker, "it did not take a job")
+            except OSError as error:
+                # This process has no descriptor or no memory left: others may have, soon.
+                self._log.error("a call cannot be given to a worker yet", error=error)
+                return False
+            else:
                 worker.job, worker.given = job, self._board.changes(worker.slot)
                 return True
-            self._forget(worker, "it did not take a job")
 
     def _send(self, worker: Worker, job: Job) -> None:
         head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
@@ -247,8 +253,12 @@ class Pool:
         return busy < self._cores or sum(map(_runs, self._by_slot.values())) < self._cores
 
     def _fork(self, generation: Generation) -> None:
+        try:
+            mine, theirs = Channel.pair()
+        except OSError as error:
+            self._refuse(str(error))
+            return
         slot = self._free.pop()
-        mine, theirs = Channel.pair()
         mine.socket.setblocking(False)
         worker = Worker(mine, slot, generation)
         self._board.clear(slot)
@@ -274,11 +284,15 @@ class Pool:
         worker.begun(packet.head["pid"], packet.fds[0])
 
     def _refused(self, worker: Worker, why: str) -> None:
+        self._refuse(why)
+        self._drop(worker)
+
+    def _refuse(self, why: str) -> None:
+        """No worker can be started now; it is tried again after a pause."""
         if not self.refusal:
             self._log.error(f"cannot start a worker: {why}")
         self.refusal = why
         self._fork_after = time.monotonic() + _FORK_PAUSE
-        self._drop(worker)
 
     def retire(self, generation: Generation) -> None:
         """Let the idle workers of a generation go; the others follow when they are done."""
@@ -308,6 +322,11 @@ class Pool:
             begun = sight.changes != worker.given
             self._count(why)
             self._ended(Ended(worker.job, sight, why, begun))
+
+    def end(self, worker: Worker, why: str) -> None:
+        """End a worker, if it is there still; its job is lost."""
+        if self._by_slot.get(worker.slot) is worker:
+            self._forget(worker, why)
 
     def _count(self, why: str) -> None:
         self.replaced[why] = self.replaced.get(why, 0) + 1

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LARGEST_HELD = 64 << 20
 #: How often clients are looked at, and how often workers are while there are calls, in seconds.
 _TICK, _WATCH = 0.5, 0.1
+#: How long nothing is done after what may well happen again at once, in seconds.
+_PAUSE = 0.05
 #: How long a client may take to take an answer to a control request, in seconds.
 _TAKING = 1.0
 
@@ -104,8 +106,12 @@ class Server:
         self._notifier.ready()
         try:
             while not self._finished():
-                self._loop.turn(_WATCH if self._calls.admitted else _TICK)
-                self._tick(time.monotonic())
+                try:
+                    self._loop.turn(_WATCH if self._calls.admitted else _TICK)
+                    self._tick(time.monotonic())
+                except Exception as error:  # noqa: BLE001  all pods of the node depend on this loop
+                    self._log.error("internal error in the supervisor", error=error)
+                    time.sleep(_PAUSE)
         finally:
             self._close()
 
@@ -134,7 +140,7 @@ class Server:
             except OSError as error:
                 self._log.error("cannot accept a connection", error=error)
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(0.05)  # until one is closed; the others wait in the backlog
+                    time.sleep(_PAUSE)  # until one is closed; the others wait in the backlog
                 return
             self._begin(Connection(peer, time.monotonic()))
 

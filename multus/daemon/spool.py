@@ -88,6 +88,8 @@ class Spool:
         """A call has this ``cniDir``: shims may keep DELs there."""
         if cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS:
             return
+        if not cni_dir.isprintable():  # such as a NUL: no shim keeps anything in a file below it
+            return
         self._listings[cni_dir] = Listing(cni_dir)
         try:
             _remember(self._cni_dir, list(self._listings)[1:])

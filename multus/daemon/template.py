@@ -121,10 +121,9 @@ class _Template:
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
             agent = Agent(self._settings, os.environ, channel, self._board, self._log)
+            agent.run(str(packet.head["path"]))
         except CNIError as error:
             channel.send({"error": str(error)})
-            return
-        agent.run(str(packet.head["path"]))
 
 
 def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a call may spend outside of plugins and of what it waits for.
 _ENGINE = 30.0
+#: Characters of why a spooled DEL failed, for the log.
+_LONGEST_REASON = 2000
 #: Objects, made and not freed again, after which garbage is collected.
 _GARBAGE = 20_000
 #: How much sooner than other processes the kernel ends this one when memory runs out (0 to 1000).
@@ -158,7 +160,7 @@ class Worker:
         self._service.begin()
         try:
             if head["kind"] == "replay":
-                found = self._replay(head)
+                found = {"replayed": [self._replay(head)]}
             else:
                 found = self._call(head, wire.decode(packet.body), packet.fds)
         finally:
@@ -211,7 +213,7 @@ class Worker:
     def _replay(self, head: Mapping[str, Any]) -> dict[str, Any]:
         path = head["path"]
         outcome, reason = spooled.carry_out(path, self._answer)
-        return {"path": path, "outcome": outcome, "reason": reason}
+        return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
 
 
 def run(front: Front, slot: Slot, service: Service, memory: int) -> None:

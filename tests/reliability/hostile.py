@@ -8,6 +8,7 @@ is, none is done any more.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -99,6 +100,15 @@ def write() -> None:
     subprocess.run(["echo", "hostile child"], check=True)
 
 
+def scribble(data: bytes) -> Callable[[], None]:
+    def deed() -> None:
+        for descriptor in range(3, 64):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, data)
+
+    return deed
+
+
 def surroundings() -> None:
     os.chdir("/")
     os.umask(0o777)
@@ -145,6 +155,8 @@ DEEDS: Mapping[str, Callable[[], object]] = {
     "fork": fork,
     "threads": threads,
     "write": write,
+    "scribble": scribble(b"hostile words\n"),
+    "forge": scribble(b"\0\0\0\2{}"),
     "surroundings": surroundings,
     "netns": netns,
     "signals": signals,

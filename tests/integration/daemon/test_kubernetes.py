@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from integration.daemon.family import Call, Pids, processes, wait_for
 from integration.daemon.node import Daemon
 from integration.kube.cluster import NETWORKS, Cluster
 from multus.testing.apiserver import ApiServer
@@ -17,13 +21,6 @@ from multus.testing.apiserver_faults import Fault
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
 from multus.testing.runtime import Container, Runtime
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"did not happen in {seconds} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -205,3 +202,98 @@ def test_cache_age_and_size_are_shown(
 ) -> None:
     assert daemon.metric('multus_cache_synced{cache="pods of node n1"}') == 1
     assert 0 <= daemon.metric('multus_cache_age_seconds{cache="pods of node n1"}') < 10
+
+
+# --- The process that follows the API server ------------------------------------------------------
+
+
+def alone(daemon: Daemon) -> bool:
+    """Whether there is one generation of processes."""
+    names = ("multus-template", "multus-api")
+    return [len(processes(daemon, name)) for name in names] == [1, 1]
+
+
+def test_an_api_process_that_is_killed_costs_no_call(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
+) -> None:
+    netns = cni_pods()
+    container = pod(cluster, daemon, netns, "web")
+    synced = daemon.metric("multus_cache_synced")
+    (agent,) = processes(daemon, "multus-api")
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: "starting again" in daemon.control("ready")[1])
+    assert daemon.metric("multus_cache_synced") == 0
+    assert daemon.control("health") == (0, "ok\n")
+    needs_it = Call(lambda: cluster.add(conf, container))
+    cluster.add(cluster.default(kubeconfig=None), Container(cni_pods().path)).require()
+    needs_it.answer().require()
+    assert netns.links().keys() == {"eth0", "net1", "net2"}
+    wait_for(lambda: daemon.control("ready") == (0, "ok\n"))
+    wait_for(lambda: daemon.metric("multus_cache_synced") == synced)
+    again, before = pod(cluster, daemon, cni_pods(), "again"), gets(cluster, "again")
+    cluster.add(conf, again).require()
+    assert gets(cluster, "again") == before
+    assert alone(daemon)
+
+
+_AWAY = [Fault("status", times=0, code=503), Fault("slow", times=0, seconds=20)]
+
+
+@pytest.fixture(params=_AWAY, ids=["503", "silent"])
+def away(
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    daemon: Daemon,
+    conf: dict[str, Any],
+    cni_pod: Netns,
+) -> None:
+    """The API server is away, and a status waits to be written."""
+    container = pod(cluster, daemon, cni_pod, "web")
+    cluster.api.faults.add(request.param)
+    cluster.api.drop_watches()
+    cluster.add(conf, container).require()
+    wait_for(lambda: daemon.metric("multus_outbox_letters") >= 1)
+
+
+def test_the_daemon_stops_soon_while_the_api_server_is_away(daemon: Daemon, away: None) -> None:
+    assert daemon.process is not None
+    began = time.monotonic()
+    daemon.process.terminate()
+    assert daemon.process.wait(20) == 0
+    assert time.monotonic() - began < 8
+    daemon.process = None
+
+
+def test_reloads_while_it_is_away_end_soon_and_leave_one_of_each_process(
+    daemon: Daemon, away: None
+) -> None:
+    began = time.monotonic()
+    assert daemon.control("reload") == (0, "ok\n")
+    assert time.monotonic() - began < 3
+    found: list[tuple[int, str]] = []
+    reload = lambda: found.append(daemon.control("reload"))  # noqa: E731
+    reloads = [threading.Thread(target=reload) for _ in range(2)]
+    for each in reloads:
+        each.start()
+    for each in reloads:
+        each.join(10)
+    assert found == [(0, "ok\n")] * 2
+    wait_for(lambda: alone(daemon))
+    assert daemon.control("health") == (0, "ok\n")
+
+
+def test_an_api_process_without_threads_left_has_calls_repeated(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
+) -> None:
+    container = pod(cluster, daemon, cni_pods(), "web")
+    # There is a worker now, and it has no connection to that process.
+    cluster.add(cluster.default(kubeconfig=None), Container(cni_pods().path)).require()
+    with Pids(daemon) as pids:
+        pids.close()
+        refusal = cluster.add({**conf, "apiTimeout": 1}, container).error
+        assert refusal["code"] == 11
+        assert "does not answer" in refusal["msg"]
+        assert "cannot serve a worker" in daemon.log
+        assert daemon.control("health") == (0, "ok\n")
+        pids.open()
+        cluster.add(conf, container).require()

@@ -146,6 +146,13 @@ def test_the_folders_of_other_configurations_are_learned_and_remembered(
     assert spool.cni_dirs == (str(state), str(other))
 
 
+@pytest.mark.parametrize("odd", ["/x\0y", "/x\ud800", "/x\n/etc", "/x\udcff"])
+def test_a_folder_that_cannot_be_is_not_looked_at(state: Path, spool: Spool, odd: str) -> None:
+    before = spool.cni_dirs
+    spool.learn(odd)
+    assert (spool.cni_dirs, spool.waiting(), spools.remembered(str(state))) == (before, [], [])
+
+
 def test_a_configuration_cannot_make_it_remember_folders_without_end(spool: Spool) -> None:
     for number in range(100):
         spool.learn(f"/nowhere/{number}")
@@ -170,9 +177,7 @@ def test_a_file_goes_when_its_del_succeeded_and_not_before(state: Path, handler:
 def test_one_that_another_process_carries_out_is_left_to_it(state: Path, handler: Handler) -> None:
     path = keep(state, "a", 1)
 
-    def meanwhile(
-        environ: Mapping[str, str], stdin: bytes, deadline: float
-    ) -> tuple[int, bytes]:
+    def meanwhile(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
         assert carry_out(str(path), handler)[0] == "failed"
         return 0, b""
 

@@ -1,0 +1,97 @@
+"""The daemon's processes as a test sees them, calls beside others, and a limit of processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from reliability.processes import family_of
+
+from integration.daemon.node import Daemon
+from multus.testing.runtime import Answer
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"did not happen in {seconds} s"
+        time.sleep(0.02)
+
+
+def processes(daemon: Daemon, name: str) -> list[int]:
+    """Those of the daemon with this name."""
+    found = []
+    for pid in family_of(daemon.pid):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
+                found.append(pid)
+    return found
+
+
+def threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+class Call:
+    """A call in a thread of its own."""
+
+    def __init__(self, call: Callable[[], Answer]) -> None:
+        self._answers: list[Answer] = []
+        self._thread = threading.Thread(target=lambda: self._answers.append(call()))
+        self._thread.start()
+
+    def answer(self) -> Answer:
+        self._thread.join(60)
+        return self._answers[0]
+
+
+class Pids:
+    """A cgroup with a limit of processes and threads, around a daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        version_1 = Path("/sys/fs/cgroup/pids")
+        self.folder = (version_1 if version_1.is_dir() else version_1.parent) / (
+            f"multus-test-{secrets.token_hex(4)}"
+        )
+        self._daemon = daemon
+
+    def __enter__(self) -> Pids:
+        try:
+            self.folder.mkdir()
+            if not (self.folder / "pids.max").exists():
+                self.folder.rmdir()
+                raise OSError("the controller is not available")
+        except OSError as error:
+            pytest.skip(f"no pids cgroup can be made: {error}")
+        for _ in range(2):  # the second finds what was forked meanwhile
+            self.take()
+        return self
+
+    def take(self) -> None:
+        for pid in family_of(self._daemon.pid):
+            with suppress(OSError):
+                (self.folder / "cgroup.procs").write_text(str(pid))
+
+    def close(self) -> None:
+        """No further process."""
+        (self.folder / "pids.max").write_text((self.folder / "pids.current").read_text())
+
+    def open(self) -> None:
+        (self.folder / "pids.max").write_text("max")
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+        self._daemon.stop()
+        end = time.monotonic() + 10
+        while True:
+            with suppress(OSError):
+                self.folder.rmdir()
+                return
+            assert time.monotonic() < end, (self.folder / "cgroup.procs").read_text()
+            time.sleep(0.05)

@@ -1,0 +1,93 @@
+"""A node whose daemon has a plugin that hangs, prints, and does what none should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+from reliability import hostile
+
+from integration.blackbox.program import Multus
+from integration.daemon.family import wait_for
+from integration.daemon.node import Daemon
+from multus.testing.delegates import BinDir
+from multus.testing.netns import Netns, Node
+from multus.testing.runtime import Container, Runtime
+
+#: ``stuckSeconds`` of its daemon.
+STUCK = 1
+
+
+@frozen
+class Place:
+    """A node whose daemon knows the hostile plugin; *folder* is where that looks."""
+
+    multus: Multus
+    daemon: Daemon
+    folder: Path
+
+    def conf(self, *, deed: str, at: str) -> dict[str, Any]:
+        """A real network, and the hostile plugin's."""
+        acts = {"deed": deed, "at": at, "folder": str(self.folder)}
+        return self.multus.conf(self.ptp(61), {"type": "hostile", "name": "h", **acts})
+
+    def ptp(self, number: int) -> dict[str, Any]:
+        ipam = {
+            "type": "host-local",
+            "subnet": f"10.{number}.0.0/24",
+            "dataDir": self.multus.ipam_dir,
+        }
+        return {"type": "ptp", "name": f"p{number}", "ipam": ipam}
+
+    @property
+    def quiet(self) -> dict[str, Any]:
+        """One network, attached in a worker's process."""
+        return self.multus.conf(self.ptp(62))
+
+    def calm(self) -> None:
+        """The hostile plugin does no harm from now on."""
+        (self.folder / "calm").touch()
+
+    def begun(self) -> None:
+        wait_for((self.folder / "begun").exists)
+
+    def start(self, **environ: str) -> None:
+        self.daemon.start(PYTHONPATH=str(self.folder / "site"), **environ)
+
+    def serves(self, netns: Netns) -> None:
+        """An ADD and a DEL succeed."""
+        container = Container(netns.path)
+        self.multus.add(self.quiet, container).require()
+        self.multus.delete(self.quiet, container).require()
+
+
+@pytest.fixture
+def more_settings() -> dict[str, Any]:
+    """More keys of the daemon's file."""
+    return {}
+
+
+@pytest.fixture
+def place(
+    more_settings: dict[str, Any],
+    cni_runtime: Runtime,
+    cni_bin: BinDir,
+    cni_node: Node,
+    programs: dict[str, str],
+    tmp_path: Path,
+) -> Iterator[Place]:
+    hostile.install(tmp_path / "site")
+    cni_bin.real("ptp", "host-local")
+    state = str(tmp_path / "multus")
+    keys = {"cniDir": state, "logLevel": "verbose", "stuckSeconds": STUCK, **more_settings}
+    daemon = Daemon(tmp_path / "daemon", cni_node, keys)
+    environ = {**daemon.environ(), "MULTUS_WAIT": "5"}
+    runtime = evolve(cni_runtime, program=(programs["python"],), environ=environ)
+    multus = Multus(runtime, cni_bin, cni_node, state, str(tmp_path / "ipam"))
+    made = Place(multus, daemon, tmp_path)
+    yield made
+    made.calm()
+    daemon.stop()

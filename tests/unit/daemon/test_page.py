@@ -1,0 +1,111 @@
+"""The metrics' port, under clients of every kind."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+from attrs import define
+
+from multus.daemon import page
+from multus.daemon.page import MetricsPage
+from multus.errors import IOFailure
+
+
+@define
+class Shown:
+    """What the page shows: as many bytes, or an error."""
+
+    size: int = 10
+    error: Exception | None = None
+
+    def __call__(self) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return b"x" * self.size
+
+
+@pytest.fixture
+def shown() -> Shown:
+    return Shown()
+
+
+@pytest.fixture
+def port(shown: Shown) -> Iterator[int]:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        number = int(free.getsockname()[1])
+    made = MetricsPage(number, shown)
+    made.start()
+    yield number
+    made.close()
+
+
+def scrape(port: int, method: str = "GET") -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+        client.request(method, "/metrics")
+        answer = client.getresponse()
+        return answer.status, answer.read()
+
+
+def sending(port: int, data: bytes) -> socket.socket:
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    peer.settimeout(5)
+    peer.connect(("127.0.0.1", port))
+    peer.sendall(data)
+    return peer
+
+
+def test_a_scrape_is_answered_and_a_head_has_no_body(port: int) -> None:
+    assert scrape(port) == (200, b"x" * 10)
+    assert scrape(port, "HEAD") == (200, b"")
+    assert scrape(port) == (200, b"x" * 10)
+
+
+def test_a_text_that_cannot_be_made_is_an_error_of_that_scrape(
+    port: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "_FRESH", 0.0)
+    shown.error = RuntimeError("dictionary changed size during iteration")
+    status, text = scrape(port)
+    assert (status, b"dictionary changed size" in text) == (500, True)
+    shown.error = None
+    assert scrape(port) == (200, b"x" * 10)
+
+
+def test_a_client_that_does_not_read_delays_no_other(port: int, shown: Shown) -> None:
+    shown.size = 8 << 20
+    slow = [sending(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(3)]
+    began = time.monotonic()
+    assert scrape(port) == (200, b"x" * shown.size)
+    assert time.monotonic() - began < 1
+    for each in slow:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"G", b"\0\xff\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"x" * 4096, b"GET / HTTP/1.1\r\n\r\n"],
+)
+def test_what_is_no_request_is_dropped_and_harms_no_other(port: int, sent: bytes) -> None:
+    peers = [sending(port, sent) for _ in range(5)]
+    assert scrape(port) == (200, b"x" * 10)
+    for each in peers:
+        each.close()
+    assert scrape(port) == (200, b"x" * 10)
+
+
+def test_who_sends_nothing_is_hung_up_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "_SECONDS", 0.1)
+    with closing(sending(port, b"G")) as peer:
+        assert peer.recv(1) == b""
+
+
+def test_a_port_that_is_taken_is_named(port: int, shown: Callable[[], bytes]) -> None:
+    with pytest.raises(IOFailure, match=f"127.0.0.1:{port}.*metricsPort"):
+        MetricsPage(port, shown)
