@@ -18,6 +18,9 @@ No hook may be a wrapper.
 Except in observers, an error of ``multus.errors`` fails the request with its code and message.  Any
 other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails it
 with code 999 and the plugin's name.
+
+Standard output belongs to the answer: what a plugin or its child prints there goes to standard
+error.
 """
 
 from __future__ import annotations
