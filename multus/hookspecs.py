@@ -19,6 +19,9 @@ Except in observers, an error of ``multus.errors`` fails the request with its co
 other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails it
 with code 999 and the plugin's name.
 
+Standard output belongs to the answer: what a plugin or its child prints there goes to standard
+error.
+
 Under the daemon, one of several worker processes carries a call out:
 
 * A hook may take ``stuckSeconds`` of the daemon's settings, 10 unless the node says otherwise, and

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from multus.errors import CNIError
+from multus.errors import CNIError, TryAgainLater
 
 if TYPE_CHECKING:
     from multus.kube.kubeconfig import Access
@@ -90,7 +90,14 @@ class Apis:
 
         access = access_of(kubeconfig, "", self._environ)
         api = NodeApi(access, self._node, on_problem=self._problem, busy=self._busy)
-        api.start()
+        try:
+            api.start()
+        except RuntimeError as error:
+            api.close(0.0)
+            raise TryAgainLater(
+                f"cannot follow {access.cluster.server}: {error}: raise the limit of processes, or"
+                " try again"
+            ) from error
         return api
 
     def _problem(self, error: CNIError) -> None:

@@ -5,6 +5,7 @@ Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -59,9 +60,11 @@ class Notifier:
         if not self.address:
             return
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.sendto(state.encode(), address)
-            except OSError as error:
-                # The manager is restarting; a service that dies of that would be worse.
+        except OSError as error:
+            # The manager is restarting, or no descriptors are left; a service that ends for that
+            # would be worse, and so would one that ends since its standard error is full.
+            with contextlib.suppress(OSError):
                 os.write(2, f"multus: cannot notify {self.address}: {error}\n".encode())

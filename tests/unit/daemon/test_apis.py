@@ -1,0 +1,39 @@
+"""The API servers that are followed."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from multus.daemon.apis import Apis
+from multus.errors import TryAgainLater
+from multus.log import Log
+from multus.testing.apiserver import ApiServer
+
+
+def test_without_threads_a_call_is_to_be_repeated_and_nothing_is_left_half_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if len(begun) == 1:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    with ApiServer() as server:
+        kubeconfig = server.write_kubeconfig(tmp_path)
+        apis = Apis("", "n1", {}, Log.from_conf({"logToStderr": False}), lambda: False)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", limited)
+            with pytest.raises(TryAgainLater, match="can't start new thread"):
+                apis.of(kubeconfig)
+        assert list(apis) == []
+        begun[0].join(5)
+        assert not begun[0].is_alive()
+        followed = apis.of(kubeconfig)
+        assert list(apis) == [followed]
+        apis.close(1.0)
