@@ -18,7 +18,7 @@ from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
-from multus.daemon.pool import IT_ENDED, Ended, Pool, Worker
+from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Ended, Pool, Worker
 from multus.daemon.report import Report
 from multus.daemon.spool import container_of
 from multus.shim import SERVE_S, error_answer
@@ -156,8 +156,7 @@ class Calls:
         )
         self._choose_front(now)
         first = next(iter(self._queue), None)
-        waited = now - first.queued if first is not None else 0.0
-        self.pool.want(self.generation, limits.workers + limits.quick_workers, waited)
+        self.pool.want(self.generation, limits.workers + limits.quick_workers, first)
 
     def _next(self) -> Job | None:
         if not self.pool.idle:
@@ -171,8 +170,12 @@ class Calls:
         return self._queue.take(self._containers, room=room, adds=adds, behind=behind)
 
     def _adds_at_most(self) -> int:
+        """How many ADDs may run: no more than the processors can serve, unless they wait long."""
         stuck = sum(each.job is not None and each.job.command == "ADD" for each in self.pool.stuck)
-        return self._limits.adds + stuck
+        first = next(iter(self._queue), None)
+        if first is not None and time.monotonic() - first.queued > WAITED:
+            return self._limits.adds + stuck
+        return min(self._limits.adds, EACH_CORE * self.pool.cores) + stuck
 
     def _choose_front(self, now: float) -> None:
         """One idle worker takes the next client itself, unless clients wait or are refused."""

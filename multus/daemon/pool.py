@@ -34,8 +34,9 @@ _REACT = 2.0
 _BEYOND = 30.0
 #: Idle workers that are kept, and after how many seconds a further one is ended.
 _KEPT_IDLE, _IDLE_SECONDS = 1, 3.0
-#: Workers for each processor, as long as no call waits for longer than so many seconds.
-_EACH_CORE, _WAITED = 4, 1.0
+#: Workers for each processor, for ADDs and for what mostly waits for the kernel, such as a DEL; and
+#: after how many seconds in the queue a call gets a worker all the same.
+EACH_CORE, EACH_CORE_WAITING, WAITED = 4, 12, 1.0
 #: How long a front worker may be at work before another one takes its place, in seconds.
 _SOON = 0.1
 #: After how many seconds a refused fork is tried again, and how long one may take.
@@ -230,10 +231,10 @@ class Pool:
 
     # --- Coming and going ------------------------------------------------------------------------
 
-    def want(self, generation: Generation, limit: int, waited: float) -> None:
+    def want(self, generation: Generation, limit: int, first: Job | None) -> None:
         """Fork a worker when that helps, as long as no more than *limit* of them are not stuck.
 
-        *waited* is for how many seconds the first call in the queue waits.
+        *first* is the call that waits for the longest time.
         """
         now = time.monotonic()
         workers = self._by_slot.values()
@@ -243,12 +244,19 @@ class Pool:
             return
         if len(self) - len(self.stuck) >= limit:
             return
-        if waited > _WAITED or self._have_time(len(workers)):
+        waits_long = first is not None and now - first.queued > WAITED
+        kernel_waits = first is not None and first.command != "ADD"
+        if waits_long or self._have_time(len(workers), kernel_waits):
             self._fork(generation)
 
-    def _have_time(self, busy: int) -> bool:
+    @property
+    def cores(self) -> int:
+        """The processors that there are."""
+        return self._cores
+
+    def _have_time(self, busy: int, kernel_waits: bool) -> bool:
         """Whether the processors can serve more than the *busy* workers."""
-        if busy >= _EACH_CORE * self._cores:
+        if busy >= (EACH_CORE_WAITING if kernel_waits else EACH_CORE) * self._cores:
             return False
         return busy < self._cores or sum(map(_runs, self._by_slot.values())) < self._cores
 
