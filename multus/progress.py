@@ -78,7 +78,8 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
     ) -> None:
         global _current, _failed
         if _watch is not None and _current is self:
-            outer = self._outer
+            # First of all: an interruption that comes now is not of this step any more.
+            _current = outer = self._outer
             if outer is not None:
                 # What a step waits for has a limit of its own.
                 spent = time.monotonic() - self.began
@@ -87,7 +88,6 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
                 if outer._outer is None:
                     # What is done between two plugins may fail for what the first of them did.
                     outer.what = f"{outer.what.partition(_AFTER)[0]}{_AFTER}{self.what}"
-            _current = outer
             _watch.show(outer)
             if error is not None and not _failed:
                 _failed = self.what

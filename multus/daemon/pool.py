@@ -282,11 +282,12 @@ class Pool:
     def forked(self, packet: Packet) -> None:
         """What a template answers when it was asked for a worker."""
         worker = self._by_slot.get(packet.head["forked"])
-        if worker is None or worker.pid or "error" in packet.head:
+        if worker is None or worker.pid or "error" in packet.head or not packet.fds:
             for handle in packet.fds:
                 os.close(handle)
             if worker is not None and not worker.pid:
-                self._refused(worker, packet.head["error"])
+                why = packet.head.get("error", "this process has no descriptors left")
+                self._refused(worker, why)
             return
         self.refusal = ""
         worker.begun(packet.head["pid"], packet.fds[0])
