@@ -87,7 +87,12 @@ class Pids:
 
     def __exit__(self, *_: object) -> None:
         self.open()
-        self._daemon.stop()
+        try:
+            self._daemon.stop()
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
         end = time.monotonic() + 10
         while True:
             with suppress(OSError):
