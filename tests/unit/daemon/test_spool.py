@@ -170,9 +170,7 @@ def test_a_file_goes_when_its_del_succeeded_and_not_before(state: Path, handler:
 def test_one_that_another_process_carries_out_is_left_to_it(state: Path, handler: Handler) -> None:
     path = keep(state, "a", 1)
 
-    def meanwhile(
-        environ: Mapping[str, str], stdin: bytes, deadline: float
-    ) -> tuple[int, bytes]:
+    def meanwhile(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
         assert carry_out(str(path), handler)[0] == "failed"
         return 0, b""
 
@@ -215,3 +213,12 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(state: Path, handler: 
 
 def test_the_names_in_the_documentation_are_these() -> None:
     assert (spools.FOLDER, spools.FOLDERS, spools.DAMAGED) == (".spool", ".folders", ".damaged-")
+
+
+@pytest.mark.parametrize("cni_dir", ["/a\0b", "/a\udcff", "/a\nb", "relative", "/" + "a" * 300])
+def test_a_folder_in_which_no_shim_keeps_anything_is_not_learned(
+    state: Path, log: Log, cni_dir: str
+) -> None:
+    spool = Spool(str(state), log)
+    spool.learn(cni_dir)
+    assert spool.cni_dirs == (str(state),)
