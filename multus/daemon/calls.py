@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from multus.daemon import wire
-from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
-from multus.daemon.pool import IT_ENDED, Ended, Pool, Worker
+from multus.daemon.pool import IT_ENDED, Pool
+from multus.daemon.process import Ended, Worker
+from multus.daemon.said import Report
 from multus.daemon.spool import container_of
 from multus.shim import SERVE_S, error_answer
 
@@ -85,7 +87,7 @@ class Calls:
         self._log = log
         self._limits = limits
         self._queue = Queue()
-        self._containers: set[str] = set()
+        self._containers: Counter[str] = Counter()
         self._adds = self._calls = self._behind = 0
         self._replaying: set[str] = set()
         self._stopping = False
@@ -188,7 +190,8 @@ class Calls:
 
     def _begun(self, job: Job) -> None:
         if job.container:
-            self._containers.add(job.container)
+            # Two at a time where the front worker took a call while a kept DEL was given away.
+            self._containers[job.container] += 1
         self._count(job, 1)
 
     def _count(self, job: Job, by: int) -> None:
@@ -203,62 +206,61 @@ class Calls:
 
     def _heard(self, worker: Worker) -> None:
         """A worker says something: that it is ready, or what came of its job."""
-        packet = self.pool.heard(worker)
-        if packet is not None and "begin" in packet.head:
-            self._has_begun(worker, packet)
-        elif packet is not None and "handOff" in packet.head:
-            self.take_over(_connection_of(packet))
-        elif packet is not None:
-            job = self.pool.ended(worker, packet.head)
-            if job is not None:
-                self._finished(job)
-                self._account(job, packet.head)
+        said = self.pool.heard(worker)
+        if isinstance(said, Report):
+            job = self.pool.ended(worker, said)
+            self._finished(job)
+            self._account(job, said)
+        elif said is not None and said.message is not None:
+            self._has_begun(worker, said.message, said.connection)
+        elif said is not None and said.connection is not None:
+            self.take_over(said.connection)
         self.pump()
 
-    def _has_begun(self, worker: Worker, packet: Packet) -> None:
+    def _has_begun(
+        self, worker: Worker, message: wire.Received, connection: Connection | None
+    ) -> None:
         """The front worker took a call from its client."""
-        message = wire.Received(packet.body)
         command = message.variable(b"CNI_COMMAND")
         container = message.variable(b"CNI_CONTAINERID")
-        deadline = packet.head["deadline"]
-        job = Job("call", command, container, deadline, message, _connection_of(packet))
+        began = connection.began if connection is not None else time.monotonic()
+        deadline = began + (message.seconds or SERVE_S)
+        job = Job("call", command, container, deadline, message, connection)
         self.pool.has_begun(worker, job)
         self._begun(job)
 
     def _finished(self, job: Job) -> None:
-        self._containers.discard(job.container)
+        self._containers -= Counter((job.container,))
         self._replaying.discard(job.path)
         self._count(job, -1)
 
-    def _account(self, job: Job, report: Mapping[str, Any]) -> None:
+    def _account(self, job: Job, report: Report) -> None:
         metrics = self._metrics
-        for verb, stage, seconds in report.get("stages", ()):
+        for verb, stage, seconds in report.stages:
             metrics.stage(verb, stage, seconds)
-        for verb, kind, seconds in report.get("delegates", ()):
+        for verb, kind, seconds in report.delegates:
             metrics.delegate(verb, kind, seconds)
-        for _ in range(report.get("journal_errors", 0)):
+        for _ in range(report.journal_errors):
             metrics.journal_error()
-        if report.get("cni_dir"):
-            self.spool.learn(report["cni_dir"])
-        if job.kind == "replay":
-            self.spool.ended(job.path, report["outcome"], report["reason"])
-        elif job.kind == "recover" and report["answer"]:
+        if report.cni_dir:
+            self.spool.learn(report.cni_dir)
+        if job.kind == "recover" and report.answer:
             self._log.error(
                 "what a stopped worker left could not be undone: the next DEL tries again",
                 container=job.container,
-                error=report["answer"],
+                error=report.answer,
             )
-        for each in report.get("replayed", ()):
-            self.spool.ended(each["path"], each["outcome"], each["reason"])
+        for each in report.replayed:
+            self.spool.ended(each.path, each.outcome, each.reason)
         if job.connection is not None:
             took = time.monotonic() - job.connection.began
-            metrics.request("/cni", job.command, report["code"], took)
+            metrics.request("/cni", job.command, report.code, took)
             job.connection.close()
-            if not report["taken"]:
+            if not report.taken:
                 self._log.error(
                     f"nobody took the answer to {job.command}: the runtime has to send DEL",
                     container=job.container,
-                    code=report["code"],
+                    code=report.code,
                 )
 
     def _lost(self, ended: Ended) -> None:
@@ -267,6 +269,8 @@ class Calls:
         self._finished(job)
         if not ended.begun and ended.why == IT_ENDED:
             self._queue.put_back(job)  # nothing of it was done
+            if job.path:
+                self._replaying.add(job.path)
             return
         what = ended.sight.what or "the engine itself"
         self._log.error(
@@ -281,7 +285,7 @@ class Calls:
         if job.connection is not None:
             took = time.monotonic() - job.connection.began
             self._metrics.request("/cni", job.command, "11", took)
-            if ended.sight.answering:
+            if ended.begun and ended.sight.answering:
                 job.connection.close()
             else:
                 text = f"the worker of this call was lost ({ended.why}) in {what}: see the log"
@@ -326,9 +330,7 @@ class Calls:
             if job.connection is not None:
                 self._refuse(job.connection, job.payload, job.command, text)
 
-    def _refuse(
-        self, connection: Connection, payload: bytes, command: str, text: bytes
-    ) -> None:
+    def _refuse(self, connection: Connection, payload: bytes, command: str, text: bytes) -> None:
         self._metrics.request("/cni", command, "11", 0.0)
         connection.answer_at_once(error_answer(payload, 11, text))
 
@@ -343,11 +345,3 @@ class Calls:
             if job is not None and job.connection is not None:
                 job.connection.answer_at_once(error_answer(job.payload, 11, STOPPING))
         self.pool.close()
-
-
-def _connection_of(packet: Packet) -> Connection:
-    """A client that a worker accepted; what it read is in the packet."""
-    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, packet.fds[0])
-    peer.setblocking(False)
-    data = packet.body if "handOff" in packet.head else b""
-    return Connection(peer, packet.head["began"], data)
