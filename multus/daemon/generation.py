@@ -162,7 +162,7 @@ class Generation:
         try:
             self.control.send({"fork": "agent", "path": self.api_path}, fds=[theirs.fileno()])
         except Closed:
-            self._agent_refused("the template process has ended")
+            self._agent_refused("the template process ended")
         finally:
             theirs.close()
 

@@ -247,7 +247,7 @@ class Pool:
         try:
             generation.fork(slot, theirs, self._listener)
         except Closed:
-            self._refused(worker, "the template process has ended")
+            self._refused(worker, "the template process ended")
         finally:
             theirs.close()
 
