@@ -10,7 +10,7 @@ annotations wait to be written (CRC-32 too).  After them comes a slot for each w
          8      8  the step began  (seconds of time.monotonic(), which all processes share)
         16      8  the step has to end by then; 0 when nothing is being done
         24      1  1: something outside the process is waited for
-        25      1  1: the answer is being sent
+        25      1  1: the answer is being sent, or was
         26      2  length of the text
         28         the text: what is being done, UTF-8
 """

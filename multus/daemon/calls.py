@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from multus.daemon import wire
-from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
-from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Ended, Pool, Worker
-from multus.daemon.report import Report
+from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Pool
+from multus.daemon.process import Ended, Worker
+from multus.daemon.said import Report
 from multus.daemon.spool import container_of
 from multus.shim import SERVE_S, error_answer
 
@@ -85,7 +86,7 @@ class Calls:
         self._log = log
         self._limits = limits
         self._queue = Queue()
-        self._containers: set[str] = set()
+        self._containers: Counter[str] = Counter()
         self._adds = self._calls = self._behind = 0
         self._replaying: set[str] = set()
         self._stopping = False
@@ -191,7 +192,8 @@ class Calls:
 
     def _begun(self, job: Job) -> None:
         if job.container:
-            self._containers.add(job.container)
+            # Two at a time where the front worker took a call while a kept DEL was given away.
+            self._containers[job.container] += 1
         self._count(job, 1)
 
     def _count(self, job: Job, by: int) -> None:
@@ -205,46 +207,32 @@ class Calls:
     # --- Going -----------------------------------------------------------------------------------
 
     def _heard(self, worker: Worker) -> None:
-        """A worker says something: that it is ready, took a call, or is done."""
-        try:
-            self._hear(worker)
-        except (ValueError, LookupError, OSError, wire.Malformed) as error:
-            # A plugin can write to its worker's channel.
-            self._log.error("a worker is ended: it sent a malformed message", error=error)
-            self.pool.end(worker, "malformed message")
+        """A worker says something: that it is ready, or what came of its job."""
+        said = self.pool.heard(worker)
+        if isinstance(said, Report):
+            job = self.pool.ended(worker, said)
+            self._finished(job)
+            self._account(job, said)
+        elif said is not None and said.message is not None:
+            self._has_begun(worker, said.message, said.connection)
+        elif said is not None and said.connection is not None:
+            self.take_over(said.connection)
         self.pump()
 
-    def _hear(self, worker: Worker) -> None:
-        was_front = worker.front
-        packet = self.pool.heard(worker)
-        if packet is None:
-            return
-        if "begin" in packet.head or "handOff" in packet.head:
-            if not was_front:
-                raise ValueError("it takes clients without having been asked to")
-            if "begin" in packet.head:
-                self._has_begun(worker, packet)
-            else:
-                self.take_over(_connection_of(packet))
-            return
-        report = Report.from_wire(packet.head)
-        job = self.pool.ended(worker, packet.head)
-        if job is not None:
-            self._finished(job)
-            self._account(job, report)
-
-    def _has_begun(self, worker: Worker, packet: Packet) -> None:
+    def _has_begun(
+        self, worker: Worker, message: wire.Received, connection: Connection | None
+    ) -> None:
         """The front worker took a call from its client."""
-        message = wire.Received(packet.body)
         command = message.variable(b"CNI_COMMAND")
         container = message.variable(b"CNI_CONTAINERID")
-        deadline = float(packet.head["deadline"])
-        job = Job("call", command, container, deadline, message, _connection_of(packet))
+        began = connection.began if connection is not None else time.monotonic()
+        deadline = began + (message.seconds or SERVE_S)
+        job = Job("call", command, container, deadline, message, connection)
         self.pool.has_begun(worker, job)
         self._begun(job)
 
     def _finished(self, job: Job) -> None:
-        self._containers.discard(job.container)
+        self._containers -= Counter((job.container,))
         self._replaying.discard(job.path)
         self._count(job, -1)
 
@@ -258,14 +246,14 @@ class Calls:
             metrics.journal_error()
         if report.cni_dir:
             self.spool.learn(report.cni_dir)
-        for each in report.replayed:
-            self.spool.ended(each.path, each.outcome, each.reason)
-        if job.kind == "recover" and report.failure:
+        if job.kind == "recover" and report.answer:
             self._log.error(
                 "what a stopped worker left could not be undone: the next DEL tries again",
                 container=job.container,
-                error=report.failure,
+                error=report.answer,
             )
+        for each in report.replayed:
+            self.spool.ended(each.path, each.outcome, each.reason)
         if job.connection is not None:
             took = time.monotonic() - job.connection.began
             metrics.request("/cni", job.command, report.code, took)
@@ -283,6 +271,8 @@ class Calls:
         self._finished(job)
         if not ended.begun and ended.why == IT_ENDED:
             self._queue.put_back(job)  # nothing of it was done
+            if job.path:
+                self._replaying.add(job.path)
             return
         what = ended.sight.what or "the engine itself"
         self._log.error(
@@ -297,7 +287,7 @@ class Calls:
         if job.connection is not None:
             took = time.monotonic() - job.connection.began
             self._metrics.request("/cni", job.command, "11", took)
-            if ended.sight.answering:
+            if ended.begun and ended.sight.answering:
                 job.connection.close()
             else:
                 text = f"the worker of this call was lost ({ended.why}) in {what}: see the log"
@@ -342,9 +332,7 @@ class Calls:
             if job.connection is not None:
                 self._refuse(job.connection, job.payload, job.command, text)
 
-    def _refuse(
-        self, connection: Connection, payload: bytes, command: str, text: bytes
-    ) -> None:
+    def _refuse(self, connection: Connection, payload: bytes, command: str, text: bytes) -> None:
         self._metrics.request("/cni", command, "11", 0.0)
         connection.answer_at_once(error_answer(payload, 11, text))
 
@@ -359,11 +347,3 @@ class Calls:
             if job is not None and job.connection is not None:
                 job.connection.answer_at_once(error_answer(job.payload, 11, STOPPING))
         self.pool.close()
-
-
-def _connection_of(packet: Packet) -> Connection:
-    """A client that a worker accepted; what it read is in the packet."""
-    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, packet.fds[0])
-    peer.setblocking(False)
-    data = packet.body if "handOff" in packet.head else b""
-    return Connection(peer, float(packet.head["began"]), data)

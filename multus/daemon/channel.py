@@ -10,6 +10,7 @@ that is not a packet ends the connection, as the end of the other process does.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -22,6 +23,8 @@ from attrs import field, frozen
 #: Bytes that go into the datagram itself; the kernel's default buffer has 208 KiB.
 _INLINE = 16 << 10
 _LARGEST = 64 << 10
+#: The largest packet that travels in a file: a call's message, and a head beside it.
+_LARGEST_FILE = 16 << 20
 #: Room for four descriptors.
 _SPACE = socket.CMSG_LEN(4 * array("i").itemsize)
 #: In the place of a packet whose bytes are in the last descriptor: a length that none has.
@@ -103,12 +106,13 @@ class Channel:
         fds = _descriptors(ancillary)
         try:
             if data == _IN_MEMORY:
-                data = _read_whole(fds.pop())
+                data = _read_whole(fds[-1])
+                os.close(fds.pop())
             end = 4 + int.from_bytes(data[:4], "big")
             head = json.loads(data[4:end])
             if len(data) < end or not isinstance(head, dict):
                 raise ValueError("it was cut off, or its head is not an object")
-        except (ValueError, IndexError, OSError) as error:
+        except (ValueError, IndexError, OSError, RecursionError) as error:
             for descriptor in fds:
                 os.close(descriptor)
             raise Closed(f"what came is not a packet: {error}") from error
@@ -131,6 +135,11 @@ def _in_memory(parts: Sequence[bytes]) -> int:
 
 
 def _read_whole(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as file:
+    """The bytes of a file in memory; of anything else, reading might wait, or never end."""
+    with open(descriptor, "rb", closefd=False) as file:
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)  # fails for every other kind of file
         file.seek(0)
-        return file.read()
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise ValueError(f"it has more than {_LARGEST_FILE} bytes")
+    return data

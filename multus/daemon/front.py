@@ -59,13 +59,10 @@ class Front:
     def _accept(self) -> Packet | None:
         """Take the next client: its call, when that may begin at once."""
         try:
+            # Another error ends this process: the next front worker may have what it lacks.
             peer, _address = self._listener.accept()
         except BlockingIOError:
             return None  # the supervisor was faster
-        except OSError:
-            self._is_front = False  # perhaps this process has no descriptor left
-            self.channel.send({"back": True})
-            return None
         self._is_front = False
         peer.setblocking(False)
         connection = Connection(peer, time.monotonic())
@@ -76,8 +73,9 @@ class Front:
             peer.close()
             return None
         deadline = connection.began + (message.seconds or SERVE_S)
+        said = {"begin": True, "began": connection.began}
+        self.channel.send(said, message.raw, [peer.fileno()])
         work = {"kind": "call", "began": connection.began, "deadline": deadline}
-        self.channel.send({**work, "begin": True}, message.raw, [peer.fileno()])
         return Packet(work, message.raw, (peer.detach(),))
 
     def _may_begin(self, message: wire.Received) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus import __version__
 from multus.daemon.channel import Channel, Closed, Packet
+from multus.daemon.process import Process
 from multus.errors import IOFailure
 
 if TYPE_CHECKING:
@@ -38,33 +38,6 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from multus.daemon import template; template.main(*map(int, sys.argv[2:]))"
 )
-
-
-class Process:
-    """A process of the daemon: its channel, and a handle that is never another process's."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.pid = 0
-        self.handle = -1
-
-    def begun(self, pid: int, handle: int) -> None:
-        """It was forked."""
-        self.pid, self.handle = pid, handle
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal, unless it has ended."""
-        if self.handle >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.handle, number)
-
-    def end(self) -> None:
-        """Kill it, and forget it."""
-        self.send_signal(signal.SIGKILL)
-        self.channel.close()
-        if self.handle >= 0:
-            os.close(self.handle)
-            self.handle = -1
 
 
 class Generation:
@@ -188,14 +161,17 @@ class Generation:
         try:
             self.control.send({"fork": "agent", "path": self.api_path}, fds=[theirs.fileno()])
         except Closed:
-            self._agent_refused("the template process has ended")
+            self._agent_refused("the template process ended")
         finally:
             theirs.close()
 
     def _agent_begun(self, packet: Packet) -> None:
         if packet.fds and self._agent is not None:
             self._agent.begun(packet.head["pid"], packet.fds[0])
-        elif "error" in packet.head:
+            return
+        for handle in packet.fds:
+            os.close(handle)  # it has ended before this was heard
+        if "error" in packet.head:
             self._agent_refused(packet.head["error"])
 
     def _agent_refused(self, why: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from attrs import define, field
 
@@ -84,7 +84,7 @@ class Queue:
         else:
             self._calls.appendleft(job)
 
-    def take(self, busy: set[str], *, room: int, adds: int, behind: int) -> Job | None:
+    def take(self, busy: Collection[str], *, room: int, adds: int, behind: int) -> Job | None:
         """The next job that may begin, or None.
 
         *busy* are the containers that are worked on; *room* is how many calls that are not quick

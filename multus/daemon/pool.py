@@ -15,16 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
-from multus.daemon.board import Board, Sight
+from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed, Packet
-from multus.daemon.generation import Generation, Process
+from multus.daemon.generation import Generation
 from multus.daemon.loop import Loop
+from multus.daemon.process import Ended, Worker
+from multus.daemon.said import Malformed, Ready, Report, Taken, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from multus.daemon.jobs import Job
     from multus.log import Log
 
@@ -39,43 +37,13 @@ _KEPT_IDLE, _IDLE_SECONDS = 1, 3.0
 EACH_CORE, EACH_CORE_WAITING, WAITED = 4, 12, 1.0
 #: How long a front worker may be at work before another one takes its place, in seconds.
 _SOON = 0.1
+#: How often an idle front worker is asked whether it still answers, in seconds.
+_ASKED_EACH = 5.0
 #: After how many seconds a refused fork is tried again, and how long one may take.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
 
 #: Why a worker is gone that nobody ended.
 IT_ENDED = "it ended"
-
-
-class Worker(Process):
-    """One worker; ``job`` is what it carries out, None while it is idle.
-
-    ``front`` says that it takes the next client by itself (``multus.daemon.front``).
-    """
-
-    def __init__(self, channel: Channel, slot: int, generation: Generation) -> None:
-        super().__init__(channel)
-        self.slot = slot
-        self.generation = generation
-        self.job: Job | None = None
-        self.ready = self.front = self.recalled = False
-        self.asked_at = self.idle_since = time.monotonic()
-        self.interrupted_at = 0.0
-        self.seen = Sight()
-        self.given = 0
-        self.stuck = False
-
-
-@frozen
-class Ended:
-    """A worker that is gone: the job that it had, what it was doing, and why it ended.
-
-    ``begun`` says whether it had begun the job, as far as it showed.
-    """
-
-    job: Job
-    sight: Sight
-    why: str
-    begun: bool
 
 
 class Pool:
@@ -134,17 +102,23 @@ class Pool:
             worker = max(self.idle, key=lambda each: each.idle_since, default=None)
             if worker is None:
                 return False
+            given = self._board.changes(worker.slot)
             try:
                 self._send(worker, job)
             except (Closed, BlockingIOError):
                 self._forget(worker, "it did not take a job")
+                continue
             except OSError as error:
-                # This process has no descriptor or no memory left: others may have, soon.
-                self._log.error("a call cannot be given to a worker yet", error=error)
+                self._out_of_resources(error)
                 return False
-            else:
-                worker.job, worker.given = job, self._board.changes(worker.slot)
-                return True
+            worker.job, worker.given = job, given
+            return True
+
+    def _out_of_resources(self, error: OSError) -> None:
+        now = time.monotonic()  # the queue waits, and it is tried again
+        if now >= self._fork_after:
+            self._log.error("the supervisor lacks a descriptor or memory", error=error)
+        self._fork_after = now + _FORK_PAUSE
 
     def _send(self, worker: Worker, job: Job) -> None:
         head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
@@ -159,40 +133,44 @@ class Pool:
             body = job.message.raw
         worker.channel.send(head, body, fds)
 
-    def heard(self, worker: Worker) -> Packet | None:
+    def heard(self, worker: Worker) -> Taken | Report | None:
         """Take what a worker says that concerns its work; None for what concerns itself alone."""
         try:
-            packet = worker.channel.receive()
+            said = read(worker.channel.receive())
+            worker.require_expected(said)
         except BlockingIOError:
             return None
         except Closed:
             self._forget(worker, IT_ENDED)
             return None
+        except Malformed as error:
+            self._log.error("a worker is replaced: what it said is malformed", error=error)
+            self._forget(worker, "it said something malformed")
+            return None
         worker.idle_since = time.monotonic()
         worker.front = worker.recalled = False
-        if "ready" in packet.head:
+        if isinstance(said, Ready):
             worker.ready = True
-            return None
-        if "back" in packet.head:
-            if worker.generation.retired:
-                self._drop(worker)
-            return None
-        return packet
+        has_work = isinstance(said, Report) or (isinstance(said, Taken) and said.message)
+        if worker.generation.retired and not has_work:
+            self._drop(worker)
+        return None if isinstance(said, Ready) else said
 
     def has_begun(self, worker: Worker, job: Job) -> None:
         """A front worker took *job* from its client itself."""
         worker.job, worker.given = job, 0
 
-    def ended(self, worker: Worker, head: Mapping[str, Any]) -> Job | None:
+    def ended(self, worker: Worker, report: Report) -> Job:
         """A worker reports that its job is done; returns the job."""
         job, worker.job = worker.job, None
+        assert job is not None  # it would not be expected to report
         worker.stuck, worker.interrupted_at = False, 0.0
-        if head.get("retire"):
+        if report.retire:
             self._log.error(
                 "a worker is replaced: a call left it not as before",
-                left=head["retire"],
-                container=job.container if job else "",
-                command=job.command if job else "",
+                left=report.retire,
+                container=job.container,
+                command=job.command,
             )
             self._count("left something")
             self._drop(worker)
@@ -218,14 +196,14 @@ class Pool:
             return
         with contextlib.suppress(Closed, BlockingIOError):
             worker.channel.send({"front": True})
-            worker.front = True
+            worker.front, worker.asked_at = True, now
             self._hot = worker
 
     def recall(self) -> None:
         """Have the front worker leave clients to the supervisor; it answers when it does."""
         worker = self.front
         if worker is not None and not worker.recalled:
-            worker.recalled = True
+            worker.recalled, worker.asked_at = True, time.monotonic()
             with contextlib.suppress(Closed, BlockingIOError):
                 worker.channel.send({"front": False})
 
@@ -258,13 +236,13 @@ class Pool:
         """Whether the processors can serve more than the *busy* workers."""
         if busy >= (EACH_CORE_WAITING if kernel_waits else EACH_CORE) * self._cores:
             return False
-        return busy < self._cores or sum(map(_runs, self._by_slot.values())) < self._cores
+        return busy < self._cores or sum(each.runs for each in self) < self._cores
 
     def _fork(self, generation: Generation) -> None:
         try:
             mine, theirs = Channel.pair()
         except OSError as error:
-            self._refuse(str(error))
+            self._out_of_resources(error)
             return
         slot = self._free.pop()
         mine.socket.setblocking(False)
@@ -275,19 +253,19 @@ class Pool:
         try:
             generation.fork(slot, theirs, self._listener)
         except Closed:
-            self._refused(worker, "the template process has ended")
+            self._refused(worker, "the template process ended")
         finally:
             theirs.close()
 
     def forked(self, packet: Packet) -> None:
         """What a template answers when it was asked for a worker."""
         worker = self._by_slot.get(packet.head["forked"])
-        if worker is None or worker.pid or "error" in packet.head or not packet.fds:
+        if worker is None or worker.pid or not packet.fds:
             for handle in packet.fds:
                 os.close(handle)
             if worker is not None and not worker.pid:
-                why = packet.head.get("error", "this process has no descriptors left")
-                self._refused(worker, why)
+                lost = "the supervisor has no descriptor left"
+                self._refused(worker, packet.head.get("error", lost))
             return
         self.refusal = ""
         worker.begun(packet.head["pid"], packet.fds[0])
@@ -325,6 +303,7 @@ class Pool:
 
     def _forget(self, worker: Worker, why: str) -> None:
         """A worker is gone, or is made to go, whatever it was doing."""
+        worker.send_signal(signal.SIGKILL)  # before the look: it must not begin to answer after it
         sight = self._board.look(worker.slot)
         self._drop(worker)
         if worker.job is not None:
@@ -349,10 +328,22 @@ class Pool:
                 self._look(worker, worker.job, now)
             elif not worker.ready and now > worker.asked_at + _FORK_SECONDS:
                 self._refused(worker, "a worker did not begin")
+        self._watch_front(now)
         idle = sorted(self.idle, key=lambda each: each.idle_since, reverse=True)
         for worker in idle[_KEPT_IDLE:]:
             if now > worker.idle_since + _IDLE_SECONDS:
                 self._drop(worker)
+
+    def _watch_front(self, now: float) -> None:
+        """Have the front worker answer from time to time: while it hangs, no client is served."""
+        worker = self.front
+        if worker is None:
+            return
+        if worker.recalled and now > worker.asked_at + _REACT:
+            self._log.error("the worker that takes clients does not answer: it is replaced")
+            self._forget(worker, "stuck")
+        elif now > worker.asked_at + _ASKED_EACH:
+            self.recall()
 
     def _look(self, worker: Worker, job: Job, now: float) -> None:
         sight = self._board.look(worker.slot)
@@ -373,12 +364,3 @@ class Pool:
         ):
             worker.interrupted_at = now
             worker.send_signal(signal.SIGUSR1)
-
-
-def _runs(worker: Worker) -> bool:
-    """Whether a worker uses a processor now: it may wait for the kernel, a program or a lock."""
-    try:
-        with open(f"/proc/{worker.pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] == b"R"
-    except (OSError, IndexError):
-        return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ DAMAGED = ".damaged-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 _MOST_FOLDERS = 16
 _TICK_NS = 50_000_000
+#: The ``cniDir``s under which a shim keeps a DEL (``multus.shim.text_of``).
+_MAY_HAVE_ONE = re.compile(r"/[A-Za-z0-9/_.-]{0,254}").fullmatch
 
 
 class Listing:
@@ -86,7 +89,8 @@ class Spool:
 
     def learn(self, cni_dir: str) -> None:
         """A call has this ``cniDir``: shims may keep DELs there."""
-        if cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS:
+        known = cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS
+        if known or not _MAY_HAVE_ONE(cni_dir):
             return
         if not cni_dir.isprintable():  # such as a NUL: no shim keeps anything in a file below it
             return
@@ -99,6 +103,7 @@ class Spool:
     def ended(self, path: str, outcome: str, reason: str) -> None:
         """A worker carried out the DEL in the file at *path*, or could not."""
         if outcome == "gone":
+            self._pauses.pop(path, None)
             return
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         if outcome == "failed":

@@ -141,7 +141,8 @@ class Worker:
                 packet = self._front.next()
                 report = self._serve(packet)
                 progress.watched_by(self._slot)
-                self._slot.show(None)
+                if packet.head["kind"] != "call":
+                    self._slot.show(None)  # a call's shows that it is answered
                 if gc.get_count()[0] > _GARBAGE:
                     gc.collect()
                 now = Footprint.now()
@@ -157,6 +158,7 @@ class Worker:
 
     def _serve(self, packet: Packet) -> dict[str, Any]:
         head = packet.head
+        self._slot.show(None)
         self._service.begin()
         try:
             if head["kind"] == "replay":

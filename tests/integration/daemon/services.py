@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from multus.daemon.board import Board
+from multus.daemon.channel import Channel
 from multus.daemon.service import Report
 from multus.daemon.settings import Settings
 from multus.log import Log
@@ -18,7 +22,8 @@ from multus.log import Log
 class Echo:
     """Answers with what it was sent, and writes down what it was asked.
 
-    ``DO`` in the environment: ``sleep`` some seconds, wait for the file ``gate``, ``raise``, answer
+    ``DO`` in the environment: ``say`` something to the supervisor, ``few`` descriptors from now on,
+    ``sleep`` some seconds, wait for the file ``gate``, ``raise``, answer
     with a ``text`` before what was sent, with its ``length``, ``repeat`` it, or ``fail``.
     """
 
@@ -43,6 +48,11 @@ class Echo:
         elif what == "gate":
             while not os.path.exists(argument):
                 time.sleep(0.005)
+        elif what == "say":
+            _say(json.loads(argument))
+            time.sleep(5)
+        elif what == "few":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
         elif what == "fail":
             return 1, argument.encode()
         answers = {
@@ -66,3 +76,12 @@ class Echo:
 def echo(settings: Settings, log: Log, api_path: str, board: Board) -> Echo:
     """What the template is told to make."""
     return Echo(settings, log)
+
+
+def _say(head: Mapping[str, Any]) -> None:
+    """Write to the supervisor as a hostile plugin would, to whatever its channel may be."""
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):
+            end = socket.socket(fileno=os.dup(number))
+            if end.type == socket.SOCK_SEQPACKET:
+                Channel(end).send(head, b"", [0])

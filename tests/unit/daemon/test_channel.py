@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -164,3 +164,39 @@ def test_a_receiver_is_woken(pair: Pair) -> None:
     here.send({"a": 1})
     thread.join(10)
     assert found == [{"a": 1}]
+
+
+def _zeros() -> int:
+    return os.open("/dev/zero", os.O_RDONLY)
+
+
+def _sparse() -> int:
+    descriptor = os.memfd_create("sparse")
+    os.ftruncate(descriptor, 1 << 40)
+    return descriptor
+
+
+@pytest.mark.parametrize(
+    "made",
+    [_zeros, _sparse, lambda: os.open("/", os.O_RDONLY), lambda: os.pipe()[0]],
+    ids=["endless", "a tebibyte", "a directory", "a pipe"],
+)
+def test_what_stands_in_for_a_packets_file_ends_the_connection_alone(
+    pair: Pair, made: Callable[[], int]
+) -> None:
+    here, there = pair
+    descriptor = made()
+    socket.send_fds(here.socket, [b"\xff\xff\xff\xff"], [descriptor])
+    before = descriptors()
+    with pytest.raises(Closed):
+        there.receive()
+    os.close(descriptor)
+    assert descriptors() == before - 1
+
+
+def test_a_head_that_is_nested_too_deeply_is_no_packet(pair: Pair) -> None:
+    here, there = pair
+    text = b"[" * 60000
+    here.socket.send(len(text).to_bytes(4, "big") + text)
+    with pytest.raises(Closed):
+        there.receive()

@@ -220,3 +220,12 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(state: Path, handler: 
 
 def test_the_names_in_the_documentation_are_these() -> None:
     assert (spools.FOLDER, spools.FOLDERS, spools.DAMAGED) == (".spool", ".folders", ".damaged-")
+
+
+@pytest.mark.parametrize("cni_dir", ["/a\0b", "/a\udcff", "/a\nb", "relative", "/" + "a" * 300])
+def test_a_folder_in_which_no_shim_keeps_anything_is_not_learned(
+    state: Path, log: Log, cni_dir: str
+) -> None:
+    spool = Spool(str(state), log)
+    spool.learn(cni_dir)
+    assert spool.cni_dirs == (str(state),)

@@ -1,0 +1,92 @@
+"""Workers that take clients themselves, and what they say to the supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from multus.daemon.calls import Limits
+
+from .conftest import Running, message, wait_for
+
+Serve = Callable[..., Running]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"begin": True, "began": 1.0},
+        {"handOff": True, "began": 1.0},
+        {"code": [], "taken": 1},
+        {"code": "0", "stages": [["a", []]]},
+        {"code": "0", "journal_errors": 1 << 60, "stages": 3},
+        {"code": "0", "replayed": [{"path": "\0"}]},
+    ],
+)
+def test_a_worker_that_says_something_malformed_costs_its_call(
+    serve: Serve, said: dict[str, Any]
+) -> None:
+    daemon = serve()
+    status, text = daemon.call("ADD", b"{}", CNI_CONTAINERID="c", DO=f"say:{json.dumps(said)}")
+    assert status == 1 and json.loads(text)["code"] == 11
+    for _ in range(3):
+        assert daemon.call("ADD", b"next", CNI_CONTAINERID="c") == (0, b"next")
+    wait_for(lambda: daemon.metric("multus_server_calls") == 0)
+    assert daemon.control("health") == (0, "ok\n")
+
+
+def test_a_front_worker_that_cannot_accept_is_replaced(serve: Serve) -> None:
+    daemon = serve()
+    assert daemon.call("ADD", b"1") == (0, b"1")
+    daemon.call("ADD", b"2", DO="few")
+    for number in (b"3", b"4", b"5"):
+        assert daemon.call("ADD", number) == (0, number)
+
+
+def test_a_front_worker_that_hangs_is_replaced(serve: Serve) -> None:
+    daemon = serve()
+    pool = daemon.server._calls.pool
+    assert daemon.call("ADD", b"1") == (0, b"1")
+    wait_for(lambda: pool.front)
+    front = pool.front
+    assert front is not None
+    front.send_signal(signal.SIGSTOP)
+    assert daemon.call("ADD", b"2") == (0, b"2")
+    assert "does not answer" in daemon.log
+
+
+def test_a_client_whose_worker_ends_after_the_answer_gets_no_second_one(serve: Serve) -> None:
+    daemon = serve()
+    # After the call the worker finds that it cannot look at itself, and ends.
+    assert daemon.call("ADD", b"2", DO="few") == (0, b"2")
+
+
+@pytest.mark.parametrize("size", [2, 1 << 20], ids=["in a packet", "in a file"])
+def test_a_supervisor_without_descriptors_goes_on(serve: Serve, size: int) -> None:
+    daemon = serve(limits=Limits(workers=4))
+    assert daemon.call("ADD", b"1") == (0, b"1")
+    peers = [daemon.connect() for _ in range(6)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+        for peer in peers:
+            with suppress(OSError):  # it may have been hung up on already
+                peer.sendall(message("ADD", b" " * size, DO="sleep:0.2"))
+        time.sleep(0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for peer in peers:
+        with peer:
+            with suppress(ConnectionResetError):
+                peer.recv(1)  # an answer, or the end
+    assert daemon.call("ADD", b"2") == (0, b"2")
+    wait_for(lambda: daemon.metric("multus_server_calls") == 0)

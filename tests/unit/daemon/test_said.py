@@ -1,0 +1,92 @@
+"""What workers say: a plugin can write anything to its worker's channel."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from multus.daemon import said, wire
+from multus.daemon.channel import Packet
+
+CALL = wire.Message(wire.CNI, b"{}", {"CNI_COMMAND": "ADD"}).encode()
+REPORT = {"code": "0", "taken": True, "replayed": [], "stages": [], "journal_errors": 0}
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ({}, b""),
+        ({"begin": True, "began": 0.0}, b"no message"),
+        ({"begin": True}, CALL),
+        ({"handOff": True, "began": float("nan")}, b""),
+        ({"handOff": True, "began": "soon"}, b""),
+        ({**REPORT, "code": 0}, b""),
+        ({**REPORT, "journal_errors": 10**400}, b""),
+        ({**REPORT, "journal_errors": []}, b""),
+        ({**REPORT, "stages": [["ADD", "merge"]]}, b""),
+        ({**REPORT, "stages": {"ADD": 1}}, b""),
+        ({**REPORT, "delegates": [[[], {}, 1.0]]}, b""),
+        ({**REPORT, "delegates": [["ADD", "ptp", float("inf")]]}, b""),
+        ({**REPORT, "retire": 1}, b""),
+        ({**REPORT, "cni_dir": ["/"]}, b""),
+        ({**REPORT, "replayed": 5}, b""),
+        ({**REPORT, "replayed": ["done"]}, b""),
+        ({"path": "/x", "outcome": "done"}, b""),
+        ({"path": "/x", "outcome": [], "reason": ""}, b""),
+        ({"path": "/x\0", "outcome": "malformed", "reason": ""}, b""),
+    ],
+)
+def test_what_no_worker_says_is_malformed_and_leaves_no_descriptor(
+    head: dict[str, Any], body: bytes
+) -> None:
+    before = descriptors()
+    with pytest.raises(said.Malformed):
+        said.read(Packet(head, body, (os.dup(0), os.dup(0))))
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("kind", ["a file", "a datagram socket"])
+def test_a_client_has_to_be_a_stream_socket(kind: str) -> None:
+    before = descriptors()
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        fd = os.dup(one.fileno()) if kind != "a file" else os.open("/", os.O_RDONLY)
+        with pytest.raises(said.Malformed):
+            said.read(Packet({"handOff": True, "began": 1.0}, b"", (fd,)))
+    assert descriptors() == before
+
+
+def test_descriptors_beyond_the_clients_are_closed() -> None:
+    before = descriptors()
+    one, other = socket.socketpair()
+    with one, other:
+        fds = (os.dup(one.fileno()), os.dup(0), os.dup(0))
+        found = said.read(Packet({"begin": True, "began": 1.0}, CALL, fds))
+        assert isinstance(found, said.Taken)
+        assert found.connection is not None
+        found.connection.close()
+    assert isinstance(said.read(Packet({"ready": True}, b"", (os.dup(0),))), said.Ready)
+    assert isinstance(said.read(Packet(REPORT, b"", (os.dup(0),))), said.Report)
+    assert descriptors() == before
+
+
+def test_a_client_whose_descriptor_could_not_be_received_is_a_call_all_the_same() -> None:
+    found = said.read(Packet({"begin": True, "began": 1.0}, CALL))
+    assert isinstance(found, said.Taken)
+    assert found.connection is None
+    assert found.message is not None
+
+
+def test_a_report_is_bounded_and_can_be_encoded() -> None:
+    times = [["ADD", "\ud800" * 9000, 0.5]] * 5000
+    found = said.read(Packet({**REPORT, "delegates": times, "journal_errors": 10**15}))
+    assert isinstance(found, said.Report)
+    assert len(found.delegates) == found.journal_errors == 1024
+    assert found.delegates[0][1].encode() == b"?" * 4096
