@@ -182,7 +182,8 @@ def failure(who: str, error: BaseException, fix: str = "report it to its author"
 def described(error: BaseException) -> str:
     """The class and the text of an exception, even of one that cannot be shown as text."""
     try:
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
     except Exception:  # noqa: BLE001  a foreign exception's __str__ may raise anything
         return type(error).__name__
 

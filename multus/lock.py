@@ -35,6 +35,9 @@ _FLOCK = struct.Struct("hhqqi0q")
 
 _ALL = 0
 
+#: The descriptors of this process that hold, or wait for, a lock.
+_mine: set[int] = set()
+
 
 @contextmanager
 def container_lock(
@@ -92,10 +95,19 @@ def _opened(folder: str) -> Iterator[int]:
         raise IOFailure(
             f"cannot open the lock {path}: {error.strerror}: look at its owner, mode, file system"
         ) from error
+    _mine.add(descriptor)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor in _mine:
+            _mine.remove(descriptor)
+            os.close(descriptor)
+
+
+def leave_to_parent() -> None:
+    """In a forked process: hold none of the locks that the process has which forked it."""
+    while _mine:
+        os.close(_mine.pop())
 
 
 def _acquire(descriptor: int, kind: int, byte: int, deadline: float) -> bool:

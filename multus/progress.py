@@ -9,6 +9,7 @@ In a process without a supervisor, ``step`` does nothing.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +37,7 @@ _AFTER = ", after "
 
 _watch: Watch | None = None
 _current: step | None = None
+_of_parent: step | None = None
 _failed = ""
 
 
@@ -77,6 +79,8 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
         trace: TracebackType | None,
     ) -> None:
         global _current, _failed
+        if self is _of_parent:
+            os._exit(1)
         if _watch is not None and _current is self:
             # First of all: an interruption that comes now is not of this step any more.
             _current = outer = self._outer
@@ -97,6 +101,15 @@ def watched_by(watch: Watch | None) -> None:
     """Show the steps of this process to *watch* from now on."""
     global _watch, _current, _failed
     _watch, _current, _failed = watch, None, ""
+
+
+def leave_to_parent() -> None:
+    """In a process that a plugin forked: end it when it leaves the plugin's code.
+
+    Otherwise it would go on with the request, as its parent does.
+    """
+    global _watch, _of_parent
+    _watch, _of_parent = None, _current
 
 
 def failed() -> str:

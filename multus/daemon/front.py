@@ -39,6 +39,11 @@ class Front:
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(listener.fileno(), select.POLLIN)
 
+    def close(self) -> None:
+        """Take nothing more."""
+        self.channel.close()
+        self._listener.close()
+
     def next(self) -> Packet:
         """Wait for work; raises ``channel.Closed`` when the supervisor has no more."""
         while True:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from multus import progress
+from multus import lock, progress
 from multus.daemon import spooled, wire
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.connection import Connection, plain
@@ -131,6 +131,7 @@ class Worker:
         self._slot = slot
         self._service = service
         self._front = front
+        self._client: Connection | None = None
         self._spools: dict[str, Listing] = {}
         self._before = Footprint.now()
 
@@ -156,6 +157,14 @@ class Worker:
         except Closed:
             return
 
+    def leave_to_parent(self) -> None:
+        """In a process that a plugin forked: have nothing that keeps others waiting."""
+        self._front.close()
+        if self._client is not None:
+            self._client.close()
+        lock.leave_to_parent()
+        progress.leave_to_parent()
+
     def _serve(self, packet: Packet) -> dict[str, Any]:
         head = packet.head
         self._slot.show(None)
@@ -177,7 +186,7 @@ class Worker:
         if head["kind"] == "recover":
             return {"answer": _shown(self._service.recover(environ, stdin, deadline))}
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
-        connection = Connection(peer, head["began"])
+        self._client = connection = Connection(peer, head["began"])
         replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
@@ -236,6 +245,7 @@ def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
     gc.disable()
     progress.watched_by(slot)
     worker = Worker(channel, slot, service, front)
+    os.register_at_fork(after_in_child=worker.leave_to_parent)
     channel.send({"ready": True})
     worker.run()
 

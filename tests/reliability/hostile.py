@@ -89,6 +89,20 @@ def fork() -> None:
         os._exit(0)
 
 
+def orphan() -> None:
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(20)  # longer than the test looks at it
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def twin() -> None:
+    os.fork()
+
+
 def threads() -> None:
     for _ in range(300):
         threading.Thread(target=time.sleep, args=(_LONG,), daemon=True).start()
@@ -153,6 +167,8 @@ DEEDS: Mapping[str, Callable[[], object]] = {
     "close-standard": close_standard,
     "close-all": close_all,
     "fork": fork,
+    "orphan": orphan,
+    "twin": twin,
     "threads": threads,
     "write": write,
     "scribble": scribble(b"hostile words\n"),

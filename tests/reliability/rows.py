@@ -102,6 +102,8 @@ def _plugins() -> Iterator[Row]:
         "close-standard",
         "close-all",
         "fork",
+        "orphan",
+        "twin",
         "threads",
         "write",
         "surroundings",

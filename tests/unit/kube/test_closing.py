@@ -88,7 +88,7 @@ def test_with_a_server_that_answers_too_late(api: ApiServer, tmp_path: Path) -> 
     api.faults.add(Fault("slow", times=0, seconds=20))
     node = started(api.write_kubeconfig(tmp_path))
     assert took(node.close) < AT_ONCE
-    assert our_threads() == []
+    eventually(lambda: our_threads() == [], 1.0)
 
 
 def test_in_the_middle_of_silent_watches(api: ApiServer, tmp_path: Path) -> None:
