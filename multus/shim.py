@@ -28,6 +28,7 @@ COMMANDS = (b"ADD", b"CHECK", b"DEL", b"GC", b"STATUS", b"VERSION")
 VERSIONS = (b"0.1.0", b"0.2.0", b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
 LARGEST = 8 << 20
 SERVE_S = 220
+CONTROL_S, RELOAD_S = 5, 70
 _SPACE = b" \t\r\n"
 _ALNUM = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _AWAY = b"the multus daemon does not answer: see whether it runs, then try again"
@@ -92,7 +93,10 @@ def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
     """Ask the daemon for ``health``, ``ready``, ``metrics`` or ``reload``."""
     try:
         connection = _dial(environ.get(b"MULTUS_SOCKET", SOCKET), 0)
+        connection.settimeout(RELOAD_S if word == b"reload" else CONTROL_S)
         return _exchange(connection, _message(2, environ, word))
+    except TimeoutError:
+        return error_answer(b"", 11, _AWAY, b"no answer in time")
     except OSError as error:
         reason = posix.strerror(error.errno or 0).encode()
         return error_answer(b"", 11, _AWAY, reason)

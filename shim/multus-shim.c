@@ -22,6 +22,8 @@
 #define MAGIC 0x4d554c54   /* MULT */
 #define LARGEST (8u << 20) /* bytes of a configuration or of an answer */
 #define SERVE_S 220        /* what the daemon gets for one call; this process lives 10 s longer */
+#define CONTROL_S 5        /* what it gets to say how it is */
+#define RELOAD_S 70        /* and to load every plugin again */
 #define SPACE " \t\r\n"
 #define VERSIONS "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\""
 
@@ -180,8 +182,9 @@ int main(int count, char **arguments) {
     char marker[300], version[16] = "1.1.0";
     int end = 0, delete = command && !strcmp(command, "DEL"), status = command && !strcmp(command, "STATUS");
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
-    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {SERVE_S + 10, 0}}, NULL); /* repeated: none is missed */
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
+    int seconds = command ? SERVE_S + 10 : strcmp(arguments[1], "reload") ? CONTROL_S : RELOAD_S;
+    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {seconds, 0}}, NULL); /* repeated: none is missed */
     /* Answered before stdin is read: it may never end. */
     if (command && !is_known(command))
         fail(4, "unknown CNI_COMMAND: use one of ADD, CHECK, DEL, GC, STATUS, VERSION", "");

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from multus import shim as shim_module
 from multus import skel
 from multus.daemon import wire
+from multus.shim import CONTROL_S
 
 from .conftest import Running, Shim, wait_for
 
@@ -170,6 +171,20 @@ def read_message(peer: socket.socket) -> wire.Message:
     while len(data) < wire.HEADER or len(data) < wire.length_of(data):
         data += peer.recv(65536)
     return wire.decode(data)
+
+
+def test_a_daemon_that_hangs_is_not_healthy(run: Shim) -> None:
+    ended = threading.Event()
+
+    def act(_peer: socket.socket) -> None:
+        ended.wait(20)
+
+    with Peer(run.socket, act):
+        began = time.monotonic()
+        found = error(run(None, b"", "health"))
+        ended.set()
+    assert time.monotonic() - began < 2 * CONTROL_S
+    assert (found["code"], found["details"]) == (11, "no answer in time")
 
 
 ANSWER = wire.Message(wire.ANSWER, b'{"ips": []}').encode()
