@@ -46,6 +46,7 @@ class Generation:
     Raises ``IOFailure`` when no template can be started.
     ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
     workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended,
+    ``broken`` why a plugin is not loaded, by its name,
     ``retired`` that another generation has taken its place.
     """
 
@@ -56,6 +57,7 @@ class Generation:
         self.api_path = f"{settings.socket}.api.{number}"
         self.ready = self.dead = self.retired = False
         self.failure = ""
+        self.broken: Mapping[str, str] = {}
         self.states: Mapping[str, Any] = {}
         self._log = log
         self._until = time.monotonic() + _LOADING
@@ -147,6 +149,7 @@ class Generation:
             other = f"multus {version} is installed now, this daemon is {__version__}: restart it"
             self.failure = str(head.get("error") or other)
             return
+        self.broken = head["broken"]
         self._start_agent()
 
     def _start_agent(self) -> None:

@@ -150,6 +150,9 @@ class Generations:
         """The next generation is ready, or is not going to be."""
         self._next = None
         waiting, self._waiting = self._waiting, []
+        broken = [why for name, why in new.broken.items() if name not in self.current.broken]
+        if broken and not self.current.dead:
+            new.failure = f"not loaded: {'; '.join(broken)}: mend it or uninstall it"
         if new.failure:
             self._end(new)
             if self.current.dead:

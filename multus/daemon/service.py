@@ -101,6 +101,11 @@ class Service:
         """Note what happens from now on in a new report."""
         self.report = Report()
 
+    @property
+    def broken(self) -> dict[str, str]:
+        """The plugins that cannot be loaded, by name, and why."""
+        return {each.entry.name: str(each) for each in self.installed(frozenset()).broken}
+
     def installed(self, blocked: frozenset[str]) -> Installed:
         """The plugins at work, without the *blocked* ones."""
         known = self._installed.get(blocked)
@@ -154,6 +159,6 @@ class Service:
 def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
     """The service of a daemon with these *settings*; says in the log what cannot be loaded."""
     service = Service(settings, log, api_path, board)
-    for broken in service.installed(frozenset()).broken:
+    for broken in service.broken.values():
         log.error(f"not loaded: {broken}")
     return service

@@ -6,7 +6,7 @@ The process that follows the API servers is forked from it too.
 
 The supervisor speaks to it in packets (``multus.daemon.channel``)::
 
-    {"settings": …, "where": …}             → {"version": …} or {"error": …}
+    {"settings": …, "where": …}             → {"version": …, "broken": …} or {"error": …}
     {"fork": "worker", "slot": 3} + channel, listener → {"forked": 3} + pidfd, or with an error
     {"fork": "agent", "path": …} + channel  → {"forked": -1} + pidfd, or with an error
 """
@@ -36,7 +36,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def main(control: int, board: int, slots: int) -> None:
     """Be the template; *control* and *board* are inherited descriptors."""
-    _become("multus-template")
+    _become("multus-template", os.getppid())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A service manager may send them to every process of a service.
         signal.signal(number, signal.SIG_IGN)
@@ -51,6 +51,7 @@ def main(control: int, board: int, slots: int) -> None:
 
 class _Template:
     def __init__(self, control: Channel, board: Board, start: Mapping[str, Any]) -> None:
+        self._pid = os.getpid()
         self._control = control
         self._board = board
         try:
@@ -66,7 +67,7 @@ class _Template:
         gc.collect()
         gc.freeze()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes ended children away
-        control.send({"version": __version__})
+        control.send({"version": __version__, "broken": self._target.broken})
 
     def serve(self) -> None:
         while True:
@@ -106,7 +107,7 @@ class _Template:
             os._exit(status)
 
     def _worker(self, packet: Packet) -> None:
-        _become("multus-worker")
+        _become("multus-worker", self._pid)
         settings = self._settings
         slot = Slot(self._board, int(packet.head["slot"]), settings.stuck_seconds)
         ends = [socket.socket(fileno=each) for each in packet.fds]
@@ -116,7 +117,7 @@ class _Template:
     def _agent(self, packet: Packet) -> None:
         from multus.daemon.agent import Agent
 
-        _become("multus-api")
+        _become("multus-api", self._pid)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
@@ -135,9 +136,8 @@ def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:
     return made
 
 
-def _become(name: str) -> None:
-    """Be called *name*, and end with the process that started this one."""
-    parent = os.getppid()
+def _become(name: str, parent: int) -> None:
+    """Be called *name*, and end with the process *parent* that started this one."""
     _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

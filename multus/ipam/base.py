@@ -129,7 +129,6 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
     return tuple(routes)
 
 
-
 def require_one_per_family(families: list[int], invocation: Invocation) -> None:
     """Raise when the version's result has no place for so many addresses."""
     twice = any(families.count(family) > 1 for family in (4, 6))

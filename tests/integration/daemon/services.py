@@ -29,6 +29,7 @@ class Echo:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self.log = log
+        self.broken: dict[str, str] = {}
         self.report = Report()
         self._asked = Path(settings.cni_dir) / "asked"
 

@@ -68,9 +68,7 @@ class Pod:
     after the next container's ADD.
     """
 
-    def __init__(
-        self, runtime: Runtime, conf: dict[str, Any], fresh: Callable[[], Netns]
-    ) -> None:
+    def __init__(self, runtime: Runtime, conf: dict[str, Any], fresh: Callable[[], Netns]) -> None:
         self._runtime, self._conf, self._fresh = runtime, conf, fresh
         self.problems: list[str] = []
         self.attached = 0

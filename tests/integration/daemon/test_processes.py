@@ -22,6 +22,20 @@ from multus.testing.runtime import CallFailed, Container
 REACT = 2
 
 
+def test_a_reload_that_would_lose_a_plugin_is_refused(place: Place, cni_pod: Netns) -> None:
+    place.start()
+    plugin = place.folder / "site" / "its_hostile.py"
+    text = plugin.read_text()
+    plugin.write_text("import nothing_of_that_name")
+    status, answer = place.daemon.control("reload")
+    assert status == 1
+    assert "plugin 'hostile' of multus-hostile 1.0" in answer
+    assert "nothing_of_that_name" in answer
+    place.serves(cni_pod)
+    plugin.write_text(text)
+    assert place.daemon.control("reload") == (0, "ok\n")
+
+
 # --- Workers that hang ----------------------------------------------------------------------------
 
 
