@@ -32,6 +32,10 @@ CONTROL_S, RELOAD_S = 5, 70
 _SPACE = b" \t\r\n"
 _ALNUM = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _AWAY = b"the multus daemon does not answer: see whether it runs, then try again"
+_NOT_KEPT = (
+    b"the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir':"
+    b" free some space there, look at its owner and mode, or start the daemon"
+)
 
 #: Exit status and stdout.
 Answer = tuple[int, bytes]
@@ -82,10 +86,7 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
     except OSError as error:
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
-            refused = _spool(environ, stdin)
-            if isinstance(refused, tuple):
-                return refused
-            reason = refused
+            return _spool(environ, stdin)
     return error_answer(stdin, 50 if command == b"STATUS" else 11, _AWAY, reason.encode())
 
 
@@ -181,8 +182,8 @@ def _exists(path: bytes) -> bool:
     return True
 
 
-def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | str:
-    """Keep a DEL for the daemon: what to answer, or why it could not be kept."""
+def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer:
+    """Keep a DEL for the daemon: what to answer."""
     container_id = environ.get(b"CNI_CONTAINERID", b"")
     rest = container_id.strip(_ALNUM).translate(None, _ALNUM + b"_.-")
     usable = container_id[:1].isalnum() and not rest and len(container_id) <= 200
@@ -191,11 +192,11 @@ def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | str:
     if not stdin.lstrip(_SPACE).startswith(b"{"):
         return error_answer(stdin, 6, b"the network configuration on stdin is no JSON object")
     folder = text_of(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + SPOOL
-    name = b"%020d.%s" % (time.time_ns(), container_id)
+    name = b"%019d.%s" % (time.time_ns(), container_id)
     try:
         _keep(folder, name, _message(1, environ, stdin))
     except OSError as error:
-        return posix.strerror(error.errno or 0)
+        return error_answer(stdin, 11, _NOT_KEPT, posix.strerror(error.errno or 0).encode())
     return 0, b""
 
 

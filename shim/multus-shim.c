@@ -210,7 +210,11 @@ int main(int count, char **arguments) {
     }
     int answer = fd < 0 ? -1 : exchange(fd);
     if (answer >= 0) return answer;
-    if (delete && !late && !spool(folder)) return 0;
+    if (delete && !late) {
+        if (!spool(folder)) return 0;
+        fail(11, "the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir': free some space there,"
+                 " look at its owner and mode, or start the daemon", strerror(errno));
+    }
     fail(status ? 50 : 11, "the multus daemon does not answer: see whether it runs, then try again",
          late ? "no answer in time" : strerror(errno));
 }

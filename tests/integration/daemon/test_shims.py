@@ -360,6 +360,7 @@ def test_a_del_that_cannot_be_kept_fails(run: Shim, tmp_path: Path, blocked: str
         state = Path("/dev/full")
     found = error(run("DEL", json.dumps({"cniDir": str(state)}).encode(), **DEL))
     assert found["code"] == 11
+    assert "this DEL cannot be kept" in found["msg"]
     assert found["details"]
 
 
