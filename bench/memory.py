@@ -17,10 +17,10 @@ from multus.testing.runtime import Container
 
 @frozen
 class Growth:
-    """Resident bytes of a daemon after this many pods came and went."""
+    """Bytes of a daemon's processes after this many pods came and went."""
 
     pods: int
-    resident: int
+    size: int
 
 
 def peaks(programs: list[Program], folder: str) -> dict[str, int]:
@@ -84,7 +84,7 @@ def _high_water(status: bytes) -> int:
 def growth(way: Pods, daemon: Daemon, pods: int, folder: str) -> list[Growth]:
     """Let *pods* pods come and go, and look at the daemon four times."""
     work = Workload(1, os.path.join(folder, "growth"))
-    found = [Growth(0, daemon.memory()["now"])]
+    found = [Growth(0, daemon.memory())]
     for count in range(1, pods + 1):
         pod = Netns.create("bench")
         try:
@@ -92,5 +92,5 @@ def growth(way: Pods, daemon: Daemon, pods: int, folder: str) -> list[Growth]:
         finally:
             pod.remove()
         if count % max(1, pods // 4) == 0:
-            found.append(Growth(count, daemon.memory()["now"]))
+            found.append(Growth(count, daemon.memory()))
     return found

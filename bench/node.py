@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,25 @@ class Daemon:
         lines = self.control("metrics")[1].splitlines()
         return sum(float(each.split()[-1]) for each in lines if each.startswith(line))
 
-    def memory(self) -> dict[str, int]:
-        """Resident bytes now, and at most so far."""
-        wanted = {"VmRSS": "now", "VmHWM": "peak"}
-        status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        pairs = [line.split(":") for line in status if line.split(":")[0] in wanted]
-        return {wanted[name]: int(value.split()[0]) * 1024 for name, value in pairs}
+    def memory(self) -> int:
+        """Bytes that all its processes have now; what they share is counted once."""
+        return sum(map(_share, _family(self.pid)))
+
+
+def _family(pid: int) -> list[int]:
+    """A process and those that it or they started."""
+    with suppress(OSError):  # it has ended
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(each for child in children for each in _family(int(child)))]
+    return []
+
+
+def _share(pid: int) -> int:
+    """The proportional set size of a process: proc(5), smaps_rollup."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(each.split()[1]) << 10 for each in lines if each.startswith("Pss:"))
+    return 0
 
 
 @contextmanager

@@ -29,9 +29,9 @@ def markdown(report: Report) -> str:
         _rows("The first ADD of one network after a start", "ms", _in_ms(report.cold)),
         _rows("Peak memory of a process", "MB", _in_mb(report.peaks.items())),
         _rows(
-            "Resident memory of the daemon, caches on, after so many pods",
+            "Memory of all processes of the daemon, caches on, after so many pods",
             "MB",
-            _in_mb((str(each.pods), each.resident) for each in report.growth),
+            _in_mb((str(each.pods), each.size) for each in report.growth),
         ),
         _singles(report),
     ]

@@ -58,7 +58,6 @@ def main(argv: Sequence[str]) -> int:
         _print_loads(report.loads)
         report.peaks = memory.peaks([*node.programs(), *options.peer], folder)
         report.growth = memory.growth(node.pods, node.daemon, options.grow, folder)
-        report.peaks["the daemon"] = node.daemon.memory()["peak"]
         _print_memory(report)
     _write(report, options.out)
     return 0
@@ -271,7 +270,7 @@ def _print_memory(report: Report) -> None:
         print(f"  {name:<28} {size / 1e6:8.1f}")
     print("The daemon after so many pods, MB")
     for each in report.growth:
-        print(f"  {each.pods:<28} {each.resident / 1e6:8.1f}")
+        print(f"  {each.pods:<28} {each.size / 1e6:8.1f}")
 
 
 if __name__ == "__main__":
