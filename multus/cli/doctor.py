@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for option, default, what in (
         ("--net-d", known.net_d, "the runtime's configuration files"),
         ("--bin-dir", known.bin_dir, "the runtime's plugins"),
-        ("--socket", known.socket, "the daemon's socket"),
+        ("--socket", os.environ.get("MULTUS_SOCKET") or known.socket, "the daemon's socket"),
         ("--addresses", known.addresses, "host-local's store"),
         ("--results", known.results, "the runtime's cache"),
         ("--sriov", known.sriov, "the SR-IOV plugins' marks"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration.cli.conftest import MadeUpNode, Pods, of
+from multus.cli import doctor
 from multus.daemon import wire
 from multus.testing.apiserver import ApiServer
 from multus.testing.netns import Netns
@@ -189,6 +191,14 @@ def test_no_daemon_is_an_error_only_where_one_is_needed(made_up: MadeUpNode) -> 
     assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "note"
     made_up.healthy(standalone=False)
     assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "error"
+
+
+def test_the_socket_is_the_one_that_the_shims_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTUS_SOCKET", "/elsewhere/multus.sock")
+    parser = argparse.ArgumentParser()
+    doctor.configure(parser)
+    assert parser.parse_args([]).socket == "/elsewhere/multus.sock"
+    assert parser.parse_args(["--socket", "/here"]).socket == "/here"
 
 
 # --- Kept DELs ------------------------------------------------------------------------------------
