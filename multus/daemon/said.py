@@ -107,8 +107,7 @@ def _taken(packet: Packet) -> Taken:
 
 
 def _report(head: Mapping[str, Any]) -> Report:
-    replayed = [head] if "outcome" in head else head.get("replayed", ())
-    if not {"code", "answer", "outcome"} & head.keys():
+    if not {"code", "answer", "replayed"} & head.keys():
         raise ValueError("it is not a report")
     return Report(
         code=_text(head.get("code", "")),
@@ -119,7 +118,7 @@ def _report(head: Mapping[str, Any]) -> Report:
         journal_errors=min(int(_number(head.get("journal_errors", 0))), _MOST),
         stages=_times(head.get("stages", ())),
         delegates=_times(head.get("delegates", ())),
-        replayed=tuple(_replayed(each) for each in replayed[:_MOST]),
+        replayed=tuple(_replayed(each) for each in head.get("replayed", ())[:_MOST]),
     )
 
 

@@ -38,9 +38,9 @@ def descriptors() -> int:
         ({**REPORT, "cni_dir": ["/"]}, b""),
         ({**REPORT, "replayed": 5}, b""),
         ({**REPORT, "replayed": ["done"]}, b""),
-        ({"path": "/x", "outcome": "done"}, b""),
-        ({"path": "/x", "outcome": [], "reason": ""}, b""),
-        ({"path": "/x\0", "outcome": "malformed", "reason": ""}, b""),
+        ({"replayed": [{"path": "/x", "outcome": "done"}]}, b""),
+        ({"replayed": [{"path": "/x", "outcome": [], "reason": ""}]}, b""),
+        ({"replayed": [{"path": "/x\0", "outcome": "malformed", "reason": ""}]}, b""),
     ],
 )
 def test_what_no_worker_says_is_malformed_and_leaves_no_descriptor(
