@@ -92,8 +92,6 @@ class Spool:
         known = cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS
         if known or not _MAY_HAVE_ONE(cni_dir):
             return
-        if not cni_dir.isprintable():  # such as a NUL: no shim keeps anything in a file below it
-            return
         self._listings[cni_dir] = Listing(cni_dir)
         try:
             _remember(self._cni_dir, list(self._listings)[1:])
