@@ -44,9 +44,7 @@ def test_version_needs_no_plugin(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("command", ["ADD", "STATUS"])
-def test_what_to_install_is_said(
-    runtime: Runtime, conf: dict[str, Any], command: str
-) -> None:
+def test_what_to_install_is_said(runtime: Runtime, conf: dict[str, Any], command: str) -> None:
     answer = runtime.call(command, conf, Container("/run/netns/none").environ())
     assert answer.status == 1
     assert "multus-source-conffile" in answer.error["msg"]

@@ -335,9 +335,7 @@ class Fuzzer:
 
     # --- The answer ------------------------------------------------------------------------------
 
-    def _answer(
-        self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine
-    ) -> int:
+    def _answer(self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine) -> int:
         answer: object = None
         status = 1
         try:
@@ -408,5 +406,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

@@ -345,5 +345,3 @@ def _fill(path: str) -> None:
         assert error.errno == errno.ENOSPC
     finally:
         os.close(descriptor)
-
-

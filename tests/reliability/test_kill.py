@@ -107,7 +107,6 @@ class Sweep:
             if fact.startswith("+ empty file"):
                 os.unlink(fact.rpartition(" ")[2])
 
-
     def kinds_of_foreign(self) -> Counter[str]:
         """How often something was left, names and addresses left out."""
         return Counter(

@@ -117,9 +117,7 @@ class TestStatus:
     ) -> None:
         multus.bin.stand_in("fake")
         path = tmp_path / "ready"
-        conf = multus.conf(
-            {"type": "fake"}, cniVersion="1.1.0", readinessindicatorfile=str(path)
-        )
+        conf = multus.conf({"type": "fake"}, cniVersion="1.1.0", readinessindicatorfile=str(path))
         refused(multus.runtime.status(conf), 50, str(path))
         path.write_text("")
         multus.runtime.status(conf).require()

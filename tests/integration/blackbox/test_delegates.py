@@ -259,9 +259,7 @@ class TestFilesOfNetworks:
         assert multus.bin.calls[1].conf["cniVersion"] == "0.4.0"
         assert multus.bin.calls[1].conf["name"] == "one-net"
 
-    def test_by_folder_its_first_file(
-        self, multus: Multus, conf_dir: Any, tmp_path: Any
-    ) -> None:
+    def test_by_folder_its_first_file(self, multus: Multus, conf_dir: Any, tmp_path: Any) -> None:
         folder = tmp_path / "cluster"
         folder.mkdir()
         (folder / "99-last.conf").write_text('{"name": "last", "type": "two"}')
@@ -274,16 +272,12 @@ class TestFilesOfNetworks:
         assert self.add(multus, conf_dir, clusterNetwork=path) == ["ADD two eth0"]
 
     @pytest.mark.parametrize("name", ["nobody", "/nowhere/at/all"])
-    def test_one_that_is_not_there_is_named(
-        self, multus: Multus, conf_dir: Any, name: str
-    ) -> None:
+    def test_one_that_is_not_there_is_named(self, multus: Multus, conf_dir: Any, name: str) -> None:
         conf = multus.conf(delegates=None, confDir=str(conf_dir), clusterNetwork=name)
         answer = multus.add(conf, Container(NETNS))
         assert refused(answer, answer.error["code"], name)["code"] in (5, 7)
 
-    def test_one_that_is_broken_is_named_with_its_file(
-        self, multus: Multus, conf_dir: Any
-    ) -> None:
+    def test_one_that_is_broken_is_named_with_its_file(self, multus: Multus, conf_dir: Any) -> None:
         path = conf_dir / "00-broken.conf"
         path.write_text('{"name": "broken-net", "type":')
         # By its path, and by a name that nobody else has.
@@ -292,9 +286,7 @@ class TestFilesOfNetworks:
             refused(multus.add(conf, Container(NETNS)), 6, str(path))
 
 
-def test_a_readiness_file_that_is_missing_means_try_again(
-    multus: Multus, tmp_path: Any
-) -> None:
+def test_a_readiness_file_that_is_missing_means_try_again(multus: Multus, tmp_path: Any) -> None:
     multus.bin.stand_in("fake")
     path = tmp_path / "ready"
     conf = multus.conf({"type": "fake"}, readinessindicatorfile=str(path))

@@ -66,9 +66,7 @@ BAD_IDS = ["../x", "a/b", "-a", ".a", "a b", "a\n", "a\u00e9", "_a", "a;b"]
 
 @pytest.mark.parametrize("command", ["ADD", "CHECK", "DEL"])
 @pytest.mark.parametrize("container_id", BAD_IDS)
-def test_a_bad_container_id_is_refused(
-    multus: Multus, command: str, container_id: str
-) -> None:
+def test_a_bad_container_id_is_refused(multus: Multus, command: str, container_id: str) -> None:
     variables = {**CONTAINER, "CNI_CONTAINERID": container_id}
     answer = multus.runtime.call(command, multus.conf(), variables)
     refused(answer, 4, "CNI_CONTAINERID")

@@ -109,9 +109,7 @@ class TestDel:
         multus.delete(conf, Container("", id="c1"), result).require()
         assert multus.bin.commands("DEL") == ["DEL b net0", "DEL a eth0"]
 
-    def test_uses_what_add_used_whatever_the_configuration_says_now(
-        self, multus: Multus
-    ) -> None:
+    def test_uses_what_add_used_whatever_the_configuration_says_now(self, multus: Multus) -> None:
         conf = chain_of(multus, "a", "b", "c")
         container = Container(NETNS)
         result = multus.add(multus.conf({"type": "a", "x": 1}, {"type": "b"}), container).result
@@ -202,7 +200,7 @@ def test_a_delegate_whose_child_keeps_the_output_open_does_not_hold_the_answer(
 ) -> None:
     chain_of(multus, "good")
     # The child outlives the delegate by some seconds, and would block a reader that waits for it.
-    script = b"#!/bin/sh\nsleep 20 &\necho '{\"cniVersion\": \"1.0.0\"}'\n"
+    script = b'#!/bin/sh\nsleep 20 &\necho \'{"cniVersion": "1.0.0"}\'\n'
     multus.bin.file("forks", script)
     conf = multus.conf({"type": "good"}, {"type": "forks"}, delegateTimeout=5)
     begin = time.monotonic()

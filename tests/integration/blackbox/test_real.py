@@ -109,9 +109,7 @@ def test_add_attaches_all_and_del_leaves_nothing(
     assert real.records() == []
 
 
-def test_a_list_of_bridge_portmap_and_tuning(
-    real: Multus, cni_pods: Callable[[], Netns]
-) -> None:
+def test_a_list_of_bridge_portmap_and_tuning(real: Multus, cni_pods: Callable[[], Netns]) -> None:
     chain = {
         "name": "chained",
         "plugins": [
@@ -177,9 +175,7 @@ def test_one_that_fails_undoes_the_others(real: Multus, cni_pod: Netns) -> None:
     assert real.records() == []
 
 
-def test_what_cannot_be_undone_yet_is_said_and_removed_later(
-    real: Multus, cni_pod: Netns
-) -> None:
+def test_what_cannot_be_undone_yet_is_said_and_removed_later(real: Multus, cni_pod: Netns) -> None:
     # macvlan wants its master to be there even for DEL.
     conf = real.conf(ptp(real, 1), {**macvlan(real, 2), "master": "late-card"})
     before = real.node.state(real.ipam_dir, real.cni_dir)
@@ -196,9 +192,7 @@ def test_what_cannot_be_undone_yet_is_said_and_removed_later(
     assert real.records() == []
 
 
-def test_an_exhausted_range_undoes_the_others(
-    real: Multus, cni_pods: Callable[[], Netns]
-) -> None:
+def test_an_exhausted_range_undoes_the_others(real: Multus, cni_pods: Callable[[], Netns]) -> None:
     narrow = {**ptp(real, 2)}
     narrow["ipam"] = {**narrow["ipam"], "rangeStart": "10.2.0.10", "rangeEnd": "10.2.0.10"}
     conf = real.conf(ptp(real, 1), narrow)

@@ -139,9 +139,7 @@ WRONG: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(
     ("key", "value"), WRONG, ids=[f"{key}={json.dumps(value)[:60]}" for key, value in WRONG]
 )
-def test_a_wrong_type_is_refused_and_the_key_named(
-    multus: Multus, key: str, value: Any
-) -> None:
+def test_a_wrong_type_is_refused_and_the_key_named(multus: Multus, key: str, value: Any) -> None:
     multus.bin.stand_in("fake")
     # Where the key is one that needs another, the other is right.
     conf = multus.conf({"type": "fake"}, **{key: value})
@@ -199,9 +197,7 @@ class TestTheSeedsOwnWords:
 
     def test_two_masterplugins(self, multus: Multus) -> None:
         conf = multus.conf(*[{"type": "fake", "masterplugin": True}] * 2)
-        refused(
-            multus.add(conf, Container(NETNS)), 7, "only one delegate can have 'masterplugin'"
-        )
+        refused(multus.add(conf, Container(NETNS)), 7, "only one delegate can have 'masterplugin'")
 
     def test_always_use_default_alone(self, multus: Multus) -> None:
         conf = multus.conf({"type": "fake"}, always_use_default=True)

@@ -36,9 +36,7 @@ def require_usable(backend: str) -> None:
         )
 
 
-def remove(
-    owners: Sequence[Owner], kept: Collection[str], inherited: tuple[int, ...] = ()
-) -> None:
+def remove(owners: Sequence[Owner], kept: Collection[str], inherited: tuple[int, ...] = ()) -> None:
     """Remove the rules of these owners; what is not there is no error.
 
     The iptables rules of one container and network share a chain, whatever the interface: those

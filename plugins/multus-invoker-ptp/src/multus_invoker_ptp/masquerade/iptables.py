@@ -100,9 +100,7 @@ def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> N
             _restore(family, [rule for rule in rules if rule not in present], executor)
 
 
-def remove(
-    owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]
-) -> None:
+def remove(owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]) -> None:
     """Remove the rules in these owners' chains, but for addresses in *kept*."""
     executor = Executor((), inherited=inherited)
     chains = {owner.chain for owner in owners}
