@@ -29,7 +29,7 @@ from multus_invoker_ptp.invoker import Ptp
 from bench.ways import Direct
 from bench.workload import VERSION, Workload
 from multus import ipam
-from multus.model.network import Invocation
+from multus.api.network import Invocation
 from multus.netlink import Namespace, Transport
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns, Node

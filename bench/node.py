@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus import shim
+from multus.cni import shim
 from multus.testing.runtime import installed_program
 
 NODE = "n1"

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from bench.ways import run
 from bench.workload import Workload, environ
-from multus.execute import Executor
+from multus.api.execute import Executor
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, installed_program
 

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from bench.node import Cluster, Daemon
 from bench.workload import VERSION, Workload, environ
-from multus.execute import Executor
+from multus.api.execute import Executor
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container

@@ -16,9 +16,9 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from multus import hookspecs
-from multus.model.keys import CORE, MULTUS, NETWORK, Key
-from multus.plugins import Installed, discover, load
+from multus.api import hookspecs
+from multus.api.keys import CORE, MULTUS, NETWORK, Key
+from multus.registry.discovery import Installed, discover, load
 
 HERE = Path(__file__).parent
 PARTS = ("Kind", "Called", "Returns", "Raises")

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from multus.model.conf import Conf
-    from multus.pipeline import Engine
+    from multus.api.conf import Conf
+    from multus.engine.pipeline import Engine
 
 
 def program() -> NoReturn:
@@ -32,7 +32,7 @@ def main() -> int:
 
 def plugin() -> int:
     """One CNI call: by the node's daemon, or by the engine in this process where there is none."""
-    from multus import shim
+    from multus.cni import shim
 
     if sys.stdout is None:
         return _unanswered("it is closed: what an ADD did could not be told")
@@ -85,7 +85,7 @@ def _open_what_is_closed() -> None:
 def _in_place(stdin: bytes) -> tuple[int, bytes]:
     import gc
 
-    from multus import skel
+    from multus.cni import skel
 
     # A process that carries one call out ends before its garbage matters.
     gc.disable()
@@ -110,9 +110,9 @@ def _leave(status: int) -> None:
 
 def engine_for(conf: Conf) -> Engine:
     """The engine with what is installed now, as *conf* wants it."""
+    from multus.engine.pipeline import Engine
     from multus.log import Log
-    from multus.pipeline import Engine
-    from multus.plugins import discover, load
+    from multus.registry.discovery import discover, load
 
     log = Log.from_conf(conf.raw)
     # What is removed may have been attached by plugins that today's configuration does not wake.

@@ -1,7 +1,7 @@
 /* What a container runtime starts: hands its call to the node daemon and prints the answer.  Without a
  * daemon, a DEL is kept on disk for its next start, other commands wait a bounded time and then fail so
  * that the runtime repeats them; on a node that has none the multus program takes this process over.
- * The messages' layout is in multus/daemon/wire.py; multus/shim.py is the same program in Python. */
+ * The messages' layout is in multus/daemon/wire.py; multus/cni/shim.py is the same program in Python. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 from multus import hookimpl
-from multus.model.conf import Conf, Problem
-from multus.model.network import Attachment, Outcome
-from multus.model.request import Request
+from multus.api.conf import Conf, Problem
+from multus.api.network import Attachment, Outcome
+from multus.api.request import Request
 
 KEY, PATIENCE = "webhookUrl", 2.0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from multus import hookimpl
-from multus.errors import DecodingFailure, TryAgainLater
-from multus.jsontext import LARGEST, decode
-from multus.model.conf import Conf
-from multus.model.network import Element, Role, Selection
-from multus.model.request import Pod, Request
+from multus.api.conf import Conf
+from multus.api.errors import DecodingFailure, TryAgainLater
+from multus.api.jsontext import LARGEST, decode
+from multus.api.network import Element, Role, Selection
+from multus.api.request import Pod, Request
 
 NAME, KEY, PATIENCE = "source-http", "networksUrl", 5.0
 

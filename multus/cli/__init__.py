@@ -1,7 +1,7 @@
-"""The command line: one command a file of this folder.
+"""The command line: one command a module or package of ``multus.cli.commands``.
 
 A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
-``run(arguments)``, which returns the exit status.  It prints through ``multus.ops.screen``.  Only
+``run(arguments)``, which returns the exit status.  It prints through ``multus.cli.screen``.  Only
 the module of the command that is asked for is imported; all of them are for ``--help``, completion
 and the man page.
 """
@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import NoReturn
 
 from multus import __version__
-from multus.errors import CNIError
-from multus.ops import screen
-from multus.printable import printable
+from multus.api.errors import CNIError
+from multus.cli import commands, screen
+from multus.log.printable import printable
 
 _EPILOG = """\
 As a CNI plugin (CNI_COMMAND is set) it reads a network configuration on stdin instead.
@@ -34,8 +34,8 @@ Start here:
 
 def names() -> list[str]:
     """All commands, sorted."""
-    found = (each.name for each in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    found = (each.name for each in pkgutil.iter_modules(commands.__path__))
+    return sorted(name.replace("_", "-") for name in found)
 
 
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
@@ -134,4 +134,4 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    return importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")

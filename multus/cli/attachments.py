@@ -1,85 +1,80 @@
-"""List what is attached: containers, interfaces, networks, addresses, from the journal alone.
-
-Examples:
-  multus attachments
-  multus attachments --json | jq '.records[] | select(.alive | not)'   # whose DEL never came
-  multus attachments --cni-dir /var/lib/cni/multus
-
-The status is 1 when there is a file that cannot be read.
-"""
+"""What the journal says is attached, for people and programs, and which of it still lives."""
 
 from __future__ import annotations
 
-import argparse
-import time
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from multus.ops import screen
-from multus.ops.attachments import CNI_DIR
+from multus.state.journal import netns_identity
+
+if TYPE_CHECKING:
+    from multus.state.journal import Journal
+    from multus.state.record import Record
+
+CNI_DIR = "/var/lib/cni/multus"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="where records are (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+def lives(record: Record) -> bool:
+    """Whether the container's network namespace is still there, and the same one.
+
+    Of a record that is too damaged to say its namespace, this is not known: it is taken to live.
+    """
+    from multus.netlink import is_namespace
+
+    if not record.request.environ:
+        return True
+    netns, identity = record.request.netns, record.netns_identity
+    if not netns or not is_namespace(netns):
+        return False
+    return not identity or netns_identity(netns) == identity
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print a table, or JSON ``{records: […], others: [{file, why}], errors: [text]}``."""
-    from multus.errors import CNIError
-    from multus.journal import Journal
-    from multus.ops.attachments import described, others
-
-    journal = Journal(arguments.cni_dir)
-    found = list(journal.records())
-    report = {
-        "records": [described(each) for each in found if not isinstance(each, CNIError)],
-        "others": list(others(journal)),
-        "errors": [str(each) for each in found if isinstance(each, CNIError)],
+def described(record: Record) -> dict[str, Any]:
+    """A record as ``multus attachments --json`` has it."""
+    pod = record.request.pod
+    return {
+        "containerID": record.request.container_id,
+        "ifname": record.request.ifname,
+        "network": record.network,
+        "pod": str(pod) if pod else "",
+        "netns": record.request.netns,
+        "alive": lives(record),
+        "started": record.started,
+        "finished": record.result is not None,
+        "damage": record.damage,
+        "file": record.path,
+        "attachments": [_attachment(record, index) for index in sorted(record.planned)],
     }
-    if arguments.json:
-        screen.as_json(report)
-    else:
-        _show(report)
-    return 1 if report["errors"] else 0
 
 
-def _show(report: dict[str, Any]) -> None:
-    shown = screen.Screen.open()
-    records = report["records"]
-    if records:
-        titles = ("CONTAINER", "POD", "INTERFACE", "NETWORK", "TYPE", "ADDRESSES", "STATE", "SINCE")
-        shown.rows(titles, [row for each in records for row in _rows(each)])
-    lines = [f"{each['file']}: {each['damage']}" for each in records if each["damage"]]
-    lines += [f"{each['file']}: {each['why']}" for each in report["others"]]
-    lines += [f"error: {each}" for each in report["errors"]]
-    for line in lines or ([] if records else ["nothing is attached"]):
-        shown.line(line)
+def _attachment(record: Record, index: int) -> dict[str, Any]:
+    delegate, done = record.planned[index].delegate, record.done.get(index)
+    result = done.result if done else None
+    return {
+        "ifname": delegate.ifname,
+        "network": delegate.label,
+        "types": [plugin.type for plugin in delegate.plugins],
+        "state": _state(record, index),
+        "ips": [ip.address for ip in result.ips] if result else [],
+        "mac": next((link.mac for link in result.sandbox_interfaces()), "") if result else "",
+        "invokers": list(done.invokers) if done else [],
+    }
 
 
-def _rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
-    container, pod = record["containerID"], record["pod"] or "-"
-    attachments = record["attachments"] or [
-        {"ifname": record["ifname"], "network": "?", "types": "?", "ips": "", "state": "damaged"}
-    ]
-    return [
-        (
-            container if len(container) <= 16 else f"{container[:13]}...",
-            pod,
-            each["ifname"],
-            each["network"],
-            "+".join(each["types"]),
-            " ".join(each["ips"]) or "-",
-            each["state"] if record["alive"] else f"{each['state']}, no namespace",
-            age(record["started"]),
-        )
-        for each in attachments
-    ]
+def _state(record: Record, index: int) -> str:
+    """``attached``, ``detached``, or ``begun``: what may be there must be removed, too."""
+    if index in record.gone:
+        return "detached"
+    return "attached" if index in record.standing() else "begun"
 
 
-def age(started: float) -> str:
-    """How long ago something was, in its largest unit: ``3h``."""
-    seconds = max(0, int(time.time() - started)) if started else 0
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s" if started else "?"
+def others(journal: Journal) -> Iterator[Mapping[str, str]]:
+    """Every file that is state and no record: ``{"file": …, "why": …}``."""
+    for name in journal.others():
+        why = "written by the Go Multus: the container's DEL removes what it names"
+        yield {"file": f"{journal.folder}/{name}", "why": why}
+    for path in journal.kept_aside():
+        yield {"file": path, "why": "was damaged: what it names is removed; delete it by hand"}
+    for path, _ in journal.stuck():
+        why = "could not be removed and was given up: remove what is left, then delete the file"
+        yield {"file": path, "why": why}

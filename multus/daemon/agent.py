@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.listening import may_connect
 from multus.daemon.remote import error_to_wire
-from multus.errors import CNIError, IOFailure
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from multus.errors import CNIError, TryAgainLater
+from multus.api.errors import CNIError, TryAgainLater
 
 if TYPE_CHECKING:
     from multus.kube.kubeconfig import Access

@@ -25,7 +25,7 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from multus import progress
+from multus.api import progress
 
 _PAGE, _SLOT = 4096, 512
 _SLOTS = 2 * _PAGE

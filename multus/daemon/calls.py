@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from multus.cni.shim import SERVE_S, error_answer
 from multus.daemon import wire
 from multus.daemon.connection import Connection, plain
 from multus.daemon.jobs import Job, Queue
@@ -22,7 +23,6 @@ from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Pool
 from multus.daemon.process import Ended, Worker
 from multus.daemon.said import Report
 from multus.daemon.spool import container_of
-from multus.shim import SERVE_S, error_answer
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multus.model.conf import Conf
+    from multus.api.conf import Conf
 
 _MOST = 64
 _LONGEST = 64 << 10

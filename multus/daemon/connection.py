@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from multus.cni.shim import Answer
 from multus.daemon import wire
-from multus.shim import Answer
 
 #: How long a client may take to take its answer, in seconds.
 PATIENCE = 10.0

@@ -17,11 +17,11 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from multus.cni.shim import SERVE_S
 from multus.daemon import wire
 from multus.daemon.channel import Channel, Packet
 from multus.daemon.connection import Connection, Gone
 from multus.daemon.listening import may_connect
-from multus.shim import SERVE_S
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import __version__
+from multus.api.errors import IOFailure
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.process import Process
-from multus.errors import IOFailure
 
 if TYPE_CHECKING:
     import socket

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from multus.api.errors import CNIError, InvalidConfig
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.generation import Generation
 from multus.daemon.settings import Settings
-from multus.errors import CNIError, InvalidConfig
 from multus.log import Log
 
 if TYPE_CHECKING:

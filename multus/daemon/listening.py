@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from multus.errors import IOFailure
+from multus.api.errors import IOFailure
 
 #: Connections that wait to be accepted; the kernel's own limit is net.core.somaxconn.
 BACKLOG = 4096

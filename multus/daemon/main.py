@@ -11,6 +11,8 @@ from contextlib import ExitStack
 
 from attrs import evolve
 
+from multus.api.errors import IOFailure
+from multus.cni.shim import MARK
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls, Limits
 from multus.daemon.generations import Generations
@@ -24,9 +26,7 @@ from multus.daemon.settings import Settings
 from multus.daemon.spool import Spool
 from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket
-from multus.errors import IOFailure
 from multus.log import Log
-from multus.shim import MARK
 
 #: Each call needs a connection, and a started delegate six pipe ends.
 _DESCRIPTORS = 65536
@@ -38,7 +38,7 @@ SERVICE = "multus.daemon.service:main_of"
 def run(path: str) -> None:
     """Serve as the settings in *path* say until SIGTERM; for the main thread.
 
-    Raises ``multus.errors`` classes for what keeps the daemon from starting.
+    Raises ``multus.api.errors`` classes for what keeps the daemon from starting.
     """
     inherited, notifier = inherited_socket(os.environ), Notifier.from_environ(os.environ)
     settings = Settings.read(path, os.environ)

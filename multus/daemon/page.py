@@ -16,7 +16,7 @@ from collections.abc import Callable
 import h11
 from attrs import define, field
 
-from multus.errors import IOFailure, described
+from multus.api.errors import IOFailure, described
 
 _MOST = 16
 _SECONDS = 2.0

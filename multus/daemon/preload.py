@@ -13,9 +13,19 @@ from importlib import import_module
 from types import ModuleType
 
 #: Packages of the core whose modules a call may import.
-_CORE = ("multus", "multus.model", "multus.stages", "multus.netlink", "multus.ipam")
-#: Of the package ``multus`` itself, what is for people, for tests, or for other processes.
-_LEFT_OUT = frozenset({"__main__", "logfiles"})
+_CORE = (
+    "multus",
+    "multus.api",
+    "multus.cni",
+    "multus.engine",
+    "multus.state",
+    "multus.registry",
+    "multus.log",
+    "multus.netlink",
+    "multus.ipam",
+)
+#: Started as a program of its own: the compression of rotated logs.
+_LEFT_OUT = "multus.log.files"
 
 
 def preload(plugins: Iterable[ModuleType]) -> None:
@@ -23,8 +33,9 @@ def preload(plugins: Iterable[ModuleType]) -> None:
     packages = [import_module(name) for name in _CORE]
     for package in (*packages, *plugins):
         for found in pkgutil.iter_modules(getattr(package, "__path__", ())):
-            if found.ispkg or found.name in _LEFT_OUT:
+            name = f"{package.__name__}.{found.name}"
+            if found.ispkg or found.name == "__main__" or name == _LEFT_OUT:
                 continue
             # It may need what is not installed, or be a program that ends its process.
             with contextlib.suppress(BaseException):
-                import_module(f"{package.__name__}.{found.name}")
+                import_module(name)

@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from multus.api.errors import CNIError, TryAgainLater
+from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed
-from multus.errors import CNIError, TryAgainLater
-from multus.progress import step
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board
@@ -37,7 +37,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class RemoteApi:
-    """One API server, for one worker; see ``multus.model.request.Api``.
+    """One API server, for one worker; see ``multus.api.request.Api``.
 
     *path* is the socket of the process that follows it, *kubeconfig* names the API server, *own*
     is the daemon's own kubeconfig, which comes before it.
@@ -212,7 +212,7 @@ def error_to_wire(error: CNIError) -> dict[str, Any]:
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
     """The same error, of the first of its classes that is known here."""
-    from multus import errors
+    from multus.api import errors
     from multus.kube import failures
 
     known = {**vars(errors), **vars(failures)}

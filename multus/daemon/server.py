@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from multus.cni.shim import Answer, error_answer
 from multus.daemon import wire
 from multus.daemon.calls import STOPPING, Calls, Limits
 from multus.daemon.connection import Connection, Gone
@@ -20,7 +21,6 @@ from multus.daemon.generations import Generations
 from multus.daemon.listening import may_connect
 from multus.daemon.loop import Loop
 from multus.daemon.systemd import Notifier
-from multus.shim import Answer, error_answer
 
 if TYPE_CHECKING:
     from multus.daemon.metrics import Metrics

@@ -11,22 +11,23 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus import hookimpl, skel
+from multus import hookimpl
+from multus.api.errors import IOFailure, StateDamaged
+from multus.api.request import parse_args
+from multus.cni import skel
+from multus.cni.shim import Answer
 from multus.daemon.confs import Confs
 from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
-from multus.errors import IOFailure, StateDamaged
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.request import parse_args
-from multus.pipeline import Engine
-from multus.plugins import Installed, discover, load
-from multus.shim import Answer
+from multus.registry.discovery import Installed, discover, load
 
 if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Outcome
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
-    from multus.model.conf import Conf
-    from multus.model.network import Outcome
 
 _MOST_LOGS = 16
 

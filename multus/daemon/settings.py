@@ -24,11 +24,11 @@ from typing import Any
 from attrs import frozen
 
 from multus import log
+from multus.api.errors import InvalidConfig, IOFailure
+from multus.api.jsontext import decode_object
+from multus.api.reader import Reader
+from multus.cni.shim import CNI_DIR, SOCKET
 from multus.daemon.calls import Limits
-from multus.errors import InvalidConfig, IOFailure
-from multus.jsontext import decode_object
-from multus.model.reader import Reader
-from multus.shim import CNI_DIR, SOCKET
 
 _KEYS = frozenset(
     (

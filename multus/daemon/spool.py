@@ -25,7 +25,7 @@ DAMAGED = ".damaged-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 _MOST_FOLDERS = 16
 _TICK_NS = 50_000_000
-#: The ``cniDir``s under which a shim keeps a DEL (``multus.shim.text_of``).
+#: The ``cniDir``s under which a shim keeps a DEL (``multus.cni.shim.text_of``).
 _MAY_HAVE_ONE = re.compile(r"/[A-Za-z0-9/_.-]{0,254}").fullmatch
 
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from multus import shim
+from multus.api.errors import StateDamaged
+from multus.cni import shim
+from multus.cni.shim import Answer
 from multus.daemon import wire
-from multus.errors import StateDamaged
-from multus.shim import Answer
 
 #: Carries a CNI call out: environment, stdin, deadline.
 Handle = Callable[[Mapping[str, str], bytes, float], Answer]

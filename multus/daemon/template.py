@@ -22,12 +22,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from multus import __version__
+from multus.api.errors import CNIError
 from multus.daemon import worker
 from multus.daemon.board import Board, Slot
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.front import Front
 from multus.daemon.settings import Settings
-from multus.errors import CNIError
 from multus.log import Log
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from multus import lock, progress
+from multus.api import progress
+from multus.api._limits import limit_data
+from multus.cni.shim import Answer, error_answer
 from multus.daemon import spooled, wire
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.front import Front
 from multus.daemon.spool import Listing, container_of
-from multus.limits import limit_data
-from multus.shim import Answer, error_answer
+from multus.state import lock
 
 if TYPE_CHECKING:
     from multus.daemon.board import Slot

@@ -19,20 +19,20 @@ so are these two when their ``ipam`` object holds a key that is not known here, 
 then ``exec`` and ``pool.reason`` says why.
 
 Addresses in results are text, in the form that the kernel and Go print them.  Errors are classes of
-``multus.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``, and
-whatever the binary answers.
+``multus.api.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``,
+and whatever the binary answers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.ipam.base import Ipam, reader_of
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
-    from multus.model.reader import Reader
+    from multus.api.network import Invocation
+    from multus.api.reader import Reader
 
 __all__ = ["Ipam", "for_plugin"]
 

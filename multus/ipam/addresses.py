@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from multus.lean import socket
+from multus.netlink.lean import socket
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
 _V4_TOP = 1 << 32

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
+from multus.api.reader import Reader
+from multus.api.result import IP, Route
+from multus.api.versions import at_least
 from multus.ipam.addresses import Address, Network
-from multus.model.reader import Reader
-from multus.model.result import IP, Route
-from multus.model.versions import at_least
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
-    from multus.model.result import Result
+    from multus.api.network import Invocation
+    from multus.api.result import Result
 
 
 _U32 = 2**32 - 1

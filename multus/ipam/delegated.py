@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.errors import CNIError, IncompatibleVersion, NotStarted
-from multus.execute import Executor
+from multus.api.errors import CNIError, IncompatibleVersion, NotStarted
+from multus.api.execute import Executor
+from multus.api.jsontext import encode
+from multus.api.result import Result
+from multus.api.versions import at_least, highest_common
 from multus.ipam.base import Ipam
-from multus.jsontext import encode
-from multus.model.result import Result
-from multus.model.versions import at_least, highest_common
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 
 @frozen

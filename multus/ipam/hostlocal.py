@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
+from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
+from multus.api.names import is_identifier
+from multus.api.paths import is_possible
+from multus.api.reader import Reader
+from multus.api.result import DNS, IP, Result, Route
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
     Ipam,
@@ -30,13 +34,9 @@ from multus.ipam.base import (
 from multus.ipam.ranges import RangeSet, Spans, overlapping
 from multus.ipam.resolvconf import read_dns
 from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
-from multus.model.names import is_identifier
-from multus.model.paths import is_possible
-from multus.model.reader import Reader
-from multus.model.result import DNS, IP, Result, Route
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 DATA_DIR = "/var/lib/cni/networks"
 

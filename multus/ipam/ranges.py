@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
+from multus.api.reader import Reader, describe
 from multus.ipam.addresses import Address, Network
-from multus.model.reader import Reader, describe
 
 
 @frozen

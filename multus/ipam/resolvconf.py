@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from multus import regular
-from multus.errors import InvalidConfig, IOFailure
-from multus.model.paths import is_possible
-from multus.model.result import DNS
+from multus.api import regular
+from multus.api.errors import InvalidConfig, IOFailure
+from multus.api.paths import is_possible
+from multus.api.result import DNS
 
 #: The largest file in bytes; resolvers read three servers and six domains of it.
 LARGEST = 64 * 1024

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from multus.errors import CheckFailed, InvalidConfig
+from multus.api.errors import CheckFailed, InvalidConfig
+from multus.api.reader import Reader
+from multus.api.result import DNS, Result
 from multus.ipam.addresses import Address, Network
 from multus.ipam.base import (
     MOST_ADDRESSES,
@@ -23,11 +25,9 @@ from multus.ipam.base import (
     require_few,
     require_one_per_family,
 )
-from multus.model.reader import Reader
-from multus.model.result import DNS, Result
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 #: The keys of ``ipam`` that are served in-process.
 KEYS = frozenset(["type", "name", "addresses", "routes", "dns"])

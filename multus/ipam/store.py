@@ -28,12 +28,12 @@ from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
-from multus import regular
-from multus.errors import IOFailure, TryAgainLater
+from multus.api import regular
+from multus.api.errors import IOFailure, TryAgainLater
+from multus.api.names import interface_problem, is_identifier
+from multus.api.regular import NotRegular
 from multus.ipam.addresses import Address
 from multus.ipam.memory import Memory
-from multus.model.names import interface_problem, is_identifier
-from multus.regular import NotRegular
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."

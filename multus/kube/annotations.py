@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from multus.errors import DecodingFailure, InvalidConfig
-from multus.jsontext import decode
+from multus.api.errors import DecodingFailure, InvalidConfig
+from multus.api.jsontext import decode
+from multus.api.names import interface_problem
+from multus.api.reader import Reader, describe
 from multus.kube.settings import MOST_NETWORKS, is_label, is_object_name
-from multus.model.names import interface_problem
-from multus.model.reader import Reader, describe
 
 #: So much of what someone wrote is shown in a message.
 _SHOWN = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.client import KubeClient
 from multus.kube.failures import NotFound
 from multus.kube.follower import Followed, Follower

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, Gone, TooLarge, Unreachable, Unreadable, failure
 from multus.kube.transport import MAX_BODY, Stream, Transport, path_of
@@ -79,7 +79,7 @@ class Page:
 class KubeClient:
     """A client of one API server, for as long as its user lives; close it when done.
 
-    Every method takes the deadline of the whole CNI call and raises ``multus.errors`` classes:
+    Every method takes the deadline of the whole CNI call and raises ``multus.api.errors`` classes:
     :class:`~multus.kube.failures.NotFound` and other ``TryAgainLater`` for what the server says,
     ``InvalidConfig`` for a kubeconfig that is wrong.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from multus.errors import TryAgainLater
+from multus.api.errors import TryAgainLater
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:

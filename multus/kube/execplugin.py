@@ -12,7 +12,7 @@ import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import InvalidConfig, TryAgainLater
+from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.kube.credentials import Certificate, Proof
 
 if TYPE_CHECKING:

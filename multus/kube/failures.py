@@ -1,14 +1,14 @@
 """What can go wrong with the API server, as CNI errors.
 
-All of them are :class:`multus.errors.TryAgainLater` (code 11): a pod must never come up with less
-than it asked for because the API could not be read.
+All of them are :class:`multus.api.errors.TryAgainLater` (code 11): a pod must never come up with
+less than it asked for because the API could not be read.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from multus.errors import TryAgainLater
+from multus.api.errors import TryAgainLater
 from multus.kube.wire import decode
 
 _FIXES = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.client import Change, KubeClient, Page, Watch
 from multus.kube.deadline import Deadline
 from multus.kube.failures import Gone, NotFound, Unreachable, Unreadable

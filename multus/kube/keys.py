@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multus.model.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
+from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
 #: What all of them read (``multus.kube.settings``).
 SHARED = (

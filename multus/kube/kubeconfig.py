@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 

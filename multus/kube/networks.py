@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.errors import DecodingFailure, InvalidConfig
-from multus.jsontext import decode, decode_object
+from multus.api.conf import Problem
+from multus.api.delegates import delegate_from
+from multus.api.errors import DecodingFailure, InvalidConfig
+from multus.api.jsontext import decode, decode_object
+from multus.api.network import Element, Provenance, Role, Selection
+from multus.api.reader import Reader, describe
 from multus.kube.annotations import interface_of, json_list, named, short_list, shown
 from multus.kube.failures import NotFound
 from multus.kube.settings import MAX_NETWORKS, problems
 from multus.kube.view import view_of
-from multus.model.conf import Problem
-from multus.model.network import Element, Provenance, Role, Selection
-from multus.model.reader import Reader, describe
-from multus.netconf import delegate_from
 
 if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate
+    from multus.api.request import Request
     from multus.kube.client import Wanted
     from multus.kube.view import View
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate
-    from multus.model.request import Request
 
 
 @frozen

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline

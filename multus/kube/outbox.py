@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, NotFound
 

@@ -18,7 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import InsecureRequestWarning
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from multus.kube.credentials import Certificate

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig
-from multus.model.conf import Problem
+from multus.api.conf import Problem
+from multus.api.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from multus.model.conf import Conf
-    from multus.model.reader import Reader
+    from multus.api.conf import Conf
+    from multus.api.reader import Reader
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253

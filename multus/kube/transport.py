@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.credentials import Certificate, Credentials, Proof
 from multus.kube.failures import ApiFailure, TooLarge, Unreachable, failure
 from multus.kube.pool import Pool, Sockets

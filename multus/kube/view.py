@@ -13,17 +13,17 @@ import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import CNIError, InvalidConfig, TryAgainLater
-from multus.jsontext import LARGEST
+from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.api.jsontext import LARGEST
 from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound
 from multus.kube.pods import is_same
 from multus.kube.settings import Settings
 
 if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.request import Api, Pod, Request
     from multus.kube.client import KubeClient, Wanted
-    from multus.model.conf import Conf
-    from multus.model.request import Api, Pod, Request
 
 _KEY = "multus.kube"
 #: The API server refuses pods whose annotations are longer than that together.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from multus.errors import TryAgainLater
+from multus.api.errors import TryAgainLater
 
 
 class WatchedFile:

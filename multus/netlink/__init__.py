@@ -20,9 +20,9 @@
             sysctl.write("ipv4/conf/eth0/arp_notify", "1")
 
 Functions that say what is to be done return a `Message`; `Channel.request` does it.  What the
-kernel refuses raises `Refused` (a `multus.errors.KernelRefused`) with ``errno``, ``position`` and
-the message's words; a path that is no network namespace raises `NamespaceGone` (a
-`multus.errors.UnknownContainer`).  Needs the capability ``CAP_NET_ADMIN`` in the namespace and
+kernel refuses raises `Refused` (a `multus.api.errors.KernelRefused`) with ``errno``, ``position``
+and the message's words; a path that is no network namespace raises `NamespaceGone` (a
+`multus.api.errors.UnknownContainer`).  Needs the capability ``CAP_NET_ADMIN`` in the namespace and
 ``CAP_SYS_ADMIN`` to enter it.
 """
 

@@ -14,10 +14,10 @@ import time
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig, KernelRefused
-from multus.lean import socket
+from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import links, wire
 from multus.netlink.channel import Channel
+from multus.netlink.lean import socket
 from multus.netlink.wire import Message
 
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22

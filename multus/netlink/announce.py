@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 
-from multus.errors import KernelRefused
-from multus.lean import socket
+from multus.api.errors import KernelRefused
 from multus.netlink.addresses import encode
+from multus.netlink.lean import socket
 from multus.netlink.links import encode_mac
 from multus.netlink.namespace import Namespace
 

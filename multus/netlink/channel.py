@@ -17,9 +17,9 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
-from multus.errors import KernelRefused
-from multus.lean import socket
+from multus.api.errors import KernelRefused
 from multus.netlink import wire
+from multus.netlink.lean import socket
 from multus.netlink.wire import Answer, Message
 
 NETLINK_ROUTE = 0

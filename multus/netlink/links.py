@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig, KernelRefused
+from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
 from multus.netlink.channel import Channel
 from multus.netlink.namespace import Namespace

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from multus.errors import KernelRefused, UnknownContainer
+from multus.api.errors import KernelRefused, UnknownContainer
 from multus.netlink.channel import NETLINK_ROUTE, Channel, Transport, open_channel
 
 if TYPE_CHECKING:

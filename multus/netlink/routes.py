@@ -13,10 +13,10 @@ import struct
 
 from attrs import frozen
 
-from multus.lean import socket
 from multus.netlink import wire
 from multus.netlink.addresses import encode
 from multus.netlink.channel import Channel
+from multus.netlink.lean import socket
 from multus.netlink.wire import Message
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from multus.errors import InvalidConfig, KernelRefused
+from multus.api.errors import InvalidConfig, KernelRefused
 
 _ROOT = "/proc/sys/net/"
 _FORBIDDEN = frozenset("\0\n /")

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3

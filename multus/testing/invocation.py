@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import field, frozen
 
+from multus.api.conf import Conf
+from multus.api.network import Delegate, Invocation, Plugin, Provenance
+from multus.api.request import Request, parse_args
+from multus.api.result import Result
+from multus.api.versions import NEWEST
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin, Provenance
-from multus.model.request import Request, parse_args
-from multus.model.result import Result
-from multus.model.versions import NEWEST
 from multus.testing.delegates import SYSTEM_FOLDERS
 
 

@@ -8,10 +8,10 @@ import pytest
 from contract.given import Recorder, at_work, merger
 from unit.values import conf_of
 
+from multus.api.conf import Conf
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.pipeline import Engine
-from multus.plugins import Entry
+from multus.registry.discovery import Entry
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from multus import hookimpl, hookspecs
-from multus.errors import CNIError
-from multus.invoker import Invoker
-from multus.model.network import Delegate, Element, Invocation, Plugin, Role, Selection
-from multus.model.result import Interface, Result
-from multus.plugins import Entry, Installed, load
+from multus import hookimpl
+from multus.api import hookspecs
+from multus.api.errors import CNIError
+from multus.api.invoker import Invoker
+from multus.api.network import Delegate, Element, Invocation, Plugin, Role, Selection
+from multus.api.result import Interface, Result
+from multus.registry.discovery import Entry, Installed, load
 
 
 def plugin_named(name: str, *functions: Callable[..., Any], **marks: Any) -> Entry:

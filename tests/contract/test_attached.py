@@ -7,12 +7,12 @@ import pytest
 from contract.given import Recorder, example, plugin_named, source
 from unit.values import request_of
 
-from multus.errors import InvalidConfig
-from multus.journal import Journal
-from multus.model.conf import Conf
-from multus.model.network import Attachment
-from multus.model.request import Request
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Attachment
+from multus.api.request import Request
+from multus.engine.pipeline import Engine
+from multus.state.journal import Journal
 
 
 def test_the_example_tells_the_interface(

@@ -6,10 +6,10 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named, source
 from unit.values import conf_of, delegate_of, request_of
 
-from multus.errors import InvalidConfig
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Plugin
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate, Plugin
+from multus.engine.pipeline import Engine
 
 
 def test_the_example_adds_a_step_where_its_key_says_so() -> None:

@@ -6,11 +6,11 @@ import pytest
 from contract.given import Recorder, example, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.errors import CNIError, IOFailure
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.model.request import Request
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, IOFailure
+from multus.api.network import Delegate
+from multus.api.request import Request
+from multus.engine.pipeline import Engine
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from multus.plugins import Entry, Installed, discover, load, scan
+from multus.registry.discovery import Entry, Installed, discover, load, scan
 
 GOOD = """
 from multus import hookimpl
@@ -353,7 +353,7 @@ class TestIndex:
 
 
 def test_the_index_is_that_of_the_installation(tmp_path: Path) -> None:
-    code = "import json, multus.plugins as p; print(p._index_path()); print(len(p.discover()))"
+    code = "import multus.registry.discovery as p; print(p._index_path()); print(len(p.discover()))"
     run = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )

@@ -11,8 +11,8 @@ from typing import cast
 
 import pytest
 
-from multus.model.keys import MULTUS, Key
-from multus.plugins import Installed, discover, load
+from multus.api.keys import MULTUS, Key
+from multus.registry.discovery import Installed, discover, load
 
 ROOT = Path(__file__).parents[2]
 

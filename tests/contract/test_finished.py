@@ -6,10 +6,10 @@ import pytest
 from contract.given import Recorder, example, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.errors import CNIError, InvalidConfig
-from multus.model.conf import Conf
-from multus.model.network import Outcome
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.network import Outcome
+from multus.engine.pipeline import Engine
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.errors import CNIError, LimitedConnectivity, NotAvailable
-from multus.hooks import PluginFailed
-from multus.model.conf import Conf
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, LimitedConnectivity, NotAvailable
+from multus.engine.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 STATUS = request_of("STATUS", container_id="", ifname="", netns="")
 

@@ -7,15 +7,15 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named, source
 from unit.values import conf_of, delegate_of, request_of
 
-from multus.errors import CNIError, InvalidConfig, MissingPlugin
-from multus.hooks import PluginFailed
-from multus.invoker import Declined, Invoker
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
-from multus.model.result import Interface, Result
-from multus.pipeline import Engine
-from multus.plugins import Entry
-from multus.stages.invoke import choose
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig, MissingPlugin
+from multus.api.invoker import Declined, Invoker
+from multus.api.network import Delegate, Invocation, Plugin
+from multus.api.result import Interface, Result
+from multus.engine.invoke import choose
+from multus.engine.pipeline import Engine
+from multus.registry.discovery import Entry
+from multus.registry.hooks import PluginFailed
 
 SPECIAL = Plugin({"type": "special"})
 

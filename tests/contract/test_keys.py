@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from contract.given import at_work, example, plugin_named
 
-from multus.hooks import PluginFailed
-from multus.model.keys import PATH, TEXT, Key
+from multus.api.keys import PATH, TEXT, Key
+from multus.registry.hooks import PluginFailed
 
 
 def test_the_example_names_its_key() -> None:

@@ -8,15 +8,15 @@ import pytest
 from contract.given import Recorder, at_work, merger, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.errors import CNIError, InvalidConfig, NotStarted
-from multus.invoker import Invoker
-from multus.journal import Journal
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig, NotStarted
+from multus.api.invoker import Invoker
+from multus.api.network import Invocation, Plugin
+from multus.api.result import Result
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Invocation, Plugin
-from multus.model.result import Result
-from multus.pipeline import Engine
-from multus.plugins import Entry
+from multus.registry.discovery import Entry
+from multus.state.journal import Journal
 
 
 class Step(Recorder):

@@ -6,13 +6,13 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named, source
 from unit.values import conf_of, delegate_of, request_of
 
-from multus.errors import InvalidConfig, MissingPlugin
-from multus.hooks import PluginFailed
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.network import Attachment
+from multus.api.result import Interface, Result
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Attachment
-from multus.model.result import Interface, Result
-from multus.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 FIRST = Attachment(delegate_of("n", primary=True), Result(interfaces=(Interface("eth0"),)))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from contract.given import at_work, documentation, example
 
-from multus import hookspecs
+from multus.api import hookspecs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("multus_")]
 KINDS = ("collect", "first result", "observer")

@@ -8,11 +8,11 @@ from attrs import evolve
 from contract.given import Recorder, example, plugin_named, source
 from unit.values import delegate_of, request_of
 
-from multus.errors import InvalidConfig
-from multus.hooks import PluginFailed
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate
+from multus.engine.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 Order = Callable[[Sequence[Delegate]], Any]
 

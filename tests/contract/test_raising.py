@@ -10,13 +10,13 @@ import pytest
 from contract.given import Recorder, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus import skel
-from multus.errors import CNIError, IncompatibleVersion
-from multus.hooks import PluginFailed
-from multus.invoker import Invoker
-from multus.model.conf import Conf
-from multus.model.network import Invocation, Plugin
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.invoker import Invoker
+from multus.api.network import Invocation, Plugin
+from multus.cni import skel
+from multus.engine.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 
 class Silent(Exception):

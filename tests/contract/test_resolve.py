@@ -6,11 +6,11 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named, source
 from unit.values import conf_of, delegate_of, request_of
 
-from multus.errors import InvalidConfig
-from multus.hooks import PluginFailed
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Element, Role, Selection
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate, Element, Role, Selection
+from multus.engine.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 WANTED = Element("storage", "the test", "source-test")
 

@@ -7,10 +7,10 @@ import pytest
 from contract.given import Recorder, at_work, example, plugin_named
 from unit.values import conf_of, delegate_of, request_of
 
-from multus.errors import InvalidConfig
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Element, Role, Selection
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate, Element, Role, Selection
+from multus.engine.pipeline import Engine
 
 MAC = "02:00:00:00:00:01"
 

@@ -6,10 +6,10 @@ import pytest
 from contract.given import Recorder, example, plugin_named, source
 from unit.values import request_of
 
-from multus.errors import CNIError, InvalidConfig, IOFailure
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.pipeline import Engine
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig, IOFailure
+from multus.api.network import Delegate
+from multus.engine.pipeline import Engine
 
 
 @pytest.fixture

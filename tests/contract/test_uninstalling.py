@@ -9,11 +9,11 @@ import pytest
 from contract.given import at_work
 from unit.values import conf_of, request_of
 
-from multus.errors import CNIError, MissingPlugin
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, MissingPlugin
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.pipeline import Engine
-from multus.plugins import Entry, discover
+from multus.registry.discovery import Entry, discover
 from multus.testing.delegates import BinDir
 
 NEEDED = ("source-conffile", "invoker-exec", "merger-primary", "merger-all")

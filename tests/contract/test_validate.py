@@ -6,10 +6,10 @@ import pytest
 from contract.given import at_work, example, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.errors import InvalidConfig
-from multus.hooks import PluginFailed
-from multus.model.conf import Conf, Problem
-from multus.pipeline import Engine
+from multus.api.conf import Conf, Problem
+from multus.api.errors import InvalidConfig
+from multus.engine.pipeline import Engine
+from multus.registry.hooks import PluginFailed
 
 
 def test_the_example_finds_a_relative_path() -> None:

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from multus import permit
+from multus.engine import permit
 from multus.ipam import base, hostlocal, resolvconf, store
 from multus.ipam.memory import Memory
 

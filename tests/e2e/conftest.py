@@ -15,7 +15,7 @@ from e2e import containerd, image, podman
 from e2e.containerd import ContainerdHost
 from e2e.podman import PodmanHost
 from integration.daemon.node import Daemon
-from multus import shim
+from multus.cni import shim
 from multus.testing.apiserver import ApiServer
 from multus.testing.command import output
 from multus.testing.delegates import real_plugin

@@ -29,10 +29,10 @@ from typing import Any
 from attrs import field, frozen
 from reliability.sentinels import Sentinels
 
-from multus import skel
+from multus.cni import skel
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.pipeline import Engine
-from multus.plugins import discover, load
+from multus.registry.discovery import discover, load
 
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from multus import hookimpl
-from multus.errors import CNIError
-from multus.invoker import Invoker
-from multus.model.conf import Conf
-from multus.model.network import Attachment, Delegate, Invocation, Plugin
-from multus.model.request import Request
-from multus.model.result import Interface, Result
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.invoker import Invoker
+from multus.api.network import Attachment, Delegate, Invocation, Plugin
+from multus.api.request import Request
+from multus.api.result import Interface, Result
 
 TYPE = "hostile"
 

@@ -21,7 +21,7 @@ from reliability.manager import Manager
 from reliability.processes import Uses
 
 from integration.daemon.node import Daemon
-from multus import shim
+from multus.cni import shim
 from multus.netlink import Namespace, links
 from multus.testing.apiserver import ApiServer
 from multus.testing.delegates import BinDir

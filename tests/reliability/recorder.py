@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from multus import hookimpl
-from multus.errors import IOFailure
-from multus.invoker import Invoker
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
-from multus.model.result import Interface, Result
+from multus.api.conf import Conf
+from multus.api.errors import IOFailure
+from multus.api.invoker import Invoker
+from multus.api.network import Delegate, Invocation, Plugin
+from multus.api.result import Interface, Result
 
 #: The interfaces that were deleted, in order.
 DELETED: list[str] = []

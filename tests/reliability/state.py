@@ -11,10 +11,10 @@ from typing import Any
 from attrs import frozen
 from reliability.recorder import COLLECTED, DELETED, SEEN
 
-from multus import skel
+from multus.cni import skel
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.pipeline import Engine
-from multus.plugins import Entry, discover, load
+from multus.registry.discovery import Entry, discover, load
 
 RECORDER = Entry("recorder", "reliability.recorder", "tests", "0")
 

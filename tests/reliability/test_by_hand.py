@@ -12,7 +12,7 @@ from attrs import evolve
 from reliability.ground import Ground
 
 from multus.cli import main
-from multus.lock import container_lock
+from multus.state.lock import container_lock
 from multus.testing.runtime import Container
 
 

@@ -20,8 +20,8 @@ from reliability.processes import workers_of
 from reliability.test_histories import NAMES, Histories, api_of, run_histories, small_disk
 
 from integration.daemon.node import Daemon
-from multus import shim
-from multus.jsontext import encode
+from multus.api.jsontext import encode
+from multus.cni import shim
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 

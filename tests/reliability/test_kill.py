@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
-from multus.journal import Journal
+from multus.state.journal import Journal
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]

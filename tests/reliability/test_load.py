@@ -21,8 +21,8 @@ from attrs import frozen
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
-from multus import shim
-from multus.jsontext import encode
+from multus.api.jsontext import encode
+from multus.cni import shim
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]

@@ -13,14 +13,14 @@ import pytest
 from attrs import evolve, frozen
 from reliability.sentinels import ODD, Sentinels
 
-from multus.errors import CNIError
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.network import Provenance
+from multus.api.request import Request, parse_args
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Provenance
-from multus.model.request import Request, parse_args
 from multus.netlink import Namespace
-from multus.pipeline import Engine
-from multus.plugins import discover, load
+from multus.registry.discovery import discover, load
 from multus.testing.netns import Netns, Node
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT

@@ -15,8 +15,8 @@ import pytest
 from reliability.recorder import COLLECTED, DELETED, SEEN
 from reliability.state import Desk
 
-from multus.lock import container_lock
-from multus.recordfile import Writer
+from multus.state.lock import container_lock
+from multus.state.recordfile import Writer
 from multus.testing.netns import Netns
 
 

@@ -19,7 +19,7 @@ HEAVY |= {"logging", "netaddr", "pathlib", "pyroute2", "rich", "ssl", "subproces
 HEAVY |= {"urllib", "urllib3", "yaml", "prometheus_client"}
 
 #: Parts that no such process loads; each owns what it imports.
-LOADED_ON_PURPOSE = {"cli", "daemon", "kube", "ops", "testing"}
+LOADED_ON_PURPOSE = {"cli", "daemon", "kube", "testing"}
 
 
 def sources(folder: Path) -> list[Path]:
@@ -57,20 +57,15 @@ def test_the_core_imports_no_plugin(path: Path) -> None:
     assert [name for name in imported(path) if name.startswith("multus_")] == []
 
 
-def test_the_model_imports_itself_and_the_errors_only() -> None:
-    allowed = ("multus.model", "multus.errors")
-    for path in sources(CORE / "model"):
-        ours = [
-            name
-            for name in imported(path, top=True)
-            if within(name, "multus") and not any(within(name, each) for each in allowed)
-        ]
-        assert ours == [], path
+def test_the_api_imports_itself_only() -> None:
+    for path in sources(CORE / "api"):
+        ours = [name for name in imported(path, top=True) if within(name, "multus")]
+        assert [name for name in ours if not within(name, "multus.api")] in ([], ["multus"]), path
 
 
-def test_stages_know_neither_kubernetes_nor_netlink_nor_the_daemon() -> None:
-    foreign = ("cli", "daemon", "ipam", "kube", "netlink", "ops", "testing")
-    for path in sources(CORE / "stages"):
+def test_the_engine_knows_neither_kubernetes_nor_netlink_nor_the_daemon() -> None:
+    foreign = ("cli", "daemon", "ipam", "kube", "netlink", "testing")
+    for path in sources(CORE / "engine"):
         for name in imported(path):
             assert not any(within(name, f"multus.{each}") for each in foreign), (path, name)
 
@@ -108,12 +103,12 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [*sources(CORE / "cli"), *sources(CORE / "ops")],
+    sources(CORE / "cli"),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_commands_speak_through_the_screen(path: Path) -> None:
-    """What is shown passes one place that makes it printable; see ``multus.ops.screen``."""
-    if path in (CORE / "ops/screen.py", CORE / "cli/__init__.py"):
+    """What is shown passes one place that makes it printable; see ``multus.cli.screen``."""
+    if path in (CORE / "cli/screen.py", CORE / "cli/__init__.py"):
         return
     tree = ast.walk(ast.parse(path.read_text()))
     used = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute | ast.Name)}

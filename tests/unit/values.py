@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the values of ``multus.model``, and short ways to make some."""
+"""Hypothesis strategies for the values of ``multus.api``, and short ways to make some."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Plugin
-from multus.model.request import Request
-from multus.model.result import DNS, IP, Interface, Result, Route
+from multus.api.conf import Conf
+from multus.api.network import Delegate, Plugin
+from multus.api.request import Request
+from multus.api.result import DNS, IP, Interface, Result, Route
 
 
 def conf_of(**keys: Any) -> Conf:

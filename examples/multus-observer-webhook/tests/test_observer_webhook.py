@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import multus_observer_webhook as observer
 
-from multus.errors import TryAgainLater
-from multus.model.conf import Conf
-from multus.model.network import Outcome
-from multus.model.request import Request
+from multus.api.conf import Conf
+from multus.api.errors import TryAgainLater
+from multus.api.network import Outcome
+from multus.api.request import Request
 
 
 def test_the_hook_is_told_of_a_failure():

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import multus_source_http as source
 import pytest
 
-from multus.errors import TryAgainLater
-from multus.model.conf import Conf
-from multus.model.request import Request
+from multus.api.conf import Conf
+from multus.api.errors import TryAgainLater
+from multus.api.request import Request
 
 
 class Endpoint(BaseHTTPRequestHandler):

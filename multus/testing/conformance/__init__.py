@@ -43,8 +43,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus.errors import MissingPlugin
-from multus.plugins import Entry, Installed, discover, load
+from multus.api.errors import MissingPlugin
+from multus.registry.discovery import Entry, Installed, discover, load
 from multus.testing.conformance.cluster import PLACES
 
 #: Hooks by the kind of plugin that they make.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from multus.api.conf import Conf
+from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.request import Request
+from multus.api.result import DNS, IP, Interface, Result, Route
+from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.request import Request
-from multus.model.result import DNS, IP, Interface, Result, Route
-from multus.pipeline import Engine
 from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster, serving
 

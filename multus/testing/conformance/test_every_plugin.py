@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from multus.errors import CNIError
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Element, Plugin
-from multus.model.request import Request
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.network import Delegate, Element, Plugin
+from multus.api.request import Request
 from multus.testing.conformance import Sample, Subject
 
 #: What a process that is started per call must not load before it knows that it needs it.
@@ -42,7 +42,7 @@ def cost(name):
     start = time.process_time()
     __import__(name)
     return time.process_time() - start
-import multus.hookspecs, multus.pipeline, multus.plugins
+import multus.api.hookspecs, multus.engine.pipeline, multus.registry.discovery
 unit = cost("argparse")
 before = set(sys.modules)
 own = cost(sys.argv[1])

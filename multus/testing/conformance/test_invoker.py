@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from multus.errors import CNIError
-from multus.invoker import Invoker
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Plugin, Provenance
-from multus.model.request import Request
-from multus.model.versions import SUPPORTED
-from multus.pipeline import Engine
-from multus.plugins import Entry, load
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.invoker import Invoker
+from multus.api.network import Delegate, Plugin, Provenance
+from multus.api.request import Request
+from multus.api.versions import SUPPORTED
+from multus.engine.pipeline import Engine
+from multus.registry.discovery import Entry, load
 from multus.testing.conformance import Sample, Subject
 from multus.testing.delegates import SYSTEM_FOLDERS, BinDir, Reply
 from multus.testing.netns import HostState, Netns, Node, inside

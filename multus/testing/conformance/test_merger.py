@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from multus.model.conf import Conf
-from multus.model.network import Attachment
-from multus.model.request import Request
-from multus.model.result import Result
-from multus.model.versions import SUPPORTED
+from multus.api.conf import Conf
+from multus.api.network import Attachment
+from multus.api.request import Request
+from multus.api.result import Result
+from multus.api.versions import SUPPORTED
 from multus.testing.conformance import Sample, Subject
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from multus.errors import TryAgainLater
+from multus.api.conf import Conf
+from multus.api.errors import TryAgainLater
+from multus.api.network import Attachment, Outcome
+from multus.api.request import Request
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Attachment, Outcome
-from multus.model.request import Request
 from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster
 

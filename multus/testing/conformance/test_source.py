@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from attrs import evolve
 
-from multus.errors import CNIError, NotAvailable, TryAgainLater
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.model.request import Request
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, NotAvailable, TryAgainLater
+from multus.api.network import Delegate
+from multus.api.request import Request
 from multus.testing.conformance import Sample, Subject
 
 

@@ -12,7 +12,8 @@ import pytest
 from attrs import evolve
 from multus_invoker_exec import ExecInvoker
 
-from multus.errors import (
+from multus.api.conf import Conf
+from multus.api.errors import (
     CNIError,
     DecodingFailure,
     DelegateFailed,
@@ -20,12 +21,11 @@ from multus.errors import (
     NotAvailable,
     NotStarted,
 )
-from multus.invoker import NothingDone
+from multus.api.invoker import NothingDone
+from multus.api.network import Delegate, Invocation, Plugin
+from multus.api.result import IP, Interface, Result
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
-from multus.model.result import IP, Interface, Result
-from multus.plugins import discover, load
+from multus.registry.discovery import discover, load
 from multus.testing.delegates import BinDir, Reply, interface_result
 from multus.testing.invocation import Caller
 

@@ -14,8 +14,8 @@ import pytest
 from attrs import frozen
 from multus_invoker_ptp.invoker import Ptp
 
-from multus.invoker import Invoker
-from multus.model.result import Result
+from multus.api.invoker import Invoker
+from multus.api.result import Result
 from multus.netlink import Namespace, Transport
 from multus.testing.invocation import Caller
 from multus.testing.netns import HostState, Netns, Node

@@ -15,8 +15,8 @@ import pytest
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 
-from multus.errors import AddressesExhausted, InvalidConfig, KernelRefused, UnknownContainer
-from multus.model.result import DNS
+from multus.api.errors import AddressesExhausted, InvalidConfig, KernelRefused, UnknownContainer
+from multus.api.result import DNS
 from multus.netlink import Namespace, Transport
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns

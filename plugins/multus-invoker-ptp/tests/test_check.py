@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from multus.errors import CheckFailed, InvalidConfig, UnknownContainer
+from multus.api.errors import CheckFailed, InvalidConfig, UnknownContainer
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 

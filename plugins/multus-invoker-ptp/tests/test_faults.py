@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 
-from multus.errors import KernelRefused
+from multus.api.errors import KernelRefused
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 

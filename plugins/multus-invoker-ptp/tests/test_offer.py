@@ -5,9 +5,9 @@ from typing import Any
 import multus_invoker_ptp
 import pytest
 
-from multus.invoker import Declined, Invoker
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Plugin
+from multus.api.conf import Conf
+from multus.api.invoker import Declined, Invoker
+from multus.api.network import Delegate, Plugin
 
 CONF = Conf.from_wire({"name": "multus", "cniVersion": "1.0.0"})
 EVERY_KEY = {

@@ -6,7 +6,7 @@ import pytest
 from multus_invoker_ptp.invoker import Ptp
 from multus_invoker_ptp.masquerade import iptables
 
-from multus.errors import InvalidConfig, MissingPlugin, NotAvailable
+from multus.api.errors import InvalidConfig, MissingPlugin, NotAvailable
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from attrs import frozen
 from multus_invoker_sriov.invoker import SriovInvoker
 from multus_invoker_sriov.sysfs import Sysfs
 
-from multus.model.network import Invocation
-from multus.model.result import Result
+from multus.api.network import Invocation
+from multus.api.result import Result
 from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns, Node

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from multus.errors import CheckFailed, CNIError, InvalidConfig, TryAgainLater, UnknownContainer
-from multus.model.result import Result
+from multus.api.errors import CheckFailed, CNIError, InvalidConfig, TryAgainLater, UnknownContainer
+from multus.api.result import Result
 from multus.netlink import Namespace
 from multus.testing.netns import Netns
 
@@ -477,7 +477,7 @@ def test_gc_returns_the_vfs_of_what_is_not_valid(bench: Bench) -> None:
 
 
 def test_status_says_that_the_card_is_missing(bench: Bench) -> None:
-    from multus.errors import NotAvailable
+    from multus.api.errors import NotAvailable
 
     for config in (bench.config(), bench.config(if0="enp2s0")):
         bench.invoker.status(bench.invocation("STATUS", config))

@@ -10,8 +10,8 @@ from multus_invoker_sriov.conf import SriovConf
 from multus_invoker_sriov.invoker import SriovInvoker
 from multus_invoker_sriov.vf import VfState
 
-from multus.errors import InvalidConfig
-from multus.invoker import Declined
+from multus.api.errors import InvalidConfig
+from multus.api.invoker import Declined
 from multus.testing.invocation import Caller
 
 

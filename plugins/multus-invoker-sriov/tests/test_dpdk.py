@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from multus_invoker_sriov.sysfs import Sysfs, bind
 
-from multus.errors import KernelRefused, TryAgainLater
+from multus.api.errors import KernelRefused, TryAgainLater
 from multus.testing.sriov import Card
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 
 from multus import ipam
-from multus.model.network import Invocation
+from multus.api.network import Invocation
 from multus.testing.netns import Netns
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from multus_invoker_sriov.claims import Claims
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 
 if TYPE_CHECKING:
     from conftest import Bench

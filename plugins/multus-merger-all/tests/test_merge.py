@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multus_merger_all import UNKNOWN, multus_merge
 
-from multus.model.conf import Conf
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.request import Request
-from multus.model.result import DNS, IP, Interface, Result, Route
-from multus.model.versions import SUPPORTED, at_least
+from multus.api.conf import Conf
+from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.request import Request
+from multus.api.result import DNS, IP, Interface, Result, Route
+from multus.api.versions import SUPPORTED, at_least
 
 NETNS = "/run/netns/pod"
 REQUEST = Request("ADD", container_id="c1", netns=NETNS, ifname="eth0")
@@ -168,7 +168,7 @@ def _podman(wire: dict[str, Any]) -> None:
 
 
 def test_is_found_and_asked_before_the_primary_merger() -> None:
-    from multus.plugins import discover, load
+    from multus.registry.discovery import discover, load
 
     entries = [each for each in discover() if each.name.startswith("merger-")]
     hooks: Callable[..., Any] = load(entries).hooks.implementations

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from multus.model.conf import Conf
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.request import Request
-from multus.model.result import IP, Result
-from multus.plugins import discover, load
+from multus.api.conf import Conf
+from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.request import Request
+from multus.api.result import IP, Result
+from multus.registry.discovery import discover, load
 
 REQUEST = Request("ADD", container_id="c1", ifname="eth0")
 

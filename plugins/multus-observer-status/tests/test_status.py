@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from multus_observer_status.status import added_message, annotation, entry
 
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.result import Result
+from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.result import Result
 
 POD = "/run/netns/pod"
 

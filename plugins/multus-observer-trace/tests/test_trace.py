@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from multus import tracefile
+from multus.log import trace as tracefile
 from multus.testing.delegates import BinDir, Reply
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, Runtime

@@ -10,13 +10,13 @@ import pytest
 from multus_source_conffile import NAME
 from multus_source_conffile.keys import KEYS
 
-from multus.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
-from multus.hooks import Hooks
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Element, Role, Selection
-from multus.model.request import Request
-from multus.plugins import discover, load
-from multus.stages.resolve import resolve
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
+from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.request import Request
+from multus.engine.resolve import resolve
+from multus.registry.discovery import discover, load
+from multus.registry.hooks import Hooks
 
 POD = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "shop"}
 SYSTEM = {**POD, "K8S_POD_NAMESPACE": "kube-system"}
@@ -164,7 +164,7 @@ class TestNames:
             assert hooks.resolve(asked, request_of(), conf) is None
 
     def test_numbers_pass_as_they_were_written(self, hooks: Hooks, net_d: Path) -> None:
-        from multus.jsontext import encode
+        from multus.api.jsontext import encode
 
         (delegate,) = resolved(hooks, conf_of(confDir=str(net_d), clusterNetwork="one"))
         assert b'"x":1.10' in encode(dict(delegate.plugins[0].config))

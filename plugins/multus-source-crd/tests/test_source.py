@@ -10,11 +10,11 @@ from typing import Any
 import multus_source_crd
 import pytest
 
-from multus.errors import InvalidConfig
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Element, Role
+from multus.api.request import Request
 from multus.kube.failures import NotFound
-from multus.model.conf import Conf
-from multus.model.network import Element, Role
-from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 
 GROUP = "kubernetes-network.cni.cncf.io"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multus_source_nad.annotation import parse, runtime_config
 
-from multus.errors import InvalidConfig
-from multus.model.network import Element
+from multus.api.errors import InvalidConfig
+from multus.api.network import Element
 
 ORIGIN = "annotation 'k8s.v1.cni.cncf.io/networks' of pod team/web"
 

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve, frozen
 from multus_source_nad.defaultroute import DefaultRoute
 
-from multus.model.result import IP, Interface, Result, Route
+from multus.api.result import IP, Interface, Result, Route
 from multus.netlink import Namespace, addresses, links, routes
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns

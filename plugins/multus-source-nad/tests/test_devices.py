@@ -13,7 +13,7 @@ from multus_source_nad.devices import Devices
 from multus_source_nad.podresources import devices_of
 
 from integration.kube.kubelet import Kubelet, listed
-from multus.errors import TryAgainLater
+from multus.api.errors import TryAgainLater
 from multus.kube.deadline import Deadline
 
 PODS = {

@@ -10,10 +10,10 @@ from typing import Any
 import multus_source_tpr
 import pytest
 
+from multus.api.conf import Conf
+from multus.api.network import Delegate, Role
+from multus.api.request import Request
 from multus.kube.failures import NotFound
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Role
-from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_store import CORE_KINDS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from multus.cli import main
-from multus.plugins import discover
+from multus.registry.discovery import discover
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 SAMPLES = {
@@ -53,7 +53,7 @@ def test_it_conforms_and_shows_all_that_its_kind_does(name: str) -> None:
 
 _BAD = """
 from multus import hookimpl
-from multus.model.network import Role, Selection, Element
+from multus.api.network import Role, Selection, Element
 
 print("hello")
 
@@ -71,9 +71,9 @@ def multus_merge(attachments):
 #: Does without the networks of a pod that it cannot read.
 _MEEK = """
 from multus import hookimpl
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.view import view_of
-from multus.model.network import Element, Role, Selection
+from multus.api.network import Element, Role, Selection
 
 @hookimpl
 def multus_select(request, conf):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from multus.cli import main
-from multus.cli.new_plugin import KINDS
+from multus.cli.commands.new_plugin import KINDS
 
 ROOT = Path(__file__).parents[3]
 

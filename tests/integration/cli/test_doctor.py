@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration.cli.conftest import MadeUpNode, Pods, of
-from multus.cli import doctor
+from multus.cli.commands import doctor
 from multus.daemon import wire
 from multus.testing.apiserver import ApiServer
 from multus.testing.netns import Netns

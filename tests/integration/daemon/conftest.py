@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
-from multus import shim
+from multus.cni import shim
 from multus.daemon import wire
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls, Limits

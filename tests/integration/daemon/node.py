@@ -74,7 +74,7 @@ class Daemon:
 
     def control(self, word: str) -> tuple[int, str]:
         """What the daemon answers to a control request, by the Python shim's own function."""
-        from multus import shim
+        from multus.cni import shim
 
         status, text = shim.control({b"MULTUS_SOCKET": os.fsencode(self.socket)}, word.encode())
         return status, text.decode()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from multus.api.errors import IOFailure
 from multus.daemon import wire
 from multus.daemon.calls import Limits
 from multus.daemon.listening import listening
 from multus.daemon.systemd import Notifier
-from multus.errors import IOFailure
 
 from .conftest import Running, answer_of, descriptors, message, wait_for
 

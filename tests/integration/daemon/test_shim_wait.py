@@ -30,6 +30,6 @@ def test_a_decimal_number_is_waited_for(run: Shim, text: str, seconds: float) ->
 
 
 def test_a_number_beyond_every_call_is_that_of_a_call() -> None:
-    from multus import shim
+    from multus.cni import shim
 
     assert shim._seconds(b"9" * 400) == shim._seconds(b"1000000") == shim.SERVE_S

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from multus import shim as shim_module
-from multus import skel
+from multus.cni import shim as shim_module
+from multus.cni import skel
+from multus.cni.shim import CONTROL_S
 from multus.daemon import wire
-from multus.shim import CONTROL_S
 
 from .conftest import Running, Shim, wait_for
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 
-from multus.model.result import Result
+from multus.api.result import Result
 from multus.netlink import Namespace
 from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.invocation import Caller

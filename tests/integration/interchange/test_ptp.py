@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.testing.runtime import CallFailed
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from attrs import evolve, frozen
 
 from multus import ipam
-from multus.errors import CNIError
-from multus.model.network import Invocation
-from multus.model.result import Result
+from multus.api.errors import CNIError
+from multus.api.network import Invocation
+from multus.api.result import Result
 from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.invocation import Caller
 from multus.testing.runtime import CallFailed, Container, Runtime

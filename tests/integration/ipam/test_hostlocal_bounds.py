@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from multus import ipam
-from multus.errors import AddressesExhausted, InvalidConfig, TryAgainLater
+from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
+from multus.api.network import Invocation, Provenance
 from multus.ipam import store
 from multus.ipam.ranges import Range, overlapping
-from multus.model.network import Invocation, Provenance
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

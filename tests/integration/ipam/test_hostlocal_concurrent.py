@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import AddressesExhausted
+from multus.api.errors import AddressesExhausted
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from multus.errors import AddressesExhausted, InvalidConfig, IOFailure
+from multus.api.errors import AddressesExhausted, InvalidConfig, IOFailure
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from attrs import evolve
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
-from multus.errors import InvalidConfig
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.request import Request, parse_args
+from multus.engine.pipeline import Engine
 from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.log import Log
-from multus.model.conf import Conf
-from multus.model.request import Request, parse_args
-from multus.pipeline import Engine
-from multus.plugins import discover, load
+from multus.registry.discovery import discover, load
 from multus.testing.apiserver_faults import Fault
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns

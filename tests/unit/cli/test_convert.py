@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from unit.cli import seed
 from unit.cli.conftest import Command
 
-from multus.ops.converting import NAD, NETWORK, Conversion
-from multus.ops.documents import Document
-from multus.ops.objects import objects_in
+from multus.cli.commands.convert.converting import NAD, NETWORK, Conversion
+from multus.cli.documents import Document
+from multus.cli.objects import objects_in
 
 File = Callable[[str, "str | dict[str, Any]"], Path]
 

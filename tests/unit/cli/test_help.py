@@ -11,7 +11,7 @@ import pytest
 from unit.cli.conftest import Command
 
 from multus.cli import names, parser
-from multus.ops.manual import subcommands
+from multus.cli.manual import subcommands
 
 COMMANDS = names()
 

@@ -13,13 +13,13 @@ import yaml
 from attrs import frozen
 from unit.cli.conftest import Command, Said
 
+from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.request import Request
+from multus.api.result import IP, Interface, Result
 from multus.cli import names
-from multus.journal import Journal
-from multus.model.network import Attachment, Delegate, Plugin
-from multus.model.record import Planned, Step
-from multus.model.request import Request
-from multus.model.result import IP, Interface, Result
-from multus.tracefile import append
+from multus.log.trace import append
+from multus.state.journal import Journal
+from multus.state.record import Planned, Step
 
 #: Moves the cursor, sets a title, ends a line, reverses text, is markup of rich.
 H = "\x1b[2J\x1b]0;t\x07\nerror: forged\r\x9b31m\u202e\u2028\x7f\x1b[31m"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from multus.api.errors import TryAgainLater
 from multus.daemon.apis import Apis
-from multus.errors import TryAgainLater
 from multus.log import Log
 from multus.testing.apiserver import ApiServer
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from multus.api.progress import step
 from multus.daemon.board import Board, Sight, Slot
-from multus.progress import step
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 from attrs import define
 
+from multus.api.errors import IOFailure
 from multus.daemon import page
 from multus.daemon.page import MetricsPage
-from multus.errors import IOFailure
 
 
 @define

@@ -58,8 +58,8 @@ def test_a_plugin_that_is_one_module_is_no_package(package: Path) -> None:
 def test_a_call_finds_everything_of_the_core_imported() -> None:
     program = (
         "import sys; from multus.daemon.preload import preload; preload([]);"
-        "wanted = ['multus.pipeline', 'multus.skel', 'multus.stages.invoke',"
-        " 'multus.netlink.links', 'multus.ipam.store', 'multus.execute', 'multus.stuck'];"
+        "wanted = ['multus.engine.pipeline', 'multus.cni.skel', 'multus.engine.invoke',"
+        " 'multus.netlink.links', 'multus.ipam.store', 'multus.api.execute', 'multus.state.stuck'];"
         "print([each for each in wanted if each not in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from multus import errors
+from multus.api import errors
+from multus.api.errors import CNIError, IOFailure, TryAgainLater
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.remote import RemoteApi, error_from_wire, error_to_wire
-from multus.errors import CNIError, IOFailure, TryAgainLater
 from multus.kube import failures
 from multus.kube.client import Wanted
 from multus.kube.deadline import Deadline

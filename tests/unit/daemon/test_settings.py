@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from multus.api.errors import CNIError, DecodingFailure, InvalidConfig
 from multus.daemon.settings import Settings
-from multus.errors import CNIError, DecodingFailure, InvalidConfig
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "daemonset" / "daemon.json"
 

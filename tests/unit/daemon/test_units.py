@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from multus import shim
 from multus.cli import parser
+from multus.cni import shim
 from multus.daemon.calls import Limits
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"

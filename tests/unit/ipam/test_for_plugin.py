@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from multus import ipam
-from multus.errors import CheckFailed, CNIError, IncompatibleVersion, InvalidConfig
+from multus.api.errors import CheckFailed, CNIError, IncompatibleVersion, InvalidConfig
+from multus.api.network import Invocation
+from multus.api.result import Result
 from multus.ipam.base import Ipam
-from multus.model.network import Invocation
-from multus.model.result import Result
 from multus.testing.delegates import BinDir, Reply, interface_result
 from multus.testing.invocation import Caller
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.ipam.addresses import Address
 from multus.ipam.ranges import RangeSet
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from multus.errors import InvalidConfig, TryAgainLater
+from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, Unreachable

@@ -15,15 +15,15 @@ import multus_source_nad
 import pytest
 from attrs import frozen
 
-from multus.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.api.network import Delegate
+from multus.api.request import Request
+from multus.cli.objects import Objects
 from multus.kube.client import Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.settings import problems
 from multus.kube.view import view_of
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.model.request import Request
-from multus.ops.objects import Objects
 
 MIB = 1024 * 1024
 NETWORKS = "k8s.v1.cni.cncf.io/networks"

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from multus.errors import CNIError, TryAgainLater
+from multus.api.errors import CNIError, TryAgainLater
 from multus.kube.client import KubeClient, Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, Gone, NotFound, Unreachable

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from multus.errors import CNIError, TryAgainLater
+from multus.api.conf import Conf
+from multus.api.errors import CNIError, TryAgainLater
+from multus.api.request import Request
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
 from multus.kube.failures import Unreachable
@@ -22,8 +24,6 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.outbox import Annotate, Target
 from multus.kube.view import view_of
-from multus.model.conf import Conf
-from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_faults import Fault
 

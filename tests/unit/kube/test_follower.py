@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from unit.kube.scripted import Scripted, event, nad, scripted
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube import follower as follower_module
 from multus.kube.cache import DefinitionCache
 from multus.kube.client import KubeClient

@@ -14,14 +14,14 @@ import multus_source_tpr
 import pytest
 from attrs import frozen
 
-from multus.errors import InvalidConfig
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate
+from multus.api.request import Request
 from multus.kube.client import Wanted
 from multus.kube.failures import NotFound
 from multus.kube.settings import Settings
 from multus.kube.view import view_of
-from multus.model.conf import Conf
-from multus.model.network import Delegate
-from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 
 OWN = "team"
@@ -205,7 +205,7 @@ def test_the_namespace_that_counts_is_the_one_in_the_path(api: ApiServer, tmp_pa
 def test_what_the_configuration_names_is_not_the_pods_choice(
     api: ApiServer, tmp_path: Path
 ) -> None:
-    from multus.model.network import Element
+    from multus.api.network import Element
 
     metadata = {"name": "a", "namespace": "kube-system"}
     spec = {"config": '{"type": "bridge"}'}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.kube.kubeconfig import Access, in_cluster, load_kubeconfig
 
 CLUSTER = {"server": "https://10.0.0.1:6443"}

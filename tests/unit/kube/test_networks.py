@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
+from multus.api.network import Element
 from multus.kube.networks import SEED, SPRING, Dialect, config_of, parse
-from multus.model.network import Element
 
 ORIGIN = "annotation 'networks' of pod team/web"
 WHERE = "network team/a (kubernetes-network.cni.cncf.io)"

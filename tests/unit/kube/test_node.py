@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from multus.api.conf import Conf
+from multus.api.request import Request
 from multus.kube.client import Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.view import view_of
-from multus.model.conf import Conf
-from multus.model.request import Request
 from multus.testing.apiserver import ApiServer
 
 BASE = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"

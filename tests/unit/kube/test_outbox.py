@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
 from multus.kube.outbox import Annotate, Event, Outbox, Target

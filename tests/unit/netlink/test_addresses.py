@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.errors import InvalidConfig, KernelRefused
+from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import Channel, Namespace, Refused, addresses, links, sysctl
 from multus.testing.netns import Netns
 

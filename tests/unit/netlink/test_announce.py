@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from multus.errors import KernelRefused
+from multus.api.errors import KernelRefused
 from multus.netlink import Channel, Namespace, addresses, announce, links, sysctl
 from multus.testing.netns import Netns
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from multus.errors import KernelRefused
+from multus.api.errors import KernelRefused
 from multus.netlink import Channel, Message, Namespace, Refused, Transport, links, wire
 from multus.netlink.channel import open_channel
 from multus.testing.netns import Netns

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.netlink import Channel, Namespace, Refused, links
 from multus.testing.netns import Netns
 

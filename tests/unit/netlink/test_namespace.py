@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multus.errors import InvalidConfig, KernelRefused, UnknownContainer
+from multus.api.errors import InvalidConfig, KernelRefused, UnknownContainer
 from multus.netlink import Namespace, NamespaceGone, is_namespace, links, sysctl
 from multus.testing.netns import Netns
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.netlink import Channel, Refused, addresses, links, neighbours, routes
 from multus.testing.netns import Netns
 

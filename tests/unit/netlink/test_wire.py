@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
 from multus.netlink import Message, wire
 
 KINDS = st.integers(0, 0x3FFF)

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.errors import (
+from multus.api.conf import Conf
+from multus.api.errors import (
     CNIError,
     DelegateFailed,
     IncompatibleVersion,
     NotAvailable,
     NotStarted,
 )
-from multus.invoker import Invoker, NothingDone
-from multus.jsontext import encode
-from multus.model.conf import Conf
-from multus.model.network import Delegate, Invocation, Plugin
-from multus.model.result import Result
-from multus.model.versions import at_least
+from multus.api.invoker import Invoker, NothingDone
+from multus.api.jsontext import encode
+from multus.api.network import Delegate, Invocation, Plugin
+from multus.api.result import Result
+from multus.api.versions import at_least
 
 if TYPE_CHECKING:
-    from multus.execute import Executor
+    from multus.api.execute import Executor
 
 
 @hookimpl(trylast=True)
@@ -97,7 +97,7 @@ class ExecInvoker(Invoker):
 
 
 def _executor(invocation: Invocation) -> Executor:
-    from multus.execute import Executor
+    from multus.api.execute import Executor
 
     return Executor(invocation.folders(), invocation.request.chroot, inherited=invocation.inherited)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from multus import hookimpl
 
 if TYPE_CHECKING:
-    from multus.invoker import Declined, Invoker
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate, Plugin
+    from multus.api.conf import Conf
+    from multus.api.invoker import Declined, Invoker
+    from multus.api.network import Delegate, Plugin
 
 #: The keys of a ``ptp`` configuration that are served here; with any other, the binary is run.
 KEYS = frozenset({"dns", "ipam", "ipMasq", "ipMasqBackend", "mtu"})
@@ -26,7 +26,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
         return None
     unknown = plugin.unknown_keys(KEYS)
     if unknown:
-        from multus.invoker import Declined
+        from multus.api.invoker import Declined
 
         return Declined("ptp", f"key {unknown[0]!r} is not one that the in-process ptp knows")
     from multus_invoker_ptp.invoker import Ptp

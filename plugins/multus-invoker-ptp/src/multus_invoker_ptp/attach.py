@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.errors import InvalidConfig, KernelRefused, attempted
+from multus.api.errors import InvalidConfig, KernelRefused, attempted
 from multus.netlink import (
     Channel,
     Message,
@@ -35,9 +35,9 @@ from multus.netlink import (
 if TYPE_CHECKING:
     from socket import socket
 
-    from multus.model.network import Invocation
-    from multus.model.request import Request
-    from multus.model.result import IP, Result, Route
+    from multus.api.network import Invocation
+    from multus.api.request import Request
+    from multus.api.result import IP, Result, Route
 
 _ATTEMPTS = 10
 _ENDS = "multus-invoker-ptp ends"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from multus.errors import CheckFailed, InvalidConfig
+from multus.api.errors import CheckFailed, InvalidConfig
 from multus.netlink import Channel, Namespace, addresses, links, open_channel, routes
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
-    from multus.model.result import IP, Interface, Result, Route
+    from multus.api.network import Invocation
+    from multus.api.result import IP, Interface, Result, Route
     from multus.netlink.links import Link
 
 _RTN_UNICAST = 1

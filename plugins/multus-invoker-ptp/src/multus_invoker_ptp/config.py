@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.errors import InvalidConfig
-from multus.model.reader import Reader
-from multus.model.result import DNS
+from multus.api.errors import InvalidConfig
+from multus.api.reader import Reader
+from multus.api.result import DNS
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 # RFC 791: every link carries 68 bytes; linux/if_ether.h: what a veth takes at most.
 _SMALLEST, _LARGEST = 68, 65535

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from multus.errors import CNIError
+from multus.api.errors import CNIError
 from multus.netlink import (
     Channel,
     Namespace,
@@ -20,7 +20,7 @@ from multus.netlink import (
 if TYPE_CHECKING:
     import socket
 
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
     from multus.netlink.links import Link
 
     _Transports = Callable[[socket.socket], Transport]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from multus import ipam
-from multus.errors import CNIError, InvalidConfig
-from multus.invoker import Invoker
-from multus.model.result import Interface, Result
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.invoker import Invoker
+from multus.api.result import Interface, Result
 from multus.netlink import Transport
 from multus_invoker_ptp import attach
 from multus_invoker_ptp.attach import take_back
@@ -20,8 +20,8 @@ from multus_invoker_ptp.config import Config, masquerades
 if TYPE_CHECKING:
     import socket
 
+    from multus.api.network import Invocation
     from multus.ipam import Ipam
-    from multus.model.network import Invocation
     from multus_invoker_ptp.attach import Ends, Pair
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from multus import hookimpl
 
 if TYPE_CHECKING:
-    from multus.invoker import Declined, Invoker
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate, Plugin
+    from multus.api.conf import Conf
+    from multus.api.invoker import Declined, Invoker
+    from multus.api.network import Delegate, Plugin
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to carry out type ``sriov``, unless a key says something that is not known here."""
     if plugin.type != "sriov":
         return None
-    from multus.invoker import Declined
+    from multus.api.invoker import Declined
     from multus_invoker_sriov.conf import KEYS
 
     unknown = plugin.unknown_keys(KEYS)

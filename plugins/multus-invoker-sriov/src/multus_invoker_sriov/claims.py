@@ -24,9 +24,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus import regular
-from multus.errors import IOFailure, StateDamaged, TryAgainLater
-from multus.regular import NotRegular
+from multus.api import regular
+from multus.api.errors import IOFailure, StateDamaged, TryAgainLater
+from multus.api.regular import NotRegular
 from multus_invoker_sriov.vf import ATTRIBUTES, VfState
 
 #: The largest record or mark that is read, in bytes.

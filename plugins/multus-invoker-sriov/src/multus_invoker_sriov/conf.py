@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from multus.errors import InvalidConfig
-from multus.model.names import interface_problem
-from multus.model.reader import Reader
-from multus.model.result import DNS
+from multus.api.errors import InvalidConfig
+from multus.api.names import interface_problem
+from multus.api.reader import Reader
+from multus.api.result import DNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
     from multus_invoker_sriov.vf import VfState
 
 #: Where locks, marks and records are, for both plugins; ``cniDir`` says otherwise.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from multus.errors import InvalidConfig, TryAgainLater
+from multus.api.errors import InvalidConfig, TryAgainLater
+from multus.api.progress import step
+from multus.api.reader import Reader
 from multus.log import Log, Sink
-from multus.model.reader import Reader
 from multus.netlink import Namespace, NamespaceGone, is_namespace
-from multus.progress import step
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Before, Claims, Record
 from multus_invoker_sriov.conf import directory
@@ -22,7 +22,7 @@ from multus_invoker_sriov.sysfs import USERSPACE_DRIVERS, Sysfs, VirtualFunction
 from multus_invoker_sriov.vf import VfPort
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
     from multus_invoker_sriov.conf import SriovConf
 
 #: How long a command waits for a VF that another command works on, in seconds.

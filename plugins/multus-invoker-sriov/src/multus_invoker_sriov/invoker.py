@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from multus import ipam
-from multus.errors import (
+from multus.api.errors import (
     CheckFailed,
     CNIError,
     InvalidConfig,
@@ -16,8 +16,8 @@ from multus.errors import (
     StateDamaged,
     attempted,
 )
-from multus.invoker import Invoker
-from multus.model.result import Interface, Result
+from multus.api.invoker import Invoker
+from multus.api.result import Interface, Result
 from multus.netlink import Namespace, addresses
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Record
@@ -30,7 +30,7 @@ from multus_invoker_sriov.vf import VfPort
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 #: What a card says of a VF whose MAC is left to the VF's driver.
 _NO_MAC = "00:00:00:00:00:00"

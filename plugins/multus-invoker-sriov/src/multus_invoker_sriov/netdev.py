@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig, KernelRefused
+from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import (
     Channel,
     Message,
@@ -27,8 +27,8 @@ from multus.netlink import (
 )
 
 if TYPE_CHECKING:
+    from multus.api.result import Result
     from multus.log import Log
-    from multus.model.result import Result
     from multus.netlink.links import Link
     from multus_invoker_sriov.claims import Before
 

@@ -11,7 +11,7 @@ import re
 
 from attrs import frozen
 
-from multus.errors import InvalidConfig, IOFailure, KernelRefused
+from multus.api.errors import InvalidConfig, IOFailure, KernelRefused
 
 #: Drivers whose devices have no interface in the kernel.
 USERSPACE_DRIVERS = ("vfio-pci", "uio_pci_generic", "igb_uio")

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from attrs import evolve, frozen
 
-from multus.errors import KernelRefused
+from multus.api.errors import KernelRefused
 from multus.netlink import Message, Namespace, Refused, wire
 from multus.netlink.links import decode_mac, encode_mac
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from multus import hookimpl
-from multus.model.conf import Conf
-from multus.model.network import Attachment
-from multus.model.request import Request
-from multus.model.result import Interface, Result
+from multus.api.conf import Conf
+from multus.api.network import Attachment
+from multus.api.request import Request
+from multus.api.result import Interface, Result
 
 #: The address of an interface whose own nobody told.
 UNKNOWN = "00:00:00:00:00:00"

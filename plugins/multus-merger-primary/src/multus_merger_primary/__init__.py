@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multus import hookimpl
-from multus.model.conf import Conf
-from multus.model.network import Attachment
-from multus.model.result import Result
+from multus.api.conf import Conf
+from multus.api.network import Attachment
+from multus.api.result import Result
 
 
 @hookimpl(trylast=True)

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from multus import hookimpl
-from multus.errors import CNIError
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.network import Outcome
+from multus.api.request import Request
 from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound, Unreachable
 from multus.kube.view import View, view_of
-from multus.model.conf import Conf
-from multus.model.network import Outcome
-from multus.model.request import Request
 from multus_observer_status.status import STATUS, added_message, annotation
 
 if TYPE_CHECKING:
+    from multus.api.keys import Key
     from multus.kube.client import KubeClient
     from multus.kube.outbox import Letter, Target
-    from multus.model.keys import Key
 
 #: How long an answer waits for what is written here, in seconds.
 PATIENCE = 3.0

@@ -10,10 +10,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from multus.errors import CNIError
-from multus.jsontext import decode_object
-from multus.model.network import Attachment
-from multus.model.result import IP, Interface, Result
+from multus.api.errors import CNIError
+from multus.api.jsontext import decode_object
+from multus.api.network import Attachment
+from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 

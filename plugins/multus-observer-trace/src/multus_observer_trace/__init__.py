@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.tracefile import append
+from multus.log.trace import append
 
 if TYPE_CHECKING:
-    from multus.errors import CNIError
-    from multus.model.conf import Conf
-    from multus.model.network import Attachment, Delegate, Outcome
-    from multus.model.request import Request
+    from multus.api.conf import Conf
+    from multus.api.errors import CNIError
+    from multus.api.network import Attachment, Delegate, Outcome
+    from multus.api.request import Request
 
 #: An error's text may hold what a plugin printed.
 _LONGEST = 500

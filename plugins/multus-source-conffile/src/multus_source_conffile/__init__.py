@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from multus import hookimpl
-from multus.conffiles import Found, by_name, first_in, load
-from multus.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
-from multus.model.conf import Conf, Problem
-from multus.model.network import Delegate, Element, Provenance, Role, Selection
-from multus.model.request import Request
-from multus.netconf import delegate_from
-from multus.progress import step
+from multus.api.conf import Conf, Problem
+from multus.api.conffiles import Found, by_name, first_in, load
+from multus.api.delegates import delegate_from
+from multus.api.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
+from multus.api.network import Delegate, Element, Provenance, Role, Selection
+from multus.api.progress import step
+from multus.api.request import Request
 
 if TYPE_CHECKING:
-    from multus.model.keys import Key
+    from multus.api.keys import Key
 
 _T = TypeVar("_T")
 

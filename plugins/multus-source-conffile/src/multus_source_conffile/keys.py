@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multus.model.keys import OBJECTS, PATH, TEXT, TEXTS, Key
+from multus.api.keys import OBJECTS, PATH, TEXT, TEXTS, Key
 
 KEYS = (
     Key("delegates", OBJECTS, "The networks, each a plugin's configuration or a chain of them."),

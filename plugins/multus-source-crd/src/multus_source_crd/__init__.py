@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus import hookimpl
+from multus.api.conf import Conf, Problem
+from multus.api.network import Delegate, Element, Selection
+from multus.api.request import Request
 from multus.kube.networks import SEED, SPRING, Source
-from multus.model.conf import Conf, Problem
-from multus.model.network import Delegate, Element, Selection
-from multus.model.request import Request
 
 if TYPE_CHECKING:
-    from multus.model.keys import Key
+    from multus.api.keys import Key
 
 SOURCE = Source("source-crd", (SEED, SPRING))
 

@@ -12,21 +12,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.errors import InvalidConfig
+from multus.api.conf import Conf, Problem
+from multus.api.errors import InvalidConfig
+from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.request import Request
 from multus.kube.failures import NotFound
 from multus.kube.settings import is_object_name, problems
 from multus.kube.view import View, view_of
-from multus.model.conf import Conf, Problem
-from multus.model.network import Delegate, Element, Role, Selection
-from multus.model.request import Request
 from multus_source_nad.annotation import parse, runtime_config
 from multus_source_nad.defaultroute import multus_chain, multus_invoker, wish
 from multus_source_nad.definition import delegate_of, wanted
 from multus_source_nad.devices import device_runtime_config
 
 if TYPE_CHECKING:
-    from multus.model.keys import Key
-    from multus.model.request import Pod
+    from multus.api.keys import Key
+    from multus.api.request import Pod
 
 __all__ = [
     "multus_chain",

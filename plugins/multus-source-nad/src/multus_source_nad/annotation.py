@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from multus.errors import InvalidConfig
+from multus.api.errors import InvalidConfig
+from multus.api.network import Element
+from multus.api.reader import Reader
 from multus.kube.annotations import interface_of, json_list, named, short_list, shown
 from multus.kube.settings import MAX_NETWORKS
-from multus.model.network import Element
-from multus.model.reader import Reader
 
 _KEYS = frozenset(
     {

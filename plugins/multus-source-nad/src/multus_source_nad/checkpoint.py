@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from multus.errors import DecodingFailure, TryAgainLater
-from multus.jsontext import decode_object
+from multus.api.errors import DecodingFailure, TryAgainLater
+from multus.api.jsontext import decode_object
 
 
 def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from multus import hookimpl
-from multus.errors import CheckFailed, InvalidConfig
-from multus.invoker import Invoker
-from multus.model.network import Plugin
-from multus.model.result import Result, Route
+from multus.api.errors import CheckFailed, InvalidConfig
+from multus.api.invoker import Invoker
+from multus.api.network import Plugin
+from multus.api.result import Result, Route
 
 if TYPE_CHECKING:
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate, Element, Invocation
-    from multus.model.request import Request
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate, Element, Invocation
+    from multus.api.request import Request
     from multus.netlink.channel import Channel
     from multus.netlink.routes import Route as KernelRoute
     from multus.netlink.wire import Message

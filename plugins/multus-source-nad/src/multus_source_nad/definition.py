@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.conffiles import by_name
-from multus.errors import DecodingFailure, InvalidConfig
-from multus.jsontext import decode_object
-from multus.model.network import Provenance
-from multus.model.reader import Reader, describe
-from multus.netconf import delegate_from
+from multus.api.conffiles import by_name
+from multus.api.delegates import delegate_from
+from multus.api.errors import DecodingFailure, InvalidConfig
+from multus.api.jsontext import decode_object
+from multus.api.network import Provenance
+from multus.api.reader import Reader, describe
 from multus_source_nad.devices import assign
 
 if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate, Element
+    from multus.api.request import Request
     from multus.kube.client import Wanted
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate, Element
-    from multus.model.request import Request
 
 GROUP = "k8s.cni.cncf.io"
 PLURAL = "network-attachment-definitions"

@@ -11,13 +11,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.errors import InvalidConfig, TryAgainLater
+from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.kube.view import view_of
 
 if TYPE_CHECKING:
-    from multus.model.conf import Conf
-    from multus.model.network import Delegate
-    from multus.model.request import Pod, Request
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate
+    from multus.api.request import Pod, Request
 
 KUBELET_DIR = "/var/lib/kubelet"
 _KEY = "multus_source_nad.devices"

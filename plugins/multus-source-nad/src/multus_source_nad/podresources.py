@@ -24,7 +24,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
-from multus.errors import TryAgainLater
+from multus.api.errors import TryAgainLater
 
 if TYPE_CHECKING:
     from multus.kube.deadline import Deadline

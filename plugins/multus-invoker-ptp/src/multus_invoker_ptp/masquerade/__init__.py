@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from multus.errors import NotAvailable
+from multus.api.errors import NotAvailable
 from multus_invoker_ptp.masquerade import iptables, nftables
 from multus_invoker_ptp.masquerade.owner import Owner
 

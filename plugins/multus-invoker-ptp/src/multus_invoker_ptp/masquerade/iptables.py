@@ -15,8 +15,8 @@ import socket
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from multus.errors import KernelRefused, MissingPlugin
-from multus.execute import Executor
+from multus.api.errors import KernelRefused, MissingPlugin
+from multus.api.execute import Executor
 from multus.netlink import Refused, open_channel
 from multus.netlink.addresses import network_of
 from multus.netlink.channel import NETLINK_NETFILTER

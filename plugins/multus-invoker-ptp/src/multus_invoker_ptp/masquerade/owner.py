@@ -10,7 +10,7 @@ from hashlib import sha512
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from multus.model.network import Invocation
+    from multus.api.network import Invocation
 
 
 class Owner(NamedTuple):

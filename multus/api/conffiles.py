@@ -1,0 +1,99 @@
+"""Network configurations in files: found by name, by folder, by path.
+
+Files end in ``.conf``, ``.conflist`` or ``.json``; whole lines that start with ``#`` are comments.
+A list whose ``loadOnlyInlinedPlugins`` is not true also takes the plugins in ``.conf`` files of the
+folder beside it that bears its name.
+
+Source: CNI specification 1.1.0, section 1; libcni's loading of configuration files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from multus.api.errors import CNIError, InvalidConfig, IOFailure
+from multus.api.jsontext import LARGEST, decode_object
+from multus.api.reader import Reader
+
+_ENDINGS = (".conf", ".conflist", ".json")
+
+
+class Found(NamedTuple):
+    """A configuration and the file that it stands in."""
+
+    path: str
+    config: Mapping[str, Any]
+
+
+def load(path: str) -> Found:
+    """Read the file at *path*; raises ``IOFailure``, ``DecodingFailure`` or ``InvalidConfig``."""
+    config = decode_object(_read(path), f"network configuration {path}", comments=True)
+    # A list may leave its plugins to the folder altogether.
+    if "plugins" in config or "type" not in config:
+        config = _with_folder(path, config)
+    return Found(path, config)
+
+
+def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
+    """The files of *folder* that end in one of *kinds*, in lexical order.
+
+    Empty when there is no such folder.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise IOFailure(f"cannot list {folder}: {error.strerror}") from error
+    return [os.path.join(folder, name) for name in names if name.endswith(kinds)]
+
+
+def by_name(folder: str, name: str, kinds: tuple[str, ...] = _ENDINGS) -> Found | None:
+    """The first configuration in *folder* whose ``name`` is *name*; None when there is none.
+
+    *kinds* are the endings to look at.  A file that cannot be read does not hide a good one;
+    when there is no good one, it is the error.
+    """
+    first_error: CNIError | None = None
+    for path in in_folder(folder, kinds):
+        try:
+            found = load(path)
+        except CNIError as error:
+            first_error = first_error or error
+            continue
+        if found.config.get("name") == name:
+            return found
+    if first_error is not None:
+        raise first_error
+    return None
+
+
+def first_in(folder: str) -> Found | None:
+    """The lexically first configuration of *folder*; None when it has none."""
+    paths = in_folder(folder)
+    return load(paths[0]) if paths else None
+
+
+def _with_folder(path: str, config: dict[str, Any]) -> dict[str, Any]:
+    reader = Reader(config, f"network configuration {path}")
+    name = reader.text("name")
+    if reader.boolean("loadOnlyInlinedPlugins") or not name:
+        return config
+    if "/" in name or name in (".", ".."):
+        raise InvalidConfig(f"network configuration {path}: invalid network name {name!r}")
+    folder = os.path.join(os.path.dirname(path), name)
+    more = [load(each).config for each in in_folder(folder, (".conf",))]
+    return {**config, "plugins": [*reader.sequence("plugins"), *more]} if more else config
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(LARGEST + 1)
+    except OSError as error:
+        raise IOFailure(
+            f"cannot read network configuration {path}: {error.strerror}: create it, or correct"
+            " the path"
+        ) from error

@@ -1,0 +1,127 @@
+"""From a network configuration, as somebody wrote it, to a delegate.
+
+Every source ends here: a single plugin's configuration and a list of plugins become one
+``Delegate``, with ``name`` and ``cniVersion`` inserted where the writer left them out and every
+other key kept as it is.
+
+Source: CNI specification 1.1.0, section 1 "Network configuration format".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.api.conf import negotiated_version
+from multus.api.errors import InvalidConfig
+from multus.api.names import is_identifier
+from multus.api.network import Delegate, Plugin, Provenance
+from multus.api.reader import Reader, describe
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+
+
+def delegate_from(
+    config: Mapping[str, Any],
+    conf: Conf,
+    where: str,
+    *,
+    name: str = "",
+    label: str = "",
+    provenance: Provenance = Provenance.TENANT,
+) -> Delegate:
+    """Make a delegate of *config*, a plugin's configuration or a list of them.
+
+    *where* says in errors whose configuration it is; *name* is the network's name when the
+    configuration has none (Multus' own when that is empty too); *label* is what people call the
+    network; *provenance* is who wrote it.  Raises ``InvalidConfig`` and ``IncompatibleVersion``.
+    """
+    reader = Reader(config, where)
+    network = reader.text("name") or name or conf.name
+    if not is_identifier(network):
+        raise InvalidConfig(
+            f"{where}: invalid network name {network!r}: use letters, digits, '_', '.', '-'"
+        )
+    own = reader.text("cniVersion") or reader.texts("cniVersions")
+    version = negotiated_version(reader) if own else conf.cni_version
+    plugins = reader.mappings("plugins") if "plugins" in config else [config]
+    if not plugins:
+        raise InvalidConfig(f"{where}: 'plugins' is empty: list at least one plugin")
+    return Delegate(
+        name=network,
+        plugins=tuple(
+            _plugin(plugin, conf, _place(where, config, index))
+            for index, plugin in enumerate(plugins)
+        ),
+        cni_version=version,
+        label=label or network,
+        primary=is_primary(config, where),
+        disable_check=reader.boolean("disableCheck"),
+        disable_gc=reader.boolean("disableGC"),
+        provenance=provenance,
+    )
+
+
+def _place(where: str, config: Mapping[str, Any], index: int) -> str:
+    return f"{where}, plugins[{index}]" if "plugins" in config else where
+
+
+def _plugin(config: Mapping[str, Any], conf: Conf, where: str) -> Plugin:
+    kind = config.get("type")
+    if kind is None or kind == "":
+        raise InvalidConfig(f"{where}: delegate must have the field 'type': add it")
+    if not isinstance(kind, str):
+        raise InvalidConfig(
+            f"{where}: delegate field 'type' must be a string, not {describe(kind)}: correct it"
+        )
+    if "/" in kind or "\0" in kind or kind in (".", ".."):
+        raise InvalidConfig(
+            f"{where}: 'type' is {kind!r}: use a plugin's bare name; Multus looks for it in"
+            " 'binDir' and CNI_PATH"
+        )
+    reader = Reader(config, where)
+    reader.mapping("capabilities")
+    return Plugin(config, invoker=reader.text("invoker") or conf.invokers.get(kind, ""))
+
+
+def is_primary(config: Mapping[str, Any], where: str) -> bool:
+    """Whether a configuration, or a plugin of it, has ``masterplugin``."""
+    plugins = config.get("plugins")
+    try:
+        return any(
+            Reader(each, where).boolean("masterplugin")
+            for each in (config, *(plugins if isinstance(plugins, list) else ()))
+            if isinstance(each, dict)
+        )
+    except InvalidConfig as error:
+        raise InvalidConfig(
+            f"{where}: delegate field 'masterplugin' must be a bool: write true or false"
+        ) from error
+
+
+def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> dict[str, Any]:
+    """The configuration that *plugin* gets, complete but for ``prevResult``.
+
+    ``name`` and ``cniVersion`` are the network's; ``capabilities`` is exchanged for the part of
+    the requested ``runtimeConfig`` that it declares; all else is as it was written.
+    """
+    config = {
+        key: value
+        for key, value in plugin.config.items()
+        if key not in ("capabilities", "prevResult")
+    }
+    config["name"] = delegate.name
+    config["cniVersion"] = delegate.cni_version
+    # NPWG 1.3, 7.5: what the runtime asks for is meant for the network that it knows of.
+    inherited = conf.runtime_config if delegate.primary else {}
+    requested = {**inherited, **delegate.runtime_config}
+    declared = plugin.config.get("capabilities") or {}
+    runtime_config = {
+        capability: requested[capability]
+        for capability, on in declared.items()
+        if (on is True or on == "true") and capability in requested
+    }
+    if runtime_config:
+        config["runtimeConfig"] = runtime_config
+    return config

@@ -1,0 +1,145 @@
+"""Decoding JSON that people wrote: errors that name the line, and nothing lost on the way back."""
+
+from __future__ import annotations
+
+import json
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, NoReturn
+
+from multus.api.errors import DecodingFailure
+
+#: Nobody's configuration or result is larger; what is, is refused before it is taken apart.
+LARGEST = 4 * 1024 * 1024
+
+#: Deeper nesting is refused: it would end in a RecursionError wherever it is walked.
+DEEPEST = 100
+
+
+class _Number(float):
+    """A float that is written as it was read: ``1.10`` stays ``1.10``."""
+
+    text: str
+    #: Whether there ever was one, in this process.
+    met = False
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text} is too large")
+    if repr(number) == text:
+        return number
+    number = _Number(number)
+    number.text, _Number.met = text, True
+    return number
+
+
+def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
+    """Decode *data*; *what* names it in errors.
+
+    With *comments*, lines whose first visible character is ``#`` are left out, as the examples
+    of Multus' first documentation have them.  Raises ``DecodingFailure``.
+    """
+    if len(data) > LARGEST:
+        raise DecodingFailure(f"{what} is {len(data)} bytes long: at most {LARGEST} are read")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise DecodingFailure(
+            f"{what} is not UTF-8 (byte {error.start}): save it as UTF-8"
+        ) from error
+    if comments:
+        text = "\n".join("" if is_comment(line) else line for line in text.split("\n"))
+    try:
+        value = json.loads(text, parse_float=_number, parse_constant=_no_constant)
+        _measure(value, what)
+    except json.JSONDecodeError as error:
+        raise DecodingFailure(f"{what} is not JSON: {_explain(text, error)}") from error
+    except RecursionError as error:
+        raise DecodingFailure(f"{what} is nested deeper than {DEEPEST} levels") from error
+    except ValueError as error:
+        raise DecodingFailure(f"{what} is not JSON: {error}") from error
+    return value
+
+
+def decode_object(data: bytes, what: str, *, comments: bool = False) -> dict[str, Any]:
+    """Like ``decode``, for text that must hold an object."""
+    value = decode(data, what, comments=comments)
+    if not isinstance(value, dict):
+        raise DecodingFailure(f"{what} is not a JSON object: put it into braces")
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON; a number that ``decode`` read is written as it stood.
+
+    Raises ``TypeError`` for what JSON has no form for, ``ValueError`` for a number that is none.
+    """
+    # The library writes a number by its value. Few are written otherwise, so the slow way is taken
+    # only once there was one.
+    return (_text if _Number.met else _standard)(value).encode()
+
+
+_standard = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = [f"{_quoted(key)}:{_text(item)}" for key, item in value.items()]
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join([_text(item) for item in value]) + "]"
+    if isinstance(value, _Number):
+        return value.text
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float) and value - value == 0:
+        return float.__repr__(value)
+    if isinstance(value, float):
+        raise ValueError(f"{value!r} is no JSON number")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def is_comment(line: str) -> bool:
+    """Whether a whole line is a comment."""
+    return line.lstrip().startswith("#")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _measure(value: Any, what: str) -> None:
+    layer, depth = [value], 0
+    while layer:
+        depth += 1
+        if depth > DEEPEST:
+            raise DecodingFailure(f"{what} is nested deeper than {DEEPEST} levels")
+        layer = [
+            child
+            for each in layer
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    lines = text.split("\n")
+    line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
+    where = f"line {error.lineno} column {error.colno}"
+    if not text.strip():
+        return "it is empty"
+    if is_comment(line):
+        return f"{where}: {line.strip()!r} is a comment, and JSON has none: delete the line"
+    if "escape" in error.msg:
+        return f"{where}: {error.msg}: write each backslash twice"
+    if error.pos >= len(text.rstrip()):
+        return f"{where}: it ends too early: is it complete?"
+    return f"{where}: {error.msg}"

@@ -1,0 +1,278 @@
+"""Networks on their way through the stages: selected, resolved, carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from multus.api.paths import is_within
+from multus.api.result import Result
+from multus.api.versions import at_least
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.errors import CNIError
+    from multus.api.request import Request
+    from multus.log import Log
+
+#: Keys of a plugin's configuration that belong to CNI or to the engine, not to the plugin: an
+#: in-process invoker that looks for keys that it does not know leaves these out.
+ENGINE_KEYS = frozenset(
+    {
+        "args",
+        "capabilities",
+        "cniVersion",
+        "cniVersions",
+        "invoker",
+        "masterplugin",
+        "name",
+        "prevResult",
+        "runtimeConfig",
+        "type",
+    }
+)
+
+
+class Provenance(Enum):
+    """Who wrote a configuration: what it may name depends on it (``multus.engine.permit``)."""
+
+    #: The owner of the node: standard input, and files on the node.
+    NODE = "node"
+    #: A tenant: whoever may write an object of the API, in any namespace.
+    TENANT = "tenant"
+
+
+class Role(Enum):
+    """What a selection means for the others, see ``multus.engine.resolve``."""
+
+    #: The node offers these networks to every pod.
+    DEFAULT = "default"
+    #: The pod asked for these, and they replace the defaults.
+    INSTEAD = "instead"
+    #: The pod asked for these, and they come after the defaults.
+    ADDED = "added"
+    #: The pod asked for this one in the place of the primary default.
+    EXCHANGED = "exchanged"
+
+
+@frozen
+class Element:
+    """A network selection element: one network that somebody asks for.
+
+    ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
+    default/web, entry 2").  ``source`` is the name of the plugin that selected it.  ``config`` is a
+    configuration given in place: such an element needs nobody to resolve it; ``provenance`` says
+    who wrote it.  ``options`` holds the other keys of the element as they were written, and
+    ``handle`` whatever the source wants back when it resolves.
+
+    Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
+    """
+
+    name: str
+    origin: str
+    source: str = ""
+    namespace: str = ""
+    interface: str = ""
+    config: Mapping[str, Any] | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(factory=dict)
+    handle: object = field(default=None, repr=False, eq=False)
+    provenance: Provenance = Provenance.TENANT
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@frozen
+class Selection:
+    """What one source selects: elements, and what they mean for the other selections.
+
+    ``origin`` names the object and key that it comes from; ``naming`` is the convention by which
+    such networks' interfaces are named ("seed" or "npwg").
+    """
+
+    role: Role
+    elements: tuple[Element, ...]
+    origin: str
+    naming: str = "npwg"
+
+
+@frozen
+class Plugin:
+    """One plugin's configuration within a network, as it was written.
+
+    ``invoker`` is the name of the invoker that it asks for, or that once carried it out; empty
+    when any will do.
+    """
+
+    config: Mapping[str, Any]
+    invoker: str = ""
+
+    @property
+    def type(self) -> str:
+        """The plugin's ``type``: the name of a binary, never a path."""
+        return str(self.config["type"])
+
+    def unknown_keys(self, known: frozenset[str]) -> tuple[str, ...]:
+        """The configuration's keys that are neither the engine's nor in *known*, sorted."""
+        return tuple(sorted(self.config.keys() - ENGINE_KEYS - known))
+
+
+@frozen
+class Delegate:
+    """A network resolved to its configuration, and where it goes.
+
+    ``name`` is the network's CNI name, ``plugins`` its chain.  ``label`` is what people call the
+    network ("default/sriov-conf"), and what the status annotation reports.  ``primary`` marks the
+    one whose result is reported (``masterplugin`` in configurations).  ``default`` says that the
+    node offered it.  ``runtime_config`` is everything requested; each plugin gets the part that
+    its ``capabilities`` declare.  ``order`` fills in ``ifname``.  ``options`` is for observers and
+    for whoever orders: the element's.  ``provenance`` says who wrote the configuration; a source
+    that does not say it is taken to have read a tenant's.  ``tenant_paths`` is what
+    ``Conf.tenant_paths`` was when the delegate was attached, None while it is not.
+    """
+
+    name: str
+    plugins: tuple[Plugin, ...]
+    cni_version: str
+    label: str = ""
+    source: str = ""
+    ifname: str = ""
+    requested_ifname: str = ""
+    primary: bool = False
+    default: bool = False
+    runtime_config: Mapping[str, Any] = field(factory=dict)
+    options: Mapping[str, Any] = field(factory=dict)
+    disable_check: bool = False
+    disable_gc: bool = False
+    provenance: Provenance = Provenance.TENANT
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+
+    @property
+    def types(self) -> str:
+        """The chain's types, for people: ``bridge+tuning``."""
+        return "+".join(plugin.type for plugin in self.plugins)
+
+    def __str__(self) -> str:
+        return f"network {self.label!r}"
+
+
+@frozen
+class Invocation:
+    """One plugin of a delegate, to be carried out with one verb.
+
+    ``config`` is the configuration handed on, complete but for ``prevResult``: name and version
+    inserted, capabilities exchanged for ``runtimeConfig``.  ``valid_attachments`` is for GC:
+    ``{"containerID": …, "ifname": …}`` of every attachment of this network that still is.
+    ``inherited`` are descriptors that a started process keeps open: the container's lock goes with
+    whoever works under it.
+    """
+
+    verb: str
+    delegate: Delegate
+    plugin: Plugin
+    config: Mapping[str, Any]
+    request: Request
+    conf: Conf
+    log: Log = field(repr=False, eq=False)
+    prev_result: Result | None = None
+    inherited: tuple[int, ...] = ()
+    valid_attachments: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def ifname(self) -> str:
+        """The interface to make in the container."""
+        return self.delegate.ifname
+
+    @property
+    def provenance(self) -> Provenance:
+        """Who wrote the configuration."""
+        return self.delegate.provenance
+
+    def serves_path(self, key: str, path: str) -> bool:
+        """Whether *path*, the value of *key*, may be used in-process.
+
+        What the owner of the node wrote may; what a tenant wrote has to be in a place of
+        ``tenantPaths``, as that was when the network was attached.
+        """
+        if self.provenance is Provenance.NODE:
+            return True
+        known = self.delegate.tenant_paths
+        places = self.conf.tenant_paths if known is None else known
+        return is_within(path, places.get(key, ()))
+
+    @property
+    def cni_version(self) -> str:
+        """The version that the plugin is spoken to in."""
+        return str(self.config["cniVersion"])
+
+    def folders(self) -> tuple[str, ...]:
+        """Where plugins' binaries are looked for: ``binDir``, then the runtime's ``CNI_PATH``."""
+        return tuple(dict.fromkeys((self.conf.bin_dir, *self.request.path)))
+
+    def environ(self) -> dict[str, str]:
+        """The environment of a started plugin: the runtime's, with this invocation's values."""
+        return {
+            **self.request.environ,
+            "CNI_COMMAND": self.verb,
+            "CNI_CONTAINERID": self.request.container_id,
+            "CNI_NETNS": self.request.netns,
+            "CNI_IFNAME": self.ifname,
+            "CNI_PATH": ":".join(self.folders()),
+        }
+
+    def wire(self) -> dict[str, Any]:
+        """What the plugin gets on stdin, decoded."""
+        wire = dict(self.config)
+        # Before 0.4.0 only the next plugin of a chain was told a result.
+        told = self.verb == "ADD" or at_least(self.cni_version, "0.4.0")
+        if self.prev_result is not None and told:
+            wire["prevResult"] = self.prev_result.to_wire(self.cni_version)
+        if self.verb == "GC":
+            # Both spellings are in use: libcni 1.1.0 to 1.1.2 read the second.
+            wire["cni.dev/valid-attachments"] = list(self.valid_attachments)
+            wire["cni.dev/attachments"] = list(self.valid_attachments)
+        return wire
+
+    def at(self, version: str) -> Invocation:
+        """The same invocation spoken in another *version*."""
+        return evolve(self, config={**self.config, "cniVersion": version})
+
+    def __str__(self) -> str:
+        kind = self.plugin.type
+        return f"{self.verb} of {self.delegate} ({kind}, interface {self.ifname or '(none)'})"
+
+
+@frozen
+class Attachment:
+    """A delegate carried out for a container.
+
+    ``versions`` holds the version that each plugin of the chain was spoken to in, and ``invokers``
+    the invokers' names.  ``seconds`` is how long ADD took.
+    """
+
+    delegate: Delegate
+    result: Result = field(factory=Result)
+    versions: tuple[str, ...] = ()
+    invokers: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@frozen
+class Outcome:
+    """How a command ended: what ``multus_finished`` is told.
+
+    ``stages`` maps a stage's name to the seconds that it took.
+    """
+
+    command: str
+    attachments: tuple[Attachment, ...] = ()
+    result: Result | None = None
+    error: CNIError | None = None
+    stages: Mapping[str, float] = field(factory=dict)

@@ -1,0 +1,120 @@
+"""Reading typed values out of decoded JSON, with errors that name the key and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from multus.api.errors import InvalidConfig
+
+_WORDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def describe(value: object) -> str:
+    """The JSON type of *value*, in words."""
+    return _WORDS.get(type(value), type(value).__name__)
+
+
+def _is_encodable(text: str) -> bool:
+    # JSON can write half of a surrogate pair, which no file's name can hold.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@frozen
+class Reader:
+    """Typed access to *raw*; *where* says in messages whose keys these are.
+
+    Every method returns *default* when the key is absent or null, and raises ``InvalidConfig``
+    when the value is of another type.
+    """
+
+    raw: Mapping[str, Any]
+    where: str
+
+    def text(self, key: str, default: str = "") -> str:
+        value = self._typed(key, str)
+        return default if value is None else str(value)
+
+    def path(self, key: str, default: str = "") -> str:
+        """An absolute path, without a slash at its end; an empty one counts as absent."""
+        path = self.text(key) or default
+        if path and not path.startswith("/"):
+            raise InvalidConfig(f"{self.where}: '{key}' {path!r} is relative: use an absolute path")
+        if "\0" in path or not _is_encodable(path):
+            raise InvalidConfig(f"{self.where}: '{key}' {path!r} can be no path: correct it")
+        return path.rstrip("/") or path[:1]
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """A boolean, which runtimes also write as the strings "true" and "false"."""
+        value = self.raw.get(key)
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        value = self._typed(key, bool)
+        return default if value is None else bool(value)
+
+    def integer(self, key: str, default: int = 0, *, within: range | None = None) -> int:
+        """A whole number; with *within*, one of these."""
+        value = self._typed(key, int)
+        number = default if value is None else int(value)
+        if within is not None and number not in within:
+            raise InvalidConfig(
+                f"{self.where}: '{key}' is {number}: use a number from {within[0]} to {within[-1]}"
+            )
+        return number
+
+    def number(self, key: str, default: float = 0.0) -> float:
+        value = self.raw.get(key)
+        if isinstance(value, float):
+            return value
+        value = self._typed(key, int)
+        try:
+            return default if value is None else float(value)
+        except OverflowError as error:
+            raise InvalidConfig(f"{self.where}: '{key}' is too large: correct it") from error
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        value = self._typed(key, dict)
+        return {} if value is None else dict(value)
+
+    def sequence(self, key: str) -> list[Any]:
+        value = self._typed(key, list)
+        return [] if value is None else list(value)
+
+    def mappings(self, key: str) -> list[Mapping[str, Any]]:
+        """A list of objects."""
+        return [dict(self._item(key, i, v, dict)) for i, v in enumerate(self.sequence(key))]
+
+    def texts(self, key: str) -> list[str]:
+        """A list of strings."""
+        return [str(self._item(key, i, v, str)) for i, v in enumerate(self.sequence(key))]
+
+    def _typed(self, key: str, kind: type) -> Any:
+        value = self.raw.get(key)
+        if value is None:
+            return None
+        return self._require(f"'{key}'", value, kind)
+
+    def _item(self, key: str, index: int, value: object, kind: type) -> Any:
+        return self._require(f"'{key}[{index}]'", value, kind)
+
+    def _require(self, key: str, value: object, kind: type) -> Any:
+        # bool is an int to Python, but not to JSON.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise InvalidConfig(
+                f"{self.where}: {key} must be {_WORDS[kind]}, not {describe(value)}: correct it"
+            )
+        return value

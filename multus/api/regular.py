@@ -1,0 +1,128 @@
+"""Opening regular files by names that a configuration gave, and nothing else.
+
+A name may turn out to be a FIFO, a device, a socket or a link.  Opening a FIFO waits for its other
+end, reading some devices never ends, and opening others has effects: so what is there is looked at
+first, opened without waiting, and looked at once more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from contextlib import suppress
+
+from multus.api.progress import step
+
+_SAFE = os.O_NONBLOCK | os.O_CLOEXEC
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01
+
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class NotRegular(OSError):
+    """Something is there, and it is not a regular file; ``strerror`` says what it is."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        kind = next((text for test, text in _KINDS if test(mode)), "something else")
+        super().__init__(0, f"it is {kind}, not a regular file", path)
+
+
+def opened(path: str, flags: int, *, folder: int | None = None, follow: bool = False) -> int:
+    """Open the regular file at *path*, beneath the descriptor *folder*; returns a descriptor.
+
+    With *follow*, a symbolic link to a regular file is one.  Raises ``NotRegular`` and ``OSError``.
+    """
+    with suppress(FileNotFoundError):
+        _require(path, os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode)
+    if not follow:
+        flags |= os.O_NOFOLLOW
+    fd = os.open(path, flags | _SAFE, 0o600, dir_fd=folder)
+    try:
+        _require(path, os.fstat(fd).st_mode)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def require(path: str) -> None:
+    """Raise ``NotRegular`` when *path* is something else than a regular file, and ``OSError``."""
+    _require(path, os.lstat(path).st_mode)
+
+
+def _require(path: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotRegular(path, mode)
+
+
+def read(path: str, most: int, *, follow: bool = False) -> bytes:
+    """The first *most* bytes of a regular file.  Raises ``NotRegular`` and ``OSError``."""
+    fd = opened(path, os.O_RDONLY, follow=follow)
+    try:
+        return os.read(fd, most)
+    finally:
+        os.close(fd)
+
+
+def read_listed(name: str, folder: int, most: int) -> bytes:
+    """The same for a name that the directory with the descriptor *folder* lists as regular.
+
+    Many are read at once, so it is not looked at again: should something else be there by now, it
+    is opened without waiting, and no link is followed.
+    """
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | _SAFE, dir_fd=folder)
+    try:
+        return os.read(fd, most)
+    finally:
+        os.close(fd)
+
+
+def locked(fd: int, deadline: float) -> bool:
+    """Take the flock(2) lock of *fd* for writing; False when *deadline* has passed without it.
+
+    It is tried once whatever the deadline, a moment of ``time.monotonic()``.
+    """
+    pause, left = _FIRST_PAUSE, deadline - time.monotonic()
+    with step("the lock of a file", max(0.0, left) + 5.0, waits=True):
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def holder(fd: int) -> str:
+    """Which process holds the flock(2) lock of *fd*, for people: "process 71 'host-local'".
+
+    "another process" where the kernel does not say.  Source: proc(5), "/proc/locks".
+    """
+    found = os.fstat(fd)
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+    file = f"{device}:{found.st_ino}"
+    with suppress(OSError):
+        for line in _text("/proc/locks").splitlines():
+            words = line.split()
+            if words[1:2] == ["FLOCK"] and words[5:6] == [file]:
+                name = "(ended)"
+                with suppress(OSError):
+                    name = _text(f"/proc/{words[4]}/comm").strip()
+                return f"process {words[4]} {name!r}"
+    return "another process"
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

@@ -1,0 +1,164 @@
+"""Give a throw-away pod three networks, show them, and leave nothing behind.
+
+Everything happens in network namespaces made for it: one plays the node, one is the pod. The
+program is started as a container runtime would start it. An ordinary user does all this as root of
+a user namespace.
+
+Examples:
+  multus demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from multus.api.errors import CNIError, IOFailure
+from multus.cli.commands.demo.networks import Networks, choose
+from multus.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from multus.state.record import Record
+    from multus.testing.netns import Netns, Node
+    from multus.testing.runtime import Container, Runtime
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It has no options."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Attach, show, detach, compare; status 1 when something is left behind."""
+    if os.geteuid() != 0:
+        _become_root_of_a_user_namespace()
+    shown = Screen.open()
+    with ExitStack() as stack:
+        return _show(_Stage.set_up(stack), shown)
+
+
+@frozen
+class _Stage:
+    """What the demo plays on."""
+
+    networks: Networks
+    node: Node
+    pod: Netns
+    runtime: Runtime
+    container: Container
+    folder: str
+
+    @classmethod
+    def set_up(cls, stack: ExitStack) -> _Stage:
+        """Make it; *stack* takes it down again."""
+        from multus.testing.delegates import SYSTEM_FOLDERS
+        from multus.testing.netns import Netns, Node
+        from multus.testing.runtime import Container, Runtime, installed_program
+
+        networks = choose()
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="multus-demo-"))
+        node = Node.create("demo-node")
+        stack.callback(node.remove)
+        pod = Netns.create("demo-pod")
+        stack.callback(pod.remove)
+        environ = networks.prepare(node, folder)
+        runtime = Runtime(installed_program(), ":".join(SYSTEM_FOLDERS), node)
+        runtime = evolve(runtime, environ={**runtime.environ, **environ})
+        return cls(networks, node, pod, runtime, Container(pod.path, id="demo"), folder)
+
+    @property
+    def ipam_dir(self) -> str:
+        return os.path.join(self.folder, "networks")
+
+    @property
+    def cni_dir(self) -> str:
+        return os.path.join(self.folder, "multus")
+
+    def conf(self) -> dict[str, Any]:
+        """What a node would have as its network configuration."""
+        return {
+            "cniVersion": "1.0.0",
+            "name": "demo",
+            "type": "multus",
+            "cniDir": self.cni_dir,
+            "delegates": self.networks.delegates(self.ipam_dir),
+        }
+
+
+def _show(stage: _Stage, shown: Screen) -> int:
+    shown.line(f"Node   {stage.node.name}, a network namespace that plays the host")
+    shown.line(f"Pod    {stage.pod.name}, a network namespace with nothing but lo")
+    conf = stage.conf()
+    kinds = ", ".join(each["type"] for each in conf["delegates"])
+    shown.line(f"Asked  for three networks: {kinds}")
+
+    before = stage.node.state(stage.ipam_dir, stage.cni_dir)
+    added = stage.runtime.add(conf, stage.container)
+    result = added.result
+    shown.line()
+    shown.line(("ADD", "bold"), f" took {added.seconds * 1000:.0f} ms. The pod has now:")
+    shown.line()
+    titles = ("Interface", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time")
+    shown.rows(titles, _attached(stage))
+    shown.line()
+    shown.line("The result that the runtime gets:")
+    shown.json(result)
+
+    deleted = stage.runtime.delete(conf, stage.container, result).require()
+    left = [*before.difference(stage.node.state(stage.ipam_dir, stage.cni_dir)), *stage.pod.links()]
+    shown.line()
+    took = f" took {deleted.seconds * 1000:.0f} ms. "
+    if left:
+        shown.line(("DEL", "bold"), took, ("Left behind:", "bold red"))
+        for each in left:
+            shown.line(f"  {each}")
+        return 1
+    nothing = ("Left behind on the node and in the pod: ", ("nothing", "bold green"), ".")
+    shown.line(("DEL", "bold"), took, *nothing)
+    shown.line("Compared: links, addresses, routes, rules, firewall, IPAM and state files.")
+    return 0
+
+
+def _attached(stage: _Stage) -> Iterator[tuple[str, ...]]:
+    """A row for each network."""
+    links = stage.pod.links()
+    for attachment in _record(stage).attachments():
+        ifname = attachment.delegate.ifname
+        yield (
+            ifname,
+            ", ".join(stage.pod.addresses(ifname)),
+            links[ifname]["address"],
+            str(links[ifname]["mtu"]),
+            attachment.delegate.label,
+            attachment.delegate.types,
+            "+".join(attachment.invokers),
+            f"{attachment.seconds * 1000:.1f} ms",
+        )
+
+
+def _record(stage: _Stage) -> Record:
+    from multus.state.journal import Journal
+
+    record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
+    if record is None:
+        raise CNIError(f"the program answered, but {stage.cni_dir} has no record: report it")
+    return record
+
+
+def _become_root_of_a_user_namespace() -> None:
+    """Start again in namespaces of our own, where ``/run`` is ours too; does not return."""
+    from multus.testing.runtime import installed_program
+
+    inside = 'mount -t tmpfs tmpfs /run && exec "$@"'
+    command = ["unshare", "-Urnm", "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise IOFailure(
+            f"unshare cannot be started ({error.strerror}): install util-linux, or run it as root"
+        ) from error

@@ -1,0 +1,74 @@
+"""Examine this node: is Multus called, is all there that it needs, is anything leaking?
+
+The order of the files in net.d, the configuration, binaries, daemon, API rights, the journal, disk
+and clock, DELs that wait for a daemon, addresses and interfaces without an owner. Each finding
+comes with its remedy; nothing is changed.
+
+Examples:
+  multus doctor
+  multus doctor --root /host          in a container that has the node's / mounted at /host
+  multus doctor --json | jq '.findings[] | select(.severity == "error")'
+
+The status is 0 when no error is found (warnings are none), else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from multus.cli import screen
+from multus.cli.commands.doctor.places import Places
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    known = Places()
+    parser.add_argument("--root", default="", metavar="FOLDER", help="where the node's / is seen")
+    parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
+    for option, default, what in (
+        ("--net-d", known.net_d, "the runtime's configuration files"),
+        ("--bin-dir", known.bin_dir, "the runtime's plugins"),
+        ("--socket", os.environ.get("MULTUS_SOCKET") or known.socket, "the daemon's socket"),
+        ("--addresses", known.addresses, "host-local's store"),
+        ("--results", known.results, "the runtime's cache"),
+        ("--sriov", known.sriov, "the SR-IOV plugins' marks"),
+        ("--settings", known.settings, "the daemon's settings"),
+        ("--cni-dir", known.cni_dir, "where shims keep a DEL whose 'cniDir' they cannot read"),
+    ):
+        parser.add_argument(option, default=default, metavar="PATH", help=f"{what} ({default})")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; status 1 when there is an error."""
+    from multus.cli.commands.doctor.examine import examine, node_at
+    from multus.cli.findings import ERROR, worst
+
+    places = Places(
+        root=arguments.root.rstrip("/"),
+        net_d=arguments.net_d,
+        bin_dir=arguments.bin_dir,
+        socket=arguments.socket,
+        addresses=arguments.addresses,
+        results=arguments.results,
+        sriov=arguments.sriov,
+        settings=arguments.settings,
+        cni_dir=arguments.cni_dir,
+    )
+    node = node_at(places, os.path.abspath(arguments.conf) if arguments.conf else "")
+    examinations = list(examine(node))
+    findings = [each for _, found in examinations for each in found]
+    if arguments.json:
+        wire = [
+            {"examination": title, **each.to_wire()}
+            for title, found in examinations
+            for each in found
+        ]
+        screen.as_json({"configuration": node.file or None, "findings": wire})
+    else:
+        shown = screen.Screen.open()
+        for title, found in examinations:
+            shown.heading(title)
+            for each in found:
+                shown.finding(each)
+    return 1 if worst(findings) == ERROR else 0

@@ -1,0 +1,177 @@
+"""What nobody owns any more: addresses, host interfaces, virtual functions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from multus.api.errors import CNIError
+from multus.api.jsontext import LARGEST
+from multus.cli.commands.doctor.places import Holders, Node
+from multus.cli.commands.doctor.state import is_alive
+from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
+from multus.cli.node import read_regular
+from multus.state.journal import Journal
+
+#: How the reference plugins and ours name the host's end of a pair.
+_HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
+_LINE_END = re.compile(r"[\r\n]+")
+
+
+def look(node: Node) -> Iterator[Finding]:
+    """Compare what is taken with who there is to have taken it."""
+    holders = holders_of(node)
+    findings = [
+        *_addresses(node, holders),
+        *_interfaces(node, holders),
+        *_functions(node),
+    ]
+    yield from findings
+    if not any(each.severity == WARNING for each in findings):
+        yield Finding(OK, "leaks", "every address, interface and virtual function has an owner")
+
+
+def holders_of(node: Node) -> Holders:
+    """Everybody who is known: from the journal, and from the cache that runtimes keep."""
+    containers: dict[str, str] = {}
+    interfaces: set[str] = set()
+    networks = {node.conf.name, *_configured(node)}
+    try:
+        for each in Journal(node.places.at(node.conf.cni_dir)).records():
+            if isinstance(each, CNIError):
+                continue
+            networks |= {planned.delegate.name for planned in each.planned.values()}
+            if is_alive(each, node):
+                containers[each.request.container_id] = each.request.netns
+                interfaces |= {i.name for a in each.attachments() for i in a.result.interfaces}
+    except CNIError:
+        pass  # told by the journal's own examination
+    for entry in _cached(node):
+        netns = str(entry.get("netns", ""))
+        if not netns or node.places.exists(netns):
+            containers.setdefault(str(entry.get("containerId", "")), netns)
+            interfaces |= set(_interfaces_of(entry))
+    return Holders(containers, frozenset(interfaces), frozenset(networks))
+
+
+def _configured(node: Node) -> Iterator[str]:
+    for config in node.delegates():
+        if isinstance(config.get("name"), str):
+            yield str(config["name"])
+
+
+def _cached(node: Node) -> Iterator[dict[str, Any]]:
+    """libcni's cache of what a runtime attached: ``results/<network>-<container>-<interface>``."""
+    folder = node.places.at(node.places.results)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        try:
+            entry = json.loads(read_regular(os.path.join(folder, name), LARGEST))
+        except (OSError, ValueError, RecursionError):
+            continue  # written at this moment, or not libcni's
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _interfaces_of(entry: dict[str, Any]) -> Iterator[str]:
+    result = entry.get("result")
+    for each in (result.get("interfaces") or []) if isinstance(result, dict) else []:
+        if isinstance(each, dict) and not each.get("sandbox"):
+            yield str(each.get("name", ""))
+
+
+# --- Addresses ------------------------------------------------------------------------------------
+
+
+def _addresses(node: Node, holders: Holders) -> Iterator[Finding]:
+    """host-local's store: a file an address, which holds the container's ID and the interface."""
+    folder = node.places.at(node.places.addresses)
+    for network in _listed(folder):
+        held: list[tuple[str, str]] = []
+        for name in _listed(os.path.join(folder, network)):
+            if name == "lock" or name.startswith("last_reserved_ip"):
+                continue
+            owner = _owner(os.path.join(folder, network, name))
+            if owner and owner not in holders.containers:
+                held.append((name, owner))
+        if held:
+            yield _held(os.path.join(folder, network), network, held, holders)
+
+
+def _held(folder: str, network: str, held: list[tuple[str, str]], holders: Holders) -> Finding:
+    some = ", ".join(f"{address} by {owner[:13]}" for address, owner in held[:3])
+    more = f" and {len(held) - 3} more" if len(held) > 3 else ""
+    reason = (
+        f"network {network!r}: {len(held)} address(es) of containers that are gone: {some}{more}"
+    )
+    if network in holders.networks:
+        fix = f"run 'multus gc'; what it leaves, check with 'crictl pods' and delete in {folder}"
+        return Finding(WARNING, "leaked addresses", reason, fix, Place(folder))
+    fix = f"another plugin may know them; check with 'crictl pods', then delete in {folder}"
+    return Finding(NOTE, "leaked addresses", reason, fix, Place(folder))
+
+
+def _owner(path: str) -> str:
+    try:
+        text = read_regular(path, 4096).decode(errors="replace")
+    except OSError:
+        return ""  # freed at this moment, or not host-local's
+    return _LINE_END.split(text)[0].strip()
+
+
+# --- Interfaces -----------------------------------------------------------------------------------
+
+
+def _interfaces(node: Node, holders: Holders) -> Iterator[Finding]:
+    """Host ends of pairs that no record and no runtime's cache names."""
+    if node.places.root:
+        return  # links are those of this process's own namespace, which is not the node's
+    try:
+        from multus.netlink import Namespace, links
+
+        with Namespace.current() as host, host.channel() as channel:
+            found = links.list_all(channel)
+    except (ImportError, CNIError, OSError) as error:
+        yield Finding(
+            NOTE, "leaked interfaces", f"links cannot be listed: {error}", "run it as root"
+        )
+        return
+    here = {each.index for each in found}
+    for each in found:
+        if each.kind != "veth" or not _HOST_VETH.fullmatch(each.name):
+            continue
+        both_here = each.peer_namespace is None and each.peer in here
+        if each.name in holders.interfaces and not both_here:
+            continue
+        why = "both of its ends are on the host" if both_here else "no record names it"
+        reason = f"{each.name} belongs to no container: {why}"
+        fix = f"if 'crictl pods' knows nobody who has it: ip link delete {each.name}"
+        yield Finding(WARNING, "leaked interfaces", reason, fix)
+
+
+# --- Virtual functions ----------------------------------------------------------------------------
+
+
+def _functions(node: Node) -> Iterator[Finding]:
+    """The SR-IOV plugins' marks: a file a virtual function, which holds a netns path."""
+    folder = node.places.at(os.path.join(node.places.sriov, "pci"))
+    for name in _listed(folder):
+        path = os.path.join(folder, name)
+        netns = _owner(path) if os.path.isfile(path) else ""
+        if netns and not node.places.exists(netns):
+            reason = f"virtual function {name} is marked as taken by {netns}, which is gone"
+            fix = "the next ADD takes it over; 'multus gc' resets it now"
+            yield Finding(WARNING, "leaked virtual functions", reason, fix, Place(path))
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,78 @@
+"""Where things are on the node that is looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from multus.api.conf import Conf
+from multus.cli.attachments import CNI_DIR
+from multus.cli.node import BIN_DIR, NET_D
+
+if TYPE_CHECKING:
+    from multus.registry.discovery import Installed
+
+
+@frozen
+class Places:
+    """A node's folders, as the node itself calls them.
+
+    ``root`` is where the node's file system is seen from here: empty on the node, ``/host`` in a
+    container that has it mounted there.
+    """
+
+    root: str = ""
+    net_d: str = NET_D
+    bin_dir: str = BIN_DIR
+    socket: str = "/run/multus/multus.sock"
+    addresses: str = "/var/lib/cni/networks"
+    results: str = "/var/lib/cni/results"
+    sriov: str = "/var/lib/cni/sriov"
+    settings: str = "/etc/cni/multus/daemon.json"
+    cni_dir: str = CNI_DIR
+
+    def at(self, path: str) -> str:
+        """Where the node's *path* is from here."""
+        return f"{self.root}{path}" if path.startswith("/") else path
+
+    def exists(self, path: str) -> bool:
+        return bool(path) and os.path.lexists(self.at(path))
+
+
+@frozen
+class Node:
+    """The node that is looked at: its places, Multus' configuration there, and what is installed.
+
+    ``file`` is the configuration's file, empty when there is none; ``conf`` is what it says, or
+    what counts without one.
+    """
+
+    places: Places
+    installed: Installed
+    conf: Conf
+    file: str = ""
+
+    def delegates(self) -> Iterator[Mapping[str, Any]]:
+        """The plugins' configurations that the conf file itself holds."""
+        listed = self.conf.raw.get("delegates")
+        for each in listed if isinstance(listed, list) else []:
+            if isinstance(each, dict):
+                plugins = each.get("plugins")
+                nested = plugins if isinstance(plugins, list) else [each]
+                yield from (plugin for plugin in nested if isinstance(plugin, dict))
+
+
+@frozen
+class Holders:
+    """Who still has a claim on the node's network resources.
+
+    ``containers`` maps the IDs in records and in the runtime's cache to their netns paths.
+    """
+
+    containers: Mapping[str, str] = field(factory=dict)
+    interfaces: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()

@@ -1,0 +1,201 @@
+"""Whether everything that a request starts is there: binaries, plugins, the daemon."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+from multus.api.errors import CNIError
+from multus.api.execute import Executor
+from multus.api.invoker import Invoker
+from multus.api.network import Delegate, Plugin
+from multus.api.request import Request
+from multus.cli.commands.doctor.places import Node
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.daemon import wire
+from multus.engine import resolve
+
+_PATIENCE = 5.0
+
+
+def look(node: Node) -> Iterator[Finding]:
+    """The program itself, the delegates' binaries, the installed plugins, and the daemon."""
+    for part in (_program, _delegates, _plugins, _health, _daemon):
+        yield from part(node)
+
+
+def _program(node: Node) -> Iterator[Finding]:
+    places = node.places
+    path = os.path.join(places.bin_dir, "multus")
+    fix = "run 'multus install'"
+    if not os.path.isfile(places.at(path)):
+        yield Finding(ERROR, "program", f"{path} is missing: the runtime cannot call it", fix)
+    elif not os.access(places.at(path), os.X_OK):
+        yield Finding(ERROR, "program", f"{path} is not executable", f"chmod 0755 {path}")
+    elif places.root:
+        yield Finding(OK, "program", f"{path} is there")
+    else:
+        yield from _asked(path)
+
+
+def _asked(path: str) -> Iterator[Finding]:
+    """The version that the program itself says, started as a runtime starts it."""
+    folder, name = os.path.split(path)
+    environ = {"CNI_COMMAND": "VERSION", "PATH": os.defpath}
+    # As libcni asks: answered at once, by no daemon.
+    stdin = b'{"cniVersion": "1.1.0"}'
+    try:
+        printed, _ = Executor((folder,)).call(name, stdin, environ, _PATIENCE)
+    except CNIError as error:
+        reason = f"{path} is there and does not work: {error}"
+        yield Finding(ERROR, "program", reason, "run 'multus install' again")
+        return
+    versions = printed.get("supportedVersions", []) if isinstance(printed, dict) else []
+    if "1.1.0" not in versions:
+        reason = f"{path} is another program or an old one: it speaks CNI {', '.join(versions)}"
+        yield Finding(ERROR, "program", reason, "run 'multus install' again")
+    else:
+        yield Finding(OK, "program", f"{path} answers, CNI up to {versions[-1]}")
+
+
+def _delegates(node: Node) -> Iterator[Finding]:
+    """The node's own networks can be found, and every plugin of theirs is carried out."""
+    if not node.file:
+        return
+    places = node.places
+    folders = tuple(dict.fromkeys((node.conf.bin_dir, places.bin_dir)))
+    finder = Executor(folders, chroot=places.root)
+    try:
+        plugins = _offered(node)
+    except CNIError as error:
+        reason, fix = split_message(error.msg)
+        yield Finding(ERROR, "networks", reason, fix, code=error.number)
+        return
+    found = True
+    for kind in dict.fromkeys(kind for plugin in plugins for kind in _binaries(node, plugin)):
+        try:
+            finder.find(kind)
+        except CNIError as error:
+            found = False
+            reason, fix = split_message(error.msg)
+            yield Finding(ERROR, "delegates", reason, fix, code=error.number)
+    if found and plugins:
+        types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins))
+        yield Finding(OK, "delegates", f"who carries out the node's own networks is there: {types}")
+
+
+def _offered(node: Node) -> list[Plugin]:
+    """The plugins of the networks that the node offers to every pod; raises ``CNIError``."""
+    if node.places.root:
+        # Sources would read this file system's files, which are not the node's.
+        return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
+    offered = [node.conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")]
+    if not any(offered):
+        return []
+    request = Request("STATUS", path=(node.places.bin_dir,))
+    resolved = resolve.resolve(node.installed, request, node.conf)
+    return [plugin for delegate in resolved.delegates for plugin in delegate.plugins]
+
+
+def _binaries(node: Node, plugin: Plugin) -> list[str]:
+    """What is started to carry *plugin* out."""
+    in_process = _in_process(node, plugin)
+    ipam = plugin.config.get("ipam")
+    kind = ipam.get("type") if isinstance(ipam, dict) else None
+    wanted = [] if in_process else [plugin.type]
+    if isinstance(kind, str) and kind and not (in_process and kind in ("host-local", "static")):
+        wanted.append(kind)
+    return wanted
+
+
+def _in_process(node: Node, plugin: Plugin) -> bool:
+    """Whether an installed plugin carries *plugin* out without a binary."""
+    delegate = Delegate(node.conf.name, (plugin,), node.conf.cni_version)
+    try:
+        answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
+    except CNIError:
+        return False
+    wanted = plugin.config.get("invoker") or node.conf.invokers.get(plugin.type)
+    offers = [each.name for each in answers if isinstance(each, Invoker)]
+    chosen = wanted if wanted in offers else next(iter(offers), "exec")
+    return chosen != "exec"
+
+
+def _plugins(node: Node) -> Iterator[Finding]:
+    installed = node.installed
+    for each in installed.broken:
+        fix = f"reinstall {each.entry.distribution}, or name it in 'blockedPlugins'"
+        yield Finding(ERROR, "plugins", f"{each}", fix)
+    for name in installed.unmatched(node.conf.blocked_plugins):
+        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        fix = "correct it, or remove it; 'multus plugins' lists the names"
+        yield Finding(WARNING, "plugins", reason, fix)
+    names = [entry.name for entry in installed.loaded]
+    for kind, package in (
+        ("source-", "multus-source-conffile"),
+        ("invoker-", "multus-invoker-exec"),
+        ("merger-", "multus-merger-primary"),
+    ):
+        if not any(name.startswith(kind) for name in names):
+            reason = f"no plugin {kind}… is installed"
+            yield Finding(ERROR, "plugins", reason, f"install {package}")
+    if not installed.broken and names:
+        yield Finding(OK, "plugins", f"{len(names)} are installed, and all can be loaded")
+
+
+def _health(node: Node) -> Iterator[Finding]:
+    """What STATUS would say."""
+    if not node.file:
+        return
+    try:
+        problems = node.installed.hooks.health(node.conf)
+    except CNIError as error:
+        problems = [error]
+    for each in problems:
+        reason, fix = split_message(each.msg)
+        yield Finding(ERROR, "readiness", reason, fix, code=each.number)
+
+
+def _daemon(node: Node) -> Iterator[Finding]:
+    path = node.places.socket
+    here = node.places.at(path)
+    standalone = node.conf.raw.get("standalone") in (True, "true", None)
+    if not os.path.lexists(here):
+        if standalone:
+            reason = f"there is no {path}: each call does the work itself"
+            yield Finding(NOTE, "daemon", reason, "to be faster, start 'multus daemon'")
+        else:
+            reason = f'there is no {path}, and the configuration says "standalone": false'
+            yield Finding(ERROR, "daemon", reason, "start 'multus daemon'", code=11)
+        return
+    if os.stat(here).st_mode & 0o077:
+        reason = f"{path} can be opened by others than root"
+        yield Finding(ERROR, "daemon", reason, f"chmod 0600 {path}, and find out who opened it")
+    try:
+        status, said = control(here, b"ready")
+    except (OSError, wire.Malformed) as error:
+        reason = f"nobody answers on {path}: {error}"
+        fix = "restart 'multus daemon'; until then ADD waits and DEL is kept for later"
+        yield Finding(ERROR, "daemon", reason, fix, code=11)
+        return
+    if status:
+        yield Finding(ERROR, "daemon", f"it is not ready: {said.strip()}", "see its log", code=11)
+    else:
+        yield Finding(OK, "daemon", f"it answers on {path}")
+
+
+def control(path: str, word: bytes) -> tuple[int, str]:
+    """Send a daemon's control request; returns its status and what it said.
+
+    Raises ``OSError`` or ``wire.Malformed``.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+        connection.sendall(wire.Message(wire.CONTROL, word).encode())
+        data = b""
+        while part := connection.recv(65536):
+            data += part
+    answer = wire.decode(data)
+    return answer.status, answer.payload.decode(errors="replace")

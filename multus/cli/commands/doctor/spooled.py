@@ -1,0 +1,167 @@
+"""DELs that shims kept while no daemon answered: which wait, for how long, and why.
+
+A shim keeps a DEL under the ``cniDir`` of the configuration that it was given.  The daemon carries
+out what is under the ``cniDir`` of its own settings, and under those that calls had since.  What is
+under another one waits until there is such a call, and holds its container's addresses and
+interfaces.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from multus.api.errors import CNIError
+from multus.api.jsontext import decode_object
+from multus.api.request import parse_args
+from multus.cli.commands.doctor.places import Node
+from multus.cli.commands.doctor.programs import control
+from multus.cli.findings import ERROR, OK, WARNING, Finding, Place, split_message
+from multus.cli.node import conf_files, multus_part, read_regular
+from multus.daemon import wire
+from multus.daemon.settings import Settings
+from multus.daemon.spool import DAMAGED, FOLDER, remembered
+
+_SUBJECT = "kept DELs"
+_LARGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
+#: A DEL that is younger may be under way.
+_UNDER_WAY = 5.0
+
+
+@frozen
+class Spooled:
+    """What one ``cniDir`` holds: the names of the files, as the node calls the folder."""
+
+    folder: str
+    waiting: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+
+def look(node: Node) -> Iterator[Finding]:
+    """Look under every ``cniDir`` that the node's configurations and the daemon's settings name."""
+    try:
+        served = _served(node)
+    except CNIError as error:
+        reason, fix = split_message(error.msg)
+        yield Finding(ERROR, "daemon settings", reason, fix, code=error.number)
+        served = ()
+    named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node))
+    folders = dict.fromkeys(os.path.normpath(each) for each in named if each)
+    found = [_spooled(each, node) for each in folders]
+    answers = any(each.waiting for each in found) and _daemon_answers(node)
+    for each in found:
+        if each.waiting:
+            yield from _waiting(each, node, served=each.folder in served, answers=answers)
+        if each.damaged:
+            yield _broken(each)
+    if not any(each.waiting or each.damaged for each in found):
+        yield Finding(OK, _SUBJECT, "no DEL waits for a daemon")
+
+
+def _served(node: Node) -> tuple[str, ...]:
+    """Every ``cniDir`` that the daemon of this node looks at; raises ``CNIError``."""
+    path = node.places.settings
+    if node.places.exists(path):
+        path = node.places.at(path)  # else a pod's own file, which only its containers see
+    own = Settings.read(path, {}).cni_dir
+    others = remembered(node.places.at(own))
+    return tuple(os.path.normpath(each) for each in (own, *others))
+
+
+def _configured(node: Node) -> Iterator[str]:
+    """The ``cniDir`` of every configuration of Multus in the runtime's folder, read or not."""
+    try:
+        paths = conf_files(node.places.at(node.places.net_d))
+    except CNIError:
+        return  # the configuration's examination says so
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                found = multus_part(path, decode_object(file.read(), path))
+        except (CNIError, OSError):
+            continue  # that examination says so, too
+        folder = found.config.get("cniDir") if found is not None else None
+        if isinstance(folder, str) and folder.startswith("/") and "\0" not in folder:
+            yield folder
+
+
+def _spooled(cni_dir: str, node: Node) -> Spooled:
+    try:
+        names = sorted(os.listdir(os.path.join(node.places.at(cni_dir), FOLDER)))
+    except OSError:
+        names = []
+    waiting = tuple(name for name in names if not name.startswith("."))
+    return Spooled(cni_dir, waiting, tuple(name for name in names if name.startswith(DAMAGED)))
+
+
+def _waiting(each: Spooled, node: Node, *, served: bool, answers: bool) -> Iterator[Finding]:
+    folder = os.path.join(each.folder, FOLDER)
+    ages = {name: _age(os.path.join(node.places.at(folder), name)) for name in each.waiting}
+    oldest = max(each.waiting, key=lambda name: ages[name])
+    if served and answers and ages[oldest] < _UNDER_WAY:
+        return
+    what = (
+        f"{len(each.waiting)} DEL(s) wait in {folder}; the oldest, {_ago(ages[oldest])} old, is of"
+        f" {_who(os.path.join(node.places.at(folder), oldest), oldest)}"
+    )
+    settings = node.places.settings
+    if not served:
+        why = f"no daemon looks there: {settings} has another 'cniDir', and no call had this one"
+        fix = f"set 'cniDir' to {each.folder} in {settings} and restart the daemon"
+        severity = ERROR
+    elif not answers:
+        why = "the daemon does not answer"
+        fix = "start 'multus daemon': it carries them out before anything else"
+        severity = WARNING
+    else:
+        why = "they failed, and the daemon tries them again within five minutes"
+        fix = "see its log for the reason, which names the file"
+        severity = WARNING
+    fix += "; until then their containers' addresses and interfaces stay taken"
+    yield Finding(severity, _SUBJECT, f"{what}: {why}", fix, Place(folder))
+
+
+def _broken(each: Spooled) -> Finding:
+    folder = os.path.join(each.folder, FOLDER)
+    some = ", ".join(name.removeprefix(DAMAGED).partition(".")[2] for name in each.damaged[:3])
+    more = f" and {len(each.damaged) - 3} more" if len(each.damaged) > 3 else ""
+    reason = f"{len(each.damaged)} damaged DEL(s) are set aside in {folder}: of {some}{more}"
+    fix = f"run 'multus gc' for what their containers left, then delete {folder}/{DAMAGED}*"
+    return Finding(WARNING, _SUBJECT, reason, fix, Place(folder))
+
+
+def _who(path: str, name: str) -> str:
+    """The container of a kept DEL, and its pod where the file says it."""
+    container = f"container {name.partition('.')[2]}"
+    try:
+        environ = wire.decode(read_regular(path, _LARGEST + 1)).environ
+        args = parse_args(environ.get("CNI_ARGS", ""))
+    except (OSError, ValueError, wire.Malformed):
+        return container
+    namespace, pod = args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")
+    return f"{container} of pod {namespace}/{pod}" if namespace and pod else container
+
+
+def _age(path: str) -> float:
+    try:
+        return max(0.0, time.time() - os.lstat(path).st_mtime)
+    except OSError:
+        return 0.0  # carried out at this moment
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("day(s)", 86400), ("hour(s)", 3600), ("minute(s)", 60)):
+        if seconds >= length:
+            return f"{int(seconds / length)} {unit}"
+    return f"{int(seconds)} second(s)"
+
+
+def _daemon_answers(node: Node) -> bool:
+    try:
+        control(node.places.at(node.places.socket), b"health")
+    except (OSError, wire.Malformed):
+        return False
+    return True

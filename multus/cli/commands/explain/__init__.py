@@ -1,0 +1,240 @@
+"""Say what a pod would get, from which source, and what would be refused; changes nothing.
+
+The stages of an ADD that have no effects are run as they are: which source selects which networks,
+in which order and under which names, who carries each out, and with which exact configuration.
+
+Examples:
+  multus explain --pod default/web                 what the API server says of a pod
+  multus explain -f pod.yaml -f networks.yaml      offline, from files; the last pod in them
+  multus explain --pod shop/web -f shop.yaml       offline, one of several pods
+  multus explain --conf multus.conf                a container without a pod: conf-file mode
+  multus explain -f pod.yaml --json | jq .refused
+  multus explain --root /host --pod default/web    in a container that has the node's / there
+
+The configuration is the node's, the first of type multus in /etc/cni/net.d, unless --conf names
+one. The status is 0 when the ADD would be carried out, 1 when it would be refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from multus.api.errors import InvalidConfig
+from multus.cli import screen
+from multus.cli.node import BIN_DIR, find_conf, load_conf
+from multus.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.request import Request
+    from multus.cli.commands.explain.explaining import Explanation, PlannedNetwork
+    from multus.cli.findings import Finding
+    from multus.cli.objects import Named
+
+#: How long the API server may take to answer, in seconds.
+_PATIENCE = 10.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pod", metavar="NAMESPACE/NAME", help="the pod to explain")
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="pods and networks, YAML or JSON; repeat it, or name a folder; - is stdin",
+    )
+    parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
+    parser.add_argument("--ifname", default="eth0", help="the runtime's CNI_IFNAME (%(default)s)")
+    parser.add_argument("--cni-path", default=BIN_DIR, help="the runtime's CNI_PATH (%(default)s)")
+    parser.add_argument(
+        "--root", default="", metavar="FOLDER", help="where the node's / is seen, for its programs"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation; status 1 when something would be refused."""
+    from multus.cli.commands.explain.explaining import explain
+    from multus.engine.parse import parse
+    from multus.log import Log
+    from multus.registry.discovery import discover, load
+
+    found = load_conf(arguments.conf) if arguments.conf else find_conf()
+    conf = parse(found.config)
+    request = _request(arguments, conf)
+    installed = load(discover(), conf.blocked_plugins, conf.raw)
+    explanation = explain(installed, Log.from_conf({"logLevel": "panic"}), request, conf)
+    if arguments.json:
+        screen.as_json({"file": found.path, **explanation.to_wire()})
+    else:
+        _show(explanation, found.path)
+    return 1 if explanation.refusals else 0
+
+
+def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
+    from multus.api.request import Request
+
+    pods: list[Named] = []
+    api = None
+    if arguments.file:
+        from multus.cli.objects import Objects
+
+        objects = _objects(arguments.file)
+        api = Objects.of(objects)
+        pods = [each for each in objects if each.kind == "Pod"]
+    elif arguments.pod and not conf.raw.get("kubeconfig"):
+        raise InvalidConfig(
+            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with:"
+            " give the pod and its networks as files (-f)"
+        )
+    args = {"IgnoreUnknown": "1"}
+    namespace, name = _pod(arguments.pod, pods)
+    if name:
+        args |= {"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name}
+    return Request(
+        command="ADD",
+        container_id="explain",
+        ifname=arguments.ifname,
+        path=tuple(folder for folder in arguments.cni_path.split(":") if folder),
+        args=args,
+        environ={"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())},
+        deadline=time.monotonic() + _PATIENCE,
+        api=api,
+        chroot=arguments.root.rstrip("/"),
+        dry_run=True,
+    )
+
+
+def _pod(wanted: str | None, pods: list[Named]) -> tuple[str, str]:
+    if wanted:
+        namespace, slash, name = wanted.rpartition("/")
+        if not name or (slash and not namespace):
+            raise InvalidConfig(f"--pod {wanted!r} is not NAMESPACE/NAME: write default/web")
+        return namespace or "default", name
+    if pods:
+        return pods[-1].namespace, pods[-1].name
+    return "", ""
+
+
+def _objects(paths: list[str]) -> list[Named]:
+    """The objects of the files; raises ``InvalidConfig`` for text that cannot be read."""
+    from multus.cli.documents import files_of, read
+    from multus.cli.objects import objects_in
+
+    objects: list[Named] = []
+    for path in files_of(paths):
+        reading = read(path)
+        if reading.findings:
+            first = reading.findings[0]
+            raise InvalidConfig(
+                f"{first.place}: {first.subject}: {first.reason}: {first.fix}; 'multus validate -f"
+                f" {path}' shows all"
+            )
+        objects += [each for document in reading.documents for each in objects_in(document)]
+    return objects
+
+
+# --- For people ----------------------------------------------------------------------------------
+
+
+def _show(explanation: Explanation, path: str) -> None:
+    shown = Screen.open()
+    request, conf = explanation.request, explanation.conf
+    who = f"pod {request.pod}" if request.pod else "a container without a pod"
+    shown.line((f"ADD of {who}, interface {request.ifname}", "bold"))
+    shown.line(f"configuration {conf.name!r}, CNI {conf.cni_version}, from {path}")
+    if explanation.selections:
+        shown.heading("Who selects what")
+        shown.rows(
+            ("BY", "MEANS", "NETWORKS"),
+            (
+                (each.origin, _MEANS[each.role.value], ", ".join(map(str, each.elements)))
+                for each in explanation.selections
+            ),
+        )
+    if explanation.networks:
+        _show_networks(shown, explanation)
+        for network in explanation.networks:
+            _show_configs(shown, network)
+        _show_routes(shown, explanation)
+    _show_refusals(shown, explanation)
+
+
+_MEANS = {
+    "default": "the node's defaults",
+    "instead": "in place of the defaults",
+    "added": "after the defaults",
+    "exchanged": "in place of the first default",
+}
+
+
+def _show_networks(shown: Screen, explanation: Explanation) -> None:
+    shown.heading(f"In this order, named as {explanation.naming} does")
+    shown.rows(
+        ("INTERFACE", "NETWORK", "PLUGINS", "BY INVOKER", "FROM", "ASKED FOR BY"),
+        (
+            (
+                each.delegate.ifname + (" (primary)" if each.delegate.primary else ""),
+                each.delegate.label,
+                each.delegate.types,
+                ", ".join(step.invoker for step in each.planned.steps),
+                each.delegate.source or "-",
+                each.origin,
+            )
+            for each in explanation.networks
+        ),
+    )
+
+
+def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
+    for step in network.planned.steps:
+        kind = step.plugin.type
+        where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
+        shown.heading(f"{network.delegate.ifname}: {kind}, carried out by {step.invoker}{where}")
+        for declined_type, each in network.declined:
+            if declined_type == kind:
+                shown.line(f"{each.invoker} declined: {each.reason}")
+        shown.json(step.config)
+
+
+def _show_routes(shown: Screen, explanation: Explanation) -> None:
+    routes = explanation.routes
+    if not routes.routes and not routes.unknown:
+        return
+    shown.heading("Routes in the pod, as far as they are known before")
+    cells = [(each.dst, each.gw or "-", each.ifname, each.note) for each in routes.routes]
+    cells += [("(known later)", "-", ifname, reason) for ifname, reason in routes.unknown]
+    shown.rows(("TO", "VIA", "INTERFACE", ""), cells)
+
+
+def _show_refusals(shown: Screen, explanation: Explanation) -> None:
+    from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+
+    shown.line()
+    for note in explanation.notes:
+        shown.finding(Finding(NOTE, "note", note))
+    for error in explanation.not_ready:
+        reason, fix = split_message(error.msg)
+        shown.finding(Finding(WARNING, "not ready", reason, fix, code=error.number))
+    if not explanation.refusals:
+        shown.finding(_answer(explanation))
+        return
+    for each in explanation.refusals:
+        reason, fix = split_message(each.error.msg)
+        code = each.error.number
+        shown.finding(Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
+        if each.error.details:
+            shown.line(f"    details: {each.error.details}")
+
+
+def _answer(explanation: Explanation) -> Finding:
+    """What the runtime would hear when nothing refuses the ADD."""
+    from multus.cli.findings import OK, WARNING, Finding
+
+    if explanation.not_ready:
+        return Finding(WARNING, "answer", "the ADD would be carried out when the node is ready")
+    return Finding(OK, "answer", "the ADD would be carried out")

@@ -1,0 +1,260 @@
+"""What an ADD would do, found by running the stages that have no effects, as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from multus.api.errors import CNIError
+from multus.api.execute import Executor
+from multus.api.invoker import Declined
+from multus.api.network import Delegate, Element, Selection
+from multus.cli.routes import Expected, expected
+from multus.engine import invoke, order, parse, resolve
+from multus.registry.hooks import Hooks
+from multus.state.record import Planned
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from multus.api.conf import Conf
+    from multus.api.request import Request
+    from multus.log import Log
+    from multus.registry.discovery import Installed
+
+
+@frozen
+class Refusal:
+    """An error that the ADD would answer with; only the first of them is what a runtime sees."""
+
+    stage: str
+    error: CNIError
+
+    def to_wire(self) -> dict[str, Any]:
+        error = self.error
+        wire = {"stage": self.stage, "code": error.number, "msg": error.msg}
+        return wire | ({"details": error.details} if error.details else {})
+
+
+@frozen
+class PlannedNetwork:
+    """One network as it would be attached; ``binaries`` are what exec would start, by type."""
+
+    planned: Planned
+    origin: str
+    declined: tuple[tuple[str, Declined], ...] = ()
+    binaries: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def delegate(self) -> Delegate:
+        return self.planned.delegate
+
+    def to_wire(self) -> dict[str, Any]:
+        delegate = self.delegate
+        return {
+            "interface": delegate.ifname,
+            "network": delegate.label,
+            "name": delegate.name,
+            "source": delegate.source,
+            "origin": self.origin,
+            "primary": delegate.primary,
+            "default": delegate.default,
+            "plugins": [
+                {
+                    "type": step.plugin.type,
+                    "invoker": step.invoker,
+                    "declined": {d.invoker: d.reason for t, d in self.declined if t == kind},
+                    "config": step.config,
+                }
+                | ({"binary": self.binaries[kind]} if kind in self.binaries else {})
+                for step in self.planned.steps
+                for kind in (step.plugin.type,)
+            ],
+        }
+
+
+@frozen
+class Explanation:
+    """All that can be said of an ADD before it is made."""
+
+    request: Request
+    conf: Conf
+    selections: tuple[Selection, ...] = ()
+    naming: str = ""
+    networks: tuple[PlannedNetwork, ...] = ()
+    routes: Expected = field(factory=lambda: Expected((), ()))
+    #: What an ADD would wait for, or be refused for, while it lasts.
+    not_ready: tuple[CNIError, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is no error, and may surprise."""
+        if self.request.pod is None or self.conf.raw.get("kubeconfig"):
+            return ()
+        return (
+            f"configuration {self.conf.name!r} has no 'kubeconfig': what pods are annotated with is"
+            " not read",
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        pod = self.request.pod
+        return {
+            "pod": str(pod) if pod else None,
+            "configuration": self.conf.name,
+            "cniVersion": self.conf.cni_version,
+            "selections": [
+                {
+                    "origin": each.origin,
+                    "role": each.role.value,
+                    "networks": [str(element) for element in each.elements],
+                }
+                for each in self.selections
+            ],
+            "naming": self.naming,
+            "networks": [each.to_wire() for each in self.networks],
+            "routes": [each.to_wire() for each in self.routes.routes],
+            "routesKnownLater": dict(self.routes.unknown),
+            "notes": list(self.notes),
+            "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
+            "refused": [each.to_wire() for each in self.refusals],
+        }
+
+
+class _Listening(Hooks):
+    """The hooks, and what the sources answered."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        super().__init__(manager)
+        self.selections: list[Selection] = []
+        self.asked: list[Element] = []
+
+    def select(self, request: Request, conf: Conf) -> list[Selection]:
+        self.selections[:] = super().select(request, conf)
+        return list(self.selections)
+
+    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
+        self.asked.append(element)
+        return super().resolve(element, request, conf)
+
+
+def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Explanation:
+    """What an ADD of *request* would do, and everything that would refuse it; changes nothing."""
+    hooks = _Listening(installed.hooks.manager)
+    installed = installed._replace(hooks=hooks)
+    refusals: list[Refusal] = []
+    known = Explanation(request, conf, not_ready=tuple(hooks.health(conf)))
+    try:
+        parse.validate(conf, installed)
+    except CNIError as error:
+        refusals.append(Refusal("validate", error))
+    try:
+        resolved = resolve.resolve(installed, request, conf)
+    except CNIError as error:
+        refusals.append(Refusal("resolve", error))
+        refusals += _others_refused(installed, hooks, request, conf)
+        return evolve(known, selections=tuple(hooks.selections), refusals=tuple(refusals))
+    known = evolve(known, selections=tuple(hooks.selections), naming=resolved.naming)
+    asked = [
+        (_unordered(delegate), element.origin)
+        for delegate, element in zip(resolved.delegates, hooks.asked, strict=True)
+    ]
+    try:
+        delegates = order.order(hooks, resolved, request, conf)
+    except CNIError as error:
+        refusals.append(Refusal("order", error))
+        return evolve(known, refusals=tuple(refusals))
+    call = invoke.Call(installed, log, request, conf)
+    networks = []
+    for delegate in delegates:
+        try:
+            networks.append(_planned(delegate, _origin(delegate, asked), call))
+        except CNIError as error:
+            refusals.append(Refusal("invoke", error))
+    refusals += [each for network in networks for each in _missing(network, call)]
+    return evolve(
+        known,
+        networks=tuple(_with_binaries(each, call) for each in networks),
+        routes=expected([each.planned for each in networks]),
+        refusals=tuple(refusals),
+    )
+
+
+def _unordered(delegate: Delegate) -> Delegate:
+    """A delegate without what ordering decides."""
+    return evolve(delegate, ifname="", primary=False)
+
+
+def _origin(delegate: Delegate, asked: list[tuple[Delegate, str]]) -> str:
+    """Where *delegate* was asked for; each of two that are equal has its own place."""
+    wanted = _unordered(delegate)
+    index = next(index for index, (each, _) in enumerate(asked) if each == wanted)
+    return asked.pop(index)[1]
+
+
+def _others_refused(
+    installed: Installed, hooks: _Listening, request: Request, conf: Conf
+) -> list[Refusal]:
+    """The errors of the networks that come after the one at which resolving ended."""
+    try:
+        wishes = resolve.combine(hooks.selections, conf)
+    except CNIError:
+        return []
+    refusals = []
+    for wish in wishes[len(hooks.asked) :]:
+        try:
+            resolve.resolve_one(wish, installed, request, conf)
+        except CNIError as error:
+            refusals.append(Refusal("resolve", error))
+    return refusals
+
+
+def _planned(delegate: Delegate, origin: str, call: invoke.Call) -> PlannedNetwork:
+    (planned,) = invoke.plan([delegate], call)
+    declined = [
+        (plugin.type, each)
+        for plugin in delegate.plugins
+        for each in invoke.choose(call.installed, plugin, delegate, call.conf).declined
+    ]
+    return PlannedNetwork(planned, origin, tuple(declined))
+
+
+def _with_binaries(network: PlannedNetwork, call: invoke.Call) -> PlannedNetwork:
+    found = {}
+    for kind in _executed(network):
+        try:
+            found[kind] = _executor(call).find(kind)
+        except CNIError:
+            continue  # it is among the refusals
+    return evolve(network, binaries=found)
+
+
+def _missing(network: PlannedNetwork, call: invoke.Call) -> list[Refusal]:
+    refusals = []
+    for kind in _executed(network):
+        try:
+            _executor(call).find(kind)
+        except CNIError as error:
+            where = f"{network.delegate}, interface {network.delegate.ifname}"
+            named = CNIError(f"{where}: {error.msg}", error.details, code=error.number)
+            refusals.append(Refusal("invoke", named))
+    return refusals
+
+
+def _executed(network: PlannedNetwork) -> Sequence[str]:
+    """The binaries that would be started: of the plugins, and of their IPAM."""
+    found = []
+    for step in network.planned.steps:
+        if step.invoker != "exec":
+            continue
+        ipam = step.config.get("ipam")
+        kind = ipam.get("type") if isinstance(ipam, dict) else None
+        found += [step.plugin.type, *([kind] if isinstance(kind, str) and kind else [])]
+    return list(dict.fromkeys(found))
+
+
+def _executor(call: invoke.Call) -> Executor:
+    folders = tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path)))
+    return Executor(folders, call.request.chroot)

@@ -1,0 +1,121 @@
+"""Remove attachments whose container is gone, when the runtime does not ask for it.
+
+A container is gone when its network namespace is: the record's path is no namespace any more, or
+another one. What the records name is deleted as the runtime's DEL would do it; then the networks'
+own garbage collection is asked for (CNI 1.1).
+
+Examples:
+  multus gc --dry-run           say what would be removed
+  multus gc
+  multus gc --json | jq .errors
+
+Containers that another command works on, and records of the Go Multus, are left alone. The status
+is 1 when something could not be removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from multus.cli import screen
+from multus.cli.attachments import CNI_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from multus.api.conf import Conf
+    from multus.api.errors import CNIError
+    from multus.api.request import Request
+    from multus.state.record import Record
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cni-dir", default=CNI_DIR, help="where records are (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is removed, or JSON ``{removed: […], left: […], errors: [text]}``."""
+    from multus.api.errors import CNIError
+    from multus.cli.attachments import described, lives
+    from multus.state import garbage
+    from multus.state.journal import Journal
+
+    journal = Journal(arguments.cni_dir)
+    found = list(journal.records())
+    errors = [each for each in found if isinstance(each, CNIError)]
+    records = [each for each in found if not isinstance(each, CNIError)]
+    alive = [each for each in records if lives(each)]
+    dead = [each for each in records if each not in alive]
+    # As they were: described once more when they are gone, they would be described as nothing.
+    before = {each.key: described(each) for each in dead}
+    if not arguments.dry_run:
+        errors += garbage.tidy(journal)
+        errors += _collect(records, alive, dead, arguments.cni_dir)
+    kept = [] if arguments.dry_run else garbage.still_recorded(journal, dead)
+    keys = {each.key for each in kept}
+    left = [each for each in dead if each.key in keys]
+    removed = [before[each.key] for each in dead if each not in left]
+    report = {
+        "removed": removed,
+        "left": [before[each.key] for each in left],
+        "errors": [str(each) for each in errors],
+    }
+    if arguments.json:
+        screen.as_json(report)
+    else:
+        _show(report, dry_run=arguments.dry_run)
+    return 1 if errors or left else 0
+
+
+def _collect(
+    records: Sequence[Record], alive: Sequence[Record], dead: Sequence[Record], cni_dir: str
+) -> list[CNIError]:
+    """Have the engine collect the garbage of every network that has some."""
+    from multus.__main__ import engine_for
+    from multus.api.errors import attempted
+
+    def collect(of_network: Sequence[Record]) -> None:
+        conf = _conf(max(of_network, key=lambda each: each.started), alive, cni_dir)
+        engine_for(conf).collect_garbage(_request(of_network), conf)
+
+    networks = sorted({each.network for each in dead})
+    errors = [
+        attempted(f"GC of network {name!r}", collect, [e for e in records if e.network == name])
+        for name in networks
+    ]
+    return [error for error in errors if error is not None]
+
+
+def _conf(newest: Record, alive: Sequence[Record], cni_dir: str) -> Conf:
+    from multus.api.conf import Conf
+
+    valid = [{"containerID": each.key[0], "ifname": each.key[1]} for each in alive]
+    here = {"cniDir": os.path.abspath(cni_dir), "cni.dev/valid-attachments": valid}
+    return Conf.from_wire({**newest.conf, **here})
+
+
+def _request(records: Sequence[Record]) -> Request:
+    from multus.api.request import Request
+
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
+    folders = dict.fromkeys(folder for each in records for folder in each.request.path)
+    return Request("GC", path=tuple(folders), environ=environ)
+
+
+def _show(report: dict[str, Any], *, dry_run: bool) -> None:
+    shown = screen.Screen.open()
+    for verb, key in (("would be removed" if dry_run else "removed", "removed"), ("left", "left")):
+        for record in report[key]:
+            what = ", ".join(
+                f"{each['ifname']} ({each['network']})" for each in record["attachments"]
+            )
+            line = f"{verb}: container {record['containerID']} {record['pod']}: {what}"
+            shown.line(line)
+    for error in report["errors"]:
+        shown.line(f"error: {error}")
+    if not any(report.values()):
+        shown.line("no garbage: every container that has a record lives")

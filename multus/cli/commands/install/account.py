@@ -1,0 +1,64 @@
+"""The node's access to the API server: a kubeconfig made from a pod's service account.
+
+The kubeconfig is written once and names two files beside it, a token and the cluster's CA.  The
+kubelet exchanges the pod's token before it expires, so whoever installs goes on copying it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from multus.api.errors import InvalidConfig
+from multus.cli.commands.install.files import contents
+
+#: Where the kubelet mounts it.
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+NAME, TOKEN, AUTHORITY = "multus.kubeconfig", "token", "ca.crt"
+
+
+@frozen
+class Account:
+    """A service account as a pod sees it; ``server`` is the API server's URL."""
+
+    server: str
+    folder: str = SERVICE_ACCOUNT
+
+    @classmethod
+    def of_pod(cls, environ: Mapping[str, str], folder: str = SERVICE_ACCOUNT) -> Account | None:
+        """The account of the pod that this process runs in; None when it runs in none."""
+        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+        if not host or not port or not os.path.isdir(folder):
+            return None
+        return cls(f"https://{f'[{host}]' if ':' in host else host}:{port}", folder)
+
+    def files(self) -> dict[str, bytes]:
+        """The kubeconfig and what it names, by file name; raises ``InvalidConfig``."""
+        token = contents(os.path.join(self.folder, TOKEN))
+        authority = contents(os.path.join(self.folder, AUTHORITY))
+        if not token or not authority:
+            missing = TOKEN if not token else AUTHORITY
+            raise InvalidConfig(
+                f"the service account in {self.folder} has no {missing}: let the pod have one"
+                " (automountServiceAccountToken)"
+            )
+        wire = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "cluster",
+                    "cluster": {"server": self.server, "certificate-authority": AUTHORITY},
+                }
+            ],
+            "users": [{"name": "multus", "user": {"tokenFile": TOKEN}}],
+            "contexts": [{"name": "multus", "context": {"cluster": "cluster", "user": "multus"}}],
+            "current-context": "multus",
+        }
+        # JSON is YAML, and needs no library where it is read.
+        kubeconfig = json.dumps(wire, indent=2).encode() + b"\n"
+        # The kubeconfig comes last: until then the old token goes with the old one.
+        return {AUTHORITY: authority, TOKEN: token, NAME: kubeconfig}

@@ -1,0 +1,150 @@
+"""The configuration that makes Multus the node's network, with what was there as its default."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
+from multus.api.jsontext import decode_object
+from multus.api.request import Request
+from multus.api.versions import IMPLICIT, highest_common
+from multus.cli.commands.install.files import contents
+from multus.cli.commands.validate.confchecks import check_configuration
+from multus.cli.documents import Document, read
+from multus.cli.findings import ERROR
+from multus.cli.node import conf_files, multus_part
+from multus.engine import parse, resolve
+
+if TYPE_CHECKING:
+    from multus.api.request import Api
+    from multus.registry.discovery import Installed
+
+NAME = "00-multus.conflist"
+NETWORK = "multus-cni-network"
+
+
+@frozen
+class Primary:
+    """The network that the runtime used before: its file, and what the file says."""
+
+    path: str
+    config: Mapping[str, Any]
+
+    @property
+    def plugins(self) -> Sequence[Mapping[str, Any]]:
+        listed = self.config.get("plugins")
+        return listed if isinstance(listed, list) else [self.config]
+
+
+def find_primary(net_d: str) -> Primary:
+    """The first configuration in *net_d* that is not Multus'.
+
+    Raises ``TryAgainLater`` when there is none yet, ``InvalidConfig`` for one that cannot be read:
+    the runtime may or may not use it, and what it does is not guessed.
+    """
+    for path in conf_files(net_d) if os.path.isdir(net_d) else ():
+        try:
+            whole = decode_object(contents(path) or b"", path)
+        except CNIError as error:
+            raise InvalidConfig(f"{error}: repair or remove it, then install again") from error
+        if multus_part(path, whole) is None:
+            return Primary(path, whole)
+    raise TryAgainLater(
+        f"{net_d} has no network yet that could be the default: install the cluster's network"
+        " first, wait for it (--wait), or name one (--primary)"
+    )
+
+
+def of_predecessors(path: str) -> list[str]:
+    """The files before *path* in its folder that configure Multus: the runtime would take them."""
+    found = []
+    for other in conf_files(os.path.dirname(path)):
+        if other >= path:
+            break
+        if multus_part(other, decode_object(contents(other) or b"", other)) is not None:
+            found.append(other)
+    return found
+
+
+def load_primary(path: str) -> Primary:
+    """The network in the file at *path*; raises ``CNIError``."""
+    data = contents(path)
+    if data is None:
+        raise InvalidConfig(f"--primary: there is no {path}: correct it")
+    whole = decode_object(data, path)
+    if multus_part(path, whole) is not None:
+        raise InvalidConfig(f"--primary: {path} configures Multus itself: name another network")
+    return Primary(os.path.abspath(path), whole)
+
+
+def make(primary: Primary, *, kubeconfig: str, bin_dir: str, standalone: bool) -> bytes:
+    """The configuration's text.
+
+    The version is the primary's, since that is one which the runtime is known to speak; the
+    capabilities are the primary's too, so that the runtime goes on asking for port mappings.
+    """
+    versions = [str(primary.config.get("cniVersion") or IMPLICIT)]
+    more = primary.config.get("cniVersions")
+    versions += [str(each) for each in more] if isinstance(more, list) else []
+    plugin: dict[str, Any] = {"type": "multus", "clusterNetwork": primary.path}
+    if kubeconfig:
+        plugin["kubeconfig"] = kubeconfig
+    if bin_dir != "/opt/cni/bin":
+        plugin["binDir"] = bin_dir
+    if not standalone:
+        plugin["standalone"] = False
+    capabilities = _capabilities(primary)
+    if capabilities:
+        plugin["capabilities"] = capabilities
+    whole = {
+        "cniVersion": highest_common(versions) or versions[0],
+        "name": NETWORK,
+        "plugins": [plugin],
+    }
+    return json.dumps(whole, indent=2).encode() + b"\n"
+
+
+def _capabilities(primary: Primary) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for plugin in primary.plugins:
+        declared = plugin.get("capabilities") if isinstance(plugin, dict) else None
+        for name, on in (declared if isinstance(declared, dict) else {}).items():
+            if on is True or on == "true":
+                found[str(name)] = True
+    return found
+
+
+def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | None = None) -> None:
+    """Refuse a configuration that would not work here; raises ``CNIError``.
+
+    *api* answers in place of the API server while the default network is looked for.
+    """
+    document = Document(NAME, decode_object(text, NAME))
+    wrong = [e for e in check_configuration(document, installed) if e.severity == ERROR]
+    if wrong:
+        first = wrong[0]
+        raise InvalidConfig(
+            f"the configuration is not installed, since it is wrong: {first.subject}:"
+            f" {first.reason}: {first.fix}",
+            "; ".join(f"{each.subject}: {each.reason}" for each in wrong[1:]),
+        )
+    found = multus_part(NAME, document.value)
+    if found is None:
+        raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
+    conf = parse.parse(found.config)
+    if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
+        resolve.resolve(installed, Request("STATUS", path=(bin_dir,), api=api), conf)
+
+
+def given(path: str) -> bytes:
+    """A configuration that somebody wrote; raises ``InvalidConfig`` with every wrong line."""
+    reading = read(path)
+    if reading.findings:
+        said = "; ".join(f"{each.place}: {each.reason}" for each in reading.findings)
+        raise InvalidConfig(f"{path} is not installed, since it cannot be read: {said}")
+    return contents(path) or b""

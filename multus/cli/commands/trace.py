@@ -1,0 +1,131 @@
+"""Show what past requests for a container did, stage by stage, with times.
+
+The trace is written by the plugin multus-observer-trace, and holds the last few thousand requests.
+
+Examples:
+  multus trace 0123456789ab           a container, by the beginning of its ID
+  multus trace default/web            a pod
+  multus trace --failed               every request that failed
+  multus trace --last 3 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from multus.api.errors import MissingPlugin
+from multus.cli import screen
+from multus.cli.attachments import CNI_DIR
+from multus.cli.findings import ERROR, Finding
+from multus.cli.screen import Screen
+from multus.log.trace import read
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "container",
+        nargs="?",
+        default="",
+        metavar="CONTAINER",
+        help="the beginning of a container's ID, or NAMESPACE/NAME of a pod; without it, all",
+    )
+    parser.add_argument("--failed", action="store_true", help="only what failed")
+    parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
+    parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
+    parser.add_argument("--json", action="store_true", help="for programs, an entry a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the entries; status 1 when there is none."""
+    try:
+        found = [each for each in read(arguments.cni_dir) if _is_wanted(each, arguments)]
+    except FileNotFoundError as error:
+        raise MissingPlugin(
+            f"there is no trace ({error.args[0]}): install multus-observer-trace; what happens from"
+            " then on is written down"
+        ) from error
+    found = found[-arguments.last :] if arguments.last else found
+    if arguments.json:
+        for each in found:
+            screen.as_json(each, indent=None)
+    else:
+        _show(found, arguments.container)
+    return 0 if found else 1
+
+
+def _is_wanted(entry: Mapping[str, Any], arguments: argparse.Namespace) -> bool:
+    if arguments.failed and "error" not in entry:
+        return False
+    who = arguments.container
+    if "/" in who:
+        return bool(entry.get("pod") == who)
+    return str(entry.get("container", "")).startswith(who)
+
+
+def _show(entries: list[dict[str, Any]], wanted: str) -> None:
+    shown = Screen.open()
+    if not entries:
+        shown.line(
+            f"the trace has nothing of {wanted or 'anybody'}: it was never here, or longer ago"
+        )
+    for each in entries:
+        _show_one(shown, each)
+
+
+def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
+    who = entry.get("pod") or str(entry.get("container", ""))[:13] or "-"
+    delegate = entry.get("delegate")
+    if isinstance(delegate, dict):
+        verb = "undone" if entry.get("undone") else "removed"
+        what = f": {verb} {delegate.get('ifname')} ({delegate.get('types')},"
+        what += f" {delegate.get('network')})"
+    else:
+        total = sum(seconds for _, seconds in _stages(entry))
+        what = f": {_milliseconds(total)}" if total else ""
+    command = f"{entry.get('command', '?')!s:6}"
+    stamp = _stamp(_number(entry.get("time")))
+    shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")
+    for name, seconds in _stages(entry):
+        shown.line(f"    {name:10} {_milliseconds(seconds)}")
+        if name == "invoke":
+            for each in _list(entry.get("delegates")):
+                if isinstance(each, dict):
+                    shown.line(f"        {_delegate(each)}")
+    error = entry.get("error")
+    if isinstance(error, dict):
+        code = int(_number(error.get("code")))
+        shown.finding(Finding(ERROR, "failed", str(error.get("msg")), code=code))
+
+
+def _stages(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    stages = entry.get("stages")
+    for name, seconds in (stages if isinstance(stages, dict) else {}).items():
+        yield str(name), _number(seconds)
+
+
+def _delegate(each: Mapping[str, Any]) -> str:
+    by = ", ".join(map(str, _list(each.get("invokers"))))
+    took = _milliseconds(_number(each.get("seconds")))
+    return f"{each.get('ifname')!s:15} {took}  {each.get('types')} by {by}, {each.get('network')}"
+
+
+# The file may be damaged, or of another version: what is not of its type is shown as nothing.
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _stamp(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:8.1f} ms"

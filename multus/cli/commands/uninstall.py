@@ -1,0 +1,34 @@
+"""Undo 'multus install': the node's network is again what it was before.
+
+Files that were replaced are restored, the others removed, the runtime's configuration first. While
+containers are attached by Multus the program stays, since their deletion needs it: delete them,
+then run it again.
+
+Examples:
+  multus uninstall
+  multus uninstall --force          also while containers are attached
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from multus.cli import screen
+from multus.cli.node import NET_D
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--net-d", default=NET_D, metavar="FOLDER", help="(%(default)s)")
+    parser.add_argument(
+        "--cni-dir", default="/var/lib/cni/multus", metavar="FOLDER", help="(%(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help="even if containers are attached")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Uninstall, and say what was done."""
+    from multus.cli.commands.install.install import uninstall
+
+    for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):
+        screen.say(done)
+    return 0

@@ -1,0 +1,92 @@
+"""Find everything that is wrong with configurations and objects, with file, line, key and fix.
+
+CNI configurations (Multus' own and delegates'), Network objects, NetworkAttachmentDefinitions,
+pods and workloads that choose them, and the kinds' definitions; JSON or YAML.
+
+Examples:
+  multus validate                              this node's configuration files
+  multus validate -f 00-multus.conf
+  multus validate -f deploy/ -f pod.yaml       pods are checked against the networks beside them
+  kubectl get net-attach-def -A -o yaml | multus validate -f -
+  multus validate -f networks/ --json | jq -r '.findings[].reason'
+
+The status is 0 when nothing is wrong (warnings are not), 1 when something is, 2 for a wrong call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from multus.api.errors import CNIError, InvalidConfig
+from multus.cli import screen
+from multus.cli.node import NET_D, conf_files, find_conf
+
+if TYPE_CHECKING:
+    from multus.cli.commands.validate.validating import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to check; repeat it, or name a folder; - is stdin",
+    )
+    parser.add_argument(
+        "--net-d", default=NET_D, metavar="FOLDER", help="without -f: the folder (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; status 1 when something is wrong."""
+    from multus.cli.commands.validate.validating import validate
+    from multus.registry.discovery import discover, load
+
+    paths = arguments.file or _of_node(arguments.net_d)
+    report = validate(paths, load(discover()))
+    if arguments.json:
+        wire = {
+            "files": list(report.files),
+            "checked": report.checked,
+            "problems": report.problems,
+            "findings": [each.to_wire() for each in report.findings],
+        }
+        screen.as_json(wire)
+    else:
+        _show(report)
+    return 1 if report.problems else 0
+
+
+def _of_node(net_d: str) -> list[str]:
+    """The files that decide about this node: the runtime's, and those that Multus loads."""
+    paths = conf_files(net_d)
+    try:
+        conf = find_conf(net_d).config
+    except CNIError:
+        conf = {}
+    conf_dir = conf.get("confDir", "/etc/cni/multus/net.d")
+    if isinstance(conf_dir, str) and os.path.isdir(conf_dir):
+        paths.append(conf_dir)
+    if not paths:
+        raise InvalidConfig(
+            f"{net_d} has no configuration: run 'multus install', or name files (-f)"
+        )
+    return paths
+
+
+def _show(report: Report) -> None:
+    from multus.cli.findings import ERROR, OK, WARNING, Finding
+
+    shown = screen.Screen.open()
+    for each in report.findings:
+        shown.finding(each)
+    warnings = sum(each.severity == WARNING for each in report.findings)
+    count = f"{report.checked} checked in {len(report.files)} file(s)"
+    said = f"{report.problems} problem(s), {warnings} warning(s)"
+    severity = ERROR if report.problems else OK
+    shown.finding(Finding(severity, count, said))

@@ -1,0 +1,262 @@
+"""What is wrong with CNI configurations: Multus' own, and those of delegates."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from multus import log
+from multus.api import keys
+from multus.api.conf import Conf
+from multus.api.delegates import delegate_from
+from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.network import Provenance
+from multus.api.versions import NEWEST
+from multus.cli.documents import Document, Path, dotted
+from multus.cli.findings import ERROR, WARNING, Finding, split_message
+from multus.cli.node import multus_part
+from multus.cli.pointing import key_of, path_of, with_value, without
+from multus.engine import parse
+from multus.engine.permit import require_permitted
+
+if TYPE_CHECKING:
+    from multus.registry.discovery import Installed
+
+#: What a message says of its place, which a finding says by itself.
+_PREFIX = re.compile(r"^(?:configuration '[^']*'|this network)(?:, [\w\[\]]+)?: ")
+#: Stands for a wrong value that must not be missing, while what else is wrong is looked for.
+_STAND_IN = "validated"
+#: More problems than this are not looked for in one configuration.
+_MOST = 50
+
+
+def is_configuration(value: object) -> bool:
+    """Whether *value* looks like a CNI configuration."""
+    return (
+        isinstance(value, dict)
+        and "kind" not in value
+        and bool(value.keys() & {"type", "plugins", "delegates", "cniVersion"})
+    )
+
+
+def check_configuration(document: Document, installed: Installed) -> list[Finding]:
+    """Everything that is wrong with a configuration file."""
+    value: dict[str, Any] = document.value
+    findings = list(_shape(document))
+    found = multus_part(document.file, value)
+    if found is None:
+        conf = Conf("delegate", NEWEST, {})
+        if "type" in value or "plugins" in value:
+            findings += _delegate(document, (), conf, named=True)
+        else:
+            findings.append(
+                document.finding(ERROR, (), "has no 'type'", 'add "type": "multus"', code=7)
+            )
+        return findings
+    findings += _multus(document, dict(found.config), found.key, installed)
+    return findings
+
+
+def _shape(document: Document) -> Iterator[Finding]:
+    """What libcni refuses, whichever plugin it is for."""
+    value, file = document.value, document.file
+    if "plugins" in value and file.endswith(".conf"):
+        reason = "'plugins' makes this a list, and runtimes read a .conf file as one plugin"
+        yield document.finding(ERROR, ("plugins",), reason, "name the file .conflist", code=7)
+    if "plugins" not in value and file.endswith(".conflist"):
+        reason = "a .conflist file needs 'plugins', a list of configurations"
+        yield document.finding(ERROR, (), reason, "name the file .conf, or add 'plugins'", code=7)
+
+
+# --- Multus' own ----------------------------------------------------------------------------------
+
+
+class _Read(dict[str, Any]):
+    """A configuration that remembers which of its keys somebody looked at."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        super().__init__(raw)
+        self.keys_read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.keys_read.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.keys_read.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.keys_read.add(str(key))
+        return super().__contains__(key)
+
+
+def _multus(
+    document: Document, raw: dict[str, Any], base: Path, installed: Installed
+) -> list[Finding]:
+    findings, well = _until_well(document, raw, base, Conf.from_wire)
+    if well is None:
+        return findings
+    read = _Read(well)
+    conf = Conf.from_wire(read)
+    for problem in installed.hooks.validate(conf):
+        if not problem.path.startswith("delegates") or "beside" in problem.reason:
+            path = (*base, *path_of(problem.path.split(",")[0]))
+            reason = problem.reason
+            findings.append(document.finding(ERROR, path, reason, problem.fix, code=7))
+    for key, reason, fix in log.problems(conf.raw):
+        findings.append(document.finding(ERROR, (*base, *path_of(key)), reason, fix, code=7))
+    findings += _delegates(document, conf, base)
+    findings += _whole(document, conf, base, installed)
+    if not any(each.code == 7 and each.subject.startswith("delegates") for each in findings):
+        findings += _nothing_to_do(document, conf, base)
+    findings += _unread(document, read, base, installed)
+    return findings
+
+
+def _until_well(
+    document: Document,
+    raw: dict[str, Any],
+    base: Path,
+    read: Callable[[dict[str, Any]], object],
+) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Read *raw*, and read it again without each key that was wrong.
+
+    Returns what was wrong and what is well; None for that when the key cannot be told.
+    """
+    findings: list[Finding] = []
+    for _ in range(_MOST):
+        try:
+            read(raw)
+        except CNIError as error:
+            path = key_of(error.msg, document, base)
+            if "network name" in error.msg:
+                path = ("name",)
+            reason, fix = split_message(_PREFIX.sub("", error.msg))
+            findings.append(document.finding(ERROR, path, reason, fix, code=error.number))
+            inner = path[len(base) :]
+            if path == ("name",):
+                raw = {**raw, "name": _STAND_IN}
+            elif "'type'" in error.msg:
+                holder = inner[:-1] if inner and inner[-1] == "type" else inner
+                raw = with_value(raw, (*holder, "type"), _STAND_IN)
+            elif isinstance(error, IncompatibleVersion):
+                raw = {**without(raw, ("cniVersions",)), "cniVersion": NEWEST}
+            elif inner and inner[-1] != "plugins":
+                raw = without(raw, inner)
+            else:
+                return findings, None
+        else:
+            return findings, raw
+    return findings, None
+
+
+def _delegates(document: Document, conf: Conf, base: Path) -> list[Finding]:
+    listed = conf.raw.get("delegates")
+    if not isinstance(listed, list):
+        if listed is None:
+            return []
+        reason = "must be a list of configurations"
+        return [document.finding(ERROR, (*base, "delegates"), reason, "put it into [ ]", code=7)]
+    findings = []
+    for index, each in enumerate(listed):
+        path = (*base, "delegates", index)
+        if isinstance(each, dict):
+            findings += _delegate(document.within(path, each), (), conf, shown=path)
+        else:
+            reason = "must be an object"
+            findings.append(document.finding(ERROR, path, reason, "put it into { }", code=7))
+    primaries = [i for i, each in enumerate(listed) if isinstance(each, dict) and _marked(each)]
+    for index in primaries[1:]:
+        path = (*base, "delegates", index, "masterplugin")
+        reason = f"only one delegate can have 'masterplugin', and delegates[{primaries[0]}] has it"
+        findings.append(document.finding(ERROR, path, reason, "remove one of them", code=7))
+    return findings
+
+
+def _marked(config: dict[str, Any]) -> bool:
+    plugins = config.get("plugins")
+    nested = plugins if isinstance(plugins, list) else []
+    return any(
+        isinstance(each, dict) and each.get("masterplugin") in (True, "true")
+        for each in (config, *nested)
+    )
+
+
+def _delegate(
+    document: Document, base: Path, conf: Conf, *, named: bool = False, shown: Path = ()
+) -> list[Finding]:
+    """What is wrong with a delegate's configuration; *shown* leads to it in its file."""
+
+    def read(raw: dict[str, Any]) -> object:
+        # A file, and what Multus' own configuration lists, are the node's.
+        name, node = "" if named else conf.name, Provenance.NODE
+        delegate = delegate_from(raw, conf, "this network", name=name, provenance=node)
+        require_permitted(delegate, "this network")
+        return delegate
+
+    findings, _ = _until_well(document, dict(document.value), base, read)
+    if not shown:
+        return findings
+    prefix = dotted(shown)
+    return [
+        evolve(
+            each,
+            subject=prefix if each.subject == "(all of it)" else _joined(prefix, each.subject),
+        )
+        for each in findings
+    ]
+
+
+def _joined(prefix: str, subject: str) -> str:
+    return f"{prefix}{subject}" if subject.startswith("[") else f"{prefix}.{subject}"
+
+
+def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
+    """The rules that more than one key takes part in."""
+    broken = installed.needed_but_broken(conf.raw)
+    if broken is not None:
+        key = next(key for key in broken.entry.keys if key in conf.raw)
+        fix = f"reinstall {broken.entry.distribution}"
+        yield document.finding(ERROR, (*base, key), f"needs {broken}", fix, code=7)
+    for name in installed.unmatched(conf.blocked_plugins):
+        known = sorted({each for entry in installed.every for each in entry.names})
+        near = difflib.get_close_matches(name, known, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it; 'multus plugins' lists them"
+        reason = f"no installed plugin is called {name!r}"
+        yield document.finding(WARNING, (*base, "blockedPlugins"), reason, fix)
+    offers = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
+    if conf.always_use_default and not (offers and conf.raw.get("kubeconfig")):
+        lacking = "kubeconfig" if offers else "delegates"
+        yield document.finding(
+            ERROR,
+            (*base, "always_use_default"),
+            parse.DEFAULT_NEEDS_BOTH,
+            f"add '{lacking}', or remove this key",
+            code=7,
+        )
+
+
+def _nothing_to_do(document: Document, conf: Conf, base: Path) -> Iterator[Finding]:
+    keys = ("delegates", "clusterNetwork", "defaultNetworks", "kubeconfig")
+    if not any(conf.raw.get(key) for key in keys):
+        reason = "delegates or kubeconfig option is must, refer README.md: no network is named"
+        fix = "add 'delegates', 'clusterNetwork' or 'kubeconfig'"
+        yield document.finding(ERROR, base, reason, fix, code=7)
+
+
+def _unread(document: Document, read: _Read, base: Path, installed: Installed) -> Iterator[Finding]:
+    told = {
+        key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.configuration_keys())
+    }
+    owned = {key for entry in installed.loaded for key in entry.keys}
+    known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
+    for key in sorted(read.keys() - known):
+        near = difflib.get_close_matches(key, sorted(known), n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it, or install what reads it"
+        reason = "no installed plugin reads this key"
+        yield document.finding(WARNING, (*base, key), reason, fix)

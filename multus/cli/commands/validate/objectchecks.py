@@ -1,0 +1,233 @@
+"""What is wrong with Kubernetes objects: networks, pods that choose them, and their kinds.
+
+Networks and pods go through the stages that an ADD goes through, with the given objects in place
+of the API server: what is refused here is refused there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.request import Request
+from multus.api.versions import NEWEST
+from multus.cli.documents import Path
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+from multus.cli.objects import NETWORKS, Named, Objects
+from multus.cli.pointing import key_of
+from multus.engine import order, resolve
+from multus.engine.permit import require_permitted
+from multus.kube.failures import NotFound
+
+if TYPE_CHECKING:
+    from multus.registry.discovery import Installed
+
+_NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
+_PROBE = "multus-validate"
+#: Where an object holds its configuration.
+_CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec",))
+
+
+@frozen
+class Cluster:
+    """The given objects, as the sources see them."""
+
+    installed: Installed
+    conf: Conf
+    objects: Objects
+
+    @classmethod
+    def of(
+        cls, found: Sequence[Named], installed: Installed, config: Mapping[str, Any] | None
+    ) -> Cluster:
+        """All of *found*, under the configuration *config*, or one that says nothing."""
+        plain = Conf("validate", NEWEST, {"name": "validate", "cniVersion": NEWEST})
+        try:
+            conf = Conf.from_wire(config) if config else plain
+        except CNIError:
+            conf = plain
+        return cls(installed, conf, Objects.of(found))
+
+    def request(self, namespace: str, name: str, objects: Objects | None = None) -> Request:
+        return Request(
+            command="ADD",
+            container_id="validate",
+            ifname="eth0",
+            args={"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name},
+            api=objects or self.objects,
+            dry_run=True,
+        )
+
+
+def check_object(named: Named, cluster: Cluster) -> list[Finding]:
+    """Everything that is wrong with one object; nothing is said of kinds that Multus never sees."""
+    checks: Mapping[str, Callable[[Named, Cluster], Iterator[Finding]]] = {
+        "CustomResourceDefinition": _definition,
+        "NetworkAttachmentDefinition": _network,
+        "Network": _network,
+        "Pod": _pod,
+        "ThirdPartyResource": _third_party,
+    }
+    check = checks.get(named.kind)
+    if check is None:
+        return []
+    lost = list(_lost_indentation(named))
+    return lost or [*_unnamed(named), *check(named, cluster)]
+
+
+def _lost_indentation(named: Named) -> Iterator[Finding]:
+    value = named.document.value
+    if value.get("metadata") is None and "metadata" in value and "name" in value:
+        reason = "'metadata' is empty and 'name' stands beside it: the indentation was lost"
+        fix = "indent what belongs to 'metadata' by two spaces"
+        yield named.document.finding(ERROR, ("metadata",), reason, fix)
+
+
+def _unnamed(named: Named) -> Iterator[Finding]:
+    if not named.name:
+        yield named.document.finding(ERROR, ("metadata",), "has no 'name'", "name the object")
+
+
+def _finding(named: Named, error: CNIError, base: tuple[str | int, ...] = ()) -> Finding:
+    path = key_of(f"{error.msg} {error.details}", named.document, base)
+    reason, fix = split_message(error.msg)
+    return named.document.finding(ERROR, path, reason, fix, code=error.number)
+
+
+# --- Networks -------------------------------------------------------------------------------------
+
+
+def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
+    """A pod that asks for nothing but this network has to get it."""
+    if not named.name:
+        return
+    annotation = _annotation_for(named)
+    if annotation is None:
+        reason = f"{named.document.value.get('apiVersion')!r} is no API that serves {named.kind}s"
+        fix = f"write {_GROUPS[named.kind]}/v1"
+        yield named.document.finding(ERROR, ("apiVersion",), reason, fix)
+        return
+    probe = {
+        "metadata": {
+            "name": _PROBE,
+            "annotations": {
+                annotation: json.dumps([{"name": named.name, "namespace": named.namespace}])
+            },
+        }
+    }
+    objects = evolve(
+        cluster.objects, pods={**cluster.objects.pods, (named.namespace, _PROBE): probe["metadata"]}
+    )
+    request = cluster.request(named.namespace, _PROBE, objects)
+    conf = evolve(cluster.conf, raw={**cluster.conf.raw, "namespaceIsolation": False})
+    try:
+        selections = cluster.installed.hooks.select(request, conf)
+        elements = [e for s in selections for e in s.elements if e.name == named.name]
+        if not elements:
+            reason = f"no installed source reads {named.kind}s of {named.group}: it is not checked"
+            yield named.document.finding(WARNING, ("kind",), reason, _install_for(named))
+            return
+        delegate = cluster.installed.hooks.resolve(elements[0], request, conf)
+        if delegate is not None:
+            require_permitted(delegate, str(named))
+    except CNIError as error:
+        base = next((p for p in _CONFIGS if p in named.document.marks), ())
+        yield _finding(named, error, base)
+
+
+_GROUPS = {
+    "Network": "kubernetes-network.cni.cncf.io",
+    "NetworkAttachmentDefinition": "k8s.cni.cncf.io",
+}
+
+
+def _annotation_for(named: Named) -> str | None:
+    if named.kind == "NetworkAttachmentDefinition":
+        return _NAD_ANNOTATION if named.group == _GROUPS[named.kind] else None
+    from multus.kube.networks import FIRST, SEED, SPRING
+
+    return {each.group: each.annotation for each in (FIRST, SEED, SPRING)}.get(named.group)
+
+
+def _install_for(named: Named) -> str:
+    source = "nad" if named.kind == "NetworkAttachmentDefinition" else "crd"
+    return f"install multus-source-{source}"
+
+
+# --- Pods -----------------------------------------------------------------------------------------
+
+
+def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
+    """Everything that would refuse this pod; a network that is not among the files is a warning."""
+    request = cluster.request(named.namespace, named.name)
+    hooks = cluster.installed.hooks
+    try:
+        selections = hooks.select(request, cluster.conf)
+    except CNIError as error:
+        yield _finding(named, error)
+        return
+    complete = True
+    for selection in selections:
+        for element in selection.elements:
+            try:
+                delegate = hooks.resolve(element, request, cluster.conf)
+            except NotFound:
+                delegate = None
+            except CNIError as error:
+                # A network's own mistake is told at the network, when it is among the files.
+                if key_of(error.msg, named.document):
+                    yield _finding(named, error)
+                complete = False
+                continue
+            if delegate is None and element.config is None:
+                complete = False
+                path = key_of(element.origin, named.document)
+                reason = f"network {str(element)!r} is not among the given files: it is not checked"
+                yield named.document.finding(
+                    WARNING, path, reason, "give the file that has it (-f)"
+                )
+    if not selections or not complete:
+        return
+    try:
+        resolved = resolve.resolve(cluster.installed, request, cluster.conf)
+        order.order(hooks, resolved, request, cluster.conf)
+    except CNIError as error:
+        path = key_of(selections[-1].origin, named.document)
+        reason, fix = split_message(error.msg)
+        yield named.document.finding(ERROR, path, reason, fix, code=error.number)
+
+
+# --- Kinds ----------------------------------------------------------------------------------------
+
+
+def _definition(named: Named, cluster: Cluster) -> Iterator[Finding]:
+    value = named.document.value
+    spec = value.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    names = spec.get("names")
+    names = names if isinstance(names, dict) else {}
+    if names.get("kind") not in NETWORKS:
+        return
+    wanted = f"{names.get('plural')}.{spec.get('group')}"
+    if named.name and named.name != wanted:
+        reason = f"{named.name!r} is not <plural>.<group>, which is {wanted!r}"
+        path = ("metadata", "name")
+        yield named.document.finding(ERROR, path, reason, "the API server refuses it: correct it")
+    if str(value.get("apiVersion", "")).endswith("v1beta1"):
+        reason = "Kubernetes 1.22 and later do not serve apiextensions.k8s.io/v1beta1"
+        fix = "for such clusters use the definition in deploy/crds, apiextensions.k8s.io/v1"
+        yield named.document.finding(WARNING, ("apiVersion",), reason, fix)
+    elif not spec.get("versions"):
+        reason = "apiextensions.k8s.io/v1 needs 'versions' with a schema"
+        yield named.document.finding(ERROR, ("spec",), reason, "see deploy/crds")
+
+
+def _third_party(named: Named, cluster: Cluster) -> Iterator[Finding]:
+    reason = "ThirdPartyResources exist up to Kubernetes 1.7 only"
+    fix = "on 1.7 and later use the CustomResourceDefinition in deploy/crds"
+    yield named.document.finding(NOTE, ("kind",), reason, fix)

@@ -1,0 +1,126 @@
+"""Everything that is wrong with configurations and objects, found before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
+from multus.cli.commands.validate.objectchecks import Cluster, check_object
+from multus.cli.documents import Document, Reading, files_of, read
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, split_message
+from multus.cli.node import multus_part
+from multus.cli.objects import Named, objects_in
+from multus.cli.pointing import key_of
+
+if TYPE_CHECKING:
+    from multus.registry.discovery import Installed
+
+
+@frozen
+class Report:
+    """What was looked at, and what was found."""
+
+    files: tuple[str, ...]
+    checked: int
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def problems(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+
+def validate(paths: list[str], installed: Installed) -> Report:
+    """Check all that the files hold, each with the objects of all others beside it."""
+    files = tuple(files_of(paths))
+    findings: list[Finding] = []
+    documents: list[Document] = []
+    for path in files:
+        try:
+            reading = read(path)
+        except CNIError as error:
+            place = Place(path)
+            findings.append(Finding(ERROR, "file", error.msg, place=place, code=error.number))
+            continue
+        findings += _about_text(reading)
+        documents += reading.documents
+    configurations = [each for each in documents if is_configuration(each.value)]
+    objects = [named for each in documents for named in objects_in(each)]
+    for each in configurations:
+        findings += check_configuration(each, installed)
+        findings += _not_ready(each, installed)
+    cluster = Cluster.of(objects, installed, _conf_in(configurations))
+    for named in objects:
+        findings += check_object(named, cluster)
+    findings += [
+        each.finding(
+            WARNING,
+            (),
+            "this is neither a CNI configuration nor a Kubernetes object: it is not checked",
+            "give it a 'type', 'plugins' or 'kind', or leave it out",
+        )
+        for each in documents
+        if not is_configuration(each.value) and not list(objects_in(each))
+    ]
+    checked = len(configurations) + len(objects)
+    return Report(files, checked, tuple(_sorted(findings)))
+
+
+def _about_text(reading: Reading) -> list[Finding]:
+    """What is wrong with a file's text; a comment is none in what Multus loads itself."""
+    accepted: set[Place] = set()
+    for document in reading.documents:
+        value = document.value
+        if isinstance(value, dict) and multus_part(document.file, value) is None:
+            accepted |= set(document.comments)
+    return [
+        evolve(
+            each,
+            severity=NOTE,
+            reason=f"{each.reason}; Multus skips it in its 'confDir', a runtime refuses the file",
+            code=0,
+        )
+        if each.place in accepted
+        else each
+        for each in reading.findings
+    ]
+
+
+def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
+    """What an ADD with this configuration would wait for, on the machine that this runs on."""
+    found = multus_part(document.file, document.value)
+    if found is None:
+        return
+    try:
+        conf = Conf.from_wire(found.config)
+        reasons = installed.hooks.health(conf)
+    except CNIError:
+        return  # the configuration's own findings say what is wrong with it
+    for error in reasons:
+        path = key_of(error.msg, document, found.key)
+        reason, fix = split_message(error.msg)
+        yield document.finding(NOTE, path, reason, fix, code=error.number)
+
+
+def _conf_in(configurations: Sequence[Document]) -> Mapping[str, Any] | None:
+    """The first configuration of Multus' own among the files: pods are checked against it."""
+    for each in configurations:
+        found = multus_part(each.file, each.value)
+        if found is not None:
+            return found.config
+    return None
+
+
+def _sorted(findings: list[Finding]) -> list[Finding]:
+    def key(each: Finding) -> tuple[str, int, int]:
+        place = each.place or Place("")
+        return (place.file, place.line, place.column)
+
+    return sorted(dict.fromkeys(findings), key=key)
+
+
+__all__ = ["Named", "Report", "validate"]

@@ -1,0 +1,22 @@
+"""Print the version of this program.
+
+Examples:
+  multus version
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from multus import __version__
+from multus.cli import screen
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no options."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it as ``multus --version`` does."""
+    screen.say(f"multus {__version__}")
+    return 0

@@ -1,0 +1,254 @@
+"""Reading what people wrote, JSON or YAML, so that every key can be pointed at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from multus.api.errors import CNIError, IOFailure, MissingPlugin
+from multus.api.jsontext import LARGEST, decode
+from multus.cli.findings import ERROR, Finding, Place
+from multus.cli.mending import Slip, mend
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from yaml.nodes import Node
+
+#: A key's path: ``("delegates", 0, "type")``.
+Path = tuple[str | int, ...]
+_JSON_ENDINGS = (".conf", ".conflist", ".json")
+
+
+@frozen
+class Document:
+    """One document of a file: its value, and where each key of it stands.
+
+    ``comments`` says that lines with ``#`` were left out to read it.
+    """
+
+    file: str
+    value: Any
+    marks: Mapping[Path, tuple[int, int]] = field(factory=dict, repr=False)
+    comments: tuple[Place, ...] = ()
+
+    def place(self, path: Path = ()) -> Place:
+        """Where the key at *path* stands, or the nearest one above it that does."""
+        for length in range(len(path), -1, -1):
+            mark = self.marks.get(path[:length])
+            if mark is not None:
+                return Place(self.file, *mark)
+        return Place(self.file)
+
+    def within(self, path: Path, value: Any) -> Document:
+        """The part of this document at *path*, for an object inside a list."""
+        depth = len(path)
+        marks = {key[depth:]: mark for key, mark in self.marks.items() if key[:depth] == path}
+        return evolve(self, value=value, marks=marks)
+
+    def finding(self, severity: str, path: Path, reason: str, fix: str, code: int = 0) -> Finding:
+        """A finding about the key at *path*."""
+        return Finding(severity, dotted(path) or "(all of it)", reason, fix, self.place(path), code)
+
+
+@frozen
+class Reading:
+    """What a file holds, as far as it could be read, and what is wrong with its text."""
+
+    documents: tuple[Document, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it: ``delegates[0].type``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def files_of(paths: list[str]) -> Iterator[str]:
+    """Files as they are, and the readable ones of each folder, sorted."""
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        for name in sorted(os.listdir(path)):
+            each = os.path.join(path, name)
+            # A pipe among them would be waited for.
+            if name.endswith((*_JSON_ENDINGS, ".yaml", ".yml")) and os.path.isfile(each):
+                yield each
+
+
+def read(path: str) -> Reading:
+    """Read the file at *path* (``-`` is stdin); raises ``IOFailure`` when it cannot be read."""
+    data = _bytes(path)
+    name = "(stdin)" if path == "-" else path
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        place = Place(name, line, error.start - data.rfind(b"\n", 0, error.start))
+        return Reading((), (Finding(ERROR, "encoding", "is not UTF-8", "save it as UTF-8", place),))
+    if path.endswith(_JSON_ENDINGS) or _looks_like_json(text):
+        return _read_json(name, text)
+    return _read_yaml(name, text)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(LARGEST + 1)
+        with open(path, "rb") as file:
+            return file.read(LARGEST + 1)
+    except OSError as error:
+        raise IOFailure(f"cannot read {path}: {error.strerror}: correct the path") from error
+
+
+def _looks_like_json(text: str) -> bool:
+    lines = (line.strip() for line in text.lstrip("\ufeff").split("\n"))
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return first.startswith(("{", "["))
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _read_json(name: str, text: str) -> Reading:
+    mended, slips = mend(text)
+    comments = tuple(_at(name, text, each) for each in slips if "is a comment" in each.reason)
+    findings = [
+        Finding(ERROR, "JSON", each.reason, each.fix, _at(name, text, each), 6) for each in slips
+    ]
+    try:
+        value = decode(mended.encode(), name)
+    except CNIError as error:
+        place, said = _error_place(name, error.msg)
+        if not text.strip():
+            said, place = "the file is empty", Place(name)
+        findings.append(Finding(ERROR, "JSON", said, "correct it here", place, error.number))
+        return Reading((), tuple(findings))
+    # YAML knows all that JSON has but tabs between its tokens.
+    node = _yaml().compose(mended.replace("\t", " "), Loader=_yaml().SafeLoader)
+    walk = _Walk(name).over(node)
+    document = Document(name, value, walk.marks, comments)
+    return Reading((document,), (*findings, *walk.findings))
+
+
+def _at(name: str, text: str, slip: Slip) -> Place:
+    before = text[: slip.offset]
+    return Place(name, before.count("\n") + 1, slip.offset - before.rfind("\n"))
+
+
+def _error_place(name: str, message: str) -> tuple[Place, str]:
+    """The place that a message of ``multus.api.jsontext`` names, and the rest of it."""
+    said = message.partition(" is not JSON: ")[2] or message
+    where, found, rest = said.partition(": ")
+    words = where.split()
+    if found and len(words) == 4 and words[0] == "line" and words[2] == "column":
+        return Place(name, int(words[1]), int(words[3])), f"this is not JSON: {rest}"
+    return Place(name), said
+
+
+# --- YAML -----------------------------------------------------------------------------------------
+
+
+def _yaml() -> ModuleType:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingPlugin("this command needs PyYAML: install multus[cli]") from error
+    return yaml
+
+
+def _read_yaml(name: str, text: str) -> Reading:
+    yaml = _yaml()
+    documents, findings = [], []
+    try:
+        for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            walk = _Walk(name).over(node)
+            findings += walk.findings
+            value = _construct(node)
+            if value is not None:
+                documents.append(Document(name, value, walk.marks))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        problem = getattr(error, "problem", None) or str(error)
+        context = getattr(error, "context", None)
+        reason = f"this is not YAML: {f'{context}, ' if context else ''}{problem}"
+        findings.append(Finding(ERROR, "YAML", reason, _yaml_fix(problem), place))
+    return Reading(tuple(documents), tuple(findings))
+
+
+def _construct(node: Node) -> Any:
+    loader = _yaml().SafeLoader("")
+    try:
+        return loader.construct_document(_without_timestamps(node, set()))
+    finally:
+        loader.dispose()
+
+
+def _without_timestamps(node: Any, seen: set[int]) -> Any:
+    """The same, but a date in metadata stays the text that it is to the API."""
+    yaml = _yaml()
+    if id(node) in seen:
+        return node
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            _without_timestamps(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _without_timestamps(value, seen)
+    elif node.tag == "tag:yaml.org,2002:timestamp":
+        node.tag = "tag:yaml.org,2002:str"
+    return node
+
+
+def _yaml_fix(problem: str) -> str:
+    if "'\\t'" in problem:
+        return "indent with spaces, YAML refuses tabs"
+    if "mapping values are not allowed" in problem:
+        return "put the value into quotes, or correct the indentation"
+    return "correct it here"
+
+
+@frozen
+class _Walk:
+    """Notes where each key stands, and finds keys that stand twice."""
+
+    file: str
+    marks: dict[Path, tuple[int, int]] = field(factory=dict)
+    findings: list[Finding] = field(factory=list)
+    #: An anchor is walked once: aliases may be nested without end.
+    seen: set[int] = field(factory=set)
+
+    def over(self, node: Any, path: Path = ()) -> _Walk:
+        yaml = _yaml()
+        self.marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+        if id(node) in self.seen:
+            return self
+        self.seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, child in enumerate(node.value):
+                self.over(child, (*path, index))
+        elif isinstance(node, yaml.MappingNode):
+            self._mapping(node, path)
+        return self
+
+    def _mapping(self, node: Any, path: Path) -> None:
+        for key, child in node.value:
+            here = (*path, str(key.value))
+            mark = (key.start_mark.line + 1, key.start_mark.column + 1)
+            if here in self.marks:
+                reason = "this key stands twice, and the second one wins"
+                place = Place(self.file, *mark)
+                finding = Finding(ERROR, dotted(here), reason, "delete one of them", place)
+                self.findings.append(finding)
+            self.marks[here] = mark
+            self.over(child, here)

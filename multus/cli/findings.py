@@ -1,0 +1,66 @@
+"""A finding: something that is wrong, where it stands, why, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+
+#: From bad to good.
+ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
+
+
+@frozen
+class Place:
+    """A place in a file; ``line`` and ``column`` count from 1, 0 when the whole file is meant."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@frozen
+class Finding:
+    """One thing that was found.
+
+    ``subject`` is a key's path in a file ("delegates[0].type") or what was looked at on a node;
+    ``code`` is the CNI error code that it would give, 0 when it gives none.
+    """
+
+    severity: str
+    subject: str
+    reason: str
+    fix: str = ""
+    place: Place | None = None
+    code: int = 0
+
+    def to_wire(self) -> dict[str, Any]:
+        """The finding for programs; keys that say nothing are left out."""
+        wire: dict[str, Any] = {"severity": self.severity}
+        if self.place is not None:
+            wire["file"] = self.place.file
+            if self.place.line:
+                wire |= {"line": self.place.line, "column": self.place.column}
+        wire |= {"subject": self.subject, "reason": self.reason}
+        return wire | {k: v for k, v in (("fix", self.fix), ("code", self.code)) if v}
+
+
+def worst(findings: Iterable[Finding]) -> str:
+    """The worst severity among *findings*; ``OK`` when there is none."""
+    order = (ERROR, WARNING, NOTE, OK)
+    return min((each.severity for each in findings), key=order.index, default=OK)
+
+
+def split_message(text: str) -> tuple[str, str]:
+    """An error's message as reason and fix: what follows the last colon is the fix."""
+    for mark in ("; ", ": "):
+        reason, found, fix = text.rpartition(mark)
+        if found and reason and fix and not fix.startswith(("{", "[", "'", '"')):
+            return reason, fix
+    return text, ""

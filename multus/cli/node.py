@@ -1,0 +1,111 @@
+"""The files of a node: where everything is, and what Multus' configuration there says."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from multus.api.errors import CNIError, InvalidConfig, IOFailure
+from multus.api.jsontext import decode_object
+
+NET_D = "/etc/cni/net.d"
+BIN_DIR = "/opt/cni/bin"
+_ENDINGS = (".conf", ".conflist", ".json")
+
+
+@frozen
+class Found:
+    """Multus' part of a configuration file: ``config`` is what the runtime hands it on stdin.
+
+    ``key`` is the path to it in the file: empty, or ``("plugins", 0)`` in a list.
+    """
+
+    path: str
+    config: Mapping[str, Any]
+    key: tuple[str | int, ...] = ()
+
+
+def conf_files(net_d: str) -> list[str]:
+    """What a runtime looks at in *net_d*, in its order; raises ``IOFailure``."""
+    try:
+        names = sorted(os.listdir(net_d))
+    except OSError as error:
+        raise IOFailure(
+            f"cannot list {net_d}: {error.strerror}: is this a node? name the folder, or a"
+            " configuration with --conf"
+        ) from error
+    return [os.path.join(net_d, name) for name in names if name.endswith(_ENDINGS)]
+
+
+def multus_part(path: str, whole: Mapping[str, Any]) -> Found | None:
+    """Multus' configuration within the decoded file *whole*; None when it is another plugin's."""
+    if whole.get("type") == "multus":
+        return Found(path, whole)
+    plugins = whole.get("plugins")
+    if isinstance(plugins, list):
+        for index, each in enumerate(plugins):
+            if isinstance(each, dict) and each.get("type") == "multus":
+                # As libcni does it: the list's name and versions, and nothing else of the list.
+                given = {k: whole[k] for k in ("name", "cniVersion", "cniVersions") if k in whole}
+                return Found(path, {**each, **given}, ("plugins", index))
+    return None
+
+
+def load_conf(path: str) -> Found:
+    """Multus' configuration in the file at *path*; raises ``CNIError``."""
+    whole = decode_object(_read(path), path)
+    found = multus_part(path, whole)
+    if found is None:
+        raise InvalidConfig(f"{path} has no plugin of type 'multus': name another file with --conf")
+    return found
+
+
+def find_conf(net_d: str = NET_D) -> Found:
+    """Multus' configuration in *net_d*: the first file that has one; raises ``CNIError``."""
+    broken: list[CNIError] = []
+    for path in conf_files(net_d):
+        try:
+            found = multus_part(path, decode_object(_read(path), path))
+        except CNIError as error:
+            broken.append(error)
+            continue
+        if found is not None:
+            return found
+    if broken:
+        raise broken[0]
+    raise InvalidConfig(
+        f"no file in {net_d} has a plugin of type 'multus': run 'multus install', or name a"
+        " configuration with --conf"
+    )
+
+
+def others(net_d: str) -> Iterator[str]:
+    """The configuration files that are not Multus', unreadable ones included."""
+    for path in conf_files(net_d):
+        try:
+            if multus_part(path, decode_object(_read(path), path)) is None:
+                yield path
+        except CNIError:
+            yield path
+
+
+def read_regular(path: str, most: int) -> bytes:
+    """At most *most* bytes of a regular file; ``OSError`` for another, without waiting for it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", path)
+        return file.read(most)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise IOFailure(f"cannot read {path}: {error.strerror}: correct the path") from error

@@ -1,0 +1,154 @@
+"""Kubernetes objects from files, which answer in place of the API server.
+
+The sources read them through ``request.api``, the way that they read a cluster, so that what is
+explained offline is what would happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from multus.api.errors import CNIError
+from multus.cli.documents import Document
+from multus.kube.failures import NotFound
+
+if TYPE_CHECKING:
+    from multus.kube.client import Wanted
+    from multus.kube.deadline import Deadline
+
+#: The kinds that hold a pod, and where in them it stands.
+TEMPLATES: Mapping[str, tuple[str, ...]] = {
+    "Deployment": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+#: The kinds that describe networks, by their plural.
+NETWORKS: Mapping[str, str] = {
+    "Network": "networks",
+    "NetworkAttachmentDefinition": "network-attachment-definitions",
+}
+
+
+@frozen
+class Named:
+    """An object that a file holds; ``path`` leads to it in a template's owner."""
+
+    document: Document
+    kind: str
+    group: str
+    namespace: str
+    name: str
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        return dict(self.document.value)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def objects_in(document: Document) -> Iterator[Named]:
+    """The Kubernetes objects of a document: one, a list's, or the pod inside a workload."""
+    value = document.value
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        return
+    kind = value["kind"]
+    if kind == "List" and isinstance(value.get("items"), list):
+        for index, item in enumerate(value["items"]):
+            yield from objects_in(document.within(("items", index), item))
+        return
+    metadata = value.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    named = Named(
+        document=document,
+        kind=kind,
+        group=str(value.get("apiVersion", "")).rpartition("/")[0],
+        namespace=str(metadata.get("namespace") or "default"),
+        name=str(metadata.get("name") or ""),
+    )
+    yield named
+    pod = _template(named)
+    if pod is not None:
+        yield pod
+
+
+def _template(owner: Named) -> Named | None:
+    path = TEMPLATES.get(owner.kind, ())
+    value: Any = owner.document.value if path else None
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    metadata = value.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    named = {**metadata, "name": owner.name, "namespace": owner.namespace}
+    document = owner.document.within(path, {**value, "kind": "Pod", "metadata": named})
+    return Named(document, "Pod", "", owner.namespace, owner.name)
+
+
+@frozen
+class Objects:
+    """What answers for the API server: the objects of files, by their path."""
+
+    by_path: Mapping[str, Mapping[str, Any]]
+    pods: Mapping[tuple[str, str], Mapping[str, Any]] = field(factory=dict)
+
+    @classmethod
+    def of(cls, found: Sequence[Named]) -> Objects:
+        """Serve all of *found*; of two with one name the later counts, as when applied."""
+        by_path, pods = {}, {}
+        for each in found:
+            if each.kind == "Pod":
+                pods[each.namespace, each.name] = _pod_metadata(each)
+            elif each.kind in NETWORKS:
+                plural = NETWORKS[each.kind]
+                where = f"/apis/{each.group}/v1/namespaces/{each.namespace}/{plural}/{each.name}"
+                by_path[where] = each.wire
+        return cls(by_path, pods)
+
+    def get(
+        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The object, or ``NotFound``."""
+        found = self.by_path.get(unquote(wanted.path))
+        if found is None:
+            raise NotFound(
+                f"{wanted.what} is not among the given files: give the file that has it (-f)", True
+            )
+        return dict(found)
+
+    def get_each(
+        self, wanted: Sequence[Wanted], deadline: Deadline
+    ) -> list[dict[str, Any] | CNIError]:
+        """Each object, or why there is none."""
+        answers: list[dict[str, Any] | CNIError] = []
+        for each in wanted:
+            try:
+                answers.append(self.get(each, deadline))
+            except CNIError as error:
+                answers.append(error)
+        return answers
+
+    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
+        """A pod's ``metadata``, or ``NotFound``."""
+        found = self.pods.get((namespace, name))
+        if found is None:
+            raise NotFound(
+                f"pod {namespace}/{name} is not among the given files: give the file that has it",
+                True,
+            )
+        return dict(found)
+
+
+def _pod_metadata(pod: Named) -> dict[str, Any]:
+    metadata = pod.wire.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    return {"namespace": pod.namespace, "annotations": {}, **metadata}

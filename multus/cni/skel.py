@@ -1,0 +1,223 @@
+"""The CNI front: an environment and stdin in, an exit status and stdout out.
+
+This module is what every call pays for, so it imports nothing at its top that VERSION or an error
+in the environment has no use for.
+
+Source: CNI specification 1.1.0, sections 2 "Execution Protocol" and 5 "Result Types".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.api.errors import (
+    BadEnvironment,
+    CNIError,
+    IncompatibleVersion,
+    TryAgainLater,
+    described,
+)
+from multus.api.progress import Overdue
+from multus.api.versions import NEWEST, SUPPORTED, at_least
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.request import Request
+    from multus.daemon.confs import Confs
+    from multus.engine.pipeline import Engine
+
+#: Makes the engine that a configuration asks for: with its log, without its blocked plugins.
+EngineFor = Callable[["Conf"], "Engine"]
+
+#: Which variables each command needs.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
+    "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
+    "DEL": ("CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"),
+    "GC": ("CNI_PATH",),
+    "STATUS": ("CNI_PATH",),
+    "VERSION": (),
+}
+
+#: From which version of the configuration on a command exists.
+_SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
+
+
+def answer(
+    environ: Mapping[str, str],
+    stdin: bytes,
+    engine_for: EngineFor,
+    deadline: float | None = None,
+    confs: Confs | None = None,
+    deleting: Callable[[Engine, Request, Conf], None] | None = None,
+) -> tuple[int, bytes]:
+    """Carry one call out: ``(exit status, stdout)``.
+
+    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; *confs*
+    spares a daemon reading the same configuration for every pod; *deleting* is done in the place
+    of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.
+    """
+    version = NEWEST
+    try:
+        command = _command(environ)
+        known = confs.recall(stdin) if confs is not None and command == "ADD" else None
+        raw = known.raw if known is not None else _decode(stdin, command)
+        offered = raw.get("cniVersion")
+        version = offered if offered in SUPPORTED else version
+        if command == "VERSION":
+            return 0, _line({"cniVersion": version, "supportedVersions": list(SUPPORTED)})
+        if known is None:
+            from multus.engine.parse import parse
+
+            known = parse(raw, command)
+            if confs is not None and command == "ADD":
+                confs.keep(stdin, known)
+        return 0, _carry_out(command, environ, known, engine_for, deadline, deleting)
+    except CNIError as error:
+        if error.number == CNIError.code:
+            _log_traceback(error, stdin)
+        return 1, _line(error.to_wire(version))
+    except Overdue as error:
+        return 1, _line(TryAgainLater(f"{error}: see the log for what is slow").to_wire(version))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a runtime gets an error object, always
+        wrapped = CNIError(
+            f"internal error: {described(error)}: please report it, with the log",
+        )
+        _log_traceback(error, stdin)
+        return 1, _line(wrapped.to_wire(version))
+
+
+def recover(
+    environ: Mapping[str, str], stdin: bytes, engine_for: EngineFor, deadline: float
+) -> tuple[int, bytes]:
+    """Undo what an ADD or DEL left that was cut off, given its environment and stdin.
+
+    A container that has all its networks is left alone.  Answers as ``answer`` does.
+    """
+
+    def undo(engine: Engine, request: Request, conf: Conf) -> None:
+        engine.recover(request, conf)
+
+    return answer({**environ, "CNI_COMMAND": "DEL"}, stdin, engine_for, deadline, deleting=undo)
+
+
+def _carry_out(
+    command: str,
+    environ: Mapping[str, str],
+    conf: Conf,
+    engine_for: EngineFor,
+    deadline: float | None,
+    deleting: Callable[[Engine, Request, Conf], None] | None,
+) -> bytes:
+    since = _SINCE.get(command)
+    if since and not at_least(conf.cni_version, since):
+        raise IncompatibleVersion(
+            f"{command} needs cniVersion {since} or newer, configuration {conf.name!r} has"
+            f" {conf.cni_version}: raise it, or do not call {command}"
+        )
+    request = _request(command, environ, deadline)
+    engine = engine_for(conf)
+    request = engine.equipped(request)
+    if command == "ADD":
+        return _line(engine.add(request, conf).to_wire(conf.cni_version))
+    if command == "DEL" and deleting is not None:
+        deleting(engine, request, conf)
+        return b""
+    verbs = {
+        "DEL": engine.delete,
+        "CHECK": engine.check,
+        "STATUS": engine.status,
+        "GC": engine.collect_garbage,
+    }
+    verbs[command](request, conf)
+    return b""
+
+
+def _command(environ: Mapping[str, str]) -> str:
+    command = environ.get("CNI_COMMAND", "")
+    if command not in _NEEDED:
+        raise BadEnvironment(
+            # The same words as the shims', which have no way to escape what somebody wrote.
+            f"unknown CNI_COMMAND: use one of {', '.join(sorted(_NEEDED))}"
+        )
+    missing = [name for name in _NEEDED[command] if not environ.get(name)]
+    if missing:
+        raise BadEnvironment(f"required env variables [{','.join(missing)}] missing")
+    return command
+
+
+def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
+    # libcni sends VERSION a configuration, people and old runtimes send nothing.
+    if command == "VERSION" and not stdin.strip():
+        return {}
+    from multus.api.jsontext import decode_object
+
+    return decode_object(stdin, "the network configuration on stdin")
+
+
+def _request(command: str, environ: Mapping[str, str], deadline: float | None) -> Request:
+    from multus.api.names import interface_problem, is_identifier, unnameable
+    from multus.api.request import Request, parse_args
+
+    container_id, ifname = environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", "")
+    if "CNI_CONTAINERID" in _NEEDED[command]:
+        if not is_identifier(container_id):
+            raise BadEnvironment(
+                f"invalid CNI_CONTAINERID {container_id!r}: use letters, digits, '_', '.', '-'"
+            )
+        problem = interface_problem(ifname) if command == "ADD" else unnameable(ifname)
+        if problem:
+            raise BadEnvironment(f"invalid CNI_IFNAME {ifname!r}: it {problem}")
+    try:
+        args = parse_args(environ.get("CNI_ARGS", ""))
+    except ValueError as error:
+        raise BadEnvironment(f"invalid CNI_ARGS: {error}") from error
+    path = tuple(folder for folder in environ.get("CNI_PATH", "").split(":") if folder)
+    relative = next((folder for folder in path if not folder.startswith("/")), None)
+    if relative is not None:
+        raise BadEnvironment(f"invalid CNI_PATH: {relative!r} is not an absolute path")
+    return Request(
+        command=command,
+        container_id=container_id,
+        netns=environ.get("CNI_NETNS", ""),
+        ifname=ifname,
+        path=path,
+        args=args,
+        environ=dict(environ),
+        deadline=deadline,
+    )
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _log_traceback(error: BaseException, stdin: bytes) -> None:
+    """Log where an exception that is not a CNI error came from.
+
+    A code 999 that a delegate answered with has no such exception behind it: the request's own
+    line in the log says what it was.
+    """
+    if not _is_internal(error):
+        return
+    from multus.log import Log, traceback_of
+
+    try:
+        conf = json.loads(stdin)
+    except (ValueError, RecursionError):
+        conf = {}
+    log = Log.from_conf(conf if isinstance(conf, dict) else {})
+    log.error("internal error", error=error, traceback=traceback_of(error))
+
+
+def _is_internal(error: BaseException | None) -> bool:
+    """Whether *error*, or one of its causes, is anything but a CNI error."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if not isinstance(error, CNIError):
+            return True
+        seen.add(id(error))  # a plugin may have made an error its own cause
+        error = error.__cause__
+    return False

@@ -1,0 +1,1 @@
+"""The pipeline: parse, resolve, order, invoke, merge, and a method for each CNI verb."""

@@ -1,0 +1,107 @@
+"""Order: the primary first, the others as they were asked for, each with its interface's name.
+
+Two conventions name the interfaces.  Both give the primary the runtime's own (``eth0``):
+
+* ``seed``: the others are ``net0``, ``net1``, … from one counter;
+* ``npwg``: the others are ``net1``, ``net2``, … by their place.
+
+A network that asks for a name gets it; it still counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from multus.api.errors import InvalidConfig
+from multus.api.names import interface_problem
+from multus.registry.hooks import PluginFailed
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate
+    from multus.api.request import Request
+    from multus.engine.resolve import Resolved
+    from multus.registry.hooks import Hooks
+
+
+def order(hooks: Hooks, resolved: Resolved, request: Request, conf: Conf) -> tuple[Delegate, ...]:
+    """The delegates in order of invocation, named.
+
+    Raises ``InvalidConfig`` when two want one name, ``PluginFailed`` when a plugin's order is none.
+    """
+    answer = hooks.order(resolved.delegates, request, conf)
+    if answer is None:
+        ordered = primary_first(resolved.delegates)
+        delegates = named(ordered, resolved.naming, request.ifname)
+    else:
+        plugin, theirs = answer
+        delegates = tuple(theirs)
+        problem = _difference(delegates, resolved.delegates)
+        if problem:
+            raise PluginFailed(
+                f"plugin {plugin!r}, hook 'multus_order', {problem}: report it to the plugin's"
+                " author"
+            )
+    _refuse_conflicts(delegates)
+    return delegates
+
+
+def primary_first(delegates: Sequence[Delegate]) -> tuple[Delegate, ...]:
+    """Stable but for the primary, which comes first."""
+    return tuple(sorted(delegates, key=lambda delegate: not delegate.primary))
+
+
+def named(delegates: Sequence[Delegate], naming: str, primary: str) -> tuple[Delegate, ...]:
+    """Give each delegate its interface name; *primary* is the runtime's ``CNI_IFNAME``."""
+    first = 0 if naming == "seed" else 1
+    return tuple(
+        evolve(
+            each,
+            ifname=primary if index == 0 else each.requested_ifname or f"net{first + index - 1}",
+        )
+        for index, each in enumerate(delegates)
+    )
+
+
+def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:
+    """How an order differs from what was to be ordered; empty when it does not."""
+
+    def identity(delegate: Delegate) -> Delegate:
+        return evolve(delegate, ifname="", primary=False)
+
+    left = [identity(each) for each in ours]
+    for each in theirs:
+        if identity(each) not in left:
+            return f"adds {each}"
+        left.remove(identity(each))
+    if left:
+        return f"leaves out {left[0]}"
+    if [each.primary for each in theirs].count(True) != 1:
+        return "does not mark exactly one primary"
+    return ""
+
+
+def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
+    taken: dict[str, Delegate] = {}
+    for each in delegates:
+        if each.primary and each.requested_ifname not in ("", each.ifname):
+            raise InvalidConfig(
+                f"{each} is the primary, whose interface is the runtime's {each.ifname!r}, and it"
+                f" asks for {each.requested_ifname!r}: do not ask for another name"
+            )
+        problem = interface_problem(each.ifname)
+        if each.ifname == "lo":
+            problem = "is the loopback's, which the runtime makes"
+        if problem:
+            raise InvalidConfig(
+                f"{each}: interface name {each.ifname!r} {problem}: ask for another one"
+            )
+        other = taken.setdefault(each.ifname, each)
+        if other is not each:
+            raise InvalidConfig(
+                f"{other} and {each} both get interface {each.ifname!r}: ask for another name for"
+                " one of them"
+            )

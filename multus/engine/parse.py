@@ -1,0 +1,108 @@
+"""Parse: what stood on stdin becomes a configuration that can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus import log
+from multus.api.conf import Conf, Problem
+from multus.api.errors import InvalidConfig, MissingPlugin
+
+if TYPE_CHECKING:
+    from multus.registry.discovery import Installed
+
+#: The words users know from Multus' first days.
+DEFAULT_NEEDS_BOTH = (
+    "If you have set always_use_default, you must also set the delegates & the kubeconfig, refer"
+    " to the README"
+)
+
+
+#: Keys that select networks, and who reads them: without its owner, a key would silently mean that
+#: a container gets fewer networks than it should.
+_SOURCES = {
+    "delegates": "multus-source-conffile",
+    "clusterNetwork": "multus-source-conffile",
+    "defaultNetworks": "multus-source-conffile",
+    "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
+}
+
+_MOST_KNOWN = 64
+
+#: What a DEL and a GC can do without, when it is wrong.
+_SPARED = (
+    "always_use_default",
+    "binDir",
+    "blockedPlugins",
+    "delegateTimeout",
+    "invokers",
+    "merger",
+    "naming",
+    "prevResult",
+    "runtimeConfig",
+    "tenantPaths",
+)
+
+
+def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
+    """Read the engine's keys of a decoded configuration.
+
+    A configuration that went bad must not keep a container from being removed: for DEL and GC, a
+    key that is wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and
+    ``IncompatibleVersion`` (1).
+    """
+    try:
+        return Conf.from_wire(raw)
+    except InvalidConfig:
+        if command not in ("DEL", "GC"):
+            raise
+    kept = {key: value for key, value in raw.items() if key not in _SPARED}
+    for key in raw.keys() & _SPARED:
+        try:
+            kept = dict(Conf.from_wire({**kept, key: raw[key]}).raw)
+        except InvalidConfig as error:
+            log.Log.from_conf(raw).error(f"{command} goes on without {key!r}", error=error)
+    return Conf.from_wire(kept)
+
+
+def validate(conf: Conf, installed: Installed) -> None:
+    """Ask every plugin whether its keys are right, and whether all that are named are there.
+
+    Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
+    and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
+    ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
+    """
+    known = installed.found_valid
+    if known is not None and known.get(id(conf)) is conf:
+        return
+    broken = installed.needed_but_broken(conf.raw)
+    if broken is not None:
+        raise InvalidConfig(
+            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}:"
+            f" reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'"
+        )
+    conf.reader.text("kubeconfig")
+    conf.reader.boolean("standalone")
+    for key, owners in _SOURCES.items():
+        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
+            raise MissingPlugin(
+                f"configuration {conf.name!r}: no plugin at work reads {key!r}: install {owners},"
+                " or remove the key"
+            )
+    offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
+    if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
+        raise InvalidConfig(DEFAULT_NEEDS_BOTH)
+    problems = [Problem(*each) for each in log.problems(conf.raw)] + installed.hooks.validate(conf)
+    if problems:
+        raise InvalidConfig(
+            f"configuration {conf.name!r}: {problems[0]}",
+            "; ".join(map(str, problems[1:])),
+        )
+    for name in installed.unmatched(conf.blocked_plugins):
+        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")
+    if known is not None:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[id(conf)] = conf

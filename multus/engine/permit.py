@@ -1,0 +1,108 @@
+"""What a configuration may name, by who wrote it.
+
+Every delegate passes here once, whichever source it comes from and whoever carries it out
+(``multus.engine.resolve``), and once more what each of its plugins is handed
+(``multus.engine.invoke``).
+
+A tenant's configuration names plugins and their keys, as CNI has it.  It does not start Multus once
+more, with a configuration of its own; it is no larger than such configurations are; and keys that
+an in-process invoker leaves to the owner of the node do not reach that invoker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from multus.api.errors import InvalidConfig
+from multus.api.jsontext import encode
+from multus.api.network import Provenance
+
+if TYPE_CHECKING:
+    from multus.api.network import Delegate, Plugin
+
+#: The programs of this project: a node's configuration that names one would call itself.
+_OWN = ("multus", "multus-shim")
+
+#: The same for a tenant's, with every other program of such a name.
+_OWN_PREFIX = "multus"
+
+#: The largest configuration of a tenant, in bytes of JSON.  Those of real networks have some
+#: hundred; one of this size is parsed in a few milliseconds.
+LARGEST = 256 * 1024
+
+#: The longest chain of a tenant.  Each plugin of it is a process and a line in the journal.
+MOST_PLUGINS = 32
+
+
+def require_permitted(delegate: Delegate, where: str) -> None:
+    """Raise ``InvalidConfig`` when *delegate* names what its writer may not.
+
+    *where* says who chose it.
+    """
+    if delegate.provenance is Provenance.NODE:
+        own = next((each.type for each in delegate.plugins if each.type in _OWN), None)
+        if own is not None:
+            raise InvalidConfig(
+                f"{delegate} ({where}): 'type' is {own!r}: Multus would call itself: name the"
+                " plugin that attaches the network"
+            )
+        return
+    count = len(delegate.plugins)
+    if count > MOST_PLUGINS:
+        raise InvalidConfig(
+            f"{delegate} ({where}): 'plugins' has {count} entries, at most {MOST_PLUGINS} are"
+            " carried out for an object of the API: shorten the chain"
+        )
+    configs = [dict(each.config) for each in delegate.plugins]
+    size = len(encode(configs))
+    if size > LARGEST:
+        raise InvalidConfig(
+            f"{delegate} ({where}): the configuration has {size} bytes, at most {LARGEST} are taken"
+            " from an object of the API: make it smaller, or let the owner of the node put it into"
+            " a file in 'confDir'"
+        )
+    own = _named_own(configs)
+    if own:
+        raise InvalidConfig(
+            f"{delegate} ({where}): 'type' is {own!r}: an object of the API may not start Multus"
+            " itself: name the plugin that attaches the network"
+        )
+
+
+def _named_own(value: Any) -> str:
+    """The first program of ours that a ``type`` at any depth names; "" when none does.
+
+    Plugins run others: for IPAM, as bridge does, or for the network, as flannel does.  Those in Go
+    read keys whatever their case.
+    """
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            for key, item in each.items():
+                if isinstance(item, str):
+                    if item.startswith(_OWN_PREFIX) and key.lower() == "type":
+                        return item
+                elif isinstance(item, dict | list):
+                    left.append(item)
+        else:
+            left += [item for item in each if isinstance(item, dict | list)]
+    return ""
+
+
+def without(plugin: Plugin, keys: Collection[str]) -> Plugin:
+    """*plugin* without *keys* of its configuration."""
+    if not keys:
+        return plugin
+    kept = {key: value for key, value in plugin.config.items() if key not in keys}
+    return evolve(plugin, config=kept)
+
+
+def withheld(plugin: Plugin, delegate: Delegate, node_keys: frozenset[str]) -> list[str]:
+    """The keys of *plugin* that are the node owner's, and that a tenant wrote; sorted."""
+    if delegate.provenance is Provenance.NODE or not node_keys:
+        return []
+    return sorted(node_keys.intersection(plugin.config))

@@ -1,0 +1,224 @@
+"""Resolve: who asks for which networks, and what each of them is.
+
+The rules, for the roles of the selections:
+
+* nobody asks: the defaults;
+* INSTEAD: the pod's networks alone, its first the primary; with ``always_use_default`` the defaults
+  stay before them, and the default's primary stays the primary;
+* ADDED: the defaults, then the pod's; without any default the first is the primary;
+* EXCHANGED: the pod's one takes the place of the defaults' primary;
+* INSTEAD together with ADDED or EXCHANGED is refused: the two say different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from attrs import evolve
+
+from multus.api.delegates import delegate_from, is_primary
+from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.network import Role
+from multus.engine.permit import require_permitted
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate, Element, Selection
+    from multus.api.request import Request
+    from multus.registry.discovery import Installed
+
+
+class Resolved(NamedTuple):
+    """The delegates in the order in which they were asked for, and how to name them."""
+
+    delegates: tuple[Delegate, ...]
+    naming: str
+
+
+class _Wish(NamedTuple):
+    element: Element
+    default: bool = False
+    #: The pod's choice of primary wins over a mark in the configuration.
+    first_choice: bool = False
+    #: A mark in the configuration counts only among the networks that decide the primary.
+    may_be_primary: bool = True
+
+
+def resolve(installed: Installed, request: Request, conf: Conf) -> Resolved:
+    """Ask the sources what the container gets, and resolve each to a delegate."""
+    selections = installed.hooks.select(request, conf)
+    wishes = combine(selections, conf)
+    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or request.api):
+        return Resolved((), conf.naming)  # the node offers nothing, and pods choose
+    if not wishes:
+        raise _nothing_selected(installed, request, conf)
+    delegates = [resolve_one(wish, installed, request, conf) for wish in wishes]
+    chained = [_chained(each, installed, request, conf) for each in delegates]
+    marked = _with_primary(chained, wishes)
+    return Resolved(
+        delegates=tuple(_with_runtime_config(each, installed, request, conf) for each in marked),
+        naming=conf.naming or _naming(selections),
+    )
+
+
+def combine(selections: Sequence[Selection], conf: Conf) -> list[_Wish]:
+    """Apply the rules of the roles; raises ``InvalidConfig`` for what contradicts itself."""
+    by_role = {role: [each for each in selections if each.role is role] for role in Role}
+    instead, exchanged = by_role[Role.INSTEAD], by_role[Role.EXCHANGED]
+    added = by_role[Role.ADDED]
+    defaults = [_Wish(element, default=True) for element in _elements(by_role[Role.DEFAULT])]
+    _refuse_contradiction(instead, [*added, *exchanged])
+    _refuse_contradiction(exchanged[:1], exchanged[1:])
+    if instead:
+        _refuse_contradiction(instead[:1], instead[1:])
+        keep = defaults if conf.always_use_default else []
+        asked = [
+            _Wish(element, first_choice=not keep and index == 0, may_be_primary=False)
+            for index, element in enumerate(_elements(instead))
+        ]
+        return keep + asked
+    if exchanged:
+        swapped = [
+            _Wish(element, default=True, first_choice=True) for element in _elements(exchanged)
+        ]
+        others = [each for each in defaults if each is not _first_primary(defaults)]
+        defaults = swapped + [each._replace(may_be_primary=False) for each in others]
+    asked = [_Wish(element, may_be_primary=False) for element in _elements(added)]
+    return defaults + asked
+
+
+def _first_primary(defaults: Sequence[_Wish]) -> _Wish | None:
+    """The default that will be the primary, as far as the configuration itself says it."""
+    marked = (
+        each for each in defaults if is_primary(each.element.config or {}, each.element.origin)
+    )
+    return next(marked, defaults[0] if defaults else None)
+
+
+def _elements(selections: Sequence[Selection]) -> list[Element]:
+    return [element for selection in selections for element in selection.elements]
+
+
+def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) -> None:
+    if one and other:
+        raise InvalidConfig(
+            f"{one[0].origin} and {other[0].origin} both choose this container's networks, and"
+            " they exclude each other: remove one of the two"
+        )
+
+
+def _naming(selections: Sequence[Selection]) -> str:
+    # Defaults that a pod's choice replaces or extends do not decide how its networks are named.
+    asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
+    return "seed" if all(each.naming == "seed" for each in asked) else "npwg"
+
+
+def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> InvalidConfig:
+    broken = "; ".join(map(str, installed.broken))
+    if not installed.hooks.implementations("multus_select") and not installed.asleep:
+        return InvalidConfig(
+            f"no network source is installed for {request}: install multus-source-conffile or"
+            " another one",
+            broken,
+        )
+    if request.pod and conf.raw.get("kubeconfig"):
+        return InvalidConfig(
+            f"pod {request.pod} asks for no network and configuration {conf.name!r} offers no"
+            " default: annotate the pod, or add 'delegates' or 'clusterNetwork'",
+            broken,
+        )
+    return InvalidConfig(
+        f"configuration {conf.name!r}: delegates or kubeconfig option is must, refer README.md:"
+        f" no network is selected for {request}",
+        broken,
+    )
+
+
+def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf) -> Delegate:
+    """The delegate of one wish; raises ``InvalidConfig`` when nobody knows it."""
+    element = wish.element
+    delegate = installed.hooks.resolve(element, request, conf)
+    if delegate is None and element.config is not None:
+        delegate = delegate_from(
+            element.config, conf, element.origin, provenance=element.provenance
+        )
+    if delegate is None:
+        details = "; ".join(map(str, installed.broken))
+        raise InvalidConfig(
+            f"network {str(element)!r} is not found ({element.origin}): no installed source knows"
+            " it: correct the name, or create it",
+            details,
+        )
+    require_permitted(delegate, element.origin)
+    return evolve(
+        delegate,
+        source=element.source,
+        default=wish.default,
+        requested_ifname=element.interface,
+        options=element.options,
+    )
+
+
+def _chained(delegate: Delegate, installed: Installed, request: Request, conf: Conf) -> Delegate:
+    steps = installed.hooks.chain(delegate, request, conf)
+    return evolve(delegate, plugins=(*delegate.plugins, *steps)) if steps else delegate
+
+
+def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> list[Delegate]:
+    marks = [
+        index
+        for index, (delegate, wish) in enumerate(zip(delegates, wishes, strict=True))
+        if delegate.primary and wish.may_be_primary
+    ]
+    if len(marks) > 1:
+        names = " and ".join(str(delegates[index]) for index in marks[:2])
+        raise InvalidConfig(
+            f"only one delegate can have 'masterplugin': {names} both do: remove it from one"
+        )
+    chosen = next(
+        (index for index, wish in enumerate(wishes) if wish.first_choice),
+        marks[0] if marks else 0,
+    )
+    return [
+        each if each.primary == (index == chosen) else evolve(each, primary=index == chosen)
+        for index, each in enumerate(delegates)
+    ]
+
+
+def _with_runtime_config(
+    delegate: Delegate, installed: Installed, request: Request, conf: Conf
+) -> Delegate:
+    asked = {**delegate.runtime_config, **installed.hooks.runtime_config(delegate, request, conf)}
+    if not asked:
+        return delegate
+    served = {
+        capability
+        for plugin in delegate.plugins
+        for capability, on in (plugin.config.get("capabilities") or {}).items()
+        if on is True or on == "true"
+    }
+    missing = sorted(asked.keys() - served)
+    if missing:
+        # NPWG 1.3: an attachment whose request cannot be served must fail.
+        raise InvalidConfig(
+            f"{delegate} is asked for {missing[0]!r}, and none of its plugins"
+            f" ({delegate.types}) declares that capability: add"
+            f' "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not ask'
+        )
+    return evolve(delegate, runtime_config=asked)
+
+
+def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:
+    """The error for a function that no plugin at work has: what to install, mend or unblock."""
+    broken = next((each for each in installed.broken if each.entry.distribution == install), None)
+    if broken is not None:
+        return MissingPlugin(f"no plugin at work {what}: {broken}: reinstall {install}")
+    if any(each.distribution == install for each in installed.blocked):
+        return MissingPlugin(
+            f"no plugin at work {what}: {install} is installed, and 'blockedPlugins' names it"
+        )
+    return MissingPlugin(
+        f"no installed plugin {what}: install {install}",
+        "; ".join(map(str, installed.broken)),
+    )

@@ -1,0 +1,309 @@
+"""The log: one JSON object a line, to stderr, to a rotated file, or both.
+
+Not ``logging``: importing that costs a process that is started per call more than Python's own
+start, and a line here is one ``write``.  Several processes may write one file: lines are appended
+whole, and whoever makes the file too large renames it under a lock while the others notice.
+
+Keys of the configuration: ``logToStderr`` (bool, true), ``logFile`` (absolute path), ``logLevel``
+(``panic``, ``error``, ``verbose``, ``debug``; ``error``), ``logOptions`` with ``maxAge`` (days),
+``maxSize`` (megabytes), ``maxBackups`` (files) and ``compress`` (bool).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock
+from typing import TYPE_CHECKING
+
+from multus.log.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+LEVELS = {"panic": 0, "error": 1, "verbose": 2, "debug": 3}
+REDACTED = "[redacted]"
+_SECRET_KEYS = ("token", "password", "passwd", "secret", "authorization", "key-data", "keydata")
+_SECRET_TEXT = r"(?i:bearer\s+)[^\s\"',]+|eyJ[\w-]{8,}\.[\w.-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+_LONGEST_TEXT = 8192
+_DEEPEST = 6
+
+
+class Log:
+    """Where a part of the program says what it does; never raises and never writes to stdout.
+
+    Fields given to :meth:`bind` stand in every line of the returned log.  A field that is an
+    exception is written as its text, and with ``logLevel: debug`` its traceback too.
+    """
+
+    __slots__ = ("_fields", "_sink", "level")
+
+    def __init__(
+        self, sink: Sink, level: str = "error", fields: Mapping[str, object] | None = None
+    ) -> None:
+        self._sink = sink
+        self._fields: dict[str, object] = dict(fields or {})
+        self.level = level
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, Any]) -> Log:
+        """The log that the configuration's keys describe; a wrong key gets its default.
+
+        :func:`problems` says what is wrong with them.
+        """
+        options = _typed(conf, "logOptions", dict, {})
+        megabytes = _typed(options, "maxSize", int, 100)
+        path = _typed(conf, "logFile", str, "")
+        sink = Sink(
+            path=path if path.startswith("/") else "",
+            stderr=_typed(conf, "logToStderr", bool, True),
+            max_bytes=max(1, megabytes) << 20,
+            max_backups=_typed(options, "maxBackups", int, 5),
+            max_age_days=_typed(options, "maxAge", int, 5),
+            compress=_typed(options, "compress", bool, True),
+        )
+        level = _typed(conf, "logLevel", str, "error").lower()
+        return cls(sink, level if level in LEVELS else "error")
+
+    def bind(self, **fields: object) -> Log:
+        """A log that adds ``fields`` to every line."""
+        return Log(self._sink, self.level, {**self._fields, **fields})
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        self._sink.close()
+
+    def wants(self, level: str) -> bool:
+        """Whether lines of this level are written, for fields that cost something to make."""
+        return LEVELS[level] <= LEVELS[self.level]
+
+    def panic(self, msg: str, **fields: object) -> None:
+        """The program cannot go on."""
+        self._line("panic", msg, fields)
+
+    def error(self, msg: str, **fields: object) -> None:
+        """Something failed that a person should see."""
+        self._line("error", msg, fields)
+
+    def verbose(self, msg: str, **fields: object) -> None:
+        """A step of a request: what was attached, by whom, how long it took."""
+        self._line("verbose", msg, fields)
+
+    def debug(self, msg: str, **fields: object) -> None:
+        """Whatever helps to find a bug."""
+        self._line("debug", msg, fields)
+
+    def _line(self, level: str, msg: str, fields: dict[str, object]) -> None:
+        if not self.wants(level):
+            return
+        try:
+            text = self._render(level, msg, fields)
+        except Exception as err:  # noqa: BLE001  a field's __str__ may raise anything
+            text = f'{{"level":"{level}","msg":"unprintable log line: {type(err).__name__}"}}'
+        self._sink.write(text)
+
+    def _render(self, level: str, msg: str, fields: dict[str, object]) -> str:
+        import json
+
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        line: dict[str, object] = {
+            "time": f"{stamp}.{int(now * 1000) % 1000:03d}Z",
+            "level": level,
+            "msg": _plain(msg),
+        }
+        for key, value in {**self._fields, **fields}.items():
+            line[key] = _field(key, value)
+            if isinstance(value, BaseException) and self.wants("debug"):
+                line["traceback"] = _plain(traceback_of(value))
+        return json.dumps(line, separators=(",", ":"), ensure_ascii=True)
+
+
+class Sink:
+    """Where lines go.  Shared by the logs of one process; opens its file at the first line.
+
+    The file is closed with the last log that uses the sink, so a log that is made for one line
+    leaves no descriptor.
+    """
+
+    _fd = -1
+
+    def __init__(
+        self,
+        *,
+        path: str = "",
+        stderr: bool = True,
+        max_bytes: int = 100 << 20,
+        max_backups: int = 5,
+        max_age_days: int = 5,
+        compress: bool = True,
+    ) -> None:
+        self._path = path
+        self._stderr = stderr
+        self._max_bytes = max_bytes
+        self._max_backups = max_backups
+        self._max_age_days = max_age_days
+        self._compress = compress
+        self._lock = allocate_lock()
+        self._complained = False
+
+    def write(self, text: str) -> None:
+        """Append one line to every destination; a failing one is reported once, on stderr."""
+        data = text.encode("ascii", "backslashreplace") + b"\n"
+        with self._lock:
+            if self._stderr:
+                _to_stderr(data)
+            if self._path:
+                try:
+                    self._to_file(data)
+                except OSError as err:
+                    self._complain(err)
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        with self._lock:
+            self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            descriptor, self._fd = self._fd, -1
+            os.close(descriptor)
+
+    def _complain(self, err: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            text = printable(f"multus: cannot write logFile {self._path}: {err.strerror}")
+            _to_stderr(f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def _to_file(self, data: bytes) -> None:
+        size = self._current_size()
+        if size and size + len(data) > self._max_bytes:
+            self._rotate()
+            self._current_size()
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def _current_size(self) -> int:
+        """Bytes in the file that has the path now: another process may have renamed ours."""
+        if self._fd >= 0:
+            ours = os.fstat(self._fd)
+            try:
+                named = os.stat(self._path, follow_symlinks=False)
+            except FileNotFoundError:
+                named = None
+            if named and (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino):
+                return ours.st_size
+            self._close()
+        os.makedirs(os.path.dirname(self._path) or ".", mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._path, flags, 0o600)
+        return os.fstat(self._fd).st_size
+
+    def _rotate(self) -> None:
+        """Give the full file a dated name, unless another process was first."""
+        import fcntl
+
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            named = os.stat(self._path, follow_symlinks=False)
+            if named.st_ino != os.fstat(self._fd).st_ino:
+                return
+            os.rename(self._path, f"{self._path}.{time.time_ns()}")
+        except FileNotFoundError:
+            return
+        finally:
+            self._close()
+        from multus.log import files
+
+        files.tidy_apart(self._path, self._max_backups, self._max_age_days, compress=self._compress)
+
+
+def problems(conf: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What is wrong with the log's keys: ``(path, reason, fix)`` each."""
+    found = [
+        *_wrong_types(conf, "", (("logToStderr", bool), ("logFile", str), ("logLevel", str))),
+        *_wrong_types(conf, "", (("logOptions", dict),)),
+    ]
+    level = _typed(conf, "logLevel", str, "error")
+    if level.lower() not in LEVELS:
+        found.append(("logLevel", f"{level!r} is no level", f"use one of {', '.join(LEVELS)}"))
+    path = _typed(conf, "logFile", str, "")
+    if path and not path.startswith("/"):
+        found.append(("logFile", f"{path!r} is relative", "give an absolute path"))
+    options = _typed(conf, "logOptions", dict, {})
+    numbers = ("maxAge", "maxSize", "maxBackups")
+    keys = (*((name, int) for name in numbers), ("compress", bool))
+    found += _wrong_types(options, "logOptions.", keys)
+    for name in numbers:
+        if _typed(options, name, int, 0) < 0:
+            found.append((f"logOptions.{name}", "is negative", "give 0 or more"))
+    return found
+
+
+def _wrong_types(
+    conf: Mapping[str, Any], prefix: str, keys: tuple[tuple[str, type], ...]
+) -> list[tuple[str, str, str]]:
+    names = {bool: "true or false", str: "a string", int: "a whole number", dict: "an object"}
+    return [
+        (prefix + key, f"is {type(conf[key]).__name__}", f"give {names[kind]}")
+        for key, kind in keys
+        if key in conf and type(conf[key]) is not kind
+    ]
+
+
+def _typed(conf: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = conf.get(key, default)
+    return value if type(value) is kind else default
+
+
+def _to_stderr(data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(2, data) :]
+    except OSError:
+        # A runtime that has closed our stderr has nowhere to be told so.
+        return
+
+
+def _field(key: str, value: object, depth: int = 0) -> object:
+    lowered = key.lower()
+    if any(secret in lowered for secret in _SECRET_KEYS):
+        return REDACTED
+    return _value(value, depth)
+
+
+def _value(value: object, depth: int) -> object:
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return round(value, 6)
+    if depth < _DEEPEST:
+        if isinstance(value, dict):
+            return {str(name): _field(str(name), item, depth + 1) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_value(item, depth + 1) for item in value]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    """Without secrets, and short enough for a line."""
+    if "earer" in text or "EARER" in text or "eyJ" in text or "://" in text:
+        import re
+
+        text = re.sub(_SECRET_TEXT, REDACTED, text)
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]} [{len(text) - _LONGEST_TEXT} more characters]"
+    return text
+
+
+def traceback_of(err: BaseException) -> str:
+    """The traceback of an exception and of what caused it, as text of many lines."""
+    import traceback
+
+    return "".join(traceback.format_exception(type(err), err, err.__traceback__))

@@ -1,0 +1,1 @@
+"""The installed plugins: finding them, loading them, calling their hooks."""

@@ -1,0 +1,225 @@
+"""The typed façade of the hooks: the core calls these methods, never pluggy.
+
+pluggy registers, checks and keeps the implementations; they are called here, one by one, so that
+an error and a wrong answer can be laid at the right plugin's door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multus.api.conf import Problem
+from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure, shown
+from multus.api.invoker import Declined, Invoker
+from multus.api.network import Delegate, Plugin, Selection
+from multus.api.progress import Overdue, step
+from multus.api.result import Result
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from multus.api.conf import Conf
+    from multus.api.keys import Key
+    from multus.api.network import Attachment, Element, Outcome
+    from multus.api.request import Request
+    from multus.log import Log
+
+
+class PluginFailed(CNIError):
+    """A plugin raised what is no CNI error, or answered with what its hook does not allow."""
+
+    code = 999
+
+
+class Hooks:
+    """All registered plugins' hooks, each with its kind's rules applied."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.manager = manager
+        self._in_order: dict[str, list[pluggy.HookImpl]] = {}
+
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Who implements *hook*, in the order in which they are asked.
+
+        That is by name; those marked ``tryfirst`` come before the others, ``trylast`` after.
+        """
+        known = getattr(self.manager.hook, hook).get_hookimpls()
+        in_order = self._in_order.get(hook)
+        # A request asks some hooks for every network, and plugins are hardly ever added.
+        if in_order is None or len(in_order) != len(known):
+            in_order = sorted(
+                known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name)
+            )
+            self._in_order[hook] = in_order
+        return in_order
+
+    def configuration_keys(self) -> list[Key]:
+        """The configuration keys that plugins read."""
+        from multus.api.keys import Key
+
+        return list(self._collected("multus_keys", Key))
+
+    def validate(self, conf: Conf) -> list[Problem]:
+        """All problems; plugins that share a key may say the same."""
+        return list(dict.fromkeys(self._collected("multus_validate", Problem, conf=conf)))
+
+    def select(self, request: Request, conf: Conf) -> list[Selection]:
+        return list(self._collected("multus_select", Selection, request=request, conf=conf))
+
+    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
+        arguments = {"element": element, "request": request, "conf": conf}
+        return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
+
+    def chain(self, delegate: Delegate, request: Request, conf: Conf) -> list[Plugin]:
+        """Every further step of a delegate, in the order of the plugins' names."""
+        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        return list(self._collected("multus_chain", Plugin, **arguments))
+
+    def runtime_config(self, delegate: Delegate, request: Request, conf: Conf) -> dict[str, Any]:
+        """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""
+        merged: dict[str, Any] = {}
+        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        for name, entries in self._asked("multus_runtime_config", Mapping, arguments):
+            for capability, value in entries.items():
+                if merged.setdefault(capability, value) != value:
+                    raise InvalidConfig(
+                        f"{delegate}: two values for runtimeConfig {capability!r}:"
+                        f" {merged[capability]!r}, and {value!r} by plugin {name!r}: ask for it in"
+                        " one place"
+                    )
+        return merged
+
+    def order(
+        self, delegates: Sequence[Delegate], request: Request, conf: Conf
+    ) -> tuple[str, Sequence[Delegate]] | None:
+        """The first order that a plugin gives, and the plugin's name."""
+        arguments = {"delegates": delegates, "request": request, "conf": conf}
+        return next(self._asked("multus_order", Delegate, arguments, many=True), None)
+
+    def invokers(
+        self, plugin: Plugin, delegate: Delegate, conf: Conf
+    ) -> Iterator[Invoker | Declined]:
+        """Who offers to carry *plugin* out, and who declines; asked one by one, as far as read."""
+        arguments = {"plugin": plugin, "delegate": delegate, "conf": conf}
+        for _, answer in self._asked("multus_invoker", (Invoker, Declined), arguments):
+            yield answer
+
+    def merge(
+        self, attachments: Sequence[Attachment], request: Request, conf: Conf
+    ) -> Result | None:
+        arguments = {"attachments": attachments, "request": request, "conf": conf}
+        return next((each for _, each in self._asked("multus_merge", Result, arguments)), None)
+
+    def health(self, conf: Conf) -> list[CNIError]:
+        """Every reason why an ADD could not be served, returned or raised."""
+        reasons = []
+        for implementation in self.implementations("multus_health"):
+            try:
+                reason = _answer(implementation, CNIError, {"conf": conf})
+            except CNIError as error:
+                reason = error
+            if reason is not None:
+                reasons.append(reason)
+        return reasons
+
+    def observers(self, log: Log) -> Observers:
+        """The observers' hooks; what they raise goes to *log*."""
+        return Observers(self, log)
+
+    def _asked(
+        self,
+        hook: str,
+        kind: type | tuple[type, ...],
+        arguments: Mapping[str, Any],
+        *,
+        many: bool = False,
+    ) -> Iterator[tuple[str, Any]]:
+        """Ask one plugin after the other: its name and its answer, unless that is None."""
+        for implementation in self.implementations(hook):
+            answer = _answer(implementation, kind, arguments, many=many)
+            if answer is not None:
+                yield implementation.plugin_name, answer
+
+    def _collected(self, hook: str, kind: type, **arguments: Any) -> Iterator[Any]:
+        """All answers in one: each is a value, where the hook allows that, or several."""
+        for _, answer in self._asked(hook, kind, arguments, many=True):
+            yield from answer
+
+
+def _answer(
+    implementation: pluggy.HookImpl,
+    kind: type | tuple[type, ...],
+    arguments: Mapping[str, Any],
+    *,
+    many: bool = False,
+) -> Any:
+    """What one plugin answers; with *many*, a single value becomes a sequence of one.
+
+    Raises ``PluginFailed`` for an exception that is no CNI error and for an answer of another kind.
+    """
+    try:
+        with step(_place(implementation)):
+            answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
+    except (CNIError, *PASSING):
+        raise
+    except Overdue as error:
+        raise failure("", error, "report it to the plugin's author") from error
+    except BaseException as error:
+        raise PluginFailed(
+            f"{_place(implementation)}, failed with {described(error)}: report it to the plugin's"
+            " author"
+        ) from error
+    if answer is None:
+        return None
+    if many:
+        answer = (answer,) if isinstance(answer, kind) else answer
+        fits = isinstance(answer, list | tuple) and all(isinstance(each, kind) for each in answer)
+    else:
+        fits = isinstance(answer, kind)
+    if not fits:
+        raise PluginFailed(
+            f"{_place(implementation)}, answered with {shown(answer)}, which is not what the hook"
+            " allows: report it to the plugin's author"
+        )
+    return answer
+
+
+def _place(implementation: pluggy.HookImpl) -> str:
+    hook = implementation.function.__name__
+    return f"plugin {implementation.plugin_name!r}, hook {hook!r}"
+
+
+class Observers:
+    """Those who are told; nothing that they do reaches the request."""
+
+    def __init__(self, hooks: Hooks, log: Log) -> None:
+        self.hooks = hooks
+        self.log = log
+
+    def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
+        self._tell("multus_attached", attachment=attachment, request=request, conf=conf)
+
+    def undone(
+        self, delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+    ) -> None:
+        self._tell("multus_undone", delegate=delegate, error=error, request=request, conf=conf)
+
+    def detached(
+        self, delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+    ) -> None:
+        self._tell("multus_detached", delegate=delegate, error=error, request=request, conf=conf)
+
+    def finished(self, outcome: Outcome, request: Request, conf: Conf) -> None:
+        self._tell("multus_finished", outcome=outcome, request=request, conf=conf)
+
+    def _tell(self, hook: str, **arguments: Any) -> None:
+        for implementation in self.hooks.implementations(hook):
+            given = [arguments[name] for name in implementation.argnames]
+            place = _place(implementation)
+            with step(place):
+                error = attempted(place, implementation.function, *given)
+            if error is not None:
+                self.log.error(
+                    f"observer {implementation.plugin_name!r} failed in {hook}", error=error
+                )

@@ -1,1 +1,0 @@
-"""The stages of a request: functions from values to values."""

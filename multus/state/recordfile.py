@@ -1,0 +1,277 @@
+"""The file of one record: created whole, appended to line by line, and read with suspicion.
+
+What the lines say is in ``multus.state.record``, which files there are in ``multus.state.journal``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from binascii import crc32
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from multus.api.errors import CNIError, InvalidConfig, IOFailure, StateDamaged
+from multus.api.jsontext import LARGEST, decode_object, encode
+from multus.api.request import Request
+from multus.state.record import (
+    FORMAT,
+    REMOVING,
+    Record,
+    applied,
+    attached_wire,
+    detached_wire,
+    failed_wire,
+    finished_wire,
+    trying_wire,
+)
+
+if TYPE_CHECKING:
+    from multus.api.network import Attachment
+    from multus.api.result import Result
+
+#: A file that is being written; only a killed process leaves one.
+NEW = ":new"
+
+#: Results are refused beyond this size; what is then undone still has room.
+_FULL = 4 * LARGEST
+_LARGEST_FILE = 2 * _FULL
+
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Writer:
+    """Appends outcomes to the journal of one container and interface; to be closed.
+
+    *descriptor* is the file's, of *size* bytes, where it is open already.
+    """
+
+    def __init__(self, path: str, descriptor: int = -1, size: int = 0) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._size = size
+
+    def close(self) -> None:
+        """Close the file; what comes later opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def attached(self, index: int, attachment: Attachment) -> None:
+        self._append(attached_wire(index, attachment), _FULL)
+
+    def detached(self, index: int) -> None:
+        self._append(detached_wire(index), _LARGEST_FILE)
+
+    def failed(self, index: int, error: CNIError) -> None:
+        """Removing a delegate failed."""
+        self._append(failed_wire(index, str(error), time.time()), _LARGEST_FILE)
+
+    def trying(self, index: int) -> None:
+        """Removing a delegate is tried once more."""
+        self._append(trying_wire(index, time.time()), _LARGEST_FILE)
+
+    def finished(self, result: Result) -> None:
+        self._append(finished_wire(result), _FULL)
+
+    def removing(self) -> None:
+        self._append(REMOVING, _LARGEST_FILE)
+
+    def forget(self) -> None:
+        """Delete the file: every delegate is gone."""
+        unlink(self.path)
+
+    def _append(self, wire: Mapping[str, Any], limit: int) -> None:
+        line = _line(wire, self.path)
+        try:
+            if self._descriptor < 0:
+                line = self._open() + line
+            if self._size + len(line) > limit:
+                raise InvalidConfig(
+                    f"the results of all networks do not fit the journal {self.path}, which"
+                    f" has {limit} bytes at most: attach fewer, or find out why they are large"
+                )
+            self._write(line)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def _open(self) -> bytes:
+        """Open the file; returns what the next line has to begin with."""
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
+        self._size = size = os.fstat(self._descriptor).st_size
+        # What a killed writer left unfinished must not spoil the next line too.
+        torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        return b"\n" if torn else b""
+
+    def _write(self, line: bytes) -> None:
+        try:
+            _write_all(self._descriptor, line)
+        except OSError:
+            try:
+                os.ftruncate(self._descriptor, self._size)
+            finally:
+                self.close()
+            raise
+        self._size += len(line)
+
+
+def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
+    """Write a file with these lines and see it to the disk; the caller closes the writer.
+
+    It is there whole or not at all.  Raises ``InvalidConfig`` or ``IOFailure``.
+    """
+    data = b"".join(_line(wire, path) for wire in wires)
+    if len(data) > _FULL // 2:
+        raise InvalidConfig(
+            f"the configurations of all networks have {len(data)} bytes, and the journal"
+            f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
+        )
+    new = f"{path}{NEW}"
+    try:
+        with ExitStack() as undo:
+            writer = Writer(path, _write_new(new, data), len(data))
+            undo.callback(writer.close)
+            os.rename(new, path)
+            _sync_folder(os.path.dirname(path))
+            undo.pop_all()
+    except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(new)
+        raise unwritable(path, error) from error
+    return writer
+
+
+def read(path: str, container_id: str, ifname: str) -> Record:
+    """The record in the file at *path*; what is damaged is said in it.
+
+    Raises ``FileNotFoundError``, and ``StateDamaged`` for a file that is not ours to trust.
+    """
+    lines = read_safely(path).split(b"\n")
+    torn = lines.pop()  # what follows the last newline: nothing, when the file is whole
+    record = Record(path, Request("DEL", container_id=container_id, ifname=ifname))
+    damage = ["its last line is torn"] if torn else [] if lines else ["it is empty"]
+    for number, line in enumerate(lines, start=1):
+        try:
+            wire = _parse_line(line)
+            if number == 1:
+                _require_known(wire, path)
+            record = applied(record, wire)
+        except (ValueError, CNIError) as error:
+            if isinstance(error, StateDamaged):
+                raise
+            damage.insert(0, f"line {number}: {error}")
+    if not damage and not record.complete:
+        damage.append("it does not name all delegates")
+    return evolve(record, damage="; ".join(damage))
+
+
+def _require_known(wire: Mapping[str, Any], path: str) -> None:
+    if wire.get("kind") == "intent" and wire.get("format") != FORMAT:
+        raise StateDamaged(
+            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}: use"
+            " the program that wrote it"
+        )
+
+
+def read_safely(path: str) -> bytes:
+    """The contents of a file under ``cniDir``.
+
+    Raises ``StateDamaged`` for what others could have put there, and for what is too large.
+    """
+    try:
+        # Opening a pipe that somebody put there must not block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFE)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = "is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
+        raise StateDamaged(f"journal {path}: {reason}: remove it by hand") from error
+    try:
+        found = os.fstat(descriptor)
+        theirs = found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022
+        if theirs or not stat.S_ISREG(found.st_mode):
+            raise StateDamaged(
+                f"journal {path} is no file that only root can write: remove it by hand"
+            )
+        if found.st_size > _LARGEST_FILE:
+            raise StateDamaged(
+                f"journal {path} has {found.st_size} bytes, at most {_LARGEST_FILE} are read:"
+                " it is none of ours, remove it by hand"
+            )
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def unlink(path: str) -> None:
+    """Remove a file, or see that it is not there; raises ``IOFailure``."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: str, error: OSError) -> IOFailure:
+    """What to raise when *path* cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    fix = "free some space" if full else "look at its owner, mode and file system"
+    return IOFailure(f"cannot write the journal {path}: {error.strerror}: {fix}")
+
+
+# --- Bytes ----------------------------------------------------------------------------------------
+
+
+def _line(wire: Mapping[str, Any], path: str) -> bytes:
+    text = encode(wire)
+    if len(text) > LARGEST:
+        raise InvalidConfig(
+            f"a configuration or result has {len(text)} bytes as JSON, and the journal {path} takes"
+            f" {LARGEST}: find out why it is so large"
+        )
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    if len(line) < 10 or line[8:9] != b" ":
+        raise ValueError("it is torn")
+    if line[:8] != b"%08x" % crc32(line[9:]):
+        raise ValueError("its checksum is wrong")
+    return decode_object(line[9:], "the line")
+
+
+def _write_new(path: str, data: bytes) -> int:
+    """Write a file and see it to the disk; returns its descriptor, for what follows."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _SAFE
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        unlink(path)
+        descriptor = os.open(path, flags, 0o600)
+    try:
+        _write_all(descriptor, data)
+        os.fdatasync(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

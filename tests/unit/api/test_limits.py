@@ -1,0 +1,63 @@
+"""The limit on a worker's memory, in a process of its own: it cannot be taken back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+_PROGRAM = """
+import os, resource, subprocess
+from multus.api._limits import lifted, limit_data
+
+def soft():
+    return resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+def childs():
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "ulimit -d >&2"], {}, file_actions=[
+        (os.POSIX_SPAWN_DUP2, out, 2)])
+    os.waitpid(pid, 0)
+    return os.read(into, 100).decode().strip()
+
+into, out = os.pipe()
+before = soft()
+with lifted():
+    assert soft() == before
+limit_data(64 << 20)
+ours = soft()
+assert 64 << 20 < ours < 256 << 20, ours
+with lifted():
+    assert soft() == before
+    assert childs() == "unlimited"
+    try:
+        with lifted():
+            raise KeyError
+    except KeyError:
+        pass
+assert soft() == ours
+assert childs() == str(ours >> 10)
+try:
+    b"x" * (80 << 20)
+except MemoryError:
+    print("refused")
+held = b"x" * (32 << 20)
+print("served")
+"""
+
+
+def test_a_worker_is_limited_and_what_it_starts_is_not() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("refused\nserved\n", 0), done.stderr
+
+
+def test_a_process_without_a_limit_of_its_own_is_left_as_it_is() -> None:
+    import resource
+
+    from multus.api._limits import lifted
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with lifted():
+        assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert os.getpid()
