@@ -11,11 +11,11 @@ import stat
 import time
 from binascii import crc32
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from multus.api import atomic
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, StateDamaged
 from multus.api.jsontext import LARGEST, decode_object, encode
 from multus.api.request import Request
@@ -110,7 +110,7 @@ class Writer:
 
     def _write(self, line: bytes) -> None:
         try:
-            _write_all(self._descriptor, line)
+            atomic.write_all(self._descriptor, line)
         except OSError:
             try:
                 os.ftruncate(self._descriptor, self._size)
@@ -131,19 +131,11 @@ def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
             f"the configurations of all networks have {len(data)} bytes, and the journal"
             f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
         )
-    new = f"{path}{NEW}"
     try:
-        with ExitStack() as undo:
-            writer = Writer(path, _write_new(new, data), len(data))
-            undo.callback(writer.close)
-            os.rename(new, path)
-            _sync_folder(os.path.dirname(path))
-            undo.pop_all()
+        descriptor = atomic.write_open(path, data, fsync=True, temporary=f"{path}{NEW}")
     except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(new)
         raise unwritable(path, error) from error
-    return writer
+    return Writer(path, descriptor, len(data))
 
 
 def read(path: str, container_id: str, ifname: str) -> Record:
@@ -245,33 +237,3 @@ def _parse_line(line: bytes) -> dict[str, Any]:
     if line[:8] != b"%08x" % crc32(line[9:]):
         raise ValueError("its checksum is wrong")
     return decode_object(line[9:], "the line")
-
-
-def _write_new(path: str, data: bytes) -> int:
-    """Write a file and see it to the disk; returns its descriptor, for what follows."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _SAFE
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileExistsError:
-        unlink(path)
-        descriptor = os.open(path, flags, 0o600)
-    try:
-        _write_all(descriptor, data)
-        os.fdatasync(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -35,6 +35,7 @@ from email.message import Message
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from multus.api import atomic
 from multus.testing.apiserver_faults import Fault, Faults
 from multus.testing.apiserver_http import Handler
 from multus.testing.apiserver_store import CORE_KINDS, NETWORK_KINDS, Kind, Store
@@ -282,10 +283,7 @@ def _within(netns: str) -> Iterator[None]:
 
 def _write(directory: str, name: str, content: bytes) -> str:
     path = os.path.join(directory, name)
-    temporary = f"{path}.new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)
+    atomic.write(path, content, fsync=False)
     return path
 
 
