@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
+from multus.state.liveness import netns_identity
 from multus.state.record import intent_wire, planned_wire
 from multus.state.recordfile import NEW, unlink, unwritable
 
@@ -215,15 +216,6 @@ class Journal(NamedTuple):
             raise StateDamaged(
                 f"'cniDir' {self.folder} could be written to by others: make it root's and 0700"
             )
-
-
-def netns_identity(path: str) -> str:
-    """The device and inode of the namespace at *path*; empty when there is nothing."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return ""
-    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _make_folder(path: str, mode: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, attempted
-from multus.state.journal import netns_identity
+from multus.state.liveness import is_gone
 
 if TYPE_CHECKING:
     from multus.api.network import Delegate
@@ -61,16 +61,10 @@ def without_stuck(
 def is_enough(record: Record, index: int, request: Request) -> bool:
     """Whether one more failure to remove delegate *index* is the last one."""
     known = record.failures.get(index)
-    if known is None or known.count + 1 < ENOUGH or not _namespace_is_gone(record, request):
+    if known is None or known.count + 1 < ENOUGH or not is_gone(record, request.netns):
         return False
     # A clock that was set back says nothing; the number of failures has to do then.
     return not 0 <= time.time() - known.first <= LONG_ENOUGH
-
-
-def _namespace_is_gone(record: Record, request: Request) -> bool:
-    """Whether neither the record's path nor today's is the container's namespace."""
-    there = {netns_identity(path) for path in (request.netns, record.request.netns)} - {""}
-    return record.netns_identity not in there if record.netns_identity else not there
 
 
 def _release_addresses(delegate: Delegate, step: Step, call: Call) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -13,8 +12,7 @@ from attrs import evolve
 
 from multus.api.errors import CNIError, DelegateFailed
 from multus.engine.invoke import Call, Detached, detach
-from multus.state import stuck
-from multus.state.journal import netns_identity
+from multus.state import liveness, stuck
 from multus.state.recordfile import Writer
 
 if TYPE_CHECKING:
@@ -163,21 +161,11 @@ def request_of(record: Record, today: Request) -> Request:
     folders = (*today.path, *([bin_dir] if isinstance(bin_dir, str) else []), *then.path)
     return evolve(
         today,
-        netns=today.netns or _still_there(record),
+        netns=today.netns or liveness.path_for_removal(record),
         path=tuple(dict.fromkeys(folders)),
         args=then.args or today.args,
         environ={**today.environ, **then.environ},
     )
-
-
-def _still_there(record: Record) -> str:
-    """The record's namespace, if it is the same one; empty when it is gone.
-
-    A number under /proc, or a name, may by now stand for another container's.
-    """
-    netns = record.request.netns
-    same = record.netns_identity and netns_identity(netns) == record.netns_identity
-    return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""
 
 
 def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:

@@ -29,12 +29,12 @@ def problems(record: Record, netns: str) -> list[CNIError]:
     looked into (a virtual machine's, say), and is left out.
     """
     from multus.netlink import Namespace, NamespaceGone
-    from multus.state.journal import netns_identity
+    from multus.state.liveness import Found, look
 
     attachments = [each for each in record.attachments() if not each.delegate.disable_check]
     if not any(each.result.interfaces for each in attachments):
         return []
-    if record.netns_identity and netns_identity(netns) not in ("", record.netns_identity):
+    if look(netns, record.netns_identity) is Found.OTHER:
         return [
             CheckFailed(
                 f"{netns} is another network namespace than the one that was attached: delete the"

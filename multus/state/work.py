@@ -20,7 +20,8 @@ from multus.api.invoker import NothingDone
 from multus.api.network import Attachment, Delegate, Outcome
 from multus.engine import invoke, order, resolve
 from multus.state import undo
-from multus.state.journal import Journal, netns_identity
+from multus.state.journal import Journal
+from multus.state.liveness import Found, look
 from multus.state.lock import container_lock
 from multus.state.record import Planned, Record
 from multus.state.recordfile import Writer
@@ -86,8 +87,7 @@ class Work:
         request, record = self.call.request, self._record()
         if record is None:
             return
-        netns = netns_identity(request.netns)
-        if record.result and netns and record.netns_identity == netns:
+        if record.result and look(request.netns, record.netns_identity) is Found.SAME:
             raise BadEnvironment(
                 f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
                 " added again"

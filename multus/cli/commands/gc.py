@@ -40,9 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is removed, or JSON ``{removed: […], left: […], errors: [text]}``."""
     from multus.api.errors import CNIError
-    from multus.cli.attachments import described, lives
+    from multus.cli.attachments import described
     from multus.state import garbage
     from multus.state.journal import Journal
+    from multus.state.liveness import lives
 
     journal = Journal(arguments.cni_dir)
     found = list(journal.records())

@@ -21,7 +21,8 @@ from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.request import Request
 from multus.api.result import IP, Interface, Result
 from multus.state import journal as module
-from multus.state.journal import Journal, netns_identity
+from multus.state.journal import Journal
+from multus.state.liveness import netns_identity
 from multus.state.record import Planned, Record, Step
 from multus.state.recordfile import Writer
 
