@@ -49,7 +49,7 @@ def _journal(node: Node) -> Iterator[Finding]:
             reason = f"{path} is a damaged record, kept for people; all that it names is removed"
             yield Finding(NOTE, "journal", reason, "delete it when nobody needs it", Place(path))
         yield from _stuck(journal)
-        for container_id, ifname in journal.unborn():
+        for container_id, ifname in journal.incomplete():
             reason = f"an ADD of {container_id}, {ifname}, was killed before it attached anything"
             yield Finding(
                 NOTE, "journal", reason, "nothing is to be done, 'multus gc' tidies it up"
