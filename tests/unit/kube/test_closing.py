@@ -24,8 +24,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.outbox import Annotate, Target
 from multus.kube.view import view_of
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 #: Closing takes two seconds at most; the rest is for a machine that is busy.
 AT_ONCE = 2.5
