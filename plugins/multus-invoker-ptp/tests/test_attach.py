@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from attrs import evolve
+from descriptors import all_closed
 from multus_invoker_ptp.invoker import Ptp
 
 from multus.api.errors import AddressesExhausted, InvalidConfig, KernelRefused, UnknownContainer
@@ -245,14 +245,13 @@ def test_many_containers_at_once_get_an_address_each(
 
 def test_nothing_stays_open(host: Host, caller: Caller) -> None:
     config = host.config(V4, ipMasq=True)
-    before = os.listdir("/proc/self/fd")
-    for _ in range(5):
-        result = host.add(caller, config)
-        host.check(caller, config, result)
-        host.delete(caller, config, result)
-        with pytest.raises(KernelRefused):
-            host.add(caller, host.config(V6, mtu=1000))
-    assert os.listdir("/proc/self/fd") == before
+    with all_closed():
+        for _ in range(5):
+            result = host.add(caller, config)
+            host.check(caller, config, result)
+            host.delete(caller, config, result)
+            with pytest.raises(KernelRefused):
+                host.add(caller, host.config(V6, mtu=1000))
 
 
 class Counted(Transport):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from descriptors import all_closed
 
 from multus.api.errors import CNIError, DelegateFailed, InvalidConfig, NotStarted, TryAgainLater
 from multus.api.execute import Executor
@@ -33,10 +34,6 @@ def script(folder: Path, text: str, name: str = "fake", mode: int = 0o755) -> No
 
 def call(folder: Path, stdin: bytes = b"{}", timeout: float = 20.0) -> object:
     return Executor((str(folder),)).call("fake", stdin, ENVIRON, timeout)
-
-
-def open_descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 def gone(pid: int) -> bool:
@@ -224,12 +221,11 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
     script(folder, "echo {}")
     script(folder, "exit 1", "failing")
     executor = Executor((str(folder),))
-    before = open_descriptors()
-    executor.call("fake", b"", ENVIRON, 20)
-    for kind, timeout in (("failing", 20.0), ("gone", 20.0), ("fake", 0.0)):
-        with pytest.raises(CNIError):
-            executor.call(kind, b"", ENVIRON, timeout)
-    assert open_descriptors() == before
+    with all_closed():
+        executor.call("fake", b"", ENVIRON, 20)
+        for kind, timeout in (("failing", 20.0), ("gone", 20.0), ("fake", 0.0)):
+            with pytest.raises(CNIError):
+                executor.call(kind, b"", ENVIRON, timeout)
 
 
 def test_threads_do_not_close_each_others_descriptors(folder: Path) -> None:
