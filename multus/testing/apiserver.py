@@ -96,7 +96,7 @@ class ApiServer:
         self.bookmark_seconds = bookmark_seconds
         self.gone_as_status = False
         self.generation = 0
-        self.stopping = False
+        self.stopping = threading.Event()
         self._make_certificates()
         handler = type("BoundHandler", (Handler,), {"api": self})
         with _within(netns):
@@ -118,7 +118,7 @@ class ApiServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stopping = True
+        self.stopping.set()
         with self.store.changed:
             self.store.changed.notify_all()
         self._listener.shutdown()

@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_bytes(200, b"<html>proxy login</html>", "text/html")
             return False
         if fault.kind == "slow":
-            time.sleep(fault.seconds)
+            self.api.stopping.wait(fault.seconds)
         return True
 
     def _control(self, path: str) -> None:
@@ -295,10 +295,10 @@ class Handler(BaseHTTPRequestHandler):
 
         def happened() -> bool:
             found = store.since(since, target.kind)
-            ended = self.api.stopping or generation != self.api.generation
+            ended = self.api.stopping.is_set() or generation != self.api.generation
             return ended or found is None or bool(found[0])
 
-        while time.monotonic() < ends and not self.api.stopping:
+        while time.monotonic() < ends and not self.api.stopping.is_set():
             pause = min(self.api.bookmark_seconds, ends - time.monotonic())
             with store.changed:
                 store.changed.wait_for(happened, max(0.0, pause))
@@ -395,7 +395,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         for byte in body:
             self.wfile.write(bytes([byte]))
-            time.sleep(fault.seconds)
+            self.api.stopping.wait(fault.seconds)
 
 
 def _groups(kinds: list[Kind]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,6 +16,7 @@ from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver_faults import Fault
 
 Connect = Callable[..., KubeClient]
+Threads = Callable[[], list[str]]
 
 #: Seconds that a test does not last: what waits for so long makes it fail.
 LONG = 600.0
@@ -96,8 +96,9 @@ def test_beyond_its_bound_the_oldest_is_dropped(api: ApiServer, connect: Connect
     box.close()
 
 
-def test_close_writes_what_waits_and_ends_the_thread(api: ApiServer, connect: Connect) -> None:
-    others = threading.enumerate()
+def test_close_writes_what_waits_and_ends_the_thread(
+    api: ApiServer, connect: Connect, threads: Threads
+) -> None:
     box = Outbox(connect())
     box.start()
     names = [f"p{number}" for number in range(10)]
@@ -105,8 +106,7 @@ def test_close_writes_what_waits_and_ends_the_thread(api: ApiServer, connect: Co
         box.put(Annotate(target(api, name), {"k": "1"}))
     box.close(PATIENCE)
     assert [value(api, name) for name in names] == ["1"] * 10
-    ours = [each.name for each in threading.enumerate() if each not in others]
-    assert "outbox" not in ours
+    becomes(threads, [])
 
 
 def test_what_waits_lets_busy_moments_pass(
