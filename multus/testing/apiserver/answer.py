@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from multus.testing.apiserver.faults import Fault
+from multus.testing.apiserver.state import State
 from multus.testing.apiserver.store import compact_json
 
 
 class Answering(BaseHTTPRequestHandler):
-    """A connection's answers, each written at once."""
+    """A connection's answers, each written at once; ``api`` is set on a subclass for each server."""
 
+    api: State
     protocol_version = "HTTP/1.1"
     # The peer waits for small answers: Nagle's delay would be measured as ours.
     disable_nagle_algorithm = True
@@ -57,4 +58,4 @@ class Answering(BaseHTTPRequestHandler):
             return
         for byte in body:
             self.wfile.write(bytes([byte]))
-            time.sleep(fault.seconds)
+            self.api.stopping.wait(fault.seconds)

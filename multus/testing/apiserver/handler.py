@@ -17,7 +17,6 @@ from attrs import frozen
 from multus.testing.apiserver.answer import Answering
 from multus.testing.apiserver.discovery import discover
 from multus.testing.apiserver.faults import Fault
-from multus.testing.apiserver.state import State
 from multus.testing.apiserver.store import (
     Event,
     Kind,
@@ -44,9 +43,7 @@ class Target:
 
 
 class Handler(Answering):
-    """One connection; ``api`` is set on a subclass for each server."""
-
-    api: State
+    """One connection: paths, verbs, lists in pages, watch streams."""
 
     def handle(self) -> None:
         self.api.connections += 1
@@ -97,7 +94,7 @@ class Handler(Answering):
             self._send_bytes(200, b"<html>proxy login</html>", "text/html")
             return False
         if fault.kind == "slow":
-            time.sleep(fault.seconds)
+            self.api.stopping.wait(fault.seconds)
         return True
 
     def _control(self, path: str) -> None:
@@ -288,10 +285,10 @@ class Handler(Answering):
 
         def happened() -> bool:
             found = store.since(since, target.kind)
-            ended = self.api.stopping or generation != self.api.generation
+            ended = self.api.stopping.is_set() or generation != self.api.generation
             return ended or found is None or bool(found[0])
 
-        while time.monotonic() < ends and not self.api.stopping:
+        while time.monotonic() < ends and not self.api.stopping.is_set():
             pause = min(self.api.bookmark_seconds, ends - time.monotonic())
             with store.changed:
                 store.changed.wait_for(happened, max(0.0, pause))

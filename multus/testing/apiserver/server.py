@@ -76,7 +76,7 @@ class ApiServer(State):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stopping = True
+        self.stopping.set()
         with self.store.changed:
             self.store.changed.notify_all()
         self._listener.shutdown()

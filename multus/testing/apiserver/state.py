@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from email.message import Message
 from typing import Any
@@ -32,4 +33,4 @@ class State:
         self.bookmark_seconds = bookmark_seconds
         self.gone_as_status = False
         self.generation = 0
-        self.stopping = False
+        self.stopping = threading.Event()

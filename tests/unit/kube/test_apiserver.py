@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from multus.testing.apiserver import CORE_KINDS, ApiServer, Fault
 
@@ -95,7 +96,7 @@ def test_it_runs_as_a_process_of_its_own_and_takes_orders(tmp_path: Path) -> Non
         assert _call(tmp_path, url, "/stand-in/requests")[1]["requests"] == {f"GET {network}": 3}
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def _call(
