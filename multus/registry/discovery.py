@@ -31,8 +31,6 @@ from multus.registry.hooks import Hooks
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-    from multus.api.conf import Conf
-
 GROUP = "multus"
 
 #: Entry points of this group say which configuration keys a plugin owns: ``key = module``.
@@ -78,8 +76,6 @@ class Installed(NamedTuple):
     """The plugins at work: their hooks, and those that could not be loaded.
 
     ``asleep`` are those that were left out since the configuration has none of their keys.
-    ``found_valid`` holds, by their ``id``, configurations that they all found right: a daemon gets
-    the same one for pod after pod.
     """
 
     hooks: Hooks
@@ -88,7 +84,6 @@ class Installed(NamedTuple):
     blocked: tuple[Entry, ...] = ()
     asleep: tuple[Entry, ...] = ()
     modules: Mapping[str, ModuleType] = MappingProxyType({})
-    found_valid: dict[int, Conf] | None = None
 
     def needed_but_broken(self, keys: Iterable[str]) -> Broken | None:
         """The first broken plugin that owns one of a configuration's *keys*."""
@@ -144,7 +139,6 @@ def load(
         blocked=left_out,
         asleep=asleep,
         modules=modules,
-        found_valid={},
     )
 
 
