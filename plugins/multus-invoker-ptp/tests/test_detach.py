@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 
-from multus.ipam.hostlocal import HostLocal
+from multus.ipam._hostlocal import HostLocal
 from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
