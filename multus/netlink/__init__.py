@@ -1,4 +1,6 @@
-"""The kernel's network configuration, from this process: batches of messages, no ``ip``, no fork.
+"""The kernel's network configuration, from this process, in batches of messages.
+
+No program is started, and no process is forked::
 
     from multus.netlink import Namespace, addresses, create, links, routes, sysctl
 

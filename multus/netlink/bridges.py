@@ -2,7 +2,7 @@
 
 A port is named by its index; `multus.netlink.links.set_master` makes an interface a port.  VLANs
 are numbers from 1 to 4094, and only a bridge that was created with ``vlan_filtering`` looks at them
-(`multus.netlink.create.bridge`).
+(`multus.netlink.create.bridge`)::
 
     channel.request([
         create.bridge("br0", vlan_filtering=True, default_pvid=0, up=True),

@@ -2,7 +2,7 @@
 
 `apply` and `check` are each other's twin: what the one does, the other looks at.  A result may come
 from IPAM, with addresses and routes that name no interface; or be an ADD's, where ``at`` is the
-index of the link in its list of interfaces.
+index of the link in its list of interfaces::
 
     results.apply(given, namespace=pod, channel=inside, index=eth0.index, name="eth0")
     results.check(invocation.prev_result, 1, inside)

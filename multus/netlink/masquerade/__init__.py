@@ -1,5 +1,7 @@
 """Masquerading: what a container sends beyond its own network leaves with the host's address.
 
+In an invoker::
+
     owner = masquerade.Owner.of(invocation)             # network, container, interface
     masquerade.add(owner, ["10.1.2.3/24"])              # ADD
     masquerade.remove([owner])                          # DEL
