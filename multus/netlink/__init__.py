@@ -36,6 +36,8 @@ not.  The modules are imported when they are asked for:
     Rules that give what leaves a container's network the host's address.
 ``sysctl``
     Network sysctls.
+``inventory``
+    All that is in a namespace, for tools and tests: read through pyroute2, slow to import.
 ``wire``
     Netlink messages as bytes, for a message of your own.
 
@@ -65,6 +67,7 @@ MODULES = (
     "addresses",
     "bridges",
     "create",
+    "inventory",
     "links",
     "masquerade",
     "neighbours",
