@@ -118,7 +118,7 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     hooks = subject.alone.hooks
-    for key in subject.entry.keys:
+    for key in subject.entry.reads:
         try:
             conf = conf_with(**{**sample.conf, key: value})
             if not hooks.validate(conf):
