@@ -26,7 +26,9 @@ def main() -> int:
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
+    from multus.cli import screen
 
+    screen.claim()
     return command_line(sys.argv[1:])
 
 
