@@ -59,11 +59,15 @@ class Engine:
         """*request* with what this engine adds to it."""
         return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
 
-    def add(self, request: Request, conf: Conf) -> Result:
-        """Attach the container to every network it is to have, or to none; raises ``CNIError``."""
+    def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:
+        """Attach the container to every network it is to have, or to none; raises ``CNIError``.
+
+        *validated* says that an earlier ADD with *conf* was served by the same plugins.
+        """
         with self._serving(request, conf) as serving:
             request = serving.call.request
-            parse.validate(conf, self.installed)
+            if not validated:
+                parse.validate(conf, self.installed)
             with serving.transaction(adding=True) as transaction:
                 transaction.remove_leftovers()
                 with serving.stage("resolve"):
