@@ -80,11 +80,10 @@ class Engine:
                     attempt = transaction.attempt(planned)
                 with attempt:
                     with serving.stage("invoke"):
-                        attachments = attempt.attach()
+                        attachments = attempt.attach(serving.attached)
                     with serving.stage("merge"):
                         result = merge.merge(self.installed, attachments, request, conf)
-                    outcome = evolve(serving.outcome, attachments=attachments, result=result)
-                    serving.outcome = outcome
+                    serving.outcome = evolve(serving.outcome, result=result)
                     attempt.finish(result)
         return result
 
@@ -194,8 +193,7 @@ class Engine:
                 serving.outcome = evolve(serving.outcome, error=told)
                 raise
             finally:
-                serving.observers.finished(serving.outcome, serving.call.request, conf)
-                serving.report()
+                serving.end()
 
 
 def _offered(call: Call) -> tuple[Delegate, ...]:
