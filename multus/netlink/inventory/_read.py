@@ -135,7 +135,7 @@ def firewall_entry(kind: str, message: Any) -> FirewallEntry:
         table=told.get("NAME" if kind == "table" else "TABLE", ""),
         chain=chain,
         name=told.get("NAME", ""),
-        comment=_comment(told.get("USERDATA")),
+        comment=_comment(told.get("USERDATA")) or _iptables_comment(told.get("EXPRESSIONS") or ()),
         text=_text({key: value for key, value in told.items() if key != "USERDATA"}),
     )
 
@@ -147,6 +147,17 @@ def _comment(userdata: Any) -> str:
     return " ".join(
         each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in comments
     )
+
+
+def _iptables_comment(expressions: Any) -> str:
+    """The comment that ``iptables -m comment`` made: the bytes of a match of its own."""
+    for expression in expressions:
+        parts = dict(expression["attrs"])
+        match = dict(parts["NFTA_EXPR_DATA"]["attrs"]) if "NFTA_EXPR_DATA" in parts else {}
+        if match.get("NFTA_MATCH_NAME") == "comment":
+            raw = bytes.fromhex(str(match["NFTA_MATCH_INFO"]).replace(":", ""))
+            return raw.split(b"\0", 1)[0].decode(errors="replace")
+    return ""
 
 
 def _text(value: Any) -> str:
