@@ -59,10 +59,10 @@ def test_the_result_names_both_ends_and_the_containers_addresses(
     near, far = result.interfaces
     assert re.fullmatch(r"veth[0-9a-f]{8}", near.name)
     assert (far.name, far.sandbox, near.sandbox) == ("eth0", pod.path, "")
-    assert near.mac == host.node.links()[near.name]["address"]
-    assert far.mac == pod.links()["eth0"]["address"]
+    assert near.mac == host.node.links()[near.name].mac
+    assert far.mac == pod.links()["eth0"].mac
     assert [ip.interface for ip in result.ips] == [1, 1]
-    assert pod.links()["eth0"]["mtu"] == host.node.links()[near.name]["mtu"] == 1400
+    assert pod.links()["eth0"].mtu == host.node.links()[near.name].mtu == 1400
 
 
 @pytest.mark.parametrize("subnets", [V4, V6], ids=["IPv4", "IPv6"])
