@@ -208,8 +208,8 @@ def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool 
         wrong = next(filter(None, (misfit(each, kind) for each in values)), "")
     if wrong:
         raise PluginFailed(
-            f"{part.place}, answered with {wrong}, which is not what the hook allows: report it to the"
-            " plugin's author"
+            f"{part.place}, answered with {wrong}, which is not what the hook allows: report it to"
+            " the plugin's author"
         )
     return answer
 

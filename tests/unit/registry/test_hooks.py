@@ -39,7 +39,7 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
 }
 
 #: What no hook at all may answer.
-WRONG: list[Any] = [5, "x", object(), b"x", (each for each in ()), [5], ["x"], [None], [{}], True]
+WRONG: list[Any] = [5, "x", object(), b"x", iter(()), [5], ["x"], [None], [{}], True]
 
 NAMELESS = Invoker()
 SELECTION = Selection(Role.DEFAULT, (ELEMENT,), "a test")
