@@ -28,6 +28,7 @@ import pluggy
 from multus import __version__
 from multus.api import hookspecs
 from multus.api.errors import PASSING, described
+from multus.api.progress import Task, step
 from multus.registry.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ def load(
     asked = [entry for entry in rest if present is None or entry.takes_part(present)]
     for entry, name in zip(asked, registered_names(asked), strict=True):
         try:
-            modules[name] = _register(manager, entry, name)
+            with step(f"the import of plugin {name!r}", task=Task(name, "import")):
+                modules[name] = _register(manager, entry, name)
         except PASSING:
             raise
         except BaseException as error:  # noqa: BLE001  a foreign module may raise anything
@@ -208,8 +210,11 @@ def relevant_keys(command: str, conf: Conf) -> frozenset[str] | None:
 
 def log_faults(installed: Installed, log: Log) -> None:
     """Log which plugins cannot be loaded, with the traceback, and which clash."""
+    from multus.log import traceback_of
+
     for broken in installed.broken:
-        log.error(f"not loaded: {broken}: {broken.fix}", error=broken.error)
+        raised = {} if broken.error is None else {"traceback": traceback_of(broken.error)}
+        log.error(f"not loaded: {broken}: {broken.fix}", **raised)
     for clash in installed.clashes:
         log.error(f"{clash}: {clash.fix}")
 

@@ -231,8 +231,7 @@ def assemble(
     spool = Spool(settings.cni_dir, log)
     calls = Calls(board, loop, listener, generations.current, spool, metrics, log, settings.limits)
     generations.calls = calls
-    metrics.registry.register(State(generations, calls, spool))
-    return Server(
+    server = Server(
         listener,
         loop,
         calls,
@@ -243,6 +242,8 @@ def assemble(
         notifier=notifier,
         shared=shared,
     )
+    metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
+    return server
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
