@@ -420,7 +420,7 @@ _TEXTS = st.dictionaries(_KEYS, _VALUES, max_size=4).map(
 _CUT = st.tuples(_TEXTS, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     stdin=_TEXTS | _CUT | st.binary(max_size=60),
     command=st.sampled_from(["ADD", "DEL", "STATUS", "VERSION", "", "nonsense"]),
