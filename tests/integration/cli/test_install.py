@@ -269,7 +269,7 @@ def test_a_write_that_fails_leaves_no_half_configuration(
 def account(made_up: MadeUpNode, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A service account as the kubelet mounts it: the files are links that are swapped."""
     folder = made_up.folder / "serviceaccount"
-    for version, token in (("..1", "expired"), ("..2", api.token)):
+    for version, token in (("..1", "expired"), ("..2", api.access.token)):
         (folder / version).mkdir(parents=True)
         (folder / version / "token").write_text(token)
         (folder / version / "ca.crt").write_bytes(api.ca_pem)
@@ -303,8 +303,8 @@ def test_the_pods_account_becomes_the_nodes_kubeconfig(
     _, findings = made_up.doctor(online=True)
     assert of(findings, "API server") == []
     assert of(findings, "API rights") == []
-    assert api.token not in (folder / "multus.kubeconfig").read_text()
-    assert api.token not in done.stderr
+    assert api.access.token not in (folder / "multus.kubeconfig").read_text()
+    assert api.access.token not in done.stderr
 
 
 def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
@@ -319,7 +319,7 @@ def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
     try:
         eventually(lambda: token.exists() and token.read_text() == "expired")
         swap(account, "..2")
-        eventually(lambda: token.read_text() == api.token)
+        eventually(lambda: token.read_text() == api.access.token)
         # What somebody deletes comes back.
         os.unlink(os.path.join(made_up.bin.path, "multus"))
         eventually(lambda: os.path.exists(os.path.join(made_up.bin.path, "multus")))

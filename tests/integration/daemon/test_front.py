@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from waiting import becomes, eventually
 
-from multus.daemon.calls import Limits
+from multus.daemon.settings import Limits
 
 from .conftest import Running, message
 

@@ -18,8 +18,8 @@ from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import IOFailure
 from multus.daemon import wire
-from multus.daemon.calls import Limits
 from multus.daemon.listening import listening
+from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
 from .conftest import Running, answer_of, message

@@ -11,8 +11,7 @@ from waiting import PATIENCE, becomes, eventually
 from multus.api.errors import CNIError
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
 

@@ -16,8 +16,7 @@ from multus.api.errors import CNIError, TryAgainLater
 from multus.kube.client import KubeClient, Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, Gone, NotFound, Unreachable
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
 POD = "/api/v1/namespaces/default/pods/web"
@@ -289,7 +288,7 @@ def test_no_message_holds_a_secret(api: ApiServer, connect: Connect) -> None:
             said.append(json.dumps(error.to_wire("1.0.0")) + repr(error))
         api.faults.clear()
     assert len(said) == 5
-    assert not any(api.token in text or "pod-secret" in text for text in said)
+    assert not any(api.access.token in text or "pod-secret" in text for text in said)
 
 
 def test_the_package_costs_nothing_until_it_is_used() -> None:

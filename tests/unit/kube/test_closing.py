@@ -26,8 +26,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.outbox import Annotate, Target
 from multus.kube.view import view_of
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Threads = Callable[[], list[str]]
 

@@ -12,8 +12,7 @@ from multus.api.errors import CNIError
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
 from multus.kube.outbox import Annotate, Event, Outbox, Target
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
 Threads = Callable[[], list[str]]
