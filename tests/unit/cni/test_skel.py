@@ -320,7 +320,7 @@ def test_any_input_gets_one_object_and_a_status(stdin: bytes) -> None:
         assert status in (0, 1) and isinstance(answer, dict)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), max_examples=60)
 @given(keys=objects)
 def test_any_key_of_a_configuration_is_done_or_refused(
     keys: dict[str, Any], engine_for: Callable[..., skel.EngineFor], conf: dict[str, Any]
