@@ -19,7 +19,7 @@ HEAVY |= {"logging", "netaddr", "pathlib", "pyroute2", "rich", "ssl", "subproces
 HEAVY |= {"urllib", "urllib3", "yaml", "prometheus_client"}
 
 #: Parts that no such process loads; each owns what it imports.
-LOADED_ON_PURPOSE = {"cli", "daemon", "kube", "testing"}
+LOADED_ON_PURPOSE = {"cli", "daemon", "inventory", "kube", "testing"}
 
 
 def sources(folder: Path) -> list[Path]:
