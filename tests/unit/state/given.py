@@ -15,11 +15,11 @@ from multus.api.network import Attachment
 from multus.api.result import Result
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
+from multus.log import Log
 from multus.state import transaction
 from multus.state.journal import Journal
 from multus.state.record import Planned, Record
 from multus.state.transaction import Transaction
-from multus.testing.session import new_session
 
 OWN_NETNS = f"/proc/{os.getpid()}/ns/net"
 
@@ -34,14 +34,15 @@ class Desk:
         self._installed = at_work(source("x", "y"), self.recorder.plugin(), merger())
 
     def call(self, command: str = "ADD", **values: Any) -> Call:
-        return Call(self._installed, new_session(), request_of(command, **values), self.conf)
+        log = Log.from_conf({"logLevel": "error"})
+        return Call(self._installed, log, request_of(command, **values), self.conf)
 
     @contextmanager
     def begun(
         self, command: str = "ADD", patience: float = 0.0, **values: Any
     ) -> Iterator[tuple[Transaction, Call]]:
         call = self.call(command, **values)
-        observers = call.installed.hooks.observers(call.session)
+        observers = call.installed.hooks.observers(call.log)
         with transaction.begin(call, observers, patience) as (made, locked):
             yield made, locked
 
@@ -53,12 +54,20 @@ class Desk:
         return plan(networks, call)
 
     def add(self, names: Sequence[str] = "abc", *, finish: bool = True, **values: Any) -> None:
-        """Attach the networks; without *finish* as if the process had been killed before."""
-        with self.begun(**values) as (made, call):
-            attempt = made.attempt(self.planned(call, names))
-            attempt.attach()
-            if finish:
-                attempt.finish(Result())
+        """Attach the networks; without *finish*, in a process that is killed before."""
+
+        def add() -> None:
+            with self.begun(**values) as (made, call):
+                with made.attempt(self.planned(call, names)) as attempt:
+                    attempt.attach()
+                    if not finish:
+                        die()
+                    attempt.finish(Result())
+
+        if finish:
+            add()
+        else:
+            in_a_process_that_is_killed(add)
 
     def record(self) -> Record:
         record = self.journal.find("c1", "eth0")
