@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
 from multus.api.paths import is_within
 from multus.api.result import Result
 from multus.api.versions import at_least
@@ -76,8 +77,8 @@ class Element:
     source: str = ""
     namespace: str = ""
     interface: str = ""
-    config: Mapping[str, Any] | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(factory=dict)
+    config: Mapping[str, Any] | None = field(default=None, converter=frozen_or_none, repr=False)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     handle: object = field(default=None, repr=False, eq=False)
     provenance: Provenance = Provenance.TENANT
 
@@ -107,7 +108,7 @@ class Plugin:
     when any will do.
     """
 
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     invoker: str = ""
 
     @property
@@ -143,12 +144,14 @@ class Delegate:
     requested_ifname: str = ""
     primary: bool = False
     default: bool = False
-    runtime_config: Mapping[str, Any] = field(factory=dict)
-    options: Mapping[str, Any] = field(factory=dict)
+    runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     disable_check: bool = False
     disable_gc: bool = False
     provenance: Provenance = Provenance.TENANT
-    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
+        default=None, converter=frozen_or_none
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -177,13 +180,13 @@ class Invocation:
     verb: str
     delegate: Delegate
     plugin: Plugin
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     request: Request
     conf: Conf
     log: Log = field(repr=False, eq=False)
     prev_result: Result | None = None
     inherited: tuple[int, ...] = ()
-    valid_attachments: tuple[Mapping[str, str], ...] = ()
+    valid_attachments: tuple[Mapping[str, str], ...] = field(default=(), converter=frozen_each)
 
     @property
     def ifname(self) -> str:
@@ -265,10 +268,26 @@ class Attachment:
 
 
 @frozen
+class Carried:
+    """What one delegate took part in: a verb, when it began, how long it took, and how it ended.
+
+    ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker
+    detaches together share the time equally.
+    """
+
+    delegate: Delegate
+    started: float
+    seconds: float
+    error: CNIError | None = None
+
+
+@frozen
 class Outcome:
     """How a command ended: what ``multus_finished`` is told.
 
-    ``stages`` maps a stage's name to the seconds that it took.
+    ``started`` is in seconds since 1970, ``seconds`` how long the command took.  ``stages`` maps a
+    stage's name to its seconds.  ``delegates`` are those that were begun, in that order.  After an
+    ADD that failed, ``attachments`` has what was attached before it was undone.
     """
 
     command: str
@@ -276,3 +295,11 @@ class Outcome:
     result: Result | None = None
     error: CNIError | None = None
     stages: Mapping[str, float] = field(factory=dict)
+    started: float = 0.0
+    seconds: float = 0.0
+    delegates: tuple[Carried, ...] = ()
+
+    @property
+    def failed(self) -> Delegate | None:
+        """The delegate whose error the command's is, or the first that failed; None without one."""
+        return next((each.delegate for each in self.delegates if each.error is not None), None)

@@ -18,6 +18,7 @@ _CORE = (
     "multus.api",
     "multus.cni",
     "multus.engine",
+    "multus.engine.invoke",
     "multus.state",
     "multus.registry",
     "multus.log",

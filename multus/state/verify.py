@@ -1,7 +1,7 @@
 """Whether the kernel has what the journal says: interfaces, MACs, addresses, routes.
 
-A delegate's own CHECK looks at what it made; this looks at what was recorded, also of delegates
-that have no CHECK.
+A delegate's own CHECK looks at what it made.  This compares with the recorded results, also with
+those of delegates that have no CHECK.
 
 Source: CNI specification 1.1.0, section "CHECK".
 """
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def problems(record: Record, netns: str) -> list[CNIError]:
-    """What is not as *record* says, in the namespace at *netns* and on the host.
+    """What differs from *record*, in the namespace at *netns* and on the host.
 
-    A result's interface whose ``sandbox`` is not the path of the ADD is in no namespace that can be
-    looked into (a virtual machine's, say), and is left out.
+    An interface of a result whose ``sandbox`` is another path than the ADD's is left out: it may be
+    inside a virtual machine.
     """
     from multus.netlink import Namespace, NamespaceGone
-    from multus.state.journal import netns_identity
+    from multus.state.liveness import Found, look
 
     attachments = [each for each in record.attachments() if not each.delegate.disable_check]
     if not any(each.result.interfaces for each in attachments):
         return []
-    if record.netns_identity and netns_identity(netns) not in ("", record.netns_identity):
+    if look(netns, record.netns_identity) is Found.OTHER:
         return [
             CheckFailed(
                 f"{netns} is another network namespace than the one that was attached: delete the"
@@ -54,12 +54,12 @@ def problems(record: Record, netns: str) -> list[CNIError]:
 def _of(
     attachment: Attachment, netns: str, inside: Channel, outside: Channel
 ) -> Iterator[CNIError]:
-    """What is not as one attachment's result says; what cannot be compared is its error alone."""
+    """What differs from one attachment's result; one that cannot be compared is an error."""
     where = f"{attachment.delegate}, interface {attachment.delegate.ifname}"
     try:
         for problem in _differences(attachment, netns, inside, outside):
             yield CheckFailed(f"{where}: {problem}")
-    except Exception as error:  # noqa: BLE001  results are foreign, and so are names and numbers
+    except Exception as error:  # noqa: BLE001  the results come from plugins: anything may be wrong
         found = failure("comparing its result", error, "see the result in its record")
         yield found.reworded(f"{where}: {found.msg}", found.details)
 
@@ -75,8 +75,8 @@ def _differences(
             continue
         link = links.find(inside if interface.sandbox else outside, interface.name)
         if link is None and (interface.pci_id or interface.socket_path):
-            # An application may drive the device by itself (DPDK, vhost-user): the kernel has no
-            # interface of it then.  The plugin's own CHECK knows.
+            # An application may drive the device itself (DPDK, vhost-user).  Then the kernel has no
+            # interface of it; the plugin's own CHECK looks at it.
             continue
         if link is None:
             where = f"the container's namespace {netns}" if interface.sandbox else "the host"

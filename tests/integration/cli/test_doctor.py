@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, becomes
 
 from integration.cli.conftest import MadeUpNode, Pods, of
 from multus.cli.commands import doctor
+from multus.cni import shim
 from multus.daemon import wire
 from multus.netlink import masquerade
 from multus.testing.apiserver import ApiServer
@@ -137,7 +139,7 @@ def answering(made_up: MadeUpNode) -> Iterator[list[bytes]]:
     thread.start()
     yield heard
     listener.close()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
 def test_a_daemon_that_is_not_ready_is_told_with_its_reason(
@@ -161,13 +163,11 @@ def serving(made_up: MadeUpNode) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        becomes(lambda: shim.control({b"MULTUS_SOCKET": os.fsencode(path)}, b"ready"), (0, b"ok\n"))
         yield
     finally:
         daemon.terminate()
-        daemon.wait(20)
+        daemon.wait(2 * PATIENCE)
 
 
 def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:

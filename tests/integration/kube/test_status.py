@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
-from collections.abc import Callable
 
 import pytest
 from attrs import evolve
+from descriptors import connections_to
+from waiting import PATIENCE, becomes, eventually
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
@@ -21,7 +20,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.log import Log
 from multus.registry.discovery import discover, load
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import Fault
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
@@ -74,10 +73,10 @@ def test_a_status_that_cannot_be_written_harms_nothing(cluster: Cluster, cni_pod
 def test_a_status_that_hangs_delays_the_answer_by_seconds_only(
     cluster: Cluster, cni_pod: Netns
 ) -> None:
-    cluster.api.faults.add(Fault("slow", method="PATCH", seconds=20))
+    cluster.api.faults.add(Fault("slow", method="PATCH", seconds=600))
     answer = cluster.add(cluster.default(), cluster.pod(cni_pod))
     answer.require()
-    assert answer.seconds < 10
+    assert answer.seconds < PATIENCE
 
 
 def test_a_failure_is_told_so_that_a_person_understands(cluster: Cluster, cni_pod: Netns) -> None:
@@ -96,7 +95,7 @@ def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
     container = cluster.pod(cni_pod, {NETWORKS: "nowhere"})
     answer = cluster.add(cluster.default(logLevel="debug"), container)
     said = answer.stdout + answer.stderr + str(cluster.events()).encode()
-    for secret in (cluster.api.token, "pod-secret"):
+    for secret in (cluster.api.access.token, "pod-secret"):
         assert secret.encode() not in said
 
 
@@ -118,13 +117,6 @@ def request(
     )
 
 
-def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def engine() -> Engine:
     return Engine(load(discover()), Log.from_conf({}))
@@ -142,7 +134,7 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
 
     with Namespace(cluster.node.path) as node, node.entered():
         api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1")
-        cluster.api.faults.add(Fault("status", method="PATCH", code=403, times=2))
+        cluster.api.faults.add(Fault("status", method="PATCH", code=403, times=0))
         api.start()
         try:
             eventually(lambda: all(state.synced for state in api.states()))
@@ -150,26 +142,15 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
             engine.add(request(cluster, container, api), conf)
             assert cluster.gets("/pods/web") == cluster.gets("definitions/net-a") == 0
             assert STATUS not in cluster.annotations()
+            cluster.api.faults.clear()
             eventually(lambda: STATUS in cluster.annotations())
-            eventually(lambda: len(cluster.events()) == 2)
+            becomes(lambda: len(cluster.events()), 2)
             assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
         finally:
             api.close()
 
 
 # --- A process without a daemon ------------------------------------------------------------------
-
-
-def sockets_to(port: int) -> int:
-    """How many connections of this process lead to *port*."""
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(name))) as found:
-                count += found.family == socket.AF_INET and found.getpeername()[1] == port
-        except OSError:
-            continue
-    return count
 
 
 @pytest.mark.parametrize("network", ["net-a", "nowhere", "wrong-configuration"])
@@ -198,4 +179,4 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
             with pytest.raises(InvalidConfig):
                 engine.add(asked, evolve(conf, raw={**conf.raw, "kubeletDir": "relative"}))
             assert [reason for _, reason, _ in cluster.events()] == ["NetworkAttachmentFailed"]
-    assert sockets_to(cluster.api.port) == 0
+    assert connections_to(cluster.api.port) == 0

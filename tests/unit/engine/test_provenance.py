@@ -10,6 +10,7 @@ from typing import Any
 import multus_source_conffile
 import pytest
 from attrs import evolve
+from multus_networks import Source
 from multus_source_nad.definition import delegate_of
 from unit.values import conf_of, request_of
 
@@ -17,7 +18,7 @@ from multus.api.conf import Conf
 from multus.api.delegates import delegate_from
 from multus.api.network import Delegate, Element, Plugin, Provenance
 from multus.engine.resolve import resolve
-from multus.kube.networks import FIRST, SEED, SPRING, Source
+from multus.kube.networks import FIRST, SEED, SPRING
 from multus.registry.discovery import discover, load
 from multus.state import predecessor
 from multus.state.garbage import networks
@@ -118,5 +119,5 @@ class TestJournal:
 
     def test_gc_asks_for_one_configuration_of_two_owners_twice(self) -> None:
         both = [self.planned(each).delegate for each in Provenance]
-        assert len(networks(both, [])) == 2
-        assert len(networks([both[0], evolve(both[0], label="other")], [])) == 1
+        assert len(networks(both, "n", [], [])) == 2
+        assert len(networks([both[0], evolve(both[0], label="other")], "n", [], [])) == 1

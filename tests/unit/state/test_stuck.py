@@ -231,7 +231,7 @@ class TestHeld:
         planted(conf, ENOUGH - 1, LONG_ENOUGH + 1)
         os.makedirs(f"{conf.cni_dir}/c1:eth0:stuck/in-the-way")
         fails(engine, conf)
-        assert "cannot be set aside" in capfd.readouterr().err
+        assert "cannot be removed cannot be kept" in capfd.readouterr().err
         assert "c1:eth0" in files(conf)
 
 
