@@ -108,7 +108,7 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-def engine_for(conf: Conf) -> Engine:
+def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
     """The engine with what is installed now, as *conf* wants it."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
@@ -120,7 +120,7 @@ def engine_for(conf: Conf) -> Engine:
     installed = load(discover(), conf.blocked_plugins, None if removing else conf.raw)
     for broken in installed.broken:
         log.error(f"not loaded: {broken}")
-    return Engine(installed, log)
+    return Engine(installed, log, deadline=deadline)
 
 
 if __name__ == "__main__":

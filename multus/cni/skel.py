@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from multus.daemon.confs import Confs
     from multus.engine.pipeline import Engine
 
-#: Makes the engine that a configuration asks for: with its log, without its blocked plugins.
-EngineFor = Callable[["Conf"], "Engine"]
+#: Makes the engine that a configuration asks for: with its log, without its blocked plugins; and
+#: with the ``time.monotonic()`` moment by which the caller wants its answer, or None.
+EngineFor = Callable[["Conf", "float | None"], "Engine"]
 
 #: Which variables each command needs.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -117,9 +118,8 @@ def _carry_out(
             f"{command} needs cniVersion {since} or newer, configuration {conf.name!r} has"
             f" {conf.cni_version}: raise it, or do not call {command}"
         )
-    request = _request(command, environ, deadline)
-    engine = engine_for(conf)
-    request = engine.equipped(request)
+    request = _request(command, environ)
+    engine = engine_for(conf, deadline)
     if command == "ADD":
         return _line(engine.add(request, conf).to_wire(conf.cni_version))
     if command == "DEL" and deleting is not None:
@@ -157,7 +157,7 @@ def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
     return decode_object(stdin, "the network configuration on stdin")
 
 
-def _request(command: str, environ: Mapping[str, str], deadline: float | None) -> Request:
+def _request(command: str, environ: Mapping[str, str]) -> Request:
     from multus.api.names import interface_problem, is_identifier, unnameable
     from multus.api.request import Request, parse_args
 
@@ -185,8 +185,7 @@ def _request(command: str, environ: Mapping[str, str], deadline: float | None) -
         ifname=ifname,
         path=path,
         args=args,
-        environ=dict(environ),
-        deadline=deadline,
+        environ=environ,
     )
 
 

@@ -15,7 +15,7 @@ from multus.state.transaction import PATIENCE, Transaction
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
-    from multus.log import Log
+    from multus.api.session import Session
     from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
 
@@ -27,16 +27,16 @@ class Serving:
     ``patience`` is how long other commands are waited for, in seconds.
     """
 
-    def __init__(self, installed: Installed, log: Log, request: Request, conf: Conf) -> None:
+    def __init__(
+        self, installed: Installed, request: Request, conf: Conf, session: Session
+    ) -> None:
         self._started = time.perf_counter()
-        self.log = log.bind(container=request.container_id, pod=str(request.pod or ""))
-        self.call = Call(installed, self.log, request, conf)
-        self.observers: Observers = installed.hooks.observers(self.log)
+        self.session = session
+        self.call = Call(installed, session, request, conf)
+        self.observers: Observers = installed.hooks.observers(session)
         self._stages: dict[str, float] = {}
         self.outcome = Outcome(request.command, stages=self._stages)
-        self.patience = PATIENCE
-        if request.deadline is not None:
-            self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
+        self.patience = session.remaining(PATIENCE)
 
     @contextmanager
     def transaction(self, *, adding: bool = False) -> Iterator[Transaction]:
@@ -58,6 +58,10 @@ class Serving:
         """Write to the log how the request ended, and how long each stage took."""
         seconds, error = time.perf_counter() - self._started, self.outcome.error
         if error is not None:
-            self.log.error(self.outcome.command, code=error.number, error=error, duration=seconds)
+            self.session.log.error(
+                self.outcome.command, code=error.number, error=error, duration=seconds
+            )
         else:
-            self.log.verbose(self.outcome.command, duration=seconds, stages=self.outcome.stages)
+            self.session.log.verbose(
+                self.outcome.command, duration=seconds, stages=self.outcome.stages
+            )
