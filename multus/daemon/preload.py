@@ -23,6 +23,7 @@ _CORE = (
     "multus.registry",
     "multus.log",
     "multus.netlink",
+    "multus.netlink.masquerade",
     "multus.ipam",
 )
 #: Started as a program of its own: the compression of rotated logs.

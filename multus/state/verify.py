@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from multus.api.network import Attachment
-    from multus.api.result import Interface, Result, Route
     from multus.netlink import Channel
-    from multus.netlink.links import Link
     from multus.state.record import Record
 
 
@@ -69,7 +67,7 @@ def _of(
 def _differences(
     attachment: Attachment, netns: str, inside: Channel, outside: Channel
 ) -> Iterator[str]:
-    from multus.netlink import links
+    from multus.netlink import links, results
 
     result = attachment.result
     for index, interface in enumerate(result.interfaces):
@@ -84,71 +82,6 @@ def _differences(
             where = f"the container's namespace {netns}" if interface.sandbox else "the host"
             yield f"interface {interface.name} is gone from {where}"
         elif interface.sandbox:
-            yield from _link_differences(interface, link)
-            yield from _address_differences(result, index, link, inside)
+            yield from results.link_differences(result, index, link, inside)
     if any(interface.sandbox == netns for interface in result.interfaces):
-        yield from _route_differences(result, inside)
-
-
-def _link_differences(interface: Interface, link: Link) -> Iterator[str]:
-    if interface.mac and interface.mac.lower() != link.mac:
-        yield f"{interface.name} has MAC {link.mac}, recorded is {interface.mac.lower()}"
-
-
-def _address_differences(result: Result, index: int, link: Link, inside: Channel) -> Iterator[str]:
-    from multus.netlink import addresses
-
-    wanted = [ip.address for ip in result.ips if ip.interface == index]
-    if not wanted:
-        return
-    there = {_canonical(each.address) for each in addresses.list_of(inside, link.index)}
-    for address in wanted:
-        if _canonical(address) not in there:
-            yield (
-                f"{link.name} has no address {address}: it has {', '.join(sorted(there)) or 'none'}"
-            )
-
-
-def _route_differences(result: Result, inside: Channel) -> Iterator[str]:
-    from multus.netlink import routes
-
-    if not result.routes:
-        return
-    there = [
-        (each.destination, each.gateway, each.table, each.priority)
-        for each in routes.list_all(inside)
-    ]
-    for route in result.routes:
-        if not any(_is(route, *each) for each in there):
-            via = f" via {route.gw}" if route.gw else ""
-            table = f" in table {route.table}" if route.table else ""
-            yield f"the route to {route.dst}{via}{table} is gone"
-
-
-def _is(route: Route, destination: str, gateway: str, table: int, priority: int) -> bool:
-    # Without a gateway in the result, plugins use that of the address.  Without a table, a later
-    # plugin of the chain may have moved the route to another one.
-    return (
-        _network(route.dst) == _network(destination)
-        and (not route.gw or _canonical(route.gw) == gateway)
-        and (not route.table or route.table == table)
-        and (not route.priority or route.priority == priority)
-    )
-
-
-def _canonical(address: str) -> str:
-    """An address, with or without prefix length, in the kernel's spelling."""
-    import socket
-
-    text, slash, prefix = address.partition("/")
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
-    try:
-        return f"{socket.inet_ntop(family, socket.inet_pton(family, text))}{slash}{prefix}"
-    except OSError:
-        return address
-
-
-def _network(cidr: str) -> str:
-    from multus.netlink.addresses import network_of
-
-    return network_of(cidr)
+        yield from results.route_differences(result, inside)

@@ -5,27 +5,20 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pytest
+from repository import ROOT, distributions, plugins
 
 from multus.api.keys import MULTUS, Key
 from multus.registry.discovery import Installed, discover, load
-
-ROOT = Path(__file__).parents[2]
-
-
-def distributions() -> set[str]:
-    """The plugins of this repository."""
-    return {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
 
 
 @pytest.fixture(scope="module")
 def installed() -> Installed:
     found = load(discover())
-    lacking = distributions() - {entry.distribution for entry in found.loaded}
+    lacking = plugins() - {entry.distribution for entry in found.loaded}
     if lacking:
         pytest.skip(f"not installed: {', '.join(sorted(lacking))}")
     return found
@@ -56,7 +49,7 @@ def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) 
         if entry.distribution not in distributions():
             continue
         told = {key.name for key in known.get(entry.name, ()) if key.of == MULTUS}
-        assert told <= set(entry.keys) <= everybodys, entry
+        assert told <= set(entry.reads) <= everybodys, entry
 
 
 def test_every_key_that_a_plugin_reads_of_the_configuration_is_told(installed: Installed) -> None:

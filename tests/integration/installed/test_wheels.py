@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from integration.installed.conftest import ROOT
+from repository import ROOT, plugins
 
 #: Building and installing a dozen wheels takes its time.
 pytestmark = pytest.mark.timeout(600)
@@ -37,6 +36,18 @@ def test_every_plugins_wheel_holds_every_module(environment: Path) -> None:
         assert packaged(environment, folder.name) == wanted, folder
 
 
+def test_conformance_warns_of_nothing(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "bin/multus", "conformance", "merger-primary", "--", "-k", "loads"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def test_every_plugin_is_found_and_sound(environment: Path) -> None:
     done = subprocess.run(
         [environment / "bin/multus", "plugins", "--json"], capture_output=True, check=False
@@ -44,4 +55,4 @@ def test_every_plugin_is_found_and_sound(environment: Path) -> None:
     report = json.loads(done.stdout)
     assert (done.returncode, report["broken"]) == (0, [])
     distributions = {each["distribution"] for each in report["plugins"]}
-    assert distributions == {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
+    assert distributions == plugins()

@@ -61,6 +61,8 @@ def test_a_call_finds_everything_of_the_core_imported(name: str) -> None:
     folder = Path(multus.__file__).parent
     files = folder.glob(f"{name}/**/*.py")
     parts = [each.relative_to(folder.parent).with_suffix("").parts for each in files]
+    # What is read through pyroute2 is for commands and tests, and takes long to import.
+    parts = [each for each in parts if "inventory" not in each]
     modules = sorted(".".join(each).removesuffix(".__init__") for each in parts)
     assert len(modules) >= 3
     program = (

@@ -24,7 +24,7 @@ from multus.cli.commands.doctor import state
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.findings import ERROR, WARNING, Finding
 from multus.engine.pipeline import Engine
-from multus.ipam.hostlocal import HostLocal
+from multus.ipam._hostlocal import HostLocal
 from multus.log import Log
 from multus.state.journal import Journal
 from multus.state.stuck import ENOUGH, LONG_ENOUGH

@@ -142,7 +142,7 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
     if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
         request = Request("STATUS", path=(bin_dir,))
         with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
-            resolve.resolve(installed, request, conf, session)
+            resolve.resolve(installed.taking_part(conf), request, conf, session)
 
 
 def given(path: str) -> bytes:
