@@ -136,7 +136,9 @@ class TestHistory:
     def test_a_chain_that_is_half_attached_does_not_stand(self) -> None:
         chain = evolve(TWO[0], steps=TWO[0].steps * 2)
         half = attachment(TWO[0])
-        record = read(planned_wire(0, chain), attached_wire(0, evolve(half, delegate=chain.delegate)))
+        record = read(
+            planned_wire(0, chain), attached_wire(0, evolve(half, delegate=chain.delegate))
+        )
         assert (record.left(), record.standing()) == ([0], [])
 
 

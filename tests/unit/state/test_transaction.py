@@ -253,9 +253,7 @@ class TestLeftovers:
             made.remove_leftovers()
         assert desk.files() == []
 
-    def test_those_of_a_killed_add_are_removed_also_in_the_same_namespace(
-        self, desk: Desk
-    ) -> None:
+    def test_those_of_a_killed_add_are_removed_also_in_the_same_namespace(self, desk: Desk) -> None:
         desk.add(finish=False, netns=OWN_NETNS)
         with desk.begun(netns=OWN_NETNS) as (made, _):
             made.remove_leftovers()

@@ -20,7 +20,14 @@ from multus.api.request import Request
 from multus.state.record import Record, restored
 from multus.state.recordfile import Writer
 from multus.state.stuck import ENOUGH
-from multus.state.undo import Detached, joined, remove_recorded, request_for, settle, with_undo_errors
+from multus.state.undo import (
+    Detached,
+    joined,
+    remove_recorded,
+    request_for,
+    settle,
+    with_undo_errors,
+)
 
 
 @pytest.fixture
