@@ -32,6 +32,7 @@ from multus.daemon.state import State
 from multus.daemon.systemd import Notifier
 from multus.log import Log
 
+from .either import either
 from .place import more_settings, place
 
 SOURCE = Path(__file__).parents[3] / "shim" / "multus-shim.c"
@@ -258,4 +259,4 @@ def descriptors() -> int:
 
 
 __all__ = ["Running", "Shim", "answer_of", "descriptors", "message", "sys", "wait_for"]
-__all__ += ["more_settings", "place"]
+__all__ += ["either", "more_settings", "place"]
