@@ -60,8 +60,8 @@ def answer(
 ) -> tuple[int, bytes]:
     """Carry one call out: ``(exit status, stdout)``.
 
-    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; *confs*
-    spares a daemon reading the same configuration for every pod; *deleting* is done in the place
+    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; with
+    *confs*, a daemon parses and validates the same configuration once; *deleting* is done in place
     of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.  What
     the engine raised is in its log already.
     """
@@ -74,13 +74,17 @@ def answer(
         version = offered if offered in SUPPORTED else version
         if command == "VERSION":
             return 0, _line({"cniVersion": version, "supportedVersions": list(SUPPORTED)})
+        validated = known is not None
         if known is None:
             from multus.engine.parse import parse
 
             known = parse(raw, command)
-            if confs is not None and command == "ADD":
-                confs.keep(stdin, known)
-        return 0, _carry_out(command, environ, known, engine_for, deadline, deleting)
+        said = _carry_out(
+            command, environ, known, engine_for, deadline, deleting, validated=validated
+        )
+        if confs is not None and command == "ADD" and not validated:
+            confs.keep(stdin, known)
+        return 0, said
     except CNIError as error:
         return 1, _line(error.to_wire(version))
     except Overdue as error:
@@ -141,6 +145,8 @@ def _carry_out(
     engine_for: EngineFor,
     deadline: float | None,
     deleting: Callable[[Engine, Request, Conf], None] | None,
+    *,
+    validated: bool,
 ) -> bytes:
     since = _SINCE.get(command)
     if since and not at_least(conf.cni_version, since):
@@ -152,7 +158,7 @@ def _carry_out(
     engine = engine_for(conf)
     request = engine.equipped(request)
     if command == "ADD":
-        return _line(engine.add(request, conf).to_wire(conf.cni_version))
+        return _line(engine.add(request, conf, validated=validated).to_wire(conf.cni_version))
     if command == "DEL" and deleting is not None:
         deleting(engine, request, conf)
         return b""

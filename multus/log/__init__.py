@@ -248,17 +248,24 @@ def problems(conf: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _wrong_types(
     conf: Mapping[str, Any], prefix: str, keys: tuple[tuple[str, type], ...]
 ) -> list[tuple[str, str, str]]:
+    from multus.api.reader import describe
+
     names = {bool: "true or false", str: "a string", int: "a whole number", dict: "an object"}
     return [
-        (prefix + key, f"is {type(conf[key]).__name__}", f"give {names[kind]}")
+        (prefix + key, f"is {describe(conf[key])}", f"give {names[kind]}")
         for key, kind in keys
-        if key in conf and type(conf[key]) is not kind
+        if key in conf and not _is(conf[key], kind)
     ]
 
 
 def _typed(conf: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     value = conf.get(key, default)
-    return value if type(value) is kind else default
+    return value if _is(value, kind) else default
+
+
+def _is(value: object, kind: type) -> bool:
+    # bool is an int to Python, but not to JSON.
+    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
 
 
 def _to_stderr(data: bytes) -> None:

@@ -111,9 +111,7 @@ class Installed(NamedTuple):
 
     ``blocked`` are those that ``blockedPlugins`` names.  ``not_loaded`` are those that take no part
     since the configuration has none of the keys that they need.  ``modules`` has the module of each
-    loaded plugin, by the name under which it is registered.  ``found_valid`` holds, by their
-    ``id``, configurations that all plugins found right: a daemon gets the same one for pod after
-    pod.
+    loaded plugin, by the name under which it is registered.
     """
 
     hooks: Hooks
@@ -123,7 +121,6 @@ class Installed(NamedTuple):
     not_loaded: tuple[Entry, ...] = ()
     modules: Mapping[str, ModuleType] = MappingProxyType({})
     clashes: tuple[Clash, ...] = ()
-    found_valid: dict[int, Conf] | None = None
 
     def taking_part(self, conf: Conf) -> Installed:
         """The plugins that take part in an ADD with *conf*, out of all that are installed here."""
@@ -200,7 +197,6 @@ def load(
         not_loaded=tuple(entry for entry in rest if entry not in asked),
         modules=modules,
         clashes=_clashes(asked, modules),
-        found_valid={},
     )
 
 

@@ -106,14 +106,12 @@ def freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> None
         "stamp": after,
         "entries": [entry._asdict() for entry in entries],
     }
-    temporary = f"{path}.{os.getpid()}"
+    from multus.api import atomic
+
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        # Some runtimes start their plugins with a umask of 0.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
-            json.dump(raw, file)
-        os.replace(temporary, path)
+        # Without fsync: an index that a power cut damaged is written anew.
+        atomic.write(path, json.dumps(raw).encode(), 0o644, fsync=False)
         _prune(os.path.dirname(path))
     except OSError:
         return  # the installation is read-only: every call asks

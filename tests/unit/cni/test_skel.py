@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from unit.values import delegate_of, objects, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import InvalidConfig, error_of
+from multus.api.errors import InvalidConfig, IOFailure, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
-from multus.engine.invoke import Call, plan
+from multus.daemon.confs import Confs
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.discovery import Entry
@@ -327,3 +329,50 @@ def test_any_key_of_a_configuration_is_done_or_refused(
     for command in ("ADD", "DEL"):
         status, answer = asked(command, {**keys, **conf}, engine)
         assert status == 0 or answer["code"] in (1, 4, 6, 7)
+
+
+class TestValidatedOnce:
+    """A daemon gets the same configuration for pod after pod."""
+
+    @pytest.fixture
+    def add(
+        self, engine_for: Callable[..., skel.EngineFor], conf: dict[str, Any], seen: list[str]
+    ) -> Callable[..., int]:
+        def multus_validate(conf: Conf) -> None:
+            seen.append(conf.name)
+            if conf.name == "bad":
+                raise InvalidConfig("it is bad")
+
+        confs, engines = Confs(), engine_for(plugin_named("validating", multus_validate))
+
+        def add(container: str, **keys: Any) -> int:
+            environ = {**CONTAINER, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": container}
+            stdin = json.dumps({**conf, **keys}).encode()
+            return skel.answer(environ, stdin, engines, confs=confs)[0]
+
+        return add
+
+    @pytest.fixture
+    def seen(self) -> list[str]:
+        return []
+
+    def test_the_plugins_are_asked_about_the_same_bytes_once(
+        self, add: Callable[..., int], seen: list[str]
+    ) -> None:
+        assert [add("c1"), add("c2"), add("c3", name="other"), add("c4")] == [0, 0, 0, 0]
+        assert seen == ["n", "other"]
+
+    def test_one_that_was_refused_is_refused_again(
+        self, add: Callable[..., int], seen: list[str]
+    ) -> None:
+        assert [add("c1", name="bad"), add("c1", name="bad")] == [1, 1]
+        assert seen == ["bad", "bad"]
+
+    def test_one_whose_add_failed_is_validated_again(
+        self, add: Callable[..., int], seen: list[str], recorder: Recorder
+    ) -> None:
+        recorder.errors["ADD_eth0"] = IOFailure("no")
+        assert add("c1") == 1
+        recorder.errors.clear()
+        assert [add("c1"), add("c2")] == [0, 0]
+        assert seen == ["n", "n"]
