@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from multus.api import progress
 from multus.api.network import Outcome
 from multus.engine.invoke.call import Call
 from multus.state import transaction
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
+
+
+#: A plugin that takes longer in one request is named in the log, in seconds.
+_SLOW = 1.0
+
+
+def log_slow(times: progress.Times, log: Log) -> None:
+    """Name every plugin that took more than a second for one hook or verb.
+
+    What only waited, for a program or the API server, is a line of level ``verbose``.
+    """
+    for each in times.spent:
+        if each.seconds > _SLOW:
+            tell = log.error if each.seconds - each.waited > _SLOW else log.verbose
+            tell(
+                f"slow: {each.task.name} of {each.task.plugin!r} took {each.seconds:.1f} s",
+                plugin=each.task.plugin,
+                task=each.task.name,
+                duration=each.seconds,
+                waited=each.waited,
+            )
 
 
 class Serving:

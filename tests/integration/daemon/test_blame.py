@@ -22,8 +22,8 @@ RAISING = {
 #: What the hostile plugin is called at each place.
 NAMED = {
     "hook": "plugin 'hostile', hook 'multus_runtime_config', failed with",
-    "add": "invoker 'hostile' failed with",
-    "delete": "invoker 'hostile' failed with",
+    "add": "invoker 'hostile' of its_hostile failed with",
+    "delete": "invoker 'hostile' of its_hostile failed with",
     "observer": "observer 'hostile' failed in multus_attached",
 }
 
