@@ -22,10 +22,10 @@ from multus.api.errors import (
     failure,
 )
 from multus.api.network import Delegate
-from multus.api.request import Api, Meter, Request
+from multus.api.request import Request
 from multus.api.result import Result
+from multus.api.session import Api, Meter, Session
 from multus.engine import merge, order, parse, resolve
-from multus.engine.closing import Closing
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
@@ -40,7 +40,7 @@ from multus.state.undo import joined, request_for
 class Engine:
     """Carries requests out with the *installed* plugins.
 
-    *api*, *chroot* and *meter* are what a daemon adds to every request.
+    The other arguments are the means that every request gets; see ``multus.api.session.Session``.
     """
 
     def __init__(
@@ -50,16 +50,19 @@ class Engine:
         api: Api | None = None,
         chroot: str = "",
         meter: Meter | None = None,
+        deadline: float | None = None,
     ) -> None:
         self.installed = installed
         self.log = log
         self.api = api
         self.chroot = chroot
         self.meter = meter
+        self.deadline = deadline
 
-    def equipped(self, request: Request) -> Request:
-        """*request* with what this engine adds to it."""
-        return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
+    def session(self, request: Request) -> Session:
+        """What plugins may use while *request* is served; close it by ``with``."""
+        log = self.log.bind(container=request.container_id, pod=str(request.pod or ""))
+        return Session(log, self.api, self.deadline, self.chroot, self.meter)
 
     def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:
         """Attach the container to every network it is to have, or to none; raises ``CNIError``.
@@ -67,33 +70,33 @@ class Engine:
         *validated* says that an earlier ADD with *conf* was served by the same plugins.
         """
         with self._serving(request, conf) as serving:
-            request = serving.call.request
+            session = serving.session
             if not validated:
                 parse.validate(conf, self.installed)
             with serving.transaction(adding=True) as transaction:
                 transaction.remove_leftovers()
                 with serving.stage("resolve"):
-                    resolved = resolve.resolve(self.installed, request, conf)
+                    resolved = resolve.resolve(self.installed, request, conf, session)
                 with serving.stage("order"):
-                    delegates = order.order(self.installed.hooks, resolved, request, conf)
+                    hooks = self.installed.hooks
+                    delegates = order.order(hooks, resolved, request, conf, session)
                 planned = plan(delegates, serving.call)
                 prepare(planned, serving.call)
                 with serving.stage("journal"):
                     attempt = _attempt(transaction, planned)
                 with attempt:
                     with serving.stage("invoke"):
-                        attachments = attempt.attach()
+                        attachments = attempt.attach(serving.attached)
                     with serving.stage("merge"):
-                        result = merge.merge(self.installed, attachments, request, conf)
-                    outcome = evolve(serving.outcome, attachments=attachments, result=result)
-                    serving.outcome = outcome
+                        result = merge.merge(self.installed, attachments, request, conf, session)
+                    serving.outcome = evolve(serving.outcome, result=result)
                     _finish(attempt, result, conf)
         return result
 
     def delete(self, request: Request, conf: Conf) -> None:
         """Detach the container; what does not exist is no error.  Needs the journal alone."""
         with self._serving(request, conf) as serving, serving.transaction() as transaction:
-            _raise(transaction.remove(), serving.log)
+            _raise(transaction.remove(), serving.session.log)
 
     def recover(self, request: Request, conf: Conf) -> None:
         """Undo what an ADD or DEL of this container left when its process was killed.
@@ -101,7 +104,7 @@ class Engine:
         A container that has all its networks is left alone.
         """
         with self._serving(request, conf) as serving, serving.transaction() as transaction:
-            _raise(transaction.remove_unfinished(), serving.log)
+            _raise(transaction.remove_unfinished(), serving.session.log)
 
     def check(self, request: Request, conf: Conf) -> None:
         """Raise ``CheckFailed``, or a delegate's error, when something differs from the record."""
@@ -112,7 +115,7 @@ class Engine:
             record = transaction.finished_record()
             serving.outcome = evolve(serving.outcome, attachments=record.attachments())
             errors = upkeep.check(record, serving.call)
-            _raise(errors + verify.problems(record, request.netns), serving.log)
+            _raise(errors + verify.problems(record, request.netns), serving.session.log)
 
     def status(self, request: Request, conf: Conf) -> None:
         """Raise the first reason why an ADD could not be served now."""
@@ -132,14 +135,13 @@ class Engine:
         parse.validate(conf, self.installed)
         for problem in self.installed.hooks.health(conf):
             raise problem
-        try:
-            Journal(conf.cni_dir).prepare()
-            with Closing(self.log) as closing:
-                served = evolve(request, closing=closing)
-                resolved = resolve.resolve(self.installed, served, conf)
-        except (IOFailure, StateDamaged, TryAgainLater) as error:
-            raise NotAvailable(error.msg, error.details) from error
-        upkeep.status(resolved.delegates, Call(self.installed, self.log, request, conf))
+        with self.session(request) as session:
+            try:
+                Journal(conf.cni_dir).prepare()
+                resolved = resolve.resolve(self.installed, request, conf, session)
+            except (IOFailure, StateDamaged, TryAgainLater) as error:
+                raise NotAvailable(error.msg, error.details) from error
+            upkeep.status(resolved.delegates, Call(self.installed, session, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:
         """Remove what belongs to this network and to no valid attachment; continue past errors."""
@@ -156,7 +158,7 @@ class Engine:
                 for record in found.dead:
                     errors += self._remove_dead(record, request, conf)
                 left = garbage.still_recorded(journal, found.dead)
-                theirs = predecessor.records(conf.cni_dir, valid, serving.call.request, conf)
+                theirs = predecessor.records(conf.cni_dir, valid, request, conf)
                 kept = [*found.kept, *left, *theirs]
                 incomplete = garbage.incomplete(kept, valid)
                 if incomplete is None:
@@ -165,7 +167,7 @@ class Engine:
                     errors += upkeep.collect_garbage(networks, serving.call)
                 else:
                     errors.append(incomplete)
-            _raise(errors, serving.log)
+            _raise(errors, serving.session.log)
 
     def _remove_dead(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
         """Remove what one record names, as its DEL would; returns what went wrong.
@@ -174,21 +176,14 @@ class Engine:
         command works on is left alone.
         """
         container_id, ifname = record.key
-        asked = evolve(
-            today,
-            command="DEL",
-            container_id=container_id,
-            ifname=ifname,
-            netns="",
-            shared={},
-            closing=None,
-        )
+        asked = evolve(today, command="DEL", container_id=container_id, ifname=ifname, netns="")
         request = request_for(record, asked)
-        serving = Serving(self.installed, self.log, request, conf)
-        serving.patience = 0.0
         try:
-            with serving.transaction() as transaction:
-                return transaction.remove()
+            with self.session(request) as session:
+                serving = Serving(self.installed, request, conf, session, progress.Times())
+                serving.patience = 0.0
+                with serving.transaction() as transaction:
+                    return transaction.remove()
         except TryAgainLater as error:
             self.log.verbose(f"{request} is left alone: {error}")
             return []
@@ -198,8 +193,8 @@ class Engine:
     @contextmanager
     def _serving(self, request: Request, conf: Conf) -> Iterator[Serving]:
         # Observers are told before everything is closed: they write through the same client.
-        with progress.timed() as times, Closing(self.log) as closing:
-            serving = Serving(self.installed, self.log, evolve(request, closing=closing), conf)
+        with progress.timed() as times, self.session(request) as session:
+            serving = Serving(self.installed, request, conf, session, times)
             try:
                 yield serving
             except BaseException as error:
@@ -207,10 +202,7 @@ class Engine:
                 serving.outcome = evolve(serving.outcome, error=told)
                 raise
             finally:
-                serving.outcome = evolve(serving.outcome, plugins=times.spent)
-                serving.observers.finished(serving.outcome, serving.call.request, conf)
-                serving.report()
-                log_slow(times, serving.log)
+                serving.end()
 
 
 def _attempt(transaction: Transaction, planned: Sequence[Planned]) -> Attempt:
@@ -230,7 +222,7 @@ def _finish(attempt: Attempt, result: Result, conf: Conf) -> None:
 def _offered(call: Call) -> tuple[Delegate, ...]:
     """The networks that the configuration offers every container, for GC; none when unknown."""
     try:
-        resolved = resolve.resolve(call.installed, call.request, call.conf)
+        resolved = resolve.resolve(call.installed, call.request, call.conf, call.session)
         return order.primary_first(resolved.delegates)
     except CNIError as error:
         call.log.verbose(f"no garbage is collected in networks without a record: {error}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from multus.api.network import Invocation
+from multus.api.errors import CNIError
+from multus.api.network import Carried, Invocation
 from multus.engine import order, resolve
 from multus.engine.invoke.attach import attach
 from multus.engine.invoke.detach import detach
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment, Delegate, Plugin
     from multus.api.request import Request
     from multus.api.result import Result
+    from multus.api.session import Session
     from multus.log import Log
     from multus.registry.discovery import Installed
     from multus.state.record import Planned
@@ -29,14 +32,22 @@ class Call:
     """One request, and the installed plugins that carry it out.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit; None when
-    the lock is not held.  A transaction uses the methods (``multus.state.transaction.Plugins``).
+    the lock is not held.  ``carried`` collects what each delegate took part in, for the outcome:
+    the request's own verb, not what is undone.  A transaction uses the methods
+    (``multus.state.transaction.Plugins``).
     """
 
     installed: Installed
-    log: Log
+    session: Session
     request: Request
     conf: Conf
     lock: int | None = None
+    carried: list[Carried] = field(factory=list, eq=False, repr=False)
+
+    @property
+    def log(self) -> Log:
+        """The session's."""
+        return self.session.log
 
     def holding(self, lock: int) -> Call:
         """The same call while the container's *lock* is held."""
@@ -48,18 +59,33 @@ class Call:
 
     def attach(self, planned: Planned, reached: Callable[[Attachment], None]) -> Attachment:
         """ADD of one delegate; see ``multus.engine.invoke.attach``."""
-        return attach(planned, self, reached)
+        started, clock = time.time(), time.perf_counter()
+        failed: CNIError | None = None
+        try:
+            return attach(planned, self, reached)
+        except CNIError as error:
+            failed = error
+            raise
+        finally:
+            seconds = time.perf_counter() - clock
+            self.carried.append(Carried(planned.delegate, started, seconds, failed))
 
     def detach(
         self, planned: Sequence[tuple[int, Planned]], done: Mapping[int, Attachment]
     ) -> list[Detached]:
         """DEL of delegates; see ``multus.engine.invoke.detach``."""
-        return detach(planned, done, self)
+        detached = detach(planned, done, self)
+        if self.request.command == "DEL":
+            self.carried.extend(
+                Carried(each.delegate, each.started, each.seconds, each.error) for each in detached
+            )
+        return detached
 
     def offered(self) -> tuple[Planned, ...]:
         """What the configuration offers every container, planned; raises ``CNIError``."""
-        resolved = resolve.resolve(self.installed, self.request, self.conf)
-        delegates = order.order(self.installed.hooks, resolved, self.request, self.conf)
+        asked = (self.request, self.conf, self.session)
+        resolved = resolve.resolve(self.installed, *asked)
+        delegates = order.order(self.installed.hooks, resolved, *asked)
         return plan(delegates, self)
 
     def invocation(
@@ -78,6 +104,7 @@ class Call:
             config=config,
             request=self.request,
             conf=self.conf,
+            session=self.session,
             log=self.log.bind(network=delegate.label, ifname=delegate.ifname, type=plugin.type),
             prev_result=prev_result,
             inherited=() if self.lock is None else (self.lock,),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from contract.given import Recorder, at_work, merger, plugin_named, source
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.values import conf_of, request_of
 
@@ -47,7 +47,6 @@ def records(conf: Conf) -> list[str]:
 
 
 class TestUndoing:
-    @settings(deadline=None)
     @given(st.integers(min_value=0, max_value=5), st.sets(st.integers(0, 5)))
     def test_whichever_fails_all_that_were_begun_are_undone_in_reverse(
         self, failing: int, stuck: set[int]
