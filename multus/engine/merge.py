@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from multus.api.errors import CNIError, described
+from multus.api.jsontext import encode
 from multus.api.result import Result
+from multus.api.versions import NEWEST
 from multus.engine.resolve import missing_plugin
 
 if TYPE_CHECKING:
@@ -35,6 +38,20 @@ def merge(
     return (
         result if conf.prev_result is None else _joined(Result.from_wire(conf.prev_result), result)
     )
+
+
+def unwritable(result: Result, conf: Conf) -> CNIError | None:
+    """The error of a merged result that is not JSON; None when it is."""
+    try:
+        encode(result.to_wire(NEWEST))
+    except (TypeError, ValueError, AttributeError) as error:
+        wrong = CNIError(
+            f"the result of merger {conf.merger or 'primary'!r} is not JSON ({described(error)}):"
+            " report it to its author"
+        )
+        wrong.__cause__ = error
+        return wrong
+    return None
 
 
 def _joined(before: Result, result: Result) -> Result:

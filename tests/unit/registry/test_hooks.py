@@ -92,6 +92,7 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_merge", Result(interfaces=("eth0",)), "a str among its 'interfaces'"),  # type: ignore[arg-type]
         ("multus_merge", Result(ips=({"address": "x"},)), "a dict among its 'ips'"),  # type: ignore[arg-type]
         ("multus_merge", Result(dns={}), "whose 'dns' is {}"),  # type: ignore[arg-type]
+        ("multus_merge", Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
         ("multus_order", (DELEGATE, 5), "5"),
     ],
 )
