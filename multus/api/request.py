@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from multus.api.errors import CNIError
-    from multus.kube.client import Wanted
-    from multus.kube.deadline import Deadline
-
-
-class Api(Protocol):
-    """What reads Kubernetes objects for the sources: wire forms, errors as ``KubeClient``'s."""
-
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """One object."""
-
-    def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
-    ) -> list[dict[str, Any] | CNIError]:
-        """Several objects, each or why it could not be read."""
-
-    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """The ``metadata`` of a pod; what knows only one with another *uid* looks again."""
+    from multus.api.kubernetes import Api
 
 
 #: Takes a verb, a plugin's type, and seconds.
@@ -57,8 +38,7 @@ class Request:
     Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``deadline`` is a
     ``time.monotonic()`` moment by which the caller wants its answer, or None.  ``api`` answers in
     place of the API server that the configuration names: the daemon's caches, or the objects that
-    ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
-    ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
+    ``multus explain -f`` was given.
     ``shared`` is where plugins keep, for as long as this request is carried out, what they would
     otherwise ask for twice: the pod that several sources look at.  What is open there goes on
     ``closing``, which is None where nobody says when the request has been carried out.  An error

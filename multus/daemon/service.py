@@ -25,6 +25,7 @@ from multus.registry.discovery import Installed, discover, load
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.kubernetes.objects import Resource
     from multus.api.network import Outcome
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
@@ -77,7 +78,7 @@ class Service:
         # Whoever selects networks by Kubernetes objects imports this at the first call.
         if any("kubeconfig" in each.keys for each in installed.loaded):
             import multus.kube.client
-            import multus.kube.outbox  # noqa: F401
+            import multus.kube.writequeue  # noqa: F401
 
     def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Carry a CNI call out."""
@@ -106,6 +107,16 @@ class Service:
     def broken(self) -> dict[str, str]:
         """The plugins that cannot be loaded, by name, and why."""
         return {each.entry.name: str(each) for each in self.installed(frozenset()).broken}
+
+    @property
+    def cached(self) -> dict[Resource, tuple[str, ...]]:
+        """The kinds of Kubernetes objects that plugins want cached, and the keys that they read."""
+        found: dict[Resource, tuple[str, ...]] = {}
+        for use in self.installed(frozenset()).hooks.kubernetes():
+            if use.cached:
+                known = found.get(use.resource, ())
+                found[use.resource] = tuple(dict.fromkeys((*known, *use.cached)))
+        return found
 
     def installed(self, blocked: frozenset[str]) -> Installed:
         """The plugins at work, without the *blocked* ones."""

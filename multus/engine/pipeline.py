@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve
 
@@ -23,7 +23,7 @@ from multus.api.errors import (
     UnknownContainer,
     failure,
 )
-from multus.api.request import Api, Meter, Request
+from multus.api.request import Meter, Request
 from multus.api.result import Result
 from multus.engine import invoke, merge, order, parse, resolve
 from multus.engine.closing import Closing
@@ -34,6 +34,9 @@ from multus.state.journal import Journal
 from multus.state.lock import collector_lock
 from multus.state.record import Record
 from multus.state.work import Work
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes import Api
 
 
 class Engine(NamedTuple):

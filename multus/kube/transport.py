@@ -24,13 +24,15 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes.failures import ApiFailure, TooLarge, Unreachable
+from multus.kube.answers import failure
+from multus.kube.connections import ConnectionPool, Sockets
 from multus.kube.credentials import Certificate, Credentials, Proof
-from multus.kube.failures import ApiFailure, TooLarge, Unreachable, failure
-from multus.kube.pool import Pool, Sockets
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes.deadline import Deadline
+    from multus.api.kubernetes.objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: The longest answer and the longest event of a watch that are read, in bytes.  The API server
@@ -43,13 +45,23 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
 @lru_cache(maxsize=4096)
-def path_of(*segments: str) -> str:
-    """A URL path from segments, each escaped, so that no name can leave its place."""
-    # Bytes of CNI_ARGS that are no UTF-8, and halves of surrogate pairs, name no object either.
-    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in segments)
+def path_of(wanted: ObjectRef) -> str:
+    """The URL path of an object; each part is escaped, so that no name leads to another place."""
+    # Bytes of CNI_ARGS that are not UTF-8, and halves of surrogate pairs, name no object either.
+    name = quote(wanted.name, safe="", errors="surrogatepass")
+    return f"{list_path(wanted.resource, wanted.namespace)}/{name}"
 
 
-class Transport:
+@lru_cache(maxsize=4096)
+def list_path(resource: Resource, namespace: str = "") -> str:
+    """The URL path of all objects of a kind, in one namespace or in all."""
+    root = ("apis", resource.group) if resource.group else ("api",)
+    where = ("namespaces", namespace) if namespace else ()
+    parts = (*root, resource.version, *where, resource.plural)
+    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in parts)
+
+
+class HttpClient:
     """Requests to the API server of one :class:`Access`; safe to use from several threads.
 
     :meth:`close` is heard by every wait: pauses between attempts, answers that do not come, a
@@ -68,7 +80,7 @@ class Transport:
             else None
         )
         self._lock = threading.Lock()
-        self._pool: Pool | None = None
+        self._pool: ConnectionPool | None = None
         self._pool_identity: tuple[bytes, Certificate | None] | None = None
 
     def close(self) -> None:
@@ -95,7 +107,7 @@ class Transport:
 
         *action* is what the caller does, for messages: ``"get pod default/web"``.  429, 5xx and
         lost connections are repeated until *deadline*, so *body* must be something that may arrive
-        twice.  Raises :class:`~multus.kube.failures.TooLarge` for an answer above ``MAX_BODY``.
+        twice.  Raises :class:`~multus.api.kubernetes.TooLarge` for an answer above ``MAX_BODY``.
         """
         wait, refused = _FIRST_WAIT, False
         answered: ApiFailure | None = None
@@ -221,7 +233,7 @@ class Transport:
             if size > MAX_BODY:
                 raise _too_large(action)
 
-    def _pool_for(self, proof: Proof) -> Pool:
+    def _pool_for(self, proof: Proof) -> ConnectionPool:
         """The pool, made anew when the CA or the client certificate was replaced."""
         authority = self.cluster.authority.data
         if self._authority:
@@ -230,7 +242,7 @@ class Transport:
         with self._lock:
             pool = self._pool
             if pool is None or identity != self._pool_identity:
-                pool = Pool(self.cluster, authority, proof.certificate, self._sockets)
+                pool = ConnectionPool(self.cluster, authority, proof.certificate, self._sockets)
                 self._pool, self._pool_identity = pool, identity
         return pool
 

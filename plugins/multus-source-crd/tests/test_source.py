@@ -12,9 +12,9 @@ import pytest
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes.failures import NotFound
 from multus.api.network import Element, Role
 from multus.api.request import Request
-from multus.kube.failures import NotFound
 from multus.testing.apiserver import ApiServer
 
 GROUP = "kubernetes-network.cni.cncf.io"

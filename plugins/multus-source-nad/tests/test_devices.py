@@ -14,7 +14,7 @@ from multus_source_nad.podresources import devices_of
 
 from integration.kube.kubelet import Kubelet, listed
 from multus.api.errors import TryAgainLater
-from multus.kube.deadline import Deadline
+from multus.api.kubernetes.deadline import Deadline
 
 PODS = {
     "default/other": {"intel.com/vf": ["0000:03:02.7"]},

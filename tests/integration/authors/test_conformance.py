@@ -71,7 +71,7 @@ def multus_merge(attachments):
 _MEEK = """
 from multus import hookimpl
 from multus.api.errors import CNIError
-from multus.kube.view import view_of
+from multus.api.kubernetes.view import view_of
 from multus.api.network import Element, Role, Selection
 
 @hookimpl

@@ -21,7 +21,7 @@ from multus.cli.node import conf_files, multus_part
 from multus.engine import parse, resolve
 
 if TYPE_CHECKING:
-    from multus.api.request import Api
+    from multus.api.kubernetes import Api
     from multus.registry.discovery import Installed
 
 NAME = "00-multus.conflist"

@@ -60,7 +60,7 @@ class Sockets:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-class Pool:
+class ConnectionPool:
     """Connections with one CA and one client certificate; safe to use from several threads."""
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
-#: What all of them read (``multus.kube.settings``).
+#: What all of them read (``multus.api.kubernetes.settings``).
 SHARED = (
     Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
     Key(

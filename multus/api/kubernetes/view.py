@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import LARGEST
-from multus.kube.deadline import Deadline
-from multus.kube.failures import NotFound
-from multus.kube.pods import is_same
-from multus.kube.settings import Settings
+from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes.pods import is_same
+from multus.api.kubernetes.settings import SourceSettings
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.request import Api, Pod, Request
-    from multus.kube.client import KubeClient, Wanted
+    from multus.api.kubernetes.interface import Api
+    from multus.api.kubernetes.objects import ObjectRef
+    from multus.api.request import Pod, Request
+    from multus.kube.client import KubeClient
 
 _KEY = "multus.kube"
 #: The API server refuses pods whose annotations are longer than that together.
@@ -45,7 +47,7 @@ def view_of(request: Request, conf: Conf) -> View | None:
     api = request.api
     if api is None and not conf.raw.get("kubeconfig"):
         return None
-    settings = Settings.of(conf)
+    settings = SourceSettings.of(conf)
     if api is None:
         client = _client(settings.kubeconfig)
         if request.closing is not None:
@@ -67,14 +69,14 @@ def _client(kubeconfig: str) -> KubeClient:
 class View:
     """One request's view; used by one thread."""
 
-    def __init__(self, api: Api, request: Request, settings: Settings) -> None:
+    def __init__(self, api: Api, request: Request, settings: SourceSettings) -> None:
         self.api = api
         self.settings = settings
         limit = time.monotonic() + settings.api_timeout
         self.deadline = Deadline(min(limit, request.deadline or limit))
         self._pod = request.pod
         self._metadata: Mapping[str, Any] | None = None
-        self._read: dict[str, dict[str, Any] | CNIError] = {}
+        self._read: dict[ObjectRef, dict[str, Any] | CNIError] = {}
         self._begun: set[Hashable] = set()
         self._used: set[str] = set()
         self._total = 0
@@ -115,48 +117,48 @@ class View:
         """The API groups of all the plugins that serve *annotation*."""
         return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
-    def read_ahead(self, wanted: Iterable[Wanted]) -> None:
+    def read_ahead(self, wanted: Iterable[ObjectRef]) -> None:
         """Read definitions at the same time; their errors wait for whoever asks for them.
 
         It stops where they are larger together than what a container may use.
         """
-        missing = [each for each in dict.fromkeys(wanted) if each.path not in self._read]
+        missing = [each for each in dict.fromkeys(wanted) if each not in self._read]
         size = 0
         for start in range(0, len(missing), _AT_A_TIME):
             asked = missing[start : start + _AT_A_TIME]
             for each, answer in zip(asked, self.api.get_each(asked, self.deadline), strict=True):
-                self._read[each.path] = answer
+                self._read[each] = answer
                 size += _size(answer)
             if size > LARGEST:
                 return
 
-    def read_ahead_once(self, key: Hashable, wanted: Iterable[Wanted]) -> None:
+    def read_ahead_once(self, key: Hashable, wanted: Iterable[ObjectRef]) -> None:
         """``read_ahead``, unless this request has done it under *key*."""
         if key not in self._begun:
             self._begun.add(key)
             self.read_ahead(wanted)
 
-    def permits(self, wanted: Wanted) -> bool:
+    def permits(self, wanted: ObjectRef) -> bool:
         """Whether the request's pod may use a definition: isolation, by the namespace read."""
         own = self._pod.namespace if self._pod else ""
         return self.settings.permits(wanted.namespace, own)
 
-    def require(self, wanted: Wanted, origin: str) -> None:
+    def require(self, wanted: ObjectRef, origin: str) -> None:
         """Raise ``InvalidConfig`` when the pod may not use what it asks for at *origin*."""
         if not self.permits(wanted):
             own = self._pod.namespace if self._pod else ""
             raise InvalidConfig(
                 f"{origin}: namespace isolation is on, and a pod of namespace {own!r} may not use"
-                f" {wanted.what}, which is in namespace {wanted.namespace!r}: use a definition of"
+                f" {wanted}, which is in namespace {wanted.namespace!r}: use a definition of"
                 " its own namespace, or let the administrator add that one to 'globalNamespaces'"
             )
 
-    def chosen(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
+    def chosen(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
         """A definition that the pod chose at *origin*: ``definition``, if the pod may use it."""
         self.require(wanted, origin)
         return self.definition(wanted, origin)
 
-    def definition(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
+    def definition(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
         """A definition that the configuration names at *origin*, or the server's word for none.
 
         It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
@@ -164,11 +166,11 @@ class View:
         """
         if not self.deadline.remaining():
             raise TryAgainLater(
-                f"{origin}: no time is left to look {wanted.what} up: choose fewer networks, or"
+                f"{origin}: no time is left to look {wanted} up: choose fewer networks, or"
                 " raise 'apiTimeout'"
             )
         self.read_ahead([wanted])
-        answer = self._read[wanted.path]
+        answer = self._read[wanted]
         if isinstance(answer, CNIError) and not isinstance(answer, NotFound):
             raise answer
         if origin not in self._used:
@@ -177,7 +179,7 @@ class View:
             self._total += _size(answer)
         if self._total > LARGEST:
             raise InvalidConfig(
-                f"{origin}: with {wanted.what}, the definitions for this container are larger than"
+                f"{origin}: with {wanted}, the definitions for this container are larger than"
                 f" {LARGEST} bytes together: choose fewer networks, or make them smaller"
             )
         return answer
