@@ -26,7 +26,9 @@ def main() -> int:
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
+    from multus.cli import screen
 
+    screen.claim()
     return command_line(sys.argv[1:])
 
 
@@ -109,17 +111,15 @@ def _leave(status: int) -> None:
 
 
 def engine_for(conf: Conf) -> Engine:
-    """The engine with what is installed now, as *conf* wants it."""
+    """The engine with the plugins that take part in this call."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
-    from multus.registry.discovery import discover, load
+    from multus.registry.discovery import discover, load, log_faults, relevant_keys
 
     log = Log.from_conf(conf.raw)
-    # What is removed may have been attached by plugins that today's configuration does not wake.
-    removing = os.environ.get("CNI_COMMAND") in ("DEL", "GC", "CHECK")
-    installed = load(discover(), conf.blocked_plugins, None if removing else conf.raw)
-    for broken in installed.broken:
-        log.error(f"not loaded: {broken}")
+    keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)
+    installed = load(discover(), conf.blocked_plugins, keys)
+    log_faults(installed, log)
     return Engine(installed, log)
 
 

@@ -77,9 +77,12 @@ def multus_keys() -> Sequence[Key] | None:
     Kind: collect.
     Called: by ``multus validate`` and for the documentation, never by a request.
     Returns: keys, or None.  The distribution also lists the names of those of Multus' own
-        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): an
-        ADD whose configuration has one of them is refused while the plugin cannot be loaded, and a
-        process started per call does not load a plugin with keys for a configuration without any.
+        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``), or
+        of ``multus.shared_keys`` when other plugins read them too: an ADD whose configuration has
+        one of them is refused while the plugin cannot be loaded, or while another plugin owns it
+        as well.  A plugin that has nothing to do without certain keys lists those in the group
+        ``multus.only_with``: it is asked for an ADD or a STATUS only when the configuration has
+        one of them, and a process for one call does not import it otherwise.
     Raises: nothing.
 
     Example::

@@ -76,16 +76,16 @@ def validate(conf: Conf, installed: Installed) -> None:
     known = installed.found_valid
     if known is not None and known.get(id(conf)) is conf:
         return
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
+    refusal = installed.refusal(conf.raw)
+    if refusal is not None:
         raise InvalidConfig(
-            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}:"
-            f" reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'"
+            f"configuration {conf.name!r} needs a plugin that cannot be used: {refusal}:"
+            f" {refusal.fix}"
         )
     conf.reader.text("kubeconfig")
     conf.reader.boolean("standalone")
     for key, owners in _SOURCES.items():
-        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
+        if conf.raw.get(key) and not any(key in entry.reads for entry in installed.loaded):
             raise MissingPlugin(
                 f"configuration {conf.name!r}: no plugin at work reads {key!r}: install {owners},"
                 " or remove the key"

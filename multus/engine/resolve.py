@@ -116,7 +116,7 @@ def _naming(selections: Sequence[Selection]) -> str:
 
 def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> InvalidConfig:
     broken = "; ".join(map(str, installed.broken))
-    if not installed.hooks.implementations("multus_select") and not installed.asleep:
+    if not installed.hooks.implementations("multus_select") and not installed.not_loaded:
         return InvalidConfig(
             f"no network source is installed for {request}: install multus-source-conffile or"
             " another one",

@@ -12,15 +12,22 @@ An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
     pool.gc()                               # GC: frees what no valid attachment holds
     pool.status()                           # STATUS: raises when the configuration is wrong
 
-``host-local`` and ``static`` are served in-process (``multus.ipam.hostlocal``,
-``multus.ipam.static``).  Every other type is run as a binary from ``binDir`` and ``CNI_PATH``, and
-so are these two when their ``ipam`` object holds a key that is not known here, or when a tenant's
-``dataDir`` or ``resolvConf`` is in none of the places that ``tenantPaths`` opens; ``pool.name`` is
-then ``exec`` and ``pool.reason`` says why.
+``host-local`` and ``static`` are served in-process.  Every other type is run as a binary from
+``binDir`` and ``CNI_PATH``, and so are these two when their ``ipam`` object holds a key that is not
+known here, or when a tenant's ``dataDir`` or ``resolvConf`` is in none of the places that
+``tenantPaths`` opens; ``pool.name`` is then ``exec`` and ``pool.reason`` says why.
 
 Addresses in results are text, in the form that the kernel and Go print them.  Errors are classes of
 ``multus.api.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``,
-and whatever the binary answers.
+``TryAgainLater``, and whatever the binary answers.
+
+The names below, and the modules, are public; a module or name that begins with an underscore is
+not:
+
+``addresses``
+    Addresses and networks as numbers, with Go's text of them.
+``dns``
+    DNS settings: of a configuration, of a resolv.conf.
 """
 
 from __future__ import annotations
@@ -28,11 +35,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
-from multus.ipam.base import Ipam, reader_of
+from multus.ipam._base import Ipam, reader_of
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus.api.reader import Reader
+
+#: The public modules of this package.
+MODULES = ("addresses", "dns")
 
 __all__ = ["Ipam", "for_plugin"]
 
@@ -59,18 +69,18 @@ def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:
     # Imported here, so that a call loads the one kind that it needs.
     reason = ""
     if kind == "host-local":
-        from multus.ipam import hostlocal
+        from multus.ipam import _hostlocal as hostlocal
 
         reason = _foreign(reader.raw.keys() - hostlocal.KEYS) or hostlocal.elsewhere(invocation)
         if not reason:
             return hostlocal.HostLocal(invocation)
     elif kind == "static":
-        from multus.ipam import static
+        from multus.ipam import _static as static
 
         reason = _foreign(reader.raw.keys() - static.KEYS)
         if not reason:
             return static.Static(invocation)
-    from multus.ipam.delegated import Delegated
+    from multus.ipam._delegated import Delegated
 
     if reason:
         invocation.log.verbose(f"{reader.where}: {kind} is run as a binary", reason=reason)

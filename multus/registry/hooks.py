@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 
+#: The hooks of observers; all others decide something.
+OBSERVING = frozenset({"multus_attached", "multus_undone", "multus_detached", "multus_finished"})
+
+
 class PluginFailed(CNIError):
     """A plugin raised what is no CNI error, or answered with what its hook does not allow."""
 

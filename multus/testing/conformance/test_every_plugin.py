@@ -15,6 +15,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Delegate, Element, Plugin
 from multus.api.request import Request
+from multus.registry.warnings import warnings_of
 from multus.testing.conformance import Sample, Subject
 
 #: What a process that is started per call must not load before it knows that it needs it.
@@ -60,7 +61,16 @@ def _imported(subject: Subject) -> dict[str, Any]:
 
 def test_it_loads_and_its_hooks_fit_the_specification(subject: Subject) -> None:
     assert [str(each) for each in subject.alone.broken] == []
-    assert subject.hooks, f"{subject.entry.module} implements no hook"
+
+
+def test_nothing_of_it_is_probably_a_mistake(subject: Subject) -> None:
+    """A hook without its mark, for instance, is never called."""
+    assert [f"{each}: {each.fix}" for each in warnings_of(subject.alone)] == []
+
+
+def test_no_other_plugin_has_its_name_or_its_keys(subject: Subject) -> None:
+    clashes = [each for each in subject.together.clashes if subject.entry in each.entries]
+    assert [f"{each}: {each.fix}" for each in clashes] == []
 
 
 def test_its_distribution_says_which_multus_it_is_for(subject: Subject) -> None:
@@ -118,7 +128,7 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     hooks = subject.alone.hooks
-    for key in subject.entry.keys:
+    for key in subject.entry.reads:
         try:
             conf = conf_with(**{**sample.conf, key: value})
             if not hooks.validate(conf):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -439,15 +440,17 @@ def test_check_accepts_what_add_made_and_says_what_changed(bench: Bench) -> None
         bench.invoker.check(bench.invocation("CHECK", config, result))
 
     check()
-    for change, back, named in (
-        (("address", "del", "10.56.217.2/24", "dev", "net1"), None, "10.56.217.2/24"),
-        (("link", "set", "net1", "down"), ("link", "set", "net1", "up"), "down"),
+    default = "route add default via 10.56.217.1"
+    for change, named, back in (
+        ("address del 10.56.217.2/24 dev net1", "10.56.217.2", "address add 10.56.217.2/24"),
+        ("link set net1 down", "down", f"link set up dev net1; {default}"),
+        ("route del default", "0.0.0.0/0", default),
     ):
-        bench.pod.ip(*change)
-        with pytest.raises(CheckFailed) as caught:
+        bench.pod.ip(*change.split())
+        with pytest.raises(CheckFailed, match=re.escape(named)):
             check()
-        assert named in caught.value.msg
-        bench.pod.ip(*(back or ("address", "add", "10.56.217.2/24", "dev", "net1")))
+        for each in back.split("; "):
+            bench.pod.ip(*each.split(), *(() if "dev" in each else ("dev", "net1")))
     check()
     from multus_invoker_sriov import vf
 

@@ -13,8 +13,8 @@ import pytest
 from multus import ipam
 from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
 from multus.api.network import Invocation, Provenance
-from multus.ipam import store
-from multus.ipam.ranges import Range, overlapping
+from multus.ipam import _store as store
+from multus.ipam._ranges import Range, overlapping
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
     container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
     conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}]))
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
         cached = {DEFINITIONS: ("spec",)}
@@ -182,7 +182,7 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
     container = cluster.pod(cni_pod, {NETWORKS: network})
     conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}], logToStderr=False))
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
         asked = request(cluster, container, None)

@@ -18,7 +18,8 @@ from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
-from multus.engine.invoke import Call, plan
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.discovery import Entry

@@ -119,5 +119,5 @@ class TestJournal:
 
     def test_gc_asks_for_one_configuration_of_two_owners_twice(self) -> None:
         both = [self.planned(each).delegate for each in Provenance]
-        assert len(networks(both, [])) == 2
-        assert len(networks([both[0], evolve(both[0], label="other")], [])) == 1
+        assert len(networks(both, "n", [], [])) == 2
+        assert len(networks([both[0], evolve(both[0], label="other")], "n", [], [])) == 1

@@ -36,7 +36,7 @@ def node_at(places: Places, conf_file: str = "") -> Node:
     except CNIError:
         # The examination of the configuration says what is wrong with it.
         return Node(places, load(discover()), plain, path)
-    return Node(places, load(discover(), conf.blocked_plugins), conf, path)
+    return Node(places, load(discover(), conf.blocked_plugins, conf.raw), conf, path)
 
 
 def examine(node: Node) -> Iterator[tuple[str, list[Finding]]]:

@@ -11,10 +11,10 @@ from typing import Any
 from multus.api.errors import CNIError
 from multus.api.jsontext import LARGEST
 from multus.cli.commands.doctor.places import Holders, Node
-from multus.cli.commands.doctor.state import is_alive
 from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
 from multus.cli.node import read_regular
 from multus.state.journal import Journal
+from multus.state.liveness import lives
 
 #: How the reference plugins and ours name the host's end of a pair.
 _HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
@@ -44,7 +44,7 @@ def holders_of(node: Node) -> Holders:
             if isinstance(each, CNIError):
                 continue
             networks |= {planned.delegate.name for planned in each.planned.values()}
-            if is_alive(each, node):
+            if lives(each, node.places.root):
                 containers[each.request.container_id] = each.request.netns
                 interfaces |= {i.name for a in each.attachments() for i in a.result.interfaces}
     except CNIError:

@@ -15,6 +15,7 @@ from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
 from multus.daemon import wire
 from multus.engine import resolve
+from multus.registry.warnings import warnings_of
 
 _PATIENCE = 5.0
 
@@ -124,9 +125,12 @@ def _in_process(node: Node, plugin: Plugin) -> bool:
 
 def _plugins(node: Node) -> Iterator[Finding]:
     installed = node.installed
-    for each in installed.broken:
-        fix = f"reinstall {each.entry.distribution}, or name it in 'blockedPlugins'"
-        yield Finding(ERROR, "plugins", f"{each}", fix)
+    for broken in installed.broken:
+        yield Finding(ERROR, "plugins", str(broken), broken.fix)
+    for clash in installed.clashes:
+        yield Finding(ERROR, "plugins", str(clash), clash.fix)
+    for warned in warnings_of(installed):
+        yield Finding(WARNING, "plugins", str(warned), warned.fix)
     for name in installed.unmatched(node.conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         fix = "correct it, or remove it; 'multus plugins' lists the names"
@@ -140,7 +144,7 @@ def _plugins(node: Node) -> Iterator[Finding]:
         if not any(name.startswith(kind) for name in names):
             reason = f"no plugin {kind}… is installed"
             yield Finding(ERROR, "plugins", reason, f"install {package}")
-    if not installed.broken and names:
+    if not installed.broken and not installed.clashes and names:
         yield Finding(OK, "plugins", f"{len(names)} are installed, and all can be loaded")
 
 

@@ -12,7 +12,9 @@ from multus.api.execute import Executor
 from multus.api.invoker import Declined
 from multus.api.network import Delegate, Element, Selection
 from multus.cli.routes import Expected, expected
-from multus.engine import invoke, order, parse, resolve
+from multus.engine import order, parse, resolve
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import choose, plan
 from multus.registry.hooks import Hooks
 from multus.state.record import Planned
 
@@ -166,7 +168,7 @@ def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Exp
     except CNIError as error:
         refusals.append(Refusal("order", error))
         return evolve(known, refusals=tuple(refusals))
-    call = invoke.Call(installed, log, request, conf)
+    call = Call(installed, log, request, conf)
     networks = []
     for delegate in delegates:
         try:
@@ -211,17 +213,17 @@ def _others_refused(
     return refusals
 
 
-def _planned(delegate: Delegate, origin: str, call: invoke.Call) -> PlannedNetwork:
-    (planned,) = invoke.plan([delegate], call)
+def _planned(delegate: Delegate, origin: str, call: Call) -> PlannedNetwork:
+    (planned,) = plan([delegate], call)
     declined = [
         (plugin.type, each)
         for plugin in delegate.plugins
-        for each in invoke.choose(call.installed, plugin, delegate, call.conf).declined
+        for each in choose(call.installed, plugin, delegate, call.conf).declined
     ]
     return PlannedNetwork(planned, origin, tuple(declined))
 
 
-def _with_binaries(network: PlannedNetwork, call: invoke.Call) -> PlannedNetwork:
+def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
     found = {}
     for kind in _executed(network):
         try:
@@ -231,7 +233,7 @@ def _with_binaries(network: PlannedNetwork, call: invoke.Call) -> PlannedNetwork
     return evolve(network, binaries=found)
 
 
-def _missing(network: PlannedNetwork, call: invoke.Call) -> list[Refusal]:
+def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
     refusals = []
     for kind in _executed(network):
         try:
@@ -255,6 +257,6 @@ def _executed(network: PlannedNetwork) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def _executor(call: invoke.Call) -> Executor:
+def _executor(call: Call) -> Executor:
     folders = tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path)))
     return Executor(folders, call.request.chroot)

@@ -138,7 +138,8 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
         raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
     conf = parse.parse(found.config)
     if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
-        resolve.resolve(installed, Request("STATUS", path=(bin_dir,), api=api), conf)
+        request = Request("STATUS", path=(bin_dir,), api=api)
+        resolve.resolve(installed.taking_part(conf), request, conf)
 
 
 def given(path: str) -> bytes:

@@ -97,7 +97,7 @@ def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
         return
     try:
         conf = Conf.from_wire(found.config)
-        reasons = installed.hooks.health(conf)
+        reasons = installed.taking_part(conf).hooks.health(conf)
     except CNIError:
         return  # the configuration's own findings say what is wrong with it
     for error in reasons:

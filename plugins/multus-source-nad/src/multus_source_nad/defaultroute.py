@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate, Element, Invocation
     from multus.api.request import Request
-    from multus.netlink.channel import Channel
+    from multus.netlink import Channel
     from multus.netlink.routes import Route as KernelRoute
     from multus.netlink.wire import Message
 
@@ -121,7 +121,7 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     gateways = invocation.config.get("gateways")
     if gateways is None:
         return evolve(before, routes=others)
-    named = {ip.family: ip.gateway for ip in reversed(before.ips) if ip.gateway}
+    named = before.gateways
     own = _distinct(
         # A route without a gateway goes through the address's (CNI 1.1, "ADD Success").
         evolve(route, gw=route.gw or named.get(route.family, ""))
@@ -172,7 +172,7 @@ def _through(gateways: Sequence[str], own: Sequence[Route]) -> list[Route]:
 
 
 def _channel(invocation: Invocation) -> Channel:
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(invocation.request.netns) as namespace:
         return namespace.channel()
@@ -282,8 +282,7 @@ def _interfaces(result: Result, invocation: Invocation) -> list[str]:
 
 
 def _is_default(route: Route, families: Sequence[int]) -> bool:
-    in_main = route.table in (None, 0, _TABLE_MAIN)
-    return in_main and route.family in families and route.dst.endswith("/0")
+    return route.is_default and route.family in families
 
 
 def _is_kernel_default(route: KernelRoute, families: Sequence[int]) -> bool:

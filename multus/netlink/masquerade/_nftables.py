@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multus.netlink import Channel, Message, Refused, open_channel
+from multus.netlink import NETLINK_NETFILTER, Channel, Message, Refused, open_channel
 from multus.netlink.addresses import network_of
-from multus.netlink.channel import NETLINK_NETFILTER
-from multus_invoker_ptp.masquerade import nft
-from multus_invoker_ptp.masquerade.owner import Owner, network_mark
+from multus.netlink.masquerade import _nft as nft
+from multus.netlink.masquerade._owner import Owner, network_mark
 
 TABLE = "cni_plugins_masquerade"
 CHAIN = "masq_checks"

@@ -1,6 +1,6 @@
 """host-local in-process: addresses from ranges, each handed out once on this host.
 
-Store, lock and semantics are those of the reference plugin (see ``multus.ipam.store``), so that
+Store, lock and semantics are those of the reference plugin (see ``multus.ipam._store``), so that
 ADD by one and DEL by the other work.  Four things are better on purpose: DEL needs nothing of the
 configuration but the network's name and ``dataDir``, so that a configuration that went bad cannot
 leak an address; a container that holds an address of the network gets no second one by requesting
@@ -20,8 +20,8 @@ from multus.api.names import is_identifier
 from multus.api.paths import is_possible
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
-from multus.ipam.addresses import Address, Network
-from multus.ipam.base import (
+from multus.ipam import dns
+from multus.ipam._base import (
     Ipam,
     arguments,
     interface_ip,
@@ -31,9 +31,9 @@ from multus.ipam.base import (
     require_few,
     require_one_per_family,
 )
-from multus.ipam.ranges import RangeSet, Spans, overlapping
-from multus.ipam.resolvconf import read_dns
-from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
+from multus.ipam._ranges import RangeSet, Spans, overlapping
+from multus.ipam._store import Ledger, Owner, Store, Unlockable, is_owner
+from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -107,10 +107,10 @@ class HostLocal(Ipam):
 
     def add(self) -> Result:
         plan = Plan.read(self.invocation)
-        dns = read_dns(plan.resolv_conf) if plan.resolv_conf else DNS()
+        resolver = dns.from_file(plan.resolv_conf) if plan.resolv_conf else DNS()
         with self._locked(create=True) as ledger:
             assert ledger is not None  # it is created
-            return Result(ips=self._take(plan, ledger), routes=plan.routes, dns=dns)
+            return Result(ips=self._take(plan, ledger), routes=plan.routes, dns=resolver)
 
     def _take(self, plan: Plan, ledger: Ledger) -> tuple[IP, ...]:
         left = list(dict.fromkeys(plan.wanted))

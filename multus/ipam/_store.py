@@ -32,8 +32,8 @@ from multus.api import regular
 from multus.api.errors import IOFailure, TryAgainLater
 from multus.api.names import interface_problem, is_identifier
 from multus.api.regular import NotRegular
+from multus.ipam._memory import Memory
 from multus.ipam.addresses import Address
-from multus.ipam.memory import Memory
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."

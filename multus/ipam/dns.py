@@ -1,20 +1,41 @@
-"""The DNS settings of a file in the form of resolv.conf(5), which host-local reports."""
+"""DNS settings for a result: from a configuration's ``dns`` object, and from a resolv.conf.
+
+Source: CNI specification 1.1.0, section "ADD Success" (``dns``); resolv.conf(5).
+"""
 
 from __future__ import annotations
 
 from multus.api import regular
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.paths import is_possible
+from multus.api.reader import Reader
 from multus.api.result import DNS
 
 #: The largest file in bytes; resolvers read three servers and six domains of it.
 LARGEST = 64 * 1024
 
 
-def read_dns(path: str) -> DNS:
-    """The DNS settings of the file at *path*, a regular one or a link to one.
+def from_config(reader: Reader) -> DNS:
+    """The DNS settings under the key ``dns`` of a configuration; empty when there are none.
 
-    Raises ``IOFailure`` and ``InvalidConfig``.
+    Raises ``InvalidConfig`` when ``dns`` is not an object, or a key in it has another type:
+    ``nameservers``, ``search`` and ``options`` are lists of strings, ``domain`` is a string.
+    """
+    dns = Reader(reader.mapping("dns"), f"{reader.where}: dns")
+    return DNS(
+        nameservers=tuple(dns.texts("nameservers")),
+        domain=dns.text("domain"),
+        search=tuple(dns.texts("search")),
+        options=tuple(dns.texts("options")),
+    )
+
+
+def from_file(path: str) -> DNS:
+    """The DNS settings of the file at *path* (absolute), a regular one or a link to one.
+
+    Of several ``domain`` lines the last one counts; ``search`` and ``options`` lines add up.
+    Raises ``InvalidConfig`` for a relative path and a file of more than 64 KiB, ``IOFailure`` for
+    one that cannot be read.  Opening it never blocks: what is not a regular file is refused.
     """
     if not is_possible(path):
         raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")

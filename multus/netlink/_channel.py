@@ -19,7 +19,7 @@ from types import TracebackType
 
 from multus.api.errors import KernelRefused
 from multus.netlink import wire
-from multus.netlink.lean import socket
+from multus.netlink._socket import socket
 from multus.netlink.wire import Answer, Message
 
 NETLINK_ROUTE = 0

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from multus.api.errors import KernelRefused, UnknownContainer
-from multus.netlink.channel import NETLINK_ROUTE, Channel, Transport, open_channel
+from multus.netlink._channel import NETLINK_ROUTE, Channel, Transport, open_channel
 
 if TYPE_CHECKING:
     import socket as sockets

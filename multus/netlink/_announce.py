@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 
 from multus.api.errors import KernelRefused
+from multus.netlink._namespace import Namespace
+from multus.netlink._socket import socket
 from multus.netlink.addresses import encode
-from multus.netlink.lean import socket
 from multus.netlink.links import encode_mac
-from multus.netlink.namespace import Namespace
 
 _ETH_P_IPV6 = 0x86DD
 _ETH_P_ARP = 0x0806

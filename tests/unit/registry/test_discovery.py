@@ -1,86 +1,19 @@
-"""Finding plugins, with distributions made by hand: no installer, no real site-packages."""
+"""Which plugins are found, and the index that remembers it."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from unit.registry.site import Site, names
 
-from multus.registry.discovery import Entry, Installed, discover, load, scan
-
-GOOD = """
-from multus import hookimpl
-
-@hookimpl
-def multus_health(conf):
-    return None
-"""
-
-
-@frozen
-class Site:
-    """A folder on ``sys.path`` that distributions are installed into, and where the index lies."""
-
-    folder: Path
-    index: Path
-
-    def install(
-        self,
-        name: str,
-        source: str | None = GOOD,
-        *,
-        version: str = "1.0",
-        keys: tuple[str, ...] = (),
-        points: str | None = None,
-    ) -> None:
-        """Install a distribution ``multus-NAME`` with plugin NAME in module ``its_NAME``."""
-        module = f"its_{name.replace('-', '_')}"
-        text = f"[multus]\n{name} = {module}\n\n[multus.keys]\n"
-        text += "".join(f"{key} = {module}\n" for key in keys)
-        metadata = self.folder / f"multus_{name}-{version}.dist-info"
-        metadata.mkdir()
-        heads = f"Metadata-Version: 2.1\nName: multus-{name}\nVersion: {version}\n"
-        (metadata / "METADATA").write_text(heads)
-        (metadata / "entry_points.txt").write_text(text if points is None else points)
-        if source is not None:
-            (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
-            importlib.invalidate_caches()
-
-    def uninstall(self, name: str) -> None:
-        for path in self.folder.glob(f"multus_{name}-*.dist-info"):
-            shutil.rmtree(path)
-        (self.folder / f"its_{name.replace('-', '_')}.py").unlink()
-
-    def discover(self) -> tuple[Entry, ...]:
-        """What is found here; the installed plugins of the project are left out."""
-        return tuple(each for each in discover(str(self.index)) if self._mine(each))
-
-    def loaded(self, *blocked: str) -> Installed:
-        return load(self.discover(), frozenset(blocked))
-
-    def _mine(self, entry: Entry) -> bool:
-        return entry.location.startswith(str(self.folder))
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    return Site(folder, tmp_path / "index.json")
-
-
-def names(entries: tuple[Entry, ...]) -> list[str]:
-    return [entry.name for entry in entries]
+from multus.registry.discovery import discover
+from multus.registry.scan import scan
 
 
 class TestFinding:
@@ -134,96 +67,6 @@ class TestFinding:
         assert names(installed.loaded) == ["good"]
         (broken,) = installed.broken
         assert "multus-odd" in str(broken) and "cannot be read" in str(broken)
-
-
-class TestLoading:
-    def test_a_good_one_is_at_work(self, site: Site) -> None:
-        site.install("good")
-        installed = site.loaded()
-        assert names(installed.loaded) == ["good"]
-        assert installed.modules["good"].__name__ == "its_good"
-        at_work = installed.hooks.implementations("multus_health")
-        assert [each.plugin_name for each in at_work] == ["good"]
-
-    def test_a_blocked_one_is_not_even_imported(self, site: Site) -> None:
-        site.install("good")
-        site.install("loud", f"open({str(site.folder / 'was-here')!r}, 'w')")
-        installed = site.loaded("loud")
-        assert (names(installed.loaded), names(installed.blocked)) == (["good"], ["loud"])
-        assert not (site.folder / "was-here").exists()
-
-    @pytest.mark.parametrize("name", ["loud-one", "multus-loud-one", "Multus_Loud.One", "LOUD_ONE"])
-    def test_it_may_be_named_by_its_distribution_too(self, site: Site, name: str) -> None:
-        site.install("good")
-        site.install("loud-one", "raise ValueError")
-        installed = site.loaded(name)
-        assert (names(installed.blocked), installed.broken) == (["loud-one"], ())
-        assert installed.unmatched([name]) == []
-
-    def test_a_name_that_none_has_is_found(self, site: Site) -> None:
-        site.install("good")
-        site.install("bad", "raise ValueError")
-        site.install("blocked")
-        site.install("keyed", keys=("inventory",))
-        installed = load(site.discover(), frozenset(["blocked", "lost"]), ["name"])
-        every = ["good", "bad", "blocked", "keyed", "multus-good", "lost", "multus-lost"]
-        assert installed.unmatched(every) == ["lost", "multus-lost"]
-
-    BROKEN = {
-        "ModuleNotFoundError": "import no_such_module",
-        "its_bad": None,
-        "SyntaxError": "def (",
-        "ValueError: out of paper": "raise ValueError('out of paper')",
-        "SystemExit": "raise SystemExit(3)",
-        "Abandoned: stop": "class Abandoned(BaseException): ...\nraise Abandoned('stop')",
-        "'multus_heath' is no hook": """
-            from multus import hookimpl
-            @hookimpl
-            def multus_heath(conf): ...
-        """,
-        "Argument(s) {'colour'}": """
-            from multus import hookimpl
-            @hookimpl
-            def multus_health(conf, colour): ...
-        """,
-        "HOOK_API 99": """
-            from multus import hookimpl
-            HOOK_API = 99
-            @hookimpl
-            def multus_health(conf): ...
-        """,
-        "no hook may be a wrapper": """
-            from multus import hookimpl
-            @hookimpl(wrapper=True)
-            def multus_health(conf):
-                return (yield)
-        """,
-    }
-
-    @pytest.mark.parametrize("reason", BROKEN)
-    def test_a_broken_one_is_told_with_its_distribution_and_takes_no_other_down(
-        self, site: Site, reason: str
-    ) -> None:
-        site.install("bad", self.BROKEN[reason], version="0.7")
-        site.install("good")
-        installed = site.loaded()
-        assert names(installed.loaded) == ["good"]
-        (broken,) = installed.broken
-        assert str(broken).startswith("plugin 'bad' of multus-bad 0.7: ")
-        assert reason in str(broken)
-        hooks = [each.plugin_name for each in installed.hooks.implementations("multus_health")]
-        assert hooks == ["good"]
-
-    def test_one_that_says_our_api_is_loaded(self, site: Site) -> None:
-        site.install("good", f"HOOK_API = 1\n{GOOD}")
-        assert names(site.loaded().loaded) == ["good"]
-
-    def test_a_request_needs_the_owner_of_its_keys(self, site: Site) -> None:
-        site.install("bad", "import no_such_module", keys=("inventory",))
-        installed = site.loaded()
-        assert installed.needed_but_broken({"name": "n"}) is None
-        broken = installed.needed_but_broken({"name": "n", "inventory": "/x"})
-        assert broken is not None and broken.entry.name == "bad"
 
 
 class TestIndex:

@@ -12,9 +12,9 @@ from attrs import evolve, frozen
 
 from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.reader import Reader
-from multus.api.result import DNS, Result
-from multus.ipam.addresses import Address, Network
-from multus.ipam.base import (
+from multus.api.result import Result
+from multus.ipam import dns
+from multus.ipam._base import (
     MOST_ADDRESSES,
     Ipam,
     arguments,
@@ -25,6 +25,7 @@ from multus.ipam.base import (
     require_few,
     require_one_per_family,
 )
+from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -54,17 +55,7 @@ class Static(Ipam):
             interface_ip(each.network.address, each.network.prefix, each.gateway)
             for each in self._addresses()
         ]
-        dns = Reader(reader.mapping("dns"), f"{reader.where}: dns")
-        return Result(
-            ips=tuple(ips),
-            routes=read_routes(reader),
-            dns=DNS(
-                nameservers=tuple(dns.texts("nameservers")),
-                domain=dns.text("domain"),
-                search=tuple(dns.texts("search")),
-                options=tuple(dns.texts("options")),
-            ),
-        )
+        return Result(ips=tuple(ips), routes=read_routes(reader), dns=dns.from_config(reader))
 
     def check(self) -> None:
         previous = self.invocation.prev_result

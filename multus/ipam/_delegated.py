@@ -14,7 +14,7 @@ from multus.api.execute import Executor
 from multus.api.jsontext import encode
 from multus.api.result import Result
 from multus.api.versions import at_least, highest_common
-from multus.ipam.base import Ipam
+from multus.ipam._base import Ipam
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

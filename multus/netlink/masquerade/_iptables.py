@@ -17,11 +17,10 @@ from typing import NamedTuple
 
 from multus.api.errors import KernelRefused, MissingPlugin
 from multus.api.execute import Executor
-from multus.netlink import Refused, open_channel
+from multus.netlink import NETLINK_NETFILTER, Refused, open_channel
 from multus.netlink.addresses import network_of
-from multus.netlink.channel import NETLINK_NETFILTER
-from multus_invoker_ptp.masquerade import nft
-from multus_invoker_ptp.masquerade.owner import Owner
+from multus.netlink.masquerade import _nft as nft
+from multus.netlink.masquerade._owner import Owner
 
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
 _SECONDS = 30

@@ -1,0 +1,63 @@
+"""One request while it is served: its call, the times of its stages, and its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from multus.api.network import Outcome
+from multus.engine.invoke.call import Call
+from multus.state import transaction
+from multus.state.transaction import PATIENCE, Transaction
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.request import Request
+    from multus.log import Log
+    from multus.registry.discovery import Installed
+    from multus.registry.hooks import Observers
+
+
+class Serving:
+    """One request while it is served.
+
+    ``outcome`` is what observers are told at its end; ``call`` is for the stage *invoke*;
+    ``patience`` is how long other commands are waited for, in seconds.
+    """
+
+    def __init__(self, installed: Installed, log: Log, request: Request, conf: Conf) -> None:
+        self._started = time.perf_counter()
+        self.log = log.bind(container=request.container_id, pod=str(request.pod or ""))
+        self.call = Call(installed, self.log, request, conf)
+        self.observers: Observers = installed.hooks.observers(self.log)
+        self._stages: dict[str, float] = {}
+        self.outcome = Outcome(request.command, stages=self._stages)
+        self.patience = PATIENCE
+        if request.deadline is not None:
+            self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
+
+    @contextmanager
+    def transaction(self, *, adding: bool = False) -> Iterator[Transaction]:
+        """The transaction of the request's container; see ``multus.state.transaction.begin``."""
+        begun = transaction.begin(self.call, self.observers, self.patience, adding=adding)
+        with begun as (made, self.call):
+            yield made
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Take the time of a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages[name] = time.perf_counter() - started
+
+    def report(self) -> None:
+        """Write to the log how the request ended, and how long each stage took."""
+        seconds, error = time.perf_counter() - self._started, self.outcome.error
+        if error is not None:
+            self.log.error(self.outcome.command, code=error.number, error=error, duration=seconds)
+        else:
+            self.log.verbose(self.outcome.command, duration=seconds, stages=self.outcome.stages)
