@@ -1,7 +1,7 @@
 """HTTP to one API server: one connection pool, retries within one deadline, errors as CNI errors.
 
-Retrying is ours, because every wait, a server's ``Retry-After`` included, has to fit into the total
-deadline of a CNI call.
+urllib3 sends one request.  Repeating it is done here: every wait, a server's ``Retry-After``
+included, has to fit into the deadline of the CNI call, and :meth:`HttpClient.close` ends it.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ def list_path(resource: Resource, namespace: str = "") -> str:
 class HttpClient:
     """Requests to the API server of one :class:`Access`; safe to use from several threads.
 
-    :meth:`close` is heard by every wait: pauses between attempts, answers that do not come, a
-    credential plugin.
+    :meth:`close` ends every wait: pauses between attempts, missing answers, a credential plugin.
     """
 
     def __init__(self, access: Access) -> None:
@@ -106,7 +105,7 @@ class HttpClient:
         """The body of a successful answer.
 
         *action* is what the caller does, for messages: ``"get pod default/web"``.  429, 5xx and
-        lost connections are repeated until *deadline*, so *body* must be something that may arrive
+        lost connections are repeated until *deadline*, so *body* has to be a write that may arrive
         twice.  Raises :class:`~multus.api.kubernetes.TooLarge` for an answer above ``MAX_BODY``.
         """
         wait, refused = _FIRST_WAIT, False
@@ -118,7 +117,7 @@ class HttpClient:
                     content = self._read(response, action, deadline)
             except (HTTPError, OSError) as error:
                 retry_after = ""
-                # What the server once answered says more than that time ran out then.
+                # An earlier answer of the server says more than the timeout.
                 problem: CNIError = answered or self._unreachable(action, error)
                 if not _worth_repeating(error):
                     raise problem from error
@@ -152,7 +151,7 @@ class HttpClient:
         headers: Mapping[str, str],
         silence: float,
     ) -> Stream:
-        """Open an answer without end; it fails when nothing is heard for *silence* seconds."""
+        """Open an endless answer; it fails when the server sends nothing for *silence* seconds."""
         for attempt in (1, 2):
             try:
                 response = self._send("GET", path, action, deadline, query, headers, None)
@@ -196,7 +195,7 @@ class HttpClient:
         )
 
     def _left(self, action: str, deadline: Deadline) -> float:
-        """How many seconds there are for *action*: more than none."""
+        """How many seconds are left for *action*, above 0."""
         if self._closed.is_set():
             raise self._ended(action)
         remaining = deadline.remaining()
@@ -234,7 +233,7 @@ class HttpClient:
                 raise _too_large(action)
 
     def _pool_for(self, proof: Proof) -> ConnectionPool:
-        """The pool, made anew when the CA or the client certificate was replaced."""
+        """The pool; a new one when the CA or the client certificate was replaced."""
         authority = self.cluster.authority.data
         if self._authority:
             authority = self._authority.read()
@@ -284,7 +283,7 @@ class Stream:
                 if size > MAX_BODY:
                     raise _too_large(self._action)
         except (HTTPError, OSError, ValueError) as error:
-            # A TLS socket that :meth:`close` ended raises a ValueError.
+            # A TLS socket that :meth:`close` shut down raises a ValueError.
             if not self._closed:
                 raise self._problem(error) from error
         finally:
@@ -314,7 +313,7 @@ def _too_large(action: str) -> TooLarge:
 
 
 def _worth_repeating(error: Exception) -> bool:
-    """Whether a lost request may do better next time: a certificate will not change by itself."""
+    """Whether a repetition may succeed: a refused certificate stays refused."""
     return not (isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error))
 
 
@@ -335,7 +334,7 @@ def _plain(error: Exception) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-    """``Retry-After`` in seconds; the API server never sends the date form."""
+    """``Retry-After`` in seconds; the API server does not send the form with a date."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

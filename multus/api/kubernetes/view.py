@@ -1,10 +1,11 @@
-"""What one request sees of the API: its pod once, every definition once.
+"""What one request reads of the API: its pod once, every definition once.
 
-All sources of a request share one view, so that three that look at the pod's annotations cost one
-GET.  A source reads ahead what it is going to resolve, at the same time over one connection pool.
+All sources of a request share one view: three sources that read the pod's annotations cost one GET.
+A source reads ahead what it is going to resolve: several requests at the same time, over one pool
+of connections.
 
-What a pod may use, and how much of it, is decided here, where it is read: namespaces by
-:meth:`View.chosen`, the length of annotations and the size of all definitions together.
+The limits of a pod are checked here, where its objects are read: namespaces by :meth:`View.chosen`,
+the length of annotations, and the size of all definitions together.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _AT_A_TIME = 8
 def view_of(request: Request, conf: Conf) -> View | None:
     """The view of *request*; None when the configuration names no API server.
 
-    DEL, CHECK and GC work from the journal: they see no API at all.
+    It is None for DEL, CHECK and GC too, which work from the journal.
     """
     if request.command in ("DEL", "CHECK", "GC"):
         return None
@@ -118,9 +119,9 @@ class View:
         return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
     def read_ahead(self, wanted: Iterable[ObjectRef]) -> None:
-        """Read definitions at the same time; their errors wait for whoever asks for them.
+        """Read definitions at the same time; :meth:`definition` raises their errors.
 
-        It stops where they are larger together than what a container may use.
+        It stops where they are larger together than a container's may be.
         """
         missing = [each for each in dict.fromkeys(wanted) if each not in self._read]
         size = 0
@@ -159,7 +160,7 @@ class View:
         return self.definition(wanted, origin)
 
     def definition(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
-        """A definition that the configuration names at *origin*, or the server's word for none.
+        """A definition that the configuration names at *origin*, or the error that says there is none.
 
         It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
         ``InvalidConfig`` when the definitions of this request are too large together.
@@ -174,7 +175,7 @@ class View:
         if isinstance(answer, CNIError) and not isinstance(answer, NotFound):
             raise answer
         if origin not in self._used:
-            # An element that is resolved again costs nothing more.
+            # An element that is resolved again counts once.
             self._used.add(origin)
             self._total += _size(answer)
         if self._total > LARGEST:
