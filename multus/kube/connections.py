@@ -194,7 +194,8 @@ def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     except ssl.SSLError as error:
         raise InvalidConfig(
-            f"{cluster.origin}: client-certificate and client-key are not a PEM pair: {error.reason}"
+            f"{cluster.origin}: client-certificate and client-key are not a PEM pair:"
+            f" {error.reason}"
         ) from error
     finally:
         os.close(descriptor)

@@ -6,7 +6,12 @@ from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
 #: What all of them read (``multus.api.kubernetes.settings``).
 SHARED = (
-    Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
+    Key(
+        "kubeconfig",
+        PATH,
+        "How to reach the API server; without it no pod is looked up.",
+        selects=True,
+    ),
     Key(
         "apiTimeout",
         NUMBER,

@@ -160,7 +160,7 @@ class View:
         return self.definition(wanted, origin)
 
     def definition(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
-        """A definition that the configuration names at *origin*, or the error that says there is none.
+        """A definition that the configuration names at *origin*, or why there is none.
 
         It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
         ``InvalidConfig`` when the definitions of this request are too large together.
