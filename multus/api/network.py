@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
 from multus.api.paths import is_within
 from multus.api.result import Result
 from multus.api.versions import at_least
@@ -76,8 +77,8 @@ class Element:
     source: str = ""
     namespace: str = ""
     interface: str = ""
-    config: Mapping[str, Any] | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(factory=dict)
+    config: Mapping[str, Any] | None = field(default=None, converter=frozen_or_none, repr=False)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     handle: object = field(default=None, repr=False, eq=False)
     provenance: Provenance = Provenance.TENANT
 
@@ -107,7 +108,7 @@ class Plugin:
     when any will do.
     """
 
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     invoker: str = ""
 
     @property
@@ -143,12 +144,14 @@ class Delegate:
     requested_ifname: str = ""
     primary: bool = False
     default: bool = False
-    runtime_config: Mapping[str, Any] = field(factory=dict)
-    options: Mapping[str, Any] = field(factory=dict)
+    runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     disable_check: bool = False
     disable_gc: bool = False
     provenance: Provenance = Provenance.TENANT
-    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
+        default=None, converter=frozen_or_none
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -177,13 +180,13 @@ class Invocation:
     verb: str
     delegate: Delegate
     plugin: Plugin
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     request: Request
     conf: Conf
     log: Log = field(repr=False, eq=False)
     prev_result: Result | None = None
     inherited: tuple[int, ...] = ()
-    valid_attachments: tuple[Mapping[str, str], ...] = ()
+    valid_attachments: tuple[Mapping[str, str], ...] = field(default=(), converter=frozen_each)
 
     @property
     def ifname(self) -> str:

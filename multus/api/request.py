@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from multus.api.frozen import EMPTY, frozen_mapping
+
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
@@ -55,8 +57,8 @@ class Request:
     netns: str = ""
     ifname: str = ""
     path: tuple[str, ...] = ()
-    args: Mapping[str, str] = field(factory=dict)
-    environ: Mapping[str, str] = field(factory=dict, repr=False)
+    args: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
+    environ: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping, repr=False)
     deadline: float | None = None
     api: Api | None = field(default=None, repr=False, eq=False)
     shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)

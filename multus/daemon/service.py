@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
+from multus.api import progress
 from multus.api.errors import IOFailure, StateDamaged
 from multus.api.request import parse_args
 from multus.cni import skel
@@ -33,17 +34,19 @@ if TYPE_CHECKING:
 
 _MOST_LOGS = 16
 _MOST_PARTS = 64
+_WORTH_REPORTING = 0.001
 
 #: What decides which plugins take part: those that are blocked, and the keys that are there.
 _Parts = tuple[frozenset[str], frozenset[str] | None]
 
 
 class Report:
-    """What the supervisor is told of one call: the times of its stages and delegates."""
+    """What the supervisor is told of one call: the times of its stages, delegates and plugins."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, str, float]] = []
         self.delegates: list[tuple[str, str, float]] = []
+        self.plugins: list[tuple[str, str, float]] = []
         self.journal_errors = 0
         self.cni_dir = ""
 
@@ -92,7 +95,21 @@ class Service:
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
-        return skel.answer(environ, stdin, engine_for, deadline, self._confs)
+        with self._timed():
+            return skel.answer(environ, stdin, engine_for, deadline, self._confs)
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Report what took a millisecond or more; most hooks take much less."""
+        with progress.timed() as times:
+            try:
+                yield
+            finally:
+                self.report.plugins += [
+                    (*each.task, each.seconds)
+                    for each in times.spent
+                    if each.seconds >= _WORTH_REPORTING
+                ]
 
     def _expect_pod(self, environ: Mapping[str, str]) -> None:
         """Where the last call needed its pod, this one will: by the same API server."""
@@ -105,7 +122,8 @@ class Service:
 
     def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Undo what an ADD or DEL left whose worker was stopped."""
-        return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
+        with self._timed():
+            return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
 
     def begin(self) -> None:
         """Note what happens from now on in a new report."""

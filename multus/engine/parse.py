@@ -28,8 +28,6 @@ _SOURCES = {
     "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
 }
 
-_MOST_KNOWN = 64
-
 #: What a DEL and a GC can do without, when it is wrong.
 _SPARED = (
     "always_use_default",
@@ -73,9 +71,6 @@ def validate(conf: Conf, installed: Installed) -> None:
     and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
     ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
-    known = installed.found_valid
-    if known is not None and known.get(id(conf)) is conf:
-        return
     refusal = installed.refusal(conf.raw)
     if refusal is not None:
         raise InvalidConfig(
@@ -102,7 +97,3 @@ def validate(conf: Conf, installed: Installed) -> None:
     for name in installed.unmatched(conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")
-    if known is not None:
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        known[id(conf)] = conf

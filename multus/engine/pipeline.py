@@ -63,11 +63,15 @@ class Engine:
         """*request* with what this engine adds to it."""
         return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
 
-    def add(self, request: Request, conf: Conf) -> Result:
-        """Attach the container to every network it is to have, or to none; raises ``CNIError``."""
+    def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:
+        """Attach the container to every network it is to have, or to none; raises ``CNIError``.
+
+        *validated* says that an earlier ADD with *conf* was served by the same plugins.
+        """
         with self._serving(request, conf) as serving:
             request = serving.call.request
-            parse.validate(conf, self.installed)
+            if not validated:
+                parse.validate(conf, self.installed)
             with serving.transaction(adding=True) as transaction:
                 transaction.remove_leftovers()
                 with serving.stage("resolve"):
@@ -80,11 +84,10 @@ class Engine:
                     attempt = transaction.attempt(planned)
                 with attempt:
                     with serving.stage("invoke"):
-                        attachments = attempt.attach()
+                        attachments = attempt.attach(serving.attached)
                     with serving.stage("merge"):
                         result = merge.merge(self.installed, attachments, request, conf)
-                    outcome = evolve(serving.outcome, attachments=attachments, result=result)
-                    serving.outcome = outcome
+                    serving.outcome = evolve(serving.outcome, result=result)
                     attempt.finish(result)
         return result
 
@@ -194,8 +197,7 @@ class Engine:
                 serving.outcome = evolve(serving.outcome, error=told)
                 raise
             finally:
-                serving.observers.finished(serving.outcome, serving.call.request, conf)
-                serving.report()
+                serving.end()
 
 
 def _offered(call: Call) -> tuple[Delegate, ...]:

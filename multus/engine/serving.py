@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus.api.network import Outcome
 from multus.engine.invoke.call import Call
 from multus.state import transaction
@@ -14,6 +16,7 @@ from multus.state.transaction import PATIENCE, Transaction
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.network import Attachment
     from multus.api.request import Request
     from multus.log import Log
     from multus.registry.discovery import Installed
@@ -23,17 +26,17 @@ if TYPE_CHECKING:
 class Serving:
     """One request while it is served.
 
-    ``outcome`` is what observers are told at its end; ``call`` is for the stage *invoke*;
-    ``patience`` is how long other commands are waited for, in seconds.
+    ``outcome`` is what observers are told at its end, without its times; ``call`` is for the stage
+    *invoke*; ``patience`` is how long other commands are waited for, in seconds.
     """
 
     def __init__(self, installed: Installed, log: Log, request: Request, conf: Conf) -> None:
-        self._started = time.perf_counter()
+        self._started, self._clock = time.time(), time.perf_counter()
         self.log = log.bind(container=request.container_id, pod=str(request.pod or ""))
         self.call = Call(installed, self.log, request, conf)
         self.observers: Observers = installed.hooks.observers(self.log)
         self._stages: dict[str, float] = {}
-        self.outcome = Outcome(request.command, stages=self._stages)
+        self.outcome = Outcome(request.command)
         self.patience = PATIENCE
         if request.deadline is not None:
             self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
@@ -54,10 +57,23 @@ class Serving:
         finally:
             self._stages[name] = time.perf_counter() - started
 
-    def report(self) -> None:
-        """Write to the log how the request ended, and how long each stage took."""
-        seconds, error = time.perf_counter() - self._started, self.outcome.error
+    def attached(self, attachment: Attachment) -> None:
+        """A network is attached; what comes later may fail, and undo it."""
+        made = (*self.outcome.attachments, attachment)
+        self.outcome = evolve(self.outcome, attachments=made)
+
+    def end(self) -> None:
+        """Tell the observers and the log how the request ended, and how long each part took."""
+        outcome = self.outcome = evolve(
+            self.outcome,
+            stages=self._stages,
+            started=self._started,
+            seconds=time.perf_counter() - self._clock,
+            delegates=tuple(self.call.carried),
+        )
+        self.observers.finished(outcome, self.call.request, self.call.conf)
+        seconds, error = time.perf_counter() - self._clock, outcome.error
         if error is not None:
-            self.log.error(self.outcome.command, code=error.number, error=error, duration=seconds)
+            self.log.error(outcome.command, code=error.number, error=error, duration=seconds)
         else:
-            self.log.verbose(self.outcome.command, duration=seconds, stages=self.outcome.stages)
+            self.log.verbose(outcome.command, duration=seconds, stages=outcome.stages)

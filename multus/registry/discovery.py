@@ -28,6 +28,7 @@ import pluggy
 from multus import __version__
 from multus.api import hookspecs
 from multus.api.errors import PASSING, described
+from multus.api.progress import Task, step
 from multus.registry.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ class Installed(NamedTuple):
 
     ``blocked`` are those that ``blockedPlugins`` names.  ``not_loaded`` are those that take no part
     since the configuration has none of the keys that they need.  ``modules`` has the module of each
-    loaded plugin, by the name under which it is registered.  ``found_valid`` holds, by their
-    ``id``, configurations that all plugins found right: a daemon gets the same one for pod after
-    pod.
+    loaded plugin, by the name under which it is registered.
     """
 
     hooks: Hooks
@@ -122,7 +121,6 @@ class Installed(NamedTuple):
     not_loaded: tuple[Entry, ...] = ()
     modules: Mapping[str, ModuleType] = MappingProxyType({})
     clashes: tuple[Clash, ...] = ()
-    found_valid: dict[int, Conf] | None = None
 
     def taking_part(self, conf: Conf) -> Installed:
         """The plugins that take part in an ADD with *conf*, out of all that are installed here."""
@@ -183,7 +181,8 @@ def load(
     asked = [entry for entry in rest if present is None or entry.takes_part(present)]
     for entry, name in zip(asked, registered_names(asked), strict=True):
         try:
-            modules[name] = _register(manager, entry, name)
+            with step(f"the import of plugin {name!r}", task=Task(name, "import")):
+                modules[name] = _register(manager, entry, name)
         except PASSING:
             raise
         except BaseException as error:  # noqa: BLE001  a foreign module may raise anything
@@ -198,7 +197,6 @@ def load(
         not_loaded=tuple(entry for entry in rest if entry not in asked),
         modules=modules,
         clashes=_clashes(asked, modules),
-        found_valid={},
     )
 
 
@@ -212,8 +210,11 @@ def relevant_keys(command: str, conf: Conf) -> frozenset[str] | None:
 
 def log_faults(installed: Installed, log: Log) -> None:
     """Log which plugins cannot be loaded, with the traceback, and which clash."""
+    from multus.log import traceback_of
+
     for broken in installed.broken:
-        log.error(f"not loaded: {broken}: {broken.fix}", error=broken.error)
+        raised = {} if broken.error is None else {"traceback": traceback_of(broken.error)}
+        log.error(f"not loaded: {broken}: {broken.fix}", **raised)
     for clash in installed.clashes:
         log.error(f"{clash}: {clash.fix}")
 

@@ -228,8 +228,13 @@ class Attempt:
         self._begun: list[Planned] = []
         self._reached: dict[int, Attachment] = {}
 
-    def attach(self) -> tuple[Attachment, ...]:
-        """Attach every delegate in turn; raises the error of the first that fails."""
+    def attach(
+        self, attached: Callable[[Attachment], None] = lambda _: None
+    ) -> tuple[Attachment, ...]:
+        """Attach every delegate in turn, and call *attached* with each one's attachment.
+
+        Raises the error of the first that fails.
+        """
         for index, planned in enumerate(self._planned):
             self._begun.append(planned)
             try:
@@ -237,6 +242,7 @@ class Attempt:
             except CNIError as error:
                 self._begun[index] = self._begun_part(index, error)
                 raise
+            attached(attachment)
             self._observers.attached(attachment, self._plugins.request, self._plugins.conf)
         return tuple(self._reached.values())
 

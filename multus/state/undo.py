@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
 @frozen
 class Detached:
-    """How DEL of a delegate ended: ``errors`` is empty when it is gone."""
+    """How DEL of a delegate ended: ``errors`` is empty when it is gone.
+
+    ``started`` is in seconds since 1970, ``seconds`` how long it took.
+    """
 
     index: int
     delegate: Delegate
     errors: tuple[CNIError, ...] = ()
+    started: float = 0.0
+    seconds: float = 0.0
 
     @property
     def error(self) -> CNIError | None:

@@ -11,7 +11,7 @@ from contract.given import Recorder, plugin_named, source
 from unit.values import conf_of, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.errors import CNIError, IncompatibleVersion, Interrupted
 from multus.api.invoker import Invoker
 from multus.api.network import Invocation, Plugin
 from multus.cni import skel
@@ -37,6 +37,8 @@ RAISED: list[BaseException] = [
     MemoryError(),
     SystemExit(0),
     SystemExit("bye"),
+    KeyboardInterrupt(),
+    GeneratorExit(),
     Silent(),
     Abandoned("stop"),
 ]
@@ -179,10 +181,10 @@ class TestInvokers:
     def test_an_interruption_passes_through(
         self, engine: Callable[..., Engine], conf: Conf
     ) -> None:
-        invoker = Raising(KeyboardInterrupt(), "eth0")
+        invoker = Raising(Interrupted(), "eth0")
         theirs = engine(source("a"), plugin_of(invoker))
         theirs.add(request_of(), conf)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             theirs.delete(request_of("DEL"), conf)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from multus.api.network import Invocation
+from multus.api.errors import CNIError
+from multus.api.network import Carried, Invocation
 from multus.engine import order, resolve
 from multus.engine.invoke.attach import attach
 from multus.engine.invoke.detach import detach
@@ -29,7 +31,9 @@ class Call:
     """One request, and the installed plugins that carry it out.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit; None when
-    the lock is not held.  A transaction uses the methods (``multus.state.transaction.Plugins``).
+    the lock is not held.  ``carried`` collects what each delegate took part in, for the outcome:
+    the request's own verb, not what is undone.  A transaction uses the methods
+    (``multus.state.transaction.Plugins``).
     """
 
     installed: Installed
@@ -37,6 +41,7 @@ class Call:
     request: Request
     conf: Conf
     lock: int | None = None
+    carried: list[Carried] = field(factory=list, eq=False, repr=False)
 
     def holding(self, lock: int) -> Call:
         """The same call while the container's *lock* is held."""
@@ -48,13 +53,27 @@ class Call:
 
     def attach(self, planned: Planned, reached: Callable[[Attachment], None]) -> Attachment:
         """ADD of one delegate; see ``multus.engine.invoke.attach``."""
-        return attach(planned, self, reached)
+        started, clock = time.time(), time.perf_counter()
+        failed: CNIError | None = None
+        try:
+            return attach(planned, self, reached)
+        except CNIError as error:
+            failed = error
+            raise
+        finally:
+            seconds = time.perf_counter() - clock
+            self.carried.append(Carried(planned.delegate, started, seconds, failed))
 
     def detach(
         self, planned: Sequence[tuple[int, Planned]], done: Mapping[int, Attachment]
     ) -> list[Detached]:
         """DEL of delegates; see ``multus.engine.invoke.detach``."""
-        return detach(planned, done, self)
+        detached = detach(planned, done, self)
+        if self.request.command == "DEL":
+            self.carried.extend(
+                Carried(each.delegate, each.started, each.seconds, each.error) for each in detached
+            )
+        return detached
 
     def offered(self) -> tuple[Planned, ...]:
         """What the configuration offers every container, planned; raises ``CNIError``."""

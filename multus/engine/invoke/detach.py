@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,31 @@ def detach(
         for place, step in reversed(list(enumerate(each.steps)))
         if not step.leaves_nothing
     ]
-    errors: dict[int, list[CNIError]] = {index: [] for index, _ in planned}
+    found = {index: Detached(index, each.delegate) for index, each in reversed(planned)}
     for neighbours in _neighbours(removals):
-        for removal, error in zip(neighbours, _delete(neighbours), strict=True):
-            if error is not None:
-                invocation = removal.invocation
-                named = naming_delegate(error, invocation.delegate, invocation.plugin)
-                errors[removal.index].append(named)
-    return [Detached(i, each.delegate, tuple(errors[i])) for i, each in reversed(planned)]
+        started, clock = time.time(), time.perf_counter()
+        errors = _delete(neighbours)
+        share = (time.perf_counter() - clock) / len(neighbours)
+        for removal, error in zip(neighbours, errors, strict=True):
+            found[removal.index] = _with_step(found[removal.index], removal, error, started, share)
+    return list(found.values())
+
+
+def _with_step(
+    known: Detached, removal: _Removal, error: CNIError | None, started: float, seconds: float
+) -> Detached:
+    """*known* with how one more step of the chain ended."""
+    errors = known.errors
+    if error is not None:
+        invocation = removal.invocation
+        errors = (*errors, naming_delegate(error, invocation.delegate, invocation.plugin))
+    return Detached(
+        known.index,
+        known.delegate,
+        errors,
+        started=known.started or started,
+        seconds=known.seconds + seconds,
+    )
 
 
 def _removal(

@@ -15,6 +15,8 @@ from multus.netlink.routes import Route
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _TENTATIVE, _DUPLICATE = 0x40, 0x08
 
+_NF_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+
 #: Numbers that differ for equal entries: places, uses, packets.
 _PASSING = frozenset(["HANDLE", "POSITION", "USE", "BYTES", "PACKETS"])
 
@@ -33,12 +35,13 @@ class PolicyRule:
 class FirewallEntry:
     """A table, chain, set or rule (*kind*) of nftables.
 
-    ``chain`` is empty for tables and sets, ``name`` for rules.  ``text`` is its content, equal for
-    equal content; ``comment`` is what its author wrote.
+    ``family`` is "inet", "ip", "ip6", "arp", "bridge" or "netdev".  ``chain`` is empty for tables
+    and sets, ``name`` for rules.  ``text`` is its content, equal for equal content; ``comment`` is
+    what its author wrote.
     """
 
     kind: str
-    family: int
+    family: str
     table: str
     chain: str
     name: str
@@ -128,11 +131,11 @@ def firewall_entry(kind: str, message: Any) -> FirewallEntry:
     chain = told.get("CHAIN", "") if kind == "rule" else ""
     return FirewallEntry(
         kind=kind,
-        family=message["nfgen_family"],
+        family=_NF_FAMILIES.get(message["nfgen_family"], str(message["nfgen_family"])),
         table=told.get("NAME" if kind == "table" else "TABLE", ""),
         chain=chain,
         name=told.get("NAME", ""),
-        comment=_comment(told.get("USERDATA")),
+        comment=_comment(told.get("USERDATA")) or _iptables_comment(told.get("EXPRESSIONS") or ()),
         text=_text({key: value for key, value in told.items() if key != "USERDATA"}),
     )
 
@@ -144,6 +147,17 @@ def _comment(userdata: Any) -> str:
     return " ".join(
         each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in comments
     )
+
+
+def _iptables_comment(expressions: Any) -> str:
+    """The comment that ``iptables -m comment`` made: the bytes of a match of its own."""
+    for expression in expressions:
+        parts = dict(expression["attrs"])
+        match = dict(parts["NFTA_EXPR_DATA"]["attrs"]) if "NFTA_EXPR_DATA" in parts else {}
+        if match.get("NFTA_MATCH_NAME") == "comment":
+            raw = bytes.fromhex(str(match["NFTA_MATCH_INFO"]).replace(":", ""))
+            return raw.split(b"\0", 1)[0].decode(errors="replace")
+    return ""
 
 
 def _text(value: Any) -> str:

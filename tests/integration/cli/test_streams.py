@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from unit.registry.site import Site
+from waiting import PATIENCE
 
 from multus import __version__
 from multus.cli import names
@@ -152,7 +153,7 @@ def test_an_unknown_command_is_refused_before_stdin_ends(cni_program: Sequence[s
         stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "CNI_COMMAND": "FOO"},
     )
-    assert process.wait(10) == 1  # its stdin is still open
+    assert process.wait(PATIENCE) == 1  # its stdin is still open
     out, _ = process.communicate()
     assert json.loads(out)["code"] == 4
     assert "unknown CNI_COMMAND: use one of" in json.loads(out)["msg"]

@@ -239,7 +239,7 @@ def test_threads_work_in_their_namespaces_side_by_side() -> None:
         with ThreadPoolExecutor(len(pods)) as pool:
             list(pool.map(work, range(len(pods))))
         for number, pod in enumerate(pods):
-            found = {name: link["mtu"] for name, link in pod.links().items()}
+            found = {name: link.mtu for name, link in pod.links().items()}
             assert found == {f"b{number}-{at}": 1300 + number for at in range(20)}
     finally:
         for pod in pods:

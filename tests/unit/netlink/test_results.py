@@ -54,8 +54,9 @@ def test_what_is_applied_is_there_and_passes(
     assert default["gateway"] == "fd01::1"
     (route,) = netns.ip("route", "show", "table", "99")
     assert (route["metric"], route["metrics"]) == (5, [{"mtu": 1300, "advmss": 1200}])
-    tentative = [each for each in netns.links()["eth0"]["addr_info"] if each.get("tentative")]
-    assert [each["local"] for each in tentative if not each["local"].startswith("fe80:")] == []
+    with netns.inventory() as there:
+        tentative = [each.address for each in there.addresses() if each.tentative]
+    assert [each for each in tentative if not each.startswith("fe80:")] == []
 
 
 def test_ipv6_that_is_switched_off_is_switched_on(
