@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import (
     HTTPError,
+    InvalidHeader,
     NewConnectionError,
     ProtocolError,
     ProxyError,
@@ -42,6 +43,8 @@ MAX_BODY = 8 * 1024 * 1024
 _CONNECTING = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+#: It reads ``Retry-After``, a number of seconds or a date.
+_POLICY = urllib3.Retry()
 
 
 @lru_cache(maxsize=4096)
@@ -116,7 +119,7 @@ class HttpClient:
                 with response:
                     content = self._read(response, action, deadline)
             except (HTTPError, OSError) as error:
-                retry_after = ""
+                asked = 0.0
                 # An earlier answer of the server says more than the timeout.
                 problem: CNIError = answered or self._unreachable(action, error)
                 if not _worth_repeating(error):
@@ -133,8 +136,8 @@ class HttpClient:
                     continue
                 if status not in _RETRIED:
                     raise problem
-                retry_after = response.headers.get("Retry-After", "")
-            pause = max(_seconds(retry_after), wait * random.uniform(0.5, 1.0))
+                asked = _asked_pause(response)
+            pause = max(asked, wait * random.uniform(0.5, 1.0))
             if pause >= deadline.remaining():
                 raise problem
             if self._closed.wait(pause):
@@ -333,9 +336,9 @@ def _plain(error: Exception) -> str:
     return str(error).rpartition("object at")[2].rpartition(": ")[2] or type(error).__name__
 
 
-def _seconds(retry_after: str) -> float:
-    """``Retry-After`` in seconds; the API server does not send the form with a date."""
+def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
+    """The seconds that ``Retry-After`` asks for; 0 without one, or when it is malformed."""
     try:
-        return max(0.0, float(retry_after))
-    except ValueError:
+        return _POLICY.get_retry_after(response) or 0.0
+    except InvalidHeader:
         return 0.0

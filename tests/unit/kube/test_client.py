@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import ClassVar
 
 import pytest
@@ -118,11 +119,13 @@ def test_retry_after_is_waited_for(api: ApiServer, connect: Connect, soon: Deadl
     assert time.monotonic() - began >= 1.0
 
 
+@pytest.mark.parametrize("form", ["60", "date"])
 def test_a_retry_after_beyond_the_deadline_fails_at_once(
-    api: ApiServer, connect: Connect, soon: Deadline
+    api: ApiServer, connect: Connect, soon: Deadline, form: str
 ) -> None:
+    asked = formatdate(time.time() + 600, usegmt=True) if form == "date" else form
     api.create_pod("web")
-    api.faults.add(Fault("status", code=429, reason="TooManyRequests", retry_after="60"))
+    api.faults.add(Fault("status", code=429, reason="TooManyRequests", retry_after=asked))
     with pytest.raises(ApiFailure, match="HTTP 429 TooManyRequests"):
         connect().pod("default", "web", soon)
     assert soon.remaining() > PATIENCE / 2
