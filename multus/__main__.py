@@ -134,7 +134,7 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-def engine_for(conf: Conf) -> Engine:
+def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
     """The engine with the plugins that take part in this call."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
@@ -144,7 +144,7 @@ def engine_for(conf: Conf) -> Engine:
     keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)
     installed = load(discover(), conf.blocked_plugins, keys)
     log_faults(installed, log)
-    return Engine(installed, log)
+    return Engine(installed, log, deadline=deadline)
 
 
 if __name__ == "__main__":

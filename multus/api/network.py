@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.log import Log
 
 #: Keys of a plugin's configuration that belong to CNI or to the engine, not to the plugin: an
@@ -171,10 +172,11 @@ class Invocation:
     """One plugin of a delegate, to be carried out with one verb.
 
     ``config`` is the configuration handed on, complete but for ``prevResult``: name and version
-    inserted, capabilities exchanged for ``runtimeConfig``.  ``valid_attachments`` is for GC:
-    ``{"containerID": …, "ifname": …}`` of every attachment of this network that still is.
-    ``inherited`` are descriptors that a started process keeps open: the container's lock goes with
-    whoever works under it.
+    inserted, capabilities exchanged for ``runtimeConfig``.  ``session`` is what may be used;
+    ``log`` is its log, with the network in every line.  ``valid_attachments`` is for GC:
+    ``{"containerID": …, "ifname": …}`` of every attachment of this network that is still in use.
+    ``inherited`` are descriptors that a started process keeps open: the container's lock is held
+    as long as one of them runs.
     """
 
     verb: str
@@ -183,6 +185,7 @@ class Invocation:
     config: Mapping[str, Any] = field(converter=frozen_mapping)
     request: Request
     conf: Conf
+    session: Session = field(repr=False, eq=False)
     log: Log = field(repr=False, eq=False)
     prev_result: Result | None = None
     inherited: tuple[int, ...] = ()

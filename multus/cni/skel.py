@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from multus.engine.pipeline import Engine
     from multus.log import Log
 
-#: Makes the engine that a configuration asks for: with its log, without its blocked plugins.
-EngineFor = Callable[["Conf"], "Engine"]
+#: Makes the engine that a configuration asks for: with its log, without its blocked plugins; and
+#: with the ``time.monotonic()`` moment by which the caller wants its answer, or None.
+EngineFor = Callable[["Conf", "float | None"], "Engine"]
 
 #: Which variables each command needs.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -154,9 +155,8 @@ def _carry_out(
             f"{command} needs cniVersion {since} or newer, configuration {conf.name!r} has"
             f" {conf.cni_version}: raise it, or do not call {command}"
         )
-    request = _request(command, environ, deadline)
-    engine = engine_for(conf)
-    request = engine.equipped(request)
+    request = _request(command, environ)
+    engine = engine_for(conf, deadline)
     if command == "ADD":
         return _line(engine.add(request, conf, validated=validated).to_wire(conf.cni_version))
     if command == "DEL" and deleting is not None:
@@ -194,7 +194,7 @@ def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
     return decode_object(stdin, "the network configuration on stdin")
 
 
-def _request(command: str, environ: Mapping[str, str], deadline: float | None) -> Request:
+def _request(command: str, environ: Mapping[str, str]) -> Request:
     from multus.api.names import interface_problem, is_identifier, unnameable
     from multus.api.request import Request, parse_args
 
@@ -222,8 +222,7 @@ def _request(command: str, environ: Mapping[str, str], deadline: float | None) -
         ifname=ifname,
         path=path,
         args=args,
-        environ=dict(environ),
-        deadline=deadline,
+        environ=environ,
     )
 
 

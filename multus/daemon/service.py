@@ -171,7 +171,7 @@ class Service:
             known.hooks.manager.register(Observer(self), name="multus-daemon")
         return known
 
-    def _engine_for(self, command: str, conf: Conf) -> Engine:
+    def _engine_for(self, command: str, conf: Conf, deadline: float | None) -> Engine:
         if conf.cni_dir != self._settings.cni_dir:
             self.report.cni_dir = conf.cni_dir
         return Engine(
@@ -180,6 +180,7 @@ class Service:
             api=self._api_of(conf.raw.get("kubeconfig")),
             chroot=self._settings.chroot,
             meter=self._took,
+            deadline=deadline,
         )
 
     def _took(self, verb: str, kind: str, seconds: float) -> None:

@@ -22,10 +22,10 @@ from multus.api.errors import (
     failure,
 )
 from multus.api.network import Delegate
-from multus.api.request import Meter, Request
+from multus.api.request import Request
 from multus.api.result import Result
+from multus.api.session import Meter, Session
 from multus.engine import merge, order, parse, resolve
-from multus.engine.closing import Closing
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare
 from multus.engine.serving import Serving
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Engine:
     """Carries requests out with the *installed* plugins.
 
-    *api*, *chroot* and *meter* are what a daemon adds to every request.
+    The other arguments are the means that every request gets; see ``multus.api.session.Session``.
     """
 
     def __init__(
@@ -52,16 +52,19 @@ class Engine:
         api: Api | None = None,
         chroot: str = "",
         meter: Meter | None = None,
+        deadline: float | None = None,
     ) -> None:
         self.installed = installed
         self.log = log
         self.api = api
         self.chroot = chroot
         self.meter = meter
+        self.deadline = deadline
 
-    def equipped(self, request: Request) -> Request:
-        """*request* with what this engine adds to it."""
-        return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
+    def session(self, request: Request) -> Session:
+        """What plugins may use while *request* is served; close it by ``with``."""
+        log = self.log.bind(container=request.container_id, pod=str(request.pod or ""))
+        return Session(log, self.api, self.deadline, self.chroot, self.meter)
 
     def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:
         """Attach the container to every network it is to have, or to none; raises ``CNIError``.
@@ -69,15 +72,16 @@ class Engine:
         *validated* says that an earlier ADD with *conf* was served by the same plugins.
         """
         with self._serving(request, conf) as serving:
-            request = serving.call.request
+            session = serving.session
             if not validated:
                 parse.validate(conf, self.installed)
             with serving.transaction(adding=True) as transaction:
                 transaction.remove_leftovers()
                 with serving.stage("resolve"):
-                    resolved = resolve.resolve(self.installed, request, conf)
+                    resolved = resolve.resolve(self.installed, request, conf, session)
                 with serving.stage("order"):
-                    delegates = order.order(self.installed.hooks, resolved, request, conf)
+                    hooks = self.installed.hooks
+                    delegates = order.order(hooks, resolved, request, conf, session)
                 planned = plan(delegates, serving.call)
                 prepare(planned, serving.call)
                 with serving.stage("journal"):
@@ -86,7 +90,7 @@ class Engine:
                     with serving.stage("invoke"):
                         attachments = attempt.attach(serving.attached)
                     with serving.stage("merge"):
-                        result = merge.merge(self.installed, attachments, request, conf)
+                        result = merge.merge(self.installed, attachments, request, conf, session)
                     serving.outcome = evolve(serving.outcome, result=result)
                     attempt.finish(result)
         return result
@@ -122,14 +126,13 @@ class Engine:
         parse.validate(conf, self.installed)
         for problem in self.installed.hooks.health(conf):
             raise problem
-        try:
-            Journal(conf.cni_dir).prepare()
-            with Closing(self.log) as closing:
-                served = evolve(request, closing=closing)
-                resolved = resolve.resolve(self.installed, served, conf)
-        except (IOFailure, StateDamaged, TryAgainLater) as error:
-            raise NotAvailable(error.msg, error.details) from error
-        upkeep.status(resolved.delegates, Call(self.installed, self.log, request, conf))
+        with self.session(request) as session:
+            try:
+                Journal(conf.cni_dir).prepare()
+                resolved = resolve.resolve(self.installed, request, conf, session)
+            except (IOFailure, StateDamaged, TryAgainLater) as error:
+                raise NotAvailable(error.msg, error.details) from error
+            upkeep.status(resolved.delegates, Call(self.installed, session, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:
         """Remove what belongs to this network and to no valid attachment; continue past errors."""
@@ -146,7 +149,7 @@ class Engine:
                 for record in found.dead:
                     errors += self._remove_dead(record, request, conf)
                 left = garbage.still_recorded(journal, found.dead)
-                theirs = predecessor.records(conf.cni_dir, valid, serving.call.request, conf)
+                theirs = predecessor.records(conf.cni_dir, valid, request, conf)
                 kept = [*found.kept, *left, *theirs]
                 incomplete = garbage.incomplete(kept, valid)
                 if incomplete is None:
@@ -164,21 +167,14 @@ class Engine:
         command works on is left alone.
         """
         container_id, ifname = record.key
-        asked = evolve(
-            today,
-            command="DEL",
-            container_id=container_id,
-            ifname=ifname,
-            netns="",
-            shared={},
-            closing=None,
-        )
+        asked = evolve(today, command="DEL", container_id=container_id, ifname=ifname, netns="")
         request = request_for(record, asked)
-        serving = Serving(self.installed, self.log, request, conf)
-        serving.patience = 0.0
         try:
-            with serving.transaction() as transaction:
-                return transaction.remove()
+            with self.session(request) as session:
+                serving = Serving(self.installed, request, conf, session)
+                serving.patience = 0.0
+                with serving.transaction() as transaction:
+                    return transaction.remove()
         except TryAgainLater as error:
             self.log.verbose(f"{request} is left alone: {error}")
             return []
@@ -188,8 +184,8 @@ class Engine:
     @contextmanager
     def _serving(self, request: Request, conf: Conf) -> Iterator[Serving]:
         # Observers are told before everything is closed: they write through the same client.
-        with Closing(self.log) as closing:
-            serving = Serving(self.installed, self.log, evolve(request, closing=closing), conf)
+        with self.session(request) as session:
+            serving = Serving(self.installed, request, conf, session)
             try:
                 yield serving
             except BaseException as error:
@@ -203,7 +199,7 @@ class Engine:
 def _offered(call: Call) -> tuple[Delegate, ...]:
     """The networks that the configuration offers every container, for GC; none when unknown."""
     try:
-        resolved = resolve.resolve(call.installed, call.request, call.conf)
+        resolved = resolve.resolve(call.installed, call.request, call.conf, call.session)
         return order.primary_first(resolved.delegates)
     except CNIError as error:
         call.log.verbose(f"no garbage is collected in networks without a record: {error}")

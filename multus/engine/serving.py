@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Attachment
     from multus.api.request import Request
-    from multus.log import Log
+    from multus.api.session import Session
     from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
 
@@ -30,16 +30,16 @@ class Serving:
     *invoke*; ``patience`` is how long other commands are waited for, in seconds.
     """
 
-    def __init__(self, installed: Installed, log: Log, request: Request, conf: Conf) -> None:
+    def __init__(
+        self, installed: Installed, request: Request, conf: Conf, session: Session
+    ) -> None:
         self._started, self._clock = time.time(), time.perf_counter()
-        self.log = log.bind(container=request.container_id, pod=str(request.pod or ""))
-        self.call = Call(installed, self.log, request, conf)
-        self.observers: Observers = installed.hooks.observers(self.log)
+        self.session = session
+        self.call = Call(installed, session, request, conf)
+        self.observers: Observers = installed.hooks.observers(session)
         self._stages: dict[str, float] = {}
         self.outcome = Outcome(request.command)
-        self.patience = PATIENCE
-        if request.deadline is not None:
-            self.patience = max(0.0, min(PATIENCE, request.deadline - time.monotonic()))
+        self.patience = session.remaining(PATIENCE)
 
     @contextmanager
     def transaction(self, *, adding: bool = False) -> Iterator[Transaction]:
@@ -72,8 +72,8 @@ class Serving:
             delegates=tuple(self.call.carried),
         )
         self.observers.finished(outcome, self.call.request, self.call.conf)
-        seconds, error = time.perf_counter() - self._clock, outcome.error
+        seconds, error, log = time.perf_counter() - self._clock, outcome.error, self.session.log
         if error is not None:
-            self.log.error(outcome.command, code=error.number, error=error, duration=seconds)
+            log.error(outcome.command, code=error.number, error=error, duration=seconds)
         else:
-            self.log.verbose(outcome.command, duration=seconds, stages=outcome.stages)
+            log.verbose(outcome.command, duration=seconds, stages=outcome.stages)

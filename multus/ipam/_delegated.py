@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -83,7 +82,7 @@ class Delegated(Ipam):
 
     def _executor(self, invocation: Invocation) -> Executor:
         return Executor(
-            invocation.folders(), invocation.request.chroot, inherited=invocation.inherited
+            invocation.folders(), invocation.session.chroot, inherited=invocation.inherited
         )
 
     @contextmanager
@@ -99,7 +98,5 @@ class Delegated(Ipam):
 
     def _seconds(self, command: str) -> float:
         """How long the binary may take: no longer than the caller waits, except to clean up."""
-        deadline, limit = self.invocation.request.deadline, self.invocation.conf.delegate_timeout
-        if deadline is None or command == "DEL":
-            return limit
-        return min(limit, max(0.0, deadline - time.monotonic()))
+        limit = self.invocation.conf.delegate_timeout
+        return limit if command == "DEL" else self.invocation.session.remaining(limit)

@@ -163,8 +163,7 @@ class HostLocal(Ipam):
         )
 
     def _require_time(self, pool: RangeSet) -> None:
-        deadline = self.invocation.request.deadline
-        if deadline is not None and time.monotonic() > deadline:
+        if not self.invocation.session.remaining():
             raise TryAgainLater(
                 f"{self._network}: no free address was found in range set {pool} in time: enlarge"
                 " the range or run GC"
@@ -272,7 +271,7 @@ class HostLocal(Ipam):
         return Store(f"{directory.rstrip('/')}/{name}")
 
     def _locked(self, *, create: bool) -> AbstractContextManager[Ledger | None]:
-        deadline = self.invocation.request.deadline
+        deadline = self.invocation.session.deadline
         if deadline is not None and self.invocation.verb == "DEL":
             # What an ADD took that has run out of time is given back all the same.
             deadline = max(deadline, time.monotonic() + _CLEAN_UP)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multus.api.kubernetes import ApiUse
     from multus.api.network import Attachment, Element, Outcome
     from multus.api.request import Request
-    from multus.log import Log
+    from multus.api.session import Session
 
 
 #: The hooks of observers; all others decide something.
@@ -105,22 +105,29 @@ class Hooks:
         """All problems; plugins that share a key may say the same."""
         return list(dict.fromkeys(self._collected("multus_validate", Problem, conf=conf)))
 
-    def select(self, request: Request, conf: Conf) -> list[Selection]:
-        return list(self._collected("multus_select", Selection, request=request, conf=conf))
+    def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
+        arguments = {"request": request, "conf": conf, "session": session}
+        return list(self._collected("multus_select", Selection, **arguments))
 
-    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
-        arguments = {"element": element, "request": request, "conf": conf}
+    def resolve(
+        self, element: Element, request: Request, conf: Conf, session: Session
+    ) -> Delegate | None:
+        arguments = {"element": element, "request": request, "conf": conf, "session": session}
         return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
 
-    def chain(self, delegate: Delegate, request: Request, conf: Conf) -> list[Plugin]:
+    def chain(
+        self, delegate: Delegate, request: Request, conf: Conf, session: Session
+    ) -> list[Plugin]:
         """Every further step of a delegate, in the order of the plugins' names."""
-        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         return list(self._collected("multus_chain", Plugin, **arguments))
 
-    def runtime_config(self, delegate: Delegate, request: Request, conf: Conf) -> dict[str, Any]:
+    def runtime_config(
+        self, delegate: Delegate, request: Request, conf: Conf, session: Session
+    ) -> dict[str, Any]:
         """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""
         merged: dict[str, Any] = {}
-        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         for name, entries in self._asked("multus_runtime_config", Mapping, arguments):
             for capability, value in entries.items():
                 if merged.setdefault(capability, value) != value:
@@ -132,10 +139,10 @@ class Hooks:
         return merged
 
     def order(
-        self, delegates: Sequence[Delegate], request: Request, conf: Conf
+        self, delegates: Sequence[Delegate], request: Request, conf: Conf, session: Session
     ) -> tuple[str, Sequence[Delegate]] | None:
         """The first order that a plugin gives, and the plugin's name."""
-        arguments = {"delegates": delegates, "request": request, "conf": conf}
+        arguments = {"delegates": delegates, "request": request, "conf": conf, "session": session}
         return next(self._asked("multus_order", Delegate, arguments, many=True), None)
 
     def invokers(
@@ -147,9 +154,10 @@ class Hooks:
             yield answer
 
     def merge(
-        self, attachments: Sequence[Attachment], request: Request, conf: Conf
+        self, attachments: Sequence[Attachment], request: Request, conf: Conf, session: Session
     ) -> Result | None:
-        arguments = {"attachments": attachments, "request": request, "conf": conf}
+        asked = {"request": request, "conf": conf, "session": session}
+        arguments = {"attachments": attachments, **asked}
         return next((each for _, each in self._asked("multus_merge", Result, arguments)), None)
 
     def health(self, conf: Conf) -> list[CNIError]:
@@ -164,9 +172,9 @@ class Hooks:
                 reasons.append(reason)
         return reasons
 
-    def observers(self, log: Log) -> Observers:
-        """The observers' hooks; what they raise goes to *log*."""
-        return Observers(self, log)
+    def observers(self, session: Session) -> Observers:
+        """The observers' hooks; what they raise goes to the session's log."""
+        return Observers(self, session)
 
     def _asked(
         self,
@@ -222,11 +230,11 @@ def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool 
 
 
 class Observers:
-    """Those who are told; what they raise is logged, and does not reach the request."""
+    """The observers of one request; what they raise is logged, and does not reach the request."""
 
-    def __init__(self, hooks: Hooks, log: Log) -> None:
+    def __init__(self, hooks: Hooks, session: Session) -> None:
         self.hooks = hooks
-        self.log = log
+        self.session = session
 
     def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
         self._tell("multus_attached", attachment=attachment, request=request, conf=conf)
@@ -245,7 +253,9 @@ class Observers:
         self._tell("multus_finished", outcome=outcome, request=request, conf=conf)
 
     def _tell(self, hook: str, **arguments: Any) -> None:
+        arguments["session"] = self.session
         for part in self.hooks.parts(hook):
             error = attempted(part.place, part.call, arguments)
             if error is not None:
-                self.log.error(f"observer {part.task.plugin!r} failed in {hook}", error=error)
+                log = self.session.log
+                log.error(f"observer {part.task.plugin!r} failed in {hook}", error=error)

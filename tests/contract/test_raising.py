@@ -250,13 +250,13 @@ def test_a_hook_that_exits_still_leaves_an_answer(
         raise SystemExit(0)
 
     exiting = engine(plugin_named("odd", multus_select))
-    status, error = answered("ADD", lambda _: exiting, cniDir=conf.cni_dir)
+    status, error = answered("ADD", lambda *_: exiting, cniDir=conf.cni_dir)
     assert (status, error["code"]) == (1, 999)
     assert "plugin 'odd', hook 'multus_select'" in error["msg"] and "SystemExit" in error["msg"]
 
 
 def test_so_does_an_exit_anywhere_else() -> None:
-    def engine_for(conf: Conf) -> Engine:
+    def engine_for(conf: Conf, deadline: float | None) -> Engine:
         raise SystemExit(0)
 
     status, error = answered("STATUS", engine_for)

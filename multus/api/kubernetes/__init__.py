@@ -3,6 +3,7 @@
 This module is public, and all that is public: its submodules are not.  It imports neither HTTP nor
 TLS.  :class:`Api` is what a request may ask of an API server, and write there.  A plugin never
 makes one, and need not know which it has: the API server itself, a daemon's caches, or files.
+:func:`api_of` gives it that of the request.
 :func:`view_of` gives a source the :class:`View` of its request: the pod's annotations, and the
 objects that they choose, each read once whichever sources ask.
 """
@@ -28,6 +29,7 @@ from multus.api.kubernetes.failures import (
 )
 from multus.api.kubernetes.interface import Annotate, Api, ApiUse, PodEvent, PodRef, Write
 from multus.api.kubernetes.objects import EVENTS, PODS, ObjectRef, Resource
+from multus.api.kubernetes.opening import api_of
 from multus.api.kubernetes.settings import (
     MAX_NETWORKS,
     SourceSettings,
@@ -58,6 +60,7 @@ __all__ = [
     "VersionExpired",
     "View",
     "Write",
+    "api_of",
     "interface_of",
     "is_label",
     "is_object_name",

@@ -64,7 +64,7 @@ Write = Annotate | PodEvent
 
 
 class Api(Protocol):
-    """An API server, as a request has it: ``session.kubernetes``.
+    """An API server, as a request has it (``api_of``).
 
     Objects are in their wire form: JSON objects as the API server sends them, of which a daemon
     keeps ``apiVersion``, ``kind``, ``metadata`` (namespace, name, uid and annotations) and the keys

@@ -10,14 +10,15 @@ the length of annotations, and the size of all definitions together.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import LARGEST
 from multus.api.kubernetes.deadline import Deadline
 from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes.opening import api_of
 from multus.api.kubernetes.pods import is_same
 from multus.api.kubernetes.settings import SourceSettings
 
@@ -26,56 +27,42 @@ if TYPE_CHECKING:
     from multus.api.kubernetes.interface import Api
     from multus.api.kubernetes.objects import ObjectRef
     from multus.api.request import Pod, Request
-    from multus.kube.client import KubeClient
+    from multus.api.session import Session
 
-_KEY = "multus.kube"
+_KEY = "multus.api.kubernetes.view"
 #: The API server refuses pods whose annotations are longer than that together.
 _LONGEST_ANNOTATION = 256 * 1024
 #: How many definitions are asked for at a time.
 _AT_A_TIME = 8
 
 
-def view_of(request: Request, conf: Conf) -> View | None:
+def view_of(request: Request, conf: Conf, session: Session) -> View | None:
     """The view of *request*; None when the configuration names no API server.
 
     It is None for DEL, CHECK and GC too, which work from the journal.
     """
     if request.command in ("DEL", "CHECK", "GC"):
         return None
-    known = request.shared.get(_KEY)
-    if isinstance(known, View):
-        return known
-    api = request.api
-    if api is None and not conf.raw.get("kubeconfig"):
-        return None
+    api = api_of(conf, session)
+    return None if api is None else session.once(_KEY, partial(_open, api, request, conf, session))
+
+
+def _open(api: Api, request: Request, conf: Conf, session: Session) -> View:
     settings = SourceSettings.of(conf)
-    if api is None:
-        client = _client(settings.kubeconfig)
-        if request.closing is not None:
-            request.closing.callback(client.close)
-        api = client
-    view = View(api, request, settings)
-    request.shared[_KEY] = view
-    return view
-
-
-def _client(kubeconfig: str) -> KubeClient:
-    # The one place where a process that is started per call imports HTTP and TLS.
-    from multus.kube.client import KubeClient
-    from multus.kube.kubeconfig import load_kubeconfig
-
-    return KubeClient(load_kubeconfig(kubeconfig))
+    deadline = Deadline.after(session.remaining(settings.api_timeout))
+    return View(api, request.pod, settings, deadline)
 
 
 class View:
     """One request's view; used by one thread."""
 
-    def __init__(self, api: Api, request: Request, settings: SourceSettings) -> None:
+    def __init__(
+        self, api: Api, pod: Pod | None, settings: SourceSettings, deadline: Deadline
+    ) -> None:
         self.api = api
         self.settings = settings
-        limit = time.monotonic() + settings.api_timeout
-        self.deadline = Deadline(min(limit, request.deadline or limit))
-        self._pod = request.pod
+        self.deadline = deadline
+        self._pod = pod
         self._metadata: Mapping[str, Any] | None = None
         self._read: dict[ObjectRef, dict[str, Any] | CNIError] = {}
         self._begun: set[Hashable] = set()

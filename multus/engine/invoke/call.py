@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment, Delegate, Plugin
     from multus.api.request import Request
     from multus.api.result import Result
+    from multus.api.session import Session
     from multus.log import Log
     from multus.registry.discovery import Installed
     from multus.state.record import Planned
@@ -37,11 +38,16 @@ class Call:
     """
 
     installed: Installed
-    log: Log
+    session: Session
     request: Request
     conf: Conf
     lock: int | None = None
     carried: list[Carried] = field(factory=list, eq=False, repr=False)
+
+    @property
+    def log(self) -> Log:
+        """The session's."""
+        return self.session.log
 
     def holding(self, lock: int) -> Call:
         """The same call while the container's *lock* is held."""
@@ -77,8 +83,9 @@ class Call:
 
     def offered(self) -> tuple[Planned, ...]:
         """What the configuration offers every container, planned; raises ``CNIError``."""
-        resolved = resolve.resolve(self.installed, self.request, self.conf)
-        delegates = order.order(self.installed.hooks, resolved, self.request, self.conf)
+        asked = (self.request, self.conf, self.session)
+        resolved = resolve.resolve(self.installed, *asked)
+        delegates = order.order(self.installed.hooks, resolved, *asked)
         return plan(delegates, self)
 
     def invocation(
@@ -97,6 +104,7 @@ class Call:
             config=config,
             request=self.request,
             conf=self.conf,
+            session=self.session,
             log=self.log.bind(network=delegate.label, ifname=delegate.ifname, type=plugin.type),
             prev_result=prev_result,
             inherited=() if self.lock is None else (self.lock,),

@@ -93,5 +93,5 @@ def _took(invoker: Invoker, argument: object, seconds: float) -> None:
         each.log.verbose(
             each.verb, delegate=each.delegate.name, invoker=invoker.name, duration=share
         )
-        if each.request.meter is not None:
-            each.request.meter(each.verb, each.plugin.type, share)
+        if each.session.meter is not None:
+            each.session.meter(each.verb, each.plugin.type, share)

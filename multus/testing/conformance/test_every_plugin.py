@@ -15,6 +15,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Delegate, Element, Plugin
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.registry.warnings import warnings_of
 from multus.testing.conformance import Sample, Subject
 
@@ -102,17 +103,21 @@ def test_importing_it_prints_nothing(subject: Subject) -> None:
 
 
 def test_it_leaves_strangers_alone(
-    subject: Subject, sample: Sample, conf_with: Callable[..., Conf], request_: Request
+    subject: Subject,
+    sample: Sample,
+    conf_with: Callable[..., Conf],
+    request_: Request,
+    session: Session,
 ) -> None:
     conf, hooks = conf_with(merger="somebody-elses"), subject.alone.hooks
     stranger = Element("nobody-knows-this", "a test", source="somebody-else")
     plugin = Plugin({"type": "nobody-knows-this"})
     delegate = Delegate("stranger", (plugin,), "1.1.0")
     assert hooks.validate(conf) == []
-    assert hooks.select(request_, conf) == [], "it selects networks that nobody asked for"
-    assert hooks.resolve(stranger, request_, conf) is None
-    assert hooks.runtime_config(delegate, request_, conf) == {}
-    assert hooks.merge((), request_, conf) is None
+    assert hooks.select(request_, conf, session) == [], "it selects networks that nobody asked for"
+    assert hooks.resolve(stranger, request_, conf, session) is None
+    assert hooks.runtime_config(delegate, request_, conf, session) == {}
+    assert hooks.merge((), request_, conf, session) is None
     assert hooks.health(conf) == []
     if not sample.takes_all:
         assert list(hooks.invokers(plugin, delegate, conf)) == []
@@ -125,6 +130,7 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     value: Any,
     conf_with: Callable[..., Conf],
     request_: Request,
+    session: Session,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     hooks = subject.alone.hooks
@@ -132,7 +138,7 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
         try:
             conf = conf_with(**{**sample.conf, key: value})
             if not hooks.validate(conf):
-                hooks.select(request_, conf)
+                hooks.select(request_, conf, session)
                 hooks.health(conf)
         except CNIError as error:
             assert error.number != 999, f"{key} = {value!r}: {error}"

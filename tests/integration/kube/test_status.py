@@ -103,9 +103,7 @@ def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
 # --- In a daemon ---------------------------------------------------------------------------------
 
 
-def request(
-    cluster: Cluster, container: Container, api: NodeApi | None, command: str = "ADD"
-) -> Request:
+def request(cluster: Cluster, container: Container, command: str = "ADD") -> Request:
     return Request(
         command=command,
         container_id=container.id,
@@ -114,7 +112,6 @@ def request(
         path=(cluster.bin.path,),
         args=parse_args(container.args),
         environ={"CNI_ARGS": container.args, "PATH": os.environ["PATH"]},
-        api=api,
     )
 
 
@@ -141,7 +138,8 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
         try:
             eventually(lambda: all(state.synced for state in api.states()))
             cluster.api.requests.clear()
-            engine.add(request(cluster, container, api), conf)
+            engine.api = api
+            engine.add(request(cluster, container), conf)
             assert cluster.gets("/pods/web") == cluster.gets("definitions/net-a") == 0
             assert STATUS not in cluster.annotations()
             cluster.api.faults.clear()
@@ -166,12 +164,12 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
     from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
-        asked = request(cluster, container, None)
+        asked = request(cluster, container)
         if network == "net-a":
             engine.add(asked, conf)
             assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
             named = Conf.from_wire(cluster.conf(clusterNetwork="net-a", multusNamespace="default"))
-            engine.status(evolve(asked, command="STATUS", shared={}, args={}), named)
+            engine.status(evolve(asked, command="STATUS", args={}), named)
         elif network == "nowhere":
             with pytest.raises(NotFound):
                 engine.add(asked, conf)

@@ -15,6 +15,7 @@ from multus.api.frozen import DEEPEST, FrozenDict, FrozenList, freeze
 from multus.api.jsontext import decode, encode
 from multus.api.network import Element, Invocation, Plugin
 from multus.log import Log
+from multus.testing.session import new_session
 
 _OBJECT: list[Callable[[dict[str, Any]], object]] = [
     lambda it: it.__setitem__("b", 1),
@@ -129,6 +130,7 @@ def _mappings() -> dict[str, Any]:
         request=request,
         conf=conf,
         log=Log.from_conf({}),
+        session=new_session(),
         valid_attachments=({"containerID": "c", "ifname": "eth0"},),
     )
     every: dict[str, Any] = {"conf": conf, "request": request, "element": element}

@@ -25,6 +25,7 @@ from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.discovery import Entry
 from multus.state.journal import Journal
+from multus.testing.session import new_session
 
 CONTAINER = {
     "CNI_CONTAINERID": "c1",
@@ -35,7 +36,7 @@ CONTAINER = {
 COMMANDS = ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION")
 
 
-def never(conf: Conf) -> Engine:
+def never(conf: Conf, deadline: float | None) -> Engine:
     raise AssertionError("no engine is needed for this")
 
 
@@ -79,7 +80,7 @@ def engine_for(recorder: Recorder) -> Callable[..., skel.EngineFor]:
 
     def make(*entries: Entry) -> skel.EngineFor:
         installed = at_work(source("a", "b"), recorder.plugin(), merger(), *entries)
-        return lambda conf: Engine(installed, Log.from_conf(conf.raw))
+        return lambda conf, deadline: Engine(installed, Log.from_conf(conf.raw))
 
     return make
 
@@ -105,12 +106,12 @@ class Old:
         self.wire = {"cniVersion": "1.1.0", "name": "n", "type": "multus", "cniDir": str(folder)}
         conf = Conf.from_wire(self.wire)
         request = request_of(ifname="x%d", environ=CONTAINER)
-        call = Call(installed, self.engine.log, request, conf)
+        call = Call(installed, new_session(), request, conf)
         planned = plan([delegate_of("a", "a", ifname="x%d", primary=True)], call)
         Journal(str(folder)).prepare()
         Journal(str(folder)).begin(request, self.wire, planned).close()
 
-    def engine_for(self, conf: Conf) -> Engine:
+    def engine_for(self, conf: Conf, deadline: float | None) -> Engine:
         return self.engine
 
 
@@ -269,7 +270,7 @@ class TestBugs:
         assert "in multus_validate" in logged(capfd, "ADD")["traceback"]
 
     def test_of_our_own(self, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
-        def broken(conf: Conf) -> Engine:
+        def broken(conf: Conf, deadline: float | None) -> Engine:
             raise RuntimeError("out of paper")
 
         message = refused(999, "ADD", conf, broken)
@@ -291,7 +292,7 @@ class TestBugs:
     def test_no_descriptor_is_left_open(
         self, conf: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        def broken(conf: Conf) -> Engine:
+        def broken(conf: Conf, deadline: float | None) -> Engine:
             raise RuntimeError("out of paper")
 
         conf |= {"logFile": str(tmp_path / "log"), "logToStderr": False}

@@ -14,6 +14,7 @@ from multus.api.errors import InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Element, Invocation, Plugin, Provenance, Role, Selection
 from multus.api.result import Result
+from multus.api.session import Session
 from multus.engine.invoke.attach import attach
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.detach import detach
@@ -25,6 +26,7 @@ from multus.engine.resolve import resolve
 from multus.log import Log
 from multus.registry.discovery import Installed
 from multus.state.record import Record, applied, planned_wire
+from multus.testing.session import new_session
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT
 
@@ -37,7 +39,7 @@ def resolved(config: dict[str, Any], provenance: Provenance) -> Delegate:
         return Selection(Role.DEFAULT, (element,), "the test")
 
     installed = at_work(plugin_named("source-test", multus_select))
-    (delegate,) = resolve(installed, request_of(), conf_of()).delegates
+    (delegate,) = resolve(installed, request_of(), conf_of(), new_session()).delegates
     return delegate
 
 
@@ -96,7 +98,7 @@ class TestOurOwnPrograms:
 
         installed = at_work(plugin_named("source-test", multus_select, multus_resolve))
         with pytest.raises(InvalidConfig, match="'multus'"):
-            resolve(installed, request_of(), conf_of())
+            resolve(installed, request_of(), conf_of(), new_session())
 
     def test_a_del_of_what_was_refused_succeeds(self, tmp_path: Any) -> None:
         from multus.registry.discovery import discover, load
@@ -170,8 +172,7 @@ def installed_with(invoker: Invoker) -> Installed:
 
 def verbs(invoker: Keeper, provenance: Provenance) -> list[dict[str, Any]]:
     """The configurations that an invoker gets for each verb, DEL from the journal's line."""
-    conf, log = conf_of(), Log.from_conf({"logToStderr": False})
-    call = Call(installed_with(invoker), log, request_of(), conf)
+    call = Call(installed_with(invoker), new_session(), request_of(), conf_of())
     delegate = Delegate("net", (Plugin(CONFIG),), "1.0.0", ifname="eth0", provenance=provenance)
     (planned,) = plan([delegate], call)
     attach(planned, call)
@@ -201,7 +202,7 @@ def test_a_binary_gets_every_key() -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Any) -> None:
     log = Log.from_conf({"logFile": str(tmp_path / "log"), "logLevel": "verbose"})
-    call = Call(installed_with(Keeper()), log, request_of(), conf_of())
+    call = Call(installed_with(Keeper()), Session(log), request_of(), conf_of())
     plan([Delegate("net", (Plugin(CONFIG),), "1.0.0", label="team/net")], call)
     text = (tmp_path / "log").read_text()
     assert "'folder'" in text
@@ -212,8 +213,7 @@ class TestPlaces:
     """A tenant's network is served as when it was attached, whatever ``tenantPaths`` says now."""
 
     def invocation(self, then: Any, now: Any, provenance: Provenance = TENANT) -> Invocation:
-        log = Log.from_conf({"logToStderr": False})
-        call = Call(installed_with(Plain()), log, request_of(), conf_of(**then))
+        call = Call(installed_with(Plain()), new_session(), request_of(), conf_of(**then))
         delegate = Delegate("net", (Plugin(CONFIG),), "1.0.0", ifname="eth0", provenance=provenance)
         (planned,) = plan([delegate], call)
         record = applied(Record("x", request_of()), planned_wire(0, planned))

@@ -16,25 +16,25 @@ from multus.api.invoker import Declined, Invoker
 from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Role, Selection
 from multus.api.progress import Task
 from multus.api.result import IP, Interface, Result
-from multus.log import Log
 from multus.registry.hooks import OBSERVING, Hooks, PluginFailed
+from multus.testing.session import new_session
 
 ELEMENT = Element("x", "a test")
 PLUGIN = Plugin({"type": "x"})
 DELEGATE = Delegate("x", (PLUGIN,), "1.1.0", ifname="eth0")
-CONF, REQUEST = conf_of(), request_of()
+CONF, REQUEST, SESSION = conf_of(), request_of(), new_session()
 
 #: How the core asks each hook, and what the hook may answer.
 ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_keys": lambda hooks: hooks.configuration_keys(),
     "multus_validate": lambda hooks: hooks.validate(CONF),
-    "multus_select": lambda hooks: hooks.select(REQUEST, CONF),
-    "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF),
-    "multus_chain": lambda hooks: hooks.chain(DELEGATE, REQUEST, CONF),
-    "multus_runtime_config": lambda hooks: hooks.runtime_config(DELEGATE, REQUEST, CONF),
-    "multus_order": lambda hooks: hooks.order((DELEGATE,), REQUEST, CONF),
+    "multus_select": lambda hooks: hooks.select(REQUEST, CONF, SESSION),
+    "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF, SESSION),
+    "multus_chain": lambda hooks: hooks.chain(DELEGATE, REQUEST, CONF, SESSION),
+    "multus_runtime_config": lambda hooks: hooks.runtime_config(DELEGATE, REQUEST, CONF, SESSION),
+    "multus_order": lambda hooks: hooks.order((DELEGATE,), REQUEST, CONF, SESSION),
     "multus_invoker": lambda hooks: list(hooks.invokers(PLUGIN, DELEGATE, CONF)),
-    "multus_merge": lambda hooks: hooks.merge((Attachment(DELEGATE),), REQUEST, CONF),
+    "multus_merge": lambda hooks: hooks.merge((Attachment(DELEGATE),), REQUEST, CONF, SESSION),
     "multus_health": lambda hooks: told(hooks),
 }
 
@@ -133,8 +133,8 @@ class TestTimes:
     def test_each_hook_of_each_plugin_has_its_own(self) -> None:
         hooks = at_work(self.slow("quick", 0.0), self.slow("slow", 0.05)).hooks
         with progress.timed() as times:
-            hooks.select(REQUEST, CONF)
-            hooks.select(REQUEST, CONF)
+            hooks.select(REQUEST, CONF, SESSION)
+            hooks.select(REQUEST, CONF, SESSION)
         seconds = {each.task: each.seconds for each in times.spent}
         assert set(seconds) == {Task("quick", "multus_select"), Task("slow", "multus_select")}
         assert seconds[Task("slow", "multus_select")] >= 0.1
@@ -147,7 +147,7 @@ class TestTimes:
 
         hooks = at_work(plugin_named("patient", multus_select)).hooks
         with progress.timed() as times:
-            hooks.select(REQUEST, CONF)
+            hooks.select(REQUEST, CONF, SESSION)
         (spent,) = times.spent
         assert spent.waited >= 0.05
         assert spent.seconds - spent.waited < 0.05
@@ -157,16 +157,15 @@ class TestTimes:
             raise SystemExit(0)
 
         hooks = at_work(plugin_named("odd", multus_finished)).hooks
-        quiet = Log.from_conf({"logToStderr": False})
         with progress.timed() as times:
-            hooks.observers(quiet).finished(Outcome("ADD"), REQUEST, CONF)
+            hooks.observers(SESSION).finished(Outcome("ADD"), REQUEST, CONF)
         assert [each.task for each in times.spent] == [Task("odd", "multus_finished")]
 
     def test_within_another_they_are_one(self) -> None:
         hooks = at_work(self.slow("quick", 0.0)).hooks
         with progress.timed() as outer:
             with progress.timed() as inner:
-                hooks.select(REQUEST, CONF)
+                hooks.select(REQUEST, CONF, SESSION)
             assert inner.spent == outer.spent != ()
         with progress.timed() as later:
             assert later.spent == ()
@@ -178,5 +177,5 @@ def test_a_traceback_shows_where_a_plugin_failed() -> None:
 
     hooks = at_work(plugin_named("odd", multus_select)).hooks
     with pytest.raises(CNIError) as caught:
-        hooks.select(REQUEST, CONF)
+        hooks.select(REQUEST, CONF, SESSION)
     assert isinstance(caught.value.__cause__, GeneratorExit)

@@ -11,10 +11,12 @@ from multus.api.execute import Executor
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
 from multus.daemon import wire
 from multus.engine import resolve
+from multus.log import Log
 from multus.registry.warnings import warnings_of
 
 _PATIENCE = 5.0
@@ -95,7 +97,8 @@ def _offered(node: Node) -> list[Plugin]:
     if not any(offered):
         return []
     request = Request("STATUS", path=(node.places.bin_dir,))
-    resolved = resolve.resolve(node.installed, request, node.conf)
+    with Session(Log.from_conf({"logLevel": "panic"})) as session:
+        resolved = resolve.resolve(node.installed, request, node.conf, session)
     return [plugin for delegate in resolved.delegates for plugin in delegate.plugins]
 
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import InvalidConfig, KernelRefused, attempted
@@ -38,11 +39,10 @@ if TYPE_CHECKING:
     from socket import socket
 
     from multus.api.network import Invocation
-    from multus.api.request import Request
     from multus.api.result import IP, Result
 
 _ATTEMPTS = 10
-_ENDS = "multus-invoker-ptp ends"
+_ENDS = "multus_invoker_ptp.ends"
 _FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
@@ -58,24 +58,22 @@ class Ends(NamedTuple):
     forwarding: set[int]
 
 
-@contextmanager
-def ends(request: Request, transport: Callable[[socket], Transport]) -> Iterator[Ends]:
-    """Where this request's pairs are made: opened once for all of them."""
-    known: Ends | None = request.shared.get(_ENDS)
-    with ExitStack() as own:
-        if known is None:
-            stack = request.closing or own
-            pod = stack.enter_context(Namespace(request.netns))
-            if pod.is_own():
-                raise InvalidConfig(
-                    f"{pod.path} is the host's own network namespace: a ptp network needs a"
-                    " container with one of its own"
-                )
-            host = stack.enter_context(open_channel(transport=transport))
-            known = Ends(host, stack.enter_context(pod.channel(transport=transport)), pod, set())
-            if request.closing is not None:
-                request.shared[_ENDS] = known
-        yield known
+def ends(invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
+    """Where this request's pairs are made: opened once for all of them, and closed at its end."""
+    return invocation.session.once(_ENDS, partial(_open, invocation, transport))
+
+
+def _open(invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
+    closing = invocation.session.closing
+    pod = closing.enter_context(Namespace(invocation.request.netns))
+    if pod.is_own():
+        raise InvalidConfig(
+            f"{pod.path} is the host's own network namespace: a ptp network needs a container with"
+            " one of its own"
+        )
+    host = closing.enter_context(open_channel(transport=transport))
+    inside = closing.enter_context(pod.channel(transport=transport))
+    return Ends(host, inside, pod, set())
 
 
 class Pair(NamedTuple):

@@ -44,10 +44,8 @@ class Ptp(Invoker):
 
     def add(self, invocation: Invocation) -> Result:
         config, pool = Config.read(invocation), _pool(invocation)
-        with (
-            attach.ends(invocation.request, self._transport) as ends,
-            ExitStack() as undo,
-        ):
+        with ExitStack() as undo:
+            ends = attach.ends(invocation, self._transport)
             given = pool.add()
             undo.callback(take_back, invocation, pool.delete)
             attach.require_usable(given)

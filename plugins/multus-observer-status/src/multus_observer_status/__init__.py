@@ -25,6 +25,7 @@ from multus.api.kubernetes import (
 )
 from multus.api.network import Outcome
 from multus.api.request import Request
+from multus.api.session import Session
 from multus_observer_status.status import STATUS, added_message, annotation
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def multus_kubernetes() -> list[ApiUse]:
 
 
 @hookimpl
-def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
+def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Session) -> None:
     """Write the status of a finished ADD, and events.
 
     Raises what could not be written at once; that goes to the log and no further.
     """
     pod = request.pod
-    view = view_of(request, conf)
+    view = view_of(request, conf, session)
     if outcome.command != "ADD" or pod is None or view is None or _was_not_read(outcome, view):
         return
     written = PodRef(pod.namespace, pod.name, view.pod_uid() or pod.uid)

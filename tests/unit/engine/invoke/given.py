@@ -13,8 +13,8 @@ from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Invocation, Plugin
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
-from multus.log import Log
 from multus.state.record import Planned
+from multus.testing.session import new_session
 
 NET = delegate_of("net", "make", "tune", ifname="eth0", primary=True, cni_version="1.1.0")
 
@@ -42,7 +42,7 @@ def call_of(invoker: Invoker, **keys: Any) -> Call:
         return invoker
 
     installed = at_work(plugin_named("invoker", multus_invoker))
-    return Call(installed, Log.from_conf({}), request_of(), conf_of(**keys))
+    return Call(installed, new_session(), request_of(), conf_of(**keys))
 
 
 def planned(call: Call, *delegates: Delegate) -> list[tuple[int, Planned]]:

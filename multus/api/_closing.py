@@ -1,4 +1,4 @@
-"""What plugins leave open while a request is carried out, and how it is closed afterwards."""
+"""What plugins leave open while a request is served, and how it is closed afterwards."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _T = TypeVar("_T")
 
 
 class Closing(ExitStack):
-    """An ``ExitStack`` whose callbacks cannot change what becomes of the request.
+    """An ``ExitStack`` whose callbacks cannot change the request's answer.
 
-    What one raises is written to *log* with its name, and the others run.  A context manager is
-    told of the exception that ends the request, and cannot suppress it.
+    What a callback raises is written to *log* with its name, and the others run.  A context manager
+    is given the exception that ends the request, and cannot suppress it.
     """
 
     def __init__(self, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""What plugins leave on ``request.closing``: closed whatever happens, and it changes no answer."""
+"""What plugins leave on ``session.closing``: closed whatever happens, and it changes no answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from unit.values import conf_of, request_of
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.request import Request
-from multus.engine.closing import Closing
+from multus.api.session import Session
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.state.journal import Journal
@@ -27,9 +26,8 @@ def conf(tmp_path: Path) -> Conf:
 def engine_of(recorder: Recorder, leave: Callable[[ExitStack], object]) -> Engine:
     """An engine with a plugin that leaves something on ``closing``."""
 
-    def multus_attached(request: Request) -> None:
-        assert request.closing is not None
-        leave(request.closing)
+    def multus_attached(session: Session) -> None:
+        leave(session.closing)
 
     plugins = [source("a"), recorder.plugin(), merger(), plugin_named("leaves", multus_attached)]
     return Engine(at_work(*plugins), Log.from_conf({"logLevel": "error"}))
@@ -96,9 +94,8 @@ def test_a_context_cannot_turn_a_failure_into_success(
 ) -> None:
     recorder = Recorder(DEL_eth0=InvalidConfig("stuck"))
 
-    def multus_detached(request: Request) -> None:
-        assert request.closing is not None
-        request.closing.enter_context(manager)
+    def multus_detached(session: Session) -> None:
+        session.closing.enter_context(manager)
 
     engine = engine_of(recorder, lambda closing: None)
     engine.add(request_of(), conf)
@@ -110,6 +107,7 @@ def test_a_context_cannot_turn_a_failure_into_success(
 
 
 def test_it_is_used_as_an_exit_stack_is() -> None:
-    with Closing(Log.from_conf({})) as closing:
+    with Session(Log.from_conf({})) as session:
+        closing = session.closing
         assert closing.enter_context(nullcontext(5)) == 5
         assert closing.callback(print, end="") is print
