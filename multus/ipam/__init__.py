@@ -35,16 +35,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
-from multus.ipam._base import Ipam, reader_of
+from multus.api.reader import Reader
+from multus.ipam._base import Ipam, read_routes, reader_in, reader_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from multus.api.network import Invocation
-    from multus.api.reader import Reader
 
 #: The public modules of this package.
 MODULES = ("addresses", "dns")
 
-__all__ = ["Ipam", "for_plugin"]
+__all__ = ["Ipam", "for_plugin", "require_valid"]
 
 
 def for_plugin(invocation: Invocation) -> Ipam | None:
@@ -63,6 +66,30 @@ def for_plugin(invocation: Invocation) -> Ipam | None:
         invocation.log.verbose("there is no address to free", error=error)
         return None
     return _pool(invocation, reader, kind) if kind else None
+
+
+def require_valid(config: Mapping[str, Any]) -> None:
+    """Raise ``InvalidConfig`` for an ``ipam`` object that ADD refuses, whatever a pod asks for.
+
+    *config* is a plugin's configuration.  Of a type that is not served in-process, or with a key
+    that is not known here, nothing is said: the binary decides.
+    """
+    reader = reader_in(config)
+    kind = reader.text("type")
+    if kind == "host-local":
+        from multus.ipam import _hostlocal as hostlocal
+
+        if not reader.raw.keys() - hostlocal.KEYS:
+            chosen = Reader(config, reader.where).mapping("capabilities").get("ipRanges")
+            sets = hostlocal.range_sets(config, reader, needed=not chosen)
+            hostlocal.refuse_overlaps(sets, reader.where)
+            read_routes(reader)
+    elif kind == "static":
+        from multus.ipam import _static as static
+
+        if not reader.raw.keys() - static.KEYS:
+            static.configured(reader)
+            read_routes(reader)
 
 
 def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:

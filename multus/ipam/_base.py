@@ -62,8 +62,13 @@ class Ipam:
 
 def reader_of(invocation: Invocation) -> Reader:
     """The ``ipam`` object of an invocation's configuration."""
-    network = invocation.config.get("name")
-    whole = Reader(invocation.config, f"network {network!r}")
+    return reader_in(invocation.config)
+
+
+def reader_in(config: Mapping[str, Any]) -> Reader:
+    """The ``ipam`` object of a plugin's configuration."""
+    network = config.get("name")
+    whole = Reader(config, f"network {network!r}")
     return Reader(whole.mapping("ipam"), f"network {network!r}: ipam")
 
 

@@ -11,9 +11,9 @@ configuration's subnets only.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
 from multus.api.names import is_identifier
@@ -91,9 +91,9 @@ class Plan(NamedTuple):
     def read(cls, invocation: Invocation) -> Plan:
         """Read the configuration and what the runtime requests; raises ``InvalidConfig``."""
         reader = reader_of(invocation)
-        sets = _range_sets(invocation, reader)
+        sets = range_sets(invocation.config, reader)
         require_one_per_family([each.family for each in sets], invocation)
-        _refuse_overlaps(sets, reader.where)
+        refuse_overlaps(sets, reader.where)
         return cls(sets, _wanted(invocation), read_routes(reader), reader.text("resolvConf"))
 
 
@@ -240,7 +240,7 @@ class HostLocal(Ipam):
             for form in Owner(each["containerID"], each["ifname"]).forms
         }
         # Of a network that the runtime names the ranges of, only DEL knows the addresses.
-        sets = _range_sets(self.invocation, reader_of(self.invocation), needed=False)
+        sets = range_sets(self.invocation.config, reader_of(self.invocation), needed=False)
         ours = Spans((each.subnet.first, each.subnet.last) for pool in sets for each in pool.ranges)
         with self._locked(create=False) as ledger:
             if ledger is None:
@@ -283,7 +283,8 @@ def _in(pool: RangeSet, text: str) -> bool:
     return address is not None and pool.range_of(address) is not None
 
 
-def _refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
+def refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
+    """Raise when an address is in two of *sets*."""
     owners = [index for index, pool in enumerate(sets) for _ in pool.ranges]
     both = overlapping([each for pool in sets for each in pool.ranges])
     if both is not None:
@@ -293,10 +294,11 @@ def _refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
         )
 
 
-def _range_sets(
-    invocation: Invocation, reader: Reader, *, needed: bool = True
+def range_sets(
+    config: Mapping[str, Any], reader: Reader, *, needed: bool = True
 ) -> tuple[RangeSet, ...]:
-    runtime = Reader(invocation.config, reader.where).mapping("runtimeConfig")
+    """The range sets of a plugin's configuration, whose ``ipam`` object is *reader*'s."""
+    runtime = Reader(config, reader.where).mapping("runtimeConfig")
     raw: list[object] = Reader(runtime, f"{reader.where}: runtimeConfig").sequence("ipRanges")
     if reader.raw.get("subnet") is not None:
         raw.append([reader.raw])

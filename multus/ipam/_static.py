@@ -77,50 +77,54 @@ class Static(Ipam):
 
     def _addresses(self) -> list[Fixed]:
         """What is configured and CNI_ARGS adds; ``ips`` of args, then of runtimeConfig, win."""
+        reader = reader_of(self.invocation)
         by_env = arguments(self.invocation, "IP", "GATEWAY")
         by_args, by_runtime = requested(self.invocation)
         if by_runtime or by_args:
-            fixed = [Fixed(self._network(text, "'ips'")) for text in by_runtime or by_args]
+            fixed = [Fixed(_network(text, "'ips'", reader.where)) for text in by_runtime or by_args]
         else:
-            fixed = [*self._configured(), *self._from_environment(by_env)]
+            fixed = [*configured(reader), *self._from_environment(by_env)]
         require_one_per_family([each.network.address.family for each in fixed], self.invocation)
-        return fixed
-
-    def _configured(self) -> list[Fixed]:
-        reader = reader_of(self.invocation)
-        require_few(reader, "addresses", len(reader.sequence("addresses")), MOST_ADDRESSES)
-        fixed = []
-        for index, raw in enumerate(reader.mappings("addresses")):
-            each = Reader(raw, f"{reader.where}: addresses[{index}]")
-            fixed.append(
-                Fixed(
-                    self._network(each.text("address"), "'address'"),
-                    self._gateway(each.text("gateway")) if each.text("gateway") else None,
-                )
-            )
         return fixed
 
     def _from_environment(self, given: dict[str, str]) -> list[Fixed]:
         texts = given["IP"].split(",") if "IP" in given else []
-        fixed = [Fixed(self._network(text.strip(), "CNI_ARGS 'IP'")) for text in texts]
+        where = reader_of(self.invocation).where
+        fixed = [Fixed(_network(text.strip(), "CNI_ARGS 'IP'", where)) for text in texts]
         for text in given["GATEWAY"].split(",") if "GATEWAY" in given else []:
-            gateway = self._gateway(text.strip())
+            gateway = _gateway(text.strip(), where)
             fixed = [evolve(f, gateway=gateway) if gateway in f.network else f for f in fixed]
         return fixed
 
-    def _network(self, text: str, key: str) -> Network:
-        network = Network.parse(text)
-        if network is None:
-            raise InvalidConfig(
-                f"{reader_of(self.invocation).where}: {key} is expected to be in CIDR notation,"
-                f" got: {text!r}: write it as 10.1.0.7/24"
-            )
-        return network
 
-    def _gateway(self, text: str) -> Address:
-        gateway = Address.parse(text)
-        if gateway is None:
-            raise InvalidConfig(
-                f"{reader_of(self.invocation).where}: invalid gateway address: {text!r}: correct it"
+def configured(reader: Reader) -> list[Fixed]:
+    """The list ``addresses`` of an ``ipam`` object."""
+    require_few(reader, "addresses", len(reader.sequence("addresses")), MOST_ADDRESSES)
+    fixed = []
+    for index, raw in enumerate(reader.mappings("addresses")):
+        each = Reader(raw, f"{reader.where}: addresses[{index}]")
+        gateway = each.text("gateway")
+        fixed.append(
+            Fixed(
+                _network(each.text("address"), "'address'", reader.where),
+                _gateway(gateway, reader.where) if gateway else None,
             )
-        return gateway
+        )
+    return fixed
+
+
+def _network(text: str, key: str, where: str) -> Network:
+    network = Network.parse(text)
+    if network is None:
+        raise InvalidConfig(
+            f"{where}: {key} is expected to be in CIDR notation, got: {text!r}: write it as"
+            " 10.1.0.7/24"
+        )
+    return network
+
+
+def _gateway(text: str, where: str) -> Address:
+    gateway = Address.parse(text)
+    if gateway is None:
+        raise InvalidConfig(f"{where}: invalid gateway address: {text!r}: correct it")
+    return gateway

@@ -358,6 +358,21 @@ def test_a_pipe_in_the_store_of_addresses_is_not_waited_for(made_up: MadeUpNode)
     assert of(made_up.doctor()[1], "leaked addresses") == []
 
 
+def test_a_pool_that_is_nearly_full_is_a_warning(made_up: MadeUpNode) -> None:
+    store = str(made_up.folder / "networks")
+    pool = {"type": "host-local", "subnet": "10.77.0.0/28", "dataDir": store}
+    made_up.healthy(delegates=[{"name": "lan", "type": "ptp", "ipam": pool}])
+    for last in (*range(1, 13), 200):
+        made_up.write(f"networks/lan/10.77.0.{last}", "c1\r\neth0")
+    made_up.write("networks/lan/last_reserved_ip.0", "10.77.0.12")
+    assert [each["severity"] for each in of(made_up.doctor()[1], "pools")] == ["note"]
+    made_up.write("networks/lan/10.77.0.13", "c1\r\neth0")
+    full, outside = of(made_up.doctor()[1], "pools")
+    assert (full["severity"], outside["severity"]) == ("warning", "note")
+    assert "13 of 14 addresses are in use" in full["reason"]
+    assert "1 address(es) outside of its ranges, as 10.77.0.200/32" in outside["reason"]
+
+
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
     made_up.healthy()
     made_up.host.ip("link", "add", "veth0123abcd", "type", "veth", "peer", "name", "tmp0")

@@ -87,7 +87,6 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_resolve", Delegate("x", (), "1.1.0"), "whose 'plugins' is ()"),
         ("multus_resolve", Delegate("x", (Plugin({}),), "1.1.0"), "has no 'type'"),
         ("multus_chain", [Plugin({"name": "x"})], "has no 'type'"),
-        ("multus_chain", [Plugin("x")], "whose 'config' is 'x'"),  # type: ignore[arg-type]
         ("multus_invoker", NAMELESS, "a Invoker that has no 'name'"),
         ("multus_invoker", Invoker, "<class 'multus.api.invoker.Invoker'>"),
         ("multus_merge", Result(interfaces=("eth0",)), "a str among its 'interfaces'"),  # type: ignore[arg-type]

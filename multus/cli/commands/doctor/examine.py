@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.versions import NEWEST
-from multus.cli.commands.doctor import api, configuration, leaks, programs, spooled, state
+from multus.cli.commands.doctor import (
+    api,
+    configuration,
+    leaks,
+    pools,
+    programs,
+    spooled,
+    state,
+)
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.findings import WARNING, Finding
 from multus.cli.node import find_conf, load_conf
@@ -22,6 +30,7 @@ EXAMINATIONS = {
     "State": state.look,
     "Kept DELs": spooled.look,
     "Leaks": leaks.look,
+    "Pools": pools.look,
 }
 
 
