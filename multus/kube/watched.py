@@ -1,4 +1,4 @@
-"""Files that somebody else replaces while we run: tokens, certificates, CA bundles."""
+"""Files that other programs replace: tokens, certificates, CA bundles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class WatchedFile:
     """A file whose content is read again when it changes.
 
     The kubelet replaces projected tokens and client certificates by a symlink swap, so the target's
-    inode is part of what is compared.  While a rotation makes the file unreadable for a moment, the
-    last good content stands.
+    inode is compared too.  While a replacement makes the file unreadable for a moment, the content
+    of before is used.
     """
 
     def __init__(self, path: str, what: str) -> None:
@@ -22,7 +22,7 @@ class WatchedFile:
         self._content = b""
 
     def read(self) -> bytes:
-        """The content now; :class:`TryAgainLater` when it never could be read."""
+        """The content now; :class:`TryAgainLater` when it has never been readable."""
         try:
             found = os.stat(self.path)
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
@@ -39,5 +39,5 @@ class WatchedFile:
         return self._content
 
     def forget(self) -> None:
-        """Read anew next time, even if the file looks unchanged."""
+        """Read the file again next time, even if it looks unchanged."""
         self._stamp = (0, 0, 0) if self._stamp else None

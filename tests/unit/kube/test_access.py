@@ -13,9 +13,9 @@ import pytest
 from waiting import PATIENCE
 
 from multus.api.errors import InvalidConfig, TryAgainLater
+from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes.failures import ApiFailure, Unreachable
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
-from multus.kube.failures import ApiFailure, Unreachable
 from multus.kube.kubeconfig import Access, in_cluster, load_kubeconfig
 from multus.testing.apiserver import PROOFS, ApiServer
 

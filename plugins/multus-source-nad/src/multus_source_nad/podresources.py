@@ -27,7 +27,7 @@ from h2.exceptions import ProtocolError
 from multus.api.errors import TryAgainLater
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline
 
 _METHOD = "/v1.PodResourcesLister/List"
 _LARGEST = 64 * 1024 * 1024

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
-#: What all of them read (``multus.kube.settings``).
+KUBECONFIG = Key(
+    "kubeconfig",
+    PATH,
+    "How to reach the API server; without it no pod is looked up.",
+    selects=True,
+)
+
+#: What all of them read (``SourceSettings``).
 SHARED = (
-    Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
+    KUBECONFIG,
     Key(
         "apiTimeout",
         NUMBER,

@@ -1,11 +1,9 @@
-"""The API as a node's daemon has it: what it has heard of already, and the server for the rest.
+"""The API as a node's daemon has it: from caches, and from the server what they do not have.
 
-A daemon makes one ``NodeApi``, starts it, and puts it into every request's ``api``::
+The daemon makes one ``NodeApi`` for each API server, in the process that its workers ask::
 
-    api = NodeApi(load_kubeconfig(path), node_name, on_problem=log_it)
+    api = NodeApi(load_kubeconfig(path), node_name, cached, on_problem=log_it)
     api.start()
-    ...
-    engine.add(evolve(request, api=api), conf)
     ...
     api.close()
 """
@@ -15,28 +13,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from attrs import frozen
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes.interface import Annotate
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
-from multus.kube.follower import Follower
-from multus.kube.outbox import Annotate, Outbox
+from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from multus.kube.client import Wanted
+    from multus.api.kubernetes.interface import Write
+    from multus.api.kubernetes.objects import ObjectRef, Resource
+    from multus.kube.follower import Follower
     from multus.kube.kubeconfig import Access
-    from multus.kube.outbox import Letter
-
-#: Group and plural of the definitions that are followed; those not served cost one GET in a while.
-KINDS = (
-    ("k8s.cni.cncf.io", "network-attachment-definitions"),
-    ("kubernetes-network.cni.cncf.io", "networks"),
-)
-
 
 #: How long a thread that was stopped may take to end.
 _ENDING = 0.2
@@ -60,30 +51,34 @@ class CacheState:
 
 
 class NodeApi:
-    """Caches of this node's pods and of the definitions, a client, and an outbox for writes."""
+    """Caches of this node's pods and of other objects, a client, and queued writes.
+
+    *cached* has the kinds that are followed, and the keys at the top of an object that are kept.
+    A kind that the API server does not serve costs one request in a while.
+    """
 
     def __init__(
         self,
         access: Access,
         node: str,
+        cached: Mapping[Resource, Sequence[str]],
         *,
-        kinds: Sequence[tuple[str, str]] = KINDS,
         on_problem: Callable[[CNIError], None] | None = None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.node = node
-        self.client = KubeClient(access)
+        self.client = KubeClient(access, node)
         self.pods = PodCache(self.client, node, on_problem=on_problem)
-        self.definitions = {
-            kind: DefinitionCache(self.client, *kind, on_problem=on_problem) for kind in kinds
+        self.caches = {
+            kind: DefinitionCache(self.client, kind, keys, on_problem=on_problem)
+            for kind, keys in cached.items()
         }
-        self.outbox = Outbox(self.client, on_problem=on_problem, busy=busy)
+        self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy)
 
     def start(self) -> None:
-        """Begin to follow; requests may come at once, and ask the server until it is synced."""
+        """Begin to follow; until a cache is synced, the server is asked."""
         for follower in self._followers():
             follower.start()
-        self.outbox.start()
+        self.queue.start()
 
     def close(self, seconds: float = 1.5) -> None:
         """Write what is queued, for *seconds* at most, and stop all threads.
@@ -94,7 +89,7 @@ class NodeApi:
         ends = time.monotonic() + seconds
         for follower in self._followers():
             follower.stop()
-        self.outbox.close(seconds)
+        self.queue.close(seconds)
         self.client.close()
         for follower in self._followers():
             follower.close(max(_ENDING, ends - time.monotonic()))
@@ -114,54 +109,45 @@ class NodeApi:
             for follower in self._followers()
         ]
 
-    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
-        """Write annotations at once; the outbox has events, and what failed.
-
-        See ``multus.kube.outbox.Postbox``.
-        """
+    def write(self, writes: Sequence[Write], seconds: float) -> None:
+        """Write annotations at once; events, and what failed, are queued."""
         problem: CNIError | None = None
-        for letter in letters:
-            if isinstance(letter, Annotate) and not self.outbox.holds(letter.target):
+        for each in writes:
+            if isinstance(each, Annotate) and not self.queue.holds(each.pod):
                 try:
-                    letter.write(self.client, Deadline.after(seconds))
+                    self.client.carry_out(each, Deadline.after(seconds))
                     continue
                 except CNIError as error:
                     problem = error
-            self.outbox.put(letter)
+            self.queue.put(each)
         if problem is not None:
             raise problem
 
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """A definition from its cache; anything else, and what no cache knows, from the server."""
+    def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
+        """From the kind's cache; from the server what no cache has."""
         known = self._known(wanted)
-        return known if known is not None else self.client.get(wanted, deadline, headers)
+        return known if known is not None else self.client.get(wanted, deadline)
 
     def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
-        """Several; the server is asked at the same time for those that no cache knows."""
+        """Several; those that no cache has are read from the server at the same time."""
         known = {each: self._known(each) for each in wanted}
         asked = [each for each in known if known[each] is None]
         answers = dict(zip(asked, self.client.get_each(asked, deadline), strict=True))
         return [known[each] or answers[each] for each in wanted]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """A pod's ``metadata``; the server is asked when the cache knows none with *uid*.
+        """A pod's ``metadata``; the server is asked when the cache has none with *uid*.
 
-        Without *uid* it always is: what is known may be a predecessor of the same name.
+        Without *uid* it always is: the cached one may be an earlier pod of the same name.
         """
         known = self.pods.get(namespace, name, uid) if uid else None
         return known if known is not None else self.client.pod(namespace, name, deadline, uid)
 
-    def _known(self, wanted: Wanted) -> dict[str, Any] | None:
-        parts = wanted.path.split("/")
-        # /apis/<group>/<version>/namespaces/<namespace>/<plural>/<name>
-        if len(parts) != 8 or parts[1] != "apis":
-            return None
-        cache = self.definitions.get((parts[2], parts[6]))
-        return cache.get(unquote(parts[5]), unquote(parts[7])) if cache else None
+    def _known(self, wanted: ObjectRef) -> dict[str, Any] | None:
+        cache = self.caches.get(wanted.resource)
+        return cache.get(wanted.namespace, wanted.name) if cache else None
 
     def _followers(self) -> list[Follower]:
-        return [self.pods.follower, *(each.follower for each in self.definitions.values())]
+        return [self.pods.follower, *(each.follower for each in self.caches.values())]
