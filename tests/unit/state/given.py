@@ -13,6 +13,7 @@ from unit.values import conf_of, delegate_of, request_of
 
 from multus.api.network import Attachment
 from multus.api.result import Result
+from multus.api.session import Session
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
 from multus.log import Log
@@ -35,14 +36,14 @@ class Desk:
 
     def call(self, command: str = "ADD", **values: Any) -> Call:
         log = Log.from_conf({"logLevel": "error"})
-        return Call(self._installed, log, request_of(command, **values), self.conf)
+        return Call(self._installed, Session(log), request_of(command, **values), self.conf)
 
     @contextmanager
     def begun(
         self, command: str = "ADD", patience: float = 0.0, **values: Any
     ) -> Iterator[tuple[Transaction, Call]]:
         call = self.call(command, **values)
-        observers = call.installed.hooks.observers(call.log)
+        observers = call.installed.hooks.observers(call.session)
         with transaction.begin(call, observers, patience) as (made, locked):
             yield made, locked
 
