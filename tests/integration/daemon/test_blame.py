@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from waiting import eventually
 
 from integration.blackbox.program import refused
 from integration.daemon.either import Either
-from integration.daemon.family import wait_for
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
@@ -100,7 +100,7 @@ def test_ending_the_process_while_it_is_imported_is_answered(
         either.place.daemon.spawn(PYTHONPATH=str(either.site.folder))
         process = either.place.daemon.process
         assert process is not None
-        wait_for(lambda: process.poll() is not None)
+        eventually(lambda: process.poll() is not None)
         either.place.daemon.process = None
         said = "the template process ended in the import of plugin 'leaving'"
         assert said in either.place.daemon.stderr
