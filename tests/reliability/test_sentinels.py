@@ -19,7 +19,7 @@ from multus.api.errors import CNIError
 from multus.api.network import Provenance
 from multus.api.request import Request, parse_args
 from multus.engine.pipeline import Engine
-from multus.ipam import store
+from multus.ipam import _store as store
 from multus.log import Log
 from multus.netlink import Namespace
 from multus.registry.discovery import discover, load
