@@ -19,7 +19,7 @@ from multus.api.errors import CNIError
 from multus.api.network import Provenance
 from multus.api.request import Request, parse_args
 from multus.engine.pipeline import Engine
-from multus.ipam import store
+from multus.ipam import _store as store
 from multus.log import Log
 from multus.netlink import Namespace
 from multus.registry.discovery import discover, load
@@ -75,11 +75,11 @@ class Life:
         self.engine = Engine(load(discover()), Log.from_conf(raw), api=api)
 
     def request(self, verb: str) -> Request:
-        deadline = time.monotonic() + LONG
-        request = Request(verb, args=parse_args(ARGS), deadline=deadline)
+        self.engine.deadline = time.monotonic() + LONG
+        request = Request(verb, args=parse_args(ARGS))
         if verb != "GC":
             request = evolve(request, container_id="c1", netns=self.pod.path, ifname="eth0")
-        return self.engine.equipped(request)
+        return request
 
     def outcomes(self) -> dict[str, CNIError | None]:
         """How each verb ended; DEL is repeated, as runtimes do."""

@@ -254,12 +254,19 @@ def test_dry_run_shows_and_writes_nothing(made_up: MadeUpNode, install: Install)
 def test_a_write_that_fails_leaves_no_half_configuration(
     made_up: MadeUpNode, install: Install
 ) -> None:
-    target = made_up.folder / "net.d" / "00-multus.conflist.new"
-    target.mkdir()
-    done = install()
-    assert done.returncode == 1
-    assert "cannot write" in done.stderr
-    assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
+    folder = made_up.folder / "net.d"
+    files = {each.name: each.read_bytes() for each in folder.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=True)
+    try:
+        for name, data in files.items():
+            (folder / name).write_bytes(data)  # and the disk is full
+        done = install()
+        assert done.returncode == 1
+        assert "cannot write" in done.stderr and "No space left" in done.stderr
+        left = [str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()]
+        assert left == list(files)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 # --- In a pod -------------------------------------------------------------------------------------

@@ -228,8 +228,7 @@ def assemble(
     spool = Spool(settings.cni_dir, log)
     calls = Calls(board, loop, listener, generations.current, spool, metrics, log, settings.limits)
     generations.calls = calls
-    metrics.registry.register(State(generations, calls, spool))
-    return Server(
+    server = Server(
         listener,
         loop,
         calls,
@@ -240,6 +239,8 @@ def assemble(
         notifier=notifier,
         shared=shared,
     )
+    metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
+    return server
 
 
 __all__ = ["Running", "Shim", "answer_of", "message"]

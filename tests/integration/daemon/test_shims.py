@@ -284,7 +284,7 @@ def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Se
 def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
     for stdin in (b"", b" \n", b'{"cniVersion":"0.4.0"}', b'{ "cniVersion" : "1.1.0" }\n'):
 
-        def engine_for(conf: Any) -> Any:
+        def engine_for(conf: Any, deadline: Any) -> Any:
             raise AssertionError(conf)
 
         assert run("VERSION", stdin) == skel.answer({"CNI_COMMAND": "VERSION"}, stdin, engine_for)

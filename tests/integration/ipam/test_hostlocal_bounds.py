@@ -14,9 +14,10 @@ from waiting import PATIENCE
 from multus import ipam
 from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
 from multus.api.network import Invocation, Provenance
-from multus.ipam import store
-from multus.ipam.ranges import Range, overlapping
+from multus.ipam import _store as store
+from multus.ipam._ranges import Range, overlapping
 from multus.testing.invocation import Caller
+from multus.testing.session import new_session
 
 if TYPE_CHECKING:
     from integration.ipam.conftest import Bench
@@ -77,11 +78,9 @@ class TestLock:
         assert [name for name in bench.files() if name[0].isdigit()] == []
 
     def _invocation(self, bench: Bench, verb: str, seconds: float | None) -> Invocation:
-        from attrs import evolve
-
-        invocation = Caller().invocation(verb.upper(), bench.config(ONE))
         deadline = None if seconds is None else time.monotonic() + seconds
-        return evolve(invocation, request=evolve(invocation.request, deadline=deadline))
+        session = new_session(deadline=deadline)
+        return Caller().invocation(verb.upper(), bench.config(ONE), session=session)
 
 
 class TestSizes:
@@ -146,14 +145,11 @@ class TestSizes:
     def test_a_full_range_is_given_up_at_the_deadline(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from attrs import evolve
-
         config = bench.config({"type": "host-local", "subnet": "10.0.0.0/8"})
         bench.ours.add(Caller(), config)
         monkeypatch.setattr(store.Ledger, "reserve", lambda *_: False)
-        invocation = Caller("c2").invocation("ADD", config)
-        request = evolve(invocation.request, deadline=time.monotonic() + 0.1)
-        pool = ipam.for_plugin(evolve(invocation, request=request))
+        session = new_session(deadline=time.monotonic() + 0.1)
+        pool = ipam.for_plugin(Caller("c2").invocation("ADD", config, session=session))
         assert pool is not None
         began = time.monotonic()
         with pytest.raises(TryAgainLater, match=r"10\.0\.0\.1-10\.255\.255\.254"):
@@ -162,15 +158,12 @@ class TestSizes:
 
     @pytest.mark.parametrize("verb", ["ADD", "CHECK", "GC", "DEL"])
     def test_a_large_store_is_read_until_the_deadline(self, bench: Bench, verb: str) -> None:
-        from attrs import evolve
-
         folder = bench.root / "shared" / "net1"
         folder.mkdir(parents=True)
         for number in range(2048):
             (folder / f"10.1.{number >> 8}.{number & 255}").write_text("other\r\neth0")
-        invocation = Caller().invocation(verb, bench.config(ONE))
-        request = evolve(invocation.request, deadline=time.monotonic() - 1.0)
-        pool = ipam.for_plugin(evolve(invocation, request=request))
+        session = new_session(deadline=time.monotonic() - 1.0)
+        pool = ipam.for_plugin(Caller().invocation(verb, bench.config(ONE), session=session))
         assert pool is not None
         if verb == "DEL":
             pool.delete()  # what an ADD took that has run out of time is given back

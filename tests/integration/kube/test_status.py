@@ -38,7 +38,7 @@ def test_status_and_events_of_a_pod_with_two_networks(cluster: Cluster, cni_pod:
                 "name": "p0",
                 "interface": "eth0",
                 "ips": ["10.10.0.2"],
-                "mac": links["eth0"]["address"],
+                "mac": links["eth0"].mac,
                 "default": True,
                 "dns": {},
                 "gateway": ["10.10.0.1"],
@@ -47,7 +47,7 @@ def test_status_and_events_of_a_pod_with_two_networks(cluster: Cluster, cni_pod:
                 "name": "default/net-a",
                 "interface": "net1",
                 "ips": ["10.1.0.2"],
-                "mac": links["net1"]["address"],
+                "mac": links["net1"].mac,
                 "default": False,
                 "dns": {},
             },
@@ -102,9 +102,7 @@ def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
 # --- In a daemon ---------------------------------------------------------------------------------
 
 
-def request(
-    cluster: Cluster, container: Container, api: NodeApi | None, command: str = "ADD"
-) -> Request:
+def request(cluster: Cluster, container: Container, command: str = "ADD") -> Request:
     return Request(
         command=command,
         container_id=container.id,
@@ -113,7 +111,6 @@ def request(
         path=(cluster.bin.path,),
         args=parse_args(container.args),
         environ={"CNI_ARGS": container.args, "PATH": os.environ["PATH"]},
-        api=api,
     )
 
 
@@ -130,7 +127,7 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
     container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
     conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}]))
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
         api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1")
@@ -139,7 +136,8 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
         try:
             eventually(lambda: all(state.synced for state in api.states()))
             cluster.api.requests.clear()
-            engine.add(request(cluster, container, api), conf)
+            engine.api = api
+            engine.add(request(cluster, container), conf)
             assert cluster.gets("/pods/web") == cluster.gets("definitions/net-a") == 0
             assert STATUS not in cluster.annotations()
             cluster.api.faults.clear()
@@ -161,15 +159,15 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "recorder"})
     container = cluster.pod(cni_pod, {NETWORKS: network})
     conf = Conf.from_wire(cluster.conf(delegates=[{"type": "recorder"}], logToStderr=False))
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
-        asked = request(cluster, container, None)
+        asked = request(cluster, container)
         if network == "net-a":
             engine.add(asked, conf)
             assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
             named = Conf.from_wire(cluster.conf(clusterNetwork="net-a", multusNamespace="default"))
-            engine.status(evolve(asked, command="STATUS", shared={}, args={}), named)
+            engine.status(evolve(asked, command="STATUS", args={}), named)
         elif network == "nowhere":
             with pytest.raises(NotFound):
                 engine.add(asked, conf)
