@@ -16,9 +16,14 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import NotFound, Unreachable, Unreadable, VersionExpired
-from multus.api.kubernetes.objects import Resource
+from multus.api.kubernetes import (
+    Deadline,
+    NotFound,
+    Resource,
+    Unreachable,
+    Unreadable,
+    VersionExpired,
+)
 from multus.kube.client import KubeClient, ListPage, WatchEvent, WatchStream
 from multus.kube.decoding import metadata_of
 from multus.kube.kept import Kept, Key

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.interface import Annotate
+from multus.api.kubernetes import Annotate, Deadline
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.interface import Write
-    from multus.api.kubernetes.objects import ObjectRef, Resource
+    from multus.api.kubernetes import ObjectRef, Resource, Write
     from multus.kube.follower import Follower
     from multus.kube.kubeconfig import Access
 

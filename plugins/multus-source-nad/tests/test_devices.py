@@ -15,7 +15,7 @@ from waiting import PATIENCE
 
 from integration.kube.kubelet import Kubelet, listed
 from multus.api.errors import TryAgainLater
-from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes import Deadline
 
 PODS = {
     "default/other": {"intel.com/vf": ["0000:03:02.7"]},

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from multus.api.errors import InvalidConfig, TryAgainLater
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import ApiFailure, Unreachable
+from multus.api.kubernetes import ApiFailure, Deadline, Unreachable
 from multus.kube.client import KubeClient
 from multus.kube.kubeconfig import Access, in_cluster, load_kubeconfig
 from multus.testing.apiserver import PROOFS, ApiServer
