@@ -57,7 +57,7 @@ class WatchEvent:
 
 @frozen
 class ListPage:
-    """A page of a list in its wire form; ``whole`` says that its objects are as they were asked."""
+    """A page of a list in its wire form; ``whole`` says that its objects are complete."""
 
     wire: Mapping[str, Any]
     whole: bool = True

@@ -33,10 +33,12 @@ _ENDING = 0.2
 
 @frozen
 class CacheState:
-    """How one cache is: whether it answers, seconds since it heard, how many objects it has.
+    """How one cache is.
 
-    ``stale`` says that what it has may be out of date, so that the API server is asked.  ``bytes``
-    is what the objects take; ``marked`` of them are too large or odd, and are not kept themselves.
+    ``synced`` says that it answers; ``age`` is in seconds since the API server sent something.
+    ``stale`` says that its objects may be out of date, so that the API server is asked.  ``bytes``
+    is the memory of the objects; ``marked`` of them are too large or of an odd form, and are not
+    kept themselves.
     """
 
     what: str

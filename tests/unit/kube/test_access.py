@@ -73,6 +73,16 @@ def test_a_token_file_that_never_was_is_named(
         client.pod("default", "web", soon)
 
 
+def test_a_token_file_that_is_a_fifo_is_refused_at_once(
+    api: ApiServer, connect: Connect, soon: Deadline, tmp_path: Path
+) -> None:
+    client = connect("token-file")
+    (tmp_path / "token").unlink()
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(TryAgainLater, match="it is a FIFO, not a regular file"):
+        client.pod("default", "web", soon)
+
+
 def test_an_exec_plugin_is_asked_again_after_401(
     api: ApiServer, connect: Connect, soon: Deadline, tmp_path: Path
 ) -> None:
