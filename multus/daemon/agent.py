@@ -23,7 +23,7 @@ from multus.daemon.listening import may_connect
 from multus.daemon.remote import error_to_wire, ref_from_wire
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.objects import Resource
+    from multus.api.kubernetes import Resource
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.log import Log
@@ -148,7 +148,7 @@ class Agent:
             return {"error": error_to_wire(CNIError(text))}, b""
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-        from multus.api.kubernetes.deadline import Deadline
+        from multus.api.kubernetes import Deadline
         from multus.kube.writequeue import from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])

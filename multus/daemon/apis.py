@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import CNIError, TryAgainLater
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.objects import Resource
+    from multus.api.kubernetes import Resource
     from multus.kube.kubeconfig import Access
     from multus.kube.nodeapi import NodeApi
     from multus.log import Log

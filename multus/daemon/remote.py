@@ -21,9 +21,7 @@ from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.deadline import Deadline
-    from multus.api.kubernetes.interface import Write
-    from multus.api.kubernetes.objects import ObjectRef
+    from multus.api.kubernetes import Deadline, ObjectRef, Write
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
 
@@ -86,8 +84,7 @@ class RemoteApi:
             self._expected = (namespace, name, uid)
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
-        from multus.api.kubernetes.deadline import Deadline
-        from multus.api.kubernetes.interface import Annotate
+        from multus.api.kubernetes import Annotate, Deadline
         from multus.kube.writequeue import to_wire
 
         queued: list[Write] = []
@@ -203,7 +200,7 @@ def ref_to_wire(wanted: ObjectRef) -> dict[str, Any]:
 
 def ref_from_wire(wire: Mapping[str, Any]) -> ObjectRef:
     """The reference that ``ref_to_wire`` made JSON of."""
-    from multus.api.kubernetes.objects import Resource
+    from multus.api.kubernetes import Resource
 
     return Resource(*wire["kind"]).object(*wire["object"])
 
@@ -227,10 +224,9 @@ def error_to_wire(error: CNIError) -> dict[str, Any]:
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
     """The same error, of the first of its classes that is known here."""
-    from multus.api import errors
-    from multus.api.kubernetes import failures
+    from multus.api import errors, kubernetes
 
-    known = {**vars(errors), **vars(failures)}
+    known = {**vars(errors), **vars(kubernetes)}
     found = (known.get(name) for name in wire["class"])
     kind = next(each for each in found if isinstance(each, type) and issubclass(each, CNIError))
     error: CNIError = kind.__new__(kind, wire["msg"])

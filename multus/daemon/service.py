@@ -27,7 +27,7 @@ from multus.registry.discovery import Installed, discover, load, log_faults, rel
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.kubernetes.objects import Resource
+    from multus.api.kubernetes import Resource
     from multus.api.network import Outcome
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import (
+from multus.api.kubernetes import (
+    EVENTS,
+    PODS,
+    Annotate,
     ApiFailure,
+    Deadline,
     TooLarge,
     Unreachable,
     Unreadable,
 )
-from multus.api.kubernetes.interface import Annotate
-from multus.api.kubernetes.objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
 from multus.kube.transport import MAX_BODY, HttpClient, Stream, list_path, path_of
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.interface import PodEvent, Write
-    from multus.api.kubernetes.objects import ObjectRef, Resource
+    from multus.api.kubernetes import ObjectRef, PodEvent, Resource, Write
     from multus.kube.kubeconfig import Access
 
 #: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
@@ -57,7 +57,7 @@ class WatchEvent:
 
 @frozen
 class ListPage:
-    """A page of a list in its wire form; ``whole`` says that its objects are as they were asked."""
+    """A page of a list in its wire form; ``whole`` says that its objects are complete."""
 
     wire: Mapping[str, Any]
     whole: bool = True

@@ -13,7 +13,7 @@ from multus.api.errors import TryAgainLater
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.deadline import Deadline
+    from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import Pem, User
 
 

@@ -16,7 +16,7 @@ from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.kube.credentials import Certificate, Proof
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.deadline import Deadline
+    from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import ExecPlugin
 
 #: How often the wait for a plugin checks whether to stop, in seconds.

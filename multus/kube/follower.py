@@ -16,9 +16,14 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import NotFound, Unreachable, Unreadable, VersionExpired
-from multus.api.kubernetes.objects import Resource
+from multus.api.kubernetes import (
+    Deadline,
+    NotFound,
+    Resource,
+    Unreachable,
+    Unreadable,
+    VersionExpired,
+)
 from multus.kube.client import KubeClient, ListPage, WatchEvent, WatchStream
 from multus.kube.decoding import metadata_of
 from multus.kube.kept import Kept, Key
@@ -29,8 +34,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _GOOD = 5.0
 #: How long to wait for a kind that the API server does not serve: kinds are rarely added.
 _ABSENT = 300.0
-#: The API server says something about every 60 seconds, a bookmark if there is nothing else.
-#: After so many seconds of silence what is known may be wrong.
+#: The API server sends something about every 60 seconds, a bookmark if there is nothing else.
+#: After so many seconds without anything, the objects may be out of date.
 _STALE = 100.0
 
 
@@ -113,7 +118,7 @@ class Follower:
 
     @property
     def age(self) -> float:
-        """Seconds since the API server was last heard of; infinite before the first list."""
+        """Seconds since the API server sent something; infinite before the first list."""
         return time.monotonic() - self._heard if self._heard else float("inf")
 
     @property

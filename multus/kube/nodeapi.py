@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.interface import Annotate
+from multus.api.kubernetes import Annotate, Deadline
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes.interface import Write
-    from multus.api.kubernetes.objects import ObjectRef, Resource
+    from multus.api.kubernetes import ObjectRef, Resource, Write
     from multus.kube.follower import Follower
     from multus.kube.kubeconfig import Access
 
@@ -35,10 +33,12 @@ _ENDING = 0.2
 
 @frozen
 class CacheState:
-    """How one cache is: whether it answers, seconds since it heard, how many objects it has.
+    """How one cache is.
 
-    ``stale`` says that what it has may be out of date, so that the API server is asked.  ``bytes``
-    is what the objects take; ``marked`` of them are too large or odd, and are not kept themselves.
+    ``synced`` says that it answers; ``age`` is in seconds since the API server sent something.
+    ``stale`` says that its objects may be out of date, so that the API server is asked.  ``bytes``
+    is the memory of the objects; ``marked`` of them are too large or of an odd form, and are not
+    kept themselves.
     """
 
     what: str

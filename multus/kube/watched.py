@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+from multus.api import regular
 from multus.api.errors import TryAgainLater
+
+#: Longer than any token or bundle of certificates.
+_LARGEST = 8 * 1024 * 1024
 
 
 class WatchedFile:
@@ -27,8 +31,7 @@ class WatchedFile:
             found = os.stat(self.path)
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
             if stamp != self._stamp:
-                with open(self.path, "rb") as file:
-                    self._content = file.read()
+                self._content = regular.read(self.path, _LARGEST, follow=True)
                 self._stamp = stamp
         except OSError as error:
             if self._stamp is None:

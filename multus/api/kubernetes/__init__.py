@@ -1,16 +1,22 @@
 """What plugins need of Kubernetes: objects, the API server, annotations, and the shared keys.
 
-This module is public, and all that is public: its submodules are not.  It imports neither HTTP nor
-TLS.  :class:`Api` is what a request may ask of an API server, and write there.  A plugin never
-makes one, and need not know which it has: the API server itself, a daemon's caches, or files.
+Importing it loads neither HTTP nor TLS.  :class:`Api` is what a request may ask of an API server,
+and write there.  A plugin never makes one, and need not know which it has: the API server itself, a
+daemon's caches, or files.
 :func:`api_of` gives it that of the request.
 :func:`view_of` gives a source the :class:`View` of its request: the pod's annotations, and the
 objects that they choose, each read once whichever sources ask.
+
+The names below, and the modules, are public; a module or name that begins with an underscore is
+not:
+
+``networks``
+    Network objects, and the annotations that choose them.
 """
 
 from __future__ import annotations
 
-from multus.api.kubernetes.annotations import (
+from multus.api.kubernetes._annotations import (
     interface_of,
     json_list,
     named,
@@ -18,8 +24,8 @@ from multus.api.kubernetes.annotations import (
     short_list,
     shown,
 )
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import (
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import (
     ApiFailure,
     NotFound,
     TooLarge,
@@ -27,22 +33,29 @@ from multus.api.kubernetes.failures import (
     Unreadable,
     VersionExpired,
 )
-from multus.api.kubernetes.interface import Annotate, Api, ApiUse, PodEvent, PodRef, Write
-from multus.api.kubernetes.objects import EVENTS, PODS, ObjectRef, Resource
-from multus.api.kubernetes.opening import api_of
-from multus.api.kubernetes.settings import (
+from multus.api.kubernetes._interface import Annotate, Api, ApiUse, PodEvent, PodRef, Write
+from multus.api.kubernetes._objects import EVENTS, PODS, ObjectRef, Resource
+from multus.api.kubernetes._opening import api_of
+from multus.api.kubernetes._pods import is_same
+from multus.api.kubernetes._settings import (
     MAX_NETWORKS,
     SourceSettings,
     is_label,
     is_object_name,
     problems,
 )
-from multus.api.kubernetes.view import View, view_of
+from multus.api.kubernetes._sourcekeys import KUBECONFIG, SHARED_KEYS
+from multus.api.kubernetes._view import View, view_of
+
+#: The public modules of this package.
+MODULES = ("networks",)
 
 __all__ = [
     "EVENTS",
+    "KUBECONFIG",
     "MAX_NETWORKS",
     "PODS",
+    "SHARED_KEYS",
     "Annotate",
     "Api",
     "ApiFailure",
@@ -64,6 +77,7 @@ __all__ = [
     "interface_of",
     "is_label",
     "is_object_name",
+    "is_same",
     "json_list",
     "named",
     "problems",

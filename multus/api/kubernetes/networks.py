@@ -14,7 +14,7 @@ from attrs import frozen
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode, decode_object
-from multus.api.kubernetes.objects import ObjectRef, Resource
+from multus.api.kubernetes._objects import ObjectRef, Resource
 from multus.api.reader import Reader, describe
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes import NotFound
 from multus.api.network import Element, Role
 from multus.api.request import Request
 from multus.api.session import Session

@@ -11,7 +11,7 @@ import multus_source_tpr
 import pytest
 
 from multus.api.conf import Conf
-from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Role
 from multus.api.request import Request
 from multus.testing.apiserver import CORE_KINDS, ApiServer

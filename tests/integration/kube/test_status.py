@@ -14,7 +14,7 @@ from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes import NotFound
 from multus.api.request import Request, parse_args
 from multus.engine.pipeline import Engine
 from multus.kube.kubeconfig import load_kubeconfig

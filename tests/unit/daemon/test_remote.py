@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE
 
-from multus.api import errors
+from multus.api import errors, kubernetes
 from multus.api.errors import CNIError, IOFailure, TryAgainLater
-from multus.api.kubernetes import PODS, Resource, failures
-from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes import PODS, Deadline, Resource
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.remote import (
@@ -28,14 +27,14 @@ from multus.daemon.remote import (
 )
 
 _SPECIAL: dict[str, CNIError] = {
-    "ApiFailure": failures.ApiFailure("m", 503, "ServiceUnavailable"),
-    "NotFound": failures.NotFound("m", kind_known=False),
-    "VersionExpired": failures.VersionExpired("m", 410, "Expired"),
+    "ApiFailure": kubernetes.ApiFailure("m", 503, "ServiceUnavailable"),
+    "NotFound": kubernetes.NotFound("m", kind_known=False),
+    "VersionExpired": kubernetes.VersionExpired("m", 410, "Expired"),
 }
 _CLASSES = sorted(
     {
         each
-        for module in (errors, failures)
+        for module in (errors, kubernetes)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, CNIError)
     },

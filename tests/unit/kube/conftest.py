@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from waiting import PATIENCE
 
-from multus.api.kubernetes.deadline import Deadline
+from multus.api.kubernetes import Deadline
 from multus.kube.client import KubeClient
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.testing.apiserver import ApiServer

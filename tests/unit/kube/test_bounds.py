@@ -17,10 +17,7 @@ from attrs import frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
-from multus.api.kubernetes import ObjectRef
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.settings import problems
-from multus.api.kubernetes.view import view_of
+from multus.api.kubernetes import Deadline, ObjectRef, problems, view_of
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session

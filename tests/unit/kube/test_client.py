@@ -15,9 +15,19 @@ import pytest
 from waiting import PATIENCE
 
 from multus.api.errors import CNIError, TryAgainLater
-from multus.api.kubernetes import PODS, Annotate, ObjectRef, PodEvent, PodRef, Resource
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import ApiFailure, NotFound, Unreachable, VersionExpired
+from multus.api.kubernetes import (
+    PODS,
+    Annotate,
+    ApiFailure,
+    Deadline,
+    NotFound,
+    ObjectRef,
+    PodEvent,
+    PodRef,
+    Resource,
+    Unreachable,
+    VersionExpired,
+)
 from multus.kube.client import KubeClient
 from multus.testing.apiserver import ApiServer, Fault
 

@@ -17,10 +17,7 @@ from waiting import PATIENCE, becomes, eventually
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, TryAgainLater
-from multus.api.kubernetes import Annotate, PodRef, Resource
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import Unreachable
-from multus.api.kubernetes.view import view_of
+from multus.api.kubernetes import Annotate, Deadline, PodRef, Resource, Unreachable, view_of
 from multus.api.request import Request
 from multus.kube.client import KubeClient
 from multus.kube.kubeconfig import load_kubeconfig

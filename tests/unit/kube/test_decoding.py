@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from unit.kube.scripted import Scripted, scripted
 
-from multus.api.kubernetes import PODS, Resource
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import TooLarge, Unreachable
+from multus.api.kubernetes import PODS, Deadline, Resource, TooLarge, Unreachable
 from multus.kube.client import KubeClient
 from multus.kube.decoding import decode, metadata_of
 from multus.kube.transport import MAX_BODY, path_of

@@ -16,10 +16,7 @@ from attrs import frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.kubernetes import Resource
-from multus.api.kubernetes.failures import NotFound
-from multus.api.kubernetes.settings import SourceSettings
-from multus.api.kubernetes.view import view_of
+from multus.api.kubernetes import NotFound, Resource, SourceSettings, view_of
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.testing.apiserver import ApiServer

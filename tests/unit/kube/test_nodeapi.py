@@ -10,10 +10,7 @@ import pytest
 from waiting import eventually
 
 from multus.api.conf import Conf
-from multus.api.kubernetes import ObjectRef, Resource
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import NotFound
-from multus.api.kubernetes.view import view_of
+from multus.api.kubernetes import Deadline, NotFound, ObjectRef, Resource, view_of
 from multus.api.request import Request
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi

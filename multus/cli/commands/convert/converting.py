@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes.annotations import json_list, short_form
+from multus.api.kubernetes import json_list, short_form
 from multus.api.kubernetes.networks import FIRST, SEED, SPRING, config_of
 from multus.cli.objects import Named
 

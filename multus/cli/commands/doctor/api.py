@@ -25,7 +25,7 @@ def look(node: Node) -> Iterator[Finding]:
             NOTE, "API server", "the configuration names no kubeconfig: pods are not looked up"
         )
         return
-    from multus.api.kubernetes.deadline import Deadline
+    from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import load_kubeconfig
     from multus.kube.transport import HttpClient
 

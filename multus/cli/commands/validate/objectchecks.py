@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
-from multus.api.kubernetes.failures import NotFound
+from multus.api.kubernetes import NotFound
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST

@@ -16,6 +16,7 @@ from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import (
     MAX_NETWORKS,
     PODS,
+    SHARED_KEYS,
     ApiUse,
     NotFound,
     interface_of,
@@ -53,10 +54,13 @@ class Source:
 
     def keys(self) -> list[Key]:
         """The keys for the API server, and the dialects."""
-        from multus.api.kubernetes.sourcekeys import DIALECTS as KEY
-        from multus.api.kubernetes.sourcekeys import SHARED
+        from multus.api.keys import TEXTS, Key
 
-        return [*SHARED, KEY]
+        text = (
+            "The API groups in which Network objects are looked up, in this order; all that the"
+            " installed sources know unless it is given."
+        )
+        return [*SHARED_KEYS, Key("networkDialects", TEXTS, text)]
 
     def api_uses(self) -> list[ApiUse]:
         """What this source reads: pods, and Networks of every dialect that it knows."""

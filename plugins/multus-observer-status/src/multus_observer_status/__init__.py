@@ -12,6 +12,7 @@ from multus import hookimpl
 from multus.api.conf import Conf
 from multus.api.kubernetes import (
     EVENTS,
+    KUBECONFIG,
     PODS,
     Annotate,
     ApiUse,
@@ -38,9 +39,7 @@ PATIENCE = 3.0
 @hookimpl
 def multus_keys() -> list[Key]:
     """The key without which it is not loaded."""
-    from multus.api.kubernetes.sourcekeys import SHARED
-
-    return [key for key in SHARED if key.name == "kubeconfig"]
+    return [KUBECONFIG]
 
 
 @hookimpl

@@ -16,6 +16,7 @@ from multus.api.conf import Conf, Problem
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import (
     PODS,
+    SHARED_KEYS,
     ApiUse,
     NotFound,
     View,
@@ -29,7 +30,7 @@ from multus.api.session import Session
 from multus_source_nad.annotation import parse, runtime_config
 from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, step_for
 from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
-from multus_source_nad.devices import device_runtime_config
+from multus_source_nad.devices import KUBELET_DIR, device_runtime_config
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -54,9 +55,10 @@ DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 @hookimpl
 def multus_keys() -> list[Key]:
     """The keys for the API server and for the kubelet."""
-    from multus.api.kubernetes.sourcekeys import KUBELET_DIR, SHARED
+    from multus.api.keys import PATH, Key
 
-    return [*SHARED, KUBELET_DIR]
+    text = "The kubelet's folder, where it says which devices a pod has."
+    return [*SHARED_KEYS, Key("kubeletDir", PATH, text, f'"{KUBELET_DIR}"')]
 
 
 @hookimpl

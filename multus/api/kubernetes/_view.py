@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import LARGEST
-from multus.api.kubernetes.deadline import Deadline
-from multus.api.kubernetes.failures import NotFound
-from multus.api.kubernetes.opening import api_of
-from multus.api.kubernetes.pods import is_same
-from multus.api.kubernetes.settings import SourceSettings
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import NotFound
+from multus.api.kubernetes._opening import api_of
+from multus.api.kubernetes._pods import is_same
+from multus.api.kubernetes._settings import SourceSettings
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.kubernetes.interface import Api
-    from multus.api.kubernetes.objects import ObjectRef
+    from multus.api.kubernetes._interface import Api
+    from multus.api.kubernetes._objects import ObjectRef
     from multus.api.request import Pod, Request
     from multus.api.session import Session
 
-_KEY = "multus.api.kubernetes.view"
+_KEY = "multus.api.kubernetes._view"
 #: The API server refuses pods whose annotations are longer than that together.
 _LONGEST_ANNOTATION = 256 * 1024
 #: How many definitions are asked for at a time.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from multus.api.kubernetes.sourcekeys import KUBECONFIG
+from multus.api.kubernetes._sourcekeys import KUBECONFIG
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.kubernetes.interface import Api
+    from multus.api.kubernetes._interface import Api
     from multus.api.session import Session
     from multus.kube.client import KubeClient
 

@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
-    from multus.api.kubernetes.deadline import Deadline
-    from multus.api.kubernetes.objects import ObjectRef, Resource
+    from multus.api.kubernetes._deadline import Deadline
+    from multus.api.kubernetes._objects import ObjectRef, Resource
 
 
 @frozen
