@@ -15,11 +15,11 @@ from multus.api.network import Attachment
 from multus.api.result import Result
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
-from multus.log import Log
 from multus.state import transaction
 from multus.state.journal import Journal
 from multus.state.record import Planned, Record
 from multus.state.transaction import Transaction
+from multus.testing.session import new_session
 
 OWN_NETNS = f"/proc/{os.getpid()}/ns/net"
 
@@ -34,15 +34,14 @@ class Desk:
         self._installed = at_work(source("x", "y"), self.recorder.plugin(), merger())
 
     def call(self, command: str = "ADD", **values: Any) -> Call:
-        log = Log.from_conf({"logLevel": "error"})
-        return Call(self._installed, log, request_of(command, **values), self.conf)
+        return Call(self._installed, new_session(), request_of(command, **values), self.conf)
 
     @contextmanager
     def begun(
         self, command: str = "ADD", patience: float = 0.0, **values: Any
     ) -> Iterator[tuple[Transaction, Call]]:
         call = self.call(command, **values)
-        observers = call.installed.hooks.observers(call.log)
+        observers = call.installed.hooks.observers(call.session)
         with transaction.begin(call, observers, patience) as (made, locked):
             yield made, locked
 

@@ -38,7 +38,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def remove(desk: Desk, others: Sequence[CNIError] = ()) -> list[CNIError]:
     with desk.begun("DEL") as (_, call):
-        observers = call.installed.hooks.observers(call.log)
+        observers = call.installed.hooks.observers(call.session)
         return remove_recorded(desk.record(), desk.journal, call, observers, others)
 
 
