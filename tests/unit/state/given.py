@@ -13,14 +13,13 @@ from unit.values import conf_of, delegate_of, request_of
 
 from multus.api.network import Attachment
 from multus.api.result import Result
-from multus.api.session import Session
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
-from multus.log import Log
 from multus.state import transaction
 from multus.state.journal import Journal
 from multus.state.record import Planned, Record
 from multus.state.transaction import Transaction
+from multus.testing.session import new_session
 
 OWN_NETNS = f"/proc/{os.getpid()}/ns/net"
 
@@ -35,8 +34,7 @@ class Desk:
         self._installed = at_work(source("x", "y"), self.recorder.plugin(), merger())
 
     def call(self, command: str = "ADD", **values: Any) -> Call:
-        log = Log.from_conf({"logLevel": "error"})
-        return Call(self._installed, Session(log), request_of(command, **values), self.conf)
+        return Call(self._installed, new_session(), request_of(command, **values), self.conf)
 
     @contextmanager
     def begun(
