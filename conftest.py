@@ -1,4 +1,4 @@
-"""What every run of the tests has: a count of what was skipped, and why; and a part of the tests.
+"""What holds for every test, of the core and of the plugins, and for every run of them.
 
 A skipped test looks like a passed one in the last line of a run. So the reasons are counted at the
 end, and ``--known-skips FILE`` makes a test fail that is skipped for a reason that FILE has not.
@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

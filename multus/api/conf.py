@@ -12,6 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from multus.api.errors import IncompatibleVersion, InvalidConfig
+from multus.api.frozen import EMPTY, FrozenDict, frozen_mapping, frozen_or_none
 from multus.api.names import is_identifier
 from multus.api.paths import is_plain
 from multus.api.reader import Reader
@@ -21,10 +22,12 @@ from multus.api.versions import IMPLICIT, SUPPORTED, highest_common
 NAMINGS = ("seed", "npwg")
 
 #: Where a tenant's configuration may point when it is carried out in-process, by key.
-TENANT_PATHS: Mapping[str, tuple[str, ...]] = {
-    "dataDir": ("/var/lib/cni/networks",),
-    "resolvConf": ("/etc/resolv.conf", "/run/systemd/resolve"),
-}
+TENANT_PATHS: Mapping[str, tuple[str, ...]] = FrozenDict(
+    {
+        "dataDir": ("/var/lib/cni/networks",),
+        "resolvConf": ("/etc/resolv.conf", "/run/systemd/resolve"),
+    }
+)
 
 
 @frozen
@@ -49,22 +52,24 @@ class ValidAttachment:
 
 @frozen
 class Conf:
-    """Multus' configuration; ``raw`` is the whole of it as decoded."""
+    """Multus' configuration; ``raw`` is the whole of it as decoded, and read-only."""
 
     name: str
     cni_version: str
-    raw: Mapping[str, Any] = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, converter=frozen_mapping)
     bin_dir: str = "/opt/cni/bin"
     cni_dir: str = "/var/lib/cni/multus"
     always_use_default: bool = False
     merger: str = ""
     naming: str = ""
-    invokers: Mapping[str, str] = field(factory=dict)
+    invokers: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     blocked_plugins: frozenset[str] = frozenset()
     delegate_timeout: float = 60.0
-    tenant_paths: Mapping[str, tuple[str, ...]] = field(factory=lambda: TENANT_PATHS)
-    runtime_config: Mapping[str, Any] = field(factory=dict)
-    prev_result: Mapping[str, Any] | None = None
+    tenant_paths: Mapping[str, tuple[str, ...]] = field(
+        default=TENANT_PATHS, converter=frozen_mapping
+    )
+    runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    prev_result: Mapping[str, Any] | None = field(default=None, converter=frozen_or_none)
     valid_attachments: tuple[ValidAttachment, ...] | None = None
 
     @property

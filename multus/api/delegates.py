@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.conf import negotiated_version
 from multus.api.errors import InvalidConfig
+from multus.api.frozen import frozen_mapping
 from multus.api.names import is_identifier
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.reader import Reader, describe
@@ -100,7 +101,7 @@ def is_primary(config: Mapping[str, Any], where: str) -> bool:
         ) from error
 
 
-def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> dict[str, Any]:
+def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, Any]:
     """The configuration that *plugin* gets, complete but for ``prevResult``.
 
     ``name`` and ``cniVersion`` are the network's; ``capabilities`` is exchanged for the part of
@@ -124,4 +125,4 @@ def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> dict[str, Any]:
     }
     if runtime_config:
         config["runtimeConfig"] = runtime_config
-    return config
+    return frozen_mapping(config)

@@ -7,12 +7,10 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NoReturn
 
 from multus.api.errors import DecodingFailure
+from multus.api.frozen import DEEPEST, freeze
 
 #: Nobody's configuration or result is larger; what is, is refused before it is taken apart.
 LARGEST = 4 * 1024 * 1024
-
-#: Deeper nesting is refused: it would end in a RecursionError wherever it is walked.
-DEEPEST = 100
 
 
 class _Number(float):
@@ -35,7 +33,7 @@ def _number(text: str) -> float:
 
 
 def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
-    """Decode *data*; *what* names it in errors.
+    """Decode *data*, read-only (``multus.api.frozen``); *what* names it in errors.
 
     With *comments*, lines whose first visible character is ``#`` are left out, as the examples
     of Multus' first documentation have them.  Raises ``DecodingFailure``.
@@ -51,8 +49,7 @@ def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
     if comments:
         text = "\n".join("" if is_comment(line) else line for line in text.split("\n"))
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_no_constant)
-        _measure(value, what)
+        value = freeze(json.loads(text, parse_float=_number, parse_constant=_no_constant))
     except json.JSONDecodeError as error:
         raise DecodingFailure(f"{what} is not JSON: {_explain(text, error)}") from error
     except RecursionError as error:
@@ -113,21 +110,6 @@ def is_comment(line: str) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _measure(value: Any, what: str) -> None:
-    layer, depth = [value], 0
-    while layer:
-        depth += 1
-        if depth > DEEPEST:
-            raise DecodingFailure(f"{what} is nested deeper than {DEEPEST} levels")
-        layer = [
-            child
-            for each in layer
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, dict | list)
-        ]
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:

@@ -28,8 +28,6 @@ _SOURCES = {
     "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
 }
 
-_MOST_KNOWN = 64
-
 #: What a DEL and a GC can do without, when it is wrong.
 _SPARED = (
     "always_use_default",
@@ -73,19 +71,16 @@ def validate(conf: Conf, installed: Installed) -> None:
     and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
     ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
-    known = installed.found_valid
-    if known is not None and known.get(id(conf)) is conf:
-        return
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
+    refusal = installed.refusal(conf.raw)
+    if refusal is not None:
         raise InvalidConfig(
-            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}:"
-            f" reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'"
+            f"configuration {conf.name!r} needs a plugin that cannot be used: {refusal}:"
+            f" {refusal.fix}"
         )
     conf.reader.text("kubeconfig")
     conf.reader.boolean("standalone")
     for key, owners in _SOURCES.items():
-        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
+        if conf.raw.get(key) and not any(key in entry.reads for entry in installed.loaded):
             raise MissingPlugin(
                 f"configuration {conf.name!r}: no plugin at work reads {key!r}: install {owners},"
                 " or remove the key"
@@ -102,7 +97,3 @@ def validate(conf: Conf, installed: Installed) -> None:
     for name in installed.unmatched(conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")
-    if known is not None:
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        known[id(conf)] = conf

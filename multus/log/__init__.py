@@ -34,7 +34,8 @@ class Log:
     """Where a part of the program says what it does; never raises and never writes to stdout.
 
     Fields given to :meth:`bind` stand in every line of the returned log.  A field that is an
-    exception is written as its text, and with ``logLevel: debug`` its traceback too.
+    exception is written as its text; its traceback is added when it is of a plugin that failed in a
+    way that no plugin should, and always with ``logLevel: debug``.
     """
 
     __slots__ = ("_fields", "_sink", "level")
@@ -115,7 +116,7 @@ class Log:
         }
         for key, value in {**self._fields, **fields}.items():
             line[key] = _field(key, value)
-            if isinstance(value, BaseException) and self.wants("debug"):
+            if isinstance(value, BaseException) and (self.wants("debug") or is_unexpected(value)):
                 line["traceback"] = _plain(traceback_of(value))
         return json.dumps(line, separators=(",", ":"), ensure_ascii=True)
 
@@ -247,17 +248,24 @@ def problems(conf: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _wrong_types(
     conf: Mapping[str, Any], prefix: str, keys: tuple[tuple[str, type], ...]
 ) -> list[tuple[str, str, str]]:
+    from multus.api.reader import describe
+
     names = {bool: "true or false", str: "a string", int: "a whole number", dict: "an object"}
     return [
-        (prefix + key, f"is {type(conf[key]).__name__}", f"give {names[kind]}")
+        (prefix + key, f"is {describe(conf[key])}", f"give {names[kind]}")
         for key, kind in keys
-        if key in conf and type(conf[key]) is not kind
+        if key in conf and not _is(conf[key], kind)
     ]
 
 
 def _typed(conf: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     value = conf.get(key, default)
-    return value if type(value) is kind else default
+    return value if _is(value, kind) else default
+
+
+def _is(value: object, kind: type) -> bool:
+    # bool is an int to Python, but not to JSON.
+    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
 
 
 def _to_stderr(data: bytes) -> None:
@@ -300,6 +308,28 @@ def _plain(text: str) -> str:
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]} [{len(text) - _LONGEST_TEXT} more characters]"
     return text
+
+
+def is_unexpected(error: BaseException) -> bool:
+    """Whether *error* is a ``CNIError`` made of something that nobody raises on purpose.
+
+    That is another exception, or an interruption of what took too long.
+    """
+    from multus.api.errors import CNIError
+    from multus.api.progress import Overdue
+
+    if not isinstance(error, CNIError):
+        return False
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, Overdue):
+            return True
+        if not isinstance(cause, CNIError):
+            return error.number == CNIError.code
+        seen.add(id(cause))  # a plugin may have made an error its own cause
+        cause = cause.__cause__
+    return False
 
 
 def traceback_of(err: BaseException) -> str:

@@ -12,6 +12,7 @@ from attrs import frozen
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import decode_object
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
 from multus.cli.commands.install.files import contents
 from multus.cli.commands.validate.confchecks import check_configuration
@@ -19,9 +20,10 @@ from multus.cli.documents import Document, read
 from multus.cli.findings import ERROR
 from multus.cli.node import conf_files, multus_part
 from multus.engine import parse, resolve
+from multus.log import Log
 
 if TYPE_CHECKING:
-    from multus.api.request import Api
+    from multus.api.session import Api
     from multus.registry.discovery import Installed
 
 NAME = "00-multus.conflist"
@@ -138,7 +140,9 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
         raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
     conf = parse.parse(found.config)
     if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
-        resolve.resolve(installed, Request("STATUS", path=(bin_dir,), api=api), conf)
+        request = Request("STATUS", path=(bin_dir,))
+        with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
+            resolve.resolve(installed.taking_part(conf), request, conf, session)
 
 
 def given(path: str) -> bytes:

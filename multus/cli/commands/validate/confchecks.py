@@ -111,7 +111,7 @@ def _multus(
     for key, reason, fix in log.problems(conf.raw):
         findings.append(document.finding(ERROR, (*base, *path_of(key)), reason, fix, code=7))
     findings += _delegates(document, conf, base)
-    findings += _whole(document, conf, base, installed)
+    findings += _whole(document, conf, base, installed.taking_part(conf))
     if not any(each.code == 7 and each.subject.startswith("delegates") for each in findings):
         findings += _nothing_to_do(document, conf, base)
     findings += _unread(document, read, base, installed)
@@ -218,11 +218,12 @@ def _joined(prefix: str, subject: str) -> str:
 
 def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
     """The rules that more than one key takes part in."""
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
-        key = next(key for key in broken.entry.keys if key in conf.raw)
-        fix = f"reinstall {broken.entry.distribution}"
-        yield document.finding(ERROR, (*base, key), f"needs {broken}", fix, code=7)
+    refusal = installed.refusal(conf.raw)
+    if refusal is not None:
+        key = next((key for key in refusal.needed_by if key in conf.raw), None)
+        place = base if key is None else (*base, key)
+        reason = f"needs a plugin that cannot be used: {refusal}"
+        yield document.finding(ERROR, place, reason, refusal.fix, code=7)
     for name in installed.unmatched(conf.blocked_plugins):
         known = sorted({each for entry in installed.every for each in entry.names})
         near = difflib.get_close_matches(name, known, n=1)
@@ -253,7 +254,7 @@ def _unread(document: Document, read: _Read, base: Path, installed: Installed) -
     told = {
         key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.configuration_keys())
     }
-    owned = {key for entry in installed.loaded for key in entry.keys}
+    owned = {key for entry in installed.loaded for key in entry.reads}
     known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
     for key in sorted(read.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
