@@ -50,8 +50,8 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
     """Ask the sources what the container gets, and resolve each to a delegate."""
     selections = installed.hooks.select(request, conf, session)
     wishes = combine(selections, conf)
-    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or session.api):
-        return Resolved((), conf.naming)  # the node offers nothing, and pods choose
+    if not wishes and request.command == "STATUS" and _lets_choose(installed, conf):
+        return Resolved((), conf.naming)  # the node has no default, and containers choose
     if not wishes:
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(wish, installed, request, conf, session) for wish in wishes]
@@ -127,7 +127,7 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
             " another one",
             broken,
         )
-    if request.pod and conf.raw.get("kubeconfig"):
+    if request.pod and _lets_choose(installed, conf):
         return InvalidConfig(
             f"pod {request.pod} asks for no network and configuration {conf.name!r} offers no"
             " default: annotate the pod, or add 'delegates' or 'clusterNetwork'",
@@ -138,6 +138,15 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
         f" no network is selected for {request}",
         broken,
     )
+
+
+def _lets_choose(installed: Installed, conf: Conf) -> bool:
+    """Whether the configuration has a key by which a loaded plugin selects networks.
+
+    When nothing is selected nevertheless, the choice is the containers'.
+    """
+    keys = installed.hooks.configuration_keys()
+    return any(key.selects and conf.raw.get(key.name) for key in keys)
 
 
 def resolve_one(
