@@ -138,7 +138,8 @@ def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
     """The engine with the plugins that take part in this call."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
-    from multus.registry.discovery import discover, load, log_faults, relevant_keys
+    from multus.registry.index import discover
+    from multus.registry.loading import load, log_faults, relevant_keys
 
     log = Log.from_conf(conf.raw)
     keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.log import Log
-    from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
+    from multus.registry.loading import Installed
 
 
 #: A plugin that takes longer in one request is named in the log, in seconds.

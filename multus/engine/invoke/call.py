@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multus.api.result import Result
     from multus.api.session import Session
     from multus.log import Log
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
     from multus.state.record import Planned
     from multus.state.undo import Detached
 

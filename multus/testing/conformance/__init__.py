@@ -44,7 +44,9 @@ from typing import Any
 from attrs import field, frozen
 
 from multus.api.errors import InvalidConfig, MissingPlugin
-from multus.registry.discovery import Entry, Installed, discover, load
+from multus.registry.entry import Entry
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 from multus.testing.conformance.cluster import PLACES
 
 #: Hooks by the kind of plugin that they make.

@@ -23,7 +23,7 @@ from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry
+from multus.registry.entry import Entry
 from multus.state.journal import Journal
 from multus.testing.session import new_session
 
