@@ -11,7 +11,7 @@ from attrs import evolve
 
 from multus.api import progress
 from multus.api.network import Outcome
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.state import transaction
 from multus.state.transaction import PATIENCE, Transaction
 
@@ -63,7 +63,7 @@ class Serving:
     ) -> None:
         self._started, self._clock = time.time(), time.perf_counter()
         self.session = session
-        self.call = Call(installed, session, request, conf)
+        self.call = Carrier(installed, session, request, conf)
         self.observers: Observers = installed.hooks.observers(session)
         self._stages: dict[str, float] = {}
         self._times = times
