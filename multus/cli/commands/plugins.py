@@ -15,7 +15,7 @@ from typing import Any
 
 from multus.api import hookspecs
 from multus.cli import screen
-from multus.log.printable import printable
+from multus.log._printable import printable
 from multus.registry.discovery import Installed, discover, load, registered_names
 from multus.registry.warnings import warnings_of
 

@@ -130,7 +130,7 @@ class TestAttempt:
         assert [each.delegate.ifname for each in told] == ["net0", "net1", "net2"]
 
     def test_an_error_after_all_are_attached_undoes_all_the_last_first(self, desk: Desk) -> None:
-        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match="^no answer$"):
+        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match=r"^no answer$"):
             attempt = made.attempt(desk.planned(call))
             with attempt:
                 attempt.attach()

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -172,7 +173,7 @@ class TestRequest:
 
     THEN = restored(Request("DEL", "c1", ifname="eth0"), "/run/netns/then", ("/a", "/b"), "A=1")
 
-    def record(self, **values: object) -> Record:
+    def record(self, **values: Any) -> Record:
         return evolve(Record("/nowhere", self.THEN), **values)
 
     def test_looks_for_plugins_where_they_are_today_first(self) -> None:
