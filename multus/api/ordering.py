@@ -1,11 +1,11 @@
 """Putting delegates into an order, and naming their interfaces: for ``multus_order``.
 
-Two conventions name the interfaces.  Both give the primary the runtime's own (``eth0``):
+There are two conventions for names.  Both give the primary the runtime's interface (``eth0``):
 
 * ``seed``: the others are ``net0``, ``net1``, … from one counter;
 * ``npwg``: the others are ``net1``, ``net2``, … by their place.
 
-A network that asks for a name gets it, and is counted too.
+A network that requests a name gets it, and still counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def primary_first(delegates: Sequence[Delegate]) -> tuple[Delegate, ...]:
-    """Stable but for the primary, which comes first."""
+    """The same order, except that the primary comes first."""
     return tuple(sorted(delegates, key=lambda delegate: not delegate.primary))
 
 

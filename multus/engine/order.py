@@ -1,4 +1,4 @@
-"""Order: the primary first, the others as they were asked for, each with its interface's name.
+"""Order: the primary first, the others as they were requested, each with its interface's name.
 
 A plugin may give another order (``multus_order``).
 """
@@ -29,7 +29,8 @@ def order(
 ) -> tuple[Delegate, ...]:
     """The delegates in order of invocation, named.
 
-    Raises ``InvalidConfig`` when two want one name, ``PluginFailed`` when a plugin's order is none.
+    Raises ``InvalidConfig`` when two would get one name, ``PluginFailed`` when a plugin's order has
+    not the same delegates.
     """
     answer = hooks.order(resolved.delegates, request, conf, session)
     if answer is None:
@@ -49,7 +50,7 @@ def order(
 
 
 def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:
-    """How an order differs from what was to be ordered; empty when it does not."""
+    """How a plugin's order differs from what it was given; empty when it is one of the same."""
 
     def identity(delegate: Delegate) -> Delegate:
         return evolve(delegate, ifname="", primary=False)

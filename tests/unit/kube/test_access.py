@@ -193,7 +193,7 @@ def test_a_ca_that_is_no_certificate_is_a_configuration_error(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     client = connect(certificate_authority_data="bm90IGEgY2VydA==")
-    with pytest.raises(InvalidConfig, match="no PEM certificate"):
+    with pytest.raises(InvalidConfig, match="is not a PEM certificate"):
         client.pod("default", "web", soon)
 
 

@@ -55,11 +55,11 @@ class TestFinished:
         class Looking(Recorder):
             def delete_one(self, invocation: Invocation) -> None:
                 super().delete_one(invocation)
-                assert desk.record().result is None
+                assert looked.record().result is None
 
-        desk = Desk(tmp_path / "state", Looking())
-        desk.add()
-        assert remove(desk) == []
+        looked = Desk(tmp_path / "state", Looking())
+        looked.add()
+        assert remove(looked) == []
 
     def test_those_that_are_gone_are_written_down_while_others_stay(self, desk: Desk) -> None:
         desk.add()
@@ -115,7 +115,7 @@ class TestUnfinished:
         record = desk.record()
         # After the first time, net0 was detached before net1 was tried once more.
         assert record.left() == [1]
-        assert (record.failures[1].count, record.trying) == (2, {1})
+        assert (record.failures[1].count, record.trying) == (2, frozenset({1}))
         assert remove(desk) == []
         assert desk.recorder.said == ["DEL b net1"]
 
