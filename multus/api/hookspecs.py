@@ -62,8 +62,9 @@ if TYPE_CHECKING:
     from multus.api.result import Result
     from multus.api.session import Session
 
-#: Raised when a hook's meaning changes; a plugin module may say which it was written for in its
-#: own ``HOOK_API``, and one that says another number is reported and not loaded.
+#: The number of this contract, raised when a plugin that was written for it would do something else
+#: under the new one (``docs/stability.md``).  A plugin module may say in its own ``HOOK_API`` which
+#: one it was written for; one that says another number is reported and not loaded.
 HOOK_API = 1
 
 hookspec = pluggy.HookspecMarker("multus")
@@ -293,7 +294,7 @@ def multus_order(
     Example::
 
         from multus import hookimpl
-        from multus.engine.order import named, primary_first
+        from multus.api.ordering import named, primary_first
 
         @hookimpl
         def multus_order(delegates, request, conf):

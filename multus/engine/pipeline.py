@@ -23,6 +23,7 @@ from multus.api.errors import (
     failure,
 )
 from multus.api.network import Delegate
+from multus.api.ordering import primary_first
 from multus.api.request import Request
 from multus.api.result import Result
 from multus.api.session import Meter, Session
@@ -228,7 +229,7 @@ def _offered(call: Call) -> tuple[Delegate, ...]:
     """The networks that the configuration offers every container, for GC; none when unknown."""
     try:
         resolved = resolve.resolve(call.installed, call.request, call.conf, call.session)
-        return order.primary_first(resolved.delegates)
+        return primary_first(resolved.delegates)
     except CNIError as error:
         call.log.verbose(f"no garbage is collected in networks without a record: {error}")
         return ()

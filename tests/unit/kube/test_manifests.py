@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FILES = sorted(
