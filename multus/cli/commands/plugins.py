@@ -102,9 +102,11 @@ def _show(report: dict[str, Any]) -> None:
     )
     for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
         for each in report[kind]:
-            of = f"{each['name']} of {each['distribution']} {each['version']}: " * ("name" in each)
+            whose = ""
+            if "name" in each:
+                whose = f"{each['name']} of {each['distribution']} {each['version']}: "
             screen.say()
-            screen.say(f"{title}: {of}{each['reason']}")
+            screen.say(f"{title}: {whose}{each['reason']}")
             screen.say(f"    {each['fix']}")
 
 
