@@ -31,7 +31,8 @@ class Key:
     ``name`` is its path from the top of a configuration ("logOptions.maxSize"); ``default`` is how
     its default is written in JSON, empty when the key has to be given or has none.  ``of`` is
     ``MULTUS`` for a key of Multus' own configuration, ``NETWORK`` for one of any delegate's, or the
-    ``type`` of the plugin whose configuration has it.
+    ``type`` of the plugin whose configuration has it.  ``selects`` says that it selects networks,
+    or lets containers choose theirs.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Key:
     default: str = ""
     of: str = MULTUS
     required: bool = False
+    selects: bool = False
 
 
 CORE: tuple[Key, ...] = (

@@ -141,7 +141,8 @@ class _Template:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
-            agent = Agent(self._settings, os.environ, channel, self._board, self._log)
+            cached = self._target.cached
+            agent = Agent(self._settings, os.environ, channel, self._board, self._log, cached)
             agent.run(str(packet.head["path"]))
         except CNIError as error:
             channel.send({"error": str(error)})

@@ -1,4 +1,4 @@
-"""Merge: one answer out of all attachments' results."""
+"""Merge: one result for the runtime out of the results of all attachments."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unwritable(result: Result, conf: Conf) -> CNIError | None:
 
 
 def _joined(before: Result, result: Result) -> Result:
-    """Behind another plugin in a chain, what that one reported comes first."""
+    """In a chain behind another plugin: that one's result comes first."""
     after = result.shifted(len(before.interfaces))
     return Result(
         interfaces=before.interfaces + after.interfaces,

@@ -1,4 +1,4 @@
-"""Parse: what stood on stdin becomes a configuration that can be relied on."""
+"""Parse: the JSON object on stdin becomes a valid configuration."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from multus.api.errors import InvalidConfig, MissingPlugin
 if TYPE_CHECKING:
     from multus.registry.discovery import Installed
 
-#: The words users know from Multus' first days.
+#: The wording of the Go Multus, which users search for.
 DEFAULT_NEEDS_BOTH = (
     "If you have set always_use_default, you must also set the delegates & the kubeconfig, refer"
     " to the README"
 )
 
 
-#: Keys that select networks, and who reads them: without its owner, a key would silently mean that
-#: a container gets fewer networks than it should.
+#: Keys that select networks, and the plugins that read them.  Without such a plugin, a container
+#: would silently get fewer networks than it should.
 _SOURCES = {
     "delegates": "multus-source-conffile",
     "clusterNetwork": "multus-source-conffile",
@@ -28,8 +28,8 @@ _SOURCES = {
     "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
 }
 
-#: What a DEL and a GC can do without, when it is wrong.
-_SPARED = (
+#: Keys that a DEL and a GC can do without, when their values are wrong.
+_OPTIONAL = (
     "always_use_default",
     "binDir",
     "blockedPlugins",
@@ -46,8 +46,8 @@ _SPARED = (
 def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
     """Read the engine's keys of a decoded configuration.
 
-    A configuration that went bad must not keep a container from being removed: for DEL and GC, a
-    key that is wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and
+    A wrong configuration must not keep a container from being removed: for DEL and GC, a wrong key
+    is left out when it is not needed.  Raises ``InvalidConfig`` (7) and
     ``IncompatibleVersion`` (1).
     """
     try:
@@ -55,8 +55,8 @@ def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
     except InvalidConfig:
         if command not in ("DEL", "GC"):
             raise
-    kept = {key: value for key, value in raw.items() if key not in _SPARED}
-    for key in raw.keys() & _SPARED:
+    kept = {key: value for key, value in raw.items() if key not in _OPTIONAL}
+    for key in raw.keys() & _OPTIONAL:
         try:
             kept = dict(Conf.from_wire({**kept, key: raw[key]}).raw)
         except InvalidConfig as error:
@@ -65,11 +65,11 @@ def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
 
 
 def validate(conf: Conf, installed: Installed) -> None:
-    """Ask every plugin whether its keys are right, and whether all that are named are there.
+    """Check the keys: the engine's own, and with every plugin those that it reads.
 
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
-    and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
-    ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
+    and ``MissingPlugin`` when no loaded plugin reads a key that selects networks.  A name in
+    ``blockedPlugins`` that no plugin has is logged: it may be a typing error.
     """
     refusal = installed.refusal(conf.raw)
     if refusal is not None:
@@ -82,7 +82,7 @@ def validate(conf: Conf, installed: Installed) -> None:
     for key, owners in _SOURCES.items():
         if conf.raw.get(key) and not any(key in entry.reads for entry in installed.loaded):
             raise MissingPlugin(
-                f"configuration {conf.name!r}: no plugin at work reads {key!r}: install {owners},"
+                f"configuration {conf.name!r}: no loaded plugin reads {key!r}: install {owners},"
                 " or remove the key"
             )
     offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -24,7 +25,7 @@ from multus.api.errors import (
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.result import Result
-from multus.api.session import Api, Meter, Session
+from multus.api.session import Meter, Session
 from multus.engine import merge, order, parse, resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
@@ -35,6 +36,9 @@ from multus.state.journal import Journal
 from multus.state.record import Planned, Record
 from multus.state.transaction import Attempt, Transaction
 from multus.state.undo import joined, request_for
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes import Api
 
 
 class Engine:

@@ -102,11 +102,10 @@ def _show(report: dict[str, Any]) -> None:
     )
     for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
         for each in report[kind]:
-            whose = ""
-            if "name" in each:
-                whose = f"{each['name']} of {each['distribution']} {each['version']}: "
+            named = "name" in each  # a clash is of several plugins
+            of = f"{each['name']} of {each['distribution']} {each['version']}: " if named else ""
             screen.say()
-            screen.say(f"{title}: {whose}{each['reason']}")
+            screen.say(f"{title}: {of}{each['reason']}")
             screen.say(f"    {each['fix']}")
 
 

@@ -11,9 +11,9 @@ import multus_source_tpr
 import pytest
 
 from multus.api.conf import Conf
+from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Role
 from multus.api.request import Request
-from multus.kube.failures import NotFound
 from multus.testing.apiserver import CORE_KINDS, ApiServer
 from multus.testing.session import new_session
 

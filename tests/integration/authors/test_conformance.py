@@ -75,12 +75,12 @@ def multus_resolve(element):
 _MEEK = """
 from multus import hookimpl
 from multus.api.errors import CNIError
-from multus.kube.view import view_of
+from multus.api.kubernetes import view_of
 from multus.api.network import Element, Role, Selection
 
 @hookimpl
-def multus_select(request, conf):
-    view = view_of(request, conf)
+def multus_select(request, conf, session):
+    view = view_of(request, conf, session)
     try:
         chosen = view and view.annotation("example.org/network")
     except CNIError:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from multus.api.errors import InvalidConfig, TryAgainLater
+from multus.api.kubernetes import ApiFailure, Deadline, Unreachable
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
-from multus.kube.failures import ApiFailure, Unreachable
 from multus.kube.kubeconfig import Access, in_cluster, load_kubeconfig
 from multus.testing.apiserver import PROOFS, ApiServer
 
@@ -71,6 +70,16 @@ def test_a_token_file_that_never_was_is_named(
     client = connect("token-file")
     (tmp_path / "token").unlink()
     with pytest.raises(TryAgainLater, match=str(tmp_path / "token")):
+        client.pod("default", "web", soon)
+
+
+def test_a_token_file_that_is_a_fifo_is_refused_at_once(
+    api: ApiServer, connect: Connect, soon: Deadline, tmp_path: Path
+) -> None:
+    client = connect("token-file")
+    (tmp_path / "token").unlink()
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(TryAgainLater, match="it is a FIFO, not a regular file"):
         client.pod("default", "web", soon)
 
 
@@ -184,7 +193,7 @@ def test_a_ca_that_is_no_certificate_is_a_configuration_error(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     client = connect(certificate_authority_data="bm90IGEgY2VydA==")
-    with pytest.raises(InvalidConfig, match="no PEM certificate"):
+    with pytest.raises(InvalidConfig, match="is not a PEM certificate"):
         client.pod("default", "web", soon)
 
 

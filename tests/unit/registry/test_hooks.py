@@ -27,6 +27,7 @@ CONF, REQUEST, SESSION = conf_of(), request_of(), new_session()
 #: How the core asks each hook, and what the hook may answer.
 ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_keys": lambda hooks: hooks.configuration_keys(),
+    "multus_kubernetes": lambda hooks: hooks.kubernetes(),
     "multus_validate": lambda hooks: hooks.validate(CONF),
     "multus_select": lambda hooks: hooks.select(REQUEST, CONF, SESSION),
     "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF, SESSION),

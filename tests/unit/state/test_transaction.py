@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from contract.given import Recorder
+from descriptors import all_closed
 from unit.state.given import OWN_NETNS, Desk, die, in_a_process_that_is_killed
 
 from multus.api.errors import (
@@ -105,9 +106,8 @@ class TestAttempt:
             attempt = made.attempt(planned)
             record = desk.record()
             assert (record.complete, record.result, record.done) == (True, None, {})
-            assert [each.delegate for each in record.planned.values()] == [
-                each.delegate for each in planned
-            ]
+            written = [step.config for each in record.planned.values() for step in each.steps]
+            assert written == [step.config for each in planned for step in each.steps]
             assert desk.recorder.calls == []
             with attempt:
                 attempt.attach()
@@ -130,7 +130,7 @@ class TestAttempt:
         assert [each.delegate.ifname for each in told] == ["net0", "net1", "net2"]
 
     def test_an_error_after_all_are_attached_undoes_all_the_last_first(self, desk: Desk) -> None:
-        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match="^no answer$"):
+        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match=r"^no answer$"):
             attempt = made.attempt(desk.planned(call))
             with attempt:
                 attempt.attach()
@@ -172,12 +172,11 @@ class TestAttempt:
 
     def test_no_descriptor_stays_open(self, desk: Desk) -> None:
         desk.add()
-        before = os.listdir("/proc/self/fd")
-        for _ in range(3):
-            with desk.begun("DEL") as (made, _call):
-                made.remove()
-            desk.add()
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        with all_closed():
+            for _ in range(3):
+                with desk.begun("DEL") as (made, _call):
+                    made.remove()
+                desk.add()
 
 
 class TestKilled:

@@ -23,7 +23,7 @@ from multus.engine import parse, resolve
 from multus.log import Log
 
 if TYPE_CHECKING:
-    from multus.api.session import Api
+    from multus.api.kubernetes import Api
     from multus.registry.discovery import Installed
 
 NAME = "00-multus.conflist"

@@ -13,10 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import (
+    MAX_NETWORKS,
+    interface_of,
+    json_list,
+    named,
+    short_list,
+    shown,
+)
 from multus.api.network import Element
 from multus.api.reader import Reader
-from multus.kube.annotations import interface_of, json_list, named, short_list, shown
-from multus.kube.settings import MAX_NETWORKS
 
 _KEYS = frozenset(
     {

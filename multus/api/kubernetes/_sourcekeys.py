@@ -1,12 +1,19 @@
-"""The configuration keys of the Kubernetes sources, for people."""
+"""The configuration keys that all Kubernetes sources share."""
 
 from __future__ import annotations
 
-from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
+from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, Key
 
-#: What all of them read (``multus.kube.settings``).
-SHARED = (
-    Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
+KUBECONFIG = Key(
+    "kubeconfig",
+    PATH,
+    "How to reach the API server; without it no pod is looked up.",
+    selects=True,
+)
+
+#: What all of them read (``SourceSettings``).
+SHARED_KEYS = (
+    KUBECONFIG,
     Key(
         "apiTimeout",
         NUMBER,
@@ -38,18 +45,4 @@ SHARED = (
         "How many networks one annotation of a pod may choose, from 1 to 1024.",
         "64",
     ),
-)
-
-DIALECTS = Key(
-    "networkDialects",
-    TEXTS,
-    "The API groups in which Network objects are looked up, in this order; all that the installed"
-    " sources know unless it is given.",
-)
-
-KUBELET_DIR = Key(
-    "kubeletDir",
-    PATH,
-    "The kubelet's folder, where it says which devices a pod has.",
-    '"/var/lib/kubelet"',
 )

@@ -9,9 +9,9 @@ from typing import Any
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode
+from multus.api.kubernetes._settings import MOST_NETWORKS, is_label, is_object_name
 from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
-from multus.kube.settings import MOST_NETWORKS, is_label, is_object_name
 
 #: So much of what someone wrote is shown in a message.
 _SHOWN = 100

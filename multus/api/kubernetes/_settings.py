@@ -31,7 +31,7 @@ MAX_NETWORKS, MOST_NETWORKS = 64, 1024
 
 
 @frozen
-class Settings:
+class SourceSettings:
     """Those keys, typed."""
 
     kubeconfig: str = ""
@@ -42,7 +42,7 @@ class Settings:
     max_networks: int = MAX_NETWORKS
 
     @classmethod
-    def of(cls, conf: Conf) -> Settings:
+    def of(cls, conf: Conf) -> SourceSettings:
         """Read them; raises ``InvalidConfig`` for the first that is wrong."""
         reader = conf.reader
         return cls(
