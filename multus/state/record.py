@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
@@ -14,6 +14,9 @@ from multus.api.network import Attachment, Delegate, Plugin, Provenance
 from multus.api.reader import Reader
 from multus.api.request import Request, parse_args
 from multus.api.result import Result
+
+if TYPE_CHECKING:
+    from multus.api.invoker import Invoker
 
 #: The version of the lines written here.
 FORMAT = 1
@@ -32,12 +35,14 @@ class Step:
     """A plugin of a planned delegate: the configuration that it gets, and its invoker's name.
 
     A step that ``leaves_nothing`` needs no DEL and no GC: its invoker said so when it was planned.
+    ``chosen`` is the invoker itself, in the process that planned the step; it is not recorded.
     """
 
     plugin: Plugin
     config: Mapping[str, Any]
     invoker: str
     leaves_nothing: bool = False
+    chosen: Invoker | None = field(default=None, eq=False, repr=False)
 
 
 @frozen

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, DelegateFailed
 from multus.api.network import Delegate
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from multus.state.transaction import Plugins
 
 
-@frozen
-class Detached:
+class Detached(NamedTuple):
     """How DEL of a delegate ended: ``errors`` is empty when it is gone.
 
     ``started`` is in seconds since 1970, ``seconds`` how long it took.
     """
 
-    index: int
+    number: int
     delegate: Delegate
     errors: tuple[CNIError, ...] = ()
     started: float = 0.0
@@ -142,11 +141,11 @@ def settle(
         if not errors:
             writer.delete()
         for each in detached:
-            known = failures.get(each.index)
+            known = failures.get(each.number)
             if errors and each.error is None:
-                writer.detached(each.index)
+                writer.detached(each.number)
             elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
-                writer.failed(each.index, each.error)
+                writer.failed(each.number, each.error)
     except CNIError as error:
         # What is gone and still recorded is detached once more the next time: DEL can be repeated.
         errors.append(error)

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
-
 from multus.api.errors import CNIError
 from multus.api.network import Carried, Invocation
 from multus.engine import order, resolve
@@ -27,9 +25,8 @@ if TYPE_CHECKING:
     from multus.state.undo import Detached
 
 
-@frozen
 class Call:
-    """One request, and the installed plugins that carry it out.
+    """One request, and the installed plugins that carry it out; it is not changed after it is made.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit; None when
     the lock is not held.  ``carried`` collects what each delegate took part in, for the outcome:
@@ -37,12 +34,21 @@ class Call:
     (``multus.state.transaction.Plugins``).
     """
 
-    installed: Installed
-    session: Session
-    request: Request
-    conf: Conf
-    lock: int | None = None
-    carried: list[Carried] = field(factory=list, eq=False, repr=False)
+    def __init__(
+        self,
+        installed: Installed,
+        session: Session,
+        request: Request,
+        conf: Conf,
+        lock: int | None = None,
+        carried: list[Carried] | None = None,
+    ) -> None:
+        self.installed = installed
+        self.session = session
+        self.request = request
+        self.conf = conf
+        self.lock = lock
+        self.carried = [] if carried is None else carried
 
     @property
     def log(self) -> Log:
@@ -51,11 +57,11 @@ class Call:
 
     def holding(self, lock: int) -> Call:
         """The same call while the container's *lock* is held."""
-        return evolve(self, lock=lock)
+        return Call(self.installed, self.session, self.request, self.conf, lock, self.carried)
 
     def asked_by(self, request: Request) -> Call:
         """The same call on behalf of another *request*."""
-        return evolve(self, request=request)
+        return Call(self.installed, self.session, request, self.conf, self.lock, self.carried)
 
     def attach(self, planned: Planned, reached: Callable[[Attachment], None]) -> Attachment:
         """ADD of one delegate; see ``multus.engine.invoke.attach``."""
