@@ -113,12 +113,9 @@ class Record:
 
     def standing(self) -> list[int]:
         """The indexes of the delegates whose whole chain is attached, in order."""
-        return [
-            index
-            for index in self.left()
-            if index in self.done
-            and len(self.done[index].versions) == len(self.planned[index].steps)
-        ]
+        attached = [index for index in self.left() if index in self.done]
+        steps = {index: len(self.planned[index].steps) for index in attached}
+        return [index for index in attached if len(self.done[index].versions) == steps[index]]
 
     def attachments(self) -> tuple[Attachment, ...]:
         """The attachments of the standing delegates, in order of invocation."""
@@ -244,12 +241,9 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
 
 def _without(record: Record, index: int) -> Record:
     """A delegate is gone: that removing it failed before, or began, does not matter any more."""
-    return evolve(
-        record,
-        gone=record.gone | {index},
-        failures={each: known for each, known in record.failures.items() if each != index},
-        trying=record.trying - {index},
-    )
+    failures = {each: known for each, known in record.failures.items() if each != index}
+    trying = record.trying - {index}
+    return evolve(record, gone=record.gone | {index}, failures=failures, trying=trying)
 
 
 def _with_failure(record: Record, index: int, reader: Reader) -> Record:
@@ -286,13 +280,9 @@ def restored(request: Request, netns: str, path: Sequence[str], args: str) -> Re
         "CNI_PATH": ":".join(path),
         "CNI_ARGS": args,
     }
+    asked = parse_args(args)
     return evolve(
-        request,
-        command="DEL",
-        netns=netns,
-        path=tuple(path),
-        args=parse_args(args),
-        environ=environ,
+        request, command="DEL", netns=netns, path=tuple(path), args=asked, environ=environ
     )
 
 

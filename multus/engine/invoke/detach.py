@@ -55,7 +55,9 @@ def detach(
         errors = _delete(neighbours)
         share = (time.perf_counter() - clock) / len(neighbours)
         for removal, error in zip(neighbours, errors, strict=True):
-            found[removal.number] = _with_step(found[removal.number], removal, error, started, share)
+            found[removal.number] = _with_step(
+                found[removal.number], removal, error, started, share
+            )
     return list(found.values())
 
 
