@@ -13,9 +13,9 @@ Sources select networks, each selection with a role.  The rules are:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
 
-@frozen
-class Resolved:
+class Resolved(NamedTuple):
     """The delegates in the order in which they were requested, and how to name their interfaces."""
 
     delegates: tuple[Delegate, ...]
     naming: str
 
 
-@frozen
-class Requested:
+class Requested(NamedTuple):
     """A network that the container is to get.
 
     ``default`` says that the node offers it, ``chosen_primary`` that it is the primary whatever
@@ -95,7 +93,7 @@ def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
             for element in _elements(exchanged)
         ]
         others = [each for each in defaults if each is not _first_primary(defaults)]
-        defaults = swapped + [evolve(each, may_be_primary=False) for each in others]
+        defaults = swapped + [each._replace(may_be_primary=False) for each in others]
     asked = [Requested(element, may_be_primary=False) for element in _elements(added)]
     return defaults + asked
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from multus.api.errors import CNIError
 
@@ -19,14 +17,13 @@ if TYPE_CHECKING:
 _P = TypeVar("_P", bound="Plugins")
 
 
-@frozen
-class Detached:
+class Detached(NamedTuple):
     """How DEL of a delegate ended: ``errors`` is empty when it is gone.
 
     ``started`` is in seconds since 1970, ``seconds`` how long it took.
     """
 
-    index: int
+    number: int
     delegate: Delegate
     errors: tuple[CNIError, ...] = ()
     started: float = 0.0

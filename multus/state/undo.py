@@ -123,11 +123,11 @@ def settle(
         if not errors:
             writer.delete()
         for each in detached:
-            known = failures.get(each.index)
+            known = failures.get(each.number)
             if errors and each.error is None:
-                writer.detached(each.index)
+                writer.detached(each.number)
             elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
-                writer.failed(each.index, each.error)
+                writer.failed(each.number, each.error)
     except CNIError as error:
         # What is gone and still recorded is detached once more the next time: DEL can be repeated.
         errors.append(error)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, field, frozen
-
 from multus.api.network import Carried, Invocation
 
 if TYPE_CHECKING:
@@ -22,21 +20,29 @@ if TYPE_CHECKING:
 _C = TypeVar("_C", bound="Call")
 
 
-@frozen
 class Call:
-    """One request, and the installed plugins that carry it out.
+    """One request, and the installed plugins that carry it out; it is not changed after it is made.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit; None when
     the lock is not held.  ``carried`` collects what each delegate took part in, for the outcome:
     the request's own verb, not what is undone.
     """
 
-    installed: Installed
-    session: Session
-    request: Request
-    conf: Conf
-    lock: int | None = None
-    carried: list[Carried] = field(factory=list, eq=False, repr=False)
+    def __init__(
+        self,
+        installed: Installed,
+        session: Session,
+        request: Request,
+        conf: Conf,
+        lock: int | None = None,
+        carried: list[Carried] | None = None,
+    ) -> None:
+        self.installed = installed
+        self.session = session
+        self.request = request
+        self.conf = conf
+        self.lock = lock
+        self.carried = [] if carried is None else carried
 
     @property
     def log(self) -> Log:
@@ -45,11 +51,11 @@ class Call:
 
     def holding(self: _C, lock: int) -> _C:
         """The same call while the container's *lock* is held."""
-        return evolve(self, lock=lock)
+        return type(self)(self.installed, self.session, self.request, self.conf, lock, self.carried)
 
     def asked_by(self: _C, request: Request) -> _C:
         """The same call on behalf of another *request*."""
-        return evolve(self, request=request)
+        return type(self)(self.installed, self.session, request, self.conf, self.lock, self.carried)
 
     def invocation(
         self,

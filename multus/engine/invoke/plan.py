@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from multus.api.delegates import handed_on
 from multus.api.errors import CNIError, InvalidConfig, described
@@ -23,22 +23,11 @@ if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
 
-@frozen
-class Choice:
+class Choice(NamedTuple):
     """The invoker for a plugin, and the answers of those that declined before it."""
 
     invoker: Invoker
     declined: tuple[Declined, ...] = ()
-
-
-@frozen
-class ChosenStep(Step):
-    """A step that this process planned: it holds the invoker that was chosen.
-
-    The journal keeps the invoker's name only; a process that reads a record chooses again.
-    """
-
-    chosen: Invoker = field(kw_only=True, eq=False, repr=False)
 
 
 def choose(
@@ -80,7 +69,7 @@ def choose(
 
 def invoker_of(step: Step, delegate: Delegate, call: Call) -> Invoker:
     """The invoker of a planned or recorded step; raises ``MissingPlugin``."""
-    if isinstance(step, ChosenStep):
+    if step.chosen is not None:
         return step.chosen
     return choose(call.installed, step.plugin, delegate, call.conf, strict=False).invoker
 
@@ -101,7 +90,7 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
                 f" {invoker.name}: {each.reason}"
             )
         kept = permitted(plugin, delegate, invoker, call)
-        step = ChosenStep(
+        step = Step(
             plugin=Plugin(kept.config, invoker.name),
             config=handed_on(delegate, kept, call.conf),
             invoker=invoker.name,
