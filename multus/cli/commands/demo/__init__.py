@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from multus.api.errors import CNIError, IOFailure
+from multus.cli import screen
 from multus.cli.commands.demo.networks import Networks, choose
 from multus.cli.screen import Screen
 
@@ -164,6 +165,7 @@ def _become_root_of_a_user_namespace() -> None:
     _require([*_UNSHARE, *mount.split()])
     inside = f'{mount} && exec "$@"'
     command = [*_UNSHARE, "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    screen.give_back()
     os.execvp(command[0], command)
 
 
