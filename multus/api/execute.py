@@ -102,9 +102,8 @@ class Executor(NamedTuple):
         try:
             return decode(finished.stdout, f"what plugin {kind!r} printed"), stderr
         except DecodingFailure as error:
-            raise DelegateFailed(
-                f"plugin {kind!r} succeeded but printed no JSON: {error.msg}", stderr
-            ) from error
+            where = f"plugin {kind!r} succeeded but printed no JSON"
+            raise error.at(where).into(DelegateFailed).detailed(stderr) from error
 
     def run(
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], timeout: float

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from multus.kube.client import Wanted
     from multus.kube.deadline import Deadline
 
+_GIVE_FILE = "give the file that has it (-f)"
+
 #: The kinds that hold a pod, and where in them it stands.
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
@@ -120,9 +122,7 @@ class Objects:
         """The object, or ``NotFound``."""
         found = self.by_path.get(unquote(wanted.path))
         if found is None:
-            raise NotFound(
-                f"{wanted.what} is not among the given files: give the file that has it (-f)", True
-            )
+            raise NotFound(f"{wanted.what} is not among the given files", True, fix=_GIVE_FILE)
         return dict(found)
 
     def get_each(
@@ -142,8 +142,7 @@ class Objects:
         found = self.pods.get((namespace, name))
         if found is None:
             raise NotFound(
-                f"pod {namespace}/{name} is not among the given files: give the file that has it",
-                True,
+                f"pod {namespace}/{name} is not among the given files", True, fix=_GIVE_FILE
             )
         return dict(found)
 

@@ -278,9 +278,7 @@ def _took(invoker: Invoker, argument: object, seconds: float) -> None:
 def told_of(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
     """The same error with the delegate named."""
     interface = delegate.ifname or "(none)"
-    return error.reworded(
-        f"{delegate}, plugin {plugin.type!r}, interface {interface}: {error.msg}", error.details
-    )
+    return error.at(f"{delegate}, plugin {plugin.type!r}, interface {interface}")
 
 
 # --- DEL -----------------------------------------------------------------------------------------
@@ -477,5 +475,4 @@ def joined(errors: Sequence[CNIError]) -> CNIError:
     first = errors[0]
     if len(errors) == 1:
         return first
-    parts = [first.details, *(str(error) for error in errors[1:])]
-    return first.reworded(first.msg, "; ".join(part for part in parts if part))
+    return first.detailed(*map(str, errors[1:]))

@@ -1,4 +1,4 @@
-"""Parse: what stood on stdin becomes a configuration that can be relied on."""
+"""Parse: the JSON on stdin becomes a configuration whose every key is of the right type."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import log
-from multus.api.conf import Conf, Problem
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api import keys
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig, MissingPlugin, either
+from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
+    from multus.api.problem import Problem
     from multus.registry.discovery import Installed
 
 #: The words users know from Multus' first days.
@@ -18,39 +21,18 @@ DEFAULT_NEEDS_BOTH = (
     " to the README"
 )
 
-
-#: Keys that select networks, and who reads them: without its owner, a key would silently mean that
-#: a container gets fewer networks than it should.
-_SOURCES = {
-    "delegates": "multus-source-conffile",
-    "clusterNetwork": "multus-source-conffile",
-    "defaultNetworks": "multus-source-conffile",
-    "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
-}
-
 _MOST_KNOWN = 64
 
 #: What a DEL and a GC can do without, when it is wrong.
-_SPARED = (
-    "always_use_default",
-    "binDir",
-    "blockedPlugins",
-    "delegateTimeout",
-    "invokers",
-    "merger",
-    "naming",
-    "prevResult",
-    "runtimeConfig",
-    "tenantPaths",
-)
+_SPARED = frozenset(key.top for key in keys.OWN if key.spared)
 
 
 def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
     """Read the engine's keys of a decoded configuration.
 
-    A configuration that went bad must not keep a container from being removed: for DEL and GC, a
-    key that is wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and
-    ``IncompatibleVersion`` (1).
+    A wrong configuration must not prevent the removal of a container: for DEL and GC, a key that is
+    wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and ``IncompatibleVersion``
+    (1).
     """
     try:
         return Conf.from_wire(raw)
@@ -67,42 +49,61 @@ def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
 
 
 def validate(conf: Conf, installed: Installed) -> None:
-    """Ask every plugin whether its keys are right, and whether all that are named are there.
+    """Require that every key is right, and that every plugin is there that a key needs.
 
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
-    and ``MissingPlugin`` when nobody reads a key that selects networks.  A name in
+    and ``MissingPlugin`` when no plugin reads a key that selects networks.  A name in
     ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
     known = installed.found_valid
     if known is not None and known.get(id(conf)) is conf:
         return
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
-        raise InvalidConfig(
-            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}:"
-            f" reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'"
-        )
-    conf.reader.text("kubeconfig")
-    conf.reader.boolean("standalone")
-    for key, owners in _SOURCES.items():
-        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
-            raise MissingPlugin(
-                f"configuration {conf.name!r}: no plugin at work reads {key!r}: install {owners},"
-                " or remove the key"
-            )
-    offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
-    if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
-        raise InvalidConfig(DEFAULT_NEEDS_BOTH)
-    problems = [Problem(*each) for each in log.problems(conf.raw)] + installed.hooks.validate(conf)
-    if problems:
-        raise InvalidConfig(
-            f"configuration {conf.name!r}: {problems[0]}",
-            "; ".join(map(str, problems[1:])),
-        )
+    _require_plugins(conf, installed)
+    refuse_lone_default(conf)
+    wrong = problems(conf, installed)
+    if wrong:
+        raise InvalidConfig.of(wrong, conf.reader.where)
     for name in installed.unmatched(conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
-        log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")
+        log.Log.from_conf(conf.raw).error(f"{conf.reader.where}: {reason}")
     if known is not None:
         if len(known) >= _MOST_KNOWN:
             known.clear()
         known[id(conf)] = conf
+
+
+def problems(conf: Conf, installed: Installed) -> list[Problem]:
+    """What is wrong with the keys, by the tables of keys and by the plugins."""
+    table = (*keys.OWN, *installed.hooks.configuration_keys())
+    found = [*keys.problems(conf.reader, table), *installed.hooks.validate(conf)]
+    return list(dict.fromkeys(found))
+
+
+def _require_plugins(conf: Conf, installed: Installed) -> None:
+    broken = installed.needed_but_broken(conf.raw)
+    if broken is not None:
+        raise InvalidConfig(
+            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}",
+            path=next(key for key in broken.entry.keys if key in conf.raw),
+            fix=f"reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'",
+        )
+    for key, distributions in SELECTING.items():
+        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
+            raise MissingPlugin(
+                f"no loaded plugin reads {key!r}",
+                where=conf.reader.where,
+                path=key,
+                fix=f"install {either(distributions)}, or remove the key",
+            )
+
+
+def refuse_lone_default(conf: Conf) -> None:
+    """Raise ``InvalidConfig`` when ``always_use_default`` lacks a key that it needs."""
+    offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
+    if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
+        lacking = "kubeconfig" if offers_default else "delegates"
+        raise InvalidConfig(
+            DEFAULT_NEEDS_BOTH,
+            path=keys.ALWAYS_USE_DEFAULT.name,
+            fix=f"add '{lacking}', or remove 'always_use_default'",
+        )

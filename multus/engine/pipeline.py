@@ -124,7 +124,7 @@ class Engine(NamedTuple):
                 served = evolve(request, closing=closing)
                 resolved = resolve.resolve(self.installed, served, conf)
         except (IOFailure, StateDamaged, TryAgainLater) as error:
-            raise NotAvailable(error.msg, error.details) from error
+            raise error.into(NotAvailable) from error
         invoke.status(resolved.delegates, invoke.Call(self.installed, self.log, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:

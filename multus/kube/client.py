@@ -283,7 +283,7 @@ class KubeClient:
             )
         except ApiFailure as error:
             # An earlier try arrived, though its answer was lost.
-            if error.reason != "AlreadyExists":
+            if error.word != "AlreadyExists":
                 raise
 
     def _object(self, action: str, body: bytes) -> dict[str, Any]:

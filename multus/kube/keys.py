@@ -1,43 +1,59 @@
-"""The configuration keys of the Kubernetes sources, for people."""
+"""The configuration keys of the Kubernetes sources."""
 
 from __future__ import annotations
 
 from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
 
+KUBECONFIG = Key(
+    "kubeconfig",
+    PATH,
+    "How to reach the API server; without it no pod is looked up.",
+    selects=True,
+)
+API_TIMEOUT = Key(
+    "apiTimeout",
+    NUMBER,
+    "Seconds for all requests to the API server that one call makes, at most 300.",
+    15,
+    above=0,
+    most=300,
+)
+NAMESPACE_ISOLATION = Key(
+    "namespaceIsolation",
+    BOOLEAN,
+    "Pods may only choose definitions of their own namespace, by whichever annotation.",
+    False,
+)
+GLOBAL_NAMESPACES = Key(
+    "globalNamespaces",
+    TEXT,
+    "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
+    " pods may choose.",
+    "default",
+)
+MULTUS_NAMESPACE = Key(
+    "multusNamespace",
+    TEXT,
+    "Where definitions are looked up that the configuration names.",
+    "kube-system",
+)
+MAX_NETWORKS = Key(
+    "maxNetworks",
+    INTEGER,
+    "How many networks one annotation of a pod may choose, from 1 to 1024.",
+    64,
+    least=1,
+    most=1024,
+)
+
 #: What all of them read (``multus.kube.settings``).
 SHARED = (
-    Key("kubeconfig", PATH, "How to reach the API server; without it no pod is looked up."),
-    Key(
-        "apiTimeout",
-        NUMBER,
-        "Seconds for all requests to the API server that one call makes, at most 300.",
-        "15",
-    ),
-    Key(
-        "namespaceIsolation",
-        BOOLEAN,
-        "Pods may only choose definitions of their own namespace, by whichever annotation.",
-        "false",
-    ),
-    Key(
-        "globalNamespaces",
-        TEXT,
-        "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
-        " pods may choose.",
-        '"default"',
-    ),
-    Key(
-        "multusNamespace",
-        TEXT,
-        "Where definitions are looked up that the configuration names.",
-        '"kube-system"',
-    ),
-    Key(
-        "maxNetworks",
-        INTEGER,
-        "How many networks one annotation of a pod may choose, from 1 to 1024.",
-        "64",
-    ),
+    KUBECONFIG,
+    API_TIMEOUT,
+    NAMESPACE_ISOLATION,
+    GLOBAL_NAMESPACES,
+    MULTUS_NAMESPACE,
+    MAX_NETWORKS,
 )
 
 DIALECTS = Key(
@@ -45,11 +61,16 @@ DIALECTS = Key(
     TEXTS,
     "The API groups in which Network objects are looked up, in this order; all that the installed"
     " sources know unless it is given.",
+    choices=(
+        "kubernetes.com",
+        "kubernetes-network.cni.cncf.io",
+        "kubernetes.cni.cncf.io",
+    ),
 )
 
 KUBELET_DIR = Key(
     "kubeletDir",
     PATH,
     "The kubelet's folder, where it says which devices a pod has.",
-    '"/var/lib/kubelet"',
+    "/var/lib/kubelet",
 )

@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.api.conf import Problem
 from multus.api.delegates import delegate_from
 from multus.api.errors import DecodingFailure, InvalidConfig
-from multus.api.jsontext import decode, decode_object
+from multus.api.jsontext import decode
 from multus.api.network import Element, Provenance, Role, Selection
 from multus.api.reader import Reader, describe
-from multus.kube.annotations import interface_of, json_list, named, short_list, shown
+from multus.api.where import Path, Where, path_of
+from multus.kube.annotations import (
+    annotation_of,
+    config_in,
+    entry_of,
+    interface_of,
+    json_list,
+    named,
+    short_list,
+    shown,
+)
 from multus.kube.failures import NotFound
 from multus.kube.settings import MAX_NETWORKS, problems
 from multus.kube.view import view_of
@@ -27,6 +36,7 @@ from multus.kube.view import view_of
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate
+    from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.kube.client import Wanted
     from multus.kube.view import View
@@ -76,15 +86,7 @@ class Source:
 
     def validate(self, conf: Conf) -> list[Problem]:
         """Problems with the keys that this source reads."""
-        found = problems(conf)
-        try:
-            wrong = [each for each in conf.reader.texts("networkDialects") if each not in _KNOWN]
-        except InvalidConfig:
-            return [*found, Problem("networkDialects", "is no list of strings", "list API groups")]
-        for each in wrong:
-            reason = f"{each!r} is no dialect of Network objects"
-            found.append(Problem("networkDialects", reason, f"use {', '.join(_KNOWN)}"))
-        return found
+        return problems(conf)
 
     def select(self, request: Request, conf: Conf) -> list[Selection] | None:
         """What the pod's annotations choose; they replace the node's defaults."""
@@ -99,7 +101,7 @@ class Source:
             text = view.annotation(annotation) if served else None
             if text is None or not view.claim(annotation, self.name, served):
                 continue
-            origin = f"annotation {annotation!r} of pod {pod}"
+            origin = annotation_of(annotation, str(pod))
             most = view.settings.max_networks
             elements = parse(text, pod.namespace, origin, self.name, sharing[0], most)
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
@@ -132,12 +134,13 @@ class Source:
             found = view.chosen(wanted, element.origin)
             if not isinstance(found, NotFound):
                 where = wanted.what
+                place = Where(where, _holder(found))
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
                 return delegate_from(
                     config,
                     conf,
-                    where,
+                    place,
                     name=element.name,
                     label=label,
                     provenance=Provenance.TENANT,
@@ -195,10 +198,14 @@ def parse(
     else:
         entries = json_list(text, origin, most)
     if not entries:
-        raise InvalidConfig(f"{origin} is an empty list: name a network, or remove the annotation")
+        raise InvalidConfig(
+            f"{origin} is an empty list",
+            path=path_of(origin),
+            fix="name a network, or remove the annotation",
+        )
     elements = [
-        _element(entry, namespace, f"{origin}, entry {number}", source)
-        for number, entry in enumerate(entries, 1)
+        _element(entry, namespace, entry_of(origin, index), source)
+        for index, entry in enumerate(entries)
     ]
     together = tuple((each.namespace, each.name) for each in elements)
     chosen = Chosen(dialect.annotation, together)
@@ -210,15 +217,18 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
     if unknown is not None:
         raise InvalidConfig(
-            f"{origin}: key {shown(unknown)} is not one that Network objects are chosen with"
-            f" ({', '.join(_KEYS)}): remove it, or use k8s.v1.cni.cncf.io/networks"
+            f"key {shown(unknown)} is not one that Network objects are chosen with"
+            f" ({', '.join(_KEYS)})",
+            where=origin,
+            path=(unknown,),
+            fix="remove it, or use k8s.v1.cni.cncf.io/networks",
         )
     return Element(
         name=name,
         namespace=where,
         origin=origin,
         source=source,
-        interface=interface_of(reader, origin),
+        interface=interface_of(reader),
     )
 
 
@@ -228,42 +238,43 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
 def config_of(wire: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The plugin's configuration that a Network object describes; errors name the object."""
     reader = Reader(wire, where)
-    spec = reader.mapping("spec")
-    if spec.get("config"):
+    spec = reader.inner("spec")
+    if spec.raw.get("config"):
         # The CRD of spring 2018 had the whole configuration in spec.
-        return _decoded(Reader(spec, where).text("config"), f"{where}: 'spec.config'")
-    if "plugin" not in wire and spec:
-        reader = Reader(spec, where)
+        return config_in(spec)
+    if "plugin" not in wire and spec.raw:
+        reader = spec
     plugin, args = reader.text("plugin"), reader.text("args")
     if not plugin:
-        raise InvalidConfig(f"{where} has no 'plugin': write the name of the CNI plugin")
-    config = _only_object(args, where) if args.strip() else {}
+        raise InvalidConfig(f"{where} has no 'plugin'", fix="write the name of the CNI plugin")
+    config = _only_object(args, reader) if args.strip() else {}
     kind = config.get("type", plugin)
     if kind != plugin:
-        raise InvalidConfig(
-            f"{where}: 'plugin' is {plugin!r}, and 'type' in 'args' is {kind!r}: keep 'plugin'"
+        raise reader.error(
+            "plugin", f"is {plugin!r}, and 'type' in 'args' is {kind!r}", "keep 'plugin'"
         )
     return {"type": plugin, **config}
 
 
-def _only_object(args: str, where: str) -> dict[str, Any]:
+def _holder(wire: Mapping[str, Any]) -> Path:
+    """The path of the text that holds the configuration."""
+    spec = wire.get("spec")
+    if isinstance(spec, Mapping) and spec.get("config"):
+        return ("spec", "config")
+    return ("spec", "args") if "plugin" not in wire and spec else ("args",)
+
+
+def _only_object(args: str, reader: Reader) -> dict[str, Any]:
     """``args`` holds a list of exactly one object."""
     form = "write '[{…}]', a list of one object"
     try:
-        listed = decode(args.encode("utf-8", "surrogatepass"), f"{where}: 'args'")
+        listed = decode(args.encode("utf-8", "surrogatepass"), "it")
     except DecodingFailure as error:
-        raise InvalidConfig(f"{error.msg}: {form}") from error
+        raise reader.error("args", error.wrong, form) from error
     if not isinstance(listed, list):
-        raise InvalidConfig(f"{where}: 'args' holds {describe(listed)}: {form}")
+        raise reader.error("args", f"holds {describe(listed)}", form)
     if len(listed) != 1:
-        raise InvalidConfig(f"{where}: 'args' holds a list of {len(listed)}: {form}")
+        raise reader.error("args", f"holds a list of {len(listed)}", form)
     if not isinstance(listed[0], dict):
-        raise InvalidConfig(f"{where}: 'args' holds a list of {describe(listed[0])}: {form}")
+        raise reader.error("args", f"holds a list of {describe(listed[0])}", form)
     return listed[0]
-
-
-def _decoded(text: str, what: str) -> dict[str, Any]:
-    try:
-        return decode_object(text.encode("utf-8", "surrogatepass"), what)
-    except DecodingFailure as error:
-        raise InvalidConfig(error.msg) from error

@@ -1,7 +1,7 @@
 """The typed façade of the hooks: the core calls these methods, never pluggy.
 
 pluggy registers, checks and keeps the implementations; they are called here, one by one, so that
-an error and a wrong answer can be laid at the right plugin's door.
+an error and a wrong answer name the right plugin.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multus.api.conf import Problem
 from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure, shown
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Selection
+from multus.api.problem import Problem
 from multus.api.progress import Overdue, step
 from multus.api.result import Result
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 
+_REPORT = "report it to the plugin's author"
+
+
 class PluginFailed(CNIError):
-    """A plugin raised what is no CNI error, or answered with what its hook does not allow."""
+    """A plugin raised an exception that is not a CNI error, or its answer was of a wrong type."""
 
     code = 999
 
@@ -38,6 +41,7 @@ class Hooks:
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
         self._in_order: dict[str, list[pluggy.HookImpl]] = {}
+        self._keys: tuple[int, list[Key]] | None = None
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Who implements *hook*, in the order in which they are asked.
@@ -58,11 +62,24 @@ class Hooks:
         """The configuration keys that plugins read."""
         from multus.api.keys import Key
 
-        return list(self._collected("multus_keys", Key))
+        # The journal needs them after the validation, and plugins are hardly ever added.
+        count = len(self.implementations("multus_keys"))
+        if self._keys is None or self._keys[0] != count:
+            self._keys = count, list(self._collected("multus_keys", Key))
+        return self._keys[1]
 
     def validate(self, conf: Conf) -> list[Problem]:
-        """All problems; plugins that share a key may say the same."""
-        return list(dict.fromkeys(self._collected("multus_validate", Problem, conf=conf)))
+        """All problems; plugins that share a key may say the same.
+
+        A plugin that cannot read its keys says so by an ``InvalidConfig``.
+        """
+        found: list[Problem] = []
+        for implementation in self.implementations("multus_validate"):
+            try:
+                found += _answer(implementation, Problem, {"conf": conf}, many=True) or ()
+            except InvalidConfig as error:
+                found += error.problems
+        return list(dict.fromkeys(found))
 
     def select(self, request: Request, conf: Conf) -> list[Selection]:
         return list(self._collected("multus_select", Selection, request=request, conf=conf))
@@ -84,9 +101,10 @@ class Hooks:
             for capability, value in entries.items():
                 if merged.setdefault(capability, value) != value:
                     raise InvalidConfig(
-                        f"{delegate}: two values for runtimeConfig {capability!r}:"
-                        f" {merged[capability]!r}, and {value!r} by plugin {name!r}: ask for it in"
-                        " one place"
+                        f"two values for runtimeConfig {capability!r}: {merged[capability]!r}, and"
+                        f" {value!r} by plugin {name!r}",
+                        where=str(delegate),
+                        fix="ask for it in one place",
                     )
         return merged
 
@@ -164,11 +182,10 @@ def _answer(
     except (CNIError, *PASSING):
         raise
     except Overdue as error:
-        raise failure("", error, "report it to the plugin's author") from error
+        raise failure("", error, _REPORT) from error
     except BaseException as error:
         raise PluginFailed(
-            f"{_place(implementation)}, failed with {described(error)}: report it to the plugin's"
-            " author"
+            f"{_place(implementation)}, failed with {described(error)}", fix=_REPORT
         ) from error
     if answer is None:
         return None
@@ -180,7 +197,8 @@ def _answer(
     if not fits:
         raise PluginFailed(
             f"{_place(implementation)}, answered with {shown(answer)}, which is not what the hook"
-            " allows: report it to the plugin's author"
+            " allows",
+            fix=_REPORT,
         )
     return answer
 

@@ -53,9 +53,8 @@ def read(path: str, ifname: str, conf: Conf) -> tuple[Planned, ...] | None:
         named = _today(entries, ifname, conf, path) if _is_of_today(entries) else None
         delegates = named or _first_days(entries, ifname, conf, path)
     except CNIError as error:
-        raise DecodingFailure(
-            f"record {path} of the Go Multus cannot be read: {error.msg}"
-        ) from error
+        where = f"record {path} of the Go Multus cannot be read"
+        raise error.at(where).into(DecodingFailure) from error
     return tuple(_planned(each, conf) for each in delegates)
 
 

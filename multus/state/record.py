@@ -21,11 +21,6 @@ FORMAT = 1
 #: The line of a DEL that has begun.
 REMOVING: Mapping[str, Any] = {"kind": "removing"}
 
-#: Keys of the configuration that only the request they came with has a use for.
-_PASSING = frozenset(
-    {"cni.dev/attachments", "cni.dev/valid-attachments", "delegates", "prevResult", "runtimeConfig"}
-)
-
 
 @frozen
 class Step:
@@ -135,7 +130,7 @@ def intent_wire(
         "netnsIdentity": netns_identity,
         "path": list(request.path),
         "args": request.environ.get("CNI_ARGS", ""),
-        "conf": {key: value for key, value in conf.items() if key not in _PASSING},
+        "conf": conf,
         "delegates": count,
     }
 

@@ -50,7 +50,7 @@ def problems(record: Record, netns: str) -> list[CNIError]:
                     for problem in _of(each, record.request.netns, inside, outside)
                 ]
     except NamespaceGone as error:
-        return [CheckFailed(error.msg)]
+        return [error.into(CheckFailed)]
 
 
 def _of(
@@ -60,10 +60,10 @@ def _of(
     where = f"{attachment.delegate}, interface {attachment.delegate.ifname}"
     try:
         for problem in _differences(attachment, netns, inside, outside):
-            yield CheckFailed(f"{where}: {problem}")
+            yield CheckFailed(problem, where=where)
     except Exception as error:  # noqa: BLE001  results are foreign, and so are names and numbers
         found = failure("comparing its result", error, "see the result in its record")
-        yield found.reworded(f"{where}: {found.msg}", found.details)
+        yield found.at(where)
 
 
 def _differences(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from multus.api import progress
+from multus.api import keys, progress
 from multus.api.errors import BadEnvironment, CNIError, DecodingFailure, TryAgainLater
 from multus.api.invoker import NothingDone
 from multus.api.network import Attachment, Delegate, Outcome
@@ -108,7 +108,9 @@ class Work:
         planned = invoke.plan(delegates, self.call)
         invoke.prepare(planned, self.call)
         with self.stage("journal"):
-            writer = self.journal.begin(self.call.request, self.call.conf.raw, planned)
+            table = (*keys.OWN, *self.call.installed.hooks.configuration_keys())
+            conf = keys.kept(self.call.conf.raw, table)
+            writer = self.journal.begin(self.call.request, conf, planned)
         attempt = Attempt(planned, writer, self.call, self.observers)
         try:
             yield attempt
@@ -171,7 +173,8 @@ class Work:
             return None
         if planned is None:
             return None
-        return self.journal.adopt(path, request, conf.raw, planned)
+        # A DEL does not ask plugins for their keys.
+        return self.journal.adopt(path, request, keys.kept(conf.raw, keys.OWN), planned)
 
     def predecessors(self, valid: frozenset[tuple[str, str]]) -> list[Record]:
         """What the Go Multus wrote down of valid attachments that have no record of ours."""

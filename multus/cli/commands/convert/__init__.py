@@ -95,8 +95,8 @@ def _one(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list
 
 def _placed(document: Document, value: Any, named: Named, converted: Converted) -> Any:
     """The whole object with a converted part: itself, or the template inside a workload."""
+    from multus.cli.editing import with_value
     from multus.cli.objects import TEMPLATES
-    from multus.cli.pointing import with_value
 
     path = TEMPLATES.get(str(value.get("kind")), ())
     if not path:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 
 _PATIENCE = 5.0
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -118,5 +118,4 @@ def _is_allowed(answer: bytes) -> bool:
 
 
 def _failed(error: CNIError) -> Finding:
-    reason, fix = split_message(error.msg)
-    return Finding(ERROR, "API server", reason, fix, code=error.number)
+    return of_error(error, "API server")

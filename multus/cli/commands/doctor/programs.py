@@ -12,7 +12,7 @@ from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
 from multus.engine import resolve
 
@@ -69,8 +69,7 @@ def _delegates(node: Node) -> Iterator[Finding]:
     try:
         plugins = _offered(node)
     except CNIError as error:
-        reason, fix = split_message(error.msg)
-        yield Finding(ERROR, "networks", reason, fix, code=error.number)
+        yield of_error(error, "networks")
         return
     found = True
     for kind in dict.fromkeys(kind for plugin in plugins for kind in _binaries(node, plugin)):
@@ -78,11 +77,10 @@ def _delegates(node: Node) -> Iterator[Finding]:
             finder.find(kind)
         except CNIError as error:
             found = False
-            reason, fix = split_message(error.msg)
-            yield Finding(ERROR, "delegates", reason, fix, code=error.number)
+            yield of_error(error, "delegates")
     if found and plugins:
         types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins))
-        yield Finding(OK, "delegates", f"who carries out the node's own networks is there: {types}")
+        yield Finding(OK, "delegates", f"the plugins of its networks are installed: {types}")
 
 
 def _offered(node: Node) -> list[Plugin]:
@@ -153,8 +151,7 @@ def _health(node: Node) -> Iterator[Finding]:
     except CNIError as error:
         problems = [error]
     for each in problems:
-        reason, fix = split_message(each.msg)
-        yield Finding(ERROR, "readiness", reason, fix, code=each.number)
+        yield of_error(each, "readiness")
 
 
 def _daemon(node: Node) -> Iterator[Finding]:

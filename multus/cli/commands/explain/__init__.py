@@ -212,21 +212,18 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
 
 
 def _show_refusals(shown: Screen, explanation: Explanation) -> None:
-    from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+    from multus.cli.findings import NOTE, WARNING, Finding, of_error
 
     shown.line()
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
     for error in explanation.not_ready:
-        reason, fix = split_message(error.msg)
-        shown.finding(Finding(WARNING, "not ready", reason, fix, code=error.number))
+        shown.finding(of_error(error, "not ready", WARNING))
     if not explanation.refusals:
         shown.finding(_answer(explanation))
         return
     for each in explanation.refusals:
-        reason, fix = split_message(each.error.msg)
-        code = each.error.number
-        shown.finding(Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
+        shown.finding(of_error(each.error, f"refused by {each.stage}"))
         if each.error.details:
             shown.line(f"    details: {each.error.details}")
 

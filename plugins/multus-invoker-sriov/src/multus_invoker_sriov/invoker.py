@@ -112,7 +112,7 @@ class SriovInvoker(Invoker):
             else:
                 self.sysfs.virtual_functions(conf.pf)
         except CNIError as error:
-            raise NotAvailable(error.msg, error.details) from error
+            raise error.into(NotAvailable) from error
 
     def gc(self, invocation: Invocation) -> None:
         parts = (self._collect_vfs, _collect_addresses)
@@ -229,7 +229,7 @@ def _undo(error: BaseException, record: Record, host: Host) -> None:
     if second is not None:
         host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
         if isinstance(error, CNIError):
-            error.details = "; ".join(part for part in (error.details, str(second)) if part)
+            error.add_details(str(second))
 
 
 def _delete_addresses(invocation: Invocation) -> None:
@@ -278,6 +278,4 @@ def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
 def _raise_all(found: Sequence[CNIError | None]) -> None:
     errors = [error for error in found if error is not None]
     if errors:
-        parts = (errors[0].details, *map(str, errors[1:]))
-        errors[0].details = "; ".join(part for part in parts if part)
-        raise errors[0]
+        raise errors[0].detailed(*map(str, errors[1:]))

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.problem import Problem
 from multus.api.request import Request
+from multus.api.where import path_of
+from multus.kube.annotations import annotation_of
 from multus.kube.failures import NotFound
 from multus.kube.settings import is_object_name, problems
 from multus.kube.view import View, view_of
@@ -53,13 +56,8 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """The keys for the API server and for the kubelet."""
-    found = problems(conf)
-    try:
-        conf.reader.path("kubeletDir")
-    except InvalidConfig:
-        found.append(Problem("kubeletDir", "is no absolute path", "write it from the root"))
-    return found
+    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
+    return problems(conf)
 
 
 @hookimpl
@@ -75,10 +73,10 @@ def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
     wish(request, elements)
     selections = []
     if exchanged:
-        origin = f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+        origin = annotation_of(DEFAULT_NETWORK, str(pod))
         selections.append(Selection(Role.EXCHANGED, exchanged, origin))
     if added:
-        origin = f"annotation {NETWORKS!r} of pod {pod}"
+        origin = annotation_of(NETWORKS, str(pod))
         selections.append(Selection(Role.ADDED, added, origin))
     return selections or None
 
@@ -117,7 +115,7 @@ def _added(pod: Pod, view: View) -> tuple[Element, ...]:
     text = view.annotation(NETWORKS)
     if text is None:
         return ()
-    origin = f"annotation {NETWORKS!r} of pod {pod}"
+    origin = annotation_of(NETWORKS, str(pod))
     return _permitted(parse(text, pod.namespace, origin, NAME, view.settings.max_networks), view)
 
 
@@ -125,11 +123,13 @@ def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
     text = view.annotation(DEFAULT_NETWORK)
     if text is None:
         return ()
-    settings, origin = view.settings, f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+    settings, origin = view.settings, annotation_of(DEFAULT_NETWORK, str(pod))
     elements = parse(text, settings.multus_namespace, origin, NAME, settings.max_networks)
     if len(elements) != 1:
         raise InvalidConfig(
-            f"{origin} names {len(elements)} networks: name one, and choose others by {NETWORKS}"
+            f"{origin} names {len(elements)} networks",
+            path=path_of(origin),
+            fix=f"name one, and choose others by {NETWORKS}",
         )
     return _permitted(elements, view)
 
@@ -142,5 +142,5 @@ def _permitted(elements: tuple[Element, ...], view: View) -> tuple[Element, ...]
 
 
 def _may_be_definition(element: Element) -> bool:
-    # Other sources' elements have a namespace or a configuration; paths are no names of objects.
+    # Other sources' elements have a namespace or a configuration; a path is not an object's name.
     return element.config is None and not element.namespace and is_object_name(element.name)

@@ -22,6 +22,7 @@ from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.network import Plugin
 from multus.api.result import Result, Route
+from multus.api.where import path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -57,7 +58,9 @@ def wish(request: Request, elements: Iterable[Element]) -> None:
     wanting = [each for each in elements if "default-route" in each.options]
     if len(wanting) > 1:
         raise InvalidConfig(
-            f"{wanting[0].origin} and {wanting[1].origin} both have 'default-route': keep it on one"
+            f"{wanting[0].origin} and {wanting[1].origin} both have 'default-route'",
+            path=path_of(wanting[0].origin),
+            fix="keep it on one",
         )
     for each in wanting:
         request.shared[_KEY] = Wish(tuple(each.options["default-route"]))

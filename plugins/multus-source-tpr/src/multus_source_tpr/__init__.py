@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.network import Delegate, Element, Selection
 from multus.api.request import Request
 from multus.kube.networks import FIRST, SEED, Source
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
+    from multus.api.problem import Problem
 
 SOURCE = Source("source-tpr", (FIRST, SEED))
 
@@ -26,7 +27,7 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """The keys for the API server, and the dialects."""
+    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
     return SOURCE.validate(conf)
 
 
