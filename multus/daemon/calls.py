@@ -12,15 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from multus.cni.shim import SERVE_S, error_answer
 from multus.daemon import wire
 from multus.daemon.connection import Connection, plain
+from multus.daemon.handle import Ended, Worker
 from multus.daemon.jobs import Job, Queue
 from multus.daemon.loop import Loop
 from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Pool
-from multus.daemon.process import Ended, Worker
 from multus.daemon.said import Report
 from multus.daemon.spool import container_of
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from multus.daemon.board import Board
     from multus.daemon.generation import Generation
     from multus.daemon.metrics import Metrics
+    from multus.daemon.settings import Limits
     from multus.daemon.spool import Spool
     from multus.log import Log
 
@@ -37,31 +36,6 @@ STOPPING = b"the multus daemon is stopping: try again"
 _SPOOL_SECONDS = 1.0
 #: Deadline of what no client waits for, in seconds.
 _BEHIND_SECONDS = 120.0
-
-
-@frozen
-class Limits:
-    """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones.
-
-    ``quick_workers`` more serve STATUS.  A client has ``message_seconds`` to send its message, and
-    what runs when the daemon is told to stop has ``stop_seconds`` to end.
-    """
-
-    workers: int = 32
-    admitted: int = 1024
-    quick_workers: int = 2
-    message_seconds: float = 10.0
-    stop_seconds: float = 90.0
-
-    @property
-    def slots(self) -> int:
-        """Processes at most: each stuck worker is replaced, once."""
-        return 2 * self.workers + self.quick_workers
-
-    @property
-    def adds(self) -> int:
-        """ADDs at a time: a quarter of the workers is kept for what takes networks away."""
-        return max(1, self.workers - self.workers // 4)
 
 
 class Calls:

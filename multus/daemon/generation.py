@@ -83,10 +83,10 @@ class Generation:
         found = [] if self.dead else [self.control]
         return found + ([self._agent.channel] if self._agent is not None else [])
 
-    def fork(self, slot: int, channel: Channel, listener: socket.socket) -> None:
-        """Ask for a worker that is to have these two; the answer comes by ``control``."""
+    def fork(self, slot: int, serial: int, channel: Channel, listener: socket.socket) -> None:
+        """Ask for a worker that is to have these two; ``control`` answers with its *serial*."""
         fds = [channel.fileno(), listener.fileno()]
-        self.control.send({"fork": "worker", "slot": slot}, fds=fds)
+        self.control.send({"fork": "worker", "slot": slot, "serial": serial}, fds=fds)
 
     def heard(self, channel: Channel) -> Packet | None:
         """Take a packet from one of ``channels``; gives it back when it is about a worker.

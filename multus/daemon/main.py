@@ -14,7 +14,7 @@ from attrs import evolve
 from multus.api.errors import IOFailure
 from multus.cni.shim import MARK
 from multus.daemon.board import Board
-from multus.daemon.calls import Calls, Limits
+from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
 from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
@@ -22,7 +22,7 @@ from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
 from multus.daemon.page import MetricsPage
 from multus.daemon.server import Server
-from multus.daemon.settings import Settings
+from multus.daemon.settings import Limits, Settings
 from multus.daemon.spool import Spool
 from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket

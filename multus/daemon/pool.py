@@ -8,6 +8,7 @@ killed.  What a killed worker did is undone by another one, from the journal.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -18,18 +19,14 @@ from typing import TYPE_CHECKING, Any
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.generation import Generation
+from multus.daemon.handle import INTERRUPT, REACT, STUCK, Ended, Worker
 from multus.daemon.loop import Loop
-from multus.daemon.process import Ended, Worker
 from multus.daemon.said import Malformed, Ready, Report, Taken, read
 
 if TYPE_CHECKING:
     from multus.daemon.jobs import Job
     from multus.log import Log
 
-#: How long an interrupted step has to react, in seconds.
-_REACT = 2.0
-#: How long beyond its deadline a call may take before its worker is killed, in seconds.
-_BEYOND = 30.0
 #: Idle workers that are kept, and after how many seconds a further one is ended.
 _KEPT_IDLE, _IDLE_SECONDS = 1, 3.0
 #: Workers for each processor, for ADDs and for what mostly waits for the kernel, such as a DEL; and
@@ -67,6 +64,8 @@ class Pool:
         self._ended = ended
         self._free = list(range(board.slots - 1, -1, -1))
         self._by_slot: dict[int, Worker] = {}
+        self._asked_for: dict[int, Worker] = {}
+        self._serials = itertools.count()
         self._fork_after = 0.0
         self._cores = len(os.sched_getaffinity(0))
         self.refusal = ""
@@ -246,12 +245,12 @@ class Pool:
             return
         slot = self._free.pop()
         mine.socket.setblocking(False)
-        worker = Worker(mine, slot, generation)
+        worker = Worker(mine, slot, next(self._serials), generation)
         self._board.clear(slot)
-        self._by_slot[slot] = worker
+        self._by_slot[slot] = self._asked_for[worker.serial] = worker
         self._loop.add(mine, lambda: self._heard(worker))
         try:
-            generation.fork(slot, theirs, self._listener)
+            generation.fork(slot, worker.serial, theirs, self._listener)
         except Closed:
             self._refused(worker, "the template process ended")
         finally:
@@ -259,13 +258,14 @@ class Pool:
 
     def forked(self, packet: Packet) -> None:
         """What a template answers when it was asked for a worker."""
-        worker = self._by_slot.get(packet.head["forked"])
-        if worker is None or worker.pid or not packet.fds:
+        worker = self._asked_for.pop(packet.head["forked"], None)
+        if worker is None:  # it was given up before this answer came
             for handle in packet.fds:
                 os.close(handle)
-            if worker is not None and not worker.pid:
-                lost = "the supervisor has no descriptor left"
-                self._refused(worker, packet.head.get("error", lost))
+            return
+        if not packet.fds:
+            lost = "the supervisor has no descriptor left"
+            self._refused(worker, packet.head.get("error", lost))
             return
         self.refusal = ""
         worker.begun(packet.head["pid"], packet.fds[0])
@@ -298,6 +298,7 @@ class Pool:
         self._loop.remove(worker.channel)
         worker.end()
         del self._by_slot[worker.slot]
+        self._asked_for.pop(worker.serial, None)
         self._board.clear(worker.slot)
         self._free.append(worker.slot)
 
@@ -325,7 +326,7 @@ class Pool:
         """Look at every worker: interrupt what takes too long, kill what does not react."""
         for worker in self:
             if worker.job is not None:
-                self._look(worker, worker.job, now)
+                self._act(worker, worker.assess(self._board.look(worker.slot), now))
             elif not worker.ready and now > worker.asked_at + _FORK_SECONDS:
                 self._refused(worker, "a worker did not begin")
         self._watch_front(now)
@@ -339,28 +340,14 @@ class Pool:
         worker = self.front
         if worker is None:
             return
-        if worker.recalled and now > worker.asked_at + _REACT:
+        if worker.recalled and now > worker.asked_at + REACT:
             self._log.error("the worker that takes clients does not answer: it is replaced")
-            self._forget(worker, "stuck")
+            self._forget(worker, STUCK)
         elif now > worker.asked_at + _ASKED_EACH:
             self.recall()
 
-    def _look(self, worker: Worker, job: Job, now: float) -> None:
-        sight = self._board.look(worker.slot)
-        before, worker.seen = worker.seen, sight
-        # Another worker takes its place already before it is interrupted.
-        halfway = sight.began + worker.generation.settings.stuck_seconds / 2
-        worker.stuck = bool(sight.until) and not sight.waits and now > halfway
-        if now > job.deadline + _BEYOND:
-            self._forget(worker, "beyond its deadline")
-        elif worker.interrupted_at and sight.changes != before.changes:
-            worker.interrupted_at = 0.0  # it goes on
-        elif worker.interrupted_at and now > worker.interrupted_at + _REACT:
-            self._forget(worker, "stuck")
-        elif (
-            not worker.interrupted_at
-            and 0 < sight.until < now
-            and sight.changes == before.changes  # the first look may have met a change
-        ):
-            worker.interrupted_at = now
+    def _act(self, worker: Worker, verdict: str) -> None:
+        if verdict == INTERRUPT:
             worker.send_signal(signal.SIGUSR1)
+        elif verdict:
+            self._forget(worker, verdict)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from multus.cni.shim import Answer, error_answer
 from multus.daemon import wire
-from multus.daemon.calls import STOPPING, Calls, Limits
+from multus.daemon.calls import STOPPING, Calls
 from multus.daemon.connection import Connection, Gone
 from multus.daemon.generations import Generations
 from multus.daemon.listening import may_connect
 from multus.daemon.loop import Loop
+from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from multus.api.jsontext import decode_object
 from multus.api.keys import DAEMON, INTEGER, PATH, TEXT, Key
 from multus.api.reader import Reader
 from multus.cni.shim import SOCKET
-from multus.daemon.calls import Limits
 
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
 
@@ -106,6 +105,31 @@ KEYS: tuple[Key, ...] = (
     WORKER_MEMORY,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
+
+
+@frozen
+class Limits:
+    """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones.
+
+    ``quick_workers`` more serve STATUS.  A client has ``message_seconds`` to send its message, and
+    what runs when the daemon is told to stop has ``stop_seconds`` to end.
+    """
+
+    workers: int = 32
+    admitted: int = 1024
+    quick_workers: int = 2
+    message_seconds: float = 10.0
+    stop_seconds: float = 90.0
+
+    @property
+    def slots(self) -> int:
+        """Processes at most: each stuck worker is replaced, once."""
+        return 2 * self.workers + self.quick_workers
+
+    @property
+    def adds(self) -> int:
+        """ADDs at a time: a quarter of the workers is kept for what takes networks away."""
+        return max(1, self.workers - self.workers // 4)
 
 
 @frozen

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 if TYPE_CHECKING:
     from multus.daemon.calls import Calls
     from multus.daemon.generations import Generations
-    from multus.daemon.process import Worker
+    from multus.daemon.handle import Worker
     from multus.daemon.spool import Spool
 
 #: What the process for Kubernetes tells of each cache.

@@ -6,9 +6,10 @@ The process that follows the API servers is forked from it too.
 
 The supervisor speaks to it in packets (``multus.daemon.channel``)::
 
-    {"settings": …, "where": …}             → {"version": …, "broken": …} or {"error": …}
-    {"fork": "worker", "slot": 3} + channel, listener → {"forked": 3} + pidfd, or with an error
-    {"fork": "agent", "path": …} + channel  → {"forked": -1} + pidfd, or with an error
+    {"settings": …, "where": …}                  → {"version": …, "broken": …} or {"error": …}
+    {"fork": "worker", "slot": 3, "serial": 8}   → {"forked": 8} + pidfd, or with an error
+        + channel, listener
+    {"fork": "agent", "path": …} + channel       → {"forked": -1} + pidfd, or with an error
 """
 
 from __future__ import annotations
@@ -72,26 +73,26 @@ class _Template:
     def serve(self) -> None:
         while True:
             packet = self._control.receive()
-            slot = int(packet.head.get("slot", -1))
+            serial = int(packet.head.get("serial", -1))
             work = self._agent if packet.head["fork"] == "agent" else self._worker
             try:
                 pid = os.fork()
             except OSError as error:
-                self._control.send({"forked": slot, "error": str(error)})
+                self._control.send({"forked": serial, "error": str(error)})
             else:
                 if pid == 0:
                     self._be(work, packet)
-                self._report(slot, pid)
+                self._report(serial, pid)
             for descriptor in packet.fds:
                 os.close(descriptor)
 
-    def _report(self, slot: int, pid: int) -> None:
+    def _report(self, serial: int, pid: int) -> None:
         try:
             handle = os.pidfd_open(pid)
         except OSError as error:
-            self._control.send({"forked": slot, "error": str(error)})
+            self._control.send({"forked": serial, "error": str(error)})
             return
-        self._control.send({"forked": slot, "pid": pid}, fds=[handle])
+        self._control.send({"forked": serial, "pid": pid}, fds=[handle])
         os.close(handle)
 
     def _be(self, work: Callable[[Packet], None], packet: Packet) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from multus_invoker_exec import ExecInvoker
+from waiting import PATIENCE
 
 from multus.api.conf import Conf
 from multus.api.errors import (
@@ -149,20 +150,20 @@ class TestTime:
         return Conf.from_wire({"name": "n", "delegateTimeout": seconds})
 
     def test_the_configuration_bounds_it(self, folder: BinDir, exec_: ExecInvoker) -> None:
-        folder.stand_in("fake", ADD=Reply(sleep=30))
+        folder.stand_in("fake", ADD=Reply(sleep=600))
         started = time.monotonic()
         with pytest.raises(DelegateFailed, match="delegateTimeout"):
             exec_.add(evolve(invocation(folder, "ADD"), conf=self.conf(0.5)))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < PATIENCE
 
     def test_the_callers_deadline_bounds_an_add(self, folder: BinDir, exec_: ExecInvoker) -> None:
-        folder.stand_in("fake", ADD=Reply(sleep=30))
+        folder.stand_in("fake", ADD=Reply(sleep=600))
         asked = invocation(folder, "ADD")
         soon = evolve(asked.request, deadline=time.monotonic() + 0.5)
         started = time.monotonic()
         with pytest.raises(DelegateFailed):
             exec_.add(evolve(asked, request=soon))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < PATIENCE
 
     def test_but_not_a_del(self, folder: BinDir, exec_: ExecInvoker) -> None:
         folder.stand_in("fake", DEL=Reply(sleep=0.5))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
+from waiting import eventually
 
 from multus.ipam.hostlocal import HostLocal
 from multus.netlink import Namespace
@@ -46,18 +47,23 @@ def test_all_attachments_of_a_container_go_at_the_price_of_one(
     host: Host, caller: Caller, pod: Netns
 ) -> None:
     callers = several(caller, 16)
-    attach_all(host, callers)
-    started = time.monotonic()
-    assert delete_together(host, callers) == [None] * 16
-    together = time.monotonic() - started
-    assert host.left() == []
-    assert pod.links() == {}
-    attach_all(host, callers)
-    started = time.monotonic()
-    for number, each in enumerate(callers):
-        host.delete(each, host.config(V4, name=f"n{number}"))
-    # Sixteen times the kernel's waiting against once.
-    assert together < (time.monotonic() - started) / 4
+    together: list[float] = []
+    apart: list[float] = []
+    for _ in range(3):
+        attach_all(host, callers)
+        started = time.monotonic()
+        assert delete_together(host, callers) == [None] * 16
+        together.append(time.monotonic() - started)
+        assert host.left() == []
+        assert pod.links() == {}
+        attach_all(host, callers)
+        started = time.monotonic()
+        for number, each in enumerate(callers):
+            host.delete(each, host.config(V4, name=f"n{number}"))
+        apart.append(time.monotonic() - started)
+    # Sixteen times the kernel's waiting against once. A pause of the machine may fall into some of
+    # the short ones, not into all.
+    assert min(together) < min(apart) / 4
 
 
 def test_attachments_that_are_gone_already_do_not_hold_up_the_others(
@@ -85,9 +91,8 @@ def test_del_after_the_namespace_is_gone_frees_rules_and_addresses(
     config = host.config(V4, ipMasq=True)
     result = host.add(caller, config)
     pod.remove()
-    deadline = time.monotonic() + 10  # the kernel takes its time to tear a namespace down
-    while result.interfaces[0].name in host.node.links() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    # The kernel takes its time to tear a namespace down.
+    eventually(lambda: result.interfaces[0].name not in host.node.links())
     host.delete(caller, config)
     assert host.left() == []
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from multus_source_conffile import NAME
 from multus_source_conffile.keys import KEYS
+from waiting import PATIENCE
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
@@ -178,8 +179,8 @@ class TestReadiness:
         path = tmp_path / "ready"
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(path))
         timer = threading.Timer(0.4, path.touch)
-        timer.start()
         started = time.monotonic()
+        timer.start()
         assert len(resolved(hooks, conf)) == 1
         assert time.monotonic() - started >= 0.3
         timer.join()
@@ -194,7 +195,7 @@ class TestReadiness:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
         started = time.monotonic()
         assert len(hooks.select(request_of(command), conf)) == 1
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < PATIENCE
 
     def test_an_add_that_is_only_asked_about_does_not_wait(
         self, hooks: Hooks, tmp_path: Path
@@ -202,7 +203,7 @@ class TestReadiness:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
         started = time.monotonic()
         assert len(hooks.select(request_of(dry_run=True), conf)) == 1
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < PATIENCE
 
     def test_a_missing_file_is_bad_health(self, hooks: Hooks, tmp_path: Path) -> None:
         path = tmp_path / "ready"

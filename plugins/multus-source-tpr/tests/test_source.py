@@ -15,8 +15,7 @@ from multus.api.keys import problems
 from multus.api.network import Delegate, Role
 from multus.api.request import Request
 from multus.kube.failures import NotFound
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_store import CORE_KINDS
+from multus.testing.apiserver import CORE_KINDS, ApiServer
 
 FIRST, SEED = "kubernetes.com", "kubernetes-network.cni.cncf.io"
 GETS = {

@@ -268,7 +268,7 @@ def test_a_write_that_fails_leaves_no_half_configuration(
 def account(made_up: MadeUpNode, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A service account as the kubelet mounts it: the files are links that are swapped."""
     folder = made_up.folder / "serviceaccount"
-    for version, token in (("..1", "expired"), ("..2", api.token)):
+    for version, token in (("..1", "expired"), ("..2", api.access.token)):
         (folder / version).mkdir(parents=True)
         (folder / version / "token").write_text(token)
         (folder / version / "ca.crt").write_bytes(api.ca_pem)
@@ -302,8 +302,8 @@ def test_the_pods_account_becomes_the_nodes_kubeconfig(
     _, findings = made_up.doctor(online=True)
     assert of(findings, "API server") == []
     assert of(findings, "API rights") == []
-    assert api.token not in (folder / "multus.kubeconfig").read_text()
-    assert api.token not in done.stderr
+    assert api.access.token not in (folder / "multus.kubeconfig").read_text()
+    assert api.access.token not in done.stderr
 
 
 def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
@@ -318,7 +318,7 @@ def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
     try:
         wait_for(lambda: token.exists() and token.read_text() == "expired")
         swap(account, "..2")
-        wait_for(lambda: token.read_text() == api.token)
+        wait_for(lambda: token.read_text() == api.access.token)
         # What somebody deletes comes back.
         os.unlink(os.path.join(made_up.bin.path, "multus"))
         wait_for(lambda: os.path.exists(os.path.join(made_up.bin.path, "multus")))

@@ -20,13 +20,13 @@ from attrs import define, evolve, field, frozen
 from multus.cni import shim
 from multus.daemon import wire
 from multus.daemon.board import Board
-from multus.daemon.calls import Calls, Limits
+from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
 from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
 from multus.daemon.metrics import Metrics
 from multus.daemon.server import Server
-from multus.daemon.settings import Settings
+from multus.daemon.settings import Limits, Settings
 from multus.daemon.spool import Spool
 from multus.daemon.state import State
 from multus.daemon.systemd import Notifier

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from multus.daemon.calls import Limits
+from multus.daemon.settings import Limits
 
 from .conftest import Running, message, wait_for
 

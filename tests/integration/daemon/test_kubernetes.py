@@ -16,8 +16,7 @@ from attrs import evolve
 from integration.daemon.family import Call, Pids, processes, wait_for
 from integration.daemon.node import Daemon
 from integration.kube.cluster import NETWORKS, Cluster
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
 from multus.testing.runtime import Container, Runtime
@@ -183,7 +182,7 @@ def test_a_renewed_token_is_read_again(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
 ) -> None:
     cluster.add(conf, pod(cluster, daemon, cni_pods(), "first")).require()
-    cluster.api.token = "renewed-token"
+    cluster.api.access.token = "renewed-token"
     token = Path(cluster.folder) / "token"
     fresh = token.with_name("token.new")
     fresh.write_text("renewed-token\n")

@@ -16,8 +16,8 @@ import pytest
 
 from multus.api.errors import IOFailure
 from multus.daemon import wire
-from multus.daemon.calls import Limits
 from multus.daemon.listening import listening
+from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
 from .conftest import Running, answer_of, descriptors, message, wait_for

@@ -118,7 +118,7 @@ def account(pod: Pod) -> Iterator[tuple[str, Mapping[str, str], ApiServer]]:
     """The service account that the kubelet would mount."""
     with ApiServer() as api:
         folder = pod.path("net-d/account")  # in a folder that the container sees
-        Path(folder, "token").write_text(api.token)
+        Path(folder, "token").write_text(api.access.token)
         Path(folder, "ca.crt").write_bytes(api.ca_pem)
         environ = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
@@ -173,7 +173,7 @@ def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
     done = pod.run("install", installed(pod, account), account[1])
     assert done.returncode == 0, done.stderr
     net_d = Path(pod.path("net-d"))
-    assert (net_d / "multus.d" / "token").read_text() == account[2].token
+    assert (net_d / "multus.d" / "token").read_text() == account[2].access.token
     whole = json.loads((net_d / "00-multus.conflist").read_text())
 
     socket = f"{pod.path('socket')}/multus.sock"

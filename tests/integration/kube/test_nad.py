@@ -12,7 +12,7 @@ import pytest
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import DEFAULT_NETWORK, NETWORKS, STATUS, Cluster
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import Fault
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
@@ -494,7 +494,7 @@ def test_a_bad_day_of_the_api_server_is_lived_through(cluster: Cluster, cni_pod:
 def test_a_token_that_was_rotated_is_read_anew(cluster: Cluster, cni_pod: Netns) -> None:
     path = cluster.api.write_kubeconfig(cluster.folder, "token-file")
     container = cluster.pod(cni_pod)
-    cluster.api.token = "rotated"
+    cluster.api.access.token = "rotated"
     refused(cluster.add(cluster.default(kubeconfig=path), container), 11, "HTTP 401", path)
     cluster.api.write_kubeconfig(cluster.folder, "token-file")
     cluster.add(cluster.default(kubeconfig=path), container).require()

@@ -16,8 +16,7 @@ import pytest
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import DEPLOY, Cluster, manifest
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_store import CORE_KINDS
+from multus.testing.apiserver import CORE_KINDS, ApiServer
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
 from multus.testing.runtime import Runtime

@@ -21,7 +21,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.log import Log
 from multus.registry.discovery import discover, load
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import Fault
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
@@ -96,7 +96,7 @@ def test_no_secret_is_in_any_output(cluster: Cluster, cni_pod: Netns) -> None:
     container = cluster.pod(cni_pod, {NETWORKS: "nowhere"})
     answer = cluster.add(cluster.default(logLevel="debug"), container)
     said = answer.stdout + answer.stderr + str(cluster.events()).encode()
-    for secret in (cluster.api.token, "pod-secret"):
+    for secret in (cluster.api.access.token, "pod-secret"):
         assert secret.encode() not in said
 
 

@@ -13,7 +13,7 @@ from multus.api._limits import lifted, limit_data
 def soft():
     return resource.getrlimit(resource.RLIMIT_DATA)[0]
 
-def childs():
+def children():
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "ulimit -d >&2"], {}, file_actions=[
         (os.POSIX_SPAWN_DUP2, out, 2)])
     os.waitpid(pid, 0)
@@ -28,14 +28,14 @@ ours = soft()
 assert 64 << 20 < ours < 256 << 20, ours
 with lifted():
     assert soft() == before
-    assert childs() == "unlimited"
+    assert children() == "unlimited"
     try:
         with lifted():
             raise KeyError
     except KeyError:
         pass
 assert soft() == ours
-assert childs() == str(ours >> 10)
+assert children() == str(ours >> 10)
 try:
     b"x" * (80 << 20)
 except MemoryError:

@@ -106,10 +106,10 @@ def test_showing_a_step_is_cheap(board: Board) -> None:
         made = a_step("plugin 'some-plugin', hook 'multus_runtime_config'")
         spent = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.thread_time()
             for _ in range(1000):
                 slot.show(made)
-            spent.append(time.perf_counter() - began)
+            spent.append(time.thread_time() - began)
     assert min(spent) < 0.02
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from multus.api import errors
 from multus.api.errors import CNIError, IOFailure, TryAgainLater
@@ -104,11 +105,11 @@ def took(path: str, seconds: float) -> float:
 
 
 def test_a_process_that_is_away_is_waited_for_until_the_deadline(path: str) -> None:
-    assert 0.08 < took(path, 0.1) < 0.5
+    assert 0.08 < took(path, 0.1) < PATIENCE
 
 
 def test_one_that_is_silent_is_given_up_soon_after_the_deadline(path: str, silent: None) -> None:
-    assert 0.1 <= took(path, 0.1) < 1.5
+    assert 0.1 <= took(path, 0.1) < PATIENCE
 
 
 def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> None:
@@ -122,7 +123,7 @@ def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> 
             peer.close()
             break
         taken.append(peer)
-    assert took(path, 0.1) < 1.5
+    assert took(path, 0.1) < PATIENCE
     for peer in taken:
         peer.close()
 
@@ -165,7 +166,7 @@ def answering(path: str) -> Iterator[Answering]:
 def test_a_pod_that_was_expected_is_asked_for_once(path: str, answering: Answering) -> None:
     api = remote(path)
     api.expect("default", "web", "u1")
-    found = api.pod("default", "web", Deadline.after(5), "u1")
+    found = api.pod("default", "web", Deadline.after(PATIENCE), "u1")
     assert found == {"namespace": "default", "name": "web", "uid": "u1"}
     assert len(answering.asked) == 1
 
@@ -175,8 +176,8 @@ def test_an_answer_that_nobody_took_is_not_another_ones(path: str, answering: An
     api = remote(path)
     for name in ("a", "b", "c"):
         api.expect("default", name, "u1")
-    assert api.pod("default", "web", Deadline.after(5), "u2")["name"] == "web"
+    assert api.pod("default", "web", Deadline.after(PATIENCE), "u2")["name"] == "web"
     api.expect("default", "d", "u1")
     wanted = Wanted("/apis/x/v1/namespaces/default/networks/n", "network n")
-    assert api.get(wanted, Deadline.after(5))["what"] == "network n"
-    assert api.pod("default", "d", Deadline.after(5), "u1")["name"] == "d"
+    assert api.get(wanted, Deadline.after(PATIENCE))["what"] == "network n"
+    assert api.pod("default", "d", Deadline.after(PATIENCE), "u1")["name"] == "d"

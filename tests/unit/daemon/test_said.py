@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from descriptors import copies
 
 from multus.daemon import said, wire
 from multus.daemon.channel import Packet
@@ -15,8 +18,11 @@ CALL = wire.Message(wire.CNI, b"{}", {"CNI_COMMAND": "ADD"}).encode()
 REPORT = {"code": "0", "taken": True, "replayed": [], "stages": [], "journal_errors": 0}
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+@pytest.fixture
+def file() -> Iterator[int]:
+    """The descriptor of a file that nothing else has open."""
+    with tempfile.TemporaryFile() as opened:
+        yield opened.fileno()
 
 
 @pytest.mark.parametrize(
@@ -44,37 +50,35 @@ def descriptors() -> int:
     ],
 )
 def test_what_no_worker_says_is_malformed_and_leaves_no_descriptor(
-    head: dict[str, Any], body: bytes
+    file: int, head: dict[str, Any], body: bytes
 ) -> None:
-    before = descriptors()
     with pytest.raises(said.Malformed):
-        said.read(Packet(head, body, (os.dup(0), os.dup(0))))
-    assert descriptors() == before
+        said.read(Packet(head, body, (os.dup(file), os.dup(file))))
+    assert copies(file) == 1
 
 
 @pytest.mark.parametrize("kind", ["a file", "a datagram socket"])
-def test_a_client_has_to_be_a_stream_socket(kind: str) -> None:
-    before = descriptors()
+def test_a_client_has_to_be_a_stream_socket(file: int, kind: str) -> None:
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with one, other:
-        fd = os.dup(one.fileno()) if kind != "a file" else os.open("/", os.O_RDONLY)
+        client = one.fileno() if kind != "a file" else file
         with pytest.raises(said.Malformed):
-            said.read(Packet({"handOff": True, "began": 1.0}, b"", (fd,)))
-    assert descriptors() == before
+            said.read(Packet({"handOff": True, "began": 1.0}, b"", (os.dup(client),)))
+        assert copies(client) == 1
 
 
-def test_descriptors_beyond_the_clients_are_closed() -> None:
-    before = descriptors()
+def test_descriptors_beyond_the_clients_are_closed(file: int) -> None:
     one, other = socket.socketpair()
     with one, other:
-        fds = (os.dup(one.fileno()), os.dup(0), os.dup(0))
+        fds = (os.dup(one.fileno()), os.dup(file), os.dup(file))
         found = said.read(Packet({"begin": True, "began": 1.0}, CALL, fds))
         assert isinstance(found, said.Taken)
         assert found.connection is not None
         found.connection.close()
-    assert isinstance(said.read(Packet({"ready": True}, b"", (os.dup(0),))), said.Ready)
-    assert isinstance(said.read(Packet(REPORT, b"", (os.dup(0),))), said.Report)
-    assert descriptors() == before
+        assert copies(one.fileno()) == 1
+    assert isinstance(said.read(Packet({"ready": True}, b"", (os.dup(file),))), said.Ready)
+    assert isinstance(said.read(Packet(REPORT, b"", (os.dup(file),))), said.Report)
+    assert copies(file) == 1
 
 
 def test_a_client_whose_descriptor_could_not_be_received_is_a_call_all_the_same() -> None:

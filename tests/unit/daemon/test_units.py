@@ -11,7 +11,7 @@ import pytest
 
 from multus.cli import parser
 from multus.cni import shim
-from multus.daemon.calls import Limits
+from multus.daemon.settings import Limits
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 

@@ -119,9 +119,9 @@ class TestSizes:
 
     def test_looking_at_the_largest_takes_no_time(self) -> None:
         nested = [{"type": "y"} for _ in range(LARGEST // 16)]
-        before = time.process_time()
+        before = time.thread_time()
         resolved({"type": "x", "list": nested}, TENANT)
-        assert time.process_time() - before < 0.3
+        assert time.thread_time() - before < 0.3
 
 
 class Keeper(Invoker):

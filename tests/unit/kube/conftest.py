@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
@@ -35,4 +37,16 @@ def connect(api: ApiServer, tmp_path: Path) -> Iterator[Callable[..., KubeClient
 
 @pytest.fixture
 def soon() -> Deadline:
-    return Deadline.after(5.0)
+    return Deadline.after(PATIENCE)
+
+
+@pytest.fixture
+def threads() -> Callable[[], list[str]]:
+    """The names of the threads that follow a list or write, and that run since the test began."""
+    others = threading.enumerate()
+
+    def running() -> list[str]:
+        names = [each.name for each in threading.enumerate() if each not in others]
+        return [each for each in names if each.startswith("follow ") or each == "outbox"]
+
+    return running

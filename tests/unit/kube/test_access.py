@@ -35,7 +35,7 @@ def test_a_rotated_token_file_is_read_again(
     api.create_pod("web")
     client = connect("token-file")
     client.pod("default", "web", soon)
-    api.token = "rotated"
+    api.access.token = "rotated"
     (tmp_path / "token.new").write_text("rotated\n")
     os.replace(tmp_path / "token.new", tmp_path / "token")
     client.pod("default", "web", soon)
@@ -47,7 +47,7 @@ def test_a_token_that_lags_behind_is_read_once_more_after_401(
 ) -> None:
     api.create_pod("web")
     client = connect("token-file")
-    api.token = "rotated"
+    api.access.token = "rotated"
     with pytest.raises(ApiFailure) as caught:
         client.pod("default", "web", soon)
     assert (caught.value.number, caught.value.status) == (11, 401)
@@ -80,7 +80,7 @@ def test_an_exec_plugin_is_asked_again_after_401(
     api.create_pod("web")
     client = connect("exec")
     client.pod("default", "web", soon)
-    api.token = "rotated"
+    api.access.token = "rotated"
     credential = json.loads((tmp_path / "credential.json").read_text())
     credential["status"]["token"] = "rotated"
     (tmp_path / "credential.json").write_text(json.dumps(credential))
@@ -193,11 +193,11 @@ def test_a_service_account_reads_its_token_again(
 ) -> None:
     api.create_pod("web")
     (tmp_path / "ca.crt").write_bytes(api.ca_pem)
-    (tmp_path / "token").write_text(api.token)
+    (tmp_path / "token").write_text(api.access.token)
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
     client = KubeClient(in_cluster(environ, str(tmp_path)))
     client.pod("default", "web", soon)
-    api.token = "next"
+    api.access.token = "next"
     (tmp_path / "token").write_text("next!")
     (tmp_path / "token").write_text("next")
     client.pod("default", "web", soon)

@@ -13,10 +13,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
-from multus.testing.apiserver_store import CORE_KINDS
+from multus.testing.apiserver import CORE_KINDS, ApiServer, Fault
 
 needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 
@@ -97,7 +96,7 @@ def test_it_runs_as_a_process_of_its_own_and_takes_orders(tmp_path: Path) -> Non
         assert _call(tmp_path, url, "/stand-in/requests")[1]["requests"] == {f"GET {network}": 3}
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def _call(
@@ -121,7 +120,10 @@ def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
 
 def test_odd_objects_are_in_lists_and_told_to_watches_as_they_are() -> None:
     def ask(path: str) -> list[bytes]:
-        url, headers = f"{api.url}/api/v1/pods{path}", {"Authorization": f"Bearer {api.token}"}
+        url, headers = (
+            f"{api.url}/api/v1/pods{path}",
+            {"Authorization": f"Bearer {api.access.token}"},
+        )
         trust = ssl.create_default_context(cadata=api.ca_pem.decode())
         asked = urllib.request.Request(url, headers=headers)  # noqa: S310  it is https
         with urllib.request.urlopen(asked, context=trust) as answer:  # noqa: S310

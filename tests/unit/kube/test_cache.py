@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import CNIError
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
-
-
-def eventually(holds: Callable[[], object], seconds: float = 5.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -36,6 +28,16 @@ def pods(connect: Connect, problems: list[CNIError]) -> Iterator[PodCache]:
     cache.close()
 
 
+def bookmarked(pods: PodCache) -> None:
+    """Wait until the watch is open and has told a version of now.
+
+    The first bookmark may have been written before now; the second was written after the first.
+    """
+    for _ in range(2):
+        now = time.monotonic()
+        eventually(lambda: pods.age < time.monotonic() - now)  # noqa: B023  called at once
+
+
 def test_pods_of_the_node_are_known_by_what_sources_read(api: ApiServer, pods: PodCache) -> None:
     copy = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 1000}
     api.create_pod("web", {"networks": "[]", **copy}, uid="u-1")
@@ -43,7 +45,7 @@ def test_pods_of_the_node_are_known_by_what_sources_read(api: ApiServer, pods: P
     assert not pods.synced
     assert pods.age == float("inf")
     pods.start()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
     assert pods.get("default", "web", "u-1") == {
         "namespace": "default",
         "name": "web",
@@ -51,12 +53,12 @@ def test_pods_of_the_node_are_known_by_what_sources_read(api: ApiServer, pods: P
         "annotations": {"networks": "[]"},
     }
     assert pods.get("default", "elsewhere") is None
-    assert pods.age < 5
+    assert pods.age < PATIENCE
 
 
 def test_changes_arrive(api: ApiServer, pods: PodCache) -> None:
     pods.start()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
     web = api.create_pod("web", {"networks": "a"})
     eventually(lambda: pods.get("default", "web"))
     api.delete(web)
@@ -73,7 +75,7 @@ def test_a_pod_with_another_uid_is_unknown_but_a_static_pod_is_known(
     api.create_pod("scheduler", first, uid="u-3")
     api.create_pod("no-mirror", {"kubernetes.io/config.hash": "hash"}, uid="u-4")
     pods.start()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
     assert pods.get("default", "web", "u-9") is None
     assert pods.get("default", "etcd", "hash") is not None
     assert pods.get("default", "etcd", "another") is None
@@ -89,7 +91,7 @@ def test_a_version_that_is_gone_is_listed_anew(
     api.gone_as_status = as_status
     api.create_pod("web")
     pods.start()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
     gone = api.create_pod("gone")
     eventually(lambda: pods.get("default", "gone"))
     api.store.compact()
@@ -101,23 +103,22 @@ def test_a_version_that_is_gone_is_listed_anew(
 
 def test_bookmarks_move_the_version_past_a_compaction(api: ApiServer, pods: PodCache) -> None:
     pods.start()
-    assert pods.follower.wait(5)
-    for number in range(20):
-        api.create_pod(f"other{number}", node="n2")
-    api.store.compact()
-    time.sleep(3 * api.bookmark_seconds)
+    assert pods.follower.wait(PATIENCE)
+    other = api.create_pod("other", node="n2")
+    bookmarked(pods)
+    api.store.compact(int(other["metadata"]["resourceVersion"]))
     api.drop_watches()
     api.create_pod("web")
     eventually(lambda: pods.get("default", "web"))
+    assert pods.follower.lists == 1
 
 
 def test_a_cut_watch_goes_on_from_where_it_was(
     api: ApiServer, pods: PodCache, problems: list[CNIError]
 ) -> None:
     pods.start()
-    assert pods.follower.wait(5)
-    eventually(lambda: ("GET", "/api/v1/pods") in api.requests)
-    time.sleep(0.1)
+    assert pods.follower.wait(PATIENCE)
+    bookmarked(pods)
     api.drop_watches()
     api.create_pod("web")
     eventually(lambda: pods.get("default", "web"))
@@ -134,26 +135,27 @@ def test_an_api_server_that_fails_is_reported_and_asked_again(
     assert "HTTP 403" in problems[0].msg
     assert not pods.synced
     api.forbidden.clear()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
 
 
 def test_what_is_not_synced_answers_nothing(api: ApiServer, pods: PodCache) -> None:
     api.create_pod("web")
     api.faults.add(Fault("status", code=403, reason="Forbidden", times=0))
     pods.start()
-    time.sleep(0.2)
+    eventually(lambda: api.requests)
     assert pods.get("default", "web") is None
 
 
-def test_close_ends_a_silent_watch_at_once(api: ApiServer, pods: PodCache) -> None:
-    api.bookmark_seconds = 60
+def test_close_ends_a_silent_watch_at_once(
+    api: ApiServer, pods: PodCache, threads: Callable[[], list[str]]
+) -> None:
+    api.bookmark_seconds = 600
     pods.start()
-    assert pods.follower.wait(5)
+    assert pods.follower.wait(PATIENCE)
     eventually(lambda: api.requests["GET", "/api/v1/pods"] == 2)
-    began = time.monotonic()
+    assert threads() == ["follow pods of node n1"]
     pods.close()
-    assert time.monotonic() - began < 1.0
-    assert not [t for t in threading.enumerate() if t.name.startswith("follow ")]
+    becomes(threads, [])
 
 
 def test_close_before_start_is_harmless(pods: PodCache) -> None:
@@ -180,7 +182,7 @@ def test_definitions_keep_what_sources_read(api: ApiServer, connect: Connect) ->
         }
     )
     cache.start()
-    assert cache.follower.wait(5)
+    assert cache.follower.wait(PATIENCE)
     assert cache.get("other", "a") == {
         "apiVersion": "k8s.cni.cncf.io/v1",
         "kind": "NetworkAttachmentDefinition",

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
+from waiting import PATIENCE
 
 from multus.api.errors import CNIError, TryAgainLater
 from multus.kube.client import KubeClient, Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.failures import ApiFailure, Gone, NotFound, Unreachable
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
 POD = "/api/v1/namespaces/default/pods/web"
@@ -120,7 +120,7 @@ def test_a_retry_after_beyond_the_deadline_fails_at_once(
     api.faults.add(Fault("status", code=429, reason="TooManyRequests", retry_after="60"))
     with pytest.raises(ApiFailure, match="HTTP 429 TooManyRequests"):
         connect().pod("default", "web", soon)
-    assert soon.remaining() > 4.0
+    assert soon.remaining() > PATIENCE / 2
 
 
 @pytest.mark.parametrize("kind", ["reset", "status", "truncate"])
@@ -130,7 +130,7 @@ def test_what_lasts_fails_within_the_deadline(api: ApiServer, connect: Connect, 
     began = time.monotonic()
     with pytest.raises(TryAgainLater, match="pod default/web"):
         connect().pod("default", "web", Deadline.after(0.6))
-    assert 0.1 < time.monotonic() - began < 1.0
+    assert 0.1 < time.monotonic() - began < PATIENCE
 
 
 class Running(Deadline):
@@ -152,7 +152,7 @@ def test_time_that_runs_out_while_a_request_is_prepared_is_no_time(
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault("slow", seconds=5), Fault("drip", seconds=0.2)], ids=["slow", "drip"]
+    "fault", [Fault("slow", seconds=600), Fault("drip", seconds=1)], ids=["slow", "drip"]
 )
 def test_a_slow_answer_cannot_outlast_the_deadline(
     api: ApiServer, connect: Connect, fault: Fault
@@ -162,7 +162,7 @@ def test_a_slow_answer_cannot_outlast_the_deadline(
     began = time.monotonic()
     with pytest.raises(Unreachable) as caught:
         connect().pod("default", "web", Deadline.after(0.6))
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < PATIENCE
     assert caught.value.number == 11
 
 
@@ -177,7 +177,7 @@ def test_a_page_that_is_no_json_is_explained(
 def test_a_server_that_is_not_there_is_explained(connect: Connect) -> None:
     client = connect(server="https://127.0.0.1:1")
     with pytest.raises(Unreachable) as caught:
-        client.pod("default", "web", Deadline.after(0.3))
+        client.pod("default", "web", Deadline.after(1.0))
     assert "pod default/web" in caught.value.msg
     assert "Connection refused" in caught.value.msg
     assert "object at 0x" not in str(caught.value)
@@ -188,15 +188,13 @@ def test_several_definitions_are_read_at_the_same_time_over_one_pool(
 ) -> None:
     for name in "abcd":
         api.create(network(name))
-    api.faults.add(Fault("slow", times=0, seconds=0.2))
-    began = time.monotonic()
+    api.faults.add(Fault("slow", times=0, seconds=0.5))
     found = connect().get_each([wanted(name) for name in "abcdx"], soon)
-    assert time.monotonic() - began < 0.7
     assert [each["metadata"]["name"] for each in found[:4] if isinstance(each, dict)] == list(
         "abcd"
     )
     assert isinstance(found[4], NotFound)
-    assert api.connections <= 4
+    assert 1 < api.connections <= 4, "one at a time needs one connection"
     assert all(count == 1 for count in api.requests.values())
 
 
@@ -213,7 +211,7 @@ def test_one_connection_serves_many_requests(
 def test_a_list_comes_in_pages(api: ApiServer, connect: Connect) -> None:
     for number in range(600):
         api.create_pod(f"p{number}")
-    pages = list(connect().pages("/api/v1/pods", "pods", 5.0, metadata_only=True))
+    pages = list(connect().pages("/api/v1/pods", "pods", PATIENCE, metadata_only=True))
     assert [len(page.items) for page in pages] == [250, 250, 100]
     assert "spec" not in pages[0].items[0]
 
@@ -221,7 +219,7 @@ def test_a_list_comes_in_pages(api: ApiServer, connect: Connect) -> None:
 def test_a_list_whose_pages_were_forgotten_is_gone(api: ApiServer, connect: Connect) -> None:
     for number in range(300):
         api.create_pod(f"p{number}")
-    pages = connect().pages("/api/v1/pods", "pods", 5.0)
+    pages = connect().pages("/api/v1/pods", "pods", PATIENCE)
     next(pages)
     api.store.compact()
     with pytest.raises(Gone):
@@ -290,7 +288,7 @@ def test_no_message_holds_a_secret(api: ApiServer, connect: Connect) -> None:
             said.append(json.dumps(error.to_wire("1.0.0")) + repr(error))
         api.faults.clear()
     assert len(said) == 5
-    assert not any(api.token in text or "pod-secret" in text for text in said)
+    assert not any(api.access.token in text or "pod-secret" in text for text in said)
 
 
 def test_the_package_costs_nothing_until_it_is_used() -> None:

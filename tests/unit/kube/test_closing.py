@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from descriptors import connections_to
+from waiting import PATIENCE, becomes, eventually
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, TryAgainLater
@@ -24,18 +26,12 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.outbox import Annotate, Target
 from multus.kube.view import view_of
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
-#: Closing takes two seconds at most; the rest is for a machine that is busy.
-AT_ONCE = 2.5
+Threads = Callable[[], list[str]]
 
-
-def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
+#: Seconds that a test does not last: what waits for so long makes it fail.
+LONG = 600.0
 
 
 @pytest.fixture
@@ -43,11 +39,6 @@ def silent() -> Iterator[int]:
     """The port of a server that takes connections and never says anything."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield listener.getsockname()[1]
-
-
-def our_threads() -> list[str]:
-    names = [each.name for each in threading.enumerate()]
-    return [each for each in names if each.startswith("follow ") or each == "outbox"]
 
 
 def took(act: Callable[[], None]) -> float:
@@ -66,41 +57,47 @@ def started(path: str) -> NodeApi:
 
 
 @pytest.mark.parametrize("code", [503, 429, 403])
-def test_with_a_server_that_refuses_everything(api: ApiServer, tmp_path: Path, code: int) -> None:
-    retry = "20" if code == 429 else ""
+def test_with_a_server_that_refuses_everything(
+    api: ApiServer, tmp_path: Path, threads: Threads, code: int
+) -> None:
+    retry = "600" if code == 429 else ""
     api.faults.add(Fault("status", code=code, times=0, retry_after=retry))
     node = started(api.write_kubeconfig(tmp_path))
-    assert took(node.close) < AT_ONCE
-    assert our_threads() == []
+    assert took(node.close) < PATIENCE
+    becomes(threads, [])
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"], ids=["handshake", "request"])
 def test_with_a_server_that_says_nothing(
-    api: ApiServer, tmp_path: Path, silent: int, scheme: str
+    api: ApiServer, tmp_path: Path, threads: Threads, silent: int, scheme: str
 ) -> None:
     server = f"{scheme}://127.0.0.1:{silent}"
     node = started(api.write_kubeconfig(tmp_path, server=server))
-    assert took(node.close) < AT_ONCE
-    eventually(lambda: our_threads() == [], 1.0)
+    assert took(node.close) < PATIENCE
+    becomes(threads, [])
 
 
-def test_with_a_server_that_answers_too_late(api: ApiServer, tmp_path: Path) -> None:
-    api.faults.add(Fault("slow", times=0, seconds=20))
+def test_with_a_server_that_answers_too_late(
+    api: ApiServer, tmp_path: Path, threads: Threads
+) -> None:
+    api.faults.add(Fault("slow", times=0, seconds=LONG))
     node = started(api.write_kubeconfig(tmp_path))
-    assert took(node.close) < AT_ONCE
-    eventually(lambda: our_threads() == [], 1.0)
+    assert took(node.close) < PATIENCE
+    becomes(threads, [])
 
 
-def test_in_the_middle_of_silent_watches(api: ApiServer, tmp_path: Path) -> None:
-    api.bookmark_seconds = 60
+def test_in_the_middle_of_silent_watches(api: ApiServer, tmp_path: Path, threads: Threads) -> None:
+    api.bookmark_seconds = LONG
     node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
     node.start()
     eventually(lambda: all(state.synced for state in node.states()))
-    assert took(node.close) < 1.0
-    assert our_threads() == []
+    assert took(node.close) < PATIENCE
+    becomes(threads, [])
 
 
-def test_twice_and_by_several_threads_at_a_time(api: ApiServer, tmp_path: Path) -> None:
+def test_twice_and_by_several_threads_at_a_time(
+    api: ApiServer, tmp_path: Path, threads: Threads
+) -> None:
     api.faults.add(Fault("status", code=503, times=0))
     node = started(api.write_kubeconfig(tmp_path))
 
@@ -108,9 +105,9 @@ def test_twice_and_by_several_threads_at_a_time(api: ApiServer, tmp_path: Path) 
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda _: node.close(), range(4)))
 
-    assert took(all_of_them) < AT_ONCE
-    assert took(node.close) < 1.0
-    assert our_threads() == []
+    assert took(all_of_them) < PATIENCE
+    assert took(node.close) < PATIENCE
+    becomes(threads, [])
 
 
 def test_before_it_was_started(api: ApiServer, tmp_path: Path) -> None:
@@ -126,7 +123,7 @@ def test_what_waits_is_written_before(api: ApiServer, tmp_path: Path) -> None:
         wanted.append(pod)
         target = Target("default", f"p{number}", pod["metadata"]["uid"])
         node.outbox.put(Annotate(target, {"k": "1"}))
-    node.close()
+    node.close(PATIENCE)
     assert [api.get(each)["metadata"]["annotations"].get("k") for each in wanted] == ["1"] * 20
 
 
@@ -139,7 +136,7 @@ def under_way(client: KubeClient) -> tuple[threading.Thread, list[CNIError]]:
 
     def ask() -> None:
         try:
-            client.pod("default", "web", Deadline.after(30))
+            client.pod("default", "web", Deadline.after(LONG))
         except CNIError as error:
             found.append(error)
 
@@ -152,7 +149,7 @@ def under_way(client: KubeClient) -> tuple[threading.Thread, list[CNIError]]:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("status", code=503, times=0), Fault("slow", seconds=20), Fault("drip", seconds=0.3)],
+    [Fault("status", code=503, times=0), Fault("slow", seconds=LONG), Fault("drip", seconds=1)],
     ids=["pause", "silence", "drip"],
 )
 def test_a_request_under_way_ends_with_its_client(
@@ -163,7 +160,7 @@ def test_a_request_under_way_ends_with_its_client(
     client = KubeClient(load_kubeconfig(api.write_kubeconfig(tmp_path)))
     thread, found = under_way(client)
     client.close()
-    thread.join(1.0)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     (error,) = found
     assert isinstance(error, Unreachable)
@@ -175,11 +172,12 @@ def test_a_request_under_way_ends_with_its_client(
 def test_a_credential_plugin_ends_with_its_client(api: ApiServer, tmp_path: Path) -> None:
     path = api.write_kubeconfig(tmp_path, "exec")
     script = tmp_path / "credential"
-    script.write_text("#!/bin/sh\necho $$ > $(dirname $0)/pid\nexec sleep 60\n")
+    script.write_text("#!/bin/sh\necho $$ > $(dirname $0)/pid\nexec sleep 6000\n")
     client = KubeClient(load_kubeconfig(path))
     thread, found = under_way(client)
-    assert took(client.close) < 0.5
-    thread.join(1.5)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    assert took(client.close) < PATIENCE
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert isinstance(found[0], TryAgainLater)
     with pytest.raises(ProcessLookupError):
@@ -190,27 +188,15 @@ def test_who_waits_for_anothers_credential_plugin_has_a_deadline_of_its_own(
     api: ApiServer, tmp_path: Path
 ) -> None:
     path = api.write_kubeconfig(tmp_path, "exec")
-    (tmp_path / "credential").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "credential").write_text("#!/bin/sh\nexec sleep 600\n")
     client = KubeClient(load_kubeconfig(path))
     thread, _ = under_way(client)
     began = time.monotonic()
     with pytest.raises(TryAgainLater, match="credential plugin"):
         client.pod("default", "web", Deadline.after(0.2))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PATIENCE
     client.close()
-    thread.join(2.0)
-
-
-def sockets_to(port: int) -> int:
-    """How many connections of this process lead to *port* of the loopback."""
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(name))) as found:
-                count += found.family == socket.AF_INET and found.getpeername()[1] == port
-        except OSError:
-            continue
-    return count
+    thread.join(PATIENCE)
 
 
 def test_a_requests_own_client_is_closed_with_the_request(api: ApiServer, tmp_path: Path) -> None:
@@ -226,8 +212,8 @@ def test_a_requests_own_client_is_closed_with_the_request(api: ApiServer, tmp_pa
             view = view_of(Request("ADD", args=args, closing=closing), conf)
             assert view is not None
             assert view.annotation("a") == "b"
-            assert sockets_to(api.port) == 1
-        assert sockets_to(api.port) == 0
+            assert connections_to(api.port) == 1
+        assert connections_to(api.port) == 0
 
 
 def test_the_daemons_own_client_is_not(api: ApiServer, tmp_path: Path, soon: Deadline) -> None:

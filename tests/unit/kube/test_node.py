@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import resource
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from multus.api.conf import Conf
 from multus.api.request import Request
@@ -33,13 +33,6 @@ def nad(name: str) -> dict[str, object]:
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"config": "{}"},
     }
-
-
-def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -148,7 +141,7 @@ def test_two_thousand_pods_and_definitions_cost_little(
         api.create_pod(f"p{number}", {"networks": "[]", **copy})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     node.start()
-    eventually(lambda: synced(node), 30)
+    eventually(lambda: synced(node))
     assert len(node.pods.follower) == 2000
     # KiB; the stand-in in this same process takes its part of it.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import CNIError
 from multus.kube.client import KubeClient
 from multus.kube.deadline import Deadline
 from multus.kube.outbox import Annotate, Event, Outbox, Target
-from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver_faults import Fault
+from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
+Threads = Callable[[], list[str]]
 
-
-def eventually(holds: Callable[[], object], seconds: float = 8.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
+#: Seconds that a test does not last: what waits for so long makes it fail.
+LONG = 600.0
 
 
 @pytest.fixture
@@ -71,7 +67,7 @@ def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, outbox: Ou
     outbox.put(Annotate(stuck, {"k": "1"}))
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/stuck/status"])
     outbox.put(Annotate(free, {"k": "1"}))
-    eventually(lambda: value(api, "free") == "1", 1.0)
+    eventually(lambda: value(api, "free") == "1")
     assert outbox.holds(stuck)
 
 
@@ -99,18 +95,23 @@ def test_beyond_its_bound_the_oldest_is_dropped(api: ApiServer, connect: Connect
     box.close()
 
 
-def test_close_writes_what_waits_and_ends_the_thread(api: ApiServer, connect: Connect) -> None:
+def test_close_writes_what_waits_and_ends_the_thread(
+    api: ApiServer, connect: Connect, threads: Threads
+) -> None:
     box = Outbox(connect())
     box.start()
     names = [f"p{number}" for number in range(10)]
     for name in names:
         box.put(Annotate(target(api, name), {"k": "1"}))
-    box.close()
+    box.close(PATIENCE)
     assert [value(api, name) for name in names] == ["1"] * 10
-    assert "outbox" not in [thread.name for thread in threading.enumerate()]
+    becomes(threads, [])
 
 
-def test_what_waits_lets_busy_moments_pass(api: ApiServer, connect: Connect) -> None:
+def test_what_waits_lets_busy_moments_pass(
+    api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multus.kube.outbox._PATIENCE", LONG)
     busy = True
     box = Outbox(connect(), busy=lambda: busy)
     box.start()
@@ -118,7 +119,7 @@ def test_what_waits_lets_busy_moments_pass(api: ApiServer, connect: Connect) -> 
     time.sleep(0.5)
     assert value(api, "web") is None
     busy = False
-    eventually(lambda: value(api, "web") == "1", 2.0)
+    eventually(lambda: value(api, "web") == "1")
     box.close()
 
 
@@ -129,7 +130,7 @@ def test_what_waits_does_not_wait_for_ever(
     box = Outbox(connect(), busy=lambda: True)
     box.start()
     box.put(Annotate(target(api, "web"), {"k": "1"}))
-    eventually(lambda: value(api, "web") == "1", 5.0)
+    eventually(lambda: value(api, "web") == "1")
     box.close()
 
 
@@ -140,27 +141,31 @@ def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Co
     box.put(Annotate(target(api, "web"), {"k": "1"}))
     began = time.monotonic()
     box.close(0.3)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PATIENCE
 
 
-def test_close_takes_no_longer_than_it_is_told(api: ApiServer, connect: Connect) -> None:
+def test_close_takes_no_longer_than_it_is_told(
+    api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multus.kube.outbox._EACH", LONG)
     box = Outbox(connect())
     box.start()
-    api.faults.add(Fault("slow", times=0, seconds=20))
+    api.faults.add(Fault("slow", times=0, seconds=LONG))
     box.put(Annotate(target(api, "web"), {"k": "1"}))
-    time.sleep(0.5)
+    eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"])
     began = time.monotonic()
     box.close(0.3)
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_close_does_not_wait_for_a_moment_that_is_not_busy(
-    api: ApiServer, connect: Connect
+    api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("multus.kube.outbox._PATIENCE", LONG)
     box = Outbox(connect(), busy=lambda: True)
     box.start()
     box.put(Annotate(target(api, "web"), {"k": "1"}))
-    box.close(2.0)
+    box.close(PATIENCE)
     assert value(api, "web") == "1"
 
 
@@ -217,7 +222,7 @@ def test_what_the_server_refuses_for_good_is_not_tried_again(
     outbox.put(Annotate(web, {"k": "refused"}))
     outbox.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
-    assert (len(problems), outbox.dropped, outbox.bytes) == (1, 1, 0)
+    becomes(lambda: (len(problems), outbox.dropped, outbox.bytes), (1, 1, 0))
 
 
 def test_what_waits_is_bounded_in_bytes(api: ApiServer, connect: Connect) -> None:
@@ -235,5 +240,7 @@ def test_what_waits_is_bounded_in_bytes(api: ApiServer, connect: Connect) -> Non
 def test_a_failing_write_is_not_repeated_in_a_tight_loop(api: ApiServer, outbox: Outbox) -> None:
     api.faults.add(Fault("status", method="PATCH", code=403, times=0))
     outbox.put(Annotate(target(api, "web"), {"k": "1"}))
-    time.sleep(1.2)
-    assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] <= 3
+    began = time.monotonic()
+    eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 3)
+    # The second comes after 0.4 seconds at the earliest, the third 0.8 seconds later.
+    assert time.monotonic() - began >= 1.0

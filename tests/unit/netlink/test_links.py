@@ -134,18 +134,20 @@ def seconds_to_delete(channel: Channel, batches: list[list[str]]) -> float:
 
 
 def test_many_links_are_deleted_at_the_price_of_one(channel: Channel, pod: Namespace) -> None:
+    together: list[float] = []
+    apart: list[float] = []
+    names = [f"net{at}" for at in range(16)]
     with pod.channel() as inside:
-        names = [f"net{at}" for at in range(16)]
-        for name in names:
-            channel.request([links.create_veth(f"h{name}", name, peer_namespace=pod)])
-        together = seconds_to_delete(inside, [names])
-        assert [link.name for link in links.list_all(inside)] == ["lo"]
-        assert [link.name for link in links.list_all(channel)] == ["lo"]
-        for name in names:
-            channel.request([links.create_veth(f"h{name}", name, peer_namespace=pod)])
-        apart = seconds_to_delete(inside, [[name] for name in names])
-    # Sixteen times the waiting against once: a factor that no load of the machine hides.
-    assert together < apart / 4
+        for _ in range(3):
+            for batches, took in (([names], together), ([[name] for name in names], apart)):
+                for name in names:
+                    channel.request([links.create_veth(f"h{name}", name, peer_namespace=pod)])
+                took.append(seconds_to_delete(inside, batches))
+                assert [link.name for link in links.list_all(inside)] == ["lo"]
+                assert [link.name for link in links.list_all(channel)] == ["lo"]
+    # Sixteen times the kernel's waiting against once. A pause of the machine may fall into some of
+    # the short ones, not into all.
+    assert min(together) < min(apart) / 4
 
 
 def test_deleting_many_leaves_the_others_alone(channel: Channel) -> None:

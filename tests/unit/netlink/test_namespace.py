@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from descriptors import all_closed
 
 from multus.api.errors import InvalidConfig, KernelRefused, UnknownContainer
 from multus.netlink import Namespace, NamespaceGone, is_namespace, links, sysctl
@@ -14,10 +15,6 @@ from multus.testing.netns import Netns
 
 def own_inode() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
-
-
-def open_descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 def test_a_namespace_is_known_by_its_inode(netns: Netns, namespace: Namespace) -> None:
@@ -52,11 +49,10 @@ def test_what_is_no_network_namespace_is_refused(tmp_path: Path, what: str) -> N
         os.mkfifo(path)
     else:
         path = Path("/proc/self/ns/mnt")
-    before = open_descriptors()
-    assert not is_namespace(str(path))
-    with pytest.raises(NamespaceGone):
-        Namespace(str(path))
-    assert open_descriptors() == before
+    with all_closed():
+        assert not is_namespace(str(path))
+        with pytest.raises(NamespaceGone):
+            Namespace(str(path))
 
 
 def test_a_function_runs_inside_and_the_thread_comes_back(namespace: Namespace) -> None:
@@ -140,14 +136,13 @@ def test_a_missing_sysctl_is_an_error_with_its_name() -> None:
 
 
 def test_nothing_is_left_open(netns: Netns) -> None:
-    before = open_descriptors()
-    for _ in range(50):
-        with Namespace(netns.path) as opened, opened.channel() as channel:
-            links.find(channel, "lo")
-            opened.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
-            with opened.entered():
-                sysctl.read("ipv4/ip_forward")
-    assert open_descriptors() == before
+    with all_closed():
+        for _ in range(50):
+            with Namespace(netns.path) as opened, opened.channel() as channel:
+                links.find(channel, "lo")
+                opened.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+                with opened.entered():
+                    sysctl.read("ipv4/ip_forward")
 
 
 def test_closing_twice_is_allowed(netns: Netns) -> None:

@@ -9,14 +9,15 @@ import socket
 import ssl
 import struct
 import time
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from attrs import frozen
 
-from multus.testing.apiserver_faults import Fault
-from multus.testing.apiserver_store import (
+from multus.testing.apiserver.answer import Answering
+from multus.testing.apiserver.discovery import discover
+from multus.testing.apiserver.faults import Fault
+from multus.testing.apiserver.store import (
     Event,
     Kind,
     Refused,
@@ -26,9 +27,6 @@ from multus.testing.apiserver_store import (
     metadata_only,
     resource,
 )
-
-if TYPE_CHECKING:
-    from multus.testing.apiserver import ApiServer
 
 _REVIEW = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -44,16 +42,8 @@ class Target:
     subresource: str
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One connection; ``api`` is set on a subclass for each server."""
-
-    api: ApiServer
-    protocol_version = "HTTP/1.1"
-    # The peer waits for small answers: Nagle's delay would be measured as ours.
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Standard error is the tests'."""
+class Handler(Answering):
+    """One connection: paths, verbs, lists in pages, watch streams."""
 
     def handle(self) -> None:
         self.api.connections += 1
@@ -104,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_bytes(200, b"<html>proxy login</html>", "text/html")
             return False
         if fault.kind == "slow":
-            time.sleep(fault.seconds)
+            self.api.stopping.wait(fault.seconds)
         return True
 
     def _control(self, path: str) -> None:
@@ -124,9 +114,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(404, {})
 
     def _authenticate(self) -> None:
-        api, given = self.api, self.headers.get("Authorization", "")
-        basic = base64.b64encode(f"{api.username}:{api.password}".encode()).decode()
-        if given in (f"Bearer {api.token}", f"Basic {basic}"):
+        access, given = self.api.access, self.headers.get("Authorization", "")
+        basic = base64.b64encode(f"{access.username}:{access.password}".encode()).decode()
+        if given in (f"Bearer {access.token}", f"Basic {basic}"):
             return
         if isinstance(self.connection, ssl.SSLSocket) and self.connection.getpeercert():
             return
@@ -136,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, fault: Fault | None) -> None:
         segments = [unquote(part) for part in path.strip("/").split("/")]
-        discovered = self._discover(segments)
+        discovered = discover(segments, self.api.store.kinds())
         if discovered is not None:
             self._send(200, discovered)
             return
@@ -295,10 +285,10 @@ class Handler(BaseHTTPRequestHandler):
 
         def happened() -> bool:
             found = store.since(since, target.kind)
-            ended = self.api.stopping or generation != self.api.generation
+            ended = self.api.stopping.is_set() or generation != self.api.generation
             return ended or found is None or bool(found[0])
 
-        while time.monotonic() < ends and not self.api.stopping:
+        while time.monotonic() < ends and not self.api.stopping.is_set():
             pause = min(self.api.bookmark_seconds, ends - time.monotonic())
             with store.changed:
                 store.changed.wait_for(happened, max(0.0, pause))
@@ -339,93 +329,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def _form(self, wire: dict[str, Any]) -> dict[str, Any]:
         return metadata_only(wire) if self._partial() else wire
-
-    # --- Discovery, as kubectl asks for it -------------------------------------------------------
-
-    def _discover(self, segments: list[str]) -> dict[str, Any] | None:
-        kinds = self.api.store.kinds()
-        if segments == ["version"]:
-            return {"major": "1", "minor": "32", "gitVersion": "v1.32.0"}
-        if segments == ["api"]:
-            return {"kind": "APIVersions", "versions": ["v1"]}
-        if segments == ["apis"]:
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(kinds)}
-        if segments == ["api", "v1"]:
-            return _resources("", "v1", kinds)
-        if segments[0] == "apis" and len(segments) == 3:
-            return _resources(segments[1], segments[2], kinds)
-        return None
-
-    # --- Sending ---------------------------------------------------------------------------------
-
-    def _send(
-        self,
-        status: int,
-        wire: dict[str, Any],
-        fault: Fault | None = None,
-        retry_after: str = "",
-    ) -> None:
-        self._send_bytes(status, compact_json(wire), "application/json", fault, retry_after)
-
-    def _send_bytes(
-        self,
-        status: int,
-        body: bytes,
-        content_type: str,
-        fault: Fault | None = None,
-        retry_after: str = "",
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        if retry_after:
-            self.send_header("Retry-After", retry_after)
-        if fault and fault.kind in ("truncate", "drip"):
-            self.end_headers()
-            self._send_badly(body, fault)
-            return
-        # One write: the header in a segment of its own would cost a delayed acknowledgement.
-        self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
-        self.flush_headers()
-
-    def _send_badly(self, body: bytes, fault: Fault) -> None:
-        self.close_connection = True
-        if fault.kind == "truncate":
-            self.wfile.write(body[: len(body) // 2])
-            return
-        for byte in body:
-            self.wfile.write(bytes([byte]))
-            time.sleep(fault.seconds)
-
-
-def _groups(kinds: list[Kind]) -> list[dict[str, Any]]:
-    versions: dict[str, list[dict[str, str]]] = {}
-    for kind in kinds:
-        entry = {"groupVersion": kind.api_version, "version": kind.version}
-        if kind.group and entry not in versions.setdefault(kind.group, []):
-            versions[kind.group].append(entry)
-    return [
-        {"name": group, "versions": entries, "preferredVersion": entries[0]}
-        for group, entries in versions.items()
-    ]
-
-
-def _resources(group: str, version: str, kinds: list[Kind]) -> dict[str, Any]:
-    served = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
-    if not served:
-        raise Refused(404, "NotFound", "the server could not find the requested resource")
-    return {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": served[0].api_version,
-        "resources": [
-            {
-                "name": kind.plural,
-                "singularName": kind.kind.lower(),
-                "namespaced": kind.namespaced,
-                "kind": kind.kind,
-                "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
-            }
-            for kind in served
-        ],
-    }

@@ -191,12 +191,16 @@ class Store:
         start = bisect_right(self._history, version, key=attrgetter("version"))
         return [event for event in self._history[start:] if event.kind == kind], self._version
 
-    def compact(self) -> None:
-        """Forget the history, as etcd does every five minutes: older watches get 410."""
+    def compact(self, version: int | None = None) -> None:
+        """Forget the history before *version*, as etcd does: a watch from there gets 410.
+
+        Without a version all of it is forgotten, and every watch that is open gets 410.
+        """
         with self.changed:
-            self._version += 1
-            self._compacted = self._version
-            self._history.clear()
+            if version is None:
+                version = self._version = self._version + 1
+            self._compacted = version
+            self._history = [each for each in self._history if each.version > version]
             self.changed.notify_all()
 
     def compacted(self, version: int) -> bool:

@@ -1,0 +1,27 @@
+"""A stand-in for the Kubernetes API server that speaks its wire form over TLS.
+
+In a test::
+
+    with ApiServer() as api:
+        api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {...}, ...})
+        api.faults.add(Fault("status", path="*/pods/web", code=429, retry_after="1"))
+        kubeconfig = api.write_kubeconfig(tmp_path)
+        ...
+        assert api.requests["GET", "/api/v1/namespaces/default/pods/web"] == 2
+
+or as a process of its own, which prints its URL when it listens::
+
+    python -m multus.testing.apiserver --directory /tmp/api --objects deploy/examples/*.yaml
+
+``kubectl --kubeconfig /tmp/api/kubeconfig`` works with it.  Certificates are made at the start by
+trustme (extra ``test``).
+"""
+
+from __future__ import annotations
+
+from multus.testing.apiserver.access import PROOFS
+from multus.testing.apiserver.faults import Fault, Faults
+from multus.testing.apiserver.server import ApiServer
+from multus.testing.apiserver.store import CORE_KINDS, NETWORK_KINDS, Kind
+
+__all__ = ["CORE_KINDS", "NETWORK_KINDS", "PROOFS", "ApiServer", "Fault", "Faults", "Kind"]

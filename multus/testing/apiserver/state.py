@@ -1,0 +1,36 @@
+"""What the connections of one stand-in share, and what a test sets and reads."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from email.message import Message
+from typing import Any
+
+from multus.testing.apiserver.access import Access
+from multus.testing.apiserver.faults import Faults
+from multus.testing.apiserver.store import Kind, Store
+
+
+class State:
+    """The objects, the faults, and what was asked for.
+
+    ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
+    pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
+    ``last_headers`` are those of the last request.  The values in ``odd`` are in every list, and
+    each watch gets them once, as they are.
+    """
+
+    def __init__(self, kinds: tuple[Kind, ...], bookmark_seconds: float) -> None:
+        self.store = Store(kinds)
+        self.faults = Faults()
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.forbidden: set[tuple[str, str]] = set()
+        self.odd: list[Any] = []
+        self.connections = 0
+        self.last_headers = Message()
+        self.access = Access()
+        self.bookmark_seconds = bookmark_seconds
+        self.gone_as_status = False
+        self.generation = 0
+        self.stopping = threading.Event()
