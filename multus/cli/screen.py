@@ -114,7 +114,8 @@ class Screen:
             from rich.console import Console
         except ImportError as error:
             raise MissingPlugin(
-                "what is meant for people needs rich: install multus[cli], or use --json"
+                "what is meant for people needs rich",
+                fix="install multus[cli], or use --json",
             ) from error
         width = None if sys.stdout.isatty() else _PLAIN_WIDTH
         return cls(Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False))

@@ -80,10 +80,16 @@ def answer(
             _log_traceback(error, stdin)
         return 1, _line(error.to_wire(version))
     except Overdue as error:
-        return 1, _line(TryAgainLater(f"{error}: see the log for what is slow").to_wire(version))
+        return 1, _line(
+            TryAgainLater(
+                f"{error}",
+                fix="see the log for what is slow",
+            ).to_wire(version)
+        )
     except (Exception, SystemExit) as error:  # noqa: BLE001  a runtime gets an error object, always
         wrapped = CNIError(
-            f"internal error: {described(error)}: please report it, with the log",
+            f"internal error: {described(error)}",
+            fix="please report it, with the log",
         )
         _log_traceback(error, stdin)
         return 1, _line(wrapped.to_wire(version))
@@ -115,7 +121,8 @@ def _carry_out(
     if since and not at_least(conf.cni_version, since):
         raise IncompatibleVersion(
             f"{command} needs cniVersion {since} or newer, configuration {conf.name!r} has"
-            f" {conf.cni_version}: raise it, or do not call {command}"
+            f" {conf.cni_version}",
+            fix=f"raise it, or do not call {command}",
         )
     request = _request(command, environ, deadline)
     engine = engine_for(conf)
@@ -139,8 +146,8 @@ def _command(environ: Mapping[str, str]) -> str:
     command = environ.get("CNI_COMMAND", "")
     if command not in _NEEDED:
         raise BadEnvironment(
-            # The same words as the shims', which have no way to escape what somebody wrote.
-            f"unknown CNI_COMMAND: use one of {', '.join(sorted(_NEEDED))}"
+            "unknown CNI_COMMAND",
+            fix=f"use one of {', '.join(sorted(_NEEDED))}",
         )
     missing = [name for name in _NEEDED[command] if not environ.get(name)]
     if missing:
@@ -165,7 +172,8 @@ def _request(command: str, environ: Mapping[str, str], deadline: float | None) -
     if "CNI_CONTAINERID" in _NEEDED[command]:
         if not is_identifier(container_id):
             raise BadEnvironment(
-                f"invalid CNI_CONTAINERID {container_id!r}: use letters, digits, '_', '.', '-'"
+                f"invalid CNI_CONTAINERID {container_id!r}",
+                fix="use letters, digits, '_', '.', '-'",
             )
         problem = interface_problem(ifname) if command == "ADD" else unnameable(ifname)
         if problem:

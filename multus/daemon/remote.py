@@ -150,8 +150,8 @@ class RemoteApi:
                     sent = False
                     if left <= _PAUSE or isinstance(error, TimeoutError):
                         raise TryAgainLater(
-                            "the daemon's process for the API server does not answer"
-                            f" ({error}): see the daemon's log; the call can be repeated"
+                            f"the daemon's process for the API server does not answer ({error})",
+                            fix="see the daemon's log; the call can be repeated",
                         ) from error
                     time.sleep(_PAUSE)
 

@@ -104,8 +104,9 @@ class Engine(NamedTuple):
                 record = work.journal.find(request.container_id, request.ifname)
                 if record is None or record.result is None:
                     raise UnknownContainer(
-                        f"{request} with interface {request.ifname!r} has no finished attachment"
-                        f" in {conf.cni_dir}: delete and add it again"
+                        f"{request} with interface {request.ifname!r} has no finished attachment in"
+                        f" {conf.cni_dir}",
+                        fix="delete and add it again",
                     )
                 work.outcome = evolve(work.outcome, attachments=record.attachments())
                 errors = invoke.check(record, work.call)

@@ -17,16 +17,22 @@ def read_dns(path: str) -> DNS:
     Raises ``IOFailure`` and ``InvalidConfig``.
     """
     if not is_possible(path):
-        raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")
+        raise InvalidConfig(
+            f"'resolvConf' is {path!r}",
+            fix="use an absolute path",
+        )
     try:
         data = regular.read(path, LARGEST + 1, follow=True)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise IOFailure(f"reading 'resolvConf' {path!r} failed: {why}: correct the path") from error
+        raise IOFailure(
+            f"reading 'resolvConf' {path!r} failed: {why}",
+            fix="correct the path",
+        ) from error
     if len(data) > LARGEST:
         raise InvalidConfig(
-            f"'resolvConf' {path} has more than {LARGEST} bytes: name a file in the"
-            " form of resolv.conf(5)"
+            f"'resolvConf' {path} has more than {LARGEST} bytes",
+            fix="name a file in the form of resolv.conf(5)",
         )
     lines = data.decode(errors="replace").splitlines()
     words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]

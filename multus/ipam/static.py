@@ -76,9 +76,10 @@ class Static(Ipam):
             wanted = str(each.gateway) if each.gateway else None
             if address not in reported or wanted not in (None, reported[address]):
                 raise CheckFailed(
-                    f"{reader_of(self.invocation).where}: address {address}"
-                    f" (gateway {wanted or 'any'}) is not what ADD reported on interface"
-                    f" {self.invocation.ifname}: delete the container and create it again"
+                    f"{reader_of(self.invocation).where}: address {address} (gateway"
+                    f" {wanted or 'any'}) is not what ADD reported on interface"
+                    f" {self.invocation.ifname}",
+                    fix="delete the container and create it again",
                 )
 
     def status(self) -> None:
@@ -122,7 +123,8 @@ class Static(Ipam):
         if network is None:
             raise InvalidConfig(
                 f"{reader_of(self.invocation).where}: {key} is expected to be in CIDR notation,"
-                f" got: {text!r}: write it as 10.1.0.7/24"
+                f" got: {text!r}",
+                fix="write it as 10.1.0.7/24",
             )
         return network
 
@@ -130,6 +132,7 @@ class Static(Ipam):
         gateway = Address.parse(text)
         if gateway is None:
             raise InvalidConfig(
-                f"{reader_of(self.invocation).where}: invalid gateway address: {text!r}: correct it"
+                f"{reader_of(self.invocation).where}: invalid gateway address: {text!r}",
+                fix="correct it",
             )
         return gateway

@@ -133,8 +133,8 @@ class KubeClient:
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else ()
         if not isinstance(metadata, dict) or not isinstance(annotations, dict | None):
             raise Unreachable(
-                f"cannot get {wanted.what}: {self.server} sent a pod without usable metadata; check"
-                " that a proxy does not stand in between"
+                f"cannot get {wanted.what}: {self.server} sent a pod without usable metadata",
+                fix="check that a proxy does not stand in between",
             )
         return metadata
 
@@ -293,8 +293,8 @@ class KubeClient:
             found = None
         if not isinstance(found, dict):
             raise Unreadable(
-                f"cannot {action}: {self.server} answered something that is no JSON object; "
-                "check that a proxy does not stand in between"
+                f"cannot {action}: {self.server} answered something that is no JSON object",
+                fix="check that a proxy does not stand in between",
             )
         return found
 

@@ -240,7 +240,10 @@ class Transport:
             fix = f"check certificate-authority and tls-server-name of {cluster.origin}"
         else:
             fix = "check that the API server runs and that this node reaches it"
-        return Unreachable(f"cannot {action}: {cluster.server}: {_plain(error)}; {fix}")
+        return Unreachable(
+            f"cannot {action}: {cluster.server}: {_plain(error)}",
+            fix=f"{fix}",
+        )
 
 
 class Stream:
@@ -297,7 +300,8 @@ def _wait_at_most(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
 
 def _too_large(action: str) -> TooLarge:
     return TooLarge(
-        f"cannot {action}: the answer is larger than {MAX_BODY} bytes; make the object smaller"
+        f"cannot {action}: the answer is larger than {MAX_BODY} bytes",
+        fix="make the object smaller",
     )
 
 

@@ -19,3 +19,6 @@ SELECTING: Mapping[str, tuple[str, ...]] = {
 
 #: What serves a node that has nothing installed.
 FIRST_SOURCE = "multus-source-conffile"
+
+#: The keys of these that offer networks to every container; with the others, pods choose.
+OFFERING = tuple(key for key, names in SELECTING.items() if FIRST_SOURCE in names)

@@ -27,5 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from multus.testing import conformance
     except ModuleNotFoundError as error:
-        raise MissingPlugin(f"{error.name} is missing: pip install 'multus[test]'") from error
+        raise MissingPlugin(
+            f"{error.name} is missing",
+            fix="pip install 'multus[test]'",
+        ) from error
     return conformance.run(arguments.plugin, arguments.sample, arguments.options)

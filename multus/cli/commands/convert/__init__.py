@@ -62,7 +62,10 @@ def _documents(path: str) -> Iterator[Document]:
     reading = read(path)
     if reading.findings:
         first = reading.findings[0]
-        raise InvalidConfig(f"{first.place}: {first.subject}: {first.reason}: {first.fix}")
+        raise InvalidConfig(
+            f"{first.place}: {first.subject}: {first.reason}",
+            fix=first.fix,
+        )
     yield from reading.documents
 
 

@@ -146,7 +146,10 @@ def _record(stage: _Stage) -> Record:
 
     record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
     if record is None:
-        raise CNIError(f"the program answered, but {stage.cni_dir} has no record: report it")
+        raise CNIError(
+            f"the program answered, but {stage.cni_dir} has no record",
+            fix="report it",
+        )
     return record
 
 
@@ -160,5 +163,6 @@ def _become_root_of_a_user_namespace() -> None:
         os.execvp(command[0], command)
     except OSError as error:
         raise IOFailure(
-            f"unshare cannot be started ({error.strerror}): install util-linux, or run it as root"
+            f"unshare cannot be started ({error.strerror})",
+            fix="install util-linux, or run it as root",
         ) from error

@@ -15,6 +15,7 @@ from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
 from multus.engine import resolve
+from multus.registry.known import OFFERING
 
 _PATIENCE = 5.0
 
@@ -88,7 +89,7 @@ def _offered(node: Node) -> list[Plugin]:
     if node.places.root:
         # Sources would read this file system's files, which are not the node's.
         return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
-    offered = [node.conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")]
+    offered = [node.conf.raw.get(key) for key in OFFERING]
     if not any(offered):
         return []
     request = Request("STATUS", path=(node.places.bin_dir,))

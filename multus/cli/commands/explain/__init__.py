@@ -88,8 +88,8 @@ def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
         pods = [each for each in objects if each.kind == "Pod"]
     elif arguments.pod and not conf.raw.get("kubeconfig"):
         raise InvalidConfig(
-            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with:"
-            " give the pod and its networks as files (-f)"
+            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with",
+            fix="give the pod and its networks as files (-f)",
         )
     args = {"IgnoreUnknown": "1"}
     namespace, name = _pod(arguments.pod, pods)
@@ -113,7 +113,10 @@ def _pod(wanted: str | None, pods: list[Named]) -> tuple[str, str]:
     if wanted:
         namespace, slash, name = wanted.rpartition("/")
         if not name or (slash and not namespace):
-            raise InvalidConfig(f"--pod {wanted!r} is not NAMESPACE/NAME: write default/web")
+            raise InvalidConfig(
+                f"--pod {wanted!r} is not NAMESPACE/NAME",
+                fix="write default/web",
+            )
         return namespace or "default", name
     if pods:
         return pods[-1].namespace, pods[-1].name
@@ -131,8 +134,8 @@ def _objects(paths: list[str]) -> list[Named]:
         if reading.findings:
             first = reading.findings[0]
             raise InvalidConfig(
-                f"{first.place}: {first.subject}: {first.reason}: {first.fix}; 'multus validate -f"
-                f" {path}' shows all"
+                f"{first.place}: {first.subject}: {first.reason}",
+                fix=f"{first.fix}; 'multus validate -f {path}' shows all",
             )
         objects += [each for document in reading.documents for each in objects_in(document)]
     return objects

@@ -44,8 +44,9 @@ def _recorded(invocation: Invocation, result: Result) -> tuple[Interface, int]:
         if (interface.name, interface.sandbox) == (invocation.ifname, invocation.request.netns):
             return interface, at
     raise CheckFailed(
-        f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}: the"
-        f" container's network namespace is not the one of its ADD; {_REMEDY}"
+        f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}:"
+        " the container's network namespace is not the one of its ADD",
+        fix=f"{_REMEDY}",
     )
 
 
@@ -53,11 +54,20 @@ def _require_link(inside: Channel, recorded: Interface) -> Link:
     where = f"interface {recorded.name} in {recorded.sandbox}"
     link = links.find(inside, recorded.name)
     if link is None:
-        raise CheckFailed(f"{where} is missing: {_REMEDY}")
+        raise CheckFailed(
+            f"{where} is missing",
+            fix=f"{_REMEDY}",
+        )
     if link.kind != "veth":
-        raise CheckFailed(f"{where} is of kind {link.kind or 'none'!r}, not veth: {_REMEDY}")
+        raise CheckFailed(
+            f"{where} is of kind {link.kind or 'none'!r}, not veth",
+            fix=f"{_REMEDY}",
+        )
     if recorded.mac and recorded.mac.lower() != link.mac:
-        raise CheckFailed(f"{where} has the MAC {link.mac}, not {recorded.mac}: {_REMEDY}")
+        raise CheckFailed(
+            f"{where} has the MAC {link.mac}, not {recorded.mac}",
+            fix=f"{_REMEDY}",
+        )
     return link
 
 
@@ -65,7 +75,10 @@ def _require_addresses(inside: Channel, link: Link, ips: list[IP]) -> None:
     present = {each.address for each in addresses.list_of(inside, link.index)}
     for ip in ips:
         if _canonical(ip.address) not in present:
-            raise CheckFailed(f"address {ip.address} is missing on {link.name}: {_REMEDY}")
+            raise CheckFailed(
+                f"address {ip.address} is missing on {link.name}",
+                fix=f"{_REMEDY}",
+            )
 
 
 def _require_networks(known: list[routes.Route], link: Link, ips: list[IP]) -> None:
@@ -74,7 +87,10 @@ def _require_networks(known: list[routes.Route], link: Link, ips: list[IP]) -> N
         network = addresses.network_of(ip.address)
         alone = network.endswith("/128" if ip.family == 6 else "/32")
         if not alone and network not in reached:
-            raise CheckFailed(f"the route to {network} on {link.name} is missing: {_REMEDY}")
+            raise CheckFailed(
+                f"the route to {network} on {link.name} is missing",
+                fix=f"{_REMEDY}",
+            )
 
 
 def _require_route(known: list[routes.Route], wanted: Route, netns: str) -> None:
@@ -86,21 +102,31 @@ def _require_route(known: list[routes.Route], wanted: Route, netns: str) -> None
         if wanted.table is None or route.table == wanted.table:
             return
     via = f" via {wanted.gw}" if wanted.gw else ""
-    raise CheckFailed(f"the route to {wanted.dst}{via} is missing in {netns}: {_REMEDY}")
+    raise CheckFailed(
+        f"the route to {wanted.dst}{via} is missing in {netns}",
+        fix=f"{_REMEDY}",
+    )
 
 
 def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
     near = links.find(host, link.peer)
     if near is None or near.kind != "veth" or near.peer != link.index:
-        raise CheckFailed(f"the host's end of {link.name} is missing: {_REMEDY}")
+        raise CheckFailed(
+            f"the host's end of {link.name} is missing",
+            fix=f"{_REMEDY}",
+        )
     if not near.up:
-        raise CheckFailed(f"{near.name}, the host's end of {link.name}, is down: set it up")
+        raise CheckFailed(
+            f"{near.name}, the host's end of {link.name}, is down",
+            fix="set it up",
+        )
     reached = {each.destination for each in routes.list_all(host, index=near.index)}
     for ip in ips:
         alone = addresses.network_of(ip.address.partition("/")[0])
         if alone not in reached:
             raise CheckFailed(
-                f"the host's route to {alone} on {near.name} is missing: {_REMEDY}, or add it"
+                f"the host's route to {alone} on {near.name} is missing",
+                fix=f"{_REMEDY}, or add it",
             )
 
 

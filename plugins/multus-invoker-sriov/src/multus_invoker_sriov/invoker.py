@@ -93,8 +93,8 @@ class SriovInvoker(Invoker):
             record = host.claims.load(invocation.request.container_id, invocation.ifname)
             if record is None or host.claims.marked(record.pci) != record.netns:
                 raise CheckFailed(
-                    f"{invocation.request} has no VF for interface {invocation.ifname}: delete it"
-                    " and create it again"
+                    f"{invocation.request} has no VF for interface {invocation.ifname}",
+                    fix="delete it and create it again",
                 )
             _check_attributes(conf, record, host)
         if record.before.name and conf.dpdk is None:
@@ -175,7 +175,10 @@ class _Attaching:
             given = pool.add()
             undo.callback(pool.delete)
             if not given.ips:
-                raise InvalidConfig("IPAM plugin returned missing IP config: see its configuration")
+                raise InvalidConfig(
+                    "IPAM plugin returned missing IP config",
+                    fix="see its configuration",
+                )
             result = Result(
                 interfaces=(interface,),
                 ips=tuple(evolve(ip, interface=0) for ip in given.ips),
@@ -195,8 +198,8 @@ def _refuse_second(conf: SriovConf, host: Host, pod: Place, invocation: Invocati
         raise InvalidConfig(f"{pod.namespace.path} is the host's own network namespace")
     if host.claims.load(invocation.request.container_id, invocation.ifname) is not None:
         raise InvalidConfig(
-            f"{invocation.request} has a VF for interface {invocation.ifname} already: run DEL"
-            " first"
+            f"{invocation.request} has a VF for interface {invocation.ifname} already",
+            fix="run DEL first",
         )
     netdev.refuse_taken(pod, conf.ifname)
 
@@ -253,8 +256,8 @@ def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
     wrong = [name for name in wanted if name in record.changed and wanted[name] != is_now.get(name)]
     if wrong:
         raise CheckFailed(
-            f"{found} is not as configured: {', '.join(wrong)}: see who changed it, or delete the"
-            " container and create it again"
+            f"{found} is not as configured: {', '.join(wrong)}",
+            fix="see who changed it, or delete the container and create it again",
         )
 
 
@@ -266,7 +269,10 @@ def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
     if macs and link.mac not in macs:
         raise CheckFailed(f"interface {ifname!r} has MAC {link.mac}, not {macs[0]} as reported")
     if not link.up:
-        raise CheckFailed(f"interface {ifname!r} in {pod.namespace.path} is down: set it up")
+        raise CheckFailed(
+            f"interface {ifname!r} in {pod.namespace.path} is down",
+            fix="set it up",
+        )
     held = {each.address for each in addresses.list_of(pod.channel, link.index)}
     names = [each.name for each in reported.interfaces]
     for ip in reported.ips:

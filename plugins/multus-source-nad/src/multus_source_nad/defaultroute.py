@@ -113,7 +113,8 @@ class DefaultRoute(Invoker):
         if wanted != found:
             raise CheckFailed(
                 f"interface {invocation.ifname} has the default routes {_words(found)}, and it is"
-                f" to have {_words(wanted)}: delete the pod, or correct its routes"
+                f" to have {_words(wanted)}",
+                fix="delete the pod, or correct its routes",
             )
 
 
@@ -142,8 +143,8 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     )
     if not own and not more:
         raise InvalidConfig(
-            "'default-route' is empty, and the network's plugins name no gateway: write the"
-            " gateway's address into 'default-route'"
+            "'default-route' is empty, and the network's plugins name no gateway",
+            fix="write the gateway's address into 'default-route'",
         )
     return evolve(before, routes=(*others, *own, *more))
 
