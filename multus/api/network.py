@@ -265,10 +265,26 @@ class Attachment:
 
 
 @frozen
+class Carried:
+    """What one delegate took part in: a verb, when it began, how long it took, and how it ended.
+
+    ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker
+    detaches together share the time equally.
+    """
+
+    delegate: Delegate
+    started: float
+    seconds: float
+    error: CNIError | None = None
+
+
+@frozen
 class Outcome:
     """How a command ended: what ``multus_finished`` is told.
 
-    ``stages`` maps a stage's name to the seconds that it took.
+    ``started`` is in seconds since 1970, ``seconds`` how long the command took.  ``stages`` maps a
+    stage's name to its seconds.  ``delegates`` are those that were begun, in that order.  After an
+    ADD that failed, ``attachments`` has what was attached before it was undone.
     """
 
     command: str
@@ -276,3 +292,11 @@ class Outcome:
     result: Result | None = None
     error: CNIError | None = None
     stages: Mapping[str, float] = field(factory=dict)
+    started: float = 0.0
+    seconds: float = 0.0
+    delegates: tuple[Carried, ...] = ()
+
+    @property
+    def failed(self) -> Delegate | None:
+        """The delegate whose error the command's is, or the first that failed; None without one."""
+        return next((each.delegate for each in self.delegates if each.error is not None), None)

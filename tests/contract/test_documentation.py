@@ -5,27 +5,20 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pytest
+from repository import ROOT, distributions, plugins
 
 from multus.api.keys import MULTUS, Key
 from multus.registry.discovery import Installed, discover, load
-
-ROOT = Path(__file__).parents[2]
-
-
-def distributions() -> set[str]:
-    """The plugins of this repository."""
-    return {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
 
 
 @pytest.fixture(scope="module")
 def installed() -> Installed:
     found = load(discover())
-    lacking = distributions() - {entry.distribution for entry in found.loaded}
+    lacking = plugins() - {entry.distribution for entry in found.loaded}
     if lacking:
         pytest.skip(f"not installed: {', '.join(sorted(lacking))}")
     return found

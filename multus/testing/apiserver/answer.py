@@ -11,7 +11,7 @@ from multus.testing.apiserver.store import compact_json
 
 
 class Answering(BaseHTTPRequestHandler):
-    """A connection's answers, each written at once; ``api`` is set on a subclass for each server."""
+    """A connection's answers; ``api`` is set on a subclass for each server."""
 
     api: State
     protocol_version = "HTTP/1.1"

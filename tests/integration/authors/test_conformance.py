@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from repository import ROOT, plugins
 
 from multus.cli import main
 from multus.registry.discovery import discover
 
-PLUGINS = Path(__file__).parents[3] / "plugins"
 SAMPLES = {
-    folder.name.removeprefix("multus-"): folder / "tests" / "sample.json"
-    for folder in sorted(PLUGINS.iterdir())
-    if (folder / "setup.cfg").exists()
+    name.removeprefix("multus-"): ROOT / "plugins" / name / "tests" / "sample.json"
+    for name in sorted(plugins())
 }
 INSTALLED = sorted({each.name for each in discover()} & set(SAMPLES))
 

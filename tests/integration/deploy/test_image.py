@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from integration.deploy.conftest import ROOT
+from repository import ROOT, plugins
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -84,7 +83,7 @@ def test_all_plugins_load_and_the_index_is_fresh(image: Path) -> None:
     report = json.loads(done.stdout)
     assert report["broken"] == []
     names = {each["distribution"] for each in report["plugins"]}
-    assert names == {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
+    assert names == plugins()
     # Without the index every distribution would be asked.
     assert "importlib.metadata" not in done.stderr
 

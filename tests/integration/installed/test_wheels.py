@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from integration.installed.conftest import ROOT
+from repository import ROOT, plugins
 
 #: Building and installing a dozen wheels takes its time.
 pytestmark = pytest.mark.timeout(600)
@@ -44,4 +43,4 @@ def test_every_plugin_is_found_and_sound(environment: Path) -> None:
     report = json.loads(done.stdout)
     assert (done.returncode, report["broken"]) == (0, [])
     distributions = {each["distribution"] for each in report["plugins"]}
-    assert distributions == {path.parent.name for path in ROOT.glob("plugins/*/setup.cfg")}
+    assert distributions == plugins()

@@ -10,6 +10,7 @@ from typing import Any
 import multus_source_conffile
 import pytest
 from attrs import evolve
+from multus_networks import Source
 from multus_source_nad.definition import delegate_of
 from unit.values import conf_of, request_of
 
@@ -17,7 +18,7 @@ from multus.api.conf import Conf
 from multus.api.delegates import delegate_from
 from multus.api.network import Delegate, Element, Plugin, Provenance
 from multus.engine.resolve import resolve
-from multus.kube.networks import FIRST, SEED, SPRING, Source
+from multus.kube.networks import FIRST, SEED, SPRING
 from multus.registry.discovery import discover, load
 from multus.state import predecessor
 from multus.state.garbage import networks

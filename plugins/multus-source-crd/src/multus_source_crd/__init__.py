@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from multus_networks import Source
+
 from multus import hookimpl
 from multus.api.conf import Conf
 from multus.api.network import Delegate, Element, Selection
 from multus.api.request import Request
-from multus.kube.networks import SEED, SPRING, Source
+from multus.kube.networks import SEED, SPRING
 
 if TYPE_CHECKING:
     from multus.api.keys import Key

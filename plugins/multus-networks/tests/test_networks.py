@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multus_networks import parse
 
 from multus.api.errors import InvalidConfig
 from multus.api.network import Element
-from multus.kube.networks import SEED, SPRING, Dialect, config_of, parse
+from multus.kube.networks import SEED, SPRING, Dialect, config_of
 
 ORIGIN = "annotation 'networks' of pod team/web"
 WHERE = "network team/a (kubernetes-network.cni.cncf.io)"

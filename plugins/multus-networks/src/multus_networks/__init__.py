@@ -1,0 +1,198 @@
+"""What the sources of Network objects share: they differ in which dialects they know.
+
+A pod's annotation chooses Networks; an element of it is looked up dialect by dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from multus.api.delegates import delegate_from
+from multus.api.errors import InvalidConfig
+from multus.api.network import Element, Provenance, Role, Selection
+from multus.api.where import Where, path_of
+from multus.kube.annotations import (
+    annotation_of,
+    entry_of,
+    interface_of,
+    json_list,
+    named,
+    short_list,
+    shown,
+)
+from multus.kube.failures import NotFound
+from multus.kube.networks import DIALECTS, Dialect, config_of, holder_of
+from multus.kube.settings import MAX_NETWORKS, problems
+from multus.kube.view import view_of
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate
+    from multus.api.problem import Problem
+    from multus.api.request import Request
+    from multus.kube.client import Wanted
+    from multus.kube.view import View
+
+_ALIASES = {"interfaceRequest": "interface"}
+_KEYS = ("name", "namespace", "interface")
+
+
+@frozen
+class Source:
+    """One plugin's part in it: its name, and the dialects that it knows.
+
+    The key ``networkDialects`` names API groups, and narrows or reorders the dialects of all.
+    """
+
+    name: str
+    dialects: tuple[Dialect, ...]
+
+    def validate(self, conf: Conf) -> list[Problem]:
+        """Problems with the keys that this source reads."""
+        return problems(conf)
+
+    def select(self, request: Request, conf: Conf) -> list[Selection] | None:
+        """What the pod's annotations choose; they replace the node's defaults."""
+        pod = request.pod
+        view = view_of(request, conf) if pod else None
+        if pod is None or view is None:
+            return None
+        found = []
+        for annotation in dict.fromkeys(dialect.annotation for dialect in self.dialects):
+            sharing = [each for each in _order(conf) if each.annotation == annotation]
+            served = [each.group for each in sharing if each in self.dialects]
+            text = view.annotation(annotation) if served else None
+            if text is None or not view.claim(annotation, self.name, served):
+                continue
+            origin = annotation_of(annotation, str(pod))
+            most = view.settings.max_networks
+            elements = parse(text, pod.namespace, origin, self.name, sharing[0], most)
+            found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
+        return found or None
+
+    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
+        """Look a chosen Network up, dialect by dialect until one answers.
+
+        The dialects are those of all the sources that serve the annotation, so that their order is
+        the same whoever is asked.  One whose namespace the pod may not use is left out.
+        """
+        view = view_of(request, conf)
+        if not isinstance(element.handle, Chosen) or view is None:
+            return None
+        chosen = element.handle
+        missing: list[NotFound] = []
+        refused: list[Wanted] = []
+        served = view.served(chosen.annotation)
+        for dialect in _order(conf):
+            if dialect.annotation != chosen.annotation or dialect.group not in served:
+                continue
+            wanted = dialect.wanted(element.namespace, element.name)
+            if not view.permits(wanted):
+                refused.append(wanted)
+                continue
+            if not missing:
+                together = (dialect.wanted(*each) for each in chosen.together)
+                allowed = (each for each in together if view.permits(each))
+                view.read_ahead_once(dialect, allowed)
+            found = view.chosen(wanted, element.origin)
+            if not isinstance(found, NotFound):
+                where = wanted.what
+                place = Where(where, holder_of(found))
+                label = f"{element.namespace}/{element.name}"
+                config = config_of(found, where)
+                return delegate_from(
+                    config,
+                    conf,
+                    place,
+                    name=element.name,
+                    label=label,
+                    provenance=Provenance.TENANT,
+                )
+            missing.append(found)
+        _refuse(view, element, refused, missing)
+        return None
+
+
+def _refuse(
+    view: View, element: Element, refused: Sequence[Wanted], missing: Sequence[NotFound]
+) -> None:
+    """Raise why no dialect has the network: it may not be used, or there is none."""
+    known = [each for each in missing if each.kind_known]
+    # A pod that may use the namespace it asks for did not ask for a dialect's fixed one.
+    asked = [each for each in refused if each.namespace == element.namespace]
+    if asked or (refused and not known):
+        view.require((asked or refused)[0], element.origin)
+    if missing:
+        raise (known or missing)[0]
+
+
+def _order(conf: Conf) -> list[Dialect]:
+    """The dialects in their order of looking up: the configuration's, else the oldest first."""
+    wanted = conf.reader.texts("networkDialects")
+    return [DIALECTS[group] for group in wanted if group in DIALECTS] or list(DIALECTS.values())
+
+
+@frozen
+class Chosen:
+    """Marks an element as chosen by an annotation for Network objects.
+
+    ``together`` holds namespace and name of all that the annotation chooses: they are read at the
+    same time.  All elements of an annotation share one such mark.
+    """
+
+    annotation: str
+    together: tuple[tuple[str, str], ...] = ()
+
+
+# --- The annotation ------------------------------------------------------------------------------
+
+
+def parse(
+    text: str,
+    namespace: str,
+    origin: str,
+    source: str,
+    dialect: Dialect,
+    most: int = MAX_NETWORKS,
+) -> tuple[Element, ...]:
+    """The elements of an annotation, at most *most*; an ``InvalidConfig`` has entry and fix."""
+    if dialect.comma and not text.lstrip().startswith(("[", "{")):
+        entries: Sequence[Any] = short_list(text, origin, most)
+    else:
+        entries = json_list(text, origin, most)
+    if not entries:
+        raise InvalidConfig(
+            f"{origin} is an empty list",
+            path=path_of(origin),
+            fix="name a network, or remove the annotation",
+        )
+    elements = [
+        _element(entry, namespace, entry_of(origin, index), source)
+        for index, entry in enumerate(entries)
+    ]
+    together = tuple((each.namespace, each.name) for each in elements)
+    chosen = Chosen(dialect.annotation, together)
+    return tuple(evolve(each, handle=chosen) for each in elements)
+
+
+def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
+    reader, where, name = named(entry, origin, namespace)
+    unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
+    if unknown is not None:
+        raise InvalidConfig(
+            f"key {shown(unknown)} is not one that Network objects are chosen with"
+            f" ({', '.join(_KEYS)})",
+            where=origin,
+            path=(unknown,),
+            fix="remove it, or use k8s.v1.cni.cncf.io/networks",
+        )
+    return Element(
+        name=name,
+        namespace=where,
+        origin=origin,
+        source=source,
+        interface=interface_of(reader),
+    )
