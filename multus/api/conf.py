@@ -7,7 +7,7 @@ Only the engine's own keys are fields.  A plugin reads the keys that it owns fro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -28,8 +28,7 @@ TENANT_PATHS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@frozen
-class ValidAttachment:
+class ValidAttachment(NamedTuple):
     """A valid attachment as GC lists it: which container, which interface."""
 
     container_id: str

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from typing import NamedTuple
 
 from multus.api.errors import sentence
 from multus.api.where import Path, as_path
 
 
-@frozen
-class Problem:
+class _Problem(NamedTuple):
+    path: Path
+    reason: str
+    fix: str
+
+
+class Problem(_Problem):
     """Something wrong with a configuration: the key, why it is wrong, and what to do.
 
-    ``path`` is the key's path from the top of the configuration, as ``"delegates[0].type"`` or as
-    a tuple.  ``reason`` continues a sentence that begins with the key ("is 'x', which is
-    relative"); ``fix`` is an instruction ("use an absolute path").
+    ``path`` is the key's path from the top of the configuration; it may be given as text,
+    ``"delegates[0].type"``.  ``reason`` continues a sentence that begins with the key ("is 'x',
+    which is relative"); ``fix`` is an instruction ("use an absolute path").
     """
 
-    path: Path = field(converter=as_path)
-    reason: str
-    fix: str = ""
+    __slots__ = ()
+
+    def __new__(cls, path: str | Path, reason: str, fix: str = "") -> Problem:
+        return super().__new__(cls, as_path(path), reason, fix)
 
     def __str__(self) -> str:
         return sentence("", self.path, self.reason, self.fix)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
 from multus.api.where import Path
@@ -35,8 +33,7 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-@frozen
-class Reader:
+class Reader(NamedTuple):
     """Typed access to *raw*; *where* says in errors whose keys these are.
 
     ``prefix`` is the path from *where* to the object that *raw* is.  Every method returns *default*
