@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from multus.netlink import Namespace, links
+from multus.netlink import Namespace, create, links
 from multus.testing.netns import Netns
 
 _LONGEST_S = 60.0
@@ -33,7 +33,7 @@ def _last() -> None:
     pod = Netns.create("bench")
     with Namespace.current() as host, host.channel() as channel:
         with Namespace(pod.path) as inside:
-            channel.request([links.create_veth("benchlast", "eth0", peer_namespace=inside)])
+            channel.request([create.veth("benchlast", "eth0", peer_namespace=inside)])
         pod.remove()
         end = time.monotonic() + _LONGEST_S
         while links.find(channel, "benchlast") and time.monotonic() < end:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # as signal, without its enumerations
 import atexit
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 def program() -> NoReturn:
     """What is started: :func:`main`, and then the end."""
     _open_what_is_closed()
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _interrupt)
     status = main()
     if "CNI_COMMAND" in os.environ:
         _leave(status)
@@ -26,7 +30,9 @@ def main() -> int:
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
+    from multus.cli import screen
 
+    screen.claim()
     return command_line(sys.argv[1:])
 
 
@@ -37,20 +43,39 @@ def plugin() -> int:
     if sys.stdout is None:
         return _unanswered("it is closed: what an ADD did could not be told")
     answer_to = _set_aside()
-    if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
-        status, stdout = _in_place(b"")  # refused by its environment: stdin may never end
-    else:
-        stdin = shim.read_stdin()
-        # A shim that found no daemon has said so: it must not be asked for again.
-        answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
-        status, stdout = answer or _in_place(stdin)
     try:
-        # Unbuffered: what fails is told here, and not once more when the interpreter ends.
-        while stdout:
-            stdout = stdout[os.write(answer_to, stdout) :]
+        status, stdout = _answer(answer_to)
+    except BaseException as error:  # noqa: BLE001  the runtime gets an error object, always
+        text = f"interrupted by {type(error).__name__}: call it again"
+        status, stdout = shim.error_answer(b"", 11, text.encode())
+    try:
+        _write(answer_to, stdout)
     except OSError as error:
         return _unanswered(str(error.strerror))
     return status
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    from multus.api.errors import Interrupted
+
+    raise Interrupted
+
+
+def _answer(answer_to: int) -> tuple[int, bytes]:
+    from multus.cni import shim
+
+    if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
+        return _in_place(b"", answer_to)  # refused by its environment: stdin may never end
+    stdin = shim.read_stdin()
+    # A shim that found no daemon has set this: the daemon must not be asked again.
+    answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
+    return answer or _in_place(stdin, answer_to)
+
+
+def _write(answer_to: int, stdout: bytes) -> None:
+    """Write the answer, unbuffered: the interpreter's end would try it again, and complain."""
+    while stdout:
+        stdout = stdout[os.write(answer_to, stdout) :]
 
 
 def _set_aside() -> int:
@@ -82,14 +107,15 @@ def _open_what_is_closed() -> None:
         os.close(descriptor)
 
 
-def _in_place(stdin: bytes) -> tuple[int, bytes]:
+def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
     import gc
 
     from multus.cni import skel
 
     # A process that carries one call out ends before its garbage matters.
     gc.disable()
-    return skel.answer(os.environ, stdin, engine_for)
+    with skel.exits_answered(stdin, partial(_write, answer_to)):
+        return skel.answer(os.environ, stdin, engine_for)
 
 
 def _leave(status: int) -> None:
@@ -108,19 +134,17 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-def engine_for(conf: Conf) -> Engine:
-    """The engine with what is installed now, as *conf* wants it."""
+def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
+    """The engine with the plugins that take part in this call."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
-    from multus.registry.discovery import discover, load
+    from multus.registry.discovery import discover, load, log_faults, relevant_keys
 
     log = Log.from_conf(conf.raw)
-    # What is removed may have been attached by plugins that today's configuration does not wake.
-    removing = os.environ.get("CNI_COMMAND") in ("DEL", "GC", "CHECK")
-    installed = load(discover(), conf.blocked_plugins, None if removing else conf.raw)
-    for broken in installed.broken:
-        log.error(f"not loaded: {broken}")
-    return Engine(installed, log)
+    keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)
+    installed = load(discover(), conf.blocked_plugins, keys)
+    log_faults(installed, log)
+    return Engine(installed, log, deadline=deadline)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ int main(int count, char **arguments) {
     /* Answered before stdin is read: it may never end. */
     if (command && !is_known(command))
         fail(4, "unknown CNI_COMMAND: use one of ADD, CHECK, DEL, GC, STATUS, VERSION", "");
-    /* Without a command: health, ready, metrics or reload. */
+    /* Without a command: health, ready, metrics, workers or reload. */
     input_length = command ? fread(input, 1, LARGEST + 1, stdin) : strlen(strncpy(input, arguments[1], 99));
     if (input_length > LARGEST) fail(6, "the network configuration on stdin is larger than 8 MiB", "");
     if (late) fail(11, "no end of the network configuration on stdin: try again", "");

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from multus.api import keys
 from multus.api.errors import IncompatibleVersion, InvalidConfig
+from multus.api.frozen import EMPTY, FrozenDict, frozen_mapping, frozen_or_none
 from multus.api.names import is_identifier
 from multus.api.paths import is_plain
 from multus.api.reader import Reader
@@ -22,10 +23,12 @@ from multus.api.versions import IMPLICIT, SUPPORTED, highest_common
 NAMINGS = keys.NAMING.choices
 
 #: Where a tenant's configuration may point when it is carried out in-process, by key.
-TENANT_PATHS: Mapping[str, tuple[str, ...]] = {
-    "dataDir": keys.TENANT_DATA_DIR.absent,
-    "resolvConf": keys.TENANT_RESOLV_CONF.absent,
-}
+TENANT_PATHS: Mapping[str, tuple[str, ...]] = FrozenDict(
+    {
+        "dataDir": keys.TENANT_DATA_DIR.absent,
+        "resolvConf": keys.TENANT_RESOLV_CONF.absent,
+    }
+)
 
 
 class ValidAttachment(NamedTuple):
@@ -37,22 +40,24 @@ class ValidAttachment(NamedTuple):
 
 @frozen
 class Conf:
-    """Multus' configuration; ``raw`` is the whole of it as decoded."""
+    """Multus' configuration; ``raw`` is the whole of it as decoded, and read-only."""
 
     name: str
     cni_version: str
-    raw: Mapping[str, Any] = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, converter=frozen_mapping)
     bin_dir: str = keys.BIN_DIR.absent
     cni_dir: str = keys.CNI_DIR.absent
     always_use_default: bool = False
     merger: str = ""
     naming: str = ""
-    invokers: Mapping[str, str] = field(factory=dict)
+    invokers: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     blocked_plugins: frozenset[str] = frozenset()
     delegate_timeout: float = keys.DELEGATE_TIMEOUT.absent
-    tenant_paths: Mapping[str, tuple[str, ...]] = field(factory=lambda: TENANT_PATHS)
-    runtime_config: Mapping[str, Any] = field(factory=dict)
-    prev_result: Mapping[str, Any] | None = None
+    tenant_paths: Mapping[str, tuple[str, ...]] = field(
+        default=TENANT_PATHS, converter=frozen_mapping
+    )
+    runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    prev_result: Mapping[str, Any] | None = field(default=None, converter=frozen_or_none)
     valid_attachments: tuple[ValidAttachment, ...] | None = None
 
     @property

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from multus.api import keys
 from multus.api.conf import negotiated_version
 from multus.api.errors import InvalidConfig
+from multus.api.frozen import frozen_mapping
 from multus.api.names import is_identifier
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.reader import Reader, describe
@@ -107,7 +108,7 @@ def _is_marked(config: Mapping[str, Any], where: str) -> bool:
         raise reader.error(key.name, is_wrong, "write true or false") from error
 
 
-def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> dict[str, Any]:
+def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, Any]:
     """The configuration that *plugin* gets, complete but for ``prevResult``.
 
     ``name`` and ``cniVersion`` are the network's; ``capabilities`` is exchanged for the part of
@@ -127,4 +128,4 @@ def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> dict[str, Any]:
     runtime_config = {key: value for key, value in requested.items() if key in served}
     if runtime_config:
         config["runtimeConfig"] = runtime_config
-    return config
+    return frozen_mapping(config)

@@ -268,8 +268,16 @@ def error_of(code: int, msg: str, details: str = "") -> CNIError:
 
 # --- What plugins raise --------------------------------------------------------------------------
 
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C, or sent SIGINT: raised by the program's own signal handler.
+
+    A plain ``KeyboardInterrupt`` is one that a plugin raised, and the plugin's error.
+    """
+
+
 #: What is never turned into an error of the plugin that it passes through: it is for the process.
-PASSING = (KeyboardInterrupt, GeneratorExit)
+PASSING = (Interrupted,)
 
 
 def failure(who: str, error: BaseException, fix: str = "report it to its author") -> CNIError:

@@ -3,7 +3,11 @@
 This module is the contract for plugin authors.  A plugin is a distribution with an entry point in
 the group ``multus`` that names a module; the functions in it that carry a hook's name and the
 ``multus.hookimpl`` mark are called.  A hook may take fewer arguments than its specification.
-All arguments are frozen values: a hook returns something, it changes nothing.
+
+A hook returns something, it changes nothing.  The values that it is given, configurations and
+environments in them included, are read-only: changing one raises ``TypeError``.  ``session`` is
+what it may use (``multus.api.session``): Kubernetes, the log, the time that is left, a memory for
+this request.
 
 Three kinds of hook:
 
@@ -29,8 +33,7 @@ Under the daemon, one of several worker processes carries a call out:
   an observer a line in the log; what cannot be interrupted is killed with its worker.
 * A hook that waits for something outside the process says for what, and for how long at most:
   ``with multus.api.progress.step("the switch", 20.0, waits=True):``.  These seconds do not count
-  for the hook.  It waits until ``request.deadline`` at most, a moment of ``time.monotonic()`` or
-  None.
+  for the hook.  It waits for ``session.remaining(…)`` seconds at most.
 * A module is imported once, and workers are forked from what it made: its import may not start a
   thread, nor open a connection or a file that it keeps.
 * What a module keeps later is one worker's, and the next call may be in another one.  So a cache
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.result import Result
+    from multus.api.session import Session
 
 #: Raised when a hook's meaning changes; a plugin module may say which it was written for in its
 #: own ``HOOK_API``, and one that says another number is reported and not loaded.
@@ -80,9 +84,12 @@ def multus_keys() -> Sequence[Key] | None:
     Returns: keys, or None.  The engine refuses a value of another type, or outside of a key's
         limits, with code 7 and the key's path.  The plugin reads the value with ``Key.read``, which
         knows the default.  The distribution also lists the names of those of Multus' own
-        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``): an
-        ADD whose configuration has one of them is refused while the plugin cannot be loaded, and a
-        process started per call does not load a plugin with keys for a configuration without any.
+        configuration as entry points of the group ``multus.keys`` (``inventory = my_module``), or
+        of ``multus.shared_keys`` when other plugins read them too: an ADD whose configuration has
+        one of them is refused while the plugin cannot be loaded, or while another plugin owns it
+        as well.  A plugin that has nothing to do without certain keys lists those in the group
+        ``multus.only_with``: it is asked for an ADD or a STATUS only when the configuration has
+        one of them, and a process for one call does not import it otherwise.
     Raises: nothing.
 
     Example::
@@ -125,7 +132,9 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
 
 
 @hookspec
-def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selection] | None:
+def multus_select(
+    request: Request, conf: Conf, session: Session
+) -> Selection | Sequence[Selection] | None:
     """Say which networks this container gets, as far as this source knows.
 
     Kind: collect.
@@ -159,7 +168,9 @@ def multus_select(request: Request, conf: Conf) -> Selection | Sequence[Selectio
 
 
 @hookspec(firstresult=True)
-def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+def multus_resolve(
+    element: Element, request: Request, conf: Conf, session: Session
+) -> Delegate | None:
     """Turn a selection element into a delegate: find the configuration that it names.
 
     Kind: first result.
@@ -192,7 +203,9 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 
 
 @hookspec
-def multus_chain(delegate: Delegate, request: Request, conf: Conf) -> Sequence[Plugin] | None:
+def multus_chain(
+    delegate: Delegate, request: Request, conf: Conf, session: Session
+) -> Sequence[Plugin] | None:
     """Put further plugins at the end of a delegate's chain: steps of your own, or of CNI.
 
     Kind: collect.
@@ -217,7 +230,7 @@ def multus_chain(delegate: Delegate, request: Request, conf: Conf) -> Sequence[P
 
 @hookspec
 def multus_runtime_config(
-    delegate: Delegate, request: Request, conf: Conf
+    delegate: Delegate, request: Request, conf: Conf, session: Session
 ) -> Mapping[str, Any] | None:
     """Contribute ``runtimeConfig`` entries to a delegate: device IDs, a MAC, addresses, ports.
 
@@ -245,7 +258,7 @@ def multus_runtime_config(
 
 @hookspec(firstresult=True)
 def multus_order(
-    delegates: Sequence[Delegate], request: Request, conf: Conf
+    delegates: Sequence[Delegate], request: Request, conf: Conf, session: Session
 ) -> Sequence[Delegate] | None:
     """Put delegates into the order of their invocation and give each its interface name.
 
@@ -313,7 +326,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
 
 
 @hookspec
-def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> None:
+def multus_attached(attachment: Attachment, request: Request, conf: Conf, session: Session) -> None:
     """Be told that one delegate's ADD succeeded.
 
     Kind: observer.
@@ -334,7 +347,9 @@ def multus_attached(attachment: Attachment, request: Request, conf: Conf) -> Non
 
 
 @hookspec
-def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, conf: Conf) -> None:
+def multus_undone(
+    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf, session: Session
+) -> None:
     """Be told that one delegate was taken down because the request's ADD failed.
 
     Kind: observer.
@@ -357,7 +372,7 @@ def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, 
 
 @hookspec
 def multus_detached(
-    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf, session: Session
 ) -> None:
     """Be told that one delegate's DEL was carried out, by the runtime's DEL or by GC.
 
@@ -383,7 +398,9 @@ def multus_detached(
 
 
 @hookspec(firstresult=True)
-def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf) -> Result | None:
+def multus_merge(
+    attachments: Sequence[Attachment], request: Request, conf: Conf, session: Session
+) -> Result | None:
     """Make one result out of the attachments', for the runtime.
 
     Kind: first result.
@@ -404,7 +421,7 @@ def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf
 
 
 @hookspec
-def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
+def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Session) -> None:
     """Be told how a request ended, before its answer is given.
 
     Kind: observer.

@@ -7,12 +7,11 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NoReturn
 
 from multus.api.errors import DecodingFailure
+from multus.api.frozen import DEEPEST, freeze
 
 #: Larger text is refused before it is decoded: configurations and results are far smaller.
 LARGEST = 4 * 1024 * 1024
 
-#: Deeper nesting is refused: it would end in a RecursionError wherever it is walked.
-DEEPEST = 100
 _TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 
 
@@ -36,7 +35,7 @@ def _number(text: str) -> float:
 
 
 def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
-    """Decode *data*; *what* names it in errors.
+    """Decode *data*, read-only (``multus.api.frozen``); *what* names it in errors.
 
     With *comments*, lines whose first visible character is ``#`` are left out, as the examples
     of Multus' first documentation have them.  Raises ``DecodingFailure``.
@@ -52,8 +51,7 @@ def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
     if comments:
         text = "\n".join("" if is_comment(line) else line for line in text.split("\n"))
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_no_constant)
-        _measure(value, what)
+        value = freeze(json.loads(text, parse_float=_number, parse_constant=_no_constant))
     except json.JSONDecodeError as error:
         raise _located(what, text, error) from error
     except RecursionError as error:
@@ -114,21 +112,6 @@ def is_comment(line: str) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _measure(value: Any, what: str) -> None:
-    layer, depth = [value], 0
-    while layer:
-        depth += 1
-        if depth > DEEPEST:
-            raise _failure(what, _TOO_DEEP)
-        layer = [
-            child
-            for each in layer
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, dict | list)
-        ]
 
 
 def _failure(what: str, wrong: str, fix: str = "") -> DecodingFailure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
 from multus.api.keys import CAPABILITIES, ENGINE_KEYS
 from multus.api.paths import is_within
 from multus.api.result import Result
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.log import Log
 
 
@@ -60,8 +62,8 @@ class Element:
     source: str = ""
     namespace: str = ""
     interface: str = ""
-    config: Mapping[str, Any] | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(factory=dict)
+    config: Mapping[str, Any] | None = field(default=None, converter=frozen_or_none, repr=False)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     handle: object = field(default=None, repr=False, eq=False)
     provenance: Provenance = Provenance.TENANT
 
@@ -91,7 +93,7 @@ class Plugin:
     when any will do.
     """
 
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     invoker: str = ""
 
     @property
@@ -143,12 +145,14 @@ class Delegate:
     requested_ifname: str = ""
     primary: bool = False
     default: bool = False
-    runtime_config: Mapping[str, Any] = field(factory=dict)
-    options: Mapping[str, Any] = field(factory=dict)
+    runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     disable_check: bool = False
     disable_gc: bool = False
     provenance: Provenance = Provenance.TENANT
-    tenant_paths: Mapping[str, tuple[str, ...]] | None = None
+    tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
+        default=None, converter=frozen_or_none
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -168,22 +172,24 @@ class Invocation:
     """One plugin of a delegate, to be carried out with one verb.
 
     ``config`` is the configuration handed on, complete but for ``prevResult``: name and version
-    inserted, capabilities exchanged for ``runtimeConfig``.  ``valid_attachments`` is for GC:
-    ``{"containerID": …, "ifname": …}`` of every attachment of this network that still is.
-    ``inherited`` are descriptors that a started process keeps open: the container's lock goes with
-    whoever works under it.
+    inserted, capabilities exchanged for ``runtimeConfig``.  ``session`` is what may be used;
+    ``log`` is its log, with the network in every line.  ``valid_attachments`` is for GC:
+    ``{"containerID": …, "ifname": …}`` of every attachment of this network that is still in use.
+    ``inherited`` are descriptors that a started process keeps open: the container's lock is held
+    as long as one of them runs.
     """
 
     verb: str
     delegate: Delegate
     plugin: Plugin
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(converter=frozen_mapping)
     request: Request
     conf: Conf
+    session: Session = field(repr=False, eq=False)
     log: Log = field(repr=False, eq=False)
     prev_result: Result | None = None
     inherited: tuple[int, ...] = ()
-    valid_attachments: tuple[Mapping[str, str], ...] = ()
+    valid_attachments: tuple[Mapping[str, str], ...] = field(default=(), converter=frozen_each)
 
     @property
     def ifname(self) -> str:

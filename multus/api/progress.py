@@ -1,17 +1,21 @@
-"""What this process is doing, for the supervisor that watches it.
+"""What this process is doing, and how long each plugin takes.
 
 A worker of the daemon serves one call at a time.  Before a plugin's code runs, and before something
 is waited for, the worker says what that is and how long it may take.  The supervisor reads it from
-shared memory (``multus.daemon.board``) and interrupts a step that takes longer.
+shared memory (``multus.daemon.board``) and interrupts a step that takes longer.  Without a
+supervisor nothing is interrupted.
 
-In a process without a supervisor, ``step`` does nothing.
+``timed`` adds up what the steps of plugins took, for the log, the observers and the metrics.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Protocol
+from _thread import _local
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,43 +37,111 @@ class Watch(Protocol):
         """Show *current* from now on; None when nothing is being done."""
 
 
+class Task(NamedTuple):
+    """A plugin's part in a request.
+
+    ``plugin`` is the name of a plugin or of an invoker; ``name`` is the hook that is called, or the
+    verb of the invoker.
+    """
+
+    plugin: str
+    name: str
+
+
+class Spent(NamedTuple):
+    """What a task took in one request, in seconds; ``waited`` is the part that it only waited."""
+
+    task: Task
+    seconds: float
+    waited: float
+
+
+class Times:
+    """What each task of a request has taken so far."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Task, tuple[float, float]] = {}
+
+    def add(self, task: Task, seconds: float, waited: float) -> None:
+        known = self._sums.get(task)
+        self._sums[task] = (
+            (seconds, waited) if known is None else (known[0] + seconds, known[1] + waited)
+        )
+
+    @property
+    def spent(self) -> tuple[Spent, ...]:
+        """The sums, in the order in which the tasks began to count."""
+        return tuple(Spent(task, *sums) for task, sums in self._sums.items())
+
+
 _AFTER = ", after "
 
-_watch: Watch | None = None
-_current: step | None = None
-_of_parent: step | None = None
-_failed = ""
+
+class _Here(_local):
+    """What one thread is doing: a plugin may have threads of its own."""
+
+    watch: Watch | None = None
+    current: step | None = None
+    of_parent: step | None = None
+    failed: str = ""
+    times: Times | None = None
+
+
+_here = _Here()
 
 
 class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):``
     """A part of the work that may take *seconds*; the watch's patience, *times*, when that is 0.
 
     With *waits*, something outside this process is waited for: a lock, a program, an API server.
-    Such a step needs no processor, and its seconds do not count for the step around it.
+    Such a step needs no processor, and its seconds do not count for the step around it.  *task* is
+    whose code runs, when that is a plugin's.
     """
 
-    __slots__ = ("_outer", "began", "seconds", "times", "until", "waits", "what")
+    __slots__ = (
+        "_entered",
+        "_outer",
+        "_waited",
+        "began",
+        "seconds",
+        "task",
+        "times",
+        "until",
+        "waits",
+        "what",
+    )
 
     def __init__(
-        self, what: str, seconds: float = 0.0, *, waits: bool = False, times: int = 1
+        self,
+        what: str,
+        seconds: float = 0.0,
+        *,
+        waits: bool = False,
+        times: int = 1,
+        task: Task | None = None,
     ) -> None:
         self.what = what
         self.seconds = seconds
         self.times = times
         self.waits = waits
-        self.began = self.until = 0.0
+        self.task = task
+        self.began = self.until = self._waited = 0.0
         self._outer: step | None = None
 
     def __enter__(self) -> step:
-        global _current
-        if _watch is not None:
-            self.seconds = self.seconds or _watch.patience * self.times
-            self.began = time.monotonic()
+        here = _here
+        self._outer, here.current = here.current, self
+        self._entered = time.monotonic()
+        watch = here.watch
+        if watch is not None:
+            self.seconds = self.seconds or watch.patience * self.times
+            self.began = self._entered
             self.until = self.began + self.seconds
-            self._outer, _current = _current, self
-            if self._outer is not None and self._outer._outer is not None and not self.waits:
-                self.what = f"{self.what}, within {self._outer.what}"
-            _watch.show(self)
+            if self._outer is not None:
+                self.task = self.task or self._outer.task
+                if self._outer._outer is not None and not self.waits:
+                    self.what = f"{self.what}, within {self._outer.what}"
+            watch.show(self)
         return self
 
     def __exit__(
@@ -78,29 +150,58 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        global _current, _failed
-        if self is _of_parent:
+        here = _here
+        if self is here.of_parent:
             os._exit(1)
-        if _watch is not None and _current is self:
-            # First of all: an interruption that comes now is not of this step any more.
-            _current = outer = self._outer
-            if outer is not None:
-                # What a step waits for has a limit of its own.
-                spent = time.monotonic() - self.began
-                outer.began += spent
-                outer.until += spent
-                if outer._outer is None:
-                    # What is done between two plugins may fail for what the first of them did.
-                    outer.what = f"{outer.what.partition(_AFTER)[0]}{_AFTER}{self.what}"
-            _watch.show(outer)
-            if error is not None and not _failed:
-                _failed = self.what
+        if here.current is not self:
+            return
+        # First of all: an interruption that comes now is not of this step any more.
+        here.current = outer = self._outer
+        spent = time.monotonic() - self._entered
+        if self.waits:
+            self._waited = spent
+        if outer is not None:
+            outer._waited += self._waited
+        if here.times is not None and self._counts():
+            assert self.task is not None
+            here.times.add(self.task, spent, self._waited)
+        if here.watch is not None:
+            self._show_outer(here.watch, outer, spent)
+            if error is not None and not here.failed:
+                here.failed = self.what
+
+    def _counts(self) -> bool:
+        """Whether the seconds are a task's own, and not those of a part of it."""
+        outer = self._outer
+        return self.task is not None and (outer is None or outer.task is not self.task)
+
+    def _show_outer(self, watch: Watch, outer: step | None, spent: float) -> None:
+        if outer is not None:
+            # What a step waits for has a limit of its own.
+            outer.began += spent
+            outer.until += spent
+            if outer._outer is None:
+                # What is done between two plugins may fail for what the first of them did.
+                outer.what = f"{outer.what.partition(_AFTER)[0]}{_AFTER}{self.what}"
+        watch.show(outer)
+
+
+@contextmanager
+def timed() -> Iterator[Times]:
+    """Add up what tasks take while this is entered; within another one, these are one."""
+    if _here.times is not None:
+        yield _here.times
+        return
+    _here.times = Times()
+    try:
+        yield _here.times
+    finally:
+        _here.times = None
 
 
 def watched_by(watch: Watch | None) -> None:
-    """Show the steps of this process to *watch* from now on."""
-    global _watch, _current, _failed
-    _watch, _current, _failed = watch, None, ""
+    """Show the steps of this thread to *watch* from now on."""
+    _here.watch, _here.current, _here.failed = watch, None, ""
 
 
 def leave_to_parent() -> None:
@@ -108,17 +209,22 @@ def leave_to_parent() -> None:
 
     Otherwise it would go on with the request, as its parent does.
     """
-    global _watch, _of_parent
-    _watch, _of_parent = None, _current
+    _here.watch, _here.of_parent = None, _here.current
+
+
+def current() -> step | None:
+    """The step that this thread is in."""
+    return _here.current
 
 
 def failed() -> str:
-    """The first step that an exception ended, since this process is watched; "" for none."""
-    return _failed
+    """The first step that an exception ended, since this thread is watched; "" for none."""
+    return _here.failed
 
 
 def raise_if_overdue() -> None:
     """Raise ``Overdue`` when the current step took longer than it may."""
-    current = _current
-    if current is not None and time.monotonic() >= current.until:
-        raise Overdue(f"{current.what} did not end within {current.seconds:g} s")
+    here = _here
+    step = here.current if here.watch is not None else None
+    if step is not None and time.monotonic() >= step.until:
+        raise Overdue(f"{step.what} did not end within {step.seconds:g} s")

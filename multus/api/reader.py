@@ -21,7 +21,8 @@ _WORDS = {
 
 def describe(value: object) -> str:
     """The JSON type of *value*, in words."""
-    return _WORDS.get(type(value), type(value).__name__)
+    words = (word for kind, word in _WORDS.items() if isinstance(value, kind))
+    return next(words, type(value).__name__)
 
 
 def _is_encodable(text: str) -> bool:

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
 
 from attrs import field, frozen
 
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from multus.api.errors import CNIError
-    from multus.kube.client import Wanted
-    from multus.kube.deadline import Deadline
-
-
-class Api(Protocol):
-    """What reads Kubernetes objects for the sources: wire forms, errors as ``KubeClient``'s."""
-
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """One object."""
-
-    def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
-    ) -> list[dict[str, Any] | CNIError]:
-        """Several objects, each or why it could not be read."""
-
-    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """The ``metadata`` of a pod; what knows only one with another *uid* looks again."""
-
-
-#: Takes a verb, a plugin's type, and seconds.
-Meter = Callable[[str, str, float], None]
+from multus.api.frozen import EMPTY, frozen_mapping
 
 
 @frozen
@@ -51,23 +24,13 @@ class Pod:
 
 @frozen
 class Request:
-    """One CNI call.
+    """One CNI call: what was asked, read-only.  What it may use is the ``Session``.
 
     ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
-    Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``deadline`` is a
-    ``time.monotonic()`` moment by which the caller wants its answer, or None.  ``api`` answers in
-    place of the API server that the configuration names: the daemon's caches, or the objects that
-    ``multus explain -f`` was given.  It has ``get``, ``get_each`` and ``pod`` as
-    ``multus.kube.client.KubeClient`` has them; sources that find none make a client of their own.
-    ``shared`` is where plugins keep, for as long as this request is carried out, what they would
-    otherwise ask for twice: the pod that several sources look at.  What is open there goes on
-    ``closing``, which is None where nobody says when the request has been carried out.  An error
-    while it is closed is logged and changes no answer.  ``chroot``
-    is the host's root as this process sees it, when it runs in a container of its own: delegates
-    are run in there.  ``meter`` is told what every invocation took.  ``dry_run`` says that the
-    request is not carried out: ``multus explain`` and ``multus validate`` ask what it would do.  A
-    plugin answers such a request at once, from what is there now; it does not wait for what may
-    still come.
+    Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``dry_run`` says
+    that the request is not carried out: ``multus explain`` and ``multus validate`` ask what an ADD
+    would do.  A plugin answers such a request at once, from what is there now; it does not wait for
+    what may still come.
     """
 
     command: str
@@ -75,15 +38,9 @@ class Request:
     netns: str = ""
     ifname: str = ""
     path: tuple[str, ...] = ()
-    args: Mapping[str, str] = field(factory=dict)
-    environ: Mapping[str, str] = field(factory=dict, repr=False)
-    deadline: float | None = None
-    api: Api | None = field(default=None, repr=False, eq=False)
-    shared: dict[str, Any] = field(factory=dict, repr=False, eq=False)
-    closing: ExitStack | None = field(default=None, repr=False, eq=False)
-    chroot: str = ""
+    args: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
+    environ: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping, repr=False)
     dry_run: bool = False
-    meter: Meter | None = field(default=None, repr=False, eq=False)
 
     @property
     def pod(self) -> Pod | None:

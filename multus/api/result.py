@@ -17,6 +17,9 @@ from multus.api.errors import DecodingFailure, IncompatibleVersion
 from multus.api.reader import describe
 from multus.api.versions import IMPLICIT, SUPPORTED, at_least
 
+#: ``RT_TABLE_MAIN``: where a route goes that names no table.
+_TABLE_MAIN = 254
+
 
 @frozen
 class Interface:
@@ -60,6 +63,11 @@ class Route:
     def family(self) -> int:
         """4 or 6."""
         return 6 if ":" in self.dst else 4
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is a default route, of the main table: others are for chosen packets only."""
+        return self.dst.endswith("/0") and self.table in (None, 0, _TABLE_MAIN)
 
 
 @frozen
@@ -112,6 +120,23 @@ class Result:
         if version not in SUPPORTED:
             raise IncompatibleVersion(f"a result cannot be written as CNI version {version!r}")
         return _write(self, version) if at_least(version, "0.3.0") else _write_old(self, version)
+
+    @property
+    def gateways(self) -> dict[int, str]:
+        """By family (4, 6): through which gateway a route goes that names none.
+
+        It is the gateway of the first address of that family which has one.
+        """
+        return {ip.family: ip.gateway for ip in reversed(self.ips) if ip.gateway}
+
+    def addresses_of(self, at: int) -> list[IP]:
+        """The addresses of interface *at*.
+
+        One that names no interface belongs to the only one in the sandbox, when there is just one.
+        """
+        inside = [each for each, link in enumerate(self.interfaces) if link.sandbox]
+        only = None if len(inside) != 1 else inside[0]
+        return [ip for ip in self.ips if (only if ip.interface is None else ip.interface) == at]
 
     def sandbox_interfaces(self) -> tuple[Interface, ...]:
         """The interfaces inside the container."""

@@ -3,7 +3,8 @@
 A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
 ``run(arguments)``, which returns the exit status.  It prints through ``multus.cli.screen``.  Only
 the module of the command that is asked for is imported; all of them are for ``--help``, completion
-and the man page.
+and the man page.  With ``PASSES_ON = True`` in the module, what follows ``--`` is in
+``arguments.passed_on``, and argparse does not see it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from multus import __version__
 from multus.api.errors import CNIError
@@ -64,7 +65,7 @@ def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit status.  Nothing is raised: errors are told on stderr."""
+    """Run one command; returns the exit status.  Errors are told on stderr, none is raised."""
     if sys.stdout is None:
         screen.complain("multus: standard output is closed: open it, or send it to /dev/null")
         return 1
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         status = 130
     except Exception as error:  # noqa: BLE001  its text comes from outside, too: it is told printably
         status = _failed(f"multus {asked}" if asked else "multus", error)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (screen.out(), sys.stdout, sys.stderr):
         if stream is not None:
             screen.give_up_if_broken(stream)
     return status
@@ -87,10 +88,15 @@ def _run(argv: Sequence[str], asked: str) -> int:
     if not argv:
         parser().print_help()
         return 0
+    words, passed_on = list(argv), []
+    if asked and "--" in words and getattr(_module(asked), "PASSES_ON", False):
+        at = words.index("--")
+        words, passed_on = words[:at], words[at + 1 :]
     try:
-        arguments = parser([asked] if asked else None).parse_args(argv)
+        arguments = parser([asked] if asked else None).parse_args(words)
     except SystemExit as ended:  # --help, --version, or a wrong call
         return int(ended.code or 0)
+    arguments.passed_on = passed_on
     status: int = arguments.run(arguments)
     return status
 
@@ -102,7 +108,7 @@ def _failed(who: str, error: Exception) -> int:
     elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
         screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
     elif isinstance(error, OSError):
-        if not isinstance(error, BrokenPipeError):  # else whoever read it has seen enough
+        if not isinstance(error, BrokenPipeError):  # else the reader has all it wants
             where = f"{error.filename}: " if error.filename is not None else ""
             fix = ": run it as root" if isinstance(error, PermissionError) else ""
             screen.complain(f"{who}: {where}{error.strerror or error}{fix}")
@@ -127,7 +133,13 @@ def _print_what_the_encoding_lacks() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with a call in printable characters."""
+    """Prints through the screen, and says what is wrong with a call in printable characters."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr and file is not None:
+            super()._print_message(message, file)
+        elif message:
+            screen.write(message)
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))

@@ -1,32 +1,17 @@
-"""What the journal says is attached, for people and programs, and which of it still lives."""
+"""What the journal says is attached, for people and programs, and which containers still live."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.state.journal import netns_identity
+from multus.state.liveness import lives
 
 if TYPE_CHECKING:
     from multus.state.journal import Journal
     from multus.state.record import Record
 
 CNI_DIR = "/var/lib/cni/multus"
-
-
-def lives(record: Record) -> bool:
-    """Whether the container's network namespace is still there, and the same one.
-
-    Of a record that is too damaged to say its namespace, this is not known: it is taken to live.
-    """
-    from multus.netlink import is_namespace
-
-    if not record.request.environ:
-        return True
-    netns, identity = record.request.netns, record.netns_identity
-    if not netns or not is_namespace(netns):
-        return False
-    return not identity or netns_identity(netns) == identity
 
 
 def described(record: Record) -> dict[str, Any]:

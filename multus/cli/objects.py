@@ -1,6 +1,6 @@
 """Kubernetes objects from files, which answer in place of the API server.
 
-The sources read them through ``request.api``, the way that they read a cluster, so that what is
+The sources read them through ``session.api``, the way that they read a cluster, so that what is
 explained offline is what would happen.
 """
 

@@ -1,13 +1,17 @@
-"""The one way out for what commands say: people's text made printable, programs' text exact.
+"""Everything that commands print: text for people made printable, text for programs exact.
 
 Commands write nothing themselves: the linter refuses ``print``, and a test refuses ``sys.stdout``.
 So no name, key or error text from outside reaches a terminal as it is.  Text for people passes
 ``printable`` part by part: a line end or an escape sequence in a name is shown as its escape, and
 rich interprets no markup in it.
+
+In the program, standard output is kept for commands alone (``claim``): what a plugin or its child
+prints goes to standard error.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 #: Text, or text and its style.
 Part = str | tuple[str, str]
 
-#: Where nobody looks at a terminal, lines are not broken to fit one.
+#: Lines that do not go to a terminal are not broken to fit one.
 _PLAIN_WIDTH = 160
 #: Characters of a table's cell, and of a line, beyond which text is cut.
 _LONGEST_CELL, _LONGEST_LINE = 200, 8192
@@ -37,16 +41,57 @@ _MARKS = {ERROR: "✗", WARNING: "!", NOTE: "·", OK: "✓"}
 _ASCII_MARKS = {ERROR: "x", WARNING: "!", NOTE: "-", OK: "+"}
 
 
+# --- Standard output ------------------------------------------------------------------------------
+
+_claimed: TextIO | None = None
+
+
+def claim() -> None:
+    """Keep standard output for commands: descriptor 1 is standard error from now on.
+
+    For the program alone, which is the only one to use its process.
+    """
+    global _claimed
+    if sys.stdout is not None:
+        encoding, kept = sys.stdout.encoding, os.dup(1)
+        buffering = 1 if os.isatty(kept) else -1
+        _claimed = open(kept, "w", buffering, encoding, errors="backslashreplace")  # noqa: SIM115
+        os.dup2(2, 1)
+        # Another stream: the old one may rely on what descriptor 1 was, a file for instance.
+        sys.stdout = open(1, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
+
+
+def out() -> TextIO:
+    """Standard output, as commands have it."""
+    return _claimed or sys.stdout
+
+
+class Lines(io.TextIOBase):
+    """A text stream for what prints by itself: each whole line is said."""
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        for line in lines:
+            say(line)
+        return len(text)
+
+
 # --- Lines, and what is for programs --------------------------------------------------------------
 
 
 def say(text: str = "") -> None:
     """A line for people on standard output, where rich is not needed."""
-    _write(printable(text, _LONGEST_LINE) + "\n")
+    write(printable(text, _LONGEST_LINE) + "\n")
 
 
 def complain(text: str) -> None:
-    """A line on standard error; when that is closed or full, there is nobody to tell."""
+    """A line on standard error; it is lost when that is closed or full."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(printable(text, _LONGEST_LINE) + "\n")
@@ -55,24 +100,24 @@ def complain(text: str) -> None:
 
 def document(text: str) -> None:
     """A text for a program (YAML, a script), exact; on a terminal its lines are made printable."""
-    if sys.stdout.isatty():
+    if out().isatty():
         text = "\n".join(printable(line.expandtabs()) for line in text.split("\n"))
-    _write(text)
+    write(text)
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:
     """A value as JSON for programs: exact, and in ASCII."""
-    _write(json.dumps(value, indent=indent) + "\n")
+    write(json.dumps(value, indent=indent) + "\n")
 
 
 def flush() -> None:
     """Write out what is buffered; raises ``IOFailure`` as every function here does."""
     with _writing():
-        sys.stdout.flush()
+        out().flush()
 
 
 def give_up_if_broken(stream: TextIO) -> None:
-    """Send what *stream* cannot write to /dev/null: the interpreter would try it, and complain."""
+    """Send what *stream* cannot write to /dev/null; else the interpreter tries it once more."""
     try:
         stream.flush()
     except OSError:
@@ -81,9 +126,10 @@ def give_up_if_broken(stream: TextIO) -> None:
         os.close(null)
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
+    """A text of the program's own, as it is; raises ``IOFailure``."""
     with _writing():
-        sys.stdout.write(text)
+        out().write(text)
 
 
 @contextmanager
@@ -91,7 +137,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever read it has seen enough
+        raise  # the reader has closed the pipe: it has all it wants
     except OSError as error:
         raise IOFailure(
             f"cannot write to standard output: {error.strerror}: what was printed is not complete"
@@ -117,8 +163,8 @@ class Screen:
                 "what is meant for people needs rich",
                 fix="install multus[cli], or use --json",
             ) from error
-        width = None if sys.stdout.isatty() else _PLAIN_WIDTH
-        return cls(Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False))
+        width = None if out().isatty() else _PLAIN_WIDTH
+        return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))
 
     def line(self, *parts: Part) -> None:
         """A line made of parts, which is not broken."""

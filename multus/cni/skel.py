@@ -9,13 +9,17 @@ Source: CNI specification 1.1.0, sections 2 "Execution Protocol" and 5 "Result T
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from multus.api import progress
 from multus.api.errors import (
     BadEnvironment,
     CNIError,
     IncompatibleVersion,
+    Interrupted,
     TryAgainLater,
     described,
 )
@@ -27,9 +31,11 @@ if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.daemon.confs import Confs
     from multus.engine.pipeline import Engine
+    from multus.log import Log
 
-#: Makes the engine that a configuration asks for: with its log, without its blocked plugins.
-EngineFor = Callable[["Conf"], "Engine"]
+#: Makes the engine that a configuration asks for: with its log, without its blocked plugins; and
+#: with the ``time.monotonic()`` moment by which the caller wants its answer, or None.
+EngineFor = Callable[["Conf", "float | None"], "Engine"]
 
 #: Which variables each command needs.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -55,9 +61,10 @@ def answer(
 ) -> tuple[int, bytes]:
     """Carry one call out: ``(exit status, stdout)``.
 
-    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; *confs*
-    spares a daemon reading the same configuration for every pod; *deleting* is done in the place
+    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; with
+    *confs*, a daemon parses and validates the same configuration once; *deleting* is done in place
     of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.
+    What the engine raised is in its log already.
     """
     version = NEWEST
     try:
@@ -68,31 +75,60 @@ def answer(
         version = offered if offered in SUPPORTED else version
         if command == "VERSION":
             return 0, _line({"cniVersion": version, "supportedVersions": list(SUPPORTED)})
+        validated = known is not None
         if known is None:
             from multus.engine.parse import parse
 
             known = parse(raw, command)
-            if confs is not None and command == "ADD":
-                confs.keep(stdin, known)
-        return 0, _carry_out(command, environ, known, engine_for, deadline, deleting)
+        said = _carry_out(
+            command, environ, known, engine_for, deadline, deleting, validated=validated
+        )
+        if confs is not None and command == "ADD" and not validated:
+            confs.keep(stdin, known)
+        return 0, said
     except CNIError as error:
-        if error.number == CNIError.code:
-            _log_traceback(error, stdin)
         return 1, _line(error.to_wire(version))
     except Overdue as error:
-        return 1, _line(
-            TryAgainLater(
-                f"{error}",
-                fix="see the log for what is slow",
-            ).to_wire(version)
-        )
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a runtime gets an error object, always
+        late = TryAgainLater(str(error), fix="see the log for what is slow")
+        return 1, _line(late.to_wire(version))
+    except Interrupted:
+        interrupted = TryAgainLater("interrupted by SIGINT", fix="call it again")
+        return 1, _line(interrupted.to_wire(version))
+    except BaseException as error:  # noqa: BLE001  a runtime gets an error object, always
         wrapped = CNIError(
             f"internal error: {described(error)}",
             fix="please report it, with the log",
         )
         _log_traceback(error, stdin)
         return 1, _line(wrapped.to_wire(version))
+
+
+@contextmanager
+def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[None]:
+    """Give an answer, with *write*, before a plugin ends this process by ``os._exit``.
+
+    Without one, a DEL would seem to have succeeded.  For a process that carries one call out.
+    """
+    process, leave = os.getpid(), os._exit
+
+    def ended(status: int) -> NoReturn:
+        if os.getpid() == process:  # else it is a process that a plugin has forked
+            step = progress.current()
+            place = "a plugin" if step is None else step.what
+            error = CNIError(
+                f"{place}, ended the process by os._exit",
+                fix="report it to its author",
+            )
+            _log_of(stdin).error(str(error), traceback=_stack())
+            write(_line(error.to_wire(NEWEST)))
+            status = 1
+        leave(status)
+
+    setattr(os, "_exit", ended)  # noqa: B010  a type checker forbids the plain assignment
+    try:
+        yield
+    finally:
+        setattr(os, "_exit", leave)  # noqa: B010
 
 
 def recover(
@@ -116,6 +152,8 @@ def _carry_out(
     engine_for: EngineFor,
     deadline: float | None,
     deleting: Callable[[Engine, Request, Conf], None] | None,
+    *,
+    validated: bool,
 ) -> bytes:
     since = _SINCE.get(command)
     if since and not at_least(conf.cni_version, since):
@@ -124,11 +162,10 @@ def _carry_out(
             f" {conf.cni_version}",
             fix=f"raise it, or do not call {command}",
         )
-    request = _request(command, environ, deadline)
-    engine = engine_for(conf)
-    request = engine.equipped(request)
+    request = _request(command, environ)
+    engine = engine_for(conf, deadline)
     if command == "ADD":
-        return _line(engine.add(request, conf).to_wire(conf.cni_version))
+        return _line(engine.add(request, conf, validated=validated).to_wire(conf.cni_version))
     if command == "DEL" and deleting is not None:
         deleting(engine, request, conf)
         return b""
@@ -164,7 +201,7 @@ def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
     return decode_object(stdin, "the network configuration on stdin")
 
 
-def _request(command: str, environ: Mapping[str, str], deadline: float | None) -> Request:
+def _request(command: str, environ: Mapping[str, str]) -> Request:
     from multus.api.names import interface_problem, is_identifier, unnameable
     from multus.api.request import Request, parse_args
 
@@ -193,8 +230,7 @@ def _request(command: str, environ: Mapping[str, str], deadline: float | None) -
         ifname=ifname,
         path=path,
         args=args,
-        environ=dict(environ),
-        deadline=deadline,
+        environ=environ,
     )
 
 
@@ -203,29 +239,23 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def _log_traceback(error: BaseException, stdin: bytes) -> None:
-    """Log where an exception that is not a CNI error came from.
+    """Log where an exception that is not a CNI error came from."""
+    from multus.log import traceback_of
 
-    A code 999 that a delegate answered with has no such exception behind it: the request's own
-    line in the log says what it was.
-    """
-    if not _is_internal(error):
-        return
-    from multus.log import Log, traceback_of
+    _log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
+
+
+def _log_of(stdin: bytes) -> Log:
+    from multus.log import Log
 
     try:
         conf = json.loads(stdin)
     except (ValueError, RecursionError):
         conf = {}
-    log = Log.from_conf(conf if isinstance(conf, dict) else {})
-    log.error("internal error", error=error, traceback=traceback_of(error))
+    return Log.from_conf(conf if isinstance(conf, dict) else {})
 
 
-def _is_internal(error: BaseException | None) -> bool:
-    """Whether *error*, or one of its causes, is anything but a CNI error."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if not isinstance(error, CNIError):
-            return True
-        seen.add(id(error))  # a plugin may have made an error its own cause
-        error = error.__cause__
-    return False
+def _stack() -> str:
+    from traceback import format_stack
+
+    return "".join(format_stack())

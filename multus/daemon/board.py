@@ -12,7 +12,9 @@ annotations wait to be written (CRC-32 too).  After them comes a slot for each w
         24      1  1: something outside the process is waited for
         25      1  1: the answer is being sent, or was
         26      2  length of the text
-        28         the text: what is being done, UTF-8
+        28      1  length of the plugin's name; 0 when no plugin's code runs
+        29      1  length of the task's: a hook, or a verb of an invoker
+        30         the text (what is being done), the plugin's name, the task's; UTF-8
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from multus.api import progress
 
 _PAGE, _SLOT = 4096, 512
 _SLOTS = 2 * _PAGE
-_HEAD = struct.Struct("=QddBBH")
-_LONGEST = _SLOT - _HEAD.size
+_HEAD = struct.Struct("=QddBBHBB")
+_LONGEST_NAME = 64
+_LONGEST = _SLOT - _HEAD.size - 2 * _LONGEST_NAME
 _COUNT = struct.Struct("=Q")
 _ALL = 0xFFFFFFFF
 #: Calls, whether ADDs have to wait, how many containers; their checksums follow.
@@ -40,7 +43,11 @@ _MOST_CONTAINERS = (_PAGE - _FRONT.size) // 4
 
 @frozen
 class Sight:
-    """What a slot shows."""
+    """What a slot shows.
+
+    ``plugin`` and ``task`` say whose code runs, as ``multus.api.progress.Task`` does; they are
+    empty when no plugin's does.
+    """
 
     changes: int = 0
     began: float = 0.0
@@ -48,6 +55,8 @@ class Sight:
     waits: bool = False
     answering: bool = False
     what: str = ""
+    plugin: str = ""
+    task: str = ""
 
 
 class Board:
@@ -87,10 +96,13 @@ class Board:
     def look(self, slot: int) -> Sight:
         """What the worker of *slot* shows."""
         at = _SLOTS + slot * _SLOT
-        changes, began, until, waits, answering, length = _HEAD.unpack_from(self._memory, at)
-        text = self._memory[at + _HEAD.size : at + _HEAD.size + min(length, _LONGEST)]
-        what = text.decode(errors="replace")
-        return Sight(changes, began, until, bool(waits), bool(answering), what)
+        changes, began, until, waits, answering, *lengths = _HEAD.unpack_from(self._memory, at)
+        begins, texts = at + _HEAD.size, []
+        for length, longest in zip(lengths, (_LONGEST, _LONGEST_NAME, _LONGEST_NAME), strict=True):
+            ends = begins + min(length, longest)
+            texts.append(self._memory[begins:ends].decode(errors="replace"))
+            begins = ends
+        return Sight(changes, began, until, bool(waits), bool(answering), *texts)
 
     def publish_queued(self, pods: Collection[str]) -> None:
         """Show for which pods annotations wait; too many stand for all."""
@@ -119,9 +131,9 @@ class Board:
 
     def write(self, slot: int, sight: Sight) -> None:
         """Show *sight* in *slot*."""
-        at, text = _SLOTS + slot * _SLOT, sight.what.encode(errors="replace")[:_LONGEST]
-        end = at + _HEAD.size + len(text)
-        self._memory[at + _HEAD.size : end] = text
+        texts, lengths = _encoded(sight.what, sight.plugin, sight.task)
+        at = _SLOTS + slot * _SLOT
+        self._memory[at + _HEAD.size : at + _HEAD.size + len(texts)] = texts
         _HEAD.pack_into(
             self._memory,
             at,
@@ -130,7 +142,7 @@ class Board:
             sight.until,
             sight.waits,
             sight.answering,
-            len(text),
+            *lengths,
         )
 
     def view(self, slot: int) -> memoryview:
@@ -143,6 +155,19 @@ class Board:
         os.close(self.descriptor)
 
 
+def _encoded(what: str, plugin: str, task: str) -> tuple[bytes, tuple[int, int, int]]:
+    """The three texts one after the other, and their lengths."""
+    text = what.encode(errors="replace")[:_LONGEST]
+    if not plugin:
+        return text, (len(text), 0, 0)
+    whose = plugin.encode(errors="replace")[:_LONGEST_NAME]
+    name = task.encode(errors="replace")[:_LONGEST_NAME]
+    return text + whose + name, (len(text), len(whose), len(name))
+
+
+_NO_TASK = ("", "")
+
+
 class Slot:
     """A worker's own slot: the ``progress.Watch`` of its process."""
 
@@ -153,19 +178,18 @@ class Slot:
         self._changes = 0
 
     def show(self, current: progress.step | None) -> None:
-        """Show the step that has begun, or is gone on with; an ADD has some hundred of them."""
+        """Show the step that begins or goes on; an ADD has some hundred of them."""
         self._changes += 1
         if current is None:
-            _HEAD.pack_into(self._view, 0, self._changes, 0.0, 0.0, 0, 0, 0)
+            _HEAD.pack_into(self._view, 0, self._changes, 0.0, 0.0, 0, 0, 0, 0, 0)
             return
-        text = current.what.encode(errors="replace")[:_LONGEST]
-        size = len(text)
-        self._view[_HEAD.size : _HEAD.size + size] = text
+        texts, lengths = _encoded(current.what, *(current.task or _NO_TASK))
+        self._view[_HEAD.size : _HEAD.size + len(texts)] = texts
         _HEAD.pack_into(
-            self._view, 0, self._changes, current.began, current.until, current.waits, 0, size
+            self._view, 0, self._changes, current.began, current.until, current.waits, 0, *lengths
         )
 
     def answering(self) -> None:
-        """Show that the client is being answered: nobody else may write to it now."""
+        """Show that the client is being answered: no other process may write to it now."""
         self._changes += 1
         self._board.write(self._number, Sight(self._changes, answering=True))

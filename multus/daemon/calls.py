@@ -216,6 +216,8 @@ class Calls:
             metrics.stage(verb, stage, seconds)
         for verb, kind, seconds in report.delegates:
             metrics.delegate(verb, kind, seconds)
+        for plugin, task, seconds in report.plugins:
+            metrics.plugin(plugin, task, seconds)
         for _ in range(report.journal_errors):
             metrics.journal_error()
         if report.cni_dir:

@@ -1,4 +1,7 @@
-"""Configurations that were read before, by their bytes: a node's pods nearly all have the same."""
+"""Configurations with which an ADD succeeded, by their bytes: nearly all pods of a node share one.
+
+They are parsed, and the plugins found them valid: neither is done again for the next pod.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class Confs:
         self._lock = Lock()
 
     def recall(self, stdin: bytes) -> Conf | None:
-        """The configuration that these bytes are; None when they were not seen lately."""
+        """The configuration that these bytes are; None when no recent ADD with them succeeded."""
         with self._lock:
             conf = self._known.get(stdin)
             if conf is not None:
@@ -29,7 +32,7 @@ class Confs:
             return conf
 
     def keep(self, stdin: bytes, conf: Conf) -> None:
-        """Remember what these bytes are, unless they are too many."""
+        """Remember a parsed and validated configuration, unless its bytes are too many."""
         if len(stdin) > _LONGEST:
             return
         with self._lock:

@@ -11,6 +11,7 @@ from multus.daemon.board import Sight
 from multus.daemon.channel import Channel
 from multus.daemon.process import Process
 from multus.daemon.said import Malformed, Ready, Report, Taken
+from multus.log.printable import printable
 
 if TYPE_CHECKING:
     from multus.daemon.generation import Generation
@@ -77,6 +78,29 @@ class Worker(Process):
             self.interrupted_at = now
             return INTERRUPT
         return ""
+
+    def doing(self, now: float) -> dict[str, object]:
+        """What a worker with a job does, for people: fields of a line of the log."""
+        assert self.job is not None
+        seen = self.seen
+        return {
+            "pid": self.pid,
+            "command": self.job.command,
+            "container": self.job.container,
+            "doing": seen.what or "nothing that it shows",
+            "plugin": seen.plugin,
+            "task": seen.task,
+            "seconds": round(now - seen.began, 1) if seen.until else 0.0,
+        }
+
+    def described(self, now: float) -> str:
+        """What it does, as one printable line."""
+        if self.job is None:
+            return f"{self.pid} idle" if self.ready else f"{self.pid} starting"
+        doing = self.doing(now)
+        state = "stuck" if self.stuck else "busy"
+        what = f"{doing['command']} of container {doing['container'] or '(none)'}"
+        return printable(f"{self.pid} {state}: {what}: {doing['seconds']} s in {doing['doing']}")
 
     @property
     def runs(self) -> bool:

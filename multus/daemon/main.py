@@ -59,7 +59,6 @@ def run(path: str) -> None:
         spool = Spool(settings.cni_dir, log)
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         generations.calls = calls
-        metrics.registry.register(State(generations, calls, spool))
         server = Server(
             listener,
             loop,
@@ -71,6 +70,7 @@ def run(path: str) -> None:
             notifier=notifier,
             shared=inherited is not None,
         )
+        metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
         server.handle_signals()
         if settings.metrics_port:
             page = MetricsPage(settings.metrics_port, metrics.text)

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -23,8 +21,30 @@ from prometheus_client import (
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
 
-#: Types of delegates that are told apart; and all combinations of labels.
-_MOST_TYPES, _MOST_PARTS = 64, 2048
+#: The stages that are timed (``multus.engine.pipeline``).
+_STAGES = frozenset(("resolve", "order", "journal", "invoke", "merge"))
+
+#: Values of one label that are told apart, and all combinations of labels.
+_MOST_VALUES, _MOST_PARTS = 64, 2048
+OTHER = "other"
+
+
+class Values:
+    """The values of a label: configurations, plugins and clients choose them, so they are bounded.
+
+    The first ones are told apart, all further ones are ``other``.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def bounded(self, value: str) -> str:
+        """*value*, or ``other``."""
+        if value not in self._known:
+            if len(self._known) >= _MOST_VALUES:
+                return OTHER
+            self._known.add(value)
+        return value
 
 
 class Metrics:
@@ -62,9 +82,16 @@ class Metrics:
             registry=registry,
             buckets=_SECONDS,
         )
-        self._types: set[str] = set()
+        self._plugin_seconds = Histogram(
+            "multus_plugin_seconds",
+            "Time of one plugin's hook, or of one invoker's verb, in one request",
+            ("plugin", "task"),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._codes, self._types = Values(), Values()
+        self._plugins, self._tasks = Values(), Values()
         self._parts: dict[tuple[Any, ...], Any] = {}
-        self._gauges: dict[str, Gauge] = {}
         self._journal_errors = Counter(
             "multus_journal_errors_total",
             "Requests that failed because state on disk could not be read or written",
@@ -73,22 +100,25 @@ class Metrics:
 
     def request(self, handler: str, method: str, code: str, seconds: float) -> None:
         """A request was answered."""
-        # What a client sends must not become label values without end.
-        method = method if method in _COMMANDS else "other"
-        self._of(self._requests, handler, code, method).inc()
+        method = method if method in _COMMANDS else OTHER
+        self._of(self._requests, handler, self._codes.bounded(code), method).inc()
         self._of(self._request_seconds, method).observe(seconds)
 
     def stage(self, verb: str, stage: str, seconds: float) -> None:
         """A stage of a request ended."""
+        verb = verb if verb in _COMMANDS else OTHER
+        stage = stage if stage in _STAGES else OTHER
         self._of(self._stage_seconds, verb, stage).observe(seconds)
 
     def delegate(self, verb: str, kind: str, seconds: float) -> None:
         """A delegate of type *kind* was carried out."""
-        # Whoever writes a definition chooses the type.
-        if kind not in self._types and len(self._types) >= _MOST_TYPES:
-            kind = "other"
-        self._types.add(kind)
-        self._of(self._delegate_seconds, verb, kind).observe(seconds)
+        verb = verb if verb in _COMMANDS else OTHER
+        self._of(self._delegate_seconds, verb, self._types.bounded(kind)).observe(seconds)
+
+    def plugin(self, plugin: str, task: str, seconds: float) -> None:
+        """A plugin's *task*, a hook or a verb, took so many seconds of a request."""
+        plugin, task = self._plugins.bounded(plugin), self._tasks.bounded(task)
+        self._of(self._plugin_seconds, plugin, task).observe(seconds)
 
     def _of(self, metric: Any, *labels: str) -> Any:
         """The part of *metric* with these labels; looking it up costs more than counting."""
@@ -96,30 +126,13 @@ class Metrics:
         found = self._parts.get(key)
         if found is None:
             if len(self._parts) >= _MOST_PARTS:
-                return metric.labels(*("other" for _ in labels))
+                return metric.labels(*(OTHER for _ in labels))
             found = self._parts[key] = metric.labels(*labels)
         return found
 
     def journal_error(self) -> None:
         """A record could not be read or written."""
         self._journal_errors.inc()
-
-    def follow(
-        self,
-        calls: Callable[[], float],
-        waiting: Callable[[], float],
-        connections: Callable[[], float],
-    ) -> None:
-        """Show how much the server has to do."""
-        self.gauge("multus_server_calls", "Calls that wait or are carried out", calls)
-        self.gauge("multus_server_queue", "Calls that wait", waiting)
-        self.gauge("multus_server_connections", "Connections still sending", connections)
-
-    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show *value*, asked whenever somebody reads the metrics."""
-        if name not in self._gauges:
-            self._gauges[name] = Gauge(name, text, registry=self.registry)
-        self._gauges[name].set_function(value)
 
     def text(self) -> bytes:
         """All of them, in the text format."""

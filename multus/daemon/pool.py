@@ -326,7 +326,11 @@ class Pool:
         """Look at every worker: interrupt what takes too long, kill what does not react."""
         for worker in self:
             if worker.job is not None:
-                self._act(worker, worker.assess(self._board.look(worker.slot), now))
+                was_stuck = worker.stuck
+                verdict = worker.assess(self._board.look(worker.slot), now)
+                if worker.stuck and not was_stuck:
+                    self._log.error("a worker is blocked", **worker.doing(now))
+                self._act(worker, verdict)
             elif not worker.ready and now > worker.asked_at + _FORK_SECONDS:
                 self._refused(worker, "a worker did not begin")
         self._watch_front(now)

@@ -18,10 +18,12 @@ _CORE = (
     "multus.api",
     "multus.cni",
     "multus.engine",
+    "multus.engine.invoke",
     "multus.state",
     "multus.registry",
     "multus.log",
     "multus.netlink",
+    "multus.netlink.masquerade",
     "multus.ipam",
 )
 #: Started as a program of its own: the compression of rotated logs.

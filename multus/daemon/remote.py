@@ -37,7 +37,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class RemoteApi:
-    """One API server, for one worker; see ``multus.api.request.Api``.
+    """One API server, for one worker; see ``multus.api.session.Api``.
 
     *path* is the socket of the process that follows it, *kubeconfig* names the API server, *own*
     is the daemon's own kubeconfig, which comes before it.

@@ -67,6 +67,7 @@ class Report:
     journal_errors: int
     stages: tuple[tuple[str, str, float], ...]
     delegates: tuple[tuple[str, str, float], ...]
+    plugins: tuple[tuple[str, str, float], ...]
     replayed: tuple[Replayed, ...]
 
 
@@ -118,6 +119,7 @@ def _report(head: Mapping[str, Any]) -> Report:
         journal_errors=min(int(_number(head.get("journal_errors", 0))), _MOST),
         stages=_times(head.get("stages", ())),
         delegates=_times(head.get("delegates", ())),
+        plugins=_times(head.get("plugins", ())),
         replayed=tuple(_replayed(each) for each in head.get("replayed", ())[:_MOST]),
     )
 

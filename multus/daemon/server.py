@@ -72,11 +72,16 @@ class Server:
             b"health": lambda: _said(calls.unhealthy()),
             b"ready": lambda: _said(self._not_ready()),
             b"metrics": lambda: (0, metrics.text()),
+            b"workers": self._workers,
         }
         self._is_listening = False
         calls.listen = self._listen_to_clients
         calls.take_over = self._begin
-        metrics.follow(lambda: calls.admitted, lambda: calls.waiting, lambda: len(self._reading))
+
+    @property
+    def sending(self) -> int:
+        """Connections that have not sent their whole message."""
+        return len(self._reading)
 
     # --- From other threads and signal handlers --------------------------------------------------
 
@@ -198,8 +203,13 @@ class Server:
             # All answers fit into a socket's buffer, unless there are a great many metrics.
             connection.answer(self._controls[word](), _TAKING)
         else:
-            text = b"unknown request: use health, ready, metrics or reload\n"
+            text = b"unknown request: use health, ready, metrics, workers or reload\n"
             connection.answer_at_once((1, text))
+
+    def _workers(self) -> Answer:
+        """A line for each worker: what it does, and for how long."""
+        now = time.monotonic()
+        return 0, "".join(f"{each.described(now)}\n" for each in self._calls.pool).encode()
 
     def _not_ready(self) -> str:
         if self._stop_by:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
+from multus.api import progress
 from multus.api.errors import IOFailure, StateDamaged
 from multus.api.request import parse_args
 from multus.cni import skel
@@ -21,7 +23,7 @@ from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.discovery import Installed, discover, load, log_faults, relevant_keys
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -30,14 +32,20 @@ if TYPE_CHECKING:
     from multus.daemon.settings import Settings
 
 _MOST_LOGS = 16
+_MOST_PARTS = 64
+_WORTH_REPORTING = 0.001
+
+#: What decides which plugins take part: those that are blocked, and the keys that are there.
+_Parts = tuple[frozenset[str], frozenset[str] | None]
 
 
 class Report:
-    """What the supervisor is told of one call: the times of its stages and delegates."""
+    """What the supervisor is told of one call: the times of its stages, delegates and plugins."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, str, float]] = []
         self.delegates: list[tuple[str, str, float]] = []
+        self.plugins: list[tuple[str, str, float]] = []
         self.journal_errors = 0
         self.cni_dir = ""
 
@@ -69,13 +77,15 @@ class Service:
         self._settings = settings
         self._api_path = api_path
         self._apis: dict[str, RemoteApi] = {}
-        self._installed: dict[frozenset[str], Installed] = {}
+        self._installed: dict[_Parts, Installed] = {}
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._confs = Confs()
-        installed = self.installed(frozenset())
+        self._entries = discover()
+        self._conditions = frozenset(key for each in self._entries for key in each.only_with)
+        installed = self._every = load(self._entries)
         preload(installed.modules.values())
         # Whoever selects networks by Kubernetes objects imports this at the first call.
-        if any("kubeconfig" in each.keys for each in installed.loaded):
+        if any("kubeconfig" in each.reads for each in installed.loaded):
             import multus.kube.client
             import multus.kube.outbox  # noqa: F401
 
@@ -83,7 +93,22 @@ class Service:
         """Carry a CNI call out."""
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
-        return skel.answer(environ, stdin, self._engine_for, deadline, self._confs)
+        engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
+        with self._timed():
+            return skel.answer(environ, stdin, engine_for, deadline, self._confs)
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Report what took a millisecond or more; most hooks take much less."""
+        with progress.timed() as times:
+            try:
+                yield
+            finally:
+                self.report.plugins += [
+                    (*each.task, each.seconds)
+                    for each in times.spent
+                    if each.seconds >= _WORTH_REPORTING
+                ]
 
     def _expect_pod(self, environ: Mapping[str, str]) -> None:
         """Where the last call needed its pod, this one will: by the same API server."""
@@ -96,7 +121,8 @@ class Service:
 
     def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Undo what an ADD or DEL left whose worker was stopped."""
-        return skel.recover(environ, stdin, self._engine_for, deadline)
+        with self._timed():
+            return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
 
     def begin(self) -> None:
         """Note what happens from now on in a new report."""
@@ -104,26 +130,46 @@ class Service:
 
     @property
     def broken(self) -> dict[str, str]:
-        """The plugins that cannot be loaded, by name, and why."""
-        return {each.entry.name: str(each) for each in self.installed(frozenset()).broken}
+        """The plugins that cannot be used, and why: what cannot be loaded, and what clashes."""
+        found = {
+            f"{each.entry.name} of {each.entry.distribution}": str(each)
+            for each in self._every.broken
+        }
+        return {**found, **{str(each): f"{each}: {each.fix}" for each in self._every.clashes}}
 
-    def installed(self, blocked: frozenset[str]) -> Installed:
-        """The plugins at work, without the *blocked* ones."""
-        known = self._installed.get(blocked)
+    def log_faults(self) -> None:
+        """Log what is wrong with the installed plugins, and what probably is."""
+        from multus.registry.warnings import warnings_of
+
+        log_faults(self._every, self.log)
+        for each in warnings_of(self._every):
+            self.log.error(f"probably a mistake: {each}: {each.fix}")
+
+    def _taking_part(self, command: str, conf: Conf) -> Installed:
+        """The plugins that take part in *command*, as ``multus.__main__`` loads them for one call.
+
+        All of them have been imported: this costs the registration of their hooks, once.
+        """
+        keys = relevant_keys(command, conf)
+        parts = conf.blocked_plugins, None if keys is None else keys & self._conditions
+        known = self._installed.get(parts)
         if known is None:
-            known = self._installed[blocked] = load(discover(), blocked)
+            if len(self._installed) >= _MOST_PARTS:
+                self._installed.clear()
+            known = self._installed[parts] = load(self._entries, *parts)
             known.hooks.manager.register(Observer(self), name="multus-daemon")
         return known
 
-    def _engine_for(self, conf: Conf) -> Engine:
+    def _engine_for(self, command: str, conf: Conf, deadline: float | None) -> Engine:
         if conf.cni_dir != self._settings.cni_dir:
             self.report.cni_dir = conf.cni_dir
         return Engine(
-            self.installed(conf.blocked_plugins),
+            self._taking_part(command, conf),
             self._log_for(conf.raw),
             api=self._api_of(conf.raw.get("kubeconfig")),
             chroot=self._settings.chroot,
             meter=self._took,
+            deadline=deadline,
         )
 
     def _took(self, verb: str, kind: str, seconds: float) -> None:
@@ -158,8 +204,7 @@ class Service:
 
 
 def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
-    """The service of a daemon with these *settings*; says in the log what cannot be loaded."""
+    """The service of a daemon with these *settings*; logs what is wrong with the plugins."""
     service = Service(settings, log, api_path, board)
-    for broken in service.broken.values():
-        log.error(f"not loaded: {broken}")
+    service.log_faults()
     return service

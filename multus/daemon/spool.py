@@ -16,6 +16,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from multus.api import atomic
+
 if TYPE_CHECKING:
     from multus.log import Log
 
@@ -144,10 +146,7 @@ def remembered(cni_dir: str) -> list[str]:
 
 
 def _remember(cni_dir: str, folders: list[str]) -> None:
-    path = os.path.join(cni_dir, FOLDERS)
-    new = f"{path}.{os.getpid()}"
     os.makedirs(cni_dir, mode=0o700, exist_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write("".join(f"{each}\n" for each in folders))
-    os.replace(new, path)
+    data = "".join(f"{each}\n" for each in folders).encode()
+    # Without fsync: after a power cut, the next call to each folder has it written again.
+    atomic.write(os.path.join(cni_dir, FOLDERS), data, fsync=False)

@@ -1,19 +1,23 @@
-"""What is known only when it is asked for: workers, caches, queued writes, spools, records."""
+"""What is known only when it is asked for: calls, workers, caches, queued writes, records."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from multus.daemon.metrics import Values
+
 if TYPE_CHECKING:
+    from multus.daemon.board import Sight
     from multus.daemon.calls import Calls
     from multus.daemon.generations import Generations
     from multus.daemon.handle import Worker
+    from multus.daemon.pool import Pool
     from multus.daemon.spool import Spool
 
 #: What the process for Kubernetes tells of each cache.
@@ -29,26 +33,48 @@ _CACHES = {
 class State:
     """A collector for the daemon's registry."""
 
-    def __init__(self, generations: Generations, calls: Calls, spool: Spool) -> None:
+    def __init__(
+        self, generations: Generations, calls: Calls, spool: Spool, connections: Callable[[], int]
+    ) -> None:
         self._generations = generations
         self._calls = calls
         self._spool = spool
+        self._connections = connections
+        self._plugins, self._tasks = Values(), Values()
 
     def collect(self) -> Iterator[Metric]:
+        calls, spool = self._calls, self._spool
+        yield _gauge("multus_server_calls", "Calls that wait or are carried out", calls.admitted)
+        yield _gauge("multus_server_queue", "Calls that wait", calls.waiting)
+        yield _gauge("multus_server_connections", "Connections still sending", self._connections())
         yield from self._caches()
-        pool, spool = self._calls.pool, self._spool
+        yield from self._workers(calls.pool)
+        yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
+        yield _gauge("multus_spool_files", "DELs that wait", len(spool.waiting()))
+        yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
+
+    def _workers(self, pool: Pool) -> Iterator[Metric]:
         # A copy, made at once: this may be another thread than the one that serves.
-        states = Counter(_state(each) for each in pool)
+        every = list(pool)
+        states = Counter(_state(each) for each in every)
         workers = GaugeMetricFamily("multus_workers", "Worker processes", labels=["state"])
         for state in ("idle", "stuck", "busy"):
             workers.add_metric([state], states[state])
         yield workers
+        text = "Workers that are stuck, by whose code they run"
+        blocked = GaugeMetricFamily("multus_workers_blocked", text, labels=["plugin", "task"])
+        seen = (each.seen for each in every if each.stuck)
+        for (plugin, task), number in Counter(map(self._whose, seen)).items():
+            blocked.add_metric([plugin, task], number)
+        yield blocked
         yield _counter(
             "multus_worker_replacements", "Workers that were replaced", "reason", pool.replaced
         )
-        yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
-        yield _gauge("multus_spool_files", "DELs that wait", len(spool.waiting()))
-        yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
+
+    def _whose(self, seen: Sight) -> tuple[str, str]:
+        if not seen.plugin:
+            return "", ""
+        return self._plugins.bounded(seen.plugin), self._tasks.bounded(seen.task)
 
     def _caches(self) -> Iterator[Metric]:
         states, now = self._generations.states, time.monotonic()

@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Attachment
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.registry.discovery import Installed
 
 
 def merge(
-    installed: Installed, attachments: Sequence[Attachment], request: Request, conf: Conf
+    installed: Installed,
+    attachments: Sequence[Attachment],
+    request: Request,
+    conf: Conf,
+    session: Session,
 ) -> Result:
     """The result for the runtime; raises ``MissingPlugin`` when no merger makes one."""
-    result = installed.hooks.merge(attachments, request, conf)
+    result = installed.hooks.merge(attachments, request, conf, session)
     if result is None:
         name = conf.merger or "primary"
         raise missing_plugin(

@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.engine.resolve import Resolved
     from multus.registry.hooks import Hooks
 
 
-def order(hooks: Hooks, resolved: Resolved, request: Request, conf: Conf) -> tuple[Delegate, ...]:
+def order(
+    hooks: Hooks, resolved: Resolved, request: Request, conf: Conf, session: Session
+) -> tuple[Delegate, ...]:
     """The delegates in order of invocation, named.
 
     Raises ``InvalidConfig`` when two want one name, ``PluginFailed`` when a plugin's order is none.
     """
-    answer = hooks.order(resolved.delegates, request, conf)
+    answer = hooks.order(resolved.delegates, request, conf, session)
     if answer is None:
         ordered = primary_first(resolved.delegates)
         delegates = named(ordered, resolved.naming, request.ifname)

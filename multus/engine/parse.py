@@ -21,7 +21,6 @@ DEFAULT_NEEDS_BOTH = (
     " to the README"
 )
 
-_MOST_KNOWN = 64
 
 #: What a DEL and a GC can do without, when it is wrong.
 _SPARED = frozenset(key.top for key in keys.OWN if key.spared)
@@ -55,9 +54,6 @@ def validate(conf: Conf, installed: Installed) -> None:
     and ``MissingPlugin`` when no plugin reads a key that selects networks.  A name in
     ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
-    known = installed.found_valid
-    if known is not None and known.get(id(conf)) is conf:
-        return
     _require_plugins(conf, installed)
     refuse_lone_default(conf)
     wrong = problems(conf, installed)
@@ -66,10 +62,6 @@ def validate(conf: Conf, installed: Installed) -> None:
     for name in installed.unmatched(conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         log.Log.from_conf(conf.raw).error(f"{conf.reader.where}: {reason}")
-    if known is not None:
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        known[id(conf)] = conf
 
 
 def problems(conf: Conf, installed: Installed) -> list[Problem]:
@@ -80,15 +72,14 @@ def problems(conf: Conf, installed: Installed) -> list[Problem]:
 
 
 def _require_plugins(conf: Conf, installed: Installed) -> None:
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
+    refusal = installed.refusal(conf.raw)
+    if refusal is not None:
         raise InvalidConfig(
-            f"configuration {conf.name!r} needs a plugin that cannot be loaded: {broken}",
-            path=next(key for key in broken.entry.keys if key in conf.raw),
-            fix=f"reinstall {broken.entry.distribution}, or name it in 'blockedPlugins'",
+            f"configuration {conf.name!r} needs a plugin that cannot be used: {refusal}",
+            fix=refusal.fix,
         )
     for key, distributions in SELECTING.items():
-        if conf.raw.get(key) and not any(key in entry.keys for entry in installed.loaded):
+        if conf.raw.get(key) and not any(key in entry.reads for entry in installed.loaded):
             raise MissingPlugin(
                 f"no loaded plugin reads {key!r}",
                 where=conf.reader.where,

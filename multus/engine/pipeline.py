@@ -1,15 +1,13 @@
 """The engine: parse, resolve networks, order with the primary first, invoke, merge.
 
-Parsing is the front's first step (``multus.engine.parse``); what follows is here, a method a verb.
-The order of the stages is fixed; what each does is up to the installed plugins.
+Each verb is a method.  The order of the stages is fixed; the installed plugins decide what each
+stage answers.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from attrs import evolve
 
@@ -20,171 +18,191 @@ from multus.api.errors import (
     NotAvailable,
     StateDamaged,
     TryAgainLater,
-    UnknownContainer,
     failure,
 )
-from multus.api.request import Api, Meter, Request
+from multus.api.network import Delegate
+from multus.api.request import Request
 from multus.api.result import Result
-from multus.engine import invoke, merge, order, parse, resolve
-from multus.engine.closing import Closing
+from multus.api.session import Api, Meter, Session
+from multus.engine import merge, order, parse, resolve
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import plan, prepare
+from multus.engine.serving import Serving
 from multus.log import Log
 from multus.registry.discovery import Installed
-from multus.state import undo
 from multus.state.journal import Journal
-from multus.state.lock import collector_lock
 from multus.state.record import Record
-from multus.state.work import Work
+from multus.state.undo import joined, request_for
 
 
-class Engine(NamedTuple):
+class Engine:
     """Carries requests out with the *installed* plugins.
 
-    ``api``, ``chroot`` and ``meter`` are what a daemon adds to every request.
+    The other arguments are the means that every request gets; see ``multus.api.session.Session``.
     """
 
-    installed: Installed
-    log: Log
-    api: Api | None = None
-    chroot: str = ""
-    meter: Meter | None = None
+    def __init__(
+        self,
+        installed: Installed,
+        log: Log,
+        api: Api | None = None,
+        chroot: str = "",
+        meter: Meter | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.installed = installed
+        self.log = log
+        self.api = api
+        self.chroot = chroot
+        self.meter = meter
+        self.deadline = deadline
 
-    def equipped(self, request: Request) -> Request:
-        """*request* with what this engine adds to it."""
-        return evolve(request, api=self.api, chroot=self.chroot, meter=self.meter)
+    def session(self, request: Request) -> Session:
+        """What plugins may use while *request* is served; close it by ``with``."""
+        log = self.log.bind(container=request.container_id, pod=str(request.pod or ""))
+        return Session(log, self.api, self.deadline, self.chroot, self.meter)
 
-    def add(self, request: Request, conf: Conf) -> Result:
-        """Attach the container to every network it is to have, or to none; raises ``CNIError``."""
-        with self._working(request, conf) as work:
-            request = work.call.request
-            parse.validate(conf, self.installed)
-            work.journal.prepare()
-            with work.locked(adding=True):
-                work.clear()
-                with work.stage("resolve"):
-                    resolved = resolve.resolve(self.installed, request, conf)
-                with work.stage("order"):
-                    delegates = order.order(self.installed.hooks, resolved, request, conf)
-                with work.intending(delegates) as attempt:
-                    with work.stage("invoke"):
-                        attachments = attempt.attach()
-                    with work.stage("merge"):
-                        result = merge.merge(self.installed, attachments, request, conf)
-                    work.outcome = evolve(work.outcome, attachments=attachments, result=result)
+    def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:
+        """Attach the container to every network it is to have, or to none; raises ``CNIError``.
+
+        *validated* says that an earlier ADD with *conf* was served by the same plugins.
+        """
+        with self._serving(request, conf) as serving:
+            session = serving.session
+            if not validated:
+                parse.validate(conf, self.installed)
+            with serving.transaction(adding=True) as transaction:
+                transaction.remove_leftovers()
+                with serving.stage("resolve"):
+                    resolved = resolve.resolve(self.installed, request, conf, session)
+                with serving.stage("order"):
+                    hooks = self.installed.hooks
+                    delegates = order.order(hooks, resolved, request, conf, session)
+                planned = plan(delegates, serving.call)
+                prepare(planned, serving.call)
+                with serving.stage("journal"):
+                    attempt = transaction.attempt(planned)
+                with attempt:
+                    with serving.stage("invoke"):
+                        attachments = attempt.attach(serving.attached)
+                    with serving.stage("merge"):
+                        result = merge.merge(self.installed, attachments, request, conf, session)
+                    serving.outcome = evolve(serving.outcome, result=result)
                     attempt.finish(result)
         return result
 
     def delete(self, request: Request, conf: Conf) -> None:
-        """Detach the container; what is not there is no error.  Needs the journal alone."""
-        with self._working(request, conf) as work:
-            work.journal.prepare()
-            with work.locked():
-                errors = work.remove()
-                if errors:
-                    raise invoke.joined(errors)
+        """Detach the container; what does not exist is no error.  Needs the journal alone."""
+        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+            _raise(transaction.remove())
 
     def recover(self, request: Request, conf: Conf) -> None:
-        """Undo what an ADD or DEL of this container left when it was cut off.
+        """Undo what an ADD or DEL of this container left when its process was killed.
 
         A container that has all its networks is left alone.
         """
-        with self._working(request, conf) as work:
-            work.journal.prepare()
-            with work.locked():
-                errors = work.recover()
-                if errors:
-                    raise invoke.joined(errors)
+        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+            _raise(transaction.remove_unfinished())
 
     def check(self, request: Request, conf: Conf) -> None:
-        """Raise ``CheckFailed``, or a delegate's error, when something is not as recorded."""
+        """Raise ``CheckFailed``, or a delegate's error, when something differs from the record."""
+        from multus.engine.invoke import upkeep
         from multus.state import verify
 
-        with self._working(request, conf) as work:
-            work.journal.prepare()
-            with work.locked():
-                record = work.journal.find(request.container_id, request.ifname)
-                if record is None or record.result is None:
-                    raise UnknownContainer(
-                        f"{request} with interface {request.ifname!r} has no finished attachment in"
-                        f" {conf.cni_dir}",
-                        fix="delete and add it again",
-                    )
-                work.outcome = evolve(work.outcome, attachments=record.attachments())
-                errors = invoke.check(record, work.call)
-                errors += verify.problems(record, request.netns)
-                if errors:
-                    raise invoke.joined(errors)
+        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+            record = transaction.finished_record()
+            serving.outcome = evolve(serving.outcome, attachments=record.attachments())
+            errors = upkeep.check(record, serving.call)
+            _raise(errors + verify.problems(record, request.netns))
 
     def status(self, request: Request, conf: Conf) -> None:
         """Raise the first reason why an ADD could not be served now."""
+        from multus.engine.invoke import upkeep
+
         parse.validate(conf, self.installed)
         for problem in self.installed.hooks.health(conf):
             raise problem
-        try:
-            Journal(conf.cni_dir).prepare()
-            with Closing(self.log) as closing:
-                served = evolve(request, closing=closing)
-                resolved = resolve.resolve(self.installed, served, conf)
-        except (IOFailure, StateDamaged, TryAgainLater) as error:
-            raise error.into(NotAvailable) from error
-        invoke.status(resolved.delegates, invoke.Call(self.installed, self.log, request, conf))
+        with self.session(request) as session:
+            try:
+                Journal(conf.cni_dir).prepare()
+                resolved = resolve.resolve(self.installed, request, conf, session)
+            except (IOFailure, StateDamaged, TryAgainLater) as error:
+                raise error.into(NotAvailable) from error
+            upkeep.status(resolved.delegates, Call(self.installed, session, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:
         """Remove what belongs to this network and to no valid attachment; continue past errors."""
-        from multus.state import garbage
+        from multus.engine.invoke import upkeep
+        from multus.state import garbage, predecessor
 
         valid = garbage.valid_keys(conf)
-        with self._working(request, conf) as work:
-            work.journal.prepare()
-            before = garbage.Before(work.journal.keys(), time.time())
-            with collector_lock(work.journal.folder, work.patience):
-                errors = garbage.tidy(work.journal)
-                found = garbage.sort(work.journal.records(), conf.name, valid, before)
+        with self._serving(request, conf) as serving:
+            journal = Journal(conf.cni_dir)
+            with garbage.begin(journal, serving.patience) as before:
+                errors = garbage.remove_incomplete(journal)
+                found = garbage.sort(journal.records(), conf.name, valid, before)
                 errors += found.errors
                 for record in found.dead:
-                    errors += self.remove(record, request, conf)
-                left = garbage.still_recorded(work.journal, found.dead)
-                kept = [*found.kept, *left, *work.predecessors(valid)]
-                errors += garbage.collect(work.call, valid, kept, found.dead)
-            if errors:
-                raise invoke.joined(errors)
+                    errors += self._remove_dead(record, request, conf)
+                left = garbage.still_recorded(journal, found.dead)
+                theirs = predecessor.records(conf.cni_dir, valid, request, conf)
+                kept = [*found.kept, *left, *theirs]
+                incomplete = garbage.incomplete(kept, valid)
+                if incomplete is None:
+                    offered = _offered(serving.call)
+                    networks = garbage.networks(offered, conf.name, kept, found.dead)
+                    errors += upkeep.collect_garbage(networks, serving.call)
+                else:
+                    errors.append(incomplete)
+            _raise(errors)
 
-    def remove(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
-        """Remove one recorded attachment, as its DEL would; returns what went wrong.
+    def _remove_dead(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
+        """Remove what one record names, as its DEL would; returns what went wrong.
 
-        *today* says where plugins are now.  One that another command works on is left alone.
+        *today* is the GC's request, which says where plugins are now.  A container that another
+        command works on is left alone.
         """
         container_id, ifname = record.key
-        request = evolve(
-            today,
-            command="DEL",
-            container_id=container_id,
-            ifname=ifname,
-            netns="",
-            shared={},
-            closing=None,
-        )
-        work = Work(self.installed, self.log, undo.request_of(record, request), conf)
-        work.patience = 0.0
+        asked = evolve(today, command="DEL", container_id=container_id, ifname=ifname, netns="")
+        request = request_for(record, asked)
         try:
-            with work.locked():
-                return work.remove()
+            with self.session(request) as session:
+                serving = Serving(self.installed, request, conf, session)
+                serving.patience = 0.0
+                with serving.transaction() as transaction:
+                    return transaction.remove()
         except TryAgainLater as error:
-            self.log.verbose(f"{work.call.request} is left alone: {error}")
+            self.log.verbose(f"{request} is left alone: {error}")
             return []
         except Exception as error:  # noqa: BLE001  one record must not keep GC from the others
             return [failure(f"removing {request}", error, "please report it, with the log")]
 
     @contextmanager
-    def _working(self, request: Request, conf: Conf) -> Iterator[Work]:
-        # Observers are told before all is closed: they write through the same client.
-        with Closing(self.log) as closing:
-            work = Work(self.installed, self.log, evolve(request, closing=closing), conf)
+    def _serving(self, request: Request, conf: Conf) -> Iterator[Serving]:
+        # Observers are told before everything is closed: they write through the same client.
+        with self.session(request) as session:
+            serving = Serving(self.installed, request, conf, session)
             try:
-                yield work
+                yield serving
             except BaseException as error:
                 told = failure("the engine", error, "please report it, with the log")
-                work.outcome = evolve(work.outcome, error=told)
+                serving.outcome = evolve(serving.outcome, error=told)
                 raise
             finally:
-                work.observers.finished(work.outcome, work.call.request, conf)
-                work.report()
+                serving.end()
+
+
+def _offered(call: Call) -> tuple[Delegate, ...]:
+    """The networks that the configuration offers every container, for GC; none when unknown."""
+    try:
+        resolved = resolve.resolve(call.installed, call.request, call.conf, call.session)
+        return order.primary_first(resolved.delegates)
+    except CNIError as error:
+        call.log.verbose(f"no garbage is collected in networks without a record: {error}")
+        return ()
+
+
+def _raise(errors: list[CNIError]) -> None:
+    """Raise several errors as one; nothing when there are none."""
+    if errors:
+        raise joined(errors)

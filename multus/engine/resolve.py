@@ -12,8 +12,8 @@ The rules, for the roles of the selections:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
 
@@ -25,8 +25,9 @@ from multus.registry.known import FIRST_SOURCE
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.network import Delegate, Element, Selection
+    from multus.api.network import Delegate, Element, Plugin, Selection
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.registry.discovery import Installed
 
 
@@ -46,19 +47,23 @@ class _Wish(NamedTuple):
     may_be_primary: bool = True
 
 
-def resolve(installed: Installed, request: Request, conf: Conf) -> Resolved:
+def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
     """Ask the sources what the container gets, and resolve each to a delegate."""
-    selections = installed.hooks.select(request, conf)
+    selections = installed.hooks.select(request, conf, session)
     wishes = combine(selections, conf)
-    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or request.api):
+    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or session.api):
         return Resolved((), conf.naming)  # the node offers nothing, and pods choose
     if not wishes:
         raise _nothing_selected(installed, request, conf)
-    delegates = [resolve_one(wish, installed, request, conf) for wish in wishes]
-    chained = [_chained(each, installed, request, conf) for each in delegates]
+    delegates = [resolve_one(wish, installed, request, conf, session) for wish in wishes]
+    hooks = installed.hooks
+    chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
     marked = _with_primary(chained, wishes)
     return Resolved(
-        delegates=tuple(_with_runtime_config(each, installed, request, conf) for each in marked),
+        delegates=tuple(
+            _with_runtime_config(each, hooks.runtime_config(each, request, conf, session))
+            for each in marked
+        ),
         naming=conf.naming or _naming(selections),
     )
 
@@ -118,7 +123,7 @@ def _naming(selections: Sequence[Selection]) -> str:
 
 def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> InvalidConfig:
     broken = "; ".join(map(str, installed.broken))
-    if not installed.hooks.implementations("multus_select") and not installed.asleep:
+    if not installed.hooks.implementations("multus_select") and not installed.not_loaded:
         return InvalidConfig(
             f"no network source is installed for {request}",
             broken,
@@ -140,10 +145,12 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
     )
 
 
-def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf) -> Delegate:
+def resolve_one(
+    wish: _Wish, installed: Installed, request: Request, conf: Conf, session: Session
+) -> Delegate:
     """The delegate of one wish; raises ``InvalidConfig`` when no source knows it."""
     element = wish.element
-    delegate = installed.hooks.resolve(element, request, conf)
+    delegate = installed.hooks.resolve(element, request, conf, session)
     if delegate is None and element.config is not None:
         delegate = delegate_from(
             element.config, conf, element.origin, provenance=element.provenance
@@ -167,8 +174,7 @@ def resolve_one(wish: _Wish, installed: Installed, request: Request, conf: Conf)
     )
 
 
-def _chained(delegate: Delegate, installed: Installed, request: Request, conf: Conf) -> Delegate:
-    steps = installed.hooks.chain(delegate, request, conf)
+def _chained(delegate: Delegate, steps: Sequence[Plugin]) -> Delegate:
     return evolve(delegate, plugins=(*delegate.plugins, *steps)) if steps else delegate
 
 
@@ -193,10 +199,8 @@ def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> lis
     ]
 
 
-def _with_runtime_config(
-    delegate: Delegate, installed: Installed, request: Request, conf: Conf
-) -> Delegate:
-    asked = {**delegate.runtime_config, **installed.hooks.runtime_config(delegate, request, conf)}
+def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> Delegate:
+    asked = {**delegate.runtime_config, **contributed}
     if not asked:
         return delegate
     served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))

@@ -12,15 +12,22 @@ An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
     pool.gc()                               # GC: frees what no valid attachment holds
     pool.status()                           # STATUS: raises when the configuration is wrong
 
-``host-local`` and ``static`` are served in-process (``multus.ipam.hostlocal``,
-``multus.ipam.static``).  Every other type is run as a binary from ``binDir`` and ``CNI_PATH``, and
-so are these two when their ``ipam`` object holds a key that is not known here, or when a tenant's
-``dataDir`` or ``resolvConf`` is in none of the places that ``tenantPaths`` opens; ``pool.name`` is
-then ``exec`` and ``pool.reason`` says why.
+``host-local`` and ``static`` are served in-process.  Every other type is run as a binary from
+``binDir`` and ``CNI_PATH``, and so are these two when their ``ipam`` object holds a key that is not
+known here, or when a tenant's ``dataDir`` or ``resolvConf`` is in none of the places that
+``tenantPaths`` opens; ``pool.name`` is then ``exec`` and ``pool.reason`` says why.
 
 Addresses in results are text, in the form that the kernel and Go print them.  Errors are classes of
 ``multus.api.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``,
-and whatever the binary answers.
+``TryAgainLater``, and whatever the binary answers.
+
+The names below, and the modules, are public; a module or name that begins with an underscore is
+not:
+
+``addresses``
+    Addresses and networks as numbers, with Go's text of them.
+``dns``
+    DNS settings: of a configuration, of a resolv.conf.
 """
 
 from __future__ import annotations
@@ -28,13 +35,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
-from multus.ipam.base import Ipam, reader_of
+from multus.api.reader import Reader
+from multus.ipam._base import Ipam, read_routes, reader_in, reader_of
 
 if TYPE_CHECKING:
-    from multus.api.network import Invocation
-    from multus.api.reader import Reader
+    from collections.abc import Mapping
+    from typing import Any
 
-__all__ = ["Ipam", "for_plugin"]
+    from multus.api.network import Invocation
+
+#: The public modules of this package.
+MODULES = ("addresses", "dns")
+
+__all__ = ["Ipam", "for_plugin", "require_valid"]
 
 
 def for_plugin(invocation: Invocation) -> Ipam | None:
@@ -55,22 +68,46 @@ def for_plugin(invocation: Invocation) -> Ipam | None:
     return _pool(invocation, reader, kind) if kind else None
 
 
+def require_valid(config: Mapping[str, Any]) -> None:
+    """Raise ``InvalidConfig`` for an ``ipam`` object that ADD refuses, whatever a pod asks for.
+
+    *config* is a plugin's configuration.  Of a type that is not served in-process, or with a key
+    that is not known here, nothing is said: the binary decides.
+    """
+    reader = reader_in(config)
+    kind = reader.text("type")
+    if kind == "host-local":
+        from multus.ipam import _hostlocal as hostlocal
+
+        if not reader.raw.keys() - hostlocal.KEYS:
+            chosen = Reader(config, reader.where).mapping("capabilities").get("ipRanges")
+            sets = hostlocal.range_sets(config, reader, needed=not chosen)
+            hostlocal.refuse_overlaps(sets, reader.where)
+            read_routes(reader)
+    elif kind == "static":
+        from multus.ipam import _static as static
+
+        if not reader.raw.keys() - static.KEYS:
+            static.configured(reader)
+            read_routes(reader)
+
+
 def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:
     # Imported here, so that a call loads the one kind that it needs.
     reason = ""
     if kind == "host-local":
-        from multus.ipam import hostlocal
+        from multus.ipam import _hostlocal as hostlocal
 
         reason = _foreign(reader.raw.keys() - hostlocal.KEYS) or hostlocal.elsewhere(invocation)
         if not reason:
             return hostlocal.HostLocal(invocation)
     elif kind == "static":
-        from multus.ipam import static
+        from multus.ipam import _static as static
 
         reason = _foreign(reader.raw.keys() - static.KEYS)
         if not reason:
             return static.Static(invocation)
-    from multus.ipam.delegated import Delegated
+    from multus.ipam._delegated import Delegated
 
     if reason:
         invocation.log.verbose(f"{reader.where}: {kind} is run as a binary", reason=reason)

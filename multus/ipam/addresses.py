@@ -8,9 +8,15 @@ netaddr costs more than all the rest of an ADD.  So the arithmetic is Python's o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
-from multus.netlink.lean import socket
+if TYPE_CHECKING:
+    import socket
+else:
+    # The functions beneath ``socket``, whose own import makes enumerations for a millisecond.
+    import _socket as socket
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
 _V4_TOP = 1 << 32

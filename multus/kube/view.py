@@ -9,8 +9,8 @@ What a pod may use, and how much of it, is decided here, where it is read: names
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
@@ -24,38 +24,38 @@ from multus.kube.settings import Settings
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.request import Api, Pod, Request
+    from multus.api.request import Pod, Request
+    from multus.api.session import Api, Session
     from multus.kube.client import KubeClient, Wanted
 
-_KEY = "multus.kube"
+_KEY = "multus.kube.view"
 #: The API server refuses pods whose annotations are longer than that together.
 _LONGEST_ANNOTATION = 256 * 1024
 #: How many definitions are asked for at a time.
 _AT_A_TIME = 8
 
 
-def view_of(request: Request, conf: Conf) -> View | None:
+def view_of(request: Request, conf: Conf, session: Session) -> View | None:
     """The view of *request*; None when the configuration names no API server.
 
     DEL, CHECK and GC work from the journal: they see no API at all.
     """
     if request.command in ("DEL", "CHECK", "GC"):
         return None
-    known = request.shared.get(_KEY)
-    if isinstance(known, View):
-        return known
-    api = request.api
-    if api is None and not conf.raw.get("kubeconfig"):
+    if session.api is None and not conf.raw.get("kubeconfig"):
         return None
+    return session.once(_KEY, partial(_open, request, conf, session))
+
+
+def _open(request: Request, conf: Conf, session: Session) -> View:
     settings = Settings.of(conf)
+    api = session.api
     if api is None:
         client = _client(settings.kubeconfig)
-        if request.closing is not None:
-            request.closing.callback(client.close)
+        session.closing.callback(client.close)
         api = client
-    view = View(api, request, settings)
-    request.shared[_KEY] = view
-    return view
+    deadline = Deadline.after(session.remaining(settings.api_timeout))
+    return View(api, request.pod, settings, deadline)
 
 
 def _client(kubeconfig: str) -> KubeClient:
@@ -69,12 +69,11 @@ def _client(kubeconfig: str) -> KubeClient:
 class View:
     """One request's view; used by one thread."""
 
-    def __init__(self, api: Api, request: Request, settings: Settings) -> None:
+    def __init__(self, api: Api, pod: Pod | None, settings: Settings, deadline: Deadline) -> None:
         self.api = api
         self.settings = settings
-        limit = time.monotonic() + settings.api_timeout
-        self.deadline = Deadline(min(limit, request.deadline or limit))
-        self._pod = request.pod
+        self.deadline = deadline
+        self._pod = pod
         self._metadata: Mapping[str, Any] | None = None
         self._read: dict[str, dict[str, Any] | CNIError] = {}
         self._begun: set[Hashable] = set()

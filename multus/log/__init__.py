@@ -32,7 +32,8 @@ class Log:
     """Where a part of the program says what it does; never raises and never writes to stdout.
 
     Fields given to :meth:`bind` stand in every line of the returned log.  A field that is an
-    exception is written as its text, and with ``logLevel: debug`` its traceback too.
+    exception is written as its text; its traceback is added when it is of a plugin that failed in a
+    way that no plugin should, and always with ``logLevel: debug``.
     """
 
     __slots__ = ("_fields", "_sink", "level")
@@ -118,7 +119,7 @@ class Log:
         }
         for key, value in {**self._fields, **fields}.items():
             line[key] = _field(key, value)
-            if isinstance(value, BaseException) and self.wants("debug"):
+            if isinstance(value, BaseException) and (self.wants("debug") or is_unexpected(value)):
                 line["traceback"] = _plain(traceback_of(value))
         return json.dumps(line, separators=(",", ":"), ensure_ascii=True)
 
@@ -265,6 +266,28 @@ def _plain(text: str) -> str:
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]} [{len(text) - _LONGEST_TEXT} more characters]"
     return text
+
+
+def is_unexpected(error: BaseException) -> bool:
+    """Whether *error* is a ``CNIError`` made of something that nobody raises on purpose.
+
+    That is another exception, or an interruption of what took too long.
+    """
+    from multus.api.errors import CNIError
+    from multus.api.progress import Overdue
+
+    if not isinstance(error, CNIError):
+        return False
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, Overdue):
+            return True
+        if not isinstance(cause, CNIError):
+            return error.number == CNIError.code
+        seen.add(id(cause))  # a plugin may have made an error its own cause
+        cause = cause.__cause__
+    return False
 
 
 def traceback_of(err: BaseException) -> str:

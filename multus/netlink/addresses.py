@@ -16,8 +16,8 @@ from attrs import frozen
 
 from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import links, wire
-from multus.netlink.channel import Channel
-from multus.netlink.lean import socket
+from multus.netlink._channel import Channel
+from multus.netlink._socket import socket
 from multus.netlink.wire import Message
 
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22

@@ -1,8 +1,8 @@
 """Messages about network interfaces, and what the kernel tells of one.
 
-Every function returns a `Message` for a batch; ``link`` is an interface's index (int) or its name
-(str).  A name is looked up by the kernel at its turn in the batch, so a message may name what an
-earlier message of the same batch creates.
+`multus.netlink.create` has the messages that create them.  Every function that returns a `Message`
+is for a batch; ``link`` is an interface's index (int) or its name (str).  The kernel looks a name
+up when its turn in the batch comes, so a message may name what an earlier one creates.
 
 Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7).
 """
@@ -18,20 +18,17 @@ from attrs import frozen
 
 from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
-from multus.netlink.channel import Channel
-from multus.netlink.namespace import Namespace
+from multus.netlink._channel import Channel
+from multus.netlink._namespace import Namespace
 from multus.netlink.wire import Message
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWLINKPROP = 108
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 16, 18, 27, 28
+_IFLA_TXQLEN, _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 13, 16, 18, 27, 28
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 29, 37, 52, 53
-_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
-_VETH_INFO_PEER = 1
-_IFLA_MACVLAN_MODE = 1
-_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IFLA_INFO_KIND = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFF_UP = 1
@@ -39,7 +36,6 @@ _IFF_LOWER_UP = 0x10000
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 
 _IFINFOMSG = struct.Struct("=BxHiII")
-_CREATE = wire.NLM_F_CREATE | wire.NLM_F_EXCL
 
 # Groups 0 ("default") and small numbers are administrators'; a deletion takes one of its own.
 _PRIVATE_GROUPS = 0x6D000000
@@ -52,12 +48,14 @@ class Link:
     ``peer`` is the index of the interface it hangs on (a veth's other end, a macvlan's parent) in
     namespace ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the
     operational state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
+    ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).
     """
 
     index: int
     name: str
     mac: str
     mtu: int
+    txqlen: int
     up: bool
     carrier: bool
     state: str
@@ -67,48 +65,6 @@ class Link:
     peer: int
     peer_namespace: int | None
     alternative_names: tuple[str, ...]
-
-
-def create_veth(
-    name: str,
-    peer: str,
-    *,
-    peer_namespace: Namespace | None = None,
-    mtu: int = 0,
-    mac: str = "",
-    peer_mac: str = "",
-    up: bool = False,
-) -> Message:
-    """A veth pair; ``peer`` is created inside its namespace, which spares moving it there.
-
-    Moving a device costs the kernel's waiting for two grace periods, creating it in place none.
-    ``up`` is for the near end: the kernel refuses to create the peer up, so that is set up in a
-    later message.
-    """
-    far = [wire.string(_IFLA_IFNAME, peer), *_size_and_mac(mtu, peer_mac)]
-    where = ""
-    if peer_namespace is not None:
-        far.append(wire.u32(_IFLA_NET_NS_FD, peer_namespace.fd))
-        where = f" in {peer_namespace.path}"
-    data = wire.nested(
-        _IFLA_INFO_DATA, wire.nested(_VETH_INFO_PEER, _IFINFOMSG.pack(0, 0, 0, 0, 0), *far)
-    )
-    words = f"create veth {name} with peer {peer}{where}"
-    return _create(name, "veth", words, _size_and_mac(mtu, mac), data, _IFF_UP if up else 0)
-
-
-def create_macvlan(
-    name: str, parent: int, *, mode: str = "bridge", mtu: int = 0, mac: str = ""
-) -> Message:
-    """A macvlan on the interface with index ``parent``; mode private, vepa, bridge or passthru."""
-    data = wire.nested(_IFLA_INFO_DATA, wire.u32(_IFLA_MACVLAN_MODE, _MACVLAN_MODES[mode]))
-    more = [wire.u32(_IFLA_LINK, parent), *_size_and_mac(mtu, mac)]
-    return _create(name, "macvlan", f"create macvlan {name} on interface {parent}", more, data)
-
-
-def create(name: str, kind: str, *, mtu: int = 0, mac: str = "") -> Message:
-    """An interface of a kind that needs nothing but a name (bridge, dummy, ifb)."""
-    return _create(name, kind, f"create {kind} {name}", _size_and_mac(mtu, mac), b"")
 
 
 def set_up(link: int | str) -> Message:
@@ -125,6 +81,12 @@ def set_mtu(link: int | str, mtu: int) -> Message:
     """Set an interface's MTU, in bytes."""
     size = wire.u32(_IFLA_MTU, mtu, "the MTU of an interface")
     return _set(link, f"set the MTU of {_called(link)} to {mtu}", size)
+
+
+def set_txqlen(link: int | str, packets: int) -> Message:
+    """Set how many packets may wait in an interface's transmit queue."""
+    size = wire.u32(_IFLA_TXQLEN, packets, "the queue length of an interface")
+    return _set(link, f"set the queue length of {_called(link)} to {packets}", size)
 
 
 def set_mac(link: int | str, mac: str) -> Message:
@@ -237,6 +199,7 @@ def read(body: bytes | None) -> Link:
         name=wire.read_string(found.get(_IFLA_IFNAME, b"")),
         mac=decode_mac(found.get(_IFLA_ADDRESS, b"")),
         mtu=_number(found, _IFLA_MTU),
+        txqlen=_number(found, _IFLA_TXQLEN),
         up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
         state=_OPERSTATES[state] if state < len(_OPERSTATES) else "unknown",
@@ -294,14 +257,6 @@ def decode_mac(address: bytes) -> str:
     return address.hex(":") if address else ""
 
 
-def _create(
-    name: str, kind: str, words: str, more: Sequence[bytes], data: bytes, flags: int = 0
-) -> Message:
-    info = wire.nested(_IFLA_LINKINFO, wire.string(_IFLA_INFO_KIND, kind), data)
-    body = _IFINFOMSG.pack(0, 0, 0, flags, flags) + wire.string(_IFLA_IFNAME, name)
-    return Message(_RTM_NEWLINK, _CREATE, body + b"".join(more) + info, words)
-
-
 def _set(link: int | str, words: str, *more: bytes, flags: int = 0, change: int = 0) -> Message:
     head, named = _addressed(link, flags, change)
     return Message(_RTM_SETLINK, 0, head + named + b"".join(more), words)
@@ -315,11 +270,6 @@ def _addressed(link: int | str, flags: int = 0, change: int = 0) -> tuple[bytes,
 
 def _called(link: int | str) -> str:
     return f"interface {link}" if isinstance(link, int) else link
-
-
-def _size_and_mac(mtu: int, mac: str) -> list[bytes]:
-    more = [wire.u32(_IFLA_MTU, mtu, "the MTU of an interface")] if mtu else []
-    return [*more, wire.attribute(_IFLA_ADDRESS, encode_mac(mac))] if mac else more
 
 
 def _number(found: dict[int, bytes], kind: int) -> int:

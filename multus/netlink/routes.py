@@ -14,9 +14,9 @@ import struct
 from attrs import frozen
 
 from multus.netlink import wire
+from multus.netlink._channel import Channel
+from multus.netlink._socket import socket
 from multus.netlink.addresses import encode
-from multus.netlink.channel import Channel
-from multus.netlink.lean import socket
 from multus.netlink.wire import Message
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
@@ -27,7 +27,9 @@ _RTAX_MTU, _RTAX_ADVMSS = 2, 8
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
 TABLE_MAIN = 254
 
-_RTN_UNICAST = 1
+#: What a route is that leads somewhere (others: local, broadcast, blackhole …).
+UNICAST = 1
+
 _RTPROT_BOOT = 3
 _RTNH_F_ONLINK = 4
 _TABLE_COMPAT = 252
@@ -171,7 +173,7 @@ def _body(
     table: int,
     flags: int,
     protocol: int = _RTPROT_BOOT,
-    kind: int = _RTN_UNICAST,
+    kind: int = UNICAST,
 ) -> bytes:
     family, packed, prefix = encode(destination)
     # A table above 255 does not fit the header; the attribute has it.

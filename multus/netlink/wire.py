@@ -36,6 +36,7 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _U8 = struct.Struct("=B")
 _U16 = struct.Struct("=H")
+_BE16 = struct.Struct("!H")
 _U32 = struct.Struct("=I")
 _I32 = struct.Struct("=i")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
@@ -119,6 +120,11 @@ def u16(kind: int, value: int, what: str = "a number") -> bytes:
 def u32(kind: int, value: int, what: str = "a number") -> bytes:
     """An attribute of four bytes, unsigned; *what* names it in errors."""
     return _ATTRIBUTE.pack(8, kind) + packed(_U32, what, value)
+
+
+def be16(kind: int, value: int, what: str = "a number") -> bytes:
+    """An attribute of two bytes in network order, unsigned; *what* names it in errors."""
+    return _ATTRIBUTE.pack(6, kind) + packed(_BE16, what, value) + b"\0\0"
 
 
 def be32(kind: int, value: int) -> bytes:

@@ -1,13 +1,15 @@
-"""Which plugins are installed: found once, remembered, never stale.
+"""Which plugins are installed, and which of them take part in a request.
 
-Asking ``importlib.metadata`` costs 30 ms, more than all else that a call does, so what it says is
-frozen into an index beside the byte code of this package (whoever may write there already decides
-what this program runs).  The index holds the modification time of every folder that a distribution
-could be installed into and of every plugin's metadata; when one differs, it is made anew.  There is
-one for each ``sys.path``: the program, ``python -m multus`` and a daemon do not have the same.
+Asking ``importlib.metadata`` costs 30 ms, more than everything else that a call does.  So the
+answer is kept in an index beside the byte code of this package: whoever may write there already
+decides what this program runs.  The index holds the modification time of every folder that a
+distribution could be installed into, and of every plugin's metadata.  When one differs, the index
+is made again.  There is an index for each ``sys.path``: the program, ``python -m multus`` and a
+daemon have different ones.
 
-A plugin that says which keys it reads (``multus.keys``) sleeps while a configuration has none of
-them: a process that is started per call does not import what has nothing to do.
+A plugin that names keys in ``multus.only_with`` takes part only in requests whose configuration has
+one of them.  A process for one call does not even import it otherwise; the daemon has imported it,
+and does not ask it.  So both give the same answer.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 import re
 import sys
 from binascii import crc32
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,27 +28,28 @@ import pluggy
 from multus import __version__
 from multus.api import hookspecs
 from multus.api.errors import PASSING, described
+from multus.api.progress import Task, step
 from multus.registry.hooks import Hooks
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution
-
     from multus.api.conf import Conf
+    from multus.log import Log
+    from multus.registry.clashes import Clash
 
-GROUP = "multus"
+#: The version of the index's format.
+FORMAT = 3
 
-#: Entry points of this group say which configuration keys a plugin owns: ``key = module``.
-KEYS_GROUP = "multus.keys"
-
-_FORMAT = 2
-_MOST_INDEXES = 16
+_OF_ALL = ("DEL", "GC", "CHECK")
 
 
 class Entry(NamedTuple):
     """One entry point: a plugin's name, its module, and the distribution that it came with.
 
-    ``location`` is the file that says so, ``keys`` are the configuration keys that the plugin
-    reads, ``problem`` is why it cannot even be imported.
+    ``location`` is the metadata file that names it.  The plugin owns the configuration keys
+    ``keys``, shares ``shared_keys`` with other plugins, and takes part only in requests whose
+    configuration has one of ``only_with``, if there are any.  ``problem`` is why it cannot be
+    imported.  ``named_object`` is what follows the module in ``module:object``; ``stray_keys`` are
+    lines of the distribution's groups of keys that name the module of no plugin.
     """
 
     name: str
@@ -56,50 +59,96 @@ class Entry(NamedTuple):
     location: str = ""
     keys: tuple[str, ...] = ()
     problem: str = ""
+    shared_keys: tuple[str, ...] = ()
+    only_with: tuple[str, ...] = ()
+    named_object: str = ""
+    stray_keys: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
         """What ``blockedPlugins`` may call it."""
         return frozenset((normalised(self.name), normalised(self.distribution)))
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every configuration key that it reads."""
+        return self.keys + self.shared_keys
+
+    def takes_part(self, keys: frozenset[str]) -> bool:
+        """Whether it takes part in requests whose configuration has these *keys*."""
+        return not self.only_with or not keys.isdisjoint(self.only_with)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.distribution} {self.version}"
+
 
 class Broken(NamedTuple):
-    """A plugin that is installed and cannot be used, and why."""
+    """A plugin that is installed and cannot be used, and why.
+
+    ``error`` is what its module raised; it has the traceback.
+    """
 
     entry: Entry
     reason: str
+    error: BaseException | None = None
+
+    @property
+    def fix(self) -> str:
+        """What to do."""
+        return f"reinstall {self.entry.distribution}, or name it in 'blockedPlugins'"
+
+    @property
+    def needed_by(self) -> tuple[str, ...]:
+        """The configuration keys that need it."""
+        return self.entry.reads
 
     def __str__(self) -> str:
-        entry = self.entry
-        return f"plugin {entry.name!r} of {entry.distribution} {entry.version}: {self.reason}"
+        return f"{self.entry}: {self.reason}"
 
 
 class Installed(NamedTuple):
-    """The plugins at work: their hooks, and those that could not be loaded.
+    """The plugins that take part in a request: their hooks, and those that could not be loaded.
 
-    ``asleep`` are those that were left out since the configuration has none of their keys.
-    ``found_valid`` holds, by their ``id``, configurations that they all found right: a daemon gets
-    the same one for pod after pod.
+    ``blocked`` are those that ``blockedPlugins`` names.  ``not_loaded`` are those that take no part
+    since the configuration has none of the keys that they need.  ``modules`` has the module of each
+    loaded plugin, by the name under which it is registered.
     """
 
     hooks: Hooks
     loaded: tuple[Entry, ...]
     broken: tuple[Broken, ...] = ()
     blocked: tuple[Entry, ...] = ()
-    asleep: tuple[Entry, ...] = ()
+    not_loaded: tuple[Entry, ...] = ()
     modules: Mapping[str, ModuleType] = MappingProxyType({})
-    found_valid: dict[int, Conf] | None = None
+    clashes: tuple[Clash, ...] = ()
 
-    def needed_but_broken(self, keys: Iterable[str]) -> Broken | None:
-        """The first broken plugin that owns one of a configuration's *keys*."""
-        present = set(keys)
-        return next((each for each in self.broken if present.intersection(each.entry.keys)), None)
+    def taking_part(self, conf: Conf) -> Installed:
+        """The plugins that take part in an ADD with *conf*, out of all that are installed here."""
+        entries = sorted(self.every, key=lambda entry: (entry.name, entry.distribution))
+        return load(entries, conf.blocked_plugins, conf.raw)
+
+    def refusal(self, keys: Iterable[str]) -> Broken | Clash | None:
+        """Why no ADD with a configuration of these *keys* may be served; None when it may.
+
+        That is a plugin that owns or shares one of the keys and cannot be loaded, two plugins that
+        own one of the keys, or two plugins of one name.
+        """
+        if not self.broken and not self.clashes:
+            return None
+        present = frozenset(keys)
+        for broken in self.broken:
+            if not present.isdisjoint(broken.needed_by):
+                return broken
+        for clash in self.clashes:
+            if clash.needed_by_all or not present.isdisjoint(clash.needed_by):
+                return clash
+        return None
 
     @property
     def every(self) -> tuple[Entry, ...]:
-        """All that is installed, whether it is at work or not."""
+        """All that is installed, whether it takes part or not."""
         broken = tuple(each.entry for each in self.broken)
-        return (*self.loaded, *broken, *self.blocked, *self.asleep)
+        return (*self.loaded, *broken, *self.blocked, *self.not_loaded)
 
     def unmatched(self, blocked: Iterable[str]) -> list[str]:
         """Those names of ``blockedPlugins`` that no installed plugin has."""
@@ -109,32 +158,35 @@ class Installed(NamedTuple):
 
 def load(
     entries: Sequence[Entry],
-    blocked: frozenset[str] = frozenset(),
+    blocked: Collection[str] = (),
     keys: Iterable[str] | None = None,
 ) -> Installed:
     """Import the plugins of *entries* but those named in *blocked*, and register their hooks.
 
     A name is a plugin's or its distribution's (``source-nad``, ``multus-source-nad``), compared as
     package indexes compare names: case and the kind of separator do not matter.
-    With *keys*, a configuration's, a plugin that reads keys and none of these sleeps.  One that
-    fails to import, or whose hooks do not fit the specification, is reported in the answer and does
-    not take the others down.
+    With *keys*, a configuration's, plugins that take no part in its requests are left out.  One
+    that fails to import, or whose hooks do not fit the specification, is reported in the answer,
+    and the others are loaded.
     """
     manager = pluggy.PluginManager("multus")
     manager.add_hookspecs(hookspecs)
-    loaded, broken, modules = [], [], {}
-    asleep = tuple(entry for entry in entries if keys is not None and _sleeps(entry, keys))
+    loaded: list[Entry] = []
+    broken: list[Broken] = []
+    modules: dict[str, ModuleType] = {}
     names = {normalised(name) for name in blocked}
     left_out = tuple(entry for entry in entries if names and not names.isdisjoint(entry.names))
-    for entry in entries:
-        if entry in left_out or entry in asleep:
-            continue
+    rest = [entry for entry in entries if entry not in left_out]
+    present = None if keys is None else frozenset(keys)
+    asked = [entry for entry in rest if present is None or entry.takes_part(present)]
+    for entry, name in zip(asked, registered_names(asked), strict=True):
         try:
-            modules[entry.name] = _register(manager, entry)
+            with step(f"the import of plugin {name!r}", task=Task(name, "import")):
+                modules[name] = _register(manager, entry, name)
         except PASSING:
             raise
         except BaseException as error:  # noqa: BLE001  a foreign module may raise anything
-            broken.append(Broken(entry, described(error)))
+            broken.append(Broken(entry, described(error), error))
         else:
             loaded.append(entry)
     return Installed(
@@ -142,10 +194,29 @@ def load(
         loaded=tuple(loaded),
         broken=tuple(broken),
         blocked=left_out,
-        asleep=asleep,
+        not_loaded=tuple(entry for entry in rest if entry not in asked),
         modules=modules,
-        found_valid={},
+        clashes=_clashes(asked, modules),
     )
+
+
+def relevant_keys(command: str, conf: Conf) -> frozenset[str] | None:
+    """The keys that decide which plugins take part in *command*; None for all plugins.
+
+    What is removed or checked may have been attached under another configuration.
+    """
+    return None if command in _OF_ALL else frozenset(conf.raw)
+
+
+def log_faults(installed: Installed, log: Log) -> None:
+    """Log which plugins cannot be loaded, with the traceback, and which clash."""
+    from multus.log import traceback_of
+
+    for broken in installed.broken:
+        raised = {} if broken.error is None else {"traceback": traceback_of(broken.error)}
+        log.error(f"not loaded: {broken}: {broken.fix}", **raised)
+    for clash in installed.clashes:
+        log.error(f"{clash}: {clash.fix}")
 
 
 def normalised(name: str) -> str:
@@ -153,11 +224,33 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _sleeps(entry: Entry, keys: Iterable[str]) -> bool:
-    return bool(entry.keys) and not set(entry.keys).intersection(keys)
+def registered_names(entries: Sequence[Entry]) -> list[str]:
+    """Under which name each of *entries* is registered: its own, unless another has the same."""
+    names = [entry.name for entry in entries]
+    if len(set(names)) == len(names):
+        return names
+    return [
+        f"{each.name} of {each.distribution}" if names.count(each.name) > 1 else each.name
+        for each in entries
+    ]
 
 
-def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
+def _may_clash(entries: Sequence[Entry]) -> bool:
+    owned = [key for entry in entries for key in entry.keys]
+    shared = {key for entry in entries for key in entry.shared_keys}
+    several = len({entry.name for entry in entries}) < len(entries)
+    return several or len(set(owned)) < len(owned) or not shared.isdisjoint(owned)
+
+
+def _clashes(entries: Sequence[Entry], modules: Mapping[str, ModuleType]) -> tuple[Clash, ...]:
+    if not _may_clash(entries):
+        return ()
+    from multus.registry.clashes import clashes_of
+
+    return tuple(clashes_of(entries, modules))
+
+
+def _register(manager: pluggy.PluginManager, entry: Entry, name: str) -> ModuleType:
     if entry.problem:
         raise ImportError(entry.problem)
     __import__(entry.module)
@@ -168,19 +261,21 @@ def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
             f"it is written for HOOK_API {api}, multus {__version__} has {hookspecs.HOOK_API}:"
             " install the version that belongs to this one"
         )
-    for name, value in vars(module).items():
+    for hook, value in vars(module).items():
         options = getattr(value, "multus_impl", None)
         if options is None:
             continue
-        if not hasattr(hookspecs, name):
-            raise TypeError(f"{name!r} is no hook: see multus.api.hookspecs for those there are")
+        if not hasattr(hookspecs, hook):
+            raise TypeError(
+                f"there is no hook {hook!r}: see multus.api.hookspecs for those there are"
+            )
         if options["wrapper"] or options["hookwrapper"]:
-            raise TypeError(f"{name!r} wraps other plugins' answers: no hook may be a wrapper")
+            raise TypeError(f"{hook!r} wraps other plugins' answers: no hook may be a wrapper")
     try:
-        manager.register(module, name=entry.name)
+        manager.register(module, name=name)
     except pluggy.PluginValidationError:
-        if manager.has_plugin(entry.name):
-            manager.unregister(name=entry.name)
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
         raise
     return module
 
@@ -189,73 +284,33 @@ def _register(manager: pluggy.PluginManager, entry: Entry) -> ModuleType:
 
 
 def discover(index: str | None = None) -> tuple[Entry, ...]:
-    """The installed plugins, sorted by name: from the index at path *index*, or afresh.
+    """The installed plugins, sorted by name: from the index at path *index*, or asked for anew.
 
-    *index* is the place of the frozen index; None means the one beside this package's byte code.
+    *index* is the place of the index; None means the one beside this package's byte code.
     """
     path = index or _index_path()
-    frozen_entries = _thaw(path)
-    if frozen_entries is not None:
-        return frozen_entries
-    stamp = _stamp(())
-    entries = tuple(sorted(scan(), key=lambda entry: entry.name))
-    _freeze(path, entries, stamp)
+    known = _thaw(path)
+    if known is not None:
+        return known
+    from multus.registry.scan import freeze, scan
+
+    before = stamp(())
+    entries = tuple(sorted(scan(), key=lambda entry: (entry.name, entry.distribution)))
+    freeze(path, entries, before)
     return entries
 
 
-def scan() -> Iterator[Entry]:
-    """Ask every installed distribution for its entry points, without the index."""
-    from importlib.metadata import distributions
-
-    seen: set[str] = set()
-    for distribution in distributions():
-        for entry in _entries(distribution):
-            # As with imports, the first distribution on the path hides a later one.
-            if entry.name not in seen:
-                seen.add(entry.name)
-                yield entry
-
-
-def _entries(distribution: Distribution) -> Iterator[Entry]:
-    """A distribution's plugins; itself, with a problem, when its entry points cannot be read."""
-    name = str(distribution.metadata["Name"])
-    location = _metadata_file(distribution)
-    try:
-        if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
-            return
-        points = list(distribution.entry_points)
-    except (OSError, TypeError, ValueError) as error:
-        problem = f"its entry points cannot be read: {error}: reinstall it"
-        yield Entry(name, "", name, str(distribution.version), location, problem=problem)
-        return
-    keys = [(point.name, point.value) for point in points if point.group == KEYS_GROUP]
-    for point in points:
-        if point.group == GROUP:
-            yield Entry(
-                name=point.name,
-                module=point.value.partition(":")[0].strip(),
-                distribution=name,
-                version=str(distribution.version),
-                location=location,
-                keys=tuple(key for key, module in keys if module == point.value),
-            )
-
-
-def _metadata_file(distribution: Distribution) -> str:
-    folder = getattr(distribution, "_path", None)
-    return "" if folder is None else os.path.join(os.fspath(folder), "entry_points.txt")
+def stamp(entries: Iterable[Entry]) -> list[list[Any]]:
+    """What has to be as it was for *entries* to be still true: paths and modification times."""
+    folders = [path or "." for path in sys.path]
+    files = sorted({entry.location for entry in entries if entry.location})
+    return [[path, _changed(path)] for path in (*folders, *files)]
 
 
 def _index_path() -> str:
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
     asked = crc32("\0".join(sys.path).encode())
     return os.path.join(folder, f"plugins.{sys.implementation.cache_tag}.{asked:08x}.json")
-
-
-def _stamp(entries: Iterable[Entry]) -> list[list[Any]]:
-    folders = [path or "." for path in sys.path]
-    files = sorted({entry.location for entry in entries if entry.location})
-    return [[path, _changed(path)] for path in (*folders, *files)]
 
 
 def _changed(path: str) -> int:
@@ -266,46 +321,21 @@ def _changed(path: str) -> int:
 
 
 def _thaw(path: str) -> tuple[Entry, ...] | None:
+    """The entries of the index at *path*; None when it may not be trusted or is out of date."""
     try:
         with open(path, encoding="utf-8") as file:
             found = os.fstat(file.fileno())
             if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
                 return None  # whoever writes here decides what runs
             raw = json.load(file)
-        if raw["format"] != _FORMAT or raw["multus"] != __version__:
+        if raw["format"] != FORMAT or raw["multus"] != __version__:
             return None
-        entries = tuple(Entry(**{**e, "keys": tuple(e["keys"])}) for e in raw["entries"])
-        return entries if raw["stamp"] == _stamp(entries) else None
+        entries = tuple(_entry(each) for each in raw["entries"])
+        return entries if raw["stamp"] == stamp(entries) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> None:
-    stamp = _stamp(entries)
-    if stamp[: len(before)] != before:
-        return  # something was installed while we looked: the next call looks again
-    raw = {
-        "format": _FORMAT,
-        "multus": __version__,
-        "stamp": stamp,
-        "entries": [entry._asdict() for entry in entries],
-    }
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        # Some runtimes start their plugins with a umask of 0.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
-            json.dump(raw, file)
-        os.replace(temporary, path)
-        _prune(os.path.dirname(path))
-    except OSError:
-        return  # a read-only installation is asked every time
-
-
-def _prune(folder: str) -> None:
-    """Keep the newest indexes: paths of tests and of one-off environments come and go."""
-    found = [each for each in os.scandir(folder) if each.name.startswith("plugins.")]
-    found = [each for each in found if each.name.endswith(".json")]
-    for old in sorted(found, key=lambda each: each.stat().st_mtime_ns)[:-_MOST_INDEXES]:
-        os.unlink(old.path)
+def _entry(raw: Mapping[str, Any]) -> Entry:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return Entry(**values)

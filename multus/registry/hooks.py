@@ -1,29 +1,36 @@
 """The typed façade of the hooks: the core calls these methods, never pluggy.
 
-pluggy registers, checks and keeps the implementations; they are called here, one by one, so that
-an error and a wrong answer name the right plugin.
+pluggy registers, checks and keeps the implementations.  They are called here, one by one, so that
+an error, a wrong answer and a long time are those of one plugin, which is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure, shown
+from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Selection
 from multus.api.problem import Problem
-from multus.api.progress import Overdue, step
+from multus.api.progress import Overdue, Task, step
 from multus.api.result import Result
+from multus.registry.answers import Kind, misfit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pluggy
 
     from multus.api.conf import Conf
     from multus.api.keys import Key
     from multus.api.network import Attachment, Element, Outcome
     from multus.api.request import Request
-    from multus.log import Log
+    from multus.api.session import Session
+
+
+#: The hooks of observers; all others decide something.
+OBSERVING = frozenset({"multus_attached", "multus_undone", "multus_detached", "multus_finished"})
 
 
 _REPORT = "report it to the plugin's author"
@@ -35,12 +42,33 @@ class PluginFailed(CNIError):
     code = 999
 
 
+class Part(NamedTuple):
+    """One plugin's implementation of a hook; ``place`` names both for messages."""
+
+    task: Task
+    place: str
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+
+    @classmethod
+    def of(cls, implementation: pluggy.HookImpl) -> Part:
+        task = Task(implementation.plugin_name, implementation.function.__name__)
+        place = f"plugin {task.plugin!r}, hook {task.name!r}"
+        return cls(task, place, implementation.function, tuple(implementation.argnames))
+
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Call it, as a step that is watched and timed."""
+        with step(self.place, task=self.task):
+            return self.function(*map(arguments.__getitem__, self.argnames))
+
+
 class Hooks:
     """All registered plugins' hooks, each with its kind's rules applied."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
         self._in_order: dict[str, list[pluggy.HookImpl]] = {}
+        self._parts: dict[str, list[Part]] = {}
         self._keys: tuple[int, list[Key]] | None = None
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
@@ -56,7 +84,13 @@ class Hooks:
                 known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name)
             )
             self._in_order[hook] = in_order
+            self._parts[hook] = [Part.of(each) for each in in_order]
         return in_order
+
+    def parts(self, hook: str) -> list[Part]:
+        """The implementations of *hook* as they are called, in the same order."""
+        self.implementations(hook)
+        return self._parts[hook]
 
     def configuration_keys(self) -> list[Key]:
         """The configuration keys that plugins read."""
@@ -74,29 +108,36 @@ class Hooks:
         A plugin that cannot read its keys says so by an ``InvalidConfig``.
         """
         found: list[Problem] = []
-        for implementation in self.implementations("multus_validate"):
+        for part in self.parts("multus_validate"):
             try:
-                found += _answer(implementation, Problem, {"conf": conf}, many=True) or ()
+                found += _answer(part, Problem, {"conf": conf}, many=True) or ()
             except InvalidConfig as error:
                 found += error.problems
         return list(dict.fromkeys(found))
 
-    def select(self, request: Request, conf: Conf) -> list[Selection]:
-        return list(self._collected("multus_select", Selection, request=request, conf=conf))
+    def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
+        arguments = {"request": request, "conf": conf, "session": session}
+        return list(self._collected("multus_select", Selection, **arguments))
 
-    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
-        arguments = {"element": element, "request": request, "conf": conf}
+    def resolve(
+        self, element: Element, request: Request, conf: Conf, session: Session
+    ) -> Delegate | None:
+        arguments = {"element": element, "request": request, "conf": conf, "session": session}
         return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
 
-    def chain(self, delegate: Delegate, request: Request, conf: Conf) -> list[Plugin]:
+    def chain(
+        self, delegate: Delegate, request: Request, conf: Conf, session: Session
+    ) -> list[Plugin]:
         """Every further step of a delegate, in the order of the plugins' names."""
-        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         return list(self._collected("multus_chain", Plugin, **arguments))
 
-    def runtime_config(self, delegate: Delegate, request: Request, conf: Conf) -> dict[str, Any]:
+    def runtime_config(
+        self, delegate: Delegate, request: Request, conf: Conf, session: Session
+    ) -> dict[str, Any]:
         """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""
         merged: dict[str, Any] = {}
-        arguments = {"delegate": delegate, "request": request, "conf": conf}
+        arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         for name, entries in self._asked("multus_runtime_config", Mapping, arguments):
             for capability, value in entries.items():
                 if merged.setdefault(capability, value) != value:
@@ -109,10 +150,10 @@ class Hooks:
         return merged
 
     def order(
-        self, delegates: Sequence[Delegate], request: Request, conf: Conf
+        self, delegates: Sequence[Delegate], request: Request, conf: Conf, session: Session
     ) -> tuple[str, Sequence[Delegate]] | None:
         """The first order that a plugin gives, and the plugin's name."""
-        arguments = {"delegates": delegates, "request": request, "conf": conf}
+        arguments = {"delegates": delegates, "request": request, "conf": conf, "session": session}
         return next(self._asked("multus_order", Delegate, arguments, many=True), None)
 
     def invokers(
@@ -124,40 +165,41 @@ class Hooks:
             yield answer
 
     def merge(
-        self, attachments: Sequence[Attachment], request: Request, conf: Conf
+        self, attachments: Sequence[Attachment], request: Request, conf: Conf, session: Session
     ) -> Result | None:
-        arguments = {"attachments": attachments, "request": request, "conf": conf}
+        asked = {"request": request, "conf": conf, "session": session}
+        arguments = {"attachments": attachments, **asked}
         return next((each for _, each in self._asked("multus_merge", Result, arguments)), None)
 
     def health(self, conf: Conf) -> list[CNIError]:
         """Every reason why an ADD could not be served, returned or raised."""
         reasons = []
-        for implementation in self.implementations("multus_health"):
+        for part in self.parts("multus_health"):
             try:
-                reason = _answer(implementation, CNIError, {"conf": conf})
+                reason = _answer(part, CNIError, {"conf": conf})
             except CNIError as error:
                 reason = error
             if reason is not None:
                 reasons.append(reason)
         return reasons
 
-    def observers(self, log: Log) -> Observers:
-        """The observers' hooks; what they raise goes to *log*."""
-        return Observers(self, log)
+    def observers(self, session: Session) -> Observers:
+        """The observers' hooks; what they raise goes to the session's log."""
+        return Observers(self, session)
 
     def _asked(
         self,
         hook: str,
-        kind: type | tuple[type, ...],
+        kind: Kind,
         arguments: Mapping[str, Any],
         *,
         many: bool = False,
     ) -> Iterator[tuple[str, Any]]:
         """Ask one plugin after the other: its name and its answer, unless that is None."""
-        for implementation in self.implementations(hook):
-            answer = _answer(implementation, kind, arguments, many=many)
+        for part in self.parts(hook):
+            answer = _answer(part, kind, arguments, many=many)
             if answer is not None:
-                yield implementation.plugin_name, answer
+                yield part.task.plugin, answer
 
     def _collected(self, hook: str, kind: type, **arguments: Any) -> Iterator[Any]:
         """All answers in one: each is a value, where the hook allows that, or several."""
@@ -165,55 +207,42 @@ class Hooks:
             yield from answer
 
 
-def _answer(
-    implementation: pluggy.HookImpl,
-    kind: type | tuple[type, ...],
-    arguments: Mapping[str, Any],
-    *,
-    many: bool = False,
-) -> Any:
+def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool = False) -> Any:
     """What one plugin answers; with *many*, a single value becomes a sequence of one.
 
-    Raises ``PluginFailed`` for an exception that is no CNI error and for an answer of another kind.
+    Raises ``PluginFailed`` for an exception that is not a CNI error and for an answer that is not
+    of *kind*.
     """
     try:
-        with step(_place(implementation)):
-            answer = implementation.function(*map(arguments.__getitem__, implementation.argnames))
+        answer = part.call(arguments)
     except (CNIError, *PASSING):
         raise
     except Overdue as error:
         raise failure("", error, _REPORT) from error
     except BaseException as error:
-        raise PluginFailed(
-            f"{_place(implementation)}, failed with {described(error)}", fix=_REPORT
-        ) from error
+        raise PluginFailed(f"{part.place}, failed with {described(error)}", fix=_REPORT) from error
     if answer is None:
         return None
-    if many:
-        answer = (answer,) if isinstance(answer, kind) else answer
-        fits = isinstance(answer, list | tuple) and all(isinstance(each, kind) for each in answer)
+    if many and isinstance(answer, kind):
+        answer = (answer,)
+    if many and not isinstance(answer, list | tuple):
+        wrong = misfit(answer, list)
     else:
-        fits = isinstance(answer, kind)
-    if not fits:
+        values = answer if many else (answer,)
+        wrong = next(filter(None, (misfit(each, kind) for each in values)), "")
+    if wrong:
         raise PluginFailed(
-            f"{_place(implementation)}, answered with {shown(answer)}, which is not what the hook"
-            " allows",
-            fix=_REPORT,
+            f"{part.place}, answered with {wrong}, which is not what the hook allows", fix=_REPORT
         )
     return answer
 
 
-def _place(implementation: pluggy.HookImpl) -> str:
-    hook = implementation.function.__name__
-    return f"plugin {implementation.plugin_name!r}, hook {hook!r}"
-
-
 class Observers:
-    """Those who are told; nothing that they do reaches the request."""
+    """The observers of one request; what they raise is logged, and does not reach the request."""
 
-    def __init__(self, hooks: Hooks, log: Log) -> None:
+    def __init__(self, hooks: Hooks, session: Session) -> None:
         self.hooks = hooks
-        self.log = log
+        self.session = session
 
     def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
         self._tell("multus_attached", attachment=attachment, request=request, conf=conf)
@@ -232,12 +261,9 @@ class Observers:
         self._tell("multus_finished", outcome=outcome, request=request, conf=conf)
 
     def _tell(self, hook: str, **arguments: Any) -> None:
-        for implementation in self.hooks.implementations(hook):
-            given = [arguments[name] for name in implementation.argnames]
-            place = _place(implementation)
-            with step(place):
-                error = attempted(place, implementation.function, *given)
+        arguments["session"] = self.session
+        for part in self.hooks.parts(hook):
+            error = attempted(part.place, part.call, arguments)
             if error is not None:
-                self.log.error(
-                    f"observer {implementation.plugin_name!r} failed in {hook}", error=error
-                )
+                log = self.session.log
+                log.error(f"observer {part.task.plugin!r} failed in {hook}", error=error)

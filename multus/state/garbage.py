@@ -1,4 +1,7 @@
-"""Garbage: which records nobody claims, and what each network's plugins may keep.
+"""Garbage: which records no valid attachment claims, and what each network's plugins have to keep.
+
+GC is told which attachments the runtime still has.  It removes the records of all others, then has
+the networks' own plugins remove what they have of none.
 
 Source: CNI specification 1.1.0, section "GC".
 """
@@ -6,9 +9,9 @@ Source: CNI specification 1.1.0, section "GC".
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
@@ -16,12 +19,10 @@ from multus.api.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLat
 from multus.api.jsontext import encode
 from multus.api.names import is_identifier, unnameable
 from multus.api.network import Delegate, Plugin
-from multus.engine import invoke, order, resolve
-from multus.state.lock import container_lock
+from multus.state.lock import collector_lock, container_lock
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.engine.invoke import Call
     from multus.state.journal import Journal
     from multus.state.record import Record
 
@@ -31,7 +32,7 @@ Key = tuple[str, str]
 
 @frozen
 class Sorted:
-    """The records: ``dead`` ones, those to be ``kept``, and the ``errors`` of unreadable ones."""
+    """The ``dead`` records, those to be ``kept``, and ``errors`` for those that cannot be read."""
 
     dead: Sequence[Record] = ()
     kept: Sequence[Record] = ()
@@ -42,35 +43,40 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
     """The attachments that the runtime still has; raises ``InvalidConfig`` without a list."""
     if conf.valid_attachments is None:
         raise InvalidConfig(
-            "GC without 'cni.dev/valid-attachments' would remove everything: give the list, which"
-            " may be empty"
+            "GC without 'cni.dev/valid-attachments' would remove everything",
+            fix="give the list, which may be empty",
         )
     keys = frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
     for container_id, ifname in keys:
         if not is_identifier(container_id) or unnameable(ifname):
             raise InvalidConfig(
                 f"'cni.dev/valid-attachments' holds container {container_id!r} with interface"
-                f" {ifname!r}, which can be no attachment: correct it"
+                f" {ifname!r}, which cannot be an attachment",
+                fix="correct it",
             )
     return keys
 
 
-def tidy(journal: Journal) -> list[CNIError]:
-    """Remove intents that were never whole, but for those being written now; returns errors."""
+def remove_incomplete(journal: Journal) -> list[CNIError]:
+    """Remove intents that were never completed; returns errors.
+
+    Those that another process is writing now are left alone.
+    """
     errors = []
-    for container_id, ifname in journal.unborn():
+    for container_id, ifname in journal.incomplete():
         try:
             with suppress(TryAgainLater), container_lock(journal.folder, container_id, 0.0):
-                journal.tidy(container_id, ifname)
+                journal.remove_incomplete(container_id, ifname)
         except CNIError as error:
             errors.append(error)
     return errors
 
 
-class Before(NamedTuple):
-    """What was there when GC began, before it waited for the ADDs under way.
+@frozen
+class Before:
+    """The records when GC began, before it waited for the ADDs under way.
 
-    An ADD that came meanwhile is in no list of valid attachments, and is to be spared.
+    What was attached meanwhile is not in GC's list of valid attachments, and is kept.
     """
 
     keys: frozenset[Key]
@@ -79,19 +85,32 @@ class Before(NamedTuple):
     def spares(self, record: Record, now: float) -> bool:
         """Whether *record* was made since.
 
-        One that was there is taken to be newer only when the clock says that it was made between
-        *began* and *now*: that is a container added once more.  Anything later than *now* was
-        written under another clock, and would be spared for ever.
+        One whose key existed before may be of a container that was added once more: its time is
+        between *began* and *now*.  A time after *now* comes from a clock that was set back since;
+        such a record is not spared, since it would be for ever.
         """
         return record.key not in self.keys or self.began < record.started <= now
+
+
+@contextmanager
+def begin(journal: Journal, patience: float) -> Iterator[Before]:
+    """Keep ADDs waiting while garbage is collected; gives what there was before.
+
+    Raises ``TryAgainLater`` when the ADDs under way do not end within *patience* seconds,
+    ``StateDamaged`` and ``IOFailure``.
+    """
+    journal.prepare()
+    before = Before(journal.keys(), time.time())
+    with collector_lock(journal.folder, patience):
+        yield before
 
 
 def sort(
     records: Iterable[Record | CNIError], network: str, valid: frozenset[Key], before: Before
 ) -> Sorted:
-    """Tell the dead from the rest: of this *network*, not *valid*, and there *before* GC began.
+    """The dead records are those of this *network*, not *valid*, that existed *before* GC began.
 
-    A record so damaged that it does not say its network is taken to be of this one.
+    A record that is too damaged to say its network counts as one of this network.
     """
     dead, kept, errors = [], [], []
     now = time.time()
@@ -108,7 +127,7 @@ def sort(
 
 
 def still_recorded(journal: Journal, dead: Iterable[Record]) -> list[Record]:
-    """What is still recorded of *dead* records; one that cannot be read counts as it was."""
+    """Those of the *dead* records that still exist; one that cannot be read counts as it was."""
     left = []
     for each in dead:
         try:
@@ -120,47 +139,35 @@ def still_recorded(journal: Journal, dead: Iterable[Record]) -> list[Record]:
     return left
 
 
-def collect(
-    call: Call, valid: frozenset[Key], kept: Sequence[Record], dead: Sequence[Record]
-) -> list[CNIError]:
-    """Have the networks' plugins remove what is not *kept*; returns what went wrong.
+def incomplete(kept: Sequence[Record], valid: frozenset[Key]) -> CNIError | None:
+    """Why the networks' own GC has to be left out: some valid attachment's networks are unknown.
 
-    Asked are the networks that the configuration offers and those of its records, also of the
-    *dead* ones.
-    """
-    try:
-        _require_known(kept, valid)
-    except StateDamaged as error:
-        return [error]
-    named = [*_offered(call), *_recorded([*kept, *dead], call.conf.name)]
-    return invoke.collect_garbage(networks(named, kept), call)
-
-
-def _require_known(kept: Sequence[Record], valid: frozenset[Key]) -> None:
-    """Raise ``StateDamaged`` when it is not known what a valid attachment consists of.
-
-    A plugin frees whatever its list does not hold, so an incomplete list would take addresses from
-    containers that live.
+    A plugin frees whatever its list does not contain.  With an incomplete list it would free the
+    addresses of containers that live.
     """
     known = {record.key for record in kept if record.complete}
     unknown = sorted(key for key in valid if key not in known)
     unknown += [record.key for record in kept if not record.complete]
-    if unknown:
-        container_id, ifname = unknown[0]
-        raise StateDamaged(
-            f"container {container_id}, interface {ifname}, is valid, but its record does not say"
-            " what it has: the networks' own garbage collection is left out, since it could take"
-            " addresses from it: delete and add this container",
-            f"{len(unknown)} such" if len(unknown) > 1 else "",
-        )
+    if not unknown:
+        return None
+    container_id, ifname = unknown[0]
+    return StateDamaged(
+        f"container {container_id}, interface {ifname}, is valid, but its record does not"
+        " say what it has: the networks' own garbage collection is left out, since it"
+        " could free addresses of this container",
+        f"{len(unknown)} such" if len(unknown) > 1 else "",
+        fix="delete and add the container",
+    )
 
 
 def networks(
-    delegates: Iterable[Delegate], kept: Iterable[Record]
+    offered: Iterable[Delegate], network: str, kept: Sequence[Record], dead: Sequence[Record]
 ) -> list[tuple[Delegate, tuple[Mapping[str, str], ...]]]:
-    """Each different one of *delegates*, with all attachments that its network's name still has.
+    """The networks whose plugins are asked for GC, each with its valid attachments.
 
-    Several configurations, even of several Multus networks, may share one network's name.
+    They are those that the configuration of Multus' own *network* offers, and those of its records,
+    also of the *dead* ones.  Several configurations, even of several Multus networks, may share a
+    network's name; each gets all attachments of that name.
     """
     valid: dict[str, list[Mapping[str, str]]] = {}
     for record in kept:
@@ -168,7 +175,8 @@ def networks(
             delegate = record.planned[index].delegate
             entry = {"containerID": record.request.container_id, "ifname": delegate.ifname}
             valid.setdefault(delegate.name, []).append(entry)
-    different = {_identity(each): each for each in map(_of_nobody, delegates)}
+    named = [*offered, *_recorded([*kept, *dead], network)]
+    different = {_identity(each): each for each in map(_without_container, named)}
     return [(each, tuple(valid.get(each.name, ()))) for each in different.values()]
 
 
@@ -189,18 +197,8 @@ def _recorded(records: Iterable[Record], network: str) -> list[Delegate]:
     ]
 
 
-def _offered(call: Call) -> list[Delegate]:
-    """The delegates that the configuration offers every container; none when it cannot be told."""
-    try:
-        resolved = resolve.resolve(call.installed, call.request, call.conf)
-        return list(order.primary_first(resolved.delegates))
-    except CNIError as error:
-        call.log.verbose(f"no garbage is collected in networks without a record: {error}")
-        return []
-
-
-def _of_nobody(delegate: Delegate) -> Delegate:
-    """The network itself, without what one container asked of it."""
+def _without_container(delegate: Delegate) -> Delegate:
+    """The network alone, without what one container requested of it."""
     plugins = tuple(
         Plugin({k: v for k, v in each.config.items() if k != "runtimeConfig"}, each.invoker)
         for each in delegate.plugins
@@ -209,9 +207,10 @@ def _of_nobody(delegate: Delegate) -> Delegate:
 
 
 def _identity(delegate: Delegate) -> tuple[str, str, bytes]:
-    meant = ("capabilities", "cniVersion", "name")
+    """What is equal for two delegates of one network, whether offered or recorded."""
+    ignored = ("capabilities", "cniVersion", "name")
     configs = [
-        {key: value for key, value in plugin.config.items() if key not in meant}
+        {key: value for key, value in plugin.config.items() if key not in ignored}
         for plugin in delegate.plugins
     ]
     return delegate.name, delegate.provenance.value, encode(configs)

@@ -1,22 +1,24 @@
-"""The journal: what is attached, on disk, before and after it is.
+"""The journal: a file for each container and interface, written before anything is attached.
 
-One file for each container and interface under ``cniDir``, named ``<container>:<interface>``; ``:``
-stands in neither name.  A file is appended to, a line at a time: its CRC-32 in eight hexadecimal
-digits, a space, and a JSON object (``multus.state.record``).
+The files are under ``cniDir`` and named ``<container>:<interface>``; neither name contains ``:``.
+A file consists of lines, which are appended one by one: a CRC-32 in eight hexadecimal digits, a
+space, and a JSON object (``multus.state.record``).
 
-* ``intent``, then a ``delegate`` for each network: all that is needed to undo what the request is
-  about to do, even by another process, without the configuration, the API or the netns.  They are
-  written beside, seen to the disk and renamed before the first delegate is invoked, since a
-  delegate's address may outlive a power cut: a file without all of them is damaged.
+* ``intent``, then a ``delegate`` for each network: all that another process needs to undo the
+  request, without the configuration, the API or the namespace.  They are in a file that is fsynced
+  and renamed into place before the first delegate is attached, since an address may outlive a power
+  cut.  A file without all of them is damaged.
 * ``attached``: a step of a delegate's chain succeeded, with its result.
 * ``detached``: a delegate is gone, while others could not be removed.
+* ``trying``: the removal of a delegate begins once more.
 * ``failed``: a delegate could not be removed, and why.
 * ``finished``: the answer that the runtime got.
-* ``removing``: a DEL has begun, and some may be gone; with it the record is unfinished again.
+* ``removing``: a removal has begun, and some delegates may be gone: the record is not finished any
+  more.
 
-The lines after the delegates are not seen to the disk: without them more is undone than is there,
-which is no error.  A line that is torn or whose sum is wrong is left out, and the others still
-count.  The file is deleted when every delegate is gone.
+The lines after the delegates are not fsynced.  When a power cut loses them, delegates are removed
+that are gone already, which is no error.  A torn line, or one with a wrong checksum, is left out;
+the other lines count.  The file is deleted when every delegate is gone.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
+from multus.state.liveness import netns_identity
 from multus.state.record import intent_wire, planned_wire
 from multus.state.recordfile import NEW, unlink, unwritable
 
@@ -38,20 +41,21 @@ if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.state.record import Planned, Record
 
-#: A damaged file is kept under this name, for people, once what it says is undone.
+#: Appended to the name of a damaged file, which is kept for people once what it names is removed.
 DAMAGED = ":damaged"
 
-#: The file of a container is also kept under this name when something of it could not be removed.
+#: Appended to the name of a second link to the file, when a delegate was given up.
 STUCK = ":stuck"
 
 #: A file's name may have 255 bytes on every file system of today.
 _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
 
 
-class Journal(NamedTuple):
-    """All records under one ``cniDir``."""
+class Journal:
+    """All records under *folder*, a ``cniDir``."""
 
-    folder: str
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
 
     def prepare(self) -> None:
         """Make the folder, 0700, and refuse one that others could write to.
@@ -67,10 +71,10 @@ class Journal(NamedTuple):
     def begin(
         self, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
     ) -> recordfile.Writer:
-        """Write the intent and see it to the disk; from here on DEL can undo the request.
+        """Write the intent and fsync it; from here on DEL can undo the request.
 
-        A full disk, for example, fails here, before anything is attached.  The caller closes the
-        writer.
+        A full disk fails here, before anything is attached.  The caller closes the writer.  Raises
+        ``IOFailure``, and ``InvalidConfig`` for what is too large.
         """
         path = self._path(request.container_id, request.ifname)
         intent = intent_wire(
@@ -82,8 +86,8 @@ class Journal(NamedTuple):
     def find(self, container_id: str, ifname: str) -> Record | None:
         """The record of one container and interface; None when there is none.
 
-        What is damaged is said in the record.  Raises ``StateDamaged`` for a file that is not ours
-        to trust.
+        The record says what of it is damaged.  Raises ``StateDamaged`` for a file that others than
+        root could have written.
         """
         path = self._path(container_id, ifname)
         try:
@@ -98,24 +102,24 @@ class Journal(NamedTuple):
         return frozenset(self._keys())
 
     def records(self) -> Iterator[Record | CNIError]:
-        """Every record, sorted by file name; for one that cannot be read, why."""
+        """Every record, sorted by file name; an error in place of one that cannot be read."""
         for container_id, ifname in self._keys():
             path = os.path.join(self.folder, f"{container_id}:{ifname}")
             try:
                 yield recordfile.read(path, container_id, ifname)
             except FileNotFoundError:
-                continue  # detached while we looked
+                continue  # it was deleted meanwhile
             except OSError as error:
                 yield IOFailure(f"cannot read the journal {path}: {error.strerror}")
             except CNIError as error:
                 yield error
 
     def others(self) -> list[str]:
-        """The names of the files that a predecessor of this program may have written."""
+        """The names of the files that the Go Multus may have written."""
         return [name for name in self._names() if is_identifier(name)]
 
     def kept_aside(self) -> list[str]:
-        """The paths of the damaged files that are kept for people."""
+        """The paths of the damaged files that are kept for people, see ``set_aside``."""
         return [os.path.join(self.folder, name) for name in self._names() if name.endswith(DAMAGED)]
 
     def set_aside(self, path: str) -> str:
@@ -143,7 +147,7 @@ class Journal(NamedTuple):
         return os.path.lexists(f"{self._path(container_id, ifname)}{STUCK}")
 
     def stuck(self) -> Iterator[tuple[str, Record | CNIError]]:
-        """The files whose attachments could not be removed: path, and record or why not read."""
+        """The records of what was given up: path, and record or why it cannot be read."""
         for name in self._names():
             container_id, _, ifname = name.removesuffix(STUCK).partition(":")
             if name.endswith(STUCK):
@@ -158,19 +162,19 @@ class Journal(NamedTuple):
     def adopt(
         self, path: str, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
     ) -> Record | None:
-        """Make a record of what a predecessor of this program wrote to *path*, which is removed."""
+        """Make a record of what the Go Multus wrote to *path*, and remove that file."""
         self.begin(request, conf, planned).close()
         unlink(path)
         return self.find(request.container_id, request.ifname)
 
-    def unborn(self) -> list[tuple[str, str]]:
-        """Containers and interfaces whose intent was being written when its process was killed."""
+    def incomplete(self) -> list[tuple[str, str]]:
+        """Containers and interfaces whose intent was never completed: its process was killed."""
         names = [name[: -len(NEW)] for name in self._names() if name.endswith(NEW)]
         parts = [name.partition(":") for name in names]
         return [(c, i) for c, _, i in parts if is_identifier(c) and not unnameable(i)]
 
-    def tidy(self, container_id: str, ifname: str) -> None:
-        """Remove an intent that was never whole; the container's lock must be held."""
+    def remove_incomplete(self, container_id: str, ifname: str) -> None:
+        """Remove an intent that was never completed; the container's lock must be held."""
         unlink(f"{self._path(container_id, ifname)}{NEW}")
 
     def _keys(self) -> Iterator[tuple[str, str]]:
@@ -196,8 +200,8 @@ class Journal(NamedTuple):
             )
         if len(container_id) > _LONGEST_ID:
             raise BadEnvironment(
-                f"CNI_CONTAINERID has {len(container_id)} characters: use at most {_LONGEST_ID},"
-                " it has to fit a file's name"
+                f"CNI_CONTAINERID has {len(container_id)} characters",
+                fix=f"use at most {_LONGEST_ID}, it has to fit a file's name",
             )
         return os.path.join(self.folder, f"{container_id}:{ifname}")
 
@@ -208,22 +212,14 @@ class Journal(NamedTuple):
             raise IOFailure(f"cannot read {self.folder}: {error.strerror}") from error
         if not stat.S_ISDIR(found.st_mode):
             raise StateDamaged(
-                f"'cniDir' {self.folder} is no directory of its own: name one that is no symbolic"
-                " link, or remove what is there"
+                f"'cniDir' {self.folder} is not a directory",
+                fix="name one that is not a symbolic link, or remove what is there",
             )
         if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
             raise StateDamaged(
-                f"'cniDir' {self.folder} could be written to by others: make it root's and 0700"
+                f"'cniDir' {self.folder} is writable for others than root",
+                fix="make it root's, with mode 0700",
             )
-
-
-def netns_identity(path: str) -> str:
-    """The device and inode of the namespace at *path*; empty when there is nothing."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return ""
-    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _make_folder(path: str, mode: int) -> None:
@@ -236,7 +232,7 @@ def _make_folder(path: str, mode: int) -> None:
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             _make_folder(parent, 0o755)
-        # Another call may have made the parent meanwhile, and this folder too.  A file system that
-        # makes no folders, such as /proc, says so once more.
+        # Another call may have made the parent meanwhile, and this folder too.  Where no folder can
+        # be made, such as in /proc, this raises once more.
         with suppress(FileExistsError):
             os.mkdir(path, mode)

@@ -1,14 +1,14 @@
-"""One command at a time for a container, and for whatever still works on it.
+"""One command at a time for a container.
 
-All locks are bytes of one file, ``.lock`` under ``cniDir``, which is made once and stays: taking
-one creates nothing, so it works on a full disk and a killed process leaves none behind.  A command
-locks the byte that its container's ID hashes to, so that different containers do not wait for each
-other.  An ADD also shares byte 0, which GC wants for itself: what is being attached is in no list
-of what is valid.
+Every lock is one byte of the file ``.lock`` under ``cniDir``.  The file is made once and stays, so
+that taking a lock creates nothing: it works on a full disk, and a killed process leaves no lock
+file.  A command locks the byte that its container's ID hashes to; different containers do not wait
+for each other.  An ADD also holds a shared lock of byte 0, and GC an exclusive one: what is being
+attached is not yet in GC's list of valid attachments.
 
-The kernel frees a lock when its last descriptor is closed, so one whose process died is free.
-Started delegates inherit the descriptor: one that outlived a killed parent still holds the lock,
-and the next DEL does not race it.
+The kernel frees a lock when its last descriptor is closed, as it is when its process ends.  Started
+delegates inherit the descriptor: one that outlives its killed parent still holds the lock, and the
+next DEL waits for it.
 
 Source: fcntl(2), "Open file description locks".
 """
@@ -56,22 +56,24 @@ def container_lock(
         if not locked:
             raise TryAgainLater(
                 f"container {container_id} is busy with another command, or with a delegate that"
-                f" outlived one{_held_by(descriptor, byte)}: try again when it has ended"
+                f" outlived one{_held_by(descriptor, byte)}",
+                fix="try again when it has ended",
             )
         if adding:
             with step("the garbage collection under way", patience + 5.0, waits=True):
                 locked = _acquire(descriptor, fcntl.F_RDLCK, _ALL, deadline)
         if not locked:
             raise TryAgainLater(
-                f"container {container_id} waits for the garbage collection under way"
-                f"{_held_by(descriptor, _ALL)}: try again when it has ended"
+                f"container {container_id} has to wait for the garbage collection under"
+                f" way{_held_by(descriptor, _ALL)}",
+                fix="try again when it has ended",
             )
         yield descriptor
 
 
 @contextmanager
 def collector_lock(folder: str, patience: float) -> Iterator[None]:
-    """Hold off every ADD under *folder*, once those under way have ended.
+    """Keep every ADD under *folder* waiting, once those under way have ended.
 
     Waits at most *patience* seconds, then raises ``TryAgainLater``.
     """
@@ -80,8 +82,9 @@ def collector_lock(folder: str, patience: float) -> Iterator[None]:
             locked = _acquire(descriptor, fcntl.F_WRLCK, _ALL, time.monotonic() + patience)
         if not locked:
             raise TryAgainLater(
-                "garbage cannot be collected while containers are being attached"
-                f"{_held_by(descriptor, _ALL)}: try again when that has ended"
+                "garbage cannot be collected while networks are being"
+                f" attached{_held_by(descriptor, _ALL)}",
+                fix="try again when that has ended",
             )
         yield
 
@@ -93,7 +96,8 @@ def _opened(folder: str) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise IOFailure(
-            f"cannot open the lock {path}: {error.strerror}: look at its owner, mode, file system"
+            f"cannot open the lock {path}: {error.strerror}",
+            fix="look at its owner, mode, file system",
         ) from error
     _mine.add(descriptor)
     try:
@@ -105,7 +109,7 @@ def _opened(folder: str) -> Iterator[int]:
 
 
 def leave_to_parent() -> None:
-    """In a forked process: hold none of the locks that the process has which forked it."""
+    """In a forked process: release the locks that it shares with the process that forked it."""
     while _mine:
         os.close(_mine.pop())
 
@@ -120,7 +124,8 @@ def _acquire(descriptor: int, kind: int, byte: int, deadline: float) -> bool:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise IOFailure(
-                    f"cannot lock {NAME} in 'cniDir': {error.strerror}: use a local file system"
+                    f"cannot lock {NAME} in 'cniDir': {error.strerror}",
+                    fix="use a local file system",
                 ) from error
         if time.monotonic() >= deadline:
             return False
@@ -129,9 +134,9 @@ def _acquire(descriptor: int, kind: int, byte: int, deadline: float) -> bool:
 
 
 def _byte_of(container_id: str) -> int:
-    """Where a container's lock is: FNV-1a in 62 bits, and never the byte for all.
+    """The byte that is a container's lock: FNV-1a in 62 bits, never byte 0.
 
-    Two containers that share a byte would only wait for each other.
+    Two containers with the same byte merely wait for each other.
     """
     number = 0xCBF29CE484222325
     for byte in container_id.encode():
@@ -152,7 +157,7 @@ def _held_by(descriptor: int, byte: int) -> str:
 
 def _holds(pid: str, inode: int, byte: int) -> bool:
     folder = f"/proc/{pid}/fdinfo"
-    # It may end while we look.
+    # The process may end meanwhile.
     with suppress(OSError):
         for name in os.listdir(folder):
             for line in _read(f"{folder}/{name}").splitlines():

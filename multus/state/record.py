@@ -1,6 +1,6 @@
-"""What the journal holds of one container and interface, and its lines.
+"""What the journal says of one container and interface: the values, and the lines of the file.
 
-The values are what the engine works with; ``*_wire`` and ``read_*`` are their JSON forms.
+``*_wire`` makes a line's JSON object of a value; ``applied`` reads one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ REMOVING: Mapping[str, Any] = {"kind": "removing"}
 
 @frozen
 class Step:
-    """A plugin of a planned delegate: the configuration that it gets, and who carries it out.
+    """A plugin of a planned delegate: the configuration that it gets, and its invoker's name.
 
-    One that ``leaves_nothing`` needs no DEL and no GC: its invoker said so when it was planned.
+    A step that ``leaves_nothing`` needs no DEL and no GC: its invoker said so when it was planned.
     """
 
     plugin: Plugin
@@ -37,7 +37,7 @@ class Step:
 
 @frozen
 class Planned:
-    """A delegate about to be invoked: its chain's steps in order."""
+    """A delegate and the steps of its chain, in the order of ADD."""
 
     delegate: Delegate
     steps: tuple[Step, ...]
@@ -45,7 +45,7 @@ class Planned:
 
 @frozen
 class Failures:
-    """How often a delegate's removal failed, and when it did first (seconds since 1970)."""
+    """How often removing a delegate failed, and when it first did (seconds since 1970)."""
 
     count: int
     first: float
@@ -53,17 +53,19 @@ class Failures:
 
 @frozen
 class Record:
-    """What is known of one container and interface.
+    """What the journal says of one container and interface.
 
-    ``request`` is the one to undo it with; ``conf`` is Multus' configuration without what belongs
-    to single requests.  ``planned`` maps a delegate's index to it, and ``expected`` is how many
-    there were; ``done`` maps it to its attachment, which has fewer ``versions`` than its chain has
-    steps while that is under way; ``gone`` holds the indexes of those that were detached, and
-    ``failures`` says how often removing one was tried in vain; ``trying`` are those whose last
-    attempt was cut off.
-    ``netns_identity`` is the device and inode of the container's namespace.  ``result`` is the
-    answer of the ADD, None when it never gave one, or when a DEL has begun since.  ``damage`` says
-    what of the file could not be read, empty when nothing.
+    * ``request``: the DEL that undoes it; ``conf``: Multus' configuration, without the keys that
+      belong to single requests;
+    * ``planned``: the delegates by index; ``expected``: how many there were, None when unknown;
+    * ``done``: the attachments by index.  One has fewer ``versions`` than its chain has steps when
+      its ADD did not end;
+    * ``gone``: the indexes of those that were detached; ``failures``: by index, the removals that
+      failed; ``trying``: the indexes of those whose last removal did not end;
+    * ``started``: when the ADD began (seconds since 1970);
+    * ``netns_identity``: the container's namespace (``multus.state.liveness``);
+    * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
+    * ``damage``: what of the file could not be read; empty when nothing.
     """
 
     path: str
@@ -92,15 +94,15 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        """Whether every delegate that was to be invoked is known."""
+        """Whether every delegate of the intent is known."""
         return len(self.planned) == self.expected
 
     def left(self) -> list[int]:
-        """The indexes of the delegates that may still be there, in order."""
+        """The indexes of the delegates that may still exist, in order."""
         return [index for index in sorted(self.planned) if index not in self.gone]
 
     def standing(self) -> list[int]:
-        """The indexes of the delegates whose whole chain is carried out, in order."""
+        """The indexes of the delegates whose whole chain is attached, in order."""
         return [
             index
             for index in self.left()
@@ -109,7 +111,7 @@ class Record:
         ]
 
     def attachments(self) -> tuple[Attachment, ...]:
-        """The attachments that stand, in order of invocation."""
+        """The attachments of the standing delegates, in order of invocation."""
         return tuple(self.done[index] for index in self.standing())
 
 
@@ -119,7 +121,7 @@ class Record:
 def intent_wire(
     request: Request, conf: Mapping[str, Any], count: int, started: float, netns_identity: str
 ) -> dict[str, Any]:
-    """The first line: who asks, and how many ``delegate`` lines follow."""
+    """The first line: the request, and how many ``delegate`` lines follow."""
     return {
         "kind": "intent",
         "format": FORMAT,
@@ -136,7 +138,7 @@ def intent_wire(
 
 
 def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
-    """A delegate about to be invoked: a line of its own, so that damage to one costs one."""
+    """A delegate about to be attached.  One line each: a damaged line loses one delegate only."""
     delegate = planned.delegate
     return {
         "kind": "delegate",
@@ -168,7 +170,7 @@ def _places_wire(delegate: Delegate) -> dict[str, Any]:
 
 
 def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
-    """How far a delegate's chain has come: a line after each of its steps."""
+    """How far a delegate's chain has come; written after each of its steps."""
     return {
         "kind": "attached",
         "delegate": index,
@@ -185,17 +187,17 @@ def detached_wire(index: int) -> dict[str, Any]:
 
 
 def trying_wire(index: int, at: float) -> dict[str, Any]:
-    """Removing a delegate is tried once more; what cuts it off is its failure."""
+    """The removal of a delegate begins once more; without a later line it counts as failed."""
     return {"kind": "trying", "delegate": index, "at": round(at, 3)}
 
 
 def failed_wire(index: int, error: str, at: float) -> dict[str, Any]:
-    """Removing a delegate failed; the beginning of the *error* is for people."""
+    """Removing a delegate failed; people read the beginning of the *error*."""
     return {"kind": "failed", "delegate": index, "error": error[:500], "at": round(at, 3)}
 
 
 def finished_wire(result: Result) -> dict[str, Any]:
-    """The answer that the runtime got."""
+    """The container has all its networks; the answer that the runtime got."""
     return {"kind": "finished", "result": result.to_wire("1.1.0")}
 
 
@@ -205,7 +207,7 @@ def finished_wire(result: Result) -> dict[str, Any]:
 def applied(record: Record, line: Mapping[str, Any]) -> Record:
     """*record* with what one more line says.
 
-    Raises ``ValueError`` or an error of ``multus.api.errors`` for a line that cannot be one.
+    Raises ``ValueError``, or an error of ``multus.api.errors``, for a line that is malformed.
     """
     reader = Reader(line, "it")
     kind = reader.text("kind")
@@ -231,7 +233,7 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
 
 
 def _with_failure(record: Record, index: int, reader: Reader) -> Record:
-    """An attempt counts as failed from its beginning: one that was cut off has no other line."""
+    """A removal counts as failed once it has begun: a killed one writes no other line."""
     if reader.text("kind") == "failed" and index in record.trying:
         return evolve(record, trying=record.trying - {index})
     known = record.failures.get(index) or Failures(0, reader.number("at"))
@@ -243,7 +245,7 @@ def _with_failure(record: Record, index: int, reader: Reader) -> Record:
 def _with_intent(record: Record, reader: Reader) -> Record:
     request = record.request
     if (reader.text("container"), reader.text("ifname")) != record.key:
-        raise ValueError(f"it is of container {reader.text('container')!r}")
+        raise ValueError(f"it belongs to container {reader.text('container')!r}")
     args = reader.text("args")
     return evolve(
         record,
@@ -297,7 +299,7 @@ def _planned(reader: Reader) -> Planned:
 
 
 def _provenance(reader: Reader) -> Provenance:
-    """Records of releases that did not write it read as the node's: so they were carried out."""
+    """Earlier releases did not write it, and carried every delegate out as the node's."""
     return Provenance(reader.text("provenance", Provenance.NODE.value))
 
 
@@ -318,7 +320,7 @@ def _step(reader: Reader) -> Step:
 def _attachment(planned: Planned, reader: Reader) -> Attachment:
     versions, invokers = tuple(reader.texts("versions")), tuple(reader.texts("invokers"))
     if not 0 < len(versions) == len(invokers) <= len(planned.steps):
-        raise ValueError("it is not of this delegate's chain")
+        raise ValueError("it does not fit this delegate's chain")
     return Attachment(
         delegate=planned.delegate,
         result=Result.from_wire(reader.mapping("result")),

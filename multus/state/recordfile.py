@@ -1,6 +1,6 @@
-"""The file of one record: created whole, appended to line by line, and read with suspicion.
+"""The file of one record: created as a whole, appended to line by line, and checked when read.
 
-What the lines say is in ``multus.state.record``, which files there are in ``multus.state.journal``.
+``multus.state.record`` has what the lines say, ``multus.state.journal`` which files there are.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import stat
 import time
 from binascii import crc32
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from multus.api import atomic
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, StateDamaged
 from multus.api.jsontext import LARGEST, decode_object, encode
 from multus.api.request import Request
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.result import Result
 
-#: A file that is being written; only a killed process leaves one.
+#: Appended to the name of a file that is being created; only a killed process leaves one.
 NEW = ":new"
 
-#: Results are refused beyond this size; what is then undone still has room.
+#: Beyond this size of a file, results are refused.  The lines of their removal still have room.
 _FULL = 4 * LARGEST
 _LARGEST_FILE = 2 * _FULL
 
@@ -46,9 +46,10 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Writer:
-    """Appends outcomes to the journal of one container and interface; to be closed.
+    """Appends lines to the file of one container and interface; close it afterwards.
 
-    *descriptor* is the file's, of *size* bytes, where it is open already.
+    *descriptor* is that of the open file, with *size* bytes; without it the first line opens it.
+    Every method raises ``IOFailure``, and ``InvalidConfig`` when the file would become too large.
     """
 
     def __init__(self, path: str, descriptor: int = -1, size: int = 0) -> None:
@@ -57,32 +58,36 @@ class Writer:
         self._size = size
 
     def close(self) -> None:
-        """Close the file; what comes later opens it again."""
+        """Close the file; a later line opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def attached(self, index: int, attachment: Attachment) -> None:
+        """A step of delegate *index* succeeded: *attachment* is how far its chain has come."""
         self._append(attached_wire(index, attachment), _FULL)
 
     def detached(self, index: int) -> None:
+        """Delegate *index* is gone."""
         self._append(detached_wire(index), _LARGEST_FILE)
 
     def failed(self, index: int, error: CNIError) -> None:
-        """Removing a delegate failed."""
+        """Removing delegate *index* failed."""
         self._append(failed_wire(index, str(error), time.time()), _LARGEST_FILE)
 
     def trying(self, index: int) -> None:
-        """Removing a delegate is tried once more."""
+        """The removal of delegate *index* begins once more."""
         self._append(trying_wire(index, time.time()), _LARGEST_FILE)
 
     def finished(self, result: Result) -> None:
+        """The container has all its networks; *result* is the answer."""
         self._append(finished_wire(result), _FULL)
 
     def removing(self) -> None:
+        """A removal begins: the record is not finished any more."""
         self._append(REMOVING, _LARGEST_FILE)
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         """Delete the file: every delegate is gone."""
         unlink(self.path)
 
@@ -104,13 +109,13 @@ class Writer:
         """Open the file; returns what the next line has to begin with."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
         self._size = size = os.fstat(self._descriptor).st_size
-        # What a killed writer left unfinished must not spoil the next line too.
+        # The torn line of a killed writer must not damage the next line too.
         torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
         return b"\n" if torn else b""
 
     def _write(self, line: bytes) -> None:
         try:
-            _write_all(self._descriptor, line)
+            atomic.write_all(self._descriptor, line)
         except OSError:
             try:
                 os.ftruncate(self._descriptor, self._size)
@@ -121,9 +126,9 @@ class Writer:
 
 
 def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
-    """Write a file with these lines and see it to the disk; the caller closes the writer.
+    """Write and fsync a file with these lines, whole or not at all; the caller closes the writer.
 
-    It is there whole or not at all.  Raises ``InvalidConfig`` or ``IOFailure``.
+    Raises ``InvalidConfig`` or ``IOFailure``.
     """
     data = b"".join(_line(wire, path) for wire in wires)
     if len(data) > _FULL // 2:
@@ -131,25 +136,18 @@ def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
             f"the configurations of all networks have {len(data)} bytes, and the journal"
             f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
         )
-    new = f"{path}{NEW}"
     try:
-        with ExitStack() as undo:
-            writer = Writer(path, _write_new(new, data), len(data))
-            undo.callback(writer.close)
-            os.rename(new, path)
-            _sync_folder(os.path.dirname(path))
-            undo.pop_all()
+        descriptor = atomic.write_open(path, data, fsync=True, temporary=f"{path}{NEW}")
     except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(new)
         raise unwritable(path, error) from error
-    return writer
+    return Writer(path, descriptor, len(data))
 
 
 def read(path: str, container_id: str, ifname: str) -> Record:
-    """The record in the file at *path*; what is damaged is said in it.
+    """The record in the file at *path*; its ``damage`` says what could not be read.
 
-    Raises ``FileNotFoundError``, and ``StateDamaged`` for a file that is not ours to trust.
+    Raises ``FileNotFoundError``, and ``StateDamaged`` for a file that others than root could have
+    written, or that another program's format has.
     """
     lines = read_safely(path).split(b"\n")
     torn = lines.pop()  # what follows the last newline: nothing, when the file is whole
@@ -173,35 +171,39 @@ def read(path: str, container_id: str, ifname: str) -> Record:
 def _require_known(wire: Mapping[str, Any], path: str) -> None:
     if wire.get("kind") == "intent" and wire.get("format") != FORMAT:
         raise StateDamaged(
-            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}: use"
-            " the program that wrote it"
+            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}",
+            fix="use the program that wrote it",
         )
 
 
 def read_safely(path: str) -> bytes:
     """The contents of a file under ``cniDir``.
 
-    Raises ``StateDamaged`` for what others could have put there, and for what is too large.
+    Raises ``StateDamaged`` when others than root could have put it there, and when it is too large.
     """
     try:
-        # Opening a pipe that somebody put there must not block.
+        # O_NONBLOCK: opening a FIFO would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFE)
     except FileNotFoundError:
         raise
     except OSError as error:
         reason = "is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
-        raise StateDamaged(f"journal {path}: {reason}: remove it by hand") from error
+        raise StateDamaged(
+            f"journal {path}: {reason}",
+            fix="remove it by hand",
+        ) from error
     try:
         found = os.fstat(descriptor)
         theirs = found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022
         if theirs or not stat.S_ISREG(found.st_mode):
             raise StateDamaged(
-                f"journal {path} is no file that only root can write: remove it by hand"
+                f"journal {path} is not a regular file that only root can write",
+                fix="remove it by hand",
             )
         if found.st_size > _LARGEST_FILE:
             raise StateDamaged(
-                f"journal {path} has {found.st_size} bytes, at most {_LARGEST_FILE} are read:"
-                " it is none of ours, remove it by hand"
+                f"journal {path} has {found.st_size} bytes, and Multus writes at most"
+                f" {_LARGEST_FILE}: another program wrote it, remove it by hand"
             )
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read()
@@ -210,7 +212,7 @@ def read_safely(path: str) -> bytes:
 
 
 def unlink(path: str) -> None:
-    """Remove a file, or see that it is not there; raises ``IOFailure``."""
+    """Delete a file; one that does not exist is no error.  Raises ``IOFailure``."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -220,13 +222,16 @@ def unlink(path: str) -> None:
 
 
 def unwritable(path: str, error: OSError) -> IOFailure:
-    """What to raise when *path* cannot be written."""
+    """The error to raise when *path* cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     fix = "free some space" if full else "look at its owner, mode and file system"
-    return IOFailure(f"cannot write the journal {path}: {error.strerror}: {fix}")
+    return IOFailure(
+        f"cannot write the journal {path}: {error.strerror}",
+        fix=f"{fix}",
+    )
 
 
-# --- Bytes ----------------------------------------------------------------------------------------
+# --- Lines ----------------------------------------------------------------------------------------
 
 
 def _line(wire: Mapping[str, Any], path: str) -> bytes:
@@ -245,33 +250,3 @@ def _parse_line(line: bytes) -> dict[str, Any]:
     if line[:8] != b"%08x" % crc32(line[9:]):
         raise ValueError("its checksum is wrong")
     return decode_object(line[9:], "the line")
-
-
-def _write_new(path: str, data: bytes) -> int:
-    """Write a file and see it to the disk; returns its descriptor, for what follows."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _SAFE
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileExistsError:
-        unlink(path)
-        descriptor = os.open(path, flags, 0o600)
-    try:
-        _write_all(descriptor, data)
-        os.fdatasync(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,9 @@
-"""Stuck: a delegate whose removal fails again and again must not hold its container for ever.
+"""Stuck: a delegate whose removal always fails must not keep its container for ever.
 
-A configuration that no plugin can remove (its program is gone for good, its keys make the plugin
-fail) would fail every DEL, and the pod would never go.  After many failures, and only when the
-container's network namespace is gone, the delegate counts as removed: its addresses are released,
-its record is kept for people, and the log and ``multus doctor`` say what may be left.
+Some configurations cannot be removed: the program was uninstalled, or its keys make it fail.  Every
+DEL would fail, and the pod would never go.  After many failures, and only when the container's
+network namespace is gone, the delegate is given up: it counts as removed, its addresses are
+released, its record is kept for people, and the log and ``multus doctor`` say what may be left.
 """
 
 from __future__ import annotations
@@ -12,40 +12,45 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus.api.errors import CNIError, attempted
-from multus.state.journal import netns_identity
+from multus.state.liveness import is_gone
 
 if TYPE_CHECKING:
     from multus.api.network import Delegate
     from multus.api.request import Request
-    from multus.engine.invoke import Call, Detached
     from multus.state.journal import Journal
     from multus.state.record import Record, Step
+    from multus.state.transaction import Plugins
+    from multus.state.undo import Detached
 
-#: So many failures, the first so many seconds ago, are enough.
+#: After this many failures, the first this many seconds ago, a delegate is given up.
 ENOUGH = 10
 LONG_ENOUGH = 300.0
 
 
 def without_stuck(
-    record: Record, detached: Sequence[Detached], journal: Journal, call: Call
+    record: Record, detached: Sequence[Detached], journal: Journal, plugins: Plugins
 ) -> list[Detached]:
-    """*detached*, where those that are given up have no errors any more.
+    """*detached*, where delegates that are given up have no errors any more.
 
-    Where their record cannot be kept, they keep their errors.
+    They keep their errors when their record cannot be kept.
     """
     failed = [each for each in detached if each.errors]
-    stuck = [each for each in failed if is_enough(record, each.number, call.request)]
+    stuck = [each for each in failed if is_enough(record, each.index, plugins.request)]
     if not stuck:
         return list(detached)
     try:
         aside = journal.keep_stuck(record.path)
     except CNIError as error:
-        call.log.error(f"{call.request}: what cannot be removed cannot be set aside", error=error)
+        plugins.log.error(
+            f"{plugins.request}: the record of what cannot be removed cannot be kept", error=error
+        )
         return list(detached)
     for each in stuck:
-        call.log.error(
-            f"{each.delegate} of {call.request} could not be removed in {ENOUGH} attempts and is"
+        plugins.log.error(
+            f"{each.delegate} of {plugins.request} could not be removed in {ENOUGH} attempts and is"
             " given up: see what is left of it on this node",
             network=each.delegate.label or each.delegate.name,
             ifname=each.delegate.ifname,
@@ -53,31 +58,25 @@ def without_stuck(
             error=each.error,
             file=aside,
         )
-        for step in record.planned[each.number].steps:
-            _release_addresses(each.delegate, step, call)
-    return [each._replace(errors=()) if each in stuck else each for each in detached]
+        for step in record.planned[each.index].steps:
+            _release_addresses(each.delegate, step, plugins)
+    return [evolve(each, errors=()) if each in stuck else each for each in detached]
 
 
 def is_enough(record: Record, index: int, request: Request) -> bool:
-    """Whether one more failure to remove delegate *index* is the last one."""
+    """Whether delegate *index* is given up when removing it fails once more."""
     known = record.failures.get(index)
-    if known is None or known.count + 1 < ENOUGH or not _namespace_is_gone(record, request):
+    if known is None or known.count + 1 < ENOUGH or not is_gone(record, request.netns):
         return False
-    # A clock that was set back says nothing; the number of failures has to do then.
+    # When the clock was set back, the number of failures decides alone.
     return not 0 <= time.time() - known.first <= LONG_ENOUGH
 
 
-def _namespace_is_gone(record: Record, request: Request) -> bool:
-    """Whether neither the record's path nor today's is the container's namespace."""
-    there = {netns_identity(path) for path in (request.netns, record.request.netns)} - {""}
-    return record.netns_identity not in there if record.netns_identity else not there
-
-
-def _release_addresses(delegate: Delegate, step: Step, call: Call) -> None:
-    """Give back the addresses of one step: nobody else does, and the pool would run dry."""
+def _release_addresses(delegate: Delegate, step: Step, plugins: Plugins) -> None:
+    """Release the addresses of one step: without a DEL they would stay in use for ever."""
     from multus import ipam
 
-    invocation = call.invocation("DEL", delegate, step.plugin, step.config)
+    invocation = plugins.invocation("DEL", delegate, step.plugin, step.config)
 
     def release() -> None:
         pool = ipam.for_plugin(invocation)
@@ -86,4 +85,4 @@ def _release_addresses(delegate: Delegate, step: Step, call: Call) -> None:
 
     error = attempted(f"IPAM of plugin {step.plugin.type!r}", release)
     if error is not None:
-        call.log.error(f"{delegate}: its addresses could not be released", error=error)
+        plugins.log.error(f"{delegate}: its addresses could not be released", error=error)

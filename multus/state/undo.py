@@ -1,183 +1,174 @@
-"""Undo and remove: take delegates down, and keep the record of whatever stays."""
+"""Undo: detach all that a record names, and keep the record of what stays."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from multus.api.errors import CNIError, DelegateFailed
-from multus.engine.invoke import Call, Detached, detach
-from multus.state import stuck
-from multus.state.journal import netns_identity
+from multus.api.network import Delegate
+from multus.state import liveness, stuck
 from multus.state.recordfile import Writer
 
 if TYPE_CHECKING:
-    from multus.api.network import Attachment
     from multus.api.request import Request
     from multus.registry.hooks import Observers
     from multus.state.journal import Journal
-    from multus.state.record import Failures, Planned, Record
+    from multus.state.record import Failures, Record
+    from multus.state.transaction import Plugins
 
 
-def undo(
-    planned: Sequence[Planned],
-    attempted: Sequence[Planned],
-    done: Mapping[int, Attachment],
-    writer: Writer,
-    call: Call,
-    observers: Observers,
-) -> list[CNIError]:
-    """Take down every attempted delegate of a failed ADD, the last first.
+@frozen
+class Detached:
+    """How DEL of a delegate ended: ``errors`` is empty when it is gone.
 
-    *attempted* is the beginning of *planned*, the last with the part of its chain that was begun.
-    Returns what went wrong; the record stays as long as one delegate does.
+    ``started`` is in seconds since 1970, ``seconds`` how long it took.
     """
-    detached = detach(list(enumerate(attempted)), done, call)
-    for each in detached:
-        observers.undone(each.delegate, each.error, call.request, call.conf)
-    # What was never begun need not be taken down by whoever finds the record.
-    never = [Detached(i, planned[i].delegate) for i in range(len(attempted), len(planned))]
-    return settle([*detached, *never], writer)
+
+    index: int
+    delegate: Delegate
+    errors: tuple[CNIError, ...] = ()
+    started: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def error(self) -> CNIError | None:
+        """All errors in one, or None."""
+        return joined(self.errors) if self.errors else None
 
 
-def remove(
+def remove_recorded(
     record: Record,
     journal: Journal,
-    call: Call,
+    plugins: Plugins,
     observers: Observers,
-    beyond: Sequence[CNIError] = (),
+    others: Sequence[CNIError] = (),
 ) -> list[CNIError]:
-    """Take down all that *record* says may still be there; returns what went wrong.
+    """Detach all that *record* names and that may still exist; returns what went wrong.
 
-    *beyond* is what went wrong with delegates that the record should name and does not.
+    The record is deleted when everything is gone.  *others* is what went wrong with delegates that
+    a damaged record does not name.
     """
-    _begin(record, call)
+    _note_removal(record, plugins)
     if record.result is None:
-        detached = _one_by_one(record, call)
+        detached = _one_by_one(record, plugins)
     else:
         planned = [(index, record.planned[index]) for index in record.left()]
-        detached = detach(planned, record.done, call)
+        detached = plugins.detach(planned, record.done)
     for each in detached:
-        observers.detached(each.delegate, each.error, call.request, call.conf)
-    detached = stuck.without_stuck(record, detached, journal, call)
-    if record.damage and not beyond and not any(each.errors for each in detached):
+        observers.detached(each.delegate, each.error, plugins.request, plugins.conf)
+    detached = stuck.without_stuck(record, detached, journal, plugins)
+    if record.damage and not others and not any(each.errors for each in detached):
         aside = journal.set_aside(record.path)
-        call.log.error(
-            f"the journal of {call.request} was damaged ({record.damage}): all that it names is"
+        plugins.log.error(
+            f"the journal of {plugins.request} was damaged ({record.damage}): all that it names is"
             f" removed, and it is kept as {aside}"
         )
         return []
     with closing(Writer(record.path)) as writer:
-        return settle(detached, writer, beyond, record.failures)
+        return settle(detached, writer, others, record.failures)
 
 
-def _begin(record: Record, call: Call) -> None:
-    """Write down that *record* is no longer that of a container with all its networks."""
+def _note_removal(record: Record, plugins: Plugins) -> None:
+    """Write down that a removal has begun: the record is not finished any more."""
     if record.result is None:
         return
     try:
         with closing(Writer(record.path)) as writer:
             writer.removing()
     except CNIError as error:
-        # Without space the networks are removed all the same; cut off, DEL has to come once more.
-        call.log.error(f"it is not written down that {call.request} is being deleted", error=error)
+        # On a full disk the networks are removed all the same.  A process that is killed now leaves
+        # a record that seems finished; the runtime repeats a DEL without an answer.
+        plugins.log.error(
+            f"the journal does not say that {plugins.request} is being deleted", error=error
+        )
 
 
-def _one_by_one(record: Record, call: Call) -> list[Detached]:
-    """Remove what an attempt before this one left, each delegate by itself.
+def _one_by_one(record: Record, plugins: Plugins) -> list[Detached]:
+    """Detach what an earlier removal left, each delegate by itself.
 
-    One of them may have cut that attempt off, and may do so again: each is written down before and
-    after, and those that failed least often come first.
+    A delegate may have killed the earlier process, and may kill this one.  So a line is written
+    before and after each, and those that failed least often come first.
     """
     found = []
-    order = sorted(record.left(), key=lambda index: (_failed_so_far(record, index), -index))
+    order = sorted(record.left(), key=lambda index: (_count(record, index), -index))
     with closing(Writer(record.path)) as writer:
         for index in order:
             planned = record.planned[index]
-            if index in record.trying and stuck.is_enough(record, index, call.request):
-                cut_off = DelegateFailed("every attempt to remove it was cut off")
+            if index in record.trying and stuck.is_enough(record, index, plugins.request):
+                cut_off = DelegateFailed("the process ended in every attempt to remove it")
                 found.append(Detached(index, planned.delegate, (cut_off,)))
                 continue
-            if _failed_so_far(record, index) < stuck.ENOUGH:
-                _noted(partial(writer.trying, index), call)
-            (one,) = detach([(index, planned)], record.done, call)
+            if _count(record, index) < stuck.ENOUGH:
+                _try_to_write(partial(writer.trying, index), plugins)
+            (one,) = plugins.detach([(index, planned)], record.done)
             if one.error is None:
-                _noted(partial(writer.detached, index), call)
+                _try_to_write(partial(writer.detached, index), plugins)
             found.append(one)
     return found
 
 
-def _failed_so_far(record: Record, index: int) -> int:
+def _count(record: Record, index: int) -> int:
+    """How often removing a delegate failed so far."""
     known = record.failures.get(index)
     return known.count if known is not None else 0
 
 
-def _noted(write: Callable[[], None], call: Call) -> None:
-    """Write a line that the next attempt would like to have; without space there is none."""
+def _try_to_write(write: Callable[[], None], plugins: Plugins) -> None:
+    """Write a line that helps the next attempt; on a full disk that goes without it."""
     try:
         write()
     except CNIError as error:
-        call.log.error(f"the record of {call.request} cannot be written", error=error)
+        plugins.log.error(f"the record of {plugins.request} cannot be written", error=error)
 
 
 def settle(
     detached: Sequence[Detached],
     writer: Writer,
-    beyond: Sequence[CNIError] = (),
+    others: Sequence[CNIError] = (),
     failures: Mapping[int, Failures] = MappingProxyType({}),
 ) -> list[CNIError]:
-    """Forget the record when all are gone, else write down which are; returns the errors.
+    """Delete the record when everything is gone, else write down what is; returns all errors.
 
-    *failures* are the earlier ones: what has failed often enough is not counted any further.
+    *failures* are the earlier ones; beyond ``stuck.ENOUGH`` they are not counted any further.
     """
-    errors = [*(error for each in detached for error in each.errors), *beyond]
+    errors = [*(error for each in detached for error in each.errors), *others]
     try:
         if not errors:
-            writer.forget()
+            writer.delete()
         for each in detached:
-            known = failures.get(each.number)
+            known = failures.get(each.index)
             if errors and each.error is None:
-                writer.detached(each.number)
+                writer.detached(each.index)
             elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
-                writer.failed(each.number, each.error)
+                writer.failed(each.index, each.error)
     except CNIError as error:
-        # What is gone is taken down once more the next time, which is no error.
+        # What is gone and still recorded is detached once more the next time: DEL can be repeated.
         errors.append(error)
     return errors
 
 
-def request_of(record: Record, today: Request) -> Request:
-    """The DEL of what *record* says, as *today*'s request can have it carried out.
+def request_for(record: Record, today: Request) -> Request:
+    """The DEL of what *record* names, on behalf of *today*'s request.
 
-    The arguments are the ADD's, the environment is today's; plugins are looked for where they are
-    today, then where they were.
+    The arguments are those of the ADD, the environment is today's.  Plugins are looked for in
+    today's folders first, then in those of the ADD.
     """
     then = record.request
     bin_dir = record.conf.get("binDir")
     folders = (*today.path, *([bin_dir] if isinstance(bin_dir, str) else []), *then.path)
     return evolve(
         today,
-        netns=today.netns or _still_there(record),
+        netns=today.netns or liveness.path_for_removal(record),
         path=tuple(dict.fromkeys(folders)),
         args=then.args or today.args,
         environ={**today.environ, **then.environ},
     )
-
-
-def _still_there(record: Record) -> str:
-    """The record's namespace, if it is the same one; empty when it is gone.
-
-    A number under /proc, or a name, may by now stand for another container's.
-    """
-    netns = record.request.netns
-    same = record.netns_identity and netns_identity(netns) == record.netns_identity
-    return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""
 
 
 def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
@@ -185,3 +176,8 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     if not undoing:
         return error
     return error.detailed(*(f"could not be undone: {each}" for each in undoing))
+
+
+def joined(errors: Sequence[CNIError]) -> CNIError:
+    """One error out of several: the first's code and message, the others in its details."""
+    return errors[0].detailed(*map(str, errors[1:])) if len(errors) > 1 else errors[0]

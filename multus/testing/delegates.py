@@ -15,6 +15,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from multus.api import atomic
+
 #: Where distributions put the reference plugins.
 SYSTEM_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 
@@ -140,12 +142,8 @@ class BinDir:
 
     def file(self, name: str, content: bytes, mode: int = 0o755) -> BinDir:
         """Put any file in; returns itself."""
-        path = os.path.join(self.path, name)
-        # Written beside and renamed: a process that runs the old one does not mind.
-        with open(f"{path}.new", "wb") as target:
-            target.write(content)
-        os.chmod(f"{path}.new", mode)
-        os.rename(f"{path}.new", path)
+        # A process that runs the old file goes on running it.
+        atomic.write(os.path.join(self.path, name), content, mode, fsync=False)
         return self
 
     def remove(self, name: str) -> None:

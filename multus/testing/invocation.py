@@ -12,9 +12,10 @@ from multus.api.conf import Conf
 from multus.api.network import Delegate, Invocation, Plugin, Provenance
 from multus.api.request import Request, parse_args
 from multus.api.result import Result
+from multus.api.session import Session
 from multus.api.versions import NEWEST
-from multus.log import Log
 from multus.testing.delegates import SYSTEM_FOLDERS
+from multus.testing.session import new_session
 
 
 @frozen
@@ -39,12 +40,15 @@ class Caller:
         config: Mapping[str, Any],
         prev_result: Result | None = None,
         valid: Sequence[Caller] = (),
+        session: Session | None = None,
     ) -> Invocation:
         """One verb on the network that *config*, a plugin's configuration, describes.
 
-        ``name`` and ``cniVersion`` are put in where it has none.
+        ``name`` and ``cniVersion`` are put in where it has none.  Without *session* the invocation
+        has one of its own, which is closed when nothing refers to it any more.
         """
         whole = {"cniVersion": NEWEST, "name": "net1", **config}
+        session = session or new_session()
         plugin = Plugin(whole)
         delegate = Delegate(
             whole["name"],
@@ -60,7 +64,8 @@ class Caller:
             config=whole,
             request=self._request(verb),
             conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"], **self.conf}),
-            log=Log.from_conf({"logLevel": "error"}),
+            session=session,
+            log=session.log,
             prev_result=prev_result,
             valid_attachments=tuple(
                 {"containerID": each.container_id, "ifname": each.ifname} for each in valid

@@ -1,28 +1,33 @@
 """Throw-away network namespaces, and what is in them.
 
 A test never touches the machine's own network: a ``Node`` is a namespace that plays the host, and
-pods are namespaces beside it.  Needs root (of a user namespace at least) and iproute2.
+pods are namespaces beside it.  What is in them is read through `multus.netlink.inventory`.  Needs
+root (of a user namespace at least), iproute2 to make namespaces, and pyroute2 to read them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from multus.netlink import Namespace
 from multus.testing.command import output
+
+if TYPE_CHECKING:
+    from multus.netlink.inventory import Inventory
+    from multus.netlink.links import Link
 
 _FOLDER = "/run/netns"
 
-#: <linux/sched.h>
-_CLONE_NEWNET = 0x40000000
+#: ``RTPROT_KERNEL``: a route that the kernel made by itself.
+_RTPROT_KERNEL = 2
 
 #: Files that stay by design when nothing is attached: host-local's two, and Multus' lock.
 _KEPT = ("lock", "last_reserved_ip.")
@@ -60,19 +65,23 @@ class Netns:
         """The standard output of a command run in here; ``CommandFailed`` when it fails."""
         return output(self.command(argv))
 
-    def links(self) -> dict[str, dict[str, Any]]:
-        """Every link but loopback: ``ip -json address`` objects by name."""
-        found = self.ip("address", "show") or []
-        return {link["ifname"]: link for link in found if link["ifname"] != "lo"}
+    def links(self) -> dict[str, Link]:
+        """Every link but loopback, by name."""
+        with self.inventory() as there:
+            return {link.name: link for link in there.links() if link.name != "lo"}
 
     def addresses(self, ifname: str) -> list[str]:
         """The addresses of a link in CIDR form, without those that IPv6 makes up by itself."""
-        link = self.links().get(ifname, {})
-        return [
-            f"{each['local']}/{each['prefixlen']}"
-            for each in link.get("addr_info", [])
-            if "local" in each and not each["local"].startswith("fe80:")
-        ]
+        with self.inventory() as there:
+            return _addresses(there).get(ifname, [])
+
+    @contextmanager
+    def inventory(self) -> Iterator[Inventory]:
+        """All that is in here: links, addresses, routes, rules, firewall."""
+        from multus.netlink import inventory
+
+        with Namespace(self.path) as namespace, inventory.opened(namespace) as there:
+            yield there
 
     def remove(self) -> None:
         """Remove it, with every link in it; one that is gone is no error."""
@@ -110,27 +119,8 @@ class Node(Netns):
 @contextmanager
 def inside(netns: Netns) -> Iterator[None]:
     """Let the calling thread, and what it starts, work in *netns* for a while."""
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        other = os.open(netns.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(other)
-        finally:
-            os.close(other)
-        try:
-            yield
-        finally:
-            _enter(own)
-    finally:
-        os.close(own)
-
-
-def _enter(descriptor: int) -> None:
-    # os.setns came with Python 3.12.
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
+    with Namespace(netns.path) as namespace, namespace.entered():
+        yield
 
 
 @frozen
@@ -142,13 +132,14 @@ class HostState:
     @classmethod
     def of(cls, netns: Netns, folders: Sequence[str] = ()) -> HostState:
         """Take a snapshot."""
-        lines = [
-            *_links(netns),
-            *_routes(netns),
-            *_policies(netns),
-            *_firewall(netns),
-            *_files(folders),
-        ]
+        with netns.inventory() as there:
+            lines = [
+                *_links(there),
+                *_routes(there),
+                *_policies(there),
+                *_firewall(there),
+                *_files(folders),
+            ]
         return cls(Counter(lines))
 
     def difference(self, later: HostState) -> list[str]:
@@ -159,43 +150,49 @@ class HostState:
         return sorted(more) + sorted(less)
 
 
-def _links(netns: Netns) -> Iterator[str]:
-    for name, link in netns.links().items():
-        master = f" master {link['master']}" if "master" in link else ""
-        yield f"link {name} {link.get('address', '')} mtu {link['mtu']}{master}"
-        yield from (f"address {name} {address}" for address in netns.addresses(name))
+def _addresses(there: Inventory) -> dict[str, list[str]]:
+    """Addresses by the name of their link, without those that IPv6 makes up by itself."""
+    names = {link.index: link.name for link in there.links()}
+    found: dict[str, list[str]] = {}
+    for each in there.addresses():
+        if not each.address.startswith("fe80:") and each.index in names:
+            found.setdefault(names[each.index], []).append(each.address)
+    return found
 
 
-def _routes(netns: Netns) -> Iterator[str]:
-    for family in ("-4", "-6"):
-        for route in netns.ip(family, "route", "show", "table", "all") or []:
-            # The kernel adds and removes these by itself, some time after a link went up.
-            if route["dst"].startswith(("fe80:", "ff00:")) or route.get("protocol") == "kernel":
-                continue
-            kept = ("type", "dst", "gateway", "dev", "table", "metric")
-            yield f"route {' '.join(str(route[key]) for key in kept if key in route)}"
+def _links(there: Inventory) -> Iterator[str]:
+    links, addresses = there.links(), _addresses(there)
+    names = {link.index: link.name for link in links}
+    for link in links:
+        if link.name != "lo":
+            master = f" master {names.get(link.master, link.master)}" if link.master else ""
+            yield f"link {link.name} {link.mac} mtu {link.mtu}{master}"
+            yield from (f"address {link.name} {each}" for each in addresses.get(link.name, ()))
 
 
-def _policies(netns: Netns) -> Iterator[str]:
-    for family in ("-4", "-6"):
-        for rule in netns.ip(family, "rule", "show") or []:
-            yield f"rule {family} {json.dumps(rule, sort_keys=True)}"
+def _routes(there: Inventory) -> Iterator[str]:
+    names = {link.index: link.name for link in there.links()}
+    for route in there.routes():
+        # The kernel adds and removes these by itself, some time after a link went up.
+        by_itself = route.destination.startswith(("fe80:", "ff00:"))
+        if not by_itself and route.protocol != _RTPROT_KERNEL:
+            yield (
+                f"route {route.destination} via {route.gateway or '-'} dev"
+                f" {names.get(route.index, '-')} table {route.table} metric {route.priority}"
+                f" kind {route.kind}"
+            )
 
 
-def _firewall(netns: Netns) -> Iterator[str]:
-    """The nftables ruleset, iptables-nft's included, each line with the table and chain around."""
-    if not _installed("nft"):
-        return
-    around: list[str] = []
-    for line in netns.run("nft", "--stateless", "list", "ruleset").splitlines():
-        text = line.strip()
-        if text.endswith("{"):
-            around.append(text[:-1].strip())
-        elif text == "}":
-            yield f"firewall {' / '.join(around)}"
-            around.pop()
-        elif text:
-            yield f"firewall {' / '.join(around)} / {text}"
+def _policies(there: Inventory) -> Iterator[str]:
+    for rule in there.rules():
+        yield f"rule IPv{rule.family} {rule.priority} to table {rule.table}: {rule.text}"
+
+
+def _firewall(there: Inventory) -> Iterator[str]:
+    """Tables, chains, sets and rules of nftables, those of iptables-nft included."""
+    for each in there.firewall():
+        place = " / ".join(part for part in (each.table, each.chain, each.name) if part)
+        yield f"firewall {each.kind} {each.family} {place}: {each.text} {each.comment}".rstrip()
 
 
 def _files(folders: Sequence[str]) -> Iterator[str]:
@@ -204,8 +201,3 @@ def _files(folders: Sequence[str]) -> Iterator[str]:
             for name in names:
                 if not name.strip(".:").startswith(_KEPT):
                     yield f"file {os.path.join(parent, name)}"
-
-
-def _installed(program: str) -> bool:
-    folders = (*os.get_exec_path(), "/usr/sbin", "/sbin")
-    return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)

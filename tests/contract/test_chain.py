@@ -10,12 +10,13 @@ from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Plugin
 from multus.engine.pipeline import Engine
+from multus.testing.session import new_session
 
 
 def test_the_example_adds_a_step_where_its_key_says_so() -> None:
     hooks = at_work(example("multus_chain")).hooks
-    assert hooks.chain(delegate_of("n"), request_of(), conf_of()) == []
-    (step,) = hooks.chain(delegate_of("n"), request_of(), conf_of(everyMtu=1400))
+    assert hooks.chain(delegate_of("n"), request_of(), conf_of(), new_session()) == []
+    (step,) = hooks.chain(delegate_of("n"), request_of(), conf_of(everyMtu=1400), new_session())
     assert step.config == {"type": "tuning", "mtu": 1400}
 
 

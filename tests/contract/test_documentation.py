@@ -49,7 +49,7 @@ def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) 
         if entry.distribution not in distributions():
             continue
         told = {key.name for key in known.get(entry.name, ()) if key.of == MULTUS}
-        assert told <= set(entry.keys) <= everybodys, entry
+        assert told <= set(entry.reads) <= everybodys, entry
 
 
 def test_every_key_that_a_plugin_reads_of_the_configuration_is_told(installed: Installed) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -49,6 +50,46 @@ def test_an_add_is_told_with_all_that_came_of_it(
     assert [each.delegate.ifname for each in outcome.attachments] == ["eth0", "net0"]
     assert all(each.seconds >= 0 for each in outcome.attachments)
     assert {"resolve", "order", "journal", "invoke", "merge"} <= set(outcome.stages)
+
+
+def test_it_says_when_the_command_and_each_delegate_began_and_what_they_took(
+    watched: Engine, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    before = time.time()
+    watched.add(request_of(), conf)
+    watched.delete(request_of("DEL"), conf)
+    for outcome, order in zip(outcomes, (["eth0", "net0"], ["net0", "eth0"]), strict=True):
+        assert before <= outcome.started <= time.time()
+        assert 0 < sum(each.seconds for each in outcome.delegates) < outcome.seconds
+        assert [each.delegate.ifname for each in outcome.delegates] == order
+        assert all(outcome.started <= each.started <= time.time() for each in outcome.delegates)
+        assert (outcome.failed, {each.error for each in outcome.delegates}) == (None, {None})
+
+
+def test_of_a_failed_add_it_says_which_delegate_failed_and_what_was_attached_before(
+    watched: Engine, recorder: Recorder, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    recorder.errors["ADD_net0"] = InvalidConfig("no such card")
+    with pytest.raises(CNIError):
+        watched.add(request_of(), conf)
+    (outcome,) = outcomes
+    assert [each.delegate.ifname for each in outcome.attachments] == ["eth0"]
+    # What is undone is not the command's own: every delegate is told once.
+    assert [each.delegate.ifname for each in outcome.delegates] == ["eth0", "net0"]
+    assert outcome.failed is not None and outcome.failed.ifname == "net0"
+    assert outcome.delegates[1].error is not None and outcome.error is not None
+    assert "no such card" in outcome.delegates[1].error.msg
+
+
+def test_of_a_failed_del_it_says_which_delegate_stayed(
+    watched: Engine, recorder: Recorder, conf: Conf, outcomes: list[Outcome]
+) -> None:
+    watched.add(request_of(), conf)
+    recorder.errors["DEL_eth0"] = InvalidConfig("stuck")
+    with pytest.raises(CNIError):
+        watched.delete(request_of("DEL"), conf)
+    assert outcomes[1].failed is not None and outcomes[1].failed.ifname == "eth0"
+    assert [each.error is None for each in outcomes[1].delegates] == [True, False]
 
 
 def test_a_failure_is_told_with_its_error(

@@ -13,14 +13,17 @@ from multus.api.result import Interface, Result
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.hooks import PluginFailed
+from multus.testing.session import new_session
 
 FIRST = Attachment(delegate_of("n", primary=True), Result(interfaces=(Interface("eth0"),)))
 
 
 def test_the_example_answers_when_it_is_asked_for() -> None:
     hooks = at_work(example("multus_merge")).hooks
-    assert hooks.merge((FIRST,), request_of(), conf_of(merger="mine")) == FIRST.result
-    assert hooks.merge((FIRST,), request_of(), conf_of()) is None
+    assert (
+        hooks.merge((FIRST,), request_of(), conf_of(merger="mine"), new_session()) == FIRST.result
+    )
+    assert hooks.merge((FIRST,), request_of(), conf_of(), new_session()) is None
 
 
 def test_it_gets_the_attachments_in_the_order_of_invocation(

@@ -11,7 +11,7 @@ from contract.given import Recorder, plugin_named, source
 from unit.values import conf_of, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.errors import CNIError, IncompatibleVersion, Interrupted
 from multus.api.invoker import Invoker
 from multus.api.network import Invocation, Plugin
 from multus.cni import skel
@@ -37,6 +37,8 @@ RAISED: list[BaseException] = [
     MemoryError(),
     SystemExit(0),
     SystemExit("bye"),
+    KeyboardInterrupt(),
+    GeneratorExit(),
     Silent(),
     Abandoned("stop"),
 ]
@@ -179,10 +181,10 @@ class TestInvokers:
     def test_an_interruption_passes_through(
         self, engine: Callable[..., Engine], conf: Conf
     ) -> None:
-        invoker = Raising(KeyboardInterrupt(), "eth0")
+        invoker = Raising(Interrupted(), "eth0")
         theirs = engine(source("a"), plugin_of(invoker))
         theirs.add(request_of(), conf)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             theirs.delete(request_of("DEL"), conf)
 
 
@@ -248,13 +250,13 @@ def test_a_hook_that_exits_still_leaves_an_answer(
         raise SystemExit(0)
 
     exiting = engine(plugin_named("odd", multus_select))
-    status, error = answered("ADD", lambda _: exiting, cniDir=conf.cni_dir)
+    status, error = answered("ADD", lambda *_: exiting, cniDir=conf.cni_dir)
     assert (status, error["code"]) == (1, 999)
     assert "plugin 'odd', hook 'multus_select'" in error["msg"] and "SystemExit" in error["msg"]
 
 
 def test_so_does_an_exit_anywhere_else() -> None:
-    def engine_for(conf: Conf) -> Engine:
+    def engine_for(conf: Conf, deadline: float | None) -> Engine:
         raise SystemExit(0)
 
     status, error = answered("STATUS", engine_for)

@@ -11,15 +11,16 @@ from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Element, Role, Selection
 from multus.engine.pipeline import Engine
 from multus.registry.hooks import PluginFailed
+from multus.testing.session import new_session
 
 WANTED = Element("storage", "the test", "source-test")
 
 
 def test_the_example_knows_what_its_inventory_has() -> None:
     hooks = at_work(example("multus_resolve")).hooks
-    delegate = hooks.resolve(WANTED, request_of(), conf_of())
+    delegate = hooks.resolve(WANTED, request_of(), conf_of(), new_session())
     assert delegate and delegate.types == "macvlan"
-    assert hooks.resolve(Element("x", "the test"), request_of(), conf_of()) is None
+    assert hooks.resolve(Element("x", "the test"), request_of(), conf_of(), new_session()) is None
 
 
 def test_the_first_that_knows_it_answers() -> None:
@@ -38,7 +39,7 @@ def test_the_first_that_knows_it_answers() -> None:
         plugin_named("a", resolver("a", None), trylast=True),
         plugin_named("z", resolver("z", None), tryfirst=True),
     ]
-    delegate = at_work(*plugins).hooks.resolve(WANTED, request_of(), conf_of())
+    delegate = at_work(*plugins).hooks.resolve(WANTED, request_of(), conf_of(), new_session())
     assert delegate == delegate_of("known")
     assert asked == ["z", "b"]
 
@@ -69,4 +70,4 @@ def test_another_answer_is_refused_with_the_plugins_name() -> None:
 
     hooks = at_work(plugin_named("plain", multus_resolve)).hooks
     with pytest.raises(PluginFailed, match="plugin 'plain', hook 'multus_resolve'"):
-        hooks.resolve(WANTED, request_of(), conf_of())
+        hooks.resolve(WANTED, request_of(), conf_of(), new_session())

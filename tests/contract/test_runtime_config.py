@@ -11,6 +11,7 @@ from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Element, Role, Selection
 from multus.engine.pipeline import Engine
+from multus.testing.session import new_session
 
 MAC = "02:00:00:00:00:01"
 
@@ -25,8 +26,8 @@ def giving(**entries: Any) -> Callable[..., Mapping[str, Any]]:
 def test_the_example_passes_a_wish_on() -> None:
     hooks = at_work(example("multus_runtime_config")).hooks
     asked = delegate_of("n", options={"mac": MAC})
-    assert hooks.runtime_config(asked, request_of(), conf_of()) == {"mac": MAC}
-    assert hooks.runtime_config(delegate_of("n"), request_of(), conf_of()) == {}
+    assert hooks.runtime_config(asked, request_of(), conf_of(), new_session()) == {"mac": MAC}
+    assert hooks.runtime_config(delegate_of("n"), request_of(), conf_of(), new_session()) == {}
 
 
 def test_what_several_give_is_joined_and_may_be_the_same() -> None:
@@ -34,7 +35,9 @@ def test_what_several_give_is_joined_and_may_be_the_same() -> None:
         plugin_named("one", giving(mac=MAC, ips=["10.0.0.2/8"])),
         plugin_named("two", giving(mac=MAC, deviceID="0000:01:00.1")),
     ]
-    assert at_work(*plugins).hooks.runtime_config(delegate_of("n"), request_of(), conf_of()) == {
+    assert at_work(*plugins).hooks.runtime_config(
+        delegate_of("n"), request_of(), conf_of(), new_session()
+    ) == {
         "mac": MAC,
         "ips": ["10.0.0.2/8"],
         "deviceID": "0000:01:00.1",
@@ -45,7 +48,7 @@ def test_two_values_for_one_capability_are_refused() -> None:
     plugins = [plugin_named("one", giving(mac=MAC)), plugin_named("two", giving(mac="other"))]
     hooks = at_work(*plugins).hooks
     with pytest.raises(InvalidConfig, match=r"'n'.*'mac'.*'two'"):
-        hooks.runtime_config(delegate_of("n"), request_of(), conf_of())
+        hooks.runtime_config(delegate_of("n"), request_of(), conf_of(), new_session())
 
 
 def selecting(capabilities: Mapping[str, Any]) -> Callable[..., Selection]:

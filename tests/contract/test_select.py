@@ -11,12 +11,13 @@ from multus.api.errors import NotAvailable, TryAgainLater
 from multus.api.network import Element, Role, Selection
 from multus.engine.pipeline import Engine
 from multus.registry.hooks import PluginFailed
+from multus.testing.session import new_session
 
 
 def test_the_example_selects_what_its_key_lists() -> None:
     hooks = at_work(example("multus_select")).hooks
-    assert hooks.select(request_of(), conf_of()) == []
-    (selection,) = hooks.select(request_of(), conf_of(extraNetworks=["a", "b"]))
+    assert hooks.select(request_of(), conf_of(), new_session()) == []
+    (selection,) = hooks.select(request_of(), conf_of(extraNetworks=["a", "b"]), new_session())
     assert selection.role is Role.DEFAULT
     assert [element.name for element in selection.elements] == ["a", "b"]
 
@@ -34,7 +35,7 @@ def test_a_source_may_select_in_several_roles() -> None:
         return [Selection(role, (element,), "the test") for role in (Role.DEFAULT, Role.ADDED)]
 
     hooks = at_work(plugin_named("both", multus_select)).hooks
-    assert [each.role for each in hooks.select(request_of(), conf_of())] == [
+    assert [each.role for each in hooks.select(request_of(), conf_of(), new_session())] == [
         Role.DEFAULT,
         Role.ADDED,
     ]
@@ -69,4 +70,4 @@ def test_another_answer_is_refused_with_the_plugins_name() -> None:
 
     hooks = at_work(plugin_named("loud", multus_select)).hooks
     with pytest.raises(PluginFailed, match=r"plugin 'loud'.*'everything'"):
-        hooks.select(request_of(), conf_of())
+        hooks.select(request_of(), conf_of(), new_session())

@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 
 from multus.engine import permit
-from multus.ipam import base, hostlocal, resolvconf, store
-from multus.ipam.memory import Memory
+from multus.ipam import _base as base
+from multus.ipam import _hostlocal as hostlocal
+from multus.ipam import _store as store
+from multus.ipam import dns
+from multus.ipam._memory import Memory
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -39,7 +42,7 @@ def test_its_limits_are_those_that_hold() -> None:
         f"{hostlocal.MOST_SETS} range sets with {hostlocal.MOST_RANGES} ranges",
         f"{base.MOST_ROUTES} routes and {base.MOST_ADDRESSES} addresses",
         f"{Memory.MOST >> 20} MiB at most",
-        f"of {resolvconf.LARGEST >> 10} KiB at most",
+        f"of {dns.LARGEST >> 10} KiB at most",
     ):
         assert said in words, said
     assert store.PATIENCE == 5.0 and "five seconds at most" in words

@@ -85,7 +85,7 @@ def _limited(folder: Path, keys: dict[str, int]) -> Path:
 
 def _remove(folder: Path) -> None:
     """Remove it once its last process has ended."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         with suppress(OSError):
             os.rmdir(folder)

@@ -339,7 +339,7 @@ class Fuzzer:
         answer: object = None
         status = 1
         try:
-            answer = status, stdout = skel.answer(environ, stdin, lambda conf: engine)
+            answer = status, stdout = skel.answer(environ, stdin, lambda *_: engine)
             problem = _problem(environ["CNI_COMMAND"], status, stdout)
             code = "0" if status == 0 else str(json.loads(stdout)["code"])
             self.codes[f"{kind} {code}"] += 1

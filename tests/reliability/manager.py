@@ -17,7 +17,7 @@ from reliability.processes import family_of
 from integration.daemon.node import Daemon
 
 #: Within how many seconds a service manager restarts a daemon that does not say that it is alive.
-WATCHDOG = 10
+WATCHDOG = 20
 
 
 @define

@@ -261,7 +261,7 @@ def _child(
 
 def _listener(root: int, ready: mmap.mmap) -> int:
     """The child's listener as a descriptor of ours."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not ready[0]:
         if os.waitpid(root, os.WNOHANG)[0]:
             raise RuntimeError("the supervised child ended before its call began")

@@ -17,9 +17,9 @@ from reliability.neighbours import STUCK
 
 #: Seconds within which a call of the hostile pod has to be answered: the time in which a step has
 #: to make progress, and some for its undoing.
-LIMIT = STUCK + 4.0
+LIMIT = STUCK + 16.0
 #: The same for one that waits for what others hold.
-LONG = 16.0
+LONG = 40.0
 
 #: The hostile pod's name.
 POD = "intruder"

@@ -62,7 +62,7 @@ class Desk:
             **variables,
         }
         stdin = json.dumps(conf).encode()
-        status, stdout = skel.answer(environ, stdin, lambda _: self.engine)
+        status, stdout = skel.answer(environ, stdin, lambda *_: self.engine)
         said: dict[str, Any] = json.loads(stdout) if stdout else {}
         assert bool(status) == ("code" in said), said
         return said

@@ -20,6 +20,7 @@ from attrs import define, field
 from reliability.conftest import Say
 from reliability.neighbours import Place, interfaces, place
 from reliability.processes import family_of, workers_of
+from waiting import PATIENCE
 
 from multus.testing.delegates import Reply, interface_result
 from multus.testing.netns import Netns
@@ -77,7 +78,7 @@ def busy_workers(root: int) -> list[int]:
     return [pid for pid in workers_of(root) if len(family_of(pid)) > 1]
 
 
-def kill_one(place: Place, chance: random.Random, seconds: float = 5.0) -> int:
+def kill_one(place: Place, chance: random.Random, seconds: float = PATIENCE) -> int:
     """Kill one of the workers in the middle of a call; its process ID."""
     end = time.monotonic() + seconds
     while True:
@@ -135,7 +136,7 @@ def test_nothing_is_lost_or_left_however_many_workers_are_killed(
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(4 * PATIENCE)
     left = [left for pod in pods for left in shared.left(pod.netns)]
     for pod in pods:
         pod.netns.remove()

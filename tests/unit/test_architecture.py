@@ -19,7 +19,7 @@ HEAVY |= {"logging", "netaddr", "pathlib", "pyroute2", "rich", "ssl", "subproces
 HEAVY |= {"urllib", "urllib3", "yaml", "prometheus_client"}
 
 #: Parts that no such process loads; each owns what it imports.
-LOADED_ON_PURPOSE = {"cli", "daemon", "kube", "testing"}
+LOADED_ON_PURPOSE = {"cli", "daemon", "inventory", "kube", "testing"}
 
 
 def sources(folder: Path) -> list[Path]:
@@ -68,6 +68,25 @@ def test_the_engine_knows_neither_kubernetes_nor_netlink_nor_the_daemon() -> Non
     for path in sources(CORE / "engine"):
         for name in imported(path):
             assert not any(within(name, f"multus.{each}") for each in foreign), (path, name)
+
+
+def test_the_state_does_not_know_the_engine() -> None:
+    """Types included: the engine gives a transaction what it needs, and there is no circle."""
+    for path in sources(CORE / "state"):
+        found = [name for name in imported(path) if within(name, "multus.engine")]
+        assert found == [], path
+
+
+#: What has effects on files, the kernel or other processes; the other stages only make values.
+EFFECTS = {"multus.state.transaction", "multus.state.lock", "multus.state.recordfile"}
+EFFECTS |= {"multus.state.undo", "multus.state.garbage", "multus.api.execute", "multus.api.atomic"}
+
+
+@pytest.mark.parametrize("stage", ["parse", "resolve", "order", "merge", "permit"])
+def test_only_the_stage_invoke_has_effects(stage: str) -> None:
+    found = set(imported(CORE / "engine" / f"{stage}.py"))
+    assert not found & EFFECTS
+    assert not {name for name in found if within(name, "multus.engine.invoke")}
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)

@@ -37,6 +37,7 @@ SHOWING = {
     "_not_restarted",
     "cls",
     "ended",
+    "error",
     "failed_wire",
     "sentence",
     "set_status",

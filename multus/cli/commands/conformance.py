@@ -6,20 +6,24 @@ Examples:
   multus conformance --sample sample.json merger-all -- -k valid -v
 
 The sample is a JSON file that shows the plugin at work; multus.testing.conformance says what it
-holds. Without one, tests that need it are skipped. What follows -- goes to pytest.
+holds. Without one, tests that need it are skipped. What follows -- is for pytest.
 """
 
 from __future__ import annotations
 
 import argparse
+from contextlib import redirect_stdout
 
 from multus.api.errors import MissingPlugin
+from multus.cli import screen
+
+PASSES_ON = True
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("plugin", help="its name, as `multus plugins` shows it")
+    parser.add_argument("plugin", metavar="PLUGIN", help="its name, as `multus plugins` shows it")
     parser.add_argument("--sample", metavar="FILE", help="how the plugin shows its work")
-    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="for pytest")
+    parser.usage = "multus conformance [-h] [--sample FILE] PLUGIN [-- OPTION …]"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,8 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from multus.testing import conformance
     except ModuleNotFoundError as error:
-        raise MissingPlugin(
-            f"{error.name} is missing",
-            fix="pip install 'multus[test]'",
-        ) from error
-    return conformance.run(arguments.plugin, arguments.sample, arguments.options)
+        raise MissingPlugin(f"{error.name} is missing", fix="pip install 'multus[test]'") from error
+    with redirect_stdout(screen.Lines()):
+        return conformance.run(arguments.plugin, arguments.sample, arguments.passed_on)

@@ -40,9 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is removed, or JSON ``{removed: […], left: […], errors: [text]}``."""
     from multus.api.errors import CNIError
-    from multus.cli.attachments import described, lives
+    from multus.cli.attachments import described
     from multus.state import garbage
     from multus.state.journal import Journal
+    from multus.state.liveness import lives
 
     journal = Journal(arguments.cni_dir)
     found = list(journal.records())
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     # As they were: described once more when they are gone, they would be described as nothing.
     before = {each.key: described(each) for each in dead}
     if not arguments.dry_run:
-        errors += garbage.tidy(journal)
+        errors += garbage.remove_incomplete(journal)
         errors += _collect(records, alive, dead, arguments.cni_dir)
     kept = [] if arguments.dry_run else garbage.still_recorded(journal, dead)
     keys = {each.key for each in kept}

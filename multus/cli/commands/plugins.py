@@ -1,8 +1,10 @@
-"""Show the installed plugins: from where, which hooks, in which order.
+"""Show the installed plugins: from where, which hooks, in which order, and what is wrong.
 
 Examples:
   multus plugins
-  multus plugins --json
+  multus plugins --json | jq '.broken, .clashes, .warnings'
+
+The status is 1 when a plugin cannot be loaded, or when two clash.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Any
 from multus.api import hookspecs
 from multus.cli import screen
 from multus.log.printable import printable
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.discovery import Installed, discover, load, registered_names
+from multus.registry.warnings import warnings_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +25,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a table, or JSON; status 1 when a plugin is broken."""
+    """Print tables, or JSON; status 1 when a plugin cannot be used."""
     installed = load(discover())
     report = describe(installed)
     if arguments.json:
         screen.as_json(report)
     else:
         _show(report)
-    return 1 if installed.broken else 0
+    return 1 if installed.broken or installed.clashes else 0
 
 
 def describe(installed: Installed) -> dict[str, Any]:
-    """``{plugins: […], broken: […], hooks: {hook: [plugin, … in order of call]}}``."""
+    """The plugins, what is wrong with them, and each hook's plugins in the order of the calls.
+
+    ``{plugins: […], broken: […], clashes: […], warnings: […], hooks: {hook: [plugin, …]}}``.
+    """
+    names = registered_names(installed.loaded)
     hooks = {
         name: [each.plugin_name for each in installed.hooks.implementations(name)]
         for name in vars(hookspecs)
@@ -46,10 +53,10 @@ def describe(installed: Installed) -> dict[str, Any]:
                 "distribution": entry.distribution,
                 "version": entry.version,
                 "module": entry.module,
-                "file": installed.modules[entry.name].__file__,
-                "hooks": [hook for hook, users in hooks.items() if entry.name in users],
+                "file": installed.modules[name].__file__,
+                "hooks": [hook for hook, users in hooks.items() if name in users],
             }
-            for entry in installed.loaded
+            for entry, name in zip(installed.loaded, names, strict=True)
         ],
         "broken": [
             {
@@ -57,8 +64,20 @@ def describe(installed: Installed) -> dict[str, Any]:
                 "distribution": each.entry.distribution,
                 "version": each.entry.version,
                 "reason": each.reason,
+                "fix": each.fix,
             }
             for each in installed.broken
+        ],
+        "clashes": [{"reason": str(each), "fix": each.fix} for each in installed.clashes],
+        "warnings": [
+            {
+                "name": each.entry.name,
+                "distribution": each.entry.distribution,
+                "version": each.entry.version,
+                "reason": each.reason,
+                "fix": each.fix,
+            }
+            for each in warnings_of(installed)
         ],
         "hooks": hooks,
     }
@@ -81,12 +100,12 @@ def _show(report: dict[str, Any]) -> None:
         [("HOOK", "ASKED IN THIS ORDER")]
         + [(hook, " ".join(users) or "-") for hook, users in report["hooks"].items()]
     )
-    for each in report["broken"]:
-        screen.say()
-        screen.say(
-            f"not loaded: {each['name']} of {each['distribution']} {each['version']}:"
-            f" {each['reason']}"
-        )
+    for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
+        for each in report[kind]:
+            of = f"{each['name']} of {each['distribution']} {each['version']}: " * ("name" in each)
+            screen.say()
+            screen.say(f"{title}: {of}{each['reason']}")
+            screen.say(f"    {each['fix']}")
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -8,6 +8,8 @@ import os
 import ssl
 from typing import Any
 
+from multus.api import atomic
+
 #: How a kubeconfig may prove who it is.
 PROOFS = ("token", "token-file", "basic", "certificate", "certificate-file", "exec")
 
@@ -108,8 +110,5 @@ class Access:
 def write(directory: str, name: str, content: bytes) -> str:
     """Replace a file that only its owner may read; returns its path."""
     path = os.path.join(directory, name)
-    temporary = f"{path}.new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)
+    atomic.write(path, content, fsync=False)
     return path

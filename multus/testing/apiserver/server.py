@@ -161,7 +161,7 @@ def _within(netns: str) -> Iterator[None]:
     if not netns:
         yield
         return
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(netns) as namespace, namespace.entered():
         yield

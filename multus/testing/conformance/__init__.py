@@ -43,7 +43,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus.api.errors import MissingPlugin
+from multus.api.errors import InvalidConfig, MissingPlugin
 from multus.registry.discovery import Entry, Installed, discover, load
 from multus.testing.conformance.cluster import PLACES
 
@@ -56,6 +56,11 @@ KINDS: Mapping[str, frozenset[str]] = {
         {"multus_attached", "multus_undone", "multus_detached", "multus_finished"}
     ),
 }
+
+
+#: pytest rewrites the assertions of distributions that bring plugins for it, as Multus does, and
+#: warns of modules that were imported before; here that is the program itself.
+_IMPORTED = "Module already imported so cannot be rewritten"
 
 
 @frozen
@@ -99,20 +104,23 @@ class Subject:
 
     @classmethod
     def find(cls, name: str) -> Subject:
-        """The installed plugin *name*; raises ``MissingPlugin``."""
+        """The installed plugin *name*; raises ``MissingPlugin``, and ``InvalidConfig`` for two."""
         entries = discover()
-        entry = next((each for each in entries if each.name == name), None)
-        if entry is None:
-            known = ", ".join(each.name for each in entries)
-            raise MissingPlugin(f"no plugin {name!r} is installed: there are {known}")
-        return cls(entry, load([entry]), load(entries))
+        known = [each for each in entries if each.name == name]
+        if not known:
+            names = ", ".join(each.name for each in entries)
+            raise MissingPlugin(f"no plugin {name!r} is installed: there are {names}")
+        if len(known) > 1:
+            several = " and ".join(map(str, known))
+            raise InvalidConfig(f"{several} have the same name: uninstall all but one of them")
+        return cls(known[0], load(known), load(entries))
 
     @property
     def hooks(self) -> frozenset[str]:
         """The names of the hooks that it implements."""
         module = self.alone.modules.get(self.entry.name)
-        names = vars(module) if module else {}
-        return frozenset(name for name in names if name.startswith("multus_"))
+        found = vars(module).items() if module else ()
+        return frozenset(name for name, value in found if hasattr(value, "multus_impl"))
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -133,5 +141,6 @@ def run(name: str, sample: str | None = None, extra: Sequence[str] = ()) -> int:
     folder = os.path.dirname(os.path.abspath(__file__))
     files = ["test_every_plugin.py", *(f"test_{kind}.py" for kind in sorted(subject.kinds))]
     options = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", folder, "-rs"]
+    options += ["-W", f"ignore:{_IMPORTED}:pytest.PytestAssertRewriteWarning"]
     paths = [os.path.join(folder, file) for file in files]
     return int(pytest.main([*options, *extra, *paths], plugins=[Given(subject, sample)]))

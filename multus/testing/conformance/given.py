@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from multus.api.conf import Conf
 from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.request import Request
 from multus.api.result import DNS, IP, Interface, Result, Route
+from multus.api.session import Session
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.testing.conformance import Sample, Subject
@@ -72,6 +74,18 @@ class Given:
             path=("/opt/cni/bin",),
             args=cluster.args,
         )
+
+    @pytest.fixture
+    def new_session(self) -> Iterator[Callable[[], Session]]:
+        """Makes a session; all of them are closed when the test has ended."""
+        with ExitStack() as every:
+            log = Log.from_conf({"logToStderr": False})
+            yield lambda: every.enter_context(Session(log))
+
+    @pytest.fixture
+    def session(self, new_session: Callable[[], Session]) -> Session:
+        """What the plugin may use."""
+        return new_session()
 
     @pytest.fixture
     def engine(self) -> Engine:

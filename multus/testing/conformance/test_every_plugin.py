@@ -15,6 +15,8 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Delegate, Element, Plugin
 from multus.api.request import Request
+from multus.api.session import Session
+from multus.registry.warnings import warnings_of
 from multus.testing.conformance import Sample, Subject
 
 #: What a process that is started per call must not load before it knows that it needs it.
@@ -60,7 +62,16 @@ def _imported(subject: Subject) -> dict[str, Any]:
 
 def test_it_loads_and_its_hooks_fit_the_specification(subject: Subject) -> None:
     assert [str(each) for each in subject.alone.broken] == []
-    assert subject.hooks, f"{subject.entry.module} implements no hook"
+
+
+def test_nothing_of_it_is_probably_a_mistake(subject: Subject) -> None:
+    """A hook without its mark, for instance, is never called."""
+    assert [f"{each}: {each.fix}" for each in warnings_of(subject.alone)] == []
+
+
+def test_no_other_plugin_has_its_name_or_its_keys(subject: Subject) -> None:
+    clashes = [each for each in subject.together.clashes if subject.entry in each.entries]
+    assert [f"{each}: {each.fix}" for each in clashes] == []
 
 
 def test_its_distribution_says_which_multus_it_is_for(subject: Subject) -> None:
@@ -92,17 +103,21 @@ def test_importing_it_prints_nothing(subject: Subject) -> None:
 
 
 def test_it_leaves_strangers_alone(
-    subject: Subject, sample: Sample, conf_with: Callable[..., Conf], request_: Request
+    subject: Subject,
+    sample: Sample,
+    conf_with: Callable[..., Conf],
+    request_: Request,
+    session: Session,
 ) -> None:
     conf, hooks = conf_with(merger="somebody-elses"), subject.alone.hooks
     stranger = Element("nobody-knows-this", "a test", source="somebody-else")
     plugin = Plugin({"type": "nobody-knows-this"})
     delegate = Delegate("stranger", (plugin,), "1.1.0")
     assert hooks.validate(conf) == []
-    assert hooks.select(request_, conf) == [], "it selects networks that nobody asked for"
-    assert hooks.resolve(stranger, request_, conf) is None
-    assert hooks.runtime_config(delegate, request_, conf) == {}
-    assert hooks.merge((), request_, conf) is None
+    assert hooks.select(request_, conf, session) == [], "it selects networks that nobody asked for"
+    assert hooks.resolve(stranger, request_, conf, session) is None
+    assert hooks.runtime_config(delegate, request_, conf, session) == {}
+    assert hooks.merge((), request_, conf, session) is None
     assert hooks.health(conf) == []
     if not sample.takes_all:
         assert list(hooks.invokers(plugin, delegate, conf)) == []
@@ -115,14 +130,15 @@ def test_a_wrong_value_of_its_keys_is_a_problem_or_a_cni_error(
     value: Any,
     conf_with: Callable[..., Conf],
     request_: Request,
+    session: Session,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     hooks = subject.alone.hooks
-    for key in subject.entry.keys:
+    for key in subject.entry.reads:
         try:
             conf = conf_with(**{**sample.conf, key: value})
             if not hooks.validate(conf):
-                hooks.select(request_, conf)
+                hooks.select(request_, conf, session)
                 hooks.health(conf)
         except CNIError as error:
             assert error.number != 999, f"{key} = {value!r}: {error}"

@@ -100,7 +100,7 @@ def _on_card(
     # Every test has a card of its own, and its module is the same.
     monkeypatch.delitem(sys.modules, module, raising=False)
     stand_in = Entry(module, module, "multus.testing", "")
-    return engine._replace(installed=load([*engine.installed.loaded, stand_in]))
+    return Engine(load([*engine.installed.loaded, stand_in]), engine.log)
 
 
 def left(before: HostState, attaching: Attaching) -> list[str]:

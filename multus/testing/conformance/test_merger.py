@@ -10,6 +10,7 @@ from multus.api.conf import Conf
 from multus.api.network import Attachment
 from multus.api.request import Request
 from multus.api.result import Result
+from multus.api.session import Session
 from multus.api.versions import SUPPORTED
 from multus.testing.conformance import Sample, Subject
 
@@ -21,8 +22,9 @@ def merged(
     conf_with: Callable[..., Conf],
     request_: Request,
     attachments: tuple[Attachment, ...],
+    session: Session,
 ) -> Result:
-    result = subject.alone.hooks.merge(attachments, request_, conf_with(**sample.conf))
+    result = subject.alone.hooks.merge(attachments, request_, conf_with(**sample.conf), session)
     assert result is not None, "with its sample's 'conf' it makes no result"
     return result
 
@@ -46,9 +48,10 @@ def test_one_attachment_without_a_result_is_answered_too(
     conf_with: Callable[..., Conf],
     request_: Request,
     attachments: tuple[Attachment, ...],
+    session: Session,
 ) -> None:
     from attrs import evolve
 
     empty = evolve(attachments[0], result=Result())
-    answer = subject.alone.hooks.merge((empty,), request_, conf_with(**sample.conf))
+    answer = subject.alone.hooks.merge((empty,), request_, conf_with(**sample.conf), session)
     assert answer is not None and answer.ips == ()

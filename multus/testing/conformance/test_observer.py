@@ -12,7 +12,9 @@ from multus.api.conf import Conf
 from multus.api.errors import TryAgainLater
 from multus.api.network import Attachment, Outcome
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.log import Log
+from multus.registry.hooks import Observers
 from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster
 
@@ -30,7 +32,14 @@ def _tell_everything(
         def error(self, msg: str, **fields: Any) -> None:
             raised.append(f"{msg}: {fields.get('error')}")
 
-    observers = subject.alone.hooks.observers(Listening.from_conf({"logToStderr": False}))
+    with Session(Listening.from_conf({"logToStderr": False})) as session:
+        _tell(subject.alone.hooks.observers(session), conf, request, attachments)
+    return raised
+
+
+def _tell(
+    observers: Observers, conf: Conf, request: Request, attachments: tuple[Attachment, ...]
+) -> None:
     failure = TryAgainLater("a test")
     for each in attachments:
         observers.attached(each, request, conf)
@@ -41,7 +50,6 @@ def _tell_everything(
     for each in attachments:
         observers.detached(each.delegate, None, request, conf)
     observers.finished(Outcome("DEL"), request, conf)
-    return raised
 
 
 def test_it_takes_all_that_it_is_told_and_keeps_off_standard_output(

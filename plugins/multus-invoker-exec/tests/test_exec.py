@@ -29,6 +29,7 @@ from multus.log import Log
 from multus.registry.discovery import discover, load
 from multus.testing.delegates import BinDir, Reply, interface_result
 from multus.testing.invocation import Caller
+from multus.testing.session import new_session
 
 OLD = {"cniVersion": "1.0.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0"]}
 
@@ -159,16 +160,16 @@ class TestTime:
     def test_the_callers_deadline_bounds_an_add(self, folder: BinDir, exec_: ExecInvoker) -> None:
         folder.stand_in("fake", ADD=Reply(sleep=600))
         asked = invocation(folder, "ADD")
-        soon = evolve(asked.request, deadline=time.monotonic() + 0.5)
+        soon = new_session(deadline=time.monotonic() + 0.5)
         started = time.monotonic()
         with pytest.raises(DelegateFailed):
-            exec_.add(evolve(asked, request=soon))
+            exec_.add(evolve(asked, session=soon))
         assert time.monotonic() - started < PATIENCE
 
     def test_but_not_a_del(self, folder: BinDir, exec_: ExecInvoker) -> None:
         folder.stand_in("fake", DEL=Reply(sleep=0.5))
         asked = invocation(folder, "DEL")
-        exec_.delete_one(evolve(asked, request=evolve(asked.request, deadline=0.0)))
+        exec_.delete_one(evolve(asked, session=new_session(deadline=0.0)))
 
 
 class TestOtherVerbs:

@@ -19,6 +19,7 @@ from multus.api.result import Result
 from multus.netlink import Namespace, Transport
 from multus.testing.invocation import Caller
 from multus.testing.netns import HostState, Netns, Node
+from multus.testing.session import new_session
 
 
 @frozen
@@ -42,8 +43,8 @@ class Host:
         return {"cniVersion": "1.0.0", "name": "ptpnet", "type": "ptp", "ipam": pool, **more}
 
     def add(self, caller: Caller, config: dict[str, Any], invoker: Invoker | None = None) -> Result:
-        with self.inside.entered():
-            return (invoker or Ptp()).add(caller.invocation("ADD", config))
+        with self.inside.entered(), new_session() as session:
+            return (invoker or Ptp()).add(caller.invocation("ADD", config, session=session))
 
     def delete(
         self,

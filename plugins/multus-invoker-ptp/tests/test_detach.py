@@ -8,7 +8,7 @@ from attrs import evolve
 from multus_invoker_ptp.invoker import Ptp
 from waiting import eventually
 
-from multus.ipam.hostlocal import HostLocal
+from multus.ipam._hostlocal import HostLocal
 from multus.netlink import Namespace
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns

@@ -115,7 +115,7 @@ def test_a_step_that_fails_outside_of_netlink_leaves_nothing(
     config = config_of(host, "IPv4")
     if step == "iptables":
         # Somebody has the chain's name in the way, as a chain with a hook.
-        from multus_invoker_ptp.masquerade import Owner
+        from multus.netlink.masquerade import Owner
 
         chain = Owner("ptpnet", "container1", "eth0").chain
         hook = "{ type nat hook input priority 100 ; }"

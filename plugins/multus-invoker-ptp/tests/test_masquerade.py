@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
-from multus_invoker_ptp import masquerade
 from multus_invoker_ptp.invoker import Ptp
-from multus_invoker_ptp.masquerade import Owner, nftables
 
-from multus.netlink import Namespace
+from multus.netlink import Namespace, masquerade
+from multus.netlink.masquerade import Owner
 from multus.testing.invocation import Caller
-from multus.testing.netns import Netns, Node
+from multus.testing.netns import Netns
 
 if TYPE_CHECKING:
     from conftest import Host
@@ -21,17 +19,6 @@ if TYPE_CHECKING:
 V4 = [{"subnet": "10.90.0.0/24"}]
 V6 = [{"subnet": "fd90::/64"}]
 BACKENDS = ("iptables", "nftables")
-
-# What the reference of today writes, as text for nft.
-REFERENCE_NFT = """
-add table inet {table}
-add chain inet {table} masq_checks
-add chain inet {table} postrouting {{ type nat hook postrouting priority 100 ; }}
-flush chain inet {table} postrouting
-add rule inet {table} postrouting ip daddr == 224.0.0.0/4 return
-add rule inet {table} postrouting ip6 daddr == ff00::/8 return
-add rule inet {table} postrouting goto masq_checks
-"""
 
 
 def rules(host: Host) -> list[str]:
@@ -165,38 +152,10 @@ def test_gc_takes_the_rules_of_attachments_that_are_gone(
     }
 
 
-def test_nftables_rules_are_those_that_nft_makes_of_the_references_text(host: Host) -> None:
-    owner = Owner("ptpnet", "container1", "eth0")
-    networks = ["10.90.0.2/24", "10.90.0.2/20", "10.90.0.2/32", "fd90::2/64", "fd90::2/61"]
-    text = REFERENCE_NFT.format(table=nftables.TABLE)
-    for each in networks:
-        own, family = each.partition("/")[0], "ip6" if ":" in each else "ip"
-        text += (
-            f"add rule inet {nftables.TABLE} masq_checks {family} saddr == {own}"
-            f' {family} daddr != {each} masquerade comment "{owner.description}"\n'
-        )
-    with host.inside.entered():
-        masquerade.add(owner, networks, "nftables")
-    ours = described(host.node)
-    host.node.run("nft", "delete", "table", "inet", nftables.TABLE)
-    subprocess.run(host.node.command(["nft", "-f", "-"]), input=text, text=True, check=True)
-    assert ours == described(host.node)
-    with host.inside.entered():
-        masquerade.remove([owner], set())
-    assert rules(host) == []
-
-
-def described(node: Node) -> list[str]:
-    """The ruleset and its bytecode, without handles and the comments on table and chain."""
-    lines = node.run("nft", "--debug=netlink", "list", "table", "inet", nftables.TABLE).splitlines()
-    lines = [line for line in lines if not re.match(r'\s+comment "', line)]
-    return [re.sub(r"^(inet \S+ \S+)( \d+)+$", r"\1", line) for line in lines]
-
-
 def test_a_table_that_somebody_emptied_is_made_whole(host: Host, caller: Caller) -> None:
     config = config_of(host, "nftables")
     host.add(caller, config)
-    host.node.run("nft", "flush", "table", "inet", nftables.TABLE)
+    host.node.run("nft", "flush", "table", "inet", "cni_plugins_masquerade")
     other = config_of(host, "nftables", [{"subnet": "10.92.0.0/24"}], name="other")
     other["ipam"]["routes"] = []
     host.add(evolve(caller, ifname="net1"), other)
@@ -206,7 +165,7 @@ def test_a_table_that_somebody_emptied_is_made_whole(host: Host, caller: Caller)
 def test_iptables_of_the_older_interface_are_taken_down_too(
     host: Host, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from multus_invoker_ptp.masquerade import iptables
+    from multus.netlink.masquerade import _iptables as iptables
 
     if not iptables._find("iptables-legacy-restore"):
         pytest.skip("no iptables-legacy on this machine")

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from multus_invoker_ptp.invoker import Ptp
-from multus_invoker_ptp.masquerade import iptables
 
 from multus.api.errors import InvalidConfig, MissingPlugin, NotAvailable
+from multus.netlink.masquerade import _iptables as iptables
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

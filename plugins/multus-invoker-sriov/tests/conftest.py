@@ -68,10 +68,7 @@ class Bench:
 
     def snapshot(self) -> dict[str, tuple[object, ...]]:
         """The host's links: name, MAC, MTU and whether they are up."""
-        return {
-            name: (link["address"], link["mtu"], "UP" in link["flags"])
-            for name, link in self.node.links().items()
-        }
+        return {name: (link.mac, link.mtu, link.up) for name, link in self.node.links().items()}
 
 
 @pytest.fixture

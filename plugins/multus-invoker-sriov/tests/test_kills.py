@@ -141,7 +141,7 @@ def test_the_next_container_makes_good_what_no_del_came_for(bench: Bench, full_s
 def _vlan(bench: Bench) -> int:
     from multus_invoker_sriov import vf
 
-    pf = bench.node.links()["enp2s0"]["ifindex"]
+    pf = bench.node.links()["enp2s0"].index
     state = vf.read(bench.card.port.ask(pf), 0)
     assert state is not None
     return state.vlan

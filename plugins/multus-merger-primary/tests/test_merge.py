@@ -7,6 +7,7 @@ from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.request import Request
 from multus.api.result import IP, Result
 from multus.registry.discovery import discover, load
+from multus.testing.session import new_session
 
 REQUEST = Request("ADD", container_id="c1", ifname="eth0")
 
@@ -21,7 +22,7 @@ def merged(merger: str, *attachments: Attachment) -> Result | None:
     installed = load(entries)
     assert installed.loaded and not installed.broken
     conf = Conf.from_wire({"name": "n", "merger": merger})
-    return installed.hooks.merge(attachments, REQUEST, conf)
+    return installed.hooks.merge(attachments, REQUEST, conf, new_session())
 
 
 @pytest.mark.parametrize("merger", ["", "primary"])

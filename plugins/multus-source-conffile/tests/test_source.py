@@ -21,6 +21,7 @@ from multus.api.where import dotted
 from multus.engine.resolve import resolve
 from multus.registry.discovery import discover, load
 from multus.registry.hooks import Hooks
+from multus.testing.session import new_session
 
 POD = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "shop"}
 SYSTEM = {**POD, "K8S_POD_NAMESPACE": "kube-system"}
@@ -51,13 +52,13 @@ def request_of(command: str = "ADD", **values: Any) -> Request:
 
 
 def selected(hooks: Hooks, conf: Conf, **values: Any) -> Selection:
-    (selection,) = hooks.select(request_of(**values), conf)
+    (selection,) = hooks.select(request_of(**values), conf, new_session())
     return selection
 
 
 def resolved(hooks: Hooks, conf: Conf, **values: Any) -> list[Delegate]:
     """The delegates that the configuration offers."""
-    return list(resolve(INSTALLED, request_of(**values), conf).delegates)
+    return list(resolve(INSTALLED, request_of(**values), conf, new_session()).delegates)
 
 
 def write(path: Path, config: Any) -> Path:
@@ -99,7 +100,7 @@ class TestDelegates:
             {"defaultNetworks": []},
         )
         for keys in none:
-            assert hooks.select(request_of(), conf_of(**keys)) == []
+            assert hooks.select(request_of(), conf_of(**keys), new_session()) == []
 
     def test_every_pod_gets_them(self, hooks: Hooks) -> None:
         for args in ({}, POD, SYSTEM):
@@ -153,19 +154,19 @@ class TestNames:
     ) -> None:
         conf = conf_of(confDir=str(net_d), clusterNetwork=name)
         (element,) = selected(hooks, conf).elements
-        assert hooks.resolve(element, request_of(), conf) is None
+        assert hooks.resolve(element, request_of(), conf, new_session()) is None
 
     def test_a_path_that_is_not_there_is_named(self, hooks: Hooks, net_d: Path) -> None:
         conf = conf_of(confDir=str(net_d), clusterNetwork="/no/such/file")
         (element,) = selected(hooks, conf).elements
         with pytest.raises(IOFailure, match="/no/such/file"):
-            hooks.resolve(element, request_of(), conf)
+            hooks.resolve(element, request_of(), conf, new_session())
 
     def test_a_pods_annotation_reaches_no_file(self, hooks: Hooks, net_d: Path) -> None:
         conf = conf_of(confDir=str(net_d))
         for name in ("one", str(net_d / "10-one.conf")):
             asked = Element(name, "annotation of pod shop/web", source="source-nad")
-            assert hooks.resolve(asked, request_of(), conf) is None
+            assert hooks.resolve(asked, request_of(), conf, new_session()) is None
 
     def test_numbers_pass_as_they_were_written(self, hooks: Hooks, net_d: Path) -> None:
         from multus.api.jsontext import encode
@@ -188,13 +189,13 @@ class TestReadiness:
     def test_but_not_longer_than_the_caller_does(self, hooks: Hooks, tmp_path: Path) -> None:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
         with pytest.raises(TryAgainLater, match="gone, which is missing"):
-            hooks.select(request_of(deadline=time.monotonic() + 0.3), conf)
+            hooks.select(request_of(), conf, new_session(deadline=time.monotonic() + 0.3))
 
     @pytest.mark.parametrize("command", ["DEL", "GC", "STATUS"])
     def test_no_other_command_waits(self, hooks: Hooks, tmp_path: Path, command: str) -> None:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
         started = time.monotonic()
-        assert len(hooks.select(request_of(command), conf)) == 1
+        assert len(hooks.select(request_of(command), conf, new_session())) == 1
         assert time.monotonic() - started < PATIENCE
 
     def test_an_add_that_is_only_asked_about_does_not_wait(
@@ -202,7 +203,7 @@ class TestReadiness:
     ) -> None:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
         started = time.monotonic()
-        assert len(hooks.select(request_of(dry_run=True), conf)) == 1
+        assert len(hooks.select(request_of(dry_run=True), conf, new_session())) == 1
         assert time.monotonic() - started < PATIENCE
 
     def test_a_missing_file_is_bad_health(self, hooks: Hooks, tmp_path: Path) -> None:

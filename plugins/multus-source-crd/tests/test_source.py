@@ -15,8 +15,10 @@ from multus.api.errors import InvalidConfig
 from multus.api.keys import problems
 from multus.api.network import Element, Role
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.kube.failures import NotFound
 from multus.testing.apiserver import ApiServer
+from multus.testing.session import new_session
 
 GROUP = "kubernetes-network.cni.cncf.io"
 
@@ -25,6 +27,11 @@ GROUP = "kubernetes-network.cni.cncf.io"
 def api() -> Iterator[ApiServer]:
     with ApiServer() as server:
         yield server
+
+
+@pytest.fixture
+def session() -> Session:
+    return new_session()
 
 
 @pytest.fixture
@@ -57,71 +64,90 @@ def request(api: ApiServer, command: str = "ADD", **annotations: Any) -> Request
     return Request(command, args=args)
 
 
-def test_the_pods_networks_come_instead_of_the_defaults(api: ApiServer, conf: Conf) -> None:
+def test_the_pods_networks_come_instead_of_the_defaults(
+    api: ApiServer, conf: Conf, session: Session
+) -> None:
     api.create(network("a"))
     wanted = request(api, networks=[{"name": "a"}])
-    (selection,) = multus_source_crd.multus_select(wanted, conf) or []
+    (selection,) = multus_source_crd.multus_select(wanted, conf, session) or []
     assert (selection.role, selection.naming) == (Role.INSTEAD, "seed")
     assert selection.origin == "annotation 'networks' of pod team/web"
     (element,) = selection.elements
-    delegate = multus_source_crd.multus_resolve(element, wanted, conf)
+    delegate = multus_source_crd.multus_resolve(element, wanted, conf, session)
     assert delegate is not None
     assert (delegate.name, delegate.label, delegate.types) == ("a", "team/a", "bridge")
 
 
-def test_a_pod_without_annotation_asks_for_nothing(api: ApiServer, conf: Conf) -> None:
-    assert multus_source_crd.multus_select(request(api), conf) is None
+def test_a_pod_without_annotation_asks_for_nothing(
+    api: ApiServer, conf: Conf, session: Session
+) -> None:
+    assert multus_source_crd.multus_select(request(api), conf, session) is None
 
 
-def test_without_kubeconfig_or_pod_nothing_is_asked(api: ApiServer, conf: Conf) -> None:
+def test_without_kubeconfig_or_pod_nothing_is_asked(
+    api: ApiServer, conf: Conf, session: Session
+) -> None:
     plain = Conf.from_wire({"name": "net"})
-    assert multus_source_crd.multus_select(request(api, networks=[{"name": "a"}]), plain) is None
-    assert multus_source_crd.multus_select(Request("ADD"), conf) is None
+    assert (
+        multus_source_crd.multus_select(request(api, networks=[{"name": "a"}]), plain, session)
+        is None
+    )
+    assert multus_source_crd.multus_select(Request("ADD"), conf, session) is None
     assert not api.requests
 
 
 @pytest.mark.parametrize("command", ["DEL", "CHECK", "GC"])
-def test_only_add_and_status_see_the_api(api: ApiServer, conf: Conf, command: str) -> None:
+def test_only_add_and_status_see_the_api(
+    api: ApiServer, conf: Conf, command: str, session: Session
+) -> None:
     wanted = request(api, command, networks=[{"name": "a"}])
-    assert multus_source_crd.multus_select(wanted, conf) is None
+    assert multus_source_crd.multus_select(wanted, conf, session) is None
     assert not api.requests
 
 
-def test_others_elements_are_not_its_own(api: ApiServer, conf: Conf) -> None:
+def test_others_elements_are_not_its_own(api: ApiServer, conf: Conf, session: Session) -> None:
     foreign = Element("a", "key 'clusterNetwork'", "source-conffile")
-    assert multus_source_crd.multus_resolve(foreign, request(api), conf) is None
+    assert multus_source_crd.multus_resolve(foreign, request(api), conf, session) is None
     assert not api.requests
 
 
-def test_a_network_that_does_not_exist_is_an_error(api: ApiServer, conf: Conf) -> None:
+def test_a_network_that_does_not_exist_is_an_error(
+    api: ApiServer, conf: Conf, session: Session
+) -> None:
     wanted = request(api, networks=[{"name": "a"}])
-    ((element,),) = [each.elements for each in multus_source_crd.multus_select(wanted, conf) or []]
+    ((element,),) = [
+        each.elements for each in multus_source_crd.multus_select(wanted, conf, session) or []
+    ]
     with pytest.raises(NotFound, match="network team/a"):
-        multus_source_crd.multus_resolve(element, wanted, conf)
+        multus_source_crd.multus_resolve(element, wanted, conf, session)
 
 
-def test_the_first_releases_networks_are_not_its_own(api: ApiServer, conf: Conf) -> None:
+def test_the_first_releases_networks_are_not_its_own(
+    api: ApiServer, conf: Conf, session: Session
+) -> None:
     wire = network("a", "kubernetes.com")
     wire["metadata"]["namespace"] = "default"
     api.create(wire)
     wanted = request(api, networks=[{"name": "a"}])
-    ((element,),) = [each.elements for each in multus_source_crd.multus_select(wanted, conf) or []]
+    ((element,),) = [
+        each.elements for each in multus_source_crd.multus_select(wanted, conf, session) or []
+    ]
     with pytest.raises(NotFound):
-        multus_source_crd.multus_resolve(element, wanted, conf)
+        multus_source_crd.multus_resolve(element, wanted, conf, session)
 
 
-def test_two_annotations_are_two_selections(api: ApiServer, conf: Conf) -> None:
+def test_two_annotations_are_two_selections(api: ApiServer, conf: Conf, session: Session) -> None:
     api.create(network("a"))
     spring = {"kubernetes.v1.cni.cncf.io/networks": "b"}
     wanted = request(api, networks=[{"name": "a"}], **spring)
-    found = multus_source_crd.multus_select(wanted, conf) or []
+    found = multus_source_crd.multus_select(wanted, conf, session) or []
     assert [each.role for each in found] == [Role.INSTEAD, Role.INSTEAD]
 
 
-def test_a_bad_annotation_names_pod_and_entry(api: ApiServer, conf: Conf) -> None:
+def test_a_bad_annotation_names_pod_and_entry(api: ApiServer, conf: Conf, session: Session) -> None:
     wanted = request(api, networks=[{"name": "a"}, {"nam": "b"}])
     with pytest.raises(InvalidConfig, match="pod team/web, entry 2 has no 'name'"):
-        multus_source_crd.multus_select(wanted, conf)
+        multus_source_crd.multus_select(wanted, conf, session)
 
 
 def test_wrong_keys_are_problems() -> None:

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from multus_source_nad.defaultroute import DefaultRoute
 
 from multus.api.result import IP, Interface, Result, Route
-from multus.netlink import Namespace, addresses, links, routes
+from multus.netlink import Namespace, addresses, create, links, routes
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 
@@ -26,7 +26,7 @@ class Pod:
     def make(self, *defaults: Route, **more: Any) -> Result:
         """The attachment, with these default routes in the kernel and in its result."""
         with Namespace(self.netns.path) as namespace, namespace.channel() as channel:
-            channel.request([links.create_veth("net1", "far"), links.set_up("far")])
+            channel.request([create.veth("net1", "far"), links.set_up("far")])
             channel.request([links.set_up("net1")])
             link = links.find(channel, "net1")
             assert link is not None

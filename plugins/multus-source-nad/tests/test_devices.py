@@ -11,6 +11,7 @@ import pytest
 from multus_source_nad.checkpoint import devices_of_uid
 from multus_source_nad.devices import Devices
 from multus_source_nad.podresources import devices_of
+from waiting import PATIENCE
 
 from integration.kube.kubelet import Kubelet, listed
 from multus.api.errors import TryAgainLater
@@ -28,7 +29,7 @@ PODS = {
 
 @pytest.fixture
 def soon() -> Deadline:
-    return Deadline.after(1.0)
+    return Deadline.after(PATIENCE)
 
 
 def test_the_pods_devices_are_listed_by_resource(tmp_path: Path, soon: Deadline) -> None:
@@ -44,7 +45,7 @@ def test_an_answer_larger_than_a_window_is_read(tmp_path: Path, soon: Deadline) 
     }
     assert len(listed(many)) > 300_000
     with Kubelet(str(tmp_path), {**many, **PODS}) as kubelet:
-        deadline = Deadline.after(10)
+        deadline = Deadline.after(PATIENCE)
         assert devices_of(kubelet.path, "default", "web", deadline) == PODS["default/web"]
 
 
@@ -57,7 +58,7 @@ def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
     server.add_insecure_port(f"unix://{tmp_path}/kubelet.sock")
     server.start()
     try:
-        found = devices_of(f"{tmp_path}/kubelet.sock", "default", "web", Deadline.after(10))
+        found = devices_of(f"{tmp_path}/kubelet.sock", "default", "web", Deadline.after(PATIENCE))
     finally:
         server.stop(None).wait()
     assert found == PODS["default/web"]
@@ -76,6 +77,7 @@ def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
 def test_a_kubelet_that_fails_is_named(
     tmp_path: Path, soon: Deadline, fault: str, words: str
 ) -> None:
+    soon = Deadline.after(1.0) if fault == "slow" else soon
     with Kubelet(str(tmp_path), PODS, fault) as kubelet:
         with pytest.raises(TryAgainLater) as caught:
             devices_of(kubelet.path, "default", "web", soon)

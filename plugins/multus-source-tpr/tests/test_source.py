@@ -16,6 +16,7 @@ from multus.api.network import Delegate, Role
 from multus.api.request import Request
 from multus.kube.failures import NotFound
 from multus.testing.apiserver import CORE_KINDS, ApiServer
+from multus.testing.session import new_session
 
 FIRST, SEED = "kubernetes.com", "kubernetes-network.cni.cncf.io"
 GETS = {
@@ -63,9 +64,10 @@ def resolved(api: ApiServer, conf: Conf) -> Delegate:
     pod = api.create_pod("web", {"networks": '[{"name": "a"}]'}, namespace="team")
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "team"}
     wanted = Request("ADD", args={**args, "K8S_POD_UID": pod["metadata"]["uid"]})
-    (selection,) = multus_source_tpr.multus_select(wanted, conf) or []
+    session = new_session()
+    (selection,) = multus_source_tpr.multus_select(wanted, conf, session) or []
     assert (selection.role, selection.naming) == (Role.INSTEAD, "seed")
-    delegate = multus_source_tpr.multus_resolve(selection.elements[0], wanted, conf)
+    delegate = multus_source_tpr.multus_resolve(selection.elements[0], wanted, conf, session)
     assert delegate is not None
     return delegate
 

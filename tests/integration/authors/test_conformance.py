@@ -32,7 +32,8 @@ def conformance(
     name: str, sample: Path | None = None, *options: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     shown = ["--sample", str(sample)] if sample else []
-    argv = [sys.executable, "-m", "multus", "conformance", *shown, name, "--", *options]
+    passed_on = ["--", *options] if options else []
+    argv = [sys.executable, "-m", "multus", "conformance", name, *shown, *passed_on]
     return subprocess.run(argv, capture_output=True, text=True, env=environ or None)
 
 
@@ -65,6 +66,9 @@ def multus_select(request, conf):
 def multus_merge(attachments):
     import subprocess
     return attachments[0].result if attachments else None
+
+def multus_resolve(element):
+    return None
 """
 
 #: Does without the networks of a pod that it cannot read.
@@ -109,8 +113,37 @@ def test_a_plugin_that_does_not_conform_is_told_how(tmp_path: Path) -> None:
         "install_requires names no version of multus",
         "standard output belongs to CNI",
         "it selects networks that nobody asked for",
+        "its function multus_resolve is not marked as a hook",
     ):
         assert said in done.stdout
+
+
+#: What it is called would colour a terminal.
+_LOUD = """
+from multus import hookimpl
+
+@hookimpl
+def multus_health(conf):
+    raise ValueError("\\x1b[31mred")
+"""
+
+
+def test_what_a_plugin_says_reaches_no_terminal_as_it_is(tmp_path: Path) -> None:
+    path = installed(tmp_path, "source-loud", _LOUD)
+    done = conformance("source-loud", PATH="/usr/bin:/bin", PYTHONPATH=path)
+    assert "red" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_options_for_pytest_follow_the_dashes(before: bool) -> None:
+    sample = ["--sample", str(SAMPLES["merger-primary"])]
+    words = [*sample, "merger-primary"] if before else ["merger-primary", *sample]
+    argv = [sys.executable, "-m", "multus", "conformance", *words, "--", "-k", "prints", "-v"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_importing_it_prints_nothing PASSED" in done.stdout
+    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize("away", ["@NOWHERE@", "@SILENT@"])

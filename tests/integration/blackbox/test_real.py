@@ -97,10 +97,10 @@ def test_add_attaches_all_and_del_leaves_nothing(
     for number, name in enumerate(names, start=1):
         (address,) = cni_pod.addresses(name)
         assert address.startswith(f"10.{number}.0.")
-        assert "UP" in cni_pod.links()[name]["flags"]
+        assert cni_pod.links()[name].up
     inside = [link for link in result["interfaces"] if link.get("sandbox")]
     assert [link["name"] for link in inside] == ["eth0"]
-    assert inside[0]["mac"] == cni_pod.links()["eth0"]["address"]
+    assert inside[0]["mac"] == cni_pod.links()["eth0"].mac
     assert before.difference(real.node.state(real.ipam_dir, real.cni_dir)) != []
 
     real.delete(conf, container, result).require()
@@ -126,7 +126,7 @@ def test_a_list_of_bridge_portmap_and_tuning(real: Multus, cni_pods: Callable[[]
         container = Container(pod.path)
         result = real.add(conf, container).result
         assert sorted(pod.links()) == ["eth0", "net0"]
-        assert pod.links()["eth0"]["mtu"] == 1400
+        assert pod.links()["eth0"].mtu == 1400
         assert pod.run("sysctl", "-n", "net.core.somaxconn").strip() == "500"
         rules = real.node.run("nft", "list", "ruleset")
         assert "18080" in rules and "8080" in rules

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, becomes
 
 from integration.cli.conftest import MadeUpNode, Pods, of
 from multus.cli.commands import doctor
+from multus.cni import shim
 from multus.daemon import wire
+from multus.netlink import masquerade
 from multus.testing.apiserver import ApiServer
-from multus.testing.netns import Netns
+from multus.testing.netns import Netns, inside
 
 
 def test_a_healthy_node_has_no_error(made_up: MadeUpNode, cni_pod: Netns) -> None:
@@ -136,7 +139,7 @@ def answering(made_up: MadeUpNode) -> Iterator[list[bytes]]:
     thread.start()
     yield heard
     listener.close()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
 def test_a_daemon_that_is_not_ready_is_told_with_its_reason(
@@ -160,13 +163,11 @@ def serving(made_up: MadeUpNode) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        becomes(lambda: shim.control({b"MULTUS_SOCKET": os.fsencode(path)}, b"ready"), (0, b"ok\n"))
         yield
     finally:
         daemon.terminate()
-        daemon.wait(20)
+        daemon.wait(2 * PATIENCE)
 
 
 def test_a_real_daemon_is_well(made_up: MadeUpNode) -> None:
@@ -357,6 +358,21 @@ def test_a_pipe_in_the_store_of_addresses_is_not_waited_for(made_up: MadeUpNode)
     assert of(made_up.doctor()[1], "leaked addresses") == []
 
 
+def test_a_pool_that_is_nearly_full_is_a_warning(made_up: MadeUpNode) -> None:
+    store = str(made_up.folder / "networks")
+    pool = {"type": "host-local", "subnet": "10.77.0.0/28", "dataDir": store}
+    made_up.healthy(delegates=[{"name": "lan", "type": "ptp", "ipam": pool}])
+    for last in (*range(1, 13), 200):
+        made_up.write(f"networks/lan/10.77.0.{last}", "c1\r\neth0")
+    made_up.write("networks/lan/last_reserved_ip.0", "10.77.0.12")
+    assert [each["severity"] for each in of(made_up.doctor()[1], "pools")] == ["note"]
+    made_up.write("networks/lan/10.77.0.13", "c1\r\neth0")
+    full, outside = of(made_up.doctor()[1], "pools")
+    assert (full["severity"], outside["severity"]) == ("warning", "note")
+    assert "13 of 14 addresses are in use" in full["reason"]
+    assert "1 address(es) outside of its ranges, as 10.77.0.200/32" in outside["reason"]
+
+
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
     made_up.healthy()
     made_up.host.ip("link", "add", "veth0123abcd", "type", "veth", "peer", "name", "tmp0")
@@ -372,6 +388,23 @@ def test_a_host_end_without_a_record_is_a_leak(made_up: MadeUpNode, cni_pod: Net
         path.unlink()
     (leak,) = of(made_up.doctor()[1], "leaked interfaces")
     assert "no record names it" in leak["reason"]
+
+
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_masquerade_rules_of_a_container_that_is_gone_are_a_leak(
+    made_up: MadeUpNode, cni_pod: Netns, backend: str
+) -> None:
+    made_up.healthy()
+    with inside(made_up.host):
+        for container in ("known-container", "dead-container"):
+            owner = masquerade.Owner("lan", container, "eth0")
+            masquerade.add(owner, ["10.77.0.9/24", "fd77::9/64"], backend)
+    cached = {"kind": "cniCacheV1", "containerId": "known-container", "netns": cni_pod.path}
+    made_up.write("results/lan-known-container-eth0", cached)
+    (leak,) = of(made_up.doctor()[1], "leaked rules")
+    assert leak["severity"] == "warning"
+    assert leak["reason"].startswith("network 'lan': ")
+    assert "dead-contain" in leak["reason"]
 
 
 def test_a_virtual_function_of_a_dead_namespace_is_a_leak(

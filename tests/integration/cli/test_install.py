@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, eventually
 
 from integration.cli.conftest import MadeUpNode, of
 from multus.testing.apiserver import ApiServer
@@ -229,13 +230,13 @@ def test_it_waits_for_a_network_whose_file_is_still_being_written(
     path = made_up.folder / "net.d" / "10-lan.conflist"
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    argv = [*made_up.program, "install", *places(made_up), "--wait", "30"]
+    argv = [*made_up.program, "install", *places(made_up), "--wait", "60"]
     waiting = subprocess.Popen(made_up.host.command(argv), env=dict(os.environ))
     try:
         time.sleep(1.5)
         assert waiting.poll() is None
         path.write_text(whole)
-        assert waiting.wait(30) == 0
+        assert waiting.wait(PATIENCE) == 0
     finally:
         if waiting.poll() is None:
             waiting.kill()
@@ -253,12 +254,19 @@ def test_dry_run_shows_and_writes_nothing(made_up: MadeUpNode, install: Install)
 def test_a_write_that_fails_leaves_no_half_configuration(
     made_up: MadeUpNode, install: Install
 ) -> None:
-    target = made_up.folder / "net.d" / "00-multus.conflist.new"
-    target.mkdir()
-    done = install()
-    assert done.returncode == 1
-    assert "cannot write" in done.stderr
-    assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
+    folder = made_up.folder / "net.d"
+    files = {each.name: each.read_bytes() for each in folder.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=True)
+    try:
+        for name, data in files.items():
+            (folder / name).write_bytes(data)  # and the disk is full
+        done = install()
+        assert done.returncode == 1
+        assert "cannot write" in done.stderr and "No space left" in done.stderr
+        left = [str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()]
+        assert left == list(files)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 # --- In a pod -------------------------------------------------------------------------------------
@@ -316,14 +324,14 @@ def test_watching_keeps_the_token_fresh_and_stays_installed_when_it_ends(
     environ = {**os.environ, **in_pod(api)}
     watcher = subprocess.Popen(made_up.host.command(argv), env=environ)
     try:
-        wait_for(lambda: token.exists() and token.read_text() == "expired")
+        eventually(lambda: token.exists() and token.read_text() == "expired")
         swap(account, "..2")
-        wait_for(lambda: token.read_text() == api.access.token)
+        eventually(lambda: token.read_text() == api.access.token)
         # What somebody deletes comes back.
         os.unlink(os.path.join(made_up.bin.path, "multus"))
-        wait_for(lambda: os.path.exists(os.path.join(made_up.bin.path, "multus")))
+        eventually(lambda: os.path.exists(os.path.join(made_up.bin.path, "multus")))
         watcher.send_signal(signal.SIGTERM)
-        assert watcher.wait(10) == 0
+        assert watcher.wait(PATIENCE) == 0
     finally:
         if watcher.poll() is None:
             watcher.kill()
@@ -341,19 +349,12 @@ def test_what_was_uninstalled_is_not_put_back_by_who_watches(
     )
     assert watcher.stderr is not None
     try:
-        wait_for(conf.exists)
+        eventually(conf.exists)
         uninstall(made_up)
         said = iter(watcher.stderr.readline, "")
         assert any("stays so" in line for line in said)
         assert not conf.exists()
     finally:
         watcher.terminate()
-        watcher.wait(10)
+        watcher.wait(PATIENCE)
         watcher.stderr.close()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

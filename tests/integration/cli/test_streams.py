@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from unit.registry.site import Site
+from waiting import PATIENCE
 
 from multus import __version__
 from multus.cli import names
@@ -84,6 +86,57 @@ def test_an_ordinary_user_is_told_in_a_line(
     assert len(told) == 1 and "Permission denied" in told[0], done
 
 
+# --- Plugins that print ---------------------------------------------------------------------------
+
+CHATTY = """
+import os, subprocess
+from multus import hookimpl
+
+def chat(where):
+    print(f"words {where}")
+    os.write(1, f"bytes {where}\\n".encode())
+    subprocess.run(["echo", f"child {where}"])
+
+chat("at import")
+
+@hookimpl
+def multus_health(conf): chat("in health")
+
+@hookimpl
+def multus_validate(conf): chat("in validate")
+
+@hookimpl
+def multus_keys(): chat("in keys")
+
+@hookimpl
+def multus_select(request, conf): chat("in select")
+"""
+CONF = {"cniVersion": "1.0.0", "name": "n", "type": "multus", "delegates": [{"type": "ptp"}]}
+#: Commands that call plugins, and where one of them prints.
+CALLING = {
+    "plugins --json": "at import",
+    "validate --json -f @CONF@": "in validate",
+    "explain --json --conf @CONF@": "in select",
+    "doctor --json --conf @CONF@": "in health",
+}
+
+
+@pytest.mark.parametrize("words", CALLING)
+def test_what_a_plugin_prints_is_in_no_document(
+    cni_program: Sequence[str], tmp_path: Path, words: str
+) -> None:
+    site = Site(tmp_path / "site", tmp_path / "index.json")
+    site.folder.mkdir()
+    site.install("chatty", CHATTY)
+    conf = tmp_path / "00-multus.conf"
+    conf.write_text(json.dumps({**CONF, "cniDir": str(tmp_path / "state")}))
+    words = words.replace("@CONF@", str(conf))
+    done = said(cni_program, words, "", PYTHONPATH=str(site.folder))
+    assert isinstance(json.loads(done.stdout), dict), done.stderr
+    for kind in ("words", "bytes", "child"):
+        assert f"{kind} {CALLING[words.replace(str(conf), '@CONF@')]}" in done.stderr
+
+
 # --- As a plugin ----------------------------------------------------------------------------------
 
 
@@ -100,7 +153,7 @@ def test_an_unknown_command_is_refused_before_stdin_ends(cni_program: Sequence[s
         stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "CNI_COMMAND": "FOO"},
     )
-    assert process.wait(10) == 1  # its stdin is still open
+    assert process.wait(PATIENCE) == 1  # its stdin is still open
     out, _ = process.communicate()
     assert json.loads(out)["code"] == 4
     assert "unknown CNI_COMMAND: use one of" in json.loads(out)["msg"]

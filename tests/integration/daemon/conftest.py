@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -136,7 +133,7 @@ class Running:
 
     def connect(self) -> socket.socket:
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(30)
+        peer.settimeout(60)
         peer.connect(str(self.path))
         return peer
 
@@ -158,7 +155,7 @@ class Running:
 
 def message(command: str, stdin: bytes = b"{}", **environ: str) -> bytes:
     given = {"CNI_COMMAND": command, **environ}
-    return wire.Message(wire.CNI, stdin, given, seconds=60).encode()
+    return wire.Message(wire.CNI, stdin, given, seconds=120).encode()
 
 
 def answer_of(peer: socket.socket) -> tuple[int, bytes]:
@@ -231,8 +228,7 @@ def assemble(
     spool = Spool(settings.cni_dir, log)
     calls = Calls(board, loop, listener, generations.current, spool, metrics, log, settings.limits)
     generations.calls = calls
-    metrics.registry.register(State(generations, calls, spool))
-    return Server(
+    server = Server(
         listener,
         loop,
         calls,
@@ -243,18 +239,9 @@ def assemble(
         notifier=notifier,
         shared=shared,
     )
+    metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
+    return server
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"did not happen in {seconds} s"
-        time.sleep(0.01)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-__all__ = ["Running", "Shim", "answer_of", "descriptors", "message", "sys", "wait_for"]
+__all__ = ["Running", "Shim", "answer_of", "message"]
 __all__ += ["more_settings", "place"]

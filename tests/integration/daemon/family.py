@@ -12,16 +12,10 @@ from pathlib import Path
 
 import pytest
 from reliability.processes import family_of
+from waiting import PATIENCE, eventually
 
 from integration.daemon.node import Daemon
 from multus.testing.runtime import Answer
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"did not happen in {seconds} s"
-        time.sleep(0.02)
 
 
 def processes(daemon: Daemon, name: str) -> list[int]:
@@ -47,7 +41,7 @@ class Call:
         self._thread.start()
 
     def answer(self) -> Answer:
-        self._thread.join(60)
+        self._thread.join(2 * PATIENCE)
         return self._answers[0]
 
 
@@ -79,8 +73,12 @@ class Pids:
                 (self.folder / "cgroup.procs").write_text(str(pid))
 
     def close(self) -> None:
-        """No further process."""
-        (self.folder / "pids.max").write_text((self.folder / "pids.current").read_text())
+        """No further process. What ends just now must not leave room for another."""
+        current = [""]
+        while current[-5:] != current[-1:] * 5:
+            current.append((self.folder / "pids.current").read_text())
+            time.sleep(0.05)
+        (self.folder / "pids.max").write_text(current[-1])
 
     def open(self) -> None:
         (self.folder / "pids.max").write_text("max")
@@ -93,10 +91,9 @@ class Pids:
             self._remove()
 
     def _remove(self) -> None:
-        end = time.monotonic() + 10
-        while True:
+        def removed() -> bool:
             with suppress(OSError):
                 self.folder.rmdir()
-                return
-            assert time.monotonic() < end, (self.folder / "cgroup.procs").read_text()
-            time.sleep(0.05)
+            return not self.folder.exists()
+
+        eventually(removed)

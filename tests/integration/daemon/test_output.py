@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import time
+from statistics import median
 
 import pytest
 from attrs import evolve
+from waiting import becomes
 
 from integration.daemon.family import threads
 from integration.daemon.place import Place
@@ -38,7 +40,7 @@ while time.monotonic() < end:
 """
 _SCRAPE = """
 import http.client, sys
-c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=8)
+c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
 c.request(sys.argv[2], "/"); r = c.getresponse()
 sys.stdout.buffer.write(b"%d\\n" % r.status + r.read())
 """
@@ -55,27 +57,35 @@ def test_clients_of_the_metrics_port_cost_little_and_delay_no_call(
     argv = place.daemon.node.command(
         ["setpriv", "--reuid=65534", "--clear-groups", *python, _FLOOD, str(PORT), "3", mode]
     )
-    place.serves(cni_pod)
+    alone = seconds_of_calls(place, cni_pod, 5)
     before = threads(place.daemon.pid)
     flood = subprocess.Popen(argv)
     try:
-        slowest = 0.0
+        beside: list[float] = []
         while flood.poll() is None:
-            began = time.monotonic()
-            place.serves(cni_pod)
-            slowest = max(slowest, time.monotonic() - began)
+            beside += seconds_of_calls(place, cni_pod, 1)
             assert threads(place.daemon.pid) <= before
             assert len(os.listdir(f"/proc/{place.daemon.pid}/fd")) < 100
     finally:
         flood.kill()
         flood.wait()
-    assert slowest < 1
+    assert median(beside) < 1 + 5 * median(alone)
     for method, expected in (("GET", "multus_server_calls"), ("HEAD", "")):
         shown = place.daemon.node.run(*python, _SCRAPE, str(PORT), method)
         status, _, text = shown.partition("\n")
         assert status == "200"
         assert expected in text
-    assert threads(place.daemon.pid) == before
+    becomes(lambda: threads(place.daemon.pid), before)
+
+
+def seconds_of_calls(place: Place, netns: Netns, calls: int) -> list[float]:
+    """How long an ADD and its DEL take."""
+    found = []
+    for _ in range(calls):
+        began = time.monotonic()
+        place.serves(netns)
+        found.append(time.monotonic() - began)
+    return found
 
 
 # --- What plugins print ---------------------------------------------------------------------------
@@ -118,8 +128,9 @@ def test_times_and_log_lines_of_a_worker_reach_the_supervisor(place: Place, cni_
     place.serves(cni_pod)
     metric = place.daemon.metric
     for verb in ("ADD", "DEL"):
-        assert metric(f'multus_delegate_seconds_count{{type="ptp",verb="{verb}"}}') == 1
-    assert metric('multus_stage_seconds_count{stage="resolve",verb="ADD"}') == 1
+        line = f'multus_delegate_seconds_count{{type="ptp",verb="{verb}"}}'
+        becomes(lambda: metric(line), 1)  # noqa: B023  called at once
+    becomes(lambda: metric('multus_stage_seconds_count{stage="resolve",verb="ADD"}'), 1)
     lines = [json.loads(line) for line in place.daemon.log.splitlines()]
     (added,) = [line for line in lines if line["msg"] == "ADD" and "delegate" in line]
     assert added["network"] == "p62"

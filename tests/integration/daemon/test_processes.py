@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from waiting import PATIENCE, becomes, eventually
 
-from integration.daemon.family import Call, Pids, processes, wait_for
-from integration.daemon.place import STUCK, Place
+from integration.daemon.family import Call, Pids, processes
+from integration.daemon.place import Place
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
 from multus.testing.runtime import CallFailed, Container
 
-#: How long the supervisor lets an interrupted step react.
-REACT = 2
+READY = (0, "ok\n")
+STUCK_SOON = {"stuckSeconds": 3}
 
 
 def test_a_reload_that_would_lose_a_plugin_is_refused(place: Place, cni_pod: Netns) -> None:
@@ -33,12 +34,13 @@ def test_a_reload_that_would_lose_a_plugin_is_refused(place: Place, cni_pod: Net
     assert "nothing_of_that_name" in answer
     place.serves(cni_pod)
     plugin.write_text(text)
-    assert place.daemon.control("reload") == (0, "ok\n")
+    assert place.daemon.control("reload") == READY
 
 
 # --- Workers that hang ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("more_settings", [STUCK_SOON])
 @pytest.mark.parametrize(
     ("at", "named"),
     [
@@ -57,7 +59,7 @@ def test_a_step_that_hangs_in_python_is_interrupted_and_its_worker_serves_on(
     )
     began = time.monotonic()
     refusal = place.multus.add(place.conf(deed="sleep", at=at), Container(cni_pod.path)).error
-    assert time.monotonic() - began < STUCK + 1
+    assert time.monotonic() - began < PATIENCE
     assert refusal["code"] == 11
     assert [each for each in named if each not in refusal["msg"]] == []
     assert before.difference(place.multus.node.state(place.multus.ipam_dir)) == []
@@ -67,6 +69,7 @@ def test_a_step_that_hangs_in_python_is_interrupted_and_its_worker_serves_on(
     place.serves(cni_pod)
 
 
+@pytest.mark.parametrize("more_settings", [STUCK_SOON])
 @pytest.mark.parametrize("deed", ["in-c", "masked"])
 def test_a_worker_that_cannot_be_interrupted_is_replaced_and_its_add_undone(
     place: Place, cni_pods: Callable[[], Netns], deed: str
@@ -81,42 +84,40 @@ def test_a_worker_that_cannot_be_interrupted_is_replaced_and_its_add_undone(
     place.calm()
     place.serves(other)
     refusal = call.answer().error
-    assert time.monotonic() - began < STUCK + REACT + 1
+    assert time.monotonic() - began < PATIENCE
     assert refusal["code"] == 11
     assert "invoker 'hostile', ADD" in refusal["msg"]
     # No DEL has come, and none is needed.
-    wait_for(lambda: before.difference(place.multus.node.state(place.multus.ipam_dir)) == [])
-    wait_for(lambda: place.multus.records() == [".daemon"])
+    becomes(lambda: before.difference(place.multus.node.state(place.multus.ipam_dir)), [])
+    becomes(place.multus.records, [".daemon"])
     assert netns.links() == {}
     assert place.daemon.metric('multus_worker_replacements_total{reason="stuck"}') == 1
-    assert place.daemon.control("health") == (0, "ok\n")
+    assert place.daemon.control("health") == READY
 
 
 # --- The template ---------------------------------------------------------------------------------
 
 
-def test_a_template_that_ends_costs_the_calls_under_way_and_two_seconds(
+def test_a_template_that_ends_costs_the_calls_under_way_and_no_other(
     place: Place, cni_pods: Callable[[], Netns]
 ) -> None:
-    place.multus.bin.stand_in("slow", ADD=Reply('{"cniVersion": "1.0.0"}', sleep=3))
+    place.multus.bin.stand_in("slow", ADD=Reply('{"cniVersion": "1.0.0"}', sleep=8))
     place.start()
     first, other = cni_pods(), cni_pods()
     call = Call(
         lambda: place.multus.add(place.multus.conf({"type": "slow"}), Container(first.path))
     )
-    wait_for(lambda: place.multus.bin.commands("ADD"))
+    eventually(lambda: place.multus.bin.commands("ADD"))
     (template,) = processes(place.daemon, "multus-template")
     os.kill(template, signal.SIGKILL)
-    began = time.monotonic()
     place.serves(other)
-    assert time.monotonic() - began < 2
     assert call.answer().error["code"] == 11
-    assert place.daemon.control("health") == (0, "ok\n")
-    wait_for(lambda: place.daemon.control("ready") == (0, "ok\n"))
+    assert place.daemon.control("health") == READY
+    becomes(lambda: place.daemon.control("ready"), READY)
+    becomes(lambda: len(processes(place.daemon, "multus-template")), 1)
+    becomes(lambda: len(processes(place.daemon, "multus-api")), 1)
     assert template not in processes(place.daemon, "multus-template")
-    assert len(processes(place.daemon, "multus-template")) == 1
-    assert len(processes(place.daemon, "multus-api")) == 1
-    wait_for(lambda: place.multus.records() == [".daemon"])
+    becomes(place.multus.records, [".daemon"])
 
 
 def test_a_template_that_cannot_be_started_again_is_told_of_until_it_can(
@@ -129,15 +130,16 @@ def test_a_template_that_cannot_be_started_again_is_told_of_until_it_can(
     module.write_text(f"{text}\nos._exit(1)\n")
     (template,) = processes(place.daemon, "multus-template")
     os.kill(template, signal.SIGKILL)
-    wait_for(lambda: place.daemon.control("health")[0] == 1)
-    assert "template process ended" in place.daemon.control("health")[1]
+    # A control request may have been with a worker that ended: that is another error.
+    eventually(lambda: "template process ended" in place.daemon.control("health")[1])
     assert place.daemon.control("ready")[0] == 1
     refusal = place.multus.add(place.quiet, Container(cni_pod.path)).error
     assert refusal["code"] == 11
     assert "template process ended" in refusal["msg"]
     module.write_text(text)
-    wait_for(lambda: place.daemon.control("ready") == (0, "ok\n"))
-    assert place.daemon.control("health") == (0, "ok\n")
+    # It is tried again after pauses of up to half a minute.
+    becomes(lambda: place.daemon.control("ready"), READY, 3 * PATIENCE)
+    assert place.daemon.control("health") == READY
     place.serves(cni_pod)
 
 
@@ -145,10 +147,10 @@ def test_a_reload_in_the_place_of_a_template_that_ended_leaves_one(place: Place)
     place.start()
     (template,) = processes(place.daemon, "multus-template")
     os.kill(template, signal.SIGKILL)
-    assert place.daemon.control("reload") == (0, "ok\n")
-    time.sleep(1)
-    assert len(processes(place.daemon, "multus-template")) == 1
-    assert len(processes(place.daemon, "multus-api")) == 1
+    assert place.daemon.control("reload") == READY
+    time.sleep(1)  # in which another might be started
+    becomes(lambda: len(processes(place.daemon, "multus-template")), 1)
+    becomes(lambda: len(processes(place.daemon, "multus-api")), 1)
 
 
 def test_an_api_process_that_cannot_begin_is_named_at_once(place: Place) -> None:
@@ -156,7 +158,7 @@ def test_an_api_process_that_cannot_begin_is_named_at_once(place: Place) -> None
     folder = place.folder / ("x" * (96 - len(str(place.folder))))
     place.daemon.spawn(MULTUS_SOCKET=str(folder / "m.sock"))
     assert place.daemon.process is not None
-    assert place.daemon.process.wait(15) == 1
+    assert place.daemon.process.wait(2 * PATIENCE) == 1
     place.daemon.process = None
     assert "m.sock.api.1" in place.daemon.stderr
     assert "socketDir" in place.daemon.stderr
@@ -177,6 +179,8 @@ def test_without_processes_calls_are_refused_with_the_reason_until_there_are_som
         (pids.folder / "pids.max").write_text("1")
         for worker in processes(place.daemon, "multus-worker"):
             os.kill(worker, signal.SIGKILL)
+        becomes(lambda: processes(place.daemon, "multus-worker"), [])
+        eventually(lambda: "no worker can be started" in place.daemon.control("health")[1])
         refusal = place.multus.add(place.quiet, Container(cni_pod.path)).error
         assert refusal["code"] == 11
         assert "no worker can be started" in refusal["msg"]
@@ -184,7 +188,7 @@ def test_without_processes_calls_are_refused_with_the_reason_until_there_are_som
         status, text = place.daemon.control("health")
         assert (status, "no worker can be started" in text) == (1, True)
         pids.open()
-        wait_for(lambda: place.daemon.control("health") == (0, "ok\n"))
+        becomes(lambda: place.daemon.control("health"), READY)
         place.serves(cni_pod)
 
 
@@ -218,11 +222,11 @@ def test_a_template_or_a_reload_that_cannot_be_forked_does_not_end_the_superviso
         (pids.folder / "pids.max").write_text("1")
         (template,) = processes(place.daemon, "multus-template")
         os.kill(template, signal.SIGKILL)
-        wait_for(lambda: "cannot start another template process" in place.daemon.log)
-        assert place.daemon.control("health")[0] == 1
+        eventually(lambda: "cannot start another template process" in place.daemon.log)
+        eventually(lambda: "cannot" in place.daemon.control("health")[1])
         assert place.multus.add(place.quiet, Container(cni_pod.path)).error["code"] == 11
         pids.open()
-        wait_for(lambda: place.daemon.control("ready") == (0, "ok\n"))
+        becomes(lambda: place.daemon.control("ready"), READY, 3 * PATIENCE)
         place.serves(cni_pod)
 
 
@@ -294,7 +298,7 @@ def test_what_a_plugin_writes_to_its_workers_descriptors_ends_no_supervisor(
         place.multus.add(conf, container)
     lives(place, cni_pods())
     place.calm()
-    wait_for(lambda: place.multus.delete(conf, container).status == 0)
+    eventually(lambda: place.multus.delete(conf, container).status == 0)
     # What was written into the journal too is kept for people.
     kept = {".daemon"}
-    wait_for(lambda: {r for r in place.multus.records() if not r.endswith(":damaged")} == kept)
+    eventually(lambda: {r for r in place.multus.records() if not r.endswith(":damaged")} == kept)

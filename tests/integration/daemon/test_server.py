@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from descriptors import held
+from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import IOFailure
 from multus.daemon import wire
@@ -20,7 +22,7 @@ from multus.daemon.listening import listening
 from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
-from .conftest import Running, answer_of, descriptors, message, wait_for
+from .conftest import Running, answer_of, message
 
 Serve = Callable[..., Running]
 
@@ -152,14 +154,14 @@ def test_garbage_is_answered_and_harms_nobody(serve: Serve, sent: bytes) -> None
 
 
 def test_a_slow_client_is_hung_up_on_and_delays_nobody(serve: Serve) -> None:
-    daemon = serve(limits=Limits(workers=1, message_seconds=1.0))
+    daemon = serve(limits=Limits(workers=1, message_seconds=3.0))
+    assert daemon.call("ADD") == (0, b"{}")  # there is a worker
     with daemon.connect() as slow:
         slow.sendall(message("ADD")[:10])
-        began = time.monotonic()
         assert daemon.call("ADD") == (0, b"{}")
-        assert time.monotonic() - began < 0.9
+        assert select.select([slow], [], [], 0)[0] == []
         assert code(answer_of(slow)) == 11
-    assert len(daemon.asked) == 1
+    assert len(daemon.asked) == 2
 
 
 def test_a_client_that_sends_byte_by_byte_is_served(serve: Serve) -> None:
@@ -173,12 +175,12 @@ def test_a_client_that_sends_byte_by_byte_is_served(serve: Serve) -> None:
 def test_clients_that_vanish_leave_nothing_behind(serve: Serve) -> None:
     daemon = serve()
     daemon.call("ADD")
-    before = descriptors()
+    before = held()
     for cut in (0, 5, 20, 25):
         for _ in range(10):
             with daemon.connect() as peer:
                 peer.sendall(message("ADD")[:cut])
-    wait_for(lambda: descriptors() == before)
+    becomes(lambda: held() - before, set())
     assert len(daemon.asked) == 1
 
 
@@ -188,14 +190,14 @@ def test_an_add_whose_client_vanished_while_it_waited_is_dropped_a_del_is_not(
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as first:
         first.sendall(message("ADD", b"first", DO=gate.do))
-        wait_for(lambda: daemon.asked)
+        eventually(lambda: daemon.asked)
         for command in ("ADD", "DEL"):
             with daemon.connect() as peer:
                 peer.sendall(message(command, b"gone"))
-        wait_for(lambda: daemon.metric("multus_server_calls") == 3)
+        eventually(lambda: daemon.metric("multus_server_calls") == 3)
         gate.open()
         assert answer_of(first) == (0, b"first")
-    wait_for(lambda: daemon.metric("multus_server_calls") == 0)
+    eventually(lambda: daemon.metric("multus_server_calls") == 0)
     assert [command for command, _, _ in daemon.asked] == ["ADD", "DEL"]
 
 
@@ -203,9 +205,9 @@ def test_a_client_that_does_not_take_its_answer_is_logged(serve: Serve, gate: Ga
     daemon = serve()
     with daemon.connect() as peer:
         peer.sendall(message("ADD", b"x", CNI_CONTAINERID="c1", DO=gate.do))
-        wait_for(lambda: daemon.asked)
+        eventually(lambda: daemon.asked)
     gate.open()
-    wait_for(lambda: "nobody took the answer" in daemon.log)
+    eventually(lambda: "nobody took the answer" in daemon.log)
     assert json.loads(daemon.log.splitlines()[-1])["container"] == "c1"
 
 
@@ -220,7 +222,7 @@ def test_a_service_that_fails_is_an_internal_error(serve: Serve) -> None:
 
 def test_500_connections_are_all_answered(serve: Serve) -> None:
     daemon = serve()
-    before = descriptors()
+    before = held()
     peers = [daemon.connect() for _ in range(500)]
     for number, peer in enumerate(peers):
         peer.sendall(message("ADD", b"%d" % number, DO="sleep:0.002"))
@@ -228,8 +230,8 @@ def test_500_connections_are_all_answered(serve: Serve) -> None:
         with peer:
             assert answer_of(peer) == (0, b"%d" % number)
     # Two for each worker that came meanwhile: its channel, and its handle.
-    wait_for(lambda: descriptors() <= before + 2 * 32)
-    assert daemon.metric("multus_server_request_total") == 500
+    eventually(lambda: len(held() - before) <= 2 * 32)
+    becomes(lambda: daemon.metric("multus_server_request_total"), 500)
 
 
 def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(
@@ -239,27 +241,27 @@ def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(
     peers = [daemon.connect() for _ in range(4)]
     for peer in peers:
         peer.sendall(message("DEL", DO=gate.do))
-    wait_for(lambda: daemon.metric("multus_server_calls") == 4)
-    wait_for(lambda: daemon.metric("multus_server_queue") == 2)
+    eventually(lambda: daemon.metric("multus_server_calls") == 4)
+    eventually(lambda: daemon.metric("multus_server_queue") == 2)
     assert daemon.call("STATUS", b"") == (0, b"")
-    wait_for(lambda: daemon.metric("multus_server_calls") == 4)
+    eventually(lambda: daemon.metric("multus_server_calls") == 4)
     fifth = daemon.connect()
     fifth.sendall(message("DEL", DO=gate.do))
-    wait_for(lambda: daemon.metric("multus_server_calls") == 5)
+    eventually(lambda: daemon.metric("multus_server_calls") == 5)
     assert code(daemon.call("ADD", b'{"cniVersion": "1.0.0"}')) == 11
     assert daemon.control("health") == (0, "ok\n")
     gate.open()
     for peer in (*peers, fifth):
         with peer:
             assert answer_of(peer) == (0, b"{}")
-    assert daemon.metric('multus_server_request_total{code="11"') == 1
+    becomes(lambda: daemon.metric('multus_server_request_total{code="11"'), 1)
 
 
 def test_a_call_that_waited_beyond_its_deadline_is_not_begun(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as first, daemon.connect() as second:
         first.sendall(message("ADD", DO=gate.do))
-        wait_for(lambda: daemon.asked)
+        eventually(lambda: daemon.asked)
         environ = {"CNI_COMMAND": "ADD"}
         second.sendall(wire.Message(wire.CNI, b"{}", environ, seconds=0.05).encode())
         # It is told so while the first still runs.
@@ -277,9 +279,9 @@ def test_a_containers_calls_hold_one_worker(serve: Serve, gate: Gate) -> None:
     peers = [daemon.connect() for _ in range(10)]
     for peer in peers:
         peer.sendall(message("ADD", b"same", CNI_CONTAINERID="c1", DO=gate.do))
-    wait_for(lambda: daemon.metric("multus_server_calls") == 10)
+    eventually(lambda: daemon.metric("multus_server_calls") == 10)
     assert daemon.call("ADD", b"other", CNI_CONTAINERID="c2") == (0, b"other")
-    wait_for(lambda: len(daemon.asked) == 2)
+    eventually(lambda: len(daemon.asked) == 2)
     gate.open()
     for peer in peers:
         with peer:
@@ -291,7 +293,7 @@ def test_adds_leave_workers_to_dels(serve: Serve, gate: Gate) -> None:
     peers = [daemon.connect() for _ in range(8)]
     for number, peer in enumerate(peers):
         peer.sendall(message("ADD", b"add", CNI_CONTAINERID=f"c{number}", DO=gate.do))
-    wait_for(lambda: len(daemon.asked) == 3)
+    eventually(lambda: len(daemon.asked) == 3)
     assert daemon.call("DEL", b"del", CNI_CONTAINERID="other") == (0, b"del")
     gate.open()
     for peer in peers:
@@ -306,16 +308,16 @@ def test_stopping_finishes_what_runs_and_refuses_the_rest(serve: Serve, gate: Ga
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as running, daemon.connect() as waiting:
         running.sendall(message("ADD", b"running", DO=gate.do))
-        wait_for(lambda: daemon.asked)
+        eventually(lambda: daemon.asked)
         waiting.sendall(message("ADD", b"{}"))
-        wait_for(lambda: daemon.metric("multus_server_calls") == 2)
+        eventually(lambda: daemon.metric("multus_server_calls") == 2)
         daemon.server.stop()
         assert daemon.control("ready")[0] == 1
         assert code(daemon.call("ADD")) == 11
         assert code(answer_of(waiting)) == 11
         gate.open()
         assert answer_of(running) == (0, b"running")
-    daemon.thread.join(10)
+    daemon.thread.join(PATIENCE)
     assert not daemon.thread.is_alive()
     assert not daemon.path.exists()
 
@@ -324,10 +326,8 @@ def test_stopping_does_not_wait_for_ever(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(stop_seconds=0.2))
     with daemon.connect() as peer:
         peer.sendall(message("ADD", DO=gate.do))
-        wait_for(lambda: daemon.asked)
-        began = time.monotonic()
+        eventually(lambda: daemon.asked)
         daemon.stop()
-        assert time.monotonic() - began < 5
         assert code(answer_of(peer)) == 11
 
 
@@ -350,7 +350,7 @@ def test_reloads_at_once_are_all_answered_and_leave_one_template(serve: Serve) -
         with peer:
             assert answer_of(peer) == (0, b"ok\n")
     assert daemon.call("ADD") == (0, b"{}")
-    wait_for(lambda: len(children()) == len(before))
+    eventually(lambda: len(children()) == len(before))
     assert children() != before
 
 
@@ -360,7 +360,7 @@ def test_a_call_that_runs_when_the_settings_are_read_again_is_finished(
     daemon = serve()
     with daemon.connect() as running:
         running.sendall(message("ADD", b"running", DO=gate.do))
-        wait_for(lambda: daemon.asked)
+        eventually(lambda: daemon.asked)
         assert daemon.control("reload") == (0, "ok\n")
         assert daemon.call("ADD", b"new") == (0, b"new")
         gate.open()
@@ -370,7 +370,7 @@ def test_a_call_that_runs_when_the_settings_are_read_again_is_finished(
 def test_the_service_manager_is_told(serve: Serve, tmp_path: Path) -> None:
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.settimeout(10)
+    manager.settimeout(PATIENCE)
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
     daemon = serve(notifier=Notifier.from_environ(environ))
     assert environ == {}
@@ -384,7 +384,7 @@ def test_the_service_manager_is_told(serve: Serve, tmp_path: Path) -> None:
     assert told[0].startswith(b"RELOADING=1\nMONOTONIC_USEC=")
     assert told[1:] == [b"READY=1"]
     daemon.stop()
-    wait_for(lambda: manager.recv(100).startswith(b"STOPPING=1"))
+    eventually(lambda: manager.recv(100).startswith(b"STOPPING=1"))
     manager.close()
 
 
@@ -413,10 +413,10 @@ def test_a_socket_of_the_service_managers_is_used_and_left(tmp_path: Path) -> No
         pass_fds=[3],
     )
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(10)
+        peer.settimeout(PATIENCE)
         peer.connect(str(path))
         assert peer.recv(10) == b"hello"
-    assert child.wait(10) == 0
+    assert child.wait(PATIENCE) == 0
     assert path.exists()
     manager.close()
 
@@ -431,13 +431,13 @@ def test_who_comes_to_a_shared_socket_while_we_stop_waits_for_the_next(
         daemon = serve(inherited=manager.dup())
         with daemon.connect() as running:
             running.sendall(message("ADD", b"running", DO=gate.do))
-            wait_for(lambda: daemon.asked)
+            eventually(lambda: daemon.asked)
             daemon.server.stop()
-            time.sleep(0.1)
+            becomes(lambda: daemon.server._is_listening, False)
             with daemon.connect() as late:
                 late.sendall(message("ADD", b"late"))
                 gate.open()
                 assert answer_of(running) == (0, b"running")
-                daemon.thread.join(10)
+                daemon.thread.join(PATIENCE)
                 serve(inherited=manager.dup())
                 assert answer_of(late) == (0, b"late")

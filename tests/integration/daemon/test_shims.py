@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from waiting import PATIENCE, eventually
 
 from multus.cni import shim as shim_module
 from multus.cni import skel
 from multus.cni.shim import CONTROL_S
 from multus.daemon import wire
 
-from .conftest import Running, Shim, wait_for
+from .conftest import Running, Shim
 
 Serve = Callable[..., Running]
 
@@ -132,7 +133,7 @@ def test_without_a_command_and_a_word_the_environment_is_refused(run: Shim) -> N
 
 def test_an_unknown_command_is_refused_before_stdin_ends(run: Shim) -> None:
     process = run.start("FOO")
-    process.wait(5)  # its stdin is still open
+    process.wait(PATIENCE)  # its stdin is still open
     out, _ = process.communicate()
     found = error((process.returncode, out))
     assert found["code"] == 4
@@ -162,7 +163,7 @@ class Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.thread.join(10)
+        self.thread.join(PATIENCE)
         self.listener.close()
 
 
@@ -177,13 +178,13 @@ def test_a_daemon_that_hangs_is_not_healthy(run: Shim) -> None:
     ended = threading.Event()
 
     def act(_peer: socket.socket) -> None:
-        ended.wait(20)
+        ended.wait(600)
 
     with Peer(run.socket, act):
         began = time.monotonic()
         found = error(run(None, b"", "health"))
         ended.set()
-    assert time.monotonic() - began < 2 * CONTROL_S
+    assert time.monotonic() - began < CONTROL_S + PATIENCE
     assert (found["code"], found["details"]) == (11, "no answer in time")
 
 
@@ -246,7 +247,7 @@ def test_stdout_that_nobody_reads_does_not_hang(run: Shim, serve: Serve) -> None
     process.stdout.close()
     process.stdin.write(b"x")
     process.stdin.close()
-    assert process.wait(10) != 0
+    assert process.wait(PATIENCE) != 0
 
 
 # --- Without a daemon -----------------------------------------------------------------------------
@@ -257,13 +258,13 @@ def test_add_and_check_wait_and_then_ask_to_try_again(run: Shim) -> None:
         began = time.monotonic()
         found = error(run(command, b'{"cniVersion": "1.0.0"}', MULTUS_WAIT="0.3"))
         assert (found["code"], found["cniVersion"]) == (11, "1.0.0")
-        assert 0.25 < time.monotonic() - began < 5
+        assert 0.25 < time.monotonic() - began < PATIENCE
 
 
 def test_a_wait_that_is_no_number_is_none(run: Shim) -> None:
     began = time.monotonic()
     assert error(run("ADD", MULTUS_WAIT="soon"))["code"] == 11
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_status_says_not_available(run: Shim) -> None:
@@ -277,13 +278,13 @@ def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Se
     time.sleep(0.2)
     serve()
     assert process.stdout.read() == b"at last"
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
     for stdin in (b"", b" \n", b'{"cniVersion":"0.4.0"}', b'{ "cniVersion" : "1.1.0" }\n'):
 
-        def engine_for(conf: Any) -> Any:
+        def engine_for(conf: Any, deadline: Any) -> Any:
             raise AssertionError(conf)
 
         assert run("VERSION", stdin) == skel.answer({"CNI_COMMAND": "VERSION"}, stdin, engine_for)
@@ -420,7 +421,7 @@ _TEXTS = st.dictionaries(_KEYS, _VALUES, max_size=4).map(
 _CUT = st.tuples(_TEXTS, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     stdin=_TEXTS | _CUT | st.binary(max_size=60),
     command=st.sampled_from(["ADD", "DEL", "STATUS", "VERSION", "", "nonsense"]),
@@ -447,10 +448,10 @@ def test_a_shim_that_is_stopped_and_continued_finishes(
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"done")
     process.stdin.close()
-    wait_for(lambda: daemon.asked)
+    eventually(lambda: daemon.asked)
     for number in (19, 18, 19, 18):
         process.send_signal(number)
         time.sleep(0.02)
     (tmp_path / "go").touch()
     assert process.stdout.read() == b"done"
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0

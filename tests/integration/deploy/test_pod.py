@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from attrs import frozen
+from waiting import PATIENCE, eventually
 
 from integration.deploy.conftest import ROOT
 from multus.testing.apiserver import ApiServer
@@ -187,7 +187,7 @@ def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
     environ = {"MULTUS_SOCKET": socket, "PATH": "/usr/bin:/usr/sbin"}
     daemon = subprocess.Popen(pod.argv("daemon", [*command[:-1], serve], environ))
     try:
-        wait_for(lambda: os.path.exists(socket))
+        eventually(lambda: os.path.exists(socket), 2 * PATIENCE)
         runtime = Runtime(
             (f"{pod.path('bin')}/multus",),
             pod.path("bin"),
@@ -209,10 +209,3 @@ def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
         daemon.terminate()
         daemon.wait(60)
     assert (net_d / "00-multus.conflist").exists()
-
-
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)

@@ -95,6 +95,6 @@ def test_version_is_answered_before_any_plugin_is_looked_for(
 
 
 def test_an_attachment_in_process_loads_nothing_heavy(environment: Path) -> None:
-    code = "import sys, multus_invoker_ptp.invoker, multus.ipam.hostlocal; print(*sys.modules)"
+    code = "import sys, multus_invoker_ptp.invoker, multus.ipam._hostlocal; print(*sys.modules)"
     python = [str(environment / "bin/python"), "-I", "-c", code]
     assert set(subprocess.check_output(python, text=True, env={}).split()) & HEAVY == set()

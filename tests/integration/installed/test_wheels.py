@@ -36,6 +36,18 @@ def test_every_plugins_wheel_holds_every_module(environment: Path) -> None:
         assert packaged(environment, folder.name) == wanted, folder
 
 
+def test_conformance_warns_of_nothing(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "bin/multus", "conformance", "merger-primary", "--", "-k", "loads"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def test_every_plugin_is_found_and_sound(environment: Path) -> None:
     done = subprocess.run(
         [environment / "bin/multus", "plugins", "--json"], capture_output=True, check=False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import frozen
+from waiting import eventually
 
 from multus.api.result import Result
 from multus.netlink import Namespace
@@ -72,13 +72,11 @@ class Place:
         return _comparable(json.loads(json.dumps(result).replace(self.pod.path, "CONTAINER")))
 
     def _settle(self) -> None:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        def settled() -> bool:
             shown = [json.dumps(netns.ip("address")) for netns in (self.node, self.pod)]
-            if not any('"tentative"' in each for each in shown):
-                return
-            time.sleep(0.05)
-        raise AssertionError("addresses are tentative after 10 s")
+            return not any('"tentative"' in each for each in shown)
+
+        eventually(settled)
 
 
 class Side:

@@ -26,7 +26,8 @@ DUAL = {
 KILLED = """
 import json, os, signal, sys
 from multus import ipam
-from multus.ipam import hostlocal, store
+from multus.ipam import _hostlocal as hostlocal
+from multus.ipam import _store as store
 from multus.testing.invocation import Caller
 
 config, verb, first = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])

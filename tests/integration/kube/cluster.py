@@ -164,8 +164,8 @@ class Cluster:
         return dict(self.api.get(pod)["metadata"].get("annotations") or {})
 
     def status(self, name: str = "web", namespace: str = "default") -> list[dict[str, Any]]:
-        """The network-status annotation of a pod, decoded."""
-        return list(json.loads(self.annotations(name, namespace)[STATUS]))
+        """The network-status annotation of a pod, decoded; empty until it is written."""
+        return list(json.loads(self.annotations(name, namespace).get(STATUS, "[]")))
 
     def events(self, namespace: str = "default") -> list[tuple[str, str, str]]:
         """Type, reason and message of every event, sorted."""

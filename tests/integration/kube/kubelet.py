@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +58,7 @@ class Kubelet:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Kubelet:
@@ -66,6 +66,7 @@ class Kubelet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         # A blocked accept() returns when its socket is shut down, not when it is closed.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -105,7 +106,7 @@ class Kubelet:
             connection.reset_stream(1)
             return
         if self._fault == "slow":
-            time.sleep(2)
+            self._ended.wait(600)
         known = headers[":path"] == "/v1.PodResourcesLister/List" and self._fault != "status"
         connection.send_headers(1, [(":status", "200"), ("content-type", "application/grpc")])
         if not known:

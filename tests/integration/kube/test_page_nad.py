@@ -35,7 +35,7 @@ def test_the_page_shows_what_the_pod_got(cluster: Cluster, cni_pod: Netns) -> No
     text = cluster.node.run("ip", "-n", cni_pod.name, "-brief", "address", "show")
     text = re.sub(r"fe80::[0-9a-f:]+/64", "fe80::…/64", re.sub(r"@\w+", "", text))
     interfaces = "\n".join(" ".join(line.split()) for line in text.splitlines())
-    chance = cni_pod.links()["eth0"]["address"], cni_pod.links()["lan0"]["address"]
+    chance = cni_pod.links()["eth0"].mac, cni_pod.links()["lan0"].mac
     status = cluster.annotations()[STATUS]
     for mac in chance:
         status = status.replace(mac, "…")

@@ -123,7 +123,7 @@ def test_the_walk_through(seed: Cluster, cni_pod: Netns, definition: str) -> Non
     assert cni_pod.addresses("eth0") == ["192.168.42.2/24"]
     assert cni_pod.addresses("net0") == ["10.56.217.171/24"]
     assert cni_pod.addresses("north") == []
-    assert cni_pod.links()["eth0"]["mtu"] == 1450
+    assert cni_pod.links()["eth0"].mtu == 1450
     assert result["ip4"]["ip"] == "192.168.42.2/24"
     assert "net0" not in json.dumps(result)
     block = shown(seed, cni_pod)

@@ -21,7 +21,7 @@ def only(config: dict[str, Any], **keys: Any) -> dict[str, Any]:
     """What the one plugin of a configuration gets."""
     delegate = delegate_from(config, conf_of(**keys), "here")
     (plugin,) = delegate.plugins
-    return handed_on(evolve(delegate, primary=True), plugin, conf_of(**keys))
+    return dict(handed_on(evolve(delegate, primary=True), plugin, conf_of(**keys)))
 
 
 @given(objects)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from unit.values import values
 
 from multus.api.errors import DecodingFailure
-from multus.api.jsontext import DEEPEST, LARGEST, decode, decode_object, encode
+from multus.api.frozen import DEEPEST
+from multus.api.jsontext import LARGEST, decode, decode_object, encode
 
 NUMBERS = st.from_regex(
     r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.cli import seed
 from unit.cli.conftest import Command
@@ -221,7 +221,7 @@ KEYS = st.text(min_size=1, max_size=8).filter(lambda key: key != "type")
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=5), st.sampled_from(["ptp", "sriov", "x-y"]))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=100)
 def test_any_arguments_come_back_as_they_were(args: dict[str, Any], plugin: str) -> None:
     wire = {
         "apiVersion": "kubernetes-network.cni.cncf.io/v1",

@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from unit.values import delegate_of, objects, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import InvalidConfig, error_of
+from multus.api.errors import InvalidConfig, IOFailure, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
-from multus.engine.invoke import Call, plan
+from multus.daemon.confs import Confs
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.discovery import Entry
 from multus.state.journal import Journal
+from multus.testing.session import new_session
 
 CONTAINER = {
     "CNI_CONTAINERID": "c1",
@@ -33,7 +36,7 @@ CONTAINER = {
 COMMANDS = ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION")
 
 
-def never(conf: Conf) -> Engine:
+def never(conf: Conf, deadline: float | None) -> Engine:
     raise AssertionError("no engine is needed for this")
 
 
@@ -58,11 +61,11 @@ def refused(code: int, *arguments: Any, **keys: Any) -> str:
     return str(error["msg"])
 
 
-def logged(capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The line about an internal error on stderr."""
-    (line,) = [each for each in capfd.readouterr().err.splitlines() if "internal error" in each]
+def logged(capfd: pytest.CaptureFixture[str], msg: str) -> dict[str, Any]:
+    """The one line on stderr."""
+    (line,) = capfd.readouterr().err.splitlines()
     found: dict[str, Any] = json.loads(line)
-    assert (found["level"], found["msg"]) == ("error", "internal error")
+    assert (found["level"], found["msg"]) == ("error", msg)
     return found
 
 
@@ -77,7 +80,7 @@ def engine_for(recorder: Recorder) -> Callable[..., skel.EngineFor]:
 
     def make(*entries: Entry) -> skel.EngineFor:
         installed = at_work(source("a", "b"), recorder.plugin(), merger(), *entries)
-        return lambda conf: Engine(installed, Log.from_conf(conf.raw))
+        return lambda conf, deadline: Engine(installed, Log.from_conf(conf.raw))
 
     return make
 
@@ -103,12 +106,12 @@ class Old:
         self.wire = {"cniVersion": "1.1.0", "name": "n", "type": "multus", "cniDir": str(folder)}
         conf = Conf.from_wire(self.wire)
         request = request_of(ifname="x%d", environ=CONTAINER)
-        call = Call(installed, self.engine.log, request, conf)
+        call = Call(installed, new_session(), request, conf)
         planned = plan([delegate_of("a", "a", ifname="x%d", primary=True)], call)
         Journal(str(folder)).prepare()
         Journal(str(folder)).begin(request, self.wire, planned).close()
 
-    def engine_for(self, conf: Conf) -> Engine:
+    def engine_for(self, conf: Conf, deadline: float | None) -> Engine:
         return self.engine
 
 
@@ -264,15 +267,15 @@ class TestBugs:
     ) -> None:
         message = refused(999, "ADD", conf, engine_for(self.odd(ZeroDivisionError("x"))))
         assert "'odd'" in message and "ZeroDivisionError" in message
-        assert "Traceback" in logged(capfd)["traceback"]
+        assert "in multus_validate" in logged(capfd, "ADD")["traceback"]
 
     def test_of_our_own(self, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
-        def broken(conf: Conf) -> Engine:
+        def broken(conf: Conf, deadline: float | None) -> Engine:
             raise RuntimeError("out of paper")
 
         message = refused(999, "ADD", conf, broken)
         assert "out of paper" in message
-        line = logged(capfd)
+        line = logged(capfd, "internal error")
         assert "out of paper" in line["error"]
         assert "in broken" in line["traceback"]
 
@@ -289,7 +292,7 @@ class TestBugs:
     def test_no_descriptor_is_left_open(
         self, conf: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        def broken(conf: Conf) -> Engine:
+        def broken(conf: Conf, deadline: float | None) -> Engine:
             raise RuntimeError("out of paper")
 
         conf |= {"logFile": str(tmp_path / "log"), "logToStderr": False}
@@ -318,7 +321,7 @@ def test_any_input_gets_one_object_and_a_status(stdin: bytes) -> None:
         assert status in (0, 1) and isinstance(answer, dict)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), max_examples=60)
 @given(keys=objects)
 def test_any_key_of_a_configuration_is_done_or_refused(
     keys: dict[str, Any], engine_for: Callable[..., skel.EngineFor], conf: dict[str, Any]
@@ -327,3 +330,50 @@ def test_any_key_of_a_configuration_is_done_or_refused(
     for command in ("ADD", "DEL"):
         status, answer = asked(command, {**keys, **conf}, engine)
         assert status == 0 or answer["code"] in (1, 4, 6, 7)
+
+
+class TestValidatedOnce:
+    """A daemon gets the same configuration for pod after pod."""
+
+    @pytest.fixture
+    def add(
+        self, engine_for: Callable[..., skel.EngineFor], conf: dict[str, Any], seen: list[str]
+    ) -> Callable[..., int]:
+        def multus_validate(conf: Conf) -> None:
+            seen.append(conf.name)
+            if conf.name == "bad":
+                raise InvalidConfig("it is bad")
+
+        confs, engines = Confs(), engine_for(plugin_named("validating", multus_validate))
+
+        def add(container: str, **keys: Any) -> int:
+            environ = {**CONTAINER, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": container}
+            stdin = json.dumps({**conf, **keys}).encode()
+            return skel.answer(environ, stdin, engines, confs=confs)[0]
+
+        return add
+
+    @pytest.fixture
+    def seen(self) -> list[str]:
+        return []
+
+    def test_the_plugins_are_asked_about_the_same_bytes_once(
+        self, add: Callable[..., int], seen: list[str]
+    ) -> None:
+        assert [add("c1"), add("c2"), add("c3", name="other"), add("c4")] == [0, 0, 0, 0]
+        assert seen == ["n", "other"]
+
+    def test_one_that_was_refused_is_refused_again(
+        self, add: Callable[..., int], seen: list[str]
+    ) -> None:
+        assert [add("c1", name="bad"), add("c1", name="bad")] == [1, 1]
+        assert seen == ["bad", "bad"]
+
+    def test_one_whose_add_failed_is_validated_again(
+        self, add: Callable[..., int], seen: list[str], recorder: Recorder
+    ) -> None:
+        recorder.errors["ADD_eth0"] = IOFailure("no")
+        assert add("c1") == 1
+        recorder.errors.clear()
+        assert [add("c1"), add("c2")] == [0, 0]
+        assert seen == ["n", "n"]

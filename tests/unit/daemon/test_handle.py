@@ -70,3 +70,19 @@ def test_a_call_far_beyond_its_deadline_is_ended_whatever_it_shows(worker: Worke
     assert worker.assess(Sight(2, until=DEADLINE + 99, waits=True), DEADLINE + 31) == (
         BEYOND_DEADLINE
     )
+
+
+def test_it_is_described_in_one_printable_line(worker: Worker) -> None:
+    worker.pid = 7
+    sight = Sight(
+        1, began=10, until=20, what="plugin 'x',\nhook 'y'", plugin="x", task="multus_select"
+    )
+    worker.assess(sight, 16)
+    assert worker.described(16.04) == (
+        "7 stuck: ADD of container c1: 6.0 s in plugin 'x',\\nhook 'y'"
+    )
+    assert worker.doing(16)["plugin"] == "x"
+    worker.job = None
+    assert worker.described(16) == "7 starting"
+    worker.ready = True
+    assert worker.described(16) == "7 idle"

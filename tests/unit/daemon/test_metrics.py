@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from multus.daemon.metrics import Metrics
 
 
@@ -44,13 +46,36 @@ def test_delegates_and_stages_have_histograms() -> None:
     assert 'multus_stage_seconds_count{stage="resolve",verb="ADD"} 1.0' in shown
 
 
-def test_gauges_are_asked_when_somebody_looks() -> None:
+def test_a_plugins_hooks_have_histograms() -> None:
     metrics = Metrics()
-    value = 1.0
-    metrics.follow(lambda: value, lambda: 0, lambda: 0)
-    assert "multus_server_calls 1.0" in lines(metrics)
-    value = 7.0
-    assert "multus_server_calls 7.0" in lines(metrics)
+    metrics.plugin("source-nad", "multus_select", 0.003)
+    (line,) = [each for each in lines(metrics) if each.startswith("multus_plugin_seconds_count")]
+    assert line == 'multus_plugin_seconds_count{plugin="source-nad",task="multus_select"} 1.0'
+
+
+def test_no_label_has_values_without_end() -> None:
+    """A plugin may write what it likes to its worker's channel."""
+    metrics = Metrics()
+    for number in range(300):
+        odd = f"odd{number}"
+        metrics.request("/cni", odd, odd, 0.0)
+        metrics.request("/cni", "ADD", str(number), 0.0)
+        metrics.stage(odd, "resolve", 0.0)
+        metrics.stage("ADD", odd, 0.0)
+        metrics.delegate(odd, odd, 0.0)
+        metrics.plugin(odd, "multus_select", 0.0)
+        metrics.plugin("p", odd, 0.0)
+    values: dict[tuple[str, str], set[str]] = {}
+    for line in lines(metrics):
+        if line.startswith("multus_"):
+            name, labels = line.partition("{")[::2]
+            for label, value in re.findall(r'(\w+)="([^"]*)"', labels.rpartition("}")[0]):
+                values.setdefault((name, label), set()).add(value)
+    assert {each for each, known in values.items() if len(known) > 66} == set()
+    counted = "multus_server_request_total"
+    assert values[counted, "method"] == {"ADD", "other"}
+    assert values["multus_stage_seconds_count", "stage"] == {"resolve", "other"}
+    assert values["multus_stage_seconds_count", "verb"] == {"ADD", "other"}
 
 
 def test_two_daemons_of_one_process_do_not_mix() -> None:

@@ -9,6 +9,7 @@ from multus.api.errors import CNIError
 from multus.api.network import Attachment
 from multus.api.result import DNS, IP, Interface, Result, Route
 from multus.engine.merge import merge
+from multus.testing.session import new_session
 
 OURS = Result(interfaces=(Interface("eth0", sandbox="/x"),))
 INSTALLED = at_work(merger())
@@ -17,7 +18,7 @@ INSTALLED = at_work(merger())
 def merged(before: object) -> Result:
     attachment = Attachment(delegate_of("n", primary=True), OURS)
     conf = conf_of(prevResult=before)
-    return merge(INSTALLED, (attachment,), request_of(), conf)
+    return merge(INSTALLED, (attachment,), request_of(), conf, new_session())
 
 
 def test_alone_in_its_list_the_result_is_the_mergers() -> None:

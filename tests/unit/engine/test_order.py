@@ -13,6 +13,7 @@ from multus.api.names import interface_problem
 from multus.api.network import Delegate
 from multus.engine.order import named, order, primary_first
 from multus.engine.resolve import Resolved
+from multus.testing.session import new_session
 
 HOOKS = at_work().hooks
 REQUESTS = st.sampled_from(["", "", "", "north", "net0", "net1", "net2", "eth0", "storage"])
@@ -31,7 +32,7 @@ def resolved(draw: st.DrawFn) -> tuple[Delegate, ...]:
 
 def ordered(delegates: Sequence[Delegate], naming: str, ifname: str = "eth0") -> list[Delegate]:
     request = request_of(ifname=ifname)
-    return list(order(HOOKS, Resolved(tuple(delegates), naming), request, conf_of()))
+    return list(order(HOOKS, Resolved(tuple(delegates), naming), request, conf_of(), new_session()))
 
 
 @given(resolved(), st.sampled_from(["seed", "npwg"]))

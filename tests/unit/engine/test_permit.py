@@ -14,13 +14,19 @@ from multus.api.errors import InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Element, Invocation, Plugin, Provenance, Role, Selection
 from multus.api.result import Result
-from multus.engine import invoke
+from multus.api.session import Session
+from multus.engine.invoke.attach import attach
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.detach import detach
+from multus.engine.invoke.plan import plan
+from multus.engine.invoke.upkeep import collect_garbage, status
 from multus.engine.permit import LARGEST, MOST_PLUGINS
 from multus.engine.pipeline import Engine
 from multus.engine.resolve import resolve
 from multus.log import Log
 from multus.registry.discovery import Installed
 from multus.state.record import Record, applied, planned_wire
+from multus.testing.session import new_session
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT
 
@@ -33,7 +39,7 @@ def resolved(config: dict[str, Any], provenance: Provenance) -> Delegate:
         return Selection(Role.DEFAULT, (element,), "the test")
 
     installed = at_work(plugin_named("source-test", multus_select))
-    (delegate,) = resolve(installed, request_of(), conf_of()).delegates
+    (delegate,) = resolve(installed, request_of(), conf_of(), new_session()).delegates
     return delegate
 
 
@@ -92,7 +98,7 @@ class TestOurOwnPrograms:
 
         installed = at_work(plugin_named("source-test", multus_select, multus_resolve))
         with pytest.raises(InvalidConfig, match="'multus'"):
-            resolve(installed, request_of(), conf_of())
+            resolve(installed, request_of(), conf_of(), new_session())
 
     def test_a_del_of_what_was_refused_succeeds(self, tmp_path: Any) -> None:
         from multus.registry.discovery import discover, load
@@ -166,15 +172,14 @@ def installed_with(invoker: Invoker) -> Installed:
 
 def verbs(invoker: Keeper, provenance: Provenance) -> list[dict[str, Any]]:
     """The configurations that an invoker gets for each verb, DEL from the journal's line."""
-    conf, log = conf_of(), Log.from_conf({"logToStderr": False})
-    call = invoke.Call(installed_with(invoker), log, request_of(), conf, chosen={})
+    call = Call(installed_with(invoker), new_session(), request_of(), conf_of())
     delegate = Delegate("net", (Plugin(CONFIG),), "1.0.0", ifname="eth0", provenance=provenance)
-    (planned,) = invoke.plan([delegate], call)
-    invoke.attach(planned, call)
+    (planned,) = plan([delegate], call)
+    attach(planned, call)
     record = applied(Record("x", request_of()), planned_wire(0, planned))
-    invoke.detach([(0, record.planned[0])], {}, call)
-    invoke.status([delegate], call)
-    invoke.collect_garbage([(delegate, ()), (record.planned[0].delegate, ())], call)
+    detach([(0, record.planned[0])], {}, call)
+    status([delegate], call)
+    collect_garbage([(delegate, ()), (record.planned[0].delegate, ())], call)
     plugins = [dict(each.plugin.config) for each in invoker.got]
     return [dict(each.config) for each in invoker.got] + plugins
 
@@ -197,8 +202,8 @@ def test_a_binary_gets_every_key() -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Any) -> None:
     log = Log.from_conf({"logFile": str(tmp_path / "log"), "logLevel": "verbose"})
-    call = invoke.Call(installed_with(Keeper()), log, request_of(), conf_of(), chosen={})
-    invoke.plan([Delegate("net", (Plugin(CONFIG),), "1.0.0", label="team/net")], call)
+    call = Call(installed_with(Keeper()), Session(log), request_of(), conf_of())
+    plan([Delegate("net", (Plugin(CONFIG),), "1.0.0", label="team/net")], call)
     text = (tmp_path / "log").read_text()
     assert "'folder'" in text
     assert "team/net" in text
@@ -208,12 +213,11 @@ class TestPlaces:
     """A tenant's network is served as when it was attached, whatever ``tenantPaths`` says now."""
 
     def invocation(self, then: Any, now: Any, provenance: Provenance = TENANT) -> Invocation:
-        log = Log.from_conf({"logToStderr": False})
-        call = invoke.Call(installed_with(Plain()), log, request_of(), conf_of(**then), chosen={})
+        call = Call(installed_with(Plain()), new_session(), request_of(), conf_of(**then))
         delegate = Delegate("net", (Plugin(CONFIG),), "1.0.0", ifname="eth0", provenance=provenance)
-        (planned,) = invoke.plan([delegate], call)
+        (planned,) = plan([delegate], call)
         record = applied(Record("x", request_of()), planned_wire(0, planned))
-        today = call._replace(conf=conf_of(**now))
+        today = evolve(call, conf=conf_of(**now))
         step = record.planned[0].steps[0]
         return today.invocation("DEL", record.planned[0].delegate, step.plugin, step.config)
 

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 from contract.given import Recorder, at_work, merger, plugin_named, source
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unit.values import conf_of, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import BadEnvironment, CNIError, InvalidConfig, IOFailure, MissingPlugin
+from multus.api.errors import (
+    BadEnvironment,
+    CNIError,
+    Interrupted,
+    InvalidConfig,
+    IOFailure,
+    MissingPlugin,
+)
 from multus.api.invoker import NothingDone
 from multus.api.network import Invocation, Outcome, Plugin
 from multus.api.result import Result
@@ -40,7 +47,6 @@ def records(conf: Conf) -> list[str]:
 
 
 class TestUndoing:
-    @settings(deadline=None)
     @given(st.integers(min_value=0, max_value=5), st.sets(st.integers(0, 5)))
     def test_whichever_fails_all_that_were_begun_are_undone_in_reverse(
         self, failing: int, stuck: set[int]
@@ -95,15 +101,15 @@ class TestUndoing:
         assert chain.said == ["ADD make eth0", "ADD tune eth0", "DEL tune eth0", "DEL make eth0"]
 
     def test_an_interruption_undoes_everything_too(self, conf: Conf) -> None:
-        class Interrupted(Recorder):
+        class Pressed(Recorder):
             def add(self, invocation: Invocation) -> Result:
                 result = super().add(invocation)
                 if invocation.ifname == "net0":
-                    raise KeyboardInterrupt
+                    raise Interrupted
                 return result
 
-        recorder = Interrupted()
-        with pytest.raises(KeyboardInterrupt):
+        recorder = Pressed()
+        with pytest.raises(Interrupted):
             engine_of(recorder, source("a", "b")).add(request_of(), conf)
         assert recorder.said == ["ADD a eth0", "ADD b net0", "DEL b net0", "DEL a eth0"]
         assert records(conf) == []

@@ -25,6 +25,7 @@ from multus.state.garbage import networks
 from multus.state.journal import Journal
 from multus.state.record import Planned, Record, Step, applied, planned_wire
 from multus.testing.apiserver import ApiServer
+from multus.testing.session import new_session
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT
 CONFIG = {"type": "ptp", "name": "net", "cniVersion": "1.0.0"}
@@ -40,7 +41,7 @@ class TestSources:
     def test_standard_input_is_the_nodes(self) -> None:
         conf = conf_of(delegates=[CONFIG])
         installed = load(discover())
-        (delegate,) = resolve(installed, request_of(), conf).delegates
+        (delegate,) = resolve(installed, request_of(), conf, new_session()).delegates
         assert delegate.provenance is NODE
 
     def test_a_file_is_the_nodes(self, tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ class TestSources:
     def test_a_definition_is_a_tenants_in_every_namespace(self, namespace: str) -> None:
         wire = {"spec": {"config": json.dumps(CONFIG)}}
         element = Element("net", "annotation")
-        found = delegate_of(wire, namespace, element, request_of(), conf_of())
+        found = delegate_of(wire, namespace, element, request_of(), conf_of(), new_session())
         assert found.provenance is TENANT
 
     def test_a_file_that_a_definition_leaves_its_configuration_to_is_the_nodes(
@@ -64,7 +65,9 @@ class TestSources:
         (tmp_path / "a.conf").write_text(json.dumps(CONFIG))
         conf = conf_of(confDir=str(tmp_path))
         element = Element("net", "annotation")
-        assert delegate_of({}, "team", element, request_of(), conf).provenance is NODE
+        assert (
+            delegate_of({}, "team", element, request_of(), conf, new_session()).provenance is NODE
+        )
 
     @pytest.mark.parametrize("dialect", [FIRST, SEED, SPRING], ids=lambda each: each.group)
     def test_a_network_object_is_a_tenants(self, dialect: Any, tmp_path: Path) -> None:
@@ -77,8 +80,9 @@ class TestSources:
             conf = Conf.from_wire({"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path)})
             named = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "team"}
             request = request_of(args={**named, "K8S_POD_UID": pod["metadata"]["uid"]})
-            (selection,) = source.select(request, conf) or []
-            delegate = source.resolve(selection.elements[0], request, conf)
+            session = new_session()
+            (selection,) = source.select(request, conf, session) or []
+            delegate = source.resolve(selection.elements[0], request, conf, session)
         assert delegate is not None
         assert delegate.provenance is TENANT
 
@@ -119,5 +123,5 @@ class TestJournal:
 
     def test_gc_asks_for_one_configuration_of_two_owners_twice(self) -> None:
         both = [self.planned(each).delegate for each in Provenance]
-        assert len(networks(both, [])) == 2
-        assert len(networks([both[0], evolve(both[0], label="other")], [])) == 1
+        assert len(networks(both, "n", [], [])) == 2
+        assert len(networks([both[0], evolve(both[0], label="other")], "n", [], [])) == 1

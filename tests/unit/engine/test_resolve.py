@@ -13,6 +13,7 @@ from multus.api.errors import InvalidConfig, MissingPlugin
 from multus.api.network import Element, Role, Selection
 from multus.engine.resolve import missing_plugin, resolve
 from multus.registry.discovery import Broken, Entry, Installed
+from multus.testing.session import new_session
 
 ALWAYS = {"always_use_default": True}
 
@@ -47,7 +48,7 @@ def selecting(*selections: Selection) -> Installed:
 
 def resolved(*selections: Selection, **keys: Any) -> tuple[list[str], str, str]:
     """The networks in order, the primary, and the convention of names."""
-    result = resolve(selecting(*selections), request_of(), conf_of(**keys))
+    result = resolve(selecting(*selections), request_of(), conf_of(**keys), new_session())
     primaries = [each.name for each in result.delegates if each.primary]
     assert len(primaries) == 1
     return [each.name for each in result.delegates], primaries[0], result.naming
@@ -136,7 +137,9 @@ def test_a_delegate_knows_who_asked_and_what_for() -> None:
     element = Element("net", "x", "source", "shop", "north", config, {"mac": "02:00:00:00:00:01"})
     asked = Selection(Role.ADDED, (element,), "x")
     default = selection(Role.DEFAULT, "d")
-    first, second = resolve(selecting(default, asked), request_of(), conf_of()).delegates
+    first, second = resolve(
+        selecting(default, asked), request_of(), conf_of(), new_session()
+    ).delegates
     assert (first.default, second.default) == (True, False)
     assert (second.source, second.requested_ifname) == ("source", "north")
     assert second.options == {"mac": "02:00:00:00:00:01"}
@@ -148,22 +151,26 @@ class TestNothing:
 
     def test_selected_is_the_old_message(self) -> None:
         with pytest.raises(InvalidConfig, match="delegates or kubeconfig option is must"):
-            resolve(selecting(Selection(Role.DEFAULT, (), "x")), request_of(), conf_of())
+            resolve(
+                selecting(Selection(Role.DEFAULT, (), "x")), request_of(), conf_of(), new_session()
+            )
 
     def test_for_a_pod_says_what_to_do(self) -> None:
         installed = selecting(Selection(Role.DEFAULT, (), "x"))
         with pytest.raises(InvalidConfig, match=r"pod shop/web asks for no network.*annotate"):
-            resolve(installed, self.POD, conf_of(kubeconfig="/k"))
+            resolve(installed, self.POD, conf_of(kubeconfig="/k"), new_session())
 
     def test_without_a_source_says_what_to_install(self) -> None:
         with pytest.raises(InvalidConfig, match="install multus-source-conffile"):
-            resolve(at_work(), request_of(), conf_of())
+            resolve(at_work(), request_of(), conf_of(), new_session())
 
     def test_a_status_of_a_node_that_leaves_it_to_pods_is_well(self) -> None:
         installed = selecting(Selection(Role.DEFAULT, (), "x"))
-        assert resolve(installed, self.STATUS, conf_of(kubeconfig="/k")).delegates == ()
+        assert (
+            resolve(installed, self.STATUS, conf_of(kubeconfig="/k"), new_session()).delegates == ()
+        )
         with pytest.raises(InvalidConfig):
-            resolve(installed, self.STATUS, conf_of())
+            resolve(installed, self.STATUS, conf_of(), new_session())
 
 
 class TestMissingPlugin:

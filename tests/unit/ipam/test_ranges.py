@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multus.api.errors import InvalidConfig
+from multus.ipam._ranges import RangeSet
 from multus.ipam.addresses import Address
-from multus.ipam.ranges import RangeSet
 
 TWO = [
     {"subnet": "10.1.0.0/29", "rangeStart": "10.1.0.2", "rangeEnd": "10.1.0.4"},

@@ -20,11 +20,13 @@ from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.keys import problems
 from multus.api.network import Delegate
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.cli.objects import Objects
 from multus.kube.client import Wanted
 from multus.kube.deadline import Deadline
 from multus.kube.keys import SHARED
 from multus.kube.view import view_of
+from multus.testing.session import new_session
 
 MIB = 1024 * 1024
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
@@ -74,6 +76,7 @@ class Pod:
 
     request: Request
     conf: Conf
+    session: Session
 
     @classmethod
     def of(
@@ -84,13 +87,13 @@ class Pod:
         api = Counting(definitions or {}, {("team", "web"): metadata})
         args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "team"}
         conf = Conf.from_wire({"name": "n", "kubeconfig": "/nowhere", **keys})
-        return cls(Request("ADD", args=args, api=api), conf)
+        return cls(Request("ADD", args=args), conf, new_session(api=api))
 
     def resolved(self, source: ModuleType) -> list[Delegate]:
         found = []
-        for selection in source.multus_select(self.request, self.conf) or ():
+        for selection in source.multus_select(self.request, self.conf, self.session) or ():
             for element in selection.elements:
-                found.append(source.multus_resolve(element, self.request, self.conf))
+                found.append(source.multus_resolve(element, self.request, self.conf, self.session))
         return found
 
 
@@ -283,10 +286,11 @@ def test_a_chain_of_thousands_of_plugins_is_refused() -> None:
 
 def test_the_deadline_is_looked_at_for_every_network() -> None:
     pod = Pod.of({NETWORKS: "e,e"}, nads(e='{"type": "bridge"}'))
-    (selection,) = multus_source_nad.multus_select(pod.request, pod.conf) or []
-    assert multus_source_nad.multus_resolve(selection.elements[0], pod.request, pod.conf)
-    view = view_of(pod.request, pod.conf)
+    asked = (pod.request, pod.conf, pod.session)
+    (selection,) = multus_source_nad.multus_select(*asked) or []
+    assert multus_source_nad.multus_resolve(selection.elements[0], *asked)
+    view = view_of(*asked)
     assert view is not None
     view.deadline = Deadline(time.monotonic())
     with pytest.raises(TryAgainLater, match="entry 2: no time is left"):
-        multus_source_nad.multus_resolve(selection.elements[1], pod.request, pod.conf)
+        multus_source_nad.multus_resolve(selection.elements[1], *asked)

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from multus.kube.node import NodeApi
 from multus.kube.outbox import Annotate, Target
 from multus.kube.view import view_of
 from multus.testing.apiserver import ApiServer, Fault
+from multus.testing.session import new_session
 
 Threads = Callable[[], list[str]]
 
@@ -208,8 +208,8 @@ def test_a_requests_own_client_is_closed_with_the_request(api: ApiServer, tmp_pa
         "K8S_POD_UID": pod["metadata"]["uid"],
     }
     for _ in range(3):
-        with ExitStack() as closing:
-            view = view_of(Request("ADD", args=args, closing=closing), conf)
+        with new_session() as session:
+            view = view_of(Request("ADD", args=args), conf, session)
             assert view is not None
             assert view.annotation("a") == "b"
             assert connections_to(api.port) == 1
@@ -222,8 +222,8 @@ def test_the_daemons_own_client_is_not(api: ApiServer, tmp_path: Path, soon: Dea
     client = KubeClient(load_kubeconfig(path))
     conf = Conf.from_wire({"name": "net", "kubeconfig": path})
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
-    with ExitStack() as closing:
-        view = view_of(Request("ADD", args=args, closing=closing, api=client), conf)
+    with new_session(api=client) as session:
+        view = view_of(Request("ADD", args=args), conf, session)
         assert view is not None
         view.annotation("a")
     assert json.dumps(client.pod("default", "web", soon)["annotations"]) == '{"a": "b"}'

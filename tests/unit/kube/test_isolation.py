@@ -23,6 +23,7 @@ from multus.kube.failures import NotFound
 from multus.kube.settings import Settings
 from multus.kube.view import view_of
 from multus.testing.apiserver import ApiServer
+from multus.testing.session import new_session
 
 OWN = "team"
 NAMESPACES = (OWN, "default", "infra", "kube-system", "other")
@@ -88,8 +89,10 @@ def ask(api: ApiServer, tmp_path: Path) -> Ask:
         conf = Conf.from_wire(wire)
         args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
         request = Request("ADD", args={**args, "K8S_POD_UID": pod["metadata"]["uid"]})
-        (selection,) = way.source.multus_select(request, conf)
-        found: Delegate = way.source.multus_resolve(selection.elements[0], request, conf)
+        with new_session() as session:
+            (selection,) = way.source.multus_select(request, conf, session)
+            (element,) = selection.elements
+            found: Delegate = way.source.multus_resolve(element, request, conf, session)
         return found
 
     return asked
@@ -140,13 +143,13 @@ def test_a_dialect_that_a_pod_may_not_use_is_left_out_for_the_next(
     wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
     conf = Conf.from_wire({**wire, "globalNamespaces": "infra"})
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
-    request = Request("ADD", args=args)
-    (selection,) = _TPR.multus_select(request, conf) or []
-    found = _TPR.multus_resolve(selection.elements[0], request, conf)
+    request, session = Request("ADD", args=args), new_session()
+    (selection,) = _TPR.multus_select(request, conf, session) or []
+    found = _TPR.multus_resolve(selection.elements[0], request, conf, session)
     assert found is not None
     assert found.plugins[0].config["mark"] == WAYS["seed-tpr"].group
     with pytest.raises(NotFound, match="network team/b"):
-        _TPR.multus_resolve(selection.elements[1], request, conf)
+        _TPR.multus_resolve(selection.elements[1], request, conf, session)
 
 
 @pytest.mark.parametrize("allowed", GLOBALS)
@@ -175,18 +178,18 @@ def test_with_several_dialects_each_is_held_to_the_rule(
                     "args": json.dumps([{"mark": group}]),
                 }
             )
-        request = Request("ADD", args=args)
-        (selection,) = _TPR.multus_select(request, conf) or []
+        request, session = Request("ADD", args=args), new_session()
+        (selection,) = _TPR.multus_select(request, conf, session) or []
         api.requests.clear()
         usable = [group for group in there if places[group] in permitted]
         if usable:
-            found = _TPR.multus_resolve(selection.elements[0], request, conf)
+            found = _TPR.multus_resolve(selection.elements[0], request, conf, session)
             assert found is not None
             assert found.plugins[0].config["mark"] == usable[0]
         else:
             expected = NotFound if namespace in permitted else InvalidConfig
             with pytest.raises(expected):
-                _TPR.multus_resolve(selection.elements[0], request, conf)
+                _TPR.multus_resolve(selection.elements[0], request, conf, session)
         for _, path in api.requests:
             assert any(f"/namespaces/{each}/" in path for each in permitted), path
 
@@ -194,7 +197,7 @@ def test_with_several_dialects_each_is_held_to_the_rule(
 def test_the_namespace_that_counts_is_the_one_in_the_path(api: ApiServer, tmp_path: Path) -> None:
     wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
-    view = view_of(Request("ADD", args=args), Conf.from_wire(wire))
+    view = view_of(Request("ADD", args=args), Conf.from_wire(wire), new_session())
     assert view is not None
     for path in ("/apis/g/v1/namespaces/other/p/a", "/apis/g/v1/p/a", "/apis/g/v1/namespaces"):
         with pytest.raises(InvalidConfig, match="namespace isolation"):
@@ -214,7 +217,9 @@ def test_what_the_configuration_names_is_not_the_pods_choice(
     wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
     element = Element("a", "'clusterNetwork' of configuration 'n'", "source-conffile")
-    found = _NAD.multus_resolve(element, Request("ADD", args=args), Conf.from_wire(wire))
+    found = _NAD.multus_resolve(
+        element, Request("ADD", args=args), Conf.from_wire(wire), new_session()
+    )
     assert found is not None
     assert found.plugins[0].type == "bridge"
 

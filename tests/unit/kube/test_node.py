@@ -18,6 +18,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.node import NodeApi
 from multus.kube.view import view_of
 from multus.testing.apiserver import ApiServer
+from multus.testing.session import new_session
 
 BASE = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"
 
@@ -88,7 +89,7 @@ def test_without_a_uid_the_server_is_asked_and_once(api: ApiServer, node: NodeAp
     assert node.pods.get("default", "web") == predecessor
     conf = Conf.from_wire({"name": "n", "kubeconfig": "/nowhere"})
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
-    view = view_of(Request("ADD", args=args, api=node), conf)
+    view = view_of(Request("ADD", args=args), conf, new_session(api=node))
     assert view is not None
     assert [view.annotation("networks"), view.annotation("networks")] == ["new", "new"]
     assert gets(api, "/web") == 1

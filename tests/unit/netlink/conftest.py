@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from multus.netlink import Channel, Namespace
+from multus.netlink import Channel, Message, Namespace, Refused
 from multus.testing.netns import Netns
 
 
@@ -27,3 +28,18 @@ def namespace(netns: Netns) -> Iterator[Namespace]:
 def channel(namespace: Namespace) -> Iterator[Channel]:
     with namespace.channel() as opened:
         yield opened
+
+
+@pytest.fixture
+def make(channel: Channel) -> Callable[[Message], None]:
+    """Sends a message that creates a link; skips the test where the kernel has no such links."""
+
+    def send(message: Message) -> None:
+        try:
+            channel.request([message])
+        except Refused as error:
+            if error.errno == errno.EOPNOTSUPP:
+                pytest.skip("this kernel lacks a kind of link (ipvlan, VLAN, dummy, VLAN filter)")
+            raise
+
+    return send

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from waiting import PATIENCE, eventually
 
 from multus.api.errors import InvalidConfig, KernelRefused
-from multus.netlink import Channel, Namespace, Refused, addresses, links, sysctl
+from multus.netlink import Channel, Namespace, Refused, addresses, create, links, sysctl
 from multus.testing.netns import Netns
 
 
 @pytest.fixture
 def pair(channel: Channel) -> Iterator[tuple[int, int]]:
     """The indexes of a veth's ends: the first up, the other one not yet."""
-    channel.request([links.create_veth("a0", "a1"), links.set_up("a0")])
+    channel.request([create.veth("a0", "a1"), links.set_up("a0")])
     near = links.find(channel, "a0")
     assert near is not None
     yield near.index, near.peer

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from multus.api.errors import KernelRefused
-from multus.netlink import Channel, Namespace, addresses, announce, links, sysctl
+from multus.netlink import Channel, Namespace, addresses, announce, create, links, sysctl
 from multus.testing.netns import Netns
 
 MAC = "02:00:5e:10:20:30"
@@ -17,9 +17,7 @@ def link(netns: Netns, namespace: Namespace, channel: Channel) -> links.Link:
     with namespace.entered():
         # A quiet line: nothing but what a test sends.
         sysctl.write("ipv6/conf/default/disable_ipv6", "1")
-    channel.request(
-        [links.create_veth("a0", "a1", mac=MAC), links.set_up("a0"), links.set_up("a1")]
-    )
+    channel.request([create.veth("a0", "a1", mac=MAC), links.set_up("a0"), links.set_up("a1")])
     found = links.find(channel, "a0")
     assert found is not None
     return found
@@ -64,9 +62,7 @@ def test_a_neighbour_takes_the_new_address_in(
     far = Netns.create("nl")
     try:
         with Namespace(far.path) as there, there.channel() as channel_there:
-            channel.request(
-                [links.create_veth("a0", "a1", peer_namespace=there), links.set_up("a0")]
-            )
+            channel.request([create.veth("a0", "a1", peer_namespace=there), links.set_up("a0")])
             near = links.find(channel, "a0")
             assert near is not None
             channel_there.request([links.set_up("a1")])
@@ -106,6 +102,6 @@ def test_announcing_on_a_link_that_is_missing_is_an_error(namespace: Namespace) 
 def test_announcing_on_a_link_that_is_down_is_an_error(
     namespace: Namespace, channel: Channel
 ) -> None:
-    channel.request([links.create_veth("a0", "a1")])
+    channel.request([create.veth("a0", "a1")])
     with pytest.raises(KernelRefused, match="a0"):
         announce(namespace, "a0", MAC, "fd00::3/64")

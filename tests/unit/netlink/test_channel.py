@@ -9,8 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from multus.api.errors import KernelRefused
-from multus.netlink import Channel, Message, Namespace, Refused, Transport, links, wire
-from multus.netlink.channel import open_channel
+from multus.netlink import (
+    Channel,
+    Message,
+    Namespace,
+    Refused,
+    Transport,
+    create,
+    links,
+    open_channel,
+    wire,
+)
 from multus.testing.netns import Netns
 
 
@@ -56,7 +65,7 @@ def test_a_batch_is_one_datagram(namespace: Namespace) -> None:
         return recorders[-1]
 
     with namespace.channel(transport=recording) as channel:
-        channel.request([links.create("br0", "bridge"), links.set_up("br0"), links.get("br0")])
+        channel.request([create.bridge("br0"), links.set_up("br0"), links.get("br0")])
     assert recorders[0].datagrams == [3]
 
 
@@ -75,9 +84,9 @@ def test_a_message_that_fails_does_not_stop_the_ones_behind_it(channel: Channel)
     with pytest.raises(Refused) as caught:
         channel.request(
             [
-                links.create("br0", "bridge"),
+                create.bridge("br0"),
                 links.set_up("nosuch0"),
-                links.create("br0", "bridge"),
+                create.bridge("br0"),
                 links.set_mtu("br0", 1400),
             ]
         )
@@ -102,7 +111,7 @@ def test_a_refusal_names_the_message_its_place_and_the_errno(channel: Channel) -
 
 
 def test_a_refusal_has_the_kernels_own_words(channel: Channel) -> None:
-    channel.request([links.create("br0", "bridge")])
+    channel.request([create.bridge("br0")])
     with pytest.raises(Refused) as caught:
         channel.request([links.set_mtu("br0", 70000)])
     assert "mtu greater than device maximum" in caught.value.msg
@@ -194,7 +203,7 @@ def test_a_socket_that_cannot_send_is_an_error(namespace: Namespace) -> None:
 
 
 def test_a_long_dump_is_complete(channel: Channel) -> None:
-    channel.request([links.create(f"br{at}", "bridge") for at in range(150)])
+    channel.request([create.bridge(f"br{at}") for at in range(150)])
     names = {link.name for link in links.list_all(channel)}
     assert names == {"lo", *(f"br{at}" for at in range(150))}
     channel.request(links.delete_many(sorted(names - {"lo"})))
@@ -224,13 +233,13 @@ def test_threads_work_in_their_namespaces_side_by_side() -> None:
         with Namespace(pods[number].path) as inside, inside.channel() as channel:
             for at in range(20):
                 name = f"b{number}-{at}"
-                channel.request([links.create(name, "bridge"), links.set_mtu(name, 1300 + number)])
+                channel.request([create.bridge(name), links.set_mtu(name, 1300 + number)])
 
     try:
         with ThreadPoolExecutor(len(pods)) as pool:
             list(pool.map(work, range(len(pods))))
         for number, pod in enumerate(pods):
-            found = {name: link["mtu"] for name, link in pod.links().items()}
+            found = {name: link.mtu for name, link in pod.links().items()}
             assert found == {f"b{number}-{at}": 1300 + number for at in range(20)}
     finally:
         for pod in pods:

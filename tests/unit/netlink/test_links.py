@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from multus.api.errors import InvalidConfig
-from multus.netlink import Channel, Namespace, Refused, links
+from multus.netlink import Channel, Namespace, Refused, create, links
 from multus.testing.netns import Netns
 
 MAC = "02:00:5e:10:20:30"
@@ -32,7 +32,7 @@ def found(channel: Channel, name: str) -> links.Link:
 def test_a_veth_has_its_peer_in_the_namespace_at_once(channel: Channel, pod: Namespace) -> None:
     replies = channel.request(
         [
-            links.create_veth(
+            create.veth(
                 "veth1", "eth0", peer_namespace=pod, mtu=1400, mac=MAC, peer_mac="02:00:00:00:00:02"
             ),
             links.set_up("veth1"),
@@ -54,22 +54,22 @@ def test_a_veth_has_its_peer_in_the_namespace_at_once(channel: Channel, pod: Nam
 
 
 def test_a_veth_may_have_both_ends_here(channel: Channel) -> None:
-    channel.request([links.create_veth("a0", "a1")])
+    channel.request([create.veth("a0", "a1")])
     assert found(channel, "a0").peer == found(channel, "a1").index
     assert found(channel, "a0").peer_namespace is None
 
 
 def test_a_macvlan_sits_on_its_parent(channel: Channel, netns: Netns) -> None:
-    channel.request([links.create_veth("card", "wire")])
+    channel.request([create.veth("card", "wire")])
     parent = found(channel, "card").index
-    channel.request([links.create_macvlan("mv0", parent, mode="private", mtu=1200, mac=MAC)])
+    channel.request([create.macvlan("mv0", parent, mode="private", mtu=1200, mac=MAC)])
     link = found(channel, "mv0")
     assert (link.kind, link.peer, link.mtu, link.mac) == ("macvlan", parent, 1200, MAC)
     assert netns.ip("link", "show", "mv0")[0]["linkinfo"]["info_data"]["mode"] == "private"
 
 
 def test_properties_are_set_and_read(channel: Channel) -> None:
-    channel.request([links.create("br0", "bridge"), *[links.create_veth("a0", "a1")]])
+    channel.request([create.bridge("br0"), *[create.veth("a0", "a1")]])
     bridge = found(channel, "br0")
     channel.request(
         [
@@ -91,7 +91,7 @@ def test_properties_are_set_and_read(channel: Channel) -> None:
 
 
 def test_a_link_is_renamed_and_moved(channel: Channel, pod: Namespace) -> None:
-    channel.request([links.create_veth("a0", "a1")])
+    channel.request([create.veth("a0", "a1")])
     index = found(channel, "a0").index
     channel.request([links.rename(index, "b0")])
     assert found(channel, "b0").index == index
@@ -102,7 +102,7 @@ def test_a_link_is_renamed_and_moved(channel: Channel, pod: Namespace) -> None:
 
 
 def test_deleting_a_veth_takes_its_other_end(channel: Channel, pod: Namespace) -> None:
-    channel.request([links.create_veth("veth1", "eth0", peer_namespace=pod)])
+    channel.request([create.veth("veth1", "eth0", peer_namespace=pod)])
     with pod.channel() as inside:
         inside.request([links.delete("eth0")])
     assert links.find(channel, "veth1") is None
@@ -141,7 +141,7 @@ def test_many_links_are_deleted_at_the_price_of_one(channel: Channel, pod: Names
         for _ in range(3):
             for batches, took in (([names], together), ([[name] for name in names], apart)):
                 for name in names:
-                    channel.request([links.create_veth(f"h{name}", name, peer_namespace=pod)])
+                    channel.request([create.veth(f"h{name}", name, peer_namespace=pod)])
                 took.append(seconds_to_delete(inside, batches))
                 assert [link.name for link in links.list_all(inside)] == ["lo"]
                 assert [link.name for link in links.list_all(channel)] == ["lo"]
@@ -151,7 +151,7 @@ def test_many_links_are_deleted_at_the_price_of_one(channel: Channel, pod: Names
 
 
 def test_deleting_many_leaves_the_others_alone(channel: Channel) -> None:
-    channel.request([links.create(f"br{at}", "bridge") for at in range(6)])
+    channel.request([create.bridge(f"br{at}") for at in range(6)])
     channel.request([links.set_group("br0", 0x6D000001)])
     channel.request(links.delete_many(["br3", "nosuch0", "br4", "br5"]))
     assert {link.name for link in links.list_all(channel)} == {"lo", "br0", "br1", "br2"}

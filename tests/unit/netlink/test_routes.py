@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from multus.api.errors import InvalidConfig
-from multus.netlink import Channel, Refused, addresses, links, neighbours, routes
+from multus.netlink import Channel, Refused, addresses, create, links, neighbours, routes
 from multus.testing.netns import Netns
 
 
 @pytest.fixture
 def index(channel: Channel) -> Iterator[int]:
     """A link that is up, with 10.1.2.3/24 and fd00::3/64."""
-    channel.request([links.create_veth("a0", "a1"), links.set_up("a0"), links.set_up("a1")])
+    channel.request([create.veth("a0", "a1"), links.set_up("a0"), links.set_up("a1")])
     found = links.find(channel, "a0")
     assert found is not None
     channel.request(

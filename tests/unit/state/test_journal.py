@@ -21,7 +21,8 @@ from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.request import Request
 from multus.api.result import IP, Interface, Result
 from multus.state import journal as module
-from multus.state.journal import Journal, netns_identity
+from multus.state.journal import Journal
+from multus.state.liveness import netns_identity
 from multus.state.record import Planned, Record, Step
 from multus.state.recordfile import Writer
 
@@ -135,8 +136,8 @@ class TestWhole:
 
     def test_forgetting_twice_is_no_error(self, journal: Journal, whole: bytes) -> None:
         writer = Writer(found(journal).path)
-        writer.forget()
-        writer.forget()
+        writer.delete()
+        writer.delete()
         assert journal.find("c1", "eth0") is None
 
     def test_lists_all_but_what_is_none(self, journal: Journal, whole: bytes) -> None:
@@ -147,7 +148,7 @@ class TestWhole:
         keys = [each.key for each in journal.records() if isinstance(each, Record)]
         assert keys == [("c0", "eth0"), ("c0", "net7"), ("c1", "eth0")]
         assert journal.others() == ["c3"]
-        assert journal.unborn() == [("c4", "eth0")]
+        assert journal.incomplete() == [("c4", "eth0")]
         assert journal.kept_aside() == [f"{journal.folder}/c5:eth0:damaged"]
 
     def test_of_a_folder_that_is_not_there_is_empty(self, tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ class TestRefused:
         attempts: list[Callable[[], object]] = [
             lambda: journal.find(container_id, ifname),
             lambda: journal.begin(request(container_id, ifname), CONF, FOUR),
-            lambda: journal.tidy(container_id, ifname),
+            lambda: journal.remove_incomplete(container_id, ifname),
         ]
         for attempt in attempts:
             with pytest.raises(BadEnvironment):

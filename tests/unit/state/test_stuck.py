@@ -24,7 +24,7 @@ from multus.cli.commands.doctor import state
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.findings import ERROR, WARNING, Finding
 from multus.engine.pipeline import Engine
-from multus.ipam.hostlocal import HostLocal
+from multus.ipam._hostlocal import HostLocal
 from multus.log import Log
 from multus.state.journal import Journal
 from multus.state.stuck import ENOUGH, LONG_ENOUGH
@@ -231,7 +231,7 @@ class TestHeld:
         planted(conf, ENOUGH - 1, LONG_ENOUGH + 1)
         os.makedirs(f"{conf.cni_dir}/c1:eth0:stuck/in-the-way")
         fails(engine, conf)
-        assert "cannot be set aside" in capfd.readouterr().err
+        assert "cannot be removed cannot be kept" in capfd.readouterr().err
         assert "c1:eth0" in files(conf)
 
 

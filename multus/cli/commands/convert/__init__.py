@@ -125,6 +125,10 @@ def _text(value: Any) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
     Dumper.add_representer(Literal, literal)
+    # What ``decode`` returns: kinds of these three.
+    Dumper.add_multi_representer(dict, Dumper.represent_dict)
+    Dumper.add_multi_representer(list, Dumper.represent_list)
+    Dumper.add_multi_representer(float, Dumper.represent_float)
 
     def dump(*, unicode: bool) -> str:
         text: str = yaml.dump(

@@ -132,8 +132,8 @@ def _attached(stage: _Stage) -> Iterator[tuple[str, ...]]:
         yield (
             ifname,
             ", ".join(stage.pod.addresses(ifname)),
-            links[ifname]["address"],
-            str(links[ifname]["mtu"]),
+            links[ifname].mac,
+            str(links[ifname].mtu),
             attachment.delegate.label,
             attachment.delegate.types,
             "+".join(attachment.invokers),

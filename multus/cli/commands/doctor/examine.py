@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.versions import NEWEST
-from multus.cli.commands.doctor import api, configuration, leaks, programs, spooled, state
+from multus.cli.commands.doctor import (
+    api,
+    configuration,
+    leaks,
+    pools,
+    programs,
+    spooled,
+    state,
+)
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.findings import WARNING, Finding
 from multus.cli.node import find_conf, load_conf
@@ -22,6 +30,7 @@ EXAMINATIONS = {
     "State": state.look,
     "Kept DELs": spooled.look,
     "Leaks": leaks.look,
+    "Pools": pools.look,
 }
 
 
@@ -36,7 +45,7 @@ def node_at(places: Places, conf_file: str = "") -> Node:
     except CNIError:
         # The examination of the configuration says what is wrong with it.
         return Node(places, load(discover()), plain, path)
-    return Node(places, load(discover(), conf.blocked_plugins), conf, path)
+    return Node(places, load(discover(), conf.blocked_plugins, conf.raw), conf, path)
 
 
 def examine(node: Node) -> Iterator[tuple[str, list[Finding]]]:

@@ -1,23 +1,33 @@
-"""What nobody owns any more: addresses, host interfaces, virtual functions."""
+"""What has no owner any more: addresses, host interfaces, firewall rules, virtual functions."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, MissingPlugin
 from multus.api.jsontext import LARGEST
 from multus.cli.commands.doctor.places import Holders, Node
-from multus.cli.commands.doctor.state import is_alive
 from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
 from multus.cli.node import read_regular
 from multus.state.journal import Journal
+from multus.state.liveness import lives
+
+if TYPE_CHECKING:
+    from multus.netlink.inventory import FirewallEntry
+    from multus.netlink.links import Link
 
 #: How the reference plugins and ours name the host's end of a pair.
 _HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
+#: The comments on masquerade rules, in nftables and in iptables (`multus.netlink.masquerade`).
+_OWNER_OF_RULE = re.compile(
+    r"[0-9a-f]{16}-[0-9a-f]{16}, net: (?P<network>.*), if: .*, id: (?P<id>.+)"
+    r'|name: "(?P<name>[^"]*)" id: "(?P<container>[^"]+)"'
+)
 _LINE_END = re.compile(r"[\r\n]+")
 
 
@@ -26,12 +36,14 @@ def look(node: Node) -> Iterator[Finding]:
     holders = holders_of(node)
     findings = [
         *_addresses(node, holders),
-        *_interfaces(node, holders),
+        *_of_kernel(node, holders),
         *_functions(node),
     ]
     yield from findings
     if not any(each.severity == WARNING for each in findings):
-        yield Finding(OK, "leaks", "every address, interface and virtual function has an owner")
+        yield Finding(
+            OK, "leaks", "every address, interface, rule and virtual function has an owner"
+        )
 
 
 def holders_of(node: Node) -> Holders:
@@ -44,7 +56,7 @@ def holders_of(node: Node) -> Holders:
             if isinstance(each, CNIError):
                 continue
             networks |= {planned.delegate.name for planned in each.planned.values()}
-            if is_alive(each, node):
+            if lives(each, node.places.root):
                 containers[each.request.container_id] = each.request.netns
                 interfaces |= {i.name for a in each.attachments() for i in a.result.interfaces}
     except CNIError:
@@ -125,25 +137,33 @@ def _owner(path: str) -> str:
     return _LINE_END.split(text)[0].strip()
 
 
-# --- Interfaces -----------------------------------------------------------------------------------
+# --- The kernel: interfaces and firewall rules ----------------------------------------------------
 
 
-def _interfaces(node: Node, holders: Holders) -> Iterator[Finding]:
-    """Host ends of pairs that no record and no runtime's cache names."""
+def _of_kernel(node: Node, holders: Holders) -> Iterator[Finding]:
+    """Host ends of pairs, and masquerade rules, that no record and no runtime's cache names."""
     if node.places.root:
         return  # links are those of this process's own namespace, which is not the node's
     try:
-        from multus.netlink import Namespace, links
+        from multus.netlink import Namespace, inventory
 
-        with Namespace.current() as host, host.channel() as channel:
-            found = links.list_all(channel)
-    except (ImportError, CNIError, OSError) as error:
-        yield Finding(
-            NOTE, "leaked interfaces", f"links cannot be listed: {error}", "run it as root"
-        )
+        with Namespace.current() as host, inventory.opened(host) as there:
+            links, firewall = there.links(), there.firewall()
+    except MissingPlugin:
+        reason = "interfaces and firewall rules are not looked at: pyroute2 is not installed"
+        yield Finding(NOTE, "leaks", reason, "pip install 'multus[netlink]'")
         return
-    here = {each.index for each in found}
-    for each in found:
+    except (CNIError, OSError) as error:
+        reason = f"links and rules cannot be listed: {error}"
+        yield Finding(NOTE, "leaks", reason, "run it as root")
+        return
+    yield from _interfaces(links, holders)
+    yield from _rules(firewall, holders)
+
+
+def _interfaces(links: list[Link], holders: Holders) -> Iterator[Finding]:
+    here = {each.index for each in links}
+    for each in links:
         if each.kind != "veth" or not _HOST_VETH.fullmatch(each.name):
             continue
         both_here = each.peer_namespace is None and each.peer in here
@@ -153,6 +173,25 @@ def _interfaces(node: Node, holders: Holders) -> Iterator[Finding]:
         reason = f"{each.name} belongs to no container: {why}"
         fix = f"if 'crictl pods' knows nobody who has it: ip link delete {each.name}"
         yield Finding(WARNING, "leaked interfaces", reason, fix)
+
+
+def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]:
+    """Masquerade rules, whose comments name network and container."""
+    gone: Counter[tuple[str, str]] = Counter()
+    for each in firewall:
+        owner = _OWNER_OF_RULE.fullmatch(each.comment) if each.kind == "rule" else None
+        # A long comment is cut, so the ID may be the beginning of one.
+        if owner is None:
+            continue
+        network, container = owner["network"] or owner["name"], owner["id"] or owner["container"]
+        if not any(known.startswith(container) for known in holders.containers):
+            gone[network, container] += 1
+    for (network, container), count in sorted(gone.items()):
+        reason = (
+            f"network {network!r}: {count} masquerade rule(s) of {container[:13]}, which is gone"
+        )
+        fix = "run 'multus gc'; what it leaves, find with 'nft -a list ruleset' and delete"
+        yield Finding(WARNING, "leaked rules", reason, fix)
 
 
 # --- Virtual functions ----------------------------------------------------------------------------

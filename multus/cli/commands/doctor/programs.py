@@ -11,11 +11,14 @@ from multus.api.execute import Executor
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
 from multus.engine import resolve
+from multus.log import Log
 from multus.registry.known import OFFERING
+from multus.registry.warnings import warnings_of
 
 _PATIENCE = 5.0
 
@@ -93,7 +96,8 @@ def _offered(node: Node) -> list[Plugin]:
     if not any(offered):
         return []
     request = Request("STATUS", path=(node.places.bin_dir,))
-    resolved = resolve.resolve(node.installed, request, node.conf)
+    with Session(Log.from_conf({"logLevel": "panic"})) as session:
+        resolved = resolve.resolve(node.installed, request, node.conf, session)
     return [plugin for delegate in resolved.delegates for plugin in delegate.plugins]
 
 
@@ -123,9 +127,12 @@ def _in_process(node: Node, plugin: Plugin) -> bool:
 
 def _plugins(node: Node) -> Iterator[Finding]:
     installed = node.installed
-    for each in installed.broken:
-        fix = f"reinstall {each.entry.distribution}, or name it in 'blockedPlugins'"
-        yield Finding(ERROR, "plugins", f"{each}", fix)
+    for broken in installed.broken:
+        yield Finding(ERROR, "plugins", str(broken), broken.fix)
+    for clash in installed.clashes:
+        yield Finding(ERROR, "plugins", str(clash), clash.fix)
+    for warned in warnings_of(installed):
+        yield Finding(WARNING, "plugins", str(warned), warned.fix)
     for name in installed.unmatched(node.conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         fix = "correct it, or remove it; 'multus plugins' lists the names"
@@ -139,7 +146,7 @@ def _plugins(node: Node) -> Iterator[Finding]:
         if not any(name.startswith(kind) for name in names):
             reason = f"no plugin {kind}… is installed"
             yield Finding(ERROR, "plugins", reason, f"install {package}")
-    if not installed.broken and names:
+    if not installed.broken and not installed.clashes and names:
         yield Finding(OK, "plugins", f"{len(names)} are installed, and all can be loaded")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place, of_error
-from multus.state.journal import Journal, netns_identity
+from multus.state.journal import Journal
+from multus.state.liveness import lives
 from multus.state.record import Record
 
 #: An ADD that has no answer after so many seconds was cut off.
@@ -46,7 +47,7 @@ def _journal(node: Node) -> Iterator[Finding]:
             reason = f"{path} is a damaged record, kept for people; all that it names is removed"
             yield Finding(NOTE, "journal", reason, "delete it when nobody needs it", Place(path))
         yield from _stuck(journal)
-        for container_id, ifname in journal.unborn():
+        for container_id, ifname in journal.incomplete():
             reason = f"an ADD of {container_id}, {ifname}, was killed before it attached anything"
             yield Finding(
                 NOTE, "journal", reason, "nothing is to be done, 'multus gc' tidies it up"
@@ -86,7 +87,7 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         reason = f"removing {delegate} of {who} failed {failures.count} times"
         fix = "the log says why; the next DEL or 'multus gc' tries again"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
-    if request.netns and not is_alive(record, node):
+    if request.netns and not lives(record, node.places.root):
         reason = f"{who} has no network namespace any more ({request.netns}): its DEL never came"
         fix = "run 'multus gc': its addresses and interfaces are freed"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
@@ -94,15 +95,6 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         reason = f"the ADD of {who} was cut off"
         fix = "the runtime's DEL undoes it, or 'multus gc'"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
-
-
-def is_alive(record: Record, node: Node) -> bool:
-    """Whether the network namespace of *record* is still the one that was attached."""
-    path = node.places.at(record.request.netns)
-    if not os.path.exists(path):
-        return False
-    known = record.netns_identity
-    return node.places.root != "" or not known or known == netns_identity(path)
 
 
 def _disk(node: Node) -> Iterator[Finding]:

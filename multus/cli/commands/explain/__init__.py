@@ -29,6 +29,7 @@ from multus.cli.screen import Screen
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.cli.commands.explain.explaining import Explanation, PlannedNetwork
     from multus.cli.findings import Finding
     from multus.cli.objects import Named
@@ -60,14 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; status 1 when something would be refused."""
     from multus.cli.commands.explain.explaining import explain
     from multus.engine.parse import parse
-    from multus.log import Log
     from multus.registry.discovery import discover, load
 
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
     conf = parse(found.config)
-    request = _request(arguments, conf)
+    objects = _objects(arguments.file) if arguments.file else []
+    request = _request(arguments, conf, objects)
     installed = load(discover(), conf.blocked_plugins, conf.raw)
-    explanation = explain(installed, Log.from_conf({"logLevel": "panic"}), request, conf)
+    with _session(arguments, objects) as session:
+        explanation = explain(installed, request, conf, session)
     if arguments.json:
         screen.as_json({"file": found.path, **explanation.to_wire()})
     else:
@@ -75,24 +77,33 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if explanation.refusals else 0
 
 
-def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
-    from multus.api.request import Request
+def _session(arguments: argparse.Namespace, objects: list[Named]) -> Session:
+    from multus.api.session import Session
+    from multus.log import Log
 
-    pods: list[Named] = []
     api = None
     if arguments.file:
         from multus.cli.objects import Objects
 
-        objects = _objects(arguments.file)
         api = Objects.of(objects)
-        pods = [each for each in objects if each.kind == "Pod"]
-    elif arguments.pod and not conf.raw.get("kubeconfig"):
+    return Session(
+        Log.from_conf({"logLevel": "panic"}),
+        api=api,
+        deadline=time.monotonic() + _PATIENCE,
+        chroot=arguments.root.rstrip("/"),
+    )
+
+
+def _request(arguments: argparse.Namespace, conf: Conf, objects: list[Named]) -> Request:
+    from multus.api.request import Request
+
+    if arguments.pod and not arguments.file and not conf.raw.get("kubeconfig"):
         raise InvalidConfig(
             f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with",
             fix="give the pod and its networks as files (-f)",
         )
     args = {"IgnoreUnknown": "1"}
-    namespace, name = _pod(arguments.pod, pods)
+    namespace, name = _pod(arguments.pod, [each for each in objects if each.kind == "Pod"])
     if name:
         args |= {"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name}
     return Request(
@@ -102,9 +113,6 @@ def _request(arguments: argparse.Namespace, conf: Conf) -> Request:
         path=tuple(folder for folder in arguments.cni_path.split(":") if folder),
         args=args,
         environ={"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())},
-        deadline=time.monotonic() + _PATIENCE,
-        api=api,
-        chroot=arguments.root.rstrip("/"),
         dry_run=True,
     )
 

@@ -12,7 +12,9 @@ from multus.api.execute import Executor
 from multus.api.invoker import Declined
 from multus.api.network import Delegate, Element, Selection
 from multus.cli.routes import Expected, expected
-from multus.engine import invoke, order, parse, resolve
+from multus.engine import order, parse, resolve
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import choose, plan
 from multus.registry.hooks import Hooks
 from multus.state.record import Planned
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from multus.api.conf import Conf
     from multus.api.request import Request
-    from multus.log import Log
+    from multus.api.session import Session
     from multus.registry.discovery import Installed
 
 
@@ -131,16 +133,18 @@ class _Listening(Hooks):
         self.selections: list[Selection] = []
         self.asked: list[Element] = []
 
-    def select(self, request: Request, conf: Conf) -> list[Selection]:
-        self.selections[:] = super().select(request, conf)
+    def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
+        self.selections[:] = super().select(request, conf, session)
         return list(self.selections)
 
-    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
+    def resolve(
+        self, element: Element, request: Request, conf: Conf, session: Session
+    ) -> Delegate | None:
         self.asked.append(element)
-        return super().resolve(element, request, conf)
+        return super().resolve(element, request, conf, session)
 
 
-def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Explanation:
+def explain(installed: Installed, request: Request, conf: Conf, session: Session) -> Explanation:
     """What an ADD of *request* would do, and everything that would refuse it; changes nothing."""
     hooks = _Listening(installed.hooks.manager)
     installed = installed._replace(hooks=hooks)
@@ -151,10 +155,10 @@ def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Exp
     except CNIError as error:
         refusals.append(Refusal("validate", error))
     try:
-        resolved = resolve.resolve(installed, request, conf)
+        resolved = resolve.resolve(installed, request, conf, session)
     except CNIError as error:
         refusals.append(Refusal("resolve", error))
-        refusals += _others_refused(installed, hooks, request, conf)
+        refusals += _others_refused(installed, hooks, request, conf, session)
         return evolve(known, selections=tuple(hooks.selections), refusals=tuple(refusals))
     known = evolve(known, selections=tuple(hooks.selections), naming=resolved.naming)
     asked = [
@@ -162,11 +166,11 @@ def explain(installed: Installed, log: Log, request: Request, conf: Conf) -> Exp
         for delegate, element in zip(resolved.delegates, hooks.asked, strict=True)
     ]
     try:
-        delegates = order.order(hooks, resolved, request, conf)
+        delegates = order.order(hooks, resolved, request, conf, session)
     except CNIError as error:
         refusals.append(Refusal("order", error))
         return evolve(known, refusals=tuple(refusals))
-    call = invoke.Call(installed, log, request, conf)
+    call = Call(installed, session, request, conf)
     networks = []
     for delegate in delegates:
         try:
@@ -195,7 +199,7 @@ def _origin(delegate: Delegate, asked: list[tuple[Delegate, str]]) -> str:
 
 
 def _others_refused(
-    installed: Installed, hooks: _Listening, request: Request, conf: Conf
+    installed: Installed, hooks: _Listening, request: Request, conf: Conf, session: Session
 ) -> list[Refusal]:
     """The errors of the networks that come after the one at which resolving ended."""
     try:
@@ -205,23 +209,23 @@ def _others_refused(
     refusals = []
     for wish in wishes[len(hooks.asked) :]:
         try:
-            resolve.resolve_one(wish, installed, request, conf)
+            resolve.resolve_one(wish, installed, request, conf, session)
         except CNIError as error:
             refusals.append(Refusal("resolve", error))
     return refusals
 
 
-def _planned(delegate: Delegate, origin: str, call: invoke.Call) -> PlannedNetwork:
-    (planned,) = invoke.plan([delegate], call)
+def _planned(delegate: Delegate, origin: str, call: Call) -> PlannedNetwork:
+    (planned,) = plan([delegate], call)
     declined = [
         (plugin.type, each)
         for plugin in delegate.plugins
-        for each in invoke.choose(call.installed, plugin, delegate, call.conf).declined
+        for each in choose(call.installed, plugin, delegate, call.conf).declined
     ]
     return PlannedNetwork(planned, origin, tuple(declined))
 
 
-def _with_binaries(network: PlannedNetwork, call: invoke.Call) -> PlannedNetwork:
+def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
     found = {}
     for kind in _executed(network):
         try:
@@ -231,7 +235,7 @@ def _with_binaries(network: PlannedNetwork, call: invoke.Call) -> PlannedNetwork
     return evolve(network, binaries=found)
 
 
-def _missing(network: PlannedNetwork, call: invoke.Call) -> list[Refusal]:
+def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
     refusals = []
     for kind in _executed(network):
         try:
@@ -254,6 +258,6 @@ def _executed(network: PlannedNetwork) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def _executor(call: invoke.Call) -> Executor:
+def _executor(call: Call) -> Executor:
     folders = tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path)))
-    return Executor(folders, call.request.chroot)
+    return Executor(folders, call.session.chroot)

@@ -13,6 +13,7 @@ from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import decode_object
 from multus.api.network import capabilities_of
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
 from multus.cli.commands.install.files import contents
 from multus.cli.commands.validate.confchecks import check_configuration
@@ -20,10 +21,11 @@ from multus.cli.documents import Document, read
 from multus.cli.findings import ERROR
 from multus.cli.node import conf_files, multus_part
 from multus.engine import parse, resolve
+from multus.log import Log
 from multus.registry.known import OFFERING
 
 if TYPE_CHECKING:
-    from multus.api.request import Api
+    from multus.api.session import Api
     from multus.registry.discovery import Installed
 
 NAME = "00-multus.conflist"
@@ -145,7 +147,9 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
         raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
     conf = parse.parse(found.config)
     if any(conf.raw.get(key) for key in OFFERING):
-        resolve.resolve(installed, Request("STATUS", path=(bin_dir,), api=api), conf)
+        request = Request("STATUS", path=(bin_dir,))
+        with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
+            resolve.resolve(installed.taking_part(conf), request, conf, session)
 
 
 def given(path: str) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from multus.api import atomic
 from multus.api.errors import IOFailure, StateDamaged
 
 #: The folder, inside the configuration folder, for everything that no runtime reads.
@@ -23,20 +24,10 @@ def write(path: str, data: bytes, mode: int) -> bool:
     A reader sees the old file or the new one, also after a power cut; a program that runs from the
     old file goes on running.
     """
-    temporary = f"{path}.new"
     try:
         if _is_there(path, data, mode):
             return False
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        sync_folder(path)
+        atomic.write(path, data, mode, fsync=True)
     except OSError as error:
         raise IOFailure(
             f"cannot write {path}: {error.strerror}",
@@ -49,7 +40,7 @@ def remove(path: str) -> bool:
     """Delete *path*; False when it is gone already.  Raises ``IOFailure``."""
     try:
         os.unlink(path)
-        sync_folder(path)
+        atomic.sync_folder(path)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -74,15 +65,6 @@ def make_folder(path: str, mode: int) -> None:
         os.makedirs(path, mode=mode, exist_ok=True)
     except OSError as error:
         raise IOFailure(f"cannot make {path}: {error.strerror}") from error
-
-
-def sync_folder(path: str) -> None:
-    """See to the disk that *path* has, or has no more, its name."""
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_there(path: str, data: bytes, mode: int) -> bool:

@@ -73,40 +73,19 @@ def _shape(document: Document) -> Iterator[Finding]:
 # --- Multus' own ----------------------------------------------------------------------------------
 
 
-class _Read(dict[str, Any]):
-    """A configuration that remembers which of its keys were read."""
-
-    def __init__(self, raw: dict[str, Any]) -> None:
-        super().__init__(raw)
-        self.keys_read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.keys_read.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> Any:
-        self.keys_read.add(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.keys_read.add(str(key))
-        return super().__contains__(key)
-
-
 def _multus(
     document: Document, raw: dict[str, Any], base: Path, installed: Installed
 ) -> list[Finding]:
     findings, well = _until_well(document, raw, base, Conf.from_wire)
     if well is None:
         return findings
-    read = _Read(well)
-    conf = Conf.from_wire(read)
+    conf = Conf.from_wire(well)
     findings += _by_the_tables(document, conf, base, installed)
     findings += _delegates(document, conf, base)
-    findings += _whole(document, conf, base, installed)
+    findings += _whole(document, conf, base, installed.taking_part(conf))
     if not any(each.code == 7 and each.subject.startswith("delegates") for each in findings):
         findings += _nothing_to_do(document, conf, base, installed)
-    findings += _unread(document, read, base, installed)
+    findings += _unread(document, conf, base, installed)
     return findings
 
 
@@ -227,11 +206,12 @@ def _joined(prefix: str, subject: str) -> str:
 
 def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
     """The rules that more than one key takes part in."""
-    broken = installed.needed_but_broken(conf.raw)
-    if broken is not None:
-        key = next(key for key in broken.entry.keys if key in conf.raw)
-        fix = f"reinstall {broken.entry.distribution}"
-        yield document.finding(ERROR, (*base, key), f"needs {broken}", fix, code=7)
+    refusal = installed.refusal(conf.raw)
+    if refusal is not None:
+        key = next((key for key in refusal.needed_by if key in conf.raw), None)
+        place = base if key is None else (*base, key)
+        reason = f"needs a plugin that cannot be used: {refusal}"
+        yield document.finding(ERROR, place, reason, refusal.fix, code=7)
     for name in installed.unmatched(conf.blocked_plugins):
         known = sorted({each for entry in installed.every for each in entry.names})
         near = difflib.get_close_matches(name, known, n=1)
@@ -254,11 +234,11 @@ def _nothing_to_do(
         yield document.finding(ERROR, base, reason, fix, code=7)
 
 
-def _unread(document: Document, read: _Read, base: Path, installed: Installed) -> Iterator[Finding]:
+def _unread(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
     told = {key.top for key in (*keys.CORE, *installed.hooks.configuration_keys())}
-    owned = {key for entry in installed.loaded for key in entry.keys}
-    known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
-    for key in sorted(read.keys() - known):
+    owned = {key for entry in installed.loaded for key in entry.reads}
+    known = told | owned | {"args", "dns", "ipam", "plugins"}
+    for key in sorted(conf.raw.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it, or install what reads it"
         reason = "no installed plugin reads this key"

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.api.versions import NEWEST
 from multus.api.where import Path, Where, path_of
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding
@@ -22,6 +23,7 @@ from multus.cli.objects import NETWORKS, Named, Objects
 from multus.engine import order, resolve
 from multus.engine.permit import require_permitted
 from multus.kube.failures import NotFound
+from multus.log import Log
 
 if TYPE_CHECKING:
     from multus.registry.discovery import Installed
@@ -52,15 +54,20 @@ class Cluster:
             conf = plain
         return cls(installed, conf, Objects.of(found))
 
-    def request(self, namespace: str, name: str, objects: Objects | None = None) -> Request:
-        return Request(
-            command="ADD",
-            container_id="validate",
-            ifname="eth0",
-            args={"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name},
-            api=objects or self.objects,
-            dry_run=True,
-        )
+    def session(self) -> Session:
+        """What answers for the API server; it holds nothing that has to be closed."""
+        return Session(Log.from_conf({"logLevel": "panic"}), api=self.objects)
+
+
+def _request(namespace: str, name: str) -> Request:
+    """The ADD of a pod, asked about and not carried out."""
+    return Request(
+        command="ADD",
+        container_id="validate",
+        ifname="eth0",
+        args={"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name},
+        dry_run=True,
+    )
 
 
 def check_object(named: Named, cluster: Cluster) -> list[Finding]:
@@ -116,16 +123,16 @@ def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
     objects = evolve(
         cluster.objects, pods={**cluster.objects.pods, (named.namespace, _PROBE): probe["metadata"]}
     )
-    request = cluster.request(named.namespace, _PROBE, objects)
+    request, session = _request(named.namespace, _PROBE), evolve(cluster, objects=objects).session()
     conf = evolve(cluster.conf, raw={**cluster.conf.raw, "namespaceIsolation": False})
     try:
-        selections = cluster.installed.hooks.select(request, conf)
+        selections = cluster.installed.hooks.select(request, conf, session)
         elements = [e for s in selections for e in s.elements if e.name == named.name]
         if not elements:
             reason = f"no installed source reads {named.kind}s of {named.group}: it is not checked"
             yield named.document.finding(WARNING, ("kind",), reason, _install_for(named))
             return
-        delegate = cluster.installed.hooks.resolve(elements[0], request, conf)
+        delegate = cluster.installed.hooks.resolve(elements[0], request, conf, session)
         if delegate is not None:
             path = next((each for each in _CONFIGS if each in named.document.marks), ())
             require_permitted(delegate, Where(str(named), path))
@@ -157,10 +164,10 @@ def _install_for(named: Named) -> str:
 
 def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
     """Everything that would refuse this pod; a network that is not among the files is a warning."""
-    request = cluster.request(named.namespace, named.name)
+    request, session = _request(named.namespace, named.name), cluster.session()
     hooks = cluster.installed.hooks
     try:
-        selections = hooks.select(request, cluster.conf)
+        selections = hooks.select(request, cluster.conf, session)
     except CNIError as error:
         yield named.document.told(error, whole=True)
         return
@@ -168,7 +175,7 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
     for selection in selections:
         for element in selection.elements:
             try:
-                delegate = hooks.resolve(element, request, cluster.conf)
+                delegate = hooks.resolve(element, request, cluster.conf, session)
             except NotFound:
                 delegate = None
             except CNIError as error:
@@ -187,8 +194,8 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
     if not selections or not complete:
         return
     try:
-        resolved = resolve.resolve(cluster.installed, request, cluster.conf)
-        order.order(hooks, resolved, request, cluster.conf)
+        resolved = resolve.resolve(cluster.installed, request, cluster.conf, session)
+        order.order(hooks, resolved, request, cluster.conf, session)
     except CNIError as error:
         path = named.document.known(path_of(selections[-1].origin))
         yield named.document.finding(ERROR, path, error.said, error.fix, error.number)

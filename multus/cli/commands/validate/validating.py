@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
+from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
 from multus.cli.commands.validate.objectchecks import Cluster, check_object
 from multus.cli.documents import Document, Reading, files_of, read
@@ -54,6 +55,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
     cluster = Cluster.of(objects, installed, _conf_in(configurations))
     for named in objects:
         findings += check_object(named, cluster)
+    findings += check_addresses([*configurations, *(named.document for named in objects)])
     findings += [
         each.finding(
             WARNING,
@@ -95,7 +97,7 @@ def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
         return
     try:
         conf = Conf.from_wire(found.config)
-        reasons = installed.hooks.health(conf)
+        reasons = installed.taking_part(conf).hooks.health(conf)
     except CNIError:
         return  # the configuration's own findings say what is wrong with it
     for error in reasons:

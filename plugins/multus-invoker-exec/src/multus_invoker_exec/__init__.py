@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +99,7 @@ class ExecInvoker(Invoker):
 def _executor(invocation: Invocation) -> Executor:
     from multus.api.execute import Executor
 
-    return Executor(invocation.folders(), invocation.request.chroot, inherited=invocation.inherited)
+    return Executor(invocation.folders(), invocation.session.chroot, inherited=invocation.inherited)
 
 
 def _run(invocation: Invocation) -> Any:
@@ -109,8 +108,8 @@ def _run(invocation: Invocation) -> Any:
 
 def _call(invocation: Invocation, stdin: bytes, environ: Mapping[str, str]) -> Any:
     timeout = invocation.conf.delegate_timeout
-    if invocation.request.deadline is not None and invocation.verb == "ADD":
-        timeout = min(timeout, max(0.1, invocation.request.deadline - time.monotonic()))
+    if invocation.verb == "ADD":
+        timeout = max(0.1, invocation.session.remaining(timeout))
     printed, stderr = _executor(invocation).call(invocation.plugin.type, stdin, environ, timeout)
     if stderr:
         invocation.log.verbose(f"{invocation} wrote to stderr", stderr=stderr)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import InvalidConfig, KernelRefused, attempted
@@ -26,8 +27,10 @@ from multus.netlink import (
     Refused,
     Transport,
     addresses,
+    create,
     links,
     open_channel,
+    results,
     routes,
     sysctl,
 )
@@ -36,11 +39,10 @@ if TYPE_CHECKING:
     from socket import socket
 
     from multus.api.network import Invocation
-    from multus.api.request import Request
-    from multus.api.result import IP, Result, Route
+    from multus.api.result import IP, Result
 
 _ATTEMPTS = 10
-_ENDS = "multus-invoker-ptp ends"
+_ENDS = "multus_invoker_ptp.ends"
 _FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
@@ -56,24 +58,22 @@ class Ends(NamedTuple):
     forwarding: set[int]
 
 
-@contextmanager
-def ends(request: Request, transport: Callable[[socket], Transport]) -> Iterator[Ends]:
-    """Where this request's pairs are made: opened once for all of them."""
-    known: Ends | None = request.shared.get(_ENDS)
-    with ExitStack() as own:
-        if known is None:
-            stack = request.closing or own
-            pod = stack.enter_context(Namespace(request.netns))
-            if pod.is_own():
-                raise InvalidConfig(
-                    f"{pod.path} is the host's own network namespace: a ptp network needs a"
-                    " container with one of its own"
-                )
-            host = stack.enter_context(open_channel(transport=transport))
-            known = Ends(host, stack.enter_context(pod.channel(transport=transport)), pod, set())
-            if request.closing is not None:
-                request.shared[_ENDS] = known
-        yield known
+def ends(invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
+    """Where this request's pairs are made: opened once for all of them, and closed at its end."""
+    return invocation.session.once(_ENDS, partial(_open, invocation, transport))
+
+
+def _open(invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
+    closing = invocation.session.closing
+    pod = closing.enter_context(Namespace(invocation.request.netns))
+    if pod.is_own():
+        raise InvalidConfig(
+            f"{pod.path} is the host's own network namespace: a ptp network needs a container with"
+            " one of its own"
+        )
+    host = closing.enter_context(open_channel(transport=transport))
+    inside = closing.enter_context(pod.channel(transport=transport))
+    return Ends(host, inside, pod, set())
 
 
 class Pair(NamedTuple):
@@ -86,7 +86,7 @@ class Pair(NamedTuple):
     far_mac: str
 
 
-def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pair:
+def make_pair(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pair:
     """Create the pair with the host's end up.  On *undo* goes its deletion.
 
     Hardware addresses are chosen here: one that the kernel chose may be replaced by udev.
@@ -97,7 +97,7 @@ def create(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pai
         near_mac, far_mac = links.local_mac(random[:6]), links.local_mac(random[6:12])
         # NetworkManager leaves links alone whose names start with "veth".
         name = f"veth{random[12:].hex()}"
-        made = links.create_veth(
+        made = create.veth(
             name,
             ifname,
             peer_namespace=ends.pod,
@@ -145,25 +145,24 @@ def _require_free(ends: Ends, ifname: str) -> None:
 
 def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> None:
     """Set the container's end up with its addresses and routes."""
-    ips = given.ips
-    if any(ip.family == 6 for ip in ips):
-        with ends.pod.entered():
-            _allow_ipv6(ifname)
-    messages: list[Message] = []
-    for ip in ips:
-        messages += _address(index, ip.address)
-    messages.append(links.set_up(index))
-    gateways = {ip.family: ip.gateway for ip in reversed(ips)}
-    messages += [_declared(index, route, gateways) for route in given.routes]
-    messages += _through_gateways(index, ips)
-    ends.inside.request(messages)
+    # IPAM hands an address out once, and the pair has no other host on it: no need to ask around
+    # for one to two seconds.
+    results.apply(
+        given,
+        namespace=ends.pod,
+        channel=ends.inside,
+        index=index,
+        name=ifname,
+        alone=True,
+        then=_through_gateways(index, given.ips),
+    )
 
 
 def configure_host(host: Channel, index: int, ips: Sequence[IP]) -> None:
     """Give the host's end the gateways' addresses, and the host the routes to the container."""
     messages: list[Message] = []
     for gateway in dict.fromkeys(ip.gateway for ip in ips):
-        messages += _address(index, _alone(gateway))
+        messages += results.address(index, _alone(gateway), alone=True)
     for ip in ips:
         host_route = _alone(ip.address.partition("/")[0])
         messages.append(routes.add(index, host_route, scope=routes.SCOPE_HOST, exists_ok=True))
@@ -193,35 +192,6 @@ def require_usable(result: Result) -> None:
                 " the host's end",
                 fix="add 'gateway' to its configuration",
             )
-
-
-def _allow_ipv6(ifname: str) -> None:
-    for name in ("lo", ifname):
-        # Without IPv6 in the kernel the file is missing, and adding the address says so.
-        sysctl.ensure_if_there(f"ipv6/conf/{name}/disable_ipv6", "0")
-    sysctl.ensure_if_there(f"ipv6/conf/{ifname}/keep_addr_on_down", "1")
-
-
-def _address(index: int, address: str) -> list[Message]:
-    # IPAM hands an address out once, and the pair has no other host on it: no need to ask around
-    # for one to two seconds.
-    return (
-        addresses.add_settled(index, address) if ":" in address else [addresses.add(index, address)]
-    )
-
-
-def _declared(index: int, route: Route, gateways: dict[int, str]) -> Message:
-    return routes.add(
-        index,
-        route.dst,
-        gateway=route.gw or gateways.get(route.family, ""),
-        scope=route.scope or routes.SCOPE_UNIVERSE,
-        table=route.table or routes.TABLE_MAIN,
-        priority=route.priority or 0,
-        mtu=route.mtu or 0,
-        advmss=route.advmss or 0,
-        exclusive=False,
-    )
 
 
 def _through_gateways(index: int, ips: Sequence[IP]) -> list[Message]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import InvalidConfig
 from multus.api.reader import Reader
-from multus.api.result import DNS
+from multus.ipam import dns
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
+    from multus.api.result import DNS
 
 # RFC 791: every link carries 68 bytes; linux/if_ether.h: what a veth takes at most.
 _SMALLEST, _LARGEST = 68, 65535
@@ -50,17 +51,11 @@ class Config(NamedTuple):
                 key="ipMasqBackend",
                 fix=f"use one of {', '.join(BACKENDS)}",
             )
-        dns = Reader(reader.mapping("dns"), f"{where}: dns")
         return cls(
             mtu=mtu,
             masquerade=reader.boolean("ipMasq"),
             backend=backend,
-            dns=DNS(
-                nameservers=tuple(dns.texts("nameservers")),
-                domain=dns.text("domain"),
-                search=tuple(dns.texts("search")),
-                options=tuple(dns.texts("options")),
-            ),
+            dns=dns.from_config(reader),
         )
 
 

@@ -44,10 +44,8 @@ class Ptp(Invoker):
 
     def add(self, invocation: Invocation) -> Result:
         config, pool = Config.read(invocation), _pool(invocation)
-        with (
-            attach.ends(invocation.request, self._transport) as ends,
-            ExitStack() as undo,
-        ):
+        with ExitStack() as undo:
+            ends = attach.ends(invocation, self._transport)
             given = pool.add()
             undo.callback(take_back, invocation, pool.delete)
             attach.require_usable(given)
@@ -56,7 +54,7 @@ class Ptp(Invoker):
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
             pair = self._connect(ends, invocation, config, given, undo)
             if config.masquerade:
-                from multus_invoker_ptp import masquerade
+                from multus.netlink import masquerade
 
                 owner = masquerade.Owner.of(invocation)
                 every = [ip.address for ip in given.ips]
@@ -80,7 +78,7 @@ class Ptp(Invoker):
         given: Result,
         undo: ExitStack,
     ) -> Pair:
-        pair = attach.create(ends, invocation, config.mtu, undo)
+        pair = attach.make_pair(ends, invocation, config.mtu, undo)
         families = frozenset(ip.family for ip in given.ips)
         attach.prepare_host(ends, pair.name, families)
         attach.configure_container(ends, pair.far, invocation.ifname, given)
@@ -119,7 +117,7 @@ class Ptp(Invoker):
     def status(self, invocation: Invocation) -> None:
         config = Config.read(invocation)
         if config.masquerade:
-            from multus_invoker_ptp import masquerade
+            from multus.netlink import masquerade
 
             masquerade.require_usable(config.backend)
         _pool(invocation).status()
@@ -132,7 +130,7 @@ class Ptp(Invoker):
     def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
         masqueraded = [each for each in invocations if masquerades(each)]
         if masqueraded:
-            from multus_invoker_ptp import masquerade
+            from multus.netlink import masquerade
             from multus_invoker_ptp.detach import addresses_left
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
@@ -159,7 +157,7 @@ def _release(invocation: Invocation) -> None:
 
 def _collect_rules(invocation: Invocation) -> None:
     if masquerades(invocation):
-        from multus_invoker_ptp import masquerade
+        from multus.netlink import masquerade
 
         masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
 

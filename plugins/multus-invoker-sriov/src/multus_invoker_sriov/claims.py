@@ -24,7 +24,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from multus.api import regular
+from multus.api import atomic, regular
 from multus.api.errors import IOFailure, StateDamaged, TryAgainLater
 from multus.api.regular import NotRegular
 from multus_invoker_sriov.vf import ATTRIBUTES, VfState
@@ -182,7 +182,7 @@ class Claims:
 
     def mark(self, pci: str, netns: str) -> None:
         """Say that whoever is in *netns* has the VF."""
-        _replace(self._mark(pci), netns)
+        _write(self._mark(pci), netns)
 
     def unmark(self, pci: str) -> None:
         """Say that nobody has the VF."""
@@ -196,7 +196,7 @@ class Claims:
     def save(self, record: Record) -> None:
         """Write a record."""
         path = self._path(record.container_id, record.attachment)
-        _replace(path, json.dumps(record.to_wire()))
+        _write(path, json.dumps(record.to_wire()))
 
     def load(self, container_id: str, attachment: str) -> Record | None:
         """A container's record; None when it has none.  Raises ``StateDamaged``."""
@@ -251,17 +251,15 @@ def _read(path: str) -> str:
     return ""
 
 
-def _replace(path: str, text: str) -> None:
-    new = _new(path)
+def _write(path: str, text: str) -> None:
+    """Write a file; the lock of its VF must be held.
+
+    Nothing is fsynced: after a power cut the VFs are as new, and the containers are gone.
+    """
     with _failing(f"writing {path}"):
         with suppress(FileNotFoundError):
             regular.require(path)
-        fd = regular.opened(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-        os.rename(new, path)
+        atomic.write(path, text.encode(), fsync=False, temporary=_new(path))
 
 
 def _remove(path: str) -> None:

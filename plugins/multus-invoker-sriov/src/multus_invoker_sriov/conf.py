@@ -15,6 +15,7 @@ from multus.api.errors import InvalidConfig
 from multus.api.names import interface_problem
 from multus.api.reader import Reader
 from multus.api.result import DNS
+from multus.ipam import dns as dns_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +127,7 @@ class SriovConf:
             max_rate=high,
             layer2=reader.boolean("l2enable"),
             dpdk=_dpdk(reader),
-            dns=_dns(reader),
+            dns=dns_of.from_config(reader),
         )
 
     @property
@@ -268,13 +269,3 @@ def _dpdk(reader: Reader) -> Dpdk | None:
                 key, f"is {each.text(key)!r}", "give a driver's name, such as iavf or vfio-pci"
             )
     return Dpdk(each.text("kernel_driver"), each.text("dpdk_driver"))
-
-
-def _dns(reader: Reader) -> DNS:
-    each = Reader(reader.mapping("dns"), f"{reader.where}: dns")
-    return DNS(
-        nameservers=tuple(each.texts("nameservers")),
-        domain=each.text("domain"),
-        search=tuple(each.texts("search")),
-        options=tuple(each.texts("options")),
-    )

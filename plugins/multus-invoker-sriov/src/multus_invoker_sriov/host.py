@@ -218,10 +218,7 @@ _KNOWN = ("panic", "error", "warning", "info", "debug")
 
 
 def _patience(invocation: Invocation) -> float:
-    deadline = invocation.request.deadline
-    if deadline is None:
-        return _PATIENCE
-    return min(_PATIENCE, max(0.0, deadline - time.monotonic()))
+    return invocation.session.remaining(_PATIENCE)
 
 
 def claimed(record: Record, invocation: Invocation) -> Record:

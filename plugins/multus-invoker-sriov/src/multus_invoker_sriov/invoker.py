@@ -18,7 +18,7 @@ from multus.api.errors import (
 )
 from multus.api.invoker import Invoker
 from multus.api.result import Interface, Result
-from multus.netlink import Namespace, addresses
+from multus.netlink import Namespace, results
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Record
 from multus_invoker_sriov.conf import NODE_KEYS, SriovConf, has_ipam
@@ -187,7 +187,13 @@ class _Attaching:
             )
             link = self.pod.find(interface.name)
             if link is not None:
-                netdev.configure(self.pod, link, result)
+                results.apply(
+                    result,
+                    namespace=self.pod.namespace,
+                    channel=self.pod.channel,
+                    index=link.index,
+                    name=link.name,
+                )
                 netdev.tell(self.pod, link, result, self.host.log)
             undo.pop_all()
         return result
@@ -262,23 +268,11 @@ def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
 
 
 def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
-    link = pod.find(ifname)
-    if link is None:
+    found = [at for at, each in enumerate(reported.interfaces) if each.name == ifname]
+    if found:
+        results.check(reported, found[0], pod.channel)
+    elif pod.find(ifname) is None:
         raise CheckFailed(f"there is no interface {ifname!r} in {pod.namespace.path}")
-    macs = [each.mac for each in reported.sandbox_interfaces() if each.name == ifname]
-    if macs and link.mac not in macs:
-        raise CheckFailed(f"interface {ifname!r} has MAC {link.mac}, not {macs[0]} as reported")
-    if not link.up:
-        raise CheckFailed(
-            f"interface {ifname!r} in {pod.namespace.path} is down",
-            fix="set it up",
-        )
-    held = {each.address for each in addresses.list_of(pod.channel, link.index)}
-    names = [each.name for each in reported.interfaces]
-    for ip in reported.ips:
-        here = ip.interface is not None and names[ip.interface] == ifname
-        if here and ip.address not in held:
-            raise CheckFailed(f"interface {ifname!r} does not have its address {ip.address}")
 
 
 def _raise_all(found: Sequence[CNIError | None]) -> None:

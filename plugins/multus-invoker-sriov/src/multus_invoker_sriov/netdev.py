@@ -19,10 +19,8 @@ from multus.netlink import (
     Message,
     Namespace,
     Refused,
-    addresses,
     announce,
     links,
-    routes,
     sysctl,
 )
 
@@ -109,39 +107,6 @@ def _insist_on_mac(place: Place, ifname: str, mac: str) -> None:
         f"interface {ifname!r} does not keep the MAC {mac}",
         fix="see its driver's log",
     )
-
-
-def configure(pod: Place, link: Link, result: Result) -> None:
-    """Give the container's interface the result's addresses, and its routes."""
-    if any(ip.family == 6 for ip in result.ips):
-        with pod.namespace.entered():
-            sysctl.ensure(f"ipv6/conf/{link.name}/disable_ipv6", "0")
-    pod.channel.request([addresses.add(link.index, ip.address) for ip in result.ips])
-    if any(ip.family == 6 for ip in result.ips):
-        addresses.settle(pod.channel, link.index)
-    pod.channel.request(_routes(link.index, result))
-
-
-def _routes(index: int, result: Result) -> list[Message]:
-    """A route without a gateway goes by the one of the first address of its family that has one."""
-    gateways: dict[int, str] = {}
-    for ip in result.ips:
-        if ip.gateway:
-            gateways.setdefault(6 if ":" in ip.gateway else 4, ip.gateway)
-    return [
-        routes.add(
-            index,
-            route.dst,
-            gateway=route.gw or gateways.get(route.family, ""),
-            scope=route.scope or routes.SCOPE_UNIVERSE,
-            table=route.table or routes.TABLE_MAIN,
-            priority=route.priority or 0,
-            mtu=route.mtu or 0,
-            advmss=route.advmss or 0,
-            exists_ok=True,
-        )
-        for route in result.routes
-    ]
 
 
 def tell(pod: Place, link: Link, result: Result, log: Log) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from multus.api.network import Delegate
     from multus.api.problem import Problem
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.kube.client import Wanted
     from multus.kube.view import View
 
@@ -54,10 +55,10 @@ class Source:
         """Problems with the keys that this source reads."""
         return problems(conf)
 
-    def select(self, request: Request, conf: Conf) -> list[Selection] | None:
+    def select(self, request: Request, conf: Conf, session: Session) -> list[Selection] | None:
         """What the pod's annotations choose; they replace the node's defaults."""
         pod = request.pod
-        view = view_of(request, conf) if pod else None
+        view = view_of(request, conf, session) if pod else None
         if pod is None or view is None:
             return None
         found = []
@@ -73,13 +74,15 @@ class Source:
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
         return found or None
 
-    def resolve(self, element: Element, request: Request, conf: Conf) -> Delegate | None:
+    def resolve(
+        self, element: Element, request: Request, conf: Conf, session: Session
+    ) -> Delegate | None:
         """Look a chosen Network up, dialect by dialect until one answers.
 
         The dialects are those of all the sources that serve the annotation, so that their order is
         the same whoever is asked.  One whose namespace the pod may not use is left out.
         """
-        view = view_of(request, conf)
+        view = view_of(request, conf, session)
         if not isinstance(element.handle, Chosen) or view is None:
             return None
         chosen = element.handle

@@ -15,6 +15,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Outcome
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.kube.deadline import Deadline
 from multus.kube.failures import NotFound, Unreachable
 from multus.kube.view import View, view_of
@@ -38,13 +39,13 @@ def multus_keys() -> list[Key]:
 
 
 @hookimpl
-def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
+def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Session) -> None:
     """Write the status of a finished ADD, and events.
 
     Raises what could not be written; that goes to the log and no further.
     """
     pod = request.pod
-    view = view_of(request, conf)
+    view = view_of(request, conf, session)
     if outcome.command != "ADD" or pod is None or view is None or _was_not_read(outcome, view):
         return
     # Whoever has a view has imported these.

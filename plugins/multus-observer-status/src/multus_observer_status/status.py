@@ -20,8 +20,6 @@ STATUS = "k8s.v1.cni.cncf.io/network-status"
 #: Where device plugins describe their devices.
 DEVICE_PLUGINS = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
-_DEFAULTS = ("0.0.0.0/0", "::/0")
-
 
 def annotation(attachments: Sequence[Attachment], devices: str = DEVICE_PLUGINS) -> str:
     """The annotation's value: a JSON list with one object for each attachment.
@@ -79,9 +77,8 @@ def _addresses(result: Result, link: Interface | None) -> list[IP]:
 
 def _gateways(result: Result) -> list[str]:
     """The default routes' gateways; a route that names none goes through the address's."""
-    of_addresses = {ip.family: ip.gateway for ip in reversed(result.ips) if ip.gateway}
-    routes = [route for route in result.routes if route.dst in _DEFAULTS]
-    found = [route.gw or of_addresses.get(route.family, "") for route in routes]
+    routes = [route for route in result.routes if route.is_default]
+    found = [route.gw or result.gateways.get(route.family, "") for route in routes]
     return [gateway for gateway in found if gateway]
 
 

@@ -20,6 +20,7 @@ from multus.api.network import Delegate, Element, Provenance, Role, Selection
 from multus.api.problem import Problem
 from multus.api.progress import step
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.api.where import Where, within
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def multus_validate(conf: Conf) -> list[Problem]:
 
 
 @hookimpl
-def multus_select(request: Request, conf: Conf) -> Selection | None:
+def multus_select(request: Request, conf: Conf, session: Session) -> Selection | None:
     """The configuration's networks, offered to every container."""
     if request.command == "ADD" and not request.dry_run:
-        _wait_until_ready(request, conf)
+        _wait_until_ready(conf, session)
     reader = conf.reader
     delegates = reader.mappings("delegates")
     if delegates:
@@ -141,13 +142,11 @@ def _is_system(request: Request, conf: Conf) -> bool:
     return request.pod is not None and request.pod.namespace in namespaces
 
 
-def _wait_until_ready(request: Request, conf: Conf) -> None:
+def _wait_until_ready(conf: Conf, session: Session) -> None:
     path = conf.reader.path(_READINESS)
     if not path:
         return
-    deadline = time.monotonic() + _READY_WITHIN
-    if request.deadline is not None:
-        deadline = min(deadline, request.deadline)
+    deadline = time.monotonic() + session.remaining(_READY_WITHIN)
     with step(f"readinessindicatorfile {path}", _READY_WITHIN + 5.0, waits=True):
         while not os.path.exists(path):
             if time.monotonic() >= deadline:

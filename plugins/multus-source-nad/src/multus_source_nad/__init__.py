@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from multus import hookimpl
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.network import Delegate, Element, Plugin, Role, Selection
 from multus.api.problem import Problem
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.api.where import path_of
 from multus.kube.annotations import annotation_of
 from multus.kube.failures import NotFound
 from multus.kube.settings import is_object_name, problems
 from multus.kube.view import View, view_of
 from multus_source_nad.annotation import parse, runtime_config
-from multus_source_nad.defaultroute import multus_chain, multus_invoker, wish
+from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, step_for
 from multus_source_nad.definition import delegate_of, wanted
 from multus_source_nad.devices import device_runtime_config
 
@@ -61,16 +62,14 @@ def multus_validate(conf: Conf) -> list[Problem]:
 
 
 @hookimpl
-def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
+def multus_select(request: Request, conf: Conf, session: Session) -> list[Selection] | None:
     """The networks that the pod adds to the defaults, and the one that it exchanges."""
     pod = request.pod
-    view = view_of(request, conf) if pod else None
+    view = view_of(request, conf, session) if pod else None
     if pod is None or view is None:
         return None
-    exchanged, added = _exchanged(pod, view), _added(pod, view)
-    elements = (*exchanged, *added)
-    view.read_ahead([wanted(each.namespace, each.name) for each in elements])
-    wish(request, elements)
+    exchanged, added = _chosen(pod, view, session)
+    view.read_ahead([wanted(each.namespace, each.name) for each in (*exchanged, *added)])
     selections = []
     if exchanged:
         origin = annotation_of(DEFAULT_NETWORK, str(pod))
@@ -82,14 +81,16 @@ def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
 
 
 @hookimpl
-def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+def multus_resolve(
+    element: Element, request: Request, conf: Conf, session: Session
+) -> Delegate | None:
     """The definition that an element names.
 
     A name in the configuration is looked up in ``multusNamespace``; when it is no definition, files
     are next.
     """
     chosen = element.source == NAME
-    view = view_of(request, conf)
+    view = view_of(request, conf, session)
     if view is None or (not chosen and not _may_be_definition(element)):
         return None
     namespace = element.namespace if chosen else view.settings.multus_namespace
@@ -99,7 +100,21 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
         if chosen:
             raise found
         return None
-    return delegate_of(found, namespace, element, request, conf)
+    return delegate_of(found, namespace, element, request, conf, session)
+
+
+@hookimpl
+def multus_chain(
+    delegate: Delegate, request: Request, conf: Conf, session: Session
+) -> list[Plugin] | None:
+    """The step that gives the network its default routes, for every network of a pod that asks."""
+    pod = request.pod
+    view = view_of(request, conf, session) if pod else None
+    if pod is None or view is None:
+        return None
+    exchanged, added = _chosen(pod, view, session)
+    gateways = chosen_gateways((*exchanged, *added))
+    return None if gateways is None else [step_for(delegate, gateways)]
 
 
 @hookimpl
@@ -109,6 +124,19 @@ def multus_runtime_config(
     """What the selection element asks for, and the device that the kubelet gave."""
     asked = runtime_config(delegate.options) if delegate.source == NAME else {}
     return {**device_runtime_config(delegate, request), **asked} or None
+
+
+def _chosen(
+    pod: Pod, view: View, session: Session
+) -> tuple[tuple[Element, ...], tuple[Element, ...]]:
+    """The networks that the pod exchanges and adds, read once for a request."""
+
+    def read() -> tuple[tuple[Element, ...], tuple[Element, ...]]:
+        exchanged, added = _exchanged(pod, view), _added(pod, view)
+        chosen_gateways((*exchanged, *added))  # two that ask for the default route are refused
+        return exchanged, added
+
+    return session.once("multus_source_nad.chosen", read)
 
 
 def _added(pod: Pod, view: View) -> tuple[Element, ...]:

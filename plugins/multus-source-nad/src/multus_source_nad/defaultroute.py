@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus import hookimpl
 from multus.api.errors import CheckFailed, InvalidConfig
@@ -27,13 +27,11 @@ from multus.api.where import path_of
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate, Element, Invocation
-    from multus.api.request import Request
-    from multus.netlink.channel import Channel
+    from multus.netlink import Channel
     from multus.netlink.routes import Route as KernelRoute
     from multus.netlink.wire import Message
 
 TYPE = "multus-default-route"
-_KEY = "multus_source_nad.default-route"
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 #: What the kernel gives a route of IPv6 that comes without a metric (``IP6_RT_PRIO_USER``).
 _METRICS = {4: 0, 6: 1024}
@@ -41,41 +39,32 @@ _METRICS = {4: 0, 6: 1024}
 _TABLE_MAIN = 254
 
 
-@frozen
-class Wish:
-    """Through which gateways the chosen network has the default route; none: its plugin's own."""
+def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
+    """The gateways of the one element that asks for the default route; None when none asks.
 
-    gateways: tuple[str, ...]
-
-    @property
-    def families(self) -> tuple[int, ...]:
-        """The families whose default routes are decided: both, when no gateway is named."""
-        return tuple(sorted({_family(each) for each in self.gateways})) or (4, 6)
-
-
-def wish(request: Request, elements: Iterable[Element]) -> None:
-    """Note for the resolving of *request* which of *elements* asks for the default route."""
-    wanting = [each for each in elements if "default-route" in each.options]
-    if len(wanting) > 1:
+    They are empty when it leaves the gateway to its network's plugins.  Raises ``InvalidConfig``
+    when two ask.
+    """
+    asking = [each for each in elements if "default-route" in each.options]
+    if len(asking) > 1:
         raise InvalidConfig(
-            f"{wanting[0].origin} and {wanting[1].origin} both have 'default-route'",
-            path=path_of(wanting[0].origin),
+            f"{asking[0].origin} and {asking[1].origin} both have 'default-route'",
+            path=path_of(asking[0].origin),
             fix="keep it on one",
         )
-    for each in wanting:
-        request.shared[_KEY] = Wish(tuple(each.options["default-route"]))
+    return tuple(asking[0].options["default-route"]) if asking else None
 
 
-@hookimpl
-def multus_chain(delegate: Delegate, request: Request) -> list[Plugin] | None:
-    """The step, for every network of a pod that wishes it."""
-    wanted = request.shared.get(_KEY)
-    if not isinstance(wanted, Wish):
-        return None
-    config: dict[str, Any] = {"type": TYPE, "families": list(wanted.families)}
+def step_for(delegate: Delegate, gateways: Sequence[str]) -> Plugin:
+    """The step of one network of a pod that has its default route through *gateways*.
+
+    The families of the gateways are decided; both, when no gateway is named.
+    """
+    families = sorted({_family(each) for each in gateways}) or [4, 6]
+    config: dict[str, Any] = {"type": TYPE, "families": families}
     if "default-route" in delegate.options:
-        config["gateways"] = list(wanted.gateways)
-    return [Plugin(config)]
+        config["gateways"] = list(gateways)
+    return Plugin(config)
 
 
 @hookimpl
@@ -125,7 +114,7 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     gateways = invocation.config.get("gateways")
     if gateways is None:
         return evolve(before, routes=others)
-    named = {ip.family: ip.gateway for ip in reversed(before.ips) if ip.gateway}
+    named = before.gateways
     own = _distinct(
         # A route without a gateway goes through the address's (CNI 1.1, "ADD Success").
         evolve(route, gw=route.gw or named.get(route.family, ""))
@@ -176,7 +165,7 @@ def _through(gateways: Sequence[str], own: Sequence[Route]) -> list[Route]:
 
 
 def _channel(invocation: Invocation) -> Channel:
-    from multus.netlink.namespace import Namespace
+    from multus.netlink import Namespace
 
     with Namespace(invocation.request.netns) as namespace:
         return namespace.channel()
@@ -286,8 +275,7 @@ def _interfaces(result: Result, invocation: Invocation) -> list[str]:
 
 
 def _is_default(route: Route, families: Sequence[int]) -> bool:
-    in_main = route.table in (None, 0, _TABLE_MAIN)
-    return in_main and route.family in families and route.dst.endswith("/0")
+    return route.is_default and route.family in families
 
 
 def _is_kernel_default(route: KernelRoute, families: Sequence[int]) -> bool:

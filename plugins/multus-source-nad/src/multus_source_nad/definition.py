@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate, Element
     from multus.api.request import Request
+    from multus.api.session import Session
     from multus.kube.client import Wanted
 
 GROUP = "k8s.cni.cncf.io"
@@ -40,7 +41,12 @@ def wanted(namespace: str, name: str) -> Wanted:
 
 
 def delegate_of(
-    wire: Mapping[str, Any], namespace: str, element: Element, request: Request, conf: Conf
+    wire: Mapping[str, Any],
+    namespace: str,
+    element: Element,
+    request: Request,
+    conf: Conf,
+    session: Session,
 ) -> Delegate:
     """The delegate that *element* asks for with the definition *wire*.
 
@@ -55,7 +61,7 @@ def delegate_of(
     resource = annotations.get(RESOURCE_NAME)
     more: dict[str, Any] = {}
     if resource:
-        device = assign(str(resource), element.origin, where, request, conf)
+        device = assign(str(resource), element.origin, where, request, conf, session)
         # Plugins of different ages read different keys.
         more = {"deviceID": device, "pciBusID": device}
     config = _with_args(_with_device(config, more), element.options, place)

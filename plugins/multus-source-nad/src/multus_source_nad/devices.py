@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate
     from multus.api.request import Pod, Request
+    from multus.api.session import Session
 
 KUBELET_DIR = "/var/lib/kubelet"
 _KEY = "multus_source_nad.devices"
@@ -43,17 +44,17 @@ class Devices:
         return self._given.get(key)
 
 
-def assign(resource: str, origin: str, where: str, request: Request, conf: Conf) -> str:
+def assign(
+    resource: str, origin: str, where: str, request: Request, conf: Conf, session: Session
+) -> str:
     """The ID of the device that the element at *origin* gets."""
-    devices = request.shared.get(_KEY)
-    if not isinstance(devices, Devices):
-        if request.pod is None:
-            raise InvalidConfig(
-                f"{where} needs a device of {resource}, and this request names no pod",
-                fix="do not make it a default network here",
-            )
-        devices = Devices(_read(request.pod, request, conf))
-        request.shared[_KEY] = devices
+    pod = request.pod
+    if pod is None:
+        raise InvalidConfig(
+            f"{where} needs a device of {resource}, and this request names no pod",
+            fix="do not make it a default network here",
+        )
+    devices = session.once(_KEY, lambda: Devices(_read(pod, request, conf, session)))
     device = devices.take(resource, origin)
     if device is None:
         raise InvalidConfig(
@@ -80,10 +81,10 @@ def device_runtime_config(delegate: Delegate, request: Request) -> dict[str, Any
     return entries
 
 
-def _read(pod: Pod, request: Request, conf: Conf) -> dict[str, list[str]]:
+def _read(pod: Pod, request: Request, conf: Conf, session: Session) -> dict[str, list[str]]:
     folder = conf.reader.text("kubeletDir", KUBELET_DIR)
     socket_path = os.path.join(folder, "pod-resources", "kubelet.sock")
-    view = view_of(request, conf)
+    view = view_of(request, conf, session)
     if view is None:
         raise TryAgainLater(
             f"the devices of pod {pod} are known only with the API", fix="set 'kubeconfig'"

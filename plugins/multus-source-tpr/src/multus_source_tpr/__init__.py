@@ -10,6 +10,7 @@ from multus import hookimpl
 from multus.api.conf import Conf
 from multus.api.network import Delegate, Element, Selection
 from multus.api.request import Request
+from multus.api.session import Session
 from multus.kube.networks import FIRST, SEED
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ def multus_validate(conf: Conf) -> list[Problem]:
 
 
 @hookimpl
-def multus_select(request: Request, conf: Conf) -> list[Selection] | None:
+def multus_select(request: Request, conf: Conf, session: Session) -> list[Selection] | None:
     """What the pod's annotation chooses, in the place of the node's defaults."""
-    return SOURCE.select(request, conf)
+    return SOURCE.select(request, conf, session)
 
 
 @hookimpl
-def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
+def multus_resolve(
+    element: Element, request: Request, conf: Conf, session: Session
+) -> Delegate | None:
     """The Network object that an element names."""
-    return SOURCE.resolve(element, request, conf)
+    return SOURCE.resolve(element, request, conf, session)

@@ -1,0 +1,106 @@
+"""Read-only objects and lists: what a configuration is made of once it has been decoded.
+
+They are a ``dict`` and a ``list`` to everything that reads them, ``json`` included.  What would
+change one raises ``TypeError``.  A copy may be changed: ``dict(value)`` and ``list(value)`` copy
+one level, ``copy.deepcopy(value)`` copies all levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _refuse(self: object, *_args: object, **_named: object) -> NoReturn:
+    raise TypeError(
+        "configurations and requests are read-only, all plugins see the same ones: change a copy"
+        " (dict(value), list(value), copy.deepcopy(value)) and return it from the hook"
+    )
+
+
+class FrozenDict(dict[_K, _V]):
+    """A ``dict`` that cannot be changed."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+    def __copy__(self) -> dict[_K, _V]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[_K, _V]:
+        return {key: _thawed(value) for key, value in self.items()}
+
+
+class FrozenList(list[_V]):
+    """A ``list`` that cannot be changed."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenList, (list(self),)
+
+    def __copy__(self) -> list[_V]:
+        return list(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[_V]:
+        return [_thawed(value) for value in self]
+
+
+#: Deeper nesting is refused: it would end in a RecursionError wherever it is walked.
+DEEPEST = 100
+
+#: What a field of the values is without anything in it.
+EMPTY: FrozenDict[str, Any] = FrozenDict()
+
+_MUTABLE = (dict, list)
+
+
+def freeze(value: Any, levels: int = DEEPEST) -> Any:
+    """*value* with every ``dict`` and ``list`` in it read-only; what is so already is not copied.
+
+    Other values are returned as they are.  Raises ``RecursionError`` for what is nested deeper than
+    *levels*.
+    """
+    kind = type(value)
+    if kind not in _MUTABLE:
+        return value
+    if not levels:
+        raise RecursionError(f"nested deeper than {DEEPEST} levels")
+    levels -= 1
+    if kind is dict:
+        return FrozenDict(
+            {k: freeze(v, levels) if type(v) in _MUTABLE else v for k, v in value.items()}
+        )
+    return FrozenList([freeze(v, levels) if type(v) in _MUTABLE else v for v in value])
+
+
+def frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*value*, whatever mapping it is, read-only with all that is in it."""
+    return value if type(value) is FrozenDict else freeze(dict(value))
+
+
+def frozen_or_none(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """As ``frozen_mapping``, for what may be missing."""
+    return None if value is None else frozen_mapping(value)
+
+
+def frozen_each(values: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """As ``frozen_mapping``, for several."""
+    return tuple(map(frozen_mapping, values))
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, FrozenDict | FrozenList):
+        return value.__deepcopy__({})
+    return value

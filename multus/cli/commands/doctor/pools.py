@@ -1,0 +1,82 @@
+"""How full the pools of addresses are, and what is held outside of them.
+
+Source: host-local's store, see `multus.ipam`; the ranges are those of the node's configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.cli.commands.doctor.places import Node
+from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
+from multus.cli.pools import handed_out
+
+if TYPE_CHECKING:
+    from netaddr import IPSet
+
+#: From this part on a pool is nearly full.
+_NEARLY = 0.9
+
+
+def look(node: Node) -> Iterator[Finding]:
+    """Compare each network's ranges with the addresses in its store."""
+    try:
+        from netaddr import IPSet
+    except ImportError:
+        reason = "pools are not looked at: netaddr is not installed"
+        yield Finding(NOTE, "pools", reason, "pip install 'multus[netlink]'")
+        return
+    pools = _pools(node)
+    findings: list[Finding] = []
+    for name, (folder, addresses) in pools.items():
+        held = IPSet(_held(folder))
+        findings += _compared(name, folder, addresses, held)
+    yield from findings
+    if not findings:
+        yield Finding(OK, "pools", "no pool of addresses in the configuration is nearly full")
+
+
+def _pools(node: Node) -> dict[str, tuple[str, IPSet]]:
+    """By network its store's folder, and what it hands out."""
+    found: dict[str, tuple[str, IPSet]] = {}
+    for config in node.delegates():
+        options, name = config.get("ipam"), config.get("name")
+        if not isinstance(options, dict) or options.get("type") != "host-local":
+            continue
+        addresses = handed_out(options)
+        if isinstance(name, str) and addresses and not _chosen_by_runtime(config):
+            data = options.get("dataDir")
+            where = data if isinstance(data, str) and data else node.places.addresses
+            found[name] = (os.path.join(node.places.at(where), name), addresses)
+    return found
+
+
+def _chosen_by_runtime(config: Mapping[str, Any]) -> bool:
+    capabilities = config.get("capabilities")
+    return isinstance(capabilities, dict) and bool(capabilities.get("ipRanges"))
+
+
+def _held(folder: str) -> list[str]:
+    """The addresses in a store: the names of its files that are addresses."""
+    from netaddr import valid_ipv4, valid_ipv6
+
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [name for name in names if valid_ipv4(name) or valid_ipv6(name)]
+
+
+def _compared(name: str, folder: str, addresses: IPSet, held: IPSet) -> Iterator[Finding]:
+    inside, outside = held & addresses, held - addresses
+    if inside.size >= _NEARLY * addresses.size:
+        reason = f"network {name!r}: {inside.size} of {addresses.size} addresses are in use"
+        fix = "enlarge its ranges, or run 'multus gc' if containers are gone"
+        yield Finding(WARNING, "pools", reason, fix, Place(folder))
+    if outside:
+        some = ", ".join(str(block) for block in list(outside.iter_cidrs())[:3])
+        reason = f"network {name!r}: {outside.size} address(es) outside of its ranges, as {some}"
+        fix = "DEL of their containers frees them; nothing is to be done if the ranges were changed"
+        yield Finding(NOTE, "pools", reason, fix, Place(folder))

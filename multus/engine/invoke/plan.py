@@ -1,0 +1,144 @@
+"""Plan: which invoker carries each plugin out, and the exact configuration that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from multus.api.delegates import handed_on
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.invoker import Declined, Invoker
+from multus.api.network import Delegate, Plugin, Provenance
+from multus.engine.invoke.calling import call_verb, naming_delegate
+from multus.engine.permit import withheld, without
+from multus.engine.resolve import missing_plugin
+from multus.state.record import Planned, Step
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.engine.invoke.call import Call
+    from multus.registry.discovery import Installed
+
+
+@frozen
+class Choice:
+    """The invoker for a plugin, and the answers of those that declined before it."""
+
+    invoker: Invoker
+    declined: tuple[Declined, ...] = ()
+
+
+@frozen
+class ChosenStep(Step):
+    """A step that this process planned: it holds the invoker that was chosen.
+
+    The journal keeps the invoker's name only; a process that reads a record chooses again.
+    """
+
+    chosen: Invoker = field(kw_only=True, eq=False, repr=False)
+
+
+def choose(
+    installed: Installed, plugin: Plugin, delegate: Delegate, conf: Conf, *, strict: bool = True
+) -> Choice:
+    """The invoker for *plugin*: the one that its configuration names, else the first that offers.
+
+    With *strict*, it is an error when the named one does not offer itself.  Without (DEL, CHECK,
+    GC) the first that offers takes its place: in-process invokers and binaries share their stores.
+    Raises ``InvalidConfig`` and ``MissingPlugin``.
+    """
+    offers: list[Invoker] = []
+    declined: list[Declined] = []
+    for each in installed.hooks.invokers(plugin, delegate, conf):
+        if isinstance(each, Declined):
+            declined.append(each)
+        elif plugin.invoker in ("", each.name):
+            return Choice(each, tuple(declined))
+        else:
+            offers.append(each)
+    if plugin.invoker and strict:
+        refused = next((no for no in declined if no.invoker == plugin.invoker), None)
+        if refused is not None:
+            raise InvalidConfig(
+                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}",
+                fix="correct that, or do not ask for this invoker",
+            )
+        raise missing_plugin(
+            f"is the invoker {plugin.invoker!r} that {delegate} asks for",
+            f"multus-invoker-{plugin.invoker}",
+            installed,
+        )
+    if not offers:
+        raise missing_plugin(
+            f"carries out type {plugin.type!r} of {delegate}", "multus-invoker-exec", installed
+        )
+    return Choice(offers[0], tuple(declined))
+
+
+def invoker_of(step: Step, delegate: Delegate, call: Call) -> Invoker:
+    """The invoker of a planned or recorded step; raises ``MissingPlugin``."""
+    if isinstance(step, ChosenStep):
+        return step.chosen
+    return choose(call.installed, step.plugin, delegate, call.conf, strict=False).invoker
+
+
+def plan(delegates: Sequence[Delegate], call: Call) -> tuple[Planned, ...]:
+    """What is about to be done, for the journal: every plugin's invoker and configuration."""
+    return tuple(_plan_one(delegate, call) for delegate in delegates)
+
+
+def _plan_one(delegate: Delegate, call: Call) -> Planned:
+    steps = []
+    for plugin in delegate.plugins:
+        choice = choose(call.installed, plugin, delegate, call.conf)
+        invoker = choice.invoker
+        for each in choice.declined:
+            call.log.verbose(
+                f"{delegate}: {each.invoker} leaves type {plugin.type!r} to"
+                f" {invoker.name}: {each.reason}"
+            )
+        kept = permitted(plugin, delegate, invoker, call)
+        step = ChosenStep(
+            plugin=Plugin(kept.config, invoker.name),
+            config=handed_on(delegate, kept, call.conf),
+            invoker=invoker.name,
+            leaves_nothing=invoker.leaves_nothing,
+            chosen=invoker,
+        )
+        steps.append(step)
+    return Planned(_with_places(delegate, call.conf), tuple(steps))
+
+
+def permitted(plugin: Plugin, delegate: Delegate, invoker: Invoker, call: Call) -> Plugin:
+    """*plugin* without the keys that its writer may not give to *invoker*.
+
+    The journal gets the same, so that DEL and CHECK look where ADD did.
+    """
+    keys = withheld(plugin, delegate, invoker.node_keys)
+    for key in keys:
+        call.log.verbose(
+            f"{delegate}: key {key!r} of type {plugin.type!r} is for the owner of the node:"
+            f" it is not passed to {invoker.name}"
+        )
+    return without(plugin, keys)
+
+
+def _with_places(delegate: Delegate, conf: Conf) -> Delegate:
+    """*delegate* with today's ``tenantPaths``, for the journal."""
+    if delegate.provenance is Provenance.NODE:
+        return delegate
+    return evolve(delegate, tenant_paths=conf.tenant_paths)
+
+
+def prepare(planned: Sequence[Planned], call: Call) -> None:
+    """Ask every invoker whether its part can begin; raises the first reason against it."""
+    for each in planned:
+        for step in each.steps:
+            try:
+                invoker = invoker_of(step, each.delegate, call)
+                invocation = call.invocation("ADD", each.delegate, step.plugin, step.config)
+                call_verb(invoker, invoker.prepare, invocation)
+            except CNIError as error:
+                raise naming_delegate(error, each.delegate, step.plugin) from error

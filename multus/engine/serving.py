@@ -1,0 +1,79 @@
+"""One request while it is served: its call, the times of its stages, and its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from multus.api.network import Outcome
+from multus.engine.invoke.call import Call
+from multus.state import transaction
+from multus.state.transaction import PATIENCE, Transaction
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Attachment
+    from multus.api.request import Request
+    from multus.api.session import Session
+    from multus.registry.discovery import Installed
+    from multus.registry.hooks import Observers
+
+
+class Serving:
+    """One request while it is served.
+
+    ``outcome`` is what observers are told at its end, without its times; ``call`` is for the stage
+    *invoke*; ``patience`` is how long other commands are waited for, in seconds.
+    """
+
+    def __init__(
+        self, installed: Installed, request: Request, conf: Conf, session: Session
+    ) -> None:
+        self._started, self._clock = time.time(), time.perf_counter()
+        self.session = session
+        self.call = Call(installed, session, request, conf)
+        self.observers: Observers = installed.hooks.observers(session)
+        self._stages: dict[str, float] = {}
+        self.outcome = Outcome(request.command)
+        self.patience = session.remaining(PATIENCE)
+
+    @contextmanager
+    def transaction(self, *, adding: bool = False) -> Iterator[Transaction]:
+        """The transaction of the request's container; see ``multus.state.transaction.begin``."""
+        begun = transaction.begin(self.call, self.observers, self.patience, adding=adding)
+        with begun as (made, self.call):
+            yield made
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Take the time of a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages[name] = time.perf_counter() - started
+
+    def attached(self, attachment: Attachment) -> None:
+        """A network is attached; what comes later may fail, and undo it."""
+        made = (*self.outcome.attachments, attachment)
+        self.outcome = evolve(self.outcome, attachments=made)
+
+    def end(self) -> None:
+        """Tell the observers and the log how the request ended, and how long each part took."""
+        outcome = self.outcome = evolve(
+            self.outcome,
+            stages=self._stages,
+            started=self._started,
+            seconds=time.perf_counter() - self._clock,
+            delegates=tuple(self.call.carried),
+        )
+        self.observers.finished(outcome, self.call.request, self.call.conf)
+        seconds, error, log = time.perf_counter() - self._clock, outcome.error, self.session.log
+        if error is not None:
+            log.error(outcome.command, code=error.number, error=error, duration=seconds)
+        else:
+            log.verbose(outcome.command, duration=seconds, stages=outcome.stages)

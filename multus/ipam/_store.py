@@ -1,0 +1,335 @@
+"""host-local's store: a directory for each network, a file for each address in use.
+
+The reference plugin reads and writes the same files under the same lock, so that an address that
+one handed out is freed by the other::
+
+    <dataDir>/<network>/lock                 flock(2), held for every change
+    <dataDir>/<network>/10.1.0.7             "<container ID>\\r\\n<interface>"
+    <dataDir>/<network>/last_reserved_ip.0   the last address of range set 0, for going round
+
+Only these are the store's, and only as regular files.  An address is written as the kernel and Go
+print it.  Whatever else is in the directory is never opened, changed or unlinked: a FIFO that is
+named like an address is not an address, and keeps that address from being handed out.
+
+An address's file is created and then written, under the lock.  Nothing is synced to disk: a power
+cut ends the containers too.  What a kill or a power cut may leave, a file without contents, has no
+owner and is freed by whoever holds the lock next.
+
+Directories are made 0755, as the reference plugin makes them, since others keep theirs beside it;
+files 0600.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Container, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import NamedTuple
+
+from multus.api import regular
+from multus.api.errors import IOFailure, TryAgainLater
+from multus.api.names import interface_problem, is_identifier
+from multus.api.regular import NotRegular
+from multus.ipam._memory import Memory
+from multus.ipam.addresses import Address
+
+_LOCK = "lock"
+_LAST = "last_reserved_ip."
+_FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the other files
+
+#: How much of a file is read: an owner's text has some 250 bytes at most.
+_LONGEST = 1024
+
+#: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
+PATIENCE = 5.0
+
+#: After how many files it is looked at the clock.
+_LOOK_EVERY = 1024
+
+#: What is said of a name that is gone, or something else than a file by now.
+_NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN)
+#: Where there is no directory, and can be none: nothing is held there.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+class Owner(NamedTuple):
+    """Who holds an address: an interface of a container."""
+
+    container_id: str
+    ifname: str
+
+    def __str__(self) -> str:
+        return f"{self.container_id.strip()}\r\n{self.ifname}"
+
+    @property
+    def forms(self) -> tuple[str, str]:
+        """The contents of an address's file that name this owner.
+
+        Releases of the reference plugin before 0.8 wrote the container ID alone.
+        """
+        return str(self), self.container_id.strip()
+
+    def owns(self, contents: str) -> bool:
+        """Whether *contents*, of an address's file, name it."""
+        return contents in self.forms
+
+
+def is_owner(contents: str) -> bool:
+    """Whether *contents* could name an owner; else the file is not a store's."""
+    container_id, parted, ifname = contents.partition("\r\n")
+    return is_identifier(container_id) and not (parted and interface_problem(ifname))
+
+
+#: Another program may have freed an address since and handed it to another container.
+_remembered = Memory()
+
+
+class Ledger:
+    """A network's addresses while the lock is held.
+
+    ``holders`` is who holds what, by the address's text: which addresses are held, the directory
+    says; by whom, as well, unless it is *recalled*.  *folder* is the directory's descriptor.
+    """
+
+    def __init__(
+        self, directory: str, folder: int, holders: dict[str, str], *, recalled: bool = False
+    ) -> None:
+        self.directory = directory
+        self.holders = holders
+        self._folder = folder
+        self._recalled = recalled
+        #: Descriptors of last_reserved_ip files, by range set.
+        self._rounds: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd in self._rounds.values():
+            os.close(fd)
+
+    def held_by(self, owner: Owner) -> list[str]:
+        """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
+        forms = owner.forms
+        found = [text for text, contents in self.holders.items() if contents in forms]
+        if self._recalled:
+            found = [text for text in found if owner.owns(self._contents(text))]
+        return found
+
+    def reserve(self, address: Address, owner: Owner) -> bool:
+        """Hand *address* to *owner*; False when it is taken."""
+        text = str(address)
+        if text in self.holders:
+            return False
+        with _failing(f"reserving {text} in {self.directory}"):
+            if not self._create(text, str(owner).encode()):
+                return False
+            self.holders[text] = str(owner)
+        return True
+
+    def remember(self, address: Address, index: int) -> None:
+        """Note that *address* was the last to be handed out from range set *index*."""
+        text = str(address).encode()
+        with _failing(f"noting {address} in {self.directory}/{_LAST}{index}"):
+            fd = self._round(index, os.O_CREAT)
+            # In place: a new file each time costs ext4 more than all else here.  What a kill in
+            # between can leave, the new text with the old one's end, only moves the round on.
+            os.pwrite(fd, text, 0)
+            os.ftruncate(fd, len(text))
+
+    def last(self, index: int) -> Address | None:
+        """The last address handed out from range set *index*; None when that is not known."""
+        try:
+            return Address.parse(_clean(os.pread(self._round(index), _LONGEST, 0)))
+        except OSError:
+            # Missing or unreadable: the going round starts anew, which costs nothing.
+            return None
+
+    def _round(self, index: int, flags: int = 0) -> int:
+        if index not in self._rounds:
+            name, flags = f"{_LAST}{index}", flags | os.O_RDWR
+            self._rounds[index] = regular.opened(name, flags, folder=self._folder)
+        return self._rounds[index]
+
+    def free(self, text: str) -> None:
+        """Free one address."""
+        with _failing(f"freeing {text} in {self.directory}"), suppress(FileNotFoundError):
+            os.unlink(text, dir_fd=self._folder)
+        self.holders.pop(text, None)
+
+    def _create(self, name: str, contents: bytes) -> bool:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=self._folder)
+        except FileExistsError:
+            return False
+        try:
+            try:
+                os.write(fd, contents)
+            finally:
+                os.close(fd)
+        except OSError:
+            os.unlink(name, dir_fd=self._folder)
+            raise
+        return True
+
+    def _contents(self, text: str) -> str:
+        return _contents(text, self._folder)[0]
+
+
+class Store(NamedTuple):
+    """The store of one network."""
+
+    directory: str
+
+    @contextmanager
+    def locked(self, *, create: bool, deadline: float | None = None) -> Iterator[Ledger | None]:
+        """Hold the lock, and give what the directory says.
+
+        With *create*, for handing out addresses, files whose contents are remembered are not read
+        again: a daemon would else read all of a node's for each pod.  What is handed out to whom is
+        then still the directory's say, since no file can be made twice.
+
+        Without, gives None when there is no such directory.  Waits for the lock until *deadline*,
+        at most ``PATIENCE`` seconds.  Raises ``TryAgainLater`` then, and ``IOFailure``.
+        """
+        with _failing(f"opening the address store {self.directory}"):
+            folder = self._open(create=create)
+        if folder is None:
+            yield None
+            return
+        try:
+            with self._lock(folder, deadline):
+                with _failing(f"reading the address store {self.directory}"):
+                    ledger = self._ledger(folder, deadline, recalled=create)
+                with closing(ledger):
+                    yield ledger
+        finally:
+            os.close(folder)
+
+    def unlocked(self) -> list[str]:
+        """The contents of all addresses, read without the lock; for when that cannot be had."""
+        with _failing(f"reading the address store {self.directory}"):
+            folder = self._open(create=False)
+            if folder is None:
+                return []
+            try:
+                return [_contents(name, folder)[0] for name in _addresses(folder)]
+            finally:
+                os.close(folder)
+
+    def _open(self, *, create: bool) -> int | None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(self.directory, flags)
+        except OSError as error:
+            if error.errno not in _NOWHERE:
+                raise
+        if not create:
+            return None
+        os.makedirs(self.directory, 0o755, exist_ok=True)
+        return os.open(self.directory, flags)
+
+    @contextmanager
+    def _lock(self, folder: int, deadline: float | None) -> Iterator[None]:
+        path = f"{self.directory}/{_LOCK}"
+        try:
+            fd = regular.opened(_LOCK, os.O_RDWR | os.O_CREAT, folder=folder)
+        except NotRegular as error:
+            raise Unlockable(f"{path} cannot be locked: {error.strerror}: remove it") from error
+        except OSError as error:
+            raise IOFailure(
+                f"opening {path} failed: {error.strerror}",
+                fix="see to its rights",
+            ) from error
+        try:
+            latest = time.monotonic() + PATIENCE
+            with _failing(f"locking {path}"):
+                got = regular.locked(fd, latest if deadline is None else min(latest, deadline))
+            if not got:
+                raise TryAgainLater(
+                    f"the address store {self.directory} is in use: {regular.holder(fd)} holds"
+                    f" {path}",
+                    fix="try again, or end that process",
+                )
+            yield
+        finally:
+            os.close(fd)  # and with it the lock
+
+    def _ledger(self, folder: int, deadline: float | None, *, recalled: bool) -> Ledger:
+        known = _remembered.recall(self.directory)
+        holders: dict[str, str] = {}
+        for count, name in enumerate(_addresses(folder, known), 1):
+            if count % _LOOK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
+                raise TryAgainLater(
+                    f"the address store {self.directory} could not be read in time",
+                    fix="try again",
+                )
+            contents, size = known.get(name, "") if recalled else "", 0
+            if not contents:
+                contents, size = _contents(name, folder)
+            if contents:
+                holders[name] = contents
+            elif size > _LONGEST:
+                holders[name] = ""  # not ours to free, and not free either
+            elif size >= 0:
+                # We hold the lock, so it is not being written: its writer was killed.
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+        _remembered.keep(self.directory, holders)
+        return Ledger(self.directory, folder, holders, recalled=recalled)
+
+
+class Unlockable(IOFailure):
+    """The lock's file is something else than a file."""
+
+
+def _addresses(folder: int, known: Container[str] = ()) -> list[str]:
+    """The names of the addresses' files: regular, and written as an address is written.
+
+    *known* are names that are.
+    """
+    with os.scandir(folder) as entries:
+        return [
+            each.name
+            for each in entries
+            if each.name[0] in _FIRST_DIGITS
+            and (each.name in known or _is_canonical(each.name))
+            and each.is_file(follow_symlinks=False)
+        ]
+
+
+def _is_canonical(name: str) -> bool:
+    address = Address.parse(name)
+    return address is not None and str(address) == name
+
+
+def _contents(name: str, folder: int) -> tuple[str, int]:
+    """Who holds an address, by its file, and the size of that; "" and -1 where it is gone.
+
+    An administrator takes no lock, and may have put something else there.
+    """
+    try:
+        data = regular.read_listed(name, folder, _LONGEST + 1)
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
+        return "", -1
+    return _clean(data), len(data)
+
+
+def _clean(contents: bytes) -> str:
+    # A power cut may leave a file of the right length with nothing but zeros.
+    return contents.decode(errors="replace").strip(" \t\r\n\0")
+
+
+@contextmanager
+def _failing(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise IOFailure(
+            f"{doing} failed: {why}",
+            fix="see to the directory's rights and space",
+        ) from error

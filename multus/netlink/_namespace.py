@@ -1,0 +1,170 @@
+"""Network namespaces: opened by path, and acted in from the calling thread, without a process.
+
+A socket belongs for good to the namespace that its thread was in when it was opened; ``/proc/sys/
+net`` shows the namespace of the thread that opens a file in it.  So a thread enters, opens, and
+leaves again; nothing else of the process moves.
+
+Source: setns(2), ioctl_ns(2), network_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from multus.api.errors import KernelRefused, UnknownContainer
+from multus.netlink._channel import NETLINK_ROUTE, Channel, Transport, open_channel
+
+if TYPE_CHECKING:
+    import socket as sockets
+
+_CLONE_NEWNET = 0x40000000
+_NS_GET_NSTYPE = 0xB703
+_OWN = "/proc/thread-self/ns/net"
+
+_T = TypeVar("_T")
+
+if sys.version_info >= (3, 12):
+
+    def _setns(fd: int) -> None:
+        os.setns(fd, _CLONE_NEWNET)
+
+else:
+    import ctypes
+
+    _LIBC = ctypes.CDLL(None, use_errno=True)
+
+    def _setns(fd: int) -> None:
+        if _LIBC.setns(fd, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+
+class NamespaceGone(UnknownContainer):
+    """There is no network namespace at this path (any more)."""
+
+
+class Namespace:
+    """A network namespace, held open by a descriptor: it lives as long as this object is open.
+
+    ``path`` is how it was opened, ``fd`` its descriptor (close-on-exec), ``inode`` and ``device``
+    identify it: two paths are the same namespace when both are equal.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = _open(path)
+        status = os.fstat(self.fd)
+        self.inode = status.st_ino
+        self.device = status.st_dev
+
+    @classmethod
+    def current(cls) -> Namespace:
+        """The calling thread's own namespace."""
+        return cls(_OWN)
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the namespace go; closing twice is allowed."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def is_own(self) -> bool:
+        """Whether the calling thread is in this namespace (a pod on the host's network)."""
+        status = os.stat(_OWN)
+        return (status.st_ino, status.st_dev) == (self.inode, self.device)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread is in this namespace inside the ``with`` block.
+
+        A thread that cannot return would do other pods' work in this one: the process is ended.
+        """
+        back = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                _setns(self.fd)
+            except OSError as error:
+                raise KernelRefused(
+                    f"cannot enter the network namespace {self.path}: {error.strerror}"
+                ) from error
+            try:
+                yield
+            finally:
+                _return(back)
+        finally:
+            os.close(back)
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        """Call the function with the calling thread in this namespace, and return its result."""
+        with self.entered():
+            return function()
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> sockets.socket:
+        """A socket of this namespace."""
+        import socket as sockets
+
+        with self.entered():
+            return sockets.socket(family, kind | sockets.SOCK_CLOEXEC, protocol)
+
+    def channel(
+        self,
+        protocol: int = NETLINK_ROUTE,
+        transport: Callable[[sockets.socket], Transport] = Transport,
+    ) -> Channel:
+        """A netlink socket of this namespace; ``transport`` is for tests that inject faults."""
+        with self.entered():
+            return open_channel(protocol, transport)
+
+
+def is_namespace(path: str) -> bool:
+    """Whether a network namespace can be opened at this path."""
+    try:
+        os.close(_open(path))
+    except NamespaceGone:
+        return False
+    return True
+
+
+def _open(path: str) -> int:
+    try:
+        # A plain file may be all that is left of a namespace whose mount is gone; should somebody
+        # have put a pipe there, opening it must not block.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise NamespaceGone(
+            f"no network namespace at {path}: {error.strerror}; the container is gone, or its "
+            "runtime gave a wrong path"
+        ) from error
+    try:
+        kind = fcntl.ioctl(fd, _NS_GET_NSTYPE)
+    except OSError:
+        kind = 0
+    if kind != _CLONE_NEWNET:
+        os.close(fd)
+        raise NamespaceGone(f"{path} is not a network namespace; it may be what is left of one")
+    return fd
+
+
+def _return(back: int) -> None:
+    try:
+        _setns(back)
+    except OSError as error:
+        os.write(2, f"multus: a thread is stuck in a network namespace: {error}\n".encode())
+        os.abort()

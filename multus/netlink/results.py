@@ -1,0 +1,190 @@
+"""A CNI result and a link: giving the link what the result says, and telling whether it has it.
+
+`apply` and `check` are each other's twin: what the one does, the other looks at.  A result may come
+from IPAM, with addresses and routes that name no interface; or be an ADD's, where ``at`` is the
+index of the link in its list of interfaces::
+
+    results.apply(given, namespace=pod, channel=inside, index=eth0.index, name="eth0")
+    results.check(invocation.prev_result, 1, inside)
+
+Source: CNI specification 1.1.0, sections "ADD Success" and "CHECK"; Linux'
+Documentation/networking/ip-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from multus.api.errors import CheckFailed
+from multus.netlink import addresses, links, routes, sysctl
+from multus.netlink._socket import socket
+
+if TYPE_CHECKING:
+    from multus.api.result import Result, Route
+    from multus.netlink._channel import Channel
+    from multus.netlink._namespace import Namespace
+    from multus.netlink.links import Link
+    from multus.netlink.wire import Message
+
+_REMEDY = "delete the container and create it again"
+
+
+def apply(
+    result: Result,
+    *,
+    namespace: Namespace,
+    channel: Channel,
+    index: int,
+    name: str,
+    alone: bool = False,
+    then: Sequence[Message] = (),
+) -> None:
+    """Give the link with this index and name the result's addresses, set it up, add the routes.
+
+    The link is in *namespace*, and *channel* is a channel of that.  IPv6 addresses are waited for
+    until duplicate address detection has passed; with *alone*, on a link where no other host can
+    have them, they are used at once, and all is one datagram.  Messages of *then* follow the
+    routes.
+
+    A route without a gateway goes through its family's (`Result.gateways`).  One that is there
+    already, equal in all, counts as done; beside another one to the same destination it takes the
+    first place (IPv4) or shares the traffic (IPv6), as with the reference plugins.
+
+    Raises `Refused` for the first thing that the kernel refuses, `KernelRefused` for an address
+    that is a duplicate or does not settle, `InvalidConfig` for what is no address.  What was done
+    before stays: it goes with the link.
+    """
+    has_ipv6 = any(ip.family == 6 for ip in result.ips)
+    if has_ipv6:
+        with namespace.entered():
+            _allow_ipv6(name)
+    messages = [each for ip in result.ips for each in address(index, ip.address, alone=alone)]
+    messages.append(links.set_up(index))
+    if has_ipv6 and not alone:
+        channel.request(messages)
+        addresses.settle(channel, index)
+        messages = []
+    gateways = result.gateways
+    messages += [_route(index, route, gateways) for route in result.routes]
+    channel.request([*messages, *then])
+
+
+def address(index: int, text: str, *, alone: bool = False) -> list[Message]:
+    """The messages that give a link one address; *alone* as for `apply`."""
+    if alone and ":" in text:
+        return addresses.add_settled(index, text)
+    return [addresses.add(index, text)]
+
+
+def _allow_ipv6(name: str) -> None:
+    for each in ("lo", name):
+        # Without IPv6 in the kernel the file is missing, and adding the address says so.
+        sysctl.ensure_if_there(f"ipv6/conf/{each}/disable_ipv6", "0")
+    sysctl.ensure_if_there(f"ipv6/conf/{name}/keep_addr_on_down", "1")
+
+
+def _route(index: int, route: Route, gateways: dict[int, str]) -> Message:
+    return routes.add(
+        index,
+        route.dst,
+        gateway=route.gw or gateways.get(route.family, ""),
+        scope=route.scope or routes.SCOPE_UNIVERSE,
+        table=route.table or routes.TABLE_MAIN,
+        priority=route.priority or 0,
+        mtu=route.mtu or 0,
+        advmss=route.advmss or 0,
+        exclusive=False,
+        exists_ok=True,
+    )
+
+
+# --- Whether it is there -------------------------------------------------------------------------
+
+
+def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
+    """The link of the result's interface *at*, which is as the result says.
+
+    *channel* is one of the interface's namespace.  Looked at are the kind (when *kind* is given),
+    whether it is up, the MAC, the addresses, and all routes of the result.  Raises `CheckFailed`
+    with the first difference.
+    """
+    interface = result.interfaces[at]
+    where = f"interface {interface.name} in {interface.sandbox or 'the host'}"
+    link = links.find(channel, interface.name)
+    if link is None:
+        raise CheckFailed(
+            f"{where} is missing",
+            fix=f"{_REMEDY}",
+        )
+    if kind and link.kind != kind:
+        raise CheckFailed(
+            f"{where} is of kind {link.kind or 'none'!r}, not {kind}",
+            fix=f"{_REMEDY}",
+        )
+    if not link.up:
+        raise CheckFailed(
+            f"{where} is down",
+            fix=f"set it up, or {_REMEDY}",
+        )
+    for difference in link_differences(result, at, link, channel):
+        raise CheckFailed(
+            f"{difference}",
+            fix=f"{_REMEDY}",
+        )
+    for difference in route_differences(result, channel):
+        raise CheckFailed(
+            f"{difference} from {interface.sandbox or 'the host'}",
+            fix=f"{_REMEDY}",
+        )
+    return link
+
+
+def link_differences(result: Result, at: int, link: Link, channel: Channel) -> Iterator[str]:
+    """In words: what of its MAC and addresses *link* has not as the result's interface *at*."""
+    interface = result.interfaces[at]
+    if interface.mac and interface.mac.lower() != link.mac:
+        yield f"{interface.name} has MAC {link.mac}, recorded is {interface.mac.lower()}"
+    wanted = result.addresses_of(at)
+    if not wanted:
+        return
+    there = {each.address for each in addresses.list_of(channel, link.index)}
+    for ip in wanted:
+        if canonical(ip.address) not in there:
+            has = ", ".join(sorted(there)) or "none"
+            yield f"{link.name} has no address {ip.address}: it has {has}"
+
+
+def route_differences(result: Result, channel: Channel) -> Iterator[str]:
+    """In words: which routes of the result are not in the channel's namespace.
+
+    A key that the result leaves out is not compared: without a gateway plugins take the address's,
+    without a table a later plugin may have moved the route into a table of its own.
+    """
+    if not result.routes:
+        return
+    there = [each for each in routes.list_all(channel) if each.kind == routes.UNICAST]
+    for route in result.routes:
+        if not any(_is(route, each) for each in there):
+            via = f" via {route.gw}" if route.gw else ""
+            table = f" in table {route.table}" if route.table else ""
+            yield f"the route to {route.dst}{via}{table} is gone"
+
+
+def _is(wanted: Route, there: routes.Route) -> bool:
+    return (
+        addresses.network_of(wanted.dst) == there.destination
+        and (not wanted.gw or canonical(wanted.gw) == there.gateway)
+        and (not wanted.table or wanted.table == there.table)
+        and (not wanted.priority or wanted.priority == there.priority)
+    )
+
+
+def canonical(text: str) -> str:
+    """An address in the kernel's spelling; its prefix length is kept, when it has one.
+
+    Raises `InvalidConfig` for what is no address.
+    """
+    family, packed, _prefix = addresses.encode(text)
+    _host, slash, prefix = text.partition("/")
+    return f"{socket.inet_ntop(family, packed)}{slash}{prefix}"

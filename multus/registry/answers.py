@@ -1,0 +1,82 @@
+"""Whether a plugin's answer has the form that its hook asks for.
+
+Types are checked as deep as a mistake would be taken for one of Multus: a dictionary in the place
+of a value, for instance.  What a value's fields say is checked where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from multus.api.errors import shown
+from multus.api.invoker import Invoker
+from multus.api.network import Delegate, Element, Plugin, Role, Selection
+from multus.api.result import DNS, IP, Interface, Result, Route
+
+#: What an answer may be: a class, or one of several.
+Kind = type | tuple[type, ...]
+
+
+def misfit(answer: object, kind: Kind) -> str:
+    """What is wrong with *answer*, which has to be of *kind*; "" when nothing is."""
+    if not isinstance(answer, kind):
+        return shown(answer)
+    look = _INSIDE.get(type(answer))
+    if look is not None:
+        return look(answer)
+    return _invoker(answer) if isinstance(answer, Invoker) else ""
+
+
+def _selection(answer: Any) -> str:
+    if not isinstance(answer.role, Role):
+        return _inside(answer, "role", answer.role)
+    return _each(answer, "elements", Element)
+
+
+def _delegate(answer: Delegate) -> str:
+    wrong = _each(answer, "plugins", Plugin)
+    if wrong or not answer.plugins:
+        return wrong or _inside(answer, "plugins", answer.plugins)
+    return next(filter(None, map(_plugin, answer.plugins)), "")
+
+
+def _plugin(answer: Any) -> str:
+    if not isinstance(answer.config, Mapping):
+        return _inside(answer, "config", answer.config)
+    kind = answer.config.get("type")
+    return "" if isinstance(kind, str) and kind else "a Plugin whose configuration has no 'type'"
+
+
+def _result(answer: Result) -> str:
+    parts = (("interfaces", Interface), ("ips", IP), ("routes", Route))
+    wrong = next(filter(None, (_each(answer, name, kind) for name, kind in parts)), "")
+    return wrong or ("" if isinstance(answer.dns, DNS) else _inside(answer, "dns", answer.dns))
+
+
+def _invoker(answer: Invoker) -> str:
+    named = isinstance(answer.name, str) and answer.name
+    return "" if named else f"a {type(answer).__name__} that has no 'name'"
+
+
+def _each(answer: object, field: str, kind: type) -> str:
+    """What is wrong with a field that has to hold values of *kind*."""
+    values: Iterable[object] = getattr(answer, field)
+    if not isinstance(values, tuple | list):
+        return _inside(answer, field, values)
+    wrong = next((each for each in values if not isinstance(each, kind)), None)
+    if wrong is None:
+        return ""
+    return f"a {type(answer).__name__} with a {type(wrong).__name__} among its {field!r}"
+
+
+def _inside(answer: object, field: str, value: object) -> str:
+    return f"a {type(answer).__name__} whose {field!r} is {shown(value)}"
+
+
+_INSIDE: Mapping[type, Callable[[Any], str]] = {
+    Selection: _selection,
+    Delegate: _delegate,
+    Plugin: _plugin,
+    Result: _result,
+}

@@ -1,0 +1,82 @@
+"""Whether a container's network namespace still exists: the one place that decides it.
+
+The journal keeps the device and the inode of the namespace beside its path.  A path alone says
+little: a number under ``/proc`` or a name under ``/run/netns`` may later be another namespace's.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multus.state.record import Record
+
+
+class Found(Enum):
+    """What is at a path, compared with the namespace that was recorded."""
+
+    #: Nothing.
+    NOTHING = "nothing"
+    #: The recorded namespace.
+    SAME = "same"
+    #: Something else: another container's namespace, or a file that is left of a mount.
+    OTHER = "other"
+    #: Something, and the record does not say which namespace it was.
+    UNKNOWN = "unknown"
+
+
+def netns_identity(path: str) -> str:
+    """The device and inode of what is at *path*, for the journal; empty when there is nothing."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def look(path: str, recorded: str) -> Found:
+    """What is at *path* now; *recorded* is the identity in the journal, "" when it has none."""
+    there = netns_identity(path)
+    if not there:
+        return Found.NOTHING
+    if not recorded:
+        return Found.UNKNOWN
+    return Found.SAME if there == recorded else Found.OTHER
+
+
+def is_gone(record: Record, *paths: str) -> bool:
+    """Whether the namespace of *record* is at its own path no more, nor at any of *paths*."""
+    return all(
+        look(path, record.netns_identity) in (Found.NOTHING, Found.OTHER)
+        for path in (record.request.netns, *paths)
+    )
+
+
+def lives(record: Record, root: str = "") -> bool:
+    """Whether the container of *record* still has its network namespace.
+
+    *root* is where the node's file system is mounted, when this process sees it from a container of
+    its own: identities are not compared then.  A record that is too damaged to say its namespace is
+    taken to be of a container that lives.
+    """
+    from multus.netlink import is_namespace
+
+    if not record.request.environ:
+        return True
+    netns = record.request.netns
+    path = f"{root}{netns}" if netns.startswith("/") else netns
+    recorded = "" if root else record.netns_identity
+    return look(path, recorded) in (Found.SAME, Found.UNKNOWN) and is_namespace(path)
+
+
+def path_for_removal(record: Record) -> str:
+    """The path of the record's namespace, for a DEL that names none; empty when it is gone.
+
+    A path under ``/proc`` is never given: the process may end, and its number be used again,
+    between this look and the DEL.
+    """
+    netns = record.request.netns
+    same = look(netns, record.netns_identity) is Found.SAME
+    return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""

@@ -1,0 +1,304 @@
+"""One container's networks, changed as a whole or not at all.
+
+An ADD, as a story::
+
+    with begin(…) as (transaction, plugins):      # the container's lock is held
+        transaction.remove_leftovers()            # of an ADD that was killed before
+        attempt = transaction.attempt(planned)    # the intent is fsynced: DEL can undo it from here
+        with attempt:                             # an exception in here undoes what was begun
+            attempt.attach()                      # one delegate after the other, each written down
+            attempt.finish(result)                # the record is finished: the container has all
+
+A DEL is ``transaction.remove()``.  A process that is killed anywhere in between leaves a record
+that is not finished; the next command for the container removes all that the record names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from attrs import evolve
+
+from multus.api import progress
+from multus.api.errors import BadEnvironment, CNIError, TryAgainLater, UnknownContainer
+from multus.api.invoker import NothingDone
+from multus.state import undo
+from multus.state.journal import Journal
+from multus.state.liveness import Found, look
+from multus.state.lock import container_lock
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from multus.api.conf import Conf
+    from multus.api.network import Attachment, Delegate, Invocation, Plugin
+    from multus.api.request import Request
+    from multus.api.result import Result
+    from multus.log import Log
+    from multus.registry.hooks import Observers
+    from multus.state.record import Planned, Record
+    from multus.state.recordfile import Writer
+    from multus.state.undo import Detached
+
+#: How long a command waits for another one of the same container, in seconds.
+PATIENCE = 60.0
+
+_P = TypeVar("_P", bound="Plugins")
+
+
+class Plugins(Protocol):
+    """One request and the plugins that carry it out: what a transaction needs of the engine.
+
+    Methods that carry out several things return errors; those that carry out one raise.
+    """
+
+    @property
+    def request(self) -> Request: ...
+
+    @property
+    def conf(self) -> Conf: ...
+
+    @property
+    def kept_conf(self) -> Mapping[str, Any]:
+        """The keys of the configuration that the journal keeps: those of no single request."""
+
+    @property
+    def log(self) -> Log: ...
+
+    def holding(self: _P, lock: int) -> _P:
+        """The same, where started processes inherit the descriptor *lock*."""
+
+    def asked_by(self: _P, request: Request) -> _P:
+        """The same on behalf of another *request*."""
+
+    def attach(self, planned: Planned, reached: Callable[[Attachment], None]) -> Attachment:
+        """Carry out ADD of a delegate's chain; *reached* is called after each step."""
+
+    def detach(
+        self, planned: Sequence[tuple[int, Planned]], done: Mapping[int, Attachment]
+    ) -> list[Detached]:
+        """Carry out DEL of delegates, given with their indexes; the last first."""
+
+    def offered(self) -> tuple[Planned, ...]:
+        """What the configuration offers every container; raises when that cannot be said."""
+
+    def invocation(
+        self, verb: str, delegate: Delegate, plugin: Plugin, config: Mapping[str, object]
+    ) -> Invocation:
+        """One plugin's part, as invokers get it."""
+
+
+@contextmanager
+def begin(
+    plugins: _P, observers: Observers, patience: float = PATIENCE, *, adding: bool = False
+) -> Iterator[tuple[Transaction, _P]]:
+    """Hold the lock of the request's container; gives its transaction, and *plugins* locked.
+
+    No other command of this container runs meanwhile; with *adding*, no GC either.  A plugin that
+    outlives this process inherits the lock, so that the next DEL waits for it.  Raises
+    ``TryAgainLater`` when the lock is not free within *patience* seconds, ``StateDamaged`` and
+    ``IOFailure``.
+    """
+    journal = Journal(plugins.conf.cni_dir)
+    journal.prepare()
+    container_id = plugins.request.container_id
+    with container_lock(journal.folder, container_id, patience, adding=adding) as lock:
+        locked = plugins.holding(lock)
+        yield Transaction(journal, locked, observers), locked
+
+
+class Transaction:
+    """What may be done to one container's networks while its lock is held."""
+
+    def __init__(self, journal: Journal, plugins: Plugins, observers: Observers) -> None:
+        self._journal = journal
+        self._plugins = plugins
+        self._observers = observers
+
+    def remove_leftovers(self) -> None:
+        """Remove what an ADD of this container and interface left that did not end.
+
+        A finished one is left alone while its namespace exists: raises ``BadEnvironment``.  After a
+        reboot the same container may come with another namespace; then what it had is removed.
+        Raises ``TryAgainLater`` for what cannot be removed.
+        """
+        request, record = self._plugins.request, self._record()
+        if record is None:
+            return
+        if record.result and look(request.netns, record.netns_identity) is Found.SAME:
+            raise BadEnvironment(
+                f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
+                " added again"
+            )
+        errors = self._remove_recorded(record, configured=False)
+        if errors:
+            raise undo.with_undo_errors(
+                TryAgainLater(
+                    f"an earlier attempt for {request} left attachments that could not be removed",
+                    fix="see the details, then try again",
+                ),
+                errors,
+            )
+
+    def attempt(self, planned: Sequence[Planned]) -> Attempt:
+        """Write the intent and fsync it; from here on any process can undo the request."""
+        writer = self._journal.begin(self._plugins.request, self._plugins.kept_conf, planned)
+        return Attempt(planned, writer, self._plugins, self._observers)
+
+    def finished_record(self) -> Record:
+        """The record of a container that has all its networks; raises ``UnknownContainer``."""
+        request = self._plugins.request
+        record = self._journal.find(request.container_id, request.ifname)
+        if record is None or record.result is None:
+            raise UnknownContainer(
+                f"{request} with interface {request.ifname!r} has no finished attachment in"
+                f" {self._journal.folder}",
+                fix="delete and add it again",
+            )
+        return record
+
+    def remove(self) -> list[CNIError]:
+        """Remove the container's networks: the record's, without a record the configuration's.
+
+        Returns what went wrong.
+        """
+        record, request = self._record(), self._plugins.request
+        if record is not None:
+            return self._remove_recorded(record, configured=True)
+        if self._journal.is_stuck(request.container_id, request.ifname):
+            self._plugins.log.verbose(f"{request} has no record but that of what was given up")
+            return []
+        return self._remove_configured()
+
+    def remove_unfinished(self) -> list[CNIError]:
+        """Remove what an unfinished record names; a finished one is a living container's."""
+        record = self._record()
+        if record is None or record.result is not None:
+            return []
+        return self._remove_recorded(record, configured=False)
+
+    def _record(self) -> Record | None:
+        """The record of this container and interface, or one made of the Go Multus's."""
+        request = self._plugins.request
+        self._journal.remove_incomplete(request.container_id, request.ifname)
+        return self._journal.find(request.container_id, request.ifname) or self._adopted()
+
+    def _adopted(self) -> Record | None:
+        request, conf = self._plugins.request, self._plugins.conf
+        if not os.path.lexists(os.path.join(self._journal.folder, request.container_id)):
+            return None
+        from multus.state import predecessor
+
+        return predecessor.adopt(self._journal, request, conf, self._plugins.log)
+
+    def _remove_recorded(self, record: Record, *, configured: bool) -> list[CNIError]:
+        """Remove what *record* names; where it is incomplete, if *configured*, what stdin says."""
+        others = []
+        if not record.complete:
+            self._plugins.log.error(f"{record.path} does not name all networks: {record.damage}")
+            others = self._remove_configured() if configured else []
+        plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
+        return undo.remove_recorded(record, self._journal, plugins, self._observers, others)
+
+    def _remove_configured(self) -> list[CNIError]:
+        """Remove what the configuration offers every container; nothing is written down."""
+        request, conf = self._plugins.request, self._plugins.conf
+        try:
+            planned = self._plugins.offered()
+        except CNIError as error:
+            self._plugins.log.verbose(f"{request} has no record, and none can be made: {error}")
+            return []
+        detached = self._plugins.detach(list(enumerate(planned)), {})
+        for each in detached:
+            self._observers.detached(each.delegate, each.error, request, conf)
+        return [error for each in detached for error in each.errors]
+
+
+class Attempt:
+    """An ADD whose intent is written; as a context manager, an exception undoes what was begun."""
+
+    def __init__(
+        self, planned: Sequence[Planned], writer: Writer, plugins: Plugins, observers: Observers
+    ) -> None:
+        self._planned = planned
+        self._writer = writer
+        self._plugins = plugins
+        self._observers = observers
+        #: The beginning of *planned*: of the last one, the part of its chain that was begun.
+        self._begun: list[Planned] = []
+        self._reached: dict[int, Attachment] = {}
+
+    def attach(
+        self, attached: Callable[[Attachment], None] = lambda _: None
+    ) -> tuple[Attachment, ...]:
+        """Attach every delegate in turn, and call *attached* with each one's attachment.
+
+        Raises the error of the first that fails.
+        """
+        for index, planned in enumerate(self._planned):
+            self._begun.append(planned)
+            try:
+                attachment = self._plugins.attach(planned, partial(self._note, index))
+            except CNIError as error:
+                self._begun[index] = self._begun_part(index, error)
+                raise
+            attached(attachment)
+            self._observers.attached(attachment, self._plugins.request, self._plugins.conf)
+        return tuple(self._reached.values())
+
+    def finish(self, result: Result) -> None:
+        """Write down that the container has all its networks, and the answer."""
+        self._writer.finished(result)
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is not None:
+                self._fail(error)
+        finally:
+            self._writer.close()
+
+    def _note(self, index: int, attachment: Attachment) -> None:
+        self._reached[index] = attachment
+        self._writer.attached(index, attachment)
+
+    def _begun_part(self, index: int, error: CNIError) -> Planned:
+        """The steps of a chain that were begun when *error* ended it."""
+        planned, reached = self._planned[index], self._reached.get(index)
+        done = len(reached.versions) if reached else 0
+        begun = done if isinstance(error, NothingDone) else done + 1
+        return evolve(planned, steps=planned.steps[:begun])
+
+    def _fail(self, error: BaseException) -> None:
+        """Undo, and add to the details of *error* what could not be undone."""
+        last = self._begun[-1].delegate if self._begun else "no network"
+        with progress.step(f"undoing an ADD that came to {last}"):
+            errors = self._undo()
+        if not errors:
+            return
+        if isinstance(error, CNIError):
+            raise undo.with_undo_errors(error, errors) from error
+        for each in errors:
+            self._plugins.log.error("could not be undone", error=each)
+
+    def _undo(self) -> list[CNIError]:
+        """Detach what was begun, the last first; the record stays as long as one delegate does."""
+        detached = self._plugins.detach(list(enumerate(self._begun)), self._reached)
+        for each in detached:
+            request, conf = self._plugins.request, self._plugins.conf
+            self._observers.undone(each.delegate, each.error, request, conf)
+        # What was never begun is written down as gone: it need not be removed later.
+        rest = range(len(self._begun), len(self._planned))
+        never = [undo.Detached(index, self._planned[index].delegate) for index in rest]
+        return undo.settle([*detached, *never], self._writer)

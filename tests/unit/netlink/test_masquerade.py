@@ -1,0 +1,83 @@
+"""Rules of an owner come and go, and are those of the reference plugins."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from multus.netlink import masquerade
+from multus.netlink.masquerade import Owner
+from multus.netlink.masquerade import _nftables as nftables
+from multus.testing.netns import Node, inside
+
+# What the reference of today writes, as text for nft.
+REFERENCE_NFT = """
+add table inet {table}
+add chain inet {table} masq_checks
+add chain inet {table} postrouting {{ type nat hook postrouting priority 100 ; }}
+flush chain inet {table} postrouting
+add rule inet {table} postrouting ip daddr == 224.0.0.0/4 return
+add rule inet {table} postrouting ip6 daddr == ff00::/8 return
+add rule inet {table} postrouting goto masq_checks
+"""
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node.create("masq")
+    yield node
+    node.remove()
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_an_owners_rules_come_and_go_and_others_stay(node: Node, backend: str) -> None:
+    ours, other = Owner("a", "c1", "eth0"), Owner("a", "c2", "eth0")
+    with inside(node):
+        masquerade.add(other, ["10.90.0.3/24"], backend)
+        before = rules(node)
+        masquerade.add(ours, ["10.90.0.2/24", "fd90::2/64"], backend)
+        masquerade.add(ours, ["10.90.0.2/24", "fd90::2/64"], backend)
+        assert len(rules(node)) == len(before) + 2
+        masquerade.remove([ours])
+        masquerade.remove([ours])
+        assert rules(node) == before
+        masquerade.collect("a", [{"containerID": "c2", "ifname": "eth0"}])
+        assert rules(node) == before
+        masquerade.collect("a", [])
+    assert rules(node) == []
+
+
+def rules(node: Node) -> list[str]:
+    lines = node.run("nft", "--stateless", "list", "ruleset").splitlines()
+    return [line.strip() for line in lines if "saddr" in line]
+
+
+def test_nftables_rules_are_those_that_nft_makes_of_the_references_text(node: Node) -> None:
+    owner = Owner("ptpnet", "container1", "eth0")
+    networks = ["10.90.0.2/24", "10.90.0.2/20", "10.90.0.2/32", "fd90::2/64", "fd90::2/61"]
+    text = REFERENCE_NFT.format(table=nftables.TABLE)
+    for each in networks:
+        own, family = each.partition("/")[0], "ip6" if ":" in each else "ip"
+        text += (
+            f"add rule inet {nftables.TABLE} masq_checks {family} saddr == {own}"
+            f' {family} daddr != {each} masquerade comment "{owner.description}"\n'
+        )
+    with inside(node):
+        masquerade.add(owner, networks, "nftables")
+    ours = described(node)
+    node.run("nft", "delete", "table", "inet", nftables.TABLE)
+    subprocess.run(node.command(["nft", "-f", "-"]), input=text, text=True, check=True)
+    assert ours == described(node)
+    with inside(node):
+        masquerade.remove([owner])
+    assert "saddr" not in node.run("nft", "list", "ruleset")
+
+
+def described(node: Node) -> list[str]:
+    """The ruleset and its bytecode, without handles and the comments on table and chain."""
+    lines = node.run("nft", "--debug=netlink", "list", "table", "inet", nftables.TABLE).splitlines()
+    lines = [line for line in lines if not re.match(r'\s+comment "', line)]
+    return [re.sub(r"^(inet \S+ \S+)( \d+)+$", r"\1", line) for line in lines]
