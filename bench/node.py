@@ -148,7 +148,7 @@ class Daemon:
 
         def written() -> bool:
             lines = self.control("metrics")[1].splitlines()
-            return b"multus_outbox_letters 0.0" in lines
+            return b"multus_queued_writes 0.0" in lines
 
         _wait(written, "the daemon does not get its events written")
 

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from multus.api.errors import CNIError
     from multus.api.invoker import Declined, Invoker
     from multus.api.keys import Key
+    from multus.api.kubernetes import ApiUse
     from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
     from multus.api.problem import Problem
     from multus.api.request import Request
@@ -125,6 +126,31 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
         def multus_validate(conf):
             if conf.raw.get("inventory") == "/dev/null":
                 return [Problem("inventory", "is '/dev/null'", "name the file with the networks")]
+    """
+
+
+@hookspec
+def multus_kubernetes() -> Sequence[ApiUse] | None:
+    """Name what this plugin reads and writes at the Kubernetes API server.
+
+    Kind: collect.
+    Called: when a daemon starts, and by ``multus doctor``, never by a request.
+    Returns: a value for each verb and kind of object, or None.  ``multus doctor`` asks the API
+        server whether the account may do it.  With ``cached``, the daemon keeps the objects of this
+        kind in memory, those of all namespaces, and requests that read one need not ask the server.
+    Raises: nothing.
+
+    Example::
+
+        from multus import hookimpl
+        from multus.api.kubernetes import ApiUse, Resource
+
+        SUBNETS = Resource("example.com", "v1", "subnets", "subnet")
+
+        @hookimpl
+        def multus_kubernetes():
+            consequence = "pods that choose a subnet are refused"
+            return [ApiUse("get", SUBNETS, consequence, cached=("spec",))]
     """
 
 

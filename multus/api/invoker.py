@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.api.errors import CNIError, NotStarted, attempted
+from multus.api.errors import CNIError, NotStarted, attempted, shown
 from multus.api.versions import SUPPORTED
 
 if TYPE_CHECKING:
@@ -80,11 +80,21 @@ class Invoker:
         deleting many at once is cheaper than one by one; use ``attempted`` for what concerns one of
         them.  When it raises, or answers anything else, each is deleted by itself.
         """
-        return [self.attempted(self.delete_one, invocation) for invocation in invocations]
+        return [self.attempted(self._delete_one, invocation) for invocation in invocations]
+
+    def _delete_one(self, invocation: Invocation) -> None:
+        verb: Callable[[Invocation], object] = self.delete_one
+        answer = verb(invocation)
+        if answer is not None:
+            raise CNIError(
+                f"invoker {self.name!r} of {type(self).__module__}: delete_one returned"
+                f" {shown(answer)}",
+                fix="report it to its author, who has to return nothing, and raise errors",
+            )
 
     def attempted(self, step: Callable[..., object], *arguments: object) -> CNIError | None:
         """Call one of several steps of a removal; returns its error, whatever it raises."""
-        return attempted(f"invoker {self.name!r}", step, *arguments)
+        return attempted(f"invoker {self.name!r} of {type(self).__module__}", step, *arguments)
 
     def check(self, invocation: Invocation) -> None:
         """Raise ``CheckFailed`` when what ``prev_result`` says is not so."""

@@ -65,7 +65,7 @@ class Key(NamedTuple):
     ``most``, each as far as it is given.
 
     ``spared`` says that a DEL and a GC go on without the key when it is wrong; ``kept`` that the
-    journal keeps it; ``selects`` that it selects networks.
+    journal keeps it; ``selects`` that it selects networks, or lets containers choose theirs.
     """
 
     name: str

@@ -17,6 +17,7 @@ from multus.api.versions import at_least
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
+    from multus.api.progress import Spent
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.log import Log
@@ -290,7 +291,8 @@ class Outcome:
 
     ``started`` is in seconds since 1970, ``seconds`` how long the command took.  ``stages`` maps a
     stage's name to its seconds.  ``delegates`` are those that were begun, in that order.  After an
-    ADD that failed, ``attachments`` has what was attached before it was undone.
+    ADD that failed, ``attachments`` has what was attached before it was undone.  ``plugins`` has
+    the seconds of each plugin's hooks, and of each invoker's verbs, up to now.
     """
 
     command: str
@@ -301,6 +303,7 @@ class Outcome:
     started: float = 0.0
     seconds: float = 0.0
     delegates: tuple[Carried, ...] = ()
+    plugins: tuple[Spent, ...] = ()
 
     @property
     def failed(self) -> Delegate | None:

@@ -8,8 +8,8 @@ there is to answer it with: access to Kubernetes, the time that is left, the log
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from multus.api._closing import Closing
 
@@ -17,29 +17,10 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from types import TracebackType
 
-    from multus.api.errors import CNIError
-    from multus.kube.client import Wanted
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Api
     from multus.log import Log
 
 _T = TypeVar("_T")
-
-
-class Api(Protocol):
-    """Reads Kubernetes objects for the sources: wire forms, errors as ``KubeClient``'s."""
-
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """One object."""
-
-    def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
-    ) -> list[dict[str, Any] | CNIError]:
-        """Several objects, each or why it could not be read."""
-
-    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """The ``metadata`` of a pod; a cache that knows only one with another *uid* looks again."""
 
 
 #: Takes a verb, a plugin's type, and seconds.
@@ -51,8 +32,8 @@ class Session:
 
     * ``log`` writes lines that name the container and the pod.
     * ``api`` answers in place of the API server that the configuration names: the daemon's caches,
-      or the objects that ``multus explain -f`` was given.  It is None in a process of its own;
-      a source then makes a client.
+      or the objects that ``multus explain -f`` was given.  It is None in a process of its own.
+      Plugins ask ``multus.api.kubernetes.api_of``, which then makes a client.
     * ``deadline`` is the ``time.monotonic()`` moment by which the caller wants its answer, or None.
       ``remaining`` says how many seconds are left.
     * ``closing`` is a ``contextlib.ExitStack``: what is put on it is closed when the request has

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from attrs import field, frozen
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes import NotFound
 from multus.cli.documents import Document
-from multus.kube.failures import NotFound
 
 if TYPE_CHECKING:
-    from multus.kube.client import Wanted
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline, ObjectRef, Write
 
 _GIVE_FILE = "give the file that has it (-f)"
 
@@ -98,35 +96,33 @@ def _template(owner: Named) -> Named | None:
 
 @frozen
 class Objects:
-    """What answers for the API server: the objects of files, by their path."""
+    """The objects of files in place of an API server (``multus.api.kubernetes.Api``)."""
 
-    by_path: Mapping[str, Mapping[str, Any]]
+    by_name: Mapping[tuple[str, str, str, str], Mapping[str, Any]]
     pods: Mapping[tuple[str, str], Mapping[str, Any]] = field(factory=dict)
 
     @classmethod
     def of(cls, found: Sequence[Named]) -> Objects:
         """Serve all of *found*; of two with one name the later counts, as when applied."""
-        by_path, pods = {}, {}
+        by_name, pods = {}, {}
         for each in found:
             if each.kind == "Pod":
                 pods[each.namespace, each.name] = _pod_metadata(each)
             elif each.kind in NETWORKS:
-                plural = NETWORKS[each.kind]
-                where = f"/apis/{each.group}/v1/namespaces/{each.namespace}/{plural}/{each.name}"
-                by_path[where] = each.wire
-        return cls(by_path, pods)
+                key = (each.group, NETWORKS[each.kind], each.namespace, each.name)
+                by_name[key] = each.wire
+        return cls(by_name, pods)
 
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+    def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """The object, or ``NotFound``."""
-        found = self.by_path.get(unquote(wanted.path))
+        kind = wanted.resource
+        found = self.by_name.get((kind.group, kind.plural, wanted.namespace, wanted.name))
         if found is None:
-            raise NotFound(f"{wanted.what} is not among the given files", True, fix=_GIVE_FILE)
+            raise NotFound(f"{wanted} is not among the given files", True, fix=_GIVE_FILE)
         return dict(found)
 
     def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
         """Each object, or why there is none."""
         answers: list[dict[str, Any] | CNIError] = []
@@ -145,6 +141,9 @@ class Objects:
                 f"pod {namespace}/{name} is not among the given files", True, fix=_GIVE_FILE
             )
         return dict(found)
+
+    def write(self, writes: Sequence[Write], seconds: float) -> None:
+        """Write nothing: files only say what would happen."""
 
 
 def _pod_metadata(pod: Named) -> dict[str, Any]:

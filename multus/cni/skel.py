@@ -63,8 +63,8 @@ def answer(
 
     *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; with
     *confs*, a daemon parses and validates the same configuration once; *deleting* is done in place
-    of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.
-    What the engine raised is in its log already.
+    of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.  What
+    the engine raised is in its log already.
     """
     version = NEWEST
     try:

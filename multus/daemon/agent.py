@@ -1,8 +1,8 @@
 """The daemon's process for Kubernetes: it follows the API servers, and serves the workers.
 
-It alone has connections to API servers, caches of pods and definitions, and writes that wait.  A
-worker that hangs, dies or is replaced costs none of that; an API object that breaks this process
-costs a restart of it, while calls that need no API go on.
+It has the caches of pods and definitions, and the queued writes.  They outlive a worker that hangs,
+dies or is replaced.  When an API object breaks this process, it is started again; in the meantime,
+calls that need no API go on.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed
 from multus.daemon.listening import may_connect
-from multus.daemon.remote import error_to_wire
+from multus.daemon.remote import error_to_wire, ref_from_wire
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import Resource
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.log import Log
@@ -34,7 +35,10 @@ _LAST_WRITES = 4.0
 
 
 class Agent:
-    """Serves workers at *path*; *control* is the channel to the supervisor."""
+    """Serves workers; *control* is the channel to the supervisor.
+
+    *cached* has the kinds of objects that are followed, and the keys of an object that are kept.
+    """
 
     def __init__(
         self,
@@ -43,18 +47,19 @@ class Agent:
         control: Channel,
         board: Board,
         log: Log,
+        cached: Mapping[Resource, Sequence[str]],
     ) -> None:
         self._control = control
         self._board = board
         self._log = log
         busy = lambda: board.calls > 0  # noqa: E731
-        self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy)
+        self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy, cached)
         self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
 
     def run(self, path: str) -> None:
-        """Serve until the supervisor closes its end or says so; then write what waits."""
+        """Serve until the supervisor closes its end or says so; then write what is queued."""
         listener = _listening(path)
         self._control.send({"ready": True})
         while True:
@@ -97,7 +102,7 @@ class Agent:
         """Tell the supervisor how the caches are, when that changed or it was told long ago."""
         self._publish_queued()
         now = time.monotonic()
-        letters = sum(len(api.outbox) for api in self._apis)
+        queued = sum(len(api.queue) for api in self._apis)
         known = [state for api in self._apis for state in api.states()]
         states = [
             {
@@ -111,7 +116,7 @@ class Agent:
             for state in known
         ]
         ages = {state.what: now - state.age for state in known}
-        found = {"states": states, "letters": letters, "notSynced": self._apis.not_synced()}
+        found = {"states": states, "queuedWrites": queued, "notSynced": self._apis.not_synced()}
         if found == self._told and now - self._told_at < _TELL:
             return
         self._told, self._told_at = found, now
@@ -125,7 +130,7 @@ class Agent:
             while True:
                 packet = channel.receive()
                 head, body = self._answer(packet.head, packet.body)
-                if packet.head["do"] != "events":  # nobody waits for those
+                if packet.head["do"] != "events":  # those get no answer
                     channel.send(head, body)
         except Closed:
             return
@@ -137,35 +142,33 @@ class Agent:
             return {}, json.dumps(self._carry_out(head, json.loads(body))).encode()
         except CNIError as error:
             return {"error": error_to_wire(error)}, b""
-        except Exception as error:  # noqa: BLE001  the worker gets an answer, whatever an object held
+        except Exception as error:  # noqa: BLE001  the worker needs an answer
             self._log.error("internal error in the API process", error=error)
             text = f"internal error: {type(error).__name__}: {error}: report it, with the log"
             return {"error": error_to_wire(CNIError(text))}, b""
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-        from multus.kube.client import Wanted
-        from multus.kube.deadline import Deadline
-        from multus.kube.outbox import from_wire
+        from multus.api.kubernetes import Deadline
+        from multus.kube.writequeue import from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
         verb = head["do"]
         if verb == "pod":
             return api.pod(asked["namespace"], asked["name"], deadline, asked["uid"])
         if verb == "get":
-            wanted = Wanted(asked["path"], asked["what"])
-            return api.get(wanted, deadline, asked["headers"] or None)
+            return api.get(ref_from_wire(asked), deadline)
         if verb == "get_each":
-            each = [Wanted(path, what) for path, what in asked["wanted"]]
+            each = [ref_from_wire(wire) for wire in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]
-        for letter in asked["letters"]:
-            api.outbox.put(from_wire(letter))
+        for wire in asked["writes"]:
+            api.queue.put(from_wire(wire))
         self._publish_queued()
         return None
 
     def _publish_queued(self) -> None:
         """Tell the workers which annotations they must not overtake."""
         with self._publishing:
-            queued = [str(target) for api in self._apis for target in api.outbox.annotated()]
+            queued = [str(pod) for api in self._apis for pod in api.queue.annotated()]
             self._board.publish_queued(queued)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, TryAgainLater
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import Resource
     from multus.kube.kubeconfig import Access
-    from multus.kube.node import NodeApi
+    from multus.kube.nodeapi import NodeApi
     from multus.log import Log
 
 #: A node has one API server, perhaps two while it is moved.  Beyond this number, the one that was
@@ -28,7 +29,8 @@ _MOST = 4
 class Apis:
     """Caches, clients and queued writes; used by many threads.
 
-    *busy* says whether containers wait for their answers.
+    *busy* says whether containers wait for their answers.  *cached* has the kinds of objects that
+    are followed, and the keys of an object that are kept.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Apis:
         environ: Mapping[str, str],
         log: Log,
         busy: Callable[[], bool],
+        cached: Mapping[Resource, Sequence[str]],
     ) -> None:
         self._node = node
         self._environ = environ
         self._log = log
         self._busy = busy
+        self._cached = cached
         self._lock = threading.Lock()
         self._by_path: OrderedDict[str, NodeApi] = OrderedDict()
         self._own: NodeApi | None = None
@@ -86,10 +90,10 @@ class Apis:
             api.close(max(0.0, until - time.monotonic()))
 
     def _follow(self, kubeconfig: str) -> NodeApi:
-        from multus.kube.node import NodeApi
+        from multus.kube.nodeapi import NodeApi
 
         access = access_of(kubeconfig, "", self._environ)
-        api = NodeApi(access, self._node, on_problem=self._problem, busy=self._busy)
+        api = NodeApi(access, self._node, self._cached, on_problem=self._problem, busy=self._busy)
         try:
             api.start()
         except RuntimeError as error:

@@ -47,7 +47,7 @@ class Generation:
     ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
     workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended,
     ``broken`` why a plugin is not loaded, by its name,
-    ``retired`` that another generation has taken its place.
+    ``retired`` that another generation has taken its place, ``loading`` which plugin is imported.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Generation:
         self.settings = settings
         self.api_path = f"{settings.socket}.api.{number}"
         self.ready = self.dead = self.retired = False
-        self.failure = ""
+        self.failure = self.loading = ""
         self.broken: Mapping[str, str] = {}
         self.states: Mapping[str, Any] = {}
         self._log = log
@@ -95,7 +95,9 @@ class Generation:
         """
         if channel is self.control:
             packet = channel.receive()
-            if "forked" not in packet.head:
+            if "doing" in packet.head:
+                self.loading = str(packet.head["doing"])
+            elif "forked" not in packet.head:
                 self._loaded(packet.head)
             elif packet.head["forked"] < 0:
                 self._agent_begun(packet)
@@ -111,7 +113,8 @@ class Generation:
     def tick(self, now: float) -> None:
         """What is done from time to time: see whether it took too long, restart the agent."""
         if not self.ready and not self.failure and now > self._until:
-            self.failure = f"plugins were not loaded within {_LOADING:g} s: see which one hangs"
+            where = self.loading or "what its import does not show"
+            self.failure = f"plugins were not loaded within {_LOADING:g} s: it hangs in {where}"
         wanted = self.ready and not self._stopped_at
         if wanted and self._agent is None and now >= self._agent_at:
             self._start_agent()

@@ -211,7 +211,8 @@ class Generations:
                 self._pause = 0.0
             self._restart_soon()
         elif not generation.failure:
-            generation.failure = "the template process ended while it loaded the plugins"
+            where = generation.loading or "the loading of the plugins"
+            generation.failure = f"the template process ended in {where}"
 
     def _unlisten(self, generation: Generation) -> None:
         for key, (channel, of) in list(self._listening.items()):

@@ -21,10 +21,9 @@ from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import Deadline, ObjectRef, Write
     from multus.daemon.board import Board
-    from multus.kube.client import KubeClient, Wanted
-    from multus.kube.deadline import Deadline
-    from multus.kube.outbox import Letter
+    from multus.kube.client import KubeClient
 
 #: The process that follows the API may be starting anew: how often a worker tries again.
 _PAUSE = 0.02
@@ -37,14 +36,14 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class RemoteApi:
-    """One API server, for one worker; see ``multus.api.session.Api``.
+    """One API server, for one worker; see ``multus.api.kubernetes.Api``.
 
     *path* is the socket of the process that follows it, *kubeconfig* names the API server, *own*
-    is the daemon's own kubeconfig, which comes before it.
+    is the daemon's own kubeconfig, which comes before it; *node* is this node's name in events.
     """
 
     def __init__(self, path: str, kubeconfig: str, node: str, own: str, board: Board) -> None:
-        self.node = node
+        self._node = node
         self._path = path
         self._kubeconfig = kubeconfig
         self._own = own
@@ -53,19 +52,16 @@ class RemoteApi:
         self._client: KubeClient | None = None
         self._expected: tuple[str, str, str] | None = None
 
-    def get(
-        self, wanted: Wanted, deadline: Deadline, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        asked = {"path": wanted.path, "what": wanted.what, "headers": dict(headers or {})}
-        found: dict[str, Any] = self._ask("get", deadline.remaining(), asked)
+    def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask("get", deadline.remaining(), ref_to_wire(wanted))
         return found
 
     def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
         if not wanted:
             return []
-        asked = {"wanted": [[each.path, each.what] for each in wanted]}
+        asked = {"wanted": [ref_to_wire(each) for each in wanted]}
         answers = self._ask("get_each", deadline.remaining(), asked)
         return [_object_or_error(each) for each in answers]
 
@@ -78,7 +74,7 @@ class RemoteApi:
         return found
 
     def expect(self, namespace: str, name: str, uid: str) -> None:
-        """Ask for a pod now that ``pod`` will want: it is looked up while the call begins."""
+        """Ask for the pod of this call: it is looked up while the call begins."""
         if self._expected is not None:
             self.close()  # the last call did not take its answer
         with contextlib.suppress(OSError, Closed):
@@ -87,26 +83,22 @@ class RemoteApi:
             self._connected(_GRACE).send(head, json.dumps(asked).encode())
             self._expected = (namespace, name, uid)
 
-    def deliver(self, letters: Sequence[Letter], seconds: float) -> None:
-        """Write statuses at once; events, and what failed, are queued.
+    def write(self, writes: Sequence[Write], seconds: float) -> None:
+        from multus.api.kubernetes import Annotate, Deadline
+        from multus.kube.writequeue import to_wire
 
-        See ``multus.kube.outbox.Postbox``.
-        """
-        from multus.kube.deadline import Deadline
-        from multus.kube.outbox import Annotate, to_wire
-
-        queued: list[Letter] = []
+        queued: list[Write] = []
         problem: CNIError | None = None
-        for letter in letters:
-            if isinstance(letter, Annotate) and not self._board.is_queued(str(letter.target)):
+        for each in writes:
+            if isinstance(each, Annotate) and not self._board.is_queued(str(each.pod)):
                 try:
                     with step("the API server", seconds + 5.0, waits=True):
-                        letter.write(self._own_client(), Deadline.after(seconds))
+                        self._own_client().carry_out(each, Deadline.after(seconds))
                     continue
                 except CNIError as error:
                     problem = error
-            queued.append(letter)
-        asked = {"letters": [to_wire(each) for each in queued]}
+            queued.append(each)
+        asked = {"writes": [to_wire(each) for each in queued]}
         if any(isinstance(each, Annotate) for each in queued):
             self._ask("queue", seconds, asked)
         elif queued:
@@ -120,11 +112,12 @@ class RemoteApi:
             from multus.daemon.apis import access_of
             from multus.kube.client import KubeClient
 
-            self._client = KubeClient(access_of(self._own, self._kubeconfig, os.environ))
+            access = access_of(self._own, self._kubeconfig, os.environ)
+            self._client = KubeClient(access, self._node)
         return self._client
 
     def close(self) -> None:
-        """Give the connection up; the next request makes another one."""
+        """Close the connection; the next request makes another one."""
         self._expected = None
         if self._channel is not None:
             self._channel.close()
@@ -135,7 +128,7 @@ class RemoteApi:
     ) -> Any:
         """Ask, unless that was *sent* already, and wait for the answer."""
         if self._expected is not None:
-            self.close()  # an answer comes there that nobody waits for
+            self.close()  # its answer would be taken for another one's
         until = time.monotonic() + seconds
         head = {"do": verb, "kubeconfig": self._kubeconfig}
         body = json.dumps(asked).encode()
@@ -156,7 +149,7 @@ class RemoteApi:
                     time.sleep(_PAUSE)
 
     def _tell(self, verb: str, said: Mapping[str, Any]) -> None:
-        """Say something that needs no answer; nothing is lost but events where nobody hears it."""
+        """Send what needs no answer; where the process is not there, events are lost."""
         head = {"do": verb, "kubeconfig": self._kubeconfig, "seconds": 0.0}
         if self._expected is not None:
             self.close()
@@ -193,6 +186,25 @@ class RemoteApi:
         return self._channel
 
 
+# --- Objects between processes -------------------------------------------------------------------
+
+
+def ref_to_wire(wanted: ObjectRef) -> dict[str, Any]:
+    """An object's reference as JSON."""
+    kind = wanted.resource
+    return {
+        "kind": [kind.group, kind.version, kind.plural, kind.noun, kind.title],
+        "object": [wanted.namespace, wanted.name],
+    }
+
+
+def ref_from_wire(wire: Mapping[str, Any]) -> ObjectRef:
+    """The reference that ``ref_to_wire`` made JSON of."""
+    from multus.api.kubernetes import Resource
+
+    return Resource(*wire["kind"]).object(*wire["object"])
+
+
 def _object_or_error(wire: Mapping[str, Any]) -> dict[str, Any] | CNIError:
     if "error" in wire:
         return error_from_wire(wire["error"])
@@ -212,10 +224,9 @@ def error_to_wire(error: CNIError) -> dict[str, Any]:
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
     """The same error, of the first of its classes that is known here."""
-    from multus.api import errors
-    from multus.kube import failures
+    from multus.api import errors, kubernetes
 
-    known = {**vars(errors), **vars(failures)}
+    known = {**vars(errors), **vars(kubernetes)}
     found = (known.get(name) for name in wire["class"])
     kind = next(each for each in found if isinstance(each, type) and issubclass(each, CNIError))
     error: CNIError = kind.__new__(kind, wire["reason"])

@@ -27,6 +27,7 @@ from multus.registry.discovery import Installed, discover, load, log_faults, rel
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.kubernetes import Resource
     from multus.api.network import Outcome
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
@@ -87,7 +88,7 @@ class Service:
         # Whoever selects networks by Kubernetes objects imports this at the first call.
         if any("kubeconfig" in each.reads for each in installed.loaded):
             import multus.kube.client
-            import multus.kube.outbox  # noqa: F401
+            import multus.kube.writequeue  # noqa: F401
 
     def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         """Carry a CNI call out."""
@@ -136,6 +137,16 @@ class Service:
             for each in self._every.broken
         }
         return {**found, **{str(each): f"{each}: {each.fix}" for each in self._every.clashes}}
+
+    @property
+    def cached(self) -> dict[Resource, tuple[str, ...]]:
+        """The kinds of Kubernetes objects that plugins want cached, and the keys that they read."""
+        found: dict[Resource, tuple[str, ...]] = {}
+        for use in self._every.hooks.kubernetes():
+            if use.cached:
+                known = found.get(use.resource, ())
+                found[use.resource] = tuple(dict.fromkeys((*known, *use.cached)))
+        return found
 
     def log_faults(self) -> None:
         """Log what is wrong with the installed plugins, and what probably is."""

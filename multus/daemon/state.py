@@ -90,7 +90,7 @@ class State:
                 family.add_metric([state["cache"]], state[key])
             yield family
         text = "Statuses and events not written yet"
-        yield _gauge("multus_outbox_letters", text, states.get("letters", 0))
+        yield _gauge("multus_queued_writes", text, states.get("queuedWrites", 0))
 
 
 def _state(worker: Worker) -> str:

@@ -6,7 +6,8 @@ The process that follows the API servers is forked from it too.
 
 The supervisor speaks to it in packets (``multus.daemon.channel``)::
 
-    {"settings": …, "where": …}                  → {"version": …, "broken": …} or {"error": …}
+    {"settings": …, "where": …}                  → {"doing": …} for each plugin's import, then
+                                                   {"version": …, "broken": …} or {"error": …}
     {"fork": "worker", "slot": 3, "serial": 8}   → {"forked": 8} + pidfd, or with an error
         + channel, listener
     {"fork": "agent", "path": …} + channel       → {"forked": -1} + pidfd, or with an error
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from multus import __version__
+from multus.api import progress
 from multus.api.errors import CNIError
 from multus.daemon import worker
 from multus.daemon.board import Board, Slot
@@ -50,6 +52,21 @@ def main(control: int, board: int, slots: int) -> None:
         return
 
 
+class _Telling:
+    """Tells the supervisor which plugin is being imported: an import may hang, or end the process.
+
+    A ``progress.Watch``.
+    """
+
+    patience = float("inf")
+
+    def __init__(self, control: Channel) -> None:
+        self._control = control
+
+    def show(self, current: progress.step | None) -> None:
+        self._control.send({"doing": current.what if current is not None else ""})
+
+
 class _Template:
     def __init__(self, control: Channel, board: Board, start: Mapping[str, Any]) -> None:
         self._pid = os.getpid()
@@ -59,7 +76,9 @@ class _Template:
             self._settings = Settings.of(start["settings"], start["where"], os.environ)
             self._log = Log.from_conf(self._settings.log)
             make = _target(start["target"])
+            progress.watched_by(_Telling(control))
             self._target = make(self._settings, self._log, start["apiPath"], board)
+            progress.watched_by(None)
         except CNIError as error:
             control.send({"error": str(error)})
             raise Closed from error
@@ -122,7 +141,8 @@ class _Template:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
-            agent = Agent(self._settings, os.environ, channel, self._board, self._log)
+            cached = self._target.cached
+            agent = Agent(self._settings, os.environ, channel, self._board, self._log, cached)
             agent.run(str(packet.head["path"]))
         except CNIError as error:
             channel.send({"error": str(error)})

@@ -1,11 +1,14 @@
-"""Merge: one answer out of all attachments' results."""
+"""Merge: one result for the runtime out of the results of all attachments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from multus.api.errors import CNIError, described
+from multus.api.jsontext import encode
 from multus.api.result import Result
+from multus.api.versions import NEWEST
 from multus.engine.resolve import missing_plugin
 
 if TYPE_CHECKING:
@@ -37,8 +40,22 @@ def merge(
     )
 
 
+def unwritable(result: Result, conf: Conf) -> CNIError | None:
+    """The error of a merged result that is not JSON; None when it is."""
+    try:
+        encode(result.to_wire(NEWEST))
+    except (TypeError, ValueError, AttributeError) as error:
+        wrong = CNIError(
+            f"the result of merger {conf.merger or 'primary'!r} is not JSON ({described(error)})",
+            fix="report it to its author",
+        )
+        wrong.__cause__ = error
+        return wrong
+    return None
+
+
 def _joined(before: Result, result: Result) -> Result:
-    """Behind another plugin in a chain, what that one reported comes first."""
+    """In a chain behind another plugin: that one's result comes first."""
     after = result.shifted(len(before.interfaces))
     return Result(
         interfaces=before.interfaces + after.interfaces,

@@ -1,11 +1,11 @@
-"""Order: the primary first, the others as they were asked for, each with its interface's name.
+"""Order: the primary first, the others as they were requested, each with its interface's name.
 
-Two conventions name the interfaces.  Both give the primary the runtime's own (``eth0``):
+There are two conventions for names.  Both give the primary the runtime's interface (``eth0``):
 
 * ``seed``: the others are ``net0``, ``net1``, … from one counter;
 * ``npwg``: the others are ``net1``, ``net2``, … by their place.
 
-A network that asks for a name gets it; it still counts.
+A network that requests a name gets it, and still counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def order(
 ) -> tuple[Delegate, ...]:
     """The delegates in order of invocation, named.
 
-    Raises ``InvalidConfig`` when two want one name, ``PluginFailed`` when a plugin's order is none.
+    Raises ``InvalidConfig`` when two would get one name, ``PluginFailed`` when a plugin's order has
+    not the same delegates.
     """
     answer = hooks.order(resolved.delegates, request, conf, session)
     if answer is None:
@@ -53,7 +54,7 @@ def order(
 
 
 def primary_first(delegates: Sequence[Delegate]) -> tuple[Delegate, ...]:
-    """Stable but for the primary, which comes first."""
+    """The same order, except that the primary comes first."""
     return tuple(sorted(delegates, key=lambda delegate: not delegate.primary))
 
 
@@ -70,7 +71,7 @@ def named(delegates: Sequence[Delegate], naming: str, primary: str) -> tuple[Del
 
 
 def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:
-    """How an order differs from what was to be ordered; empty when it does not."""
+    """How a plugin's order differs from what it was given; empty when it is one of the same."""
 
     def identity(delegate: Delegate) -> Delegate:
         return evolve(delegate, ifname="", primary=False)

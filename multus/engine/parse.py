@@ -1,4 +1,4 @@
-"""Parse: the JSON on stdin becomes a configuration whose every key is of the right type."""
+"""Parse: the JSON object on stdin becomes a valid configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from multus.api.problem import Problem
     from multus.registry.discovery import Installed
 
-#: The words users know from Multus' first days.
+#: The wording of the Go Multus, which users search for.
 DEFAULT_NEEDS_BOTH = (
     "If you have set always_use_default, you must also set the delegates & the kubeconfig, refer"
     " to the README"

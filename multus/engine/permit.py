@@ -1,12 +1,12 @@
-"""What a configuration may name, by who wrote it.
+"""What a configuration may contain, which depends on who wrote it: the node's owner or a tenant.
 
-Every delegate passes here once, whichever source it comes from and whoever carries it out
-(``multus.engine.resolve``), and once more what each of its plugins is handed
-(``multus.engine.invoke``).
+Every delegate is checked here once, whatever its source (``multus.engine.resolve``).  The
+configuration of each plugin is checked once more before an invoker gets it
+(``multus.engine.invoke.plan``).
 
-A tenant's configuration names plugins and their keys, as CNI has it.  It does not start Multus once
-more, with a configuration of its own; it is no larger than such configurations are; and keys that
-an in-process invoker leaves to the owner of the node do not reach that invoker.
+A tenant's configuration names plugins and their keys, as CNI has it.  It may not start Multus with
+a configuration of its own, and its size is limited.  Keys that an in-process invoker reserves for
+the owner of the node do not reach that invoker.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _OWN = ("multus", "multus-shim")
 #: The same for a tenant's, with every other program of such a name.
 _OWN_PREFIX = "multus"
 
-#: The largest configuration of a tenant, in bytes of JSON.  Those of real networks have some
-#: hundred; one of this size is parsed in a few milliseconds.
+#: The largest configuration of a tenant, in bytes of JSON.  Real ones have some hundred bytes; one
+#: of this size is parsed in a few milliseconds.
 LARGEST = 256 * 1024
 
 #: The longest chain of a tenant.  Each plugin of it is a process and a line in the journal.
@@ -39,9 +39,9 @@ MOST_PLUGINS = 32
 
 
 def require_permitted(delegate: Delegate, where: str) -> None:
-    """Raise ``InvalidConfig`` when *delegate* names what its writer may not.
+    """Raise ``InvalidConfig`` when *delegate* contains what its writer may not write.
 
-    *where* says who chose it.
+    *where* names the object and the key that selected it.
     """
     place = Where(f"{delegate} ({where})", path_of(where))
     if delegate.provenance is Provenance.NODE:
@@ -89,10 +89,10 @@ def _prefix(delegate: Delegate, index: int) -> Path:
 
 
 def _named_own(configs: list[dict[str, Any]]) -> tuple[Path, str] | None:
-    """The first program of ours that a ``type`` at any depth names, and that key's path.
+    """The first of this project's programs that a ``type`` at any depth names, and its path.
 
-    Plugins run others: for IPAM, as bridge does, or for the network, as flannel does.  Those in Go
-    read keys whatever their case.
+    Plugins run other plugins: bridge for IPAM, flannel for the network.  Plugins in Go ignore the
+    case of keys.
     """
     left: list[tuple[Path, Any]] = [((), configs)]
     while left:
@@ -119,7 +119,7 @@ def without(plugin: Plugin, keys: Collection[str]) -> Plugin:
 
 
 def withheld(plugin: Plugin, delegate: Delegate, node_keys: frozenset[str]) -> list[str]:
-    """The keys of *plugin* that are the node owner's, and that a tenant wrote; sorted."""
+    """The keys that a tenant wrote and that are reserved for the node's owner, sorted."""
     if delegate.provenance is Provenance.NODE or not node_keys:
         return []
     return sorted(node_keys.intersection(plugin.config))

@@ -6,11 +6,13 @@ stage answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from multus.api import progress
 from multus.api.conf import Conf
 from multus.api.errors import (
     CNIError,
@@ -23,16 +25,20 @@ from multus.api.errors import (
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.result import Result
-from multus.api.session import Api, Meter, Session
+from multus.api.session import Meter, Session
 from multus.engine import merge, order, parse, resolve
 from multus.engine.invoke.call import Call
-from multus.engine.invoke.plan import plan, prepare
-from multus.engine.serving import Serving
-from multus.log import Log
+from multus.engine.invoke.plan import plan, prepare, unwritable
+from multus.engine.serving import Serving, log_slow
+from multus.log import Log, is_unexpected
 from multus.registry.discovery import Installed
 from multus.state.journal import Journal
-from multus.state.record import Record
+from multus.state.record import Planned, Record
+from multus.state.transaction import Attempt, Transaction
 from multus.state.undo import joined, request_for
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes import Api
 
 
 class Engine:
@@ -81,20 +87,20 @@ class Engine:
                 planned = plan(delegates, serving.call)
                 prepare(planned, serving.call)
                 with serving.stage("journal"):
-                    attempt = transaction.attempt(planned)
+                    attempt = _attempt(transaction, planned)
                 with attempt:
                     with serving.stage("invoke"):
                         attachments = attempt.attach(serving.attached)
                     with serving.stage("merge"):
                         result = merge.merge(self.installed, attachments, request, conf, session)
                     serving.outcome = evolve(serving.outcome, result=result)
-                    attempt.finish(result)
+                    _finish(attempt, result, conf)
         return result
 
     def delete(self, request: Request, conf: Conf) -> None:
         """Detach the container; what does not exist is no error.  Needs the journal alone."""
         with self._serving(request, conf) as serving, serving.transaction() as transaction:
-            _raise(transaction.remove())
+            _raise(transaction.remove(), serving.session.log)
 
     def recover(self, request: Request, conf: Conf) -> None:
         """Undo what an ADD or DEL of this container left when its process was killed.
@@ -102,7 +108,7 @@ class Engine:
         A container that has all its networks is left alone.
         """
         with self._serving(request, conf) as serving, serving.transaction() as transaction:
-            _raise(transaction.remove_unfinished())
+            _raise(transaction.remove_unfinished(), serving.session.log)
 
     def check(self, request: Request, conf: Conf) -> None:
         """Raise ``CheckFailed``, or a delegate's error, when something differs from the record."""
@@ -113,10 +119,21 @@ class Engine:
             record = transaction.finished_record()
             serving.outcome = evolve(serving.outcome, attachments=record.attachments())
             errors = upkeep.check(record, serving.call)
-            _raise(errors + verify.problems(record, request.netns))
+            _raise(errors + verify.problems(record, request.netns), serving.session.log)
 
     def status(self, request: Request, conf: Conf) -> None:
         """Raise the first reason why an ADD could not be served now."""
+        with progress.timed() as times:
+            try:
+                self._status(request, conf)
+            except CNIError as error:
+                if is_unexpected(error):
+                    self.log.error("STATUS", code=error.number, error=error)
+                raise
+            finally:
+                log_slow(times, self.log)
+
+    def _status(self, request: Request, conf: Conf) -> None:
         from multus.engine.invoke import upkeep
 
         parse.validate(conf, self.installed)
@@ -154,7 +171,7 @@ class Engine:
                     errors += upkeep.collect_garbage(networks, serving.call)
                 else:
                     errors.append(incomplete)
-            _raise(errors)
+            _raise(errors, serving.session.log)
 
     def _remove_dead(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
         """Remove what one record names, as its DEL would; returns what went wrong.
@@ -167,7 +184,7 @@ class Engine:
         request = request_for(record, asked)
         try:
             with self.session(request) as session:
-                serving = Serving(self.installed, request, conf, session)
+                serving = Serving(self.installed, request, conf, session, progress.Times())
                 serving.patience = 0.0
                 with serving.transaction() as transaction:
                     return transaction.remove()
@@ -180,8 +197,8 @@ class Engine:
     @contextmanager
     def _serving(self, request: Request, conf: Conf) -> Iterator[Serving]:
         # Observers are told before everything is closed: they write through the same client.
-        with self.session(request) as session:
-            serving = Serving(self.installed, request, conf, session)
+        with progress.timed() as times, self.session(request) as session:
+            serving = Serving(self.installed, request, conf, session, times)
             try:
                 yield serving
             except BaseException as error:
@@ -190,6 +207,20 @@ class Engine:
                 raise
             finally:
                 serving.end()
+
+
+def _attempt(transaction: Transaction, planned: Sequence[Planned]) -> Attempt:
+    try:
+        return transaction.attempt(planned)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise unwritable(planned) or error
+
+
+def _finish(attempt: Attempt, result: Result, conf: Conf) -> None:
+    try:
+        attempt.finish(result)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise merge.unwritable(result, conf) or error
 
 
 def _offered(call: Call) -> tuple[Delegate, ...]:
@@ -202,7 +233,13 @@ def _offered(call: Call) -> tuple[Delegate, ...]:
         return ()
 
 
-def _raise(errors: list[CNIError]) -> None:
-    """Raise several errors as one; nothing when there are none."""
+def _raise(errors: list[CNIError], log: Log) -> None:
+    """Raise several errors as one; nothing when there are none.
+
+    The log has what came of the request; *log* gets the tracebacks of the further errors.
+    """
+    for each in errors[1:]:
+        if is_unexpected(each):
+            log.error("another error of the same request", error=each)
     if errors:
         raise joined(errors)

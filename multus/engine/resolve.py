@@ -1,21 +1,21 @@
-"""Resolve: who asks for which networks, and what each of them is.
+"""Resolve: which networks the container gets, and the configuration of each.
 
-The rules, for the roles of the selections:
+Sources select networks, each selection with a role.  The rules are:
 
-* the pod asks for nothing: the defaults;
-* INSTEAD: the pod's networks alone, its first the primary; with ``always_use_default`` the defaults
-  stay before them, and the default's primary stays the primary;
-* ADDED: the defaults, then the pod's; without any default the first is the primary;
-* EXCHANGED: the pod's one takes the place of the defaults' primary;
-* INSTEAD together with ADDED or EXCHANGED is refused: the two say different things.
+* only DEFAULT: the container gets the defaults;
+* INSTEAD: it gets the pod's networks alone, and their first is the primary.  With
+  ``always_use_default`` the defaults come before them, and the primary is a default;
+* ADDED: it gets the defaults, then the pod's.  Without a default, the pod's first is the primary;
+* EXCHANGED: the pod's network takes the place of the primary default;
+* INSTEAD together with ADDED or EXCHANGED is refused: they contradict each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin
@@ -31,34 +31,40 @@ if TYPE_CHECKING:
     from multus.registry.discovery import Installed
 
 
-class Resolved(NamedTuple):
-    """The delegates in the order in which they were asked for, and how to name them."""
+@frozen
+class Resolved:
+    """The delegates in the order in which they were requested, and how to name their interfaces."""
 
     delegates: tuple[Delegate, ...]
     naming: str
 
 
-class _Wish(NamedTuple):
+@frozen
+class Requested:
+    """A network that the container is to get.
+
+    ``default`` says that the node offers it, ``chosen_primary`` that it is the primary whatever
+    configurations say by ``masterplugin``, ``may_be_primary`` that its own ``masterplugin`` counts.
+    """
+
     element: Element
     default: bool = False
-    #: The pod's choice of primary wins over a mark in the configuration.
-    first_choice: bool = False
-    #: A mark in the configuration counts only among the networks that decide the primary.
+    chosen_primary: bool = False
     may_be_primary: bool = True
 
 
 def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
     """Ask the sources what the container gets, and resolve each to a delegate."""
     selections = installed.hooks.select(request, conf, session)
-    wishes = combine(selections, conf)
-    if not wishes and request.command == "STATUS" and (conf.raw.get("kubeconfig") or session.api):
-        return Resolved((), conf.naming)  # the node offers nothing, and pods choose
-    if not wishes:
+    networks = combine(selections, conf)
+    if not networks and request.command == "STATUS" and _lets_choose(installed, conf):
+        return Resolved((), conf.naming)  # the node has no defaults, and containers choose
+    if not networks:
         raise _nothing_selected(installed, request, conf)
-    delegates = [resolve_one(wish, installed, request, conf, session) for wish in wishes]
+    delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
     chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
-    marked = _with_primary(chained, wishes)
+    marked = _with_primary(chained, networks)
     return Resolved(
         delegates=tuple(
             _with_runtime_config(each, hooks.runtime_config(each, request, conf, session))
@@ -68,34 +74,35 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
     )
 
 
-def combine(selections: Sequence[Selection], conf: Conf) -> list[_Wish]:
-    """Apply the rules of the roles; raises ``InvalidConfig`` for what contradicts itself."""
+def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
+    """Apply the rules of the roles; raises ``InvalidConfig`` for selections that contradict."""
     by_role = {role: [each for each in selections if each.role is role] for role in Role}
     instead, exchanged = by_role[Role.INSTEAD], by_role[Role.EXCHANGED]
     added = by_role[Role.ADDED]
-    defaults = [_Wish(element, default=True) for element in _elements(by_role[Role.DEFAULT])]
+    defaults = [Requested(element, default=True) for element in _elements(by_role[Role.DEFAULT])]
     _refuse_contradiction(instead, [*added, *exchanged])
     _refuse_contradiction(exchanged[:1], exchanged[1:])
     if instead:
         _refuse_contradiction(instead[:1], instead[1:])
         keep = defaults if conf.always_use_default else []
         asked = [
-            _Wish(element, first_choice=not keep and index == 0, may_be_primary=False)
+            Requested(element, chosen_primary=not keep and index == 0, may_be_primary=False)
             for index, element in enumerate(_elements(instead))
         ]
         return keep + asked
     if exchanged:
         swapped = [
-            _Wish(element, default=True, first_choice=True) for element in _elements(exchanged)
+            Requested(element, default=True, chosen_primary=True)
+            for element in _elements(exchanged)
         ]
         others = [each for each in defaults if each is not _first_primary(defaults)]
-        defaults = swapped + [each._replace(may_be_primary=False) for each in others]
-    asked = [_Wish(element, may_be_primary=False) for element in _elements(added)]
+        defaults = swapped + [evolve(each, may_be_primary=False) for each in others]
+    asked = [Requested(element, may_be_primary=False) for element in _elements(added)]
     return defaults + asked
 
 
-def _first_primary(defaults: Sequence[_Wish]) -> _Wish | None:
-    """The default that will be the primary, as far as the configuration itself says it."""
+def _first_primary(defaults: Sequence[Requested]) -> Requested | None:
+    """The default that is the primary, as far as configurations given in place say it."""
     marked = (
         each for each in defaults if is_primary(each.element.config or {}, each.element.origin)
     )
@@ -116,7 +123,7 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
 
 
 def _naming(selections: Sequence[Selection]) -> str:
-    # Defaults that a pod's choice replaces or extends do not decide how its networks are named.
+    # When the pod selects networks, the defaults do not decide how interfaces are named.
     asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
     return "seed" if all(each.naming == "seed" for each in asked) else "npwg"
 
@@ -129,7 +136,7 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
             broken,
             fix=f"install {FIRST_SOURCE} or another one",
         )
-    if request.pod and conf.raw.get("kubeconfig"):
+    if request.pod and _lets_choose(installed, conf):
         return InvalidConfig(
             f"pod {request.pod} asks for no network and configuration {conf.name!r} offers no"
             " default",
@@ -145,11 +152,20 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
     )
 
 
+def _lets_choose(installed: Installed, conf: Conf) -> bool:
+    """Whether the configuration has a key by which a loaded plugin selects networks.
+
+    When nothing is selected nevertheless, the choice is the containers'.
+    """
+    keys = installed.hooks.configuration_keys()
+    return any(key.selects and conf.raw.get(key.name) for key in keys)
+
+
 def resolve_one(
-    wish: _Wish, installed: Installed, request: Request, conf: Conf, session: Session
+    requested: Requested, installed: Installed, request: Request, conf: Conf, session: Session
 ) -> Delegate:
-    """The delegate of one wish; raises ``InvalidConfig`` when no source knows it."""
-    element = wish.element
+    """The delegate of one requested network; raises ``InvalidConfig`` when no source knows it."""
+    element = requested.element
     delegate = installed.hooks.resolve(element, request, conf, session)
     if delegate is None and element.config is not None:
         delegate = delegate_from(
@@ -168,7 +184,7 @@ def resolve_one(
     return evolve(
         delegate,
         source=element.source,
-        default=wish.default,
+        default=requested.default,
         requested_ifname=element.interface,
         options=element.options,
     )
@@ -178,11 +194,11 @@ def _chained(delegate: Delegate, steps: Sequence[Plugin]) -> Delegate:
     return evolve(delegate, plugins=(*delegate.plugins, *steps)) if steps else delegate
 
 
-def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> list[Delegate]:
+def _with_primary(delegates: Sequence[Delegate], networks: Sequence[Requested]) -> list[Delegate]:
     marks = [
         index
-        for index, (delegate, wish) in enumerate(zip(delegates, wishes, strict=True))
-        if delegate.primary and wish.may_be_primary
+        for index, (delegate, each) in enumerate(zip(delegates, networks, strict=True))
+        if delegate.primary and each.may_be_primary
     ]
     if len(marks) > 1:
         names = " and ".join(str(delegates[index]) for index in marks[:2])
@@ -190,7 +206,7 @@ def _with_primary(delegates: Sequence[Delegate], wishes: Sequence[_Wish]) -> lis
             f"only one delegate can have 'masterplugin': {names} both do", fix="remove it from one"
         )
     chosen = next(
-        (index for index, wish in enumerate(wishes) if wish.first_choice),
+        (index for index, each in enumerate(networks) if each.chosen_primary),
         marks[0] if marks else 0,
     )
     return [
@@ -206,7 +222,7 @@ def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> 
     served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))
     missing = sorted(asked.keys() - served)
     if missing:
-        # NPWG 1.3: an attachment whose request cannot be served must fail.
+        # NPWG 1.3: an attachment fails when what is requested cannot be served.
         raise InvalidConfig(
             f"{delegate} is asked for {missing[0]!r}, and none of its plugins ({delegate.types})"
             " declares that capability",
@@ -217,7 +233,7 @@ def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> 
 
 
 def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:
-    """The error for a function that no loaded plugin has: what to install, reinstall or unblock."""
+    """The error when no loaded plugin does something: what to install, reinstall or unblock."""
     broken = next((each for each in installed.broken if each.entry.distribution == install), None)
     if broken is not None:
         return MissingPlugin(f"no loaded plugin {what}: {broken}", fix=f"reinstall {install}")

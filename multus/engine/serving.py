@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from multus.api import progress
 from multus.api.network import Outcome
 from multus.engine.invoke.call import Call
 from multus.state import transaction
@@ -19,8 +20,30 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.request import Request
     from multus.api.session import Session
+    from multus.log import Log
     from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
+
+
+#: A plugin that takes longer in one request is named in the log, in seconds.
+_SLOW = 1.0
+
+
+def log_slow(times: progress.Times, log: Log) -> None:
+    """Name every plugin that took more than a second for one hook or verb.
+
+    What only waited, for a program or the API server, is a line of level ``verbose``.
+    """
+    for each in times.spent:
+        if each.seconds > _SLOW:
+            tell = log.error if each.seconds - each.waited > _SLOW else log.verbose
+            tell(
+                f"slow: {each.task.name} of {each.task.plugin!r} took {each.seconds:.1f} s",
+                plugin=each.task.plugin,
+                task=each.task.name,
+                duration=each.seconds,
+                waited=each.waited,
+            )
 
 
 class Serving:
@@ -31,13 +54,19 @@ class Serving:
     """
 
     def __init__(
-        self, installed: Installed, request: Request, conf: Conf, session: Session
+        self,
+        installed: Installed,
+        request: Request,
+        conf: Conf,
+        session: Session,
+        times: progress.Times,
     ) -> None:
         self._started, self._clock = time.time(), time.perf_counter()
         self.session = session
         self.call = Call(installed, session, request, conf)
         self.observers: Observers = installed.hooks.observers(session)
         self._stages: dict[str, float] = {}
+        self._times = times
         self.outcome = Outcome(request.command)
         self.patience = session.remaining(PATIENCE)
 
@@ -70,6 +99,7 @@ class Serving:
             started=self._started,
             seconds=time.perf_counter() - self._clock,
             delegates=tuple(self.call.carried),
+            plugins=self._times.spent,
         )
         self.observers.finished(outcome, self.call.request, self.call.conf)
         seconds, error, log = time.perf_counter() - self._clock, outcome.error, self.session.log
@@ -77,3 +107,4 @@ class Serving:
             log.error(outcome.command, code=error.number, error=error, duration=seconds)
         else:
             log.verbose(outcome.command, duration=seconds, stages=outcome.stages)
+        log_slow(self._times, log)

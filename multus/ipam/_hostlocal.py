@@ -150,7 +150,7 @@ class HostLocal(Ipam):
                 f" {pool}: it is in use",
                 fix="request another",
             )
-        return interface_ip(wish, drawn.subnet.prefix, drawn.gateway)
+        return interface_ip(wish, within.subnet.prefix, within.gateway)
 
     def _next(self, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack) -> IP:
         self._refuse_second(index, pool, ledger)

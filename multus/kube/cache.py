@@ -1,25 +1,24 @@
-"""What the daemon knows of pods and definitions before a request asks for them.
+"""What the daemon knows of pods and other objects before a request asks for them.
 
-Only the fields that sources read are kept, within a budget of bytes, since a node's daemon lives
-for months beside thousands of definitions.
+Only the keys that plugins read are kept, within a budget of bytes: a daemon runs for months, and a
+cluster may have thousands of definitions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes import PODS, NotFound, Resource, is_same
 from multus.kube.client import KubeClient
-from multus.kube.failures import NotFound
+from multus.kube.decoding import metadata_of
 from multus.kube.follower import Followed, Follower
-from multus.kube.pods import is_same
-from multus.kube.wire import metadata_of
 
-_PODS, _DEFINITIONS = 16 * 1024 * 1024, 32 * 1024 * 1024
+_PODS, _OBJECTS = 16 * 1024 * 1024, 32 * 1024 * 1024
 
-#: What sources read of a definition, at its top (Network objects) and in its ``spec``.
-_TOP, _SPEC = ("apiVersion", "kind", "plugin", "args"), ("config", "plugin", "args")
+#: Kept of every object, beside its ``metadata`` and the keys that plugins read.
+_ALWAYS = ("apiVersion", "kind")
 
 
 class ObjectCache:
@@ -53,21 +52,21 @@ class PodCache(ObjectCache):
         on_problem: Callable[[CNIError], None] | None = None,
     ) -> None:
         followed = Followed(
-            "/api/v1/pods", f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
+            PODS, f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
         )
         self.follower = Follower(client, followed, _metadata, budget=_PODS, on_problem=on_problem)
 
     def get(self, namespace: str, name: str, uid: str = "") -> dict[str, Any] | None:
         """The pod's ``metadata`` with name, namespace, uid and annotations; None when unknown.
 
-        A pod with another *uid* is unknown: its successor may not have been heard of yet.
+        A pod with another *uid* counts as unknown: the cache may not have the later one yet.
         """
         found = self.follower[namespace, name]
         return found if found is not None and is_same(found, uid) else None
 
 
 class DefinitionCache(ObjectCache):
-    """Definitions of one kind in all namespaces, for instance ``network-attachment-definitions``.
+    """The objects of one kind in all namespaces, each with *keys* of those at its top.
 
     A kind that the API server does not serve is an empty, unsynced cache that looks again later.
     """
@@ -75,42 +74,37 @@ class DefinitionCache(ObjectCache):
     def __init__(
         self,
         client: KubeClient,
-        group: str,
-        plural: str,
+        resource: Resource,
+        keys: Iterable[str],
         *,
-        version: str = "v1",
         on_problem: Callable[[CNIError], None] | None = None,
     ) -> None:
-        self.group, self.plural = group, plural
+        self.resource = resource
+        self._keys = (*_ALWAYS, *keys)
         self._report = on_problem
-        followed = Followed(f"/apis/{group}/{version}/{plural}", f"{plural}.{group}")
         self.follower = Follower(
-            client, followed, _definition, budget=_DEFINITIONS, on_problem=self._problem
+            client,
+            Followed(resource, str(resource)),
+            self._kept,
+            budget=_OBJECTS,
+            on_problem=self._problem,
         )
 
-    def get(self, namespace: str, name: str, uid: str = "") -> dict[str, Any] | None:
-        """The definition as sources read it; None when unknown."""
-        found = self.follower[namespace, name]
-        if found is None or (uid and found["metadata"]["uid"] != uid):
-            return None
-        return found
+    def get(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object as plugins read it; None when unknown."""
+        return self.follower[namespace, name]
+
+    def _kept(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: wire[key] for key in self._keys if key in wire}
+        return {**kept, "metadata": _metadata(wire)}
 
     def _problem(self, error: CNIError) -> None:
         if self._report and not (isinstance(error, NotFound) and not error.kind_known):
             self._report(error)
 
 
-def _definition(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """What sources read of a definition."""
-    kept = {key: wire[key] for key in _TOP if key in wire}
-    spec = wire.get("spec")
-    if spec is not None:
-        kept["spec"] = {key: spec[key] for key in _SPEC if key in dict(spec)}
-    return {**kept, "metadata": _metadata(wire)}
-
-
 def _metadata(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of ``metadata`` that sources read; kubectl's copy of the object is none."""
+    """The parts of ``metadata`` that plugins read, without the copy of the object by kubectl."""
     metadata = metadata_of(wire)
     return {
         "namespace": metadata.get("namespace", ""),

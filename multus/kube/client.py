@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.kube.deadline import Deadline
-from multus.kube.failures import ApiFailure, Gone, TooLarge, Unreachable, Unreadable, failure
-from multus.kube.transport import MAX_BODY, Stream, Transport, path_of
-from multus.kube.wire import decode, metadata_of
+from multus.api.kubernetes import (
+    EVENTS,
+    PODS,
+    Annotate,
+    ApiFailure,
+    Deadline,
+    TooLarge,
+    Unreachable,
+    Unreadable,
+)
+from multus.kube.answers import failure
+from multus.kube.decoding import decode, metadata_of
+from multus.kube.transport import MAX_BODY, HttpClient, Stream, list_path, path_of
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import ObjectRef, PodEvent, Resource, Write
     from multus.kube.kubeconfig import Access
 
 #: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
@@ -34,21 +44,7 @@ _SILENCE = 150.0
 
 
 @frozen
-class Wanted:
-    """One object to read: its URL path and its name for people ("network default/a")."""
-
-    path: str
-    what: str
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that is read, as the path has it; "" for what is in none."""
-        _, found, rest = self.path.partition("/namespaces/")
-        return unquote(rest.partition("/")[0]) if found else ""
-
-
-@frozen
-class Change:
+class WatchEvent:
     """One event of a watch: ``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``."""
 
     kind: str
@@ -60,8 +56,8 @@ class Change:
 
 
 @frozen
-class Page:
-    """A page of a list in its wire form; ``whole`` says that its objects are as they were asked."""
+class ListPage:
+    """A page of a list in its wire form; ``whole`` says that its objects are complete."""
 
     wire: Mapping[str, Any]
     whole: bool = True
@@ -77,38 +73,37 @@ class Page:
 
 
 class KubeClient:
-    """A client of one API server, for as long as its user lives; close it when done.
+    """A client of one API server (``multus.api.kubernetes.Api``); close it when done.
 
-    Every method takes the deadline of the whole CNI call and raises ``multus.api.errors`` classes:
-    :class:`~multus.kube.failures.NotFound` and other ``TryAgainLater`` for what the server says,
-    ``InvalidConfig`` for a kubeconfig that is wrong.
+    *node* is the name of this node in events; without it, that is the host's name.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._transport = Transport(access)
+    def __init__(self, access: Access, node: str = "") -> None:
+        self._transport = HttpClient(access)
         self.server = access.cluster.server
+        self.node = node or os.uname().nodename
 
     def close(self) -> None:
         """End what is under way, in any thread, and close all connections; for good."""
         self._transport.close()
 
-    def get(
-        self,
-        wanted: Wanted,
-        deadline: Deadline,
-        headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """One object in its wire form."""
-        action = f"get {wanted.what}"
-        body = self._transport.call("GET", wanted.path, action, deadline, headers=headers)
+        return self._get(wanted, deadline)
+
+    def _get(
+        self, wanted: ObjectRef, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        action = f"get {wanted}"
+        body = self._transport.call("GET", path_of(wanted), action, deadline, headers=headers)
         return self._object(action, body)
 
     def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
         """Several objects at the same time over one connection pool, each or why it failed."""
 
-        def one(each: Wanted) -> dict[str, Any] | CNIError:
+        def one(each: ObjectRef) -> dict[str, Any] | CNIError:
             try:
                 return self.get(each, deadline)
             except CNIError as error:
@@ -126,33 +121,31 @@ class KubeClient:
 
         *uid* is what the caller expects, for those who answer from a cache.
         """
-        wanted = Wanted(
-            path_of("api", "v1", "namespaces", namespace, "pods", name), f"pod {namespace}/{name}"
-        )
-        metadata = self.get(wanted, deadline, METADATA).get("metadata")
+        wanted = PODS.object(namespace, name)
+        metadata = self._get(wanted, deadline, METADATA).get("metadata")
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else ()
         if not isinstance(metadata, dict) or not isinstance(annotations, dict | None):
             raise Unreachable(
-                f"cannot get {wanted.what}: {self.server} sent a pod without usable metadata",
-                fix="check that a proxy does not stand in between",
+                f"cannot get {wanted}: {self.server} sent a pod without usable metadata",
+                fix="check whether a proxy answers in its place",
             )
         return metadata
 
     def pages(
         self,
-        path: str,
+        resource: Resource,
         what: str,
         seconds: float,
         *,
         query: Mapping[str, str] | None = None,
         metadata_only: bool = False,
-    ) -> Iterator[Page]:
+    ) -> Iterator[ListPage]:
         """The pages of a list; each may take *seconds*.
 
         A page is dropped before the next is read, and pages of large objects hold fewer of them,
         so that memory stays small.  An object that is too large on its own comes without all but
-        its ``metadata``, on a page that is not ``whole``.  Raises
-        :class:`~multus.kube.failures.Gone` when the server forgot the list between two pages.
+        its ``metadata``, on a page that is not ``whole``.  Raises ``VersionExpired`` when the
+        server no longer knows the list between two pages.
         """
         limit, more, whole = _PAGE, "", not metadata_only
         while True:
@@ -160,14 +153,19 @@ class KubeClient:
             action, headers = f"list {what}", None if whole else _METADATA_LIST
             try:
                 body = self._transport.call(
-                    "GET", path, action, Deadline.after(seconds), query=wanted, headers=headers
+                    "GET",
+                    list_path(resource),
+                    action,
+                    Deadline.after(seconds),
+                    query=wanted,
+                    headers=headers,
                 )
             except TooLarge:
                 if limit == 1 and not whole:
                     raise
                 limit, whole = max(1, limit // 4), whole and limit > 1
                 continue
-            page = Page(self._object(action, body), whole or metadata_only)
+            page = ListPage(self._object(action, body), whole or metadata_only)
             more = str(metadata_of(page.wire).get("continue") or "")
             # As many as fill half of what is read, by the objects of this page.
             limit = max(1, min(_PAGE, limit * 4, limit * MAX_BODY // (2 * len(body))))
@@ -179,7 +177,7 @@ class KubeClient:
 
     def watch(
         self,
-        path: str,
+        resource: Resource,
         what: str,
         resource_version: str,
         deadline: Deadline,
@@ -187,15 +185,15 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         metadata_only: bool = False,
         seconds: int = 300,
-    ) -> Watch:
+    ) -> WatchStream:
         """The changes since *resource_version*, for about *seconds*, bookmarks included.
 
         *deadline* is for the opening.  The first answer or the iteration raises
-        :class:`~multus.kube.failures.Gone` when the version is too old: list again.
+        :class:`~multus.api.kubernetes.VersionExpired` when the version is too old: list again.
         """
         action = f"watch {what}"
         stream = self._transport.stream(
-            path,
+            list_path(resource),
             action,
             deadline,
             query={
@@ -208,66 +206,68 @@ class KubeClient:
             headers=METADATA if metadata_only else {},
             silence=min(_SILENCE, seconds + 15.0),
         )
-        return Watch(stream, self, action)
+        return WatchStream(stream, self, action)
 
-    def annotate_pod(
-        self,
-        namespace: str,
-        name: str,
-        uid: str,
-        annotations: Mapping[str, str | None],
-        deadline: Deadline,
-    ) -> None:
-        """Set annotations of a pod (None removes one) through its ``status`` subresource.
+    def write(self, writes: Sequence[Write], seconds: float) -> None:
+        """Write all of *writes*, in this order; a process that ends afterwards can queue nothing.
 
-        With *uid*, a pod of the same name that came later is left alone: 409.
+        One that is refused does not keep the others from being written; the first error is raised.
         """
-        metadata: dict[str, Any] = {"annotations": dict(annotations)}
-        if uid:
-            metadata["uid"] = uid
+        deadline = Deadline.after(seconds)
+        errors: list[CNIError] = []
+        for each in writes:
+            try:
+                self.carry_out(each, deadline)
+            except CNIError as error:
+                errors.append(error)
+                if isinstance(error, Unreachable):
+                    break
+        if errors:
+            raise errors[0]
+
+    def carry_out(self, write: Write, deadline: Deadline) -> None:
+        """Make one write.  It may be repeated: what is there already is not an error."""
+        if isinstance(write, Annotate):
+            self._annotate(write, deadline)
+        else:
+            self._create_event(write, deadline)
+
+    def _annotate(self, write: Annotate, deadline: Deadline) -> None:
+        """The UID is sent too: the API server answers 409 when the pod has another one."""
+        pod = write.pod
+        metadata: dict[str, Any] = {"annotations": dict(write.annotations)}
+        if pod.uid:
+            metadata["uid"] = pod.uid
         self._transport.call(
             "PATCH",
-            path_of("api", "v1", "namespaces", namespace, "pods", name, "status"),
-            f"set annotations of pod {namespace}/{name}",
+            f"{path_of(PODS.object(pod.namespace, pod.name))}/status",
+            f"set annotations of pod {pod}",
             deadline,
             headers={**METADATA, "Content-Type": "application/merge-patch+json"},
             body=json.dumps({"metadata": metadata}).encode(),
         )
 
-    def create_event(
-        self,
-        namespace: str,
-        name: str,
-        uid: str,
-        *,
-        kind: str,
-        reason: str,
-        message: str,
-        node: str,
-        deadline: Deadline,
-    ) -> None:
-        """Tell the reader of ``kubectl describe pod`` something; *kind* is Normal or Warning.
-
-        The event's name is made of what it says, so that repeating it is harmless.
-        """
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        digest = hashlib.sha256("\0".join((uid, reason, message, now)).encode()).hexdigest()[:16]
+    def _create_event(self, write: PodEvent, deadline: Deadline) -> None:
+        """The event's name is made of its content, so that a repetition makes no second one."""
+        pod, now = write.pod, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        content = "\0".join((pod.uid, write.reason, write.message, now))
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"namespace": namespace, "name": f"{name[:230]}.{digest}"},
+            "metadata": {"namespace": pod.namespace, "name": f"{pod.name[:230]}.{digest}"},
             "involvedObject": {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "namespace": namespace,
-                "name": name,
-                "uid": uid,
+                "namespace": pod.namespace,
+                "name": pod.name,
+                "uid": pod.uid,
             },
-            "type": kind,
-            "reason": reason,
+            "type": write.kind,
+            "reason": write.reason,
             # The API refuses longer messages.
-            "message": message[:1024],
-            "source": {"component": "multus", "host": node},
+            "message": write.message[:1024],
+            "source": {"component": "multus", "host": self.node},
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
@@ -275,8 +275,8 @@ class KubeClient:
         try:
             self._transport.call(
                 "POST",
-                path_of("api", "v1", "namespaces", namespace, "events"),
-                f"create an event on pod {namespace}/{name}",
+                list_path(EVENTS, pod.namespace),
+                f"create an event on pod {pod}",
                 deadline,
                 headers={"Content-Type": "application/json"},
                 body=json.dumps(event).encode(),
@@ -293,8 +293,8 @@ class KubeClient:
             found = None
         if not isinstance(found, dict):
             raise Unreadable(
-                f"cannot {action}: {self.server} answered something that is no JSON object",
-                fix="check that a proxy does not stand in between",
+                f"cannot {action}: {self.server} answered something that is not a JSON object",
+                fix="check whether a proxy answers in its place",
             )
         return found
 
@@ -305,7 +305,7 @@ class KubeClient:
         return failure(action, self.server, origin, code, json.dumps(status).encode())
 
 
-class Watch:
+class WatchStream:
     """An open watch: iterate over it in one thread, :meth:`close` it from any."""
 
     def __init__(self, stream: Stream, client: KubeClient, action: str) -> None:
@@ -313,7 +313,7 @@ class Watch:
         self._client = client
         self._action = action
 
-    def __iter__(self) -> Iterator[Change]:
+    def __iter__(self) -> Iterator[WatchEvent]:
         for line in self._stream.lines():
             if not line.strip():
                 continue
@@ -323,10 +323,7 @@ class Watch:
                 continue
             if kind == "ERROR":
                 raise self._client._gone_or_failed(self._action, found)
-            yield Change(str(kind), found)
+            yield WatchEvent(str(kind), found)
 
     def close(self) -> None:
         self._stream.close()
-
-
-__all__ = ["METADATA", "Change", "Gone", "KubeClient", "Page", "Wanted", "Watch"]

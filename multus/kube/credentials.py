@@ -1,4 +1,4 @@
-"""The proof of who we are, as headers and a client certificate, kept fresh."""
+"""The credentials of a request, as headers and a client certificate, renewed when they expire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multus.api.errors import TryAgainLater
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import Pem, User
 
 
@@ -67,7 +67,7 @@ class Credentials:
             self._lock.release()
 
     def refused(self) -> bool:
-        """Told of a 401: forget what may be out of date; True if asking again may help."""
+        """After a 401: forget what may be out of date; True when a repetition may succeed."""
         with self._lock:
             self._from_exec = None
             if self._token_file:

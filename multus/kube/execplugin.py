@@ -16,10 +16,10 @@ from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.kube.credentials import Certificate, Proof
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import ExecPlugin
 
-#: How often the wait for a plugin looks whether to stop, in seconds.
+#: How often the wait for a plugin checks whether to stop, in seconds.
 _LOOK = 0.25
 GROUP = "client.authentication.k8s.io/"
 
@@ -36,7 +36,7 @@ def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
             fix=f"write {GROUP}v1 or {GROUP}v1beta1",
         )
     try:
-        # stdout of this process belongs to CNI, so nothing of it is inherited.
+        # stdout of this process belongs to CNI: the plugin does not inherit it.
         started = subprocess.Popen(
             [plugin.command, *plugin.args],
             env=_environment(plugin),
@@ -99,7 +99,9 @@ def _read(plugin: ExecPlugin, output: bytes) -> Proof:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidConfig(f"{problem}: it must be JSON with an object 'status'") from None
     if bool(chain) != bool(key):
-        raise InvalidConfig(f"{problem}: a client certificate needs its key, and the other way")
+        raise InvalidConfig(
+            f"{problem}: a client certificate needs its key, and a key its certificate"
+        )
     if not token and not chain:
         raise InvalidConfig(f"{problem}: 'status' has neither 'token' nor 'clientCertificateData'")
     headers = (("Authorization", f"Bearer {token}"),) if token else ()

@@ -1,6 +1,7 @@
-"""Following one list of the API server in a thread, whatever comes.
+"""Following one list of the API server in a thread, which no exception ends.
 
-What is known may be behind.  A reader that does not find what it looks for asks the API server.
+What is known may be out of date.  A reader that does not find what it looks for asks the API
+server.
 """
 
 from __future__ import annotations
@@ -15,28 +16,34 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.kube.client import Change, KubeClient, Page, Watch
-from multus.kube.deadline import Deadline
-from multus.kube.failures import Gone, NotFound, Unreachable, Unreadable
+from multus.api.kubernetes import (
+    Deadline,
+    NotFound,
+    Resource,
+    Unreachable,
+    Unreadable,
+    VersionExpired,
+)
+from multus.kube.client import KubeClient, ListPage, WatchEvent, WatchStream
+from multus.kube.decoding import metadata_of
 from multus.kube.kept import Kept, Key
-from multus.kube.wire import metadata_of
 
 _OPENING = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 #: A round that lasted for so many seconds was a good one: the next failure is a first one again.
 _GOOD = 5.0
-#: How long to wait for a kind that the API server does not serve: it is rarely added.
+#: How long to wait for a kind that the API server does not serve: kinds are rarely added.
 _ABSENT = 300.0
-#: The API server says something about every 60 seconds, a bookmark if there is nothing else.
-#: After so many seconds of silence what is known may be wrong.
+#: The API server sends something about every 60 seconds, a bookmark if there is nothing else.
+#: After so many seconds without anything, the objects may be out of date.
 _STALE = 100.0
 
 
 @frozen
 class Followed:
-    """One list of the API server: its path, its name for people, and a fieldSelector."""
+    """One list of the API server: its kind, its name for people, and a fieldSelector."""
 
-    path: str
+    resource: Resource
     what: str
     field_selector: str = ""
     metadata_only: bool = False
@@ -51,8 +58,8 @@ class Follower:
 
     *keep* turns an object's wire form into what is stored.  An object for which it raises an
     exception, and one that does not fit into *budget* bytes, is only marked: readers ask the API
-    server for it.  Whatever else goes wrong is told to *on_problem*, and the list is read again
-    after a pause.  In the meantime readers are told nothing.
+    server for it.  Every other error goes to *on_problem*, and the list is read again after a
+    pause; until then readers get None.
     """
 
     def __init__(
@@ -70,7 +77,7 @@ class Follower:
         self._heard = 0.0
         self._complete = threading.Event()
         self._stop = threading.Event()
-        self._watch: Watch | None = None
+        self._watch: WatchStream | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(
             target=self._follow, name=f"follow {followed.what}", daemon=True
@@ -105,13 +112,13 @@ class Follower:
         """Whether it has objects that may be out of date.
 
         That is so after a failure, until the next list is complete, and when the API server has
-        been silent for longer than it ever is.
+        sent nothing for too long.
         """
         return bool(self._heard) and (not self._complete.is_set() or self.age > _STALE)
 
     @property
     def age(self) -> float:
-        """Seconds since the API server was last heard of; infinite before the first list."""
+        """Seconds since the API server sent something; infinite before the first list."""
         return time.monotonic() - self._heard if self._heard else float("inf")
 
     @property
@@ -141,11 +148,11 @@ class Follower:
             began = time.monotonic()
             try:
                 self._watch_from(self._list())
-            except Gone:
-                # The server forgot our version; the next list is complete again.
+            except VersionExpired:
+                # The server no longer knows the version; the next list is complete again.
                 pause = _longer(pause, began)
-            except Exception as error:  # noqa: BLE001  the thread goes on, whatever comes
-                # An exception that ended this thread would leave what is known for ever.
+            except Exception as error:  # noqa: BLE001  no exception may end the thread
+                # Without this thread the objects would stay as they are for ever.
                 self._complete.clear()
                 absent = isinstance(error, NotFound) and not error.kind_known
                 pause = _ABSENT if absent else _longer(pause, began)
@@ -156,7 +163,7 @@ class Follower:
         """Read the whole list; the old objects serve until it is complete."""
         followed, fresh, version = self._followed, Kept(self._budget), ""
         pages = self._client.pages(
-            followed.path,
+            followed.resource,
             followed.what,
             _OPENING,
             query=followed.query,
@@ -172,19 +179,19 @@ class Follower:
         self._complete.set()
         return version
 
-    def _take(self, page: Page, fresh: Kept) -> None:
-        """Keep a page's objects; what a page that is not whole has is only marked."""
+    def _take(self, page: ListPage, fresh: Kept) -> None:
+        """Keep a page's objects; those of a page that is not whole are only marked."""
         for wire in page.items:
             key = _key(wire)
             if key is not None:
                 fresh.put(key, self._kept(wire) if page.whole else None, self._objects)
 
     def _watch_from(self, version: str) -> None:
-        """Follow changes until something ends them for good (410, errors) or we are closed."""
+        """Follow changes until an error (410, for instance) or :meth:`stop`."""
         followed = self._followed
         while not self._stop.is_set():
             watch = self._client.watch(
-                followed.path,
+                followed.resource,
                 followed.what,
                 version,
                 Deadline.after(_OPENING),
@@ -202,16 +209,16 @@ class Follower:
                     self._apply(change)
                     version = change.resource_version or version
             except Unreadable:
-                # It would be sent again from the same version.
+                # The next watch from this version would get the same answer.
                 raise
             except Unreachable as error:
                 # Nothing is missed: the next watch goes on from the same version.
                 self._tell(error)
             if time.monotonic() - began < 1.0:
-                # A server that ends watches at once must not be asked in a tight loop.
+                # A server that ends watches at once must not be asked without a pause.
                 self._stop.wait(_FIRST_WAIT)
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: WatchEvent) -> None:
         key = _key(change.object)
         if key is None or change.kind == "BOOKMARK":
             return
@@ -221,10 +228,10 @@ class Follower:
             self._objects.put(key, self._kept(change.object))
 
     def _kept(self, wire: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What to store; None marks an object whose form nobody expected."""
+        """What to store; None marks an object of an unexpected form."""
         try:
             return self._keep(wire)
-        except Exception:  # noqa: BLE001  an odd object spoils no other
+        except Exception:  # noqa: BLE001  one object of an odd form must not affect the others
             return None
 
     def _tell(self, error: Exception) -> None:
@@ -235,7 +242,7 @@ class Follower:
                 f"internal error: {type(error).__name__} while {self.what} were followed: {error};"
                 " the list is read again"
             )
-        # A log that cannot be written is no reason to stop following.
+        # An error of the log must not stop the following.
         with suppress(Exception):
             self._on_problem(error)
 
@@ -248,7 +255,7 @@ def _longer(pause: float, began: float) -> float:
 
 
 def _key(wire: object) -> Key | None:
-    """Namespace and name; None for what is no object that anything could look up."""
+    """Namespace and name; None for what cannot be looked up by them."""
     metadata = metadata_of(wire)
     namespace, name = metadata.get("namespace", ""), metadata.get("name")
     return (namespace, name) if isinstance(namespace, str) and isinstance(name, str) else None

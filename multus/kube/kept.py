@@ -1,7 +1,6 @@
 """Objects in memory, within a budget of bytes.
 
-Each is kept as compact JSON: its length is what it costs, and every reader gets an object of its
-own.
+Each is kept as compact JSON: its length is its cost, and every reader gets a copy of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-#: A larger object would take the room of hundreds of others.
+#: Larger objects are not kept: one would take the room of hundreds of others.
 LARGEST = 256 * 1024
 #: What an entry costs beside its JSON: the key's two strings, the tuple, a place in the dict.
 _ENTRY = 300
@@ -21,9 +20,8 @@ Key = tuple[str, str]
 class Kept:
     """Objects by ``(namespace, name)``; written by one thread, read by many.
 
-    An object that is too large, that cannot be written as JSON, or for which there is no room left
-    is only marked as existing.  What is marked and what is unknown is the same to a reader: ask
-    the API server.
+    An object that is too large, that cannot be written as JSON, or that exceeds the budget is only
+    marked as existing.  For a reader, marked is the same as unknown: it asks the API server.
     """
 
     def __init__(self, budget: int) -> None:
@@ -41,9 +39,9 @@ class Kept:
         return None if text is None else dict(json.loads(text))
 
     def put(self, key: Key, value: Mapping[str, Any] | None, before: Kept | None = None) -> None:
-        """Keep *value*, in the place of what was there; None marks the object.
+        """Keep *value* in place of an earlier one; None marks the object.
 
-        What *before* holds already in the same form is shared with it.
+        When *before* has the same text, both share it.
         """
         self.drop(key)
         text = _text(value)
@@ -60,7 +58,7 @@ class Kept:
         self.marked += text is None
 
     def drop(self, key: Key) -> None:
-        """Forget an object; one that is unknown is no error."""
+        """Forget an object, if it is known."""
         if key in self._texts:
             text = self._texts.pop(key)
             self.bytes -= _cost(key, text)

@@ -1,4 +1,4 @@
-"""Where the API server is and who we are there: kubeconfig files and in-cluster configuration.
+"""Address and credentials of the API server: kubeconfig files and in-cluster configuration.
 
 The format is ``kubectl``'s (``kubernetes.io/docs/reference/config-api/kubeconfig.v1``), YAML or
 JSON; relative paths are relative to the kubeconfig's own directory, inline data wins over a file.
@@ -22,7 +22,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 @frozen
 class Pem:
-    """PEM text given inline, or the file that holds it; both empty means "none"."""
+    """PEM text, or the file that holds it; both empty means that there is none."""
 
     data: bytes = field(default=b"", repr=False)
     path: str = ""
@@ -58,7 +58,7 @@ class ExecPlugin:
 
 @frozen
 class User:
-    """Who asks; every kind of proof is optional, and secrets stay out of ``repr``."""
+    """A user's credentials; every kind is optional, and secrets are not in ``repr``."""
 
     token: str = field(default="", repr=False)
     token_file: str = ""
@@ -86,7 +86,7 @@ def in_cluster(
     host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port:
         raise InvalidConfig(
-            "no kubeconfig is given and this is no pod: KUBERNETES_SERVICE_HOST and"
+            "no kubeconfig is given and this is not a pod: KUBERNETES_SERVICE_HOST and"
             " KUBERNETES_SERVICE_PORT are not set",
             fix="set 'kubeconfig' in the configuration",
         )
@@ -123,7 +123,7 @@ def load_kubeconfig(path: str, context: str = "") -> Access:
 
 def _parse(path: str, text: bytes) -> Any:
     if text.lstrip().startswith(b"{"):
-        # JSON is YAML too, but PyYAML is not needed to read what we write ourselves.
+        # JSON is YAML too, but the kubeconfig that `multus install` writes needs no PyYAML.
         try:
             return json.loads(text)
         except ValueError:
@@ -266,7 +266,7 @@ class _Document:
         if not command:
             raise self.problem(f"{where}.command", "is not set")
         if section.get("interactiveMode") == "Always":
-            raise self.problem(f"{where}.interactiveMode", "is Always, but nobody is at a terminal")
+            raise self.problem(f"{where}.interactiveMode", "is Always, and there is no terminal")
         # A command with a slash is relative to the kubeconfig, one without is looked up in PATH.
         env = section.get("env") or []
         provide = section.get("provideClusterInfo") is True

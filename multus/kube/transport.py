@@ -1,7 +1,7 @@
 """HTTP to one API server: one connection pool, retries within one deadline, errors as CNI errors.
 
-Retrying is ours, because every wait, a server's ``Retry-After`` included, has to fit into the total
-deadline of a CNI call.
+urllib3 sends one request.  Repeating it is done here: every wait, a server's ``Retry-After``
+included, has to fit into the deadline of the CNI call, and :meth:`HttpClient.close` ends it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import (
     HTTPError,
+    InvalidHeader,
     NewConnectionError,
     ProtocolError,
     ProxyError,
@@ -24,13 +25,14 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes import ApiFailure, TooLarge, Unreachable
+from multus.kube.answers import failure
+from multus.kube.connections import ConnectionPool, Sockets
 from multus.kube.credentials import Certificate, Credentials, Proof
-from multus.kube.failures import ApiFailure, TooLarge, Unreachable, failure
-from multus.kube.pool import Pool, Sockets
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline, ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: The longest answer and the longest event of a watch that are read, in bytes.  The API server
@@ -40,20 +42,31 @@ MAX_BODY = 8 * 1024 * 1024
 _CONNECTING = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+#: It reads ``Retry-After``, a number of seconds or a date.
+_POLICY = urllib3.Retry()
 
 
 @lru_cache(maxsize=4096)
-def path_of(*segments: str) -> str:
-    """A URL path from segments, each escaped, so that no name can leave its place."""
-    # Bytes of CNI_ARGS that are no UTF-8, and halves of surrogate pairs, name no object either.
-    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in segments)
+def path_of(wanted: ObjectRef) -> str:
+    """The URL path of an object; each part is escaped, so that no name leads to another place."""
+    # Bytes of CNI_ARGS that are not UTF-8, and halves of surrogate pairs, name no object either.
+    name = quote(wanted.name, safe="", errors="surrogatepass")
+    return f"{list_path(wanted.resource, wanted.namespace)}/{name}"
 
 
-class Transport:
+@lru_cache(maxsize=4096)
+def list_path(resource: Resource, namespace: str = "") -> str:
+    """The URL path of all objects of a kind, in one namespace or in all."""
+    root = ("apis", resource.group) if resource.group else ("api",)
+    where = ("namespaces", namespace) if namespace else ()
+    parts = (*root, resource.version, *where, resource.plural)
+    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in parts)
+
+
+class HttpClient:
     """Requests to the API server of one :class:`Access`; safe to use from several threads.
 
-    :meth:`close` is heard by every wait: pauses between attempts, answers that do not come, a
-    credential plugin.
+    :meth:`close` ends every wait: pauses between attempts, missing answers, a credential plugin.
     """
 
     def __init__(self, access: Access) -> None:
@@ -68,7 +81,7 @@ class Transport:
             else None
         )
         self._lock = threading.Lock()
-        self._pool: Pool | None = None
+        self._pool: ConnectionPool | None = None
         self._pool_identity: tuple[bytes, Certificate | None] | None = None
 
     def close(self) -> None:
@@ -94,8 +107,8 @@ class Transport:
         """The body of a successful answer.
 
         *action* is what the caller does, for messages: ``"get pod default/web"``.  429, 5xx and
-        lost connections are repeated until *deadline*, so *body* must be something that may arrive
-        twice.  Raises :class:`~multus.kube.failures.TooLarge` for an answer above ``MAX_BODY``.
+        lost connections are repeated until *deadline*, so *body* has to be a write that may arrive
+        twice.  Raises :class:`~multus.api.kubernetes.TooLarge` for an answer above ``MAX_BODY``.
         """
         wait, refused = _FIRST_WAIT, False
         answered: ApiFailure | None = None
@@ -105,8 +118,8 @@ class Transport:
                 with response:
                     content = self._read(response, action, deadline)
             except (HTTPError, OSError) as error:
-                retry_after = ""
-                # What the server once answered says more than that time ran out then.
+                asked = 0.0
+                # An earlier answer of the server says more than the timeout.
                 problem: CNIError = answered or self._unreachable(action, error)
                 if not _worth_repeating(error):
                     raise problem from error
@@ -122,8 +135,8 @@ class Transport:
                     continue
                 if status not in _RETRIED:
                     raise problem
-                retry_after = response.headers.get("Retry-After", "")
-            pause = max(_seconds(retry_after), wait * random.uniform(0.5, 1.0))
+                asked = _asked_pause(response)
+            pause = max(asked, wait * random.uniform(0.5, 1.0))
             if pause >= deadline.remaining():
                 raise problem
             if self._closed.wait(pause):
@@ -140,7 +153,7 @@ class Transport:
         headers: Mapping[str, str],
         silence: float,
     ) -> Stream:
-        """Open an answer without end; it fails when nothing is heard for *silence* seconds."""
+        """Open an endless answer; it fails when the server sends nothing for *silence* seconds."""
         for attempt in (1, 2):
             try:
                 response = self._send("GET", path, action, deadline, query, headers, None)
@@ -184,7 +197,7 @@ class Transport:
         )
 
     def _left(self, action: str, deadline: Deadline) -> float:
-        """How many seconds there are for *action*: more than none."""
+        """How many seconds are left for *action*, above 0."""
         if self._closed.is_set():
             raise self._ended(action)
         remaining = deadline.remaining()
@@ -221,8 +234,8 @@ class Transport:
             if size > MAX_BODY:
                 raise _too_large(action)
 
-    def _pool_for(self, proof: Proof) -> Pool:
-        """The pool, made anew when the CA or the client certificate was replaced."""
+    def _pool_for(self, proof: Proof) -> ConnectionPool:
+        """The pool; a new one when the CA or the client certificate was replaced."""
         authority = self.cluster.authority.data
         if self._authority:
             authority = self._authority.read()
@@ -230,7 +243,7 @@ class Transport:
         with self._lock:
             pool = self._pool
             if pool is None or identity != self._pool_identity:
-                pool = Pool(self.cluster, authority, proof.certificate, self._sockets)
+                pool = ConnectionPool(self.cluster, authority, proof.certificate, self._sockets)
                 self._pool, self._pool_identity = pool, identity
         return pool
 
@@ -275,7 +288,7 @@ class Stream:
                 if size > MAX_BODY:
                     raise _too_large(self._action)
         except (HTTPError, OSError, ValueError) as error:
-            # A TLS socket that :meth:`close` ended raises a ValueError.
+            # A TLS socket that :meth:`close` shut down raises a ValueError.
             if not self._closed:
                 raise self._problem(error) from error
         finally:
@@ -306,7 +319,7 @@ def _too_large(action: str) -> TooLarge:
 
 
 def _worth_repeating(error: Exception) -> bool:
-    """Whether a lost request may do better next time: a certificate will not change by itself."""
+    """Whether a repetition may succeed: a refused certificate stays refused."""
     return not isinstance(_inner(error), ssl.SSLCertVerificationError)
 
 
@@ -343,9 +356,9 @@ def _words(error: BaseException) -> str:
     return type(error).__name__ if isinstance(error, HTTPError) else str(error)
 
 
-def _seconds(retry_after: str) -> float:
-    """``Retry-After`` in seconds; the API server never sends the date form."""
+def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
+    """The seconds that ``Retry-After`` asks for; 0 without one, or when it is malformed."""
     try:
-        return max(0.0, float(retry_after))
-    except ValueError:
+        return _POLICY.get_retry_after(response) or 0.0
+    except InvalidHeader:
         return 0.0

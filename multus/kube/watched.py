@@ -1,18 +1,22 @@
-"""Files that somebody else replaces while we run: tokens, certificates, CA bundles."""
+"""Files that other programs replace: tokens, certificates, CA bundles."""
 
 from __future__ import annotations
 
 import os
 
+from multus.api import regular
 from multus.api.errors import TryAgainLater
+
+#: Longer than any token or bundle of certificates.
+_LARGEST = 8 * 1024 * 1024
 
 
 class WatchedFile:
     """A file whose content is read again when it changes.
 
     The kubelet replaces projected tokens and client certificates by a symlink swap, so the target's
-    inode is part of what is compared.  While a rotation makes the file unreadable for a moment, the
-    last good content stands.
+    inode is compared too.  While a replacement makes the file unreadable for a moment, the content
+    of before is used.
     """
 
     def __init__(self, path: str, what: str) -> None:
@@ -22,13 +26,12 @@ class WatchedFile:
         self._content = b""
 
     def read(self) -> bytes:
-        """The content now; :class:`TryAgainLater` when it never could be read."""
+        """The content now; :class:`TryAgainLater` when it has never been readable."""
         try:
             found = os.stat(self.path)
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
             if stamp != self._stamp:
-                with open(self.path, "rb") as file:
-                    self._content = file.read()
+                self._content = regular.read(self.path, _LARGEST, follow=True)
                 self._stamp = stamp
         except OSError as error:
             if self._stamp is None:
@@ -39,5 +42,5 @@ class WatchedFile:
         return self._content
 
     def forget(self) -> None:
-        """Read anew next time, even if the file looks unchanged."""
+        """Read the file again next time, even if it looks unchanged."""
         self._stamp = (0, 0, 0) if self._stamp else None

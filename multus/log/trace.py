@@ -3,7 +3,8 @@
 A line is a JSON object: ``time`` (Unix, when it ended), ``command``, ``container``, ``ifname``,
 ``network`` (Multus' own), ``pod`` when there is one, and either
 
-* ``stages``: the seconds of each, ``delegates``: those that were attached, and ``error``: the
+* ``stages``: the seconds of each, ``delegates``: those that were attached, ``plugins``: what each
+  hook of a plugin and each verb of an invoker took, from a millisecond on, and ``error``: the
   request as a whole; or
 * ``delegate``: one that was taken down, ``undone`` when that was since the ADD failed, ``error``.
 

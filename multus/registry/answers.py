@@ -49,9 +49,19 @@ def _plugin(answer: Any) -> str:
 
 
 def _result(answer: Result) -> str:
-    parts = (("interfaces", Interface), ("ips", IP), ("routes", Route))
-    wrong = next(filter(None, (_each(answer, name, kind) for name, kind in parts)), "")
-    return wrong or ("" if isinstance(answer.dns, DNS) else _inside(answer, "dns", answer.dns))
+    for field, kind, name in _PARTS:
+        wrong = _each(answer, field, kind)
+        for each in () if wrong else getattr(answer, field):
+            value = getattr(each, name)
+            if not isinstance(value, str):
+                return _inside(each, name, value)
+        if wrong:
+            return wrong
+    return "" if isinstance(answer.dns, DNS) else _inside(answer, "dns", answer.dns)
+
+
+#: The fields of a result, what they hold, and what each of that is called by.
+_PARTS = (("interfaces", Interface, "name"), ("ips", IP, "address"), ("routes", Route, "dst"))
 
 
 def _invoker(answer: Invoker) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from multus.api.conf import Conf
     from multus.api.keys import Key
+    from multus.api.kubernetes import ApiUse
     from multus.api.network import Attachment, Element, Outcome
     from multus.api.request import Request
     from multus.api.session import Session
@@ -101,6 +102,12 @@ class Hooks:
         if self._keys is None or self._keys[0] != count:
             self._keys = count, list(self._collected("multus_keys", Key))
         return self._keys[1]
+
+    def kubernetes(self) -> list[ApiUse]:
+        """What plugins do at the API server; those that do the same say it once each."""
+        from multus.api.kubernetes import ApiUse
+
+        return list(self._collected("multus_kubernetes", ApiUse))
 
     def validate(self, conf: Conf) -> list[Problem]:
         """All problems; plugins that share a key may say the same.

@@ -226,10 +226,20 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
         attachment = _attachment(record.planned[index], reader)
         return evolve(record, done={**record.done, index: attachment})
     if kind == "detached":
-        return evolve(record, gone=record.gone | {index})
+        return _without(record, index)
     if kind in ("trying", "failed"):
         return _with_failure(record, index, reader)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def _without(record: Record, index: int) -> Record:
+    """A delegate is gone: that removing it failed before, or began, does not matter any more."""
+    return evolve(
+        record,
+        gone=record.gone | {index},
+        failures={each: known for each, known in record.failures.items() if each != index},
+        trying=record.trying - {index},
+    )
 
 
 def _with_failure(record: Record, index: int, reader: Reader) -> Record:

@@ -287,10 +287,10 @@ class Attempt:
             errors = self._undo()
         if not errors:
             return
-        if isinstance(error, CNIError):
-            raise undo.with_undo_errors(error, errors) from error
         for each in errors:
             self._plugins.log.error("could not be undone", error=each)
+        if isinstance(error, CNIError):
+            raise undo.with_undo_errors(error, errors) from error
 
     def _undo(self) -> list[CNIError]:
         """Detach what was begun, the last first; the record stays as long as one delegate does."""

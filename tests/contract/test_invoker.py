@@ -137,7 +137,7 @@ class TestVerbs:
             return hasty if plugin.type == "hasty" else None
 
         both = engine(source("fake", "hasty"), plugin_named("h", multus_invoker))
-        with pytest.raises(CNIError, match=r"hasty.*invoker 'hasty' failed with KeyError"):
+        with pytest.raises(CNIError, match=r"hasty.*invoker 'hasty' of .* failed with KeyError"):
             both.add(request_of(), conf)
         assert hasty.said == ["DEL hasty net0"]
         assert recorder.said == ["ADD fake eth0", "DEL fake eth0"]

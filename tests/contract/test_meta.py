@@ -79,7 +79,17 @@ def test_every_example_is_a_plugin(hook: str) -> None:
 
 def test_the_file_is_in_the_order_of_a_requests_life() -> None:
     life = [
-        *("keys", "validate", "select", "resolve", "chain", "runtime_config", "order", "invoker"),
+        *(
+            "keys",
+            "validate",
+            "kubernetes",
+            "select",
+            "resolve",
+            "chain",
+            "runtime_config",
+            "order",
+            "invoker",
+        ),
         *("attached", "undone", "detached", "merge", "finished", "health"),
     ]
     assert [hook.removeprefix("multus_") for hook in HOOKS] == life

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +12,12 @@ import pytest
 from contract.given import Recorder, plugin_named, source
 from unit.values import conf_of, request_of
 
+from multus.api import progress
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, IncompatibleVersion, Interrupted
 from multus.api.invoker import Invoker
-from multus.api.network import Invocation, Plugin
+from multus.api.network import Element, Invocation, Plugin, Role, Selection
+from multus.api.result import IP, Interface, Result
 from multus.cni import skel
 from multus.engine.pipeline import Engine
 from multus.registry.hooks import PluginFailed
@@ -91,7 +95,9 @@ class TestInvokers:
         invoker = kind(raised, "net0")
         theirs = engine(source("a", "b", "c"), plugin_of(invoker))
         theirs.add(request_of(), conf)
-        with pytest.raises(CNIError, match=rf"'b'.*'{invoker.name}' failed with") as caught:
+        with pytest.raises(
+            CNIError, match=rf"'b'.*'{invoker.name}' of {__name__} failed with"
+        ) as caught:
             theirs.delete(request_of("DEL"), conf)
         assert type(raised).__name__ in str(caught.value)
         assert "'a'" not in str(caught.value) and "'c'" not in str(caught.value)
@@ -121,7 +127,9 @@ class TestInvokers:
             return hasty if plugin.type == "hasty" else None
 
         both = engine(source("fake", "hasty"), plugin_named("h", multus_invoker))
-        with pytest.raises(CNIError, match=f"invoker 'hasty' failed with {type(raised).__name__}"):
+        with pytest.raises(
+            CNIError, match=rf"invoker 'hasty' of {__name__} failed with {type(raised).__name__}"
+        ):
             both.add(request_of(), conf)
         assert recorder.said == ["ADD fake eth0", "DEL fake eth0"]
 
@@ -141,20 +149,82 @@ class TestInvokers:
         asked = [f"{each.verb} {each.plugin.type}" for each in invoker.calls[2:]]
         assert asked == ["CHECK a", "CHECK b", "GC a", "GC b"]
 
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (None, "add returned None"),
+            ("attached", "add returned 'attached'"),
+            ({"ips": []}, "add returned {'ips': []}"),
+            (Result, "add returned <class 'multus.api.result.Result'>"),
+            (Result(interfaces=({"name": "x"},)), "a dict among its 'interfaces'"),  # type: ignore[arg-type]
+            (Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
+            (Result((Interface("x", b"y"),)), "a result that cannot be written (TypeError"),  # type: ignore[arg-type]
+        ],
+        ids=["None", "text", "dict", "class", "interfaces", "address", "name"],
+    )
     def test_an_add_that_answers_nonsense_is_undone(
-        self, engine: Callable[..., Engine], conf: Conf
+        self, engine: Callable[..., Engine], conf: Conf, answer: Any, said: str
     ) -> None:
         class Odd(Recorder):
             name = "odd"
 
             def add(self, invocation: Invocation) -> Any:
                 super().add(invocation)
-                return "attached"
+                return answer
 
         odd = Odd()
-        with pytest.raises(CNIError, match="invoker 'odd' answered ADD with 'attached'"):
+        with pytest.raises(CNIError) as caught:
             engine(source("a"), plugin_of(odd)).add(request_of(), conf)
+        assert f"invoker 'odd' of {__name__}: " in caught.value.msg
+        assert said in caught.value.msg
+        assert caught.value.msg.endswith(
+            "return a Result, Result() when there is nothing to report"
+        )
         assert odd.said == ["ADD a eth0", "DEL a eth0"]
+        assert records_of(conf) == []
+
+    @pytest.mark.parametrize("verb", ["prepare", "check", "status", "gc", "delete_one"])
+    def test_an_error_that_is_returned_is_not_taken_for_success(
+        self, engine: Callable[..., Engine], conf: Conf, verb: str
+    ) -> None:
+        class Odd(Recorder):
+            name = "odd"
+
+        def returning(self: Odd, invocation: Invocation) -> CNIError:
+            return CNIError("out of paper")
+
+        returning.__name__ = verb
+        theirs = engine(source("a"), plugin_of(Odd()))
+        calls: dict[str, Callable[[], object]] = {
+            "prepare": lambda: theirs.add(request_of(), conf),
+            "check": lambda: theirs.check(request_of("CHECK"), conf),
+            "status": lambda: theirs.status(request_of("STATUS", container_id=""), conf),
+            "gc": lambda: theirs.collect_garbage(
+                request_of("GC", container_id="", ifname=""),
+                conf_of(**{**conf.raw, "cni.dev/valid-attachments": []}),
+            ),
+            "delete_one": lambda: theirs.delete(request_of("DEL"), conf),
+        }
+        if verb in ("check", "delete_one"):
+            theirs.add(request_of(), conf)
+        setattr(Odd, verb, returning)
+        with pytest.raises(CNIError, match=f"{verb} returned CNIError.*raise errors"):
+            calls[verb]()
+
+    @pytest.mark.parametrize("answer", [None, [], [None, None], ["gone"], CNIError("no"), 5])
+    def test_a_joint_del_that_answers_nonsense_is_an_error_of_each(
+        self, engine: Callable[..., Engine], conf: Conf, answer: Any
+    ) -> None:
+        class Odd(Recorder):
+            name = "odd"
+
+            def delete(self, invocations: Sequence[Invocation]) -> Any:
+                return answer
+
+        theirs = engine(source("a"), plugin_of(Odd()))
+        theirs.add(request_of(), conf)
+        with pytest.raises(CNIError, match=r"'odd' of .*: delete returned .*for each invocation"):
+            theirs.delete(request_of("DEL"), conf)
 
     @pytest.mark.parametrize("known", [None, 5, ["1.0.0", 7]])
     def test_versions_that_are_none_cost_one_network(
@@ -174,7 +244,7 @@ class TestInvokers:
         aged = Aged()
         theirs = engine(source("a", "b", "c"), plugin_of(aged))
         theirs.add(request_of(), conf)
-        with pytest.raises(CNIError, match=r"'b'.*answered VERSION with") as caught:
+        with pytest.raises(CNIError, match=r"'b'.*versions returned") as caught:
             theirs.delete(request_of("DEL"), conf)
         assert "'a'" not in str(caught.value)
 
@@ -188,7 +258,87 @@ class TestInvokers:
             theirs.delete(request_of("DEL"), conf)
 
 
+def records_of(conf: Conf) -> list[str]:
+    """The containers that have a record."""
+    return [name for name in os.listdir(conf.cni_dir) if ":" in name.lstrip(":")]
+
+
 class TestHooks:
+    def test_a_configuration_that_is_not_json_is_its_sources(
+        self, engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+    ) -> None:
+        def multus_runtime_config() -> dict[str, object]:
+            return {"mac": object()}
+
+        config = {"type": "a", "name": "n", "capabilities": {"mac": True}}
+
+        def multus_select() -> Selection:
+            element = Element("a", "the test", "odd-source", config=config)
+            return Selection(Role.DEFAULT, (element,), "the test")
+
+        odd = plugin_named("odd", multus_select, multus_runtime_config)
+        with pytest.raises(CNIError, match=r"network 'n': its configuration is not JSON.*odd-so"):
+            engine(odd).add(request_of(), conf)
+        assert recorder.said == []
+        assert records_of(conf) == []
+
+    def test_a_mergers_result_that_cannot_be_written_is_its_own(
+        self, engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+    ) -> None:
+        def multus_merge() -> Result:
+            return Result((Interface("eth0", mac=b"x"),))  # type: ignore[arg-type]
+
+        with pytest.raises(CNIError, match="the result of merger 'primary' is not JSON"):
+            engine(source("a"), plugin_named("odd", multus_merge)).add(request_of(), conf)
+        assert recorder.said == ["ADD a eth0", "DEL a eth0"]
+
+    def test_whoever_takes_more_than_a_second_is_named_in_the_log(
+        self, engine: Callable[..., Engine], conf: Conf, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def multus_select() -> None:
+            time.sleep(1.1)
+
+        quiet = engine(source("a"), plugin_named("slow", multus_select))
+        quiet.log.level = "error"
+        quiet.add(request_of(), conf)
+        (line,) = capfd.readouterr().err.splitlines()
+        told = json.loads(line)
+        assert told["msg"].startswith("slow: multus_select of 'slow' took 1.")
+        assert (told["plugin"], told["task"], told["container"]) == ("slow", "multus_select", "c1")
+
+    def test_whoever_only_waits_is_not_an_error(
+        self, engine: Callable[..., Engine], conf: Conf, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def multus_select() -> None:
+            with progress.step("the switch", 5.0, waits=True):
+                time.sleep(1.1)
+
+        engine(source("a"), plugin_named("slow", multus_select)).add(request_of(), conf)
+        lines = map(json.loads, capfd.readouterr().err.splitlines())
+        (told,) = [each for each in lines if each["msg"].startswith("slow")]
+        assert (told["level"], told["waited"] > 1) == ("verbose", True)
+
+    def test_every_traceback_is_in_the_log_when_several_fail(
+        self, engine: Callable[..., Engine], conf: Conf, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        class Odd(Recorder):
+            name = "odd"
+
+            def delete_one(self, invocation: Invocation) -> None:
+                raise ValueError(f"{invocation.plugin.type} is stuck")
+
+        theirs = engine(source("a", "b"), plugin_of(Odd()))
+        theirs.add(request_of(), conf)
+        theirs.log.level = "error"
+        with pytest.raises(CNIError):
+            theirs.delete(request_of("DEL"), conf)
+        text = capfd.readouterr().err
+        for kind in ("a", "b"):
+            assert any(
+                f"ValueError: {kind} is stuck" in json.loads(line).get("traceback", "")
+                for line in text.splitlines()
+            )
+
     @by_class
     def test_a_hook_is_named(
         self, engine: Callable[..., Engine], conf: Conf, raised: BaseException

@@ -88,7 +88,7 @@ class ContainerdHost:
 
     def wait_until_network_is(self, ready: bool) -> str:
         """Wait until containerd says so; returns its message."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             status, message = self.cri.conditions()["NetworkReady"]
             if status is ready:

@@ -130,7 +130,7 @@ class Objects:
     annotations: Mapping[str, Any]
     definition: Any
 
-    def get(self, wanted: Any, deadline: object, headers: object = None) -> Any:
+    def get(self, wanted: Any, deadline: object) -> Any:
         return self.definition
 
     def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
@@ -138,6 +138,9 @@ class Objects:
 
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"name": name, "namespace": namespace, "annotations": self.annotations}
+
+    def write(self, writes: Sequence[Any], seconds: float) -> None:
+        """Take every write."""
 
 
 @frozen

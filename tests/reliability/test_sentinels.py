@@ -39,7 +39,7 @@ class Definitions:
 
     config: Mapping[str, Any]
 
-    def get(self, wanted: Any, deadline: object, headers: object = None) -> Any:
+    def get(self, wanted: Any, deadline: object) -> Any:
         return {"spec": {"config": json.dumps(self.config)}}
 
     def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
@@ -47,6 +47,9 @@ class Definitions:
 
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"annotations": {"k8s.v1.cni.cncf.io/networks": "net"}}
+
+    def write(self, writes: Sequence[Any], seconds: float) -> None:
+        """Take every write."""
 
 
 @pytest.fixture

@@ -97,6 +97,13 @@ def test_a_plugin_imports_no_other_plugin(folder: Path) -> None:
         assert others - {own} - required(folder) == set(), path
 
 
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_a_plugin_leaves_the_clients_of_kubernetes_to_the_core(folder: Path) -> None:
+    """It has ``multus.api.kubernetes``, and need not know who answers."""
+    for path in sources(folder / "src"):
+        assert [name for name in imported(path) if within(name, "multus.kube")] == [], path
+
+
 def required(folder: Path) -> set[str]:
     """The packages of the distributions that a plugin's metadata asks for."""
     metadata = configparser.ConfigParser()

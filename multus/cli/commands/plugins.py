@@ -102,7 +102,8 @@ def _show(report: dict[str, Any]) -> None:
     )
     for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
         for each in report[kind]:
-            of = f"{each['name']} of {each['distribution']} {each['version']}: " * ("name" in each)
+            named = "name" in each  # a clash is of several plugins
+            of = f"{each['name']} of {each['distribution']} {each['version']}: " if named else ""
             screen.say()
             screen.say(f"{title}: {of}{each['reason']}")
             screen.say(f"    {each['fix']}")

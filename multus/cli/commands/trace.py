@@ -23,6 +23,9 @@ from multus.cli.findings import ERROR, Finding
 from multus.cli.screen import Screen
 from multus.log.trace import read
 
+#: What a plugin only waited is told apart from so many seconds on.
+_NOTED = 0.001
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -91,9 +94,10 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
     for name, seconds in _stages(entry):
         shown.line(f"    {name:10} {_milliseconds(seconds)}")
         if name == "invoke":
-            for each in _list(entry.get("delegates")):
-                if isinstance(each, dict):
-                    shown.line(f"        {_delegate(each)}")
+            for each in _dicts(entry.get("delegates")):
+                shown.line(f"        {_delegate(each)}")
+    for each in sorted(_dicts(entry.get("plugins")), key=lambda each: -_seconds(each)):
+        shown.line(f"    {_milliseconds(_seconds(each))}  {_plugin(each)}")
     error = entry.get("error")
     if isinstance(error, dict):
         code = int(_number(error.get("code")))
@@ -106,9 +110,15 @@ def _stages(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield str(name), _number(seconds)
 
 
+def _plugin(each: Mapping[str, Any]) -> str:
+    waited = _number(each.get("waited"))
+    only = f", {_milliseconds(waited).strip()} of them waiting" if waited >= _NOTED else ""
+    return f"{each.get('task')} of {each.get('plugin')}{only}"
+
+
 def _delegate(each: Mapping[str, Any]) -> str:
     by = ", ".join(map(str, _list(each.get("invokers"))))
-    took = _milliseconds(_number(each.get("seconds")))
+    took = _milliseconds(_seconds(each))
     return f"{each.get('ifname')!s:15} {took}  {each.get('types')} by {by}, {each.get('network')}"
 
 
@@ -119,8 +129,16 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
 
 
+def _seconds(each: Mapping[str, Any]) -> float:
+    return _number(each.get("seconds"))
+
+
 def _list(value: object) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
+
+
+def _dicts(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in _list(value) if isinstance(each, dict)]
 
 
 def _stamp(moment: float) -> str:

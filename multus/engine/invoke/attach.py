@@ -6,15 +6,22 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, described
+from multus.api.jsontext import encode
 from multus.api.network import Attachment
 from multus.api.result import Result
-from multus.engine.invoke.calling import call_in_common_version, malformed_answer, naming_delegate
+from multus.api.versions import NEWEST
+from multus.engine.invoke.calling import call_in_common_version, malformed, naming_delegate
 from multus.engine.invoke.plan import invoker_of
+from multus.registry.answers import misfit
 
 if TYPE_CHECKING:
+    from multus.api.invoker import Invoker
+    from multus.api.network import Plugin
     from multus.engine.invoke.call import Call
     from multus.state.record import Planned
+
+_FIX = "return a Result, Result() when there is nothing to report"
 
 
 def attach(
@@ -32,8 +39,9 @@ def attach(
             before = attachment.result if attachment.versions else None
             invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config, before)
             result, version = call_in_common_version(invoker, invocation, invoker.add)
-            if not isinstance(result, Result):
-                raise malformed_answer(invoker, "ADD", result)
+            wrong = misfit(result, Result)
+            if wrong:
+                raise malformed(invoker, "add", wrong, _FIX)
         except CNIError as error:
             raise naming_delegate(error, planned.delegate, step.plugin) from error
         attachment = Attachment(
@@ -43,5 +51,20 @@ def attach(
             invokers=(*attachment.invokers, invoker.name),
             seconds=time.perf_counter() - started,
         )
-        reached(attachment)
+        try:
+            reached(attachment)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise _blamed(attachment, invoker, step.plugin, error) from error
     return attachment
+
+
+def _blamed(
+    attachment: Attachment, invoker: Invoker, plugin: Plugin, error: Exception
+) -> Exception:
+    """The invoker's error, when its result is why the attachment could not be written down."""
+    try:
+        encode(attachment.result.to_wire(NEWEST))
+    except (TypeError, ValueError, AttributeError) as reason:
+        wrong = f"a result that cannot be written ({described(reason)})"
+        return naming_delegate(malformed(invoker, "add", wrong, _FIX), attachment.delegate, plugin)
+    return error

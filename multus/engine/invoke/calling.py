@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from multus.api import progress
 from multus.api.errors import PASSING, CNIError, IncompatibleVersion, failure, shown
 from multus.api.network import Invocation
+from multus.api.progress import Task
 from multus.api.versions import highest_common
 
 if TYPE_CHECKING:
@@ -21,17 +22,30 @@ _T = TypeVar("_T")
 
 def call_verb(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
     """Call *verb* of *invoker*; any exception becomes a ``CNIError``, so that the ADD is undone."""
+    asks = verb in (invoker.prepare, invoker.versions)
     started = time.perf_counter()
     try:
-        with _step(invoker, argument):
+        with _step(invoker, argument, verb.__name__ if asks else ""):
             return verb(argument)
     except (CNIError, *PASSING):
         raise
     except BaseException as error:
-        raise failure(f"invoker {invoker.name!r}", error) from error
+        raise failure(f"invoker {invoker.name!r} of {type(invoker).__module__}", error) from error
     finally:
-        if verb not in (invoker.prepare, invoker.versions):
+        if not asks:
             _took(invoker, argument, time.perf_counter() - started)
+
+
+def carry_out(
+    invoker: Invoker, verb: Callable[[Invocation], object], invocation: Invocation
+) -> None:
+    """Call a *verb* that answers nothing; an answer that it gives all the same is an error.
+
+    It may be an error that was returned in place of being raised.
+    """
+    answer = call_verb(invoker, verb, invocation)
+    if answer is not None:
+        raise malformed_answer(invoker, verb.__name__, answer, "return nothing, and raise errors")
 
 
 def call_in_common_version(
@@ -58,15 +72,20 @@ def common_version(invoker: Invoker, invocation: Invocation) -> str | None:
         isinstance(each, str) for each in known
     )
     if not texts:
-        raise malformed_answer(invoker, "VERSION", known)
+        raise malformed_answer(invoker, "versions", known, "return a list of versions")
     return highest_common(known)
 
 
-def malformed_answer(invoker: Invoker, verb: str, answer: object) -> CNIError:
-    """The error for an answer that the interface of ``Invoker`` does not allow."""
+def malformed_answer(invoker: Invoker, verb: str, answer: object, fix: str) -> CNIError:
+    """The error for an answer that the interface of ``Invoker`` does not allow; *fix* is for it."""
+    return malformed(invoker, verb, shown(answer), fix)
+
+
+def malformed(invoker: Invoker, verb: str, what: str, fix: str) -> CNIError:
+    """The same for an answer that is described already."""
     return CNIError(
-        f"invoker {invoker.name!r} answered {verb} with {shown(answer)}",
-        fix="report it to its author",
+        f"invoker {invoker.name!r} of {type(invoker).__module__}: {verb} returned {what}",
+        fix=f"report it to its author, who has to {fix}",
     )
 
 
@@ -76,11 +95,18 @@ def naming_delegate(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIE
     return error.at(f"{delegate}, plugin {plugin.type!r}, interface {interface}")
 
 
-def _step(invoker: Invoker, argument: object) -> progress.step:
-    """The step that the daemon's supervisor watches; a started program has its own time limit."""
+def _step(invoker: Invoker, argument: object, verb: str) -> progress.step:
+    """The step that the daemon's supervisor watches; a started program has its own time limit.
+
+    *verb* is empty when it is that of the invocation.
+    """
     invocations: list[Any] = argument if isinstance(argument, list) else [argument]
-    what = f"invoker {invoker.name!r}, {invocations[0]}"
-    return progress.step(what, times=max(1, len(invocations)))
+    first = invocations[0]
+    return progress.step(
+        f"invoker {invoker.name!r}, {first}",
+        times=max(1, len(invocations)),
+        task=Task(invoker.name, verb or first.verb),
+    )
 
 
 def _took(invoker: Invoker, argument: object, seconds: float) -> None:

@@ -134,7 +134,8 @@ def _answers(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIErr
         answers = call_verb(invoker, invoker.delete, invocations)
         if _fits(answers, len(invocations)):
             return answers
-        error = malformed_answer(invoker, "DEL", answers)
+        fix = "return a list with an error or None for each invocation"
+        error = malformed_answer(invoker, "delete", answers, fix)
     except CNIError as caught:
         error = caught
     if len(invocations) == 1:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from multus.api.delegates import handed_on
-from multus.api.errors import CNIError, InvalidConfig
+from multus.api.errors import CNIError, InvalidConfig, described
 from multus.api.invoker import Declined, Invoker
+from multus.api.jsontext import encode
 from multus.api.network import Delegate, Plugin, Provenance
-from multus.engine.invoke.calling import call_verb, naming_delegate
+from multus.engine.invoke.calling import carry_out, naming_delegate
 from multus.engine.permit import withheld, without
 from multus.engine.resolve import missing_plugin
 from multus.state.record import Planned, Step
@@ -125,6 +126,26 @@ def permitted(plugin: Plugin, delegate: Delegate, invoker: Invoker, call: Call) 
     return without(plugin, keys)
 
 
+def unwritable(planned: Sequence[Planned]) -> CNIError | None:
+    """The error of a configuration that is not JSON, which the journal cannot keep; None for none.
+
+    A plugin has put something else into it.
+    """
+    for each in planned:
+        for step in each.steps:
+            try:
+                encode(step.config)
+            except (TypeError, ValueError, AttributeError) as error:
+                source = each.delegate.source or "a plugin"
+                wrong = CNIError(
+                    f"{each.delegate}: its configuration is not JSON ({described(error)})",
+                    fix=f"report it to the author of {source}, or of what adds to it",
+                )
+                wrong.__cause__ = error
+                return wrong
+    return None
+
+
 def _with_places(delegate: Delegate, conf: Conf) -> Delegate:
     """*delegate* with today's ``tenantPaths``, for the journal."""
     if delegate.provenance is Provenance.NODE:
@@ -139,6 +160,6 @@ def prepare(planned: Sequence[Planned], call: Call) -> None:
             try:
                 invoker = invoker_of(step, each.delegate, call)
                 invocation = call.invocation("ADD", each.delegate, step.plugin, step.config)
-                call_verb(invoker, invoker.prepare, invocation)
+                carry_out(invoker, invoker.prepare, invocation)
             except CNIError as error:
                 raise naming_delegate(error, each.delegate, step.plugin) from error

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from multus.api.delegates import handed_on
 from multus.api.errors import CNIError
-from multus.engine.invoke.calling import call_verb, naming_delegate
+from multus.engine.invoke.calling import carry_out, naming_delegate
 from multus.engine.invoke.plan import choose, invoker_of, permitted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check(record: Record, call: Call) -> list[CNIError]:
                 invoker = invoker_of(step, delegate, call)
                 invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
                 invocation = evolve(invocation.at(version), prev_result=attachment.result)
-                call_verb(invoker, invoker.check, invocation)
+                carry_out(invoker, invoker.check, invocation)
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, step.plugin))
     return errors
@@ -50,7 +50,7 @@ def status(delegates: Sequence[Delegate], call: Call) -> None:
             invoker = choose(call.installed, plugin, delegate, call.conf).invoker
             kept = permitted(plugin, delegate, invoker, call)
             config = handed_on(delegate, kept, call.conf)
-            call_verb(invoker, invoker.status, call.invocation("STATUS", delegate, kept, config))
+            carry_out(invoker, invoker.status, call.invocation("STATUS", delegate, kept, config))
 
 
 def collect_garbage(
@@ -67,7 +67,7 @@ def collect_garbage(
                 kept = permitted(plugin, delegate, invoker, call)
                 config = handed_on(delegate, kept, call.conf)
                 invocation = call.invocation("GC", delegate, kept, config)
-                call_verb(invoker, invoker.gc, evolve(invocation, valid_attachments=valid))
+                carry_out(invoker, invoker.gc, evolve(invocation, valid_attachments=valid))
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, plugin))
     return errors

@@ -19,7 +19,7 @@ from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster
 
 #: How long an observer may hold up an answer when what it reports to is away, in seconds.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def _tell_everything(

@@ -18,6 +18,7 @@ from waiting import PATIENCE
 from multus.api.errors import AddressesExhausted, InvalidConfig, KernelRefused, UnknownContainer
 from multus.api.result import DNS
 from multus.netlink import Namespace, Transport
+from multus.netlink.routes import SCOPE_UNIVERSE
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 from multus.testing.session import new_session
@@ -70,10 +71,11 @@ def test_host_and_container_talk_at_once(
     host: Host, caller: Caller, pod: Netns, subnets: list[dict[str, str]]
 ) -> None:
     result = host.add(caller, host.config(subnets))
-    for link in (host.node.links()[result.interfaces[0].name], pod.links()["eth0"]):
-        given = [each for each in link["addr_info"] if each["scope"] == "global"]
+    for netns in (host.node, pod):
+        with netns.inventory() as there:
+            given = [each for each in there.addresses() if each.scope == SCOPE_UNIVERSE]
         assert given
-        assert not any(each.get("tentative") for each in given)
+        assert not any(each.tentative for each in given)
     ip = result.ips[0]
     own = ip.address.partition("/")[0]
     time.sleep(0.1)  # the kernel joins the groups of IPv6 addresses in a worker, some time later

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from multus_networks import parse
 
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes.networks import SEED, SPRING, Dialect, config_of
 from multus.api.network import Element
-from multus.kube.networks import SEED, SPRING, Dialect, config_of
 
 ORIGIN = "annotation 'networks' of pod team/web"
 WHERE = "network team/a (kubernetes-network.cni.cncf.io)"

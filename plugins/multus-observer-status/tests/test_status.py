@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,17 @@ def test_the_device_plugins_description_is_copied(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
     assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
+
+
+def test_a_description_that_is_no_file_is_left_out_at_once(tmp_path: Path) -> None:
+    """Opening a FIFO would wait for its other end."""
+    fifo = tmp_path / "intel.com-vf-0000:03:02.0-device.json"
+    there = device(tmp_path, "")
+    fifo.unlink()
+    os.mkfifo(fifo)
+    assert "device-info" not in entry(there, str(tmp_path))
+    written = attached({}, runtime_config={"CNIDeviceInfoFile": str(fifo)})
+    assert "device-info" not in entry(written, str(tmp_path))
 
 
 def test_what_the_delegate_wrote_wins(tmp_path: Path) -> None:

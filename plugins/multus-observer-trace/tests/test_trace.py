@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from multus.log import trace as tracefile
 from multus.testing.delegates import BinDir, Reply
@@ -56,6 +58,44 @@ def test_an_add_is_written_down_with_its_stages_and_delegates(
     ]
     assert all(each["seconds"] > 0 for each in entry["delegates"])
     assert os.stat(conf["cniDir"] + tracefile.NAME).st_mode & 0o777 == 0o600
+
+
+#: A source of nothing that takes its time.
+SLOW = """
+import time
+from multus import hookimpl
+from multus.api.progress import step
+
+@hookimpl
+def multus_select(request, conf):
+    time.sleep(0.05)
+    with step("the switch", 5.0, waits=True):
+        time.sleep(0.1)
+"""
+
+
+def test_each_plugins_time_is_written_down_and_shown(
+    cni_runtime: Runtime, cni_pod: Netns, conf: dict[str, Any], tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    info = site / "multus_source_slow-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "its_slow.py").write_text(SLOW)
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: multus-source-slow\nVersion: 1.0\n"
+    )
+    (info / "entry_points.txt").write_text("[multus]\nsource-slow = its_slow\n")
+    environ = {**cni_runtime.environ, "PYTHONPATH": str(site)}
+    evolve(cni_runtime, environ=environ).add(conf, Container(cni_pod.path)).require()
+    (entry,) = tracefile.read(conf["cniDir"])
+    (slow,) = [each for each in entry["plugins"] if each["plugin"] == "source-slow"]
+    assert slow["task"] == "multus_select"
+    assert slow["seconds"] >= 0.15 > slow["waited"] >= 0.1
+    assert ("exec", "ADD") in [(each["plugin"], each["task"]) for each in entry["plugins"]]
+    shown = trace(conf=conf).stdout
+    assert re.search(r"ms  multus_select of source-slow, 1\d\d\.\d ms of them waiting", shown), (
+        shown
+    )
 
 
 def test_what_was_undone_and_why_is_written_down(

@@ -13,10 +13,10 @@ import pytest
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
 from multus.api.keys import problems
+from multus.api.kubernetes import NotFound
 from multus.api.network import Element, Role
 from multus.api.request import Request
 from multus.api.session import Session
-from multus.kube.failures import NotFound
 from multus.testing.apiserver import ApiServer
 from multus.testing.session import new_session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from waiting import PATIENCE
 
 from integration.kube.kubelet import Kubelet, listed
 from multus.api.errors import TryAgainLater
-from multus.kube.deadline import Deadline
+from multus.api.kubernetes import Deadline
 
 PODS = {
     "default/other": {"intel.com/vf": ["0000:03:02.7"]},
@@ -106,6 +107,13 @@ def checkpoint(path: Path, ids: Any) -> str:
     data = {"PodDeviceEntries": entries, "RegisteredDevices": {"intel.com/vf": ["a", "b", "x"]}}
     path.write_text(json.dumps({"Data": data, "Checksum": 1}))
     return str(path)
+
+
+def test_a_checkpoint_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    os.mkfifo(path)
+    with pytest.raises(TryAgainLater, match="it is a FIFO, not a regular file"):
+        devices_of_uid(str(path), "u-1", "default/web")
 
 
 @pytest.mark.parametrize(

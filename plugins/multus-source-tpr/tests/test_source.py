@@ -12,9 +12,9 @@ import pytest
 
 from multus.api.conf import Conf
 from multus.api.keys import problems
+from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Role
 from multus.api.request import Request
-from multus.kube.failures import NotFound
 from multus.testing.apiserver import CORE_KINDS, ApiServer
 from multus.testing.session import new_session
 

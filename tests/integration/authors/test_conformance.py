@@ -75,7 +75,7 @@ def multus_resolve(element):
 _MEEK = """
 from multus import hookimpl
 from multus.api.errors import CNIError
-from multus.kube.view import view_of
+from multus.api.kubernetes import view_of
 from multus.api.network import Element, Role, Selection
 
 @hookimpl

@@ -19,12 +19,12 @@ LISTEN = """
 import socket, sys
 server = socket.create_server((sys.argv[1], 7000))
 print("ready", flush=True)
-server.settimeout(10)
+server.settimeout(60)
 print(server.accept()[0].recv(100).decode(), flush=True)
 """
 SAY = """
 import socket, sys
-socket.create_connection((sys.argv[1], 7000), timeout=10).send(b"hello")
+socket.create_connection((sys.argv[1], 7000), timeout=60).send(b"hello")
 """
 
 

@@ -29,6 +29,7 @@ from multus.daemon.state import State
 from multus.daemon.systemd import Notifier
 from multus.log import Log
 
+from .either import either
 from .place import more_settings, place
 
 SOURCE = Path(__file__).parents[3] / "shim" / "multus-shim.c"
@@ -243,5 +244,4 @@ def assemble(
     return server
 
 
-__all__ = ["Running", "Shim", "answer_of", "message"]
-__all__ += ["more_settings", "place"]
+__all__ = ["Running", "Shim", "answer_of", "either", "message", "more_settings", "place"]

@@ -251,7 +251,7 @@ def away(
     cluster.api.faults.add(request.param)
     cluster.api.drop_watches()
     cluster.add(conf, container).require()
-    eventually(lambda: daemon.metric("multus_outbox_letters") >= 1)
+    eventually(lambda: daemon.metric("multus_queued_writes") >= 1)
 
 
 def test_the_daemon_stops_soon_while_the_api_server_is_away(daemon: Daemon, away: None) -> None:

@@ -74,7 +74,7 @@ class TestNetns:
 class TestStandIn:
     @pytest.fixture
     def call(self, cni_bin: BinDir) -> Runtime:
-        return Runtime((f"{cni_bin.path}/fake",), cni_bin.path, timeout=10)
+        return Runtime((f"{cni_bin.path}/fake",), cni_bin.path)
 
     def test_records_what_it_got_and_answers_as_told(self, cni_bin: BinDir, call: Runtime) -> None:
         cni_bin.stand_in("fake")

@@ -7,17 +7,18 @@ import os
 import pytest
 from attrs import evolve
 from descriptors import connections_to
+from multus_source_nad.definition import DEFINITIONS
 from waiting import PATIENCE, becomes, eventually
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import NotFound
 from multus.api.request import Request, parse_args
 from multus.engine.pipeline import Engine
-from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
-from multus.kube.node import NodeApi
+from multus.kube.nodeapi import NodeApi
 from multus.log import Log
 from multus.registry.discovery import discover, load
 from multus.testing.apiserver import Fault
@@ -130,7 +131,8 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
     from multus.netlink import Namespace
 
     with Namespace(cluster.node.path) as node, node.entered():
-        api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1")
+        cached = {DEFINITIONS: ("spec",)}
+        api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1", cached)
         cluster.api.faults.add(Fault("status", method="PATCH", code=403, times=0))
         api.start()
         try:

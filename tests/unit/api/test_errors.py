@@ -11,9 +11,9 @@ from multus.api.errors import (
     either,
     failure,
 )
+from multus.api.kubernetes import NotFound
 from multus.api.problem import Problem
 from multus.api.where import Where, within
-from multus.kube.failures import NotFound
 
 
 def test_an_error_is_one_sentence_of_its_parts() -> None:

@@ -29,7 +29,7 @@ def test_without_threads_a_call_is_to_be_repeated_and_nothing_is_left_half_follo
 
     with ApiServer() as server:
         kubeconfig = server.write_kubeconfig(tmp_path)
-        apis = Apis("", "n1", {}, Log.from_conf({"logToStderr": False}), lambda: False)
+        apis = Apis("", "n1", {}, Log.from_conf({"logToStderr": False}), lambda: False, {})
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", limited)
             with pytest.raises(TryAgainLater, match="can't start new thread"):

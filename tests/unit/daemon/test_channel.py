@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from descriptors import all_closed, copies
+from waiting import PATIENCE
 
 from multus.daemon.channel import Channel, Closed
 
@@ -158,7 +159,7 @@ def test_a_receiver_is_woken(pair: Pair) -> None:
     thread = threading.Thread(target=lambda: found.append(there.receive().head))
     thread.start()
     here.send({"a": 1})
-    thread.join(10)
+    thread.join(PATIENCE)
     assert found == [{"a": 1}]
 
 

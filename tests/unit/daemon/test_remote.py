@@ -13,24 +13,28 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE
 
-from multus.api import errors
+from multus.api import errors, kubernetes
 from multus.api.errors import CNIError, IOFailure, TryAgainLater
+from multus.api.kubernetes import PODS, Deadline, Resource
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed
-from multus.daemon.remote import RemoteApi, error_from_wire, error_to_wire
-from multus.kube import failures
-from multus.kube.client import Wanted
-from multus.kube.deadline import Deadline
+from multus.daemon.remote import (
+    RemoteApi,
+    error_from_wire,
+    error_to_wire,
+    ref_from_wire,
+    ref_to_wire,
+)
 
 _SPECIAL: dict[str, CNIError] = {
-    "ApiFailure": failures.ApiFailure("m", 503, "ServiceUnavailable"),
-    "NotFound": failures.NotFound("m", kind_known=False),
-    "Gone": failures.Gone("m", 410, "Expired"),
+    "ApiFailure": kubernetes.ApiFailure("m", 503, "ServiceUnavailable"),
+    "NotFound": kubernetes.NotFound("m", kind_known=False),
+    "VersionExpired": kubernetes.VersionExpired("m", 410, "Expired"),
 }
 _CLASSES = sorted(
     {
         each
-        for module in (errors, failures)
+        for module in (errors, kubernetes)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, CNIError)
     },
@@ -50,6 +54,14 @@ def test_every_error_is_the_same_at_the_other_end(kind: type[CNIError]) -> None:
     assert vars(found) == vars(made)
     assert (str(found), found.args) == (str(made), made.args)
     assert found.to_wire("1.0.0") == made.to_wire("1.0.0")
+
+
+def test_a_reference_is_the_same_at_the_other_end() -> None:
+    title = "{noun} {name} of {group}"
+    for kind in (PODS, Resource("g", "v2", "ps", "p"), Resource("g", "v1", "ps", title=title)):
+        wanted = kind.object("team", "a")
+        found = ref_from_wire(json.loads(json.dumps(ref_to_wire(wanted))))
+        assert (found, str(found)) == (wanted, str(wanted))
 
 
 def test_an_error_with_a_code_of_its_own_keeps_it() -> None:
@@ -178,6 +190,6 @@ def test_an_answer_that_nobody_took_is_not_another_ones(path: str, answering: An
         api.expect("default", name, "u1")
     assert api.pod("default", "web", Deadline.after(PATIENCE), "u2")["name"] == "web"
     api.expect("default", "d", "u1")
-    wanted = Wanted("/apis/x/v1/namespaces/default/networks/n", "network n")
-    assert api.get(wanted, Deadline.after(PATIENCE))["what"] == "network n"
+    wanted = Resource("x", "v1", "networks", "network").object("default", "n")
+    assert ref_from_wire(api.get(wanted, Deadline.after(PATIENCE))) == wanted
     assert api.pod("default", "d", Deadline.after(PATIENCE), "u1")["name"] == "d"

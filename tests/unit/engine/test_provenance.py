@@ -16,9 +16,9 @@ from unit.values import conf_of, request_of
 
 from multus.api.conf import Conf
 from multus.api.delegates import delegate_from
+from multus.api.kubernetes.networks import FIRST, SEED, SPRING
 from multus.api.network import Delegate, Element, Plugin, Provenance
 from multus.engine.resolve import resolve
-from multus.kube.networks import FIRST, SEED, SPRING
 from multus.registry.discovery import discover, load
 from multus.state import predecessor
 from multus.state.garbage import networks

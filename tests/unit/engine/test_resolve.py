@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from unit.values import conf_of, request_of
 
 from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.keys import NUMBER, PATH, Key
 from multus.api.network import Element, Role, Selection
 from multus.engine.resolve import missing_plugin, resolve
 from multus.registry.discovery import Broken, Entry, Installed
@@ -43,7 +44,14 @@ def selecting(*selections: Selection) -> Installed:
 
         return multus_select
 
-    return at_work(*(plugin_named(f"s{i}", source(each)) for i, each in enumerate(selections)))
+    def multus_keys() -> list[Key]:
+        return [
+            Key("kubeconfig", PATH, "Pods choose.", selects=True),
+            Key("apiTimeout", NUMBER, ""),
+        ]
+
+    sources = (plugin_named(f"s{i}", source(each)) for i, each in enumerate(selections))
+    return at_work(plugin_named("keys", multus_keys), *sources)
 
 
 def resolved(*selections: Selection, **keys: Any) -> tuple[list[str], str, str]:
@@ -164,13 +172,13 @@ class TestNothing:
         with pytest.raises(InvalidConfig, match="install multus-source-conffile"):
             resolve(at_work(), request_of(), conf_of(), new_session())
 
-    def test_a_status_of_a_node_that_leaves_it_to_pods_is_well(self) -> None:
+    def test_a_status_of_a_node_whose_pods_choose_is_well(self) -> None:
         installed = selecting(Selection(Role.DEFAULT, (), "x"))
-        assert (
-            resolve(installed, self.STATUS, conf_of(kubeconfig="/k"), new_session()).delegates == ()
-        )
-        with pytest.raises(InvalidConfig):
-            resolve(installed, self.STATUS, conf_of(), new_session())
+        found = resolve(installed, self.STATUS, conf_of(kubeconfig="/k"), new_session())
+        assert found.delegates == ()
+        for keys in ({}, {"kubeconfig": ""}, {"apiTimeout": 3}):
+            with pytest.raises(InvalidConfig):
+                resolve(installed, self.STATUS, conf_of(**keys), new_session())
 
 
 class TestMissingPlugin:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from waiting import PATIENCE
 
+from multus.api.kubernetes import Deadline
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.testing.apiserver import ApiServer
 
@@ -47,6 +47,6 @@ def threads() -> Callable[[], list[str]]:
 
     def running() -> list[str]:
         names = [each.name for each in threading.enumerate() if each not in others]
-        return [each for each in names if each.startswith("follow ") or each == "outbox"]
+        return [each for each in names if each.startswith("follow ") or each == "queued writes"]
 
     return running

@@ -18,14 +18,11 @@ from attrs import frozen
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.keys import problems
+from multus.api.kubernetes import SHARED_KEYS, Deadline, ObjectRef, view_of
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli.objects import Objects
-from multus.kube.client import Wanted
-from multus.kube.deadline import Deadline
-from multus.kube.keys import SHARED
-from multus.kube.view import view_of
 from multus.testing.session import new_session
 
 MIB = 1024 * 1024
@@ -42,6 +39,9 @@ def listed(count: int, name: str = "e") -> str:
 def short(count: int, name: str = "e") -> str:
     return ",".join([name] * count)
 
+
+#: Definitions by API group, plural, namespace and name.
+Named = dict[tuple[str, str, str, str], Any]
 
 Form = Callable[[int], str]
 WAYS: dict[str, tuple[ModuleType, str, Form]] = {
@@ -64,7 +64,7 @@ class Counting(Objects):
     asked = 0
 
     def get_each(
-        self, wanted: Sequence[Wanted], deadline: Deadline
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
         Counting.asked += len(wanted)
         return super().get_each(wanted, deadline)
@@ -79,9 +79,7 @@ class Pod:
     session: Session
 
     @classmethod
-    def of(
-        cls, annotations: dict[str, str], definitions: dict[str, Any] | None = None, **keys: Any
-    ) -> Pod:
+    def of(cls, annotations: dict[str, str], definitions: Named | None = None, **keys: Any) -> Pod:
         Counting.asked = 0
         metadata = {"namespace": "team", "name": "web", "annotations": annotations}
         api = Counting(definitions or {}, {("team", "web"): metadata})
@@ -97,15 +95,15 @@ class Pod:
         return found
 
 
-def nads(**configs: str) -> dict[str, Any]:
-    where = "/apis/k8s.cni.cncf.io/v1/namespaces/team/network-attachment-definitions"
-    return {f"{where}/{name}": {"spec": {"config": text}} for name, text in configs.items()}
+def nads(**configs: str) -> Named:
+    where = ("k8s.cni.cncf.io", "network-attachment-definitions", "team")
+    return {(*where, name): {"spec": {"config": text}} for name, text in configs.items()}
 
 
-def networks(*names: str) -> dict[str, Any]:
+def networks(*names: str) -> Named:
     wire = {"plugin": "bridge", "args": "[{}]"}
     groups = ("kubernetes-network.cni.cncf.io", "kubernetes.cni.cncf.io")
-    return {f"/apis/{g}/v1/namespaces/team/networks/{n}": wire for g in groups for n in names}
+    return {(g, "networks", "team", n): wire for g in groups for n in names}
 
 
 # --- The number of networks -----------------------------------------------------------------------
@@ -153,7 +151,7 @@ def test_the_number_is_a_setting(source: ModuleType, annotation: str, form: Form
 @pytest.mark.parametrize("value", [0, -1, 1025, "64", 1.5, True, None])
 def test_a_wrong_number_is_a_problem_of_the_configuration(value: object) -> None:
     reader = Conf.from_wire({"name": "n", "maxNetworks": value}).reader
-    found = problems(reader, SHARED)
+    found = problems(reader, SHARED_KEYS)
     assert [each.path for each in found] == ([] if value is None else [("maxNetworks",)])
 
 
@@ -259,14 +257,14 @@ def test_a_full_annotation_of_ports_is_read_in_step_with_its_length() -> None:
 
 
 @pytest.fixture
-def large() -> Iterator[dict[str, Any]]:
+def large() -> Iterator[Named]:
     """Definitions of a megabyte each."""
     config = json.dumps({"type": "bridge", "x": "y" * MIB})
     yield nads(**{f"n{number}": config for number in range(64)})
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["one-many-times", "many"])
-def test_the_definitions_of_one_pod_are_bounded_together(large: dict[str, Any], same: bool) -> None:
+def test_the_definitions_of_one_pod_are_bounded_together(large: Named, same: bool) -> None:
     def names(count: int) -> str:
         return ",".join("n0" if same else f"n{number}" for number in range(count))
 

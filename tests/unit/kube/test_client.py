@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import ClassVar
 
 import pytest
 from waiting import PATIENCE
 
 from multus.api.errors import CNIError, TryAgainLater
-from multus.kube.client import KubeClient, Wanted
-from multus.kube.deadline import Deadline
-from multus.kube.failures import ApiFailure, Gone, NotFound, Unreachable
+from multus.api.kubernetes import (
+    PODS,
+    Annotate,
+    ApiFailure,
+    Deadline,
+    NotFound,
+    ObjectRef,
+    PodEvent,
+    PodRef,
+    Resource,
+    Unreachable,
+    VersionExpired,
+)
+from multus.kube.client import KubeClient
 from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
@@ -32,11 +45,12 @@ def network(name: str, plugin: str = "flannel") -> dict[str, object]:
     }
 
 
-def wanted(name: str) -> Wanted:
-    return Wanted(
-        f"/apis/kubernetes-network.cni.cncf.io/v1/namespaces/default/networks/{name}",
-        f"network default/{name}",
-    )
+WEB = PodRef("default", "web", "u-1")
+NETWORKS = Resource("kubernetes-network.cni.cncf.io", "v1", "networks", "network")
+
+
+def wanted(name: str) -> ObjectRef:
+    return NETWORKS.object("default", name)
 
 
 def test_only_a_pods_metadata_leaves_the_server(
@@ -68,7 +82,9 @@ def test_a_missing_object_and_a_missing_kind_are_told_apart(
     assert caught.value.kind_known
     assert caught.value.number == 11
     with pytest.raises(NotFound, match="create its CustomResourceDefinition") as caught:
-        client.get(Wanted("/apis/example.org/v1/namespaces/default/networks/a", "network a"), soon)
+        client.get(
+            Resource("example.org", "v1", "networks", "network").object("default", "a"), soon
+        )
     assert not caught.value.kind_known
 
 
@@ -113,11 +129,13 @@ def test_retry_after_is_waited_for(api: ApiServer, connect: Connect, soon: Deadl
     assert time.monotonic() - began >= 1.0
 
 
+@pytest.mark.parametrize("form", ["60", "date"])
 def test_a_retry_after_beyond_the_deadline_fails_at_once(
-    api: ApiServer, connect: Connect, soon: Deadline
+    api: ApiServer, connect: Connect, soon: Deadline, form: str
 ) -> None:
+    asked = formatdate(time.time() + 600, usegmt=True) if form == "date" else form
     api.create_pod("web")
-    api.faults.add(Fault("status", code=429, reason="TooManyRequests", retry_after="60"))
+    api.faults.add(Fault("status", code=429, reason="TooManyRequests", retry_after=asked))
     with pytest.raises(ApiFailure, match="HTTP 429 TooManyRequests"):
         connect().pod("default", "web", soon)
     assert soon.remaining() > PATIENCE / 2
@@ -166,11 +184,11 @@ def test_a_slow_answer_cannot_outlast_the_deadline(
     assert caught.value.number == 11
 
 
-def test_a_page_that_is_no_json_is_explained(
+def test_a_page_that_is_not_json_is_explained(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     api.faults.add(Fault("garbage"))
-    with pytest.raises(Unreachable, match="no JSON object"):
+    with pytest.raises(Unreachable, match="not a JSON object"):
         connect().pod("default", "web", soon)
 
 
@@ -211,7 +229,7 @@ def test_one_connection_serves_many_requests(
 def test_a_list_comes_in_pages(api: ApiServer, connect: Connect) -> None:
     for number in range(600):
         api.create_pod(f"p{number}")
-    pages = list(connect().pages("/api/v1/pods", "pods", PATIENCE, metadata_only=True))
+    pages = list(connect().pages(PODS, "pods", PATIENCE, metadata_only=True))
     assert [len(page.items) for page in pages] == [250, 250, 100]
     assert "spec" not in pages[0].items[0]
 
@@ -219,10 +237,10 @@ def test_a_list_comes_in_pages(api: ApiServer, connect: Connect) -> None:
 def test_a_list_whose_pages_were_forgotten_is_gone(api: ApiServer, connect: Connect) -> None:
     for number in range(300):
         api.create_pod(f"p{number}")
-    pages = connect().pages("/api/v1/pods", "pods", PATIENCE)
+    pages = connect().pages(PODS, "pods", PATIENCE)
     next(pages)
     api.store.compact()
-    with pytest.raises(Gone):
+    with pytest.raises(VersionExpired):
         next(pages)
 
 
@@ -230,7 +248,7 @@ def test_annotations_are_merged_and_removed_through_status(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     pod = api.create_pod("web", {"keep": "1", "drop": "2"}, uid="u-1")
-    connect().annotate_pod("default", "web", "u-1", {"new": "3", "drop": None}, soon)
+    connect().carry_out(Annotate(WEB, {"new": "3", "drop": None}), soon)
     assert api.get(pod)["metadata"]["annotations"] == {"keep": "1", "new": "3"}
     assert api.requests["PATCH", f"{POD}/status"] == 1
 
@@ -240,22 +258,14 @@ def test_a_pod_that_came_later_is_not_annotated(
 ) -> None:
     pod = api.create_pod("web", uid="u-2")
     with pytest.raises(ApiFailure) as caught:
-        connect().annotate_pod("default", "web", "u-1", {"new": "3"}, soon)
+        connect().carry_out(Annotate(WEB, {"new": "3"}), soon)
     assert caught.value.status == 409
     assert api.get(pod)["metadata"]["annotations"] == {}
 
 
 def event(client: KubeClient, deadline: Deadline) -> None:
-    client.create_event(
-        "default",
-        "web",
-        "u-1",
-        kind="Normal",
-        reason="AddedInterface",
-        message="Add eth0 [10.0.0.2/24] from default/a",
-        node="n1",
-        deadline=deadline,
-    )
+    message = "Add eth0 [10.0.0.2/24] from default/a"
+    client.carry_out(PodEvent(WEB, "Normal", "AddedInterface", message), deadline)
 
 
 def test_an_event_is_created_once_though_its_answer_was_lost(
@@ -268,7 +278,7 @@ def test_an_event_is_created_once_though_its_answer_was_lost(
     (stored,) = api.store.objects(kind, "default", {})
     assert stored["involvedObject"]["uid"] == "u-1"
     assert stored["reason"] == "AddedInterface"
-    assert stored["source"] == {"component": "multus", "host": "n1"}
+    assert stored["source"] == {"component": "multus", "host": os.uname().nodename}
     assert api.requests["POST", "/api/v1/namespaces/default/events"] == 2
 
 

@@ -17,14 +17,11 @@ from waiting import PATIENCE, becomes, eventually
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, TryAgainLater
+from multus.api.kubernetes import Annotate, Deadline, PodRef, Resource, Unreachable, view_of
 from multus.api.request import Request
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
-from multus.kube.failures import Unreachable
 from multus.kube.kubeconfig import load_kubeconfig
-from multus.kube.node import NodeApi
-from multus.kube.outbox import Annotate, Target
-from multus.kube.view import view_of
+from multus.kube.nodeapi import NodeApi
 from multus.testing.apiserver import ApiServer, Fault
 from multus.testing.session import new_session
 
@@ -47,11 +44,15 @@ def took(act: Callable[[], None]) -> float:
     return time.monotonic() - began
 
 
+DEFINITIONS = Resource("k8s.cni.cncf.io", "v1", "network-attachment-definitions")
+CACHED = {DEFINITIONS: ["spec"]}
+
+
 def started(path: str) -> NodeApi:
     """A node's API in the middle of everything: lists, and a status that waits."""
-    api = NodeApi(load_kubeconfig(path), "n1")
+    api = NodeApi(load_kubeconfig(path), "n1", CACHED)
     api.start()
-    api.outbox.put(Annotate(Target("default", "web", "u-1"), {"k": "1"}))
+    api.queue.put(Annotate(PodRef("default", "web", "u-1"), {"k": "1"}))
     time.sleep(0.6)
     return api
 
@@ -88,7 +89,7 @@ def test_with_a_server_that_answers_too_late(
 
 def test_in_the_middle_of_silent_watches(api: ApiServer, tmp_path: Path, threads: Threads) -> None:
     api.bookmark_seconds = LONG
-    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", CACHED)
     node.start()
     eventually(lambda: all(state.synced for state in node.states()))
     assert took(node.close) < PATIENCE
@@ -111,18 +112,18 @@ def test_twice_and_by_several_threads_at_a_time(
 
 
 def test_before_it_was_started(api: ApiServer, tmp_path: Path) -> None:
-    NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1").close()
+    NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", CACHED).close()
 
 
 def test_what_waits_is_written_before(api: ApiServer, tmp_path: Path) -> None:
-    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    node = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", CACHED)
     node.start()
     wanted = []
     for number in range(20):
         pod = api.create_pod(f"p{number}")
         wanted.append(pod)
-        target = Target("default", f"p{number}", pod["metadata"]["uid"])
-        node.outbox.put(Annotate(target, {"k": "1"}))
+        written = PodRef("default", f"p{number}", pod["metadata"]["uid"])
+        node.queue.put(Annotate(written, {"k": "1"}))
     node.close(PATIENCE)
     assert [api.get(each)["metadata"]["annotations"].get("k") for each in wanted] == ["1"] * 20
 

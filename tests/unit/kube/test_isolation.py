@@ -16,12 +16,9 @@ from attrs import frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import NotFound, Resource, SourceSettings, view_of
 from multus.api.network import Delegate
 from multus.api.request import Request
-from multus.kube.client import Wanted
-from multus.kube.failures import NotFound
-from multus.kube.settings import Settings
-from multus.kube.view import view_of
 from multus.testing.apiserver import ApiServer
 from multus.testing.session import new_session
 
@@ -194,14 +191,15 @@ def test_with_several_dialects_each_is_held_to_the_rule(
             assert any(f"/namespaces/{each}/" in path for each in permitted), path
 
 
-def test_the_namespace_that_counts_is_the_one_in_the_path(api: ApiServer, tmp_path: Path) -> None:
+def test_the_namespace_that_counts_is_the_one_that_is_read(api: ApiServer, tmp_path: Path) -> None:
     wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), "namespaceIsolation": True}
     args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": OWN}
     view = view_of(Request("ADD", args=args), Conf.from_wire(wire), new_session())
     assert view is not None
-    for path in ("/apis/g/v1/namespaces/other/p/a", "/apis/g/v1/p/a", "/apis/g/v1/namespaces"):
+    kind = Resource("g", "v1", "p", title=f"definition {OWN}/a")
+    for namespace in ("other", ""):
         with pytest.raises(InvalidConfig, match="namespace isolation"):
-            view.chosen(Wanted(path, f"definition {OWN}/a"), "annotation 'x' of pod team/web")
+            view.chosen(kind.object(namespace, "a"), "annotation 'x' of pod team/web")
     assert not api.requests
 
 
@@ -233,5 +231,5 @@ def test_the_page_says_what_is_so() -> None:
     assert len(rows) == 5
     for own, allowed, namespace, word in rows:
         wire = {"name": "n", "namespaceIsolation": True, "globalNamespaces": allowed}
-        permitted = Settings.of(Conf.from_wire(wire)).permits(namespace, own)
+        permitted = SourceSettings.of(Conf.from_wire(wire)).permits(namespace, own)
         assert permitted == (word == "allowed"), (own, allowed, namespace)

@@ -150,7 +150,7 @@ WRONG = [
     ({"user": {"auth-provider": {"name": "gcp"}}}, "use 'exec' instead"),
     ({"user": {"exec": {"apiVersion": "v1"}}}, "'users[u].user.exec.command' is not set"),
     ({"user": {"exec": []}}, "must be an object"),
-    ({"user": {"exec": {"command": "x", "interactiveMode": "Always"}}}, "nobody is at a terminal"),
+    ({"user": {"exec": {"command": "x", "interactiveMode": "Always"}}}, "there is no terminal"),
 ]
 
 

@@ -27,6 +27,7 @@ CONF, REQUEST, SESSION = conf_of(), request_of(), new_session()
 #: How the core asks each hook, and what the hook may answer.
 ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_keys": lambda hooks: hooks.configuration_keys(),
+    "multus_kubernetes": lambda hooks: hooks.kubernetes(),
     "multus_validate": lambda hooks: hooks.validate(CONF),
     "multus_select": lambda hooks: hooks.select(REQUEST, CONF, SESSION),
     "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF, SESSION),
@@ -92,6 +93,7 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_merge", Result(interfaces=("eth0",)), "a str among its 'interfaces'"),  # type: ignore[arg-type]
         ("multus_merge", Result(ips=({"address": "x"},)), "a dict among its 'ips'"),  # type: ignore[arg-type]
         ("multus_merge", Result(dns={}), "whose 'dns' is {}"),  # type: ignore[arg-type]
+        ("multus_merge", Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
         ("multus_order", (DELEGATE, 5), "5"),
     ],
 )

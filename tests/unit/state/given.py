@@ -53,12 +53,20 @@ class Desk:
         return plan(networks, call)
 
     def add(self, names: Sequence[str] = "abc", *, finish: bool = True, **values: Any) -> None:
-        """Attach the networks; without *finish* as if the process had been killed before."""
-        with self.begun(**values) as (made, call):
-            attempt = made.attempt(self.planned(call, names))
-            attempt.attach()
-            if finish:
-                attempt.finish(Result())
+        """Attach the networks; without *finish*, in a process that is killed before."""
+
+        def add() -> None:
+            with self.begun(**values) as (made, call):
+                with made.attempt(self.planned(call, names)) as attempt:
+                    attempt.attach()
+                    if not finish:
+                        die()
+                    attempt.finish(Result())
+
+        if finish:
+            add()
+        else:
+            in_a_process_that_is_killed(add)
 
     def record(self) -> Record:
         record = self.journal.find("c1", "eth0")

@@ -129,6 +129,10 @@ class TestHistory:
         assert (record.left(), record.standing()) == ([1], [1])
         assert [each.delegate.name for each in record.attachments()] == ["net1"]
 
+    def test_what_is_gone_has_no_failures_any_more(self) -> None:
+        record = read(*BEGUN, failed_wire(0, "x", 5.0), trying_wire(0, 7.0), detached_wire(0))
+        assert (record.failures, record.trying) == ({}, frozenset())
+
     def test_a_removal_that_begins_takes_the_answer_back(self) -> None:
         assert read(*BEGUN, finished_wire(Result())).result is not None
         assert read(*BEGUN, finished_wire(Result()), REMOVING).result is None

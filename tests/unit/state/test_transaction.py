@@ -105,9 +105,8 @@ class TestAttempt:
             attempt = made.attempt(planned)
             record = desk.record()
             assert (record.complete, record.result, record.done) == (True, None, {})
-            assert [each.delegate for each in record.planned.values()] == [
-                each.delegate for each in planned
-            ]
+            written = [step.config for each in record.planned.values() for step in each.steps]
+            assert written == [step.config for each in planned for step in each.steps]
             assert desk.recorder.calls == []
             with attempt:
                 attempt.attach()
@@ -130,7 +129,7 @@ class TestAttempt:
         assert [each.delegate.ifname for each in told] == ["net0", "net1", "net2"]
 
     def test_an_error_after_all_are_attached_undoes_all_the_last_first(self, desk: Desk) -> None:
-        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match="^no answer$"):
+        with desk.begun() as (made, call), pytest.raises(InvalidConfig, match=r"^no answer$"):
             attempt = made.attempt(desk.planned(call))
             with attempt:
                 attempt.attach()

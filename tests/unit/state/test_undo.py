@@ -7,6 +7,7 @@ import resource
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -54,11 +55,11 @@ class TestFinished:
         class Looking(Recorder):
             def delete_one(self, invocation: Invocation) -> None:
                 super().delete_one(invocation)
-                assert desk.record().result is None
+                assert looked.record().result is None
 
-        desk = Desk(tmp_path / "state", Looking())
-        desk.add()
-        assert remove(desk) == []
+        looked = Desk(tmp_path / "state", Looking())
+        looked.add()
+        assert remove(looked) == []
 
     def test_those_that_are_gone_are_written_down_while_others_stay(self, desk: Desk) -> None:
         desk.add()
@@ -114,7 +115,7 @@ class TestUnfinished:
         record = desk.record()
         # After the first time, net0 was detached before net1 was tried once more.
         assert record.left() == [1]
-        assert (record.failures[1].count, record.trying) == (2, {1})
+        assert (record.failures[1].count, record.trying) == (2, frozenset({1}))
         assert remove(desk) == []
         assert desk.recorder.said == ["DEL b net1"]
 
@@ -172,7 +173,7 @@ class TestRequest:
 
     THEN = restored(Request("DEL", "c1", ifname="eth0"), "/run/netns/then", ("/a", "/b"), "A=1")
 
-    def record(self, **values: object) -> Record:
+    def record(self, **values: Any) -> Record:
         return evolve(Record("/nowhere", self.THEN), **values)
 
     def test_looks_for_plugins_where_they_are_today_first(self) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes import json_list, short_form
+from multus.api.kubernetes.networks import FIRST, SEED, SPRING, config_of
 from multus.cli.objects import Named
-from multus.kube.annotations import json_list, short_form
-from multus.kube.networks import FIRST, SEED, SPRING, config_of
 
 NAD, NETWORK = "nad", "network"
 _NAD_VERSION, _NAD_KIND = "k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition"

@@ -203,13 +203,13 @@ def _others_refused(
 ) -> list[Refusal]:
     """The errors of the networks that come after the one at which resolving ended."""
     try:
-        wishes = resolve.combine(hooks.selections, conf)
+        networks = resolve.combine(hooks.selections, conf)
     except CNIError:
         return []
     refusals = []
-    for wish in wishes[len(hooks.asked) :]:
+    for each in networks[len(hooks.asked) :]:
         try:
-            resolve.resolve_one(wish, installed, request, conf, session)
+            resolve.resolve_one(each, installed, request, conf, session)
         except CNIError as error:
             refusals.append(Refusal("resolve", error))
     return refusals

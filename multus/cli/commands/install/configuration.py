@@ -25,7 +25,7 @@ from multus.log import Log
 from multus.registry.known import OFFERING
 
 if TYPE_CHECKING:
-    from multus.api.session import Api
+    from multus.api.kubernetes import Api
     from multus.registry.discovery import Installed
 
 NAME = "00-multus.conflist"

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
+from multus.api.kubernetes import NotFound
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST
@@ -22,7 +23,6 @@ from multus.cli.findings import ERROR, NOTE, WARNING, Finding
 from multus.cli.objects import NETWORKS, Named, Objects
 from multus.engine import order, resolve
 from multus.engine.permit import require_permitted
-from multus.kube.failures import NotFound
 from multus.log import Log
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ _GROUPS = {
 def _annotation_for(named: Named) -> str | None:
     if named.kind == "NetworkAttachmentDefinition":
         return _NAD_ANNOTATION if named.group == _GROUPS[named.kind] else None
-    from multus.kube.networks import FIRST, SEED, SPRING
+    from multus.api.kubernetes.networks import FIRST, SEED, SPRING
 
     return {each.group: each.annotation for each in (FIRST, SEED, SPRING)}.get(named.group)
 

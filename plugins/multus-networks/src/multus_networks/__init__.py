@@ -12,30 +12,34 @@ from attrs import evolve, frozen
 
 from multus.api.delegates import delegate_from
 from multus.api.errors import InvalidConfig
-from multus.api.network import Element, Provenance, Role, Selection
-from multus.api.where import Where, path_of
-from multus.kube.annotations import (
+from multus.api.kubernetes import (
+    MAX_NETWORKS,
+    PODS,
+    SHARED_KEYS,
+    ApiUse,
+    NotFound,
     annotation_of,
     entry_of,
     interface_of,
     json_list,
     named,
+    problems,
     short_list,
     shown,
+    view_of,
 )
-from multus.kube.failures import NotFound
-from multus.kube.networks import DIALECTS, Dialect, config_of, holder_of
-from multus.kube.settings import MAX_NETWORKS, problems
-from multus.kube.view import view_of
+from multus.api.kubernetes.networks import DIALECTS, SEED, Dialect, config_of, holder_of
+from multus.api.network import Element, Provenance, Role, Selection
+from multus.api.where import Where, path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.keys import Key
+    from multus.api.kubernetes import ObjectRef, View
     from multus.api.network import Delegate
     from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.session import Session
-    from multus.kube.client import Wanted
-    from multus.kube.view import View
 
 _ALIASES = {"interfaceRequest": "interface"}
 _KEYS = ("name", "namespace", "interface")
@@ -50,6 +54,26 @@ class Source:
 
     name: str
     dialects: tuple[Dialect, ...]
+
+    def keys(self) -> list[Key]:
+        """The keys for the API server, and the dialects."""
+        from multus.api.keys import TEXTS, Key
+
+        text = (
+            "The API groups in which Network objects are looked up, in this order; all that the"
+            " installed sources know unless it is given."
+        )
+        return [*SHARED_KEYS, Key("networkDialects", TEXTS, text, choices=tuple(DIALECTS))]
+
+    def api_uses(self) -> list[ApiUse]:
+        """What this source reads: pods, and Networks of every dialect that it knows."""
+        uses = [ApiUse("get", PODS, "no pod can be attached")]
+        for dialect in self.dialects:
+            usual = dialect == SEED
+            consequence = "pods that choose such a network are refused"
+            cached = ("plugin", "args", "spec") if usual else ()
+            uses.append(ApiUse("get", dialect.resource, consequence, required=usual, cached=cached))
+        return uses
 
     def validate(self, conf: Conf) -> list[Problem]:
         """Problems with the keys that this source reads."""
@@ -87,7 +111,7 @@ class Source:
             return None
         chosen = element.handle
         missing: list[NotFound] = []
-        refused: list[Wanted] = []
+        refused: list[ObjectRef] = []
         served = view.served(chosen.annotation)
         for dialect in _order(conf):
             if dialect.annotation != chosen.annotation or dialect.group not in served:
@@ -102,7 +126,7 @@ class Source:
                 view.read_ahead_once(dialect, allowed)
             found = view.chosen(wanted, element.origin)
             if not isinstance(found, NotFound):
-                where = wanted.what
+                where = str(wanted)
                 place = Where(where, holder_of(found))
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
@@ -120,7 +144,7 @@ class Source:
 
 
 def _refuse(
-    view: View, element: Element, refused: Sequence[Wanted], missing: Sequence[NotFound]
+    view: View, element: Element, refused: Sequence[ObjectRef], missing: Sequence[NotFound]
 ) -> None:
     """Raise why no dialect has the network: it may not be used, or there is none."""
     known = [each for each in missing if each.kind_known]

@@ -10,8 +10,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from multus.api import regular
 from multus.api.errors import CNIError
-from multus.api.jsontext import decode_object
+from multus.api.jsontext import LARGEST, decode_object
 from multus.api.network import Attachment
 from multus.api.result import IP, Interface, Result
 
@@ -103,9 +104,10 @@ def _device_info(
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    # A damaged description is the device plugin's fault: the status goes without.
+    """The description in a file; None when it is damaged: the status is written without it."""
     try:
-        with open(path, "rb") as file:
-            return decode_object(file.read(), f"device information {path}")
+        return decode_object(
+            regular.read(path, LARGEST + 1, follow=True), f"device information {path}"
+        )
     except (OSError, CNIError):
         return None

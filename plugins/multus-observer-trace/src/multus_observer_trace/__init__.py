@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.network import Attachment, Delegate, Outcome
+    from multus.api.progress import Spent
     from multus.api.request import Request
 
 #: An error's text may hold what a plugin printed.
 _LONGEST = 500
+#: What a plugin took is written down from so many seconds on.
+_NOTED = 0.001
 
 
 @hookimpl
@@ -45,6 +48,7 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
         **_who(outcome.command, request, conf),
         "stages": {name: round(seconds, 6) for name, seconds in outcome.stages.items()},
         "delegates": [_attached(each) for each in outcome.attachments],
+        "plugins": [_spent(each) for each in outcome.plugins if each.seconds >= _NOTED],
     }
     append(conf.cni_dir, {**entry, **_failed(outcome.error)})
 
@@ -69,6 +73,15 @@ def _attached(attachment: Attachment) -> dict[str, Any]:
         **_named(attachment.delegate),
         "invokers": list(attachment.invokers),
         "seconds": round(attachment.seconds, 6),
+    }
+
+
+def _spent(spent: Spent) -> dict[str, Any]:
+    return {
+        "plugin": spent.task.plugin,
+        "task": spent.task.name,
+        "seconds": round(spent.seconds, 6),
+        "waited": round(spent.waited, 6),
     }
 
 

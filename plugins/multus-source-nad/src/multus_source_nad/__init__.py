@@ -14,19 +14,26 @@ from typing import TYPE_CHECKING, Any
 from multus import hookimpl
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import (
+    PODS,
+    SHARED_KEYS,
+    ApiUse,
+    NotFound,
+    View,
+    annotation_of,
+    is_object_name,
+    problems,
+    view_of,
+)
 from multus.api.network import Delegate, Element, Plugin, Role, Selection
 from multus.api.problem import Problem
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.where import path_of
-from multus.kube.annotations import annotation_of
-from multus.kube.failures import NotFound
-from multus.kube.settings import is_object_name, problems
-from multus.kube.view import View, view_of
 from multus_source_nad.annotation import parse, runtime_config
 from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, step_for
-from multus_source_nad.definition import delegate_of, wanted
-from multus_source_nad.devices import device_runtime_config
+from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
+from multus_source_nad.devices import KUBELET_DIR, device_runtime_config
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -36,6 +43,7 @@ __all__ = [
     "multus_chain",
     "multus_invoker",
     "multus_keys",
+    "multus_kubernetes",
     "multus_resolve",
     "multus_runtime_config",
     "multus_select",
@@ -50,9 +58,20 @@ DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 @hookimpl
 def multus_keys() -> list[Key]:
     """The keys for the API server and for the kubelet."""
-    from multus.kube.keys import KUBELET_DIR, SHARED
+    from multus.api.keys import PATH, Key
 
-    return [*SHARED, KUBELET_DIR]
+    text = "The kubelet's folder, where it says which devices a pod has."
+    return [*SHARED_KEYS, Key("kubeletDir", PATH, text, KUBELET_DIR)]
+
+
+@hookimpl
+def multus_kubernetes() -> list[ApiUse]:
+    """Pods, and the definitions that they choose."""
+    consequence = "pods that choose such a network are refused"
+    return [
+        ApiUse("get", PODS, "no pod can be attached"),
+        ApiUse("get", DEFINITIONS, consequence, cached=("spec",)),
+    ]
 
 
 @hookimpl

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from multus.api.errors import InvalidConfig
-from multus.api.network import Element
-from multus.api.reader import Reader
-from multus.kube.annotations import (
+from multus.api.kubernetes import (
+    MAX_NETWORKS,
     entry_of,
     interface_of,
     json_list,
@@ -23,7 +22,8 @@ from multus.kube.annotations import (
     short_list,
     shown,
 )
-from multus.kube.settings import MAX_NETWORKS
+from multus.api.network import Element
+from multus.api.reader import Reader
 
 _KEYS = frozenset(
     {

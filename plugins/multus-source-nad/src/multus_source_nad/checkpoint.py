@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from multus.api import regular
 from multus.api.errors import DecodingFailure, TryAgainLater
-from multus.api.jsontext import decode_object
+from multus.api.jsontext import LARGEST, decode_object
 
 
 def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
     """The device IDs of the pod with *uid*, by resource; raises ``TryAgainLater``."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = regular.read(path, LARGEST + 1, follow=True)
     except OSError as error:
         raise TryAgainLater(
             f"the kubelet's devices of pod {pod} cannot be read from {path}: {error.strerror}",

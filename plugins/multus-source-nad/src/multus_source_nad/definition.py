@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from multus.api.conffiles import by_name
 from multus.api.delegates import delegate_from
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
 from multus.api.reader import Reader, describe
 from multus.api.where import Where, path_of, within
-from multus.kube.annotations import config_in
 from multus_source_nad.devices import assign
 
 if TYPE_CHECKING:
@@ -22,22 +22,21 @@ if TYPE_CHECKING:
     from multus.api.network import Delegate, Element
     from multus.api.request import Request
     from multus.api.session import Session
-    from multus.kube.client import Wanted
 
-GROUP = "k8s.cni.cncf.io"
-PLURAL = "network-attachment-definitions"
+DEFINITIONS = Resource(
+    "k8s.cni.cncf.io",
+    "v1",
+    "network-attachment-definitions",
+    "network-attachment-definition",
+)
 CONF_DIR = "/etc/cni/multus/net.d"
 _LONGEST_CHAIN = 64
 RESOURCE_NAME = "k8s.v1.cni.cncf.io/resourceName"
 
 
-def wanted(namespace: str, name: str) -> Wanted:
-    """What to read for a definition."""
-    from multus.kube.client import Wanted
-    from multus.kube.transport import path_of
-
-    path = path_of("apis", GROUP, "v1", "namespaces", namespace, PLURAL, name)
-    return Wanted(path, f"network-attachment-definition {namespace}/{name}")
+def wanted(namespace: str, name: str) -> ObjectRef:
+    """The definition that has this name."""
+    return DEFINITIONS.object(namespace, name)
 
 
 def delegate_of(
@@ -53,7 +52,7 @@ def delegate_of(
     Raises ``InvalidConfig`` for a definition that is wrong, ``TryAgainLater`` when the kubelet
     cannot say which device the pod has.
     """
-    where = f"network-attachment-definition {namespace}/{element.name}"
+    where = str(wanted(namespace, element.name))
     config, provenance = _config(wire, element.name, where, conf)
     place = Where(where, ("spec", "config"))
     _refuse_long_chain(config, place)

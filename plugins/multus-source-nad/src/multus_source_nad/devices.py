@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import InvalidConfig, TryAgainLater
-from multus.kube.view import view_of
+from multus.api.kubernetes import view_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf

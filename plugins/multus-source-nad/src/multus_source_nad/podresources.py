@@ -1,7 +1,7 @@
 """The kubelet's pod-resources API: one gRPC call over a Unix socket.
 
-gRPC is HTTP/2 with five bytes before each message; h2 speaks the one, and the few fields that we
-need of the other are read here (docs/decisions/kube-client.md says why).
+gRPC is HTTP/2 with five bytes before each message.  h2 does HTTP/2; the few fields of the message
+that are needed are read here (docs/decisions/kube-client.md has the reasons).
 
 Source: kubernetes k8s.io/kubelet/pkg/apis/podresources/v1 (api.proto); gRPC over HTTP2.
 """
@@ -27,7 +27,7 @@ from h2.exceptions import ProtocolError
 from multus.api.errors import TryAgainLater
 
 if TYPE_CHECKING:
-    from multus.kube.deadline import Deadline
+    from multus.api.kubernetes import Deadline
 
 _METHOD = "/v1.PodResourcesLister/List"
 _LARGEST = 64 * 1024 * 1024
@@ -106,17 +106,17 @@ def _answer(
 
 
 def _send(stream: socket.socket, connection: H2Connection) -> None:
-    """Send what HTTP/2 itself has to say: acknowledgements, window updates."""
+    """Send what HTTP/2 itself needs: acknowledgements, window updates."""
     try:
         stream.sendall(connection.data_to_send())
     except ConnectionError:
-        return  # it has closed already: what it said before is still to be read
+        return  # it has closed already: what it sent before is still to be read
 
 
 def _message(body: bytes) -> bytes:
     """The one message of a body: a flag for compression, four bytes of length, the message."""
     if len(body) < 5 or body[0] != 0:
-        raise ValueError("the answer is no uncompressed gRPC message")
+        raise ValueError("the answer is not an uncompressed gRPC message")
     size = int.from_bytes(body[1:5], "big")
     if len(body) != 5 + size:
         raise ValueError("the answer is not one gRPC message")

@@ -8,13 +8,14 @@ from multus_networks import Source
 
 from multus import hookimpl
 from multus.api.conf import Conf
+from multus.api.kubernetes.networks import FIRST, SEED
 from multus.api.network import Delegate, Element, Selection
 from multus.api.request import Request
 from multus.api.session import Session
-from multus.kube.networks import FIRST, SEED
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
+    from multus.api.kubernetes import ApiUse
     from multus.api.problem import Problem
 
 SOURCE = Source("source-tpr", (FIRST, SEED))
@@ -23,9 +24,13 @@ SOURCE = Source("source-tpr", (FIRST, SEED))
 @hookimpl
 def multus_keys() -> list[Key]:
     """The keys for the API server, and the dialects."""
-    from multus.kube.keys import DIALECTS, SHARED
+    return SOURCE.keys()
 
-    return [*SHARED, DIALECTS]
+
+@hookimpl
+def multus_kubernetes() -> list[ApiUse]:
+    """Pods, and the Network objects that they choose."""
+    return SOURCE.api_uses()
 
 
 @hookimpl

@@ -12,7 +12,7 @@ HASH = "kubernetes.io/config.hash"
 
 
 def is_same(metadata: Mapping[str, Any], uid: str) -> bool:
-    """Whether a pod's ``metadata`` is the pod that the runtime calls *uid* (empty: it says none).
+    """Whether ``metadata`` is of the pod that has *uid* for the runtime; "" is any.
 
     A static pod's UID in the API differs from the node's, but its mirror says the node's.  (The
     first kubelets wrote the word "mirror" there, and the UID into the other annotation.)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from unit.kube.scripted import Scripted, scripted
 
-from multus.kube.client import KubeClient, Wanted
-from multus.kube.deadline import Deadline
-from multus.kube.failures import TooLarge, Unreachable
+from multus.api.kubernetes import PODS, Deadline, Resource, TooLarge, Unreachable
+from multus.kube.client import KubeClient
+from multus.kube.decoding import decode, metadata_of
 from multus.kube.transport import MAX_BODY, path_of
-from multus.kube.wire import decode, metadata_of
+
+#: An object of the stand-in.
+DEFINITION = Resource("g", "v1", "p", "definition").object("default", "a")
 
 
 def test_what_is_nested_too_deep_is_null_and_all_else_is_there() -> None:
@@ -71,11 +73,11 @@ def client(server: Scripted, tmp_path: Path) -> Iterator[KubeClient]:
 def test_an_object_that_is_odd_elsewhere_is_read(
     server: Scripted, client: KubeClient, soon: Deadline
 ) -> None:
-    server.objects["/a"] = b'{"x": %s, "n": %s, "spec": {"config": "{}"}}' % (
+    server.objects[path_of(DEFINITION)] = b'{"x": %s, "n": %s, "spec": {"config": "{}"}}' % (
         b"[" * 50_000 + b"]" * 50_000,
         b"9" * 50_000,
     )
-    assert client.get(Wanted("/a", "definition a"), soon)["spec"] == {"config": "{}"}
+    assert client.get(DEFINITION, soon)["spec"] == {"config": "{}"}
 
 
 @pytest.mark.parametrize("metadata", ["5", "[]", '{"annotations": "x"}', '{"annotations": [1]}'])
@@ -91,9 +93,9 @@ def test_a_pod_whose_metadata_is_odd_does_not_start_without_its_networks(
 def test_an_object_that_is_too_large_is_refused_at_once(
     server: Scripted, client: KubeClient, soon: Deadline
 ) -> None:
-    server.objects["/a"] = b'{"x": "%s"}' % (b"y" * MAX_BODY)
-    with pytest.raises(TooLarge, match=r"definition a.*larger than 8388608 bytes"):
-        client.get(Wanted("/a", "definition a"), soon)
+    server.objects[path_of(DEFINITION)] = b'{"x": "%s"}' % (b"y" * MAX_BODY)
+    with pytest.raises(TooLarge, match=r"definition default/a.*larger than 8388608 bytes"):
+        client.get(DEFINITION, soon)
     assert len(server.asked) == 1
 
 
@@ -101,5 +103,5 @@ def test_an_object_that_is_too_large_is_refused_at_once(
 def test_a_name_that_is_no_text_is_no_object(
     server: Scripted, client: KubeClient, soon: Deadline, name: str
 ) -> None:
-    server.objects[path_of("api", "v1", "namespaces", "default", "pods", name)] = b'{"metadata":{}}'
+    server.objects[path_of(PODS.object("default", name))] = b'{"metadata":{}}'
     assert client.pod("default", name, soon) == {}

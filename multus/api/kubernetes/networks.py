@@ -8,18 +8,16 @@ by two annotations; each combination is a dialect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode
+from multus.api.kubernetes._annotations import config_in
+from multus.api.kubernetes._objects import ObjectRef, Resource
 from multus.api.reader import Reader, describe
 from multus.api.where import Path
-from multus.kube.annotations import config_in
-
-if TYPE_CHECKING:
-    from multus.kube.client import Wanted
 
 
 @frozen
@@ -35,14 +33,15 @@ class Dialect:
     namespace: str = ""
     comma: bool = False
 
-    def wanted(self, namespace: str, name: str) -> Wanted:
-        """What to read for a Network."""
-        from multus.kube.client import Wanted
-        from multus.kube.transport import path_of
+    @property
+    def resource(self) -> Resource:
+        """The kind of object."""
+        title = "{noun} {namespace}/{name} ({group})"
+        return Resource(self.group, "v1", "networks", "network", title)
 
-        where = self.namespace or namespace
-        path = path_of("apis", self.group, "v1", "namespaces", where, "networks", name)
-        return Wanted(path, f"network {where}/{name} ({self.group})")
+    def wanted(self, namespace: str, name: str) -> ObjectRef:
+        """The object to read for a Network that a pod of *namespace* chose."""
+        return self.resource.object(self.namespace or namespace, name)
 
 
 FIRST = Dialect("kubernetes.com", "networks", namespace="default")

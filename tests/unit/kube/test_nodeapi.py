@@ -10,21 +10,20 @@ import pytest
 from waiting import eventually
 
 from multus.api.conf import Conf
+from multus.api.kubernetes import Deadline, NotFound, ObjectRef, Resource, view_of
 from multus.api.request import Request
-from multus.kube.client import Wanted
-from multus.kube.deadline import Deadline
-from multus.kube.failures import NotFound
 from multus.kube.kubeconfig import load_kubeconfig
-from multus.kube.node import NodeApi
-from multus.kube.view import view_of
+from multus.kube.nodeapi import NodeApi
 from multus.testing.apiserver import ApiServer
 from multus.testing.session import new_session
 
-BASE = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"
+DEFINITIONS = Resource("k8s.cni.cncf.io", "v1", "network-attachment-definitions")
+NETWORKS = Resource("kubernetes-network.cni.cncf.io", "v1", "networks")
+CACHED = {DEFINITIONS: ["spec"], NETWORKS: ["plugin", "args"]}
 
 
-def wanted(name: str) -> Wanted:
-    return Wanted(f"{BASE}/{name}", f"definition {name}")
+def wanted(name: str) -> ObjectRef:
+    return DEFINITIONS.object("default", name)
 
 
 def nad(name: str) -> dict[str, object]:
@@ -38,7 +37,7 @@ def nad(name: str) -> dict[str, object]:
 
 @pytest.fixture
 def node(api: ApiServer, tmp_path: Path) -> Iterator[NodeApi]:
-    found = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1")
+    found = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", CACHED)
     yield found
     found.close()
 

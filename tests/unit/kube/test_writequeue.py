@@ -1,4 +1,4 @@
-"""Writes that nobody waits for: in order, until they are written or the pod is gone."""
+"""Queued writes: in order, until they are written or the pod is gone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import CNIError
+from multus.api.kubernetes import Annotate, PodEvent, PodRef
 from multus.kube.client import KubeClient
-from multus.kube.deadline import Deadline
-from multus.kube.outbox import Annotate, Event, Outbox, Target
+from multus.kube.writequeue import WriteQueue
 from multus.testing.apiserver import ApiServer, Fault
 
 Connect = Callable[..., KubeClient]
@@ -27,16 +27,16 @@ def problems() -> list[CNIError]:
 
 
 @pytest.fixture
-def outbox(connect: Connect, problems: list[CNIError]) -> Iterator[Outbox]:
-    box = Outbox(connect(), on_problem=problems.append)
-    box.start()
-    yield box
-    box.close(0)
+def queue(connect: Connect, problems: list[CNIError]) -> Iterator[WriteQueue]:
+    queue = WriteQueue(connect(), on_problem=problems.append)
+    queue.start()
+    yield queue
+    queue.close(0)
 
 
-def target(api: ApiServer, name: str) -> Target:
+def pod_of(api: ApiServer, name: str) -> PodRef:
     pod = api.create_pod(name)
-    return Target("default", name, pod["metadata"]["uid"])
+    return PodRef("default", name, pod["metadata"]["uid"])
 
 
 def value(api: ApiServer, name: str) -> str | None:
@@ -46,64 +46,64 @@ def value(api: ApiServer, name: str) -> str | None:
 
 
 def test_an_api_that_comes_back_gets_what_waited_in_order(
-    api: ApiServer, outbox: Outbox, problems: list[CNIError]
+    api: ApiServer, queue: WriteQueue, problems: list[CNIError]
 ) -> None:
-    web = target(api, "web")
+    web = pod_of(api, "web")
     api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden", times=2))
-    outbox.put(Annotate(web, {"k": "1"}))
-    assert outbox.holds(web)
-    outbox.put(Annotate(web, {"k": "2"}))
-    outbox.put(Event(web, "Normal", "AddedInterface", "Add eth0 [] from a", "n1"))
-    eventually(lambda: not outbox.holds(web))
+    queue.put(Annotate(web, {"k": "1"}))
+    assert queue.holds(web)
+    queue.put(Annotate(web, {"k": "2"}))
+    queue.put(PodEvent(web, "Normal", "AddedInterface", "Add eth0 [] from a"))
+    eventually(lambda: not queue.holds(web))
     assert value(api, "web") == "2"
     assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 4
     assert [each.number for each in problems] == [11, 11]
-    assert len(outbox) == 0
+    assert len(queue) == 0
 
 
-def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, outbox: Outbox) -> None:
-    stuck, free = target(api, "stuck"), target(api, "free")
+def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, queue: WriteQueue) -> None:
+    stuck, free = pod_of(api, "stuck"), pod_of(api, "free")
     api.faults.add(Fault("status", path="*/stuck/status", code=403, times=0))
-    outbox.put(Annotate(stuck, {"k": "1"}))
+    queue.put(Annotate(stuck, {"k": "1"}))
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/stuck/status"])
-    outbox.put(Annotate(free, {"k": "1"}))
+    queue.put(Annotate(free, {"k": "1"}))
     eventually(lambda: value(api, "free") == "1")
-    assert outbox.holds(stuck)
+    assert queue.holds(stuck)
 
 
 @pytest.mark.parametrize("uid", ["gone", "successor"])
 def test_what_is_for_a_pod_that_is_gone_is_dropped(
-    api: ApiServer, outbox: Outbox, uid: str
+    api: ApiServer, queue: WriteQueue, uid: str
 ) -> None:
     if uid == "successor":
         api.create_pod("web", uid=uid)
-    web = Target("default", "web", "u-1")
-    outbox.put(Annotate(web, {"k": "1"}))
-    outbox.put(Annotate(web, {"k": "2"}))
-    eventually(lambda: not outbox.holds(web))
+    web = PodRef("default", "web", "u-1")
+    queue.put(Annotate(web, {"k": "1"}))
+    queue.put(Annotate(web, {"k": "2"}))
+    eventually(lambda: not queue.holds(web))
     assert sum(n for (method, _), n in api.requests.items() if method == "PATCH") == 1
 
 
 def test_beyond_its_bound_the_oldest_is_dropped(api: ApiServer, connect: Connect) -> None:
-    box = Outbox(connect(), most=2)
-    web = target(api, "web")
+    queue = WriteQueue(connect(), most=2)
+    web = pod_of(api, "web")
     for number in range(5):
-        box.put(Annotate(web, {"k": str(number)}))
-    assert (len(box), box.dropped) == (2, 3)
-    box.start()
+        queue.put(Annotate(web, {"k": str(number)}))
+    assert (len(queue), queue.dropped) == (2, 3)
+    queue.start()
     eventually(lambda: value(api, "web") == "4")
-    box.close()
+    queue.close()
 
 
 def test_close_writes_what_waits_and_ends_the_thread(
     api: ApiServer, connect: Connect, threads: Threads
 ) -> None:
-    box = Outbox(connect())
-    box.start()
+    queue = WriteQueue(connect())
+    queue.start()
     names = [f"p{number}" for number in range(10)]
     for name in names:
-        box.put(Annotate(target(api, name), {"k": "1"}))
-    box.close(PATIENCE)
+        queue.put(Annotate(pod_of(api, name), {"k": "1"}))
+    queue.close(PATIENCE)
     assert [value(api, name) for name in names] == ["1"] * 10
     becomes(threads, [])
 
@@ -111,86 +111,87 @@ def test_close_writes_what_waits_and_ends_the_thread(
 def test_what_waits_lets_busy_moments_pass(
     api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multus.kube.outbox._PATIENCE", LONG)
+    monkeypatch.setattr("multus.kube.writequeue._LONGEST_DELAY", LONG)
     busy = True
-    box = Outbox(connect(), busy=lambda: busy)
-    box.start()
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    queue = WriteQueue(connect(), busy=lambda: busy)
+    queue.start()
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     time.sleep(0.5)
     assert value(api, "web") is None
     busy = False
     eventually(lambda: value(api, "web") == "1")
-    box.close()
+    queue.close()
 
 
 def test_what_waits_does_not_wait_for_ever(
     api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multus.kube.outbox._PATIENCE", 0.3)
-    box = Outbox(connect(), busy=lambda: True)
-    box.start()
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    monkeypatch.setattr("multus.kube.writequeue._LONGEST_DELAY", 0.3)
+    queue = WriteQueue(connect(), busy=lambda: True)
+    queue.start()
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
-    box.close()
+    queue.close()
 
 
 def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Connect) -> None:
-    box = Outbox(connect())
-    box.start()
+    queue = WriteQueue(connect())
+    queue.start()
     api.faults.add(Fault("status", code=403, times=0))
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     began = time.monotonic()
-    box.close(0.3)
+    queue.close(0.3)
     assert time.monotonic() - began < PATIENCE
 
 
 def test_close_takes_no_longer_than_it_is_told(
     api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multus.kube.outbox._EACH", LONG)
-    box = Outbox(connect())
-    box.start()
+    monkeypatch.setattr("multus.kube.writequeue._EACH", LONG)
+    queue = WriteQueue(connect())
+    queue.start()
     api.faults.add(Fault("slow", times=0, seconds=LONG))
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"])
     began = time.monotonic()
-    box.close(0.3)
+    queue.close(0.3)
     assert time.monotonic() - began < PATIENCE
 
 
 def test_close_does_not_wait_for_a_moment_that_is_not_busy(
     api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multus.kube.outbox._PATIENCE", LONG)
-    box = Outbox(connect(), busy=lambda: True)
-    box.start()
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
-    box.close(PATIENCE)
+    monkeypatch.setattr("multus.kube.writequeue._LONGEST_DELAY", LONG)
+    queue = WriteQueue(connect(), busy=lambda: True)
+    queue.start()
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
+    queue.close(PATIENCE)
     assert value(api, "web") == "1"
 
 
 class Odd:
-    """A write that fails as nothing should."""
+    """A write that fails with an unexpected exception."""
 
     size = 1
 
-    def __init__(self, target: Target, error: Exception) -> None:
-        self.target, self._error = target, error
+    def __init__(self, pod: PodRef, error: Exception) -> None:
+        self.pod, self._error = pod, error
 
-    def write(self, client: KubeClient, deadline: Deadline) -> None:
+    @property
+    def reason(self) -> str:
         raise self._error
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), KeyError("k"), MemoryError()])
 def test_an_exception_ends_neither_the_thread_nor_the_pods_other_writes(
-    api: ApiServer, outbox: Outbox, problems: list[CNIError], error: Exception
+    api: ApiServer, queue: WriteQueue, problems: list[CNIError], error: Exception
 ) -> None:
-    web = target(api, "web")
-    outbox.put(Odd(web, error))  # type: ignore[arg-type]
-    outbox.put(Annotate(web, {"k": "1"}))
+    web = pod_of(api, "web")
+    queue.put(Odd(web, error))  # type: ignore[arg-type]
+    queue.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
     assert type(error).__name__ in problems[0].msg
-    assert outbox.dropped == 1
+    assert queue.dropped == 1
 
 
 def test_callbacks_that_raise_end_nothing(api: ApiServer, connect: Connect) -> None:
@@ -205,41 +206,41 @@ def test_callbacks_that_raise_end_nothing(api: ApiServer, connect: Connect) -> N
     def refuse(error: CNIError) -> None:
         raise OSError("the disk of the log is full")
 
-    box = Outbox(connect(), busy=busy, on_problem=refuse)
-    box.start()
+    queue = WriteQueue(connect(), busy=busy, on_problem=refuse)
+    queue.start()
     api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden"))
-    box.put(Annotate(target(api, "web"), {"k": "1"}))
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
-    box.close()
+    queue.close()
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
 def test_what_the_server_refuses_for_good_is_not_tried_again(
-    api: ApiServer, outbox: Outbox, problems: list[CNIError], code: int
+    api: ApiServer, queue: WriteQueue, problems: list[CNIError], code: int
 ) -> None:
-    web = target(api, "web")
+    web = pod_of(api, "web")
     api.faults.add(Fault("status", method="PATCH", code=code, reason="Invalid"))
-    outbox.put(Annotate(web, {"k": "refused"}))
-    outbox.put(Annotate(web, {"k": "1"}))
+    queue.put(Annotate(web, {"k": "refused"}))
+    queue.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
-    becomes(lambda: (len(problems), outbox.dropped, outbox.bytes), (1, 1, 0))
+    becomes(lambda: (len(problems), queue.dropped, queue.bytes), (1, 1, 0))
 
 
 def test_what_waits_is_bounded_in_bytes(api: ApiServer, connect: Connect) -> None:
-    box = Outbox(connect(), budget=10_000)
-    web = target(api, "web")
+    queue = WriteQueue(connect(), budget=10_000)
+    web = pod_of(api, "web")
     for number in range(20):
-        box.put(Annotate(web, {"k": f"{number}" + "x" * 1000}))
-    assert box.bytes <= 10_000
-    assert len(box) + box.dropped == 20
-    box.put(Annotate(web, {"k": "x" * 1_000_000}))
-    assert len(box) + box.dropped == 21
-    assert len(box) == 9
+        queue.put(Annotate(web, {"k": f"{number}" + "x" * 1000}))
+    assert queue.bytes <= 10_000
+    assert len(queue) + queue.dropped == 20
+    queue.put(Annotate(web, {"k": "x" * 1_000_000}))
+    assert len(queue) + queue.dropped == 21
+    assert len(queue) == 9
 
 
-def test_a_failing_write_is_not_repeated_in_a_tight_loop(api: ApiServer, outbox: Outbox) -> None:
+def test_a_failing_write_is_not_repeated_in_a_tight_loop(api: ApiServer, queue: WriteQueue) -> None:
     api.faults.add(Fault("status", method="PATCH", code=403, times=0))
-    outbox.put(Annotate(target(api, "web"), {"k": "1"}))
+    queue.put(Annotate(pod_of(api, "web"), {"k": "1"}))
     began = time.monotonic()
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 3)
     # The second comes after 0.4 seconds at the earliest, the third 0.8 seconds later.

@@ -1,8 +1,8 @@
-"""Decoding what an API server sends, so that one odd object spoils no other.
+"""Decoding the API server's answers, so that one object of an odd form does not affect others.
 
-A list or a watch carries the objects of all tenants.  Python refuses a whole text for one value in
-it: one that is nested too deep, or a number of thousands of digits.  Such a value is read as null
-or infinity; no source reads one.
+A list or a watch has the objects of all tenants.  Python refuses a whole text for one value in it:
+one that is nested too deep, or a number of thousands of digits.  Such a value is read as null or
+infinity; no plugin reads one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Deeper values are read as null.  Everything that sources read lies at most five deep.
+#: Deeper values are read as null.  What plugins read is at most five levels deep.
 _DEEPEST = 200
 _LONGEST_NUMBER = 4000
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)

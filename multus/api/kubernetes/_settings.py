@@ -1,4 +1,4 @@
-"""The configuration keys that all Kubernetes sources share, typed (``multus.kube.keys``)."""
+"""The configuration keys that all Kubernetes sources share, typed (``_sourcekeys``)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import _sourcekeys as keys
 from multus.api.problem import Problem
-from multus.kube import keys
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -21,7 +21,7 @@ MOST_NETWORKS = 1024
 
 
 @frozen
-class Settings:
+class SourceSettings:
     """Those keys, typed; ``api_timeout`` is in seconds."""
 
     kubeconfig: str = ""
@@ -32,7 +32,7 @@ class Settings:
     max_networks: int = MAX_NETWORKS
 
     @classmethod
-    def of(cls, conf: Conf) -> Settings:
+    def of(cls, conf: Conf) -> SourceSettings:
         """Read them; raises ``InvalidConfig`` for the first that is wrong."""
         reader = conf.reader
         return cls(

@@ -9,10 +9,10 @@ from typing import Any
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode, decode_object
+from multus.api.kubernetes._settings import MOST_NETWORKS, is_label, is_object_name
 from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
 from multus.api.where import Where, path_of, within
-from multus.kube.settings import MOST_NETWORKS, is_label, is_object_name
 
 #: So many characters of a wrong value are shown in a message.
 _SHOWN = 100

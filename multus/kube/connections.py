@@ -1,4 +1,4 @@
-"""Connections to one API server: their TLS, their proxy, and the pool that keeps them.
+"""Connections to one API server: TLS, proxy, and the pool of open connections.
 
 urllib3 does HTTP, TLS, pooling and proxies.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multus.kube.credentials import Certificate
     from multus.kube.kubeconfig import Cluster
 
-# A watch is silent for minutes: without keep-alive probes a vanished server is never noticed.
+# A watch may be silent for minutes: only keep-alive probes notice that the server is gone.
 _SOCKET_OPTIONS = [
     *HTTPConnection.default_socket_options,
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -35,7 +35,7 @@ _SOCKET_OPTIONS = [
 
 
 class Sockets:
-    """The open sockets of a client, so that :meth:`close` ends whoever waits at one."""
+    """The open sockets of a client; :meth:`close` ends every wait for one of them."""
 
     def __init__(self) -> None:
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -55,12 +55,12 @@ class Sockets:
             self._closed = True
             found = list(self._open)
         for each in found:
-            # Not the method of an SSL socket: that one takes TLS away from whoever reads there.
+            # Not the method of an SSL socket: that one removes TLS while another thread reads.
             with suppress(OSError):
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-class Pool:
+class ConnectionPool:
     """Connections with one CA and one client certificate; safe to use from several threads."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Pool:
             self._pool = _proxied(cluster, proxy, settings)
             self._base = cluster.server
         else:
-            # A manager would look for the pool of this one server before every request.
+            # A manager would look up the pool of this one server before every request.
             self._pool = urllib3.connection_from_url(cluster.server, **settings)
             if cluster.server.startswith("http:"):
                 self._pool.ConnectionCls = _plain_connection(sockets)
@@ -151,7 +151,7 @@ def _proxied(cluster: Cluster, proxy: str, settings: dict[str, Any]) -> urllib3.
 
 
 def _proxy_of_environment(server: str) -> str:
-    """The proxy that HTTPS_PROXY and NO_PROXY say, as kubectl reads them."""
+    """The proxy that HTTPS_PROXY and NO_PROXY name, as kubectl reads them."""
     scheme = server.partition(":")[0]
     if not (os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_proxy".upper())):
         return ""
@@ -170,16 +170,16 @@ def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) ->
         )
     except ssl.SSLError as error:
         raise InvalidConfig(
-            f"{cluster.origin}: certificate-authority is no PEM certificate",
+            f"{cluster.origin}: certificate-authority is not a PEM certificate",
             fix="correct it",
         ) from error
     # Python 3.13 began to refuse CAs without an Authority Key Identifier, which older installers of
-    # clusters made, and which every other client accepts.
+    # clusters made and all other clients accept.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cluster.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        # The kubeconfig's author knows; a warning for each request would fill the runtime's log.
+        # The kubeconfig asks for it; a warning for each request would fill the runtime's log.
         urllib3.disable_warnings(InsecureRequestWarning)
     if certificate:
         _load(context, cluster, certificate)
@@ -187,7 +187,7 @@ def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) ->
 
 
 def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -> None:
-    # OpenSSL reads chains from files only; an anonymous one keeps the key off every disk.
+    # OpenSSL reads chains from files only; an anonymous file keeps the key off the disks.
     descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -195,7 +195,8 @@ def _load(context: ssl.SSLContext, cluster: Cluster, certificate: Certificate) -
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     except ssl.SSLError as error:
         raise InvalidConfig(
-            f"{cluster.origin}: client-certificate and client-key are no PEM pair: {error.reason}"
+            f"{cluster.origin}: client-certificate and client-key are not a PEM pair:"
+            f" {error.reason}"
         ) from error
     finally:
         os.close(descriptor)

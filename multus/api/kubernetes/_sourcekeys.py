@@ -1,8 +1,8 @@
-"""The configuration keys of the Kubernetes sources."""
+"""The configuration keys that all Kubernetes sources share."""
 
 from __future__ import annotations
 
-from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, TEXTS, Key
+from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, Key
 
 KUBECONFIG = Key(
     "kubeconfig",
@@ -46,31 +46,12 @@ MAX_NETWORKS = Key(
     most=1024,
 )
 
-#: What all of them read (``multus.kube.settings``).
-SHARED = (
+#: What all of them read (``SourceSettings``).
+SHARED_KEYS = (
     KUBECONFIG,
     API_TIMEOUT,
     NAMESPACE_ISOLATION,
     GLOBAL_NAMESPACES,
     MULTUS_NAMESPACE,
     MAX_NETWORKS,
-)
-
-DIALECTS = Key(
-    "networkDialects",
-    TEXTS,
-    "The API groups in which Network objects are looked up, in this order; all that the installed"
-    " sources know unless it is given.",
-    choices=(
-        "kubernetes.com",
-        "kubernetes-network.cni.cncf.io",
-        "kubernetes.cni.cncf.io",
-    ),
-)
-
-KUBELET_DIR = Key(
-    "kubeletDir",
-    PATH,
-    "The kubelet's folder, where it says which devices a pod has.",
-    "/var/lib/kubelet",
 )

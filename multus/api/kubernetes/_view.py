@@ -1,10 +1,11 @@
-"""What one request sees of the API: its pod once, every definition once.
+"""What one request reads of the API: its pod once, every definition once.
 
-All sources of a request share one view, so that three that look at the pod's annotations cost one
-GET.  A source reads ahead what it is going to resolve, at the same time over one connection pool.
+All sources of a request share one view: three sources that read the pod's annotations cost one GET.
+A source reads ahead what it is going to resolve: several requests at the same time, over one pool
+of connections.
 
-What a pod may use, and how much of it, is decided here, where it is read: namespaces by
-:meth:`View.chosen`, the length of annotations and the size of all definitions together.
+The limits of a pod are checked here, where its objects are read: namespaces by :meth:`View.chosen`,
+the length of annotations, and the size of all definitions together.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import LARGEST
+from multus.api.kubernetes._annotations import annotation_of
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import NotFound
+from multus.api.kubernetes._opening import api_of
+from multus.api.kubernetes._pods import is_same
+from multus.api.kubernetes._settings import SourceSettings
 from multus.api.where import path_of
-from multus.kube.annotations import annotation_of
-from multus.kube.deadline import Deadline
-from multus.kube.failures import NotFound
-from multus.kube.pods import is_same
-from multus.kube.settings import Settings
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.kubernetes._interface import Api
+    from multus.api.kubernetes._objects import ObjectRef
     from multus.api.request import Pod, Request
-    from multus.api.session import Api, Session
-    from multus.kube.client import KubeClient, Wanted
+    from multus.api.session import Session
 
-_KEY = "multus.kube.view"
+_KEY = "multus.api.kubernetes._view"
 #: The API server refuses pods whose annotations are longer than that together.
 _LONGEST_ANNOTATION = 256 * 1024
 #: How many definitions are asked for at a time.
@@ -38,44 +41,32 @@ _AT_A_TIME = 8
 def view_of(request: Request, conf: Conf, session: Session) -> View | None:
     """The view of *request*; None when the configuration names no API server.
 
-    DEL, CHECK and GC work from the journal: they see no API at all.
+    It is None for DEL, CHECK and GC too, which work from the journal.
     """
     if request.command in ("DEL", "CHECK", "GC"):
         return None
-    if session.api is None and not conf.raw.get("kubeconfig"):
-        return None
-    return session.once(_KEY, partial(_open, request, conf, session))
+    api = api_of(conf, session)
+    return None if api is None else session.once(_KEY, partial(_open, api, request, conf, session))
 
 
-def _open(request: Request, conf: Conf, session: Session) -> View:
-    settings = Settings.of(conf)
-    api = session.api
-    if api is None:
-        client = _client(settings.kubeconfig)
-        session.closing.callback(client.close)
-        api = client
+def _open(api: Api, request: Request, conf: Conf, session: Session) -> View:
+    settings = SourceSettings.of(conf)
     deadline = Deadline.after(session.remaining(settings.api_timeout))
     return View(api, request.pod, settings, deadline)
-
-
-def _client(kubeconfig: str) -> KubeClient:
-    # The one place where a process that is started per call imports HTTP and TLS.
-    from multus.kube.client import KubeClient
-    from multus.kube.kubeconfig import load_kubeconfig
-
-    return KubeClient(load_kubeconfig(kubeconfig))
 
 
 class View:
     """One request's view; used by one thread."""
 
-    def __init__(self, api: Api, pod: Pod | None, settings: Settings, deadline: Deadline) -> None:
+    def __init__(
+        self, api: Api, pod: Pod | None, settings: SourceSettings, deadline: Deadline
+    ) -> None:
         self.api = api
         self.settings = settings
         self.deadline = deadline
         self._pod = pod
         self._metadata: Mapping[str, Any] | None = None
-        self._read: dict[str, dict[str, Any] | CNIError] = {}
+        self._read: dict[ObjectRef, dict[str, Any] | CNIError] = {}
         self._begun: set[Hashable] = set()
         self._used: set[str] = set()
         self._total = 0
@@ -118,72 +109,72 @@ class View:
         """The API groups of all the plugins that serve *annotation*."""
         return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
-    def read_ahead(self, wanted: Iterable[Wanted]) -> None:
-        """Read definitions at the same time; their errors wait for whoever asks for them.
+    def read_ahead(self, wanted: Iterable[ObjectRef]) -> None:
+        """Read definitions at the same time; :meth:`definition` raises their errors.
 
-        It stops where they are larger together than what a container may use.
+        It stops where they are larger together than a container's may be.
         """
-        missing = [each for each in dict.fromkeys(wanted) if each.path not in self._read]
+        missing = [each for each in dict.fromkeys(wanted) if each not in self._read]
         size = 0
         for start in range(0, len(missing), _AT_A_TIME):
             asked = missing[start : start + _AT_A_TIME]
             for each, answer in zip(asked, self.api.get_each(asked, self.deadline), strict=True):
-                self._read[each.path] = answer
+                self._read[each] = answer
                 size += _size(answer)
             if size > LARGEST:
                 return
 
-    def read_ahead_once(self, key: Hashable, wanted: Iterable[Wanted]) -> None:
+    def read_ahead_once(self, key: Hashable, wanted: Iterable[ObjectRef]) -> None:
         """``read_ahead``, unless this request has done it under *key*."""
         if key not in self._begun:
             self._begun.add(key)
             self.read_ahead(wanted)
 
-    def permits(self, wanted: Wanted) -> bool:
+    def permits(self, wanted: ObjectRef) -> bool:
         """Whether the request's pod may use a definition: isolation, by the namespace read."""
         own = self._pod.namespace if self._pod else ""
         return self.settings.permits(wanted.namespace, own)
 
-    def require(self, wanted: Wanted, origin: str) -> None:
+    def require(self, wanted: ObjectRef, origin: str) -> None:
         """Raise ``InvalidConfig`` when the pod may not use what it asks for at *origin*."""
         if not self.permits(wanted):
             own = self._pod.namespace if self._pod else ""
             raise InvalidConfig(
                 f"namespace isolation is on, and a pod of namespace {own!r} may not use"
-                f" {wanted.what}, which is in namespace {wanted.namespace!r}",
+                f" {wanted}, which is in namespace {wanted.namespace!r}",
                 where=origin,
                 fix="use a definition of its own namespace, or let the administrator add that one"
                 " to 'globalNamespaces'",
             )
 
-    def chosen(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
+    def chosen(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
         """A definition that the pod chose at *origin*: ``definition``, if the pod may use it."""
         self.require(wanted, origin)
         return self.definition(wanted, origin)
 
-    def definition(self, wanted: Wanted, origin: str) -> dict[str, Any] | NotFound:
-        """A definition that the configuration names at *origin*, or the server's word for none.
+    def definition(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
+        """A definition that the configuration names at *origin*, or why there is none.
 
         It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
         ``InvalidConfig`` when the definitions of this request are too large together.
         """
         if not self.deadline.remaining():
             raise TryAgainLater(
-                f"no time is left to look {wanted.what} up",
+                f"no time is left to look {wanted} up",
                 where=origin,
                 fix="choose fewer networks, or raise 'apiTimeout'",
             )
         self.read_ahead([wanted])
-        answer = self._read[wanted.path]
+        answer = self._read[wanted]
         if isinstance(answer, CNIError) and not isinstance(answer, NotFound):
             raise answer
         if origin not in self._used:
-            # An element that is resolved again costs nothing more.
+            # An element that is resolved again counts once.
             self._used.add(origin)
             self._total += _size(answer)
         if self._total > LARGEST:
             raise InvalidConfig(
-                f"with {wanted.what}, the definitions for this container are larger than {LARGEST}"
+                f"with {wanted}, the definitions for this container are larger than {LARGEST}"
                 " bytes together",
                 where=origin,
                 fix="choose fewer networks, or make them smaller",

@@ -1,15 +1,11 @@
-"""What can go wrong with the API server, as CNI errors.
-
-All of them are :class:`multus.api.errors.TryAgainLater` (code 11): a pod must never come up with
-less than it asked for because the API could not be read.
-"""
+"""From an answer of the API server to the error that says what is wrong and what to do."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from multus.api.errors import TryAgainLater
-from multus.kube.wire import decode
+from multus.api.kubernetes import ApiFailure, NotFound, VersionExpired
+from multus.kube.decoding import decode
 
 _FIXES = {
     400: "this is a defect of the request; report it with the message above",
@@ -20,42 +16,6 @@ _FIXES = {
     410: "the watch is too old; it starts again from a new list",
     429: "the API server is overloaded; the call is repeated",
 }
-
-
-class ApiFailure(TryAgainLater):
-    """The API server answered something other than success.
-
-    ``status`` is the HTTP status, ``word`` the answer's ``reason``: "AlreadyExists", for example.
-    """
-
-    def __init__(self, reason: str, status: int, word: str = "", *, fix: str = "") -> None:
-        super().__init__(reason, fix=fix)
-        self.status = status
-        self.word = word
-
-
-class NotFound(ApiFailure):
-    """404.  ``kind_known`` is False when the API server does not serve this kind at all."""
-
-    def __init__(self, reason: str, kind_known: bool, *, fix: str = "") -> None:
-        super().__init__(reason, 404, "NotFound", fix=fix)
-        self.kind_known = kind_known
-
-
-class Gone(ApiFailure):
-    """410: the resourceVersion or continue token is no longer known; list again."""
-
-
-class Unreachable(TryAgainLater):
-    """No answer: refused, reset, truncated, not TLS, or the deadline passed."""
-
-
-class Unreadable(Unreachable):
-    """An answer that is not the JSON that the API server sends."""
-
-
-class TooLarge(TryAgainLater):
-    """An answer, or one event of a watch, that is longer than what is read of one."""
 
 
 def failure(action: str, server: str, origin: str, status: int, body: bytes) -> ApiFailure:
@@ -76,7 +36,7 @@ def failure(action: str, server: str, origin: str, status: int, body: bytes) -> 
     if status == 404:
         return NotFound(reason, kind_known, fix=fix)
     if status == 410:
-        return Gone(reason, status, word, fix=fix)
+        return VersionExpired(reason, status, word, fix=fix)
     return ApiFailure(reason, status, word, fix=fix)
 
 

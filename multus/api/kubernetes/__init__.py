@@ -1,0 +1,94 @@
+"""What plugins need of Kubernetes: objects, the API server, annotations, and the shared keys.
+
+Importing it loads neither HTTP nor TLS.  :class:`Api` is what a request may ask of an API server,
+and write there.  A plugin never makes one, and need not know which it has: the API server itself, a
+daemon's caches, or files.
+:func:`api_of` gives it that of the request.
+:func:`view_of` gives a source the :class:`View` of its request: the pod's annotations, and the
+objects that they choose, each read once whichever sources ask.
+
+The names below, and the modules, are public; a module or name that begins with an underscore is
+not:
+
+``networks``
+    Network objects, and the annotations that choose them.
+"""
+
+from __future__ import annotations
+
+from multus.api.kubernetes._annotations import (
+    annotation_of,
+    config_in,
+    entry_of,
+    interface_of,
+    json_list,
+    named,
+    short_form,
+    short_list,
+    shown,
+)
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import (
+    ApiFailure,
+    NotFound,
+    TooLarge,
+    Unreachable,
+    Unreadable,
+    VersionExpired,
+)
+from multus.api.kubernetes._interface import Annotate, Api, ApiUse, PodEvent, PodRef, Write
+from multus.api.kubernetes._objects import EVENTS, PODS, ObjectRef, Resource
+from multus.api.kubernetes._opening import api_of
+from multus.api.kubernetes._pods import is_same
+from multus.api.kubernetes._settings import (
+    MAX_NETWORKS,
+    SourceSettings,
+    is_label,
+    is_object_name,
+    problems,
+)
+from multus.api.kubernetes._sourcekeys import KUBECONFIG, SHARED_KEYS
+from multus.api.kubernetes._view import View, view_of
+
+#: The public modules of this package.
+MODULES = ("networks",)
+
+__all__ = [
+    "EVENTS",
+    "KUBECONFIG",
+    "MAX_NETWORKS",
+    "PODS",
+    "SHARED_KEYS",
+    "Annotate",
+    "Api",
+    "ApiFailure",
+    "ApiUse",
+    "Deadline",
+    "NotFound",
+    "ObjectRef",
+    "PodEvent",
+    "PodRef",
+    "Resource",
+    "SourceSettings",
+    "TooLarge",
+    "Unreachable",
+    "Unreadable",
+    "VersionExpired",
+    "View",
+    "Write",
+    "annotation_of",
+    "api_of",
+    "config_in",
+    "entry_of",
+    "interface_of",
+    "is_label",
+    "is_object_name",
+    "is_same",
+    "json_list",
+    "named",
+    "problems",
+    "short_form",
+    "short_list",
+    "shown",
+    "view_of",
+]

@@ -1,0 +1,50 @@
+"""Which object of the Kubernetes API is meant."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+
+@frozen
+class Resource:
+    """A kind of object: ``plural`` is its name in URLs, as in ``kubectl get <plural>.<group>``.
+
+    ``group`` is "" for the core group, which has pods.  ``noun`` is the kind's name in messages;
+    ``title`` is how an object is named there, a format string with ``noun``, ``namespace``,
+    ``name`` and ``group``.
+    """
+
+    group: str
+    version: str
+    plural: str
+    noun: str = field(default="object", eq=False)
+    title: str = field(default="{noun} {namespace}/{name}", eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def object(self, namespace: str, name: str) -> ObjectRef:
+        """The object of this kind that has this name."""
+        return ObjectRef(self, namespace, name)
+
+
+@frozen
+class ObjectRef:
+    """One object; ``str()`` is its name for people: "network-attachment-definition team/a".
+
+    ``namespace`` is "" for an object that is in no namespace.
+    """
+
+    resource: Resource
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        kind = self.resource
+        return kind.title.format(
+            noun=kind.noun, namespace=self.namespace, name=self.name, group=kind.group
+        )
+
+
+PODS = Resource("", "v1", "pods", "pod")
+EVENTS = Resource("", "v1", "events", "event")

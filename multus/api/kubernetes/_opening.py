@@ -1,0 +1,39 @@
+"""The API server of a request."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from multus.api.kubernetes._sourcekeys import KUBECONFIG
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.kubernetes._interface import Api
+    from multus.api.session import Session
+    from multus.kube.client import KubeClient
+
+
+def api_of(conf: Conf, session: Session) -> Api | None:
+    """The API server that *conf* names; None when it names none.
+
+    Under a daemon it answers from caches.  In a process of its own it is a client, made by the
+    first who asks, and closed when the session ends.  Raises ``InvalidConfig`` for a kubeconfig
+    that is wrong.
+    """
+    if session.api is not None:
+        return session.api
+    kubeconfig = conf.reader.text(KUBECONFIG.name)
+    if not kubeconfig:
+        return None
+    return session.once("multus.api.kubernetes.client", partial(_client, kubeconfig, session))
+
+
+def _client(kubeconfig: str, session: Session) -> KubeClient:
+    # The one place where a process that is started per call imports HTTP and TLS.
+    from multus.kube.client import KubeClient
+    from multus.kube.kubeconfig import load_kubeconfig
+
+    client = KubeClient(load_kubeconfig(kubeconfig))
+    session.closing.callback(client.close)
+    return client

@@ -1,0 +1,153 @@
+"""The API as a node's daemon has it: from caches, and from the server what they do not have.
+
+The daemon makes one ``NodeApi`` for each API server, in the process that its workers ask::
+
+    api = NodeApi(load_kubeconfig(path), node_name, cached, on_problem=log_it)
+    api.start()
+    ...
+    api.close()
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from multus.api.errors import CNIError
+from multus.api.kubernetes import Annotate, Deadline
+from multus.kube.cache import DefinitionCache, PodCache
+from multus.kube.client import KubeClient
+from multus.kube.writequeue import WriteQueue
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes import ObjectRef, Resource, Write
+    from multus.kube.follower import Follower
+    from multus.kube.kubeconfig import Access
+
+#: How long a thread that was stopped may take to end.
+_ENDING = 0.2
+
+
+@frozen
+class CacheState:
+    """How one cache is.
+
+    ``synced`` says that it answers; ``age`` is in seconds since the API server sent something.
+    ``stale`` says that its objects may be out of date, so that the API server is asked.  ``bytes``
+    is the memory of the objects; ``marked`` of them are too large or of an odd form, and are not
+    kept themselves.
+    """
+
+    what: str
+    synced: bool
+    age: float
+    objects: int
+    stale: bool = False
+    bytes: int = 0
+    marked: int = 0
+
+
+class NodeApi:
+    """Caches of this node's pods and of other objects, a client, and queued writes.
+
+    *cached* has the kinds that are followed, and the keys at the top of an object that are kept.
+    A kind that the API server does not serve costs one request in a while.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        node: str,
+        cached: Mapping[Resource, Sequence[str]],
+        *,
+        on_problem: Callable[[CNIError], None] | None = None,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.client = KubeClient(access, node)
+        self.pods = PodCache(self.client, node, on_problem=on_problem)
+        self.caches = {
+            kind: DefinitionCache(self.client, kind, keys, on_problem=on_problem)
+            for kind, keys in cached.items()
+        }
+        self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy)
+
+    def start(self) -> None:
+        """Begin to follow; until a cache is synced, the server is asked."""
+        for follower in self._followers():
+            follower.start()
+        self.queue.start()
+
+    def close(self, seconds: float = 1.5) -> None:
+        """Write what is queued, for *seconds* at most, and stop all threads.
+
+        It may be called twice, and by several threads at a time.  Requests under way end with an
+        error that has the runtime repeat them.
+        """
+        ends = time.monotonic() + seconds
+        for follower in self._followers():
+            follower.stop()
+        self.queue.close(seconds)
+        self.client.close()
+        for follower in self._followers():
+            follower.close(max(_ENDING, ends - time.monotonic()))
+
+    def states(self) -> list[CacheState]:
+        """How each cache is, for metrics and doctor."""
+        return [
+            CacheState(
+                what=follower.what,
+                synced=follower.synced,
+                age=follower.age,
+                objects=len(follower),
+                stale=follower.stale,
+                bytes=follower.bytes,
+                marked=follower.marked,
+            )
+            for follower in self._followers()
+        ]
+
+    def write(self, writes: Sequence[Write], seconds: float) -> None:
+        """Write annotations at once; events, and what failed, are queued."""
+        problem: CNIError | None = None
+        for each in writes:
+            if isinstance(each, Annotate) and not self.queue.holds(each.pod):
+                try:
+                    self.client.carry_out(each, Deadline.after(seconds))
+                    continue
+                except CNIError as error:
+                    problem = error
+            self.queue.put(each)
+        if problem is not None:
+            raise problem
+
+    def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
+        """From the kind's cache; from the server what no cache has."""
+        known = self._known(wanted)
+        return known if known is not None else self.client.get(wanted, deadline)
+
+    def get_each(
+        self, wanted: Sequence[ObjectRef], deadline: Deadline
+    ) -> list[dict[str, Any] | CNIError]:
+        """Several; those that no cache has are read from the server at the same time."""
+        known = {each: self._known(each) for each in wanted}
+        asked = [each for each in known if known[each] is None]
+        answers = dict(zip(asked, self.client.get_each(asked, deadline), strict=True))
+        return [known[each] or answers[each] for each in wanted]
+
+    def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
+        """A pod's ``metadata``; the server is asked when the cache has none with *uid*.
+
+        Without *uid* it always is: the cached one may be an earlier pod of the same name.
+        """
+        known = self.pods.get(namespace, name, uid) if uid else None
+        return known if known is not None else self.client.pod(namespace, name, deadline, uid)
+
+    def _known(self, wanted: ObjectRef) -> dict[str, Any] | None:
+        cache = self.caches.get(wanted.resource)
+        return cache.get(wanted.namespace, wanted.name) if cache else None
+
+    def _followers(self) -> list[Follower]:
+        return [self.pods.follower, *(each.follower for each in self.caches.values())]
