@@ -10,7 +10,7 @@ function has returned.  That costs some milliseconds: ask for it where the file 
 machine, not for a cache.
 
 A temporary file that a killed process left stays, unless its name is given: see *temporary*.
-(``multus.cni.shim`` and ``multus.log.files`` run without this package, and do the same themselves.)
+(``multus.cni.shim`` and the log run without this package, and do the same themselves.)
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-
-from multus.api.regular import NotRegular
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -80,6 +78,8 @@ def _create(path: str, mode: int) -> int:
     except FileExistsError:
         found = os.lstat(path).st_mode
         if not stat.S_ISREG(found):
+            from multus.api.regular import NotRegular
+
             raise NotRegular(path, found) from None
         os.unlink(path)
         descriptor = os.open(path, _FLAGS, 0o600)

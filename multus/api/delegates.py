@@ -24,6 +24,8 @@ from multus.api.where import within
 if TYPE_CHECKING:
     from multus.api.conf import Conf
 
+__all__ = ["delegate_from", "is_primary"]
+
 
 def delegate_from(
     config: Mapping[str, Any],

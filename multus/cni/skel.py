@@ -183,6 +183,7 @@ def _command(environ: Mapping[str, str]) -> str:
     command = environ.get("CNI_COMMAND", "")
     if command not in _NEEDED:
         raise BadEnvironment(
+            # The same words as the shims', which cannot escape what a client sent.
             "unknown CNI_COMMAND",
             fix=f"use one of {', '.join(sorted(_NEEDED))}",
         )

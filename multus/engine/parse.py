@@ -13,7 +13,7 @@ from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
     from multus.api.problem import Problem
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 #: The wording of the Go Multus, which users search for.
 DEFAULT_NEEDS_BOTH = (

@@ -99,10 +99,8 @@ class Network:
         return Address(self.address.family, self.address.value | self.host_mask)
 
     def __contains__(self, address: Address) -> bool:
-        return (
-            address.family == self.address.family
-            and self.first.value <= address.value <= self.last.value
-        )
+        own, hosts = self.address, self.address.bits - self.prefix
+        return own.family == address.family and own.value >> hosts == address.value >> hosts
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix}"

@@ -8,38 +8,19 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, DelegateFailed
-from multus.api.network import Delegate
 from multus.state import liveness, stuck
+from multus.state.plugins import Detached
 from multus.state.recordfile import Writer
 
 if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.registry.hooks import Observers
     from multus.state.journal import Journal
+    from multus.state.plugins import Plugins
     from multus.state.record import Failures, Record
-    from multus.state.transaction import Plugins
-
-
-@frozen
-class Detached:
-    """How DEL of a delegate ended: ``errors`` is empty when it is gone.
-
-    ``started`` is in seconds since 1970, ``seconds`` how long it took.
-    """
-
-    index: int
-    delegate: Delegate
-    errors: tuple[CNIError, ...] = ()
-    started: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def error(self) -> CNIError | None:
-        """All errors in one, or None."""
-        return joined(self.errors) if self.errors else None
 
 
 def remove_recorded(
@@ -176,8 +157,3 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     if not undoing:
         return error
     return error.detailed(*(f"could not be undone: {each}" for each in undoing))
-
-
-def joined(errors: Sequence[CNIError]) -> CNIError:
-    """One error out of several: the first's code and message, the others in its details."""
-    return errors[0].detailed(*map(str, errors[1:])) if len(errors) > 1 else errors[0]

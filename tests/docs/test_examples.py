@@ -28,13 +28,13 @@ _MARK = "\x1e"
 
 _TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "PYTEST_ADDOPTS": ""}
 
-#: Gives the session folders and a network of its own; the system's plugins are in /opt/cni/bin.
+#: Gives the session folders and a network of its own. What CNI has under /etc and /opt is empty, as
+#: on a new machine; the reference plugins are where the system's package has put them.
 _PRELUDE = """
 set -u
 for folder in /etc/cni /opt/cni /var/lib/cni /run/netns /run/multus; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
 done
-mkdir -p /opt/cni/bin /etc/cni/net.d && mount --bind /usr/lib/cni /opt/cni/bin
 ip link set lo up
 exec 2>&1
 """
@@ -128,11 +128,16 @@ def _in_sandbox(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SESSIONS = {
+    page: [step for each in examples(page, "console") for step in steps(each)] for page in PAGES
+}
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if SESSIONS[page]], ids=lambda page: page.name
+)
 def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
-    session = [step for each in examples(page, "console") for step in steps(each)]
-    if not session:
-        pytest.skip("no session on this page")
+    session = SESSIONS[page]
     if os.geteuid() != 0:
         pytest.skip("a session needs root, at least of a user namespace")
     script = _PRELUDE + "".join(

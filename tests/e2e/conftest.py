@@ -147,13 +147,23 @@ def conf(cni_node: Node, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 def podman_host(
     cni_node: Node, plugins: dict[str, str], image_file: Path, tmp_path: Path
 ) -> Iterator[PodmanHost]:
-    """podman on a node."""
+    """podman on a node, with the program and the delegates as its CNI plugins."""
     require(*podman.PROGRAMS)
+    if podman.backend() != "cni":
+        pytest.skip("podman is built without its CNI backend, as podman 5 is")
     plugin_dir = tmp_path / "plugins"
     plugin_dir.mkdir()
     for name, path in plugins.items():
         (plugin_dir / name).symlink_to(path)
     with PodmanHost.started(cni_node, [str(plugin_dir)], image_file) as host:
+        yield host
+
+
+@pytest.fixture
+def plain_podman(cni_node: Node, image_file: Path, tmp_path: Path) -> Iterator[PodmanHost]:
+    """podman of any version on a node, in whose folder of plugins are none."""
+    require(*podman.PROGRAMS)
+    with PodmanHost.started(cni_node, [str(tmp_path)], image_file) as host:
         yield host
 
 

@@ -1,12 +1,14 @@
-"""podman as a client of the program: its CNI backend, on a node of its own."""
+"""podman on a node of its own: its CNI backend is a client of the program."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ PROGRAMS = ("podman", "runc")
 
 _CONF = """\
 [network]
-network_backend = "cni"
+network_backend = "{backend}"
 cni_plugin_dirs = {plugin_dirs}
 network_config_dir = {conf_dir}
 default_network = "unused"
@@ -32,6 +34,23 @@ runtime = "runc"
 
 #: Without limits of its own podman tries to raise the machine's, which a container may not.
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+
+
+@cache
+def backend() -> str:
+    """``cni``, or ``netavark`` where podman is built without CNI, as podman 5 usually is."""
+    with tempfile.TemporaryDirectory(prefix="pm-") as folder:
+        conf = Path(folder, "containers.conf")
+        conf.write_text('[network]\nnetwork_backend = "cni"\n')
+        stores = ("--root", f"{folder}/root", "--runroot", f"{folder}/run")
+        done = subprocess.run(
+            ["podman", *stores, "--storage-driver", "vfs", "info"],
+            env={**os.environ, "CONTAINERS_CONF": str(conf)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return "netavark" if "cni support is not enabled" in done.stderr else "cni"
 
 
 @frozen
@@ -56,7 +75,8 @@ class PodmanHost:
             host = cls(Path(folder), node, tuple(plugin_dirs))
             os.makedirs(host.conf_dir)
             folders = {"plugin_dirs": plugin_dirs, "conf_dir": host.conf_dir}
-            conf = _CONF.format(**{key: json.dumps(value) for key, value in folders.items()})
+            quoted = {key: json.dumps(value) for key, value in folders.items()}
+            conf = _CONF.format(backend=backend(), **quoted)
             Path(host.containers_conf).write_text(conf)
             host.podman("load", "--input", str(image))
             try:

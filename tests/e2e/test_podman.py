@@ -1,4 +1,4 @@
-"""podman with its CNI backend runs containers whose networks are Multus'."""
+"""podman runs containers whose networks are Multus': by its CNI backend, or in their namespace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 
 from e2e.podman import PodmanHost
 from multus.testing.command import CommandFailed
+from multus.testing.delegates import BinDir
 from multus.testing.netns import Node
+from multus.testing.runtime import Container, Runtime
 
 Conf = Callable[..., dict[str, Any]]
 
@@ -76,3 +78,18 @@ def test_a_network_that_fails_fails_the_container_and_leaves_nothing(
         podman_host.run("broken", "true")
     after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
     assert before.difference(after) == []
+
+
+def test_a_container_of_any_podman_joins_a_namespace_that_has_its_networks(
+    plain_podman: PodmanHost,
+    conf: Conf,
+    cni_bin: BinDir,
+    cni_runtime: Runtime,
+    cni_container: Container,
+) -> None:
+    cni_bin.real()
+    cni_runtime.add(conf(), cni_container).require()
+    shown = plain_podman.run(f"ns:{cni_container.netns}", "ip", "address")
+    for address in ("10.91.0.2/24", "10.92.0.2/24", "10.93.0.7/24"):
+        assert address in shown, shown
+    cni_runtime.delete(conf(), cni_container).require()

@@ -13,7 +13,7 @@ import pytest
 from repository import ROOT, plugins
 
 from multus.cli import main
-from multus.registry.discovery import discover
+from multus.registry.index import discover
 
 SAMPLES = {
     name.removeprefix("multus-"): ROOT / "plugins" / name / "tests" / "sample.json"
@@ -79,8 +79,8 @@ from multus.api.kubernetes import view_of
 from multus.api.network import Element, Role, Selection
 
 @hookimpl
-def multus_select(request, conf):
-    view = view_of(request, conf)
+def multus_select(request, conf, session):
+    view = view_of(request, conf, session)
     try:
         chosen = view and view.annotation("example.org/network")
     except CNIError:

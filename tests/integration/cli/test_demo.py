@@ -64,6 +64,20 @@ def test_without_any_cni_binary_it_shows_three_others() -> None:
     assert "Left behind on the node and in the pod: nothing." in shown
 
 
+def test_an_ordinary_user_without_user_namespaces_is_told_what_to_do() -> None:
+    forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    ordinary = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps")
+    done = subprocess.run(
+        [*ordinary, "sh", "-c", forbid, "sh", *installed_program(), "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "unshare failed" in done.stderr
+    assert "run it as root" in done.stderr
+
+
 def test_an_ordinary_user_sees_the_same_in_a_user_namespace() -> None:
     ordinary = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
     nested = subprocess.run([*ordinary, "unshare", "-Urnm", "true"], check=False)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from descriptors import all_closed
 
 from multus.api import atomic
 from multus.api.regular import NotRegular
@@ -91,16 +92,15 @@ def test_a_write_that_fails_at_any_size_leaves_the_old_contents(tmp_path: Path) 
     path = tmp_path / "file"
     path.write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    open_before = os.listdir("/proc/self/fd")
-    for most in range(0, 60, 7):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-        try:
-            with pytest.raises(OSError):
-                atomic.write(str(path), b"x" * 60, fsync=True)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["file"])
-    assert len(os.listdir("/proc/self/fd")) == len(open_before)
+    with all_closed():
+        for most in range(0, 60, 7):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+            try:
+                with pytest.raises(OSError):
+                    atomic.write(str(path), b"x" * 60, fsync=True)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["file"])
 
 
 def test_a_reader_sees_no_third_state_while_several_write(tmp_path: Path) -> None:

@@ -72,3 +72,12 @@ def test_a_call_finds_everything_of_the_core_imported(name: str) -> None:
     argv = [sys.executable, "-c", program, *modules]
     done = subprocess.run(argv, capture_output=True, check=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_no_worker_pays_for_what_commands_read_with() -> None:
+    program = (
+        "import sys; from multus.daemon.preload import preload; preload([]);"
+        "print([each for each in ('pyroute2', 'netaddr') if each in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"

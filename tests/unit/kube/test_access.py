@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import PATIENCE
 
 from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.api.kubernetes import ApiFailure, Deadline, Unreachable
@@ -115,7 +114,7 @@ def test_an_expired_exec_credential_is_renewed(
     ("script", "code", "message"),
     [
         ("exit 3", 11, "failed with exit status 3"),
-        ("sleep 600", 11, "did not answer in time"),
+        ("sleep 9", 11, "did not answer in time"),
         ("echo s3cret", 7, "no usable ExecCredential"),
         ('echo \'{"status": {"clientCertificateData": "s3cret"}}\'', 7, "needs its key"),
         ("echo '{\"status\": {}}'", 7, "neither 'token' nor"),
@@ -127,8 +126,7 @@ def test_a_broken_exec_plugin_is_explained(
     client = connect("exec")
     (tmp_path / "credential").write_text(f"#!/bin/sh\n{script}\n")
     with pytest.raises((TryAgainLater, InvalidConfig)) as caught:
-        seconds = 0.5 if script.startswith("sleep") else PATIENCE
-        client.pod("default", "web", Deadline.after(seconds))
+        client.pod("default", "web", Deadline.after(0.5))
     assert caught.value.number == code
     assert message in caught.value.msg
     assert "s3cret" not in str(caught.value)
@@ -173,7 +171,7 @@ def test_a_server_of_another_ca_is_refused_at_once(
     with pytest.raises(Unreachable, match="check certificate-authority") as caught:
         client.pod("default", "web", soon)
     assert caught.value.number == 11
-    assert soon.remaining() > PATIENCE / 2
+    assert soon.remaining() > 3.0
 
 
 def test_verification_may_be_switched_off(api: ApiServer, connect: Connect, soon: Deadline) -> None:
@@ -195,7 +193,7 @@ def test_a_ca_that_is_no_certificate_is_a_configuration_error(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     client = connect(certificate_authority_data="bm90IGEgY2VydA==")
-    with pytest.raises(InvalidConfig, match="not a PEM certificate"):
+    with pytest.raises(InvalidConfig, match="is not a PEM certificate"):
         client.pod("default", "web", soon)
 
 

@@ -19,7 +19,7 @@ from multus.api import keys
 from multus.api.reader import Reader
 from multus.api.where import dotted
 from multus.log import Log, Sink
-from multus.log import files as logfiles
+from multus.log import _files as logfiles
 
 
 def file_log(path: Path, **conf: Any) -> Log:

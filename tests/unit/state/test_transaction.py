@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from contract.given import Recorder
+from descriptors import all_closed
 from unit.state.given import OWN_NETNS, Desk, die, in_a_process_that_is_killed
 
 from multus.api.errors import (
@@ -171,12 +172,11 @@ class TestAttempt:
 
     def test_no_descriptor_stays_open(self, desk: Desk) -> None:
         desk.add()
-        before = os.listdir("/proc/self/fd")
-        for _ in range(3):
-            with desk.begun("DEL") as (made, _call):
-                made.remove()
-            desk.add()
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        with all_closed():
+            for _ in range(3):
+                with desk.begun("DEL") as (made, _call):
+                    made.remove()
+                desk.add()
 
 
 class TestKilled:

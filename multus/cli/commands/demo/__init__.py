@@ -2,7 +2,7 @@
 
 Everything happens in network namespaces made for it: one plays the node, one is the pod. The
 program is started as a container runtime would start it. An ordinary user does all this as root of
-a user namespace.
+a user namespace, where the machine allows that.
 
 Examples:
   multus demo
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from multus.state.record import Record
     from multus.testing.netns import Netns, Node
     from multus.testing.runtime import Container, Runtime
+
+
+#: What gives an ordinary user a network and mounts of its own.
+_UNSHARE = ("unshare", "-Urnm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -157,12 +162,25 @@ def _become_root_of_a_user_namespace() -> None:
     """Start again in namespaces of our own, where ``/run`` is ours too; does not return."""
     from multus.testing.runtime import installed_program
 
-    inside = 'mount -t tmpfs tmpfs /run && exec "$@"'
-    command = ["unshare", "-Urnm", "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    # Where a security module restricts user namespaces, unshare succeeds and mount is refused.
+    mount = "mount -t tmpfs tmpfs /run"
+    _require([*_UNSHARE, *mount.split()])
+    inside = f'{mount} && exec "$@"'
+    command = [*_UNSHARE, "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    os.execvp(command[0], command)
+
+
+def _require(command: list[str]) -> None:
     try:
-        os.execvp(command[0], command)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise IOFailure(
             f"unshare cannot be started ({error.strerror})",
             fix="install util-linux, or run it as root",
         ) from error
+    if done.returncode:
+        raise IOFailure(
+            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()})",
+            fix="run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0"
+            " allows it)",
+        )

@@ -26,7 +26,7 @@ from multus.registry.known import OFFERING
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 NAME = "00-multus.conflist"
 NETWORK = "multus-cni-network"

@@ -24,7 +24,7 @@ from multus.engine.permit import require_permitted
 from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 #: Stands for a wrong value that must not be missing, while what else is wrong is looked for.
 _STAND_IN = "validated"

@@ -18,7 +18,7 @@ from multus.cli.node import multus_part
 from multus.cli.objects import Named, objects_in
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen
