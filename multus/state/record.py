@@ -24,11 +24,6 @@ FORMAT = 1
 #: The line of a DEL that has begun.
 REMOVING: Mapping[str, Any] = {"kind": "removing"}
 
-#: Keys of the configuration that belong to one request, and are not recorded.
-_NOT_RECORDED = frozenset(
-    {"cni.dev/attachments", "cni.dev/valid-attachments", "delegates", "prevResult", "runtimeConfig"}
-)
-
 
 @frozen
 class Step:
@@ -139,7 +134,7 @@ def intent_wire(
         "netnsIdentity": netns_identity,
         "path": list(request.path),
         "args": request.environ.get("CNI_ARGS", ""),
-        "conf": {key: value for key, value in conf.items() if key not in _NOT_RECORDED},
+        "conf": conf,
         "delegates": count,
     }
 

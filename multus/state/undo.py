@@ -156,6 +156,4 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     """*error*, with what could not be undone in its details."""
     if not undoing:
         return error
-    left = "; ".join(f"could not be undone: {each}" for each in undoing)
-    details = "; ".join(part for part in (error.details, left) if part)
-    return error.reworded(error.msg, details)
+    return error.detailed(*(f"could not be undone: {each}" for each in undoing))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from multus.api import keys
 from multus.api.network import Carried, Invocation
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ class Call:
     def log(self) -> Log:
         """The session's."""
         return self.session.log
+
+    @property
+    def kept_conf(self) -> Mapping[str, Any]:
+        """The configuration as the journal keeps it."""
+        table = (*keys.OWN, *self.installed.hooks.configuration_keys())
+        return keys.kept(self.conf.raw, table)
 
     def holding(self: _C, lock: int) -> _C:
         """The same call while the container's *lock* is held."""
