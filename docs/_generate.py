@@ -1,5 +1,5 @@
 """Writes the pages that stand in the code: hooks.md from the hook specifications, configuration.md
-from the tables of keys.
+from the tables of keys, reference.md from the public modules.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -9,16 +9,19 @@ All plugins of the project have to be installed.
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from multus.api import hookspecs
+from multus.api import PUBLIC, hookspecs
 from multus.api.keys import CORE, MULTUS, NETWORK, Key
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 
 HERE = Path(__file__).parent
 PARTS = ("Kind", "Called", "Returns", "Raises")
@@ -59,6 +62,30 @@ In every configuration of a network, wherever it stands: an entry of `delegates`
 """
 
 
+REFERENCE = """\
+# Reference
+
+Everything that a plugin may import. Of a module, the names in its `__all__` are public; without
+one, those that it defines and that do not begin with an underscore. [Stability](stability.md) says
+what may change, and when.
+
+`from multus import hookimpl` marks a hook. The hooks are in [Hooks](hooks.md).
+"""
+
+_PAGES = {
+    "multus.api": "Values, hooks, and what a plugin is given: below, module by module.\n",
+    "multus.ipam": "IP address management for in-process invokers: see [IPAM](ipam.md).\n",
+    "multus.log": "The log that `session.log` is, and one of a plugin's own.\n",
+    "multus.netlink": "Links, addresses, routes and rules: see [netlink](netlink.md).\n",
+    "multus.testing": "For tests: namespaces, an API server, and the conformance suite.\n",
+}
+_HEAD = "| module | what it is for |\n|---|---|"
+
+#: Modules of the API that have pages of their own.
+_ELSEWHERE = ("multus.api", "multus.api.hookspecs", "multus.api.kubernetes")
+_ELSEWHERE += ("multus.api.kubernetes.networks",)
+
+
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` compare them; the exit status."""
     stale = []
@@ -75,7 +102,11 @@ def main(arguments: list[str]) -> int:
 
 def pages() -> dict[str, str]:
     """The text of each page by its name."""
-    return {"hooks.md": hooks_page(), "configuration.md": configuration_page(load(discover()))}
+    return {
+        "hooks.md": hooks_page(),
+        "configuration.md": configuration_page(load(discover())),
+        "reference.md": reference_page(),
+    }
 
 
 # --- Hooks ----------------------------------------------------------------------------------------
@@ -124,6 +155,36 @@ def _part(text: str, name: str) -> str:
 def _markdown(text: str) -> str:
     """reStructuredText's ``literal`` as Markdown's."""
     return re.sub(r"``(.+?)``", r"`\1`", text)
+
+
+# --- The public modules ---------------------------------------------------------------------------
+
+
+def reference_page() -> str:
+    """What plugins may import: each public module with its first line, and those of the API."""
+    parts = [REFERENCE]
+    for package in PUBLIC:
+        rows = [f"| `{name}` | {_summary(name)} |" for name in _public_modules(package)]
+        parts.append("\n".join([f"## `{package}`\n", _PAGES[package], _HEAD, *rows, ""]))
+    parts.append("## `multus.api`, module by module\n")
+    for name in _public_modules("multus.api"):
+        if name not in _ELSEWHERE:
+            directive = f".. automodule:: {name}\n   :members:"
+            parts.append(f"### `{name}`\n\n```{{eval-rst}}\n{directive}\n```\n")
+    return "\n".join(parts)
+
+
+def _public_modules(package: str) -> list[str]:
+    """The modules of *package* without an underscore, and itself when it says anything."""
+    found = importlib.import_module(package)
+    within = pkgutil.walk_packages(found.__path__, f"{package}.")
+    names = [each.name for each in within]
+    return [package, *(name for name in names if not re.search(r"\._|\.test_", name))]
+
+
+def _summary(name: str) -> str:
+    text = inspect.getdoc(importlib.import_module(name)) or ""
+    return _markdown(" ".join(text.partition("\n\n")[0].split()))
 
 
 # --- Configuration --------------------------------------------------------------------------------

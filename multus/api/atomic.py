@@ -10,7 +10,7 @@ function has returned.  That costs some milliseconds: ask for it where the file 
 machine, not for a cache.
 
 A temporary file that a killed process left stays, unless its name is given: see *temporary*.
-(``multus.cni.shim`` and ``multus.log.files`` run without this package, and do the same themselves.)
+(``multus.cni.shim`` and the log run without this package, and do the same themselves.)
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import field, frozen
 
+from multus.api._paths import is_plain
 from multus.api.errors import IncompatibleVersion, InvalidConfig
 from multus.api.frozen import EMPTY, FrozenDict, frozen_mapping, frozen_or_none
 from multus.api.names import is_identifier
-from multus.api.paths import is_plain
 from multus.api.reader import Reader
 from multus.api.versions import IMPLICIT, SUPPORTED, highest_common
 
-#: How delegates' interfaces may be named, see ``multus.engine.order``.
+#: How delegates' interfaces may be named, see ``multus.api.ordering``.
 NAMINGS = ("seed", "npwg")
 
 #: Where a tenant's configuration may point when it is carried out in-process, by key.

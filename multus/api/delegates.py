@@ -22,6 +22,8 @@ from multus.api.reader import Reader, describe
 if TYPE_CHECKING:
     from multus.api.conf import Conf
 
+__all__ = ["delegate_from", "is_primary"]
+
 
 def delegate_from(
     config: Mapping[str, Any],

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
+__all__ = ["FrozenDict", "FrozenList", "freeze"]
+
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 

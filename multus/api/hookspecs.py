@@ -20,11 +20,18 @@ says ``@hookimpl(tryfirst=True)``, one that takes what is left ``@hookimpl(tryla
 may be a wrapper.
 
 Except in observers, an error of ``multus.api.errors`` fails the request with its code and message.
-Any other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails
-it with code 999 and the plugin's name.
+Any other exception, ``SystemExit`` and ``KeyboardInterrupt`` included, and an answer of another
+type than the hook's, fails it with code 999 and the plugin's name; the traceback is in the log.
+The verbs of an invoker are treated alike: ``add`` returns a ``Result``, ``delete`` a list, and the
+others nothing.
 
-Standard output belongs to the answer: what a plugin or its child prints there goes to standard
-error.
+Descriptor 1 belongs to the answer: what a plugin or its child prints there goes to standard error.
+
+The log names a plugin that takes more than a second for one hook or verb in a request.  What it
+spends in ``multus.api.progress.step(…, waits=True)`` does not count.
+
+No two plugins have one name, and no two own one configuration key: an ADD that needs them is
+refused.  ``multus plugins`` warns of hooks without their mark and of other probable mistakes.
 
 Under the daemon, one of several worker processes carries a call out:
 
@@ -62,8 +69,9 @@ if TYPE_CHECKING:
     from multus.api.result import Result
     from multus.api.session import Session
 
-#: Raised when a hook's meaning changes; a plugin module may say which it was written for in its
-#: own ``HOOK_API``, and one that says another number is reported and not loaded.
+#: The number of this contract, raised when a plugin that was written for it would do something else
+#: under the new one (``docs/stability.md``).  A plugin module may say in its own ``HOOK_API`` which
+#: one it was written for; one that says another number is reported and not loaded.
 HOOK_API = 1
 
 hookspec = pluggy.HookspecMarker("multus")
@@ -293,7 +301,7 @@ def multus_order(
     Example::
 
         from multus import hookimpl
-        from multus.engine.order import named, primary_first
+        from multus.api.ordering import named, primary_first
 
         @hookimpl
         def multus_order(delegates, request, conf):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from multus.api._paths import is_within
 from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
-from multus.api.paths import is_within
 from multus.api.result import Result
 from multus.api.versions import at_least
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from types import TracebackType
 
+__all__ = ["Overdue", "step"]
+
 
 class Overdue(BaseException):
     """A step took longer than it may; raised in the worker's main thread by a signal.

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from multus import __version__
 from multus.api.errors import CNIError
 from multus.cli import commands, screen
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 _EPILOG = """\
 As a CNI plugin (CNI_COMMAND is set) it reads a network configuration on stdin instead.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from multus.api.errors import IOFailure, MissingPlugin
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

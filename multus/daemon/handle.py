@@ -11,7 +11,7 @@ from multus.daemon.board import Sight
 from multus.daemon.channel import Channel
 from multus.daemon.process import Process
 from multus.daemon.said import Malformed, Ready, Report, Taken
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 if TYPE_CHECKING:
     from multus.daemon.generation import Generation

@@ -27,7 +27,7 @@ _CORE = (
     "multus.ipam",
 )
 #: Started as a program of its own: the compression of rotated logs.
-_LEFT_OUT = "multus.log.files"
+_LEFT_OUT = "multus.log._files"
 
 
 def preload(plugins: Iterable[ModuleType]) -> None:

@@ -1,11 +1,6 @@
 """Order: the primary first, the others as they were requested, each with its interface's name.
 
-There are two conventions for names.  Both give the primary the runtime's interface (``eth0``):
-
-* ``seed``: the others are ``net0``, ``net1``, … from one counter;
-* ``npwg``: the others are ``net1``, ``net2``, … by their place.
-
-A network that requests a name gets it, and still counts.
+A plugin may give another order (``multus_order``).
 """
 
 from __future__ import annotations
@@ -17,6 +12,7 @@ from attrs import evolve
 
 from multus.api.errors import InvalidConfig
 from multus.api.names import interface_problem
+from multus.api.ordering import named, primary_first
 from multus.registry.hooks import PluginFailed
 
 if TYPE_CHECKING:
@@ -51,23 +47,6 @@ def order(
             )
     _refuse_conflicts(delegates)
     return delegates
-
-
-def primary_first(delegates: Sequence[Delegate]) -> tuple[Delegate, ...]:
-    """The same order, except that the primary comes first."""
-    return tuple(sorted(delegates, key=lambda delegate: not delegate.primary))
-
-
-def named(delegates: Sequence[Delegate], naming: str, primary: str) -> tuple[Delegate, ...]:
-    """Give each delegate its interface name; *primary* is the runtime's ``CNI_IFNAME``."""
-    first = 0 if naming == "seed" else 1
-    return tuple(
-        evolve(
-            each,
-            ifname=primary if index == 0 else each.requested_ifname or f"net{first + index - 1}",
-        )
-        for index, each in enumerate(delegates)
-    )
 
 
 def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:

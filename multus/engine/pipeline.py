@@ -23,6 +23,7 @@ from multus.api.errors import (
     failure,
 )
 from multus.api.network import Delegate
+from multus.api.ordering import primary_first
 from multus.api.request import Request
 from multus.api.result import Result
 from multus.api.session import Meter, Session
@@ -31,11 +32,12 @@ from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
 from multus.log import Log, is_unexpected
-from multus.registry.discovery import Installed
+from multus.registry.loading import Installed
 from multus.state.journal import Journal
+from multus.state.plugins import joined
 from multus.state.record import Planned, Record
 from multus.state.transaction import Attempt, Transaction
-from multus.state.undo import joined, request_for
+from multus.state.undo import request_for
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
@@ -227,7 +229,7 @@ def _offered(call: Call) -> tuple[Delegate, ...]:
     """The networks that the configuration offers every container, for GC; none when unknown."""
     try:
         resolved = resolve.resolve(call.installed, call.request, call.conf, call.session)
-        return order.primary_first(resolved.delegates)
+        return primary_first(resolved.delegates)
     except CNIError as error:
         call.log.verbose(f"no garbage is collected in networks without a record: {error}")
         return ()

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from multus.api._paths import is_possible
 from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
 from multus.api.names import is_identifier
-from multus.api.paths import is_possible
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
 from multus.ipam import dns

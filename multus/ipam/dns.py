@@ -6,8 +6,8 @@ Source: CNI specification 1.1.0, section "ADD Success" (``dns``); resolv.conf(5)
 from __future__ import annotations
 
 from multus.api import regular
+from multus.api._paths import is_possible
 from multus.api.errors import InvalidConfig, IOFailure
-from multus.api.paths import is_possible
 from multus.api.reader import Reader
 from multus.api.result import DNS
 

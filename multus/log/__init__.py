@@ -16,11 +16,13 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+__all__ = ["Log", "Sink"]
 
 LEVELS = {"panic": 0, "error": 1, "verbose": 2, "debug": 3}
 REDACTED = "[redacted]"
@@ -218,7 +220,7 @@ class Sink:
             return
         finally:
             self._close()
-        from multus.log import files
+        from multus.log import _files as files
 
         files.tidy_apart(self._path, self._max_backups, self._max_age_days, compress=self._compress)
 

@@ -12,7 +12,8 @@ import pytest
 from repository import ROOT, distributions, plugins
 
 from multus.api.keys import MULTUS, Key
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["hooks.md", "configuration.md"])
+@pytest.mark.parametrize("page", ["hooks.md", "configuration.md", "reference.md"])
 def test_a_page_is_as_generated(generator: ModuleType, installed: Installed, page: str) -> None:
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert generator.pages()[page] == written, "run python docs/_generate.py"

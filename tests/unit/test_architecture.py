@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import pytest
+
+from multus.api import PUBLIC
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "multus"
@@ -168,3 +173,104 @@ def test_every_plugin_has_its_tox_environment() -> None:
     named = next(section for section in tox.sections() if section.startswith("testenv:multus-"))
     listed = named.partition("{")[2].rstrip("}").split(",")
     assert sorted(f"multus-{each}" for each in listed) == [folder.name for folder in PLUGINS]
+
+
+# --- The door: what a plugin may import -----------------------------------------------------------
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every plugin and example, the templates of new ones, and the code that the pages show."""
+    for pattern in ("plugins/*/src/**/*.py", "examples/**/*.py"):
+        for path in sorted(ROOT.glob(pattern)):
+            yield str(path.relative_to(ROOT)), path.read_text()
+    for path in sorted(CORE.glob("templates/plugin/**/*.py.tmpl")):
+        names = {"module": "their_module", "name": "their-name", "title": "Theirs"}
+        yield str(path.relative_to(ROOT)), Template(path.read_text()).safe_substitute(names)
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md"), ROOT / "README.md"]
+    for path in sorted(pages):
+        blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+        for number, block in enumerate(blocks):
+            yield f"{path.relative_to(ROOT)}:{number}", block
+
+
+def trespassing(text: str) -> list[str]:
+    """What a plugin's text takes from Multus that is not public; type checkers' imports count."""
+    tree = ast.parse(text)
+    found, ours = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if within(alias.name, "multus")]
+            found += [name for name in names if not is_public(name)]
+        elif isinstance(node, ast.ImportFrom) and within(node.module or "", "multus"):
+            module = str(node.module)
+            names = [alias.name for alias in node.names]
+            ours |= {alias.asname or alias.name for alias in node.names}
+            found += [f"{module}.{name}" for name in names if not is_public(f"{module}.{name}")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            root = ast.unparse(node.value).partition(".")[0]
+            if root in {*ours, "multus"}:
+                found.append(ast.unparse(node))
+    return found
+
+
+def is_public(name: str) -> bool:
+    """Whether a dotted name is a public module, or a public name of one."""
+    if any(part.startswith("_") for part in name.split(".")):
+        return False
+    if is_module(name):
+        return name == "multus" or any(within(name, package) for package in PUBLIC)
+    module, _, own = name.rpartition(".")
+    if not is_module(module) or not is_public(module):
+        return False
+    listed = getattr(importlib.import_module(module), "__all__", None)
+    if listed is not None:
+        return own in listed
+    tree = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text())
+    return own in {name for node in tree.body for name in defined(node)}
+
+
+def is_module(name: str) -> bool:
+    place = ROOT.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+def defined(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a module defines; what it imports is another module's."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (
+            each.id for one in targets for each in ast.walk(one) if isinstance(each, ast.Name)
+        )
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in texts()])
+def test_a_plugin_imports_what_is_public_alone(text: str) -> None:
+    assert trespassing(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import multus.engine",
+        "import multus.api._paths",
+        "from multus import log, engine",
+        "from multus.engine.order import order",
+        "from multus.api._paths import is_plain",
+        "from multus.api import _paths",
+        "from multus.api.jsontext import _Number",
+        "from multus.api.network import Mapping",
+        "from multus.api.progress import watched_by",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from multus.kube.client import X",
+        "def late():\n    from multus.registry.hooks import Hooks",
+        "from multus import netlink\nnetlink._channel.Channel",
+    ],
+)
+def test_the_door_is_closed_to(text: str) -> None:
+    assert len(trespassing(text)) == 1
+
+
+def test_every_public_package_exists() -> None:
+    assert [name for name in PUBLIC if not is_module(name)] == []

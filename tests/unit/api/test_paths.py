@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from multus.api.paths import is_possible, is_within
+from multus.api._paths import is_possible, is_within
 
 PLACES = ("/var/lib/cni/networks", "/run/one/", "/etc/resolv.conf")
 

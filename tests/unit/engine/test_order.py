@@ -11,7 +11,8 @@ from unit.values import conf_of, delegate_of, request_of
 from multus.api.errors import InvalidConfig
 from multus.api.names import interface_problem
 from multus.api.network import Delegate
-from multus.engine.order import named, order, primary_first
+from multus.api.ordering import named, primary_first
+from multus.engine.order import order
 from multus.engine.resolve import Resolved
 from multus.testing.session import new_session
 

@@ -16,7 +16,7 @@ from descriptors import copies
 from waiting import eventually
 
 from multus.log import Log, Sink, problems
-from multus.log import files as logfiles
+from multus.log import _files as logfiles
 
 
 def file_log(path: Path, **conf: Any) -> Log:

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 
 def test_what_can_be_seen_is_left_as_it_is() -> None:

@@ -26,7 +26,7 @@ from multus.cli import screen
 from multus.cli.commands.convert.converting import NAD, NETWORK, Conversion, Converted, Literal
 from multus.cli.documents import Document, read
 from multus.cli.objects import Named, objects_in
-from multus.log.printable import printable
+from multus.log._printable import printable
 
 SEPARATOR = "---\n"
 

@@ -10,7 +10,7 @@ from unit.engine.invoke.given import NET, call_of, planned
 from unit.values import conf_of, delegate_of, request_of
 
 from multus.api.errors import InvalidConfig
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.testing.session import new_session
 
 
@@ -59,7 +59,7 @@ class TestCarried:
 
 def test_what_the_configuration_offers_is_ordered_named_and_planned() -> None:
     installed = at_work(source("a", "b"), Recorder().plugin(), merger())
-    call = Call(installed, new_session(), request_of("DEL"), conf_of())
+    call = Carrier(installed, new_session(), request_of("DEL"), conf_of())
     offered = call.offered()
     assert [each.delegate.ifname for each in offered] == ["eth0", "net0"]
     assert [each.steps[0].invoker for each in offered] == ["recorder", "recorder"]

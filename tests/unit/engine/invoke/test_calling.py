@@ -11,20 +11,20 @@ from unit.engine.invoke.given import NET, Aged, call_of, planned
 
 from multus.api.errors import CNIError, IncompatibleVersion, Interrupted, InvalidConfig
 from multus.api.network import Invocation
-from multus.engine.invoke.call import Call
 from multus.engine.invoke.calling import (
     call_in_common_version,
     call_verb,
     common_version,
     naming_delegate,
 )
+from multus.engine.invoke.carrier import Carrier
 from multus.testing.session import new_session
 
 
 def invocation_of(invoker: Recorder, **means: Any) -> Invocation:
     call = call_of(invoker)
     if means:
-        call = Call(call.installed, new_session(**means), call.request, call.conf)
+        call = Carrier(call.installed, new_session(**means), call.request, call.conf)
     ((_, one),) = planned(call, NET)
     return call.invocation("ADD", NET, one.steps[0].plugin, one.steps[0].config)
 

@@ -11,7 +11,7 @@ from unit.values import delegate_of, request_of
 from multus.api.errors import CheckFailed, CNIError, IOFailure
 from multus.api.network import Attachment, Delegate
 from multus.api.result import IP, Result
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.upkeep import check, collect_garbage, status
 from multus.state.record import Record
 
@@ -48,7 +48,7 @@ class TestStatus:
 class TestCheck:
     RESULT = Result(ips=(IP("10.0.0.2/8"),))
 
-    def record(self, call: Call, *delegates: Delegate) -> Record:
+    def record(self, call: Carrier, *delegates: Delegate) -> Record:
         """A finished record, each plugin spoken to in version 0.4.0."""
         every = dict(planned(call, *delegates))
         done = {
