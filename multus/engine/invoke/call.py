@@ -58,11 +58,14 @@ class Call:
 
     def holding(self: _C, lock: int) -> _C:
         """The same call while the container's *lock* is held."""
-        return type(self)(self.installed, self.session, self.request, self.conf, lock, self.carried)
+        return self._with(self.request, lock)
 
     def asked_by(self: _C, request: Request) -> _C:
         """The same call on behalf of another *request*."""
-        return type(self)(self.installed, self.session, request, self.conf, self.lock, self.carried)
+        return self._with(request, self.lock)
+
+    def _with(self: _C, request: Request, lock: int | None) -> _C:
+        return type(self)(self.installed, self.session, request, self.conf, lock, self.carried)
 
     def invocation(
         self,
