@@ -20,7 +20,8 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import CORE, MULTUS, NETWORK, Key
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 
 HERE = Path(__file__).parent
 PARTS = ("Kind", "Called", "Returns", "Raises")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def program() -> NoReturn:
-    """What is started: :func:`main`, and then the end."""
+    """The entry point: :func:`main`, and then the end of the process."""
     _open_what_is_closed()
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _interrupt)
@@ -41,7 +41,7 @@ def plugin() -> int:
     from multus.cni import shim
 
     if sys.stdout is None:
-        return _unanswered("it is closed: what an ADD did could not be told")
+        return _unanswered("it is closed: the runtime would not learn what an ADD did")
     answer_to = _set_aside()
     try:
         status, stdout = _answer(answer_to)
@@ -79,10 +79,10 @@ def _write(answer_to: int, stdout: bytes) -> None:
 
 
 def _set_aside() -> int:
-    """The descriptor of standard output, for the answer alone.
+    """Keep standard output for the answer; returns its descriptor.
 
-    What plugins print, what they start, and what runs at the end go to standard error: one more
-    line beside the answer, and the runtime could not read it.
+    What plugins, their children and exit handlers print goes to standard error: with one more line
+    beside the answer, the runtime cannot read it.
     """
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -90,17 +90,17 @@ def _set_aside() -> int:
 
 
 def _unanswered(reason: str) -> int:
-    """Tell on stderr why the runtime has no answer; the exit status that makes it undo an ADD."""
+    """Say on stderr why there is no answer; returns the status that makes a runtime undo an ADD."""
     try:
         sys.stderr.write(f"multus: cannot write the answer to standard output: {reason}\n")
         sys.stderr.flush()
     except (AttributeError, OSError):
-        return 1  # that is closed or full, too
+        return 1  # stderr is closed or full, too
     return 1
 
 
 def _open_what_is_closed() -> None:
-    """Give closed standard streams to /dev/null: else the next file that is opened becomes one."""
+    """Open /dev/null for standard streams that are closed; else the next open file becomes one."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
             continue
@@ -121,7 +121,7 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
 def _leave(status: int) -> None:
     """End this process, unless a plugin's thread still runs.
 
-    The interpreter would take every module apart first, which takes as long as attaching does.
+    The interpreter would destroy every module first, which takes as long as attaching does.
     """
     threads = sys.modules.get("threading")
     if threads is None or threads.active_count() == 1:
@@ -129,7 +129,7 @@ def _leave(status: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, OSError):  # it is closed: there was nobody to listen
+            except (AttributeError, OSError):  # it is closed or full
                 continue
         os._exit(status)
 
@@ -138,7 +138,8 @@ def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
     """The engine with the plugins that take part in this call."""
     from multus.engine.pipeline import Engine
     from multus.log import Log
-    from multus.registry.discovery import discover, load, log_faults, relevant_keys
+    from multus.registry.index import discover
+    from multus.registry.loading import load, log_faults, relevant_keys
 
     log = Log.from_conf(conf.raw)
     keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)

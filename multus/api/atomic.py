@@ -19,8 +19,6 @@ import os
 import stat
 from contextlib import suppress
 
-from multus.api.regular import NotRegular
-
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -80,6 +78,8 @@ def _create(path: str, mode: int) -> int:
     except FileExistsError:
         found = os.lstat(path).st_mode
         if not stat.S_ISREG(found):
+            from multus.api.regular import NotRegular
+
             raise NotRegular(path, found) from None
         os.unlink(path)
         descriptor = os.open(path, _FLAGS, 0o600)

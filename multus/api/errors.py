@@ -161,7 +161,7 @@ def error_of(code: int, msg: str, details: str = "") -> CNIError:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody pressed Ctrl-C, or sent SIGINT: raised by the program's own signal handler.
+    """Ctrl-C was pressed, or SIGINT was sent: the program's own signal handler raises it.
 
     A plain ``KeyboardInterrupt`` is one that a plugin raised, and the plugin's error.
     """

@@ -20,11 +20,18 @@ says ``@hookimpl(tryfirst=True)``, one that takes what is left ``@hookimpl(tryla
 may be a wrapper.
 
 Except in observers, an error of ``multus.api.errors`` fails the request with its code and message.
-Any other exception, ``SystemExit`` included, and an answer of another type than the hook's, fails
-it with code 999 and the plugin's name.
+Any other exception, ``SystemExit`` and ``KeyboardInterrupt`` included, and an answer of another
+type than the hook's, fails it with code 999 and the plugin's name; the traceback is in the log.
+The verbs of an invoker are treated alike: ``add`` returns a ``Result``, ``delete`` a list, and the
+others nothing.
 
-Standard output belongs to the answer: what a plugin or its child prints there goes to standard
-error.
+Descriptor 1 belongs to the answer: what a plugin or its child prints there goes to standard error.
+
+The log names a plugin that takes more than a second for one hook or verb in a request.  What it
+spends in ``multus.api.progress.step(…, waits=True)`` does not count.
+
+No two plugins have one name, and no two own one configuration key: an ADD that needs them is
+refused.  ``multus plugins`` warns of hooks without their mark and of other probable mistakes.
 
 Under the daemon, one of several worker processes carries a call out:
 

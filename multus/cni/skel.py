@@ -176,7 +176,7 @@ def _command(environ: Mapping[str, str]) -> str:
     command = environ.get("CNI_COMMAND", "")
     if command not in _NEEDED:
         raise BadEnvironment(
-            # The same words as the shims', which have no way to escape what somebody wrote.
+            # The same words as the shims', which cannot escape what a client sent.
             f"unknown CNI_COMMAND: use one of {', '.join(sorted(_NEEDED))}"
         )
     missing = [name for name in _NEEDED[command] if not environ.get(name)]

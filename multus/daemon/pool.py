@@ -39,7 +39,7 @@ _ASKED_EACH = 5.0
 #: After how many seconds a refused fork is tried again, and how long one may take.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
 
-#: Why a worker is gone that nobody ended.
+#: Why a worker is gone that was not ended by the supervisor.
 IT_ENDED = "it ended"
 
 

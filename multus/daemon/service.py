@@ -23,7 +23,8 @@ from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Installed, discover, load, log_faults, relevant_keys
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load, log_faults, relevant_keys
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf

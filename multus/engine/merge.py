@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.request import Request
     from multus.api.session import Session
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 def merge(

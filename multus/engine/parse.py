@@ -10,7 +10,7 @@ from multus.api.conf import Conf, Problem
 from multus.api.errors import InvalidConfig, MissingPlugin
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 #: The wording of the Go Multus, which users search for.
 DEFAULT_NEEDS_BOTH = (

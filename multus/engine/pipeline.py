@@ -32,11 +32,12 @@ from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
 from multus.log import Log, is_unexpected
-from multus.registry.discovery import Installed
+from multus.registry.loading import Installed
 from multus.state.journal import Journal
+from multus.state.plugins import joined
 from multus.state.record import Planned, Record
 from multus.state.transaction import Attempt, Transaction
-from multus.state.undo import joined, request_for
+from multus.state.undo import request_for
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multus.api.network import Delegate, Element, Plugin, Selection
     from multus.api.request import Request
     from multus.api.session import Session
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from multus.api import progress
 from multus.api.network import Outcome
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.state import transaction
 from multus.state.transaction import PATIENCE, Transaction
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.log import Log
-    from multus.registry.discovery import Installed
     from multus.registry.hooks import Observers
+    from multus.registry.loading import Installed
 
 
 #: A plugin that takes longer in one request is named in the log, in seconds.
@@ -63,7 +63,7 @@ class Serving:
     ) -> None:
         self._started, self._clock = time.time(), time.perf_counter()
         self.session = session
-        self.call = Call(installed, session, request, conf)
+        self.call = Carrier(installed, session, request, conf)
         self.observers: Observers = installed.hooks.observers(session)
         self._stages: dict[str, float] = {}
         self._times = times

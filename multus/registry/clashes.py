@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from multus.registry.discovery import Entry, normalised, registered_names
+from multus.registry.entry import Entry, normalised, registered_names
 from multus.registry.hooks import OBSERVING
 
 

@@ -1,17 +1,15 @@
-"""Ask the interpreter which plugins are installed, and write the index that spares asking again.
+"""Ask the interpreter which plugins are installed.
 
 A process for one call imports this module only when the index is out of date.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from multus import __version__
-from multus.registry.discovery import FORMAT, Entry, normalised, stamp
+from multus.registry.entry import Entry, normalised
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -23,8 +21,6 @@ GROUP = "multus"
 #: of the first group, shares those of the second with other plugins, and is only asked about
 #: configurations that have one of the third.
 KEYS, SHARED_KEYS, ONLY_WITH = "multus.keys", "multus.shared_keys", "multus.only_with"
-
-_MOST_INDEXES = 16
 
 
 def scan() -> Iterator[Entry]:
@@ -90,36 +86,3 @@ def _keys(points: Sequence[EntryPoint], group: str, plugin: EntryPoint) -> tuple
 def _metadata_file(distribution: Distribution) -> str:
     folder = getattr(distribution, "_path", None)
     return "" if folder is None else os.path.join(os.fspath(folder), "entry_points.txt")
-
-
-# --- The index -----------------------------------------------------------------------------------
-
-
-def freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> None:
-    """Write the index to *path*; *before* is the stamp from before the entries were looked for."""
-    after = stamp(entries)
-    if after[: len(before)] != before:
-        return  # something was installed meanwhile: the next call looks again
-    raw = {
-        "format": FORMAT,
-        "multus": __version__,
-        "stamp": after,
-        "entries": [entry._asdict() for entry in entries],
-    }
-    from multus.api import atomic
-
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        # Without fsync: an index that a power cut damaged is written anew.
-        atomic.write(path, json.dumps(raw).encode(), 0o644, fsync=False)
-        _prune(os.path.dirname(path))
-    except OSError:
-        return  # the installation is read-only: every call asks
-
-
-def _prune(folder: str) -> None:
-    """Keep the newest indexes: the ``sys.path`` of a test or a build is used once."""
-    found = [each for each in os.scandir(folder) if each.name.startswith("plugins.")]
-    found = [each for each in found if each.name.endswith(".json")]
-    for old in sorted(found, key=lambda each: each.stat().st_mtime_ns)[:-_MOST_INDEXES]:
-        os.unlink(old.path)

@@ -11,7 +11,8 @@ from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from multus.api import hookspecs
-from multus.registry.discovery import Entry, Installed, registered_names
+from multus.registry.entry import Entry, registered_names
+from multus.registry.loading import Installed
 
 _PREFIX = "multus_"
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))

@@ -12,5 +12,5 @@ Read it in this order:
   namespace still exists;
 * ``predecessor``: records of the Go Multus.
 
-Nothing here imports the engine: ``transaction.Plugins`` is what it has to provide.
+Nothing here imports the engine: ``plugins.Plugins`` is what it has to provide.
 """

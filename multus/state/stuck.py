@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from multus.api.network import Delegate
     from multus.api.request import Request
     from multus.state.journal import Journal
+    from multus.state.plugins import Detached, Plugins
     from multus.state.record import Record, Step
-    from multus.state.transaction import Plugins
-    from multus.state.undo import Detached
 
 #: After this many failures, the first this many seconds ago, a delegate is given up.
 ENOUGH = 10

@@ -16,10 +16,10 @@ that is not finished; the next command for the container removes all that the re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve
 
@@ -30,62 +30,21 @@ from multus.state import undo
 from multus.state.journal import Journal
 from multus.state.liveness import Found, look
 from multus.state.lock import container_lock
+from multus.state.plugins import Detached, Plugins
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from multus.api.conf import Conf
-    from multus.api.network import Attachment, Delegate, Invocation, Plugin
-    from multus.api.request import Request
+    from multus.api.network import Attachment
     from multus.api.result import Result
-    from multus.log import Log
     from multus.registry.hooks import Observers
     from multus.state.record import Planned, Record
     from multus.state.recordfile import Writer
-    from multus.state.undo import Detached
 
 #: How long a command waits for another one of the same container, in seconds.
 PATIENCE = 60.0
 
-_P = TypeVar("_P", bound="Plugins")
-
-
-class Plugins(Protocol):
-    """One request and the plugins that carry it out: what a transaction needs of the engine.
-
-    Methods that carry out several things return errors; those that carry out one raise.
-    """
-
-    @property
-    def request(self) -> Request: ...
-
-    @property
-    def conf(self) -> Conf: ...
-
-    @property
-    def log(self) -> Log: ...
-
-    def holding(self: _P, lock: int) -> _P:
-        """The same, where started processes inherit the descriptor *lock*."""
-
-    def asked_by(self: _P, request: Request) -> _P:
-        """The same on behalf of another *request*."""
-
-    def attach(self, planned: Planned, reached: Callable[[Attachment], None]) -> Attachment:
-        """Carry out ADD of a delegate's chain; *reached* is called after each step."""
-
-    def detach(
-        self, planned: Sequence[tuple[int, Planned]], done: Mapping[int, Attachment]
-    ) -> list[Detached]:
-        """Carry out DEL of delegates, given with their indexes; the last first."""
-
-    def offered(self) -> tuple[Planned, ...]:
-        """What the configuration offers every container; raises when that cannot be said."""
-
-    def invocation(
-        self, verb: str, delegate: Delegate, plugin: Plugin, config: Mapping[str, object]
-    ) -> Invocation:
-        """One plugin's part, as invokers get it."""
+_P = TypeVar("_P", bound=Plugins)
 
 
 @contextmanager
@@ -296,5 +255,5 @@ class Attempt:
             self._observers.undone(each.delegate, each.error, request, conf)
         # What was never begun is written down as gone: it need not be removed later.
         rest = range(len(self._begun), len(self._planned))
-        never = [undo.Detached(index, self._planned[index].delegate) for index in rest]
+        never = [Detached(index, self._planned[index].delegate) for index in rest]
         return undo.settle([*detached, *never], self._writer)

@@ -8,38 +8,19 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, DelegateFailed
-from multus.api.network import Delegate
 from multus.state import liveness, stuck
+from multus.state.plugins import Detached
 from multus.state.recordfile import Writer
 
 if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.registry.hooks import Observers
     from multus.state.journal import Journal
+    from multus.state.plugins import Plugins
     from multus.state.record import Failures, Record
-    from multus.state.transaction import Plugins
-
-
-@frozen
-class Detached:
-    """How DEL of a delegate ended: ``errors`` is empty when it is gone.
-
-    ``started`` is in seconds since 1970, ``seconds`` how long it took.
-    """
-
-    index: int
-    delegate: Delegate
-    errors: tuple[CNIError, ...] = ()
-    started: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def error(self) -> CNIError | None:
-        """All errors in one, or None."""
-        return joined(self.errors) if self.errors else None
 
 
 def remove_recorded(
@@ -178,12 +159,3 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     left = "; ".join(f"could not be undone: {each}" for each in undoing)
     details = "; ".join(part for part in (error.details, left) if part)
     return error.reworded(error.msg, details)
-
-
-def joined(errors: Sequence[CNIError]) -> CNIError:
-    """One error out of several: the first's code and message, the others in its details."""
-    first = errors[0]
-    if len(errors) == 1:
-        return first
-    parts = [first.details, *(str(error) for error in errors[1:])]
-    return first.reworded(first.msg, "; ".join(part for part in parts if part))

@@ -11,7 +11,7 @@ from unit.values import conf_of
 from multus.api.conf import Conf
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry
+from multus.registry.entry import Entry
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from multus.api.errors import CNIError
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Element, Invocation, Plugin, Role, Selection
 from multus.api.result import Interface, Result
-from multus.registry.discovery import Entry, Installed, load
+from multus.registry.entry import Entry
+from multus.registry.loading import Installed, load
 
 
 def plugin_named(name: str, *functions: Callable[..., Any], **marks: Any) -> Entry:

@@ -12,7 +12,8 @@ import pytest
 from repository import ROOT, distributions, plugins
 
 from multus.api.keys import MULTUS, Key
-from multus.registry.discovery import Installed, discover, load
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 
 
 @pytest.fixture(scope="module")

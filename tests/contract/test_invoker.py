@@ -14,7 +14,7 @@ from multus.api.network import Delegate, Invocation, Plugin
 from multus.api.result import Interface, Result
 from multus.engine.invoke.plan import choose
 from multus.engine.pipeline import Engine
-from multus.registry.discovery import Entry
+from multus.registry.entry import Entry
 from multus.registry.hooks import PluginFailed
 
 SPECIAL = Plugin({"type": "special"})

@@ -15,7 +15,7 @@ from multus.api.network import Invocation, Plugin
 from multus.api.result import Result
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry
+from multus.registry.entry import Entry
 from multus.state.journal import Journal
 
 

@@ -13,7 +13,8 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError, MissingPlugin
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry, discover
+from multus.registry.entry import Entry
+from multus.registry.index import discover
 from multus.testing.delegates import BinDir
 
 NEEDED = ("source-conffile", "invoker-exec", "merger-primary", "merger-all")

@@ -13,7 +13,7 @@ from multus.api.conf import Conf
 from multus.api.kubernetes import NotFound
 from multus.api.network import Outcome
 from multus.api.request import Request
-from multus.registry.discovery import Installed
+from multus.registry.loading import Installed
 from multus.testing.apiserver import ApiServer
 from multus.testing.session import new_session
 

@@ -32,7 +32,8 @@ from reliability.sentinels import Sentinels
 from multus.cni import skel
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
 

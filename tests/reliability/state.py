@@ -14,7 +14,9 @@ from reliability.recorder import COLLECTED, DELETED, SEEN
 from multus.cni import skel
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry, discover, load
+from multus.registry.entry import Entry
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 RECORDER = Entry("recorder", "reliability.recorder", "tests", "0")
 

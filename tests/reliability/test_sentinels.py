@@ -22,7 +22,8 @@ from multus.engine.pipeline import Engine
 from multus.ipam import _store as store
 from multus.log import Log
 from multus.netlink import Namespace
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.testing.netns import Netns, Node
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT

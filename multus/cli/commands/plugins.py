@@ -16,7 +16,9 @@ from typing import Any
 from multus.api import hookspecs
 from multus.cli import screen
 from multus.log._printable import printable
-from multus.registry.discovery import Installed, discover, load, registered_names
+from multus.registry.entry import registered_names
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 from multus.registry.warnings import warnings_of
 
 

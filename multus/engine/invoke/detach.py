@@ -17,7 +17,7 @@ from multus.engine.invoke.calling import (
     naming_delegate,
 )
 from multus.engine.invoke.plan import invoker_of
-from multus.state.undo import Detached
+from multus.state.plugins import Detached
 
 if TYPE_CHECKING:
     from multus.api.invoker import Invoker

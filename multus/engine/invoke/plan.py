@@ -20,7 +20,7 @@ from multus.state.record import Planned, Step
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.engine.invoke.call import Call
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen

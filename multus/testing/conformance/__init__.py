@@ -1,12 +1,12 @@
-"""The conformance suite: what every plugin has to keep, run against one that is installed.
+"""The conformance suite: tests that every plugin has to pass, run against one that is installed.
 
 ``multus conformance PLUGIN`` runs it; so does ``run`` from a test.  What a plugin needs to show its
-work stands in a *sample*, a JSON file:
+work is in a *sample*, a JSON file:
 
 * ``conf``: keys of Multus' configuration with which the plugin does something;
-* ``away``: the same, with what the plugin asks out of reach (sources and observers);
-* ``objects``: Kubernetes objects in their wire form, which an API server serves for the length of
-  each test; the first ``Pod`` among them is the one that the requests are for;
+* ``away``: the same, while the service that the plugin asks cannot be reached (sources, observers);
+* ``objects``: Kubernetes objects in their wire form, which an API server serves during each test;
+  the requests are for the first ``Pod`` among them;
 * ``plugin``: for an invoker, a plugin's configuration that it carries out;
 * ``card``: for an invoker, the name of an interface: the node has a stand-in for a card with
   virtual functions of that name (``multus.testing.sriov``);
@@ -14,12 +14,12 @@ work stands in a *sample*, a JSON file:
 
 In any string of it, a word between two ``@`` stands for a path:
 
-* ``@TMP@``: a folder of the test's own;
+* ``@TMP@``: a folder that only this test has;
 * ``@KUBECONFIG@``: a kubeconfig for the API server with the ``objects``;
 * ``@NOWHERE@``: one for a server that refuses connections;
-* ``@SILENT@``: one for a server that takes them and never answers.
+* ``@SILENT@``: one for a server that accepts connections and never answers.
 
-The last three are there when the sample has ``objects``, be it an empty list.  A source of
+The last three exist when the sample has ``objects``, even an empty list.  A source of
 networks that reads pods and definitions has for instance ::
 
     {
@@ -44,7 +44,10 @@ from typing import Any
 from attrs import field, frozen
 
 from multus.api.errors import InvalidConfig, MissingPlugin
-from multus.registry.discovery import Entry, Installed, discover, load
+from multus.registry.entry import Entry
+from multus.registry.hooks import OBSERVING
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 from multus.testing.conformance.cluster import PLACES
 
 #: Hooks by the kind of plugin that they make.
@@ -52,9 +55,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "source": frozenset({"multus_select", "multus_resolve"}),
     "invoker": frozenset({"multus_invoker"}),
     "merger": frozenset({"multus_merge"}),
-    "observer": frozenset(
-        {"multus_attached", "multus_undone", "multus_detached", "multus_finished"}
-    ),
+    "observer": OBSERVING,
 }
 
 
@@ -96,7 +97,7 @@ class Sample:
 
 @frozen
 class Subject:
-    """The plugin under test, alone in a plugin manager of its own, and beside all others."""
+    """The plugin under test: loaded alone, and together with all others."""
 
     entry: Entry
     alone: Installed

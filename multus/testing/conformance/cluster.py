@@ -47,7 +47,7 @@ def serving(objects: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Clust
     with ApiServer() as api, socket.socket() as nowhere, socket.socket() as silent:
         for each in (nowhere, silent):
             each.bind(("127.0.0.1", 0))
-        # One refuses connections; the other takes them, and nobody ever answers.
+        # One refuses connections; the other accepts them and never answers.
         silent.listen()
         urls = (api.url, *(f"https://127.0.0.1:{s.getsockname()[1]}" for s in (nowhere, silent)))
         for place, url in zip(PLACES.values(), urls, strict=True):

@@ -19,7 +19,8 @@ from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.versions import SUPPORTED
 from multus.engine.pipeline import Engine
-from multus.registry.discovery import Entry, load
+from multus.registry.entry import Entry
+from multus.registry.loading import load
 from multus.testing.conformance import Sample, Subject
 from multus.testing.delegates import SYSTEM_FOLDERS, BinDir, Reply
 from multus.testing.netns import HostState, Netns, Node, inside

@@ -26,7 +26,8 @@ from multus.api.invoker import NothingDone
 from multus.api.network import Delegate, Invocation, Plugin
 from multus.api.result import IP, Interface, Result
 from multus.log import Log
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.testing.delegates import BinDir, Reply, interface_result
 from multus.testing.invocation import Caller
 from multus.testing.session import new_session

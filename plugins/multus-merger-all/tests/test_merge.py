@@ -168,7 +168,8 @@ def _podman(wire: dict[str, Any]) -> None:
 
 
 def test_is_found_and_asked_before_the_primary_merger() -> None:
-    from multus.registry.discovery import discover, load
+    from multus.registry.index import discover
+    from multus.registry.loading import load
 
     entries = [each for each in discover() if each.name.startswith("merger-")]
     hooks: Callable[..., Any] = load(entries).hooks.implementations

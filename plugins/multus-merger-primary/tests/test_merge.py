@@ -6,7 +6,8 @@ from multus.api.conf import Conf
 from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.request import Request
 from multus.api.result import IP, Result
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.testing.session import new_session
 
 REQUEST = Request("ADD", container_id="c1", ifname="eth0")

@@ -16,8 +16,9 @@ from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
 from multus.api.network import Delegate, Element, Role, Selection
 from multus.api.request import Request
 from multus.engine.resolve import resolve
-from multus.registry.discovery import discover, load
 from multus.registry.hooks import Hooks
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.testing.session import new_session
 
 POD = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "shop"}

@@ -13,7 +13,7 @@ import pytest
 from repository import ROOT, plugins
 
 from multus.cli import main
-from multus.registry.discovery import discover
+from multus.registry.index import discover
 
 SAMPLES = {
     name.removeprefix("multus-"): ROOT / "plugins" / name / "tests" / "sample.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from unit.registry.site import Site
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 from multus import __version__
 from multus.cli import names
@@ -135,6 +136,64 @@ def test_what_a_plugin_prints_is_in_no_document(
     assert isinstance(json.loads(done.stdout), dict), done.stderr
     for kind in ("words", "bytes", "child"):
         assert f"{kind} {CALLING[words.replace(str(conf), '@CONF@')]}" in done.stderr
+
+
+# --- Interrupted ----------------------------------------------------------------------------------
+
+HANGING = """
+import time
+from multus import hookimpl
+
+@hookimpl
+def multus_validate(conf):
+    open(conf.raw["begun"], "w").close()
+    time.sleep(60)
+"""
+
+
+def interrupted(
+    program: Sequence[str], tmp_path: Path, words: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """The program, sent a SIGINT while a plugin's hook runs."""
+    site = Site(tmp_path / "site", tmp_path / "index.json")
+    site.folder.mkdir()
+    site.install("hanging", HANGING)
+    begun = tmp_path / "begun"
+    conf = tmp_path / "00-multus.conf"
+    text = json.dumps({**CONF, "cniDir": str(tmp_path / "state"), "begun": str(begun)})
+    conf.write_text(text)
+    process = subprocess.Popen(
+        [*program, *words.replace("@CONF@", str(conf)).split()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(site.folder), **environ},
+    )
+    assert process.stdin is not None
+    process.stdin.write(text)
+    process.stdin.close()
+    process.stdin = None
+    eventually(begun.exists)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def test_an_interrupted_command_ends_and_blames_no_plugin(
+    cni_program: Sequence[str], tmp_path: Path
+) -> None:
+    done = interrupted(cni_program, tmp_path, "explain --conf @CONF@")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupted_call_is_answered(cni_program: Sequence[str], tmp_path: Path) -> None:
+    call = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/none"}
+    call |= {"CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin", "MULTUS_STANDALONE": "1"}
+    done = interrupted(cni_program, tmp_path, "", **call)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)
+    assert (error["code"], "interrupted by SIGINT" in error["msg"]) == (11, True)
 
 
 # --- As a plugin ----------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_an_execd_call_loads_ours_and_what_our_libraries_load(
 def test_version_is_answered_before_any_plugin_is_looked_for(
     loaded: dict[str, set[str]],
 ) -> None:
-    assert not {"pluggy", "multus.registry.discovery", "multus.engine.pipeline"} & loaded["VERSION"]
+    assert not {"pluggy", "multus.registry.index", "multus.engine.pipeline"} & loaded["VERSION"]
     assert not [name for name in loaded["VERSION"] if name.startswith("multus_")]
 
 

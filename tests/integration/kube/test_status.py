@@ -20,7 +20,8 @@ from multus.engine.pipeline import Engine
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
 from multus.log import Log
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.testing.apiserver import Fault
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns

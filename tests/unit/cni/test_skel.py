@@ -19,11 +19,11 @@ from multus.api.errors import InvalidConfig, IOFailure, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
 from multus.daemon.confs import Confs
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.registry.discovery import Entry
+from multus.registry.entry import Entry
 from multus.state.journal import Journal
 from multus.testing.session import new_session
 
@@ -106,7 +106,7 @@ class Old:
         self.wire = {"cniVersion": "1.1.0", "name": "n", "type": "multus", "cniDir": str(folder)}
         conf = Conf.from_wire(self.wire)
         request = request_of(ifname="x%d", environ=CONTAINER)
-        call = Call(installed, new_session(), request, conf)
+        call = Carrier(installed, new_session(), request, conf)
         planned = plan([delegate_of("a", "a", ifname="x%d", primary=True)], call)
         Journal(str(folder)).prepare()
         Journal(str(folder)).begin(request, self.wire, planned).close()

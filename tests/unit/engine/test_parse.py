@@ -10,7 +10,8 @@ from unit.values import conf_of
 from multus.api.conf import Problem
 from multus.api.errors import IncompatibleVersion, InvalidConfig, MissingPlugin
 from multus.engine.parse import parse, validate
-from multus.registry.discovery import Broken, Entry, Installed
+from multus.registry.entry import Entry
+from multus.registry.loading import Broken, Installed
 
 RAW = {"cniVersion": "1.1.0", "name": "n", "type": "multus", "logToStderr": False}
 WRONG = {

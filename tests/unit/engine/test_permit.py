@@ -24,7 +24,7 @@ from multus.engine.permit import LARGEST, MOST_PLUGINS
 from multus.engine.pipeline import Engine
 from multus.engine.resolve import resolve
 from multus.log import Log
-from multus.registry.discovery import Installed
+from multus.registry.loading import Installed
 from multus.state.record import Record, applied, planned_wire
 from multus.testing.session import new_session
 
@@ -101,7 +101,8 @@ class TestOurOwnPrograms:
             resolve(installed, request_of(), conf_of(), new_session())
 
     def test_a_del_of_what_was_refused_succeeds(self, tmp_path: Any) -> None:
-        from multus.registry.discovery import discover, load
+        from multus.registry.index import discover
+        from multus.registry.loading import load
 
         conf = conf_of(delegates=[{"type": "multus"}], cniDir=str(tmp_path / "cni"))
         engine = Engine(load(discover()), Log.from_conf({"logToStderr": False}))

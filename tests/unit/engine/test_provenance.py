@@ -19,7 +19,8 @@ from multus.api.delegates import delegate_from
 from multus.api.kubernetes.networks import FIRST, SEED, SPRING
 from multus.api.network import Delegate, Element, Plugin, Provenance
 from multus.engine.resolve import resolve
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.state import predecessor
 from multus.state.garbage import networks
 from multus.state.journal import Journal

@@ -13,7 +13,8 @@ from multus.api.errors import InvalidConfig, MissingPlugin
 from multus.api.keys import NUMBER, PATH, Key
 from multus.api.network import Element, Role, Selection
 from multus.engine.resolve import missing_plugin, resolve
-from multus.registry.discovery import Broken, Entry, Installed
+from multus.registry.entry import Entry
+from multus.registry.loading import Broken, Installed
 from multus.testing.session import new_session
 
 ALWAYS = {"always_use_default": True}

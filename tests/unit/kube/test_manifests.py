@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from multus.registry.index import discover
+from multus.registry.loading import load
+
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FILES = sorted(
     path for folder in ("crds", "rbac", "examples") for path in (DEPLOY / folder).glob("*.yaml")
@@ -84,19 +87,22 @@ def test_both_forms_of_the_network_kind_serve_the_same() -> None:
     assert tpr["metadata"]["name"] == f"network.{old['spec']['group']}"
 
 
-def test_the_account_may_do_what_the_client_does_and_no_more() -> None:
+def test_the_account_may_do_what_the_plugins_do_and_no_more() -> None:
+    """The daemon lists and watches what it caches: its node's pods, and what plugins ask for."""
     role = next(w for w in objects(DEPLOY / "rbac" / "multus.yaml") if w["kind"] == "ClusterRole")
     granted = {
-        (verb, resource)
+        (verb, resource, group)
         for rule in role["rules"]
+        for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert granted == {
-        *((verb, "pods") for verb in ("get", "list", "watch")),
-        ("patch", "pods/status"),
-        ("create", "events"),
-        *((verb, "network-attachment-definitions") for verb in ("get", "list", "watch")),
-        *((verb, "networks") for verb in ("get", "list", "watch")),
-    }
+    uses = load(discover()).hooks.kubernetes()
+    done = {("list", "pods", ""), ("watch", "pods", "")}
+    for use in uses:
+        kind = use.resource
+        plural = f"{kind.plural}/{use.subresource}" if use.subresource else kind.plural
+        verbs = (use.verb, *(("list", "watch") if use.cached else ()))
+        done |= {(verb, plural, kind.group) for verb in verbs}
+    assert granted == done
     assert not re.search(r"\*", json.dumps(role["rules"]))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from multus.registry.discovery import Entry, Installed, discover, load
+from multus.registry.entry import Entry
+from multus.registry.index import discover
+from multus.registry.loading import Installed, load
 
 GOOD = """
 from multus import hookimpl

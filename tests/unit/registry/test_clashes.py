@@ -9,7 +9,7 @@ from unit.values import conf_of
 from multus.api.errors import InvalidConfig
 from multus.engine import parse
 from multus.registry.clashes import Clash
-from multus.registry.discovery import Installed, load
+from multus.registry.loading import Installed, load
 
 OBSERVER = """
 from multus import hookimpl

@@ -8,7 +8,7 @@ import pytest
 from unit.registry.site import GOOD, Site, names
 from unit.values import conf_of
 
-from multus.registry.discovery import Broken, load, relevant_keys
+from multus.registry.loading import Broken, load, relevant_keys
 
 
 class TestLoading:

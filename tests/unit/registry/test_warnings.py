@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from unit.registry.site import GOOD, Site
 
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 from multus.registry.warnings import warnings_of
 
 UNMARKED = """

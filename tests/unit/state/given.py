@@ -13,7 +13,7 @@ from unit.values import conf_of, delegate_of, request_of
 
 from multus.api.network import Attachment
 from multus.api.result import Result
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.plan import plan
 from multus.state import transaction
 from multus.state.journal import Journal
@@ -33,19 +33,19 @@ class Desk:
         self.journal = Journal(str(folder))
         self._installed = at_work(source("x", "y"), self.recorder.plugin(), merger())
 
-    def call(self, command: str = "ADD", **values: Any) -> Call:
-        return Call(self._installed, new_session(), request_of(command, **values), self.conf)
+    def call(self, command: str = "ADD", **values: Any) -> Carrier:
+        return Carrier(self._installed, new_session(), request_of(command, **values), self.conf)
 
     @contextmanager
     def begun(
         self, command: str = "ADD", patience: float = 0.0, **values: Any
-    ) -> Iterator[tuple[Transaction, Call]]:
+    ) -> Iterator[tuple[Transaction, Carrier]]:
         call = self.call(command, **values)
         observers = call.installed.hooks.observers(call.session)
         with transaction.begin(call, observers, patience) as (made, locked):
             yield made, locked
 
-    def planned(self, call: Call, names: Sequence[str] = "abc") -> tuple[Planned, ...]:
+    def planned(self, call: Carrier, names: Sequence[str] = "abc") -> tuple[Planned, ...]:
         networks = [
             delegate_of(f"{name}-net", name, ifname=f"net{place}", primary=place == 0)
             for place, name in enumerate(names)

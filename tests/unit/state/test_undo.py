@@ -18,17 +18,11 @@ from unit.values import delegate_of, request_of
 from multus.api.errors import CNIError, InvalidConfig, IOFailure
 from multus.api.network import Invocation
 from multus.api.request import Request
+from multus.state.plugins import Detached, joined
 from multus.state.record import Record, restored
 from multus.state.recordfile import Writer
 from multus.state.stuck import ENOUGH
-from multus.state.undo import (
-    Detached,
-    joined,
-    remove_recorded,
-    request_for,
-    settle,
-    with_undo_errors,
-)
+from multus.state.undo import remove_recorded, request_for, settle, with_undo_errors
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class Networks:
 
 def choose() -> Networks:
     """The first set that can be shown here; raises ``MissingPlugin`` naming what to install."""
-    from multus.registry.discovery import discover
+    from multus.registry.index import discover
     from multus.testing.delegates import real_plugin
 
     installed = {entry.name for entry in discover()}

@@ -20,7 +20,8 @@ from multus.cli.commands.doctor import (
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.findings import WARNING, Finding
 from multus.cli.node import find_conf, load_conf
-from multus.registry.discovery import discover, load
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 #: In this order: what comes first keeps the rest from being of use.
 EXAMINATIONS = {

@@ -13,7 +13,7 @@ from multus.cli.attachments import CNI_DIR
 from multus.cli.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen

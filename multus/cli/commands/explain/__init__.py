@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; status 1 when something would be refused."""
     from multus.cli.commands.explain.explaining import explain
     from multus.engine.parse import parse
-    from multus.registry.discovery import discover, load
+    from multus.registry.index import discover
+    from multus.registry.loading import load
 
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
     conf = parse(found.config)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
     from multus.api.session import Session
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen

@@ -61,7 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Install; status 0 when everything is in place."""
     from multus.cli.commands.install.install import Wanted, configuration_for, install, watch
-    from multus.registry.discovery import discover, load
+    from multus.registry.index import discover
+    from multus.registry.loading import load
 
     installed = load(discover())
     wanted = Wanted(

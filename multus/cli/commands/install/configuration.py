@@ -24,7 +24,7 @@ from multus.log import Log
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 NAME = "00-multus.conflist"
 NETWORK = "multus-cni-network"

@@ -25,7 +25,7 @@ from multus.daemon.spool import FOLDERS, remembered
 from multus.state.journal import Journal
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 _LOOK_EVERY, _REFRESH_EVERY = 1.0, 5.0
 _GONE = "it was uninstalled, and stays so until 'multus install' runs again"

@@ -45,7 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; status 1 when something is wrong."""
     from multus.cli.commands.validate.validating import validate
-    from multus.registry.discovery import discover, load
+    from multus.registry.index import discover
+    from multus.registry.loading import load
 
     paths = arguments.file or _of_node(arguments.net_d)
     report = validate(paths, load(discover()))

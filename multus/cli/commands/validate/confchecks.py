@@ -24,7 +24,7 @@ from multus.engine import parse
 from multus.engine.permit import require_permitted
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 #: What a message says of its place, which a finding says by itself.
 _PREFIX = re.compile(r"^(?:configuration '[^']*'|this network)(?:, [\w\[\]]+)?: ")

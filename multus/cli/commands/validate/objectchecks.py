@@ -27,7 +27,7 @@ from multus.engine.permit import require_permitted
 from multus.log import Log
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 _NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 _PROBE = "multus-validate"

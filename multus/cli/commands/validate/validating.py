@@ -19,7 +19,7 @@ from multus.cli.objects import Named, objects_in
 from multus.cli.pointing import key_of
 
 if TYPE_CHECKING:
-    from multus.registry.discovery import Installed
+    from multus.registry.loading import Installed
 
 
 @frozen

@@ -11,7 +11,7 @@ from unit.values import conf_of, delegate_of, request_of
 from multus.api.errors import IncompatibleVersion
 from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Invocation, Plugin
-from multus.engine.invoke.call import Call
+from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.plan import plan
 from multus.state.record import Planned
 from multus.testing.session import new_session
@@ -37,13 +37,13 @@ class Aged(Recorder):
         return self.known
 
 
-def call_of(invoker: Invoker, **keys: Any) -> Call:
+def call_of(invoker: Invoker, **keys: Any) -> Carrier:
     def multus_invoker(plugin: Plugin) -> Invoker:
         return invoker
 
     installed = at_work(plugin_named("invoker", multus_invoker))
-    return Call(installed, new_session(), request_of(), conf_of(**keys))
+    return Carrier(installed, new_session(), request_of(), conf_of(**keys))
 
 
-def planned(call: Call, *delegates: Delegate) -> list[tuple[int, Planned]]:
+def planned(call: Carrier, *delegates: Delegate) -> list[tuple[int, Planned]]:
     return list(enumerate(plan(delegates, call)))

@@ -9,7 +9,8 @@ from unit.values import delegate_of
 
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Invocation, Plugin
-from multus.engine.invoke.plan import plan, prepare
+from multus.engine.invoke.plan import ChosenStep, invoker_of, plan, prepare
+from multus.state.record import Step, planned_wire
 
 
 class TestPlan:
@@ -33,3 +34,18 @@ class TestPlan:
         with pytest.raises(InvalidConfig, match=r"'net', plugin 'tune'.*no such binary"):
             prepare(plan([NET, delegate_of("never")], call), call)
         assert unready.said == ["ADD make eth0", "ADD tune eth0"]
+
+    def test_a_planned_step_keeps_its_invoker_and_a_recorded_one_has_it_chosen_again(self) -> None:
+        first, second = Recorder(), Recorder()
+        (one,) = plan([NET], call_of(first))
+        for step in one.steps:
+            assert isinstance(step, ChosenStep)
+            # Whoever would offer now, what was planned is carried out by the one that was chosen.
+            assert invoker_of(step, NET, call_of(second)) is first
+            recorded = Step(step.plugin, step.config, step.invoker)
+            assert invoker_of(recorded, NET, call_of(second)) is second
+
+    def test_the_journal_gets_the_invokers_name_alone(self) -> None:
+        (one,) = plan([NET], call_of(Recorder()))
+        for step in planned_wire(0, one)["steps"]:
+            assert sorted(step) == ["config", "invoker"] and step["invoker"] == "recorder"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from contract.given import Recorder
-from unit.engine.invoke.given import NET, call_of
-from unit.values import delegate_of
+from unit.engine.invoke.given import NET, call_of, planned
+from unit.values import delegate_of, request_of
 
-from multus.api.errors import CNIError, IOFailure
-from multus.engine.invoke.upkeep import collect_garbage, status
+from multus.api.errors import CheckFailed, CNIError, IOFailure
+from multus.api.network import Attachment, Delegate
+from multus.api.result import IP, Result
+from multus.engine.invoke.carrier import Carrier
+from multus.engine.invoke.upkeep import check, collect_garbage, status
+from multus.state.record import Record
 
 
 class TestGarbage:
@@ -38,3 +43,43 @@ class TestStatus:
             status([NET, delegate_of("never")], call_of(recorder))
         assert (caught.value.msg, caught.value.number) == ("no daemon", 51)
         assert recorder.said == ["STATUS make eth0"]
+
+
+class TestCheck:
+    RESULT = Result(ips=(IP("10.0.0.2/8"),))
+
+    def record(self, call: Carrier, *delegates: Delegate) -> Record:
+        """A finished record, each plugin spoken to in version 0.4.0."""
+        every = dict(planned(call, *delegates))
+        done = {
+            index: Attachment(each.delegate, self.RESULT, ("0.4.0",) * len(each.steps), ("r",) * 2)
+            for index, each in every.items()
+        }
+        return Record("/x", request_of("DEL"), planned=every, expected=len(every), done=done)
+
+    def test_every_plugin_gets_the_result_in_the_version_of_its_add(self) -> None:
+        recorder = Recorder()
+        call = call_of(recorder)
+        assert check(self.record(call, NET), call) == []
+        assert recorder.said == ["CHECK make eth0", "CHECK tune eth0"]
+        assert {(each.cni_version, each.prev_result) for each in recorder.calls} == {
+            ("0.4.0", self.RESULT)
+        }
+
+    def test_goes_on_past_errors_and_names_each(self) -> None:
+        recorder = Recorder(CHECK_eth0=CheckFailed("gone"))
+        call = call_of(recorder)
+        errors = check(self.record(call, NET, delegate_of("x", ifname="net0")), call)
+        assert [each.msg for each in errors] == [
+            "network 'net', plugin 'make', interface eth0: gone",
+            "network 'net', plugin 'tune', interface eth0: gone",
+        ]
+        assert len(recorder.calls) == 3
+
+    def test_leaves_out_what_is_disabled_gone_or_half_attached(self) -> None:
+        recorder = Recorder()
+        call = call_of(recorder)
+        record = self.record(call, delegate_of("x", disable_check=True), NET, NET)
+        half = evolve(record.done[2], versions=("0.4.0",), invokers=("r",))
+        record = evolve(record, gone=frozenset({1}), done={**record.done, 2: half})
+        assert (check(record, call), recorder.calls) == ([], [])

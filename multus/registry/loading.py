@@ -1,11 +1,4 @@
-"""Which plugins are installed, and which of them take part in a request.
-
-Asking ``importlib.metadata`` costs 30 ms, more than everything else that a call does.  So the
-answer is kept in an index beside the byte code of this package: whoever may write there already
-decides what this program runs.  The index holds the modification time of every folder that a
-distribution could be installed into, and of every plugin's metadata.  When one differs, the index
-is made again.  There is an index for each ``sys.path``: the program, ``python -m multus`` and a
-daemon have different ones.
+"""Loading the plugins that take part in a request.
 
 A plugin that names keys in ``multus.only_with`` takes part only in requests whose configuration has
 one of them.  A process for one call does not even import it otherwise; the daemon has imported it,
@@ -14,14 +7,10 @@ and does not ask it.  So both give the same answer.
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import sys
-from binascii import crc32
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pluggy
 
@@ -29,6 +18,7 @@ from multus import __version__
 from multus.api import hookspecs
 from multus.api.errors import PASSING, described
 from multus.api.progress import Task, step
+from multus.registry.entry import Entry, normalised, registered_names
 from multus.registry.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -36,50 +26,7 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus.registry.clashes import Clash
 
-#: The version of the index's format.
-FORMAT = 3
-
 _OF_ALL = ("DEL", "GC", "CHECK")
-
-
-class Entry(NamedTuple):
-    """One entry point: a plugin's name, its module, and the distribution that it came with.
-
-    ``location`` is the metadata file that names it.  The plugin owns the configuration keys
-    ``keys``, shares ``shared_keys`` with other plugins, and takes part only in requests whose
-    configuration has one of ``only_with``, if there are any.  ``problem`` is why it cannot be
-    imported.  ``named_object`` is what follows the module in ``module:object``; ``stray_keys`` are
-    lines of the distribution's groups of keys that name the module of no plugin.
-    """
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-    location: str = ""
-    keys: tuple[str, ...] = ()
-    problem: str = ""
-    shared_keys: tuple[str, ...] = ()
-    only_with: tuple[str, ...] = ()
-    named_object: str = ""
-    stray_keys: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> frozenset[str]:
-        """What ``blockedPlugins`` may call it."""
-        return frozenset((normalised(self.name), normalised(self.distribution)))
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Every configuration key that it reads."""
-        return self.keys + self.shared_keys
-
-    def takes_part(self, keys: frozenset[str]) -> bool:
-        """Whether it takes part in requests whose configuration has these *keys*."""
-        return not self.only_with or not keys.isdisjoint(self.only_with)
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} of {self.distribution} {self.version}"
 
 
 class Broken(NamedTuple):
@@ -219,22 +166,6 @@ def log_faults(installed: Installed, log: Log) -> None:
         log.error(f"{clash}: {clash.fix}")
 
 
-def normalised(name: str) -> str:
-    """A name as package indexes compare it: PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def registered_names(entries: Sequence[Entry]) -> list[str]:
-    """Under which name each of *entries* is registered: its own, unless another has the same."""
-    names = [entry.name for entry in entries]
-    if len(set(names)) == len(names):
-        return names
-    return [
-        f"{each.name} of {each.distribution}" if names.count(each.name) > 1 else each.name
-        for each in entries
-    ]
-
-
 def _may_clash(entries: Sequence[Entry]) -> bool:
     owned = [key for entry in entries for key in entry.keys]
     shared = {key for entry in entries for key in entry.shared_keys}
@@ -278,64 +209,3 @@ def _register(manager: pluggy.PluginManager, entry: Entry, name: str) -> ModuleT
             manager.unregister(name=name)
         raise
     return module
-
-
-# --- Discovery -----------------------------------------------------------------------------------
-
-
-def discover(index: str | None = None) -> tuple[Entry, ...]:
-    """The installed plugins, sorted by name: from the index at path *index*, or asked for anew.
-
-    *index* is the place of the index; None means the one beside this package's byte code.
-    """
-    path = index or _index_path()
-    known = _thaw(path)
-    if known is not None:
-        return known
-    from multus.registry.scan import freeze, scan
-
-    before = stamp(())
-    entries = tuple(sorted(scan(), key=lambda entry: (entry.name, entry.distribution)))
-    freeze(path, entries, before)
-    return entries
-
-
-def stamp(entries: Iterable[Entry]) -> list[list[Any]]:
-    """What has to be as it was for *entries* to be still true: paths and modification times."""
-    folders = [path or "." for path in sys.path]
-    files = sorted({entry.location for entry in entries if entry.location})
-    return [[path, _changed(path)] for path in (*folders, *files)]
-
-
-def _index_path() -> str:
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
-    asked = crc32("\0".join(sys.path).encode())
-    return os.path.join(folder, f"plugins.{sys.implementation.cache_tag}.{asked:08x}.json")
-
-
-def _changed(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _thaw(path: str) -> tuple[Entry, ...] | None:
-    """The entries of the index at *path*; None when it may not be trusted or is out of date."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = os.fstat(file.fileno())
-            if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
-                return None  # whoever writes here decides what runs
-            raw = json.load(file)
-        if raw["format"] != FORMAT or raw["multus"] != __version__:
-            return None
-        entries = tuple(_entry(each) for each in raw["entries"])
-        return entries if raw["stamp"] == stamp(entries) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _entry(raw: Mapping[str, Any]) -> Entry:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-    return Entry(**values)

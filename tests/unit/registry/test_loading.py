@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from unit.registry.site import Site, names
 
-from multus.registry.discovery import discover
+from multus.registry.index import discover
 from multus.registry.scan import scan
 
 
@@ -196,7 +196,7 @@ class TestIndex:
 
 
 def test_the_index_is_that_of_the_installation(tmp_path: Path) -> None:
-    code = "import multus.registry.discovery as p; print(p._index_path()); print(len(p.discover()))"
+    code = "import multus.registry.index as p; print(p._index_path()); print(len(p.discover()))"
     run = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
