@@ -299,7 +299,7 @@ class Outcome:
     attachments: tuple[Attachment, ...] = ()
     result: Result | None = None
     error: CNIError | None = None
-    stages: Mapping[str, float] = field(factory=dict)
+    stages: Mapping[str, float] = field(default=EMPTY, converter=frozen_mapping)
     started: float = 0.0
     seconds: float = 0.0
     delegates: tuple[Carried, ...] = ()
