@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-INSIDE = "/root/multus"  # the clone, in the root
+INSIDE = "/srv/multus"  # the clone, in the root: where an ordinary user may read it
 INCLUDED = "git,python3"
 KEPT = 7 * 24 * 3600  # seconds
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Overdue", "step"]
+__all__ = ["Overdue", "Spent", "Task", "step"]
 
 
 class Overdue(BaseException):

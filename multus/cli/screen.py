@@ -61,6 +61,13 @@ def claim() -> None:
         sys.stdout = open(1, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
 
 
+def give_back() -> None:
+    """Make descriptor 1 standard output again, for a program started in place of this one."""
+    if _claimed is not None:
+        _claimed.flush()
+        os.dup2(_claimed.fileno(), 1)
+
+
 def out() -> TextIO:
     """Standard output, as commands have it."""
     return _claimed or sys.stdout
@@ -160,7 +167,8 @@ class Screen:
             from rich.console import Console
         except ImportError as error:
             raise MissingPlugin(
-                "what is meant for people needs rich: install multus[cli], or use --json"
+                "what is meant for people needs rich",
+                fix="install multus[cli], or use --json",
             ) from error
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))

@@ -16,6 +16,7 @@ from types import ModuleType
 _CORE = (
     "multus",
     "multus.api",
+    "multus.api.kubernetes",
     "multus.cni",
     "multus.engine",
     "multus.engine.invoke",

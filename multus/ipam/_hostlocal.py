@@ -20,6 +20,7 @@ from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, Tr
 from multus.api.names import is_identifier
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
+from multus.api.where import within
 from multus.ipam import dns
 from multus.ipam._base import (
     Ipam,
@@ -126,7 +127,8 @@ class HostLocal(Ipam):
             if left:
                 raise InvalidConfig(
                     f"{self._network}: failed to allocate all requested IPs:"
-                    f" {' '.join(map(str, left))}: request addresses of its ranges, one of each set"
+                    f" {' '.join(map(str, left))}",
+                    fix="request addresses of its ranges, one of each set",
                 )
             undo.pop_all()
         return tuple(ips)
@@ -138,35 +140,38 @@ class HostLocal(Ipam):
         assert within is not None  # it was chosen because it is in the set
         if wish == within.gateway:
             raise InvalidConfig(
-                f"{self._network}: requested ip {wish} is subnet's gateway: request another"
+                f"{self._network}: requested ip {wish} is subnet's gateway",
+                fix="request another",
             )
         self._refuse_second(index, pool, ledger)
         if not self._reserved(wish, index, ledger, undo):
             raise AddressesExhausted(
                 f"{self._network}: requested IP address {wish} is not available in range set"
-                f" {pool}: it is in use: request another"
+                f" {pool}: it is in use",
+                fix="request another",
             )
         return interface_ip(wish, within.subnet.prefix, within.gateway)
 
     def _next(self, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack) -> IP:
         self._refuse_second(index, pool, ledger)
-        for count, (address, within) in enumerate(pool.candidates(ledger.last(index)), 1):
+        for count, (address, drawn) in enumerate(pool.candidates(ledger.last(index)), 1):
             if self._reserved(address, index, ledger, undo):
-                return interface_ip(address, within.subnet.prefix, within.gateway)
+                return interface_ip(address, drawn.subnet.prefix, drawn.gateway)
             if count % _LOOK_EVERY == 0:
                 self._require_time(pool)
         spans = pool.spans
         used = sum(map(spans.holds, ledger.holders))
         raise AddressesExhausted(
             f"{self._network}: no IP addresses available in range set {pool}: {used} of"
-            f" {pool.size} are in use in {ledger.directory}: enlarge the range or run GC"
+            f" {pool.size} are in use in {ledger.directory}",
+            fix="enlarge the range or run GC",
         )
 
     def _require_time(self, pool: RangeSet) -> None:
         if not self.invocation.session.remaining():
             raise TryAgainLater(
-                f"{self._network}: no free address was found in range set {pool} in time: enlarge"
-                " the range or run GC"
+                f"{self._network}: no free address was found in range set {pool} in time",
+                fix="enlarge the range or run GC",
             )
 
     def _reserved(self, address: Address, index: int, ledger: Ledger, undo: ExitStack) -> bool:
@@ -182,7 +187,8 @@ class HostLocal(Ipam):
                 raise InvalidConfig(
                     f"{self._network}: failed to allocate for range {index}: {text} has been"
                     f" allocated to {self._owner.container_id}, interface {self._owner.ifname},"
-                    " duplicate allocation is not allowed: run DEL first"
+                    " duplicate allocation is not allowed",
+                    fix="run DEL first",
                 )
 
     def delete(self) -> None:
@@ -220,12 +226,14 @@ class HostLocal(Ipam):
                 raise CheckFailed(
                     f"{self._network}: address {text} is not reserved for container"
                     f" {self._owner.container_id}, interface {self._owner.ifname}: another may get"
-                    " it; delete the container and create it again"
+                    " it",
+                    fix="delete the container and create it again",
                 )
         if not held:
             raise CheckFailed(
                 f"{self._network}: failed to find an address added by container"
-                f" {self._owner.container_id}: delete the container and create it again"
+                f" {self._owner.container_id}",
+                fix="delete the container and create it again",
             )
 
     def status(self) -> None:
@@ -264,9 +272,10 @@ class HostLocal(Ipam):
         reader = reader_of(self.invocation)
         directory = reader.text("dataDir") or DATA_DIR
         if not is_possible(directory):
-            raise InvalidConfig(
-                f"{reader.where}: 'dataDir' is {directory!r}, which is relative or can be no path:"
-                " use an absolute path"
+            raise reader.error(
+                "dataDir",
+                f"is {directory!r}, which is relative or can be no path",
+                "use an absolute path",
             )
         return Store(f"{directory.rstrip('/')}/{name}")
 
@@ -290,7 +299,9 @@ def refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
     if both is not None:
         one, other = sorted(owners[index] for index in both)
         raise InvalidConfig(
-            f"{where}: range set {one} overlaps with {other}: an address would be in both"
+            f"range set {one} overlaps with {other}: an address would be in both",
+            where=where,
+            fix="keep them apart",
         )
 
 
@@ -307,9 +318,13 @@ def range_sets(
     count = sum(len(each) for each in raw if isinstance(each, list))
     require_few(reader, "ranges", count, MOST_RANGES)
     if not raw and needed:
-        raise InvalidConfig(f"{reader.where}: no IP ranges specified: add 'ranges'")
+        raise InvalidConfig(
+            "no IP ranges specified",
+            where=reader.where,
+            fix="add 'ranges'",
+        )
     return tuple(
-        RangeSet.from_wire(each, f"{reader.where}: range set {index}")
+        RangeSet.from_wire(each, within(reader.where, f": range set {index}"))
         for index, each in enumerate(raw)
     )
 
@@ -324,7 +339,8 @@ def _wanted(invocation: Invocation) -> tuple[Address, ...]:
         if address is None:
             raise InvalidConfig(
                 f"network {invocation.config.get('name')!r}: requested address {text!r} is no IP"
-                " address: correct it"
+                " address",
+                fix="correct it",
             )
         wanted.append(address)
     return tuple(wanted)

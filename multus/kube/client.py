@@ -126,8 +126,8 @@ class KubeClient:
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else ()
         if not isinstance(metadata, dict) or not isinstance(annotations, dict | None):
             raise Unreachable(
-                f"cannot get {wanted}: {self.server} sent a pod without usable metadata; check"
-                " whether a proxy answers in its place"
+                f"cannot get {wanted}: {self.server} sent a pod without usable metadata",
+                fix="check whether a proxy answers in its place",
             )
         return metadata
 
@@ -283,7 +283,7 @@ class KubeClient:
             )
         except ApiFailure as error:
             # An earlier try arrived, though its answer was lost.
-            if error.reason != "AlreadyExists":
+            if error.word != "AlreadyExists":
                 raise
 
     def _object(self, action: str, body: bytes) -> dict[str, Any]:
@@ -293,8 +293,8 @@ class KubeClient:
             found = None
         if not isinstance(found, dict):
             raise Unreadable(
-                f"cannot {action}: {self.server} answered something that is not a JSON object; "
-                "check whether a proxy answers in its place"
+                f"cannot {action}: {self.server} answered something that is not a JSON object",
+                fix="check whether a proxy answers in its place",
             )
         return found
 

@@ -55,7 +55,8 @@ class Credentials:
         free = self._lock.acquire(blocking=False)
         if not free and not self._lock.acquire(timeout=deadline.remaining()):
             raise TryAgainLater(
-                "the credential plugin of the kubeconfig did not answer in time; run it by hand"
+                "the credential plugin of the kubeconfig did not answer in time",
+                fix="run it by hand",
             )
         try:
             given = self._given()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
@@ -15,16 +15,14 @@ from multus.api.reader import Reader
 from multus.api.request import Request, parse_args
 from multus.api.result import Result
 
+if TYPE_CHECKING:
+    from multus.api.invoker import Invoker
+
 #: The version of the lines written here.
 FORMAT = 1
 
 #: The line of a DEL that has begun.
 REMOVING: Mapping[str, Any] = {"kind": "removing"}
-
-#: Keys of the configuration that belong to one request, and are not recorded.
-_NOT_RECORDED = frozenset(
-    {"cni.dev/attachments", "cni.dev/valid-attachments", "delegates", "prevResult", "runtimeConfig"}
-)
 
 
 @frozen
@@ -32,12 +30,14 @@ class Step:
     """A plugin of a planned delegate: the configuration that it gets, and its invoker's name.
 
     A step that ``leaves_nothing`` needs no DEL and no GC: its invoker said so when it was planned.
+    ``chosen`` is the invoker itself, in the process that planned the step; it is not recorded.
     """
 
     plugin: Plugin
     config: Mapping[str, Any]
     invoker: str
     leaves_nothing: bool = False
+    chosen: Invoker | None = field(default=None, eq=False, repr=False)
 
 
 @frozen
@@ -108,12 +108,9 @@ class Record:
 
     def standing(self) -> list[int]:
         """The indexes of the delegates whose whole chain is attached, in order."""
-        return [
-            index
-            for index in self.left()
-            if index in self.done
-            and len(self.done[index].versions) == len(self.planned[index].steps)
-        ]
+        attached = [index for index in self.left() if index in self.done]
+        steps = {index: len(self.planned[index].steps) for index in attached}
+        return [index for index in attached if len(self.done[index].versions) == steps[index]]
 
     def attachments(self) -> tuple[Attachment, ...]:
         """The attachments of the standing delegates, in order of invocation."""
@@ -137,7 +134,7 @@ def intent_wire(
         "netnsIdentity": netns_identity,
         "path": list(request.path),
         "args": request.environ.get("CNI_ARGS", ""),
-        "conf": {key: value for key, value in conf.items() if key not in _NOT_RECORDED},
+        "conf": conf,
         "delegates": count,
     }
 
@@ -239,12 +236,9 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
 
 def _without(record: Record, index: int) -> Record:
     """A delegate is gone: that removing it failed before, or began, does not matter any more."""
-    return evolve(
-        record,
-        gone=record.gone | {index},
-        failures={each: known for each, known in record.failures.items() if each != index},
-        trying=record.trying - {index},
-    )
+    failures = {each: known for each, known in record.failures.items() if each != index}
+    trying = record.trying - {index}
+    return evolve(record, gone=record.gone | {index}, failures=failures, trying=trying)
 
 
 def _with_failure(record: Record, index: int, reader: Reader) -> Record:
@@ -281,13 +275,9 @@ def restored(request: Request, netns: str, path: Sequence[str], args: str) -> Re
         "CNI_PATH": ":".join(path),
         "CNI_ARGS": args,
     }
+    asked = parse_args(args)
     return evolve(
-        request,
-        command="DEL",
-        netns=netns,
-        path=tuple(path),
-        args=parse_args(args),
-        environ=environ,
+        request, command="DEL", netns=netns, path=tuple(path), args=asked, environ=environ
     )
 
 

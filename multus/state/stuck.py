@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from multus.api.errors import CNIError, attempted
 from multus.state.liveness import is_gone
 
@@ -37,7 +35,7 @@ def without_stuck(
     They keep their errors when their record cannot be kept.
     """
     failed = [each for each in detached if each.errors]
-    stuck = [each for each in failed if is_enough(record, each.index, plugins.request)]
+    stuck = [each for each in failed if is_enough(record, each.number, plugins.request)]
     if not stuck:
         return list(detached)
     try:
@@ -57,9 +55,9 @@ def without_stuck(
             error=each.error,
             file=aside,
         )
-        for step in record.planned[each.index].steps:
+        for step in record.planned[each.number].steps:
             _release_addresses(each.delegate, step, plugins)
-    return [evolve(each, errors=()) if each in stuck else each for each in detached]
+    return [each._replace(errors=()) if each in stuck else each for each in detached]
 
 
 def is_enough(record: Record, index: int, request: Request) -> bool:

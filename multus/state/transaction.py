@@ -93,16 +93,15 @@ class Transaction:
         if errors:
             raise undo.with_undo_errors(
                 TryAgainLater(
-                    f"an earlier attempt for {request} left attachments that could not be removed:"
-                    " see the details, then try again"
+                    f"an earlier attempt for {request} left attachments that could not be removed",
+                    fix="see the details, then try again",
                 ),
                 errors,
             )
 
     def attempt(self, planned: Sequence[Planned]) -> Attempt:
         """Write the intent and fsync it; from here on any process can undo the request."""
-        request, conf = self._plugins.request, self._plugins.conf
-        writer = self._journal.begin(request, conf.raw, planned)
+        writer = self._journal.begin(self._plugins.request, self._plugins.kept_conf, planned)
         return Attempt(planned, writer, self._plugins, self._observers)
 
     def finished_record(self) -> Record:
@@ -112,7 +111,8 @@ class Transaction:
         if record is None or record.result is None:
             raise UnknownContainer(
                 f"{request} with interface {request.ifname!r} has no finished attachment in"
-                f" {self._journal.folder}: delete and add it again"
+                f" {self._journal.folder}",
+                fix="delete and add it again",
             )
         return record
 

@@ -123,11 +123,11 @@ def settle(
         if not errors:
             writer.delete()
         for each in detached:
-            known = failures.get(each.index)
+            known = failures.get(each.number)
             if errors and each.error is None:
-                writer.detached(each.index)
+                writer.detached(each.number)
             elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
-                writer.failed(each.index, each.error)
+                writer.failed(each.number, each.error)
     except CNIError as error:
         # What is gone and still recorded is detached once more the next time: DEL can be repeated.
         errors.append(error)
@@ -156,6 +156,4 @@ def with_undo_errors(error: CNIError, undoing: Sequence[CNIError]) -> CNIError:
     """*error*, with what could not be undone in its details."""
     if not undoing:
         return error
-    left = "; ".join(f"could not be undone: {each}" for each in undoing)
-    details = "; ".join(part for part in (error.details, left) if part)
-    return error.reworded(error.msg, details)
+    return error.detailed(*(f"could not be undone: {each}" for each in undoing))

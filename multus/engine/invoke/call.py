@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import evolve, field, frozen
-
+from multus.api import keys
 from multus.api.network import Carried, Invocation
 
 if TYPE_CHECKING:
@@ -22,34 +21,51 @@ if TYPE_CHECKING:
 _C = TypeVar("_C", bound="Call")
 
 
-@frozen
 class Call:
-    """One request, and the installed plugins that carry it out.
+    """One request, and the installed plugins that carry it out; it is not changed after it is made.
 
     ``lock`` is the descriptor of the container's lock, which started plugins inherit; None when
     the lock is not held.  ``carried`` collects what each delegate took part in, for the outcome:
     the request's own verb, not what is undone.
     """
 
-    installed: Installed
-    session: Session
-    request: Request
-    conf: Conf
-    lock: int | None = None
-    carried: list[Carried] = field(factory=list, eq=False, repr=False)
+    def __init__(
+        self,
+        installed: Installed,
+        session: Session,
+        request: Request,
+        conf: Conf,
+        lock: int | None = None,
+        carried: list[Carried] | None = None,
+    ) -> None:
+        self.installed = installed
+        self.session = session
+        self.request = request
+        self.conf = conf
+        self.lock = lock
+        self.carried = [] if carried is None else carried
 
     @property
     def log(self) -> Log:
         """The session's."""
         return self.session.log
 
+    @property
+    def kept_conf(self) -> Mapping[str, Any]:
+        """The configuration as the journal keeps it."""
+        table = (*keys.OWN, *self.installed.hooks.configuration_keys())
+        return keys.kept(self.conf.raw, table)
+
     def holding(self: _C, lock: int) -> _C:
         """The same call while the container's *lock* is held."""
-        return evolve(self, lock=lock)
+        return self._with(self.request, lock)
 
     def asked_by(self: _C, request: Request) -> _C:
         """The same call on behalf of another *request*."""
-        return evolve(self, request=request)
+        return self._with(request, self.lock)
+
+    def _with(self: _C, request: Request, lock: int | None) -> _C:
+        return type(self)(self.installed, self.session, request, self.conf, lock, self.carried)
 
     def invocation(
         self,

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from multus.api.errors import CNIError
 from multus.api.network import Carried
 from multus.engine import order, resolve
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from multus.state.record import Planned
 
 
-@frozen
 class Carrier(Call):
     """A call with what ``multus.state.plugins.Plugins`` asks for: ADD, DEL, and what is offered."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, IncompatibleVersion
 from multus.api.network import Attachment, Delegate, Invocation
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from multus.state.record import Planned, Step
 
 
-@frozen
-class _Removal:
-    """DEL of one plugin of delegate *index*: its invoker, or why there is none."""
+class _Removal(NamedTuple):
+    """DEL of one plugin of delegate *number*: its invoker, or why there is none."""
 
-    index: int
+    number: int
     invocation: Invocation
     invoker: Invoker | None
     error: CNIError | None = None
@@ -56,7 +55,9 @@ def detach(
         errors = _delete(neighbours)
         share = (time.perf_counter() - clock) / len(neighbours)
         for removal, error in zip(neighbours, errors, strict=True):
-            found[removal.index] = _with_step(found[removal.index], removal, error, started, share)
+            found[removal.number] = _with_step(
+                found[removal.number], removal, error, started, share
+            )
     return list(found.values())
 
 
@@ -69,7 +70,7 @@ def _with_step(
         invocation = removal.invocation
         errors = (*errors, naming_delegate(error, invocation.delegate, invocation.plugin))
     return Detached(
-        known.index,
+        known.number,
         known.delegate,
         errors,
         started=known.started or started,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from multus.api.delegates import handed_on
 from multus.api.errors import CNIError, InvalidConfig, described
@@ -23,22 +23,11 @@ if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
 
-@frozen
-class Choice:
+class Choice(NamedTuple):
     """The invoker for a plugin, and the answers of those that declined before it."""
 
     invoker: Invoker
     declined: tuple[Declined, ...] = ()
-
-
-@frozen
-class ChosenStep(Step):
-    """A step that this process planned: it holds the invoker that was chosen.
-
-    The journal keeps the invoker's name only; a process that reads a record chooses again.
-    """
-
-    chosen: Invoker = field(kw_only=True, eq=False, repr=False)
 
 
 def choose(
@@ -63,8 +52,8 @@ def choose(
         refused = next((no for no in declined if no.invoker == plugin.invoker), None)
         if refused is not None:
             raise InvalidConfig(
-                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}:"
-                " correct that, or do not ask for this invoker"
+                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}",
+                fix="correct that, or do not ask for this invoker",
             )
         raise missing_plugin(
             f"is the invoker {plugin.invoker!r} that {delegate} asks for",
@@ -80,7 +69,7 @@ def choose(
 
 def invoker_of(step: Step, delegate: Delegate, call: Call) -> Invoker:
     """The invoker of a planned or recorded step; raises ``MissingPlugin``."""
-    if isinstance(step, ChosenStep):
+    if step.chosen is not None:
         return step.chosen
     return choose(call.installed, step.plugin, delegate, call.conf, strict=False).invoker
 
@@ -101,7 +90,7 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
                 f" {invoker.name}: {each.reason}"
             )
         kept = permitted(plugin, delegate, invoker, call)
-        step = ChosenStep(
+        step = Step(
             plugin=Plugin(kept.config, invoker.name),
             config=handed_on(delegate, kept, call.conf),
             invoker=invoker.name,
@@ -138,8 +127,8 @@ def unwritable(planned: Sequence[Planned]) -> CNIError | None:
             except (TypeError, ValueError, AttributeError) as error:
                 source = each.delegate.source or "a plugin"
                 wrong = CNIError(
-                    f"{each.delegate}: its configuration is not JSON ({described(error)}): report"
-                    f" it to the author of {source}, or of what adds to it"
+                    f"{each.delegate}: its configuration is not JSON ({described(error)})",
+                    fix=f"report it to the author of {source}, or of what adds to it",
                 )
                 wrong.__cause__ = error
                 return wrong

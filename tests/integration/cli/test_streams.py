@@ -80,6 +80,8 @@ def test_an_ordinary_user_is_told_in_a_line(
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     ordinary = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if said([*ordinary, *cni_program], "--version", "").returncode:
+        pytest.skip("the program is in a folder that only root may enter")
     command = f"{words} --cni-dir {tmp_path}/state"
     done = said([*ordinary, *cni_program], command, "")
     assert done.returncode == 1

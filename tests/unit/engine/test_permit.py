@@ -218,7 +218,7 @@ class TestPlaces:
         delegate = Delegate("net", (Plugin(CONFIG),), "1.0.0", ifname="eth0", provenance=provenance)
         (planned,) = plan([delegate], call)
         record = applied(Record("x", request_of()), planned_wire(0, planned))
-        today = evolve(call, conf=conf_of(**now))
+        today = Call(call.installed, call.session, call.request, conf_of(**now))
         step = record.planned[0].steps[0]
         return today.invocation("DEL", record.planned[0].delegate, step.plugin, step.config)
 

@@ -89,7 +89,7 @@ class TestEveryLineIsReadAgain:
     def test_the_intent(self) -> None:
         environ = {"CNI_ARGS": "K8S_POD_NAME=web;X=1"}
         request = request_of(path=("/a", "/b"), environ=environ)
-        record = read(intent_wire(request, {"name": "node", "delegates": [{}]}, 2, 17.25, "4:5"))
+        record = read(intent_wire(request, {"name": "node"}, 2, 17.25, "4:5"))
         assert (record.expected, record.started, record.netns_identity) == (2, 17.25, "4:5")
         assert (record.conf, record.network) == ({"name": "node"}, "node")
         assert (record.request.command, record.request.netns) == ("DEL", "/run/netns/none")

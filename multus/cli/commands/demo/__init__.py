@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from multus.api.errors import CNIError, IOFailure
+from multus.cli import screen
 from multus.cli.commands.demo.networks import Networks, choose
 from multus.cli.screen import Screen
 
@@ -151,7 +152,10 @@ def _record(stage: _Stage) -> Record:
 
     record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
     if record is None:
-        raise CNIError(f"the program answered, but {stage.cni_dir} has no record: report it")
+        raise CNIError(
+            f"the program answered, but {stage.cni_dir} has no record",
+            fix="report it",
+        )
     return record
 
 
@@ -164,6 +168,7 @@ def _become_root_of_a_user_namespace() -> None:
     _require([*_UNSHARE, *mount.split()])
     inside = f'{mount} && exec "$@"'
     command = [*_UNSHARE, "sh", "-c", inside, "sh", *installed_program(), "demo"]
+    screen.give_back()
     os.execvp(command[0], command)
 
 
@@ -172,10 +177,12 @@ def _require(command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise IOFailure(
-            f"unshare cannot be started ({error.strerror}): install util-linux, or run it as root"
+            f"unshare cannot be started ({error.strerror})",
+            fix="install util-linux, or run it as root",
         ) from error
     if done.returncode:
         raise IOFailure(
-            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()}):"
-            " run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0 allows it)"
+            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()})",
+            fix="run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0"
+            " allows it)",
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
 from contract.given import Recorder
 from unit.engine.invoke.given import NET, Aged, call_of, planned
 
@@ -18,13 +17,14 @@ from multus.engine.invoke.calling import (
     common_version,
     naming_delegate,
 )
+from multus.engine.invoke.carrier import Carrier
 from multus.testing.session import new_session
 
 
 def invocation_of(invoker: Recorder, **means: Any) -> Invocation:
     call = call_of(invoker)
     if means:
-        call = evolve(call, session=new_session(**means))
+        call = Carrier(call.installed, new_session(**means), call.request, call.conf)
     ((_, one),) = planned(call, NET)
     return call.invocation("ADD", NET, one.steps[0].plugin, one.steps[0].config)
 

@@ -23,7 +23,7 @@ class TestDetach:
         other = delegate_of("other", ifname="net1")
         detached = detach(planned(call, NET, other), {}, call)
         assert recorder.said == ["DEL fake net1", "DEL tune eth0", "DEL make eth0"]
-        assert [(each.index, each.error) for each in detached] == [(1, None), (0, None)]
+        assert [(each.number, each.error) for each in detached] == [(1, None), (0, None)]
 
     def test_every_plugin_gets_the_final_result_in_the_version_of_its_add(self) -> None:
         recorder = Recorder()

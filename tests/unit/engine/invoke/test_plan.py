@@ -9,7 +9,7 @@ from unit.values import delegate_of
 
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Invocation, Plugin
-from multus.engine.invoke.plan import ChosenStep, invoker_of, plan, prepare
+from multus.engine.invoke.plan import invoker_of, plan, prepare
 from multus.state.record import Step, planned_wire
 
 
@@ -39,7 +39,7 @@ class TestPlan:
         first, second = Recorder(), Recorder()
         (one,) = plan([NET], call_of(first))
         for step in one.steps:
-            assert isinstance(step, ChosenStep)
+            assert step.chosen is first
             # Whoever would offer now, what was planned is carried out by the one that was chosen.
             assert invoker_of(step, NET, call_of(second)) is first
             recorded = Step(step.plugin, step.config, step.invoker)
