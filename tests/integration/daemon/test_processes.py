@@ -64,7 +64,8 @@ def test_a_step_that_hangs_in_python_is_interrupted_and_its_worker_serves_on(
     assert [each for each in named if each not in refusal["msg"]] == []
     assert before.difference(place.multus.node.state(place.multus.ipam_dir)) == []
     assert (place.multus.records(), cni_pod.links()) == ([".daemon"], {})
-    assert set(workers) <= set(processes(place.daemon, "multus-worker"))
+    # Others may have been let go: they had nothing to do for some seconds.
+    assert set(workers) & set(processes(place.daemon, "multus-worker"))
     assert place.daemon.metric("multus_worker_replacements_total") == 0
     place.serves(cni_pod)
 
