@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from multus.api.progress import Overdue
-from multus.api.where import Path, as_path, dotted, path_of
+from multus.api.where import Path, as_path, path_of, sentence
 
 if TYPE_CHECKING:
     from multus.api.problem import Problem
@@ -117,13 +117,6 @@ class CNIError(Exception):
 
     def __str__(self) -> str:
         return f"{self.msg}: {self.details}" if self.details else self.msg
-
-
-def sentence(where: str, key: Path, reason: str, fix: str = "") -> str:
-    """``where: 'key' reason: fix``, without the parts that are empty."""
-    text = f"{where}: " if where else ""
-    text += f"'{dotted(key)}' " if key else ""
-    return f"{text}{reason}: {fix}" if fix else f"{text}{reason}"
 
 
 def either(words: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from multus.api.errors import CNIError
     from multus.api.invoker import Declined, Invoker
     from multus.api.keys import Key
-    from multus.api.kubernetes import ApiUse
+    from multus.api.kubernetes._interface import ApiUse
     from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
     from multus.api.problem import Problem
     from multus.api.request import Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -271,8 +271,7 @@ class Attachment:
     seconds: float = 0.0
 
 
-@frozen
-class Carried:
+class Carried(NamedTuple):
     """What one delegate took part in: a verb, when it began, how long it took, and how it ended.
 
     ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from multus.api.errors import sentence
-from multus.api.where import Path, as_path
+from multus.api.where import Path, as_path, sentence
 
 
 class _Problem(NamedTuple):

@@ -55,3 +55,10 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def sentence(where: str, key: Path, reason: str, fix: str = "") -> str:
+    """``where: 'key' reason: fix``, without the parts that are empty."""
+    text = f"{where}: " if where else ""
+    text += f"'{dotted(key)}' " if key else ""
+    return f"{text}{reason}: {fix}" if fix else f"{text}{reason}"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from multus.api.errors import DecodingFailure, IOFailure, MissingPlugin, sentence
+from multus.api.errors import DecodingFailure, IOFailure, MissingPlugin
 from multus.api.jsontext import LARGEST, decode
-from multus.api.where import Path, dotted
+from multus.api.where import Path, dotted, sentence
 from multus.cli.findings import ERROR, Finding, Place
 from multus.cli.mending import Slip, mend
 

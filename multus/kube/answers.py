@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multus.api.kubernetes import ApiFailure, NotFound, VersionExpired
+from multus.api.kubernetes._failures import ApiFailure, NotFound, VersionExpired
 from multus.kube.decoding import decode
 
 _FIXES = {

@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import (
-    EVENTS,
-    PODS,
-    Annotate,
-    ApiFailure,
-    Deadline,
-    TooLarge,
-    Unreachable,
-    Unreadable,
-)
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import ApiFailure, TooLarge, Unreachable, Unreadable
+from multus.api.kubernetes._interface import Annotate
+from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
 from multus.kube.transport import MAX_BODY, HttpClient, Stream, list_path, path_of
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import ObjectRef, PodEvent, Resource, Write
+    from multus.api.kubernetes._interface import PodEvent, Write
+    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.

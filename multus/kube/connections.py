@@ -21,8 +21,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from multus.api.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from multus.kube.credentials import Certificate
     from multus.kube.kubeconfig import Cluster
+    from multus.kube.proof import Certificate
 
 # A watch may be silent for minutes: only keep-alive probes notice that the server is gone.
 _SOCKET_OPTIONS = [

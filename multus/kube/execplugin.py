@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import InvalidConfig, TryAgainLater
-from multus.kube.credentials import Certificate, Proof
+from multus.kube.proof import Certificate, Proof
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline
+    from multus.api.kubernetes._deadline import Deadline
     from multus.kube.kubeconfig import ExecPlugin
 
 #: How often the wait for a plugin checks whether to stop, in seconds.

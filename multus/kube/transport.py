@@ -25,14 +25,16 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import ApiFailure, TooLarge, Unreachable
+from multus.api.kubernetes._failures import ApiFailure, TooLarge, Unreachable
 from multus.kube.answers import failure
 from multus.kube.connections import ConnectionPool, Sockets
-from multus.kube.credentials import Certificate, Credentials, Proof
+from multus.kube.credentials import Credentials
+from multus.kube.proof import Certificate, Proof
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Resource
+    from multus.api.kubernetes._deadline import Deadline
+    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: The longest answer and the longest event of a watch that are read, in bytes.  The API server

@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve
-
 from multus.api import progress
 from multus.api.errors import BadEnvironment, CNIError, TryAgainLater, UnknownContainer
 from multus.api.invoker import NothingDone
@@ -233,7 +231,7 @@ class Attempt:
         planned, reached = self._planned[index], self._reached.get(index)
         done = len(reached.versions) if reached else 0
         begun = done if isinstance(error, NothingDone) else done + 1
-        return evolve(planned, steps=planned.steps[:begun])
+        return planned._replace(steps=planned.steps[:begun])
 
     def _fail(self, error: BaseException) -> None:
         """Undo, and add to the details of *error* what could not be undone."""
