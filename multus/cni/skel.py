@@ -29,7 +29,7 @@ from multus.api.versions import NEWEST, SUPPORTED, at_least
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
-    from multus.daemon.confs import Confs
+    from multus.cni.confs import Confs
     from multus.engine.pipeline import Engine
     from multus.log import Log
 

@@ -39,13 +39,22 @@ class Worker(Process):
         self.serial = serial
         self.generation = generation
         self.job: Job | None = None
-        self.ready = self.front = self.recalled = False
+        self.said_ready = self.front = self.recalled = False
         #: When the supervisor last sent it something to answer: a start, or a front request.
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
         self.seen = Sight()
         self.given = 0
         self.stuck = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can get a job: it has reported ready, and its pidfd is known.
+
+        The template may send the pidfd later.  Without it the supervisor could not kill the worker,
+        which might then answer a client that has already got an error.
+        """
+        return self.said_ready and self.handle >= 0
 
     def require_expected(self, said: Ready | Taken | Report) -> None:
         """Raise ``Malformed`` for a message that its state does not allow."""
