@@ -66,10 +66,12 @@ class Element:
     """A network selection element: one network that somebody asks for.
 
     ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
-    default/web, entry 2").  ``source`` is the name of the plugin that selected it.  ``config`` is a
-    configuration given in place: such an element needs nobody to resolve it; ``provenance`` says
-    who wrote it.  ``options`` holds the other keys of the element as they were written, and
-    ``handle`` whatever the source wants back when it resolves.
+    default/web, entry 2").  ``source`` is the name of the plugin that selected it; when it is
+    empty, Multus fills it in.  ``config`` is a configuration given in place: such an element is
+    resolved already.  ``provenance`` says who wrote the configuration, or the name: only a name
+    that the owner of the node wrote is looked up in the node's files.  ``options`` holds the other
+    keys of the element as they were written, and ``handle`` whatever the source wants back when it
+    resolves.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """
