@@ -103,7 +103,6 @@ def test_a_source_of_the_pages_attaches(
         "cniVersion": "1.0.0",
         "name": "node",
         "type": "multus",
-        "standalone": True,
         "cniDir": str(tmp_path / "state"),
         "binDir": cni_bin.path,
         **shown.conf,
