@@ -71,7 +71,6 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "entry": f"{kind}-{name}",
         "key": key,
         "keys": f"multus.keys =\n    {key}File = {module}" if kind in _WITH_KEY else "",
-        "extra": "[netlink]" if kind == "invoker" else "",
         "version": f"{major}.{minor}",
         "next_version": f"{major}.{int(minor) + 1}",
     }
