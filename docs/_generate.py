@@ -1,5 +1,5 @@
-"""Writes the pages that stand in the code: hooks.md from the hook specifications, configuration.md
-from the tables of keys, reference.md from the public modules.
+"""Writes the pages whose text is in the code: hooks.md from the hook specifications,
+configuration.md from the tables of keys, reference.md from the public modules.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -19,7 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
-from multus.api.keys import CORE, MULTUS, NETWORK, Key
+from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
+from multus.daemon import settings
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load
 
@@ -31,7 +33,7 @@ CONFIGURATION = """\
 
 Multus is configured as every CNI plugin is: by the network configuration that the runtime hands it,
 a file in `/etc/cni/net.d`. Every key is here, with the plugin that reads it. `multus validate FILE`
-says what is wrong in a file, with line and fix, and names keys that nobody reads.
+says what is wrong in a file, with line and fix, and names keys that no plugin reads.
 
 ```json
 {
@@ -50,17 +52,24 @@ A boolean may also be written as the string `"true"` or `"false"`. A path is abs
 a configuration that went bad must not keep a container from being removed.
 
 A key that selects networks is never ignored: while the plugin that reads it is not installed, or
-cannot be loaded, an ADD fails and says what to install. The keys of the daemon stand in a file of
-its own, see [the daemon](daemon.md).
+cannot be loaded, an ADD fails and says what to install. The keys of the daemon are in a file of its
+own, and [at the end of this page](#the-daemon).
 """
 
 _NETWORK = """\
 ## Keys of a network
 
-In every configuration of a network, wherever it stands: an entry of `delegates`, a file in
+In every configuration of a network, wherever it is written: an entry of `delegates`, a file in
 `confDir`, an API object. All other keys belong to its plugin and reach it as they were written.
 """
 
+
+_DAEMON = """\
+## The daemon
+
+In its own file, see [the daemon](daemon.md#settings). The file may be missing, and so may every
+key.
+"""
 
 REFERENCE = """\
 # Reference
@@ -191,20 +200,20 @@ def _summary(name: str) -> str:
 
 
 def configuration_page(installed: Installed) -> str:
-    """Every key of the core and of the plugins at work."""
+    """Every key of the core, of the loaded plugins and of the daemon."""
     owners = _owners(installed)
-    core = [key for key in CORE if key.of == MULTUS]
-    parts = [CONFIGURATION, f"## Multus itself\n\n{_table(core)}"]
+    parts = [CONFIGURATION, f"## Multus itself\n\n{_table(OWN)}"]
     for names in sorted(set(owners.values())):
         keys = [key for key, owner in owners.items() if owner == names and key.of == MULTUS]
         if keys:
             parts.append(f"## {' and '.join(names)}\n\n{_table(keys)}")
-    network = [key for key in (*CORE, *owners) if key.of == NETWORK]
+    network = [*OF_NETWORKS, *(key for key in owners if key.of == NETWORK)]
     parts.append(f"{_NETWORK}\n{_table(network)}")
     for kind in sorted({key.of for key in owners} - {MULTUS, NETWORK}):
         keys = [key for key in owners if key.of == kind]
         names = " and ".join(owners[keys[0]])
         parts.append(f"## Keys of `{kind}` networks, carried out by {names}\n\n{_table(keys)}")
+    parts.append(f"{_DAEMON}\n{_table(settings.KEYS)}")
     return "\n".join(parts)
 
 
@@ -222,7 +231,8 @@ def _owners(installed: Installed) -> dict[Key, tuple[str, ...]]:
 def _table(keys: Iterable[Key]) -> str:
     rows = ["| key | type | default | |", "|---|---|---|---|"]
     for key in keys:
-        default = "needed" if key.required else f"`{key.default}`" if key.default else ""
+        given = "" if key.default is None else f"`{json.dumps(key.default)}`"
+        default = "needed" if key.required else given
         rows.append(f"| `{key.name}` | {key.kind} | {default} | {key.text} |")
     return "\n".join(rows) + "\n"
 

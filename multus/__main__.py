@@ -115,7 +115,7 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
     # A process that carries one call out ends before its garbage matters.
     gc.disable()
     with skel.exits_answered(stdin, partial(_write, answer_to)):
-        return skel.answer(os.environ, stdin, engine_for)
+        return skel.answer(os.environ, stdin, _engine_for)
 
 
 def _leave(status: int) -> None:
@@ -134,18 +134,11 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-def engine_for(conf: Conf, deadline: float | None = None) -> Engine:
-    """The engine with the plugins that take part in this call."""
-    from multus.engine.pipeline import Engine
-    from multus.log import Log
-    from multus.registry.index import discover
-    from multus.registry.loading import load, log_faults, relevant_keys
+def _engine_for(conf: Conf, deadline: float | None) -> Engine:
+    # An error in the environment or in the JSON is answered without the engine.
+    from multus.engine.assembly import engine_for
 
-    log = Log.from_conf(conf.raw)
-    keys = relevant_keys(os.environ.get("CNI_COMMAND", ""), conf)
-    installed = load(discover(), conf.blocked_plugins, keys)
-    log_faults(installed, log)
-    return Engine(installed, log, deadline=deadline)
+    return engine_for(conf, deadline)
 
 
 if __name__ == "__main__":

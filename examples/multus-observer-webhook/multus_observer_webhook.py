@@ -7,8 +7,9 @@ import os
 from typing import Any
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.network import Attachment, Outcome
+from multus.api.problem import Problem
 from multus.api.request import Request
 
 KEY, PATIENCE = "webhookUrl", 2.0
@@ -19,7 +20,7 @@ def multus_validate(conf: Conf) -> list[Problem]:
     """The key holds a web address."""
     url = conf.reader.text(KEY)
     if url and not url.startswith(("http://", "https://")):
-        return [Problem(KEY, f"{url!r} is no web address", "start it with https://")]
+        return [Problem(KEY, f"is {url!r}, which is not a web address", "start it with https://")]
     return []
 
 

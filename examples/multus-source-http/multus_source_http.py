@@ -12,26 +12,27 @@ from multus.api.errors import DecodingFailure, TryAgainLater
 from multus.api.jsontext import LARGEST, decode
 from multus.api.network import Element, Role, Selection
 from multus.api.request import Pod, Request
+from multus.api.session import Session
 
 NAME, KEY, PATIENCE = "source-http", "networksUrl", 5.0
 
 
 @hookimpl
-def multus_select(request: Request, conf: Conf) -> Selection | None:
+def multus_select(request: Request, conf: Conf, session: Session) -> Selection | None:
     """What the endpoint, or while it is away its last answer, says of this pod."""
     url = conf.reader.text(KEY)
     if not url or request.pod is None or request.command not in ("ADD", ""):
         return None
     asked = f"{url}/{request.pod.namespace}/{request.pod.name}"
-    networks = _networks(asked, request.pod, conf)
+    networks = _networks(asked, request.pod, conf, session)
     elements = tuple(Element(str(each.get("name")), asked, NAME, config=each) for each in networks)
     return Selection(Role.ADDED, elements, asked) if elements else None
 
 
-def _networks(asked: str, pod: Pod, conf: Conf) -> list[dict[str, Any]]:
+def _networks(asked: str, pod: Pod, conf: Conf, session: Session) -> list[dict[str, Any]]:
     kept = Path(f"{conf.cni_dir}.http", f"{pod.namespace}:{pod.name}")
     try:
-        answer = _get(asked)
+        answer = _get(asked, session.remaining(PATIENCE))
     except OSError as error:
         if not kept.exists():
             raise TryAgainLater(f"{asked} is away and has never answered: {error}") from error
@@ -46,12 +47,12 @@ def _networks(asked: str, pod: Pod, conf: Conf) -> list[dict[str, Any]]:
     return networks
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, seconds: float) -> bytes:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
     try:
-        with urlopen(url, timeout=PATIENCE) as response:
+        with urlopen(url, timeout=max(seconds, 0.1)) as response:
             return bytes(response.read(LARGEST))
     except HTTPError as error:
         if error.code == 404:

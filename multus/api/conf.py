@@ -1,16 +1,17 @@
 """The configuration that the runtime hands Multus on stdin.
 
 Only the engine's own keys are fields.  A plugin reads the keys that it owns from ``raw`` through
-``reader``; nobody parses another's keys.
+``reader``, and no other keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
+from multus.api import keys
 from multus.api._paths import is_plain
 from multus.api.errors import IncompatibleVersion, InvalidConfig
 from multus.api.frozen import EMPTY, FrozenDict, frozen_mapping, frozen_or_none
@@ -19,31 +20,18 @@ from multus.api.reader import Reader
 from multus.api.versions import IMPLICIT, SUPPORTED, highest_common
 
 #: How delegates' interfaces may be named, see ``multus.api.ordering``.
-NAMINGS = ("seed", "npwg")
+NAMINGS = keys.NAMING.choices
 
 #: Where a tenant's configuration may point when it is carried out in-process, by key.
 TENANT_PATHS: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
-        "dataDir": ("/var/lib/cni/networks",),
-        "resolvConf": ("/etc/resolv.conf", "/run/systemd/resolve"),
+        "dataDir": keys.TENANT_DATA_DIR.absent,
+        "resolvConf": keys.TENANT_RESOLV_CONF.absent,
     }
 )
 
 
-@frozen
-class Problem:
-    """Something wrong with a configuration: where (a key's path), why, and what to do."""
-
-    path: str
-    reason: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}: {self.fix}"
-
-
-@frozen
-class ValidAttachment:
+class ValidAttachment(NamedTuple):
     """A valid attachment as GC lists it: which container, which interface."""
 
     container_id: str
@@ -57,14 +45,14 @@ class Conf:
     name: str
     cni_version: str
     raw: Mapping[str, Any] = field(repr=False, converter=frozen_mapping)
-    bin_dir: str = "/opt/cni/bin"
-    cni_dir: str = "/var/lib/cni/multus"
+    bin_dir: str = keys.BIN_DIR.absent
+    cni_dir: str = keys.CNI_DIR.absent
     always_use_default: bool = False
     merger: str = ""
     naming: str = ""
     invokers: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     blocked_plugins: frozenset[str] = frozenset()
-    delegate_timeout: float = 60.0
+    delegate_timeout: float = keys.DELEGATE_TIMEOUT.absent
     tenant_paths: Mapping[str, tuple[str, ...]] = field(
         default=TENANT_PATHS, converter=frozen_mapping
     )
@@ -86,33 +74,31 @@ class Conf:
         """
         name = raw.get("name")
         if not isinstance(name, str) or not name:
-            raise InvalidConfig("missing network name: give the configuration a 'name'")
+            raise InvalidConfig(
+                "missing network name", path="name", fix="give the configuration a 'name'"
+            )
         if not is_identifier(name):
             raise InvalidConfig(
-                f"invalid network name {name!r}: use letters, digits, '_', '.', '-', and start"
-                " with a letter or digit"
+                f"invalid network name {name!r}",
+                path="name",
+                fix="use letters, digits, '_', '.', '-', and start with a letter or digit",
             )
         reader = Reader(raw, f"configuration {name!r}")
-        naming = reader.text("naming")
-        if naming and naming not in NAMINGS:
-            raise InvalidConfig(
-                f"configuration {name!r}: 'naming' is {naming!r}: use one of {', '.join(NAMINGS)}"
-            )
         return cls(
             name=name,
             cni_version=negotiated_version(reader),
             raw=raw,
-            bin_dir=reader.path("binDir", "/opt/cni/bin"),
-            cni_dir=reader.path("cniDir", "/var/lib/cni/multus"),
-            always_use_default=reader.boolean("always_use_default"),
-            merger=reader.text("merger"),
-            naming=naming,
-            invokers=_text_map(reader, "invokers"),
-            blocked_plugins=frozenset(reader.texts("blockedPlugins")),
-            delegate_timeout=_timeout(reader),
+            bin_dir=keys.BIN_DIR.read(reader),
+            cni_dir=keys.CNI_DIR.read(reader),
+            always_use_default=keys.ALWAYS_USE_DEFAULT.read(reader),
+            merger=keys.MERGER.read(reader),
+            naming=keys.NAMING.read(reader),
+            invokers=_text_map(reader, keys.INVOKERS.name),
+            blocked_plugins=frozenset(keys.BLOCKED_PLUGINS.read(reader)),
+            delegate_timeout=keys.DELEGATE_TIMEOUT.read(reader),
             tenant_paths=_tenant_paths(reader),
-            runtime_config=reader.mapping("runtimeConfig"),
-            prev_result=reader.mapping("prevResult") or None,
+            runtime_config=keys.RUNTIME_CONFIG.read(reader),
+            prev_result=keys.PREV_RESULT.read(reader) or None,
             valid_attachments=_valid_attachments(reader),
         )
 
@@ -126,51 +112,46 @@ def negotiated_version(reader: Reader) -> str:
     version = highest_common(offered)
     if version is None:
         raise IncompatibleVersion(
-            f"{reader.where}: incompatible CNI versions: config is"
+            f"incompatible CNI versions: config is"
             f" {', '.join(repr(each) for each in sorted(offered))}, supported are"
-            f" {', '.join(SUPPORTED)}: set 'cniVersion' to one of these"
+            f" {', '.join(SUPPORTED)}",
+            where=reader.where,
+            path=(*reader.prefix, "cniVersion"),
+            fix="set 'cniVersion' to one of these",
         )
     return version
 
 
-def _timeout(reader: Reader) -> float:
-    seconds = reader.number("delegateTimeout", 60.0)
-    if not 0 < seconds <= 3600:
-        raise InvalidConfig(
-            f"{reader.where}: 'delegateTimeout' is {seconds}: use seconds above 0, at most 3600"
-        )
-    return seconds
-
-
 def _tenant_paths(reader: Reader) -> Mapping[str, tuple[str, ...]]:
-    given = Reader(reader.mapping("tenantPaths"), f"{reader.where}: tenantPaths")
+    if reader.raw.get(keys.TENANT_PATHS.name) is None:
+        return TENANT_PATHS
+    given = reader.inner(keys.TENANT_PATHS.name)
     for key in given.raw:
         if key not in TENANT_PATHS:
-            raise InvalidConfig(
-                f"{given.where}: {key!r} is not a key that has places: use"
-                f" {' or '.join(TENANT_PATHS)}"
+            raise given.error(
+                key, "is not a key that has places", f"use {' or '.join(TENANT_PATHS)}"
             )
-        for path in given.texts(key):
+        for index, path in enumerate(given.texts(key)):
             if not is_plain(path):
-                raise InvalidConfig(
-                    f"{given.where}: '{key}' lists {path!r}: use absolute paths without '.', '..'"
-                    " or an empty part"
+                raise given.error(
+                    (key, index),
+                    f"is {path!r}",
+                    "use absolute paths without '.', '..' or an empty part",
                 )
     return {
-        key: tuple(given.texts(key)) if key in given.raw else known
-        for key, known in TENANT_PATHS.items()
+        "dataDir": keys.TENANT_DATA_DIR.read(reader),
+        "resolvConf": keys.TENANT_RESOLV_CONF.read(reader),
     }
 
 
 def _text_map(reader: Reader, key: str) -> Mapping[str, str]:
-    mapping = reader.mapping(key)
-    return {each: Reader(mapping, f"{reader.where}: '{key}'").text(each) for each in mapping}
+    mapping = reader.inner(key)
+    return {each: mapping.text(each) for each in mapping.raw}
 
 
 def _valid_attachments(reader: Reader) -> tuple[ValidAttachment, ...] | None:
-    # Runtimes of today write the first spelling, libcni 1.1.0 to 1.1.2 the second.
-    for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
-        if reader.raw.get(key) is not None:
-            entries = [Reader(each, f"'{key}'") for each in reader.mappings(key)]
+    for key in keys.VALID_ATTACHMENTS:
+        if reader.raw.get(key.name) is not None:
+            entries = reader.inners(key.name)
             return tuple(ValidAttachment(e.text("containerID"), e.text("ifname")) for e in entries)
     return None

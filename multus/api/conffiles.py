@@ -13,8 +13,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from multus.api.errors import CNIError, InvalidConfig, IOFailure
+from multus.api.errors import CNIError, IOFailure
 from multus.api.jsontext import LARGEST, decode_object
+from multus.api.keys import INLINED_ONLY
 from multus.api.reader import Reader
 
 _ENDINGS = (".conf", ".conflist", ".json")
@@ -46,7 +47,9 @@ def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise IOFailure(f"cannot list {folder}: {error.strerror}") from error
+        raise IOFailure(
+            f"cannot list {folder}: {error.strerror}", fix="let this process read the folder"
+        ) from error
     return [os.path.join(folder, name) for name in names if name.endswith(kinds)]
 
 
@@ -79,10 +82,12 @@ def first_in(folder: str) -> Found | None:
 def _with_folder(path: str, config: dict[str, Any]) -> dict[str, Any]:
     reader = Reader(config, f"network configuration {path}")
     name = reader.text("name")
-    if reader.boolean("loadOnlyInlinedPlugins") or not name:
+    if INLINED_ONLY.read(reader) or not name:
         return config
     if "/" in name or name in (".", ".."):
-        raise InvalidConfig(f"network configuration {path}: invalid network name {name!r}")
+        raise reader.error(
+            "name", f"is {name!r}: invalid network name", "use letters, digits, '_', '.', '-'"
+        )
     folder = os.path.join(os.path.dirname(path), name)
     more = [load(each).config for each in in_folder(folder, (".conf",))]
     return {**config, "plugins": [*reader.sequence("plugins"), *more]} if more else config
@@ -94,6 +99,6 @@ def _read(path: str) -> bytes:
             return file.read(LARGEST + 1)
     except OSError as error:
         raise IOFailure(
-            f"cannot read network configuration {path}: {error.strerror}: create it, or correct"
-            " the path"
+            f"cannot read network configuration {path}: {error.strerror}",
+            fix="create it, or correct the path",
         ) from error

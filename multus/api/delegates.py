@@ -1,4 +1,4 @@
-"""From a network configuration, as somebody wrote it, to a delegate.
+"""From a network configuration, as it was written, to a delegate.
 
 Every source ends here: a single plugin's configuration and a list of plugins become one
 ``Delegate``, with ``name`` and ``cniVersion`` inserted where the writer left them out and every
@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from multus.api import keys
 from multus.api.conf import negotiated_version
 from multus.api.errors import InvalidConfig
 from multus.api.frozen import frozen_mapping
 from multus.api.names import is_identifier
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.reader import Reader, describe
+from multus.api.where import within
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -43,14 +45,14 @@ def delegate_from(
     reader = Reader(config, where)
     network = reader.text("name") or name or conf.name
     if not is_identifier(network):
-        raise InvalidConfig(
-            f"{where}: invalid network name {network!r}: use letters, digits, '_', '.', '-'"
+        raise reader.error(
+            "name", f"is {network!r}: invalid network name", "use letters, digits, '_', '.', '-'"
         )
     own = reader.text("cniVersion") or reader.texts("cniVersions")
     version = negotiated_version(reader) if own else conf.cni_version
     plugins = reader.mappings("plugins") if "plugins" in config else [config]
     if not plugins:
-        raise InvalidConfig(f"{where}: 'plugins' is empty: list at least one plugin")
+        raise reader.error("plugins", "is empty", "list at least one plugin")
     return Delegate(
         name=network,
         plugins=tuple(
@@ -60,47 +62,52 @@ def delegate_from(
         cni_version=version,
         label=label or network,
         primary=is_primary(config, where),
-        disable_check=reader.boolean("disableCheck"),
-        disable_gc=reader.boolean("disableGC"),
+        disable_check=keys.DISABLE_CHECK.read(reader),
+        disable_gc=keys.DISABLE_GC.read(reader),
         provenance=provenance,
     )
 
 
 def _place(where: str, config: Mapping[str, Any], index: int) -> str:
-    return f"{where}, plugins[{index}]" if "plugins" in config else where
+    if "plugins" not in config:
+        return where
+    return within(where, f", plugins[{index}]", "plugins", index)
 
 
 def _plugin(config: Mapping[str, Any], conf: Conf, where: str) -> Plugin:
     kind = config.get("type")
-    if kind is None or kind == "":
-        raise InvalidConfig(f"{where}: delegate must have the field 'type': add it")
-    if not isinstance(kind, str):
-        raise InvalidConfig(
-            f"{where}: delegate field 'type' must be a string, not {describe(kind)}: correct it"
-        )
-    if "/" in kind or "\0" in kind or kind in (".", ".."):
-        raise InvalidConfig(
-            f"{where}: 'type' is {kind!r}: use a plugin's bare name; Multus looks for it in"
-            " 'binDir' and CNI_PATH"
-        )
     reader = Reader(config, where)
-    reader.mapping("capabilities")
-    return Plugin(config, invoker=reader.text("invoker") or conf.invokers.get(kind, ""))
+    if kind is None or kind == "":
+        raise reader.error(
+            "type", "is missing: delegate must have the field 'type'", "name a plugin"
+        )
+    if not isinstance(kind, str):
+        raise reader.error("type", f"is {describe(kind)}: delegate field 'type' must be a string")
+    if "/" in kind or "\0" in kind or kind in (".", ".."):
+        raise reader.error(
+            "type",
+            f"is {kind!r}",
+            "use a plugin's bare name; Multus looks for it in 'binDir' and CNI_PATH",
+        )
+    keys.CAPABILITIES.read(reader)
+    return Plugin(config, invoker=keys.INVOKER.read(reader) or conf.invokers.get(kind, ""))
 
 
 def is_primary(config: Mapping[str, Any], where: str) -> bool:
     """Whether a configuration, or a plugin of it, has ``masterplugin``."""
-    plugins = config.get("plugins")
+    listed = config.get("plugins")
+    nested = enumerate(listed if isinstance(listed, list) else ())
+    parts = [(config, where), *((each, _place(where, config, index)) for index, each in nested)]
+    return any(_is_marked(each, place) for each, place in parts if isinstance(each, dict))
+
+
+def _is_marked(config: Mapping[str, Any], where: str) -> bool:
+    reader, key = Reader(config, where), keys.MASTERPLUGIN
     try:
-        return any(
-            Reader(each, where).boolean("masterplugin")
-            for each in (config, *(plugins if isinstance(plugins, list) else ()))
-            if isinstance(each, dict)
-        )
+        return bool(key.read(reader))
     except InvalidConfig as error:
-        raise InvalidConfig(
-            f"{where}: delegate field 'masterplugin' must be a bool: write true or false"
-        ) from error
+        is_wrong = f"is {describe(config[key.name])}: delegate field 'masterplugin' must be a bool"
+        raise reader.error(key.name, is_wrong, "write true or false") from error
 
 
 def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, Any]:
@@ -119,12 +126,8 @@ def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, An
     # NPWG 1.3, 7.5: what the runtime asks for is meant for the network that it knows of.
     inherited = conf.runtime_config if delegate.primary else {}
     requested = {**inherited, **delegate.runtime_config}
-    declared = plugin.config.get("capabilities") or {}
-    runtime_config = {
-        capability: requested[capability]
-        for capability, on in declared.items()
-        if (on is True or on == "true") and capability in requested
-    }
+    served = plugin.capabilities
+    runtime_config = {key: value for key, value in requested.items() if key in served}
     if runtime_config:
         config["runtimeConfig"] = runtime_config
     return frozen_mapping(config)

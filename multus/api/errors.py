@@ -1,7 +1,8 @@
 """The errors of CNI: one class per code.
 
-A plugin raises these; the front prints them as the specification's error object.  ``msg`` is one
-sentence that names what failed, the object or key, and what to do; ``details`` may be long.
+An error is a structure: which object (``where``), which key in it (``path``), why (``reason``) and
+what to do (``fix``).  ``msg`` is these in one sentence, for people: no code reads it.  ``details``
+may be long.  The front prints an error as the specification's error object.
 
 Source: CNI specification 1.1.0, section "Error" (codes 1 to 99 are the specification's, 100 and
 up are Multus' own).
@@ -9,30 +10,99 @@ up are Multus' own).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from multus.api.progress import Overdue
+from multus.api.where import Path, as_path, path_of, sentence
+
+if TYPE_CHECKING:
+    from multus.api.problem import Problem
 
 
 class CNIError(Exception):
     """Base of every error that may cross a module's border.
 
-    ``code`` is the class's unless one is given (a delegate's error keeps its own).
+    ``where`` is the object in words: a file, an annotation of a pod, a definition.  ``path`` is
+    the path of the key in that object, empty when the whole object is meant.  ``reason`` says what
+    is wrong, and ``fix`` what to do; an error with nothing but a reason is one sentence.
+
+    ``number`` is the code: the class's, unless one is given (a delegate's error keeps its own).
     """
 
     code: ClassVar[int] = 999
 
-    def __init__(self, msg: str, details: str = "", *, code: int | None = None) -> None:
-        super().__init__(msg)
-        self.msg = msg
+    def __init__(
+        self,
+        reason: str,
+        details: str = "",
+        *,
+        where: str = "",
+        key: str | Path = (),
+        path: str | Path = (),
+        fix: str = "",
+        code: int | None = None,
+    ) -> None:
+        """Both *key* and *path* are counted from *where*.
+
+        A *key* is named before the reason, which continues the sentence: "is 5".  A *path* is not
+        named: the reason names the key itself.
+        """
+        super().__init__(reason)
+        shown, silent = as_path(key), as_path(path)
+        self.where = str(where)
+        self.key = shown
+        self.path = (*path_of(where), *(shown or silent))
+        self.reason = reason
+        self.fix = fix
         self.details = details
         self.number = type(self).code if code is None else code
 
-    def reworded(self, msg: str, details: str) -> CNIError:
-        """The same error, of the same class, code and cause, in other words."""
-        error = type(self).__new__(type(self), msg)
-        error.msg, error.details, error.number = msg, details, self.number
+    @property
+    def msg(self) -> str:
+        """The error in one sentence, without its details."""
+        return sentence(self.where, self.key, self.reason, self.fix)
+
+    @property
+    def said(self) -> str:
+        """The sentence without what to do."""
+        return sentence(self.where, self.key, self.reason)
+
+    @property
+    def problem(self) -> Problem:
+        """What is wrong, without the object that it is wrong in."""
+        from multus.api.problem import Problem
+
+        return Problem(self.path, self.reason, self.fix)
+
+    def at(self, where: str) -> CNIError:
+        """The same error in a larger object: *where* is put before its words."""
+        error = self._copy()
+        error.where = f"{where}: {self.where}" if self.where else str(where)
+        return error
+
+    def detailed(self, *details: str) -> CNIError:
+        """The same error with *details* behind its own; empty ones are left out."""
+        error = self._copy()
+        error.add_details(*details)
+        return error
+
+    def add_details(self, *details: str) -> None:
+        """Put *details* behind the error's own, while it is on its way; empty ones are left out."""
+        self.details = "; ".join(part for part in (self.details, *details) if part)
+
+    def into(self, kind: type[CNIError], *, code: int | None = None) -> CNIError:
+        """The same words as an error of another class, with its code unless one is given."""
+        error = kind.__new__(kind, self.reason)
+        error.where, error.key, error.path = self.where, self.key, self.path
+        error.reason, error.fix, error.details = self.reason, self.fix, self.details
+        error.number = kind.code if code is None else code
+        return error
+
+    def _copy(self) -> CNIError:
+        """The same error, of the same class, code and cause."""
+        error = type(self).__new__(type(self), *self.args)
+        error.__dict__.update(self.__dict__)
         error.__cause__ = self.__cause__
         return error
 
@@ -47,6 +117,11 @@ class CNIError(Exception):
 
     def __str__(self) -> str:
         return f"{self.msg}: {self.details}" if self.details else self.msg
+
+
+def either(words: Sequence[str]) -> str:
+    """Some words to choose from: "a, b or c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 class IncompatibleVersion(CNIError):
@@ -80,15 +155,42 @@ class IOFailure(CNIError):
 
 
 class DecodingFailure(CNIError):
-    """Something is not the JSON that it has to be."""
+    """Something is not the JSON that it has to be.
+
+    ``wrong`` continues a sentence that begins with the text's name ("is not JSON: …").
+    ``position`` is the line and the column, both from 1, where the text stops being JSON, and
+    ``syntax`` says what is wrong there; None and empty when something else is wrong.
+    """
 
     code = 6
 
+    wrong = ""
+    position: tuple[int, int] | None = None
+    syntax = ""
+
 
 class InvalidConfig(CNIError):
-    """A configuration, annotation or API object is wrong; the message names object, key, fix."""
+    """A configuration, annotation or API object is wrong.
+
+    ``problems`` holds all that is known to be wrong with it; the first is the error's own.
+    """
 
     code = 7
+
+    _others: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem], where: str) -> InvalidConfig:
+        """All of *problems*, of which there is at least one: the others are in the details."""
+        first, *others = problems
+        details = "; ".join(map(str, others))
+        error = cls(first.reason, details, where=where, key=first.path, fix=first.fix)
+        error._others = tuple(others)
+        return error
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (self.problem, *self._others)
 
 
 class TryAgainLater(CNIError):
@@ -179,10 +281,10 @@ def failure(who: str, error: BaseException, fix: str = "report it to its author"
     if isinstance(error, CNIError):
         return error
     if isinstance(error, Overdue):
-        late = TryAgainLater(f"{error}: {fix}")
+        late = TryAgainLater(str(error), fix=fix)
         late.__cause__ = error
         return late
-    made = CNIError(f"{who} failed with {described(error)}: {fix}")
+    made = CNIError(f"{who} failed with {described(error)}", fix=fix)
     made.__cause__ = error  # its traceback, for the log
     return made
 

@@ -71,16 +71,22 @@ class Executor(NamedTuple):
         were searched.
         """
         if not kind or "/" in kind or "\0" in kind or kind in (".", ".."):
-            raise InvalidConfig(f"plugin type {kind!r} is no bare name: use one without '/'")
+            raise InvalidConfig(
+                f"plugin type {kind!r} is no bare name",
+                fix="use one without '/'",
+            )
         for folder in self.folders:
             path = os.path.join(folder, kind)
             if os.path.isfile(self.chroot + path):
                 if not os.access(self.chroot + path, os.X_OK):
-                    raise NotStarted(f"plugin {path} is not executable: chmod 0755 it")
+                    raise NotStarted(
+                        f"plugin {path} is not executable",
+                        fix="chmod 0755 it",
+                    )
                 return path
         raise NotStarted(
-            f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}:"
-            " install it there, or correct 'binDir'"
+            f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}",
+            fix="install it there, or correct 'binDir'",
         )
 
     def call(
@@ -102,9 +108,8 @@ class Executor(NamedTuple):
         try:
             return decode(finished.stdout, f"what plugin {kind!r} printed"), stderr
         except DecodingFailure as error:
-            raise DelegateFailed(
-                f"plugin {kind!r} succeeded but printed no JSON: {error.msg}", stderr
-            ) from error
+            where = f"plugin {kind!r} succeeded but printed no JSON"
+            raise error.at(where).into(DelegateFailed).detailed(stderr) from error
 
     def run(
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], timeout: float
@@ -147,9 +152,9 @@ class Executor(NamedTuple):
         except OSError as error:
             if error.errno in _SHORTAGES:
                 raise NotStarted(
-                    f"plugin {argv[0]} cannot be started: {error.strerror}: raise the limit of"
-                    " processes and memory, or try again",
+                    f"plugin {argv[0]} cannot be started: {error.strerror}",
                     code=TryAgainLater.code,
+                    fix="raise the limit of processes and memory, or try again",
                 ) from error
             raise NotStarted(
                 f"plugin {argv[0]} cannot be started: {error.strerror}: is it a program for this"
@@ -183,7 +188,8 @@ class _Descriptors:
             ends = os.pipe()
         except OSError as error:
             raise NotStarted(
-                f"no plugin can be started: {error.strerror}: raise the limit of open files"
+                f"no plugin can be started: {error.strerror}",
+                fix="raise the limit of open files",
             ) from error
         self._open.update(ends)
         return ends
@@ -246,8 +252,8 @@ class _Process:
         events = poll.poll(left * 1000) if left > 0 else []
         if not events:
             raise DelegateFailed(
-                f"plugin {os.path.basename(self._name)!r} did not end in time and was killed:"
-                " see why it hangs, or raise 'delegateTimeout'"
+                f"plugin {os.path.basename(self._name)!r} did not end in time and was killed",
+                fix="see why it hangs, or raise 'delegateTimeout'",
             )
         return {descriptor for descriptor, _ in events}
 

@@ -59,12 +59,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from multus.api.conf import Conf, Problem
+    from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.invoker import Declined, Invoker
     from multus.api.keys import Key
-    from multus.api.kubernetes import ApiUse
+    from multus.api.kubernetes._interface import ApiUse
     from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
+    from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.result import Result
     from multus.api.session import Session
@@ -87,8 +88,11 @@ def multus_keys() -> Sequence[Key] | None:
     """Name the configuration keys that this plugin reads.
 
     Kind: collect.
-    Called: by ``multus validate`` and for the documentation, never by a request.
-    Returns: keys, or None.  The distribution also lists the names of those of Multus' own
+    Called: before anything else for ADD and STATUS, by ``multus validate``, and for the
+        documentation.
+    Returns: keys, or None.  The engine refuses a value of another type, or outside of a key's
+        limits, with code 7 and the key's path.  The plugin reads the value with ``Key.read``, which
+        knows the default.  The distribution also lists the names of those of Multus' own
         configuration as entry points of the group ``multus.keys`` (``inventory = my_module``), or
         of ``multus.shared_keys`` when other plugins read them too: an ADD whose configuration has
         one of them is refused while the plugin cannot be loaded, or while another plugin owns it
@@ -104,30 +108,32 @@ def multus_keys() -> Sequence[Key] | None:
 
         @hookimpl
         def multus_keys():
-            return [Key("inventory", PATH, "Where the networks are listed.", '"/etc/inventory"')]
+            return [Key("inventory", PATH, "Where the networks are listed.", "/etc/inventory")]
     """
 
 
 @hookspec
 def multus_validate(conf: Conf) -> Sequence[Problem] | None:
-    """Say what is wrong with the configuration keys that this plugin owns.
+    """Say what is wrong with the configuration keys that this plugin owns, beyond their types.
 
     Kind: collect.
     Called: before anything else for ADD and STATUS, and by ``multus validate``; never for DEL,
-        CHECK and GC, which must work with a configuration that went bad.
-    Returns: problems, or None.  The first fails the request with code 7, the others stand in its
-        details; ``multus validate`` shows them all.
+        CHECK and GC, which must work with a configuration that went bad.  A key may be of another
+        type than ``multus_keys`` says: all that is wrong is told at once.
+    Returns: problems, or None, each with the key's path, a reason that continues a sentence which
+        begins with the key, and what to do.  The first fails the request with code 7, the others
+        are in its details; ``multus validate`` shows them all.
     Raises: nothing, for what can be said as a problem.
 
     Example::
 
         from multus import hookimpl
-        from multus.api.conf import Problem
+        from multus.api.problem import Problem
 
         @hookimpl
         def multus_validate(conf):
-            if not conf.reader.text("inventory", "/").startswith("/"):
-                return [Problem("inventory", "is not an absolute path", "write it from the root")]
+            if conf.raw.get("inventory") == "/dev/null":
+                return [Problem("inventory", "is '/dev/null'", "name the file with the networks")]
     """
 
 

@@ -88,8 +88,8 @@ class Invoker:
         if answer is not None:
             raise CNIError(
                 f"invoker {self.name!r} of {type(self).__module__}: delete_one returned"
-                f" {shown(answer)}: report it to its author, who has to return nothing, and raise"
-                " errors"
+                f" {shown(answer)}",
+                fix="report it to its author, who has to return nothing, and raise errors",
             )
 
     def attempted(self, step: Callable[..., object], *arguments: object) -> CNIError | None:

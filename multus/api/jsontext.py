@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 from multus.api.errors import DecodingFailure
 from multus.api.frozen import DEEPEST, freeze
 
-#: Nobody's configuration or result is larger; what is, is refused before it is taken apart.
+#: Larger text is refused before it is decoded: configurations and results are far smaller.
 LARGEST = 4 * 1024 * 1024
+
+_TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 
 
 class _Number(float):
@@ -39,23 +41,23 @@ def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
     of Multus' first documentation have them.  Raises ``DecodingFailure``.
     """
     if len(data) > LARGEST:
-        raise DecodingFailure(f"{what} is {len(data)} bytes long: at most {LARGEST} are read")
+        reason = f"is {len(data)} bytes long, at most {LARGEST} are read"
+        raise _failure(what, reason, "make it shorter")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise DecodingFailure(
-            f"{what} is not UTF-8 (byte {error.start}): save it as UTF-8"
-        ) from error
+        reason = f"is not UTF-8 (byte {error.start})"
+        raise _failure(what, reason, "save it as UTF-8") from error
     if comments:
         text = "\n".join("" if is_comment(line) else line for line in text.split("\n"))
     try:
         value = freeze(json.loads(text, parse_float=_number, parse_constant=_no_constant))
     except json.JSONDecodeError as error:
-        raise DecodingFailure(f"{what} is not JSON: {_explain(text, error)}") from error
+        raise _located(what, text, error) from error
     except RecursionError as error:
-        raise DecodingFailure(f"{what} is nested deeper than {DEEPEST} levels") from error
+        raise _failure(what, _TOO_DEEP) from error
     except ValueError as error:
-        raise DecodingFailure(f"{what} is not JSON: {error}") from error
+        raise _failure(what, f"is not JSON: {error}") from error
     return value
 
 
@@ -63,7 +65,7 @@ def decode_object(data: bytes, what: str, *, comments: bool = False) -> dict[str
     """Like ``decode``, for text that must hold an object."""
     value = decode(data, what, comments=comments)
     if not isinstance(value, dict):
-        raise DecodingFailure(f"{what} is not a JSON object: put it into braces")
+        raise _failure(what, "is not a JSON object", "put it into braces")
     return value
 
 
@@ -112,16 +114,30 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> str:
+def _failure(what: str, wrong: str, fix: str = "") -> DecodingFailure:
+    failure = DecodingFailure(f"{what} {wrong}", fix=fix)
+    failure.wrong = wrong
+    return failure
+
+
+def _located(what: str, text: str, error: json.JSONDecodeError) -> DecodingFailure:
+    if not text.strip():
+        return _failure(what, "is not JSON: it is empty")
+    syntax, fix = _explained(text, error)
+    line, column = error.lineno, error.colno
+    failure = _failure(what, f"is not JSON: line {line} column {column}: {syntax}", fix)
+    failure.position, failure.syntax = (line, column), syntax
+    return failure
+
+
+def _explained(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
+    """What is wrong, and what to do where that is known."""
     lines = text.split("\n")
     line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
-    where = f"line {error.lineno} column {error.colno}"
-    if not text.strip():
-        return "it is empty"
     if is_comment(line):
-        return f"{where}: {line.strip()!r} is a comment, and JSON has none: delete the line"
-    if "escape" in error.msg:
-        return f"{where}: {error.msg}: write each backslash twice"
+        return f"{line.strip()!r} is a comment, and JSON has none", "delete the line"
+    if "\\" in text[max(0, error.pos - 1) : error.pos + 1]:
+        return error.msg, "write each backslash twice"
     if error.pos >= len(text.rstrip()):
-        return f"{where}: it ends too early: is it complete?"
-    return f"{where}: {error.msg}"
+        return "it ends too early", "complete it"
+    return error.msg, ""

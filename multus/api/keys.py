@@ -1,147 +1,365 @@
-"""Every configuration key: its type, its default, what it is for, and who reads it.
+"""Every configuration key: its type, default, limits and meaning, and who reads it.
 
-One table for people (``docs/configuration.md``) and for ``multus validate``.  The core's own keys
-are here; a plugin tells its own in ``multus_keys``.
+One table reads a key (:meth:`Key.read`), finds what is wrong with it (:func:`problems`) and is the
+page ``docs/configuration.md``.  The core's own keys are here; a plugin has its own, and names them
+in ``multus_keys``.
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
-#: Where a key stands: in Multus' own configuration, or in that of a network.
-MULTUS, NETWORK = "multus", "network"
+from multus.api.errors import InvalidConfig, either
+from multus.api.problem import Problem
+from multus.api.reader import Reader
 
-#: The types, as the tables name them.
-TEXT, PATH, BOOLEAN, INTEGER, NUMBER, OBJECT, TEXTS, OBJECTS = (
-    "string",
-    "absolute path",
-    "boolean",
-    "integer",
-    "number",
-    "object",
-    "list of strings",
-    "list of objects",
-)
+#: Where a key stands: in Multus' own configuration, in that of a network, in the daemon's file.
+MULTUS, NETWORK, DAEMON = "multus", "network", "daemon"
 
 
-@frozen
-class Key:
+# Named tuples: a class of attrs costs every process that is started per call six times as much.
+
+
+class Kind(NamedTuple):
+    """A type: its name in tables, how a value is read, and what makes an empty one."""
+
+    name: str
+    read: Callable[[Reader, str], Any]
+    empty: Callable[[], Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _texts(reader: Reader, key: str) -> tuple[str, ...]:
+    return tuple(reader.texts(key))
+
+
+def _word(reader: Reader, key: str) -> str:
+    return reader.text(key).lower()
+
+
+TEXT = Kind("string", Reader.text, str)
+#: A string whose case does not matter; it is read in small letters.
+WORD = Kind("string", _word, str)
+PATH = Kind("absolute path", Reader.path, str)
+BOOLEAN = Kind("boolean", Reader.boolean, bool)
+INTEGER = Kind("integer", Reader.integer, int)
+NUMBER = Kind("number", Reader.number, float)
+OBJECT = Kind("object", Reader.mapping, dict)
+TEXTS = Kind("list of strings", _texts, tuple)
+OBJECTS = Kind("list of objects", Reader.mappings, list)
+
+
+class Key(NamedTuple):
     """A configuration key.
 
-    ``name`` is its path from the top of a configuration ("logOptions.maxSize"); ``default`` is how
-    its default is written in JSON, empty when the key has to be given or has none.  ``of`` is
-    ``MULTUS`` for a key of Multus' own configuration, ``NETWORK`` for one of any delegate's, or the
-    ``type`` of the plugin whose configuration has it.  ``selects`` says that it selects networks,
-    or lets containers choose theirs.
+    ``name`` is its path from the top of a configuration ("logOptions.maxSize"); ``text`` is a
+    sentence for the table.  ``default`` is the value of an absent key, None when it has to be given
+    or has none.  ``of`` is ``MULTUS`` for a key of Multus' own configuration, ``NETWORK`` for one
+    of any delegate's, ``DAEMON`` for one of the daemon's file, or the ``type`` of the plugin whose
+    configuration has it.
+
+    A value has to be one of ``choices``, at least ``least``, more than ``above`` and at most
+    ``most``, each as far as it is given.
+
+    ``spared`` says that a DEL and a GC go on without the key when it is wrong; ``kept`` that the
+    journal keeps it; ``selects`` that it selects networks, or lets containers choose theirs.
     """
 
     name: str
-    kind: str
+    kind: Kind
     text: str
-    default: str = ""
+    default: Any = None
     of: str = MULTUS
     required: bool = False
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    spared: bool = False
+    kept: bool = True
     selects: bool = False
 
+    @property
+    def top(self) -> str:
+        """The key at the top of the configuration: "logOptions" for "logOptions.maxSize"."""
+        return self.name if "/" in self.name else self.name.partition(".")[0]
 
-CORE: tuple[Key, ...] = (
-    Key("name", TEXT, "The name of Multus' own network.", required=True),
-    Key("type", TEXT, 'The program that the runtime starts: `"multus"`.', required=True),
-    Key("cniVersion", TEXT, "The CNI version that the runtime speaks.", '"0.1.0"'),
-    Key("cniVersions", TEXTS, "Further ones; the newest that both sides know is spoken."),
-    Key("binDir", PATH, "Where plugins' binaries are, before `CNI_PATH`.", '"/opt/cni/bin"'),
-    Key("cniDir", PATH, "Where it is recorded what is attached.", '"/var/lib/cni/multus"'),
+    def read(self, reader: Reader) -> Any:
+        """The value in *reader*'s object, or the default; raises ``InvalidConfig``."""
+        name = self.name
+        if self.top != name:
+            reader, name = reader.inner(self.top), name[len(self.top) + 1 :]
+        if reader.raw.get(name) is None:
+            return self.absent
+        value = self.kind.read(reader, name)
+        if value == "" and (self.kind is PATH or self.default is None):
+            return self.absent
+        if self.choices or self._bounded:
+            self._require_allowed(reader, name, value)
+        return value
+
+    @property
+    def absent(self) -> Any:
+        """What an absent key counts as."""
+        return self.kind.empty() if self.default is None else self.default
+
+    @property
+    def _bounded(self) -> bool:
+        return self.least is not None or self.above is not None or self.most is not None
+
+    def _require_allowed(self, reader: Reader, name: str, value: Any) -> None:
+        if self.choices:
+            given = value if isinstance(value, tuple) else (value,)
+            wrong = next((each for each in given if each not in self.choices), None)
+            if wrong is not None:
+                verb = "is" if given == (value,) else "has"
+                shown = reader.raw[name] if verb == "is" else wrong
+                raise reader.error(name, f"{verb} {shown!r}", f"use {either(self.choices)}")
+            return
+        low = self.least is not None and value < self.least
+        low = low or (self.above is not None and value <= self.above)
+        if low or (self.most is not None and value > self.most):
+            raise reader.error(name, f"is {reader.raw[name]}", f"use {self._range()}")
+
+    def _range(self) -> str:
+        number = "a whole number" if self.kind is INTEGER else "a number"
+        if self.above is not None:
+            most = "" if self.most is None else f", at most {self.most}"
+            return f"{number} above {self.above}{most}"
+        if self.most is None:
+            return f"{self.least} or more"
+        return f"{number} from {self.least} to {self.most}"
+
+
+def problems(reader: Reader, keys: Iterable[Key], of: str = MULTUS) -> list[Problem]:
+    """What is wrong with the values that *reader*'s object has under *keys*."""
+    found: list[Problem] = []
+    for key in keys:
+        if key.of == of and reader.raw.get(key.top) is not None:
+            try:
+                key.read(reader)
+            except InvalidConfig as error:
+                found += error.problems
+    # A wrong object is what is wrong with every key in it.
+    return list(dict.fromkeys(found))
+
+
+def kept(raw: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """Those keys of a configuration that the journal keeps."""
+    passing = {key.name for key in keys if not key.kept}
+    return {key: value for key, value in raw.items() if key not in passing}
+
+
+# --- Multus' own configuration --------------------------------------------------------------------
+
+NAME = Key("name", TEXT, "The name of Multus' own network.", required=True)
+TYPE = Key("type", TEXT, 'The program that the runtime starts: `"multus"`.', required=True)
+CNI_VERSION = Key("cniVersion", TEXT, "The CNI version that the runtime speaks.", "0.1.0")
+CNI_VERSIONS = Key("cniVersions", TEXTS, "Further ones; the newest that both sides know is spoken.")
+BIN_DIR = Key(
+    "binDir",
+    PATH,
+    "Where plugins' binaries are, before `CNI_PATH`.",
+    "/opt/cni/bin",
+    spared=True,
+)
+CNI_DIR = Key("cniDir", PATH, "Where it is recorded what is attached.", "/var/lib/cni/multus")
+ALWAYS_USE_DEFAULT = Key(
+    "always_use_default",
+    BOOLEAN,
+    "A pod that chooses networks in place of the defaults gets the defaults too. Needs"
+    " `kubeconfig` and `delegates` or `clusterNetwork`.",
+    False,
+    spared=True,
+)
+MERGER = Key(
+    "merger",
+    TEXT,
+    "Which plugin makes one answer out of all results: `primary`, `all`, or another installed"
+    " merger. Without it, `primary`.",
+    spared=True,
+)
+NAMING = Key(
+    "naming",
+    TEXT,
+    "How interfaces are named: `seed` (`net0`, `net1`, … by one counter) or `npwg` (`net1`,"
+    " `net2`, … by place); without it, as the source of the networks does.",
+    choices=("seed", "npwg"),
+    spared=True,
+)
+INVOKERS = Key(
+    "invokers", OBJECT, "Which invoker carries out which plugin type, by type.", spared=True
+)
+BLOCKED_PLUGINS = Key(
+    "blockedPlugins",
+    TEXTS,
+    "Multus plugins that are not loaded, by their own names or their distributions'.",
+    spared=True,
+)
+DELEGATE_TIMEOUT = Key(
+    "delegateTimeout",
+    NUMBER,
+    "Seconds that one call of a plugin may take, at most 3600.",
+    60,
+    above=0,
+    most=3600,
+    spared=True,
+)
+TENANT_PATHS = Key(
+    "tenantPaths",
+    OBJECT,
+    "Where an API object's configuration may point when it is carried out in-process. What"
+    " points elsewhere is left to the plugin's binary. See [security](security.md).",
+    spared=True,
+)
+TENANT_DATA_DIR = Key(
+    "tenantPaths.dataDir",
+    TEXTS,
+    "Folders for `dataDir` of `host-local`, each with everything beneath it.",
+    ("/var/lib/cni/networks",),
+    spared=True,
+)
+TENANT_RESOLV_CONF = Key(
+    "tenantPaths.resolvConf",
+    TEXTS,
+    "Files, and folders with everything beneath them, for `resolvConf` of `host-local`.",
+    ("/etc/resolv.conf", "/run/systemd/resolve"),
+    spared=True,
+)
+STANDALONE = Key(
+    "standalone",
+    BOOLEAN,
+    "Whether the program carries calls out itself while there is no daemon; without it, it does"
+    " on a node that has none.",
+)
+RUNTIME_CONFIG = Key(
+    "runtimeConfig",
+    OBJECT,
+    "What the runtime asks of the default network.",
+    spared=True,
+    kept=False,
+)
+PREV_RESULT = Key(
+    "prevResult", OBJECT, "The result so far, given by the runtime.", spared=True, kept=False
+)
+#: Runtimes of today write the first spelling, libcni 1.1.0 to 1.1.2 the second.
+VALID_ATTACHMENTS = (
     Key(
-        "always_use_default",
-        BOOLEAN,
-        "A pod that chooses networks in place of the defaults gets the defaults too. Needs"
-        " `kubeconfig` and `delegates` or `clusterNetwork`.",
-        "false",
+        "cni.dev/valid-attachments",
+        OBJECTS,
+        "What GC keeps, given by the runtime.",
+        kept=False,
     ),
-    Key(
-        "merger",
-        TEXT,
-        "Who makes one answer out of all results: `primary`, `all`, or another installed merger.",
-        '"primary"',
-    ),
-    Key(
-        "naming",
-        TEXT,
-        "How interfaces are named: `seed` (`net0`, `net1`, … by one counter) or `npwg` (`net1`,"
-        " `net2`, … by place); without it, as the source of the networks does.",
-    ),
-    Key("invokers", OBJECT, "Which invoker carries out which plugin type, by type."),
-    Key(
-        "blockedPlugins",
-        TEXTS,
-        "Multus plugins not to be loaded, by their own names or their distributions'.",
-    ),
-    Key("delegateTimeout", NUMBER, "Seconds that one call of a plugin may take.", "60"),
-    Key(
-        "tenantPaths",
-        OBJECT,
-        "Where an API object's configuration may point when it is carried out in-process. What"
-        " points elsewhere is left to the plugin's binary. See [security](security.md).",
-    ),
-    Key(
-        "tenantPaths.dataDir",
-        TEXTS,
-        "Folders for `dataDir` of `host-local`, each with everything beneath it.",
-        '["/var/lib/cni/networks"]',
-    ),
-    Key(
-        "tenantPaths.resolvConf",
-        TEXTS,
-        "Files, and folders with everything beneath them, for `resolvConf` of `host-local`.",
-        '["/etc/resolv.conf", "/run/systemd/resolve"]',
-    ),
-    Key(
-        "standalone",
-        BOOLEAN,
-        "Whether the program carries calls out itself while there is no daemon; without it, it does"
-        " on a node that has none.",
-    ),
-    Key("runtimeConfig", OBJECT, "What the runtime asks of the default network."),
+    Key("cni.dev/attachments", OBJECTS, "The same, as some runtimes write it.", kept=False),
+)
+
+LOG_TO_STDERR = Key("logToStderr", BOOLEAN, "Log to standard error.", True)
+LOG_FILE = Key("logFile", PATH, "Log to this file too.")
+LOG_LEVEL = Key(
+    "logLevel",
+    WORD,
+    "`panic`, `error`, `verbose` or `debug`.",
+    "error",
+    choices=("panic", "error", "verbose", "debug"),
+)
+LOG_OPTIONS = Key("logOptions", OBJECT, "How the file is rotated.")
+LOG_MAX_SIZE = Key(
+    "logOptions.maxSize", INTEGER, "Megabytes at which a new file is begun.", 100, least=0
+)
+LOG_MAX_AGE = Key(
+    "logOptions.maxAge", INTEGER, "Days after which an old file is removed.", 5, least=0
+)
+LOG_MAX_BACKUPS = Key("logOptions.maxBackups", INTEGER, "How many old files are kept.", 5, least=0)
+LOG_COMPRESS = Key("logOptions.compress", BOOLEAN, "Compress old files.", True)
+
+#: The log's keys, which the daemon's file has too.
+LOG = (
+    LOG_TO_STDERR,
+    LOG_FILE,
+    LOG_LEVEL,
+    LOG_OPTIONS,
+    LOG_MAX_SIZE,
+    LOG_MAX_AGE,
+    LOG_MAX_BACKUPS,
+    LOG_COMPRESS,
+)
+
+OWN: tuple[Key, ...] = (
+    NAME,
+    TYPE,
+    CNI_VERSION,
+    CNI_VERSIONS,
+    BIN_DIR,
+    CNI_DIR,
+    ALWAYS_USE_DEFAULT,
+    MERGER,
+    NAMING,
+    INVOKERS,
+    BLOCKED_PLUGINS,
+    DELEGATE_TIMEOUT,
+    TENANT_PATHS,
+    TENANT_DATA_DIR,
+    TENANT_RESOLV_CONF,
+    STANDALONE,
+    RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "What the runtime may ask for in `runtimeConfig`."),
-    Key("prevResult", OBJECT, "The result so far, given by the runtime."),
-    Key("cni.dev/valid-attachments", OBJECTS, "What GC keeps, given by the runtime."),
-    Key("cni.dev/attachments", OBJECTS, "The same, as some runtimes write it."),
-    Key("disableCheck", BOOLEAN, "The runtime does not call CHECK.", "false"),
-    Key("disableGC", BOOLEAN, "The runtime does not call GC.", "false"),
-    Key("logToStderr", BOOLEAN, "Log to standard error.", "true"),
-    Key("logFile", PATH, "Log to this file too."),
-    Key("logLevel", TEXT, "`panic`, `error`, `verbose` or `debug`.", '"error"'),
-    Key("logOptions", OBJECT, "How the file is rotated."),
-    Key("logOptions.maxSize", INTEGER, "Megabytes at which a new file is begun.", "100"),
-    Key("logOptions.maxAge", INTEGER, "Days after which an old file is removed.", "5"),
-    Key("logOptions.maxBackups", INTEGER, "How many old files are kept.", "5"),
-    Key("logOptions.compress", BOOLEAN, "Compress old files.", "true"),
+    PREV_RESULT,
+    *VALID_ATTACHMENTS,
+    Key("disableCheck", BOOLEAN, "The runtime does not call CHECK.", False),
+    Key("disableGC", BOOLEAN, "The runtime does not call GC.", False),
+    *LOG,
+)
+
+# --- The configuration of any network -------------------------------------------------------------
+
+MASTERPLUGIN = Key(
+    "masterplugin",
+    BOOLEAN,
+    "This network is the primary: its interface is the runtime's, its result is reported.",
+    False,
+    of=NETWORK,
+)
+INVOKER = Key(
+    "invoker", TEXT, "Which invoker carries this plugin out, whatever `invokers` says.", of=NETWORK
+)
+CAPABILITIES = Key(
+    "capabilities",
+    OBJECT,
+    "Capabilities that the plugin serves: it gets what is asked for as `runtimeConfig`.",
+    of=NETWORK,
+)
+DISABLE_CHECK = Key("disableCheck", BOOLEAN, "CHECK leaves this network out.", False, of=NETWORK)
+DISABLE_GC = Key("disableGC", BOOLEAN, "GC leaves this network out.", False, of=NETWORK)
+INLINED_ONLY = Key(
+    "loadOnlyInlinedPlugins",
+    BOOLEAN,
+    "In a file: the folder beside it with the network's name adds no plugins to the chain.",
+    False,
+    of=NETWORK,
+)
+
+OF_NETWORKS: tuple[Key, ...] = (
     Key("type", TEXT, "The plugin: the bare name of a binary.", of=NETWORK, required=True),
     Key("name", TEXT, "The network's name; Multus' own where it has none.", of=NETWORK),
     Key("cniVersion", TEXT, "The version that its plugins speak; Multus' own.", of=NETWORK),
     Key("cniVersions", TEXTS, "Further ones.", of=NETWORK),
     Key("plugins", OBJECTS, "The plugins of a chain, in place of `type`.", of=NETWORK),
-    Key(
-        "masterplugin",
-        BOOLEAN,
-        "This network is the primary: its interface is the runtime's, its result is reported.",
-        "false",
-        of=NETWORK,
-    ),
-    Key("invoker", TEXT, "Who carries this plugin out, whatever `invokers` says.", of=NETWORK),
-    Key(
-        "capabilities",
-        OBJECT,
-        "Capabilities that the plugin serves: it gets what is asked for as `runtimeConfig`.",
-        of=NETWORK,
-    ),
-    Key("disableCheck", BOOLEAN, "CHECK leaves this network out.", "false", of=NETWORK),
-    Key("disableGC", BOOLEAN, "GC leaves this network out.", "false", of=NETWORK),
-    Key(
-        "loadOnlyInlinedPlugins",
-        BOOLEAN,
-        "In a file: the folder beside it with the network's name adds no plugins to the chain.",
-        "false",
-        of=NETWORK,
-    ),
+    MASTERPLUGIN,
+    INVOKER,
+    CAPABILITIES,
+    DISABLE_CHECK,
+    DISABLE_GC,
+    INLINED_ONLY,
+)
+
+#: All keys that the core reads.
+CORE: tuple[Key, ...] = (*OWN, *OF_NETWORKS)
+
+#: Keys of a plugin's configuration that belong to CNI or to the engine, not to the plugin.
+#: ``args`` is CNI's; ``prevResult`` and ``runtimeConfig`` come from the caller.
+ENGINE_KEYS = frozenset(
+    {key.name for key in OF_NETWORKS} | {"args", PREV_RESULT.name, RUNTIME_CONFIG.name}
 )

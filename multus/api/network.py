@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve, field, frozen
 
 from multus.api._paths import is_within
 from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
+from multus.api.keys import CAPABILITIES, ENGINE_KEYS
 from multus.api.result import Result
 from multus.api.versions import at_least
 
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.log import Log
-
-#: Keys of a plugin's configuration that belong to CNI or to the engine, not to the plugin: an
-#: in-process invoker that looks for keys that it does not know leaves these out.
-ENGINE_KEYS = frozenset(
-    {
-        "args",
-        "capabilities",
-        "cniVersion",
-        "cniVersions",
-        "invoker",
-        "masterplugin",
-        "name",
-        "prevResult",
-        "runtimeConfig",
-        "type",
-    }
-)
 
 
 class Provenance(Enum):
@@ -63,7 +47,7 @@ class Role(Enum):
 
 @frozen
 class Element:
-    """A network selection element: one network that somebody asks for.
+    """A network selection element: one network that is asked for.
 
     ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
     default/web, entry 2").  ``source`` is the name of the plugin that selected it; when it is
@@ -120,9 +104,25 @@ class Plugin:
         """The plugin's ``type``: the name of a binary, never a path."""
         return str(self.config["type"])
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities that the plugin declares and that are on."""
+        return capabilities_of(self.config)
+
     def unknown_keys(self, known: frozenset[str]) -> tuple[str, ...]:
         """The configuration's keys that are neither the engine's nor in *known*, sorted."""
         return tuple(sorted(self.config.keys() - ENGINE_KEYS - known))
+
+
+def capabilities_of(config: Mapping[str, Any]) -> frozenset[str]:
+    """The capabilities that a plugin's configuration declares and that are on.
+
+    Some are written as the strings "true" and "false".
+    """
+    declared = config.get(CAPABILITIES.name)
+    if not isinstance(declared, Mapping):
+        return frozenset()
+    return frozenset(name for name, on in declared.items() if on is True or on == "true")
 
 
 @frozen
@@ -273,8 +273,7 @@ class Attachment:
     seconds: float = 0.0
 
 
-@frozen
-class Carried:
+class Carried(NamedTuple):
     """What one delegate took part in: a verb, when it began, how long it took, and how it ended.
 
     ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker
@@ -301,7 +300,7 @@ class Outcome:
     attachments: tuple[Attachment, ...] = ()
     result: Result | None = None
     error: CNIError | None = None
-    stages: Mapping[str, float] = field(factory=dict)
+    stages: Mapping[str, float] = field(default=EMPTY, converter=frozen_mapping)
     started: float = 0.0
     seconds: float = 0.0
     delegates: tuple[Carried, ...] = ()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
+from multus.api.where import Path
 
 _WORDS = {
     dict: "an object",
@@ -35,16 +34,32 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-@frozen
-class Reader:
-    """Typed access to *raw*; *where* says in messages whose keys these are.
+class Reader(NamedTuple):
+    """Typed access to *raw*; *where* says in errors whose keys these are.
 
-    Every method returns *default* when the key is absent or null, and raises ``InvalidConfig``
-    when the value is of another type.
+    ``prefix`` is the path from *where* to the object that *raw* is.  Every method returns *default*
+    when the key is absent or null, and raises ``InvalidConfig`` when the value is of another type.
     """
 
     raw: Mapping[str, Any]
     where: str
+    prefix: Path = ()
+
+    def error(self, key: str | Path, reason: str, fix: str = "correct it") -> InvalidConfig:
+        """The error that *key* is wrong; *reason* continues a sentence that begins with the key."""
+        path = (key,) if isinstance(key, str) else key
+        return InvalidConfig(reason, where=self.where, key=(*self.prefix, *path), fix=fix)
+
+    def inner(self, key: str) -> Reader:
+        """Typed access to the object that *key* holds."""
+        return Reader(self.mapping(key), self.where, (*self.prefix, key))
+
+    def inners(self, key: str) -> list[Reader]:
+        """Typed access to each object of the list that *key* holds."""
+        return [
+            Reader(each, self.where, (*self.prefix, key, index))
+            for index, each in enumerate(self.mappings(key))
+        ]
 
     def text(self, key: str, default: str = "") -> str:
         value = self._typed(key, str)
@@ -54,9 +69,9 @@ class Reader:
         """An absolute path, without a slash at its end; an empty one counts as absent."""
         path = self.text(key) or default
         if path and not path.startswith("/"):
-            raise InvalidConfig(f"{self.where}: '{key}' {path!r} is relative: use an absolute path")
+            raise self.error(key, f"is {path!r}, which is relative", "use an absolute path")
         if "\0" in path or not _is_encodable(path):
-            raise InvalidConfig(f"{self.where}: '{key}' {path!r} can be no path: correct it")
+            raise self.error(key, f"is {path!r}, which cannot be a path")
         return path.rstrip("/") or path[:1]
 
     def boolean(self, key: str, default: bool = False) -> bool:
@@ -72,9 +87,7 @@ class Reader:
         value = self._typed(key, int)
         number = default if value is None else int(value)
         if within is not None and number not in within:
-            raise InvalidConfig(
-                f"{self.where}: '{key}' is {number}: use a number from {within[0]} to {within[-1]}"
-            )
+            raise self.error(key, f"is {number}", f"use a number from {within[0]} to {within[-1]}")
         return number
 
     def number(self, key: str, default: float = 0.0) -> float:
@@ -85,7 +98,7 @@ class Reader:
         try:
             return default if value is None else float(value)
         except OverflowError as error:
-            raise InvalidConfig(f"{self.where}: '{key}' is too large: correct it") from error
+            raise self.error(key, "is too large") from error
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         value = self._typed(key, dict)
@@ -107,15 +120,13 @@ class Reader:
         value = self.raw.get(key)
         if value is None:
             return None
-        return self._require(f"'{key}'", value, kind)
+        return self._require((key,), value, kind)
 
     def _item(self, key: str, index: int, value: object, kind: type) -> Any:
-        return self._require(f"'{key}[{index}]'", value, kind)
+        return self._require((key, index), value, kind)
 
-    def _require(self, key: str, value: object, kind: type) -> Any:
+    def _require(self, key: Path, value: object, kind: type) -> Any:
         # bool is an int to Python, but not to JSON.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InvalidConfig(
-                f"{self.where}: {key} must be {_WORDS[kind]}, not {describe(value)}: correct it"
-            )
+            raise self.error(key, f"must be {_WORDS[kind]}, not {describe(value)}")
         return value

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from types import TracebackType
 
-    from multus.api.kubernetes import Api
+    from multus.api.kubernetes._interface import Api
     from multus.log import Log
 
 _T = TypeVar("_T")

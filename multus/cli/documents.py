@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from multus.api.errors import CNIError, IOFailure, MissingPlugin
+from multus.api.errors import DecodingFailure, IOFailure, MissingPlugin
 from multus.api.jsontext import LARGEST, decode
+from multus.api.where import Path, dotted, sentence
 from multus.cli.findings import ERROR, Finding, Place
 from multus.cli.mending import Slip, mend
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from yaml.nodes import Node
 
-#: A key's path: ``("delegates", 0, "type")``.
-Path = tuple[str | int, ...]
+    from multus.api.errors import CNIError
+    from multus.api.problem import Problem
+
 _JSON_ENDINGS = (".conf", ".conflist", ".json")
 
 
@@ -54,6 +56,36 @@ class Document:
         """A finding about the key at *path*."""
         return Finding(severity, dotted(path) or "(all of it)", reason, fix, self.place(path), code)
 
+    def about(self, problem: Problem, base: Path = (), *, code: int = 0) -> Finding:
+        """A finding about a problem; its path is counted from *base*."""
+        path = (*base, *problem.path)
+        known = self.known(path)
+        missing = sentence("", path[len(known) :], problem.reason)
+        return self.finding(ERROR, known, missing, problem.fix, code)
+
+    def told(
+        self, error: CNIError, base: Path = (), *, severity: str = ERROR, whole: bool = False
+    ) -> Finding:
+        """A finding about an error; its path is counted from *base*.
+
+        With *whole*, the object that the error names is named, unless the finding points at the
+        very key.
+        """
+        path = (*base, *error.path)
+        known = self.known(path)
+        reason = error.reason
+        if whole and (known != path or not known):
+            reason = error.said
+        elif error.key:
+            reason = sentence("", path[len(known) :], reason)
+        return self.finding(severity, known, reason, error.fix, error.number)
+
+    def known(self, path: Path) -> Path:
+        """The part of *path* that stands in the document: a missing key does not."""
+        return next(
+            (path[:length] for length in range(len(path), 0, -1) if path[:length] in self.marks), ()
+        )
+
 
 @frozen
 class Reading:
@@ -61,14 +93,6 @@ class Reading:
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...] = ()
-
-
-def dotted(path: Path) -> str:
-    """A path as people write it: ``delegates[0].type``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def files_of(paths: list[str]) -> Iterator[str]:
@@ -106,7 +130,7 @@ def _bytes(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(LARGEST + 1)
     except OSError as error:
-        raise IOFailure(f"cannot read {path}: {error.strerror}: correct the path") from error
+        raise IOFailure(f"cannot read {path}: {error.strerror}", fix="correct the path") from error
 
 
 def _looks_like_json(text: str) -> bool:
@@ -120,17 +144,14 @@ def _looks_like_json(text: str) -> bool:
 
 def _read_json(name: str, text: str) -> Reading:
     mended, slips = mend(text)
-    comments = tuple(_at(name, text, each) for each in slips if "is a comment" in each.reason)
+    comments = tuple(_at(name, text, each) for each in slips if each.is_comment)
     findings = [
         Finding(ERROR, "JSON", each.reason, each.fix, _at(name, text, each), 6) for each in slips
     ]
     try:
         value = decode(mended.encode(), name)
-    except CNIError as error:
-        place, said = _error_place(name, error.msg)
-        if not text.strip():
-            said, place = "the file is empty", Place(name)
-        findings.append(Finding(ERROR, "JSON", said, "correct it here", place, error.number))
+    except DecodingFailure as error:
+        findings.append(_not_json(name, text, error))
         return Reading((), tuple(findings))
     # YAML knows all that JSON has but tabs between its tokens.
     node = _yaml().compose(mended.replace("\t", " "), Loader=_yaml().SafeLoader)
@@ -144,14 +165,13 @@ def _at(name: str, text: str, slip: Slip) -> Place:
     return Place(name, before.count("\n") + 1, slip.offset - before.rfind("\n"))
 
 
-def _error_place(name: str, message: str) -> tuple[Place, str]:
-    """The place that a message of ``multus.api.jsontext`` names, and the rest of it."""
-    said = message.partition(" is not JSON: ")[2] or message
-    where, found, rest = said.partition(": ")
-    words = where.split()
-    if found and len(words) == 4 and words[0] == "line" and words[2] == "column":
-        return Place(name, int(words[1]), int(words[3])), f"this is not JSON: {rest}"
-    return Place(name), said
+def _not_json(name: str, text: str, error: DecodingFailure) -> Finding:
+    fix = error.fix or "correct it here"
+    if error.position is None:
+        reason = error.said if text.strip() else "the file is empty"
+        return Finding(ERROR, "JSON", reason, fix, Place(name), error.number)
+    reason = f"this is not JSON: {error.syntax}"
+    return Finding(ERROR, "JSON", reason, fix, Place(name, *error.position), error.number)
 
 
 # --- YAML -----------------------------------------------------------------------------------------
@@ -161,7 +181,7 @@ def _yaml() -> ModuleType:
     try:
         import yaml
     except ImportError as error:
-        raise MissingPlugin("this command needs PyYAML: install multus[cli]") from error
+        raise MissingPlugin("this command needs PyYAML", fix="install multus[cli]") from error
     return yaml
 
 
@@ -181,7 +201,8 @@ def _read_yaml(name: str, text: str) -> Reading:
         problem = getattr(error, "problem", None) or str(error)
         context = getattr(error, "context", None)
         reason = f"this is not YAML: {f'{context}, ' if context else ''}{problem}"
-        findings.append(Finding(ERROR, "YAML", reason, _yaml_fix(problem), place))
+        fix = _yaml_fix(text[mark.index : mark.index + 1] if mark else "")
+        findings.append(Finding(ERROR, "YAML", reason, fix, place))
     return Reading(tuple(documents), tuple(findings))
 
 
@@ -210,10 +231,11 @@ def _without_timestamps(node: Any, seen: set[int]) -> Any:
     return node
 
 
-def _yaml_fix(problem: str) -> str:
-    if "'\\t'" in problem:
+def _yaml_fix(stopped_at: str) -> str:
+    """What to do, by the character at which the parser stopped."""
+    if stopped_at == "\t":
         return "indent with spaces, YAML refuses tabs"
-    if "mapping values are not allowed" in problem:
+    if stopped_at == ":":
         return "put the value into quotes, or correct the indentation"
     return "correct it here"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from multus.api.errors import CNIError
 
 #: From bad to good.
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
@@ -51,16 +54,14 @@ class Finding:
         return wire | {k: v for k, v in (("fix", self.fix), ("code", self.code)) if v}
 
 
+def of_error(
+    error: CNIError, subject: str, severity: str = ERROR, *, place: Place | None = None
+) -> Finding:
+    """An error as a finding about *subject*."""
+    return Finding(severity, subject, error.said, error.fix, place, error.number)
+
+
 def worst(findings: Iterable[Finding]) -> str:
     """The worst severity among *findings*; ``OK`` when there is none."""
     order = (ERROR, WARNING, NOTE, OK)
     return min((each.severity for each in findings), key=order.index, default=OK)
-
-
-def split_message(text: str) -> tuple[str, str]:
-    """An error's message as reason and fix: what follows the last colon is the fix."""
-    for mark in ("; ", ": "):
-        reason, found, fix = text.rpartition(mark)
-        if found and reason and fix and not fix.startswith(("{", "[", "'", '"')):
-            return reason, fix
-    return text, ""

@@ -1,6 +1,6 @@
-"""What people write into JSON that JSON has not: found all at once, and read as it was meant.
+"""Frequent slips in JSON: all of them are found at once, and the text is read as it was meant.
 
-A parser stops at the first of them, and the reader would meet them one by one.
+A parser stops at the first one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from attrs import frozen
 
 @frozen
 class Slip:
-    """Something that is no JSON: its offset in the text, why, and what to write instead."""
+    """Something that is not JSON: its offset in the text, why, and what to write instead."""
 
     offset: int
     reason: str
     fix: str
+    is_comment: bool = False
 
 
 _PIECE = re.compile(
@@ -60,7 +61,8 @@ def _slips(text: str) -> Iterator[tuple[re.Match[str], str, Slip]]:
         if kind == "comment":
             # Blanks, so that what follows keeps its column.
             reason = f"{_short(piece.strip())} is a comment, and JSON has none"
-            yield found, " " * len(piece), Slip(found.start(), reason, "delete it")
+            slip = Slip(found.start(), reason, "delete it", is_comment=True)
+            yield found, " " * len(piece), slip
         elif kind == "path":
             instead = _slashes(piece)
             reason = f"{piece} is not in quotes, and Linux has no backslashes in paths"
@@ -70,7 +72,7 @@ def _slips(text: str) -> Iterator[tuple[re.Match[str], str, Slip]]:
             reason = f"{piece} has backslashes, which JSON reads as escapes"
             yield found, instead, Slip(found.start(), reason, f"write {instead}")
         elif kind == "string" and _WRONG_ESCAPE.search(piece):
-            reason = f"{_short(piece)} has a backslash that begins no escape of JSON"
+            reason = f"{_short(piece)} has a backslash that does not begin an escape of JSON"
             fix = "write each backslash twice"
             yield found, _WRONG_ESCAPE.sub(r"\\\\", piece), Slip(found.start(), reason, fix)
         elif kind == "single":
@@ -81,7 +83,7 @@ def _slips(text: str) -> Iterator[tuple[re.Match[str], str, Slip]]:
             yield found, " ", Slip(found.start(), "a comma stands before the end", "delete it")
         elif kind == "word":
             instead = _WORDS[piece]
-            yield found, instead, Slip(found.start(), f"{piece} is no JSON", f"write {instead}")
+            yield found, instead, Slip(found.start(), f"{piece} is not JSON", f"write {instead}")
 
 
 def _slashes(path: str) -> str:

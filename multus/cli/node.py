@@ -61,7 +61,10 @@ def load_conf(path: str) -> Found:
     whole = decode_object(_read(path), path)
     found = multus_part(path, whole)
     if found is None:
-        raise InvalidConfig(f"{path} has no plugin of type 'multus': name another file with --conf")
+        raise InvalidConfig(
+            f"{path} has no plugin of type 'multus'",
+            fix="name another file with --conf",
+        )
     return found
 
 
@@ -79,8 +82,8 @@ def find_conf(net_d: str = NET_D) -> Found:
     if broken:
         raise broken[0]
     raise InvalidConfig(
-        f"no file in {net_d} has a plugin of type 'multus': run 'multus install', or name a"
-        " configuration with --conf"
+        f"no file in {net_d} has a plugin of type 'multus'",
+        fix="run 'multus install', or name a configuration with --conf",
     )
 
 
@@ -108,4 +111,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise IOFailure(f"cannot read {path}: {error.strerror}: correct the path") from error
+        raise IOFailure(
+            f"cannot read {path}: {error.strerror}",
+            fix="correct the path",
+        ) from error

@@ -18,6 +18,8 @@ from multus.cli.documents import Document
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, ObjectRef, Write
 
+_GIVE_FILE = "give the file that has it (-f)"
+
 #: The kinds that hold a pod, and where in them it stands.
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
@@ -116,9 +118,7 @@ class Objects:
         kind = wanted.resource
         found = self.by_name.get((kind.group, kind.plural, wanted.namespace, wanted.name))
         if found is None:
-            raise NotFound(
-                f"{wanted} is not among the given files: give the file that has it (-f)", True
-            )
+            raise NotFound(f"{wanted} is not among the given files", True, fix=_GIVE_FILE)
         return dict(found)
 
     def get_each(
@@ -138,8 +138,7 @@ class Objects:
         found = self.pods.get((namespace, name))
         if found is None:
             raise NotFound(
-                f"pod {namespace}/{name} is not among the given files: give the file that has it",
-                True,
+                f"pod {namespace}/{name} is not among the given files", True, fix=_GIVE_FILE
             )
         return dict(found)
 

@@ -167,7 +167,8 @@ class Screen:
             from rich.console import Console
         except ImportError as error:
             raise MissingPlugin(
-                "what is meant for people needs rich: install multus[cli], or use --json"
+                "what is meant for people needs rich",
+                fix="install multus[cli], or use --json",
             ) from error
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))

@@ -29,7 +29,7 @@ from multus.api.versions import NEWEST, SUPPORTED, at_least
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
-    from multus.daemon.confs import Confs
+    from multus.cni.confs import Confs
     from multus.engine.pipeline import Engine
     from multus.log import Log
 
@@ -89,12 +89,15 @@ def answer(
     except CNIError as error:
         return 1, _line(error.to_wire(version))
     except Overdue as error:
-        return 1, _line(TryAgainLater(f"{error}: see the log for what is slow").to_wire(version))
+        late = TryAgainLater(str(error), fix="see the log for what is slow")
+        return 1, _line(late.to_wire(version))
     except Interrupted:
-        return 1, _line(TryAgainLater("interrupted by SIGINT: call it again").to_wire(version))
+        interrupted = TryAgainLater("interrupted by SIGINT", fix="call it again")
+        return 1, _line(interrupted.to_wire(version))
     except BaseException as error:  # noqa: BLE001  a runtime gets an error object, always
         wrapped = CNIError(
-            f"internal error: {described(error)}: please report it, with the log",
+            f"internal error: {described(error)}",
+            fix="please report it, with the log",
         )
         _log_traceback(error, stdin)
         return 1, _line(wrapped.to_wire(version))
@@ -112,7 +115,10 @@ def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[N
         if os.getpid() == process:  # else it is a process that a plugin has forked
             step = progress.current()
             place = "a plugin" if step is None else step.what
-            error = CNIError(f"{place}, ended the process by os._exit: report it to its author")
+            error = CNIError(
+                f"{place}, ended the process by os._exit",
+                fix="report it to its author",
+            )
             _log_of(stdin).error(str(error), traceback=_stack())
             write(_line(error.to_wire(NEWEST)))
             status = 1
@@ -153,7 +159,8 @@ def _carry_out(
     if since and not at_least(conf.cni_version, since):
         raise IncompatibleVersion(
             f"{command} needs cniVersion {since} or newer, configuration {conf.name!r} has"
-            f" {conf.cni_version}: raise it, or do not call {command}"
+            f" {conf.cni_version}",
+            fix=f"raise it, or do not call {command}",
         )
     request = _request(command, environ)
     engine = engine_for(conf, deadline)
@@ -177,7 +184,8 @@ def _command(environ: Mapping[str, str]) -> str:
     if command not in _NEEDED:
         raise BadEnvironment(
             # The same words as the shims', which cannot escape what a client sent.
-            f"unknown CNI_COMMAND: use one of {', '.join(sorted(_NEEDED))}"
+            "unknown CNI_COMMAND",
+            fix=f"use one of {', '.join(sorted(_NEEDED))}",
         )
     missing = [name for name in _NEEDED[command] if not environ.get(name)]
     if missing:
@@ -202,7 +210,8 @@ def _request(command: str, environ: Mapping[str, str]) -> Request:
     if "CNI_CONTAINERID" in _NEEDED[command]:
         if not is_identifier(container_id):
             raise BadEnvironment(
-                f"invalid CNI_CONTAINERID {container_id!r}: use letters, digits, '_', '.', '-'"
+                f"invalid CNI_CONTAINERID {container_id!r}",
+                fix="use letters, digits, '_', '.', '-'",
             )
         problem = interface_problem(ifname) if command == "ADD" else unnameable(ifname)
         if problem:

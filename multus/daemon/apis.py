@@ -99,8 +99,8 @@ class Apis:
         except RuntimeError as error:
             api.close(0.0)
             raise TryAgainLater(
-                f"cannot follow {access.cluster.server}: {error}: raise the limit of processes, or"
-                " try again"
+                f"cannot follow {access.cluster.server}: {error}",
+                fix="raise the limit of processes, or try again",
             ) from error
         return api
 

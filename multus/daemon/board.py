@@ -24,12 +24,15 @@ import os
 import struct
 from binascii import crc32
 from collections.abc import Collection
+from typing import Any
 
 from attrs import frozen
 
 from multus.api import progress
 
 _PAGE, _SLOT = 4096, 512
+#: How often a slot is read again while it changes.
+_READS = 8
 _SLOTS = 2 * _PAGE
 _HEAD = struct.Struct("=QddBBHBB")
 _LONGEST_NAME = 64
@@ -96,13 +99,22 @@ class Board:
     def look(self, slot: int) -> Sight:
         """What the worker of *slot* shows."""
         at = _SLOTS + slot * _SLOT
-        changes, began, until, waits, answering, *lengths = _HEAD.unpack_from(self._memory, at)
+        changes, began, until, waits, answering, *lengths = self._settled(at)
         begins, texts = at + _HEAD.size, []
         for length, longest in zip(lengths, (_LONGEST, _LONGEST_NAME, _LONGEST_NAME), strict=True):
             ends = begins + min(length, longest)
             texts.append(self._memory[begins:ends].decode(errors="replace"))
             begins = ends
         return Sight(changes, began, until, bool(waits), bool(answering), *texts)
+
+    def _settled(self, at: int) -> tuple[Any, ...]:
+        """The head of a slot, read until two reads agree: its worker may be writing it."""
+        head = _HEAD.unpack_from(self._memory, at)
+        for _ in range(_READS):
+            before, head = head, _HEAD.unpack_from(self._memory, at)
+            if head == before:
+                break
+        return head
 
     def publish_queued(self, pods: Collection[str]) -> None:
         """Show for which pods annotations wait; too many stand for all."""

@@ -197,6 +197,7 @@ class Generations:
                 return
             if packet is not None and self.calls is not None:
                 self.calls.pool.forked(packet)
+                self.calls.pump()
             self._listen(generation)
 
         return hear

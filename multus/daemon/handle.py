@@ -39,13 +39,22 @@ class Worker(Process):
         self.serial = serial
         self.generation = generation
         self.job: Job | None = None
-        self.ready = self.front = self.recalled = False
+        self.said_ready = self.front = self.recalled = False
         #: When it was last asked for what it has to answer: to begin, or to be the front or not.
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
         self.seen = Sight()
         self.given = 0
         self.stuck = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be given work: it said so, and its handle is known.
+
+        The template may tell the handle later. Until then the worker could not be killed, and would
+        answer a client that had been given an error in its place.
+        """
+        return self.said_ready and self.handle >= 0
 
     def require_expected(self, said: Ready | Taken | Report) -> None:
         """Raise ``Malformed`` for what it has no reason to say now."""

@@ -58,7 +58,10 @@ def _safe_folder(folder: str) -> None:
     except OSError as error:
         raise IOFailure(f"cannot make the socket's folder {folder}: {error.strerror}") from error
     if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
-        raise IOFailure(f"the socket's folder {folder} can be written to by others: make it 0700")
+        raise IOFailure(
+            f"the socket's folder {folder} can be written to by others",
+            fix="make it 0700",
+        )
 
 
 def _locked(path: str) -> int:
@@ -74,8 +77,8 @@ def _locked(path: str) -> int:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         raise IOFailure(
-            f"another daemon (process {holder}) holds {path}: stop it first, or give this one"
-            " another socket with MULTUS_SOCKET"
+            f"another daemon (process {holder}) holds {path}",
+            fix="stop it first, or give this one another socket with MULTUS_SOCKET",
         ) from None
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())

@@ -70,8 +70,8 @@ class MetricsPage:
             self._listener.bind(("127.0.0.1", port))
         except OSError as error:
             raise IOFailure(
-                f"cannot show the metrics at 127.0.0.1:{port}: {error.strerror}: give"
-                " 'metricsPort' another number"
+                f"cannot show the metrics at 127.0.0.1:{port}: {error.strerror}",
+                fix="give 'metricsPort' another number",
             ) from error
         self._listener.listen(_MOST)
         self._listener.setblocking(False)

@@ -149,7 +149,7 @@ class Pool:
         worker.idle_since = time.monotonic()
         worker.front = worker.recalled = False
         if isinstance(said, Ready):
-            worker.ready = True
+            worker.said_ready = True
         has_work = isinstance(said, Report) or (isinstance(said, Taken) and said.message)
         if worker.generation.retired and not has_work:
             self._drop(worker)
@@ -261,6 +261,8 @@ class Pool:
         worker = self._asked_for.pop(packet.head["forked"], None)
         if worker is None:  # it was given up before this answer came
             for handle in packet.fds:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
                 os.close(handle)
             return
         if not packet.fds:

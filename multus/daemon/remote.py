@@ -143,8 +143,8 @@ class RemoteApi:
                     sent = False
                     if left <= _PAUSE or isinstance(error, TimeoutError):
                         raise TryAgainLater(
-                            "the daemon's process for the API server does not answer"
-                            f" ({error}): see the daemon's log; the call can be repeated"
+                            f"the daemon's process for the API server does not answer ({error})",
+                            fix="see the daemon's log; the call can be repeated",
                         ) from error
                     time.sleep(_PAUSE)
 
@@ -219,7 +219,7 @@ def error_to_wire(error: CNIError) -> dict[str, Any]:
     """An error as the names of its class and their bases, and its attributes."""
     names = [each.__name__ for each in type(error).__mro__ if issubclass(each, CNIError)]
     values = {key: value for key, value in vars(error).items() if isinstance(value, _PLAIN)}
-    return {"class": names, **values}
+    return {"class": names, **values, "key": list(error.key), "path": list(error.path)}
 
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
@@ -229,8 +229,8 @@ def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
     known = {**vars(errors), **vars(kubernetes)}
     found = (known.get(name) for name in wire["class"])
     kind = next(each for each in found if isinstance(each, type) and issubclass(each, CNIError))
-    error: CNIError = kind.__new__(kind, wire["msg"])
+    error: CNIError = kind.__new__(kind, wire["reason"])
     for key, value in wire.items():
         if key != "class":
-            setattr(error, key, value)
+            setattr(error, key, tuple(value) if isinstance(value, list) else value)
     return error

@@ -17,8 +17,8 @@ from multus.api import progress
 from multus.api.errors import IOFailure, StateDamaged
 from multus.api.request import parse_args
 from multus.cni import skel
+from multus.cni.confs import Confs
 from multus.cni.shim import Answer
-from multus.daemon.confs import Confs
 from multus.daemon.preload import preload
 from multus.daemon.remote import RemoteApi
 from multus.engine.pipeline import Engine

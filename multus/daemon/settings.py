@@ -1,19 +1,4 @@
-"""The daemon's own configuration: one JSON file, all of whose keys may be left out.
-
-| key | value |
-|---|---|
-| ``socketDir`` | the folder of ``multus.sock``, ``/run/multus``; ``MULTUS_SOCKET`` overrides both |
-| ``cniDir`` | where shims keep DELs for the daemon, and where records are counted |
-| ``kubeconfig`` | the API server whose pods and definitions are followed from the start |
-| ``nodeName`` | this node's name there; else ``MULTUS_NODE_NAME``, else the host's name |
-| ``chrootDir`` | the host's root, when the daemon runs in a container |
-| ``metricsPort`` | a port on the loopback address that shows the metrics; 0 for none |
-| ``connectionLimit`` | calls that wait or run at a time, 1024 |
-| ``workers`` | calls that run at a time, each in a process of its own, 32 |
-| ``stuckSeconds`` | how long a plugin's hook may take before it is interrupted, 10 |
-| ``workerMemory`` | MiB that a worker may allocate for one call, 128 |
-| ``logToStderr``, ``logFile``, ``logLevel``, ``logOptions`` | as in Multus' configuration |
-"""
+"""The daemon's own configuration: one JSON file, all of whose keys may be left out."""
 
 from __future__ import annotations
 
@@ -23,29 +8,102 @@ from typing import Any
 
 from attrs import frozen
 
-from multus import log
+from multus.api import keys
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
+from multus.api.keys import DAEMON, INTEGER, PATH, TEXT, Key
 from multus.api.reader import Reader
-from multus.cni.shim import CNI_DIR, SOCKET
+from multus.cni.shim import SOCKET
 
-_KEYS = frozenset(
-    (
-        "chrootDir",
-        "cniDir",
-        "connectionLimit",
-        "kubeconfig",
-        "logFile",
-        "logLevel",
-        "logOptions",
-        "logToStderr",
-        "metricsPort",
-        "nodeName",
-        "socketDir",
-        "stuckSeconds",
-        "workerMemory",
-        "workers",
-    )
+_FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
+
+SOCKET_DIR = Key(
+    "socketDir",
+    PATH,
+    "The folder of `multus.sock`; `MULTUS_SOCKET` in the environment names the socket itself.",
+    _FOLDER,
+    of=DAEMON,
+)
+CNI_DIR = Key(
+    "cniDir",
+    PATH,
+    "As in Multus' configuration: where kept DELs are looked for, and where records are counted.",
+    keys.CNI_DIR.absent,
+    of=DAEMON,
+)
+KUBECONFIG = Key(
+    "kubeconfig",
+    PATH,
+    "The API server whose pods and definitions are followed from the start.",
+    of=DAEMON,
+)
+NODE_NAME = Key(
+    "nodeName",
+    TEXT,
+    "Whose pods are followed; without it `MULTUS_NODE_NAME` in the environment says it, else the"
+    " host's name.",
+    of=DAEMON,
+)
+CHROOT_DIR = Key("chrootDir", PATH, "The host's root as the daemon's container sees it.", of=DAEMON)
+METRICS_PORT = Key(
+    "metricsPort",
+    INTEGER,
+    "A port of 127.0.0.1 that shows the metrics; 0 for none.",
+    0,
+    of=DAEMON,
+    least=0,
+    most=65535,
+)
+CONNECTION_LIMIT = Key(
+    "connectionLimit",
+    INTEGER,
+    "Calls that wait or are carried out at a time.",
+    1024,
+    of=DAEMON,
+    least=1,
+    most=65536,
+)
+WORKERS = Key(
+    "workers",
+    INTEGER,
+    "Calls that are carried out at a time, each in a worker.",
+    32,
+    of=DAEMON,
+    least=1,
+    most=1024,
+)
+STUCK_SECONDS = Key(
+    "stuckSeconds",
+    INTEGER,
+    "Seconds (1 to 600) that a plugin's hook, or an in-process invocation, may take.",
+    10,
+    of=DAEMON,
+    least=1,
+    most=600,
+)
+WORKER_MEMORY = Key(
+    "workerMemory",
+    INTEGER,
+    "MiB (16 or more) that a worker may allocate beyond what it starts with.",
+    128,
+    of=DAEMON,
+    least=16,
+    most=65536,
+)
+
+#: The keys of the file: the daemon's, and the log's.
+KEYS: tuple[Key, ...] = (
+    SOCKET_DIR,
+    CNI_DIR,
+    KUBECONFIG,
+    NODE_NAME,
+    CHROOT_DIR,
+    METRICS_PORT,
+    CONNECTION_LIMIT,
+    WORKERS,
+    STUCK_SECONDS,
+    WORKER_MEMORY,
+    *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
 
@@ -106,53 +164,37 @@ class Settings:
         except FileNotFoundError:
             raw = {}
         except OSError as error:
-            raise IOFailure(f"cannot read {path}: {error.strerror}") from error
+            raise IOFailure(
+                f"cannot read {path}: {error.strerror}", fix="let the daemon read the file"
+            ) from error
         return cls.of(raw, path, environ)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> Settings:
         """The settings in the decoded *raw*; *where* names it in errors."""
-        unknown = sorted(raw.keys() - _KEYS)
-        if unknown:
-            raise InvalidConfig(f"{where}: unknown key {unknown[0]!r}: correct or remove it")
-        for key, reason, fix in log.problems(raw):
-            raise InvalidConfig(f"{where}: '{key}' {reason}: {fix}")
         reader = Reader(raw, where)
-        paths = {
-            key: reader.text(key)
-            for key in ("socketDir", "cniDir", "kubeconfig", "chrootDir")
-            if reader.text(key)
-        }
-        for key, value in paths.items():
-            if not value.startswith("/"):
-                raise InvalidConfig(f"{where}: '{key}' is {value!r}: use an absolute path")
-        folder = paths.get("socketDir", os.path.dirname(os.fsdecode(SOCKET)))
-        name = os.path.basename(os.fsdecode(SOCKET))
+        unknown = min(raw.keys() - {key.top for key in KEYS}, default=None)
+        if unknown is not None:
+            raise InvalidConfig(
+                f"unknown key {unknown!r}", where=where, path=(unknown,), fix="correct or remove it"
+            )
+        wrong = keys.problems(reader, KEYS, DAEMON)
+        if wrong:
+            raise InvalidConfig.of(wrong, where)
         return cls(
             path=where,
-            socket=environ.get("MULTUS_SOCKET") or os.path.join(folder, name),
-            cni_dir=paths.get("cniDir", os.fsdecode(CNI_DIR)).rstrip("/") or "/",
-            kubeconfig=paths.get("kubeconfig", ""),
-            node=reader.text("nodeName")
+            socket=environ.get("MULTUS_SOCKET")
+            or os.path.join(SOCKET_DIR.read(reader), _SOCKET_NAME),
+            cni_dir=CNI_DIR.read(reader),
+            kubeconfig=KUBECONFIG.read(reader),
+            node=NODE_NAME.read(reader)
             or environ.get("MULTUS_NODE_NAME", "")
             or os.uname().nodename,
-            chroot=paths.get("chrootDir", "").rstrip("/"),
-            metrics_port=_number(reader, "metricsPort", 0, 0, 65535),
-            limits=Limits(
-                workers=_number(reader, "workers", 32, 1, 1024),
-                admitted=_number(reader, "connectionLimit", 1024, 1, 65536),
-            ),
+            chroot=CHROOT_DIR.read(reader).rstrip("/"),
+            metrics_port=METRICS_PORT.read(reader),
+            limits=Limits(workers=WORKERS.read(reader), admitted=CONNECTION_LIMIT.read(reader)),
             log={key: value for key, value in raw.items() if key.startswith("log")},
-            stuck_seconds=float(_number(reader, "stuckSeconds", 10, 1, 600)),
-            worker_memory=_number(reader, "workerMemory", 128, 16, 65536) << 20,
+            stuck_seconds=float(STUCK_SECONDS.read(reader)),
+            worker_memory=WORKER_MEMORY.read(reader) << 20,
             raw=raw,
         )
-
-
-def _number(reader: Reader, key: str, default: int, least: int, most: int) -> int:
-    value = reader.integer(key, default)
-    if not least <= value <= most:
-        raise InvalidConfig(
-            f"{reader.where}: '{key}' is {value}: use a whole number from {least} to {most}"
-        )
-    return value

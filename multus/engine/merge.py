@@ -46,8 +46,8 @@ def unwritable(result: Result, conf: Conf) -> CNIError | None:
         encode(result.to_wire(NEWEST))
     except (TypeError, ValueError, AttributeError) as error:
         wrong = CNIError(
-            f"the result of merger {conf.merger or 'primary'!r} is not JSON ({described(error)}):"
-            " report it to its author"
+            f"the result of merger {conf.merger or 'primary'!r} is not JSON ({described(error)})",
+            fix="report it to its author",
         )
         wrong.__cause__ = error
         return wrong

@@ -42,8 +42,8 @@ def order(
         problem = _difference(delegates, resolved.delegates)
         if problem:
             raise PluginFailed(
-                f"plugin {plugin!r}, hook 'multus_order', {problem}: report it to the plugin's"
-                " author"
+                f"plugin {plugin!r}, hook 'multus_order', {problem}",
+                fix="report it to the plugin's author",
             )
     _refuse_conflicts(delegates)
     return delegates
@@ -73,18 +73,21 @@ def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
         if each.primary and each.requested_ifname not in ("", each.ifname):
             raise InvalidConfig(
                 f"{each} is the primary, whose interface is the runtime's {each.ifname!r}, and it"
-                f" asks for {each.requested_ifname!r}: do not ask for another name"
+                f" asks for {each.requested_ifname!r}",
+                fix="do not ask for another name",
             )
         problem = interface_problem(each.ifname)
         if each.ifname == "lo":
             problem = "is the loopback's, which the runtime makes"
         if problem:
             raise InvalidConfig(
-                f"{each}: interface name {each.ifname!r} {problem}: ask for another one"
+                f"interface name {each.ifname!r} {problem}",
+                where=str(each),
+                fix="ask for another one",
             )
         other = taken.setdefault(each.ifname, each)
         if other is not each:
             raise InvalidConfig(
-                f"{other} and {each} both get interface {each.ifname!r}: ask for another name for"
-                " one of them"
+                f"{other} and {each} both get interface {each.ifname!r}",
+                fix="ask for another name for one of them",
             )

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import log
-from multus.api.conf import Conf, Problem
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api import keys
+from multus.api.conf import Conf
+from multus.api.errors import InvalidConfig, MissingPlugin, either
+from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
+    from multus.api.problem import Problem
     from multus.registry.loading import Installed
 
 #: The wording of the Go Multus, which users search for.
@@ -19,44 +22,24 @@ DEFAULT_NEEDS_BOTH = (
 )
 
 
-#: Keys that select networks, and the plugins that read them.  Without such a plugin, a container
-#: would silently get fewer networks than it should.
-_SOURCES = {
-    "delegates": "multus-source-conffile",
-    "clusterNetwork": "multus-source-conffile",
-    "defaultNetworks": "multus-source-conffile",
-    "kubeconfig": "multus-source-nad, multus-source-crd or multus-source-tpr",
-}
-
-#: Keys that a DEL and a GC can do without, when their values are wrong.
-_OPTIONAL = (
-    "always_use_default",
-    "binDir",
-    "blockedPlugins",
-    "delegateTimeout",
-    "invokers",
-    "merger",
-    "naming",
-    "prevResult",
-    "runtimeConfig",
-    "tenantPaths",
-)
+#: What a DEL and a GC can do without, when it is wrong.
+_SPARED = frozenset(key.top for key in keys.OWN if key.spared)
 
 
 def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
     """Read the engine's keys of a decoded configuration.
 
-    A wrong configuration must not keep a container from being removed: for DEL and GC, a wrong key
-    is left out when it is not needed.  Raises ``InvalidConfig`` (7) and
-    ``IncompatibleVersion`` (1).
+    A wrong configuration must not prevent the removal of a container: for DEL and GC, a key that is
+    wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and ``IncompatibleVersion``
+    (1).
     """
     try:
         return Conf.from_wire(raw)
     except InvalidConfig:
         if command not in ("DEL", "GC"):
             raise
-    kept = {key: value for key, value in raw.items() if key not in _OPTIONAL}
-    for key in raw.keys() & _OPTIONAL:
+    kept = {key: value for key, value in raw.items() if key not in _SPARED}
+    for key in raw.keys() & _SPARED:
         try:
             kept = dict(Conf.from_wire({**kept, key: raw[key]}).raw)
         except InvalidConfig as error:
@@ -65,35 +48,53 @@ def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
 
 
 def validate(conf: Conf, installed: Installed) -> None:
-    """Check the keys: the engine's own, and with every plugin those that it reads.
+    """Require that every key is right, and that every plugin is there that a key needs.
 
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
-    and ``MissingPlugin`` when no loaded plugin reads a key that selects networks.  A name in
-    ``blockedPlugins`` that no plugin has is logged: it may be a typing error.
+    and ``MissingPlugin`` when no plugin reads a key that selects networks.  A name in
+    ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
     """
+    _require_plugins(conf, installed)
+    refuse_lone_default(conf)
+    wrong = problems(conf, installed)
+    if wrong:
+        raise InvalidConfig.of(wrong, conf.reader.where)
+    for name in installed.unmatched(conf.blocked_plugins):
+        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        log.Log.from_conf(conf.raw).error(f"{conf.reader.where}: {reason}")
+
+
+def problems(conf: Conf, installed: Installed) -> list[Problem]:
+    """What is wrong with the keys, by the tables of keys and by the plugins."""
+    table = (*keys.OWN, *installed.hooks.configuration_keys())
+    found = [*keys.problems(conf.reader, table), *installed.hooks.validate(conf)]
+    return list(dict.fromkeys(found))
+
+
+def _require_plugins(conf: Conf, installed: Installed) -> None:
     refusal = installed.refusal(conf.raw)
     if refusal is not None:
         raise InvalidConfig(
-            f"configuration {conf.name!r} needs a plugin that cannot be used: {refusal}:"
-            f" {refusal.fix}"
+            f"configuration {conf.name!r} needs a plugin that cannot be used: {refusal}",
+            fix=refusal.fix,
         )
-    conf.reader.text("kubeconfig")
-    conf.reader.boolean("standalone")
-    for key, owners in _SOURCES.items():
+    for key, distributions in SELECTING.items():
         if conf.raw.get(key) and not any(key in entry.reads for entry in installed.loaded):
             raise MissingPlugin(
-                f"configuration {conf.name!r}: no loaded plugin reads {key!r}: install {owners},"
-                " or remove the key"
+                f"no loaded plugin reads {key!r}",
+                where=conf.reader.where,
+                path=key,
+                fix=f"install {either(distributions)}, or remove the key",
             )
+
+
+def refuse_lone_default(conf: Conf) -> None:
+    """Raise ``InvalidConfig`` when ``always_use_default`` lacks a key that it needs."""
     offers_default = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
     if conf.always_use_default and not (offers_default and conf.raw.get("kubeconfig")):
-        raise InvalidConfig(DEFAULT_NEEDS_BOTH)
-    problems = [Problem(*each) for each in log.problems(conf.raw)] + installed.hooks.validate(conf)
-    if problems:
+        lacking = "kubeconfig" if offers_default else "delegates"
         raise InvalidConfig(
-            f"configuration {conf.name!r}: {problems[0]}",
-            "; ".join(map(str, problems[1:])),
+            DEFAULT_NEEDS_BOTH,
+            path=keys.ALWAYS_USE_DEFAULT.name,
+            fix=f"add '{lacking}', or remove 'always_use_default'",
         )
-    for name in installed.unmatched(conf.blocked_plugins):
-        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
-        log.Log.from_conf(conf.raw).error(f"configuration {conf.name!r}: {reason}")

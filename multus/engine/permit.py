@@ -19,6 +19,7 @@ from attrs import evolve
 from multus.api.errors import InvalidConfig
 from multus.api.jsontext import encode
 from multus.api.network import Provenance
+from multus.api.where import Path, Where, path_of
 
 if TYPE_CHECKING:
     from multus.api.network import Delegate, Plugin
@@ -42,55 +43,71 @@ def require_permitted(delegate: Delegate, where: str) -> None:
 
     *where* names the object and the key that selected it.
     """
+    place = Where(f"{delegate} ({where})", path_of(where))
     if delegate.provenance is Provenance.NODE:
-        own = next((each.type for each in delegate.plugins if each.type in _OWN), None)
-        if own is not None:
+        for number, plugin in enumerate(delegate.plugins):
+            if plugin.type not in _OWN:
+                continue
             raise InvalidConfig(
-                f"{delegate} ({where}): 'type' is {own!r}: Multus would call itself: name the"
-                " plugin that attaches the network"
+                f"is {plugin.type!r}: Multus would call itself",
+                where=place,
+                key=(*_prefix(delegate, number), "type"),
+                fix="name the plugin that attaches the network",
             )
         return
     count = len(delegate.plugins)
     if count > MOST_PLUGINS:
         raise InvalidConfig(
-            f"{delegate} ({where}): 'plugins' has {count} entries, at most {MOST_PLUGINS} are"
-            " carried out for an object of the API: shorten the chain"
+            f"has {count} entries, at most {MOST_PLUGINS} are carried out for an object of the API",
+            where=place,
+            key="plugins",
+            fix="shorten the chain",
         )
     configs = [dict(each.config) for each in delegate.plugins]
     size = len(encode(configs))
     if size > LARGEST:
         raise InvalidConfig(
-            f"{delegate} ({where}): the configuration has {size} bytes, at most {LARGEST} are taken"
-            " from an object of the API: make it smaller, or let the owner of the node put it into"
-            " a file in 'confDir'"
+            f"the configuration has {size} bytes, at most {LARGEST} are taken from an object of the"
+            " API",
+            where=place,
+            fix="make it smaller, or let the owner of the node put it into a file in 'confDir'",
         )
-    own = _named_own(configs)
-    if own:
+    named = _named_own(configs)
+    if named is not None:
+        (index, *inner), own = named
         raise InvalidConfig(
-            f"{delegate} ({where}): 'type' is {own!r}: an object of the API may not start Multus"
-            " itself: name the plugin that attaches the network"
+            f"is {own!r}: an object of the API may not start Multus itself",
+            where=place,
+            key=(*_prefix(delegate, int(index)), *inner),
+            fix="name the plugin that attaches the network",
         )
 
 
-def _named_own(value: Any) -> str:
-    """The first of this project's programs that a ``type`` at any depth names; "" for none.
+def _prefix(delegate: Delegate, index: int) -> Path:
+    """The path of a plugin of a chain; one that is alone is the network's configuration itself."""
+    return ("plugins", index) if len(delegate.plugins) > 1 else ()
+
+
+def _named_own(configs: list[dict[str, Any]]) -> tuple[Path, str] | None:
+    """The first of this project's programs that a ``type`` at any depth names, and its path.
 
     Plugins run other plugins: bridge for IPAM, flannel for the network.  Plugins in Go ignore the
     case of keys.
     """
-    left = [value]
+    left: list[tuple[Path, Any]] = [((), configs)]
     while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            for key, item in each.items():
-                if isinstance(item, str):
-                    if item.startswith(_OWN_PREFIX) and key.lower() == "type":
-                        return item
-                elif isinstance(item, dict | list):
-                    left.append(item)
-        else:
-            left += [item for item in each if isinstance(item, dict | list)]
-    return ""
+        path, each = left.pop()
+        items = each.items() if isinstance(each, dict) else enumerate(each)
+        for key, item in items:
+            if isinstance(item, dict | list):
+                left.append(((*path, key), item))
+            elif (
+                isinstance(item, str)
+                and item.startswith(_OWN_PREFIX)
+                and str(key).lower() == "type"
+            ):
+                return (*path, key), item
+    return None
 
 
 def without(plugin: Plugin, keys: Collection[str]) -> Plugin:

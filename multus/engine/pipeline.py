@@ -146,7 +146,7 @@ class Engine:
                 Journal(conf.cni_dir).prepare()
                 resolved = resolve.resolve(self.installed, request, conf, session)
             except (IOFailure, StateDamaged, TryAgainLater) as error:
-                raise NotAvailable(error.msg, error.details) from error
+                raise error.into(NotAvailable) from error
             upkeep.status(resolved.delegates, Call(self.installed, session, request, conf))
 
     def collect_garbage(self, request: Request, conf: Conf) -> None:

@@ -21,6 +21,7 @@ from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin
 from multus.api.network import Role
 from multus.engine.permit import require_permitted
+from multus.registry.known import FIRST_SOURCE
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -114,7 +115,8 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
     if one and other:
         raise InvalidConfig(
             f"{one[0].origin} and {other[0].origin} both choose this container's networks, and"
-            " they exclude each other: remove one of the two"
+            " they exclude each other",
+            fix="remove one of the two",
         )
 
 
@@ -128,20 +130,23 @@ def _nothing_selected(installed: Installed, request: Request, conf: Conf) -> Inv
     broken = "; ".join(map(str, installed.broken))
     if not installed.hooks.implementations("multus_select") and not installed.not_loaded:
         return InvalidConfig(
-            f"no network source is installed for {request}: install multus-source-conffile or"
-            " another one",
+            f"no network source is installed for {request}",
             broken,
+            fix=f"install {FIRST_SOURCE} or another one",
         )
     if request.pod and _lets_choose(installed, conf):
         return InvalidConfig(
             f"pod {request.pod} asks for no network and configuration {conf.name!r} offers no"
-            " default: annotate the pod, or add 'delegates' or 'clusterNetwork'",
+            " default",
             broken,
+            fix="annotate the pod, or add 'delegates' or 'clusterNetwork'",
         )
     return InvalidConfig(
-        f"configuration {conf.name!r}: delegates or kubeconfig option is must, refer README.md:"
-        f" no network is selected for {request}",
+        f"delegates or kubeconfig option is must, refer README.md: no network is selected for"
+        f" {request}",
         broken,
+        where=conf.reader.where,
+        fix="add 'delegates', 'clusterNetwork' or 'kubeconfig'",
     )
 
 
@@ -165,13 +170,15 @@ def resolve_one(
             element.config, conf, element.origin, provenance=element.provenance
         )
     if delegate is None:
-        details = "; ".join(map(str, installed.broken))
         raise InvalidConfig(
-            f"network {str(element)!r} is not found ({element.origin}): no installed source knows"
-            " it: correct the name, or create it",
-            details,
+            f"network {str(element)!r} is not found: no installed source knows it",
+            "; ".join(map(str, installed.broken)),
+            where=element.origin,
+            fix="correct the name, or create it",
         )
-    require_permitted(delegate, element.origin)
+    # A configuration that was looked up does not stand where it was asked for.
+    asked = str(element.origin) if element.config is None else element.origin
+    require_permitted(delegate, asked)
     return evolve(
         delegate,
         source=element.source,
@@ -194,7 +201,7 @@ def _with_primary(delegates: Sequence[Delegate], networks: Sequence[Requested]) 
     if len(marks) > 1:
         names = " and ".join(str(delegates[index]) for index in marks[:2])
         raise InvalidConfig(
-            f"only one delegate can have 'masterplugin': {names} both do: remove it from one"
+            f"only one delegate can have 'masterplugin': {names} both do", fix="remove it from one"
         )
     chosen = next(
         (index for index, each in enumerate(networks) if each.chosen_primary),
@@ -210,19 +217,15 @@ def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> 
     asked = {**delegate.runtime_config, **contributed}
     if not asked:
         return delegate
-    served = {
-        capability
-        for plugin in delegate.plugins
-        for capability, on in (plugin.config.get("capabilities") or {}).items()
-        if on is True or on == "true"
-    }
+    served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))
     missing = sorted(asked.keys() - served)
     if missing:
         # NPWG 1.3: an attachment fails when what is requested cannot be served.
         raise InvalidConfig(
-            f"{delegate} is asked for {missing[0]!r}, and none of its plugins"
-            f" ({delegate.types}) declares that capability: add"
-            f' "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not ask'
+            f"{delegate} is asked for {missing[0]!r}, and none of its plugins ({delegate.types})"
+            " declares that capability",
+            fix=f'add "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not'
+            " ask",
         )
     return evolve(delegate, runtime_config=asked)
 
@@ -231,12 +234,14 @@ def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlug
     """The error when no loaded plugin does something: what to install, reinstall or unblock."""
     broken = next((each for each in installed.broken if each.entry.distribution == install), None)
     if broken is not None:
-        return MissingPlugin(f"no loaded plugin {what}: {broken}: reinstall {install}")
+        return MissingPlugin(f"no loaded plugin {what}: {broken}", fix=f"reinstall {install}")
     if any(each.distribution == install for each in installed.blocked):
         return MissingPlugin(
-            f"no loaded plugin {what}: {install} is installed, and 'blockedPlugins' names it"
+            f"no loaded plugin {what}: {install} is installed, and 'blockedPlugins' names it",
+            fix="remove it from there",
         )
     return MissingPlugin(
-        f"no installed plugin {what}: install {install}",
+        f"no installed plugin {what}",
         "; ".join(map(str, installed.broken)),
+        fix=f"install {install}",
     )

@@ -9,6 +9,7 @@ from multus.api.errors import InvalidConfig
 from multus.api.reader import Reader
 from multus.api.result import IP, Route
 from multus.api.versions import at_least
+from multus.api.where import within
 from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def reader_in(config: Mapping[str, Any]) -> Reader:
     """The ``ipam`` object of a plugin's configuration."""
     network = config.get("name")
     whole = Reader(config, f"network {network!r}")
-    return Reader(whole.mapping("ipam"), f"network {network!r}: ipam")
+    return Reader(whole.mapping("ipam"), within(whole.where, ": ipam", "ipam"))
 
 
 def arguments(invocation: Invocation, *known: str) -> dict[str, str]:
@@ -83,8 +84,8 @@ def arguments(invocation: Invocation, *known: str) -> dict[str, str]:
     unknown = [key for key in given if key not in known and key != "IgnoreUnknown"]
     if unknown and not ignored:
         raise InvalidConfig(
-            f"CNI_ARGS: unknown args {', '.join(sorted(unknown))}: take them away, or add"
-            " IgnoreUnknown=1"
+            f"CNI_ARGS: unknown args {', '.join(sorted(unknown))}",
+            fix="take them away, or add IgnoreUnknown=1",
         )
     return {key: given[key] for key in known if given.get(key)}
 
@@ -105,9 +106,7 @@ def requested(invocation: Invocation) -> tuple[list[str], list[str]]:
 def require_few(reader: Reader, key: str, count: int, most: int) -> None:
     """Raise ``InvalidConfig`` when *key* lists more than *most* entries."""
     if count > most:
-        raise InvalidConfig(
-            f"{reader.where}: '{key}' has {count} entries, at most {most} are taken: use fewer"
-        )
+        raise reader.error(key, f"has {count} entries, at most {most} are taken", "use fewer")
 
 
 def read_routes(reader: Reader) -> tuple[Route, ...]:
@@ -115,16 +114,17 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
     require_few(reader, "routes", len(reader.sequence("routes")), MOST_ROUTES)
     routes = []
     for index, raw in enumerate(reader.mappings("routes")):
-        each = Reader(raw, f"{reader.where}: routes[{index}]")
+        each = Reader(raw, within(reader.where, f": routes[{index}]", "routes", index))
         dst, gateway = Network.parse(each.text("dst")), each.text("gw")
         if dst is None:
-            raise InvalidConfig(
-                f"{each.where}: 'dst' is {each.text('dst')!r}, no network in CIDR form: write it"
-                " as 10.1.0.0/16"
+            raise each.error(
+                "dst",
+                f"is {each.text('dst')!r}, no network in CIDR form",
+                "write it as 10.1.0.0/16",
             )
         via = Address.parse(gateway) if gateway else None
         if gateway and via is None:
-            raise InvalidConfig(f"{each.where}: 'gw' is {gateway!r}, no IP address: correct it")
+            raise each.error("gw", f"is {gateway!r}, no IP address", "correct it")
         numbers: Mapping[str, Any] = {
             key: each.integer(key, within=range(top + 1))
             for key, top in _LARGEST.items()
@@ -139,8 +139,9 @@ def require_one_per_family(families: list[int], invocation: Invocation) -> None:
     twice = any(families.count(family) > 1 for family in (4, 6))
     if twice and not at_least(invocation.cni_version, "0.3.0"):
         raise InvalidConfig(
-            f"network {invocation.config.get('name')!r}: CNI version {invocation.cni_version} does"
-            " not support more than 1 address per family: raise 'cniVersion' to 0.3.1 or more"
+            f"network {invocation.config.get('name')!r}: CNI version {invocation.cni_version}"
+            " does not support more than 1 address per family",
+            fix="raise 'cniVersion' to 0.3.1 or more",
         )
 
 

@@ -43,7 +43,7 @@ class Delegated(Ipam):
             try:
                 self._run("DEL")
             except CNIError as second:
-                error.details = f"{error.details}; then DEL: {second}".lstrip("; ")
+                raise error.detailed(f"then DEL: {second}") from error
             raise
 
     def delete(self) -> None:
@@ -94,7 +94,7 @@ class Delegated(Ipam):
             if not self.reason:
                 raise
             needed = f"the binary is needed because of {self.reason}"
-            raise error.reworded(error.msg, f"{needed}; {error.details}".rstrip("; ")) from error
+            raise error.detailed(needed) from error
 
     def _seconds(self, command: str) -> float:
         """How long the binary may take: no longer than the caller waits, except to clean up."""

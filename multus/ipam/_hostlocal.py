@@ -20,6 +20,7 @@ from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, Tr
 from multus.api.names import is_identifier
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
+from multus.api.where import within
 from multus.ipam import dns
 from multus.ipam._base import (
     Ipam,
@@ -64,12 +65,11 @@ _LOOK_EVERY = 1024
 _CLEAN_UP = 1.0
 
 
-def elsewhere(invocation: Invocation) -> str:
+def elsewhere(invocation: Invocation, reader: Reader) -> str:
     """Which key of a tenant's points to where the node's owner lets no tenant point; "" for none.
 
     A path that is none is refused later, whoever wrote it.
     """
-    reader = reader_of(invocation)
     for key in ("dataDir", "resolvConf"):
         path = reader.raw.get(key)
         if not isinstance(path, str) or not path or not is_possible(path):
@@ -88,9 +88,8 @@ class Plan(NamedTuple):
     resolv_conf: str
 
     @classmethod
-    def read(cls, invocation: Invocation) -> Plan:
+    def read(cls, invocation: Invocation, reader: Reader) -> Plan:
         """Read the configuration and what the runtime requests; raises ``InvalidConfig``."""
-        reader = reader_of(invocation)
         sets = range_sets(invocation.config, reader)
         require_one_per_family([each.family for each in sets], invocation)
         refuse_overlaps(sets, reader.where)
@@ -104,9 +103,10 @@ class HostLocal(Ipam):
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
+        self._reader = reader_of(invocation)
 
     def add(self) -> Result:
-        plan = Plan.read(self.invocation)
+        plan = Plan.read(self.invocation, self._reader)
         resolver = dns.from_file(plan.resolv_conf) if plan.resolv_conf else DNS()
         with self._locked(create=True) as ledger:
             assert ledger is not None  # it is created
@@ -126,7 +126,8 @@ class HostLocal(Ipam):
             if left:
                 raise InvalidConfig(
                     f"{self._network}: failed to allocate all requested IPs:"
-                    f" {' '.join(map(str, left))}: request addresses of its ranges, one of each set"
+                    f" {' '.join(map(str, left))}",
+                    fix="request addresses of its ranges, one of each set",
                 )
             undo.pop_all()
         return tuple(ips)
@@ -138,35 +139,38 @@ class HostLocal(Ipam):
         assert within is not None  # it was chosen because it is in the set
         if wish == within.gateway:
             raise InvalidConfig(
-                f"{self._network}: requested ip {wish} is subnet's gateway: request another"
+                f"{self._network}: requested ip {wish} is subnet's gateway",
+                fix="request another",
             )
         self._refuse_second(index, pool, ledger)
         if not self._reserved(wish, index, ledger, undo):
             raise AddressesExhausted(
                 f"{self._network}: requested IP address {wish} is not available in range set"
-                f" {pool}: it is in use: request another"
+                f" {pool}: it is in use",
+                fix="request another",
             )
         return interface_ip(wish, within.subnet.prefix, within.gateway)
 
     def _next(self, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack) -> IP:
         self._refuse_second(index, pool, ledger)
-        for count, (address, within) in enumerate(pool.candidates(ledger.last(index)), 1):
+        for count, (address, drawn) in enumerate(pool.candidates(ledger.last(index)), 1):
             if self._reserved(address, index, ledger, undo):
-                return interface_ip(address, within.subnet.prefix, within.gateway)
+                return interface_ip(address, drawn.subnet.prefix, drawn.gateway)
             if count % _LOOK_EVERY == 0:
                 self._require_time(pool)
         spans = pool.spans
         used = sum(map(spans.holds, ledger.holders))
         raise AddressesExhausted(
             f"{self._network}: no IP addresses available in range set {pool}: {used} of"
-            f" {pool.size} are in use in {ledger.directory}: enlarge the range or run GC"
+            f" {pool.size} are in use in {ledger.directory}",
+            fix="enlarge the range or run GC",
         )
 
     def _require_time(self, pool: RangeSet) -> None:
         if not self.invocation.session.remaining():
             raise TryAgainLater(
-                f"{self._network}: no free address was found in range set {pool} in time: enlarge"
-                " the range or run GC"
+                f"{self._network}: no free address was found in range set {pool} in time",
+                fix="enlarge the range or run GC",
             )
 
     def _reserved(self, address: Address, index: int, ledger: Ledger, undo: ExitStack) -> bool:
@@ -182,7 +186,8 @@ class HostLocal(Ipam):
                 raise InvalidConfig(
                     f"{self._network}: failed to allocate for range {index}: {text} has been"
                     f" allocated to {self._owner.container_id}, interface {self._owner.ifname},"
-                    " duplicate allocation is not allowed: run DEL first"
+                    " duplicate allocation is not allowed",
+                    fix="run DEL first",
                 )
 
     def delete(self) -> None:
@@ -209,7 +214,7 @@ class HostLocal(Ipam):
             ledger.free(text)
 
     def check(self) -> None:
-        sets = Plan.read(self.invocation).sets
+        sets = Plan.read(self.invocation, self._reader).sets
         with self._locked(create=False) as ledger:
             held = ledger.held_by(self._owner) if ledger else []
         previous = self.invocation.prev_result
@@ -220,16 +225,18 @@ class HostLocal(Ipam):
                 raise CheckFailed(
                     f"{self._network}: address {text} is not reserved for container"
                     f" {self._owner.container_id}, interface {self._owner.ifname}: another may get"
-                    " it; delete the container and create it again"
+                    " it",
+                    fix="delete the container and create it again",
                 )
         if not held:
             raise CheckFailed(
                 f"{self._network}: failed to find an address added by container"
-                f" {self._owner.container_id}: delete the container and create it again"
+                f" {self._owner.container_id}",
+                fix="delete the container and create it again",
             )
 
     def status(self) -> None:
-        Plan.read(self.invocation)
+        Plan.read(self.invocation, self._reader)
         self._store()
 
     def gc(self) -> None:
@@ -240,7 +247,7 @@ class HostLocal(Ipam):
             for form in Owner(each["containerID"], each["ifname"]).forms
         }
         # Of a network that the runtime names the ranges of, only DEL knows the addresses.
-        sets = range_sets(self.invocation.config, reader_of(self.invocation), needed=False)
+        sets = range_sets(self.invocation.config, self._reader, needed=False)
         ours = Spans((each.subnet.first, each.subnet.last) for pool in sets for each in pool.ranges)
         with self._locked(create=False) as ledger:
             if ledger is None:
@@ -261,12 +268,13 @@ class HostLocal(Ipam):
         name = self.invocation.config.get("name")
         if not isinstance(name, str) or not is_identifier(name):
             raise InvalidConfig(f"invalid network name {name!r}: it names a directory")
-        reader = reader_of(self.invocation)
+        reader = self._reader
         directory = reader.text("dataDir") or DATA_DIR
         if not is_possible(directory):
-            raise InvalidConfig(
-                f"{reader.where}: 'dataDir' is {directory!r}, which is relative or can be no path:"
-                " use an absolute path"
+            raise reader.error(
+                "dataDir",
+                f"is {directory!r}, which is relative or can be no path",
+                "use an absolute path",
             )
         return Store(f"{directory.rstrip('/')}/{name}")
 
@@ -290,7 +298,9 @@ def refuse_overlaps(sets: Sequence[RangeSet], where: str) -> None:
     if both is not None:
         one, other = sorted(owners[index] for index in both)
         raise InvalidConfig(
-            f"{where}: range set {one} overlaps with {other}: an address would be in both"
+            f"range set {one} overlaps with {other}: an address would be in both",
+            where=where,
+            fix="keep them apart",
         )
 
 
@@ -307,9 +317,13 @@ def range_sets(
     count = sum(len(each) for each in raw if isinstance(each, list))
     require_few(reader, "ranges", count, MOST_RANGES)
     if not raw and needed:
-        raise InvalidConfig(f"{reader.where}: no IP ranges specified: add 'ranges'")
+        raise InvalidConfig(
+            "no IP ranges specified",
+            where=reader.where,
+            fix="add 'ranges'",
+        )
     return tuple(
-        RangeSet.from_wire(each, f"{reader.where}: range set {index}")
+        RangeSet.from_wire(each, within(reader.where, f": range set {index}"))
         for index, each in enumerate(raw)
     )
 
@@ -324,7 +338,8 @@ def _wanted(invocation: Invocation) -> tuple[Address, ...]:
         if address is None:
             raise InvalidConfig(
                 f"network {invocation.config.get('name')!r}: requested address {text!r} is no IP"
-                " address: correct it"
+                " address",
+                fix="correct it",
             )
         wanted.append(address)
     return tuple(wanted)

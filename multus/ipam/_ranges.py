@@ -39,11 +39,15 @@ class Range:
         for key, bound in (("rangeStart", start), ("rangeEnd", end)):
             if bound not in subnet:
                 raise InvalidConfig(
-                    f"{where}: {key} {bound} not in network {subnet}: use an address of the subnet"
+                    f"{key} {bound} not in network {subnet}",
+                    where=where,
+                    fix="use an address of the subnet",
                 )
         if not start <= end:
             raise InvalidConfig(
-                f"{where}: rangeStart {start} is after rangeEnd {end}: exchange the two"
+                f"rangeStart {start} is after rangeEnd {end}",
+                where=where,
+                fix="exchange the two",
             )
         return cls(subnet, start, end, _address(reader, "gateway") or subnet.address + 1)
 
@@ -113,20 +117,31 @@ class RangeSet(NamedTuple):
     def from_wire(cls, raw: object, where: str) -> RangeSet:
         """Read a list of ranges."""
         if not isinstance(raw, list) or not raw:
-            raise InvalidConfig(f"{where}: empty range set: give it a list of ranges")
+            raise InvalidConfig(
+                "empty range set",
+                where=where,
+                fix="give it a list of ranges",
+            )
         for index, each in enumerate(raw):
             if not isinstance(each, dict):
                 raise InvalidConfig(
-                    f"{where}: range {index} must be an object, not {describe(each)}: correct it"
+                    f"range {index} must be an object, not {describe(each)}",
+                    where=where,
+                    fix="correct it",
                 )
         ranges = tuple(Range.from_wire(each, where) for each in raw)
         if len({each.start.family for each in ranges}) > 1:
-            raise InvalidConfig(f"{where}: mixed address families: use a set for each family")
+            raise InvalidConfig(
+                "mixed address families",
+                where=where,
+                fix="use a set for each family",
+            )
         both = overlapping(ranges)
         if both is not None:
             raise InvalidConfig(
-                f"{where}: subnets {ranges[both[0]]} and {ranges[both[1]]} overlap: take one of"
-                " them away"
+                f"subnets {ranges[both[0]]} and {ranges[both[1]]} overlap",
+                where=where,
+                fix="take one of them away",
             )
         return cls(ranges)
 
@@ -174,22 +189,31 @@ class RangeSet(NamedTuple):
 def _subnet(reader: Reader) -> Network:
     text = reader.text("subnet")
     if not text:
-        raise InvalidConfig(f"{reader.where}: a range has no 'subnet': add it, such as 10.1.0.0/16")
+        raise InvalidConfig(
+            "a range has no 'subnet'",
+            where=reader.where,
+            fix="add it, such as 10.1.0.0/16",
+        )
     subnet = Network.parse(text)
     if subnet is None or (":" in text and subnet.address.family == 4):
-        raise InvalidConfig(
-            f"{reader.where}: 'subnet' is {text!r}, no network in CIDR form: write it as"
-            " 10.1.0.0/16 or fd00:1::/64"
+        raise reader.error(
+            "subnet",
+            f"is {text!r}, no network in CIDR form",
+            "write it as 10.1.0.0/16 or fd00:1::/64",
         )
     if subnet.prefix > subnet.address.bits - 2:
         raise InvalidConfig(
-            f"{reader.where}: network {subnet} too small to allocate from: it must have at least"
-            " four addresses"
+            f"network {subnet} too small to allocate from",
+            where=reader.where,
+            path="subnet",
+            fix="use one of at least four addresses",
         )
     if subnet.address != subnet.first:
         raise InvalidConfig(
-            f"{reader.where}: network {subnet} has host bits set: the network address is"
-            f" {subnet.first}"
+            f"network {subnet} has host bits set: the network address is {subnet.first}",
+            where=reader.where,
+            path="subnet",
+            fix=f"write {subnet.first}/{subnet.prefix}",
         )
     return subnet
 
@@ -200,5 +224,5 @@ def _address(reader: Reader, key: str) -> Address | None:
         return None
     address = Address.parse(text)
     if address is None:
-        raise InvalidConfig(f"{reader.where}: '{key}' is {text!r}, no IP address: correct it")
+        raise reader.error(key, f"is {text!r}, no IP address", "correct it")
     return address

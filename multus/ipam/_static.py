@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.reader import Reader
 from multus.api.result import Result
+from multus.api.where import within
 from multus.ipam import dns
 from multus.ipam._base import (
     MOST_ADDRESSES,
@@ -67,9 +68,10 @@ class Static(Ipam):
             wanted = str(each.gateway) if each.gateway else None
             if address not in reported or wanted not in (None, reported[address]):
                 raise CheckFailed(
-                    f"{reader_of(self.invocation).where}: address {address}"
-                    f" (gateway {wanted or 'any'}) is not what ADD reported on interface"
-                    f" {self.invocation.ifname}: delete the container and create it again"
+                    f"{reader_of(self.invocation).where}: address {address} (gateway"
+                    f" {wanted or 'any'}) is not what ADD reported on interface"
+                    f" {self.invocation.ifname}",
+                    fix="delete the container and create it again",
                 )
 
     def status(self) -> None:
@@ -102,7 +104,7 @@ def configured(reader: Reader) -> list[Fixed]:
     require_few(reader, "addresses", len(reader.sequence("addresses")), MOST_ADDRESSES)
     fixed = []
     for index, raw in enumerate(reader.mappings("addresses")):
-        each = Reader(raw, f"{reader.where}: addresses[{index}]")
+        each = Reader(raw, within(reader.where, f": addresses[{index}]", "addresses", index))
         gateway = each.text("gateway")
         fixed.append(
             Fixed(
@@ -117,8 +119,9 @@ def _network(text: str, key: str, where: str) -> Network:
     network = Network.parse(text)
     if network is None:
         raise InvalidConfig(
-            f"{where}: {key} is expected to be in CIDR notation, got: {text!r}: write it as"
-            " 10.1.0.7/24"
+            f"{key} is expected to be in CIDR notation, got: {text!r}",
+            where=where,
+            fix="write it as 10.1.0.7/24",
         )
     return network
 
@@ -126,5 +129,5 @@ def _network(text: str, key: str, where: str) -> Network:
 def _gateway(text: str, where: str) -> Address:
     gateway = Address.parse(text)
     if gateway is None:
-        raise InvalidConfig(f"{where}: invalid gateway address: {text!r}: correct it")
+        raise InvalidConfig(f"invalid gateway address: {text!r}", where=where, fix="correct it")
     return gateway

@@ -239,7 +239,8 @@ class Store(NamedTuple):
             raise Unlockable(f"{path} cannot be locked: {error.strerror}: remove it") from error
         except OSError as error:
             raise IOFailure(
-                f"opening {path} failed: {error.strerror}: see to its rights"
+                f"opening {path} failed: {error.strerror}",
+                fix="see to its rights",
             ) from error
         try:
             latest = time.monotonic() + PATIENCE
@@ -248,7 +249,8 @@ class Store(NamedTuple):
             if not got:
                 raise TryAgainLater(
                     f"the address store {self.directory} is in use: {regular.holder(fd)} holds"
-                    f" {path}: try again, or end that process"
+                    f" {path}",
+                    fix="try again, or end that process",
                 )
             yield
         finally:
@@ -260,7 +262,8 @@ class Store(NamedTuple):
         for count, name in enumerate(_addresses(folder, known), 1):
             if count % _LOOK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
                 raise TryAgainLater(
-                    f"the address store {self.directory} could not be read in time: try again"
+                    f"the address store {self.directory} could not be read in time",
+                    fix="try again",
                 )
             contents, size = known.get(name, "") if recalled else "", 0
             if not contents:
@@ -327,5 +330,6 @@ def _failing(doing: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise IOFailure(
-            f"{doing} failed: {why}: see to the directory's rights and space"
+            f"{doing} failed: {why}",
+            fix="see to the directory's rights and space",
         ) from error

@@ -38,16 +38,22 @@ def from_file(path: str) -> DNS:
     one that cannot be read.  Opening it never blocks: what is not a regular file is refused.
     """
     if not is_possible(path):
-        raise InvalidConfig(f"'resolvConf' is {path!r}: use an absolute path")
+        raise InvalidConfig(
+            f"'resolvConf' is {path!r}",
+            fix="use an absolute path",
+        )
     try:
         data = regular.read(path, LARGEST + 1, follow=True)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise IOFailure(f"reading 'resolvConf' {path!r} failed: {why}: correct the path") from error
+        raise IOFailure(
+            f"reading 'resolvConf' {path!r} failed: {why}",
+            fix="correct the path",
+        ) from error
     if len(data) > LARGEST:
         raise InvalidConfig(
-            f"'resolvConf' {path} has more than {LARGEST} bytes: name a file in the"
-            " form of resolv.conf(5)"
+            f"'resolvConf' {path} has more than {LARGEST} bytes",
+            fix="name a file in the form of resolv.conf(5)",
         )
     lines = data.decode(errors="replace").splitlines()
     words = [line.split() for line in lines if not line.lstrip().startswith(("#", ";"))]

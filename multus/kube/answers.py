@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multus.api.kubernetes import ApiFailure, NotFound, VersionExpired
+from multus.api.kubernetes._failures import ApiFailure, NotFound, VersionExpired
 from multus.kube.decoding import decode
 
 _FIXES = {
@@ -21,23 +21,23 @@ _FIXES = {
 def failure(action: str, server: str, origin: str, status: int, body: bytes) -> ApiFailure:
     """The error for an answer; ``action`` is such as ``"get pod default/web"``."""
     wire = _status_object(body)
-    reason = str(wire.get("reason", "")) if wire else ""
+    word = str(wire.get("reason", "")) if wire else ""
     said = str(wire.get("message", "")) if wire else ""
     fix = _FIXES.get(status, "the API server is in trouble; the call can be repeated")
     details = wire.get("details") if wire else None
     kind_known = isinstance(details, dict) and bool(details.get("name"))
     if status == 404 and not kind_known:
         fix = "the API server does not serve this kind; create its CustomResourceDefinition"
-    msg = (
+    reason = (
         f"cannot {action}: {server} answered HTTP {status}"
-        f"{f' {reason}' if reason else ''}{f' ({said[:300]})' if said else ''}; "
-        f"{fix.format(origin=origin)}"
+        f"{f' {word}' if word else ''}{f' ({said[:300]})' if said else ''}"
     )
+    fix = fix.format(origin=origin)
     if status == 404:
-        return NotFound(msg, kind_known)
+        return NotFound(reason, kind_known, fix=fix)
     if status == 410:
-        return VersionExpired(msg, status, reason)
-    return ApiFailure(msg, status, reason)
+        return VersionExpired(reason, status, word, fix=fix)
+    return ApiFailure(reason, status, word, fix=fix)
 
 
 def _status_object(body: bytes) -> dict[str, Any] | None:

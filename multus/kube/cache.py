@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import PODS, NotFound, Resource, is_same
+from multus.api.kubernetes._failures import NotFound
+from multus.api.kubernetes._objects import PODS, Resource
+from multus.api.kubernetes._pods import is_same
 from multus.kube.client import KubeClient
 from multus.kube.decoding import metadata_of
 from multus.kube.follower import Followed, Follower

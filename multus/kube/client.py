@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import (
-    EVENTS,
-    PODS,
-    Annotate,
-    ApiFailure,
-    Deadline,
-    TooLarge,
-    Unreachable,
-    Unreadable,
-)
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import ApiFailure, TooLarge, Unreachable, Unreadable
+from multus.api.kubernetes._interface import Annotate
+from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
 from multus.kube.transport import MAX_BODY, HttpClient, Stream, list_path, path_of
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import ObjectRef, PodEvent, Resource, Write
+    from multus.api.kubernetes._interface import PodEvent, Write
+    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
@@ -126,8 +121,8 @@ class KubeClient:
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else ()
         if not isinstance(metadata, dict) or not isinstance(annotations, dict | None):
             raise Unreachable(
-                f"cannot get {wanted}: {self.server} sent a pod without usable metadata; check"
-                " whether a proxy answers in its place"
+                f"cannot get {wanted}: {self.server} sent a pod without usable metadata",
+                fix="check whether a proxy answers in its place",
             )
         return metadata
 
@@ -283,7 +278,7 @@ class KubeClient:
             )
         except ApiFailure as error:
             # An earlier try arrived, though its answer was lost.
-            if error.reason != "AlreadyExists":
+            if error.word != "AlreadyExists":
                 raise
 
     def _object(self, action: str, body: bytes) -> dict[str, Any]:
@@ -293,8 +288,8 @@ class KubeClient:
             found = None
         if not isinstance(found, dict):
             raise Unreadable(
-                f"cannot {action}: {self.server} answered something that is not a JSON object; "
-                "check whether a proxy answers in its place"
+                f"cannot {action}: {self.server} answered something that is not a JSON object",
+                fix="check whether a proxy answers in its place",
             )
         return found
 

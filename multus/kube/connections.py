@@ -21,8 +21,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from multus.api.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from multus.kube.credentials import Certificate
     from multus.kube.kubeconfig import Cluster
+    from multus.kube.proof import Certificate
 
 # A watch may be silent for minutes: only keep-alive probes notice that the server is gone.
 _SOCKET_OPTIONS = [
@@ -136,8 +136,8 @@ def _proxied(cluster: Cluster, proxy: str, settings: dict[str, Any]) -> urllib3.
             from urllib3.contrib.socks import SOCKSProxyManager
         except ImportError as error:
             raise InvalidConfig(
-                f"{cluster.origin}: proxy-url is a SOCKS proxy, which needs PySocks; "
-                "install urllib3[socks]"
+                f"{cluster.origin}: proxy-url is a SOCKS proxy, which needs PySocks",
+                fix="install urllib3[socks]",
             ) from error
         return SOCKSProxyManager(proxy, num_pools=2, **settings)
     if not proxy.startswith(("http://", "https://")):
@@ -170,7 +170,8 @@ def _tls(cluster: Cluster, authority: bytes, certificate: Certificate | None) ->
         )
     except ssl.SSLError as error:
         raise InvalidConfig(
-            f"{cluster.origin}: certificate-authority is not a PEM certificate; correct it"
+            f"{cluster.origin}: certificate-authority is not a PEM certificate",
+            fix="correct it",
         ) from error
     # Python 3.13 began to refuse CAs without an Authority Key Identifier, which older installers of
     # clusters made and all other clients accept.

@@ -7,31 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
-
 from multus.api.errors import TryAgainLater
+from multus.kube.proof import Certificate, Proof
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline
+    from multus.api.kubernetes._deadline import Deadline
     from multus.kube.kubeconfig import Pem, User
-
-
-@frozen
-class Certificate:
-    """A client certificate chain and its private key, PEM."""
-
-    chain: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-
-
-@frozen
-class Proof:
-    """What one request carries; ``expires`` is Unix time, 0 when it is not known."""
-
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    certificate: Certificate | None = None
-    expires: float = 0.0
 
 
 class Credentials:
@@ -55,7 +37,8 @@ class Credentials:
         free = self._lock.acquire(blocking=False)
         if not free and not self._lock.acquire(timeout=deadline.remaining()):
             raise TryAgainLater(
-                "the credential plugin of the kubeconfig did not answer in time; run it by hand"
+                "the credential plugin of the kubeconfig did not answer in time",
+                fix="run it by hand",
             )
         try:
             given = self._given()

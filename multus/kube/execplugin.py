@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import InvalidConfig, TryAgainLater
-from multus.kube.credentials import Certificate, Proof
+from multus.kube.proof import Certificate, Proof
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline
+    from multus.api.kubernetes._deadline import Deadline
     from multus.kube.kubeconfig import ExecPlugin
 
 #: How often the wait for a plugin checks whether to stop, in seconds.
@@ -32,8 +32,8 @@ def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
     """
     if not plugin.api_version.startswith(GROUP):
         raise InvalidConfig(
-            f"the credential plugin {plugin.command} has apiVersion {plugin.api_version!r}; "
-            f"write {GROUP}v1 or {GROUP}v1beta1"
+            f"the credential plugin {plugin.command} has apiVersion {plugin.api_version!r}",
+            fix=f"write {GROUP}v1 or {GROUP}v1beta1",
         )
     try:
         # stdout of this process belongs to CNI: the plugin does not inherit it.
@@ -48,18 +48,19 @@ def run(plugin: ExecPlugin, deadline: Deadline, stop: threading.Event) -> Proof:
             output = _output(started, deadline, stop)
     except subprocess.TimeoutExpired:
         raise TryAgainLater(
-            f"the credential plugin {plugin.command} did not answer in time; run it by hand"
+            f"the credential plugin {plugin.command} did not answer in time",
+            fix="run it by hand",
         ) from None
     except OSError as error:
         hint = f"; {plugin.install_hint}" if plugin.install_hint else ""
         raise TryAgainLater(
-            f"cannot start the credential plugin {plugin.command}: {error.strerror}; "
-            f"install it or correct 'exec.command' in the kubeconfig{hint}"
+            f"cannot start the credential plugin {plugin.command}: {error.strerror}",
+            fix=f"install it or correct 'exec.command' in the kubeconfig{hint}",
         ) from error
     if started.returncode != 0:
         raise TryAgainLater(
-            f"the credential plugin {plugin.command} failed with exit status {started.returncode}; "
-            "run it by hand to see why"
+            f"the credential plugin {plugin.command} failed with exit status {started.returncode}",
+            fix="run it by hand to see why",
         )
     return _read(plugin, output)
 

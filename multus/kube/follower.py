@@ -16,14 +16,9 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import (
-    Deadline,
-    NotFound,
-    Resource,
-    Unreachable,
-    Unreadable,
-    VersionExpired,
-)
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import NotFound, Unreachable, Unreadable, VersionExpired
+from multus.api.kubernetes._objects import Resource
 from multus.kube.client import KubeClient, ListPage, WatchEvent, WatchStream
 from multus.kube.decoding import metadata_of
 from multus.kube.kept import Kept, Key

@@ -86,8 +86,9 @@ def in_cluster(
     host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port:
         raise InvalidConfig(
-            "no kubeconfig is given and this is not a pod: KUBERNETES_SERVICE_HOST and "
-            "KUBERNETES_SERVICE_PORT are not set; set 'kubeconfig' in the configuration"
+            "no kubeconfig is given and this is not a pod: KUBERNETES_SERVICE_HOST and"
+            " KUBERNETES_SERVICE_PORT are not set",
+            fix="set 'kubeconfig' in the configuration",
         )
     if ":" in host:
         host = f"[{host}]"
@@ -105,14 +106,17 @@ def load_kubeconfig(path: str, context: str = "") -> Access:
     Every problem is an :class:`InvalidConfig` that names the file, the key and the fix.
     """
     if not os.path.isabs(path):
-        raise InvalidConfig(f"kubeconfig {path!r} is not an absolute path; write it in full")
+        raise InvalidConfig(
+            f"kubeconfig {path!r} is not an absolute path",
+            fix="write it in full",
+        )
     try:
         with open(path, "rb") as file:
             text = file.read()
     except OSError as error:
         raise InvalidConfig(
-            f"cannot read the kubeconfig {path}: {error.strerror}; "
-            "create it or correct 'kubeconfig' in the configuration"
+            f"cannot read the kubeconfig {path}: {error.strerror}",
+            fix="create it or correct 'kubeconfig' in the configuration",
         ) from error
     return _Document(path, _parse(path, text)).access(context)
 
@@ -128,7 +132,8 @@ def _parse(path: str, text: bytes) -> Any:
         import yaml
     except ImportError as error:
         raise InvalidConfig(
-            f"the kubeconfig {path} is YAML, which needs PyYAML; install multus[kube]"
+            f"the kubeconfig {path} is YAML, which needs PyYAML",
+            fix="install multus[kube]",
         ) from error
     try:
         return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -137,7 +142,8 @@ def _parse(path: str, text: bytes) -> Any:
         where = f" at line {mark.line + 1}" if mark else ""
         # The parser's own message quotes the line, which may hold a token.
         raise InvalidConfig(
-            f"the kubeconfig {path} is neither YAML nor JSON{where}; correct it"
+            f"the kubeconfig {path} is neither YAML nor JSON{where}",
+            fix="correct it",
         ) from None
 
 

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Annotate, Deadline
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._interface import Annotate
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import ObjectRef, Resource, Write
+    from multus.api.kubernetes._interface import Write
+    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.follower import Follower
     from multus.kube.kubeconfig import Access
 

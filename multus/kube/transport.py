@@ -7,6 +7,7 @@ included, has to fit into the deadline of the CNI call, and :meth:`HttpClient.cl
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -20,19 +21,20 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProtocolError,
     ProxyError,
-    SSLError,
 )
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import ApiFailure, TooLarge, Unreachable
+from multus.api.kubernetes._failures import ApiFailure, TooLarge, Unreachable
 from multus.kube.answers import failure
 from multus.kube.connections import ConnectionPool, Sockets
-from multus.kube.credentials import Certificate, Credentials, Proof
+from multus.kube.credentials import Credentials
+from multus.kube.proof import Certificate, Proof
 from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Resource
+    from multus.api.kubernetes._deadline import Deadline
+    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: The longest answer and the longest event of a watch that are read, in bytes.  The API server
@@ -249,11 +251,14 @@ class HttpClient:
 
     def _unreachable(self, action: str, error: Exception) -> Unreachable:
         cluster = self.cluster
-        if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(_inner(error), ssl.SSLCertVerificationError):
             fix = f"check certificate-authority and tls-server-name of {cluster.origin}"
         else:
             fix = "check that the API server runs and that this node reaches it"
-        return Unreachable(f"cannot {action}: {cluster.server}: {_plain(error)}; {fix}")
+        return Unreachable(
+            f"cannot {action}: {cluster.server}: {_plain(error)}",
+            fix=fix,
+        )
 
 
 class Stream:
@@ -310,29 +315,47 @@ def _wait_at_most(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
 
 def _too_large(action: str) -> TooLarge:
     return TooLarge(
-        f"cannot {action}: the answer is larger than {MAX_BODY} bytes; make the object smaller"
+        f"cannot {action}: the answer is larger than {MAX_BODY} bytes",
+        fix="make the object smaller",
     )
 
 
 def _worth_repeating(error: Exception) -> bool:
     """Whether a repetition may succeed: a refused certificate stays refused."""
-    return not (isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error))
+    return not isinstance(_inner(error), ssl.SSLCertVerificationError)
+
+
+def _inner(error: BaseException) -> BaseException:
+    """The interpreter's own exception, which urllib3 wraps in its own, one or more times."""
+    wrapped = getattr(error, "original_error", None) or error.__cause__
+    if wrapped is None and isinstance(error, HTTPError):
+        wrapped = next((each for each in error.args if isinstance(each, BaseException)), None)
+    return error if wrapped is None or wrapped is error else _inner(wrapped)
 
 
 def _plain(error: Exception) -> str:
     """What happened, without urllib3's objects and their addresses."""
     if isinstance(error, ProxyError):
         return f"the proxy cannot be used ({_plain(error.original_error)})"
-    if isinstance(error, NewConnectionError):
-        return str(error).rpartition(": ")[2]
-    if isinstance(error, TimeoutError | UrllibTimeoutError):
+    inner = _inner(error)
+    if not isinstance(error, NewConnectionError) and isinstance(
+        error, TimeoutError | UrllibTimeoutError
+    ):
         return "no answer in time"
-    if isinstance(error, SSLError):
-        return str(error).partition(" (_ssl.c")[0]
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {inner.verify_message}"
+    if isinstance(inner, ssl.SSLError):
+        return f"TLS failed: {inner.reason or type(inner).__name__}"
     if isinstance(error, ProtocolError):
-        cause = error.args[-1] if len(error.args) > 1 else error
-        return f"the connection was lost ({cause})"
-    return str(error).rpartition("object at")[2].rpartition(": ")[2] or type(error).__name__
+        return f"the connection was lost ({_words(inner)})"
+    return _words(inner)
+
+
+def _words(error: BaseException) -> str:
+    """The words of the operating system; the class's name for what is an exception of urllib3."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__ if isinstance(error, HTTPError) else str(error)
 
 
 def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:

@@ -36,8 +36,8 @@ class WatchedFile:
         except OSError as error:
             if self._stamp is None:
                 raise TryAgainLater(
-                    f"cannot read the {self._what} {self.path}: {error.strerror}; "
-                    "correct the path in the kubeconfig or create the file"
+                    f"cannot read the {self._what} {self.path}: {error.strerror}",
+                    fix="correct the path in the kubeconfig or create the file",
                 ) from error
         return self._content
 

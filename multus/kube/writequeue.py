@@ -16,10 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Annotate, ApiFailure, Deadline, NotFound, PodEvent, PodRef
+from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import ApiFailure, NotFound
+from multus.api.kubernetes._interface import Annotate, PodEvent, PodRef
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Write
+    from multus.api.kubernetes._interface import Write
     from multus.kube.client import KubeClient
 
 _EACH = 5.0

@@ -2,11 +2,9 @@
 
 Not ``logging``: importing that costs a process that is started per call more than Python's own
 start, and a line here is one ``write``.  Several processes may write one file: lines are appended
-whole, and whoever makes the file too large renames it under a lock while the others notice.
+whole, and the process that makes the file too large renames it under a lock; the others notice.
 
-Keys of the configuration: ``logToStderr`` (bool, true), ``logFile`` (absolute path), ``logLevel``
-(``panic``, ``error``, ``verbose``, ``debug``; ``error``), ``logOptions`` with ``maxAge`` (days),
-``maxSize`` (megabytes), ``maxBackups`` (files) and ``compress`` (bool).
+The keys of the configuration are ``LOG`` in ``multus.api.keys``.
 """
 
 from __future__ import annotations
@@ -51,23 +49,28 @@ class Log:
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> Log:
-        """The log that the configuration's keys describe; a wrong key gets its default.
+        """The log that the configuration's keys describe; a wrong key gets its default."""
+        from multus.api import keys
+        from multus.api.errors import InvalidConfig
+        from multus.api.reader import Reader
 
-        :func:`problems` says what is wrong with them.
-        """
-        options = _typed(conf, "logOptions", dict, {})
-        megabytes = _typed(options, "maxSize", int, 100)
-        path = _typed(conf, "logFile", str, "")
+        reader = Reader(conf, "log")
+
+        def read(key: keys.Key) -> Any:
+            try:
+                return key.read(reader)
+            except InvalidConfig:
+                return key.absent
+
         sink = Sink(
-            path=path if path.startswith("/") else "",
-            stderr=_typed(conf, "logToStderr", bool, True),
-            max_bytes=max(1, megabytes) << 20,
-            max_backups=_typed(options, "maxBackups", int, 5),
-            max_age_days=_typed(options, "maxAge", int, 5),
-            compress=_typed(options, "compress", bool, True),
+            path=read(keys.LOG_FILE),
+            stderr=read(keys.LOG_TO_STDERR),
+            max_bytes=max(1, read(keys.LOG_MAX_SIZE)) << 20,
+            max_backups=read(keys.LOG_MAX_BACKUPS),
+            max_age_days=read(keys.LOG_MAX_AGE),
+            compress=read(keys.LOG_COMPRESS),
         )
-        level = _typed(conf, "logLevel", str, "error").lower()
-        return cls(sink, level if level in LEVELS else "error")
+        return cls(sink, read(keys.LOG_LEVEL))
 
     def bind(self, **fields: object) -> Log:
         """A log that adds ``fields`` to every line."""
@@ -225,57 +228,12 @@ class Sink:
         files.tidy_apart(self._path, self._max_backups, self._max_age_days, compress=self._compress)
 
 
-def problems(conf: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What is wrong with the log's keys: ``(path, reason, fix)`` each."""
-    found = [
-        *_wrong_types(conf, "", (("logToStderr", bool), ("logFile", str), ("logLevel", str))),
-        *_wrong_types(conf, "", (("logOptions", dict),)),
-    ]
-    level = _typed(conf, "logLevel", str, "error")
-    if level.lower() not in LEVELS:
-        found.append(("logLevel", f"{level!r} is no level", f"use one of {', '.join(LEVELS)}"))
-    path = _typed(conf, "logFile", str, "")
-    if path and not path.startswith("/"):
-        found.append(("logFile", f"{path!r} is relative", "give an absolute path"))
-    options = _typed(conf, "logOptions", dict, {})
-    numbers = ("maxAge", "maxSize", "maxBackups")
-    keys = (*((name, int) for name in numbers), ("compress", bool))
-    found += _wrong_types(options, "logOptions.", keys)
-    for name in numbers:
-        if _typed(options, name, int, 0) < 0:
-            found.append((f"logOptions.{name}", "is negative", "give 0 or more"))
-    return found
-
-
-def _wrong_types(
-    conf: Mapping[str, Any], prefix: str, keys: tuple[tuple[str, type], ...]
-) -> list[tuple[str, str, str]]:
-    from multus.api.reader import describe
-
-    names = {bool: "true or false", str: "a string", int: "a whole number", dict: "an object"}
-    return [
-        (prefix + key, f"is {describe(conf[key])}", f"give {names[kind]}")
-        for key, kind in keys
-        if key in conf and not _is(conf[key], kind)
-    ]
-
-
-def _typed(conf: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = conf.get(key, default)
-    return value if _is(value, kind) else default
-
-
-def _is(value: object, kind: type) -> bool:
-    # bool is an int to Python, but not to JSON.
-    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
-
-
 def _to_stderr(data: bytes) -> None:
     try:
         while data:
             data = data[os.write(2, data) :]
     except OSError:
-        # A runtime that has closed our stderr has nowhere to be told so.
+        # The runtime has closed our stderr: there is no other place for a line.
         return
 
 

@@ -117,7 +117,7 @@ class Channel:
             self._exchange(chunk, replies, refusals)
         if refusals:
             first = refusals[0]
-            first.details = "; ".join(refused.msg for refused in refusals[1:])
+            first.add_details(*(refused.msg for refused in refusals[1:]))
             first.refusals = tuple(refusals)
             raise first
         return replies

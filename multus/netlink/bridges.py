@@ -156,12 +156,13 @@ def _vlan_info(vlans: Vlans) -> list[bytes]:
     first, last = vlans.first, vlans.last or vlans.first
     if not _FIRST <= first <= last <= _LAST:
         raise InvalidConfig(
-            f"VLANs {first} to {last} are no range of VLANs: use numbers from {_FIRST} to {_LAST},"
-            " the smaller first"
+            f"VLANs {first} to {last} are no range of VLANs",
+            fix=f"use numbers from {_FIRST} to {_LAST}, the smaller first",
         )
     if vlans.pvid and first != last:
         raise InvalidConfig(
-            f"VLANs {first} to {last} cannot all be the one that untagged frames belong to: use one"
+            f"VLANs {first} to {last} cannot all be the one that untagged frames belong to",
+            fix="use one",
         )
     flags = (_PVID if vlans.pvid else 0) | (_UNTAGGED if vlans.untagged else 0)
     if first == last:

@@ -113,15 +113,30 @@ def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
     where = f"interface {interface.name} in {interface.sandbox or 'the host'}"
     link = links.find(channel, interface.name)
     if link is None:
-        raise CheckFailed(f"{where} is missing: {_REMEDY}")
+        raise CheckFailed(
+            f"{where} is missing",
+            fix=f"{_REMEDY}",
+        )
     if kind and link.kind != kind:
-        raise CheckFailed(f"{where} is of kind {link.kind or 'none'!r}, not {kind}: {_REMEDY}")
+        raise CheckFailed(
+            f"{where} is of kind {link.kind or 'none'!r}, not {kind}",
+            fix=f"{_REMEDY}",
+        )
     if not link.up:
-        raise CheckFailed(f"{where} is down: set it up, or {_REMEDY}")
+        raise CheckFailed(
+            f"{where} is down",
+            fix=f"set it up, or {_REMEDY}",
+        )
     for difference in link_differences(result, at, link, channel):
-        raise CheckFailed(f"{difference}: {_REMEDY}")
+        raise CheckFailed(
+            f"{difference}",
+            fix=f"{_REMEDY}",
+        )
     for difference in route_differences(result, channel):
-        raise CheckFailed(f"{difference} from {interface.sandbox or 'the host'}: {_REMEDY}")
+        raise CheckFailed(
+            f"{difference} from {interface.sandbox or 'the host'}",
+            fix=f"{_REMEDY}",
+        )
     return link
 
 

@@ -95,7 +95,8 @@ def packed(form: struct.Struct, what: str, *values: int | bytes) -> bytes:
     except struct.error as error:
         said = ", ".join(map(str, values))
         raise InvalidConfig(
-            f"{what} is {said}, which does not fit what the kernel takes ({error}): correct it"
+            f"{what} is {said}, which does not fit what the kernel takes ({error})",
+            fix="correct it",
         ) from None
 
 
@@ -141,7 +142,10 @@ def string(kind: int, value: str) -> bytes:
     except UnicodeEncodeError:
         encoded = b"\0"
     if b"\0" in encoded:
-        raise InvalidConfig(f"{value!r} cannot be a name for the kernel: use another one")
+        raise InvalidConfig(
+            f"{value!r} cannot be a name for the kernel",
+            fix="use another one",
+        )
     return attribute(kind, encoded + b"\0")
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
 
-from multus.api.conf import Problem
 from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Selection
+from multus.api.problem import Problem
 from multus.api.progress import Overdue, Task, step
 from multus.api.result import Result
 from multus.registry.answers import Kind, misfit
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 OBSERVING = frozenset({"multus_attached", "multus_undone", "multus_detached", "multus_finished"})
 
 
+_REPORT = "report it to the plugin's author"
+
+
 class PluginFailed(CNIError):
-    """A plugin raised something else than a CNI error, or gave an answer that its hook forbids."""
+    """A plugin raised an exception that is not a CNI error, or its answer was of a wrong type."""
 
     code = 999
 
@@ -69,6 +72,7 @@ class Hooks:
         self.manager = manager
         self._in_order: dict[str, list[pluggy.HookImpl]] = {}
         self._parts: dict[str, list[Part]] = {}
+        self._keys: tuple[int, list[Key]] | None = None
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Who implements *hook*, in the order in which they are asked.
@@ -95,7 +99,11 @@ class Hooks:
         """The configuration keys that plugins read."""
         from multus.api.keys import Key
 
-        return list(self._collected("multus_keys", Key))
+        # The journal needs them after the validation, and plugins are hardly ever added.
+        count = len(self.implementations("multus_keys"))
+        if self._keys is None or self._keys[0] != count:
+            self._keys = count, list(self._collected("multus_keys", Key))
+        return self._keys[1]
 
     def kubernetes(self) -> list[ApiUse]:
         """What plugins do at the API server; those that do the same say it once each."""
@@ -104,8 +112,17 @@ class Hooks:
         return list(self._collected("multus_kubernetes", ApiUse))
 
     def validate(self, conf: Conf) -> list[Problem]:
-        """All problems; plugins that share a key may say the same."""
-        return list(dict.fromkeys(self._collected("multus_validate", Problem, conf=conf)))
+        """All problems; plugins that share a key may say the same.
+
+        A plugin that cannot read its keys says so by an ``InvalidConfig``.
+        """
+        found: list[Problem] = []
+        for part in self.parts("multus_validate"):
+            try:
+                found += _answer(part, Problem, {"conf": conf}, many=True) or ()
+            except InvalidConfig as error:
+                found += error.problems
+        return list(dict.fromkeys(found))
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
         """All selections; each element says which plugin selected it."""
@@ -136,9 +153,10 @@ class Hooks:
             for capability, value in entries.items():
                 if merged.setdefault(capability, value) != value:
                     raise InvalidConfig(
-                        f"{delegate}: two values for runtimeConfig {capability!r}:"
-                        f" {merged[capability]!r}, and {value!r} by plugin {name!r}: ask for it in"
-                        " one place"
+                        f"two values for runtimeConfig {capability!r}: {merged[capability]!r}, and"
+                        f" {value!r} by plugin {name!r}",
+                        where=str(delegate),
+                        fix="ask for it in one place",
                     )
         return merged
 
@@ -219,11 +237,9 @@ def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool 
     except (CNIError, *PASSING):
         raise
     except Overdue as error:
-        raise failure("", error, "report it to the plugin's author") from error
+        raise failure("", error, _REPORT) from error
     except BaseException as error:
-        raise PluginFailed(
-            f"{part.place}, failed with {described(error)}: report it to the plugin's author"
-        ) from error
+        raise PluginFailed(f"{part.place}, failed with {described(error)}", fix=_REPORT) from error
     if answer is None:
         return None
     if many and isinstance(answer, kind):
@@ -235,8 +251,7 @@ def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool 
         wrong = next(filter(None, (misfit(each, kind) for each in values)), "")
     if wrong:
         raise PluginFailed(
-            f"{part.place}, answered with {wrong}, which is not what the hook allows: report it to"
-            " the plugin's author"
+            f"{part.place}, answered with {wrong}, which is not what the hook allows", fix=_REPORT
         )
     return answer
 

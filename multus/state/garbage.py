@@ -43,15 +43,16 @@ def valid_keys(conf: Conf) -> frozenset[Key]:
     """The attachments that the runtime still has; raises ``InvalidConfig`` without a list."""
     if conf.valid_attachments is None:
         raise InvalidConfig(
-            "GC without 'cni.dev/valid-attachments' would remove everything: give the list, which"
-            " may be empty"
+            "GC without 'cni.dev/valid-attachments' would remove everything",
+            fix="give the list, which may be empty",
         )
     keys = frozenset((each.container_id, each.ifname) for each in conf.valid_attachments)
     for container_id, ifname in keys:
         if not is_identifier(container_id) or unnameable(ifname):
             raise InvalidConfig(
                 f"'cni.dev/valid-attachments' holds container {container_id!r} with interface"
-                f" {ifname!r}, which cannot be an attachment: correct it"
+                f" {ifname!r}, which cannot be an attachment",
+                fix="correct it",
             )
     return keys
 
@@ -151,10 +152,11 @@ def incomplete(kept: Sequence[Record], valid: frozenset[Key]) -> CNIError | None
         return None
     container_id, ifname = unknown[0]
     return StateDamaged(
-        f"container {container_id}, interface {ifname}, is valid, but its record does not say"
-        " what it has: the networks' own garbage collection is left out, since it could free"
-        " addresses of this container: delete and add the container",
+        f"container {container_id}, interface {ifname}, is valid, but its record does not"
+        " say what it has: the networks' own garbage collection is left out, since it"
+        " could free addresses of this container",
         f"{len(unknown)} such" if len(unknown) > 1 else "",
+        fix="delete and add the container",
     )
 
 

@@ -200,8 +200,8 @@ class Journal:
             )
         if len(container_id) > _LONGEST_ID:
             raise BadEnvironment(
-                f"CNI_CONTAINERID has {len(container_id)} characters: use at most {_LONGEST_ID},"
-                " it has to fit a file's name"
+                f"CNI_CONTAINERID has {len(container_id)} characters",
+                fix=f"use at most {_LONGEST_ID}, it has to fit a file's name",
             )
         return os.path.join(self.folder, f"{container_id}:{ifname}")
 
@@ -212,13 +212,13 @@ class Journal:
             raise IOFailure(f"cannot read {self.folder}: {error.strerror}") from error
         if not stat.S_ISDIR(found.st_mode):
             raise StateDamaged(
-                f"'cniDir' {self.folder} is not a directory: name one that is not a symbolic link,"
-                " or remove what is there"
+                f"'cniDir' {self.folder} is not a directory",
+                fix="name one that is not a symbolic link, or remove what is there",
             )
         if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
             raise StateDamaged(
-                f"'cniDir' {self.folder} is writable for others than root: make it root's, with"
-                " mode 0700"
+                f"'cniDir' {self.folder} is writable for others than root",
+                fix="make it root's, with mode 0700",
             )
 
 

@@ -56,15 +56,17 @@ def container_lock(
         if not locked:
             raise TryAgainLater(
                 f"container {container_id} is busy with another command, or with a delegate that"
-                f" outlived one{_held_by(descriptor, byte)}: try again when it has ended"
+                f" outlived one{_held_by(descriptor, byte)}",
+                fix="try again when it has ended",
             )
         if adding:
             with step("the garbage collection under way", patience + 5.0, waits=True):
                 locked = _acquire(descriptor, fcntl.F_RDLCK, _ALL, deadline)
         if not locked:
             raise TryAgainLater(
-                f"container {container_id} has to wait for the garbage collection under way"
-                f"{_held_by(descriptor, _ALL)}: try again when it has ended"
+                f"container {container_id} has to wait for the garbage collection under"
+                f" way{_held_by(descriptor, _ALL)}",
+                fix="try again when it has ended",
             )
         yield descriptor
 
@@ -80,8 +82,9 @@ def collector_lock(folder: str, patience: float) -> Iterator[None]:
             locked = _acquire(descriptor, fcntl.F_WRLCK, _ALL, time.monotonic() + patience)
         if not locked:
             raise TryAgainLater(
-                "garbage cannot be collected while networks are being attached"
-                f"{_held_by(descriptor, _ALL)}: try again when that has ended"
+                "garbage cannot be collected while networks are being"
+                f" attached{_held_by(descriptor, _ALL)}",
+                fix="try again when that has ended",
             )
         yield
 
@@ -93,7 +96,8 @@ def _opened(folder: str) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise IOFailure(
-            f"cannot open the lock {path}: {error.strerror}: look at its owner, mode, file system"
+            f"cannot open the lock {path}: {error.strerror}",
+            fix="look at its owner, mode, file system",
         ) from error
     _mine.add(descriptor)
     try:
@@ -120,7 +124,8 @@ def _acquire(descriptor: int, kind: int, byte: int, deadline: float) -> bool:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise IOFailure(
-                    f"cannot lock {NAME} in 'cniDir': {error.strerror}: use a local file system"
+                    f"cannot lock {NAME} in 'cniDir': {error.strerror}",
+                    fix="use a local file system",
                 ) from error
         if time.monotonic() >= deadline:
             return False

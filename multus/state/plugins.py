@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from multus.api.errors import CNIError
 
@@ -37,11 +37,7 @@ class Detached(NamedTuple):
 
 def joined(errors: Sequence[CNIError]) -> CNIError:
     """One error out of several: the first's code and message, the others in its details."""
-    first = errors[0]
-    if len(errors) == 1:
-        return first
-    parts = [first.details, *(str(error) for error in errors[1:])]
-    return first.reworded(first.msg, "; ".join(part for part in parts if part))
+    return errors[0].detailed(*map(str, errors[1:])) if len(errors) > 1 else errors[0]
 
 
 class Plugins(Protocol):
@@ -55,6 +51,10 @@ class Plugins(Protocol):
 
     @property
     def conf(self) -> Conf: ...
+
+    @property
+    def kept_conf(self) -> Mapping[str, Any]:
+        """The keys of the configuration that the journal keeps: those of no single request."""
 
     @property
     def log(self) -> Log: ...

@@ -24,6 +24,7 @@ from attrs import evolve
 from multus.api.delegates import delegate_from, handed_on
 from multus.api.errors import CNIError, DecodingFailure
 from multus.api.jsontext import decode, decode_object
+from multus.api.keys import OWN, kept
 from multus.api.reader import Reader
 from multus.state.record import Planned, Record, Step
 from multus.state.recordfile import read_safely
@@ -49,7 +50,8 @@ def adopt(journal: Journal, request: Request, conf: Conf, log: Log) -> Record | 
         return None
     if planned is None:
         return None
-    return journal.adopt(path, request, conf.raw, planned)
+    # A DEL does not ask plugins for their keys.
+    return journal.adopt(path, request, kept(conf.raw, OWN), planned)
 
 
 def records(
@@ -86,9 +88,8 @@ def read(path: str, ifname: str, conf: Conf) -> tuple[Planned, ...] | None:
         named = _newer_form(entries, ifname, conf, path) if _has_newer_form(entries) else None
         delegates = named or _older_form(entries, ifname, conf, path)
     except CNIError as error:
-        raise DecodingFailure(
-            f"record {path} of the Go Multus cannot be read: {error.msg}"
-        ) from error
+        where = f"record {path} of the Go Multus cannot be read"
+        raise error.at(where).into(DecodingFailure) from error
     return tuple(_planned(each, conf) for each in delegates)
 
 

@@ -171,8 +171,8 @@ def read(path: str, container_id: str, ifname: str) -> Record:
 def _require_known(wire: Mapping[str, Any], path: str) -> None:
     if wire.get("kind") == "intent" and wire.get("format") != FORMAT:
         raise StateDamaged(
-            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}: use"
-            " the program that wrote it"
+            f"journal {path} has format {wire.get('format')!r}, this program reads {FORMAT}",
+            fix="use the program that wrote it",
         )
 
 
@@ -188,13 +188,17 @@ def read_safely(path: str) -> bytes:
         raise
     except OSError as error:
         reason = "is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
-        raise StateDamaged(f"journal {path}: {reason}: remove it by hand") from error
+        raise StateDamaged(
+            f"journal {path}: {reason}",
+            fix="remove it by hand",
+        ) from error
     try:
         found = os.fstat(descriptor)
         theirs = found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022
         if theirs or not stat.S_ISREG(found.st_mode):
             raise StateDamaged(
-                f"journal {path} is not a regular file that only root can write: remove it by hand"
+                f"journal {path} is not a regular file that only root can write",
+                fix="remove it by hand",
             )
         if found.st_size > _LARGEST_FILE:
             raise StateDamaged(
@@ -221,7 +225,10 @@ def unwritable(path: str, error: OSError) -> IOFailure:
     """The error to raise when *path* cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     fix = "free some space" if full else "look at its owner, mode and file system"
-    return IOFailure(f"cannot write the journal {path}: {error.strerror}: {fix}")
+    return IOFailure(
+        f"cannot write the journal {path}: {error.strerror}",
+        fix=f"{fix}",
+    )
 
 
 # --- Lines ----------------------------------------------------------------------------------------

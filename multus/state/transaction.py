@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve
-
 from multus.api import progress
 from multus.api.errors import BadEnvironment, CNIError, TryAgainLater, UnknownContainer
 from multus.api.invoker import NothingDone
@@ -93,16 +91,15 @@ class Transaction:
         if errors:
             raise undo.with_undo_errors(
                 TryAgainLater(
-                    f"an earlier attempt for {request} left attachments that could not be removed:"
-                    " see the details, then try again"
+                    f"an earlier attempt for {request} left attachments that could not be removed",
+                    fix="see the details, then try again",
                 ),
                 errors,
             )
 
     def attempt(self, planned: Sequence[Planned]) -> Attempt:
         """Write the intent and fsync it; from here on any process can undo the request."""
-        request, conf = self._plugins.request, self._plugins.conf
-        writer = self._journal.begin(request, conf.raw, planned)
+        writer = self._journal.begin(self._plugins.request, self._plugins.kept_conf, planned)
         return Attempt(planned, writer, self._plugins, self._observers)
 
     def finished_record(self) -> Record:
@@ -112,7 +109,8 @@ class Transaction:
         if record is None or record.result is None:
             raise UnknownContainer(
                 f"{request} with interface {request.ifname!r} has no finished attachment in"
-                f" {self._journal.folder}: delete and add it again"
+                f" {self._journal.folder}",
+                fix="delete and add it again",
             )
         return record
 
@@ -233,7 +231,7 @@ class Attempt:
         planned, reached = self._planned[index], self._reached.get(index)
         done = len(reached.versions) if reached else 0
         begun = done if isinstance(error, NothingDone) else done + 1
-        return evolve(planned, steps=planned.steps[:begun])
+        return planned._replace(steps=planned.steps[:begun])
 
     def _fail(self, error: BaseException) -> None:
         """Undo, and add to the details of *error* what could not be undone."""

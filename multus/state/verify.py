@@ -35,8 +35,8 @@ def problems(record: Record, netns: str) -> list[CNIError]:
     if look(netns, record.netns_identity) is Found.OTHER:
         return [
             CheckFailed(
-                f"{netns} is another network namespace than the one that was attached: delete the"
-                " container and add it again"
+                f"{netns} is another network namespace than the one that was attached",
+                fix="delete the container and add it again",
             )
         ]
     try:
@@ -48,7 +48,7 @@ def problems(record: Record, netns: str) -> list[CNIError]:
                     for problem in _of(each, record.request.netns, inside, outside)
                 ]
     except NamespaceGone as error:
-        return [CheckFailed(error.msg)]
+        return [error.into(CheckFailed)]
 
 
 def _of(
@@ -58,10 +58,10 @@ def _of(
     where = f"{attachment.delegate}, interface {attachment.delegate.ifname}"
     try:
         for problem in _differences(attachment, netns, inside, outside):
-            yield CheckFailed(f"{where}: {problem}")
+            yield CheckFailed(problem, where=where)
     except Exception as error:  # noqa: BLE001  the results come from plugins: anything may be wrong
         found = failure("comparing its result", error, "see the result in its record")
-        yield found.reworded(f"{where}: {found.msg}", found.details)
+        yield found.at(where)
 
 
 def _differences(

@@ -52,7 +52,7 @@ def test_one_that_nobody_knows_fails_the_request_and_is_named(
         return Selection(Role.ADDED, (element,), "the test")
 
     selecting = engine(plugin_named("asks", multus_select), source("fake"))
-    with pytest.raises(InvalidConfig, match=r"'shop/backup'.*annotation of pod shop/web"):
+    with pytest.raises(InvalidConfig, match=r"annotation of pod shop/web: .*'shop/backup'"):
         selecting.add(request_of(), conf)
     assert recorder.said == []
 

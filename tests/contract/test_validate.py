@@ -6,17 +6,18 @@ import pytest
 from contract.given import at_work, example, plugin_named, source
 from unit.values import conf_of, request_of
 
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.problem import Problem
 from multus.engine.pipeline import Engine
 from multus.registry.hooks import PluginFailed
 
 
-def test_the_example_finds_a_relative_path() -> None:
+def test_the_example_finds_what_is_wrong() -> None:
     hooks = at_work(example("multus_validate")).hooks
     assert hooks.validate(conf_of()) == hooks.validate(conf_of(inventory="/x")) == []
-    (problem,) = hooks.validate(conf_of(inventory="x"))
-    assert problem.path == "inventory"
+    (problem,) = hooks.validate(conf_of(inventory="/dev/null"))
+    assert problem.path == ("inventory",)
 
 
 def problems(name: str, *paths: str) -> Callable[[], list[Problem]]:
@@ -33,8 +34,8 @@ def test_the_first_problem_fails_an_add_and_the_others_are_its_details(
     two = plugin_named("a", problems("a", "y", "z"))
     with pytest.raises(InvalidConfig) as caught:
         engine(one, two, source("fake")).add(request_of(), conf)
-    assert "y: is odd: ask a" in caught.value.msg
-    assert caught.value.details == "z: is odd: ask a; x: is odd: ask b"
+    assert "'y' is odd: ask a" in caught.value.msg
+    assert caught.value.details == "'z' is odd: ask a; 'x' is odd: ask b"
 
 
 def test_what_two_plugins_say_alike_is_said_once() -> None:

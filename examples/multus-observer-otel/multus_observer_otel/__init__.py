@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.network import Outcome
+from multus.api.problem import Problem
 from multus.api.request import Request
 
 KEY = "otlpEndpoint"

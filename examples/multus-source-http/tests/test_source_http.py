@@ -10,6 +10,7 @@ import pytest
 from multus.api.conf import Conf
 from multus.api.errors import TryAgainLater
 from multus.api.request import Request
+from multus.testing.session import new_session
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -28,10 +29,10 @@ def test_an_answer_outlives_the_endpoint(tmp_path):
             Request("ADD", args={"K8S_POD_NAMESPACE": "shop", "K8S_POD_NAME": pod})
             for pod in ("web", "new", "late")
         )
-        first = source.multus_select(web, conf)
+        first = source.multus_select(web, conf, new_session())
         assert [each.name for each in first.elements] == ["storage"]
-        assert source.multus_select(new, conf) is None
+        assert source.multus_select(new, conf, new_session()) is None
         server.shutdown()
-    assert source.multus_select(web, conf) == first
+    assert source.multus_select(web, conf, new_session()) == first
     with pytest.raises(TryAgainLater):
-        source.multus_select(late, conf)
+        source.multus_select(late, conf, new_session())

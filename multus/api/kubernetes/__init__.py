@@ -17,6 +17,9 @@ not:
 from __future__ import annotations
 
 from multus.api.kubernetes._annotations import (
+    annotation_of,
+    config_in,
+    entry_of,
     interface_of,
     json_list,
     named,
@@ -73,7 +76,10 @@ __all__ = [
     "VersionExpired",
     "View",
     "Write",
+    "annotation_of",
     "api_of",
+    "config_in",
+    "entry_of",
     "interface_of",
     "is_label",
     "is_object_name",

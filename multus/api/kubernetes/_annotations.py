@@ -8,22 +8,40 @@ from __future__ import annotations
 from typing import Any
 
 from multus.api.errors import DecodingFailure, InvalidConfig
-from multus.api.jsontext import decode
+from multus.api.jsontext import decode, decode_object
 from multus.api.kubernetes._settings import MOST_NETWORKS, is_label, is_object_name
 from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
+from multus.api.where import Where, path_of, within
 
-#: So much of what someone wrote is shown in a message.
+#: So many characters of a wrong value are shown in a message.
 _SHOWN = 100
+_FORM = 'write [{"name": "a-network"}]'
+
+
+def annotation_of(key: str, pod: str) -> Where:
+    """Where an annotation of *pod* ("namespace/name") stands."""
+    return Where(f"annotation {key!r} of pod {pod}", ("metadata", "annotations", key))
+
+
+def config_in(spec: Reader) -> dict[str, Any]:
+    """The JSON object that ``spec.config`` of a definition holds as text."""
+    text = spec.text("config").encode("utf-8", "surrogatepass")
+    try:
+        return decode_object(text, "it")
+    except DecodingFailure as error:
+        raise spec.error("config", error.wrong, error.fix or "correct it") from error
 
 
 def short_list(text: str, origin: str, most: int) -> list[dict[str, str]]:
     """The entries of ``<namespace>/<name>@<interface>,…``."""
     _refuse_too_many(text.count(",") + 1, most, origin)
-    return [
-        short_form(part, f"{origin}, entry {number}")
-        for number, part in enumerate(text.split(","), 1)
-    ]
+    return [short_form(part, entry_of(origin, index)) for index, part in enumerate(text.split(","))]
+
+
+def entry_of(origin: str, index: int) -> Where:
+    """The entry at *index* of an annotation's list; people count from 1."""
+    return within(origin, f", entry {index + 1}", index)
 
 
 def json_list(text: str, origin: str, most: int = MOST_NETWORKS) -> list[Any]:
@@ -31,11 +49,9 @@ def json_list(text: str, origin: str, most: int = MOST_NETWORKS) -> list[Any]:
     try:
         entries = decode(text.encode("utf-8", "surrogatepass"), origin)
     except DecodingFailure as error:
-        raise InvalidConfig(f'{error.msg}: write [{{"name": "a-network"}}]') from error
+        raise InvalidConfig(error.reason, path=path_of(origin), fix=_FORM) from error
     if not isinstance(entries, list):
-        raise InvalidConfig(
-            f'{origin} must be a list, not {describe(entries)}: write [{{"name": "a-network"}}]'
-        )
+        raise _wrong(origin, f"must be a list, not {describe(entries)}", _FORM)
     _refuse_too_many(len(entries), most, origin)
     return entries
 
@@ -50,11 +66,13 @@ def short_form(text: str, origin: str) -> dict[str, str]:
     rest, at, interface = text.strip().partition("@")
     namespace, slash, name = rest.rpartition("/")
     if not rest:
-        raise InvalidConfig(f"{origin} is empty: name a network, or remove the comma")
+        raise _wrong(origin, "is empty", "name a network, or remove the comma")
     if "/" in namespace or (slash and not namespace) or (at and not interface):
         raise InvalidConfig(
-            f"{origin}: {shown(text.strip())} is not <namespace>/<name>@<interface>, where the"
-            " namespace and the interface may be left out: correct it"
+            f"{shown(text.strip())} is not <namespace>/<name>@<interface>, where the namespace and"
+            " the interface may be left out",
+            where=origin,
+            fix="correct it",
         )
     entry = {"name": name}
     if namespace:
@@ -67,40 +85,49 @@ def short_form(text: str, origin: str) -> dict[str, str]:
 def named(entry: Any, origin: str, namespace: str) -> tuple[Reader, str, str]:
     """An entry's reader, namespace and name, each checked."""
     if not isinstance(entry, dict):
-        raise InvalidConfig(
-            f'{origin} must be an object, not {describe(entry)}: write {{"name": "a-network"}}'
+        raise _wrong(
+            origin, f"must be an object, not {describe(entry)}", 'write {"name": "a-network"}'
         )
     reader = Reader(entry, origin)
     name, where = reader.text("name"), reader.text("namespace") or namespace
     if not name:
-        raise InvalidConfig(f"{origin} has no 'name': name the network")
+        raise _wrong(origin, "has no 'name'", "name the network")
     if not is_object_name(name):
-        raise InvalidConfig(
-            f"{origin}: {shown(name)} is no name of an object: use small letters, digits, '-' and"
-            " '.', and start and end with a letter or digit"
+        raise reader.error(
+            "name",
+            f"is {shown(name)}, which cannot be the name of an object",
+            "use small letters, digits, '-' and '.', and start and end with a letter or digit",
         )
     if not is_label(where):
-        raise InvalidConfig(
-            f"{origin}: {shown(where)} is no name of a namespace: use small letters, digits and"
-            " '-', at most 63"
+        raise reader.error(
+            "namespace",
+            f"is {shown(where)}, which cannot be the name of a namespace",
+            "use small letters, digits and '-', at most 63",
         )
     return reader, where, name
 
 
-def interface_of(reader: Reader, origin: str) -> str:
+def interface_of(reader: Reader) -> str:
     """The interface that an entry asks for, checked; "" when it asks for none."""
-    interface = reader.text("interface") or reader.text("interfaceRequest")
+    key = "interface" if reader.text("interface") else "interfaceRequest"
+    interface = reader.text(key)
     problem = interface_problem(interface) if interface else None
     if problem:
-        raise InvalidConfig(
-            f"{origin}: interface {shown(interface)} {problem}: ask for another name"
+        raise reader.error(
+            key, f"is {shown(interface)}: the name {problem}", "ask for another name"
         )
     return interface
 
 
+def _wrong(origin: str, reason: str, fix: str) -> InvalidConfig:
+    """The error about the whole of *origin*; *reason* continues a sentence that begins with it."""
+    return InvalidConfig(f"{origin} {reason}", path=path_of(origin), fix=fix)
+
+
 def _refuse_too_many(number: int, most: int, origin: str) -> None:
     if number > most:
-        raise InvalidConfig(
-            f"{origin} chooses {number} networks, and {most} are allowed: choose fewer, or let the"
-            " node's administrator raise 'maxNetworks'"
+        raise _wrong(
+            origin,
+            f"chooses {number} networks, and {most} are allowed",
+            "choose fewer, or let the node's administrator raise 'maxNetworks'",
         )

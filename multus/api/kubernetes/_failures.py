@@ -10,19 +10,22 @@ from multus.api.errors import TryAgainLater
 
 
 class ApiFailure(TryAgainLater):
-    """The API server answered something other than success; ``status`` is the HTTP status."""
+    """The API server answered something other than success.
 
-    def __init__(self, msg: str, status: int, reason: str = "") -> None:
-        super().__init__(msg)
+    ``status`` is the HTTP status, ``word`` the answer's ``reason``: "AlreadyExists", for example.
+    """
+
+    def __init__(self, reason: str, status: int, word: str = "", *, fix: str = "") -> None:
+        super().__init__(reason, fix=fix)
         self.status = status
-        self.reason = reason
+        self.word = word
 
 
 class NotFound(ApiFailure):
     """404.  ``kind_known`` is False when the API server does not serve this kind at all."""
 
-    def __init__(self, msg: str, kind_known: bool) -> None:
-        super().__init__(msg, 404, "NotFound")
+    def __init__(self, reason: str, kind_known: bool, *, fix: str = "") -> None:
+        super().__init__(reason, 404, "NotFound", fix=fix)
         self.kind_known = kind_known
 
 

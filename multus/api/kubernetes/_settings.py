@@ -1,38 +1,28 @@
-"""The configuration keys that all Kubernetes sources share.
-
-| key | value |
-|---|---|
-| ``kubeconfig`` | absolute path; pods are looked up when it is set |
-| ``apiTimeout`` | seconds for all requests to the API server that one call makes, 15 |
-| ``namespaceIsolation`` | pods may only use definitions of their own namespace, false |
-| ``globalNamespaces`` | comma-separated namespaces whose definitions all may use, ``default`` |
-| ``multusNamespace`` | where the node's own definitions are looked up, ``kube-system`` |
-| ``maxNetworks`` | how many networks one annotation of a pod may choose, 1 to 1024, 64 |
-"""
+"""The configuration keys that all Kubernetes sources share, typed (``_sourcekeys``)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from multus.api.conf import Problem
 from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import _sourcekeys as keys
+from multus.api.problem import Problem
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.reader import Reader
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_LABEL, _LONGEST_NAME = 63, 253
-MAX_NETWORKS, MOST_NETWORKS = 64, 1024
+MAX_NETWORKS: int = keys.MAX_NETWORKS.absent
+MOST_NETWORKS = 1024
 
 
 @frozen
 class SourceSettings:
-    """Those keys, typed."""
+    """Those keys, typed; ``api_timeout`` is in seconds."""
 
     kubeconfig: str = ""
     api_timeout: float = 15.0
@@ -46,12 +36,12 @@ class SourceSettings:
         """Read them; raises ``InvalidConfig`` for the first that is wrong."""
         reader = conf.reader
         return cls(
-            kubeconfig=reader.text("kubeconfig"),
-            api_timeout=reader.number("apiTimeout", 15.0),
-            isolation=reader.boolean("namespaceIsolation"),
-            global_namespaces=_listed(reader),
-            multus_namespace=reader.text("multusNamespace", "kube-system"),
-            max_networks=_max_networks(reader),
+            kubeconfig=keys.KUBECONFIG.read(reader),
+            api_timeout=keys.API_TIMEOUT.read(reader),
+            isolation=keys.NAMESPACE_ISOLATION.read(reader),
+            global_namespaces=_listed(keys.GLOBAL_NAMESPACES.read(reader)),
+            multus_namespace=keys.MULTUS_NAMESPACE.read(reader),
+            max_networks=keys.MAX_NETWORKS.read(reader),
         )
 
     def permits(self, namespace: str, own: str) -> bool:
@@ -63,48 +53,26 @@ class SourceSettings:
 
 
 def problems(conf: Conf) -> list[Problem]:
-    """What is wrong with these keys, each under its name; every Kubernetes source asks."""
-    reader, found = conf.reader, []
-    checks: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("kubeconfig", lambda: reader.path("kubeconfig")),
-        ("apiTimeout", lambda: _timeout(reader.number("apiTimeout", 15.0))),
-        ("namespaceIsolation", lambda: reader.boolean("namespaceIsolation")),
-        ("globalNamespaces", lambda: _namespaces(_listed(reader))),
-        ("multusNamespace", lambda: _namespaces([reader.text("multusNamespace", "kube-system")])),
-        ("maxNetworks", lambda: _max_networks(reader)),
-    )
-    for key, check in checks:
+    """Names that cannot be a namespace's; every Kubernetes source asks.
+
+    The table of keys says what is wrong with the type of a value.
+    """
+    found = []
+    for key in (keys.GLOBAL_NAMESPACES, keys.MULTUS_NAMESPACE):
         try:
-            check()
-        except InvalidConfig as error:
-            reason, _, fix = error.msg.removeprefix(f"{reader.where}: ").rpartition(": ")
-            found.append(Problem(key, reason, fix))
+            text = key.read(conf.reader)
+        except InvalidConfig:
+            continue
+        for name in _listed(text) if key is keys.GLOBAL_NAMESPACES else (text,):
+            if not is_label(name):
+                reason = f"has {name!r}, which cannot be the name of a namespace"
+                found.append(Problem(key.name, reason, "correct it"))
     return found
 
 
-def _listed(reader: Reader) -> tuple[str, ...]:
-    parts = reader.text("globalNamespaces", "default").split(",")
+def _listed(text: str) -> tuple[str, ...]:
+    parts = text.split(",")
     return tuple(part.strip() for part in parts if part.strip())
-
-
-def _timeout(seconds: float) -> None:
-    if not 0 < seconds <= 300:
-        raise InvalidConfig(f"is {seconds}: use seconds above 0, at most 300")
-
-
-def _max_networks(reader: Reader) -> int:
-    number = reader.integer("maxNetworks", MAX_NETWORKS)
-    if not 1 <= number <= MOST_NETWORKS:
-        raise InvalidConfig(
-            f"{reader.where}: 'maxNetworks' is {number}: use a number from 1 to {MOST_NETWORKS}"
-        )
-    return number
-
-
-def _namespaces(names: Iterable[str]) -> None:
-    for name in names:
-        if not is_label(name):
-            raise InvalidConfig(f"{name!r} is no namespace's name: correct it")
 
 
 def is_label(name: str) -> bool:

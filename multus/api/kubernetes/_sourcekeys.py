@@ -10,39 +10,48 @@ KUBECONFIG = Key(
     "How to reach the API server; without it no pod is looked up.",
     selects=True,
 )
+API_TIMEOUT = Key(
+    "apiTimeout",
+    NUMBER,
+    "Seconds for all requests to the API server that one call makes, at most 300.",
+    15,
+    above=0,
+    most=300,
+)
+NAMESPACE_ISOLATION = Key(
+    "namespaceIsolation",
+    BOOLEAN,
+    "Pods may only choose definitions of their own namespace, by whichever annotation.",
+    False,
+)
+GLOBAL_NAMESPACES = Key(
+    "globalNamespaces",
+    TEXT,
+    "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
+    " pods may choose.",
+    "default",
+)
+MULTUS_NAMESPACE = Key(
+    "multusNamespace",
+    TEXT,
+    "Where definitions are looked up that the configuration names.",
+    "kube-system",
+)
+MAX_NETWORKS = Key(
+    "maxNetworks",
+    INTEGER,
+    "How many networks one annotation of a pod may choose, from 1 to 1024.",
+    64,
+    least=1,
+    most=1024,
+)
 
 #: What all of them read (``SourceSettings``).
 SHARED_KEYS = (
     KUBECONFIG,
-    Key(
-        "apiTimeout",
-        NUMBER,
-        "Seconds for all requests to the API server that one call makes, at most 300.",
-        "15",
-    ),
-    Key(
-        "namespaceIsolation",
-        BOOLEAN,
-        "Pods may only choose definitions of their own namespace, by whichever annotation.",
-        "false",
-    ),
-    Key(
-        "globalNamespaces",
-        TEXT,
-        "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
-        " pods may choose.",
-        '"default"',
-    ),
-    Key(
-        "multusNamespace",
-        TEXT,
-        "Where definitions are looked up that the configuration names.",
-        '"kube-system"',
-    ),
-    Key(
-        "maxNetworks",
-        INTEGER,
-        "How many networks one annotation of a pod may choose, from 1 to 1024.",
-        "64",
-    ),
+    API_TIMEOUT,
+    NAMESPACE_ISOLATION,
+    GLOBAL_NAMESPACES,
+    MULTUS_NAMESPACE,
+    MAX_NETWORKS,
 )

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import LARGEST
+from multus.api.kubernetes._annotations import annotation_of
 from multus.api.kubernetes._deadline import Deadline
 from multus.api.kubernetes._failures import NotFound
 from multus.api.kubernetes._opening import api_of
 from multus.api.kubernetes._pods import is_same
 from multus.api.kubernetes._settings import SourceSettings
+from multus.api.where import path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -82,9 +84,11 @@ class View:
         if not isinstance(value, str):
             return None
         if len(value) > _LONGEST_ANNOTATION:
+            where = annotation_of(key, str(self._pod))
             raise InvalidConfig(
-                f"annotation {key!r} of pod {self._pod} is {len(value)} characters long: at most"
-                f" {_LONGEST_ANNOTATION} are read: shorten it"
+                f"{where} is {len(value)} characters long: at most {_LONGEST_ANNOTATION} are read",
+                path=path_of(where),
+                fix="shorten it",
             )
         return value if value.strip() else None
 
@@ -136,9 +140,11 @@ class View:
         if not self.permits(wanted):
             own = self._pod.namespace if self._pod else ""
             raise InvalidConfig(
-                f"{origin}: namespace isolation is on, and a pod of namespace {own!r} may not use"
-                f" {wanted}, which is in namespace {wanted.namespace!r}: use a definition of"
-                " its own namespace, or let the administrator add that one to 'globalNamespaces'"
+                f"namespace isolation is on, and a pod of namespace {own!r} may not use"
+                f" {wanted}, which is in namespace {wanted.namespace!r}",
+                where=origin,
+                fix="use a definition of its own namespace, or let the administrator add that one"
+                " to 'globalNamespaces'",
             )
 
     def chosen(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
@@ -154,8 +160,9 @@ class View:
         """
         if not self.deadline.remaining():
             raise TryAgainLater(
-                f"{origin}: no time is left to look {wanted} up: choose fewer networks, or"
-                " raise 'apiTimeout'"
+                f"no time is left to look {wanted} up",
+                where=origin,
+                fix="choose fewer networks, or raise 'apiTimeout'",
             )
         self.read_ahead([wanted])
         answer = self._read[wanted]
@@ -167,8 +174,10 @@ class View:
             self._total += _size(answer)
         if self._total > LARGEST:
             raise InvalidConfig(
-                f"{origin}: with {wanted}, the definitions for this container are larger than"
-                f" {LARGEST} bytes together: choose fewer networks, or make them smaller"
+                f"with {wanted}, the definitions for this container are larger than {LARGEST}"
+                " bytes together",
+                where=origin,
+                fix="choose fewer networks, or make them smaller",
             )
         return answer
 

@@ -13,9 +13,11 @@ from typing import Any
 from attrs import frozen
 
 from multus.api.errors import DecodingFailure, InvalidConfig
-from multus.api.jsontext import decode, decode_object
+from multus.api.jsontext import decode
+from multus.api.kubernetes._annotations import config_in
 from multus.api.kubernetes._objects import ObjectRef, Resource
 from multus.api.reader import Reader, describe
+from multus.api.where import Path
 
 
 @frozen
@@ -53,42 +55,43 @@ DIALECTS = {dialect.group: dialect for dialect in (FIRST, SEED, SPRING)}
 def config_of(wire: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The plugin's configuration that a Network object describes; errors name the object."""
     reader = Reader(wire, where)
-    spec = reader.mapping("spec")
-    if spec.get("config"):
+    spec = reader.inner("spec")
+    if spec.raw.get("config"):
         # The CRD of spring 2018 had the whole configuration in spec.
-        return _decoded(Reader(spec, where).text("config"), f"{where}: 'spec.config'")
-    if "plugin" not in wire and spec:
-        reader = Reader(spec, where)
+        return config_in(spec)
+    if "plugin" not in wire and spec.raw:
+        reader = spec
     plugin, args = reader.text("plugin"), reader.text("args")
     if not plugin:
-        raise InvalidConfig(f"{where} has no 'plugin': write the name of the CNI plugin")
-    config = _only_object(args, where) if args.strip() else {}
+        raise InvalidConfig(f"{where} has no 'plugin'", fix="write the name of the CNI plugin")
+    config = _only_object(args, reader) if args.strip() else {}
     kind = config.get("type", plugin)
     if kind != plugin:
-        raise InvalidConfig(
-            f"{where}: 'plugin' is {plugin!r}, and 'type' in 'args' is {kind!r}: keep 'plugin'"
+        raise reader.error(
+            "plugin", f"is {plugin!r}, and 'type' in 'args' is {kind!r}", "keep 'plugin'"
         )
     return {"type": plugin, **config}
 
 
-def _only_object(args: str, where: str) -> dict[str, Any]:
+def holder_of(wire: Mapping[str, Any]) -> Path:
+    """The path of the text that holds the configuration."""
+    spec = wire.get("spec")
+    if isinstance(spec, Mapping) and spec.get("config"):
+        return ("spec", "config")
+    return ("spec", "args") if "plugin" not in wire and spec else ("args",)
+
+
+def _only_object(args: str, reader: Reader) -> dict[str, Any]:
     """``args`` holds a list of exactly one object."""
     form = "write '[{…}]', a list of one object"
     try:
-        listed = decode(args.encode("utf-8", "surrogatepass"), f"{where}: 'args'")
+        listed = decode(args.encode("utf-8", "surrogatepass"), "it")
     except DecodingFailure as error:
-        raise InvalidConfig(f"{error.msg}: {form}") from error
+        raise reader.error("args", error.wrong, form) from error
     if not isinstance(listed, list):
-        raise InvalidConfig(f"{where}: 'args' holds {describe(listed)}: {form}")
+        raise reader.error("args", f"holds {describe(listed)}", form)
     if len(listed) != 1:
-        raise InvalidConfig(f"{where}: 'args' holds a list of {len(listed)}: {form}")
+        raise reader.error("args", f"holds a list of {len(listed)}", form)
     if not isinstance(listed[0], dict):
-        raise InvalidConfig(f"{where}: 'args' holds a list of {describe(listed[0])}: {form}")
+        raise reader.error("args", f"holds a list of {describe(listed[0])}", form)
     return listed[0]
-
-
-def _decoded(text: str, what: str) -> dict[str, Any]:
-    try:
-        return decode_object(text.encode("utf-8", "surrogatepass"), what)
-    except DecodingFailure as error:
-        raise InvalidConfig(error.msg) from error

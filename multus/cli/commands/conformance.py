@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from multus.testing import conformance
     except ModuleNotFoundError as error:
-        raise MissingPlugin(f"{error.name} is missing: pip install 'multus[testing]'") from error
+        raise MissingPlugin(
+            f"{error.name} is missing", fix="pip install 'multus[testing]'"
+        ) from error
     with redirect_stdout(screen.Lines()):
         return conformance.run(arguments.plugin, arguments.sample, arguments.passed_on)

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         from multus.daemon import main
     except ModuleNotFoundError as error:
         raise MissingPlugin(
-            f"the daemon needs {error.name}, which is not installed: pip install 'multus[daemon]'"
+            f"the daemon needs {error.name}, which is not installed",
+            fix="pip install 'multus[daemon]'",
         ) from error
     main.run(arguments.config)
     return 0

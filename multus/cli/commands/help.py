@@ -23,6 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     whole, about = parser(), arguments.about
     if about and about not in names():
-        raise InvalidConfig(f"there is no command {about!r}: 'multus help' lists them")
+        raise InvalidConfig(
+            f"there is no command {about!r}",
+            fix="'multus help' lists them",
+        )
     (subcommands(whole)[about] if about else whole).print_help()
     return 0

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = [each for each in read(arguments.cni_dir) if _is_wanted(each, arguments)]
     except FileNotFoundError as error:
         raise MissingPlugin(
-            f"there is no trace ({error.args[0]}): install multus-observer-trace; what happens from"
-            " then on is written down"
+            f"there is no trace ({error.args[0]})",
+            fix="install multus-observer-trace; what happens from then on is written down",
         ) from error
     found = found[-arguments.last :] if arguments.last else found
     if arguments.json:

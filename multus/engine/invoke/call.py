@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from multus.api import keys
 from multus.api.network import Carried, Invocation
 
 if TYPE_CHECKING:
@@ -49,13 +50,22 @@ class Call:
         """The session's."""
         return self.session.log
 
+    @property
+    def kept_conf(self) -> Mapping[str, Any]:
+        """The configuration as the journal keeps it."""
+        table = (*keys.OWN, *self.installed.hooks.configuration_keys())
+        return keys.kept(self.conf.raw, table)
+
     def holding(self: _C, lock: int) -> _C:
         """The same call while the container's *lock* is held."""
-        return type(self)(self.installed, self.session, self.request, self.conf, lock, self.carried)
+        return self._with(self.request, lock)
 
     def asked_by(self: _C, request: Request) -> _C:
         """The same call on behalf of another *request*."""
-        return type(self)(self.installed, self.session, request, self.conf, self.lock, self.carried)
+        return self._with(request, self.lock)
+
+    def _with(self: _C, request: Request, lock: int | None) -> _C:
+        return type(self)(self.installed, self.session, request, self.conf, lock, self.carried)
 
     def invocation(
         self,

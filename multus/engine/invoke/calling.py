@@ -84,17 +84,15 @@ def malformed_answer(invoker: Invoker, verb: str, answer: object, fix: str) -> C
 def malformed(invoker: Invoker, verb: str, what: str, fix: str) -> CNIError:
     """The same for an answer that is described already."""
     return CNIError(
-        f"invoker {invoker.name!r} of {type(invoker).__module__}: {verb} returned {what}: report it"
-        f" to its author, who has to {fix}"
+        f"invoker {invoker.name!r} of {type(invoker).__module__}: {verb} returned {what}",
+        fix=f"report it to its author, who has to {fix}",
     )
 
 
 def naming_delegate(error: CNIError, delegate: Delegate, plugin: Plugin) -> CNIError:
     """The same error, with the network, the plugin and the interface before its message."""
     interface = delegate.ifname or "(none)"
-    return error.reworded(
-        f"{delegate}, plugin {plugin.type!r}, interface {interface}: {error.msg}", error.details
-    )
+    return error.at(f"{delegate}, plugin {plugin.type!r}, interface {interface}")
 
 
 def _step(invoker: Invoker, argument: object, verb: str) -> progress.step:

@@ -52,8 +52,8 @@ def choose(
         refused = next((no for no in declined if no.invoker == plugin.invoker), None)
         if refused is not None:
             raise InvalidConfig(
-                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}:"
-                " correct that, or do not ask for this invoker"
+                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}",
+                fix="correct that, or do not ask for this invoker",
             )
         raise missing_plugin(
             f"is the invoker {plugin.invoker!r} that {delegate} asks for",
@@ -127,8 +127,8 @@ def unwritable(planned: Sequence[Planned]) -> CNIError | None:
             except (TypeError, ValueError, AttributeError) as error:
                 source = each.delegate.source or "a plugin"
                 wrong = CNIError(
-                    f"{each.delegate}: its configuration is not JSON ({described(error)}): report"
-                    f" it to the author of {source}, or of what adds to it"
+                    f"{each.delegate}: its configuration is not JSON ({described(error)})",
+                    fix=f"report it to the author of {source}, or of what adds to it",
                 )
                 wrong.__cause__ = error
                 return wrong

@@ -49,7 +49,8 @@ def opened(namespace: Namespace) -> Iterator[Inventory]:
         from pyroute2.iproute.linux import IPRoute
     except ImportError as error:
         raise MissingPlugin(
-            f"reading links and routes needs pyroute2 ({error}): pip install 'multus[netlink]'"
+            f"reading links and routes needs pyroute2 ({error})",
+            fix="pip install 'multus[netlink]'",
         ) from error
     with namespace.entered():
         # A socket stays in the namespace that it was opened in.

@@ -48,7 +48,8 @@ def require_usable(backend: str) -> None:
     """Raise ``NotAvailable`` where the backend that is asked for is not on this machine."""
     if backend == "iptables" and not iptables.installed():
         raise NotAvailable(
-            "'ipMasqBackend' is iptables, which is not installed: install it, or set nftables"
+            "'ipMasqBackend' is iptables, which is not installed",
+            fix="install it, or set nftables",
         )
 
 

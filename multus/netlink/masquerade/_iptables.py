@@ -200,8 +200,8 @@ def _restore(family: _Family, commands: Sequence[str], executor: Executor) -> No
     program = _find(family.restore)
     if program is None:
         raise MissingPlugin(
-            f"{family.restore} is not installed, which masquerading by iptables needs: install"
-            " iptables, or set 'ipMasqBackend' to nftables"
+            f"{family.restore} is not installed, which masquerading by iptables needs",
+            fix="install iptables, or set 'ipMasqBackend' to nftables",
         )
     script = "\n".join(["*nat", *commands, "COMMIT", ""])
     _run(executor, [program, "--noflush", "--wait", "5"], script)

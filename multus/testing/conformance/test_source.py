@@ -12,7 +12,7 @@ from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.registry.hooks import Hooks
-from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.subject import Sample, Subject
 
 
 @pytest.fixture

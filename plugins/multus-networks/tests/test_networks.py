@@ -52,8 +52,8 @@ BAD = [
     (SEED, '["a"]', "entry 1 must be an object, not a string"),
     (SEED, '[{"name":"a"},{"nam":"b"}]', "entry 2 has no 'name'"),
     (SEED, '[{"name":"a","ips":["10.0.0.1"]}]', "key 'ips' is not one that Network objects"),
-    (SEED, '[{"name":"../a"}]', "'../a' is no name of an object"),
-    (SEED, '[{"name":"a","interface":"a/b"}]', "interface 'a/b' holds '/'"),
+    (SEED, '[{"name":"../a"}]', "'name' is '../a', which cannot be the name of an object"),
+    (SEED, '[{"name":"a","interface":"a/b"}]', "'interface' is 'a/b': the name holds '/'"),
     (SPRING, "a,", "entry 2 is empty"),
     (SPRING, "a/b/c", "is not <namespace>/<name>@<interface>"),
 ]

@@ -14,8 +14,11 @@ from waiting import PATIENCE
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
+from multus.api.keys import problems
 from multus.api.network import Delegate, Element, Provenance, Role, Selection
+from multus.api.problem import Problem
 from multus.api.request import Request
+from multus.api.where import dotted
 from multus.engine.resolve import resolve
 from multus.registry.hooks import Hooks
 from multus.registry.index import discover
@@ -198,7 +201,7 @@ class TestReadiness:
 
     def test_but_not_longer_than_the_caller_does(self, hooks: Hooks, tmp_path: Path) -> None:
         conf = conf_of(delegates=[{"type": "a"}], readinessindicatorfile=str(tmp_path / "gone"))
-        with pytest.raises(TryAgainLater, match="gone is missing"):
+        with pytest.raises(TryAgainLater, match="gone, which is missing"):
             hooks.select(request_of(), conf, new_session(deadline=time.monotonic() + 0.3))
 
     @pytest.mark.parametrize("command", ["DEL", "GC", "STATUS"])
@@ -227,7 +230,12 @@ class TestReadiness:
 
 class TestValidation:
     def said(self, hooks: Hooks, **keys: Any) -> list[str]:
-        return [str(each) for each in hooks.validate(conf_of(**keys))]
+        return [str(each) for each in self.problems(hooks, **keys)]
+
+    def problems(self, hooks: Hooks, **keys: Any) -> list[Problem]:
+        conf = conf_of(**keys)
+        table = hooks.configuration_keys()
+        return list(dict.fromkeys([*problems(conf.reader, table), *hooks.validate(conf)]))
 
     @pytest.mark.parametrize(
         "keys",
@@ -244,19 +252,19 @@ class TestValidation:
         ("keys", "path", "said"),
         [
             ({"delegates": {}}, "delegates", "must be a list"),
-            ({"delegates": ["x"]}, "delegates", "'delegates[0]' must be an object"),
-            ({"delegates": [{}]}, "delegates[0]", "delegate must have the field 'type'"),
-            ({"delegates": [{"type": 5}]}, "delegates[0]", "'type' must be a string"),
-            ({"delegates": [SRIOV, {"type": "../x"}]}, "delegates[1]", "'type' is '../x'"),
+            ({"delegates": ["x"]}, "delegates[0]", "must be an object"),
+            ({"delegates": [{}]}, "delegates[0].type", "delegate must have the field 'type'"),
+            ({"delegates": [{"type": 5}]}, "delegates[0].type", "'type' must be a string"),
+            ({"delegates": [SRIOV, {"type": "../x"}]}, "delegates[1].type", "is '../x'"),
             (
                 {"delegates": [{"type": "x", "masterplugin": 5}]},
-                "delegates[0]",
+                "delegates[0].masterplugin",
                 "'masterplugin' must be a bool",
             ),
-            ({"delegates": [{"plugins": []}]}, "delegates[0]", "'plugins' is empty"),
+            ({"delegates": [{"plugins": []}]}, "delegates[0].plugins", "is empty"),
             ({"clusterNetwork": 5}, "clusterNetwork", "must be a string"),
             ({"defaultNetworks": "x"}, "defaultNetworks", "must be a list"),
-            ({"systemNamespaces": [5]}, "systemNamespaces", "must be a string"),
+            ({"systemNamespaces": [5]}, "systemNamespaces[0]", "must be a string"),
             ({"confDir": "x"}, "confDir", "relative"),
             ({"readinessindicatorfile": "x"}, "readinessindicatorfile", "relative"),
             ({"delegates": [SRIOV], "clusterNetwork": "x"}, "delegates", "stands beside"),
@@ -265,23 +273,24 @@ class TestValidation:
     def test_what_is_wrong_is_told_under_its_key(
         self, hooks: Hooks, keys: Any, path: str, said: str
     ) -> None:
-        (problem,) = hooks.validate(conf_of(**keys))
-        assert problem.path == path and said in problem.reason and problem.fix
+        (problem,) = self.problems(hooks, **keys)
+        assert dotted(problem.path) == path and said in problem.reason and problem.fix
 
     def test_everything_is_told_at_once(self, hooks: Hooks) -> None:
         wrong = {"delegates": [{}, {"type": 5}], "confDir": "x", "defaultNetworks": 5}
-        paths = [each.path for each in hooks.validate(conf_of(**wrong))]
-        assert sorted(paths) == ["confDir", "defaultNetworks", "delegates[0]", "delegates[1]"]
+        paths = [dotted(each.path) for each in self.problems(hooks, **wrong)]
+        delegates = ["delegates[0].type", "delegates[1].type"]
+        assert sorted(paths) == ["confDir", "defaultNetworks", *delegates]
 
     @pytest.mark.parametrize("key", [key.name for key in KEYS])
     def test_no_key_takes_any_type(self, hooks: Hooks, key: str) -> None:
         wrong: tuple[Any, ...] = (5, True, 1.5, {"a": {}})
         for value in wrong:
             try:
-                problems = hooks.validate(conf_of(**{key: value}))
+                found = self.problems(hooks, **{key: value})
             except CNIError as error:
                 pytest.fail(f"{error}")
-            assert [each.path for each in problems] == [key]
+            assert [each.path for each in found] == [(key,)]
 
 
 def test_a_wrong_delegate_is_refused_when_it_is_resolved_too(hooks: Hooks) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
+from multus.api.keys import problems
 from multus.api.kubernetes import NotFound
 from multus.api.network import Element, Role
 from multus.api.request import Request
@@ -152,5 +153,5 @@ def test_a_bad_annotation_names_pod_and_entry(api: ApiServer, conf: Conf, sessio
 def test_wrong_keys_are_problems() -> None:
     assert {key.name for key in multus_source_crd.multus_keys()} >= {"kubeconfig", "apiTimeout"}
     raw = {"name": "n", "kubeconfig": "relative", "networkDialects": ["x"], "apiTimeout": -1}
-    found = multus_source_crd.multus_validate(Conf.from_wire(raw))
-    assert [each.path for each in found] == ["kubeconfig", "apiTimeout", "networkDialects"]
+    found = problems(Conf.from_wire(raw).reader, multus_source_crd.multus_keys())
+    assert [each.path for each in found] == [("kubeconfig",), ("apiTimeout",), ("networkDialects",)]

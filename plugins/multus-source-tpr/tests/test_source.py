@@ -11,6 +11,7 @@ import multus_source_tpr
 import pytest
 
 from multus.api.conf import Conf
+from multus.api.keys import problems
 from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Role
 from multus.api.request import Request
@@ -102,5 +103,5 @@ def test_a_network_that_nobody_has_is_an_error(api: ApiServer, tmp_path: Path) -
 
 def test_wrong_keys_are_problems() -> None:
     raw = {"name": "n", "networkDialects": "kubernetes.com"}
-    (problem,) = multus_source_tpr.multus_validate(Conf.from_wire(raw))
-    assert problem.path == "networkDialects"
+    (problem,) = problems(Conf.from_wire(raw).reader, multus_source_tpr.multus_keys())
+    assert problem.path == ("networkDialects",)

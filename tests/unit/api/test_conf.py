@@ -6,8 +6,9 @@ import pytest
 from attrs import fields
 from unit.values import conf_of
 
-from multus.api.conf import Conf, Problem, ValidAttachment
+from multus.api.conf import Conf, ValidAttachment
 from multus.api.errors import IncompatibleVersion, InvalidConfig
+from multus.api.problem import Problem
 
 
 def test_defaults() -> None:
@@ -112,4 +113,6 @@ class TestValidAttachments:
 
 
 def test_a_problem_reads_as_one_sentence() -> None:
-    assert str(Problem("naming", "'x' is none", "use npwg")) == "naming: 'x' is none: use npwg"
+    problem = Problem("delegates[0].type", "is 'x'", "use another")
+    assert problem.path == ("delegates", 0, "type")
+    assert str(problem) == "'delegates[0].type' is 'x': use another"

@@ -83,7 +83,7 @@ def test_a_chain_is_one_delegate() -> None:
         ({"type": "x\0"}, "bare name"),
         ({"type": "x", "masterplugin": "yes"}, "delegate field 'masterplugin' must be a bool"),
         ({"type": "x", "masterplugin": 1}, "delegate field 'masterplugin' must be a bool"),
-        ({"type": "x", "name": "a/b"}, "invalid network name 'a/b'"),
+        ({"type": "x", "name": "a/b"}, "'name' is 'a/b': invalid network name"),
         ({"type": "x", "name": 5}, "'name'"),
         ({"type": "x", "capabilities": []}, "'capabilities'"),
         ({"type": "x", "invoker": 5}, "'invoker'"),

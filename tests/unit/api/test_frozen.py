@@ -13,7 +13,7 @@ from unit.values import conf_of, delegate_of, objects, request_of
 
 from multus.api.frozen import DEEPEST, FrozenDict, FrozenList, freeze
 from multus.api.jsontext import decode, encode
-from multus.api.network import Element, Invocation, Plugin
+from multus.api.network import Element, Invocation, Outcome, Plugin
 from multus.log import Log
 from multus.testing.session import new_session
 
@@ -136,6 +136,7 @@ def _mappings() -> dict[str, Any]:
     every: dict[str, Any] = {"conf": conf, "request": request, "element": element}
     every |= {"delegate": delegate}
     every |= {"plugin": plugin, "invocation": invocation, "at": invocation.at("0.4.0")}
+    every["outcome"] = Outcome("ADD", stages={"invoke": 0.1})
     every["evolved"] = evolve(request, args={"C": "3"})
     found = {}
     for name, value in every.items():
@@ -168,7 +169,7 @@ def test_these_places_were_looked_at() -> None:
     wanted |= {"conf.prev_result", "request.args", "request.environ", "element.config"}
     wanted |= {"element.options", "delegate.runtime_config", "delegate.options"}
     wanted |= {"delegate.tenant_paths", "plugin.config", "invocation.config", "at.config"}
-    wanted |= {"invocation.valid_attachments", "evolved.args"}
+    wanted |= {"invocation.valid_attachments", "evolved.args", "outcome.stages"}
     assert wanted <= _MAPPINGS.keys()
 
 

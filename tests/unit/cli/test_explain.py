@@ -201,7 +201,7 @@ def test_a_readiness_file_that_is_missing_is_told_at_once(
     (reason,) = said.json["notReady"]
     assert reason["code"] == 50
     assert str(ready) in reason["msg"]
-    assert f"! not ready: 'readinessindicatorfile': {ready} is missing" in shown.out
+    assert f"! not ready: 'readinessindicatorfile' names {ready}, which is missing" in shown.out
     assert "! answer: the ADD would be carried out when the node is ready" in shown.out
     ready.touch()
     assert multus("explain", "--json", "--conf", path).json["notReady"] == []

@@ -57,8 +57,8 @@ def test_what_an_add_refuses_is_an_error_at_its_place(
 ) -> None:
     said = multus("validate", "--json", "-f", file("multus.conf", node(REFUSED[case])))
     ((severity, subject, reason),) = found(said)
-    assert (severity, subject) == ("error", "delegates[0].ipam")
-    assert "network" not in reason.partition(":")[0]
+    assert severity == "error" and subject.startswith("delegates[0].ipam")
+    assert not reason.startswith(("network 'a'", "ipam"))
     assert said.status == 1
 
 
@@ -109,7 +109,7 @@ EXCLUDES = {
     "192.168.2.229/30": "",
     "10.0.0.0/8": "is not in the range: it excludes nothing",
     "192.168.2.0/24": "nothing of the range is left to hand out",
-    "some": "is no block",
+    "some": "is not a block",
 }
 
 
@@ -164,7 +164,7 @@ def test_without_netaddr_a_note_says_what_to_install(
     config = node({"name": "a", "type": "macvlan", "mac": "nobody"}, ptp("b"))
     said = multus("validate", "--json", "-f", file("multus.conf", config))
     assert [each["severity"] for each in said.json["findings"]] == ["note", "error"]
-    assert said.json["findings"][0]["fix"] == "pip install 'multus[netlink]'"
+    assert said.json["findings"][0]["fix"] == "pip install 'multus[cli]'"
 
 
 @st.composite

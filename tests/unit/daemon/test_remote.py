@@ -84,7 +84,7 @@ def test_what_cannot_be_sent_is_left_out() -> None:
 
 
 def test_a_name_that_is_no_class_of_an_error_does_not_count() -> None:
-    wire = {"class": ["decode", "Any", "CNIError"], "msg": "m"}
+    wire = {"class": ["decode", "Any", "CNIError"], "reason": "m"}
     assert type(error_from_wire(wire)) is CNIError
 
 

@@ -7,8 +7,8 @@ from attrs import evolve
 from contract.given import at_work, plugin_named, plugin_of, source
 from unit.values import conf_of
 
-from multus.api.conf import Problem
 from multus.api.errors import IncompatibleVersion, InvalidConfig, MissingPlugin
+from multus.api.problem import Problem
 from multus.engine.parse import parse, validate
 from multus.registry.entry import Entry
 from multus.registry.loading import Broken, Installed
@@ -112,7 +112,9 @@ class TestValidate:
             ("logToStderr", "yes"),
             ("logOptions", []),
             ("logOptions", {"maxSize": "big"}),
-            ("kubeconfig", 5),
+            ("standalone", "perhaps"),
+            ("disableGC", 5),
+            ("capabilities", []),
         ],
     )
     def test_the_cores_own_keys(self, key: str, value: Any) -> None:
@@ -126,8 +128,9 @@ class TestValidate:
         installed = at_work(plugin_named("p", multus_validate))
         with pytest.raises(InvalidConfig) as caught:
             validate(conf_of(logLevel="chatty"), installed)
-        assert caught.value.msg.startswith("configuration 'unit': logLevel")
-        assert caught.value.details == "a: is odd: mend it; b: is odd: mend it"
+        assert caught.value.msg.startswith("configuration 'unit': 'logLevel'")
+        assert caught.value.details == "'a' is odd: mend it; 'b' is odd: mend it"
+        assert [each.path for each in caught.value.problems] == [("logLevel",), ("a",), ("b",)]
 
 
 def test_a_blocked_plugin_that_is_not_installed_is_logged(

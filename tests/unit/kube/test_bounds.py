@@ -17,7 +17,8 @@ from attrs import frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
-from multus.api.kubernetes import Deadline, ObjectRef, problems, view_of
+from multus.api.keys import problems
+from multus.api.kubernetes import SHARED_KEYS, Deadline, ObjectRef, view_of
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session
@@ -149,8 +150,9 @@ def test_the_number_is_a_setting(source: ModuleType, annotation: str, form: Form
 
 @pytest.mark.parametrize("value", [0, -1, 1025, "64", 1.5, True, None])
 def test_a_wrong_number_is_a_problem_of_the_configuration(value: object) -> None:
-    found = problems(Conf.from_wire({"name": "n", "maxNetworks": value}))
-    assert [each.path for each in found] == ([] if value is None else ["maxNetworks"])
+    reader = Conf.from_wire({"name": "n", "maxNetworks": value}).reader
+    found = problems(reader, SHARED_KEYS)
+    assert [each.path for each in found] == ([] if value is None else [("maxNetworks",)])
 
 
 def calls(act: Callable[[], object]) -> int:

@@ -15,7 +15,10 @@ import pytest
 from descriptors import copies
 from waiting import eventually
 
-from multus.log import Log, Sink, problems
+from multus.api import keys
+from multus.api.reader import Reader
+from multus.api.where import dotted
+from multus.log import Log, Sink
 from multus.log import _files as logfiles
 
 
@@ -195,14 +198,21 @@ def test_old_backups_are_deleted_by_age(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_key_is_named_and_has_its_default(conf: dict[str, object], path: str) -> None:
-    assert [problem[0] for problem in problems(conf)] == [path]
+    found = keys.problems(Reader(conf, "here"), keys.LOG)
+    assert [dotted(problem.path) for problem in found] == [path]
     assert Log.from_conf(conf).level == "error"
 
 
 def test_right_keys_are_no_problem() -> None:
     options = {"maxAge": 1, "maxSize": 2, "maxBackups": 3, "compress": False}
     conf = {"logToStderr": True, "logFile": "/x", "logLevel": "debug", "logOptions": options}
-    assert problems(conf) == []
+    assert keys.problems(Reader(conf, "here"), keys.LOG) == []
+
+
+@pytest.mark.parametrize("value", [False, "false", "False"])
+def test_a_boolean_may_be_written_as_text(value: object, capfd: pytest.CaptureFixture[str]) -> None:
+    Log.from_conf({"logToStderr": value}).error("unheard")
+    assert capfd.readouterr().err == ""
 
 
 def test_importing_the_log_loads_nothing_heavy() -> None:

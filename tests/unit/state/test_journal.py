@@ -21,11 +21,6 @@ from multus.state.record import Record
 
 
 class TestFiles:
-    def test_what_belongs_to_single_requests_is_not_kept(self, journal: Journal) -> None:
-        passing = {"delegates": [{}], "prevResult": {}, "runtimeConfig": {"mac": "x"}}
-        journal.begin(request(), {**CONF, **passing}, FOUR)
-        assert found(journal).conf == CONF
-
     def test_the_namespace_is_known_again(self, journal: Journal) -> None:
         own = "/proc/self/ns/net"
         journal.begin(evolve(request(), netns=own), CONF, FOUR)

@@ -62,7 +62,10 @@ def _documents(path: str) -> Iterator[Document]:
     reading = read(path)
     if reading.findings:
         first = reading.findings[0]
-        raise InvalidConfig(f"{first.place}: {first.subject}: {first.reason}: {first.fix}")
+        raise InvalidConfig(
+            f"{first.place}: {first.subject}: {first.reason}",
+            fix=first.fix,
+        )
     yield from reading.documents
 
 
@@ -95,8 +98,8 @@ def _one(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list
 
 def _placed(document: Document, value: Any, named: Named, converted: Converted) -> Any:
     """The whole object with a converted part: itself, or the template inside a workload."""
+    from multus.cli.editing import with_value
     from multus.cli.objects import TEMPLATES
-    from multus.cli.pointing import with_value
 
     path = TEMPLATES.get(str(value.get("kind")), ())
     if not path:

@@ -167,13 +167,12 @@ def _network_to_nad(named: Named) -> Converted:
 
 def _nad_to_network(named: Named) -> Converted:
     spec = _mapping(named.wire.get("spec"))
-    where = f"{named}: 'spec.config'"
     if not spec.get("config"):
         return _stays(named, "its configuration is in a file on the nodes")
     try:
-        (config,) = json_list(f"[{spec['config']}]", where)
+        (config,) = json_list(f"[{spec['config']}]", "'spec.config'")
     except CNIError as error:
-        raise type(error)(f"{error.msg}: correct it first") from error
+        raise error.at(str(named)) from error
     if not isinstance(config, dict) or not isinstance(config.get("type"), str):
         return _stays(named, "it is a list of plugins, and a Network has one")
     plugin = config["type"]

@@ -152,7 +152,10 @@ def _record(stage: _Stage) -> Record:
 
     record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
     if record is None:
-        raise CNIError(f"the program answered, but {stage.cni_dir} has no record: report it")
+        raise CNIError(
+            f"the program answered, but {stage.cni_dir} has no record",
+            fix="report it",
+        )
     return record
 
 
@@ -174,10 +177,12 @@ def _require(command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise IOFailure(
-            f"unshare cannot be started ({error.strerror}): install util-linux, or run it as root"
+            f"unshare cannot be started ({error.strerror})",
+            fix="install util-linux, or run it as root",
         ) from error
     if done.returncode:
         raise IOFailure(
-            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()}):"
-            " run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0 allows it)"
+            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()})",
+            fix="run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0"
+            " allows it)",
         )

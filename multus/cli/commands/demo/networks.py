@@ -41,8 +41,9 @@ def choose() -> Networks:
         if installed.issuperset(each.plugins) and all(map(real_plugin, each.binaries)):
             return each
     raise MissingPlugin(
-        "the demo needs the reference plugins and multus-source-conffile, multus-invoker-exec,"
-        " multus-merger-primary: apt-get install containernetworking-plugins, and pip install these"
+        "the demo needs the reference plugins and multus-source-conffile,"
+        " multus-invoker-exec, multus-merger-primary",
+        fix="apt-get install containernetworking-plugins, and pip install these",
     )
 
 

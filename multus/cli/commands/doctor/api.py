@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import ApiUse
@@ -91,5 +91,4 @@ def _is_allowed(answer: bytes) -> bool:
 
 
 def _failed(error: CNIError) -> Finding:
-    reason, fix = split_message(error.msg)
-    return Finding(ERROR, "API server", reason, fix, code=error.number)
+    return of_error(error, "API server")

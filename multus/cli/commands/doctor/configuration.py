@@ -11,7 +11,7 @@ from multus.api.jsontext import decode_object
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.commands.validate.confchecks import check_configuration
 from multus.cli.documents import read
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place, of_error
 from multus.cli.node import conf_files, multus_part
 
 
@@ -21,7 +21,7 @@ def look(node: Node) -> Iterator[Finding]:
     try:
         paths = conf_files(places.at(places.net_d))
     except CNIError as error:
-        yield Finding(ERROR, "configuration folder", error.msg, "run 'multus install' on the node")
+        yield of_error(error, "configuration folder")
         return
     findings = [*_order(paths, places), *_modes(paths)]
     if node.file:
@@ -76,7 +76,7 @@ def _kind(path: str) -> str:
     except OSError as error:
         return f"unreadable: {error.strerror}"
     except CNIError as error:
-        return f"unreadable: {error.msg}"
+        return f"unreadable: {error.said}"
     if multus_part(path, whole) is not None:
         return "multus"
     plugins = whole.get("plugins")

@@ -13,10 +13,11 @@ from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, split_message
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
 from multus.engine import resolve
 from multus.log import Log
+from multus.registry.known import OFFERING
 from multus.registry.warnings import warnings_of
 
 _PATIENCE = 5.0
@@ -72,8 +73,7 @@ def _delegates(node: Node) -> Iterator[Finding]:
     try:
         plugins = _offered(node)
     except CNIError as error:
-        reason, fix = split_message(error.msg)
-        yield Finding(ERROR, "networks", reason, fix, code=error.number)
+        yield of_error(error, "networks")
         return
     found = True
     for kind in dict.fromkeys(kind for plugin in plugins for kind in _binaries(node, plugin)):
@@ -81,11 +81,10 @@ def _delegates(node: Node) -> Iterator[Finding]:
             finder.find(kind)
         except CNIError as error:
             found = False
-            reason, fix = split_message(error.msg)
-            yield Finding(ERROR, "delegates", reason, fix, code=error.number)
+            yield of_error(error, "delegates")
     if found and plugins:
         types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins))
-        yield Finding(OK, "delegates", f"who carries out the node's own networks is there: {types}")
+        yield Finding(OK, "delegates", f"the plugins of its networks are installed: {types}")
 
 
 def _offered(node: Node) -> list[Plugin]:
@@ -93,7 +92,7 @@ def _offered(node: Node) -> list[Plugin]:
     if node.places.root:
         # Sources would read this file system's files, which are not the node's.
         return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
-    offered = [node.conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")]
+    offered = [node.conf.raw.get(key) for key in OFFERING]
     if not any(offered):
         return []
     request = Request("STATUS", path=(node.places.bin_dir,))
@@ -160,8 +159,7 @@ def _health(node: Node) -> Iterator[Finding]:
     except CNIError as error:
         problems = [error]
     for each in problems:
-        reason, fix = split_message(each.msg)
-        yield Finding(ERROR, "readiness", reason, fix, code=each.number)
+        yield of_error(each, "readiness")
 
 
 def _daemon(node: Node) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from multus.api.jsontext import decode_object
 from multus.api.request import parse_args
 from multus.cli.commands.doctor.places import Node
 from multus.cli.commands.doctor.programs import control
-from multus.cli.findings import ERROR, OK, WARNING, Finding, Place, split_message
+from multus.cli.findings import ERROR, OK, WARNING, Finding, Place, of_error
 from multus.cli.node import conf_files, multus_part, read_regular
 from multus.daemon import wire
 from multus.daemon.settings import Settings
@@ -45,8 +45,7 @@ def look(node: Node) -> Iterator[Finding]:
     try:
         served = _served(node)
     except CNIError as error:
-        reason, fix = split_message(error.msg)
-        yield Finding(ERROR, "daemon settings", reason, fix, code=error.number)
+        yield of_error(error, "daemon settings")
         served = ()
     named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node))
     folders = dict.fromkeys(os.path.normpath(each) for each in named if each)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place
+from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place, of_error
 from multus.state.journal import Journal
 from multus.state.liveness import lives
 from multus.state.record import Record
@@ -38,9 +38,7 @@ def _journal(node: Node) -> Iterator[Finding]:
     try:
         for each in journal.records():
             if isinstance(each, CNIError):
-                yield Finding(
-                    ERROR, "journal", each.msg, "see 'multus gc --help'", code=each.number
-                )
+                yield of_error(each, "journal")
                 continue
             findings = list(_record(each, node))
             sound += not findings
@@ -55,7 +53,7 @@ def _journal(node: Node) -> Iterator[Finding]:
                 NOTE, "journal", reason, "nothing is to be done, 'multus gc' tidies it up"
             )
     except CNIError as error:
-        yield Finding(ERROR, "journal", error.msg, code=error.number)
+        yield of_error(error, "journal")
         return
     yield Finding(OK, "journal", f"{sound} sound record(s) of containers in {folder}")
 
@@ -63,7 +61,7 @@ def _journal(node: Node) -> Iterator[Finding]:
 def _stuck(journal: Journal) -> Iterator[Finding]:
     """What was given up: it may still have interfaces, rules or devices on the node."""
     for path, found in journal.stuck():
-        what = found.msg if isinstance(found, CNIError) else _given_up(found)
+        what = found.said if isinstance(found, CNIError) else _given_up(found)
         reason = f"{path} is the record of what could not be removed and was given up: {what}"
         fix = "look for what is left of it on this node, remove it by hand, then delete the file"
         yield Finding(ERROR, "journal", reason, fix, Place(path))
@@ -86,7 +84,7 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         yield Finding(WARNING, "journal", reason, fix, Place(record.path), code=105)
     for index, failures in record.failures.items():
         delegate = record.planned[index].delegate
-        reason = f"removing {delegate} of {who} failed {failures.count} times"
+        reason = f"removing {delegate} of {who} failed {failures.times} times"
         fix = "the log says why; the next DEL or 'multus gc' tries again"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     if request.netns and not lives(record, node.places.root):

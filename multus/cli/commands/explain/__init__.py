@@ -100,8 +100,8 @@ def _request(arguments: argparse.Namespace, conf: Conf, objects: list[Named]) ->
 
     if arguments.pod and not arguments.file and not conf.raw.get("kubeconfig"):
         raise InvalidConfig(
-            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with:"
-            " give the pod and its networks as files (-f)"
+            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with",
+            fix="give the pod and its networks as files (-f)",
         )
     args = {"IgnoreUnknown": "1"}
     namespace, name = _pod(arguments.pod, [each for each in objects if each.kind == "Pod"])
@@ -122,7 +122,10 @@ def _pod(wanted: str | None, pods: list[Named]) -> tuple[str, str]:
     if wanted:
         namespace, slash, name = wanted.rpartition("/")
         if not name or (slash and not namespace):
-            raise InvalidConfig(f"--pod {wanted!r} is not NAMESPACE/NAME: write default/web")
+            raise InvalidConfig(
+                f"--pod {wanted!r} is not NAMESPACE/NAME",
+                fix="write default/web",
+            )
         return namespace or "default", name
     if pods:
         return pods[-1].namespace, pods[-1].name
@@ -140,8 +143,8 @@ def _objects(paths: list[str]) -> list[Named]:
         if reading.findings:
             first = reading.findings[0]
             raise InvalidConfig(
-                f"{first.place}: {first.subject}: {first.reason}: {first.fix}; 'multus validate -f"
-                f" {path}' shows all"
+                f"{first.place}: {first.subject}: {first.reason}",
+                fix=f"{first.fix}; 'multus validate -f {path}' shows all",
             )
         objects += [each for document in reading.documents for each in objects_in(document)]
     return objects
@@ -221,21 +224,18 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
 
 
 def _show_refusals(shown: Screen, explanation: Explanation) -> None:
-    from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+    from multus.cli.findings import NOTE, WARNING, Finding, of_error
 
     shown.line()
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
     for error in explanation.not_ready:
-        reason, fix = split_message(error.msg)
-        shown.finding(Finding(WARNING, "not ready", reason, fix, code=error.number))
+        shown.finding(of_error(error, "not ready", WARNING))
     if not explanation.refusals:
         shown.finding(_answer(explanation))
         return
     for each in explanation.refusals:
-        reason, fix = split_message(each.error.msg)
-        code = each.error.number
-        shown.finding(Finding(ERROR, f"refused by {each.stage}", reason, fix, code=code))
+        shown.finding(of_error(each.error, f"refused by {each.stage}"))
         if each.error.details:
             shown.line(f"    details: {each.error.details}")
 

@@ -242,8 +242,7 @@ def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
             _executor(call).find(kind)
         except CNIError as error:
             where = f"{network.delegate}, interface {network.delegate.ifname}"
-            named = CNIError(f"{where}: {error.msg}", error.details, code=error.number)
-            refusals.append(Refusal("invoke", named))
+            refusals.append(Refusal("invoke", error.at(where)))
     return refusals
 
 

@@ -42,8 +42,8 @@ class Account:
         if not token or not authority:
             missing = TOKEN if not token else AUTHORITY
             raise InvalidConfig(
-                f"the service account in {self.folder} has no {missing}: let the pod have one"
-                " (automountServiceAccountToken)"
+                f"the service account in {self.folder} has no {missing}",
+                fix="let the pod have one (automountServiceAccountToken)",
             )
         wire = {
             "apiVersion": "v1",

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import decode_object
+from multus.api.network import capabilities_of
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
@@ -21,6 +22,7 @@ from multus.cli.findings import ERROR
 from multus.cli.node import conf_files, multus_part
 from multus.engine import parse, resolve
 from multus.log import Log
+from multus.registry.known import OFFERING
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
@@ -53,12 +55,15 @@ def find_primary(net_d: str) -> Primary:
         try:
             whole = decode_object(contents(path) or b"", path)
         except CNIError as error:
-            raise InvalidConfig(f"{error}: repair or remove it, then install again") from error
+            raise InvalidConfig(
+                f"{error}",
+                fix="repair or remove it, then install again",
+            ) from error
         if multus_part(path, whole) is None:
             return Primary(path, whole)
     raise TryAgainLater(
-        f"{net_d} has no network yet that could be the default: install the cluster's network"
-        " first, wait for it (--wait), or name one (--primary)"
+        f"{net_d} has no network yet that could be the default",
+        fix="install the cluster's network first, wait for it (--wait), or name one (--primary)",
     )
 
 
@@ -77,10 +82,16 @@ def load_primary(path: str) -> Primary:
     """The network in the file at *path*; raises ``CNIError``."""
     data = contents(path)
     if data is None:
-        raise InvalidConfig(f"--primary: there is no {path}: correct it")
+        raise InvalidConfig(
+            f"--primary: there is no {path}",
+            fix="correct it",
+        )
     whole = decode_object(data, path)
     if multus_part(path, whole) is not None:
-        raise InvalidConfig(f"--primary: {path} configures Multus itself: name another network")
+        raise InvalidConfig(
+            f"--primary: {path} configures Multus itself",
+            fix="name another network",
+        )
     return Primary(os.path.abspath(path), whole)
 
 
@@ -112,13 +123,8 @@ def make(primary: Primary, *, kubeconfig: str, bin_dir: str, standalone: bool) -
 
 
 def _capabilities(primary: Primary) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    for plugin in primary.plugins:
-        declared = plugin.get("capabilities") if isinstance(plugin, dict) else None
-        for name, on in (declared if isinstance(declared, dict) else {}).items():
-            if on is True or on == "true":
-                found[str(name)] = True
-    return found
+    objects = (each for each in primary.plugins if isinstance(each, dict))
+    return {name: True for each in objects for name in sorted(capabilities_of(each))}
 
 
 def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | None = None) -> None:
@@ -132,14 +138,15 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
         first = wrong[0]
         raise InvalidConfig(
             f"the configuration is not installed, since it is wrong: {first.subject}:"
-            f" {first.reason}: {first.fix}",
+            f" {first.reason}",
             "; ".join(f"{each.subject}: {each.reason}" for each in wrong[1:]),
+            fix=first.fix,
         )
     found = multus_part(NAME, document.value)
     if found is None:
         raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
     conf = parse.parse(found.config)
-    if any(conf.raw.get(key) for key in ("delegates", "clusterNetwork", "defaultNetworks")):
+    if any(conf.raw.get(key) for key in OFFERING):
         request = Request("STATUS", path=(bin_dir,))
         with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
             resolve.resolve(installed.taking_part(conf), request, conf, session)

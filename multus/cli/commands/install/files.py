@@ -30,7 +30,8 @@ def write(path: str, data: bytes, mode: int) -> bool:
         atomic.write(path, data, mode, fsync=True)
     except OSError as error:
         raise IOFailure(
-            f"cannot write {path}: {error.strerror}: look at the folder's owner, mode and space"
+            f"cannot write {path}: {error.strerror}",
+            fix="look at the folder's owner, mode and space",
         ) from error
     return True
 
@@ -111,7 +112,8 @@ class Manifest:
             return cls(folder, {each.path: each for each in written}, raw["primary"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateDamaged(
-                f"{path} cannot be read ({error}): delete it, then run 'multus install' again"
+                f"{path} cannot be read ({error})",
+                fix="delete it, then run 'multus install' again",
             ) from error
 
     def put(self, path: str, data: bytes, mode: int) -> tuple[Manifest, bool]:

@@ -102,8 +102,8 @@ def _primary(wanted: Wanted, deadline: float) -> configuration.Primary:
         if found.path > wanted.conf_path:
             return found
         raise InvalidConfig(
-            f"{found.path} stands before {configuration.NAME}, so the runtime would go on using"
-            " it: rename it so that it comes later, then install again"
+            f"{found.path} stands before {configuration.NAME}, so the runtime would go on using it",
+            fix="rename it so that it comes later, then install again",
         )
 
 
@@ -113,8 +113,8 @@ def install(wanted: Wanted, text: bytes, primary: str, tell: Tell) -> None:
     path = wanted.conf_path
     if manifest.is_changed(path) and not wanted.force and contents(path) != text:
         raise InvalidConfig(
-            f"{path} was changed since it was installed: keep the change with --conf {path}, or"
-            " give it up with --force"
+            f"{path} was changed since it was installed",
+            fix=f"keep the change with --conf {path}, or give it up with --force",
         )
     if primary != manifest.primary:
         manifest = evolve(manifest, primary=primary)
@@ -165,7 +165,10 @@ def programs(wanted: Wanted) -> dict[str, bytes]:
 def _program(path: str) -> bytes:
     data = contents(path)
     if data is None:
-        raise InvalidConfig(f"{path} is not there: name the program to install with --program")
+        raise InvalidConfig(
+            f"{path} is not there",
+            fix="name the program to install with --program",
+        )
     return data
 
 

@@ -36,7 +36,10 @@ def write(kind: str, name: str, into: str) -> str:
     Raises ``InvalidConfig`` for a name that cannot be, ``IOFailure`` when the folder is there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise InvalidConfig(f"name {name!r}: use lower-case letters, digits and '-'")
+        raise InvalidConfig(
+            f"name {name!r}",
+            fix="use lower-case letters, digits and '-'",
+        )
     words = _words(kind, name)
     folder = os.path.join(into, words["distribution"])
     templates = resources.files(__package__) / "templates"
@@ -52,7 +55,10 @@ def write(kind: str, name: str, into: str) -> str:
             _write_one(os.path.join(folder, path), templates / template, words)
         open(os.path.join(folder, module, "py.typed"), "x").close()
     except FileExistsError as error:
-        raise IOFailure(f"{folder} is already there: choose another name or folder") from error
+        raise IOFailure(
+            f"{folder} is already there",
+            fix="choose another name or folder",
+        ) from error
     except OSError as error:
         raise IOFailure(f"cannot write {folder}: {error.strerror}") from error
     return folder

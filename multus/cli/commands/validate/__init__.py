@@ -75,7 +75,8 @@ def _of_node(net_d: str) -> list[str]:
         paths.append(conf_dir)
     if not paths:
         raise InvalidConfig(
-            f"{net_d} has no configuration: run 'multus install', or name files (-f)"
+            f"{net_d} has no configuration",
+            fix="run 'multus install', or name files (-f)",
         )
     return paths
 

@@ -17,8 +17,9 @@ from multus import ipam
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.jsontext import decode_object
 from multus.api.reader import describe
-from multus.cli.documents import Document, Path
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+from multus.api.where import Path
+from multus.cli.documents import Document
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding
 from multus.cli.node import multus_part
 from multus.cli.pools import handed_out
 
@@ -57,7 +58,7 @@ def check_addresses(documents: Iterable[Document]) -> Iterator[Finding]:
         import netaddr  # noqa: F401  whether it is there
     except ImportError:
         reason = "netaddr is not installed: overlaps, excluded blocks and MACs are not checked"
-        yield Finding(NOTE, "addresses", reason, "pip install 'multus[netlink]'")
+        yield Finding(NOTE, "addresses", reason, "pip install 'multus[cli]'")
         return
     for each in every:
         yield from _excluded(each)
@@ -111,12 +112,7 @@ def _refused(written: Written) -> Iterator[Finding]:
     try:
         ipam.require_valid(written.config)
     except InvalidConfig as error:
-        reason, fix = split_message(error.msg)
-        reason = reason.removeprefix(f"network {written.config.get('name')!r}: ")
-        path = (*written.path, "ipam")
-        yield written.document.finding(
-            ERROR, path, reason.removeprefix("ipam: "), fix, code=error.number
-        )
+        yield written.document.told(error, written.path)
 
 
 def _pool(written: Written) -> Iterator[Pool]:
@@ -157,7 +153,7 @@ def _excluded(written: Written) -> Iterator[Finding]:
         try:
             block = IPSet([IPNetwork(text)])
         except (AddrFormatError, ValueError, TypeError):
-            reason = f"{describe(text) if not isinstance(text, str) else repr(text)} is no block"
+            reason = f"{describe(text) if not isinstance(text, str) else repr(text)} is not a block"
             yield document.finding(WARNING, where, reason, "write it as 192.0.2.128/30")
             continue
         if left and not left & block:
@@ -175,7 +171,7 @@ def _hardware_address(document: Document, path: Path, text: str) -> Iterator[Fin
     try:
         mac = EUI(text, version=48, dialect=mac_unix_expanded)
     except (AddrFormatError, ValueError, TypeError):
-        reason = f"{text!r} is no hardware address"
+        reason = f"{text!r} is not a hardware address"
         yield document.finding(ERROR, path, reason, "write it as 02:00:5e:00:53:01", code=7)
         return
     if mac.words[0] & 1 or not int(mac):

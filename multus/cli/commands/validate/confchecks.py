@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from multus import log
 from multus.api import keys
 from multus.api.conf import Conf
 from multus.api.delegates import delegate_from
-from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.errors import CNIError, IncompatibleVersion, InvalidConfig
 from multus.api.network import Provenance
 from multus.api.versions import NEWEST
-from multus.cli.documents import Document, Path, dotted
-from multus.cli.findings import ERROR, WARNING, Finding, split_message
+from multus.api.where import Path, dotted
+from multus.cli.documents import Document
+from multus.cli.editing import with_value, without
+from multus.cli.findings import ERROR, WARNING, Finding
 from multus.cli.node import multus_part
-from multus.cli.pointing import key_of, path_of, with_value, without
 from multus.engine import parse
 from multus.engine.permit import require_permitted
+from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
-#: What a message says of its place, which a finding says by itself.
-_PREFIX = re.compile(r"^(?:configuration '[^']*'|this network)(?:, [\w\[\]]+)?: ")
 #: Stands for a wrong value that must not be missing, while what else is wrong is looked for.
 _STAND_IN = "validated"
 #: More problems than this are not looked for in one configuration.
@@ -75,47 +73,37 @@ def _shape(document: Document) -> Iterator[Finding]:
 # --- Multus' own ----------------------------------------------------------------------------------
 
 
-class _Read(dict[str, Any]):
-    """A configuration that remembers which of its keys somebody looked at."""
-
-    def __init__(self, raw: dict[str, Any]) -> None:
-        super().__init__(raw)
-        self.keys_read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.keys_read.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> Any:
-        self.keys_read.add(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.keys_read.add(str(key))
-        return super().__contains__(key)
-
-
 def _multus(
     document: Document, raw: dict[str, Any], base: Path, installed: Installed
 ) -> list[Finding]:
     findings, well = _until_well(document, raw, base, Conf.from_wire)
     if well is None:
         return findings
-    read = _Read(well)
-    conf = Conf.from_wire(read)
-    for problem in installed.hooks.validate(conf):
-        if not problem.path.startswith("delegates") or "beside" in problem.reason:
-            path = (*base, *path_of(problem.path.split(",")[0]))
-            reason = problem.reason
-            findings.append(document.finding(ERROR, path, reason, problem.fix, code=7))
-    for key, reason, fix in log.problems(conf.raw):
-        findings.append(document.finding(ERROR, (*base, *path_of(key)), reason, fix, code=7))
+    conf = Conf.from_wire(well)
+    findings += _by_the_tables(document, conf, base, installed)
     findings += _delegates(document, conf, base)
     findings += _whole(document, conf, base, installed.taking_part(conf))
     if not any(each.code == 7 and each.subject.startswith("delegates") for each in findings):
-        findings += _nothing_to_do(document, conf, base)
-    findings += _unread(document, read, base, installed)
+        findings += _nothing_to_do(document, conf, base, installed)
+    findings += _unread(document, conf, base, installed)
     return findings
+
+
+def _by_the_tables(
+    document: Document, conf: Conf, base: Path, installed: Installed
+) -> Iterator[Finding]:
+    """What the tables of keys and the plugins refuse; each delegate is looked at by itself."""
+    try:
+        for problem in parse.problems(conf, installed):
+            if not _is_within_delegate(problem.path):
+                yield document.about(problem, base, code=InvalidConfig.code)
+    except CNIError as error:
+        if not _is_within_delegate(error.path):
+            yield document.told(error, base)
+
+
+def _is_within_delegate(path: Path) -> bool:
+    return len(path) > 1 and path[0] == "delegates"
 
 
 def _until_well(
@@ -133,35 +121,35 @@ def _until_well(
         try:
             read(raw)
         except CNIError as error:
-            path = key_of(error.msg, document, base)
-            if "network name" in error.msg:
-                path = ("name",)
-            reason, fix = split_message(_PREFIX.sub("", error.msg))
-            findings.append(document.finding(ERROR, path, reason, fix, code=error.number))
-            inner = path[len(base) :]
-            if path == ("name",):
-                raw = {**raw, "name": _STAND_IN}
-            elif "'type'" in error.msg:
-                holder = inner[:-1] if inner and inner[-1] == "type" else inner
-                raw = with_value(raw, (*holder, "type"), _STAND_IN)
-            elif isinstance(error, IncompatibleVersion):
-                raw = {**without(raw, ("cniVersions",)), "cniVersion": NEWEST}
-            elif inner and inner[-1] != "plugins":
-                raw = without(raw, inner)
-            else:
+            # The name and the versions are those of the list that the configuration is in.
+            outer = error.path[:1] in (("name",), ("cniVersion",), ("cniVersions",))
+            findings.append(document.told(error, () if outer else base))
+            better = _without_wrong(raw, error)
+            if better is None or better == raw:
                 return findings, None
+            raw = better
         else:
             return findings, raw
     return findings, None
 
 
+def _without_wrong(raw: dict[str, Any], error: CNIError) -> dict[str, Any] | None:
+    """*raw* without what *error* is about, or with a stand-in for it; None when that is all."""
+    path = error.path
+    if isinstance(error, IncompatibleVersion):
+        inner = {**without(raw, (*path[:-1], "cniVersions"))}
+        return dict(with_value(inner, (*path[:-1], "cniVersion"), NEWEST))
+    if not path or path[-1] == "plugins":
+        return None
+    if path[-1] in ("name", "type"):
+        return dict(with_value(raw, path, _STAND_IN))
+    return dict(without(raw, path))
+
+
 def _delegates(document: Document, conf: Conf, base: Path) -> list[Finding]:
     listed = conf.raw.get("delegates")
     if not isinstance(listed, list):
-        if listed is None:
-            return []
-        reason = "must be a list of configurations"
-        return [document.finding(ERROR, (*base, "delegates"), reason, "put it into [ ]", code=7)]
+        return []
     findings = []
     for index, each in enumerate(listed):
         path = (*base, "delegates", index)
@@ -230,33 +218,27 @@ def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> 
         fix = f"did you mean {near[0]!r}?" if near else "remove it; 'multus plugins' lists them"
         reason = f"no installed plugin is called {name!r}"
         yield document.finding(WARNING, (*base, "blockedPlugins"), reason, fix)
-    offers = conf.raw.get("delegates") or conf.raw.get("clusterNetwork")
-    if conf.always_use_default and not (offers and conf.raw.get("kubeconfig")):
-        lacking = "kubeconfig" if offers else "delegates"
-        yield document.finding(
-            ERROR,
-            (*base, "always_use_default"),
-            parse.DEFAULT_NEEDS_BOTH,
-            f"add '{lacking}', or remove this key",
-            code=7,
-        )
+    try:
+        parse.refuse_lone_default(conf)
+    except CNIError as error:
+        yield document.told(error, base)
 
 
-def _nothing_to_do(document: Document, conf: Conf, base: Path) -> Iterator[Finding]:
-    keys = ("delegates", "clusterNetwork", "defaultNetworks", "kubeconfig")
-    if not any(conf.raw.get(key) for key in keys):
+def _nothing_to_do(
+    document: Document, conf: Conf, base: Path, installed: Installed
+) -> Iterator[Finding]:
+    owned = {key.name for key in installed.hooks.configuration_keys() if key.selects}
+    if not any(conf.raw.get(key) for key in {*SELECTING, *owned}):
         reason = "delegates or kubeconfig option is must, refer README.md: no network is named"
         fix = "add 'delegates', 'clusterNetwork' or 'kubeconfig'"
         yield document.finding(ERROR, base, reason, fix, code=7)
 
 
-def _unread(document: Document, read: _Read, base: Path, installed: Installed) -> Iterator[Finding]:
-    told = {
-        key.name.partition(".")[0] for key in (*keys.CORE, *installed.hooks.configuration_keys())
-    }
+def _unread(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
+    told = {key.top for key in (*keys.CORE, *installed.hooks.configuration_keys())}
     owned = {key for entry in installed.loaded for key in entry.reads}
-    known = read.keys_read | told | owned | {"args", "dns", "ipam", "plugins"}
-    for key in sorted(read.keys() - known):
+    known = told | owned | {"args", "dns", "ipam", "plugins"}
+    for key in sorted(conf.raw.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it, or install what reads it"
         reason = "no installed plugin reads this key"

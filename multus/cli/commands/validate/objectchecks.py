@@ -18,10 +18,9 @@ from multus.api.kubernetes import NotFound
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST
-from multus.cli.documents import Path
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding, split_message
+from multus.api.where import Path, Where, path_of
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding
 from multus.cli.objects import NETWORKS, Named, Objects
-from multus.cli.pointing import key_of
 from multus.engine import order, resolve
 from multus.engine.permit import require_permitted
 from multus.log import Log
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 _PROBE = "multus-validate"
 #: Where an object holds its configuration.
-_CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec",))
+_CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec", "args"), ("args",), ("spec",))
 
 
 @frozen
@@ -100,12 +99,6 @@ def _unnamed(named: Named) -> Iterator[Finding]:
         yield named.document.finding(ERROR, ("metadata",), "has no 'name'", "name the object")
 
 
-def _finding(named: Named, error: CNIError, base: tuple[str | int, ...] = ()) -> Finding:
-    path = key_of(f"{error.msg} {error.details}", named.document, base)
-    reason, fix = split_message(error.msg)
-    return named.document.finding(ERROR, path, reason, fix, code=error.number)
-
-
 # --- Networks -------------------------------------------------------------------------------------
 
 
@@ -115,7 +108,7 @@ def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
         return
     annotation = _annotation_for(named)
     if annotation is None:
-        reason = f"{named.document.value.get('apiVersion')!r} is no API that serves {named.kind}s"
+        reason = f"{named.document.value.get('apiVersion')!r} does not serve {named.kind}s"
         fix = f"write {_GROUPS[named.kind]}/v1"
         yield named.document.finding(ERROR, ("apiVersion",), reason, fix)
         return
@@ -141,10 +134,10 @@ def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
             return
         delegate = cluster.installed.hooks.resolve(elements[0], request, conf, session)
         if delegate is not None:
-            require_permitted(delegate, str(named))
+            path = next((each for each in _CONFIGS if each in named.document.marks), ())
+            require_permitted(delegate, Where(str(named), path))
     except CNIError as error:
-        base = next((p for p in _CONFIGS if p in named.document.marks), ())
-        yield _finding(named, error, base)
+        yield named.document.told(error, whole=True)
 
 
 _GROUPS = {
@@ -176,7 +169,7 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
     try:
         selections = hooks.select(request, cluster.conf, session)
     except CNIError as error:
-        yield _finding(named, error)
+        yield named.document.told(error, whole=True)
         return
     complete = True
     for selection in selections:
@@ -186,14 +179,14 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
             except NotFound:
                 delegate = None
             except CNIError as error:
-                # A network's own mistake is told at the network, when it is among the files.
-                if key_of(error.msg, named.document):
-                    yield _finding(named, error)
+                # What is wrong with a network is told at the network.
+                if error.path[:1] == ("metadata",):
+                    yield named.document.told(error, whole=True)
                 complete = False
                 continue
             if delegate is None and element.config is None:
                 complete = False
-                path = key_of(element.origin, named.document)
+                path = named.document.known(path_of(element.origin))
                 reason = f"network {str(element)!r} is not among the given files: it is not checked"
                 yield named.document.finding(
                     WARNING, path, reason, "give the file that has it (-f)"
@@ -204,9 +197,8 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
         resolved = resolve.resolve(cluster.installed, request, cluster.conf, session)
         order.order(hooks, resolved, request, cluster.conf, session)
     except CNIError as error:
-        path = key_of(selections[-1].origin, named.document)
-        reason, fix = split_message(error.msg)
-        yield named.document.finding(ERROR, path, reason, fix, code=error.number)
+        path = named.document.known(path_of(selections[-1].origin))
+        yield named.document.finding(ERROR, path, error.said, error.fix, error.number)
 
 
 # --- Kinds ----------------------------------------------------------------------------------------

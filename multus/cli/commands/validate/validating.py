@@ -13,10 +13,9 @@ from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
 from multus.cli.commands.validate.objectchecks import Cluster, check_object
 from multus.cli.documents import Document, Reading, files_of, read
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, split_message
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
 from multus.cli.node import multus_part
 from multus.cli.objects import Named, objects_in
-from multus.cli.pointing import key_of
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -44,8 +43,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
         try:
             reading = read(path)
         except CNIError as error:
-            place = Place(path)
-            findings.append(Finding(ERROR, "file", error.msg, place=place, code=error.number))
+            findings.append(of_error(error, "file", place=Place(path)))
             continue
         findings += _about_text(reading)
         documents += reading.documents
@@ -73,7 +71,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
 
 
 def _about_text(reading: Reading) -> list[Finding]:
-    """What is wrong with a file's text; a comment is none in what Multus loads itself."""
+    """What is wrong with a file's text; Multus accepts comments in what it loads itself."""
     accepted: set[Place] = set()
     for document in reading.documents:
         value = document.value
@@ -103,9 +101,7 @@ def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
     except CNIError:
         return  # the configuration's own findings say what is wrong with it
     for error in reasons:
-        path = key_of(error.msg, document, found.key)
-        reason, fix = split_message(error.msg)
-        yield document.finding(NOTE, path, reason, fix, code=error.number)
+        yield document.told(error, found.key, severity=NOTE, whole=True)
 
 
 def _conf_in(configurations: Sequence[Document]) -> Mapping[str, Any] | None:

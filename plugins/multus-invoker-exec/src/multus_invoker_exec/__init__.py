@@ -43,17 +43,18 @@ class ExecInvoker(Invoker):
         try:
             printed = _run(invocation)
         except NotStarted as error:
-            raise NothingDone(error.msg, error.details, code=error.number) from error
+            raise error.into(NothingDone, code=error.number) from error
         if printed is not None and not isinstance(printed, dict):
             raise DelegateFailed(
-                f"plugin {invocation.plugin.type!r} printed JSON that is no object: {printed!r:.80}"
+                f"plugin {invocation.plugin.type!r} printed JSON that is not an object:"
+                f" {printed!r:.80}"
             )
         try:
             # Plugins of the first years leave the version out of results, or print nothing at all.
             return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
         except IncompatibleVersion as error:
             # Not the refusal of ours, after which another version would be tried.
-            raise DelegateFailed(f"plugin {invocation.plugin.type!r}: {error.msg}") from error
+            raise error.at(f"plugin {invocation.plugin.type!r}").into(DelegateFailed) from error
 
     def delete_one(self, invocation: Invocation) -> None:
         _run(invocation)
@@ -66,7 +67,7 @@ class ExecInvoker(Invoker):
         try:
             _executor(invocation).find(invocation.plugin.type)
         except NotStarted as error:
-            raise NotAvailable(error.msg, error.details) from error
+            raise error.into(NotAvailable) from error
         self._if_known(invocation)
 
     def gc(self, invocation: Invocation) -> None:

@@ -119,7 +119,10 @@ def make_pair(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> 
                 continue
             undo.push(mine.pop_all())
             return Pair(name, *links.read_indexes(replies[1]), near_mac, far_mac)
-    raise KernelRefused(f"no free name for a veth in {_ATTEMPTS} attempts: try again")
+    raise KernelRefused(
+        f"no free name for a veth in {_ATTEMPTS} attempts",
+        fix="try again",
+    )
 
 
 def take_back(invocation: Invocation, step: Callable[..., object], *args: object) -> None:
@@ -135,8 +138,8 @@ def take_back(invocation: Invocation, step: Callable[..., object], *args: object
 def _require_free(ends: Ends, ifname: str) -> None:
     if links.find(ends.inside, ifname) is not None:
         raise KernelRefused(
-            f"interface {ifname} exists already in {ends.pod.path}: give the network another"
-            " interface name, or delete the earlier attachment"
+            f"interface {ifname} exists already in {ends.pod.path}",
+            fix="give the network another interface name, or delete the earlier attachment",
         )
 
 
@@ -186,7 +189,8 @@ def require_usable(result: Result) -> None:
         if not ip.gateway:
             raise InvalidConfig(
                 f"the IPAM plugin returned {ip.address} without a gateway, which is the address of"
-                " the host's end: add 'gateway' to its configuration"
+                " the host's end",
+                fix="add 'gateway' to its configuration",
             )
 
 

@@ -42,8 +42,9 @@ def _recorded(invocation: Invocation, result: Result) -> int:
         if (interface.name, interface.sandbox) == (invocation.ifname, invocation.request.netns):
             return at
     raise CheckFailed(
-        f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}: the"
-        f" container's network namespace is not the one of its ADD; {_REMEDY}"
+        f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}:"
+        " the container's network namespace is not the one of its ADD",
+        fix=f"{_REMEDY}",
     )
 
 
@@ -54,19 +55,29 @@ def _require_networks(inside: Channel, link: Link, ips: list[IP]) -> None:
         network = addresses.network_of(ip.address)
         alone = network.endswith("/128" if ip.family == 6 else "/32")
         if not alone and network not in reached:
-            raise CheckFailed(f"the route to {network} on {link.name} is missing: {_REMEDY}")
+            raise CheckFailed(
+                f"the route to {network} on {link.name} is missing",
+                fix=f"{_REMEDY}",
+            )
 
 
 def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
     near = links.find(host, link.peer)
     if near is None or near.kind != "veth" or near.peer != link.index:
-        raise CheckFailed(f"the host's end of {link.name} is missing: {_REMEDY}")
+        raise CheckFailed(
+            f"the host's end of {link.name} is missing",
+            fix=f"{_REMEDY}",
+        )
     if not near.up:
-        raise CheckFailed(f"{near.name}, the host's end of {link.name}, is down: set it up")
+        raise CheckFailed(
+            f"{near.name}, the host's end of {link.name}, is down",
+            fix="set it up",
+        )
     reached = {each.destination for each in routes.list_all(host, index=near.index)}
     for ip in ips:
         alone = addresses.network_of(ip.address.partition("/")[0])
         if alone not in reached:
             raise CheckFailed(
-                f"the host's route to {alone} on {near.name} is missing: {_REMEDY}, or add it"
+                f"the host's route to {alone} on {near.name} is missing",
+                fix=f"{_REMEDY}, or add it",
             )

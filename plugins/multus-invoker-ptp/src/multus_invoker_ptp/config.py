@@ -38,10 +38,18 @@ class Config(NamedTuple):
         reader = Reader(invocation.config, where)
         mtu, backend = reader.integer("mtu"), reader.text("ipMasqBackend")
         if mtu and not _SMALLEST <= mtu <= _LARGEST:
-            raise InvalidConfig(f"{where}: 'mtu' is {mtu}: use bytes from 68 to 65535, or leave it")
+            raise InvalidConfig(
+                f"is {mtu}",
+                where=where,
+                key="mtu",
+                fix="use bytes from 68 to 65535, or leave it",
+            )
         if backend and backend not in BACKENDS:
             raise InvalidConfig(
-                f"{where}: 'ipMasqBackend' is {backend!r}: use one of {', '.join(BACKENDS)}"
+                f"is {backend!r}",
+                where=where,
+                key="ipMasqBackend",
+                fix=f"use one of {', '.join(BACKENDS)}",
             )
         return cls(
             mtu=mtu,

@@ -169,7 +169,8 @@ class Claims:
             if not regular.locked(fd, time.monotonic() + patience):
                 raise TryAgainLater(
                     f"VF {pci} is being given to or taken from another container (lock"
-                    f" {folder}/{pci}.lock): try again"
+                    f" {folder}/{pci}.lock)",
+                    fix="try again",
                 )
             yield
         finally:

@@ -101,13 +101,14 @@ class SriovConf:
         pf = _interface(reader, "if0")
         if not device and not pf:
             raise InvalidConfig(
-                f"{reader.where}: VF pci addr is required: give 'deviceID' (a VF's PCI address) or"
-                " 'if0' (a card's interface)"
+                "VF pci addr is required",
+                where=reader.where,
+                fix="give 'deviceID' (a VF's PCI address) or 'if0' (a card's interface)",
             )
         name = _interface(reader, "if0name")
         if name in _TAKEN_NAMES:
-            raise InvalidConfig(
-                f"{reader.where}: 'if0name' is {name!r}, which other networks use: choose another"
+            raise reader.error(
+                "if0name", f"is {name!r}, which other networks use", "choose another"
             )
         vlan, qos, proto = _vlan(reader)
         low, high = _rates(reader)
@@ -161,7 +162,7 @@ def directory(invocation: Invocation) -> str:
     reader = _reader(invocation)
     path = reader.text("cniDir") or DIRECTORY
     if not path.startswith("/"):
-        raise InvalidConfig(f"{reader.where}: 'cniDir' is {path!r}: use an absolute path")
+        raise reader.error("cniDir", f"is {path!r}", "use an absolute path")
     return path.rstrip("/")
 
 
@@ -179,9 +180,7 @@ def _device(invocation: Invocation, reader: Reader) -> str:
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
     device = (runtime.text("deviceID") or reader.text("deviceID")).lower()
     if device and not _PCI.fullmatch(device):
-        raise InvalidConfig(
-            f"{reader.where}: 'deviceID' is {device!r}, no PCI address: write it as 0000:03:02.1"
-        )
+        raise reader.error("deviceID", f"is {device!r}, no PCI address", "write it as 0000:03:02.1")
     return device
 
 
@@ -189,7 +188,7 @@ def _interface(reader: Reader, key: str) -> str:
     name = reader.text(key)
     problem = interface_problem(name) if name else None
     if problem:
-        raise InvalidConfig(f"{reader.where}: '{key}' {problem}: use an interface's name")
+        raise reader.error(key, f"{problem}", "use an interface's name")
     return name
 
 
@@ -197,14 +196,18 @@ def _vlan(reader: Reader) -> tuple[int | None, int, int]:
     given = [key for key in ("vlanQoS", "vlanProto") if reader.raw.get(key) is not None]
     if reader.raw.get("vlan") is None:
         if given:
-            raise InvalidConfig(f"{reader.where}: '{given[0]}' needs 'vlan': add it")
+            raise InvalidConfig(
+                f"'{given[0]}' needs 'vlan'",
+                where=reader.where,
+                fix="add it",
+            )
         return None, 0, PROTOCOLS["802.1q"]
     vlan, qos = reader.integer("vlan"), reader.integer("vlanQoS")
     proto = reader.text("vlanProto", "802.1q").lower()
     _within(reader, "vlan", vlan, 4094)
     _within(reader, "vlanQoS", qos, 7)
     if proto not in PROTOCOLS:
-        raise InvalidConfig(f"{reader.where}: 'vlanProto' is {proto!r}: use 802.1q or 802.1ad")
+        raise reader.error("vlanProto", f"is {proto!r}", "use 802.1q or 802.1ad")
     if vlan == 0 and (qos or proto == "802.1ad"):
         raise InvalidConfig(
             f"{reader.where}: 'vlan' 0 is no VLAN, so 'vlanQoS' must be 0 and 'vlanProto' 802.1q"
@@ -214,7 +217,7 @@ def _vlan(reader: Reader) -> tuple[int | None, int, int]:
 
 def _within(reader: Reader, key: str, value: int, top: int) -> None:
     if not 0 <= value <= top:
-        raise InvalidConfig(f"{reader.where}: '{key}' is {value}: use a number from 0 to {top}")
+        raise reader.error(key, f"is {value}", f"use a number from 0 to {top}")
 
 
 def _rates(reader: Reader) -> tuple[int | None, int | None]:
@@ -223,9 +226,7 @@ def _rates(reader: Reader) -> tuple[int | None, int | None]:
     _within(reader, "min_tx_rate", low or 0, 2**32 - 1)
     _within(reader, "max_tx_rate", high or 0, 2**32 - 1)
     if low and high and low > high:
-        raise InvalidConfig(
-            f"{reader.where}: 'min_tx_rate' {low} is above 'max_tx_rate' {high}: exchange them"
-        )
+        raise reader.error("min_tx_rate", f"{low} is above 'max_tx_rate' {high}", "exchange them")
     return low, high
 
 
@@ -236,8 +237,9 @@ def _mac(invocation: Invocation, reader: Reader) -> str:
     mac = next((wish for wish in wishes if wish), "").lower().replace("-", ":")
     if mac and not _names_one(mac):
         raise InvalidConfig(
-            f"{reader.where}: MAC {mac!r} is not one interface's hardware address: write six bytes"
-            " in hexadecimal, not multicast, not all zero"
+            f"MAC {mac!r} is not one interface's hardware address",
+            where=reader.where,
+            fix="write six bytes in hexadecimal, not multicast, not all zero",
         )
     return mac
 
@@ -253,7 +255,7 @@ def _names_one(mac: str) -> bool:
 def _choice(reader: Reader, key: str, values: Mapping[str, Any]) -> Any:
     text = reader.text(key)
     if text and text not in values:
-        raise InvalidConfig(f"{reader.where}: '{key}' is {text!r}: use {' or '.join(values)}")
+        raise reader.error(key, f"is {text!r}", f"use {' or '.join(values)}")
     return values[text] if text else None
 
 
@@ -263,8 +265,7 @@ def _dpdk(reader: Reader) -> Dpdk | None:
     each = Reader(reader.mapping("dpdk"), f"{reader.where}: dpdk")
     for key in ("kernel_driver", "dpdk_driver"):
         if not _DRIVER.fullmatch(each.text(key)):
-            raise InvalidConfig(
-                f"{each.where}: '{key}' is {each.text(key)!r}: give a driver's name, such as iavf"
-                " or vfio-pci"
+            raise each.error(
+                key, f"is {each.text(key)!r}", "give a driver's name, such as iavf or vfio-pci"
             )
     return Dpdk(each.text("kernel_driver"), each.text("dpdk_driver"))

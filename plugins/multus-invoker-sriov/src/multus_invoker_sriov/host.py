@@ -80,8 +80,8 @@ class Host:
                         yield found
                         return
         raise TryAgainLater(
-            f"the card of {pf!r} has no free virtual function: all {len(every)} are in use: delete"
-            " a container, or give the card more (sriov_numvfs)"
+            f"the card of {pf!r} has no free virtual function: all {len(every)} are in use",
+            fix="delete a container, or give the card more (sriov_numvfs)",
         )
 
     def _holder(self, found: VirtualFunction) -> str:

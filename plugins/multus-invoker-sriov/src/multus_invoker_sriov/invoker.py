@@ -93,8 +93,8 @@ class SriovInvoker(Invoker):
             record = host.claims.load(invocation.request.container_id, invocation.ifname)
             if record is None or host.claims.marked(record.pci) != record.netns:
                 raise CheckFailed(
-                    f"{invocation.request} has no VF for interface {invocation.ifname}: delete it"
-                    " and create it again"
+                    f"{invocation.request} has no VF for interface {invocation.ifname}",
+                    fix="delete it and create it again",
                 )
             _check_attributes(conf, record, host)
         if record.before.name and conf.dpdk is None:
@@ -112,7 +112,7 @@ class SriovInvoker(Invoker):
             else:
                 self.sysfs.virtual_functions(conf.pf)
         except CNIError as error:
-            raise NotAvailable(error.msg, error.details) from error
+            raise error.into(NotAvailable) from error
 
     def gc(self, invocation: Invocation) -> None:
         parts = (self._collect_vfs, _collect_addresses)
@@ -175,7 +175,10 @@ class _Attaching:
             given = pool.add()
             undo.callback(pool.delete)
             if not given.ips:
-                raise InvalidConfig("IPAM plugin returned missing IP config: see its configuration")
+                raise InvalidConfig(
+                    "IPAM plugin returned missing IP config",
+                    fix="see its configuration",
+                )
             result = Result(
                 interfaces=(interface,),
                 ips=tuple(evolve(ip, interface=0) for ip in given.ips),
@@ -201,8 +204,8 @@ def _refuse_second(conf: SriovConf, host: Host, pod: Place, invocation: Invocati
         raise InvalidConfig(f"{pod.namespace.path} is the host's own network namespace")
     if host.claims.load(invocation.request.container_id, invocation.ifname) is not None:
         raise InvalidConfig(
-            f"{invocation.request} has a VF for interface {invocation.ifname} already: run DEL"
-            " first"
+            f"{invocation.request} has a VF for interface {invocation.ifname} already",
+            fix="run DEL first",
         )
     netdev.refuse_taken(pod, conf.ifname)
 
@@ -235,7 +238,7 @@ def _undo(error: BaseException, record: Record, host: Host) -> None:
     if second is not None:
         host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
         if isinstance(error, CNIError):
-            error.details = "; ".join(part for part in (error.details, str(second)) if part)
+            error.add_details(str(second))
 
 
 def _delete_addresses(invocation: Invocation) -> None:
@@ -259,8 +262,8 @@ def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
     wrong = [name for name in wanted if name in record.changed and wanted[name] != is_now.get(name)]
     if wrong:
         raise CheckFailed(
-            f"{found} is not as configured: {', '.join(wrong)}: see who changed it, or delete the"
-            " container and create it again"
+            f"{found} is not as configured: {', '.join(wrong)}",
+            fix="see who changed it, or delete the container and create it again",
         )
 
 
@@ -275,6 +278,4 @@ def _check_interface(ifname: str, pod: Place, reported: Result) -> None:
 def _raise_all(found: Sequence[CNIError | None]) -> None:
     errors = [error for error in found if error is not None]
     if errors:
-        parts = (errors[0].details, *map(str, errors[1:]))
-        errors[0].details = "; ".join(part for part in parts if part)
-        raise errors[0]
+        raise errors[0].detailed(*map(str, errors[1:]))

@@ -57,8 +57,8 @@ def refuse_taken(pod: Place, ifname: str) -> None:
     """Raise when the container has an interface of that name (CNI 1.1: ADD must fail)."""
     if pod.find(ifname) is not None:
         raise InvalidConfig(
-            f"container interface name {ifname!r} already exists in {pod.namespace.path}: choose"
-            " another, or delete the earlier attachment"
+            f"container interface name {ifname!r} already exists in {pod.namespace.path}",
+            fix="choose another, or delete the earlier attachment",
         )
 
 
@@ -103,7 +103,10 @@ def _insist_on_mac(place: Place, ifname: str, mac: str) -> None:
             if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(_PAUSE)
-    raise KernelRefused(f"interface {ifname!r} does not keep the MAC {mac}: see its driver's log")
+    raise KernelRefused(
+        f"interface {ifname!r} does not keep the MAC {mac}",
+        fix="see its driver's log",
+    )
 
 
 def tell(pod: Place, link: Link, result: Result, log: Log) -> None:

@@ -41,12 +41,15 @@ class Sysfs:
         """The VFs of the card whose interface is *pf*, by number."""
         device = f"{self.root}/class/net/{pf}/device"
         if not os.path.isdir(device):
-            raise InvalidConfig(f"there is no card with interface {pf!r}: correct 'if0'")
+            raise InvalidConfig(
+                f"there is no card with interface {pf!r}",
+                fix="correct 'if0'",
+            )
         count = self._read(f"{device}/sriov_numvfs")
         if not count.isdigit() or int(count) == 0:
             raise InvalidConfig(
-                f"the card of {pf!r} has no virtual functions: write how many it shall have to"
-                f" {device}/sriov_numvfs"
+                f"the card of {pf!r} has no virtual functions",
+                fix=f"write how many it shall have to {device}/sriov_numvfs",
             )
         return [VirtualFunction(pci, pf, index) for index, pci in self._virtfns(device)]
 
@@ -56,14 +59,15 @@ class Sysfs:
         pfs = self._list(f"{physical}/net")
         if not pfs:
             raise InvalidConfig(
-                f"PCI device {pci} is no virtual function of a card with an interface: correct"
-                " 'deviceID'"
+                f"PCI device {pci} is no virtual function of a card with an interface",
+                fix="correct 'deviceID'",
             )
         for index, each in self._virtfns(physical):
             if each == pci:
                 return VirtualFunction(pci, pfs[0], index)
         raise InvalidConfig(
-            f"the card of {pfs[0]!r} lists no virtual function {pci}: see {physical}/virtfn*"
+            f"the card of {pfs[0]!r} lists no virtual function {pci}",
+            fix=f"see {physical}/virtfn*",
         )
 
     def interfaces(self, pci: str) -> list[str]:
@@ -125,7 +129,10 @@ def bind(sysfs: Sysfs, pci: str, driver: str) -> None:
         return
     device = f"bus/pci/devices/{pci}"
     if not os.path.isdir(f"{sysfs.root}/bus/pci/drivers/{driver}"):
-        raise KernelRefused(f"there is no driver {driver!r}: load its module (modprobe {driver})")
+        raise KernelRefused(
+            f"there is no driver {driver!r}",
+            fix=f"load its module (modprobe {driver})",
+        )
     sysfs.write(f"{device}/driver_override", driver)
     try:
         if sysfs.driver(pci):
@@ -135,5 +142,6 @@ def bind(sysfs: Sysfs, pci: str, driver: str) -> None:
         sysfs.write(f"{device}/driver_override", "\n")
     if sysfs.driver(pci) != driver:
         raise KernelRefused(
-            f"driver {driver!r} did not take device {pci}: see the kernel's log for the reason"
+            f"driver {driver!r} did not take device {pci}",
+            fix="see the kernel's log for the reason",
         )

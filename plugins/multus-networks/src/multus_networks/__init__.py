@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from multus.api.conf import Problem
 from multus.api.delegates import delegate_from
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import (
@@ -19,6 +18,8 @@ from multus.api.kubernetes import (
     SHARED_KEYS,
     ApiUse,
     NotFound,
+    annotation_of,
+    entry_of,
     interface_of,
     json_list,
     named,
@@ -27,14 +28,16 @@ from multus.api.kubernetes import (
     shown,
     view_of,
 )
-from multus.api.kubernetes.networks import DIALECTS, SEED, Dialect, config_of
+from multus.api.kubernetes.networks import DIALECTS, SEED, Dialect, config_of, holder_of
 from multus.api.network import Element, Provenance, Role, Selection
+from multus.api.where import Where, path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.keys import Key
     from multus.api.kubernetes import ObjectRef, View
     from multus.api.network import Delegate
+    from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.session import Session
 
@@ -60,7 +63,7 @@ class Source:
             "The API groups in which Network objects are looked up, in this order; all that the"
             " installed sources know unless it is given."
         )
-        return [*SHARED_KEYS, Key("networkDialects", TEXTS, text)]
+        return [*SHARED_KEYS, Key("networkDialects", TEXTS, text, choices=tuple(DIALECTS))]
 
     def api_uses(self) -> list[ApiUse]:
         """What this source reads: pods, and Networks of every dialect that it knows."""
@@ -74,15 +77,7 @@ class Source:
 
     def validate(self, conf: Conf) -> list[Problem]:
         """Problems with the keys that this source reads."""
-        found = problems(conf)
-        try:
-            wrong = [each for each in conf.reader.texts("networkDialects") if each not in DIALECTS]
-        except InvalidConfig:
-            return [*found, Problem("networkDialects", "is no list of strings", "list API groups")]
-        for each in wrong:
-            reason = f"{each!r} is no dialect of Network objects"
-            found.append(Problem("networkDialects", reason, f"use {', '.join(DIALECTS)}"))
-        return found
+        return problems(conf)
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection] | None:
         """What the pod's annotations choose; they replace the node's defaults."""
@@ -97,7 +92,7 @@ class Source:
             text = view.annotation(annotation) if served else None
             if text is None or not view.claim(annotation, self.name, served):
                 continue
-            origin = f"annotation {annotation!r} of pod {pod}"
+            origin = annotation_of(annotation, str(pod))
             most = view.settings.max_networks
             elements = parse(text, pod.namespace, origin, self.name, sharing[0], most)
             found.append(Selection(Role.INSTEAD, elements, origin, naming="seed"))
@@ -132,12 +127,13 @@ class Source:
             found = view.chosen(wanted, element.origin)
             if not isinstance(found, NotFound):
                 where = str(wanted)
+                place = Where(where, holder_of(found))
                 label = f"{element.namespace}/{element.name}"
                 config = config_of(found, where)
                 return delegate_from(
                     config,
                     conf,
-                    where,
+                    place,
                     name=element.name,
                     label=label,
                     provenance=Provenance.TENANT,
@@ -195,10 +191,14 @@ def parse(
     else:
         entries = json_list(text, origin, most)
     if not entries:
-        raise InvalidConfig(f"{origin} is an empty list: name a network, or remove the annotation")
+        raise InvalidConfig(
+            f"{origin} is an empty list",
+            path=path_of(origin),
+            fix="name a network, or remove the annotation",
+        )
     elements = [
-        _element(entry, namespace, f"{origin}, entry {number}", source)
-        for number, entry in enumerate(entries, 1)
+        _element(entry, namespace, entry_of(origin, index), source)
+        for index, entry in enumerate(entries)
     ]
     together = tuple((each.namespace, each.name) for each in elements)
     chosen = Chosen(dialect.annotation, together)
@@ -210,13 +210,16 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
     if unknown is not None:
         raise InvalidConfig(
-            f"{origin}: key {shown(unknown)} is not one that Network objects are chosen with"
-            f" ({', '.join(_KEYS)}): remove it, or use k8s.v1.cni.cncf.io/networks"
+            f"key {shown(unknown)} is not one that Network objects are chosen with"
+            f" ({', '.join(_KEYS)})",
+            where=origin,
+            path=(unknown,),
+            fix="remove it, or use k8s.v1.cni.cncf.io/networks",
         )
     return Element(
         name=name,
         namespace=where,
         origin=origin,
         source=source,
-        interface=interface_of(reader, origin),
+        interface=interface_of(reader),
     )

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.conffiles import Found, by_name, first_in, load
 from multus.api.delegates import delegate_from
 from multus.api.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
 from multus.api.network import Delegate, Element, Provenance, Role, Selection
+from multus.api.problem import Problem
 from multus.api.progress import step
 from multus.api.request import Request
 from multus.api.session import Session
+from multus.api.where import Where, within
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
-
-_T = TypeVar("_T")
 
 NAME = "source-conffile"
 CONF_DIR = "/etc/cni/multus/net.d"
@@ -34,6 +34,9 @@ SYSTEM_NAMESPACES = ("kube-system",)
 
 #: How long an ADD waits for the readiness indicator file, and how often it looks, in seconds.
 _READY_WITHIN, _LOOK_EVERY = 45.0, 0.25
+_READINESS = "readinessindicatorfile"
+_NOT_READY = "names {}, which is missing: the default network is not ready"
+_READY_FIX = "start what writes the file, or correct the path"
 
 
 @hookimpl
@@ -46,31 +49,24 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Every delegate must be one; the two ways to list networks exclude each other."""
-    reader = conf.reader
+    """Every delegate must be one; the two ways to list networks exclude each other.
+
+    The table of keys says what is wrong with the type of a value.
+    """
     wrong: list[Problem] = []
-
-    def read(key: str, method: Callable[..., _T], *arguments: Any, **named: Any) -> _T | None:
-        try:
-            return method(*arguments, **named)
-        except InvalidConfig as error:
-            said = error.msg.removeprefix(f"{reader.where}: ").removeprefix(f"{key}: ")
-            reason, _, fix = said.rpartition(": ")
-            wrong.append(Problem(key, reason, fix))
-            return None
-
-    delegates = read("delegates", reader.mappings, "delegates") or []
-    cluster = read("clusterNetwork", reader.text, "clusterNetwork")
-    others = read("defaultNetworks", reader.texts, "defaultNetworks")
-    read("systemNamespaces", reader.texts, "systemNamespaces")
-    for key in ("confDir", "readinessindicatorfile"):
-        read(key, reader.path, key)
-    if delegates and (cluster or others):
+    cluster, others = conf.raw.get("clusterNetwork"), conf.raw.get("defaultNetworks")
+    named = (isinstance(cluster, str) and cluster) or (isinstance(others, list) and others)
+    if conf.raw.get("delegates") and named:
         reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
         wrong.append(Problem("delegates", reason, "keep one way to list the networks"))
-    for index, each in enumerate(delegates):
-        key = f"delegates[{index}]"
-        read(key, delegate_from, each, conf, key, provenance=_NODE)
+    listed = conf.raw.get("delegates")
+    for index, each in enumerate(listed if isinstance(listed, list) else ()):
+        if not isinstance(each, dict):
+            continue
+        try:
+            delegate_from(each, conf, Where("", ("delegates", index)), provenance=_NODE)
+        except InvalidConfig as error:
+            wrong += error.problems
     return wrong
 
 
@@ -86,10 +82,11 @@ def multus_select(request: Request, conf: Conf, session: Session) -> Selection |
             Element(_name(each, conf), _place(conf, index), NAME, config=each, provenance=_NODE)
             for index, each in enumerate(delegates)
         )
-        return Selection(Role.DEFAULT, elements, "key 'delegates'", naming="seed")
-    names = [(reader.text("clusterNetwork"), "key 'clusterNetwork'")]
+        return Selection(Role.DEFAULT, elements, _key("delegates"), naming="seed")
+    names = [(reader.text("clusterNetwork"), _key("clusterNetwork"))]
     if not _is_system(request, conf):
-        names += [(name, "key 'defaultNetworks'") for name in reader.texts("defaultNetworks")]
+        origin = _key("defaultNetworks")
+        names += [(name, origin) for name in reader.texts("defaultNetworks")]
     elements = tuple(
         Element(name, origin, NAME, provenance=_NODE) for name, origin in names if name
     )
@@ -116,13 +113,14 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 @hookimpl
 def multus_health(conf: Conf) -> CNIError | None:
     """The readiness indicator file has to be there."""
-    path = conf.reader.path("readinessindicatorfile")
+    path = conf.reader.path(_READINESS)
     if path and not os.path.exists(path):
-        return NotAvailable(
-            f"'readinessindicatorfile': {path} is missing: the default network is not"
-            " ready: start what writes it, or correct the path"
-        )
+        return NotAvailable(_NOT_READY.format(path), key=_READINESS, fix=_READY_FIX)
     return None
+
+
+def _key(name: str) -> Where:
+    return Where(f"key {name!r}", (name,))
 
 
 def _find(name: str, conf_dir: str) -> Found | None:
@@ -140,7 +138,7 @@ def _name(config: Mapping[str, Any], conf: Conf) -> str:
 
 
 def _place(conf: Conf, index: int) -> str:
-    return f"configuration {conf.name!r}, delegates[{index}]"
+    return within(conf.reader.where, f", delegates[{index}]", "delegates", index)
 
 
 def _is_system(request: Request, conf: Conf) -> bool:
@@ -149,15 +147,12 @@ def _is_system(request: Request, conf: Conf) -> bool:
 
 
 def _wait_until_ready(conf: Conf, session: Session) -> None:
-    path = conf.reader.path("readinessindicatorfile")
+    path = conf.reader.path(_READINESS)
     if not path:
         return
     deadline = time.monotonic() + session.remaining(_READY_WITHIN)
     with step(f"readinessindicatorfile {path}", _READY_WITHIN + 5.0, waits=True):
         while not os.path.exists(path):
             if time.monotonic() >= deadline:
-                raise TryAgainLater(
-                    f"'readinessindicatorfile': {path} is missing: the default network is not"
-                    " ready: start what writes it, or correct the path"
-                )
+                raise TryAgainLater(_NOT_READY.format(path), key=_READINESS, fix=_READY_FIX)
             time.sleep(_LOOK_EVERY)

@@ -5,22 +5,35 @@ from __future__ import annotations
 from multus.api.keys import OBJECTS, PATH, TEXT, TEXTS, Key
 
 KEYS = (
-    Key("delegates", OBJECTS, "The networks, each a plugin's configuration or a chain of them."),
+    # The journal has each delegate's configuration as it was carried out.
+    Key(
+        "delegates",
+        OBJECTS,
+        "The networks, each a plugin's configuration or a chain of them.",
+        kept=False,
+        selects=True,
+    ),
     Key(
         "clusterNetwork",
         TEXT,
         "The default network, in place of `delegates`: the name of a configuration in `confDir`, of"
         " a folder there, whose first file is taken, or an absolute path. With a Kubernetes source"
         " the name of a definition comes first.",
+        selects=True,
     ),
-    Key("defaultNetworks", TEXTS, "Further networks for every container, named like that."),
+    Key(
+        "defaultNetworks",
+        TEXTS,
+        "Further networks for every container, named like that.",
+        selects=True,
+    ),
     Key(
         "systemNamespaces",
         TEXTS,
         "Pods of these get `clusterNetwork` alone.",
-        '["kube-system"]',
+        ("kube-system",),
     ),
-    Key("confDir", PATH, "Where named networks are looked for.", '"/etc/cni/multus/net.d"'),
+    Key("confDir", PATH, "Where named networks are looked for.", "/etc/cni/multus/net.d"),
     Key(
         "readinessindicatorfile",
         PATH,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from multus_networks import Source
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.kubernetes.networks import SEED, SPRING
 from multus.api.network import Delegate, Element, Selection
 from multus.api.request import Request
@@ -16,6 +16,7 @@ from multus.api.session import Session
 if TYPE_CHECKING:
     from multus.api.keys import Key
     from multus.api.kubernetes import ApiUse
+    from multus.api.problem import Problem
 
 SOURCE = Source("source-crd", (SEED, SPRING))
 
@@ -34,7 +35,7 @@ def multus_kubernetes() -> list[ApiUse]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """The keys for the API server, and the dialects."""
+    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
     return SOURCE.validate(conf)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
-from multus.api.conf import Conf, Problem
+from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import (
     PODS,
@@ -20,13 +20,16 @@ from multus.api.kubernetes import (
     ApiUse,
     NotFound,
     View,
+    annotation_of,
     is_object_name,
     problems,
     view_of,
 )
 from multus.api.network import Delegate, Element, Plugin, Role, Selection
+from multus.api.problem import Problem
 from multus.api.request import Request
 from multus.api.session import Session
+from multus.api.where import path_of
 from multus_source_nad.annotation import parse, runtime_config
 from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, step_for
 from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
@@ -58,7 +61,7 @@ def multus_keys() -> list[Key]:
     from multus.api.keys import PATH, Key
 
     text = "The kubelet's folder, where it says which devices a pod has."
-    return [*SHARED_KEYS, Key("kubeletDir", PATH, text, f'"{KUBELET_DIR}"')]
+    return [*SHARED_KEYS, Key("kubeletDir", PATH, text, KUBELET_DIR)]
 
 
 @hookimpl
@@ -73,13 +76,8 @@ def multus_kubernetes() -> list[ApiUse]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """The keys for the API server and for the kubelet."""
-    found = problems(conf)
-    try:
-        conf.reader.path("kubeletDir")
-    except InvalidConfig:
-        found.append(Problem("kubeletDir", "is no absolute path", "write it from the root"))
-    return found
+    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
+    return problems(conf)
 
 
 @hookimpl
@@ -93,10 +91,10 @@ def multus_select(request: Request, conf: Conf, session: Session) -> list[Select
     view.read_ahead([wanted(each.namespace, each.name) for each in (*exchanged, *added)])
     selections = []
     if exchanged:
-        origin = f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+        origin = annotation_of(DEFAULT_NETWORK, str(pod))
         selections.append(Selection(Role.EXCHANGED, exchanged, origin))
     if added:
-        origin = f"annotation {NETWORKS!r} of pod {pod}"
+        origin = annotation_of(NETWORKS, str(pod))
         selections.append(Selection(Role.ADDED, added, origin))
     return selections or None
 
@@ -164,7 +162,7 @@ def _added(pod: Pod, view: View) -> tuple[Element, ...]:
     text = view.annotation(NETWORKS)
     if text is None:
         return ()
-    origin = f"annotation {NETWORKS!r} of pod {pod}"
+    origin = annotation_of(NETWORKS, str(pod))
     return _permitted(parse(text, pod.namespace, origin, NAME, view.settings.max_networks), view)
 
 
@@ -172,11 +170,13 @@ def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
     text = view.annotation(DEFAULT_NETWORK)
     if text is None:
         return ()
-    settings, origin = view.settings, f"annotation {DEFAULT_NETWORK!r} of pod {pod}"
+    settings, origin = view.settings, annotation_of(DEFAULT_NETWORK, str(pod))
     elements = parse(text, settings.multus_namespace, origin, NAME, settings.max_networks)
     if len(elements) != 1:
         raise InvalidConfig(
-            f"{origin} names {len(elements)} networks: name one, and choose others by {NETWORKS}"
+            f"{origin} names {len(elements)} networks",
+            path=path_of(origin),
+            fix=f"name one, and choose others by {NETWORKS}",
         )
     return _permitted(elements, view)
 
@@ -189,5 +189,5 @@ def _permitted(elements: tuple[Element, ...], view: View) -> tuple[Element, ...]
 
 
 def _may_be_definition(element: Element) -> bool:
-    # Other sources' elements have a namespace or a configuration; paths are no names of objects.
+    # Other sources' elements have a namespace or a configuration; a path is not an object's name.
     return element.config is None and not element.namespace and is_object_name(element.name)

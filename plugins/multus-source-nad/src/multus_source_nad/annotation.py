@@ -15,6 +15,7 @@ from typing import Any
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import (
     MAX_NETWORKS,
+    entry_of,
     interface_of,
     json_list,
     named,
@@ -70,8 +71,8 @@ def parse(
     else:
         entries = short_list(text, origin, most)
     elements = tuple(
-        _element(entry, namespace, f"{origin}, entry {number}", source)
-        for number, entry in enumerate(entries, 1)
+        _element(entry, namespace, entry_of(origin, index), source)
+        for index, entry in enumerate(entries)
     )
     _refuse_two_default_routes(elements, origin)
     return elements
@@ -97,7 +98,9 @@ def _refuse_two_default_routes(elements: tuple[Element, ...], origin: str) -> No
     wanting = [each for each in elements if "default-route" in each.options]
     if len(wanting) > 1:
         raise InvalidConfig(
-            f"{origin}: {len(wanting)} networks have 'default-route': keep it on one"
+            f"{len(wanting)} networks have 'default-route'",
+            where=origin,
+            fix="keep it on one",
         )
 
 
@@ -107,110 +110,104 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     foreign = (key for key in reader.raw if key not in _KEYS and "." not in key)
     unknown = min(foreign, default=None)
     if unknown is not None:
-        known = ", ".join(sorted(_KEYS))
-        raise InvalidConfig(f"{origin}: unknown key {shown(unknown)}: use {known}")
-    _check_addresses(reader, origin)
-    _check_hardware(reader, origin)
-    _check_ports(reader, origin)
-    _check_bandwidth(reader, origin)
-    _check_default_route(reader, origin)
+        raise InvalidConfig(
+            f"unknown key {shown(unknown)}",
+            where=origin,
+            path=(unknown,),
+            fix=f"use {', '.join(sorted(_KEYS))}",
+        )
+    _check_addresses(reader)
+    _check_hardware(reader)
+    _check_ports(reader)
+    _check_bandwidth(reader)
+    _check_default_route(reader)
     reader.mapping("cni-args")
     return Element(
         name=name,
         namespace=where,
         origin=origin,
         source=source,
-        interface=interface_of(reader, origin),
+        interface=interface_of(reader),
         options={key: value for key, value in reader.raw.items() if value is not None},
     )
 
 
-def _check_addresses(reader: Reader, origin: str) -> None:
-    ips = _addresses(reader, "ips", origin)
+def _check_addresses(reader: Reader) -> None:
+    ips = _addresses(reader, "ips")
     if reader.raw.get("ips") == []:
-        raise InvalidConfig(f"{origin}: 'ips' is empty: name an address, or remove the key")
+        raise reader.error("ips", "is empty", "name an address, or remove the key")
     for ip in ips:
         address, slash, prefix = ip.partition("/")
         bits = {4: 32, 6: 128}.get(_family(address), -1)
         if bits < 0 or (slash and not (_PREFIX.fullmatch(prefix) and int(prefix) <= bits)):
-            raise InvalidConfig(
-                f"{origin}: 'ips' holds {shown(ip)}: write addresses such as 10.0.0.2/24 or"
-                " 2001:db8::2"
+            raise reader.error(
+                "ips",
+                f"holds {shown(ip)}",
+                "write addresses such as 10.0.0.2/24 or 2001:db8::2",
             )
     if reader.text("ipam-claim-reference") and ips:
-        raise InvalidConfig(
-            f"{origin}: 'ipam-claim-reference' excludes 'ips': remove one of the two"
-        )
+        raise reader.error("ipam-claim-reference", "excludes 'ips'", "remove one of the two")
 
 
-def _addresses(reader: Reader, key: str, origin: str) -> list[str]:
-    """A list of addresses, which is not longer than any interface has use for."""
+def _addresses(reader: Reader, key: str) -> list[str]:
+    """A list of addresses; one that is longer than an interface can use is refused."""
     found = reader.texts(key)
     if len(found) > _MOST_ADDRESSES:
-        raise InvalidConfig(
-            f"{origin}: {key!r} holds {len(found)} addresses: write at most {_MOST_ADDRESSES}"
-        )
+        raise reader.error(key, f"holds {len(found)} addresses", f"write at most {_MOST_ADDRESSES}")
     return found
 
 
-def _check_hardware(reader: Reader, origin: str) -> None:
+def _check_hardware(reader: Reader) -> None:
     mac, guid = reader.text("mac"), reader.text("infiniband-guid")
     if "mac" in reader.raw and not _MAC.fullmatch(mac):
-        raise InvalidConfig(f"{origin}: 'mac' is {shown(mac)}: write six bytes, 02:00:00:00:00:01")
+        raise reader.error("mac", f"is {shown(mac)}", "write six bytes, 02:00:00:00:00:01")
     if "infiniband-guid" in reader.raw and not _GUID.fullmatch(guid):
-        raise InvalidConfig(
-            f"{origin}: 'infiniband-guid' is {shown(guid)}: write eight bytes,"
-            " 24:8a:07:03:00:8d:ae:2f"
+        raise reader.error(
+            "infiniband-guid",
+            f"is {shown(guid)}",
+            "write eight bytes, 24:8a:07:03:00:8d:ae:2f",
         )
 
 
-def _check_ports(reader: Reader, origin: str) -> None:
+def _check_ports(reader: Reader) -> None:
     if reader.raw.get("portMappings") == []:
-        raise InvalidConfig(f"{origin}: 'portMappings' is empty: name a port, or remove the key")
-    for index, mapping in enumerate(reader.mappings("portMappings")):
-        where = f"{origin}: portMappings[{index}]"
-        ports = Reader(mapping, where)
+        raise reader.error("portMappings", "is empty", "name a port, or remove the key")
+    for ports in reader.inners("portMappings"):
         for key in ("hostPort", "containerPort"):
             if not 1 <= ports.integer(key) <= 65535:
-                raise InvalidConfig(
-                    f"{where}: {key!r} is {mapping.get(key)!r}: write a port from 1 to 65535"
-                )
+                raise ports.error(key, f"is {ports.raw.get(key)!r}", "write a port from 1 to 65535")
         protocol = ports.text("protocol", "tcp")
         if protocol.lower() not in _PROTOCOLS:
-            raise InvalidConfig(f"{where}: 'protocol' is {shown(protocol)}: write tcp, udp or sctp")
+            raise ports.error("protocol", f"is {shown(protocol)}", "write tcp, udp or sctp")
         host = ports.text("hostIP")
         if host and not _family(host):
-            raise InvalidConfig(f"{where}: 'hostIP' is {shown(host)}: write an address of the node")
+            raise ports.error("hostIP", f"is {shown(host)}", "write an address of the node")
 
 
-def _check_bandwidth(reader: Reader, origin: str) -> None:
-    bandwidth = Reader(reader.mapping("bandwidth"), f"{origin}: 'bandwidth'")
+def _check_bandwidth(reader: Reader) -> None:
+    bandwidth = reader.inner("bandwidth")
     if reader.raw.get("bandwidth") == {}:
-        raise InvalidConfig(f"{origin}: 'bandwidth' is empty: limit something, or remove the key")
+        raise reader.error("bandwidth", "is empty", "limit something, or remove the key")
     for key in bandwidth.raw:
         if key not in _RATES:
-            raise InvalidConfig(
-                f"{origin}: 'bandwidth' has no key {shown(key)}: use {', '.join(_RATES)}"
-            )
+            raise reader.error("bandwidth", f"has no key {shown(key)}", f"use {', '.join(_RATES)}")
         if bandwidth.integer(key) <= 0:
-            raise InvalidConfig(f"{origin}: {key!r} of 'bandwidth' must be above 0: correct it")
+            raise bandwidth.error(key, "must be above 0")
     for direction in ("ingress", "egress"):
         if f"{direction}Burst" in bandwidth.raw and f"{direction}Rate" not in bandwidth.raw:
-            raise InvalidConfig(
-                f"{origin}: '{direction}Burst' of 'bandwidth' needs '{direction}Rate': add it"
-            )
+            raise bandwidth.error(f"{direction}Burst", f"needs '{direction}Rate'", "add it")
 
 
-def _check_default_route(reader: Reader, origin: str) -> None:
-    for gateway in _addresses(reader, "default-route", origin):
+def _check_default_route(reader: Reader) -> None:
+    for gateway in _addresses(reader, "default-route"):
         if not _family(gateway):
-            raise InvalidConfig(
-                f"{origin}: 'default-route' holds {shown(gateway)}: write a gateway's address"
+            raise reader.error(
+                "default-route", f"holds {shown(gateway)}", "write a gateway's address"
             )
 
 
 def _family(address: str) -> int:
-    """4, 6, or 0 for what is no address."""
+    """4, 6, or 0 when *address* is not an address."""
     import socket  # a module that only pods with such a key have to load
 
     for family, number in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):

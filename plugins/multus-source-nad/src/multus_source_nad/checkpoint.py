@@ -19,8 +19,8 @@ def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
         content = regular.read(path, LARGEST + 1, follow=True)
     except OSError as error:
         raise TryAgainLater(
-            f"the kubelet's devices of pod {pod} cannot be read from {path}: {error.strerror}:"
-            " set 'kubeletDir', or mount the kubelet's pod-resources socket"
+            f"the kubelet's devices of pod {pod} cannot be read from {path}: {error.strerror}",
+            fix="set 'kubeletDir', or mount the kubelet's pod-resources socket",
         ) from error
     found: dict[str, list[str]] = {}
     try:
@@ -30,8 +30,8 @@ def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
                 found.setdefault(str(entry["ResourceName"]), []).extend(_ids(entry))
     except (DecodingFailure, AttributeError, KeyError, TypeError) as error:
         raise TryAgainLater(
-            f"the kubelet's checkpoint {path} is damaged or of an unknown form: {error}:"
-            " restart the kubelet"
+            f"the kubelet's checkpoint {path} is damaged or of an unknown form: {error}",
+            fix="restart the kubelet",
         ) from error
     return found
 

@@ -22,6 +22,7 @@ from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.network import Plugin
 from multus.api.result import Result, Route
+from multus.api.where import path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -47,7 +48,9 @@ def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
     asking = [each for each in elements if "default-route" in each.options]
     if len(asking) > 1:
         raise InvalidConfig(
-            f"{asking[0].origin} and {asking[1].origin} both have 'default-route': keep it on one"
+            f"{asking[0].origin} and {asking[1].origin} both have 'default-route'",
+            path=path_of(asking[0].origin),
+            fix="keep it on one",
         )
     return tuple(asking[0].options["default-route"]) if asking else None
 
@@ -99,7 +102,8 @@ class DefaultRoute(Invoker):
         if wanted != found:
             raise CheckFailed(
                 f"interface {invocation.ifname} has the default routes {_words(found)}, and it is"
-                f" to have {_words(wanted)}: delete the pod, or correct its routes"
+                f" to have {_words(wanted)}",
+                fix="delete the pod, or correct its routes",
             )
 
 
@@ -128,8 +132,8 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     )
     if not own and not more:
         raise InvalidConfig(
-            "'default-route' is empty, and the network's plugins name no gateway: write the"
-            " gateway's address into 'default-route'"
+            "'default-route' is empty, and the network's plugins name no gateway",
+            fix="write the gateway's address into 'default-route'",
         )
     return evolve(before, routes=(*others, *own, *more))
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.conffiles import by_name
 from multus.api.delegates import delegate_from
-from multus.api.errors import DecodingFailure, InvalidConfig
-from multus.api.jsontext import decode_object
-from multus.api.kubernetes import ObjectRef, Resource
+from multus.api.errors import InvalidConfig
+from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
 from multus.api.reader import Reader, describe
+from multus.api.where import Where, path_of, within
 from multus_source_nad.devices import assign
 
 if TYPE_CHECKING:
@@ -54,36 +54,34 @@ def delegate_of(
     """
     where = str(wanted(namespace, element.name))
     config, provenance = _config(wire, element.name, where, conf)
-    _refuse_long_chain(config, where)
-    annotations = Reader(Reader(wire, where).mapping("metadata"), where).mapping("annotations")
+    place = Where(where, ("spec", "config"))
+    _refuse_long_chain(config, place)
+    annotations = Reader(wire, where).inner("metadata").mapping("annotations")
     resource = annotations.get(RESOURCE_NAME)
     more: dict[str, Any] = {}
     if resource:
         device = assign(str(resource), element.origin, where, request, conf, session)
         # Plugins of different ages read different keys.
         more = {"deviceID": device, "pciBusID": device}
-    config = _with_args(_with_device(config, more), element.options, where)
+    config = _with_args(_with_device(config, more), element.options, place)
     label = f"{namespace}/{element.name}"
-    return delegate_from(config, conf, where, name=element.name, label=label, provenance=provenance)
+    return delegate_from(config, conf, place, name=element.name, label=label, provenance=provenance)
 
 
 def _config(
     wire: Mapping[str, Any], name: str, where: str, conf: Conf
 ) -> tuple[dict[str, Any], Provenance]:
     """The configuration, and who wrote it: a tenant, or the node's owner in a file."""
-    text = Reader(Reader(wire, where).mapping("spec"), f"{where}: 'spec'").text("config")
-    if text.strip():
-        try:
-            written = text.encode("utf-8", "surrogatepass")
-            return decode_object(written, f"{where}: 'spec.config'"), Provenance.TENANT
-        except DecodingFailure as error:
-            raise InvalidConfig(error.msg) from error
+    spec = Reader(wire, where).inner("spec")
+    if spec.text("config").strip():
+        return config_in(spec), Provenance.TENANT
     folder = conf.reader.text("confDir", CONF_DIR)
     found = by_name(folder, name, (".conflist",)) or by_name(folder, name, (".conf", ".json"))
     if found is None:
         raise InvalidConfig(
-            f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}:"
-            " write one of the two"
+            f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}",
+            path=("spec", "config"),
+            fix="write one of the two",
         )
     return dict(found.config), Provenance.NODE
 
@@ -92,7 +90,11 @@ def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
     """Each plugin gets the element's arguments: a chain of thousands would multiply them."""
     plugins = config.get("plugins")
     if isinstance(plugins, list) and len(plugins) > _LONGEST_CHAIN:
-        raise InvalidConfig(f"{where} has {len(plugins)} 'plugins': write at most {_LONGEST_CHAIN}")
+        raise InvalidConfig(
+            f"{where} has {len(plugins)} 'plugins'",
+            path=(*path_of(where), "plugins"),
+            fix=f"write at most {_LONGEST_CHAIN}",
+        )
 
 
 def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -
         return config
     if isinstance(config.get("plugins"), list):
         plugins = [
-            _merged(each, asked, f"{where}, plugins[{index}]")
+            _merged(each, asked, within(where, f", plugins[{index}]", "plugins", index))
             for index, each in enumerate(config["plugins"])
         ]
         return {**config, "plugins": plugins}
@@ -124,7 +126,10 @@ def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -
 
 def _merged(config: Any, asked: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(config, dict):
-        raise InvalidConfig(f"{where} must be an object, not {describe(config)}: correct it")
-    args = Reader(config, where).mapping("args")
-    given = Reader(args, f"{where}: 'args'").mapping("cni")
-    return {**config, "args": {**args, "cni": {**given, **asked}}}
+        raise InvalidConfig(
+            f"{where} must be an object, not {describe(config)}",
+            path=path_of(where),
+            fix="correct it",
+        )
+    args = Reader(config, where).inner("args")
+    return {**config, "args": {**args.raw, "cni": {**args.mapping("cni"), **asked}}}

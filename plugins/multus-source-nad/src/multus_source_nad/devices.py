@@ -51,15 +51,17 @@ def assign(
     pod = request.pod
     if pod is None:
         raise InvalidConfig(
-            f"{where} needs a device of {resource}, and this request names no pod: it cannot"
-            " serve as a default network here"
+            f"{where} needs a device of {resource}, and this request names no pod",
+            fix="do not make it a default network here",
         )
     devices = session.once(_KEY, lambda: Devices(_read(pod, request, conf, session)))
     device = devices.take(resource, origin)
     if device is None:
         raise InvalidConfig(
             f"{where} needs a device of {resource}, and the kubelet gave pod {request.pod} none"
-            f" that is left: ask for one more in the pod's resources ({origin})"
+            " that is left",
+            where=origin,
+            fix="ask for one more in the pod's resources",
         )
     return device
 
@@ -69,12 +71,11 @@ def device_runtime_config(delegate: Delegate, request: Request) -> dict[str, Any
     entries: dict[str, Any] = {}
     for plugin in delegate.plugins:
         device = plugin.config.get("deviceID")
-        declared = plugin.config.get("capabilities") or {}
         if not device or device != plugin.config.get("pciBusID"):
             continue
-        if declared.get("deviceID") in (True, "true"):
+        if "deviceID" in plugin.capabilities:
             entries["deviceID"] = device
-        if declared.get("CNIDeviceInfoFile") in (True, "true"):
+        if "CNIDeviceInfoFile" in plugin.capabilities:
             file = f"{delegate.name}-{request.container_id}-{device}".replace("/", "-")
             entries["CNIDeviceInfoFile"] = os.path.join(DEVICE_INFO, file)
     return entries
@@ -85,7 +86,9 @@ def _read(pod: Pod, request: Request, conf: Conf, session: Session) -> dict[str,
     socket_path = os.path.join(folder, "pod-resources", "kubelet.sock")
     view = view_of(request, conf, session)
     if view is None:
-        raise TryAgainLater(f"devices of pod {pod} are known only where the API is")
+        raise TryAgainLater(
+            f"the devices of pod {pod} are known only with the API", fix="set 'kubeconfig'"
+        )
     if os.path.exists(socket_path):
         # Few definitions need a device, and HTTP/2 is slow to import.
         from multus_source_nad.podresources import devices_of

@@ -42,7 +42,8 @@ def devices_of(path: str, namespace: str, name: str, deadline: Deadline) -> dict
     except (OSError, ProtocolError, ValueError, IndexError) as error:
         raise TryAgainLater(
             f"the kubelet's devices of pod {namespace}/{name} cannot be read from {path}:"
-            f" {error or type(error).__name__}: check that the kubelet runs"
+            f" {error or type(error).__name__}",
+            fix="check that the kubelet runs",
         ) from error
 
 

@@ -1,0 +1,30 @@
+"""A problem: something wrong with a configuration, as a value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from multus.api.where import Path, as_path, sentence
+
+
+class _Problem(NamedTuple):
+    path: Path
+    reason: str
+    fix: str
+
+
+class Problem(_Problem):
+    """Something wrong with a configuration: the key, why it is wrong, and what to do.
+
+    ``path`` is the key's path from the top of the configuration; it may be given as text,
+    ``"delegates[0].type"``.  ``reason`` continues a sentence that begins with the key ("is 'x',
+    which is relative"); ``fix`` is an instruction ("use an absolute path").
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, path: str | Path, reason: str, fix: str = "") -> Problem:
+        return super().__new__(cls, as_path(path), reason, fix)
+
+    def __str__(self) -> str:
+        return sentence("", self.path, self.reason, self.fix)
