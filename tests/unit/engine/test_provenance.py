@@ -48,7 +48,7 @@ class TestSources:
     def test_a_file_is_the_nodes(self, tmp_path: Path) -> None:
         (tmp_path / "a.conf").write_text(json.dumps(CONFIG))
         conf = conf_of(confDir=str(tmp_path), clusterNetwork="net")
-        element = Element("net", "key 'clusterNetwork'", "source-conffile")
+        element = Element("net", "key 'clusterNetwork'", "source-conffile", provenance=NODE)
         delegate = multus_source_conffile.multus_resolve(element, request_of(), conf)
         assert delegate is not None
         assert delegate.provenance is NODE
