@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -64,6 +64,20 @@ class Worker(Process):
             raise Malformed("it took a client, but is not the front worker")
         if isinstance(said, Report) and self.job is None:
             raise Malformed("it reports on a job, but has none")
+
+    def send(self, job: Job) -> None:
+        """Hand *job* over; raises ``Closed``, ``BlockingIOError`` or another ``OSError``."""
+        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
+        fds: tuple[int, ...] = ()
+        body = b""
+        if job.connection is not None:
+            head["began"] = job.connection.began
+            fds = (job.connection.socket.fileno(),)
+        if job.kind == "replay":
+            head["path"] = job.path
+        elif job.message is not None:
+            body = job.message.raw
+        self.channel.send(head, body, fds)
 
     def assess(self, sight: Sight, now: float) -> str:
         """What to do with a worker that has a job and whose slot holds *sight*.

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed, Packet
@@ -103,7 +103,7 @@ class Pool:
                 return False
             given = self._board.changes(worker.slot)
             try:
-                self._send(worker, job)
+                worker.send(job)
             except (Closed, BlockingIOError):
                 self._forget(worker, "did not accept a job")
                 continue
@@ -118,19 +118,6 @@ class Pool:
         if now >= self._fork_after:
             self._log.error("the supervisor lacks a descriptor or memory", error=error)
         self._fork_after = now + _FORK_PAUSE
-
-    def _send(self, worker: Worker, job: Job) -> None:
-        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
-        fds: tuple[int, ...] = ()
-        body = b""
-        if job.connection is not None:
-            head["began"] = job.connection.began
-            fds = (job.connection.socket.fileno(),)
-        if job.kind == "replay":
-            head["path"] = job.path
-        elif job.message is not None:
-            body = job.message.raw
-        worker.channel.send(head, body, fds)
 
     def heard(self, worker: Worker) -> Taken | Report | None:
         """Receive a worker's packet; returns it when it concerns a call, else None."""
