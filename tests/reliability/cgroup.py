@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-#: What ``deploy/daemonset/daemonset.yaml`` allows the daemon.
+#: The daemon's memory limit in ``deploy/daemonset/daemonset.yaml``, in bytes.
 DAEMONSET_BYTES = 256 << 20
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -20,18 +20,18 @@ _ROOT = Path("/sys/fs/cgroup")
 
 @frozen
 class Cgroup:
-    """Where processes are put; without a ``folder``, nowhere, and ``reason`` says why."""
+    """A cgroup for processes; without a ``folder`` there is none, and ``reason`` says why."""
 
     folder: Path | None
     reason: str = ""
 
     def put(self, pid: int) -> None:
-        """Move a process in; what it starts from now on is in as well."""
+        """Move a process in; its future children are in it as well."""
         if self.folder is not None:
             (self.folder / "cgroup.procs").write_text(str(pid))
 
     def kill(self) -> None:
-        """End every process that is in, also those whose parents have ended."""
+        """Kill every process in it, also those whose parents have ended."""
         if self.folder is not None:
             while left := (self.folder / "cgroup.procs").read_text().split():
                 for pid in left:
@@ -46,7 +46,7 @@ class Cgroup:
 
 @contextmanager
 def memory_limited(limit: int = DAEMONSET_BYTES) -> Iterator[Cgroup]:
-    """A cgroup of version 2 or 1 with *limit* bytes, removed afterwards."""
+    """A cgroup of version 2 or 1 with a limit of *limit* bytes, removed afterwards."""
     try:
         folder = _make(limit)
     except OSError as error:
@@ -66,7 +66,7 @@ def _make(limit: int) -> Path:
     own = (_ROOT / "cgroup.controllers").read_text().split()
     if "memory" not in own:
         raise OSError("the memory controller is not available")
-    # As the kubelet has it: who exceeds the limit ends with all the others of the container.
+    # As in the kubelet: when the limit is exceeded, all processes of the container are killed.
     keys = {"memory.max": limit, "memory.swap.max": 0, "memory.oom.group": 1}
     return _limited(_ROOT / name, keys)
 

@@ -1,4 +1,4 @@
-"""The reliability tests: they come in two sizes, and say at the end what they counted."""
+"""The reliability tests: they have two sizes, and print their figures at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COUNTED = "counted"
 
-#: What a test says at the end of the session, such as how many moments it tried.
+#: Adds a line to print at the end of the session, such as how many moments a test tried.
 Say = Callable[[str], None]
 
 
@@ -35,13 +35,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
-    # With the test's report, which comes also from another process.
+    # In the test's report, which may come from another process.
     return lambda line: request.node.user_properties.append((_COUNTED, line))
 
 
 @pytest.fixture
 def on_ground(tmp_path: Path) -> Iterator[Ground]:
-    """A node with pods, in whose namespace the test is; skips where none can be made."""
+    """A node with pods; the test runs in its namespace.  Skips where none can be created."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
     from reliability.ground import ground

@@ -1,16 +1,16 @@
-"""A mutating fuzzer of what reaches the program: stdin, environment, annotations, files.
+"""A mutating fuzzer of the program's inputs: stdin, environment, annotations, files.
 
     PYTHONPATH=tests python -m reliability.fuzz --inputs 100000 --seed 1 --folder /tmp/fuzz
 
-Every input goes through the CNI front in this process.  Whatever it is, the answer is one JSON
-object or nothing, with no traceback and no error that stands for a defect of ours.  It prints a
-JSON report, and each input that got a wrong answer as the ``repr`` of what made it.
+Every input goes through the CNI front in this process.  The answer has to be one JSON object or
+nothing, without a traceback and without an internal error.  The fuzzer prints a JSON report, with
+the ``repr`` of each input that got a wrong answer.
 
-Definitions point into a tree of the host's files and of odd ones (``reliability.sentinels``), with
-every key of the in-process plugins: at the end it is as it was.
+Definitions point into a tree of the host's files and of special files (``reliability.sentinels``),
+by every key of the in-process plugins: at the end the tree must be unchanged.
 
-It is meant to run where it can write to *folder* alone (the test that starts it sees to that):
-configurations name files and folders, and mutated ones name others.
+Run it where it can write to *folder* only (the test does so): configurations name files and
+folders, and mutated ones may name any.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Mutator:
     tokens: tuple[Any, ...] = TOKENS
 
     def text(self, data: bytes) -> bytes:
-        """A few bytes changed, removed, repeated, or put in."""
+        """*data* with a few bytes changed, removed, repeated or inserted."""
         out = bytearray(data)
         for _ in range(self.random.choice((1, 1, 2, 8))):
             place = self.random.randrange(len(out) + 1)
@@ -85,7 +85,7 @@ class Mutator:
         return bytes(out[: 1 << 20])
 
     def value(self, value: Any) -> Any:
-        """The same value with one place in it exchanged, removed, or wrapped."""
+        """The same value with one place in it replaced, removed or wrapped."""
         if isinstance(value, dict) and value and self.random.random() < 0.9:
             key = self.random.choice(sorted(value))
             changed = dict(value)
@@ -116,7 +116,7 @@ class Mutator:
         return value
 
     def json(self, value: Any) -> bytes:
-        """JSON of a mutated value, which may be damaged as a text, too."""
+        """JSON of a mutated value; the text may be mutated too."""
         data = json.dumps(self.often(value)).encode("utf-8", "surrogatepass")
         return self.text(data) if self.random.random() < 0.3 else data
 
@@ -126,7 +126,7 @@ class Mutator:
 
 @frozen
 class Objects:
-    """What stands for the API: one pod and definitions that are as mutated as the rest."""
+    """A stand-in for the API: one pod and definitions, mutated as well."""
 
     annotations: Mapping[str, Any]
     definition: Any
@@ -141,12 +141,12 @@ class Objects:
         return {"name": name, "namespace": namespace, "annotations": self.annotations}
 
     def write(self, writes: Sequence[Any], seconds: float) -> None:
-        """Take every write."""
+        """Accept every write."""
 
 
 @frozen
 class Fuzzer:
-    """Makes inputs, gives them to the front, and looks at the answers."""
+    """Makes inputs, passes them to the front, and checks the answers."""
 
     mutator: Mutator
     engine: Engine
@@ -183,11 +183,11 @@ class Fuzzer:
             self._live(Objects({key: text}, definition))
 
     def definition(self) -> None:
-        """A definition that is chosen as it should be: its configuration reaches the plugins."""
+        """A definition that the pod selects correctly: its configuration reaches the plugins."""
         self._live(Objects({ANNOTATIONS[0]: "a"}, self._definition()))
 
     def _live(self, objects: Objects) -> None:
-        """ADD with these objects, what may come after it, and the end."""
+        """ADD with these objects, commands that may follow, then DEL."""
         engine = Engine(self.engine.installed, self.engine.log, api=objects)
         for command in ("ADD", *self._one(((), (), ("CHECK",), ("GC",))), "DEL"):
             environ = {**self._environ(command), "CNI_NETNS": self.netns}
@@ -228,7 +228,7 @@ class Fuzzer:
             {"type": "dhcp"},
         )  # fmt: skip
         pool = self._one(pools)
-        # What the node's owner opened to tenants is served in-process.
+        # For paths that the node's owner allows tenants, the in-process plugin is used.
         if pool["type"] == "host-local" and self.mutator.random.random() < 0.5:
             pool["dataDir"] = self._one((f"{self.folder}/open", f"{self.folder}/open/pam.d"))
         kinds: tuple[dict[str, Any], ...] = (
@@ -243,7 +243,7 @@ class Fuzzer:
         return {"cniVersion": "1.1.0", "name": name, "ipam": pool, **self._one(kinds)}
 
     def record(self) -> None:
-        """A file under ``cniDir``: our own record, or the Go Multus'."""
+        """A file under ``cniDir``: our record, or one of the Go Multus."""
         config = {"type": "ptp", "name": "n", "cniVersion": "1.0.0", "ipam": {"type": "host-local"}}
         lines: list[Any] = [
             {"kind": "intent", "format": 1, "started": 1.5, "container": "c1", "ifname": "eth0",
@@ -347,7 +347,7 @@ class Fuzzer:
             problem = _problem(environ["CNI_COMMAND"], status, stdout)
             code = "0" if status == 0 else str(json.loads(stdout)["code"])
             self.codes[f"{kind} {code}"] += 1
-        except Exception as error:  # noqa: BLE001  the front must not let anything through
+        except Exception as error:  # noqa: BLE001  the front must not raise
             problem = f"{type(error).__name__}: {error}"
         if problem and len(self.wrong) < 20:
             made = (kind, dict(environ), stdin[:20000], engine.api)
@@ -356,7 +356,7 @@ class Fuzzer:
 
 
 def _problem(command: str, status: int, stdout: bytes) -> str:
-    """What is wrong with an answer; empty when nothing is."""
+    """The fault of an answer; empty when it is correct."""
     if b"Traceback" in stdout:
         return "a traceback"
     if b"internal error" in stdout or b"report it" in stdout:
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.makedirs(f"{options.folder}/{name}", mode=0o700, exist_ok=True)
     engine = Engine(load(discover()), Log.from_conf({"logLevel": "panic", "logToStderr": False}))
     sentinels = Sentinels.plant(f"{options.folder}/host")
-    # The same once more, where tenants may point: there it is served in-process.
+    # The same in the folders that tenants may use: there the in-process plugin is used.
     opened = Sentinels.plant(f"{options.folder}/open")
     before = [each.snapshot() for each in (sentinels, opened)]
     mutator = Mutator(random.Random(options.seed))

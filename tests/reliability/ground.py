@@ -1,4 +1,4 @@
-"""Where the reliability tests take place: a node, pods, real plugins, and what is on the node."""
+"""The environment of the reliability tests: a node, pods, real plugins, and the node's state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OURS = ("invoker", "ipMasqBackend")
 _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
 
-#: What stays by design: locks, and host-local's memory of the last address.
+#: Files that stay by design: locks, and host-local's last reserved address.
 _STAYS = (".lock", ".daemon", "lock", "last_reserved_ip")
 
 
@@ -54,7 +54,7 @@ class Ground:
         return f"{self.folder}/ipam"
 
     def container(self, name: str, ifname: str = "eth0") -> Container:
-        """A container with a namespace of its own, made when it is first asked for."""
+        """A container with its own namespace, created on first use."""
         if name not in self.pods:
             self.pods[name] = Netns.create("pod")
         return Container(self.pods[name].path, name, ifname, "IgnoreUnknown=1")
@@ -72,7 +72,7 @@ class Ground:
         }
 
     def ipam(self, number: int, second: int | None = None) -> Conf:
-        """Addresses of a network's own, of both families when *second* says so."""
+        """IPAM with a network's own addresses, of both families with *second*."""
         ranges = [[{"subnet": f"10.{number}.0.0/24"}]]
         if second is not None:
             ranges.append([{"subnet": f"fd00:{second}::/64"}])
@@ -85,7 +85,7 @@ class Ground:
         }
 
     def in_process(self) -> Conf:
-        """Four networks without a process: iptables, nftables, plain, and both families."""
+        """Four in-process networks: iptables, nftables, plain, and both families."""
         every: list[dict[str, Any]] = [
             {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
             {"name": "nft", "type": "ptp", "ipMasq": True, "ipam": self.ipam(2)},
@@ -96,7 +96,7 @@ class Ground:
         return self.conf(*every)
 
     def executed(self) -> Conf:
-        """Four networks by started plugins, one of them a chain, one of them with ipMasq."""
+        """Four networks of executed plugins, one of them a chain, one of them with ipMasq."""
         bridge = {"type": "bridge", "bridge": "br0", "ipMasq": False, "ipam": self.ipam(5)}
         tuning = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
         every: list[dict[str, Any]] = [
@@ -108,7 +108,7 @@ class Ground:
         return self.conf(*every, invokers={"ptp": "exec"})
 
     def mixed(self) -> Conf:
-        """Four networks, half of them by started plugins."""
+        """Four networks, half of them of executed plugins."""
         every: list[dict[str, Any]] = [
             {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
             {"name": "br", "type": "bridge", "bridge": "br0", "ipam": self.ipam(5)},
@@ -118,7 +118,7 @@ class Ground:
         return self.conf(*every)
 
     def virtual_functions(self) -> Conf:
-        """Three VFs of a stand-in card, one for DPDK, beside a network without a process."""
+        """Three VFs of a simulated card, one for DPDK, and an in-process network."""
         card = Card.build(f"{self.folder}/sys", self.node, pf=f"p{secrets.token_hex(3)}", vfs=6)
         card.install_plugin(f"{self.folder}/site")
         sys.path.insert(0, f"{self.folder}/site")
@@ -143,13 +143,13 @@ class Ground:
         return skel.answer(self.environ(command, container), encode(conf), engine_for)
 
     def done(self, command: str, conf: Conf, container: Container | None = None) -> bytes:
-        """The same, which has to succeed."""
+        """The same; it has to succeed."""
         status, stdout = self.call(command, conf, container)
         assert status == 0, f"{command} of {container}: {stdout.decode()}"
         return stdout
 
     def delete_directly(self, conf: Conf, container: Container) -> None:
-        """DEL by the delegates' own binaries, without us, whatever they answer."""
+        """DEL with the delegates' own binaries, without Multus; ignores their answers."""
         for index, delegate in reversed(list(enumerate(conf["delegates"]))):
             ifname = f"net{index - 1}" if index else container.ifname
             environ = {**self.environ("DEL", container), "CNI_IFNAME": ifname}
@@ -160,7 +160,7 @@ class Ground:
                 subprocess.run([path], input=stdin, env=environ, capture_output=True, check=False)
 
     def supervised(self, command: str, conf: Conf, container: Container | None = None) -> Family:
-        """The same by a process of its own, at whose every step it can be killed."""
+        """The same call in its own process, which can be killed at every step."""
         environ, stdin = self.environ(command, container), encode(conf)
 
         def call() -> int:
@@ -175,11 +175,11 @@ class Ground:
         return {"PATH": _SEARCH, "CNI_COMMAND": command, "CNI_PATH": self.bin.path, **named}
 
     def collecting(self, conf: Conf, valid: Sequence[Container]) -> Conf:
-        """*conf* as GC gets it."""
+        """*conf* with the keys for GC."""
         entries = [{"containerID": each.id, "ifname": each.ifname} for each in valid]
         return {**conf, "cni.dev/valid-attachments": entries}
 
-    # --- What is there ---------------------------------------------------------------------------
+    # --- The node's state ------------------------------------------------------------------------
 
     def state(self) -> HostState:
         """Links, addresses, routes and rules of node and pods, the node's firewall, all files."""
@@ -226,7 +226,7 @@ def _network(namespace: Namespace) -> Iterator[str]:
             if not each.address.startswith("fe80:"):
                 yield f"address {each.address} of {names.get(each.index)}"
         for route in routes.list_all(channel):
-            # The kernel's own come and go by themselves, some time after a link went up.
+            # The kernel adds and removes its own routes some time after a link goes up.
             if route.protocol != _KERNEL and not route.destination.startswith(("fe80:", "ff00:")):
                 dev = names.get(route.index)
                 yield f"route {route.destination} via {route.gateway} dev {dev} in {route.table}"
@@ -237,7 +237,7 @@ def _network(namespace: Namespace) -> Iterator[str]:
 
 
 def _write_as_one() -> None:
-    """A write to the stand-in's sysfs and its effect are one, as they are in the kernel."""
+    """Make a write to the simulated sysfs and its effect one moment, as in the kernel."""
     plain = Card.sysfs
     if hasattr(plain, "as_one"):
         return
@@ -253,13 +253,13 @@ def _write_as_one() -> None:
         type(made).write = as_one_write
         return made
 
-    # The stand-in is replaced on purpose, and marked, so that it is replaced once.
+    # The function is replaced on purpose, and marked, so that it is replaced only once.
     sysfs.as_one = True  # type: ignore[attr-defined]
     Card.sysfs = sysfs  # type: ignore[method-assign,assignment]
 
 
 def _card(card: Card, node: Node) -> Iterator[str]:
-    """What sysfs shows of a card, and what each of its VFs was told last."""
+    """A card's sysfs, and the last settings of each of its VFs."""
     for parent, folders, names in os.walk(card.root):
         for name in (*folders, *names):
             path = os.path.join(parent, name)

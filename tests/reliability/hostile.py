@@ -1,9 +1,9 @@
-"""A plugin of somebody else that does what none should: copied into a distribution of its own.
+"""A hostile third-party plugin, which tests copy into its own distribution.
 
-It acts for type ``hostile`` alone.  ``deed`` of that configuration says what it does, ``at`` when:
-``hook`` (while the networks are prepared), ``add``, ``delete``, ``observer`` (when it was
-attached).  ``folder`` is the test's: a deed that begins makes ``begun`` there, and where ``calm``
-is, none is done any more.
+It acts only for the type ``hostile``.  In that configuration, ``deed`` names the action, and ``at``
+the time: ``hook`` (while the networks are prepared), ``add``, ``delete``, ``observer`` (after the
+attachment).  ``folder`` is the test's: when the action starts, it creates ``begun`` there; while
+``calm`` exists there, the plugin does nothing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from multus.api.result import Interface, Result
 TYPE = "hostile"
 
 _LONG = 300.0
-#: Beyond this a deed stops by itself, so that a machine without limits survives it.
+#: An action stops by itself at this limit, for machines without a memory limit.
 _LARGEST = 1 << 30
 _CLONE_NEWNET = 0x40000000
 
 
 class OwnError(BaseException):
-    """No ``Exception``: what catches those alone does not catch this."""
+    """Not an ``Exception``: ``except Exception`` does not catch it."""
 
 
 def spin() -> None:
@@ -47,13 +47,13 @@ def spin() -> None:
 
 
 def masked() -> None:
-    """Hang where the supervisor's signal does not arrive."""
+    """Hang with the supervisor's signal blocked."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     time.sleep(_LONG)
 
 
 def in_c() -> None:
-    """Hang where the interpreter does not look for signals."""
+    """Hang in C, where the interpreter does not handle signals."""
     sum(itertools.repeat(0))
 
 
@@ -94,7 +94,7 @@ def orphan() -> None:
     if child == 0:
         os.setsid()
         if os.fork() == 0:
-            time.sleep(20)  # longer than the test looks at it
+            time.sleep(20)  # longer than the test checks
         os._exit(0)
     os.waitpid(child, 0)
 
@@ -134,7 +134,7 @@ def signals() -> None:
         try:
             signal.signal(number, signal.SIG_IGN if number != signal.SIGALRM else signal.SIG_DFL)
         except ValueError:
-            break  # a thread may not; the alarm comes all the same
+            break  # a thread may not set handlers; the alarm is delivered all the same
     signal.setitimer(signal.ITIMER_REAL, 0.2)
 
 
@@ -144,7 +144,7 @@ def leak() -> None:
 
 
 def netns() -> None:
-    """Enter another network namespace for good."""
+    """Enter another network namespace, and stay in it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -183,7 +183,7 @@ DEEDS: Mapping[str, Callable[[], object]] = {
 
 
 def act(config: Mapping[str, Any], at: str) -> object:
-    """Do the deed if it is this one's moment; a wrong answer for the deed of that name."""
+    """Do the action if *at* is its time; returns a wrong answer for the actions that need one."""
     folder = str(config["folder"])
     if config["at"] != at or os.path.exists(f"{folder}/calm"):
         return None
@@ -231,7 +231,7 @@ def _act_for(delegate: Delegate, at: str) -> object:
 
 
 def install(folder: Path) -> None:
-    """Make a distribution in *folder* whose plugin is this file."""
+    """Create a distribution in *folder* whose plugin is this file."""
     metadata = folder / "multus_hostile-1.0.dist-info"
     metadata.mkdir(parents=True)
     heads = "Metadata-Version: 2.1\nName: multus-hostile\nVersion: 1.0\n"

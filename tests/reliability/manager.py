@@ -1,4 +1,4 @@
-"""What keeps the daemon running: a service manager, as far as it matters here."""
+"""A minimal service manager, which restarts the daemon."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from reliability.processes import family_of
 
 from integration.daemon.node import Daemon
 
-#: Within how many seconds a service manager restarts a daemon that does not say that it is alive.
+#: The watchdog's timeout, in seconds: a daemon that sends no sign of life is restarted.
 WATCHDOG = 20
 
 
 @define
 class Manager:
-    """A service manager: restarts the daemon when it ends, and when it no longer says it is alive.
+    """A service manager: restarts the daemon when it ends, or sends no signs of life.
 
     Source: systemd.service(5), ``Restart=always`` and ``WatchdogSec``.
     """
@@ -46,7 +46,7 @@ class Manager:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the daemon and whatever descends from it."""
+        """Kill the daemon and all its descendants."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -55,7 +55,7 @@ class Manager:
         self._address.unlink()
 
     def serves(self, seconds: float) -> bool:
-        """Whether ``health`` says ok within *seconds*."""
+        """Whether ``health`` is ok within *seconds*."""
         end = time.monotonic() + seconds
         while self.daemon.control("health") != (0, "ok\n"):
             if time.monotonic() > end:
@@ -88,7 +88,7 @@ class Manager:
 
     def _kill(self) -> None:
         if self.daemon.process is not None:
-            # Parents first, so that none replaces a child that has just been killed.
+            # Parents first, so that no parent replaces a killed child.
             for pid in family_of(self.daemon.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

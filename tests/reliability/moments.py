@@ -1,9 +1,9 @@
 """Moments at which a process can be killed: before each system call that changes something.
 
-A child carries a call out under a seccomp filter whose notifications come to us: the kernel stops
-the child, and every process that it starts, before each system call of a list, until we say that it
-may go on.  So the moments of a whole family of processes have one order and one count, and killing
-at each of them in turn leaves none out.  Between two of them nothing is changed.
+A child carries out a call under a seccomp filter with user notification:  the kernel stops the
+child, and every process that it starts, before each system call of a list, until the supervisor
+lets it continue.  So the moments of all its processes have one order and one count, and a test can
+kill at each of them in turn.  Between two moments nothing changes.
 
 Source: seccomp(2), seccomp_unotify(2); numbers from asm/unistd.h of x86_64 and aarch64.
 """
@@ -28,7 +28,7 @@ from attrs import field, frozen
 
 _X86 = platform.machine() == "x86_64"
 
-#: System calls that change something whatever their arguments: (x86_64, aarch64).
+#: System calls that always change something: (x86_64, aarch64).
 _ALWAYS: dict[str, tuple[int | None, int | None]] = {
     "write": (1, 64),
     "pwrite64": (18, 68),
@@ -69,8 +69,8 @@ _ALWAYS: dict[str, tuple[int | None, int | None]] = {
     "kill": (62, 129),
 }
 
-#: System calls that change something when an argument says so: numbers, argument, mask, values;
-#: no values stand for "any bit of the mask".
+#: System calls that change something for certain arguments: numbers, argument, mask, values; no
+#: values mean "any bit of the mask".
 _SOMETIMES: dict[str, tuple[tuple[int | None, int | None], int, int, tuple[int, ...]]] = {
     "open": ((2, None), 1, os.O_CREAT | os.O_TRUNC, ()),
     "openat": ((257, 56), 2, os.O_CREAT | os.O_TRUNC, ()),
@@ -94,8 +94,8 @@ _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-#: Memory that a supervised process shares with who supervises it: the listener's number, and
-#: whether what happens now counts.  Empty in every other process.
+#: Memory that a supervised process shares with its supervisor: the listener's number, and whether
+#: system calls count now.  Empty in every other process.
 _SHARED: list[mmap.mmap] = []
 
 
@@ -103,8 +103,8 @@ _SHARED: list[mmap.mmap] = []
 class Run:
     """How a supervised call ended: ``status`` is negative when a signal ended it.
 
-    ``moments`` is how many there were, ``last`` says what the last one was: the process's name and
-    the system call before which it was killed.
+    ``moments`` is their number; ``last`` describes the last one: the process's name and the system
+    call before which it was killed.
     """
 
     status: int
@@ -120,7 +120,7 @@ class Run:
 
 @frozen
 class Family:
-    """A call under way, with every process that it started."""
+    """A running call, with every process that it started."""
 
     root: int
     listener: int
@@ -131,8 +131,8 @@ class Family:
     def run(self, kill_at: int | None = None, *, whole: bool = True) -> Run:
         """Let it run, and kill it before its moment *kill_at*, counted from 1.
 
-        Killed are all its processes, or, without *whole*, only the first; the others then go on,
-        and :meth:`outlive` waits for them.
+        Kills all its processes; without *whole*, only the first.  Then the others continue, and
+        :meth:`outlive` waits for them.
         """
         moments, last, killed = 0, "", False
         for number, caller, name in self._notifications():
@@ -154,7 +154,7 @@ class Family:
         return Run(status, _contents(self.outputs[0]), _contents(self.outputs[1]), moments, last)
 
     def outlive(self, seconds: float = 30.0) -> None:
-        """Wait for the processes that outlived the first."""
+        """Wait for the processes that outlive the first."""
         if not self.answered.wait(seconds):
             raise AssertionError("a process that outlived its parent does not end")
 
@@ -169,7 +169,7 @@ class Family:
         self.answered.set()
 
     def _notifications(self) -> Iterator[tuple[int, int, str]]:
-        """The number of a moment, who is about to do something, and what."""
+        """The next moment: its notification, the process, and the system call."""
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         while True:
@@ -177,7 +177,7 @@ class Family:
             if not events:
                 raise AssertionError(f"the call under process {self.root} hangs")
             if not events[0][1] & select.POLLIN:
-                return  # nobody is left under this filter
+                return  # no process is left under this filter
             buffer = bytearray(_NOTIFICATION.size)
             try:
                 fcntl.ioctl(self.listener, _RECEIVE, buffer)
@@ -200,9 +200,9 @@ class Family:
 
 
 def start(call: Callable[[], int], stdin: bytes = b"") -> Family:
-    """Fork a child that carries *call* out, supervised, with *stdin*, and exits as it says.
+    """Fork a supervised child that runs *call* with *stdin*, and exits with its status.
 
-    The caller's other threads must hold nothing that *call* needs.
+    The caller's other threads must not hold locks that *call* needs.
     """
     given, out, err = (os.memfd_create(name) for name in ("stdin", "stdout", "stderr"))
     os.write(given, stdin)
@@ -223,7 +223,7 @@ def start(call: Callable[[], int], stdin: bytes = b"") -> Family:
 
 @contextmanager
 def as_one() -> Iterator[None]:
-    """What the calling process does in here is no moment: it stands for one act of the kernel's."""
+    """System calls in this block are not moments: they simulate one action of the kernel."""
     shared = _SHARED[-1] if _SHARED else bytearray(2)
     shared[1] = 1
     try:
@@ -248,7 +248,7 @@ def _child(
         code = ctypes.create_string_buffer(program)
         head = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
         listener = _LIBC.syscall(_SYS_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER, head)
-        # Told by memory, since every system call that could tell it is supervised from here on.
+        # By shared memory: every system call that could send it is supervised from here on.
         ready[0] = listener if listener > 0 else 255
         os.close(go[1])
         os.read(go[0], 1)
@@ -260,7 +260,7 @@ def _child(
 
 
 def _listener(root: int, ready: mmap.mmap) -> int:
-    """The child's listener as a descriptor of ours."""
+    """Duplicate the child's listener into this process."""
     deadline = time.monotonic() + 60
     while not ready[0]:
         if os.waitpid(root, os.WNOHANG)[0]:
@@ -285,7 +285,7 @@ def _listener(root: int, ready: mmap.mmap) -> int:
 
 
 def _where(pid: int) -> str:
-    """What a process is doing: its state, its system call, and where that waits in the kernel."""
+    """A process's state, its system call, and where that waits in the kernel."""
     said = []
     for name in ("stat", "syscall", "wchan"):
         with suppress(OSError), open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
@@ -312,7 +312,7 @@ def _filter() -> bytes:
         body = low + (tests or _jump(_EQUAL, 0, 1, 0) + notify) + _instruction(_RETURN, _ALLOW)
         code += _jump(_EQUAL, number, 0, len(body) // 8) + body
     if (clone := _of_this_machine(_CLONE)) is not None:
-        # A thread is no process.
+        # A thread is not a process.
         flags = _instruction(_LOAD, 16) + _instruction(_AND, _CLONE_THREAD)
         body = flags + _jump(_EQUAL, 0, 0, 1) + notify + _instruction(_RETURN, _ALLOW)
         code += _jump(_EQUAL, clone, 0, len(body) // 8) + body
@@ -348,13 +348,13 @@ _NAMES = {
 
 
 def _session(root: int) -> list[int]:
-    """The processes of *root*'s session of which a thread lives, without itself."""
+    """The processes of *root*'s session with a live thread, without *root*."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == root:
             continue
         with suppress(OSError):
-            # A process whose first thread is gone has its files open until the last one is.
+            # A process keeps its files open until its last thread ends, not its first.
             folder = f"/proc/{name}/task"
             tasks = [_stat(f"{folder}/{task}") for task in os.listdir(folder)]
             if any(session == root and state not in ("Z", "X") for state, session in tasks):

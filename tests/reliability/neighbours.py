@@ -1,4 +1,4 @@
-"""A node with a running daemon and twenty pods that come and go, while one more does harm."""
+"""A node with a running daemon, twenty pods that come and go, and one hostile pod."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ AT_A_TIME = 4
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 NODE_NAME = "n1"
 
-#: Seconds after which a runtime of these tests gives a call up.
+#: The runtime's timeout for a call in these tests, in seconds.
 PATIENCE = 30.0
 
 #: Seconds that an in-process step may go without progress before its worker is replaced. On a busy
 #: machine the kernel alone may need more than one.
 STUCK = 4
 
-#: The daemon's settings for these tests, beside its folders.
+#: The daemon's settings for these tests, without its folders.
 SETTINGS: Mapping[str, Any] = {
     "workers": 32,
     "connectionLimit": 256,
@@ -49,21 +49,21 @@ SETTINGS: Mapping[str, Any] = {
     "logLevel": "verbose",
 }
 
-#: Settings that are left out, separated by commas, to run these tests against a daemon without.
+#: Settings to leave out, separated by commas, for a daemon that does not have them.
 _LEFT_OUT = os.environ.get("ISOLATION_WITHOUT", "").split(",")
 
 _SHIM = Path(__file__).parents[2] / "shim" / "multus-shim.c"
 
 
 def settings(cni_dir: str, kubeconfig: str) -> dict[str, Any]:
-    """All of them; the daemon refuses keys that it does not know."""
+    """The settings without the ones to leave out; a daemon refuses unknown keys."""
     known = {key: value for key, value in SETTINGS.items() if key not in _LEFT_OUT}
     return {**known, "cniDir": cni_dir, "kubeconfig": kubeconfig, "nodeName": NODE_NAME}
 
 
 @frozen
 class Round:
-    """How twenty neighbours fared: what failed, and the seconds of the slowest call."""
+    """The results of twenty neighbours: failures, and the seconds of the slowest call."""
 
     problems: Sequence[str]
     slowest: float
@@ -89,9 +89,9 @@ class Place:
     # --- The daemon ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start a new daemon, and see how long calls usually take."""
+        """Start a new daemon, and measure how long calls usually take."""
         self.launch()
-        self.round()  # what the first calls of all make, and keep, is made
+        self.round()  # the first calls create what later ones reuse
         self.empty = self.state()
         usual = [self.round(), self.round()]
         assert [problem for each in usual for problem in each.problems] == []
@@ -112,7 +112,7 @@ class Place:
         self.manager.stop()
 
     def start_anew(self) -> None:
-        """Forget the daemon and all that it kept and attached, and start another."""
+        """Remove the daemon, its state and its attachments, and start another one."""
         self.stop()
         for folder in (self.cni_dir, self.ipam_dir):
             shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +120,7 @@ class Place:
             for name in interfaces(pod.path):
                 pod.ip("link", "del", name)
         end = time.monotonic() + PATIENCE
-        # The kernel takes its time to remove what was in a namespace that has gone.
+        # The kernel removes the links of a deleted namespace later.
         while left := interfaces(self.node.path) - {"uplink", "wire"}:
             assert time.monotonic() < end, f"{sorted(left)} are left on the node"
             time.sleep(0.05)
@@ -174,7 +174,7 @@ class Place:
     # --- The neighbours --------------------------------------------------------------------------
 
     def round(self) -> Round:
-        """All neighbours come, are looked at, and go."""
+        """ADD, CHECK and DEL of all neighbours."""
         conf = self.conf()
         there = [self.container(pod, f"neighbour-{i}") for i, pod in enumerate(self.pods)]
         problems, slowest = [], 0.0
@@ -194,19 +194,19 @@ class Place:
                     problems.append(f"{command} succeeded, and there are {sorted(found)}")
         return Round(problems, slowest)
 
-    # --- What is there ---------------------------------------------------------------------------
+    # --- The node's state ------------------------------------------------------------------------
 
     def state(self) -> HostState:
         """Links, addresses, routes, rules, and the files of records and addresses."""
         return self.node.state(self.cni_dir, self.ipam_dir)
 
     def left(self, netns: Netns, seconds: float = PATIENCE) -> list[str]:
-        """What is there that was not when the node was empty, after *seconds* at most."""
+        """What is left that an empty node does not have, after at most *seconds*."""
         end = time.monotonic() + seconds
         while True:
             found = [f"+ {name} in the pod" for name in interfaces(netns.path)]
             left = self.empty.difference(self.state())
-            # The daemon remembers for good under which other folders DELs may be kept.
+            # The daemon keeps its list of other folders with kept DELs.
             found += [each for each in left if not each.endswith("/.folders")]
             if not found or time.monotonic() > end:
                 return found
@@ -243,13 +243,13 @@ def place(folder: Path) -> Iterator[Place]:
         made = Place(folder, node, api, kubeconfig, bins, runtime, cgroup, pods)
         define_network(api, "side", made.ptp("side", 67))
         made.start()
-        # Not a bound method: a row may have replaced the daemon.
+        # Not a bound method: a case may have replaced the daemon.
         stack.callback(lambda: made.stop())
         yield made
 
 
 def define_network(api: ApiServer, name: str, config: object) -> None:
-    """Store a definition; *config* is its text, or what is written as JSON."""
+    """Store a definition; *config* is its text, or a value to encode as JSON."""
     text = config if isinstance(config, str) else json.dumps(config)
     api.create(
         {
@@ -262,7 +262,7 @@ def define_network(api: ApiServer, name: str, config: object) -> None:
 
 
 def _shim(folder: Path) -> str:
-    """The C shim, or the Python one where there is no compiler."""
+    """The C shim, or the Python shim without a compiler."""
     program = folder / "multus-shim"
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler:

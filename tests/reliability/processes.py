@@ -1,4 +1,4 @@
-"""A process and all that descend from it: who they are, and what they use together."""
+"""A process and its descendants, and the resources that they use together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-#: What the daemon calls the processes that carry calls out, in their name or what they run as.
+#: Names of the daemon's processes that carry out calls.
 WORKER = b"worker"
 
 
 @frozen
 class Uses:
-    """What a family of processes uses; ``memory`` is in KiB, shared pages counted once.
+    """The resources of a group of processes; ``memory`` is in KiB, shared pages count once.
 
-    ``surroundings`` are the working directories, umasks, standard streams and network namespaces in
-    which its threads are.
+    ``surroundings`` are the working directories, umasks, standard streams and network namespaces of
+    its threads.
     """
 
     memory: int
@@ -28,7 +28,7 @@ class Uses:
 
     @classmethod
     def of(cls, root: int) -> Uses:
-        """The sums over *root* and its descendants; one that ends meanwhile is left out."""
+        """The sums over *root* and its descendants, without processes that end meanwhile."""
         memory = descriptors = threads = 0
         surroundings: set[str] = set()
         for pid in family_of(root):
@@ -41,7 +41,7 @@ class Uses:
         return cls(memory, descriptors, threads, frozenset(surroundings))
 
     def exceeded_by(self, now: Uses, allowed: Uses) -> list[str]:
-        """What *now* has more than this by more than is *allowed*."""
+        """The resources by which *now* exceeds this by more than *allowed*."""
         pairs = {
             "memory": (self.memory, now.memory, allowed.memory),
             "descriptors": (self.descriptors, now.descriptors, allowed.descriptors),
@@ -64,7 +64,7 @@ def family_of(root: int) -> list[int]:
 
 
 def workers_of(root: int) -> list[int]:
-    """The descendants of the daemon *root* that carry calls out."""
+    """The descendants of the daemon *root* that carry out calls."""
     return [pid for pid in family_of(root)[1:] if WORKER in _name(pid)]
 
 
@@ -86,7 +86,7 @@ def _all() -> Iterator[tuple[int, int, str]]:
 
 
 def _surroundings(folder: Path) -> Iterator[str]:
-    """Those of one process."""
+    """The values of one process."""
     yield f"working directory {os.readlink(folder / 'cwd')}"
     yield f"umask {_line(folder / 'status', 'Umask:', 8):03o}"
     for number in range(3):

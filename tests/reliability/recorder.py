@@ -1,4 +1,4 @@
-"""A plugin whose networks cost nothing, and which remembers what it was asked."""
+"""A plugin that attaches nothing and records its calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DELETED: list[str] = []
 #: Every DEL, also those that failed.
 SEEN: list[Invocation] = []
 
-#: The lists of valid attachments that GC came with, by network.
+#: The lists of valid attachments that GC passed, by network.
 COLLECTED: dict[str, list[tuple[str, str]]] = {}
 
 

@@ -1,4 +1,4 @@
-"""What one hostile pod may have: its plugins, configurations, annotations and objects."""
+"""The cases of one hostile pod: its plugins, configurations, annotations and objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 from attrs import field, frozen
 from reliability.neighbours import STUCK
 
-#: Seconds within which a call of the hostile pod has to be answered: the time in which a step has
-#: to make progress, and some for its undoing.
+#: Seconds within which a call of the hostile pod has to be answered: the limit of a step, and some
+#: time for the undo.
 LIMIT = STUCK + 16.0
-#: The same for one that waits for what others hold.
+#: The same for a call that waits for a lock.
 LONG = 40.0
 
 #: The hostile pod's name.
@@ -33,13 +33,13 @@ def no_hazard(_: Path) -> AbstractContextManager[None]:
 
 @frozen
 class Row:
-    """One hostile pod.  ``@FOLDER@`` in its configurations is a folder of the row's own.
+    """One case.  ``@FOLDER@`` in its configurations is the case's own folder.
 
-    ``delegates`` are the node's, beside the one that all pods have, ``keys`` are other keys of the
-    node's configuration, ``objects`` definitions of the tenant's by name; the pod asks for all of
-    them unless it has an ``annotation``.  ``answer`` is how its ADD ends; an error has to name one
-    of ``names``.  Its DEL succeeds while the hazard lasts if it is ``deletable``, else after it.
-    ``odd`` is what the API server has in its lists and watches.
+    ``delegates`` are the node's, in addition to the one of all pods; ``keys`` are other keys of the
+    node's configuration; ``objects`` are the tenant's definitions by name, and the pod requests all
+    of them unless it has an ``annotation``.  ``answer`` is the result of its ADD; an error has to
+    name one of ``names``.  If ``deletable``, its DEL succeeds while the pod is hostile, else only
+    afterwards.  ``odd`` are objects in the API server's lists and watches.
     """
 
     name: str
@@ -68,7 +68,7 @@ def _deed(deed: str, at: str, answer: str = FAILS, *, full: bool = False) -> Row
     name = f"plugin-{deed}-{at}"
     if at == "delete":
         return Row(name, (config,), command="DEL", answer=SUCCEEDS, deletable=False, full=full)
-    # A DEL without a record asks the hooks again.
+    # A DEL without a record calls the hooks again.
     return Row(name, (config,), answer=answer, deletable=at != "hook", full=full)
 
 
@@ -96,7 +96,7 @@ def _plugins() -> Iterator[Row]:
         yield _deed(deed, "add")
         yield _deed(deed, "hook", full=deed not in ("base-exception", "wrong-type"))
         yield _deed(deed, "delete", full=deed not in ("base-exception", "exit"))
-        # What an observer does changes nothing, but may end the process that carries it out.
+        # An observer cannot change the result, but may end its process.
         yield _deed(deed, "observer", EITHER, full=deed not in ("system-exit", "exit"))
     for deed in (
         "close-standard",
@@ -175,7 +175,7 @@ def fifo_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def relative_folder(_: Path) -> Iterator[None]:
-    """What would be made in the daemon's working directory, the test's, is removed."""
+    """Remove what the case may create in the daemon's working directory."""
     try:
         yield
     finally:
@@ -184,7 +184,7 @@ def relative_folder(_: Path) -> Iterator[None]:
 
 @contextmanager
 def fifo_record(folder: Path) -> Iterator[None]:
-    """A FIFO in the place of the container's record: the row's container is named after it."""
+    """Create a FIFO at the path of the container's record; the container has the case's name."""
     (folder / "state").mkdir(mode=0o700)
     os.mkfifo(folder / "state" / "hostile:eth0", 0o600)
     try:
@@ -195,7 +195,7 @@ def fifo_record(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def own_program(folder: Path) -> Iterator[None]:
-    """A tenant's own program, which must not be run: it would leave ``harm``."""
+    """Install a tenant's own program, which must not run: it would create ``harm``."""
     (folder / "bin").mkdir()
     (folder / "bin" / "evil").write_text(f"#!/bin/sh\ntouch {folder}/harm\n")
     (folder / "bin" / "evil").chmod(0o755)
@@ -214,8 +214,8 @@ def _configurations() -> Iterator[Row]:
     zero = _ipam(resolvConf="/dev/zero")
     yield from _for_both("resolv-zero", zero, answer=EITHER)
     yield from _for_both("resolv-huge", resolv, hazard=huge_resolv_conf, answer=EITHER)
-    # A lock is waited for five seconds, and once more to undo the ADD; a program that hangs is
-    # started for ADD, and to undo it.
+    # The wait for a lock is five seconds for ADD, and five for its undo; a program that hangs is
+    # started for ADD and for its undo.
     held = {"answer": EITHER, "deletable": False, "limit": LONG}
     yield from _for_both("lock-held", _ipam(), hazard=held_lock, deletable=False, limit=LONG)
     yield from _for_both("lock-fifo", _ipam(), hazard=fifo_lock, **held)
@@ -238,7 +238,7 @@ def _configurations() -> Iterator[Row]:
 
 _RESULT = '{"cniVersion": "1.0.0", "interfaces": [{"name": "eth9"}]}'
 
-#: Programs by type.  The hostile ones misbehave for ADD alone.
+#: Programs by type.  The hostile ones misbehave only for ADD.
 PROGRAMS: Mapping[str, str] = {
     "multus": f"exec env -u MULTUS_SOCKET {os.path.dirname(sys.executable)}/multus",
     "hostile-sleep": "exec sleep 300",
@@ -279,7 +279,7 @@ def _annotations() -> Iterator[Row]:
     subnets = [[{"subnet": f"10.{80 + i // 256}.{i % 256}.0/24"}] for i in range(4000)]
     ranges = _ipam(ranges=subnets)
     del ranges["ipam"]["subnet"]
-    del ranges["ipam"]["dataDir"]  # with another one than the node's, the binary has them
+    del ranges["ipam"]["dataDir"]  # with another folder, the binary would be executed
     yield Row("definition-ranges", objects={"hostile": json.dumps(ranges, separators=(",", ":"))})
     large = {"hostile": {**_ipam(), "x": "x" * 1_400_000}}
     yield Row("definition-large", objects=large, answer=EITHER)

@@ -1,4 +1,4 @@
-"""A hostile pod at its place: its objects, its calls, and what has to be true of them."""
+"""A hostile pod on a node: its objects, its calls, and checks of their results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reliability.rows import EITHER, FAILS, POD, SUCCEEDS, Row
 from multus.testing.netns import Netns
 from multus.testing.runtime import Answer, Container
 
-#: After how many DELs nothing but what cannot be deleted is left.
+#: Number of DELs after which only what cannot be deleted is left.
 TRIES = 3
 
 
 @define
 class Scene:
-    """One hostile pod at a place."""
+    """One hostile pod on a node."""
 
     place: Place
     row: Row
@@ -53,7 +53,7 @@ class Scene:
         api.odd.extend(row.odd)
 
     def leave(self) -> None:
-        """Remove them, and what a deed left running."""
+        """Remove them, and processes that the hostile plugin left."""
         api = self.place.api
         api.odd.clear()
         api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD}})
@@ -66,23 +66,23 @@ class Scene:
         return self.place.call(command, self.conf(), self.container, self.row.limit)
 
     def begun(self, attempt: Future[Answer]) -> None:
-        """Wait until the deed has begun, or the call has ended, or half a second has passed."""
+        """Wait until the hostile action starts or the call ends, for at most half a second."""
         end = time.monotonic() + 0.5
         while not (self.folder / "begun").exists() and not attempt.done():
             if time.monotonic() > end:
                 return
             time.sleep(0.01)
 
-    # --- What must be ----------------------------------------------------------------------------
+    # --- Checks ----------------------------------------------------------------------------------
 
     def require_named(self, command: str, answer: Answer) -> None:
-        """An error says which plugin or object it is about."""
+        """Check that an error names its plugin or object."""
         if answer.status:
             error = answer.error
             said = f"{error['msg']} {error.get('details', '')}"
             names = list(self.row.names)
             if self.row.answer == EITHER:
-                # The deed itself is done without an error: what fails is a later step of the pod.
+                # The hostile action raises no error: a later step of the pod fails.
                 names += [POD, self.container.id]
             assert any(name in said for name in names), f"{command}: {said}"
 
@@ -93,7 +93,7 @@ class Scene:
         self.require_named("ADD", answer)
 
     def delete(self, answer: Answer, hazard: ExitStack) -> None:
-        """DEL, as a kubelet repeats it: it succeeds, at the latest when the hazard has gone.
+        """Repeat DEL as a kubelet does: it succeeds, at the latest without the hazard.
 
         *answer* is the first one's.
         """
@@ -111,7 +111,7 @@ class Scene:
 
 
 def in_background(work: Callable[[], Answer]) -> Future[Answer]:
-    """The same as a future, in a thread of its own."""
+    """Run it in its own thread; returns a future."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(work)
     pool.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""A tree that nothing may change: files of the host, and what is named like a plugin's own.
+"""A tree that must not change: files of the host, and files with the names of a plugin's files.
 
 Every folder of it may be the store of a network (``dataDir`` is the tree, ``name`` the folder), or
 the ``cniDir`` of the SR-IOV plugin.
@@ -12,14 +12,14 @@ import stat
 from contextlib import closing
 from typing import NamedTuple
 
-#: The kinds of what is no regular file.
+#: Kinds of files that are not regular files.
 ODD = ("fifo", "device", "socket", "link", "dangling", "folder")
 
-#: Names of the store's own, and of the SR-IOV plugin's for containers c1 and c2.
+#: Names of the store's files, and of the SR-IOV plugin's files for containers c1 and c2.
 _LOCKS = ("lock", "last_reserved_ip.0", "10.1.0.2", "fd00:1::2", ".new")
 _CLAIMS = ("c1-eth0", "c1-net1", ".c1-eth0.new", "c2-eth0")
 
-#: Files of the host whose names begin as addresses do, and addresses as nobody writes them.
+#: Files of the host whose names begin like addresses, and addresses in unusual forms.
 _PLAIN = (
     "atd", "chpasswd", "common-auth", "cron", "abba", "0", "10.1.0", "10.1.0.300", "010.1.0.5",
     "FD00:1::5", "fd00:1:0::6", "::ffff:10.1.0.6", "10.1.0.5 ", "10.1.0.5\n", ".new",
@@ -27,7 +27,7 @@ _PLAIN = (
 
 
 class Entry(NamedTuple):
-    """What must not change of one entry; of a folder, in which others may make files, less."""
+    """The properties of an entry that must not change; fewer for a folder."""
 
     mode: int
     inode: int
@@ -43,14 +43,14 @@ class Sentinels(NamedTuple):
 
     @classmethod
     def plant(cls, root: str) -> Sentinels:
-        """Make the tree: ``pam.d`` has files of the host, the others a kind of odd things each."""
+        """Create the tree: ``pam.d`` has files of the host, each other folder one special kind."""
         os.makedirs(f"{root}/pam.d")
         for name in _PLAIN:
             _write(f"{root}/pam.d/{name}", b"a precious file\n")
             _write(f"{root}/pam.d/empty-{name.strip()}", b"")
         for name in ("abcd", "99", "fe80::1%eth0"):
             _write(f"{root}/pam.d/{name}", b"")
-        # An address, of a file that is not a store's.
+        # A file with the name of an address that does not belong to a store.
         _write(f"{root}/pam.d/10.1.0.33", b"a precious file\n")
         for kind in ODD:
             for name in (*_LOCKS, *_CLAIMS):
@@ -68,7 +68,7 @@ class Sentinels(NamedTuple):
         return sorted(os.listdir(self.root))
 
     def snapshot(self) -> dict[str, Entry]:
-        """Everything that was planted and is there now."""
+        """All entries of the tree that exist now."""
         found = {}
         for folder, folders, files in os.walk(self.root):
             for name in (*folders, *files):
@@ -77,20 +77,20 @@ class Sentinels(NamedTuple):
         return found
 
     def changed(self, before: dict[str, Entry]) -> list[str]:
-        """What of *before* is not as it was."""
+        """The entries of *before* that have changed."""
         now = self.snapshot()
         return sorted(path for path, entry in before.items() if now.get(path) != entry)
 
 
 def make(kind: str, path: str) -> None:
-    """Make something of one of the odd kinds."""
+    """Create an entry of a special kind."""
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "device":
         os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero: it never ends
     elif kind == "socket":
         with closing(socket.socket(socket.AF_UNIX)) as listener:
-            # The path of a socket is short.
+            # The path of a socket must be short.
             here = os.open(os.path.dirname(path), os.O_RDONLY)
             try:
                 listener.bind(f"/proc/self/fd/{here}/{os.path.basename(path)}")

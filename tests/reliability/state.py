@@ -1,4 +1,4 @@
-"""The engine on a state folder alone, with networks that cost nothing."""
+"""The engine with a state folder, and a plugin that attaches nothing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Desk:
     def collecting(
         self, conf: Mapping[str, Any], valid: Sequence[tuple[str, str]]
     ) -> dict[str, Any]:
-        """*conf* as GC gets it."""
+        """*conf* with the keys for GC."""
         entries = [{"containerID": container, "ifname": ifname} for container, ifname in valid]
         return {**conf, "cni.dev/valid-attachments": entries}
 

@@ -26,7 +26,7 @@ def listed(capsys: pytest.CaptureFixture[str], ground: Ground) -> Any:
 
 
 def die(ground: Ground, container: Container) -> None:
-    """The container's namespace goes, and nobody tells us."""
+    """Remove the container's namespace without a DEL."""
     ground.pods.pop(container.id).remove()
 
 
@@ -105,7 +105,7 @@ class TestGC:
         conf, container = on_ground.in_process(), on_ground.container("c1")
         on_ground.done("ADD", conf, container)
         pod = on_ground.pods["c1"]
-        with open(pod.path, "rb"):  # so that its inode is not given out again
+        with open(pod.path, "rb"):  # keeps its inode number in use
             pod.remove()
             subprocess.run(["ip", "netns", "add", pod.name], check=True)
             status, text = printed(capsys, "gc", "--cni-dir", on_ground.cni_dir)
@@ -138,7 +138,7 @@ class TestGC:
 
 
 class TestCheck:
-    """The delegates' own CHECK would not see these: they are static, or older than CHECK."""
+    """The delegates' own CHECK does not find these: they are static, or older than CHECK."""
 
     def damaged(self, ground: Ground, *argv: str, key: str = "c1") -> str:
         conf, container = ground.in_process(), ground.container(key)

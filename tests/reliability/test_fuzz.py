@@ -1,4 +1,4 @@
-"""Whatever comes in on stdin, in annotations, in files: one JSON object, and no traceback."""
+"""For every input on stdin, in annotations or files: one JSON object, and no traceback."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reliability.ground import Ground
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
-#: A view of the file system in which only the folder $1 can be written to.
+#: Runs a program in a mount namespace where only the folder $1 is writable.
 APART = """
 mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,bind,ro / &&
 shift && exec "$@"
 """
 
 
-def test_nothing_that_comes_in_gets_a_traceback(
+def test_no_input_gets_a_traceback(
     on_ground: Ground, tmp_path: Path, full_size: bool, say: Say
 ) -> None:
     inputs = 100_000 if full_size else 6_000

@@ -1,7 +1,7 @@
-"""Random histories of a node, compared with a model: nothing leaks, whatever happened.
+"""Random histories of a node, compared with a model: nothing may leak.
 
-Several containers are added, deleted, checked and collected; commands are killed at any moment; the
-API server goes away, a plugin's binary is missing, the disk is full.
+ADD, DEL, CHECK and GC of several containers; commands are killed at any moment; the API server goes
+away, a plugin's binary is missing, the disk is full.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
-#: What the pods ask for, and the interfaces that they then have.
+#: The networks that the pods request, and the interfaces that they get.
 PODS = {
     "zero": ("", ["eth0", "net0"]),
     "one": ("plain", ["eth0", "net1", "net2"]),
@@ -52,7 +52,7 @@ class Histories(RuleBasedStateMachine):
     base: Ground
     kubeconfig: str
     counts: dict[str, int]
-    #: Faults with which an ADD may succeed: what an earlier attempt used may have left room enough.
+    #: Faults with which an ADD may succeed: an earlier attempt may have left enough free space.
     survivable: frozenset[str] = frozenset({"disk"})
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Histories(RuleBasedStateMachine):
         self.families: list[Family] = []
         self.before = self.base.state()
 
-    # --- What happens ----------------------------------------------------------------------------
+    # --- Commands --------------------------------------------------------------------------------
 
     @rule(name=NAMES)
     def add(self, name: str) -> None:
@@ -113,7 +113,7 @@ class Histories(RuleBasedStateMachine):
         self._count("CHECK")
         status, stdout = self._call("CHECK", name)
         if name in self.dirty and status == 0:
-            # It was killed when all was done, or before anything was undone.
+            # It was killed after it had finished, or before it undid anything.
             self.dirty.remove(name)
             self.attached.add(name)
         elif name not in self.attached:
@@ -128,7 +128,7 @@ class Histories(RuleBasedStateMachine):
         status, stdout = self.base.call("GC", self.base.collecting(self.conf, valid))
         if "binary" not in self.faults:
             assert status == 0, stdout
-            # One that a survivor of a killed program still works on is left for the next time.
+            # GC skips a container on which a plugin of a killed program still works.
             self.dirty = {name for name in self.dirty if self._record(name)}
 
     @precondition(lambda self: not self.faults)
@@ -146,7 +146,7 @@ class Histories(RuleBasedStateMachine):
             assert run.killed or _is_refused(run.status, run.stdout), run.stdout
             if run.killed and not whole:
                 self.families.append(family)
-            return  # refused, or cut off before: it stays as it is
+            return  # refused, or cut off before: its state is unchanged
         self.attached.discard(name)
         self.dirty.discard(name)
         if run.killed:
@@ -158,7 +158,7 @@ class Histories(RuleBasedStateMachine):
             if command == "ADD":
                 self.attached.add(name)
 
-    # --- What breaks -----------------------------------------------------------------------------
+    # --- Faults ----------------------------------------------------------------------------------
 
     @rule(fault=st.sampled_from(["api", "binary", "disk"]))
     def breaks(self, fault: str) -> None:
@@ -190,7 +190,7 @@ class Histories(RuleBasedStateMachine):
         else:
             os.unlink(f"{self.base.cni_dir}/.filler")
 
-    # --- What must be ----------------------------------------------------------------------------
+    # --- Invariants ------------------------------------------------------------------------------
 
     @invariant()
     def pods_have_what_they_should(self) -> None:
@@ -207,12 +207,12 @@ class Histories(RuleBasedStateMachine):
             assert status == 0, stdout
         self._outlive()
         left = self.before.difference(self.base.state())
-        # The Go host-local's, when it is killed between making the file and writing it.
+        # The Go host-local leaves it when it is killed between creating and writing the file.
         assert [fact for fact in left if not fact.startswith("+ empty file")] == []
         for fact in left:
             os.unlink(fact.rpartition(" ")[2])
 
-    # --- How -------------------------------------------------------------------------------------
+    # --- Helpers ---------------------------------------------------------------------------------
 
     def _call(self, command: str, name: str) -> tuple[int, bytes]:
         return self.base.call(command, self.conf, self._container(name))
@@ -255,7 +255,7 @@ def run_histories(machine: type[Histories], examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            # Shrinking would repeat minutes of it: the failing history is printed as it is.
+            # Shrinking would take minutes: the failing history is printed unchanged.
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
@@ -263,7 +263,7 @@ def run_histories(machine: type[Histories], examples: int, steps: int) -> None:
 
 
 def _warm_up(machine: type[Histories]) -> None:
-    """What the first of all calls makes, and keeps, is made."""
+    """Create what the first call creates and later ones reuse."""
     history = machine()
     for name in PODS:
         history.add(name)
@@ -271,7 +271,7 @@ def _warm_up(machine: type[Histories]) -> None:
 
 
 def _is_refused(status: int, stdout: bytes) -> bool:
-    """Whether an ADD says that the container has its networks, and is to be deleted first."""
+    """Whether an ADD fails because the container has its networks, and needs a DEL first."""
     return bool(status) and json.loads(stdout)["code"] == 4
 
 
@@ -287,7 +287,7 @@ def _conf(base: Ground, kubeconfig: str) -> Conf:
 def api_of(base: Ground, folder: Path) -> Iterator[str]:
     """An API server on the node's loopback; yields the path of a kubeconfig.
 
-    A process of its own: its threads would hold locks of OpenSSL's while we fork.
+    In its own process: its threads could hold OpenSSL's locks during a fork.
     """
     objects = folder / "objects.json"
     objects.write_text(json.dumps({"items": list(_objects(base))}))

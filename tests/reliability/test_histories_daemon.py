@@ -1,4 +1,4 @@
-"""The same histories by the node daemon, whose workers the watchdog kills at any moment."""
+"""The same histories with the daemon; the test kills its workers at any moment."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 
 class DaemonHistories(Histories):
-    """The model of :class:`Histories`: what is killed is a worker, and the daemon serves on."""
+    """The model of :class:`Histories`; workers are killed, and the daemon continues to serve."""
 
     daemon: Daemon
-    # What the daemon has heard of from the API server, it knows.
+    # The daemon's cache answers while the API server is away.
     survivable = frozenset({"disk", "api"})
 
     @precondition(lambda self: not self.faults)
@@ -45,14 +45,14 @@ class DaemonHistories(Histories):
             status, stdout = call.result()
         code = json.loads(stdout)["code"] if status else 0
         if command == "ADD" and code == 4:
-            # It has its networks: an earlier worker was killed when all was done.
+            # It has its networks: an earlier worker was killed after it had finished.
             assert name in self.attached | self.dirty, stdout
             self.attached.add(name)
             self.dirty.discard(name)
             return
         if command == "ADD" and name in self.attached:
             assert code == 11, stdout
-            return  # cut off before it was refused: it stays as it is
+            return  # cut off before it was refused: its state is unchanged
         assert code in (0, 11), stdout
         self.attached.discard(name)
         self.dirty.discard(name)
@@ -62,7 +62,7 @@ class DaemonHistories(Histories):
             self.attached.add(name)
 
     def _kill_workers(self) -> int:
-        """Kill all of them: one has the call, if any has."""
+        """Kill all workers, so also the one with the call."""
         found = workers_of(self.daemon.pid)
         for pid in found:
             with suppress(ProcessLookupError):

@@ -1,8 +1,8 @@
-"""One pod has what is hostile, twenty neighbours come and go: the harm stays with the one.
+"""One pod is hostile, twenty neighbours come and go: only the hostile pod fails.
 
-The daemon is a real process, in a cgroup with the DaemonSet's memory limit where there is one, and
-restarted as a service manager would.  ``ISOLATION_WITHOUT=stuckSeconds,workerMemory`` leaves
-settings out that an older daemon does not know.
+The daemon is a real process, in a cgroup with the DaemonSet's memory limit where that is possible,
+and a minimal service manager restarts it.  ``ISOLATION_WITHOUT=stuckSeconds,workerMemory`` leaves
+out settings that an older daemon does not have.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from multus.testing.runtime import Answer, Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
-#: How much a neighbour may wait beyond its usual time, in seconds: less than what hangs.
+#: How much longer than usual a neighbour may take, in seconds: less than a hang lasts.
 MAY_WAIT = STUCK - 1.0
 
-#: What there may be more afterwards: caches grow, and pools of threads.
+#: Allowed growth: caches and thread pools grow.
 ALLOWED = Uses(16 << 10, 16, 40, frozenset())
 
-#: Within how many seconds it has to be as before.
+#: Time to return to normal, in seconds.
 SETTLED = 30.0
 
 
@@ -52,7 +52,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def site(shared: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
-    """The place; what a row broke is replaced, so that the next one is judged by itself."""
+    """The node; a daemon that a case broke is replaced before the next case."""
     failed = request.session.testsfailed
     yield shared
     if request.session.testsfailed > failed or not shared.manager.serves(1):
@@ -60,10 +60,10 @@ def site(shared: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 def neighbours_beside(site: Place, attempt: Future[Answer]) -> tuple[Round, float]:
-    """A round of neighbours, and how much its slowest call took beyond what is usual.
+    """A round of neighbours, and how much longer than usual its slowest call took.
 
-    When that is too much, what is usual is measured anew once the hostile call is over: a machine
-    that became slow makes all of them slow.
+    When that is too much, the usual time is measured again after the hostile call: the machine may
+    have become slower.
     """
     found = site.round()
     over = found.slowest - site.usual
@@ -74,7 +74,7 @@ def neighbours_beside(site: Place, attempt: Future[Answer]) -> tuple[Round, floa
 
 
 def settled(site: Place, before: Uses) -> Uses:
-    """What the daemon's processes use, when it is as before or the time is up."""
+    """The resources of the daemon's processes, once they are normal or the time is over."""
     end = time.monotonic() + SETTLED
     while True:
         now = site.uses()
@@ -84,7 +84,7 @@ def settled(site: Place, before: Uses) -> Uses:
 
 
 def test_the_ground(shared: Place, tmp_path: Path, say: Say) -> None:
-    """Neighbours succeed, and a pod of the hostile plugin that is calm; says how it is tried."""
+    """Neighbours succeed, and a pod whose plugin is harmless; reports the conditions of the run."""
     say(f"isolation: {NEIGHBOURS} neighbours, {shared.cgroup}")
     say(f"isolation: the slowest call without a hostile pod takes {shared.usual:.3f} s")
     say("| row | neighbours failed | slowest over usual | memory (KiB) | descriptors | restarts |")
@@ -98,7 +98,7 @@ def test_the_ground(shared: Place, tmp_path: Path, say: Say) -> None:
 
 
 @pytest.mark.parametrize("row", rows(), ids=str)
-def test_the_harm_stays_with_one_pod(
+def test_only_the_hostile_pod_fails(
     site: Place, row: Row, tmp_path: Path, full_size: bool, say: Say
 ) -> None:
     if row.full and not full_size:
@@ -137,14 +137,14 @@ def test_the_harm_stays_with_one_pod(
     )
 
 
-# --- Many at once, and what waits ----------------------------------------------------------------
+# --- Many hostile pods, the spool and the cache --------------------------------------------------
 
 MANY = 33
 
 
 @pytest.fixture
 def crowd(site: Place, tmp_path: Path) -> Iterator[list[Container]]:
-    """More pods than there are workers, and two."""
+    """Two more pods than there can be worker processes."""
     made = [Netns.create("pod") for _ in range(MANY + 2)]
     for number in range(len(made)):
         site.api.create_pod(f"crowd-{number}", node=NODE_NAME)
@@ -164,7 +164,7 @@ def hanging(site: Place, folder: Path, at: str) -> dict[str, Any]:
 def test_more_pods_that_hang_than_there_are_workers(
     site: Place, crowd: list[Container], tmp_path: Path, say: Say
 ) -> None:
-    """Those that hang are given up together; the next calls have a worker then."""
+    """Their workers are interrupted at the same time; then the next calls get workers."""
     came, went, *others = crowd
     site.call("ADD", site.conf(), went).require()
     conf, before = hanging(site, tmp_path, "add"), site.uses()
@@ -211,12 +211,12 @@ def test_a_spooled_del_that_hangs_does_not_hold_up_the_start(site: Place, tmp_pa
         netns.remove()
 
 
-def test_what_is_known_stays_fresh_behind_odd_objects(site: Place) -> None:
-    """A watch that an odd object ends would leave what was known then, and nothing new."""
+def test_the_cache_stays_fresh_despite_malformed_objects(site: Place) -> None:
+    """A malformed object must not end the watch: the cache would not be updated any more."""
     metric = site.manager.daemon.metric
     site.api.odd.append({"metadata": 5})
     try:
-        time.sleep(0.5)  # until the open watches have been told
+        time.sleep(0.5)  # until the open watches have got the events
         known = metric("multus_cache_objects")
         for number in range(3):
             site.api.create_pod(f"fresh-{number}", node=NODE_NAME)

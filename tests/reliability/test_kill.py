@@ -1,7 +1,8 @@
-"""Killed at every moment of a command, the next one leaves the host as it was before.
+"""A command is killed at every moment; the next command restores the host's state.
 
-Every system call of the program, and of what it starts, that changes something is a moment; the
-command is killed before each of them in turn.  A neighbour's attachments must survive all of it.
+A moment is a system call of the program, or of a process that it started, that changes something.
+The command is killed before each of them in turn.  A neighbour's attachments must survive all of
+it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ KINDS = ("in_process", "virtual_functions", "executed", "mixed")
 class Sweep:
     """One command of one configuration, killed at all its moments.
 
-    With ``whole``, all its processes are killed, else only the program, which its plugins outlive.
-    ``foreign`` holds what was left that started plugins do not remove by their own DEL, by moment,
-    and ``repeated`` what they said where DEL had to be repeated.
+    With ``whole``, all its processes are killed, else only the program, and its plugins survive.
+    ``foreign`` has, by moment, what executed plugins leave that their own DEL does not remove;
+    ``repeated`` has their errors where DEL had to be retried.
     """
 
     ground: Ground
@@ -53,14 +54,14 @@ class Sweep:
         object.__setattr__(self, "neighbour", self.ground.container("neighbour"))
 
     def run(self, recover: Callable[[Sweep, Container], None]) -> int:
-        """Kill at each moment, recover and compare; returns how many moments there were."""
+        """Kill at each moment, recover and compare; returns the number of moments."""
         ground, conf, pod = self.ground, self.conf, self.ground.container("pod")
         ground.done("ADD", conf, self.neighbour)
-        for command in ("ADD", "DEL"):  # what the first of all calls makes, and keeps, is made
+        for command in ("ADD", "DEL"):  # create what the first call creates and later ones reuse
             ground.done(command, conf, pod)
         before = ground.state()
         for moment in itertools.count(1):
-            # What a plugin may leave bears the container's name: it must not meet the next one.
+            # Each moment has its own container: a plugin's leaks contain the container's name.
             container = evolve(pod, id=f"c{moment}")
             if self.command == "DEL":
                 ground.done("ADD", conf, container)
@@ -81,10 +82,10 @@ class Sweep:
         raise AssertionError("unreachable")
 
     def done(self, command: str, conf: Conf, container: Container | None = None) -> None:
-        """Carry *command* out, once more if a started plugin's DEL fails, as runtimes do.
+        """Carry out *command*; retry once, as runtimes do, if an executed plugin's DEL fails.
 
-        The Go ptp fails once when it does not find the chain that it was about to make, or finds a
-        rule of an earlier attempt that still uses it.
+        The Go ptp fails once when the chain that it was about to create is missing, or a rule of an
+        earlier attempt still uses it.
         """
         status, said = self.ground.call(command, conf, container)
         if status and self.patient:
@@ -93,7 +94,7 @@ class Sweep:
         assert status == 0, said.decode()
 
     def _account(self, where: str, left: list[str], container: Container) -> None:
-        """Only what the started plugins' own DEL does not remove may be left."""
+        """Only what the executed plugins' own DEL does not remove may be left."""
         assert self.patient, f"{where}: {left}"
         self.ground.delete_directly(self.conf, container)
         after = self.ground.state()
@@ -103,12 +104,12 @@ class Sweep:
         assert wrong == [], f"{where}: {wrong}"
         self.foreign[where] = left
         for fact in left:
-            # Else the next attempt would find the address taken, and have one more moment.
+            # Otherwise the next attempt finds the address in use, and has one more moment.
             if fact.startswith("+ empty file"):
                 os.unlink(fact.rpartition(" ")[2])
 
     def kinds_of_foreign(self) -> Counter[str]:
-        """How often something was left, names and addresses left out."""
+        """How often each thing was left, without names and addresses."""
         return Counter(
             words
             for left in self.foreign.values()
@@ -129,7 +130,7 @@ def by_add(sweep: Sweep, container: Container) -> None:
     record = Journal(sweep.ground.cni_dir).find(container.id, container.ifname)
     if record is not None and record.result is not None:
         status, said = sweep.ground.call("ADD", sweep.conf, container)
-        assert status and b"DEL it" in said  # killed when all was done: it is not done twice
+        assert status and b"DEL it" in said  # killed after it had finished: a second ADD is refused
     else:
         sweep.done("ADD", sweep.conf, container)
     sweep.ground.done("CHECK", sweep.conf, container)
@@ -140,7 +141,7 @@ RECOVERIES = {"DEL": by_del, "GC": by_gc, "ADD, CHECK, DEL": by_add}
 
 
 def cases() -> Iterator[object]:
-    """Kind, command, whether all processes are killed, and what comes after; small size first."""
+    """Kind, command, whether all processes are killed, the next command; small size first."""
     small = {
         ("in_process", "ADD", True, "DEL"),
         ("in_process", "DEL", True, "DEL"),
@@ -153,7 +154,7 @@ def cases() -> Iterator[object]:
         KINDS, ("ADD", "DEL"), (True, False), RECOVERIES
     ):
         if recovery == "GC" and not whole:
-            continue  # GC leaves alone what a surviving plugin still works on
+            continue  # GC skips a container on which a surviving plugin still works
         case = (kind, command, whole, recovery)
         whom = "all processes" if whole else "the program"
         yield pytest.param(*case, case not in small, id=f"{kind}-{command}-{whom}-{recovery}")

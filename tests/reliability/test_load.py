@@ -1,4 +1,4 @@
-"""Many pods, several processes, a bounded time: all succeed, no address twice, nothing grows."""
+"""Many pods in several processes for a fixed time: no failure, no duplicate address, no growth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAYS = ("in place", "daemon")
 
 @frozen
 class Size:
-    """How much: pods, processes, and seconds of churn."""
+    """The size of the load: pods, processes and seconds."""
 
     pods: int
     processes: int
@@ -47,8 +47,8 @@ FULL = Size(pods=200, processes=8, seconds=300.0)
 class Worker:
     """A process that adds and deletes its own pods again and again.
 
-    It writes a line of JSON for every call, and for what its own process (``pid``) or the daemon's
-    uses at each quarter of the time.
+    It writes a line of JSON for every call, and for the resources of its own process (``pid``) or
+    of the daemon's processes at each quarter of the time.
     """
 
     ground: Ground
@@ -105,7 +105,7 @@ class Worker:
 
 
 def _addresses(ground: Ground, pod: Container) -> list[str]:
-    """All the pod's addresses, as the journal has them: the answer has the primary's alone."""
+    """All the pod's addresses, from the journal: the answer has only the primary network's."""
     path = f"{ground.cni_dir}/{pod.id}:{pod.ifname}"
     lines = Path(path).read_bytes().splitlines()
     values = [json.loads(line[9:]) for line in lines]
@@ -157,7 +157,7 @@ def test_many_pods_come_and_go(
     size = FULL if full_size else SMALL
     conf = on_ground.in_process() if way == "daemon" else on_ground.mixed()
     pods = [on_ground.container(f"pod{number}") for number in range(size.pods)]
-    for command in ("ADD", "DEL"):  # what the first of all calls makes, and keeps, is made
+    for command in ("ADD", "DEL"):  # create what the first call creates and later ones reuse
         on_ground.done(command, conf, pods[0])
     before = on_ground.state()
     with _served(way, tmp_path) as (socket, daemon):
@@ -206,7 +206,7 @@ def _forked(worker: Worker, seconds: float, seed: int) -> int:
 def _held_twice(calls: list[Mapping[str, Any]]) -> list[str]:
     """Addresses that two pods had at the same time.
 
-    A pod has its addresses at least from the end of its ADD to the beginning of its DEL.
+    A pod has its addresses at least from the end of its ADD to the start of its DEL.
     """
     spans: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     since: dict[str, tuple[float, list[str]]] = {}
@@ -227,7 +227,7 @@ def _held_twice(calls: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _require_flat(uses: list[Mapping[str, int]], size: Size) -> str:
-    """Memory and open files at the last quarter are what they were at the first."""
+    """Memory and open files at the last quarter are the same as at the first."""
     assert len(uses) >= 2 * size.processes
     parts = []
     for key, allowed in (("kilobytes", 4096), ("descriptors", 16)):

@@ -1,4 +1,4 @@
-"""Files of the host, and odd ones, that configurations point at: nothing changes, nothing waits."""
+"""Configurations that point to files of the host and special files: no change, and no hang."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NODE, TENANT = Provenance.NODE, Provenance.TENANT
 ARGS = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"
 FOLDERS = ("pam.d", *ODD, *(f"{kind}-inside" for kind in ODD), *(f"as-{kind}" for kind in ODD))
 
-#: The time that each verb has, in seconds. What waits uses it up.
+#: The timeout of each verb, in seconds.
 LONG = 600.0
 
 
 @frozen
 class Definitions:
-    """Stands for the API: one pod that wants one network, by this definition."""
+    """A stand-in for the API: one pod that requests one network, with this definition."""
 
     config: Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Definitions:
         return {"annotations": {"k8s.v1.cni.cncf.io/networks": "net"}}
 
     def write(self, writes: Sequence[Any], seconds: float) -> None:
-        """Take every write."""
+        """Accept every write."""
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ class Life:
         return request
 
     def outcomes(self) -> dict[str, CNIError | None]:
-        """How each verb ended; DEL is repeated, as runtimes do."""
+        """The result of each verb; DEL is retried, as runtimes do."""
         conf = Conf.from_wire(self.raw)
         gc = Conf.from_wire({**self.raw, "cni.dev/valid-attachments": []})
         verbs: dict[str, Callable[[], object]] = {
@@ -108,7 +108,7 @@ class Life:
 
 
 def unchanged(sentinels: Sentinels, life: Life) -> dict[str, CNIError | None]:
-    """The outcomes of a life that changed nothing, waited for nothing, and ended."""
+    """The results of a life that changed nothing, did not hang, and ended."""
     before, began = sentinels.snapshot(), time.monotonic()
     outcomes = life.outcomes()
     assert time.monotonic() - began < PATIENCE
@@ -144,13 +144,13 @@ class TestStores:
             assert error is not None
             assert "host-local" in error.msg and "'dataDir'" in error.details
         elif name in ("pam.d", *(f"{kind}-inside" for kind in ODD)):
-            # Nothing of the store's own stands in its way.
+            # No file in this folder has the name of a store's file.
             assert outcomes["ADD"] is None, outcomes
         elif not name.startswith("as-"):
             assert f"{name}/lock cannot be locked: it is" in str(outcomes["ADD"])
 
     @pytest.mark.parametrize("data_dir", ["net", "./net", "/a\0b", "/\ud800", "/" + 300 * "x", 5])
-    def test_a_store_that_can_be_none(
+    def test_a_store_at_an_impossible_path(
         self,
         sentinels: Sentinels,
         host: Node,
@@ -164,7 +164,7 @@ class TestStores:
         assert outcomes["ADD"] is not None
 
     @pytest.mark.parametrize("kind", [*ODD, "missing", "large"])
-    def test_a_resolv_conf_that_is_none(
+    def test_a_resolv_conf_that_is_not_a_regular_file(
         self,
         sentinels: Sentinels,
         host: Node,

@@ -1,4 +1,4 @@
-"""What the state folder holds decides: GC, records of the Go Multus, folders not to be trusted."""
+"""The state folder: GC, repeated commands, records of the Go Multus, untrusted folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 class TestGC:
-    def test_what_is_not_valid_is_removed_and_the_rest_handed_on(self, desk: Desk) -> None:
+    def test_invalid_attachments_are_removed_and_valid_ones_passed_on(self, desk: Desk) -> None:
         conf = desk.conf("a", "b")
         for container in ("c1", "c2", "c3"):
             desk.done("ADD", conf, container)
@@ -45,7 +45,7 @@ class TestGC:
         desk.done("ADD", desk.conf("a"), "c1")
         desk.done("ADD", other, "c2")
         desk.done("GC", desk.collecting(desk.conf("a"), []))
-        # The network's name is shared: what the other has of it must not be freed.
+        # Both use the network's name: GC must not free the other's attachments.
         assert COLLECTED == {"a": [("c2", "eth0")]}
         assert desk.files() == ["c2:eth0"]
 
@@ -83,18 +83,18 @@ class TestGC:
         said = desk.call("GC", desk.collecting(conf, []))
         assert said["code"] == 5 and said["details"].count("stuck") == 1
         assert DELETED == ["net0"] * 2
-        # What is still there is still held, so that its address goes to nobody else.
+        # It still exists, so its address is still reserved.
         assert COLLECTED == {"a": [("c1", "eth0"), ("c2", "eth0")], "b": []}
         assert desk.files() == ["c1:eth0", "c2:eth0"]
 
-    def test_a_container_that_is_worked_on_is_left_alone(self, desk: Desk) -> None:
+    def test_a_container_with_a_running_command_is_skipped(self, desk: Desk) -> None:
         conf = desk.conf("a")
         desk.done("ADD", conf, "c1")
         with container_lock(str(desk.cni_dir), "c1", 0.0):
             desk.done("GC", desk.collecting(conf, []))
         assert (DELETED, COLLECTED) == ([], {"a": [("c1", "eth0")]})
 
-    def test_an_intent_that_was_never_whole_is_tidied_up(self, desk: Desk) -> None:
+    def test_an_incomplete_intent_is_removed(self, desk: Desk) -> None:
         desk.done("ADD", desk.conf("a"), "c1")
         (desk.cni_dir / "c9:eth0:new").write_bytes(b"1234")
         (desk.cni_dir / "c8:eth0:new").write_bytes(b"1234")
@@ -105,7 +105,7 @@ class TestGC:
         assert desk.files() == ["c1:eth0"]
 
     @pytest.mark.parametrize(("container", "ifname"), [("../x", "eth0"), ("a\0b", "x"), ("c1", "")])
-    def test_a_list_that_makes_no_sense_removes_nothing(
+    def test_a_malformed_list_removes_nothing(
         self, desk: Desk, container: str, ifname: str
     ) -> None:
         desk.done("ADD", desk.conf("a"))
@@ -167,7 +167,7 @@ class TestNamespace:
 
     def test_another_one_of_the_same_name_is_not_taken_for_it(self, desk: Desk) -> None:
         pod = Netns.create()
-        keeper = os.open(pod.path, os.O_RDONLY)  # so that its inode is not given out again
+        keeper = os.open(pod.path, os.O_RDONLY)  # keeps its inode number in use
         try:
             desk.done("ADD", desk.conf("a"), CNI_NETNS=pod.path)
             pod.remove()
@@ -218,7 +218,7 @@ class TestRecordsOfTheGoMultus:
         assert [each.config["name"] for each in SEEN] == ["y", "x", "cluster"]
         assert desk.files() == []
 
-    def test_what_is_stuck_is_tried_again(self, desk: Desk) -> None:
+    def test_a_stuck_removal_is_retried(self, desk: Desk) -> None:
         self.write(desk, [{"type": "recorder", "stuck": True}, {"type": "recorder"}])
         for expected in (["net1"], []):
             said = desk.call("DEL", desk.conf())
@@ -247,7 +247,7 @@ class TestRecordsOfTheGoMultus:
     def test_one_that_cannot_be_read_is_kept_aside(self, desk: Desk, value: Any) -> None:
         path = self.write(desk, value)
         desk.done("DEL", desk.conf("a"))
-        assert DELETED == ["eth0"]  # what the configuration says
+        assert DELETED == ["eth0"]  # from the configuration
         assert desk.files() == ["c1:damaged"] and str(path) in desk.log()
 
     def test_one_that_is_a_link_is_refused(self, desk: Desk, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ class TestRefused:
         path.rename(tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
         self.refused(desk)
-        # For GC it is one error among others, and nothing is taken from anybody.
+        # For GC it is one error among others, and no plugin frees anything.
         said = desk.call("GC", desk.collecting(desk.conf("a"), [("c1", "eth0")]))
         assert (said["code"], COLLECTED) == (105, {})
 

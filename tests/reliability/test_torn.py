@@ -1,4 +1,4 @@
-"""A journal that a power cut tore at any byte: what its readable part names is still removed."""
+"""A journal that a power cut truncated at any byte: networks in its readable part are removed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def whole(desk: Desk) -> bytes:
 
 
 def cuts(desk: Desk, whole: bytes) -> Iterator[tuple[int, list[str], bool]]:
-    """The file cut at every byte: its size, what it still names, whether nothing is missing."""
+    """The file truncated at every byte: its size, the networks in it, whether it is complete."""
     ends = [place + 1 for place, byte in enumerate(whole) if byte == 10]
     for size in range(len(whole) + 1):
         (desk.cni_dir / "c1:eth0").write_bytes(whole[:size])
@@ -40,7 +40,7 @@ def cuts(desk: Desk, whole: bytes) -> Iterator[tuple[int, list[str], bool]]:
 
 
 def settled(desk: Desk, size: int, sound: bool) -> None:
-    """The record is gone; a damaged file is kept aside, and the log says so."""
+    """The record is gone; a damaged file is kept under another name, and the log says so."""
     aside = desk.cni_dir / "c1:eth0:damaged"
     assert desk.files() == ([] if sound else [aside.name]), size
     if not sound:
@@ -49,7 +49,7 @@ def settled(desk: Desk, size: int, sound: bool) -> None:
     (desk.folder / "log").unlink(missing_ok=True)
 
 
-def test_del_removes_what_is_named_with_nothing_else_to_go_by(
+def test_del_without_a_configuration_removes_what_is_named(
     desk: Desk, whole: bytes, say: Say
 ) -> None:
     for size, named, sound in cuts(desk, whole):
@@ -95,7 +95,7 @@ def test_real_networks_of_a_torn_journal_are_removed(on_ground: Ground, say: Say
         on_ground.done("ADD", conf, container)
         whole = path.read_bytes()
         ends = [place + 1 for place, byte in enumerate(whole) if byte == 10]
-        # The last line, the one before … up to the last delegate's; at its end, and in it.
+        # Truncated at the end of each line and inside it, from the last line to the intent.
         line, inside = divmod(back, 2)
         if line >= len(ends) - 5:
             on_ground.done("DEL", conf, container)

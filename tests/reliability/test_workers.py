@@ -1,7 +1,7 @@
-"""The watchdog kills a worker: the pod that it served is asked for again, no other notices.
+"""A worker is killed: its pod's call is retried, and no other pod is affected.
 
-``SIGKILL`` from here is what the daemon itself sends to a worker that is stuck, and the kernel to
-one that takes too much memory.
+The test sends ``SIGKILL``, as the supervisor does to a stuck worker, and the kernel to one that
+uses too much memory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @define
 class Pod:
-    """What a kubelet does: an ADD, and DEL until that succeeds, over and over."""
+    """Acts as a kubelet: ADD, then DEL until that succeeds, again and again."""
 
     place: Place
     netns: Netns
@@ -74,7 +74,7 @@ class Pod:
 
 
 def busy_workers(root: int) -> list[int]:
-    """Workers in the middle of a call: a delegate's process descends from them."""
+    """Workers in the middle of a call: they have a delegate's process as descendant."""
     return [pid for pid in workers_of(root) if len(family_of(pid)) > 1]
 
 
@@ -94,7 +94,7 @@ def kill_one(place: Place, chance: random.Random, seconds: float = PATIENCE) -> 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_a_worker_that_is_killed_costs_one_answer(shared: Place, command: str) -> None:
-    """Its client is told to try again, its neighbours are answered, and DEL leaves nothing."""
+    """Its client gets code 11, its neighbours are served, and DEL leaves nothing."""
     conf = shared.conf({"cniVersion": "1.0.0", "type": "slow", "name": "slow"})
     netns, answers = Netns.create("pod"), []
     container = shared.container(netns, "neighbour-0")

@@ -106,7 +106,7 @@ def both(programs: Mapping[str, str], tmp_path: Path) -> list[Shim]:
 
 @define
 class Running:
-    """A server in a thread of the test, with workers that do what calls' environment says."""
+    """A server in a thread of the test; each call's environment tells its worker what to do."""
 
     path: Path
     folder: Path
@@ -116,7 +116,7 @@ class Running:
 
     @property
     def asked(self) -> list[tuple[str, Mapping[str, str], bytes]]:
-        """What workers were asked so far: command, environment, stdin."""
+        """The calls of the workers so far: command, environment, stdin."""
         file = self.folder / "state" / "asked"
         lines = file.read_text().splitlines() if file.exists() else []
         entries = [json.loads(line) for line in lines]
@@ -162,7 +162,7 @@ def message(command: str, stdin: bytes = b"{}", **environ: str) -> bytes:
 
 def answer_of(peer: socket.socket) -> tuple[int, bytes]:
     data = b""
-    # A server that refuses hangs up on what it has not read: a reset, behind the answer.
+    # A server that refuses closes with unread data: the client gets the answer, then a reset.
     with contextlib.suppress(ConnectionResetError):
         while chunk := peer.recv(65536):
             data += chunk
@@ -219,7 +219,7 @@ def assemble(
     notifier: Notifier | None,
     shared: bool,
 ) -> Server:
-    """The supervisor as ``multus.daemon.main`` puts it together, with the tests' own service."""
+    """The supervisor, assembled as in ``multus.daemon.main``, with the tests' own service."""
     log, metrics = Log.from_conf(settings.log), Metrics()
     board, loop = Board.create(settings.limits.slots), Loop()
     stack.callback(board.close)

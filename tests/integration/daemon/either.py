@@ -1,4 +1,4 @@
-"""Tests that are run twice: by one process for each call, and by the daemon."""
+"""Runs a test twice: with one process for each call, and with the daemon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from integration.daemon.place import Place
 
 @frozen
 class Either:
-    """One of the two ways in; ``site`` is where plugins for it are installed."""
+    """One of the two; ``site`` is the folder where its plugins are installed."""
 
     place: Place
     multus: Multus
@@ -20,7 +20,7 @@ class Either:
     daemon: bool
 
     def start(self) -> None:
-        """Begin, when all plugins are installed."""
+        """Start, after all plugins are installed."""
         if self.daemon:
             self.place.start()
 

@@ -1,4 +1,4 @@
-"""The daemon's processes as a test sees them, calls beside others, and a limit of processes."""
+"""The daemon's processes, calls in threads, and a limit of processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from multus.testing.runtime import Answer
 
 
 def processes(daemon: Daemon, name: str) -> list[int]:
-    """Those of the daemon with this name."""
+    """The daemon's processes with this name."""
     found = []
     for pid in family_of(daemon.pid):
         with suppress(OSError):
@@ -33,7 +33,7 @@ def threads(pid: int) -> int:
 
 
 class Call:
-    """A call in a thread of its own."""
+    """A call in its own thread."""
 
     def __init__(self, call: Callable[[], Answer]) -> None:
         self._answers: list[Answer] = []
@@ -63,7 +63,7 @@ class Pids:
                 raise OSError("the controller is not available")
         except OSError as error:
             pytest.skip(f"no pids cgroup can be made: {error}")
-        for _ in range(2):  # the second finds what was forked meanwhile
+        for _ in range(2):  # the second pass finds processes that were forked during the first
             self.take()
         return self
 
@@ -73,7 +73,7 @@ class Pids:
                 (self.folder / "cgroup.procs").write_text(str(pid))
 
     def close(self) -> None:
-        """No further process. What ends just now must not leave room for another."""
+        """Allow no more processes; one that is just ending must not make room for another."""
         current = [""]
         while current[-5:] != current[-1:] * 5:
             current.append((self.folder / "pids.current").read_text())

@@ -20,7 +20,7 @@ _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 @define
 class Daemon:
-    """``multus daemon`` in the namespace that plays the host; *settings* are its file's keys."""
+    """``multus daemon`` in the host's test namespace; *settings* are the keys of its file."""
 
     folder: Path
     node: Netns
@@ -73,7 +73,7 @@ class Daemon:
             time.sleep(0.02)
 
     def control(self, word: str) -> tuple[int, str]:
-        """What the daemon answers to a control request, by the Python shim's own function."""
+        """The daemon's answer to a control request, from the Python shim's function."""
         from multus.cni import shim
 
         status, text = shim.control({b"MULTUS_SOCKET": os.fsencode(self.socket)}, word.encode())
@@ -90,14 +90,14 @@ class Daemon:
         return int(line.split()[1]) * 1024
 
     def kill(self) -> None:
-        """End it as the kernel would when memory runs out."""
+        """Kill it, as the kernel does when memory runs out."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
         self.process = None
 
     def stop(self) -> None:
-        """End it as a service manager does."""
+        """Stop it, as a service manager does."""
         if self.process is not None:
             self.process.terminate()
             assert self.process.wait(60) == 0

@@ -1,4 +1,4 @@
-"""A node whose daemon has a plugin that hangs, prints, and does what none should."""
+"""A node whose daemon has the hostile plugin: it hangs, prints, exits and so on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multus.testing.runtime import Container, Runtime
 
 @frozen
 class Place:
-    """A node whose daemon knows the hostile plugin; *folder* is where that looks."""
+    """A node whose daemon has the hostile plugin; *folder* controls that plugin."""
 
     multus: Multus
     daemon: Daemon
@@ -41,11 +41,11 @@ class Place:
 
     @property
     def quiet(self) -> dict[str, Any]:
-        """One network, attached in a worker's process."""
+        """One network, attached in-process."""
         return self.multus.conf(self.ptp(62))
 
     def calm(self) -> None:
-        """The hostile plugin does no harm from now on."""
+        """Make the hostile plugin harmless from now on."""
         (self.folder / "calm").touch()
 
     def begun(self) -> None:
@@ -55,7 +55,7 @@ class Place:
         self.daemon.start(PYTHONPATH=str(self.folder / "site"), **environ)
 
     def serves(self, netns: Netns) -> None:
-        """An ADD and a DEL succeed."""
+        """Assert that an ADD and a DEL succeed."""
         container = Container(netns.path)
         self.multus.add(self.quiet, container).require()
         self.multus.delete(self.quiet, container).require()
@@ -65,7 +65,7 @@ class Place:
 def more_settings() -> dict[str, Any]:
     """More keys of the daemon's file.
 
-    A step is interrupted after ten seconds; on a busy machine the kernel alone may need some.
+    A step is interrupted after ten seconds; on a busy machine the kernel may need some of them.
     """
     return {}
 

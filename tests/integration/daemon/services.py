@@ -1,4 +1,4 @@
-"""What workers serve in tests of the server: each call's environment says what is to be done."""
+"""The workers' service in tests of the server: each call's environment says what to do."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from multus.log import Log
 
 
 class Echo:
-    """Answers with what it was sent, and writes down what it was asked.
+    """Echoes the request, and records it.
 
-    ``DO`` in the environment: ``say`` something to the supervisor, ``few`` descriptors from now on,
-    ``sleep`` some seconds, wait for the file ``gate``, ``raise``, answer
-    with a ``text`` before what was sent, with its ``length``, ``repeat`` it, or ``fail``.
+    ``DO`` in the environment: ``say``: write to the supervisor's channel; ``few``: allow few more
+    descriptors; ``sleep`` some seconds; ``gate``: wait for that file; ``raise``; ``text``: put it
+    before the echo; ``length``: answer with the request's length; ``repeat`` the echo; ``fail``.
     """
 
     def __init__(self, settings: Settings, log: Log) -> None:
@@ -77,12 +77,12 @@ class Echo:
 
 
 def echo(settings: Settings, log: Log, api_path: str, board: Board) -> Echo:
-    """What the template is told to make."""
+    """The function that the template calls to make the service."""
     return Echo(settings, log)
 
 
 def _say(head: Mapping[str, Any]) -> None:
-    """Write to the supervisor as a hostile plugin would, to whatever its channel may be."""
+    """Write to every socket, as a hostile plugin would: one of them may be the channel."""
     for number in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError):
             end = socket.socket(fileno=os.dup(number))

@@ -1,4 +1,4 @@
-"""Whatever a plugin does, the call has an answer that names the plugin, and the log has why."""
+"""When a plugin exits or crashes, the answer names the plugin, and the log has the traceback."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from integration.daemon.either import Either
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
-#: Deeds of the hostile plugin that end a program, and what is said of them.
+#: Actions of the hostile plugin that end a program, and the words in the error.
 RAISING = {
     "system-exit": "SystemExit: 0",
     "keyboard-interrupt": "KeyboardInterrupt",
     "generator-exit": "GeneratorExit",
     "base-exception": "OwnError: hostile",
 }
-#: What the hostile plugin is called at each place.
+#: The name of the hostile plugin in the error, by where it acts.
 NAMED = {
     "hook": "plugin 'hostile', hook 'multus_runtime_config', failed with",
     "add": "invoker 'hostile' of its_hostile failed with",
@@ -35,7 +35,7 @@ def traceback(log: str, word: str) -> str:
 
 
 def test_the_log_has_the_default_level(either: Either) -> None:
-    """What is asserted below of tracebacks holds for who says nothing about the log."""
+    """The tracebacks asserted below are logged without any log key."""
     conf = either.place.conf(deed="system-exit", at="hook")
     assert not [key for key in conf if key.startswith("log")]
 
@@ -61,7 +61,7 @@ def test_an_exit_is_the_plugins_error(either: Either, cni_pod: Netns, deed: str,
 
 @pytest.mark.parametrize("at", ["hook", "add", "delete"])
 def test_one_that_ends_the_process_is_named(either: Either, cni_pod: Netns, at: str) -> None:
-    """A DEL would else be an exit status of 0 and nothing on standard output: a success."""
+    """Otherwise exit status 0 and an empty standard output would mean that the DEL succeeded."""
     either.start()
     conf, container = either.place.conf(deed="leave", at=at), Container(cni_pod.path)
     answer = either.multus.add(conf, container)

@@ -1,4 +1,4 @@
-"""Plugins that hang: they are named meanwhile and afterwards, and innocent pods are served."""
+"""Plugins that hang: log, metrics and error name them, and other pods are served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
 HUNG = 4
-#: ``stuckSeconds`` here: longer than an innocent pod may be kept waiting.
+#: ``stuckSeconds`` here: longer than another pod may wait.
 STUCK = 12
 BLOCKED = 'multus_workers_blocked{plugin="hostile",task="multus_runtime_config"}'
 
@@ -42,7 +42,7 @@ def hung(place: Place, cni_pods: Callable[[], Netns]) -> Iterator[list[Call]]:
         call.answer()
 
 
-def test_they_are_named_while_they_hang_and_an_innocent_pod_is_served(
+def test_they_are_named_while_they_hang_and_another_pod_is_served(
     place: Place, hung: list[Call], cni_pod: Netns
 ) -> None:
     began = time.monotonic()
@@ -62,7 +62,7 @@ def test_they_are_named_while_they_hang_and_an_innocent_pod_is_served(
     assert "stuck: ADD of container" in place.daemon.control("workers")[1]
 
 
-def test_they_are_named_when_they_were_interrupted(place: Place, hung: list[Call]) -> None:
+def test_they_are_named_after_the_interruption(place: Place, hung: list[Call]) -> None:
     for call in hung:
         error = call.answer().error
         assert error["code"] == 11

@@ -1,4 +1,4 @@
-"""Pods come and go while the daemon is killed and started again, over and over."""
+"""Pods come and go while the daemon is killed and restarted again and again."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def conf_of(tmp_path: Path, bin_dir: str, invoker: str) -> dict[str, Any]:
 
 
 class Pod:
-    """What a kubelet does: an ADD, a look if it succeeded, and DEL until that succeeds.
+    """Acts as a kubelet: ADD, a check if it succeeded, then DEL until that succeeds.
 
-    Each container has a namespace of its own: a DEL that was kept for the daemon may be carried out
-    after the next container's ADD.
+    Each container has its own namespace: the daemon may carry out a kept DEL after the next
+    container's ADD.
     """
 
     def __init__(self, runtime: Runtime, conf: dict[str, Any], fresh: Callable[[], Netns]) -> None:
@@ -121,7 +121,7 @@ def test_nothing_is_lost_or_left_however_often_the_daemon_is_killed(
     stop.set()
     for thread in threads:
         thread.join(120)
-    # What was kept for the daemon is carried out within its housekeeping.
+    # The daemon carries out kept DELs in the background.
     becomes(lambda: daemon.metric("multus_spool_files"), 0, 2 * PATIENCE)
     assert [problem for pod in living for problem in pod.problems] == []
     assert sum(pod.attached for pod in living) >= pods

@@ -1,4 +1,4 @@
-"""Workers that take clients themselves, and what they say to the supervisor."""
+"""The front worker, and messages of workers to the supervisor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Serve = Callable[..., Running]
         {"code": "0", "replayed": [{"path": "\0"}]},
     ],
 )
-def test_a_worker_that_says_something_malformed_costs_its_call(
+def test_a_malformed_message_of_a_worker_costs_its_call_only(
     serve: Serve, said: dict[str, Any]
 ) -> None:
     daemon = serve()
@@ -68,10 +68,10 @@ def test_a_front_worker_that_hangs_is_replaced(serve: Serve) -> None:
     eventually(lambda: "does not answer" in daemon.log)
 
 
-def test_a_worker_is_given_no_call_before_it_can_be_killed(
+def test_a_worker_gets_no_call_before_its_pidfd_is_known(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its template may tell its handle later than the worker says that it is ready."""
+    """The template may send the pidfd after the worker has reported ready."""
     told: list[tuple[Pool, Packet]] = []
     monkeypatch.setattr(Pool, "forked", lambda pool, packet: told.append((pool, packet)))
     daemon = serve()
@@ -86,7 +86,7 @@ def test_a_worker_is_given_no_call_before_it_can_be_killed(
         assert answer_of(peer) == (0, b"1")
 
 
-def test_a_worker_that_was_given_up_before_its_handle_came_is_killed(serve: Serve) -> None:
+def test_a_worker_that_was_dropped_before_its_pidfd_arrived_is_killed(serve: Serve) -> None:
     daemon = serve()
     with subprocess.Popen(["sleep", "600"]) as process:
         packet = Packet({"forked": 1 << 30, "pid": process.pid}, b"", (os.pidfd_open(process.pid),))
@@ -96,7 +96,7 @@ def test_a_worker_that_was_given_up_before_its_handle_came_is_killed(serve: Serv
 
 def test_a_client_whose_worker_ends_after_the_answer_gets_no_second_one(serve: Serve) -> None:
     daemon = serve()
-    # After the call the worker finds that it cannot look at itself, and ends.
+    # After the call the worker cannot read its own state, and ends.
     assert daemon.call("ADD", b"2", DO="few") == (0, b"2")
 
 
@@ -112,7 +112,7 @@ def test_a_supervisor_without_descriptors_goes_on(serve: Serve, size: int) -> No
             peer.settimeout(0.3)
             try:
                 peer.sendall(message("ADD", b" " * size, DO="sleep:0.2"))
-            except OSError:  # it was hung up on already, or is not accepted and does not fit
+            except OSError:  # closed already; or not accepted, and larger than the buffer
                 peer.close()
             else:
                 peer.settimeout(None)
@@ -121,7 +121,7 @@ def test_a_supervisor_without_descriptors_goes_on(serve: Serve, size: int) -> No
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     for peer in peers:
         with peer, suppress(OSError):
-            peer.recv(1)  # an answer, or the end
-    # Until the pause after the last attempt to start a worker ends, calls are to be repeated.
+            peer.recv(1)  # an answer, or the end of the connection
+    # Calls fail with code 11 until the pause after the last failed fork is over.
     becomes(lambda: daemon.call("ADD", b"2"), (0, b"2"))
     becomes(lambda: daemon.metric("multus_server_calls"), 0)

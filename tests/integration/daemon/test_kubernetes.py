@@ -1,4 +1,4 @@
-"""The daemon on a node of a cluster: what it knows is not asked again, whatever happens."""
+"""The daemon on a node of a cluster: its cache answers, also after failures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cluster(
 
 @pytest.fixture
 def conf(cluster: Cluster, daemon: Daemon) -> dict[str, Any]:
-    """A default network, and definitions that the daemon knows."""
+    """A default network, and definitions in the daemon's cache."""
     cluster.bridge("front", "10.31.0")
     cluster.bridge("back", "10.32.0")
     daemon.start()
@@ -76,7 +76,7 @@ def conf(cluster: Cluster, daemon: Daemon) -> dict[str, Any]:
 
 
 def pod(cluster: Cluster, daemon: Daemon, netns: Netns, name: str) -> Container:
-    """A pod that the daemon has heard of by now."""
+    """A pod in the daemon's cache."""
     known = daemon.metric("multus_cache_objects")
     made = cluster.pod(netns, {NETWORKS: "front,back"}, name=name)
     becomes(lambda: daemon.metric("multus_cache_objects"), known + 1)
@@ -84,7 +84,7 @@ def pod(cluster: Cluster, daemon: Daemon, netns: Netns, name: str) -> Container:
 
 
 def gets(cluster: Cluster, name: str) -> int:
-    """GETs of one pod, and of definitions by name; lists and watches have other paths."""
+    """The GETs of a pod, and of definitions by name; lists and watches have other paths."""
     return cluster.gets(f"/pods/{name}") + cluster.gets("/network-attachment-definitions/")
 
 
@@ -102,10 +102,10 @@ def test_a_warm_add_makes_no_get_and_writes_the_status(
     assert sum(n for (m, _), n in cluster.api.requests.items() if m == "GET") == before
 
 
-def test_a_pod_that_was_not_heard_of_is_read_directly(
+def test_a_pod_that_is_not_cached_is_read_directly(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
 ) -> None:
-    # Another node's name: the watch never tells of it.
+    # A pod of another node: the watch does not contain it.
     made = cluster.api.create_pod("new", {NETWORKS: "front"}, node="n2")
     container = cluster.container(cni_pod, "new", "default", made["metadata"]["uid"])
     cluster.add(conf, container).require()
@@ -124,7 +124,7 @@ def test_a_pod_of_the_same_name_and_another_uid_is_read_directly(
     assert cni_pod.links() == {}
 
 
-def test_watches_that_break_are_taken_up_again(
+def test_broken_watches_are_resumed(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
 ) -> None:
     for number in range(3):
@@ -137,7 +137,7 @@ def test_watches_that_break_are_taken_up_again(
         assert netns.links().keys() == {"eth0", "net1", "net2"}
 
 
-def test_a_version_that_the_server_forgot_means_a_new_list(
+def test_an_expired_resource_version_means_a_new_list(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
 ) -> None:
     lists = cluster.gets("/api/v1/pods")
@@ -149,7 +149,7 @@ def test_a_version_that_the_server_forgot_means_a_new_list(
     assert gets(cluster, "web") == 0
 
 
-def test_an_api_server_that_is_away_harms_no_del_and_refuses_an_unknown_pod(
+def test_without_an_api_server_del_works_and_an_unknown_pod_is_refused(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
 ) -> None:
     netns = cni_pods()
@@ -204,11 +204,11 @@ def test_cache_age_and_size_are_shown(
     assert 0 <= daemon.metric('multus_cache_age_seconds{cache="pods of node n1"}') < 60
 
 
-# --- The process that follows the API server ------------------------------------------------------
+# --- The API process ------------------------------------------------------------------------------
 
 
 def alone(daemon: Daemon) -> bool:
-    """Whether there is one generation of processes."""
+    """Whether exactly one generation is running."""
     names = ("multus-template", "multus-api")
     return [len(processes(daemon, name)) for name in names] == [1, 1]
 
@@ -246,7 +246,7 @@ def away(
     conf: dict[str, Any],
     cni_pod: Netns,
 ) -> None:
-    """The API server is away, and a status waits to be written."""
+    """The API server is away, and a status is queued."""
     container = pod(cluster, daemon, cni_pod, "web")
     cluster.api.faults.add(request.param)
     cluster.api.drop_watches()
@@ -279,11 +279,11 @@ def test_reloads_while_it_is_away_end_soon_and_leave_one_of_each_process(
     assert daemon.control("health") == (0, "ok\n")
 
 
-def test_an_api_process_without_threads_left_has_calls_repeated(
+def test_calls_fail_with_code_11_while_the_api_process_can_start_no_thread(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
 ) -> None:
     container = pod(cluster, daemon, cni_pods(), "web")
-    # There is a worker now, and it has no connection to that process.
+    # There is a worker now, without a connection to the API process.
     cluster.add(cluster.default(kubeconfig=None), Container(cni_pods().path)).require()
     with Pids(daemon) as pids:
         pids.close()

@@ -62,7 +62,7 @@ def ptp(multus: Multus, number: int) -> dict[str, Any]:
 
 
 def three(multus: Multus, **keys: Any) -> dict[str, Any]:
-    """Two real networks, with a stand-in between them that a test can make slow."""
+    """Two real networks, with a delegate between them that a test can make slow."""
     return multus.conf(ptp(multus, 61), {"type": "between"}, ptp(multus, 62), **keys)
 
 
@@ -93,7 +93,7 @@ def test_a_daemon_killed_in_the_middle_of_an_add_loses_nothing(
     assert cni_pod.links() == {}
 
 
-def test_a_daemon_killed_in_the_middle_of_an_add_serves_its_repetition(
+def test_a_daemon_killed_in_the_middle_of_an_add_serves_the_retry(
     multus: Multus, daemon: Daemon, cni_pod: Netns
 ) -> None:
     before = multus.node.state(multus.ipam_dir)
@@ -159,7 +159,7 @@ def test_a_del_kept_while_the_daemon_runs_is_found_and_precedes_the_next_add(
     conf, container = multus.conf(ptp(multus, 64)), Container(cni_pod.path)
     daemon.start()
     multus.add(conf, container).require()
-    # A shim that found no socket a moment before the daemon made it.
+    # As by a shim that looked for the socket just before the daemon created it.
     away = evolve(
         multus.runtime, environ={**multus.runtime.environ, "MULTUS_SOCKET": "/nowhere/sock"}
     )
@@ -192,7 +192,7 @@ def test_a_del_that_fails_in_the_spool_is_tried_again(
 def test_a_spooled_del_that_fails_keeps_its_container_from_being_added_again(
     multus: Multus, daemon: Daemon, cni_pods: Callable[[], Netns]
 ) -> None:
-    """Carried out later, it would take the networks of a container that lives again."""
+    """A later replay would remove the networks of the new container with the same ID."""
     conf, netns = multus.conf(ptp(multus, 66), {"type": "fake"}), cni_pods()
     container = Container(netns.path)
     multus.bin.stand_in("fake", DEL=Reply.error(11, "the card is busy"))
@@ -204,7 +204,7 @@ def test_a_spooled_del_that_fails_keeps_its_container_from_being_added_again(
     refused = multus.add(conf, container).error
     assert refused["code"] == 11
     assert "earlier DEL" in refused["msg"]
-    # A container that nobody deletes is not kept waiting.
+    # A container without a kept DEL does not wait.
     other = multus.conf(ptp(multus, 67))
     multus.add(other, Container(cni_pods().path)).require()
 
@@ -235,7 +235,7 @@ def test_dels_kept_under_another_folder_are_carried_out_too(
 
 
 def open_files(pid: int) -> list[str]:
-    """What a process's descriptors lead to."""
+    """The targets of a process's descriptors."""
     found = []
     for each in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
@@ -243,7 +243,7 @@ def open_files(pid: int) -> list[str]:
     return found
 
 
-def test_nothing_of_a_pod_stays_open(
+def test_no_descriptor_of_a_pod_stays_open(
     multus: Multus, daemon: Daemon, cni_pod: Netns, state: str
 ) -> None:
     conf, container = multus.conf(ptp(multus, 61), ptp(multus, 62)), Container(cni_pod.path)
@@ -271,7 +271,7 @@ def test_sigterm_lets_an_add_finish_and_refuses_the_next(
     assert not daemon.socket.exists()
 
 
-def test_a_second_daemon_says_who_is_first_and_ends(daemon: Daemon) -> None:
+def test_a_second_daemon_names_the_first_and_ends(daemon: Daemon) -> None:
     daemon.start()
     second = Daemon(daemon.folder, daemon.node, daemon.settings)
     second.spawn()
@@ -317,10 +317,10 @@ def test_sighup_reads_the_settings_again(daemon: Daemon) -> None:
     eventually(lambda: '"msg":"reloaded"' in daemon.log)
 
 
-# --- What it shows --------------------------------------------------------------------------------
+# --- Metrics and log ------------------------------------------------------------------------------
 
 
-def test_metrics_and_log_tell_who_took_how_long(
+def test_metrics_and_log_have_the_time_of_each_delegate(
     multus: Multus, daemon: Daemon, cni_pod: Netns
 ) -> None:
     daemon.start()
@@ -369,7 +369,7 @@ def test_in_a_container_delegates_run_in_the_hosts_view(
     programs: Mapping[str, str],
     tmp_path: Path,
 ) -> None:
-    """``/hostonly`` is there only under the host's root, and the host's files are seen in it."""
+    """``/hostonly`` exists only under the host's root, and shows the host's files."""
     host, state = tmp_path / "host", tmp_path / "state"
     for name in ("bin", "usr", "lib", "lib64", "proc", "run", "tmp", "dev", "etc", "hostonly"):
         (host / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What leaves the daemon, or a process without one: metrics, log lines, and nothing else."""
+"""Output of the daemon, or of a process for one call: metrics, log lines, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from multus.testing.runtime import Container
 
 # --- The metrics' port ----------------------------------------------------------------------------
 
-#: Opens 200 connections a second for some seconds, and does with each what it is told.
+#: Opens 200 connections a second for some seconds, and uses them as its mode says.
 _FLOOD = """
 import socket, sys, time
 port, seconds, mode, held = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], []
@@ -79,7 +79,7 @@ def test_clients_of_the_metrics_port_cost_little_and_delay_no_call(
 
 
 def seconds_of_calls(place: Place, netns: Netns, calls: int) -> list[float]:
-    """How long an ADD and its DEL take."""
+    """The time of an ADD and its DEL, in seconds."""
     found = []
     for _ in range(calls):
         began = time.monotonic()
@@ -106,7 +106,7 @@ def test_what_a_plugin_and_its_child_print_reaches_no_answer(
 
 
 @pytest.mark.parametrize("at", ["hook", "add", "delete", "observer"])
-def test_nor_without_a_daemon(
+def test_what_a_plugin_prints_reaches_no_answer_without_a_daemon(
     place: Place, cni_pod: Netns, cni_program: tuple[str, ...], at: str
 ) -> None:
     environ = {"PYTHONPATH": str(place.folder / "site")}

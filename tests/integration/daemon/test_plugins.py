@@ -1,4 +1,4 @@
-"""Plugins that are installed wrongly, or that read keys: the daemon and one process agree."""
+"""Plugins that clash, or that read keys: the daemon and a process for one call agree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from integration.daemon.either import Either
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
-#: What the hostile plugin's invoker gives its interfaces.
+#: The prefix of the interfaces that the hostile plugin's invoker makes.
 HOSTILE_MAC = "02:00:00:00:00:01"
 
 #: A source whose configuration is in its module.
@@ -24,7 +24,7 @@ def multus_select(request, conf):
     return Selection(Role.DEFAULT, (element,), "its own", naming="seed")
 """
 
-#: A merger with a key that may be left out, as any key may.
+#: A merger with an optional key.
 MERGER = """
 from multus import hookimpl
 from multus.api.result import Result
@@ -35,7 +35,7 @@ def multus_merge(attachments, request, conf):
         return Result(interfaces=attachments[0].result.interfaces)
 """
 
-#: An invoker with a key that may be left out; without it, a binary is looked for.
+#: An invoker with an optional key; without the invoker, Multus would look for a binary.
 INVOKER = """
 from multus import hookimpl
 from multus.api.invoker import Invoker
@@ -60,7 +60,7 @@ class TestClashes:
         for name in ("ours", "theirs"):
             either.site.install(name, f"NAME = {name!r}\n{SOURCE}", plugin="source-x")
 
-    def test_of_names_refuse_an_add_and_are_in_the_log(
+    def test_a_clash_of_names_refuses_an_add_and_is_logged(
         self, either: Either, cni_pod: Netns
     ) -> None:
         either.start()
@@ -68,7 +68,7 @@ class TestClashes:
         refused(answer, 7, "'source-x' of multus-ours", "name multus-ours or multus-theirs in")
         assert "have the same name: uninstall all but one" in either.log(answer.stderr)
 
-    def test_blocking_one_distribution_settles_them(self, either: Either, cni_pod: Netns) -> None:
+    def test_blocking_one_distribution_ends_the_clash(self, either: Either, cni_pod: Netns) -> None:
         either.start()
         conf = either.multus.conf(delegates=None, blockedPlugins=["multus-theirs"])
         container = Container(cni_pod.path)
@@ -84,7 +84,7 @@ class TestClashes:
         assert [name for name in either.multus.records() if ":" in name.lstrip(":")] == []
 
 
-class TestKeysThatMayBeLeftOut:
+class TestOptionalKeys:
     def test_a_merger_merges_without_its_key(self, either: Either, cni_pod: Netns) -> None:
         either.site.install("keyed", MERGER, keys=("mergerWeights",))
         either.start()
@@ -106,7 +106,7 @@ class TestKeysThatMayBeLeftOut:
         assert either.multus.add(conf, container).result["interfaces"] == [{"name": "eth0"}]
         either.multus.delete(conf, container).require()
 
-    def test_what_takes_part_only_with_a_key_takes_none_without(
+    def test_a_plugin_that_needs_a_key_does_not_take_part_without_it(
         self, either: Either, cni_pod: Netns
     ) -> None:
         text = f"NAME = 'silent'\n{SOURCE}"

@@ -1,4 +1,4 @@
-"""The daemon's processes: each may hang, die or be refused, and the others go on."""
+"""The daemon's processes: when one hangs, dies or cannot be forked, the others continue."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_step_that_hangs_in_python_is_interrupted_and_its_worker_serves_on(
     assert [each for each in named if each not in refusal["msg"]] == []
     assert before.difference(place.multus.node.state(place.multus.ipam_dir)) == []
     assert (place.multus.records(), cni_pod.links()) == ([".daemon"], {})
-    # Which workers are there says nothing: a busy machine has further ones, which end when idle.
+    # The set of workers proves nothing: a busy machine has more, which end when they are idle.
     assert place.daemon.metric("multus_worker_replacements_total") == 0
     place.serves(cni_pod)
 
@@ -117,41 +117,41 @@ def test_a_template_that_ends_costs_the_calls_under_way_and_no_other(
     becomes(place.multus.records, [".daemon"])
 
 
-def test_a_template_that_cannot_be_started_again_is_told_of_until_it_can(
+def test_a_template_that_cannot_restart_is_reported_until_it_can(
     place: Place, cni_pod: Netns
 ) -> None:
-    """A plugin that ends the process in which it is imported was installed meanwhile."""
+    """A plugin whose import ends the process was installed meanwhile."""
     place.start()
     module = place.folder / "site" / "its_hostile.py"
     text = module.read_text()
     module.write_text(f"{text}\nos._exit(1)\n")
     (template,) = processes(place.daemon, "multus-template")
     os.kill(template, signal.SIGKILL)
-    # A control request may have been with a worker that ended: that is another error.
+    # A control request may have been in a front worker that ended: that is another error.
     eventually(lambda: "template process ended" in place.daemon.control("health")[1])
     assert place.daemon.control("ready")[0] == 1
     refusal = place.multus.add(place.quiet, Container(cni_pod.path)).error
     assert refusal["code"] == 11
     assert "template process ended" in refusal["msg"]
     module.write_text(text)
-    # It is tried again after pauses of up to half a minute.
+    # It is retried after pauses of up to half a minute.
     becomes(lambda: place.daemon.control("ready"), READY, 3 * PATIENCE)
     assert place.daemon.control("health") == READY
     place.serves(cni_pod)
 
 
-def test_a_reload_in_the_place_of_a_template_that_ended_leaves_one(place: Place) -> None:
+def test_a_reload_after_a_template_ended_leaves_one_template(place: Place) -> None:
     place.start()
     (template,) = processes(place.daemon, "multus-template")
     os.kill(template, signal.SIGKILL)
     assert place.daemon.control("reload") == READY
-    time.sleep(1)  # in which another might be started
+    time.sleep(1)  # time to start another one
     becomes(lambda: len(processes(place.daemon, "multus-template")), 1)
     becomes(lambda: len(processes(place.daemon, "multus-api")), 1)
 
 
-def test_an_api_process_that_cannot_begin_is_named_at_once(place: Place) -> None:
-    """Its socket has a longer name than the daemon's own, which fits."""
+def test_an_api_process_that_cannot_start_is_reported_at_once(place: Place) -> None:
+    """Its socket's path is longer than the daemon's own, and exceeds the limit."""
     folder = place.folder / ("x" * (96 - len(str(place.folder))))
     place.daemon.spawn(MULTUS_SOCKET=str(folder / "m.sock"))
     assert place.daemon.process is not None
@@ -172,7 +172,7 @@ def test_without_processes_calls_are_refused_with_the_reason_until_there_are_som
     place.serves(cni_pod)
     with Pids(place.daemon) as pids:
         pids.close()
-        place.serves(cni_pod)  # by the workers that there are
+        place.serves(cni_pod)  # by the existing workers
         (pids.folder / "pids.max").write_text("1")
         for worker in processes(place.daemon, "multus-worker"):
             os.kill(worker, signal.SIGKILL)
@@ -189,9 +189,7 @@ def test_without_processes_calls_are_refused_with_the_reason_until_there_are_som
         place.serves(cni_pod)
 
 
-def test_a_delegate_that_cannot_be_started_for_that_is_to_be_tried_again(
-    place: Place, cni_pod: Netns
-) -> None:
+def test_a_delegate_that_cannot_be_forked_fails_with_code_11(place: Place, cni_pod: Netns) -> None:
     place.start()
     place.serves(cni_pod)
     before = place.multus.node.state(place.multus.ipam_dir)
@@ -227,12 +225,12 @@ def test_a_template_or_a_reload_that_cannot_be_forked_does_not_end_the_superviso
         place.serves(cni_pod)
 
 
-# --- No more descriptors, and words that no worker says -------------------------------------------
+# --- No more descriptors, and malformed messages --------------------------------------------------
 
 
 @contextmanager
 def descriptors_left(pid: int, number: int) -> Iterator[None]:
-    """Let a process open so many files more."""
+    """Limit a process to so many more open files."""
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     most = max(int(each) for each in os.listdir(f"/proc/{pid}/fd")) + 1 + number
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, before[1]))
@@ -243,7 +241,7 @@ def descriptors_left(pid: int, number: int) -> Iterator[None]:
 
 
 def lives(place: Place, netns: Netns) -> None:
-    """The same supervisor serves."""
+    """Assert that the same supervisor serves."""
     process = place.daemon.process
     assert process is not None
     try:
@@ -296,6 +294,6 @@ def test_what_a_plugin_writes_to_its_workers_descriptors_ends_no_supervisor(
     lives(place, cni_pods())
     place.calm()
     eventually(lambda: place.multus.delete(conf, container).status == 0)
-    # What was written into the journal too is kept for people.
+    # The journal was written to as well: its damaged records are kept.
     kept = {".daemon"}
     eventually(lambda: {r for r in place.multus.records() if not r.endswith(":damaged")} == kept)

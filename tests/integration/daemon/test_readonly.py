@@ -1,4 +1,4 @@
-"""A plugin that changes what it is handed fails its own request, and changes nothing for others."""
+"""A plugin that modifies its arguments fails its own request, and does not affect others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from integration.daemon.place import Place
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
-#: Once ``spare`` is there, it does nothing any more.
+#: It does nothing once the file ``spare`` exists.
 GREEDY = """
 import os
 from multus import hookimpl
@@ -42,7 +42,7 @@ def install(site: Path, spare: Path) -> None:
 
 @pytest.fixture(params=["daemon", "standalone"])
 def way(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Place:
-    """One process for all calls, or one for each; the plugin is installed in both."""
+    """A daemon, or a process for each call; the plugin is installed in both."""
     install(tmp_path / "site", tmp_path / "spare")
     if request.param == "daemon":
         place.start()
@@ -54,7 +54,7 @@ def way(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Place:
     return evolve(place, multus=evolve(place.multus, runtime=runtime))
 
 
-def test_it_fails_by_its_name_and_the_next_pod_gets_its_own_networks(
+def test_the_error_names_it_and_the_next_pod_gets_its_own_networks(
     way: Place, cni_pod: Netns, tmp_path: Path
 ) -> None:
     conf = {**way.quiet, "standalone": True}

@@ -1,4 +1,4 @@
-"""The server under clients of every kind."""
+"""The server with good and bad clients."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gate(tmp_path: Path) -> Gate:
 
 
 def children() -> set[int]:
-    """The processes that this one started: templates, here."""
+    """The child processes of the test: templates."""
     text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     for task in os.listdir("/proc/self/task"):
         text += " " + Path(f"/proc/self/task/{task}/children").read_text()
@@ -68,7 +68,7 @@ def test_the_socket_and_its_folder_are_private(serve: Serve) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_another_user_is_refused_even_if_the_socket_lets_him(serve: Serve, tmp_path: Path) -> None:
+def test_another_user_is_refused_even_if_the_socket_allows_it(serve: Serve, tmp_path: Path) -> None:
     daemon = serve()
     for folder in (daemon.path.parent, *daemon.path.parent.parents):
         if str(folder).startswith("/tmp/"):
@@ -98,7 +98,7 @@ def test_a_second_daemon_refuses_and_names_the_first(serve: Serve) -> None:
     assert daemon.call("ADD") == (0, b"{}")
 
 
-def test_a_socket_left_by_a_dead_daemon_is_taken_over(serve: Serve, tmp_path: Path) -> None:
+def test_a_stale_socket_of_a_dead_daemon_is_replaced(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(str(tmp_path / "run" / "multus.sock"))
@@ -106,7 +106,7 @@ def test_a_socket_left_by_a_dead_daemon_is_taken_over(serve: Serve, tmp_path: Pa
     assert serve().call("ADD") == (0, b"{}")
 
 
-def test_a_file_in_the_sockets_place_is_not_removed(tmp_path: Path) -> None:
+def test_a_file_at_the_sockets_path_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     path = tmp_path / "run" / "multus.sock"
     path.write_text("precious")
@@ -124,7 +124,7 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
             pass
 
 
-def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_reported(tmp_path: Path) -> None:
     with pytest.raises(IOFailure, match="too long"):
         with listening(str(tmp_path / ("x" * 100) / "multus.sock")):
             pass
@@ -144,7 +144,7 @@ def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(tmp_path: Path) -
         os.urandom(4096),
     ],
 )
-def test_garbage_is_answered_and_harms_nobody(serve: Serve, sent: bytes) -> None:
+def test_garbage_is_answered_and_others_are_served(serve: Serve, sent: bytes) -> None:
     daemon = serve()
     with daemon.connect() as peer:
         peer.sendall(sent)
@@ -153,9 +153,9 @@ def test_garbage_is_answered_and_harms_nobody(serve: Serve, sent: bytes) -> None
     assert len(daemon.asked) == 1
 
 
-def test_a_slow_client_is_hung_up_on_and_delays_nobody(serve: Serve) -> None:
+def test_a_slow_client_is_disconnected_and_delays_no_other(serve: Serve) -> None:
     daemon = serve(limits=Limits(workers=1, message_seconds=3.0))
-    assert daemon.call("ADD") == (0, b"{}")  # there is a worker
+    assert daemon.call("ADD") == (0, b"{}")  # now there is a worker
     with daemon.connect() as slow:
         slow.sendall(message("ADD")[:10])
         assert daemon.call("ADD") == (0, b"{}")
@@ -172,7 +172,7 @@ def test_a_client_that_sends_byte_by_byte_is_served(serve: Serve) -> None:
         assert answer_of(peer) == (0, b'{"x": 1}')
 
 
-def test_clients_that_vanish_leave_nothing_behind(serve: Serve) -> None:
+def test_clients_that_disconnect_leave_nothing_behind(serve: Serve) -> None:
     daemon = serve()
     daemon.call("ADD")
     before = held()
@@ -184,7 +184,7 @@ def test_clients_that_vanish_leave_nothing_behind(serve: Serve) -> None:
     assert len(daemon.asked) == 1
 
 
-def test_an_add_whose_client_vanished_while_it_waited_is_dropped_a_del_is_not(
+def test_a_queued_add_whose_client_disconnected_is_dropped_a_del_is_not(
     serve: Serve, gate: Gate
 ) -> None:
     daemon = serve(limits=Limits(workers=1))
@@ -218,7 +218,7 @@ def test_a_service_that_fails_is_an_internal_error(serve: Serve) -> None:
     assert code(daemon.call("ADD", DO="raise")) == 999
 
 
-# --- Many -----------------------------------------------------------------------------------------
+# --- Load -----------------------------------------------------------------------------------------
 
 
 def test_500_connections_are_all_answered(serve: Serve) -> None:
@@ -230,12 +230,12 @@ def test_500_connections_are_all_answered(serve: Serve) -> None:
     for number, peer in enumerate(peers):
         with peer:
             assert answer_of(peer) == (0, b"%d" % number)
-    # Two for each worker that came meanwhile: its channel, and its handle.
+    # Two for each new worker: its channel and its pidfd.
     eventually(lambda: len(held() - before) <= 2 * 32)
     becomes(lambda: daemon.metric("multus_server_request_total"), 500)
 
 
-def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(
+def test_beyond_the_limit_calls_are_refused_at_once_but_not_status(
     serve: Serve, gate: Gate
 ) -> None:
     daemon = serve(limits=Limits(workers=2, admitted=5))
@@ -258,24 +258,24 @@ def test_beyond_the_bound_calls_are_refused_at_once_and_status_is_not(
     becomes(lambda: daemon.metric('multus_server_request_total{code="11"'), 1)
 
 
-def test_a_call_that_waited_beyond_its_deadline_is_not_begun(serve: Serve, gate: Gate) -> None:
+def test_a_call_that_waited_past_its_deadline_is_not_started(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as first, daemon.connect() as second:
         first.sendall(message("ADD", DO=gate.do))
         eventually(lambda: daemon.asked)
         environ = {"CNI_COMMAND": "ADD"}
         second.sendall(wire.Message(wire.CNI, b"{}", environ, seconds=0.05).encode())
-        # It is told so while the first still runs.
+        # It is refused while the first is still running.
         assert code(answer_of(second)) == 11
         gate.open()
         assert answer_of(first)[0] == 0
     assert len(daemon.asked) == 1
 
 
-# --- In which order -------------------------------------------------------------------------------
+# --- Order of the queue ---------------------------------------------------------------------------
 
 
-def test_a_containers_calls_hold_one_worker(serve: Serve, gate: Gate) -> None:
+def test_calls_of_one_container_use_one_worker(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(workers=4))
     peers = [daemon.connect() for _ in range(10)]
     for peer in peers:
@@ -305,7 +305,7 @@ def test_adds_leave_workers_to_dels(serve: Serve, gate: Gate) -> None:
 # --- Stop, reload, systemd ------------------------------------------------------------------------
 
 
-def test_stopping_finishes_what_runs_and_refuses_the_rest(serve: Serve, gate: Gate) -> None:
+def test_stopping_finishes_running_calls_and_refuses_others(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as running, daemon.connect() as waiting:
         running.sendall(message("ADD", b"running", DO=gate.do))
@@ -332,7 +332,7 @@ def test_stopping_does_not_wait_for_ever(serve: Serve, gate: Gate) -> None:
         assert code(answer_of(peer)) == 11
 
 
-def test_a_reload_that_fails_leaves_what_serves(serve: Serve, tmp_path: Path) -> None:
+def test_after_a_failed_reload_the_old_settings_serve(serve: Serve, tmp_path: Path) -> None:
     daemon = serve()
     assert daemon.control("ready") == (0, "ok\n")
     (tmp_path / "daemon.json").write_text('{"typo": 1}')
@@ -341,7 +341,7 @@ def test_a_reload_that_fails_leaves_what_serves(serve: Serve, tmp_path: Path) ->
     assert daemon.call("ADD") == (0, b"{}")
 
 
-def test_reloads_at_once_are_all_answered_and_leave_one_template(serve: Serve) -> None:
+def test_concurrent_reloads_are_all_answered_and_leave_one_template(serve: Serve) -> None:
     daemon = serve()
     before = children()
     peers = [daemon.connect() for _ in range(3)]
@@ -355,9 +355,7 @@ def test_reloads_at_once_are_all_answered_and_leave_one_template(serve: Serve) -
     assert children() != before
 
 
-def test_a_call_that_runs_when_the_settings_are_read_again_is_finished(
-    serve: Serve, gate: Gate
-) -> None:
+def test_a_call_that_runs_during_a_reload_is_finished(serve: Serve, gate: Gate) -> None:
     daemon = serve()
     with daemon.connect() as running:
         running.sendall(message("ADD", b"running", DO=gate.do))
@@ -368,7 +366,7 @@ def test_a_call_that_runs_when_the_settings_are_read_again_is_finished(
         assert answer_of(running) == (0, b"running")
 
 
-def test_the_service_manager_is_told(serve: Serve, tmp_path: Path) -> None:
+def test_the_service_manager_is_notified(serve: Serve, tmp_path: Path) -> None:
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
     manager.settimeout(PATIENCE)
@@ -406,7 +404,7 @@ def test_a_socket_of_the_service_managers_is_used_and_left(tmp_path: Path) -> No
         "    listener.setblocking(True)\n"
         "    listener.accept()[0].sendall(b'hello')\n"
     )
-    # As systemd does it: descriptor 3, in the process that LISTEN_PID names.
+    # As systemd does: descriptor 3, in the process that LISTEN_PID names.
     child = subprocess.Popen(
         [sys.executable, "-c", program, str(path)],
         env={**os.environ, "LISTEN_FDS": "1"},
@@ -422,7 +420,7 @@ def test_a_socket_of_the_service_managers_is_used_and_left(tmp_path: Path) -> No
     manager.close()
 
 
-def test_who_comes_to_a_shared_socket_while_we_stop_waits_for_the_next(
+def test_clients_of_a_shared_socket_wait_for_the_next_daemon_during_a_stop(
     serve: Serve, tmp_path: Path, gate: Gate
 ) -> None:
     (tmp_path / "run").mkdir(mode=0o700)

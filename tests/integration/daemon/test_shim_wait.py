@@ -1,4 +1,4 @@
-"""``MULTUS_WAIT`` is bounded, whatever it says, and both shims understand it alike."""
+"""``MULTUS_WAIT`` is bounded, and both shims parse it the same way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Shim
 @pytest.mark.parametrize(
     "text", ["nan", "NaN", "inf", "-inf", "infinity", "-1", "1e9", "0x7f", ".", "1.2.3", "1 2", "٣"]
 )
-def test_what_is_no_decimal_number_is_not_waited_for(run: Shim, text: str) -> None:
+def test_without_a_decimal_number_there_is_no_wait(run: Shim, text: str) -> None:
     began = time.monotonic()
     status, stdout = run("ADD", MULTUS_WAIT=text)
     assert (status, json.loads(stdout)["code"]) == (1, 11)
@@ -24,13 +24,13 @@ def test_what_is_no_decimal_number_is_not_waited_for(run: Shim, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0", 0.0), ("0.3", 0.3), (".3", 0.3), ("00.4", 0.4)]
 )
-def test_a_decimal_number_is_waited_for(run: Shim, text: str, seconds: float) -> None:
+def test_a_decimal_number_is_the_wait(run: Shim, text: str, seconds: float) -> None:
     began = time.monotonic()
     assert run("ADD", MULTUS_WAIT=text)[0] == 1
     assert seconds <= time.monotonic() - began < seconds + PATIENCE
 
 
-def test_a_number_beyond_every_call_is_that_of_a_call() -> None:
+def test_a_large_number_is_limited_to_the_timeout_of_a_call() -> None:
     from multus.cni import shim
 
     assert shim._seconds(b"9" * 400) == shim._seconds(b"1000000") == shim.SERVE_S

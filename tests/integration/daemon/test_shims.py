@@ -1,4 +1,4 @@
-"""Both shims, against real sockets and files: what they send, print, keep and refuse."""
+"""Both shims with real sockets and files: what they send, print, keep and refuse."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_stdin_environment_and_deadline_arrive_and_the_answer_is_printed(
     assert 200 < daemon.deadlines[0] - began < 300
 
 
-def test_the_exit_status_is_the_answers(run: Shim, serve: Serve) -> None:
+def test_the_exit_status_comes_from_the_answer(run: Shim, serve: Serve) -> None:
     serve()
     assert run("ADD", DO='fail:{"code": 7}') == (1, b'{"code": 7}')
 
 
-def test_bytes_that_are_no_utf8_in_the_environment_arrive_unchanged(
+def test_bytes_that_are_not_utf8_in_the_environment_arrive_unchanged(
     run: Shim, serve: Serve
 ) -> None:
     daemon = serve()
@@ -144,7 +144,7 @@ def test_an_unknown_command_is_refused_before_stdin_ends(run: Shim) -> None:
 
 
 class Peer:
-    """Accepts one connection at the daemon's place and does *act* with it."""
+    """Accepts one connection instead of the daemon, and calls *act* with it."""
 
     def __init__(self, path: Path, act: Callable[[socket.socket], None]) -> None:
         path.parent.mkdir(mode=0o700)
@@ -202,7 +202,7 @@ def test_an_answer_that_comes_byte_by_byte_is_read_whole(run: Shim) -> None:
         assert run("ADD") == (0, b'{"ips": []}')
 
 
-def test_an_answer_before_the_message_is_read_counts(run: Shim) -> None:
+def test_an_answer_sent_before_the_message_is_read_is_printed(run: Shim) -> None:
     def act(peer: socket.socket) -> None:
         peer.sendall(wire.Message(wire.ANSWER, b"refused", status=1).encode())
 
@@ -222,7 +222,7 @@ def test_an_answer_before_the_message_is_read_counts(run: Shim) -> None:
         ANSWER[:12] + b"\xff\xff\xff\xff" + ANSWER[16:],
     ],
 )
-def test_an_answer_that_is_none_is_try_again_later(run: Shim, sent: bytes) -> None:
+def test_a_malformed_answer_is_code_11(run: Shim, sent: bytes) -> None:
     def act(peer: socket.socket) -> None:
         read_message(peer)
         peer.sendall(sent)
@@ -240,7 +240,7 @@ def test_a_del_whose_daemon_dies_is_kept(run: Shim, tmp_path: Path) -> None:
     assert wire.decode(kept.read_bytes()).payload == conf
 
 
-def test_stdout_that_nobody_reads_does_not_hang(run: Shim, serve: Serve) -> None:
+def test_a_closed_stdout_does_not_hang(run: Shim, serve: Serve) -> None:
     serve()
     process = run.start("ADD", DO="repeat:1048576")
     assert process.stdout is not None and process.stdin is not None
@@ -261,7 +261,7 @@ def test_add_and_check_wait_and_then_ask_to_try_again(run: Shim) -> None:
         assert 0.25 < time.monotonic() - began < PATIENCE
 
 
-def test_a_wait_that_is_no_number_is_none(run: Shim) -> None:
+def test_a_wait_that_is_not_a_number_is_zero(run: Shim) -> None:
     began = time.monotonic()
     assert error(run("ADD", MULTUS_WAIT="soon"))["code"] == 11
     assert time.monotonic() - began < PATIENCE
@@ -271,7 +271,7 @@ def test_status_says_not_available(run: Shim) -> None:
     assert error(run("STATUS", b'{"cniVersion": "1.1.0"}'))["code"] == 50
 
 
-def test_a_daemon_that_comes_while_the_shim_waits_serves_it(run: Shim, serve: Serve) -> None:
+def test_a_daemon_that_starts_while_the_shim_waits_serves_it(run: Shim, serve: Serve) -> None:
     process = run.start("ADD", MULTUS_WAIT="20", DO="text:at last")
     assert process.stdin is not None and process.stdout is not None
     process.stdin.close()
@@ -307,7 +307,7 @@ def test_version_needs_no_daemon_and_is_the_engines_answer(run: Shim) -> None:
         b"[]",
     ],
 )
-def test_a_version_call_in_another_form_is_the_daemons(
+def test_a_version_call_in_another_form_goes_to_the_daemon(
     run: Shim, serve: Serve, stdin: bytes
 ) -> None:
     serve()
@@ -343,7 +343,7 @@ def test_a_del_is_kept_whole_private_and_in_order(run: Shim, tmp_path: Path) -> 
         ({}, b"[]", 6),
     ],
 )
-def test_a_del_that_nobody_could_carry_out_is_not_kept(
+def test_a_malformed_del_is_not_kept(
     run: Shim, environ: Mapping[str, str], stdin: bytes, code: int
 ) -> None:
     assert error(run("DEL", stdin, **{**DEL, **environ}))["code"] == code
@@ -370,7 +370,7 @@ def test_standalone_execs_the_program_with_its_input(
 ) -> None:
     conf = b'{"cniVersion": "1.0.0", "standalone": true, "name": "n", "type": "multus"}'
     if run.program == programs["python"]:
-        # This interpreter has multus: the engine itself refuses the missing variables.
+        # This interpreter has multus: the engine refuses the missing variables.
         found = error(run("ADD", conf))
         assert found["msg"].startswith("required env variables [CNI_CONTAINERID")
         return
@@ -407,7 +407,7 @@ def test_a_node_that_has_a_daemon_is_not_standalone(run: Shim, tmp_path: Path, t
     assert found["code"] == 11
 
 
-# --- One behaviour --------------------------------------------------------------------------------
+# --- Both shims behave the same -------------------------------------------------------------------
 
 _KEYS = st.sampled_from(["standalone", "cniVersion", "cniDir", "x", "standalone\\", 'a"b'])
 _VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -429,7 +429,7 @@ _CUT = st.tuples(_TEXTS, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]
 def test_both_shims_answer_the_same_without_a_daemon(
     both: list[Shim], stdin: bytes, command: str
 ) -> None:
-    # A DEL is kept on this machine's own disk where the text names no folder.
+    # Where the text names no folder, a DEL is kept in the default folder of this machine.
     folder = shim_module.text_of(stdin, b"cniDir", b"/_.-", shim_module.CNI_DIR)
     assume(command != "DEL" or folder != shim_module.CNI_DIR)
     answers = [

@@ -1,4 +1,4 @@
-"""The API servers that are followed."""
+"""Watching the API servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multus.log import Log
 from multus.testing.apiserver import ApiServer
 
 
-def test_without_threads_a_call_is_to_be_repeated_and_nothing_is_left_half_followed(
+def test_without_threads_a_call_fails_with_code_11_and_no_watch_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, begun = threading.Thread.start, list[threading.Thread]()

@@ -1,4 +1,4 @@
-"""What a worker shows, and what the supervisor sees of it."""
+"""The board: a worker writes its slot, the supervisor reads it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def board() -> Iterator[Board]:
 
 
 class Shown:
-    """A worker's slot, given back before its board is closed."""
+    """A worker's slot; its memory is released before the board is closed."""
 
     def __init__(self, board: Board, number: int) -> None:
         self.slot = Slot(board, number, 10.0)
@@ -40,7 +40,7 @@ def a_step(what: str, *, waits: bool = False, task: Task | None = None) -> step:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_step_is_seen_as_it_was_shown(board: Board, waits: bool) -> None:
+def test_a_step_is_read_as_it_was_written(board: Board, waits: bool) -> None:
     with Shown(board, 1) as slot:
         slot.show(a_step("plugin 'x', hook 'multus_select'", waits=waits))
         assert board.look(1) == Sight(1, 1.5, 6.5, waits, False, "plugin 'x', hook 'multus_select'")
@@ -72,14 +72,14 @@ def test_any_text_fits(board: Board, shown: str, seen: str) -> None:
     assert board.look(0) == Sight()
 
 
-def test_a_longer_text_leaves_nothing_in_a_shorter_one(board: Board) -> None:
+def test_a_shorter_text_replaces_a_longer_one(board: Board) -> None:
     with Shown(board, 0) as slot:
         slot.show(a_step("the long name of a plugin"))
         slot.show(a_step("short"))
         assert board.look(0).what == "short"
 
 
-def test_whose_code_runs_is_seen(board: Board) -> None:
+def test_the_plugin_and_the_task_are_read(board: Board) -> None:
     with Shown(board, 1) as slot:
         slot.show(a_step("a hook", task=Task("source-x", "multus_select")))
         seen = board.look(1)
@@ -92,7 +92,7 @@ def test_whose_code_runs_is_seen(board: Board) -> None:
         assert (board.look(1).plugin, board.look(1).task) == ("", "")
 
 
-def test_the_next_worker_of_a_slot_begins_with_nothing(board: Board) -> None:
+def test_the_next_worker_of_a_slot_starts_with_an_empty_slot(board: Board) -> None:
     with Shown(board, 0) as slot:
         slot.show(a_step("something"))
     board.clear(0)
@@ -116,7 +116,7 @@ def test_other_processes_see_the_same(board: Board) -> None:
 
 
 def test_showing_a_step_is_cheap(board: Board) -> None:
-    """An ADD shows some hundred steps."""
+    """An ADD has about a hundred steps."""
     with Shown(board, 0) as slot:
         made = a_step("plugin 'some-plugin', hook 'multus_runtime_config'")
         spent = []
@@ -128,7 +128,7 @@ def test_showing_a_step_is_cheap(board: Board) -> None:
     assert min(spent) < 0.02
 
 
-def test_a_call_may_begin_at_once_unless_its_container_is_worked_on(board: Board) -> None:
+def test_a_call_may_start_unless_its_container_has_a_call_under_way(board: Board) -> None:
     board.publish(2, ("c1", "\ud800"), adds_wait=False)
     assert board.may_begin("ADD", "c2")
     assert board.may_begin("STATUS", "")
@@ -139,7 +139,7 @@ def test_a_call_may_begin_at_once_unless_its_container_is_worked_on(board: Board
     assert not board.may_begin("ADD", "c2")
 
 
-def test_an_annotation_that_waits_is_not_overtaken(board: Board) -> None:
+def test_a_queued_annotation_is_reported(board: Board) -> None:
     assert not board.is_queued("default/web")
     board.publish_queued(["default/web"])
     assert board.is_queued("default/web")
@@ -151,7 +151,7 @@ def test_an_annotation_that_waits_is_not_overtaken(board: Board) -> None:
 
 
 def test_a_slot_that_is_being_written_is_read_as_a_whole() -> None:
-    """A step's beginning and end belong together, however often a worker writes them."""
+    """A step's start and deadline belong together, however often a worker writes them."""
     board = Board.create(1)
     pid = os.fork()
     if pid == 0:

@@ -39,7 +39,7 @@ def pair() -> Iterator[Pair]:
     ],
     ids=["empty", "odd", "inline", "in-memory", "largest", "large-head", "both"],
 )
-def test_a_packet_arrives_whole_and_a_sender_waits_for_no_receiver(
+def test_a_packet_arrives_whole_and_the_sender_does_not_wait(
     pair: Pair, head: dict[str, Any], body: bytes
 ) -> None:
     here, there = pair
@@ -51,9 +51,7 @@ def test_a_packet_arrives_whole_and_a_sender_waits_for_no_receiver(
 
 
 @pytest.mark.parametrize("size", [0, 1 << 20])
-def test_descriptors_travel_with_any_body_and_no_program_inherits_them(
-    pair: Pair, size: int
-) -> None:
+def test_descriptors_arrive_with_any_body_and_are_close_on_exec(pair: Pair, size: int) -> None:
     here, there = pair
     out, into = os.pipe()
     here.send({"a": 1}, b"x" * size, [into])
@@ -68,14 +66,14 @@ def test_descriptors_travel_with_any_body_and_no_program_inherits_them(
     os.close(out)
 
 
-def test_packets_keep_their_order_and_borders(pair: Pair) -> None:
+def test_packets_keep_their_order_and_boundaries(pair: Pair) -> None:
     here, there = pair
     for number in range(50):
         here.send({"n": number}, b"%d" % number)
     assert [there.receive().head["n"] for _ in range(50)] == list(range(50))
 
 
-def test_a_full_channel_says_so_and_keeps_what_it_has(pair: Pair) -> None:
+def test_a_full_channel_raises_and_keeps_its_packets(pair: Pair) -> None:
     here, there = pair
     here.socket.setblocking(False)
     sent = 0
@@ -89,7 +87,7 @@ def test_a_full_channel_says_so_and_keeps_what_it_has(pair: Pair) -> None:
         there.receive()
 
 
-def test_a_closed_end_is_told_on_both_ways(pair: Pair) -> None:
+def test_a_closed_end_raises_for_send_and_receive(pair: Pair) -> None:
     here, there = pair
     here.send({"last": 1})
     here.close()
@@ -102,7 +100,7 @@ def test_a_closed_end_is_told_on_both_ways(pair: Pair) -> None:
         here.send({})
 
 
-def test_an_answer_that_does_not_come_in_time_is_no_closed_end(pair: Pair) -> None:
+def test_a_timeout_is_not_a_closed_end(pair: Pair) -> None:
     here, _ = pair
     here.socket.settimeout(0.01)
     with pytest.raises(TimeoutError):
@@ -122,9 +120,7 @@ def test_an_answer_that_does_not_come_in_time_is_no_closed_end(pair: Pair) -> No
         b"hostile words\n",
     ],
 )
-def test_what_no_channel_sent_ends_the_connection_and_nothing_else(
-    pair: Pair, packet: bytes
-) -> None:
+def test_a_malformed_datagram_closes_the_connection_only(pair: Pair, packet: bytes) -> None:
     """A plugin can write to every descriptor of its worker."""
     here, there = pair
     here.socket.send(packet)
@@ -132,7 +128,7 @@ def test_what_no_channel_sent_ends_the_connection_and_nothing_else(
         there.receive()
 
 
-def test_descriptors_of_a_packet_that_is_not_one_are_closed(pair: Pair) -> None:
+def test_descriptors_of_a_malformed_packet_are_closed(pair: Pair) -> None:
     here, there = pair
     with tempfile.TemporaryFile() as file:
         socket.send_fds(here.socket, [b"garbage"], [file.fileno()] * 4)
@@ -141,7 +137,7 @@ def test_descriptors_of_a_packet_that_is_not_one_are_closed(pair: Pair) -> None:
         assert copies(file.fileno()) == 1
 
 
-def test_a_sender_without_descriptors_left_is_told_so(pair: Pair) -> None:
+def test_a_sender_without_free_descriptors_gets_an_error(pair: Pair) -> None:
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -174,7 +170,7 @@ def _sparse() -> int:
 
 
 def _pipe() -> int:
-    """A pipe that has a writer as long as it is open: reading from it waits."""
+    """A pipe with an open writer: reading from it blocks."""
     ends = os.pipe()
     both = os.open(f"/proc/self/fd/{ends[0]}", os.O_RDWR)
     for end in ends:
@@ -187,7 +183,7 @@ def _pipe() -> int:
     [_zeros, _sparse, lambda: os.open("/", os.O_RDONLY), _pipe],
     ids=["endless", "a tebibyte", "a directory", "a pipe"],
 )
-def test_what_stands_in_for_a_packets_file_ends_the_connection_alone(
+def test_another_kind_of_file_than_a_memfd_closes_the_connection_only(
     pair: Pair, made: Callable[[], int]
 ) -> None:
     here, there = pair
@@ -199,7 +195,7 @@ def test_what_stands_in_for_a_packets_file_ends_the_connection_alone(
             there.receive()
 
 
-def test_a_head_that_is_nested_too_deeply_is_no_packet(pair: Pair) -> None:
+def test_a_head_that_is_nested_too_deeply_is_malformed(pair: Pair) -> None:
     here, there = pair
     text = b"[" * 60000
     here.socket.send(len(text).to_bytes(4, "big") + text)

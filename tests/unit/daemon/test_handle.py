@@ -20,7 +20,7 @@ DEADLINE = 1000.0
 
 @pytest.fixture
 def worker(tmp_path: os.PathLike[str]) -> Iterator[Worker]:
-    """A worker that carries out a call; its template is a real process."""
+    """A worker with a call; its template is a real process."""
     settings = Settings.of({"socketDir": os.fspath(tmp_path)}, "here", {})
     board = Board.create(1)
     generation = Generation(settings, board, 0, Log.from_conf({}), "multus.daemon.service:Service")
@@ -34,7 +34,7 @@ def worker(tmp_path: os.PathLike[str]) -> Iterator[Worker]:
     board.close()
 
 
-def test_a_step_within_its_time_goes_on(worker: Worker) -> None:
+def test_a_step_within_its_limit_continues(worker: Worker) -> None:
     assert worker.assess(Sight(1, began=10, until=20, what="a hook"), 14) == ""
     assert not worker.stuck
 
@@ -49,7 +49,7 @@ def test_a_step_that_waits_for_something_outside_is_not_stuck(worker: Worker) ->
     assert not worker.stuck
 
 
-def test_a_step_beyond_its_time_is_interrupted_at_the_second_look(worker: Worker) -> None:
+def test_a_step_beyond_its_limit_is_interrupted_at_the_second_look(worker: Worker) -> None:
     late = Sight(1, began=10, until=20)
     assert worker.assess(late, 20.5) == ""
     assert worker.assess(late, 20.6) == INTERRUPT
@@ -65,7 +65,9 @@ def test_an_interrupted_step_that_ends_is_forgotten(worker: Worker) -> None:
     assert worker.assess(Sight(2, began=21, until=31), 30.0) == ""
 
 
-def test_a_call_far_beyond_its_deadline_is_ended_whatever_it_shows(worker: Worker) -> None:
+def test_a_worker_is_killed_far_beyond_its_calls_deadline_whatever_its_slot_says(
+    worker: Worker,
+) -> None:
     assert worker.assess(Sight(1, until=DEADLINE + 99, waits=True), DEADLINE + 29) == ""
     assert worker.assess(Sight(2, until=DEADLINE + 99, waits=True), DEADLINE + 31) == (
         BEYOND_DEADLINE

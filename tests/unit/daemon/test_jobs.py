@@ -1,4 +1,4 @@
-"""Which job is next."""
+"""The order of the queue."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ def queue(*jobs: Job) -> Queue:
 
 
 def order(made: Queue, busy: set[str] | None = None, **room: int) -> list[str]:
-    """What is taken until nothing may begin, as ``command container``."""
+    """The jobs taken until none may start, as ``command container``."""
     found = []
     while job := made.take(busy or set(), **{"room": 9, "adds": 9, "behind": 9, **room}):
         found.append(f"{job.command} {job.container}".strip())
     return found
 
 
-def test_status_and_version_come_first_then_calls_in_their_order_then_what_no_client_asked() -> (
-    None
-):
+def test_status_and_version_come_first_then_calls_in_order_then_background_jobs() -> None:
     made = queue(
         behind("replay", "r"), call("ADD", "a"), call("DEL", "b"), call("STATUS"), call("VERSION")
     )
@@ -45,7 +43,7 @@ def test_quick_calls_need_no_room() -> None:
     assert (len(made), made.behind) == (1, 1)
 
 
-def test_a_busy_container_is_passed_over_and_keeps_its_place() -> None:
+def test_a_busy_container_is_skipped_and_keeps_its_place() -> None:
     made = queue(call("ADD", "a"), call("DEL", "a"), call("ADD", "b"), behind("replay", "a"))
     assert order(made, busy={"a"}) == ["ADD b"]
     assert order(made) == ["ADD a", "DEL a", "DEL a"]
@@ -57,14 +55,14 @@ def test_adds_beyond_their_share_let_others_pass() -> None:
     assert order(made, adds=1) == ["ADD a"]
 
 
-def test_what_no_client_asked_waits_for_room_and_for_its_own_share() -> None:
+def test_background_jobs_wait_for_room_and_for_their_own_share() -> None:
     made = queue(behind("replay", "a"), behind("recover", "b"))
     assert order(made, behind=0) == []
     assert order(made, room=0) == []
     assert order(made) == ["DEL a", "DEL b"]
 
 
-def test_what_is_put_back_is_the_next_of_its_kind() -> None:
+def test_a_job_that_is_put_back_is_the_next_of_its_kind() -> None:
     made = queue(call("ADD", "a"), call("STATUS"), behind("replay", "r"))
     for job in (call("DEL", "b"), call("VERSION"), behind("recover", "s")):
         made.put_back(job)

@@ -20,7 +20,7 @@ def test_requests_are_counted_by_command_and_code() -> None:
     assert 'multus_server_request_seconds_bucket{le="0.25",method="ADD"} 3.0' in shown
 
 
-def test_what_clients_invent_makes_no_series() -> None:
+def test_unknown_commands_make_no_new_series() -> None:
     metrics = Metrics()
     for number in range(100):
         metrics.request("/cni", f"X{number}", "4", 0.0)
@@ -28,7 +28,7 @@ def test_what_clients_invent_makes_no_series() -> None:
     assert series == ['multus_server_request_total{code="4",handler="/cni",method="other"} 100.0']
 
 
-def test_types_that_tenants_invent_make_few_series() -> None:
+def test_the_number_of_types_is_bounded() -> None:
     metrics = Metrics()
     for number in range(500):
         metrics.delegate("ADD", f"type{number}", 0.001)
@@ -53,8 +53,8 @@ def test_a_plugins_hooks_have_histograms() -> None:
     assert line == 'multus_plugin_seconds_count{plugin="source-nad",task="multus_select"} 1.0'
 
 
-def test_no_label_has_values_without_end() -> None:
-    """A plugin may write what it likes to its worker's channel."""
+def test_the_values_of_every_label_are_bounded() -> None:
+    """A plugin can write anything to its worker's channel."""
     metrics = Metrics()
     for number in range(300):
         odd = f"odd{number}"
@@ -78,7 +78,7 @@ def test_no_label_has_values_without_end() -> None:
     assert values["multus_stage_seconds_count", "verb"] == {"ADD", "other"}
 
 
-def test_two_daemons_of_one_process_do_not_mix() -> None:
+def test_two_daemons_in_one_process_have_separate_metrics() -> None:
     one, other = Metrics(), Metrics()
     one.journal_error()
     assert "multus_journal_errors_total 1.0" in lines(one)

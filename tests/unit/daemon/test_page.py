@@ -1,4 +1,4 @@
-"""The metrics' port, under clients of every kind."""
+"""The metrics' port, with good and bad clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multus.daemon.page import MetricsPage
 
 @define
 class Shown:
-    """What the page shows: as many bytes, or an error."""
+    """The text of the page: some bytes, or an error."""
 
     size: int = 10
     error: Exception | None = None
@@ -36,7 +36,7 @@ def shown() -> Shown:
 
 @pytest.fixture
 def port(shown: Shown) -> Iterator[int]:
-    made = MetricsPage(0, shown)  # any free port: one that was looked for may be taken by now
+    made = MetricsPage(0, shown)  # any free port: a port chosen earlier may be taken by now
     made.start()
     yield int(made._listener.getsockname()[1])
     made.close()
@@ -58,13 +58,13 @@ def sending(port: int, data: bytes) -> socket.socket:
     return peer
 
 
-def test_a_scrape_is_answered_and_a_head_has_no_body(port: int) -> None:
+def test_a_get_is_answered_and_a_head_has_no_body(port: int) -> None:
     assert scrape(port) == (200, b"x" * 10)
     assert scrape(port, "HEAD") == (200, b"")
     assert scrape(port) == (200, b"x" * 10)
 
 
-def test_a_text_that_cannot_be_made_is_an_error_of_that_scrape(
+def test_an_exception_is_an_error_of_that_scrape_only(
     port: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "_FRESH", 0.0)
@@ -90,7 +90,7 @@ def test_a_client_that_does_not_read_delays_no_other(
     "sent",
     [b"", b"G", b"\0\xff\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"x" * 4096, b"GET / HTTP/1.1\r\n\r\n"],
 )
-def test_what_is_no_request_is_dropped_and_harms_no_other(port: int, sent: bytes) -> None:
+def test_a_malformed_request_is_dropped_and_others_are_served(port: int, sent: bytes) -> None:
     peers = [sending(port, sent) for _ in range(5)]
     assert scrape(port) == (200, b"x" * 10)
     for each in peers:
@@ -98,7 +98,7 @@ def test_what_is_no_request_is_dropped_and_harms_no_other(port: int, sent: bytes
     assert scrape(port) == (200, b"x" * 10)
 
 
-def test_who_sends_nothing_is_hung_up_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "_SECONDS", 0.1)
     with closing(sending(port, b"G")) as peer:
         assert peer.recv(1) == b""

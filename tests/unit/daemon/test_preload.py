@@ -1,4 +1,4 @@
-"""What is imported before workers are forked."""
+"""Modules that are imported before workers are forked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multus.daemon.preload import preload
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A plugin's package, which notes what was imported of it."""
+    """A plugin's package that records which of its modules were imported."""
     folder = tmp_path / "multus_its_own"
     folder.mkdir()
     (folder / "__init__.py").write_text("imported = []\n")
@@ -35,7 +35,7 @@ def note(package: Path, name: str, then: str = "") -> None:
     ["import nowhere_at_all", "raise SystemExit(3)", "raise BaseException", "syntax error"],
 )
 def test_a_module_that_cannot_be_imported_costs_nothing_else(package: Path, then: str) -> None:
-    """Such as a script beside a plugin, or what needs a program's own environment."""
+    """For example a script in a plugin's folder, or a module that needs a program's environment."""
     for name in ("a", "z"):
         note(package, name)
     note(package, "m", then)
@@ -44,7 +44,7 @@ def test_a_module_that_cannot_be_imported_costs_nothing_else(package: Path, then
     assert {"a", "z"} <= set(module.imported)
 
 
-def test_what_is_started_and_not_imported_is_left_out(package: Path) -> None:
+def test_a_module_that_runs_as_a_program_is_left_out(package: Path) -> None:
     note(package, "__main__")
     note(package, "part")
     module = import_module("multus_its_own")
@@ -52,19 +52,19 @@ def test_what_is_started_and_not_imported_is_left_out(package: Path) -> None:
     assert module.imported == ["part"]
 
 
-def test_a_plugin_that_is_one_module_is_no_package(package: Path) -> None:
+def test_a_plugin_that_is_a_single_module_is_accepted(package: Path) -> None:
     preload([import_module("multus.daemon.wire")])
 
 
 @pytest.mark.parametrize("name", ["api", "cni", "engine", "state", "registry", "netlink", "ipam"])
-def test_a_call_finds_everything_of_the_core_imported(name: str) -> None:
+def test_a_call_imports_no_further_module_of_the_core(name: str) -> None:
     folder = Path(multus.__file__).parent
     files = folder.glob(f"{name}/**/*.py")
     parts = [each.relative_to(folder.parent).with_suffix("").parts for each in files]
-    # What is read through pyroute2 is for commands and tests, and takes long to import.
+    # Modules that use pyroute2 are for commands and tests, and take long to import.
     parts = [each for each in parts if "inventory" not in each]
     modules = sorted(".".join(each).removesuffix(".__init__") for each in parts)
-    # Plugins that ask Kubernetes import it; a node without one does without it.
+    # Only plugins that use Kubernetes import it.
     modules = [each for each in modules if not each.startswith("multus.api.kubernetes")]
     assert len(modules) >= 3
     program = (
@@ -76,7 +76,7 @@ def test_a_call_finds_everything_of_the_core_imported(name: str) -> None:
     assert done.stdout == "[]\n"
 
 
-def test_no_worker_pays_for_what_commands_read_with() -> None:
+def test_workers_do_not_import_the_libraries_of_commands() -> None:
     program = (
         "import sys; from multus.daemon.preload import preload; preload([]);"
         "print([each for each in ('pyroute2', 'netaddr') if each in sys.modules])"

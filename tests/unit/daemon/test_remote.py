@@ -1,4 +1,4 @@
-"""The API as a worker has it: errors between processes, and a process that does not answer."""
+"""A worker's client of the API process: errors on the wire, and a process that does not answer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_error_with_a_code_of_its_own_keeps_it() -> None:
     assert through(CNIError("m", code=117)).number == 117
 
 
-def test_an_error_of_another_modules_class_is_one_of_the_class_that_it_is_derived_from() -> None:
+def test_an_error_of_an_unknown_class_arrives_as_its_base_class() -> None:
     class Unlockable(IOFailure):
         pass
 
@@ -77,13 +77,13 @@ def test_an_error_of_another_modules_class_is_one_of_the_class_that_it_is_derive
     assert (found.msg, found.details, found.number) == ("m", "d", IOFailure.code)
 
 
-def test_what_cannot_be_sent_is_left_out() -> None:
+def test_attributes_that_cannot_be_sent_are_left_out() -> None:
     error = TryAgainLater("m")
     error.cause = object()  # type: ignore[attr-defined]
     assert (through(error).msg, through(error).number) == ("m", 11)
 
 
-def test_a_name_that_is_no_class_of_an_error_does_not_count() -> None:
+def test_a_name_that_is_not_an_error_class_is_ignored() -> None:
     wire = {"class": ["decode", "Any", "CNIError"], "reason": "m"}
     assert type(error_from_wire(wire)) is CNIError
 
@@ -98,7 +98,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def silent(path: str) -> Iterator[None]:
-    """A process that is there and does not even accept: it takes one connection and no more."""
+    """A process that hangs: it does not accept, and its backlog holds one connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen(0)
@@ -116,15 +116,15 @@ def took(path: str, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_process_that_is_away_is_waited_for_until_the_deadline(path: str) -> None:
+def test_a_missing_process_is_retried_until_the_deadline(path: str) -> None:
     assert 0.08 < took(path, 0.1) < PATIENCE
 
 
-def test_one_that_is_silent_is_given_up_soon_after_the_deadline(path: str, silent: None) -> None:
+def test_a_silent_process_times_out_soon_after_the_deadline(path: str, silent: None) -> None:
     assert 0.1 <= took(path, 0.1) < PATIENCE
 
 
-def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> None:
+def test_a_process_with_a_full_backlog_times_out_too(path: str, silent: None) -> None:
     taken = []
     for _ in range(2):
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -141,7 +141,7 @@ def test_so_is_one_that_accepts_no_more_connections(path: str, silent: None) -> 
 
 
 class Answering:
-    """A process that answers every request with what was asked, until its socket is closed."""
+    """A process that echoes every request, until its socket is closed."""
 
     def __init__(self, path: str) -> None:
         self.asked: list[tuple[str, object]] = []
@@ -175,7 +175,7 @@ def answering(path: str) -> Iterator[Answering]:
     made.close()
 
 
-def test_a_pod_that_was_expected_is_asked_for_once(path: str, answering: Answering) -> None:
+def test_a_pod_requested_in_advance_is_requested_once(path: str, answering: Answering) -> None:
     api = remote(path)
     api.expect("default", "web", "u1")
     found = api.pod("default", "web", Deadline.after(PATIENCE), "u1")
@@ -183,8 +183,10 @@ def test_a_pod_that_was_expected_is_asked_for_once(path: str, answering: Answeri
     assert len(answering.asked) == 1
 
 
-def test_an_answer_that_nobody_took_is_not_another_ones(path: str, answering: Answering) -> None:
-    """A call that ended before it looked at its pod, and the next calls of the same worker."""
+def test_an_unread_response_is_not_taken_for_another_requests(
+    path: str, answering: Answering
+) -> None:
+    """A call that ended before it read its pod, and the next calls of the same worker."""
     api = remote(path)
     for name in ("a", "b", "c"):
         api.expect("default", name, "u1")

@@ -1,4 +1,4 @@
-"""What workers say: a plugin can write anything to its worker's channel."""
+"""Decoding workers' packets: a plugin can write anything to its worker's channel."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def file() -> Iterator[int]:
         ({"replayed": [{"path": "/x\0", "outcome": "malformed", "reason": ""}]}, b""),
     ],
 )
-def test_what_no_worker_says_is_malformed_and_leaves_no_descriptor(
+def test_a_malformed_packet_raises_and_leaves_no_descriptor(
     file: int, head: dict[str, Any], body: bytes
 ) -> None:
     with pytest.raises(said.Malformed):
@@ -67,7 +67,7 @@ def test_a_client_has_to_be_a_stream_socket(file: int, kind: str) -> None:
         assert copies(client) == 1
 
 
-def test_descriptors_beyond_the_clients_are_closed(file: int) -> None:
+def test_more_descriptors_than_the_clients_are_closed(file: int) -> None:
     one, other = socket.socketpair()
     with one, other:
         fds = (os.dup(one.fileno()), os.dup(file), os.dup(file))
@@ -81,7 +81,7 @@ def test_descriptors_beyond_the_clients_are_closed(file: int) -> None:
     assert copies(file) == 1
 
 
-def test_a_client_whose_descriptor_could_not_be_received_is_a_call_all_the_same() -> None:
+def test_a_call_counts_even_if_its_clients_descriptor_is_missing() -> None:
     found = said.read(Packet({"begin": True, "began": 1.0}, CALL))
     assert isinstance(found, said.Taken)
     assert found.connection is None

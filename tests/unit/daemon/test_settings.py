@@ -48,7 +48,7 @@ def test_the_environment_names_the_socket_and_the_node() -> None:
     assert (settings.socket, settings.node) == ("/a/b.sock", "n2")
 
 
-def test_the_deployments_settings_are_right() -> None:
+def test_the_daemonsets_settings_are_valid() -> None:
     Settings.of(json.loads(EXAMPLE.read_text()), "the example", {})
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_key_is_named_with_its_file(raw: dict[str, Any], word: str) -> N
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\xff"])
-def test_a_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_json_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "daemon.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DecodingFailure):

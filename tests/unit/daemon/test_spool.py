@@ -1,4 +1,4 @@
-"""Which spooled DELs there are and when each is due; and one of them carried out."""
+"""The spool: its files, when each is due, and the replay of one DEL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multus.log import Log
 
 @define
 class Handler:
-    """Carries DELs out: those of containers in ``failing`` fail."""
+    """Carries out DELs; those of containers in ``failing`` fail."""
 
     failing: set[str] = field(factory=set)
     done: list[str] = field(factory=list)
@@ -67,7 +67,7 @@ def spool(state: Path, log: Log) -> Spool:
     return Spool(str(state), log)
 
 
-# --- Which there are ------------------------------------------------------------------------------
+# --- The files ------------------------------------------------------------------------------------
 
 
 def test_the_oldest_comes_first_and_one_of_each_container(state: Path, spool: Spool) -> None:
@@ -79,12 +79,12 @@ def test_the_oldest_comes_first_and_one_of_each_container(state: Path, spool: Sp
     assert spool.of("b.c") == ()
 
 
-def test_without_a_folder_nothing_waits(spool: Spool) -> None:
+def test_without_a_folder_the_spool_is_empty(spool: Spool) -> None:
     assert spool.waiting() == spool.due(time.monotonic()) == []
     assert spool.of("a") == ()
 
 
-def test_one_that_failed_is_due_ever_more_rarely(state: Path, spool: Spool) -> None:
+def test_a_failed_del_is_retried_with_growing_pauses(state: Path, spool: Spool) -> None:
     path = str(keep(state, "a", 1))
     for pause in (2, 4, 8):
         before = time.monotonic()
@@ -97,7 +97,7 @@ def test_one_that_failed_is_due_ever_more_rarely(state: Path, spool: Spool) -> N
     assert spool.outcomes == {"failed": 13}
 
 
-def test_what_no_shim_wrote_is_set_aside(state: Path, spool: Spool) -> None:
+def test_a_malformed_file_is_set_aside(state: Path, spool: Spool) -> None:
     path = keep(state, "a", 1)
     spool.ended(str(path), "malformed", "its kind is 7")
     assert not path.exists()
@@ -105,7 +105,7 @@ def test_what_no_shim_wrote_is_set_aside(state: Path, spool: Spool) -> None:
     assert spool.waiting() == []
 
 
-def test_looking_at_what_did_not_change_costs_no_listing(
+def test_an_unchanged_folder_is_not_listed_again(
     state: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = keep(state, "a", 1)
@@ -127,7 +127,7 @@ def test_looking_at_what_did_not_change_costs_no_listing(
     assert listed
 
 
-def test_a_file_that_comes_in_the_same_tick_of_the_clock_is_seen(state: Path, spool: Spool) -> None:
+def test_a_file_created_in_the_same_tick_of_the_clock_is_found(state: Path, spool: Spool) -> None:
     for number in range(20):
         keep(state, f"c{number}", number)
         assert spool.of(f"c{number}")
@@ -147,22 +147,24 @@ def test_the_folders_of_other_configurations_are_learned_and_remembered(
 
 
 @pytest.mark.parametrize("odd", ["/x\0y", "/x\ud800", "/x\n/etc", "/x\udcff"])
-def test_a_folder_that_cannot_be_is_not_looked_at(state: Path, spool: Spool, odd: str) -> None:
+def test_an_invalid_folder_in_the_list_is_ignored(state: Path, spool: Spool, odd: str) -> None:
     before = spool.cni_dirs
     spool.learn(odd)
     assert (spool.cni_dirs, spool.waiting(), spools.remembered(str(state))) == (before, [], [])
 
 
-def test_a_configuration_cannot_make_it_remember_folders_without_end(spool: Spool) -> None:
+def test_the_number_of_learned_folders_is_bounded(spool: Spool) -> None:
     for number in range(100):
         spool.learn(f"/nowhere/{number}")
     assert len(spool.cni_dirs) < 20
 
 
-# --- One of them ----------------------------------------------------------------------------------
+# --- The replay -----------------------------------------------------------------------------------
 
 
-def test_a_file_goes_when_its_del_succeeded_and_not_before(state: Path, handler: Handler) -> None:
+def test_a_file_is_removed_after_its_del_succeeded_and_not_before(
+    state: Path, handler: Handler
+) -> None:
     path = keep(state, "a", 1)
     handler.failing.add("a")
     assert carry_out(str(path), handler) == ("failed", '{"code": 11}')
@@ -174,7 +176,9 @@ def test_a_file_goes_when_its_del_succeeded_and_not_before(state: Path, handler:
     assert handler.done == ["a"]
 
 
-def test_one_that_another_process_carries_out_is_left_to_it(state: Path, handler: Handler) -> None:
+def test_a_del_that_another_process_carries_out_is_left_alone(
+    state: Path, handler: Handler
+) -> None:
     path = keep(state, "a", 1)
 
     def meanwhile(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
@@ -188,7 +192,9 @@ def test_one_that_another_process_carries_out_is_left_to_it(state: Path, handler
 @pytest.mark.parametrize(
     "kind", ["torn", "garbage", "empty", "writable", "link", "folder", "pipe", "socket", "add"]
 )
-def test_what_no_shim_wrote_is_malformed(state: Path, handler: Handler, kind: str) -> None:
+def test_a_file_that_a_shim_did_not_write_is_malformed(
+    state: Path, handler: Handler, kind: str
+) -> None:
     path = keep(state, "bad", 1, command="ADD" if kind == "add" else "DEL")
     data = path.read_bytes()
     if kind == "torn":
@@ -218,14 +224,12 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(state: Path, handler: 
     assert handler.done == []
 
 
-def test_the_names_in_the_documentation_are_these() -> None:
+def test_the_names_of_the_files_are_as_documented() -> None:
     assert (spools.FOLDER, spools.FOLDERS, spools.DAMAGED) == (".spool", ".folders", ".damaged-")
 
 
 @pytest.mark.parametrize("cni_dir", ["/a\0b", "/a\udcff", "/a\nb", "relative", "/" + "a" * 300])
-def test_a_folder_in_which_no_shim_keeps_anything_is_not_learned(
-    state: Path, log: Log, cni_dir: str
-) -> None:
+def test_a_folder_that_shims_do_not_use_is_not_learned(state: Path, log: Log, cni_dir: str) -> None:
     spool = Spool(str(state), log)
     spool.learn(cni_dir)
     assert spool.cni_dirs == (str(state),)

@@ -1,4 +1,4 @@
-"""What the service manager is told, and what may prevent it."""
+"""Notifications to the service manager, and their failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from multus.daemon.systemd import Notifier
 
 
-def test_neither_a_manager_that_is_away_nor_a_lack_of_descriptors_is_an_error(
+def test_a_missing_manager_or_a_lack_of_descriptors_is_not_an_error(
     tmp_path: Path,
 ) -> None:
     notifier = Notifier(str(tmp_path / "nobody-listens"))
@@ -22,7 +22,7 @@ def test_neither_a_manager_that_is_away_nor_a_lack_of_descriptors_is_an_error(
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_nor_a_standard_error_that_is_full(tmp_path: Path) -> None:
+def test_a_full_standard_error_is_not_an_error(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open("/dev/full", os.O_WRONLY), 2)

@@ -1,4 +1,4 @@
-"""The units for systemd fit the program that they start."""
+"""The systemd units match the program that they start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_socket_is_the_one_that_shims_look_for() -> None:
     assert (section["SocketMode"], section["DirectoryMode"]) == ("0600", "0700")
 
 
-def test_what_runs_has_time_to_end() -> None:
+def test_running_calls_have_time_to_end() -> None:
     assert int(unit("multus.service")["Service"]["TimeoutStopSec"]) > Limits().stop_seconds
 
 
@@ -48,6 +48,6 @@ def test_systemd_understands_the_units() -> None:
         text=True,
         check=False,
     )
-    # That the program and its manual are installed is another matter.
+    # Whether the program and its manual are installed does not matter here.
     told = [line for line in done.stderr.splitlines() if "Unknown" in line or "Failed to" in line]
     assert told == []

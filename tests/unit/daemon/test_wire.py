@@ -21,7 +21,7 @@ _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0="), min_siz
         seconds=st.integers(0, 2**32 - 1).map(lambda each: each / 1000),
     )
 )
-def test_a_message_survives_the_wire(message: Message) -> None:
+def test_a_message_is_decoded_as_it_was_encoded(message: Message) -> None:
     assert wire.decode(message.encode()) == message
 
 
@@ -33,7 +33,7 @@ def test_the_layout_is_the_one_that_the_c_shim_writes() -> None:
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"MULT\x01\x01" + rest))
-def test_what_is_no_message_is_malformed_and_nothing_else(data: bytes) -> None:
+def test_other_data_raises_malformed_only(data: bytes) -> None:
     try:
         message = wire.decode(data)
     except Malformed:
@@ -61,7 +61,7 @@ def test_a_wrong_header_is_refused_before_anything_is_read(header: bytes, reason
     st.binary(max_size=50),
     st.sampled_from(wire.KINDS),
 )
-def test_a_received_message_says_what_was_sent(
+def test_a_received_message_has_the_fields_that_were_sent(
     environ: dict[str, str], payload: bytes, kind: int
 ) -> None:
     sent = Message(kind, payload, environ, seconds=1.25).encode()
@@ -84,10 +84,10 @@ def test_a_received_message_says_what_was_sent(
         (b"CNI_COMMAND=\xff\0", "\udcff"),
     ],
 )
-def test_a_variable_is_found_by_its_whole_name_and_the_last_counts(
+def test_a_variable_is_found_by_its_whole_name_and_the_last_one_is_used(
     environment: bytes, found: str
 ) -> None:
-    """As ``decode`` has it, so that the supervisor and a worker never differ."""
+    """The same as ``decode``, so that the supervisor and a worker never differ."""
     data = b"MULT\1\1\0\0%b\0\0\0\2\0\0\0\0%b{}" % (
         len(environment).to_bytes(4, "big"),
         environment,

@@ -163,12 +163,12 @@ def test_others_accounts_are_left_alone() -> None:
     "extra", [{NODE_NAME: ["n2"]}, {}, {NODE_NAME: [""]}, {"other": ["n1"]}], ids=str
 )
 def test_a_token_of_another_node_or_of_none_is_refused(extra: dict[str, Any]) -> None:
-    assert "not of the node" in patched(pod(metadata=STATUS), extra=extra)
+    assert "not belong to the node" in patched(pod(metadata=STATUS), extra=extra)
 
 
 def test_a_pod_of_no_node_is_refused() -> None:
     waiting = {"metadata": {"name": "web"}, "spec": {}}
-    assert "not of the node" in patched(waiting, waiting)
+    assert "not belong to the node" in patched(waiting, waiting)
 
 
 @pytest.mark.parametrize(
