@@ -313,7 +313,7 @@ def test_a_vf_that_the_kernel_has_not_returned_yet_is_not_given_away(bench: Benc
     dead.remove()
     with pytest.raises(TryAgainLater) as caught:
         bench.add(bench.config())
-    assert "not back yet" in caught.value.msg
+    assert "has not returned it yet" in caught.value.msg
     assert bench.files() == ["sriov/dead-net1", "sriov/pci/0000:03:02.0"]
 
 

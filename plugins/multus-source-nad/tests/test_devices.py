@@ -71,7 +71,7 @@ def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
         ("status", "gRPC status 12 unknown service"),
         ("cut", "cannot be read"),
         ("garbage", "cannot be read"),
-        ("reset", "the call was cut off"),
+        ("reset", "the call was reset"),
         ("slow", "timed out"),
     ],
 )
