@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -270,8 +270,7 @@ class Attachment:
     seconds: float = 0.0
 
 
-@frozen
-class Carried:
+class Carried(NamedTuple):
     """One verb of one delegate: its start, duration and error.
 
     ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker

@@ -164,18 +164,14 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
             self._waited = spent
         if outer is not None:
             outer._waited += self._waited
-        if here.times is not None and self._counts():
-            assert self.task is not None
-            here.times.add(self.task, spent, self._waited)
+        times, task = here.times, self.task
+        # The seconds are a task's own when the step around it is not a part of the same task.
+        if times is not None and task is not None and (outer is None or outer.task is not task):
+            times.add(task, spent, self._waited)
         if here.watch is not None:
             self._show_outer(here.watch, outer, spent)
             if error is not None and not here.failed:
                 here.failed = self.what
-
-    def _counts(self) -> bool:
-        """Whether this step's seconds are added to its task: not if an enclosing step's are."""
-        outer = self._outer
-        return self.task is not None and (outer is None or outer.task is not self.task)
 
     def _show_outer(self, watch: Watch, outer: step | None, spent: float) -> None:
         if outer is not None:

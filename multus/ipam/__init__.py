@@ -98,7 +98,8 @@ def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:
     if kind == "host-local":
         from multus.ipam import _hostlocal as hostlocal
 
-        reason = _foreign(reader.raw.keys() - hostlocal.KEYS) or hostlocal.elsewhere(invocation)
+        reason = _foreign(reader.raw.keys() - hostlocal.KEYS)
+        reason = reason or hostlocal.elsewhere(invocation, reader)
         if not reason:
             return hostlocal.HostLocal(invocation)
     elif kind == "static":

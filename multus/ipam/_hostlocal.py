@@ -64,12 +64,11 @@ _LOOK_EVERY = 1024
 _CLEAN_UP = 1.0
 
 
-def elsewhere(invocation: Invocation) -> str:
+def elsewhere(invocation: Invocation, reader: Reader) -> str:
     """Which key of a tenant names a path outside ``tenantPaths``; "" when none does.
 
     A string that is not a valid path is refused later, for tenants and owners alike.
     """
-    reader = reader_of(invocation)
     for key in ("dataDir", "resolvConf"):
         path = reader.raw.get(key)
         if not isinstance(path, str) or not path or not is_possible(path):
@@ -88,9 +87,8 @@ class Plan(NamedTuple):
     resolv_conf: str
 
     @classmethod
-    def read(cls, invocation: Invocation) -> Plan:
+    def read(cls, invocation: Invocation, reader: Reader) -> Plan:
         """Read the configuration and what the runtime requests; raises ``InvalidConfig``."""
-        reader = reader_of(invocation)
         sets = range_sets(invocation.config, reader)
         require_one_per_family([each.family for each in sets], invocation)
         refuse_overlaps(sets, reader.where)
@@ -104,9 +102,10 @@ class HostLocal(Ipam):
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
+        self._reader = reader_of(invocation)
 
     def add(self) -> Result:
-        plan = Plan.read(self.invocation)
+        plan = Plan.read(self.invocation, self._reader)
         resolver = dns.from_file(plan.resolv_conf) if plan.resolv_conf else DNS()
         with self._locked(create=True) as ledger:
             assert ledger is not None  # locked() creates it
@@ -214,7 +213,7 @@ class HostLocal(Ipam):
             ledger.free(text)
 
     def check(self) -> None:
-        sets = Plan.read(self.invocation).sets
+        sets = Plan.read(self.invocation, self._reader).sets
         with self._locked(create=False) as ledger:
             held = ledger.held_by(self._owner) if ledger else []
         previous = self.invocation.prev_result
@@ -236,7 +235,7 @@ class HostLocal(Ipam):
             )
 
     def status(self) -> None:
-        Plan.read(self.invocation)
+        Plan.read(self.invocation, self._reader)
         self._store()
 
     def gc(self) -> None:
@@ -247,7 +246,7 @@ class HostLocal(Ipam):
             for form in Owner(each["containerID"], each["ifname"]).forms
         }
         # When the runtime names the ranges, only DEL knows the addresses.
-        sets = range_sets(self.invocation.config, reader_of(self.invocation), needed=False)
+        sets = range_sets(self.invocation.config, self._reader, needed=False)
         ours = Spans((each.subnet.first, each.subnet.last) for pool in sets for each in pool.ranges)
         with self._locked(create=False) as ledger:
             if ledger is None:
@@ -268,7 +267,7 @@ class HostLocal(Ipam):
         name = self.invocation.config.get("name")
         if not isinstance(name, str) or not is_identifier(name):
             raise InvalidConfig(f"invalid network name {name!r}: it names a directory")
-        reader = reader_of(self.invocation)
+        reader = self._reader
         directory = reader.text("dataDir") or DATA_DIR
         if not is_possible(directory):
             raise reader.error(

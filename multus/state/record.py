@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -40,19 +40,17 @@ class Step:
     chosen: Invoker | None = field(default=None, eq=False, repr=False)
 
 
-@frozen
-class Planned:
+class Planned(NamedTuple):
     """A delegate and the steps of its chain, in the order of ADD."""
 
     delegate: Delegate
     steps: tuple[Step, ...]
 
 
-@frozen
-class Failures:
+class Failures(NamedTuple):
     """How often removing a delegate failed, and when it first did (seconds since 1970)."""
 
-    count: int
+    times: int
     first: float
 
 
@@ -246,7 +244,7 @@ def _with_failure(record: Record, index: int, reader: Reader) -> Record:
     if reader.text("kind") == "failed" and index in record.trying:
         return evolve(record, trying=record.trying - {index})
     known = record.failures.get(index) or Failures(0, reader.number("at"))
-    failures = {**record.failures, index: evolve(known, count=known.count + 1)}
+    failures = {**record.failures, index: known._replace(times=known.times + 1)}
     begun = frozenset({index} if reader.text("kind") == "trying" else ())
     return evolve(record, failures=failures, trying=record.trying | begun)
 

@@ -63,7 +63,7 @@ def without_stuck(
 def is_enough(record: Record, index: int, request: Request) -> bool:
     """Whether delegate *index* is given up when removing it fails once more."""
     known = record.failures.get(index)
-    if known is None or known.count + 1 < ENOUGH or not is_gone(record, request.netns):
+    if known is None or known.times + 1 < ENOUGH or not is_gone(record, request.netns):
         return False
     # When the clock was set back, the number of failures decides alone.
     return not 0 <= time.time() - known.first <= LONG_ENOUGH

@@ -21,14 +21,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve
-
 from multus.api import progress
 from multus.api.errors import BadEnvironment, CNIError, TryAgainLater, UnknownContainer
 from multus.api.invoker import NothingDone
 from multus.state import undo
 from multus.state.journal import Journal
-from multus.state.liveness import Found, look
+from multus.state.liveness import Liveness, look
 from multus.state.lock import container_lock
 from multus.state.plugins import Detached, Plugins
 
@@ -84,7 +82,7 @@ class Transaction:
         request, record = self._plugins.request, self._record()
         if record is None:
             return
-        if record.result and look(request.netns, record.netns_identity) is Found.SAME:
+        if record.result and look(request.netns, record.netns_identity) is Liveness.SAME:
             raise BadEnvironment(
                 f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
                 " added again"
@@ -233,7 +231,7 @@ class Attempt:
         planned, reached = self._planned[index], self._reached.get(index)
         done = len(reached.versions) if reached else 0
         begun = done if isinstance(error, NothingDone) else done + 1
-        return evolve(planned, steps=planned.steps[:begun])
+        return planned._replace(steps=planned.steps[:begun])
 
     def _fail(self, error: BaseException) -> None:
         """Undo, and add to the details of *error* what could not be undone."""

@@ -97,7 +97,7 @@ def _one_by_one(record: Record, plugins: Plugins) -> list[Detached]:
 def _count(record: Record, index: int) -> int:
     """How often removing a delegate failed so far."""
     known = record.failures.get(index)
-    return known.count if known is not None else 0
+    return known.times if known is not None else 0
 
 
 def _try_to_write(write: Callable[[], None], plugins: Plugins) -> None:
@@ -126,7 +126,7 @@ def settle(
             known = failures.get(each.number)
             if errors and each.error is None:
                 writer.detached(each.number)
-            elif each.error is not None and (known is None or known.count < stuck.ENOUGH):
+            elif each.error is not None and (known is None or known.times < stuck.ENOUGH):
                 writer.failed(each.number, each.error)
     except CNIError as error:
         # What is gone and still recorded is detached once more the next time: DEL can be repeated.

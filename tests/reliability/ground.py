@@ -15,9 +15,9 @@ from typing import Any
 from attrs import field, frozen
 from reliability.moments import Family, as_one, start
 
-from multus.__main__ import engine_for
 from multus.api.jsontext import encode
 from multus.cni import skel
+from multus.engine.assembly import engine_for
 from multus.netlink import Message, Namespace, addresses, links, routes
 from multus.testing.delegates import BinDir
 from multus.testing.netns import HostState, Netns, Node, inside

@@ -76,8 +76,8 @@ def _collect(
     records: Sequence[Record], alive: Sequence[Record], dead: Sequence[Record], cni_dir: str
 ) -> list[CNIError]:
     """Have the engine collect the garbage of every network that has some."""
-    from multus.__main__ import engine_for
     from multus.api.errors import attempted
+    from multus.engine.assembly import engine_for
 
     def collect(of_network: Sequence[Record]) -> None:
         conf = _conf(max(of_network, key=lambda each: each.started), alive, cni_dir)

@@ -36,97 +36,12 @@ networks that reads pods and definitions has for instance ::
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from attrs import field, frozen
-
-from multus.api.errors import InvalidConfig, MissingPlugin
-from multus.registry.entry import Entry
-from multus.registry.hooks import OBSERVING
-from multus.registry.index import discover
-from multus.registry.loading import Installed, load
-from multus.testing.conformance.cluster import PLACES
-
-#: Hooks by the kind of plugin that they make.
-KINDS: Mapping[str, frozenset[str]] = {
-    "source": frozenset({"multus_select", "multus_resolve"}),
-    "invoker": frozenset({"multus_invoker"}),
-    "merger": frozenset({"multus_merge"}),
-    "observer": OBSERVING,
-}
-
+from collections.abc import Sequence
 
 #: pytest rewrites the assertions of distributions that bring plugins for it, as Multus does, and
 #: warns of modules that were imported before; here that is the program itself.
 _IMPORTED = "Module already imported so cannot be rewritten"
-
-
-@frozen
-class Sample:
-    """How a plugin shows its work; see the module."""
-
-    conf: Mapping[str, Any] = field(factory=dict)
-    away: Mapping[str, Any] | None = None
-    objects: Sequence[Mapping[str, Any]] | None = None
-    plugin: Mapping[str, Any] | None = None
-    card: str = ""
-    takes_all: bool = False
-
-    @classmethod
-    def load(cls, path: str | None, folder: str) -> Sample:
-        """Read the file at *path* (None: an empty sample); *folder* takes the place of @TMP@."""
-        if path is None:
-            return cls()
-        with open(path, encoding="utf-8") as file:
-            text = file.read().replace("@TMP@", folder)
-        for word, place in PLACES.items():
-            text = text.replace(word, os.path.join(folder, place))
-        raw = json.loads(text)
-        return cls(
-            conf=raw.get("conf", {}),
-            away=raw.get("away"),
-            objects=raw.get("objects"),
-            plugin=raw.get("plugin"),
-            card=raw.get("card", ""),
-            takes_all=bool(raw.get("takesAll")),
-        )
-
-
-@frozen
-class Subject:
-    """The plugin under test: loaded alone, and together with all others."""
-
-    entry: Entry
-    alone: Installed
-    together: Installed
-
-    @classmethod
-    def find(cls, name: str) -> Subject:
-        """The installed plugin *name*; raises ``MissingPlugin``, and ``InvalidConfig`` for two."""
-        entries = discover()
-        known = [each for each in entries if each.name == name]
-        if not known:
-            names = ", ".join(each.name for each in entries)
-            raise MissingPlugin(f"no plugin {name!r} is installed: there are {names}")
-        if len(known) > 1:
-            several = " and ".join(map(str, known))
-            raise InvalidConfig(f"{several} have the same name: uninstall all but one of them")
-        return cls(known[0], load(known), load(entries))
-
-    @property
-    def hooks(self) -> frozenset[str]:
-        """The names of the hooks that it implements."""
-        module = self.alone.modules.get(self.entry.name)
-        found = vars(module).items() if module else ()
-        return frozenset(name for name, value in found if hasattr(value, "multus_impl"))
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """What it is: one or several of ``KINDS``."""
-        return frozenset(kind for kind, hooks in KINDS.items() if hooks & self.hooks)
 
 
 def run(name: str, sample: str | None = None, extra: Sequence[str] = ()) -> int:
@@ -137,6 +52,7 @@ def run(name: str, sample: str | None = None, extra: Sequence[str] = ()) -> int:
     import pytest
 
     from multus.testing.conformance.given import Given
+    from multus.testing.conformance.subject import Subject
 
     subject = Subject.find(name)
     folder = os.path.dirname(os.path.abspath(__file__))

@@ -15,8 +15,8 @@ from multus.api.result import DNS, IP, Interface, Result, Route
 from multus.api.session import Session
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster, serving
+from multus.testing.conformance.subject import Sample, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from multus.api.network import Delegate, Element, Plugin
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.registry.warnings import warnings_of
-from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.subject import Sample, Subject
 
 #: What a process that is started per call must not load before it knows that it needs it.
 HEAVY = (

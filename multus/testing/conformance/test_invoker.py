@@ -21,7 +21,7 @@ from multus.api.versions import SUPPORTED
 from multus.engine.pipeline import Engine
 from multus.registry.entry import Entry
 from multus.registry.loading import load
-from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.subject import Sample, Subject
 from multus.testing.delegates import SYSTEM_FOLDERS, BinDir, Reply
 from multus.testing.netns import HostState, Netns, Node, inside
 from multus.testing.sriov import Card

@@ -12,7 +12,7 @@ from multus.api.request import Request
 from multus.api.result import Result
 from multus.api.session import Session
 from multus.api.versions import SUPPORTED
-from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.subject import Sample, Subject
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.log import Log
 from multus.registry.hooks import Observers
-from multus.testing.conformance import Sample, Subject
 from multus.testing.conformance.cluster import Cluster
+from multus.testing.conformance.subject import Sample, Subject
 
 #: How long an observer may hold up an answer when what it reports to is away, in seconds.
 PATIENCE = 30.0

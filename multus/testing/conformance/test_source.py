@@ -11,7 +11,7 @@ from multus.api.errors import CNIError, NotAvailable, TryAgainLater
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session
-from multus.testing.conformance import Sample, Subject
+from multus.testing.conformance.subject import Sample, Subject
 
 
 @pytest.fixture

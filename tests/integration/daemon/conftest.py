@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field, frozen
+from waiting import eventually
 
 from multus.cni import shim
 from multus.daemon import wire
@@ -201,7 +202,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        assert up.wait(30)
+        eventually(lambda: up.is_set() or not thread.is_alive())
+        assert up.is_set(), "it ended while it started"
         started.append(Running(path, tmp_path, made[-1], thread))
         return started[-1]
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from multus.api.kubernetes import Resource
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel
 from multus.daemon.service import Report
@@ -30,6 +31,7 @@ class Echo:
     def __init__(self, settings: Settings, log: Log) -> None:
         self.log = log
         self.broken: dict[str, str] = {}
+        self.cached: dict[Resource, tuple[str, ...]] = {}
         self.report = Report()
         self._asked = Path(settings.cni_dir) / "asked"
 

@@ -6,17 +6,20 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from waiting import becomes, eventually
+from waiting import PATIENCE, becomes, eventually
 
+from multus.daemon.channel import Packet
+from multus.daemon.pool import Pool
 from multus.daemon.settings import Limits
 
-from .conftest import Running, message
+from .conftest import Running, answer_of, message
 
 Serve = Callable[..., Running]
 
@@ -65,6 +68,32 @@ def test_a_front_worker_that_hangs_is_replaced(serve: Serve) -> None:
     eventually(lambda: "does not answer" in daemon.log)
 
 
+def test_a_worker_is_given_no_call_before_it_can_be_killed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its template may tell its handle later than the worker says that it is ready."""
+    told: list[tuple[Pool, Packet]] = []
+    monkeypatch.setattr(Pool, "forked", lambda pool, packet: told.append((pool, packet)))
+    daemon = serve()
+    with daemon.connect() as peer:
+        peer.sendall(message("ADD", b"1"))
+        eventually(lambda: told and all(each.said_ready for each in told[0][0]))
+        time.sleep(0.3)
+        assert daemon.asked == []
+        monkeypatch.undo()
+        for pool, packet in told:
+            pool.forked(packet)
+        assert answer_of(peer) == (0, b"1")
+
+
+def test_a_worker_that_was_given_up_before_its_handle_came_is_killed(serve: Serve) -> None:
+    daemon = serve()
+    with subprocess.Popen(["sleep", "600"]) as process:
+        packet = Packet({"forked": 1 << 30, "pid": process.pid}, b"", (os.pidfd_open(process.pid),))
+        daemon.server._calls.pool.forked(packet)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
 def test_a_client_whose_worker_ends_after_the_answer_gets_no_second_one(serve: Serve) -> None:
     daemon = serve()
     # After the call the worker finds that it cannot look at itself, and ends.
@@ -93,5 +122,6 @@ def test_a_supervisor_without_descriptors_goes_on(serve: Serve, size: int) -> No
     for peer in peers:
         with peer, suppress(OSError):
             peer.recv(1)  # an answer, or the end
-    assert daemon.call("ADD", b"2") == (0, b"2")
+    # Until the pause after the last attempt to start a worker ends, calls are to be repeated.
+    becomes(lambda: daemon.call("ADD", b"2"), (0, b"2"))
     becomes(lambda: daemon.metric("multus_server_calls"), 0)

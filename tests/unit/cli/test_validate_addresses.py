@@ -164,7 +164,7 @@ def test_without_netaddr_a_note_says_what_to_install(
     config = node({"name": "a", "type": "macvlan", "mac": "nobody"}, ptp("b"))
     said = multus("validate", "--json", "-f", file("multus.conf", config))
     assert [each["severity"] for each in said.json["findings"]] == ["note", "error"]
-    assert said.json["findings"][0]["fix"] == "pip install 'multus[netlink]'"
+    assert said.json["findings"][0]["fix"] == "pip install 'multus[cli]'"
 
 
 @st.composite

@@ -18,7 +18,7 @@ from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig, IOFailure, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
-from multus.daemon.confs import Confs
+from multus.cni.confs import Confs
 from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.plan import plan
 from multus.engine.pipeline import Engine

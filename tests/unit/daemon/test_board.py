@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -146,3 +148,24 @@ def test_an_annotation_that_waits_is_not_overtaken(board: Board) -> None:
     assert board.is_queued("default/db"), "too many to name them"
     board.publish_queued([])
     assert not board.is_queued("default/web")
+
+
+def test_a_slot_that_is_being_written_is_read_as_a_whole() -> None:
+    """A step's beginning and end belong together, however often a worker writes them."""
+    board = Board.create(1)
+    pid = os.fork()
+    if pid == 0:
+        at = 1000.0
+        while True:
+            at += 1
+            board.write(0, Sight(int(at), began=at, until=at + 10, what="a step"))
+            board.write(0, Sight(int(at)))
+    try:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            sight = board.look(0)
+            assert sight.until in (0.0, sight.began + 10), sight
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        board.close()

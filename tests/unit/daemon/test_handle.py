@@ -84,5 +84,8 @@ def test_it_is_described_in_one_printable_line(worker: Worker) -> None:
     assert worker.doing(16)["plugin"] == "x"
     worker.job = None
     assert worker.described(16) == "7 starting"
-    worker.ready = True
+    worker.said_ready = True
+    assert worker.described(16) == "7 starting", "it cannot be killed yet"
+    worker.begun(7, os.pidfd_open(os.getpid()))
     assert worker.described(16) == "7 idle"
+    os.close(worker.handle)

@@ -64,6 +64,8 @@ def test_a_call_finds_everything_of_the_core_imported(name: str) -> None:
     # What is read through pyroute2 is for commands and tests, and takes long to import.
     parts = [each for each in parts if "inventory" not in each]
     modules = sorted(".".join(each).removesuffix(".__init__") for each in parts)
+    # Plugins that ask Kubernetes import it; a node without one does without it.
+    modules = [each for each in modules if not each.startswith("multus.api.kubernetes")]
     assert len(modules) >= 3
     program = (
         "import sys; from multus.daemon.preload import preload; preload([]);"

@@ -169,7 +169,7 @@ class TestNetworks:
     def test_a_step_that_leaves_nothing_is_not_asked(self) -> None:
         record = holding("c1", "a")
         (step,) = record.planned[0].steps
-        planned = evolve(record.planned[0], steps=(step, evolve(step, leaves_nothing=True)))
+        planned = record.planned[0]._replace(steps=(step, evolve(step, leaves_nothing=True)))
         ((delegate, _),) = garbage.networks([], "n", [evolve(record, planned={0: planned})], [])
         assert len(delegate.plugins) == 1
 

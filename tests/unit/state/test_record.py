@@ -110,18 +110,18 @@ class TestHistory:
 
     def test_a_removal_counts_as_failed_from_its_beginning(self) -> None:
         record = read(*BEGUN, trying_wire(0, 5.0))
-        assert (record.failures[0].count, record.failures[0].first) == (1, 5.0)
+        assert (record.failures[0].times, record.failures[0].first) == (1, 5.0)
         assert record.trying == {0}
 
     def test_its_failure_is_not_counted_twice(self) -> None:
         record = read(*BEGUN, trying_wire(0, 5.0), failed_wire(0, "x", 6.0))
-        assert (record.failures[0].count, record.trying) == (1, frozenset())
+        assert (record.failures[0].times, record.trying) == (1, frozenset())
 
     def test_failures_are_counted_and_the_first_is_kept(self) -> None:
         lines = [failed_wire(0, "x", 5.0), trying_wire(0, 7.0), failed_wire(0, "x", 8.0)]
         record = read(*BEGUN, *lines, failed_wire(1, "y", 9.0))
-        assert (record.failures[0].count, record.failures[0].first) == (2, 5.0)
-        assert record.failures[1].count == 1
+        assert (record.failures[0].times, record.failures[0].first) == (2, 5.0)
+        assert record.failures[1].times == 1
 
     def test_what_is_gone_is_neither_left_nor_standing(self) -> None:
         made = [attached_wire(index, attachment(each)) for index, each in enumerate(TWO)]
@@ -138,7 +138,7 @@ class TestHistory:
         assert read(*BEGUN, finished_wire(Result()), REMOVING).result is None
 
     def test_a_chain_that_is_half_attached_does_not_stand(self) -> None:
-        chain = evolve(TWO[0], steps=TWO[0].steps * 2)
+        chain = TWO[0]._replace(steps=TWO[0].steps * 2)
         half = attachment(TWO[0])
         record = read(
             planned_wire(0, chain), attached_wire(0, evolve(half, delegate=chain.delegate))

@@ -37,7 +37,7 @@ class TestWhole:
         text = b'{"type":"t","cniVersion":"1.0.0","n":1.10,"big":12345678901234567890123}'
         config = decode_object(text, "it")
         step = Step(Plugin(config, "exec"), config, "exec")
-        one = evolve(FOUR[0], steps=(step,))
+        one = FOUR[0]._replace(steps=(step,))
         journal.begin(request(), CONF, [one])
         assert encode(found(journal).planned[0].steps[0].config) == text
 
@@ -219,14 +219,14 @@ class TestSizes:
         config = {"type": "t", "cniVersion": "1.0.0", "text": "é" * 1_000_000}
         step = Step(Plugin(config, "exec"), config, "exec")
         with pytest.raises(InvalidConfig):
-            journal.begin(request(), CONF, [evolve(FOUR[0], steps=(step,))])
+            journal.begin(request(), CONF, [FOUR[0]._replace(steps=(step,))])
         assert os.listdir(journal.folder) == []
 
     def test_too_many_large_configurations(self, journal: Journal) -> None:
         config = {"type": "t", "cniVersion": "1.0.0", "text": "x" * 3_000_000}
         step = Step(Plugin(config, "exec"), config, "exec")
         with pytest.raises(InvalidConfig):
-            journal.begin(request(), CONF, [evolve(each, steps=(step,)) for each in FOUR])
+            journal.begin(request(), CONF, [each._replace(steps=(step,)) for each in FOUR])
         assert os.listdir(journal.folder) == []
 
     def test_results_are_refused_before_the_file_is_too_large_to_be_read(

@@ -201,7 +201,7 @@ class TestHeld:
             fails(engine, conf, OWN_NETNS)
         record = Journal(conf.cni_dir).find("c1", "eth0")
         assert record is not None and not record.damage
-        assert record.failures[1].count == ENOUGH
+        assert record.failures[1].times == ENOUGH
         assert time.time() - record.failures[1].first < 60
 
     def test_the_first_failure_may_be_that_of_the_undoing(
@@ -211,7 +211,7 @@ class TestHeld:
         with pytest.raises(IOFailure, match="no such card"):
             engine.add(request_of(netns=GONE), conf)
         record = Journal(conf.cni_dir).find("c1", "eth0")
-        assert record is not None and record.failures[1].count == 1
+        assert record is not None and record.failures[1].times == 1
 
     def test_a_full_disk_keeps_nobody_from_removing_the_others(
         self, engine: Engine, recorder: Recorder, conf: Conf

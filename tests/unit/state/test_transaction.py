@@ -155,7 +155,7 @@ class TestAttempt:
                 attempt.attach()
         assert caught.value.msg.endswith("no card")
         assert caught.value.details.startswith("enp9; could not be undone: network 'a-net'")
-        assert (desk.record().left(), desk.record().failures[0].count) == ([0], 1)
+        assert (desk.record().left(), desk.record().failures[0].times) == ([0], 1)
 
     def test_an_interruption_undoes_too_and_what_stays_is_logged(
         self, desk: Desk, capfd: pytest.CaptureFixture[str]

@@ -60,7 +60,7 @@ class TestFinished:
         desk.recorder.errors["DEL_net1"] = IOFailure("jammed")
         (error,) = remove(desk)
         assert error.msg == "network 'b-net', plugin 'b', interface net1: jammed"
-        assert (desk.record().left(), desk.record().failures[1].count) == ([1], 1)
+        assert (desk.record().left(), desk.record().failures[1].times) == ([1], 1)
         desk.recorder.errors.clear()
         desk.recorder.calls.clear()
         assert remove(desk) == []
@@ -109,7 +109,7 @@ class TestUnfinished:
         record = desk.record()
         # After the first time, net0 was detached before net1 was tried once more.
         assert record.left() == [1]
-        assert (record.failures[1].count, record.trying) == (2, frozenset({1}))
+        assert (record.failures[1].times, record.trying) == (2, frozenset({1}))
         assert remove(desk) == []
         assert desk.recorder.said == ["DEL b net1"]
 
@@ -118,7 +118,7 @@ class TestUnfinished:
         desk.recorder.errors["DEL_net0"] = IOFailure("jammed")
         for _ in range(ENOUGH + 3):
             assert len(remove(desk)) == 1
-        assert desk.record().failures[0].count == ENOUGH
+        assert desk.record().failures[0].times == ENOUGH
 
 
 class TestDamaged:

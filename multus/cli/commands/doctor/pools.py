@@ -26,7 +26,7 @@ def look(node: Node) -> Iterator[Finding]:
         from netaddr import IPSet
     except ImportError:
         reason = "pools are not looked at: netaddr is not installed"
-        yield Finding(NOTE, "pools", reason, "pip install 'multus[netlink]'")
+        yield Finding(NOTE, "pools", reason, "pip install 'multus[cli]'")
         return
     pools = _pools(node)
     findings: list[Finding] = []

@@ -84,7 +84,7 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         yield Finding(WARNING, "journal", reason, fix, Place(record.path), code=105)
     for index, failures in record.failures.items():
         delegate = record.planned[index].delegate
-        reason = f"removing {delegate} of {who} failed {failures.count} times"
+        reason = f"removing {delegate} of {who} failed {failures.times} times"
         fix = "the log says why; the next DEL or 'multus gc' tries again"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     if request.netns and not lives(record, node.places.root):

@@ -58,7 +58,7 @@ def check_addresses(documents: Iterable[Document]) -> Iterator[Finding]:
         import netaddr  # noqa: F401  whether it is there
     except ImportError:
         reason = "netaddr is not installed: overlaps, excluded blocks and MACs are not checked"
-        yield Finding(NOTE, "addresses", reason, "pip install 'multus[netlink]'")
+        yield Finding(NOTE, "addresses", reason, "pip install 'multus[cli]'")
         return
     for each in every:
         yield from _excluded(each)

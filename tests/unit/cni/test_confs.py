@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from multus.api.conf import Conf
-from multus.daemon.confs import Confs
+from multus.cni.confs import Confs
 
 
 def conf(name: str) -> Conf:
