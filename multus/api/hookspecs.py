@@ -180,7 +180,9 @@ def multus_select(
         that finds no record and for GC: then answer from what is on this node, never from an API.
     Returns: a ``Selection`` (its role says what it means for the others), a list of them when there
         are several roles, or None when this source has nothing to say, for instance because the pod
-        has no such annotation.
+        has no such annotation.  An element that holds a name and no configuration is resolved by
+        ``multus_resolve``, this plugin's or another's.  A name that the owner of the node wrote has
+        ``provenance=Provenance.NODE``: the conf-file source then finds it in ``confDir``.
     Raises: ``TryAgainLater`` when it cannot answer, since no container may come up with fewer
         networks than it asked for; ``NotAvailable`` for a STATUS when a pod's choice could not be
         read; ``InvalidConfig`` for an annotation that is wrong.
@@ -188,7 +190,7 @@ def multus_select(
     Example::
 
         from multus import hookimpl
-        from multus.api.network import Element, Role, Selection
+        from multus.api.network import Element, Provenance, Role, Selection
 
         @hookimpl
         def multus_select(request, conf):
@@ -196,7 +198,8 @@ def multus_select(
             if not names:
                 return None
             origin = "key 'extraNetworks'"
-            elements = tuple(Element(name, origin) for name in names)
+            node = Provenance.NODE
+            elements = tuple(Element(name, origin, provenance=node) for name in names)
             return Selection(Role.DEFAULT, elements, origin)
     """
 
@@ -212,11 +215,11 @@ def multus_resolve(
         selected it, and any plugin may resolve it, so that a name in the configuration may be an
         API object or a file.
     Returns: a ``Delegate`` (see ``multus.api.delegates.delegate_from``), or None for "not mine, or
-        not found here".  An element that holds its configuration needs nobody; another that nobody
-        resolves fails the request with code 7.  A delegate, and an element with a configuration,
-        says who wrote it: ``provenance=Provenance.NODE`` for the owner of the node, a file under
-        /etc for instance.  Without it the configuration is taken for a tenant's, which may name
-        less.
+        not found here".  An element that holds its configuration is resolved already; one that no
+        plugin resolves fails the request with code 7.  A delegate, and an element with a
+        configuration, says who wrote it: ``provenance=Provenance.NODE`` for the owner of the node,
+        a file under /etc for instance.  Without it the configuration is taken for a tenant's, which
+        may name less.
     Raises: ``InvalidConfig`` for an object that is found and wrong, ``TryAgainLater`` for one that
         cannot be read.
 
@@ -230,6 +233,8 @@ def multus_resolve(
 
         @hookimpl
         def multus_resolve(element, request, conf):
+            if element.namespace:
+                return None  # a name of an API object
             config = INVENTORY.get(element.name)
             where = f"inventory entry {element.name!r}"
             return config and delegate_from(config, conf, where, provenance=Provenance.NODE)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import evolve
+
 from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Selection
@@ -123,8 +125,10 @@ class Hooks:
         return list(dict.fromkeys(found))
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
+        """All selections; each element says which plugin selected it."""
         arguments = {"request": request, "conf": conf, "session": session}
-        return list(self._collected("multus_select", Selection, **arguments))
+        answers = self._asked("multus_select", Selection, arguments, many=True)
+        return [_signed(each, plugin) for plugin, answer in answers for each in answer]
 
     def resolve(
         self, element: Element, request: Request, conf: Conf, session: Session
@@ -212,6 +216,14 @@ class Hooks:
         """All answers in one sequence; an answer is a sequence or, if the hook allows, a value."""
         for _, answer in self._asked(hook, kind, arguments, many=True):
             yield from answer
+
+
+def _signed(selection: Selection, plugin: str) -> Selection:
+    """The selection with *plugin* as the source of the elements that name none."""
+    if all(each.source for each in selection.elements):
+        return selection
+    signed = (each if each.source else evolve(each, source=plugin) for each in selection.elements)
+    return evolve(selection, elements=tuple(signed))
 
 
 def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool = False) -> Any:

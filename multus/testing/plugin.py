@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +92,11 @@ def cni_program() -> tuple[str, ...]:
 
 @pytest.fixture
 def cni_runtime(cni_program: tuple[str, ...], cni_bin: BinDir, cni_node: Node) -> Runtime:
-    """A runtime on that node, which finds its plugins in that folder."""
+    """A runtime on that node, which finds its plugins in that folder.
+
+    The program runs the engine itself: a daemon of this machine has other plugins.
+    """
     from multus.testing.runtime import Runtime
 
-    return Runtime(cni_program, cni_bin.path, cni_node)
+    runtime = Runtime(cni_program, cni_bin.path, cni_node)
+    return evolve(runtime, environ={**runtime.environ, "MULTUS_STANDALONE": "1"})

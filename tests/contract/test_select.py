@@ -22,6 +22,16 @@ def test_the_example_selects_what_its_key_lists() -> None:
     assert [element.name for element in selection.elements] == ["a", "b"]
 
 
+def test_an_element_without_a_source_gets_the_name_of_its_plugin() -> None:
+    def multus_select() -> Selection:
+        elements = (Element("a", "the test"), Element("b", "the test", source="theirs"))
+        return Selection(Role.ADDED, elements, "the test")
+
+    hooks = at_work(plugin_named("source-quiet", multus_select)).hooks
+    (selection,) = hooks.select(request_of(), conf_of(), new_session())
+    assert [element.source for element in selection.elements] == ["source-quiet", "theirs"]
+
+
 def test_sources_are_asked_in_the_order_of_their_names(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:

@@ -183,7 +183,7 @@ def texts() -> Iterator[tuple[str, str]]:
     for pattern in ("plugins/*/src/**/*.py", "examples/**/*.py"):
         for path in sorted(ROOT.glob(pattern)):
             yield str(path.relative_to(ROOT)), path.read_text()
-    for path in sorted(CORE.glob("templates/plugin/**/*.py.tmpl")):
+    for path in sorted(CORE.glob("cli/commands/new_plugin/templates/*/*.py.tmpl")):
         names = {"module": "their_module", "name": "their-name", "title": "Theirs"}
         yield str(path.relative_to(ROOT)), Template(path.read_text()).safe_substitute(names)
     pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md"), ROOT / "README.md"]

@@ -7,7 +7,8 @@ work is in a *sample*, a JSON file:
 * ``away``: the same, while the service that the plugin asks cannot be reached (sources, observers);
 * ``objects``: Kubernetes objects in their wire form, which an API server serves during each test;
   the requests are for the first ``Pod`` among them;
-* ``plugin``: for an invoker, a plugin's configuration that it carries out;
+* ``plugin``: for an invoker, a plugin's configuration that it carries out.  The node of the test
+  has one interface, ``uplink``, on which a macvlan can be made;
 * ``card``: for an invoker, the name of an interface: the node has a stand-in for a card with
   virtual functions of that name (``multus.testing.sriov``);
 * ``takesAll``: true for an invoker that takes every type.

@@ -11,6 +11,7 @@ from multus.api.errors import CNIError, NotAvailable, TryAgainLater
 from multus.api.network import Delegate
 from multus.api.request import Request
 from multus.api.session import Session
+from multus.registry.hooks import Hooks
 from multus.testing.conformance.subject import Sample, Subject
 
 
@@ -21,47 +22,59 @@ def conf(sample: Sample, conf_with: Callable[..., Conf]) -> Conf:
     return conf_with(**sample.conf)
 
 
-def test_what_it_selects_it_resolves(
-    subject: Subject, conf: Conf, request_: Request, session: Session
+@pytest.fixture
+def selecting(subject: Subject) -> Hooks:
+    """Who selects: the plugin alone, or all of them when it only resolves what others select."""
+    return (subject.alone if "multus_select" in subject.hooks else subject.together).hooks
+
+
+def test_what_it_selects_is_resolved(
+    subject: Subject, selecting: Hooks, conf: Conf, request_: Request, session: Session
 ) -> None:
-    hooks = subject.alone.hooks
-    assert hooks.validate(conf) == []
-    (selection,) = hooks.select(request_, conf, session)
+    assert subject.alone.hooks.validate(conf) == []
+    (selection,) = selecting.select(request_, conf, session)
     assert selection.elements and selection.origin
     for element in selection.elements:
-        assert element.source == subject.entry.name, "an element says who selected it"
+        if selecting is subject.alone.hooks:
+            assert element.source == subject.entry.name, "an element says who selected it"
         assert element.origin, "an element says where it stands"
-        found = element.config or hooks.resolve(element, request_, conf, session)
-        assert isinstance(found, Mapping | Delegate)
+        # A name may be another plugin's to resolve: a file, or an object of the API.
+        found = element.config or subject.together.hooks.resolve(element, request_, conf, session)
+        assert isinstance(found, Mapping | Delegate), f"no installed plugin resolves {element}"
 
 
 def test_asking_twice_gives_the_same(
-    subject: Subject, conf: Conf, request_: Request, new_session: Callable[[], Session]
+    subject: Subject,
+    selecting: Hooks,
+    conf: Conf,
+    request_: Request,
+    new_session: Callable[[], Session],
 ) -> None:
-    hooks = subject.alone.hooks
     # A session remembers what was read, so the second request has one of its own.
     sessions = (new_session(), new_session())
-    first, second = (hooks.select(request_, conf, each) for each in sessions)
+    first, second = (selecting.select(request_, conf, each) for each in sessions)
     assert first == second
+    resolve = subject.together.hooks.resolve
     for element in first[0].elements:
-        again = [hooks.resolve(element, request_, conf, each) for each in sessions]
+        again = [resolve(element, request_, conf, each) for each in sessions]
         assert again[0] == again[1]
 
 
 def test_a_source_that_is_away_fails_the_request(
     subject: Subject,
     sample: Sample,
+    selecting: Hooks,
     conf_with: Callable[..., Conf],
     request_: Request,
     session: Session,
 ) -> None:
     if sample.away is None:
         pytest.skip("the sample has no 'away': it asks nothing that could be")
-    conf, hooks = conf_with(**sample.away), subject.alone.hooks
+    conf = conf_with(**sample.away)
     with pytest.raises(CNIError) as caught:
-        for selection in hooks.select(request_, conf, session):
+        for selection in selecting.select(request_, conf, session):
             for element in selection.elements:
-                hooks.resolve(element, request_, conf, session)
+                subject.together.hooks.resolve(element, request_, conf, session)
     assert isinstance(caught.value, TryAgainLater | NotAvailable), (
         "no container may come up with fewer networks than it asked for: raise TryAgainLater"
     )

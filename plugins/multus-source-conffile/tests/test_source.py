@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from multus_source_conffile import NAME
 from multus_source_conffile.keys import KEYS
 from waiting import PATIENCE
@@ -14,7 +15,7 @@ from waiting import PATIENCE
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
 from multus.api.keys import problems
-from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.network import Delegate, Element, Provenance, Role, Selection
 from multus.api.problem import Problem
 from multus.api.request import Request
 from multus.api.where import dotted
@@ -168,6 +169,17 @@ class TestNames:
         for name in ("one", str(net_d / "10-one.conf")):
             asked = Element(name, "annotation of pod shop/web", source="source-nad")
             assert hooks.resolve(asked, request_of(), conf, new_session()) is None
+
+    def test_another_sources_name_is_looked_up_if_the_nodes_owner_wrote_it(
+        self, hooks: Hooks, net_d: Path
+    ) -> None:
+        conf = conf_of(confDir=str(net_d))
+        asked = Element("two", "key 'theirs'", source="theirs", provenance=Provenance.NODE)
+        found = hooks.resolve(asked, request_of(), conf, new_session())
+        assert found is not None
+        assert (found.types, found.provenance) == ("b", Provenance.NODE)
+        for other in (evolve(asked, namespace="shop"), evolve(asked, name="nobody")):
+            assert hooks.resolve(other, request_of(), conf, new_session()) is None
 
     def test_numbers_pass_as_they_were_written(self, hooks: Hooks, net_d: Path) -> None:
         from multus.api.jsontext import encode

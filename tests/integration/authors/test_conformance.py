@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT, plugins
 
+from integration.authors.given import installed
 from multus.cli import main
 from multus.registry.index import discover
 
@@ -92,17 +93,6 @@ def multus_select(request, conf, session):
 """
 
 _POD = {"name": "web", "annotations": {"example.org/network": "macvlan"}}
-
-
-def installed(folder: Path, name: str, text: str) -> str:
-    """Install a plugin into *folder*; returns what goes into PYTHONPATH."""
-    module = f"multus_{name.replace('-', '_')}"
-    (folder / f"{module}.py").write_text(text)
-    info = folder / f"{module}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: multus-{name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[multus]\n{name} = {module}\n")
-    return str(folder)
 
 
 def test_a_plugin_that_does_not_conform_is_told_how(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
 from multus.cli import main
-from multus.cli.commands.new_plugin import KINDS
+from multus.cli.commands.new_plugin.writing import KINDS
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +47,40 @@ def test_it_installs_and_its_tests_pass(
     assert "passed" in passed and "skipped" not in passed.splitlines()[-1]
     shown = _run([sys.executable, "-m", "multus", "plugins"], tmp_path, outside)
     assert f"{kind}-my-thing" in shown
+
+
+def test_it_brings_what_a_repository_needs(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    assert main(["new-plugin", "source", "my-thing", "--into", str(tmp_path)]) == 0
+    folder = tmp_path / "multus-source-my-thing"
+    workflow = yaml.safe_load((folder / ".github/workflows/check.yaml").read_text())
+    job = workflow["jobs"]["tox"]
+    assert job["steps"][-1]["run"] == 'sudo "$(command -v python)" -m tox -e py,type'
+    assert job["steps"][1]["with"]["python-version"] == "${{ matrix.python }}"
+    tox, metadata = ConfigParser(), ConfigParser()
+    tox.read(folder / "tox.ini")
+    metadata.read(folder / "setup.cfg")
+    assert tox["testenv"]["extras"] in metadata["options.extras_require"]
+    assert "multus[testing]" in metadata["options.extras_require"]["test"].split()
+    assert metadata["metadata"]["license_expression"] == "Apache-2.0"
+    holders = "Copyright the authors of multus-source-my-thing"
+    assert (folder / metadata["metadata"]["license_files"]).read_text().startswith(holders)
+    assert ".tox/" in (folder / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize("kind", ["source", "observer"])
+def test_its_key_is_known_to_validate_and_owned_by_its_distribution(
+    kind: str, tmp_path: Path, outside: dict[str, str]
+) -> None:
+    assert main(["new-plugin", kind, "my-thing", "--into", str(tmp_path)]) == 0
+    _install(tmp_path / f"multus-{kind}-my-thing", tmp_path / "installed", outside)
+    conf = tmp_path / "node.conf"
+    keys = {"delegates": [{"type": "ptp"}], "myThingFile": "/etc/my-thing"}
+    conf.write_text(json.dumps({"name": "node", "type": "multus", **keys}))
+    validate = [sys.executable, "-m", "multus", "validate", "-f", str(conf)]
+    assert "myThingFile" not in _run(validate, tmp_path, outside)
+    metadata = next((tmp_path / "installed").glob("*.dist-info/entry_points.txt")).read_text()
+    assert metadata.partition("[multus.keys]\n")[2].startswith("myThingFile = ")
 
 
 def test_the_annotations_of_every_kind_hold(tmp_path: Path) -> None:

@@ -90,10 +90,9 @@ def test_all_plugins_load_and_the_index_is_fresh(image: Path) -> None:
 
 def test_every_module_is_compiled(image: Path) -> None:
     (folder,) = image.glob("lib/python3*/site-packages/multus")
-    sources = [path for path in folder.rglob("*.py") if "templates" not in path.parts]
     missing = [
         path
-        for path in sources
+        for path in folder.rglob("*.py")
         if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
     ]
     assert missing == []

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from repository import ROOT, plugins
 
+#: What a package is made of: modules, and what they read beside them.
+_SUFFIXES = (".py", ".typed", ".proto", ".tmpl")
+
 #: Building and installing a dozen wheels takes its time.
 pytestmark = pytest.mark.timeout(600)
 
@@ -19,16 +22,16 @@ def packaged(environment: Path, package: str) -> set[str]:
 
 
 def _sources(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.suffix in (".py", ".typed", ".proto")]
+    return [path for path in folder.rglob("*") if path.suffix in _SUFFIXES]
 
 
-def test_the_cores_wheel_holds_every_module(environment: Path) -> None:
+def test_the_cores_wheel_holds_every_file(environment: Path) -> None:
     wanted = {str(path.relative_to(ROOT / "multus")) for path in _sources(ROOT / "multus")}
     assert packaged(environment, "multus") == wanted
     assert "py.typed" in wanted
 
 
-def test_every_plugins_wheel_holds_every_module(environment: Path) -> None:
+def test_every_plugins_wheel_holds_every_file(environment: Path) -> None:
     for folder in sorted(ROOT.glob("plugins/*/src/*/")):
         if folder.name.endswith(".egg-info"):
             continue

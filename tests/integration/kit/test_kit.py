@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from multus.testing.delegates import BinDir, Reply
 from multus.testing.netns import Netns, Node
@@ -107,6 +109,18 @@ class TestStandIn:
     def test_dies_as_told(self, cni_bin: BinDir, call: Runtime) -> None:
         cni_bin.stand_in("fake", ADD=Reply(signal=signal.SIGKILL))
         assert call.add({}, Container("/run/netns/none")).status == -signal.SIGKILL
+
+
+def test_the_program_of_cni_runtime_asks_no_daemon(cni_runtime: Runtime, tmp_path: Path) -> None:
+    path = str(tmp_path / "sock")
+    runtime = evolve(cni_runtime, environ={**cni_runtime.environ, "MULTUS_SOCKET": path})
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(path)
+        daemon.listen()
+        daemon.setblocking(False)
+        runtime.status({"cniVersion": "1.1.0", "name": "node", "type": "multus"})
+        with pytest.raises(BlockingIOError):
+            daemon.accept()
 
 
 def test_the_environment_is_exactly_what_the_runtime_gives() -> None:

@@ -87,7 +87,9 @@ def multus_select(request: Request, conf: Conf, session: Session) -> Selection |
     if not _is_system(request, conf):
         origin = _key("defaultNetworks")
         names += [(name, origin) for name in reader.texts("defaultNetworks")]
-    elements = tuple(Element(name, origin, NAME) for name, origin in names if name)
+    elements = tuple(
+        Element(name, origin, NAME, provenance=_NODE) for name, origin in names if name
+    )
     return Selection(Role.DEFAULT, elements, elements[0].origin) if elements else None
 
 
@@ -95,9 +97,11 @@ def multus_select(request: Request, conf: Conf, session: Session) -> Selection |
 def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
     """A configuration found by name in ``confDir``, by folder, or by path.
 
-    Only names from the configuration are looked up: a pod's annotation must not select files.
+    Any source may have selected the element, if its provenance is the node's owner.  A name that a
+    tenant wrote, in a pod's annotation for instance, must not select these files.
     """
-    if element.source != NAME or element.config is not None:
+    by_owner = element.provenance is _NODE and not element.namespace
+    if not by_owner or element.config is not None:
         return None
     found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
     if found is None:

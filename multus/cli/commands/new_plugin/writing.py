@@ -1,17 +1,7 @@
-"""Write a new plugin: an installable distribution whose tests pass at once.
-
-Examples:
-  multus new-plugin source inventory
-  multus new-plugin observer audit --into ~/src
-  cd multus-source-inventory && pip install -e '.[test]' && pytest
-
-A source says which networks a container gets; an invoker attaches them; a merger answers the
-runtime; an observer is told what happens.
-"""
+"""Writing a plugin's distribution: templates, and the words that take their places."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from importlib import resources
@@ -20,34 +10,24 @@ from typing import TYPE_CHECKING
 
 from multus import __version__
 from multus.api.errors import InvalidConfig, IOFailure
-from multus.cli import screen
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 KINDS = ("source", "invoker", "merger", "observer")
 
-#: Kinds whose template reads a configuration key of its own.
+#: Kinds whose template reads a key of Multus' configuration.
 _WITH_KEY = ("source", "observer")
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=KINDS, help="what the plugin does")
-    parser.add_argument("name", help="lower-case letters, digits and '-', such as inventory")
-    parser.add_argument("--into", metavar="FOLDER", default=".", help="where to (default: here)")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Write the distribution and say what to do next."""
-    folder = write(arguments.kind, arguments.name, os.path.expanduser(arguments.into))
-    screen.say(f"wrote {folder}:")
-    for parent, _, names in sorted(os.walk(folder)):
-        for name in sorted(names):
-            screen.say(f"  {os.path.relpath(os.path.join(parent, name), folder)}")
-    steps = ("", "next:", f"  cd {folder}", "  pip install -e '.[test]'", "  pytest")
-    for line in (*steps, "  multus plugins"):
-        screen.say(line)
-    return 0
+#: The files that every kind has, and the template of each.
+_COMMON = {
+    ".github/workflows/check.yaml": "check.yaml.tmpl",
+    ".gitignore": "gitignore.tmpl",
+    "LICENSE": "LICENSE.tmpl",
+    "pyproject.toml": "pyproject.toml.tmpl",
+    "setup.cfg": "setup.cfg.tmpl",
+    "tox.ini": "tox.ini.tmpl",
+}
 
 
 def write(kind: str, name: str, into: str) -> str:
@@ -62,19 +42,17 @@ def write(kind: str, name: str, into: str) -> str:
         )
     words = _words(kind, name)
     folder = os.path.join(into, words["distribution"])
-    templates = resources.files("multus") / "templates" / "plugin"
+    templates = resources.files(__package__) / "templates"
     module = f"src/{words['module']}"
-    files = {
-        "pyproject.toml": templates / "common" / "pyproject.toml.tmpl",
-        "setup.cfg": templates / "common" / "setup.cfg.tmpl",
-        "README.md": templates / kind / "README.md.tmpl",
-        f"{module}/__init__.py": templates / kind / "plugin.py.tmpl",
-        f"tests/test_{words['module']}.py": templates / kind / "test_plugin.py.tmpl",
+    files = {path: f"common/{template}" for path, template in _COMMON.items()} | {
+        "README.md": f"{kind}/README.md.tmpl",
+        f"{module}/__init__.py": f"{kind}/plugin.py.tmpl",
+        f"tests/test_{words['module']}.py": f"{kind}/test_plugin.py.tmpl",
     }
     try:
         os.makedirs(folder)
         for path, template in files.items():
-            _write_one(os.path.join(folder, path), template, words)
+            _write_one(os.path.join(folder, path), templates / template, words)
         open(os.path.join(folder, module, "py.typed"), "x").close()
     except FileExistsError as error:
         raise IOFailure(
@@ -99,7 +77,6 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "entry": f"{kind}-{name}",
         "key": key,
         "keys": f"multus.keys =\n    {key}File = {module}" if kind in _WITH_KEY else "",
-        "extra": "[netlink]" if kind == "invoker" else "",
         "version": f"{major}.{minor}",
         "next_version": f"{major}.{int(minor) + 1}",
     }
