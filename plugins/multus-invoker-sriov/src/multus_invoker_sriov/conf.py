@@ -235,8 +235,8 @@ def _rates(reader: Reader) -> tuple[int | None, int | None]:
 def _mac(invocation: Invocation, reader: Reader) -> str:
     """The MAC: the runtime's, else that of CNI_ARGS, else the configuration's."""
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
-    wishes = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
-    mac = next((wish for wish in wishes if wish), "").lower().replace("-", ":")
+    candidates = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
+    mac = next((candidate for candidate in candidates if candidate), "").lower().replace("-", ":")
     if mac and not _names_one(mac):
         raise InvalidConfig(
             f"MAC {mac!r} is not a unicast hardware address",
