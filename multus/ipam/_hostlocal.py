@@ -116,12 +116,12 @@ class HostLocal(Ipam):
         ips = []
         with ExitStack() as undo:
             for index, pool in enumerate(plan.sets):
-                wish = next((each for each in left if pool.range_of(each)), None)
-                if wish is None:
+                wanted_ip = next((each for each in left if pool.range_of(each)), None)
+                if wanted_ip is None:
                     ips.append(self._next(index, pool, ledger, undo))
                 else:
-                    left.remove(wish)
-                    ips.append(self._wish(wish, index, pool, ledger, undo))
+                    left.remove(wanted_ip)
+                    ips.append(self._take_requested(wanted_ip, index, pool, ledger, undo))
             if left:
                 raise InvalidConfig(
                     f"{self._network}: failed to allocate all requested IPs:"
@@ -131,24 +131,24 @@ class HostLocal(Ipam):
             undo.pop_all()
         return tuple(ips)
 
-    def _wish(
-        self, wish: Address, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack
+    def _take_requested(
+        self, wanted_ip: Address, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack
     ) -> IP:
-        within = pool.range_of(wish)
+        within = pool.range_of(wanted_ip)
         assert within is not None  # the caller chose it from this set
-        if wish == within.gateway:
+        if wanted_ip == within.gateway:
             raise InvalidConfig(
-                f"{self._network}: requested ip {wish} is subnet's gateway",
+                f"{self._network}: requested ip {wanted_ip} is subnet's gateway",
                 fix="request another",
             )
         self._refuse_second(index, pool, ledger)
-        if not self._reserved(wish, index, ledger, undo):
+        if not self._reserved(wanted_ip, index, ledger, undo):
             raise AddressesExhausted(
-                f"{self._network}: requested IP address {wish} is not available in range set"
+                f"{self._network}: requested IP address {wanted_ip} is not available in range set"
                 f" {pool}: it is in use",
                 fix="request another",
             )
-        return interface_ip(wish, within.subnet.prefix, within.gateway)
+        return interface_ip(wanted_ip, within.subnet.prefix, within.gateway)
 
     def _next(self, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack) -> IP:
         self._refuse_second(index, pool, ledger)

@@ -95,7 +95,7 @@ def packed(form: struct.Struct, what: str, *values: int | bytes) -> bytes:
     except struct.error as error:
         said = ", ".join(map(str, values))
         raise InvalidConfig(
-            f"{what} is {said}, which the kernel's message cannot hold ({error})",
+            f"{what} is {said}, which does not fit into the kernel's message ({error})",
             fix="correct it",
         ) from None
 

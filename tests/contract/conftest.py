@@ -16,7 +16,7 @@ from multus.registry.entry import Entry
 
 @pytest.fixture
 def recorder() -> Recorder:
-    """What carries everything out."""
+    """The invoker of all tests."""
     return Recorder()
 
 

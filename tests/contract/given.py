@@ -1,4 +1,4 @@
-"""Plugins made for one test, registered as the installed ones are."""
+"""Plugins for one test, registered like installed ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plugin_of(name: str, source: str, keys: Iterable[str] = ()) -> Entry:
 
 
 def documentation(hook: str) -> str:
-    """What the contract says of a hook."""
+    """The documentation of a hook."""
     return inspect.getdoc(getattr(hookspecs, hook)) or ""
 
 
@@ -46,16 +46,16 @@ def example(hook: str) -> Entry:
 
 
 def at_work(*entries: Entry) -> Installed:
-    """The plugins loaded; the test ends when one does not load."""
+    """Load the plugins; fails when one cannot be loaded."""
     installed = load(entries)
     assert installed.broken == ()
     return installed
 
 
 class Recorder(Invoker):
-    """Carries every type out by writing it down; fails where *errors* says so.
+    """Executes every type by recording the call; raises the errors in ``errors``.
 
-    ``errors`` maps ``"ADD net0"``, a verb and an interface, to what is raised.
+    ``errors`` maps ``"ADD net0"``, a verb and an interface, to an exception.
     """
 
     name = "recorder"

@@ -22,7 +22,7 @@ def test_the_example_tells_the_interface(
     assert "c1 eth0\n" in capfd.readouterr().err
 
 
-def test_each_is_told_when_it_is_written_down_and_before_the_next(
+def test_each_is_reported_after_it_is_recorded_and_before_the_next(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:
     told: list[tuple[str, int, int]] = []
@@ -36,7 +36,7 @@ def test_each_is_told_when_it_is_written_down_and_before_the_next(
     assert told == [("eth0", 1, 1), ("net0", 2, 2)]
 
 
-def test_what_failed_is_not_told(
+def test_a_failed_attachment_is_not_reported(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:
     told: list[str] = []

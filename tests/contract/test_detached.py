@@ -35,7 +35,7 @@ def test_the_example_tells_what_is_gone(
     assert "network 'fake-net': gone\n" in capfd.readouterr().err
 
 
-def test_every_network_of_a_del_is_told_the_last_first(
+def test_every_network_of_a_del_is_reported_the_last_first(
     watched: Engine, conf: Conf, told: list[str]
 ) -> None:
     watched.add(request_of(), conf)
@@ -56,7 +56,9 @@ def test_with_the_error_of_one_that_stays_until_it_is_gone(
     assert told == ["c1 net0 gone", "c1 eth0 5", "c1 eth0 gone"]
 
 
-def test_what_gc_removes_is_told_too(watched: Engine, conf: Conf, told: list[str]) -> None:
+def test_networks_that_gc_removes_are_reported_too(
+    watched: Engine, conf: Conf, told: list[str]
+) -> None:
     watched.add(request_of(), conf)
     collecting = conf_of(**{**conf.raw, "cni.dev/valid-attachments": []})
     watched.collect_garbage(request_of("GC", container_id="", ifname="", netns=""), collecting)

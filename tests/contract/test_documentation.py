@@ -1,4 +1,4 @@
-"""The pages that are written from the code are as the code has them, and complete."""
+"""The generated pages are up to date and complete."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) 
         assert told <= set(entry.reads) <= everybodys, entry
 
 
-def test_every_key_that_a_plugin_reads_of_the_configuration_is_told(installed: Installed) -> None:
+def test_every_key_that_a_plugin_reads_is_declared(installed: Installed) -> None:
     told = {key.name for key in installed.hooks.configuration_keys()}
     for path in (*ROOT.glob("plugins/*/src/*/*.py"), *ROOT.glob("multus/kube/*.py")):
         text = path.read_text(encoding="utf-8")

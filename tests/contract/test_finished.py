@@ -41,7 +41,7 @@ def test_the_example_tells_how_it_ended(
     assert "ADD ok\n" in said and "DEL network 'fake-net'" in said
 
 
-def test_an_add_is_told_with_all_that_came_of_it(
+def test_an_add_is_reported_with_its_whole_outcome(
     watched: Engine, conf: Conf, outcomes: list[Outcome]
 ) -> None:
     result = watched.add(request_of(), conf)
@@ -74,7 +74,7 @@ def test_of_a_failed_add_it_says_which_delegate_failed_and_what_was_attached_bef
         watched.add(request_of(), conf)
     (outcome,) = outcomes
     assert [each.delegate.ifname for each in outcome.attachments] == ["eth0"]
-    # What is undone is not the command's own: every delegate is told once.
+    # The roll-back is not part of the list: every delegate is reported once.
     assert [each.delegate.ifname for each in outcome.delegates] == ["eth0", "net0"]
     assert outcome.failed is not None and outcome.failed.ifname == "net0"
     assert outcome.delegates[1].error is not None and outcome.error is not None
@@ -92,7 +92,7 @@ def test_of_a_failed_del_it_says_which_delegate_stayed(
     assert [each.error is None for each in outcomes[1].delegates] == [True, False]
 
 
-def test_a_failure_is_told_with_its_error(
+def test_a_failure_is_reported_with_its_error(
     watched: Engine, recorder: Recorder, conf: Conf, outcomes: list[Outcome]
 ) -> None:
     recorder.errors["ADD_net0"] = InvalidConfig("no such card")
@@ -102,11 +102,11 @@ def test_a_failure_is_told_with_its_error(
     assert outcome.error is caught.value and outcome.result is None
 
 
-def test_every_verb_that_changes_or_checks_is_told(
+def test_every_verb_that_changes_or_checks_is_reported(
     watched: Engine, conf: Conf, outcomes: list[Outcome]
 ) -> None:
     watched.add(request_of(), conf)
-    with pytest.raises(CNIError):  # there is no such namespace
+    with pytest.raises(CNIError):  # the namespace does not exist
         watched.check(request_of("CHECK"), conf)
     watched.delete(request_of("DEL"), conf)
     collecting = conf_of(**{**conf.raw, "cni.dev/valid-attachments": []})

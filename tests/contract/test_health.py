@@ -61,7 +61,7 @@ def test_a_plugin_that_fails_is_a_reason_with_its_name() -> None:
     assert isinstance(reason, PluginFailed) and "'hasty'" in reason.msg
 
 
-def test_when_all_is_well_the_delegates_are_asked(
+def test_without_a_problem_the_delegates_are_asked(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:
     engine(source("a", "b")).status(STATUS, conf)

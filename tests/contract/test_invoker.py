@@ -58,7 +58,7 @@ def test_the_first_offer_is_taken_and_the_last_is_of_who_takes_everything() -> N
     assert chosen(everything, offering("b", Declined("special", "no"))) == "other"
 
 
-def test_a_wish_is_fulfilled_or_refused_with_the_reason() -> None:
+def test_a_requested_invoker_is_used_or_its_refusal_reported() -> None:
     plugins = offering("a", Special()), offering("b", Other())
     assert chosen(*plugins, plugin=Plugin(SPECIAL.config, "other")) == "other"
     with pytest.raises(MissingPlugin, match="install multus-invoker-gone"):
@@ -84,7 +84,7 @@ def test_another_answer_is_refused_with_the_plugins_name() -> None:
 
 
 class TestVerbs:
-    """What the core asks of an invoker, and what it makes of its errors."""
+    """How the core calls an invoker, and handles its errors."""
 
     class Half(Invoker):
         name = "half"

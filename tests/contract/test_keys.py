@@ -41,7 +41,7 @@ def test_the_keys_of_all_plugins_are_gathered_in_the_order_of_their_names() -> N
     assert [key.name for key in at_work(*plugins).hooks.configuration_keys()] == ["c", "a", "b"]
 
 
-def test_what_is_no_key_is_refused_with_the_plugins_name() -> None:
+def test_an_answer_that_is_not_a_key_is_refused_with_the_plugins_name() -> None:
     def multus_keys() -> list[str]:
         return ["inventory"]
 

@@ -1,4 +1,4 @@
-"""A step whose removal is nothing: declared by its invoker, recorded, and skipped by DEL and GC."""
+"""A step with ``leaves_nothing``: declared by its invoker, recorded, and skipped by DEL and GC."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from multus.state.journal import Journal
 
 
 class Step(Recorder):
-    """Changes what goes with the interface anyway."""
+    """Changes only things that disappear with the interface."""
 
     name = "step"
     leaves_nothing = True
 
     def delete_one(self, invocation: Invocation) -> None:
-        raise AssertionError("nobody has to remove it")
+        raise AssertionError("DEL must skip this step")
 
 
 class Everything(Recorder):
-    """As the exec invoker: offers itself for every type, and has no program for the step's."""
+    """Like the exec invoker: offers itself for every type, but has no binary for the step's."""
 
     name = "everything"
 

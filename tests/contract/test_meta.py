@@ -24,7 +24,7 @@ def spec(hook: str) -> Callable[..., Any]:
 
 
 def part(hook: str, name: str) -> str:
-    """What the documentation says under a name, as one line."""
+    """The text of a section of the documentation, as one line."""
     found = re.search(rf"^{name}: (.+?)(?=^[A-Z][a-z]+:|\Z)", documentation(hook), re.M | re.S)
     return " ".join(found[1].split()) if found else ""
 
@@ -53,7 +53,7 @@ def test_the_kind_is_the_one_that_is_carried_out(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_has_few_arguments_each_with_its_type(hook: str) -> None:
-    """At most two of its own, besides the request, the configuration and the session."""
+    """At most two arguments, besides the request, the configuration and the session."""
     parameters = inspect.signature(spec(hook)).parameters.values()
     assert len({each.name for each in parameters} - {"request", "conf", "session"}) <= 2
     for each in parameters:

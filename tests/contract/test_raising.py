@@ -1,4 +1,4 @@
-"""Whatever a plugin raises or answers is its own error, and costs its neighbours nothing."""
+"""A plugin's exceptions and wrong answers are reported as its own, and do not affect others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Silent(Exception):
 
 
 class Abandoned(BaseException):
-    """What some libraries end a task with."""
+    """An exception that some libraries use to cancel a task."""
 
 
 RAISED: list[BaseException] = [
@@ -65,7 +65,7 @@ class Raising(Recorder):
 
 
 class Batch(Raising):
-    """Deletes many at once, and one that it cannot delete ends them all."""
+    """Deletes many at once; one failure ends the whole batch."""
 
     name = "batch"
 
@@ -101,7 +101,7 @@ class TestInvokers:
             theirs.delete(request_of("DEL"), conf)
         assert type(raised).__name__ in str(caught.value)
         assert "'a'" not in str(caught.value) and "'c'" not in str(caught.value)
-        # The next DEL has one network left, and nothing else.
+        # Only one network is left for the next DEL.
         invoker.calls.clear()
         invoker.ifnames = ()
         theirs.delete(request_of("DEL"), conf)
@@ -292,7 +292,7 @@ class TestHooks:
             engine(source("a"), plugin_named("odd", multus_merge)).add(request_of(), conf)
         assert recorder.said == ["ADD a eth0", "DEL a eth0"]
 
-    def test_whoever_takes_more_than_a_second_is_named_in_the_log(
+    def test_a_plugin_that_takes_more_than_a_second_is_logged_by_name(
         self, engine: Callable[..., Engine], conf: Conf, capfd: pytest.CaptureFixture[str]
     ) -> None:
         def multus_select() -> None:
@@ -306,7 +306,7 @@ class TestHooks:
         assert told["msg"].startswith("slow: multus_select of 'slow' took 1.")
         assert (told["plugin"], told["task"], told["container"]) == ("slow", "multus_select", "c1")
 
-    def test_whoever_only_waits_is_not_an_error(
+    def test_a_plugin_that_only_waits_is_not_logged_as_an_error(
         self, engine: Callable[..., Engine], conf: Conf, capfd: pytest.CaptureFixture[str]
     ) -> None:
         def multus_select() -> None:

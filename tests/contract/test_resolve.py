@@ -44,7 +44,7 @@ def test_the_first_that_knows_it_answers() -> None:
     assert asked == ["z", "b"]
 
 
-def test_one_that_nobody_knows_fails_the_request_and_is_named(
+def test_an_unknown_element_fails_the_request_and_is_named(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:
     def multus_select() -> Selection:
@@ -57,7 +57,7 @@ def test_one_that_nobody_knows_fails_the_request_and_is_named(
     assert recorder.said == []
 
 
-def test_an_element_with_its_configuration_needs_nobody(
+def test_an_element_with_its_configuration_is_not_resolved(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf
 ) -> None:
     engine(source("fake")).add(request_of(), conf)

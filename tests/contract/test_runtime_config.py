@@ -23,7 +23,7 @@ def giving(**entries: Any) -> Callable[..., Mapping[str, Any]]:
     return multus_runtime_config
 
 
-def test_the_example_passes_a_wish_on() -> None:
+def test_the_example_passes_a_request_on() -> None:
     hooks = at_work(example("multus_runtime_config")).hooks
     asked = delegate_of("n", options={"mac": MAC})
     assert hooks.runtime_config(asked, request_of(), conf_of(), new_session()) == {"mac": MAC}
@@ -69,7 +69,7 @@ def test_a_plugin_gets_what_it_declares(
 
 
 @pytest.mark.parametrize("capabilities", [{}, {"mac": False}, {"ips": True}])
-def test_what_nobody_declares_fails_the_request(
+def test_an_undeclared_capability_fails_the_request(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf, capabilities: Any
 ) -> None:
     given = plugin_named("given", giving(mac=MAC))

@@ -42,7 +42,7 @@ def test_the_example_tells_what_was_undone(
     assert "undid network 'fake-net': gone\n" in capfd.readouterr().err
 
 
-def test_every_network_that_was_begun_is_told_the_last_first(
+def test_every_started_network_is_reported_the_last_first(
     failing: Engine, conf: Conf, told: list[tuple[str, int | None]]
 ) -> None:
     with pytest.raises(InvalidConfig):

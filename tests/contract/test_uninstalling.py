@@ -1,5 +1,4 @@
-"""A plugin that is not installed takes its function away and nothing else, and the error says what
-to install."""
+"""Without a plugin only its function is missing, and the error says what to install."""
 
 from __future__ import annotations
 
@@ -60,7 +59,7 @@ def test_without_one_an_add_fails_and_says_what_to_install(
     with pytest.raises(MissingPlugin) as caught:
         installed_but(missing).add(request_of(), conf)
     assert f"install multus-{missing}" in caught.value.msg
-    # What was attached before it was missed is taken down again.
+    # Networks attached before the error are detached again.
     assert sorted({call.command for call in folder.calls}) == left_behind
     assert not any(":" in path.name for path in Path(conf.cni_dir).glob("*"))
 

@@ -92,7 +92,7 @@ class TestAdd:
         assert result.interfaces == (Interface("eth0"),)
 
     @pytest.mark.parametrize("printed", ['"fine"', "[]", "5", "true"])
-    def test_what_is_no_object_is_no_result(
+    def test_a_result_must_be_an_object(
         self, folder: BinDir, exec_: ExecInvoker, printed: str
     ) -> None:
         folder.stand_in("fake", ADD=Reply(printed))
@@ -106,12 +106,14 @@ class TestAdd:
         with pytest.raises(DecodingFailure):
             exec_.add(invocation(folder, "ADD"))
 
-    def test_a_refused_version_is_told_so(self, folder: BinDir, exec_: ExecInvoker) -> None:
+    def test_a_refused_version_raises_incompatible_version(
+        self, folder: BinDir, exec_: ExecInvoker
+    ) -> None:
         folder.stand_in("fake", ADD=Reply.error(1, "incompatible CNI versions"))
         with pytest.raises(IncompatibleVersion):
             exec_.add(invocation(folder, "ADD"))
 
-    def test_a_result_of_an_unknown_version_is_no_refusal(
+    def test_a_result_of_an_unknown_version_is_not_a_version_refusal(
         self, folder: BinDir, exec_: ExecInvoker
     ) -> None:
         # It has attached something: it must not be asked once more in another version.
@@ -206,7 +208,7 @@ class TestOtherVerbs:
         assert len(folder.calls) == asked
 
     @pytest.mark.parametrize("verb", ["STATUS", "GC"])
-    def test_a_plugin_that_is_older_than_the_verb_is_well(
+    def test_a_plugin_older_than_the_verb_is_not_an_error(
         self, folder: BinDir, exec_: ExecInvoker, verb: str
     ) -> None:
         # What the reference plugins of 2022 say to a command that they do not know.

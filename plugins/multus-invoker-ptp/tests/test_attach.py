@@ -225,7 +225,7 @@ def test_a_container_that_is_gone_takes_no_address(host: Host) -> None:
     assert host.left() == []
 
 
-def test_the_hosts_own_namespace_is_no_container(host: Host) -> None:
+def test_the_hosts_own_namespace_is_refused(host: Host) -> None:
     with pytest.raises(InvalidConfig, match="own network namespace"):
         host.add(Caller("container1", host.node.path), host.config(V4))
     assert host.left() == []

@@ -64,7 +64,7 @@ def test_a_change_on_the_host_is_found(host: Host, caller: Caller, change: str) 
         host.check(caller, config, result)
 
 
-def test_an_address_that_is_no_longer_held_is_found(host: Host, caller: Caller) -> None:
+def test_check_finds_an_address_that_is_not_reserved_any_more(host: Host, caller: Caller) -> None:
     config = host.config(V4)
     result = host.add(caller, config)
     (host.folder / "ptpnet" / "10.90.0.2").unlink()

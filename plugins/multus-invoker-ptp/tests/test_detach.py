@@ -43,7 +43,7 @@ def attach_all(host: Host, callers: list[Caller]) -> None:
         host.add(each, config)
 
 
-def test_all_attachments_of_a_container_go_at_the_price_of_one(
+def test_deleting_all_attachments_of_a_container_takes_the_time_of_one(
     host: Host, caller: Caller, pod: Netns
 ) -> None:
     callers = several(caller, 16)
@@ -130,7 +130,7 @@ def test_del_without_a_namespace_frees_rules_and_addresses(
     assert host.left() == []
 
 
-def test_del_of_what_never_was_is_no_error(host: Host, caller: Caller) -> None:
+def test_del_of_a_missing_attachment_succeeds(host: Host, caller: Caller) -> None:
     host.delete(caller, host.config(V4, ipMasq=True))
     host.delete(evolve(caller, netns="/run/netns/no-such-thing"), host.config(V4, ipMasq=True))
     assert host.left() == []
@@ -208,7 +208,7 @@ def test_rules_that_cannot_be_removed_cost_their_own_network_only(
     assert list(host.folder.glob("*/10.*")) == []
 
 
-def test_a_link_that_has_another_name_in_the_container_goes_by_its_other_end(
+def test_a_link_renamed_in_the_container_is_deleted_by_its_other_end(
     host: Host, caller: Caller, pod: Netns
 ) -> None:
     """The kernel made ``x0`` of ``x%d`` where an older program asked for it."""

@@ -69,7 +69,7 @@ def test_a_kill_at_any_message_of_add_leaves_nothing_after_del(
         assert (target, host.left(), pod.links()) == (target, [], {})
 
 
-def test_an_error_at_any_message_of_del_is_told_and_del_can_be_repeated(
+def test_an_error_at_any_message_of_del_is_reported_and_del_can_be_repeated(
     host: Host, caller: Caller, pod: Netns, damaging: type[Damaging]
 ) -> None:
     config = config_of(host, "dual")

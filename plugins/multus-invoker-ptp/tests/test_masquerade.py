@@ -77,7 +77,7 @@ def test_rules_come_and_go(host: Host, caller: Caller, backend: str) -> None:
     assert [fact for fact in host.left() if "cni_plugins" not in fact] == []
 
 
-def test_del_finds_the_rules_whatever_backend_it_is_told(
+def test_del_finds_the_rules_with_any_configured_backend(
     host: Host, caller: Caller, backend: str
 ) -> None:
     host.add(caller, config_of(host, backend))
@@ -152,7 +152,7 @@ def test_gc_takes_the_rules_of_attachments_that_are_gone(
     }
 
 
-def test_a_table_that_somebody_emptied_is_made_whole(host: Host, caller: Caller) -> None:
+def test_a_flushed_table_is_restored(host: Host, caller: Caller) -> None:
     config = config_of(host, "nftables")
     host.add(caller, config)
     host.node.run("nft", "flush", "table", "inet", "cni_plugins_masquerade")

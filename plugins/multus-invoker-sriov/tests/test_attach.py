@@ -24,7 +24,7 @@ MAC = "02:00:00:00:00:aa"
 
 
 @pytest.mark.parametrize("bench", ["veth", "macvlan"], indirect=True)
-def test_a_vf_goes_into_the_container_and_comes_home_as_it_was(bench: Bench) -> None:
+def test_a_vf_is_moved_into_the_container_and_restored(bench: Bench) -> None:
     before = bench.snapshot()
     config = bench.config(ipam=RANGE, vlan=100, mac=MAC, trust="on")
     result = bench.add(config)
@@ -313,7 +313,7 @@ def test_a_vf_that_the_kernel_has_not_returned_yet_is_not_given_away(bench: Benc
     dead.remove()
     with pytest.raises(TryAgainLater) as caught:
         bench.add(bench.config())
-    assert "not back yet" in caught.value.msg
+    assert "has not returned it yet" in caught.value.msg
     assert bench.files() == ["sriov/dead-net1", "sriov/pci/0000:03:02.0"]
 
 
@@ -462,7 +462,7 @@ def test_check_accepts_what_add_made_and_says_what_changed(bench: Bench) -> None
         check()
 
 
-def test_gc_returns_the_vfs_of_what_is_not_valid(bench: Bench) -> None:
+def test_gc_returns_the_vfs_of_invalid_attachments(bench: Bench) -> None:
     config = bench.config(if0="enp2s0", ipam=RANGE)
     for index in range(2):
         bench.add(config, container_id=f"c{index}", ifname=f"net{index}")
@@ -487,7 +487,7 @@ def test_status_says_that_the_card_is_missing(bench: Bench) -> None:
             bench.invoker.status(bench.invocation("STATUS", config))
 
 
-def test_a_log_file_of_its_own_has_the_steps(bench: Bench) -> None:
+def test_a_separate_log_file_has_the_steps(bench: Bench) -> None:
     path = bench.state.parent / "sriov.log"
     config = bench.config(logFile=str(path), logLevel="debug")
     bench.add(config)

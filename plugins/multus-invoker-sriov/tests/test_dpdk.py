@@ -1,4 +1,4 @@
-"""VFs that an application drives by itself: bound for it, or bound already."""
+"""VFs with a userspace driver: bound by the invoker, or bound before."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_todays_plugin_takes_a_vf_that_is_bound_already(bench: Bench) -> None:
             "pciID": bench.card.vf(0),
         }
     ]
-    # An application configures its addresses by itself, but they are handed out.
+    # The application configures the addresses itself, but IPAM assigns them.
     assert [ip["address"] for ip in wire["ips"]] == ["10.1.0.2/24"]
     bench.invoker.check(bench.invocation("CHECK", config, result))
     with pytest.raises(TryAgainLater):

@@ -1,4 +1,4 @@
-"""What a process that is started per call loads for SR-IOV."""
+"""The modules that a standalone call loads for SR-IOV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of an ADD or a DEL: the next DEL makes all good."""
+"""A process is killed during an ADD or a DEL: the next DEL restores everything."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_del_that_is_killed_is_finished_by_the_next(bench: Bench, full_size: b
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_the_next_container_makes_good_what_no_del_came_for(bench: Bench, full_size: bool) -> None:
+def test_the_next_add_restores_a_vf_that_no_del_returned(bench: Bench, full_size: bool) -> None:
     # The killed process' container is gone for good, with its namespace.
     config, step, stride = bench.config(vlan=100), 0, 3 if full_size else 20
 
@@ -124,7 +124,7 @@ def test_the_next_container_makes_good_what_no_del_came_for(bench: Bench, full_s
         killed = killed_at(step, bench, "ADD", invocation)
         dead.remove()
         if "enp2s0v0" not in bench.node.links():
-            # The kernel would return a real one; the stand-in went with its namespace.
+            # The kernel would return a real one; the stand-in was deleted with its namespace.
             bench.node.ip("link", "add", "enp2s0v0", "type", "veth", "peer", "name", f"x{step}")
         bench.add(bench.config(trust="on"))
         assert _vlan(bench) == 0, step

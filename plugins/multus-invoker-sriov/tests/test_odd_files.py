@@ -1,4 +1,4 @@
-"""What is no regular file below ``cniDir`` is not opened, written or removed."""
+"""Files below ``cniDir`` that are not regular are not opened, written or removed."""
 
 from __future__ import annotations
 

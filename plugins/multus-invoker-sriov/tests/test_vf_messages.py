@@ -1,4 +1,4 @@
-"""The messages to the card are those that pyroute2 makes and reads, attribute by attribute."""
+"""The messages to the card equal pyroute2's, attribute by attribute."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_pyroute2_reads_what_is_meant(case: str) -> None:
 
 @pytest.mark.parametrize("case", [each for each in CASES if each not in ("MAC", "VLAN")])
 def test_pyroute2_makes_the_same_bytes(case: str) -> None:
-    # Those two it makes shorter than the kernel's structs, see the next test.
+    # pyroute2 makes those two shorter than the kernel's structs, see the next test.
     message, meant = CASES[case]
     theirs = ifinfmsg()
     theirs["index"] = PF
@@ -100,7 +100,7 @@ def test_pyroute2_asks_for_vfs_as_we_do() -> None:
 WANTED = VfState(MAC, 210, 5, 0x88A8, False, True, 2, 10, 100)
 
 
-def test_what_was_told_is_read_back() -> None:
+def test_the_attributes_that_were_set_are_read_back() -> None:
     told = list(vf.messages(WANTED, PF, 1).values())
     body = reply(PF, 3, told)
     assert vf.read(body, 1) == WANTED

@@ -73,7 +73,7 @@ def test_the_primary_comes_first_wherever_it_was_invoked() -> None:
 
 
 class TestAddressesAlone:
-    """What plugins before 0.3.0 report."""
+    """The results of plugins before 0.3.0."""
 
     def test_are_put_on_the_networks_interface(self) -> None:
         result = merged(Result((link("eth0"),)), Result(ips=(IP("10.2.0.2/24", "10.2.0.1"),)))
@@ -122,7 +122,7 @@ def test_a_route_that_two_networks_report_is_reported_once() -> None:
     )
 
 
-# --- What containerd and podman make of it --------------------------------------------------------
+# --- The checks of containerd and podman ----------------------------------------------------------
 
 _links = st.builds(
     Interface,

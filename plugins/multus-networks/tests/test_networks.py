@@ -1,4 +1,4 @@
-"""The seed's annotation and Network objects, good and bad."""
+"""The first documentation's annotation and Network objects, valid and invalid."""
 
 from __future__ import annotations
 

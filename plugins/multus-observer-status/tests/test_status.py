@@ -103,7 +103,7 @@ def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
     assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
 
 
-def test_a_description_that_is_no_file_is_left_out_at_once(tmp_path: Path) -> None:
+def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(tmp_path: Path) -> None:
     """Opening a FIFO would wait for its other end."""
     fifo = tmp_path / "intel.com-vf-0000:03:02.0-device.json"
     there = device(tmp_path, "")

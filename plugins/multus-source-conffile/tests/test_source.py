@@ -270,13 +270,13 @@ class TestValidation:
             ({"delegates": [SRIOV], "clusterNetwork": "x"}, "delegates", "stands beside"),
         ],
     )
-    def test_what_is_wrong_is_told_under_its_key(
+    def test_a_problem_is_reported_under_its_key(
         self, hooks: Hooks, keys: Any, path: str, said: str
     ) -> None:
         (problem,) = self.problems(hooks, **keys)
         assert dotted(problem.path) == path and said in problem.reason and problem.fix
 
-    def test_everything_is_told_at_once(self, hooks: Hooks) -> None:
+    def test_all_problems_are_reported_at_once(self, hooks: Hooks) -> None:
         wrong = {"delegates": [{}, {"type": 5}], "confDir": "x", "defaultNetworks": 5}
         paths = [dotted(each.path) for each in self.problems(hooks, **wrong)]
         delegates = ["delegates[0].type", "delegates[1].type"]

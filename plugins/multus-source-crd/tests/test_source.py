@@ -1,4 +1,4 @@
-"""The source alone: what it selects and resolves, and what it asks the API server for."""
+"""The source alone: selecting, resolving, and its requests to the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The selection annotation: a table of good and bad forms, and whatever hypothesis thinks of."""
+"""The selection annotation: a table of valid and invalid forms, and hypothesis' examples."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Pod:
         DefaultRoute().check(self._caller.invocation("CHECK", self._config(config), result))
 
     def defaults(self) -> list[tuple[str, str, int, int, int]]:
-        """Destination, gateway, mtu, advmss and priority of what the kernel has."""
+        """Destination, gateway, mtu, advmss and priority of the kernel's default routes."""
         with Namespace(self.netns.path) as namespace, namespace.channel() as channel:
             return [
                 (each.destination, each.gateway, each.mtu, each.advmss, each.priority)
@@ -104,7 +104,7 @@ def test_so_do_those_of_both_families(pod: Pod) -> None:
 
 
 def test_what_a_result_cannot_say_is_kept_as_well(pod: Pod) -> None:
-    """Results before CNI 1.1 have no numbers of routes, and the kernel has them all the same."""
+    """Results before CNI 1.1 have no mtu or metric of routes, but the kernel's routes do."""
     before = pod.make(Route(V4, "10.1.0.1"), mtu=1400, advmss=1300, priority=50)
     assert pod.add(before, gateways=[]).routes == (Route(V4, "10.1.0.1"),)
     assert pod.defaults() == [(V4, "10.1.0.1", 1400, 1300, 50)]

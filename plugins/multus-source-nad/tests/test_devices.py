@@ -1,4 +1,4 @@
-"""Which device the kubelet gave a pod: its socket, its checkpoint, and what may go wrong."""
+"""The devices that the kubelet assigned to a pod: its socket, its checkpoint, and errors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_grpcs_own_server_is_understood(tmp_path: Path, soon: Deadline) -> None:
         ("status", "gRPC status 12 unknown service"),
         ("cut", "cannot be read"),
         ("garbage", "cannot be read"),
-        ("reset", "the call was cut off"),
+        ("reset", "the call was reset"),
         ("slow", "timed out"),
     ],
 )
@@ -109,7 +109,7 @@ def checkpoint(path: Path, ids: Any) -> str:
     return str(path)
 
 
-def test_a_checkpoint_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     os.mkfifo(path)
     with pytest.raises(TryAgainLater, match="it is a FIFO, not a regular file"):
@@ -148,7 +148,7 @@ def test_each_element_gets_one_device_and_always_the_same() -> None:
     assert devices.take("other", "entry 1") is None
 
 
-def test_no_device_is_handed_out_twice() -> None:
+def test_no_device_is_assigned_twice() -> None:
     devices = Devices({"r": ["b", "a", "b", "a"]})
     taken = [devices.take("r", f"entry {number}") for number in range(4)]
     assert taken == ["b", "a", None, None]

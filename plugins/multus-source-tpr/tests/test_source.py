@@ -96,7 +96,7 @@ def test_the_setting_narrows_and_reorders(api: ApiServer, tmp_path: Path) -> Non
     assert api.requests["GET", GETS[FIRST]] == 0
 
 
-def test_a_network_that_nobody_has_is_an_error(api: ApiServer, tmp_path: Path) -> None:
+def test_an_unknown_network_is_an_error(api: ApiServer, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="network default/a"):
         resolved(api, conf(api, tmp_path))
 

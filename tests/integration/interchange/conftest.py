@@ -1,4 +1,4 @@
-"""The reference ptp and the in-process one, on a host of their own each, behind one face."""
+"""The reference ptp and the in-process one, each on its own host, with a common interface."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LINK_LOCAL = re.compile(r"^fe80::[0-9a-f:]+")
 
 @frozen
 class Place:
-    """A host, a pod, a folder for addresses, and what was there before anything was done."""
+    """A host, a pod, a folder for addresses, and the initial state of the host."""
 
     node: Node
     pod: Netns
@@ -47,11 +47,11 @@ class Place:
         return Caller("interchange1", self.pod.path)
 
     def left(self) -> list[str]:
-        """What is there and was not at first."""
+        """Everything that was added since the start."""
         return self.empty.difference(self.node.state(str(self.folder)))
 
     def seen(self) -> Json:
-        """Links, addresses and routes of both ends, without what is random."""
+        """Links, addresses and routes of both ends, without random values."""
         self._settle()
         return {
             name: {
@@ -68,7 +68,7 @@ class Place:
         }
 
     def comparable(self, result: Json) -> Any:
-        """A result without what is random."""
+        """A result without random values."""
         return _comparable(json.loads(json.dumps(result).replace(self.pod.path, "CONTAINER")))
 
     def _settle(self) -> None:
@@ -80,7 +80,7 @@ class Place:
 
 
 class Side:
-    """Either of the two."""
+    """The interface of both implementations."""
 
     name = ""
 
@@ -95,7 +95,7 @@ class Side:
 
 
 class Ours(Side):
-    """In-process, the calling thread being on the host."""
+    """In-process, with the calling thread in the host's namespace."""
 
     name = "ours"
 
@@ -155,7 +155,7 @@ def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
             stack.callback(node.remove)
             folder = tmp_path / f"place{len(made)}"
             folder.mkdir()
-            # iptables leaves its tables behind for good: have them from the beginning.
+            # iptables never removes its tables: create them at the start.
             for program in ("iptables", "ip6tables"):
                 for change in ("-A", "-D"):
                     node.run(program, "-t", "nat", change, "POSTROUTING", "-j", "ACCEPT")

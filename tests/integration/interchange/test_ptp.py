@@ -1,4 +1,4 @@
-"""What one side attached, the other checks and takes down; and both attach alike."""
+"""Each side can check and detach the other's attachments, and both attach alike."""
 
 from __future__ import annotations
 

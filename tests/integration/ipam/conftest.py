@@ -1,4 +1,4 @@
-"""The reference IPAM plugins and ours, behind one face: the same calls go to both."""
+"""The reference IPAM plugins and the in-process ones, with a common interface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 
 
 class Side(Protocol):
-    """Either of the two."""
+    """The interface of both implementations."""
 
     @property
     def name(self) -> str: ...
@@ -85,13 +85,13 @@ class Reference:
 
 @frozen
 class Bench:
-    """What the tests need: both sides, configurations, and a look into the stores."""
+    """Both sides, configurations, and the contents of the stores."""
 
     root: Path
     ours: Side = Ours()
     reference: Side = Reference()
 
-    #: What a side raises when it refuses.
+    #: The errors that a side raises when it refuses.
     refusals: tuple[type[Exception], ...] = (CNIError, CallFailed)
 
     @property
@@ -108,7 +108,7 @@ class Bench:
         return {"cniVersion": "1.0.0", "name": name, "type": "ptp", "ipam": whole, **more}
 
     def files(self, store: str = "shared", name: str = "net1") -> dict[str, str]:
-        """A store's files and their contents, but for the lock."""
+        """A store's files and their contents, without the lock."""
         folder = self.root / store / name
         if not folder.exists():
             return {}

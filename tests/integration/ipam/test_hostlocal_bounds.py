@@ -1,4 +1,4 @@
-"""What no configuration can make host-local do: wait for ever, or compute for long."""
+"""No configuration can make host-local wait for ever or compute for long."""
 
 from __future__ import annotations
 
@@ -166,12 +166,12 @@ class TestSizes:
         pool = ipam.for_plugin(Caller().invocation(verb, bench.config(ONE), session=session))
         assert pool is not None
         if verb == "DEL":
-            pool.delete()  # what an ADD took that has run out of time is given back
+            pool.delete()  # frees addresses also when the time of the ADD has run out
             return
         with pytest.raises(TryAgainLater, match="could not be read in time"):
             getattr(pool, verb.lower())()
 
-    def test_an_exhausted_range_of_many_ranges_is_told_quickly(self, bench: Bench) -> None:
+    def test_an_exhausted_range_of_many_ranges_is_reported_quickly(self, bench: Bench) -> None:
         pool = [{"subnet": f"10.1.{n}.0/30", "rangeEnd": f"10.1.{n}.2"} for n in range(250)]
         config = bench.config({"type": "host-local", "ranges": [pool]})
         folder = bench.root / "shared" / "net1"
@@ -209,7 +209,7 @@ class TestNames:
 
 
 class TestPlaces:
-    """Where a tenant may point is served in-process; elsewhere the binary does it."""
+    """A tenant's path within ``tenantPaths`` is served in-process, any other by the binary."""
 
     def _pool(self, bench: Bench, verb: str, **conf: Any) -> ipam.Ipam:
         caller = Caller(provenance=Provenance.TENANT, conf=conf)

@@ -1,4 +1,4 @@
-"""Many containers at once on one range: no address twice, none lost, whoever hands them out."""
+"""Many containers at once on one range: no address is assigned twice or leaked, by either side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 POOL = {"type": "host-local", "subnet": "10.1.0.0/24", "ranges": [[{"subnet": "fd00:1::/64"}]]}
 CONTAINERS = 50
 
-#: Carries one verb out for the containers that its arguments name, once it is told to begin.
+#: Executes one verb for the containers in its arguments, after a start signal.
 WORKER = """
 import json, sys
 from multus import ipam
@@ -104,7 +104,7 @@ def test_ours_and_the_reference_share_one_range_at_the_same_time(bench: Bench) -
 
 
 def test_adds_and_dels_at_once_never_share_an_address(bench: Bench) -> None:
-    # The range has room for a few only, so that addresses are used again at once.
+    # The range is small, so that addresses are reused at once.
     config = bench.config({"type": "host-local", "subnet": "10.1.0.0/28"})
     rounds = 40
     owners: dict[str, Caller] = {}

@@ -1,4 +1,4 @@
-"""Whatever happens to an ADD, no address is lost: kills, leftovers, ranges that run out."""
+"""No address leaks when an ADD fails: kills, left-over files, exhausted ranges."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DUAL = {
     "ranges": [[{"subnet": "10.1.0.0/29"}], [{"subnet": "fd00:1::/64"}]],
 }
 
-#: Carries one verb out, and kills itself before the line of the store's or host-local's code that
-#: its argument counts.  Prints "done" when it gets through.
+#: Executes one verb, and kills itself before the n-th executed line of the store's or host-local's
+#: code; n is its argument.  Prints "done" when the verb ends before.
 KILLED = """
 import json, os, signal, sys
 from multus import ipam
@@ -62,7 +62,7 @@ for line in sys.stdin:
 
 
 class Killer:
-    """A process that carries a verb out again and again, and is killed a step later each time."""
+    """A process that executes a verb repeatedly, and is killed one step later each time."""
 
     def __init__(self, config: dict[str, object], verb: str) -> None:
         self._process = subprocess.Popen(
@@ -74,7 +74,7 @@ class Killer:
         assert self._answer() == {"ready": True}
 
     def kill_at(self, step: int) -> bool:
-        """Whether it was killed; False when the verb has no so many steps."""
+        """Whether it was killed; False when the verb has fewer steps."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{step}\n")
         self._process.stdin.flush()
@@ -89,7 +89,7 @@ class Killer:
 
 
 def _held(bench: Bench) -> dict[str, str]:
-    """Addresses in use, and whatever else is not just for going round."""
+    """All files of the store, except those of the round robin."""
     files = bench.files()
     return {name: text for name, text in files.items() if not name.startswith("last_reserved_ip")}
 
@@ -102,7 +102,7 @@ def test_an_add_that_is_killed_at_any_step_leaves_nothing_after_del(
     killer, steps = Killer(config, "ADD"), 0
     try:
         while killer.kill_at(steps):
-            # Another container is not kept from its address meanwhile.
+            # Another container can still get its address meanwhile.
             bench.ours.add(other, config)
             getattr(bench, deleter).delete(Caller(), config)
             assert set(_held(bench).values()) == {"other\r\neth0"}
@@ -131,7 +131,7 @@ def test_a_del_that_is_killed_at_any_step_can_be_repeated(bench: Bench) -> None:
 
 @pytest.mark.parametrize("contents", ["", "\0" * 8, "\r\n"])
 def test_a_file_without_an_owner_is_freed_on_sight(bench: Bench, contents: str) -> None:
-    # What a reference plugin leaves that is killed between creating the file and writing it.
+    # A reference plugin that is killed between creating the file and writing it leaves this.
     config = bench.config(DUAL)
     folder = bench.root / "shared" / "net1"
     folder.mkdir(parents=True)
@@ -183,7 +183,7 @@ def test_a_write_that_fails_fails_the_add_and_keeps_nothing(bench: Bench) -> Non
 def test_a_rename_that_fails_fails_the_add_and_keeps_nothing(bench: Bench) -> None:
     config = bench.config(DUAL)
     last = bench.root / "shared" / "net1" / "last_reserved_ip.1"
-    last.mkdir(parents=True)  # nothing can be renamed to it
+    last.mkdir(parents=True)  # a file cannot be renamed to it
     with pytest.raises(IOFailure):
         bench.ours.add(Caller(), config)
     last.rmdir()
@@ -215,7 +215,7 @@ def test_what_an_older_release_left_is_never_written_to(bench: Bench) -> None:
     assert bench.files()["10.1.0.2"] == bench.files()[".new"] == "c1\r\neth0"
 
 
-def test_a_folder_in_the_store_is_nobodys_address(bench: Bench) -> None:
+def test_a_folder_in_the_store_is_not_an_address(bench: Bench) -> None:
     for side in bench.sides:
         config = bench.config({"type": "host-local", "subnet": "10.1.0.0/29"}, side.name)
         folder = bench.root / side.name / "net1" / "backup"

@@ -1,4 +1,4 @@
-"""host-local in-process answers and stores what the reference plugin does, case by case."""
+"""host-local in-process gives the same answers and files as the reference plugin, case by case."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a result of 0.4.0": (_pool([SMALL], [V6]), {"cniVersion": "0.4.0"}, ""),
 }
 
-#: Configurations that both sides refuse, and take nothing for.
+#: Configurations that both sides refuse, without reserving an address.
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no range": (_pool(), {}, ""),
     "bounds without a subnet": (_pool(rangeStart="10.1.0.3"), {}, ""),

@@ -1,4 +1,4 @@
-"""What the tests do with a cluster of one node."""
+"""A cluster of one node, for tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cluster:
     kubeconfig: str
 
     def conf(self, **keys: Any) -> dict[str, Any]:
-        """The seed's configuration with a kubeconfig; a key that is None is left out."""
+        """The first documentation's configuration with a kubeconfig; None omits a key."""
         conf = {
             "cniVersion": "1.0.0",
             "name": "node-cni-network",

@@ -15,7 +15,7 @@ from multus.testing.runtime import Runtime
 
 @pytest.fixture
 def api(cni_api: ApiServer) -> ApiServer:
-    """The kit's; a test that wants another one overrides it."""
+    """The test kit's; a test may override it."""
     return cni_api
 
 

@@ -29,7 +29,7 @@ def listed(pods: Pods) -> bytes:
 
 
 def _container(number: int, resource: str, ids: list[str]) -> bytes:
-    # NUMA topology (field 3) and CPU numbers (field 3 of the container, packed) are skipped over.
+    # NUMA topology (field 3) and CPU numbers (field 3 of the container, packed): readers skip them.
     topology = _field(3, _field(1, b"\x08\x00"))
     device = _field(1, resource.encode()) + b"".join(_field(2, i.encode()) for i in ids) + topology
     return _field(3, _field(1, b"c%d" % number) + _field(2, device) + _field(3, bytes([1, 2])))

@@ -70,7 +70,7 @@ def test_more_networks_than_devices_are_refused(cluster: Cluster, cni_pod: Netns
     pods = {"default/web": {"intel.com/vf": [FIRST]}}
     with Kubelet(f"{cluster.folder}/kubelet", pods):
         answer = cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a,a"}))
-    refused(answer, 7, "default/a", "intel.com/vf", "none that is left", "pod's resources")
+    refused(answer, 7, "default/a", "intel.com/vf", "has no free one", "pod's resources")
     assert cni_pod.links() == {}
 
 

@@ -552,11 +552,11 @@ def test_a_wrong_key_is_named_before_anything_is_asked(cluster: Cluster, cni_pod
     assert cluster.gets("") == 0
 
 
-# --- What a tenant may point at ------------------------------------------------------------------
+# --- Paths that a tenant may name ----------------------------------------------------------------
 
 
 def test_a_tenants_network_ends_where_it_began(cluster: Cluster, cni_pod: Netns) -> None:
-    """Attached in-process, it is detached in-process, though the place is closed by then."""
+    """It is detached in-process as it was attached, though the path is not allowed any more."""
     ptp = {"cniVersion": "1.0.0", "type": "ptp", "ipam": cluster.ipam("10.1.0")}
     cluster.nad("net-a", ptp)
     container = cluster.pod(cni_pod, {NETWORKS: "net-a"})

@@ -1,4 +1,4 @@
-"""docs/networks-nad.md shows what really comes out."""
+"""The output in docs/networks-nad.md is the real one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_page_shows_the_files_that_are_tested() -> None:
 def test_the_page_shows_what_the_pod_got(cluster: Cluster, cni_pod: Netns) -> None:
     for name in EXAMPLES:
         for wire in manifest(f"examples/{name}.yaml"):
-            # bridge-b keeps its addresses where users' clusters do; here they go with the test.
+            # bridge-b uses the default dataDir on users' clusters; the test uses a temporary one.
             text = json.dumps(wire)
             store = f'\\"dataDir\\": \\"{cluster.folder}/ipam\\", \\"subnet\\": \\"10.2.0.0/24\\"'
             text = text.replace('\\"subnet\\": \\"10.2.0.0/24\\"', store)

@@ -31,7 +31,7 @@ ANNOTATION = [
 
 FLANNEL = """\
 #!/usr/bin/env python3
-# flannel fills in a configuration of the bridge plugin from its subnet file, and delegates to it.
+# flannel completes a configuration of the bridge plugin from its subnet file, and delegates to it.
 import json, os, sys
 conf = json.load(sys.stdin)
 conf = {
@@ -77,7 +77,7 @@ def put_stand_ins(cluster: Cluster) -> None:
 
 
 def conf_of(cluster: Cluster, **keys: Any) -> dict[str, Any]:
-    """The seed's: a name, the type, a kubeconfig; the scripts stand in for cards."""
+    """The first documentation's: a name, the type, a kubeconfig; scripts stand in for cards."""
     return cluster.conf(cniVersion=None, invokers={"sriov": "exec"}, **keys)
 
 
@@ -95,7 +95,7 @@ def seed(cluster: Cluster) -> Cluster:
 
 
 def shown(cluster: Cluster, netns: Netns) -> str:
-    """The pod's interfaces as ``ip -brief address`` shows them, without what chance decides."""
+    """The pod's interfaces as ``ip -brief address`` shows them, without random values."""
     text = cluster.node.run("ip", "-n", netns.name, "-brief", "address", "show")
     text = re.sub(r"@\w+", "", text)
     text = re.sub(r"fe80::[0-9a-f:]+/64", "fe80::…/64", text)
@@ -173,7 +173,7 @@ def test_the_stored_form_that_kubectl_printed_is_read(seed: Cluster, cni_pod: Ne
 
 
 class Dialects:
-    """Where Networks are, and which annotation chooses them."""
+    """The API group of Networks, and the annotation that chooses them."""
 
     FIRST = "kubernetes.com"
     SEED = "kubernetes-network.cni.cncf.io"
@@ -250,7 +250,7 @@ def test_the_annotation_of_spring_2018(everywhere: Cluster, cni_pod: Netns) -> N
     assert calls(everywhere) == [("eth0", "a"), ("north", "b")]
 
 
-def test_a_network_that_nobody_knows_fails(everywhere: Cluster, cni_pod: Netns) -> None:
+def test_an_unknown_network_fails(everywhere: Cluster, cni_pod: Netns) -> None:
     container = everywhere.pod(cni_pod, {"networks": [{"name": "nowhere"}]})
     answer = everywhere.add(everywhere.conf(), container)
     refused(answer, 11, "network default/nowhere", "HTTP 404", "correct the name")

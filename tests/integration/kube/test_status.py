@@ -1,4 +1,4 @@
-"""What the pod says afterwards: the status annotation and events, by a program and by a daemon."""
+"""The pod's status annotation and events, written by a program and by a daemon."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_status_that_hangs_delays_the_answer_by_seconds_only(
     assert answer.seconds < PATIENCE
 
 
-def test_a_failure_is_told_so_that_a_person_understands(cluster: Cluster, cni_pod: Netns) -> None:
+def test_a_failure_is_reported_in_an_event(cluster: Cluster, cni_pod: Netns) -> None:
     cluster.bin.stand_in("broken", ADD=Reply.error(7, "no such VLAN"))
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": "broken"})
     container = cluster.pod(cni_pod, {NETWORKS: "net-a"})
@@ -176,7 +176,7 @@ def test_a_client_of_one_request_lives_until_the_status_is_written_and_no_longer
                 engine.add(asked, conf)
             assert [reason for _, reason, _ in cluster.events()] == ["NoNetworkFound"]
         else:
-            # Refused before any source is asked: the observer is the first to need a client.
+            # Refused before any source is called: the observer is the first to need a client.
             with pytest.raises(InvalidConfig):
                 engine.add(asked, evolve(conf, raw={**conf.raw, "kubeletDir": "relative"}))
             assert [reason for _, reason, _ in cluster.events()] == ["NetworkAttachmentFailed"]

@@ -1,4 +1,4 @@
-"""The program itself, another process, gives a container a VF of the stand-in card."""
+"""The program, in a separate process, gives a container a VF of the stand-in card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: kills, full disks, other writers, odd files in the way."""
+"""Atomic file writes: kills, full disks, concurrent writers, special files at the path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from descriptors import all_closed
 from multus.api import atomic
 from multus.api.regular import NotRegular
 
-#: Large enough that writing one takes several system calls' time.
+#: Large enough that a kill can hit the middle of writing one.
 OLD, NEW = b"old\n" * 200_000, b"newer\n" * 150_000
 
 _WRITER = """
@@ -54,7 +54,7 @@ def test_a_writer_that_is_killed_leaves_the_old_or_the_new(
             writer.send_signal(signal.SIGKILL)
         assert path.read_bytes() in (OLD, NEW)
     if named:
-        # What a killed writer left is replaced, and no more than one is left.
+        # The temporary file of a killed writer is replaced, so at most one is left.
         assert len(os.listdir(tmp_path)) <= 2
         atomic.write(str(path), b"last", fsync=False, temporary=temporary)
         assert os.listdir(tmp_path) == ["file"]

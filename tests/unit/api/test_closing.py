@@ -1,4 +1,4 @@
-"""What plugins leave on ``session.closing``: closed whatever happens, and it changes no answer."""
+"""``session.closing`` is always closed, and closing never changes the answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def conf(tmp_path: Path) -> Conf:
 
 
 def engine_of(recorder: Recorder, leave: Callable[[ExitStack], object]) -> Engine:
-    """An engine with a plugin that leaves something on ``closing``."""
+    """An engine with a plugin that pushes something on ``closing``."""
 
     def multus_attached(session: Session) -> None:
         leave(session.closing)

@@ -87,7 +87,7 @@ class TestByName:
 
 
 class TestFolderOfAList:
-    """CNI 1.1: a list also takes the plugins in the folder that bears its name."""
+    """CNI 1.1: plugins in the folder with the list's name are appended to the list."""
 
     def types(self, path: Path) -> list[str]:
         return [each["type"] for each in load(str(path)).config["plugins"]]

@@ -18,7 +18,7 @@ PORTS = [{"hostPort": 80}]
 
 
 def only(config: dict[str, Any], **keys: Any) -> dict[str, Any]:
-    """What the one plugin of a configuration gets."""
+    """The configuration that the only plugin gets."""
     delegate = delegate_from(config, conf_of(**keys), "here")
     (plugin,) = delegate.plugins
     return dict(handed_on(evolve(delegate, primary=True), plugin, conf_of(**keys)))
@@ -48,7 +48,7 @@ def test_of_its_versions_the_newest_that_we_know_is_spoken() -> None:
     assert only(config)["cniVersion"] == "0.4.0"
 
 
-def test_a_version_that_nobody_knows_is_incompatible() -> None:
+def test_an_unknown_version_is_incompatible() -> None:
     with pytest.raises(IncompatibleVersion, match="here"):
         delegate_from({"type": "fake", "cniVersion": "7.0.0"}, conf_of(), "here")
 
@@ -149,7 +149,7 @@ def test_a_result_in_the_configuration_is_not_handed_on() -> None:
     assert "prevResult" not in only({"type": "fake", "prevResult": {"cniVersion": "1.0.0"}})
 
 
-def test_its_invoker_is_its_own_wish_or_the_one_of_its_type() -> None:
+def test_its_invoker_is_the_requested_one_or_that_of_its_type() -> None:
     conf = conf_of(invokers={"ptp": "exec"})
 
     def invoker(**config: Any) -> str:

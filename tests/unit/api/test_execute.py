@@ -58,7 +58,7 @@ class TestFinding:
         assert executor.find("both") == str(folder / "one" / "both")
 
     @pytest.mark.parametrize("kind", ["", ".", "..", "a/b", "/bin/sh", "../sh", "a\0"])
-    def test_a_path_is_no_plugin(self, kind: str) -> None:
+    def test_a_path_is_not_a_plugin(self, kind: str) -> None:
         with pytest.raises(InvalidConfig, match="bare name"):
             Executor(("/bin",)).find(kind)
 
@@ -71,7 +71,7 @@ class TestFinding:
         with pytest.raises(NotStarted, match="not executable: chmod"):
             Executor((str(folder),)).find("fake")
 
-    def test_a_folder_is_no_plugin(self, folder: Path) -> None:
+    def test_a_folder_is_not_a_plugin(self, folder: Path) -> None:
         (folder / "fake").mkdir()
         with pytest.raises(NotStarted):
             Executor((str(folder),)).find("fake")
@@ -89,7 +89,7 @@ class TestRunning:
         value, stderr = executor.call("fake", b"[1]\n", {**ENVIRON, "A": "b"}, 20)
         assert (value, stderr) == ({"x": [1], "env": "b,"}, "")
 
-    def test_a_large_input_that_nobody_reads_is_no_error(self, folder: Path) -> None:
+    def test_a_large_input_that_is_not_read_is_not_an_error(self, folder: Path) -> None:
         script(folder, "echo {}")
         assert call(folder, b" " * 2_000_000) == ({}, "")
 
@@ -169,7 +169,7 @@ class TestFailing:
             ("echo '{}{}'", "no JSON"),
         ],
     )
-    def test_what_is_no_cni_error_is_told_as_it_is(
+    def test_output_that_is_not_a_cni_error_is_reported_unchanged(
         self, folder: Path, text: str, said: str
     ) -> None:
         script(folder, text)
@@ -178,7 +178,9 @@ class TestFailing:
         assert said in str(caught.value) and "'fake'" in caught.value.msg
 
     @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\x00\x01", b"#!/no/such/program\n"])
-    def test_what_is_no_program_never_started(self, folder: Path, content: bytes) -> None:
+    def test_a_file_that_is_not_a_program_is_not_started(
+        self, folder: Path, content: bytes
+    ) -> None:
         path = folder / "fake"
         path.write_bytes(content)
         path.chmod(0o755)

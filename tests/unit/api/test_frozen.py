@@ -62,7 +62,7 @@ def test_a_list_cannot_be_changed(change: Callable[[list[Any]], object]) -> None
 
 @pytest.mark.parametrize("kind", [FrozenDict, FrozenList])
 def test_every_method_that_changes_is_refused(kind: type) -> None:
-    """Whatever the base class has beyond a tuple's or a mapping proxy's methods."""
+    """Every method of the base class that a tuple or a mapping proxy lacks."""
     reading = {*dir(tuple), *dir(type(type.__dict__)), "fromkeys", "__reversed__", "__init__"}
     changing = {name for name in dir(kind.__base__) if name not in reading}
     assert {
@@ -113,7 +113,7 @@ def test_what_is_nested_too_deep_is_refused() -> None:
 
 
 def _mappings() -> dict[str, Any]:
-    """Every mapping and list that a plugin is handed, by its place."""
+    """Every mapping and list that a plugin gets, by its path."""
     inner = {"x": {"y": [1]}}
     conf = conf_of(
         delegates=[{"type": "a"}], runtimeConfig=inner, prevResult=inner, invokers={"a": "b"}
@@ -164,7 +164,7 @@ def test_the_values_are_read_only_to_the_bottom(place: str) -> None:
 
 
 def test_these_places_were_looked_at() -> None:
-    """A new field that is a mapping has to be one of them."""
+    """A new field that is a mapping must be one of them."""
     wanted = {"conf.raw", "conf.invokers", "conf.tenant_paths", "conf.runtime_config"}
     wanted |= {"conf.prev_result", "request.args", "request.environ", "element.config"}
     wanted |= {"element.options", "delegate.runtime_config", "delegate.options"}

@@ -44,7 +44,7 @@ def test_a_number_has_the_value_that_it_says(number: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
-def test_what_is_no_number_is_not_written(value: Any) -> None:
+def test_nan_and_infinity_are_not_written(value: Any) -> None:
     with pytest.raises(ValueError, match="not a JSON number"):
         encode(value)
 
@@ -125,6 +125,6 @@ class TestComments:
 
 
 @pytest.mark.parametrize("data", [b"[]", b"null", b'"x"', b"5"])
-def test_what_is_no_object_is_refused_where_one_is_needed(data: bytes) -> None:
+def test_text_that_is_not_an_object_is_refused_when_one_is_needed(data: bytes) -> None:
     with pytest.raises(DecodingFailure, match="is not a JSON object"):
         decode_object(data, "x")

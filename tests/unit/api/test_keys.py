@@ -113,7 +113,7 @@ def test_the_logs_defaults_are_those_that_are_used() -> None:
         assert getattr(explicit._sink, name) == getattr(implicit._sink, name)
 
 
-def test_every_key_is_told_once_and_in_words() -> None:
+def test_every_key_is_reported_once_and_as_text() -> None:
     names = [(key.of, key.name) for key in CORE]
     assert len(set(names)) == len(names)
     for key in CORE:

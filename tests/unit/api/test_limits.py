@@ -1,4 +1,4 @@
-"""The limit on a worker's memory, in a process of its own: it cannot be taken back."""
+"""The limit on a worker's memory, in a separate process, because it cannot be removed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def test_identifiers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "_a", "a b", "a/b", "a\n", "é", "a:b", "a\0"])
-def test_what_is_no_identifier(name: str) -> None:
+def test_invalid_identifiers(name: str) -> None:
     assert not is_identifier(name)
 
 
@@ -23,7 +23,7 @@ def test_names_of_interfaces(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x%d", "%", "eth0%", "100%"])
-def test_a_pattern_of_the_kernels_is_no_name_to_give_and_may_be_recorded(name: str) -> None:
+def test_a_kernel_pattern_is_not_a_valid_name_but_may_be_recorded(name: str) -> None:
     problem = interface_problem(name)
     assert problem is not None and "'%'" in problem
     assert unnameable(name) is None

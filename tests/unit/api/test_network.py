@@ -58,7 +58,7 @@ class TestInvocation:
             ("CHECK", "0.4.0", True),
         ],
     )
-    def test_a_result_is_told_where_the_version_knows_that(
+    def test_a_result_is_passed_in_versions_that_support_it(
         self, verb: str, version: str, told: bool
     ) -> None:
         invocation = Caller().invocation(verb, {"type": "tap", "cniVersion": version}, RESULT)

@@ -49,7 +49,7 @@ def test_everything_else_is_outside(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "x", "./x", "/a\0b", "/\ud800", "/\udcff"])
-def test_what_can_be_no_path_is_told(path: str) -> None:
+def test_an_invalid_path_is_reported(path: str) -> None:
     assert not is_possible(path)
 
 

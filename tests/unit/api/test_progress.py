@@ -1,4 +1,4 @@
-"""What a process says that it is doing."""
+"""The published step of a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multus.api.progress import Overdue, raise_if_overdue, step, watched_by
 
 @define
 class Notes:
-    """A watch that notes what it is shown, as ``what`` or None."""
+    """A watch that records the published steps, as ``what`` or None."""
 
     patience: float = 10.0
     shown: list[str | None] = field(factory=list)

@@ -18,7 +18,7 @@ PLACES = ("mtu", "advmss", "priority", "table", "scope")
 
 
 def narrowed(result: Result, version: str) -> Result:
-    """What *version* has a place for."""
+    """The fields that *version* supports."""
     if at_least(version, "1.1.0"):
         return result
     routes = tuple(Route(each.dst, each.gw) for each in result.routes)
@@ -170,13 +170,13 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=map(str, WRONG))
-def test_what_is_no_result_cannot_be_decoded(wrong: dict[str, Any]) -> None:
+def test_an_invalid_result_cannot_be_decoded(wrong: dict[str, Any]) -> None:
     with pytest.raises(DecodingFailure):
         Result.from_wire({"cniVersion": "1.0.0", **wrong})
 
 
 @pytest.mark.parametrize("raw", [[], [1], "", "fine", 0, 5, True])
-def test_what_is_no_object_is_no_result(raw: Any) -> None:
+def test_a_result_must_be_an_object(raw: Any) -> None:
     with pytest.raises(DecodingFailure):
         Result.from_wire(raw)
 

@@ -1,4 +1,4 @@
-"""Addresses as numbers: the texts are those of Go's net package, the arithmetic is netaddr's."""
+"""Addresses as numbers: printed as by Go's net package, with the same arithmetic as netaddr."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_texts_are_gos(written: str, text: str) -> None:
         "١.0.0.1",
     ],
 )
-def test_what_is_no_address_is_none(text: str) -> None:
+def test_an_invalid_address_is_none(text: str) -> None:
     assert Address.parse(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1/", "10.0.0.1/33", "10.0.0.1/-1", "::/129", "::1/²", "/8", "a/8"]
 )
-def test_what_is_no_network_is_none(text: str) -> None:
+def test_an_invalid_network_is_none(text: str) -> None:
     assert Network.parse(text) is None
 
 

@@ -30,7 +30,7 @@ def test_without_a_type_there_is_no_ipam(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("config", ["host-local", [], {"type": 1}])
-def test_what_is_no_ipam_is_refused(config: object) -> None:
+def test_an_invalid_ipam_is_refused(config: object) -> None:
     with pytest.raises(InvalidConfig):
         ipam.for_plugin(Caller().invocation("ADD", {"type": "ptp", "ipam": config}))
 

@@ -1,4 +1,4 @@
-"""The order in which a range set's addresses are handed out."""
+"""The order in which a range set's addresses are assigned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of a store between calls, while another program changes it."""
+"""The cache of a store between calls, while another program changes the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def held(folder: Path, owner: Owner, *, create: bool) -> list[str]:
 
 
 def hand_over(folder: Path, text: str, owner: Owner) -> None:
-    """Free an address and hand it to another, as a program without our memory does."""
+    """Free an address and assign it to another container, as a program without this cache does."""
     (folder / text).unlink()
     (folder / text).write_text(str(owner))
 
@@ -79,12 +79,12 @@ def test_whatever_frees_addresses_reads_every_file(folder: Path, again: int) -> 
     hand_over(folder, "10.1.0.2", THREE)
     for _ in range(again):
         assert held(folder, THREE, create=False) == ["10.1.0.2"]
-    # And what it read is remembered.
+    # The contents that it read are cached.
     assert held(folder, THREE, create=True) == ["10.1.0.2"]
 
 
 class TestMemory:
-    """It is bounded in bytes, whatever fills it: many stores, or one."""
+    """It is bounded in bytes, with many stores and with one."""
 
     @pytest.fixture
     def most(self, monkeypatch: pytest.MonkeyPatch) -> int:

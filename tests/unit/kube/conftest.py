@@ -22,7 +22,7 @@ def api() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def connect(api: ApiServer, tmp_path: Path) -> Iterator[Callable[..., KubeClient]]:
-    """Make clients of the stand-in, by any proof; they are closed at the end."""
+    """Make clients of the stand-in, with any credentials; they are closed at the end."""
     made: list[KubeClient] = []
 
     def new(proof: str = "token", **cluster: Any) -> KubeClient:

@@ -1,4 +1,4 @@
-"""An API server that sends raw text: what no stored object can hold, and pages of any size."""
+"""An API server that sends raw text: invalid objects, and pages of any size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scripted(ThreadingHTTPServer):
         self.stopping = False
 
     def send(self, event: bytes) -> None:
-        """Send a line to whoever watches."""
+        """Send a line to all watches."""
         with self.changed:
             self.events.append(event)
             self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""Every way to prove who we are, against the stand-in."""
+"""Every kind of credentials, against the stand-in."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_broken_exec_plugin_is_explained(
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_exec_plugin_is_told_that_nobody_is_there(
+def test_the_credential_plugin_is_told_that_it_is_not_interactive(
     api: ApiServer, connect: Connect, soon: Deadline, tmp_path: Path
 ) -> None:
     api.create_pod("web")
@@ -189,7 +189,7 @@ def test_the_certificate_is_checked_against_tls_server_name(
         connect(tls_server_name="elsewhere.example").pod("default", "web", soon)
 
 
-def test_a_ca_that_is_no_certificate_is_a_configuration_error(
+def test_an_invalid_ca_certificate_is_a_configuration_error(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     client = connect(certificate_authority_data="bm90IGEgY2VydA==")
@@ -258,7 +258,7 @@ def test_impersonation_headers_are_sent(api: ApiServer, tmp_path: Path, soon: De
 
 
 class ConnectProxy:
-    """An HTTP proxy that knows CONNECT, for a few connections."""
+    """An HTTP proxy that supports CONNECT, for a few connections."""
 
     def __enter__(self) -> ConnectProxy:
         self.heard = ""

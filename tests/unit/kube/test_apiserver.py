@@ -1,4 +1,4 @@
-"""The stand-in speaks the wire form: kubectl, which nobody here wrote, is content with it."""
+"""The stand-in implements the real protocol: kubectl works with it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_kubectl_patches_a_pods_status(tmp_path: Path) -> None:
         assert stored["spec"]["nodeName"] == "n1"
 
 
-def test_it_runs_as_a_process_of_its_own_and_takes_orders(tmp_path: Path) -> None:
+def test_it_runs_as_a_separate_process_and_takes_commands(tmp_path: Path) -> None:
     (tmp_path / "net.yaml").write_text(NETWORK)
     command = [sys.executable, "-m", "multus.testing.apiserver", "--directory", str(tmp_path / "d")]
     process = subprocess.Popen(
@@ -118,7 +118,7 @@ def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
         api.faults.add(Fault("sulk"))
 
 
-def test_odd_objects_are_in_lists_and_told_to_watches_as_they_are() -> None:
+def test_odd_objects_are_listed_and_watched_unchanged() -> None:
     def ask(path: str) -> list[bytes]:
         url, headers = (
             f"{api.url}/api/v1/pods{path}",

@@ -1,4 +1,4 @@
-"""What a pod's author or a tenant can make the node do: bounded, and in step with its length."""
+"""The work that a pod's author or a tenant can cause is bounded and linear in the input."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ OF_MANY = pytest.mark.parametrize(("source", "annotation", "form"), MANY.values(
 
 
 class Counting(Objects):
-    """Objects in the place of an API server; counts how many it is asked for."""
+    """An ``Api`` that serves given objects; counts how many are read."""
 
     asked = 0
 
@@ -126,7 +126,7 @@ def test_a_quarter_of_a_megabyte_of_networks_costs_nothing(
         tracemalloc.stop()
     for part in (repr(annotation), "pod team/web", str(count), "64 are allowed", "'maxNetworks'"):
         assert part in caught.value.msg
-    # The text itself is copied; nothing is made of its entries but JSON's own objects.
+    # The text is copied once; each entry creates only the objects of the JSON decoder.
     assert peak < (2 * MIB if form is short else 8 * MIB)
     assert Counting.asked == 0
 
@@ -156,7 +156,7 @@ def test_a_wrong_number_is_a_problem_of_the_configuration(value: object) -> None
 
 
 def calls(act: Callable[[], object]) -> int:
-    """How many functions were called: what a processor's clock says, without its noise."""
+    """How many functions were called: a measure of time without noise."""
     count = 0
 
     def note(frame: object, what: str, argument: object) -> None:

@@ -1,4 +1,4 @@
-"""Caches against the stand-in: they follow, they recover, they stop, they stay small."""
+"""Caches against the stand-in: watching, recovery, stopping, memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pods(connect: Connect, problems: list[CNIError]) -> Iterator[PodCache]:
 
 
 def bookmarked(pods: PodCache) -> None:
-    """Wait until the watch is open and has told a version of now.
+    """Wait until the watch is open and has reported a current version.
 
     The first bookmark may have been written before now; the second was written after the first.
     """
@@ -141,7 +141,7 @@ def test_an_api_server_that_fails_is_reported_and_asked_again(
     assert pods.follower.wait(PATIENCE)
 
 
-def test_what_is_not_synced_answers_nothing(api: ApiServer, pods: PodCache) -> None:
+def test_a_cache_that_is_not_synced_does_not_answer(api: ApiServer, pods: PodCache) -> None:
     api.create_pod("web")
     api.faults.add(Fault("status", code=403, reason="Forbidden", times=0))
     pods.start()
@@ -201,7 +201,7 @@ def test_definitions_keep_what_sources_read(api: ApiServer, connect: Connect) ->
     cache.close()
 
 
-def test_a_kind_that_is_not_served_yet_is_no_problem(connect: Connect) -> None:
+def test_a_kind_that_is_not_served_yet_is_not_an_error(connect: Connect) -> None:
     problems: list[CNIError] = []
     missing = Resource("example.org", "v1", "networks")
     cache = DefinitionCache(connect(), missing, [], on_problem=problems.append)

@@ -1,4 +1,4 @@
-"""What the client does with answers, good and bad, of the stand-in."""
+"""The client with valid and invalid answers of the stand-in."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_names_cannot_leave_their_place_in_the_path(
     ]
 
 
-def test_a_missing_object_and_a_missing_kind_are_told_apart(
+def test_a_missing_object_and_a_missing_kind_are_distinguished(
     api: ApiServer, connect: Connect, soon: Deadline
 ) -> None:
     client = connect()
@@ -152,7 +152,7 @@ def test_what_lasts_fails_within_the_deadline(api: ApiServer, connect: Connect, 
 
 
 class Running(Deadline):
-    """Passes at the second look."""
+    """Passes at the second check."""
 
     looks: ClassVar[list[float]] = []
 
@@ -160,7 +160,7 @@ class Running(Deadline):
         return self.looks.pop()
 
 
-def test_time_that_runs_out_while_a_request_is_prepared_is_no_time(
+def test_a_deadline_that_passes_while_a_request_is_prepared_is_an_error(
     api: ApiServer, connect: Connect
 ) -> None:
     Running.looks = [0.0, 1.0]

@@ -1,4 +1,4 @@
-"""Every wait hears a stop: pauses, silent servers, handshakes, credential plugins."""
+"""A stop interrupts every wait: pauses, silent servers, handshakes, credential plugins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONG = 600.0
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of a server that takes connections and never says anything."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield listener.getsockname()[1]
 
@@ -49,7 +49,7 @@ CACHED = {DEFINITIONS: ["spec"]}
 
 
 def started(path: str) -> NodeApi:
-    """A node's API in the middle of everything: lists, and a status that waits."""
+    """A node's API that is busy: lists are running, and a status write is queued."""
     api = NodeApi(load_kubeconfig(path), "n1", CACHED)
     api.start()
     api.queue.put(Annotate(PodRef("default", "web", "u-1"), {"k": "1"}))
@@ -185,7 +185,7 @@ def test_a_credential_plugin_ends_with_its_client(api: ApiServer, tmp_path: Path
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_who_waits_for_anothers_credential_plugin_has_a_deadline_of_its_own(
+def test_waiting_for_another_threads_credential_plugin_has_its_own_deadline(
     api: ApiServer, tmp_path: Path
 ) -> None:
     path = api.write_kubeconfig(tmp_path, "exec")

@@ -1,4 +1,4 @@
-"""What an API server sends, of which one value is odd."""
+"""Answers of an API server in which one value is invalid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_both_at_once() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
-def test_what_is_no_json_is_a_value_error(body: bytes) -> None:
+def test_invalid_json_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         decode(body)
 
@@ -101,7 +101,7 @@ def test_an_object_that_is_too_large_is_refused_at_once(
 
 
 @pytest.mark.parametrize("name", ["\udcff", "\ud800"], ids=["bytes", "half-a-pair"])
-def test_a_name_that_is_no_text_is_no_object(
+def test_a_name_that_is_not_unicode_can_be_read(
     server: Scripted, client: KubeClient, soon: Deadline, name: str
 ) -> None:
     server.objects[path_of(PODS.object("default", name))] = b'{"metadata":{}}'

@@ -1,4 +1,4 @@
-"""A follower goes on whatever comes, within its budget, and says when it is out of date."""
+"""A follower survives all input, stays within its memory budget, and reports when it is stale."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def config(cache: DefinitionCache, name: str) -> str | None:
     return found["spec"]["config"] if found else None
 
 
-#: No source can read these, or what surrounds them.
+#: Invalid objects, which no source can read.
 ODD = {
     "a-number": b"5",
     "null": b"null",
@@ -107,7 +107,7 @@ def test_a_definition_that_becomes_odd_is_no_longer_answered(
     [b"<html>", b'{"type": "ERROR", "object": {"code": "x", "details": 5}}', b"[1]"],
     ids=["no-json", "odd-error", "a-list"],
 )
-def test_after_a_line_that_nobody_understands_the_list_is_read_again(
+def test_after_a_malformed_line_the_list_is_read_again(
     server: Scripted, cache: DefinitionCache, problems: list[CNIError], line: bytes
 ) -> None:
     server.items = [nad("a")]
@@ -120,7 +120,7 @@ def test_after_a_line_that_nobody_understands_the_list_is_read_again(
     assert len(problems) == 1
 
 
-def test_an_exception_that_nobody_foresaw_is_told_and_the_list_is_read_again(
+def test_an_unexpected_exception_is_logged_and_the_list_is_read_again(
     server: Scripted,
     cache: DefinitionCache,
     problems: list[CNIError],
@@ -231,7 +231,7 @@ def test_a_list_that_is_larger_than_any_answer_may_be_is_read_in_smaller_pages(
     limits = [int(each["limit"]) for each in server.lists]
     assert limits[0] == 250
     assert min(limits) > 1
-    # It dares more again once objects are small.
+    # It raises the page size again when objects are small.
     assert max(limits[3:]) > 2 * min(limits)
 
 

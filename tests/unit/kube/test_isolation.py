@@ -1,4 +1,4 @@
-"""Which definitions a pod may use with ``namespaceIsolation``: one rule, whatever the dialect."""
+"""The definitions that a pod may use with ``namespaceIsolation``: the same rule in all dialects."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def ask(api: ApiServer, tmp_path: Path) -> Ask:
             {"apiVersion": f"{way.group}/v1", "kind": way.kind, "metadata": metadata, **body}
         )
         pod = api.create_pod("web", {way.annotation: way.text(namespace)}, namespace=OWN)
-        # One dialect at a time: the others have nothing to find.
+        # One dialect at a time: the others have no objects.
         dialects = {} if way.source is _NAD else {"networkDialects": [way.group]}
         wire = {"name": "n", "kubeconfig": api.write_kubeconfig(tmp_path), **dialects, **keys}
         conf = Conf.from_wire(wire)

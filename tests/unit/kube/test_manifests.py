@@ -1,4 +1,4 @@
-"""The manifests in deploy/: valid for Kubernetes, and right for what Multus does."""
+"""The manifests in deploy/ are valid for Kubernetes, and grant what Multus needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = sorted(
     path for folder in ("crds", "rbac", "examples") for path in (DEPLOY / folder).glob("*.yaml")
 )
 
-#: Kinds that the schemas of today's Kubernetes do not have any more.
+#: Kinds that today's Kubernetes has removed.
 OLD = {"apiextensions.k8s.io/v1beta1", "extensions/v1beta1"}
 
 

@@ -1,4 +1,4 @@
-"""The API as a daemon has it: from what it has heard, else from the server."""
+"""The API in a daemon: answers from caches, else from the server."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_what_is_known_is_not_asked_again(api: ApiServer, node: NodeApi, soon: D
     assert {state.objects for state in node.states()} == {0, 1}
 
 
-def test_what_is_not_known_is_asked(api: ApiServer, node: NodeApi, soon: Deadline) -> None:
+def test_an_object_that_is_not_cached_is_read_from_the_server(
+    api: ApiServer, node: NodeApi, soon: Deadline
+) -> None:
     api.create_pod("web", uid="u-2")
     api.create(nad("a"))
     assert node.pod("default", "web", soon)["uid"] == "u-2"
@@ -79,7 +81,7 @@ def test_what_is_not_known_is_asked(api: ApiServer, node: NodeApi, soon: Deadlin
 
 
 def test_without_a_uid_the_server_is_asked_and_once(api: ApiServer, node: NodeApi) -> None:
-    """What the cache has may be a predecessor of the same name."""
+    """The cached pod may be a predecessor of the same name."""
     api.create_pod("web", {"networks": "new"}, uid="u-2")
     node.start()
     eventually(lambda: synced(node))

@@ -144,7 +144,7 @@ def test_close_does_not_wait_for_an_api_that_is_away(api: ApiServer, connect: Co
     assert time.monotonic() - began < PATIENCE
 
 
-def test_close_takes_no_longer_than_it_is_told(
+def test_close_takes_no_longer_than_its_limit(
     api: ApiServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("multus.kube.writequeue._EACH", LONG)

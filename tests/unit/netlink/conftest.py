@@ -32,7 +32,7 @@ def channel(namespace: Namespace) -> Iterator[Channel]:
 
 @pytest.fixture
 def make(channel: Channel) -> Callable[[Message], None]:
-    """Sends a message that creates a link; skips the test where the kernel has no such links."""
+    """Sends a message that creates a link; skips the test when the kernel lacks this kind."""
 
     def send(message: Message) -> None:
         try:

@@ -152,7 +152,7 @@ def test_an_address_that_another_host_has_is_an_error(
     "wrong",
     ["", "10.1.2", "10.1.2.3/33", "fd00::/129", "10.1.2.3/x", "fd00::3/-1", "name", "1.2.3.4/"],
 )
-def test_what_is_no_address_is_refused(wrong: str) -> None:
+def test_an_invalid_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidConfig):
         addresses.add(1, wrong)
 

@@ -15,7 +15,7 @@ MAC = "02:00:5e:10:20:30"
 def link(netns: Netns, namespace: Namespace, channel: Channel) -> links.Link:
     """One end of a veth, up; the other end is ``a1``."""
     with namespace.entered():
-        # A quiet line: nothing but what a test sends.
+        # Disable IPv6, so that only the test's frames are on the link.
         sysctl.write("ipv6/conf/default/disable_ipv6", "1")
     channel.request([create.veth("a0", "a1", mac=MAC), links.set_up("a0"), links.set_up("a1")])
     found = links.find(channel, "a0")
@@ -73,7 +73,7 @@ def test_a_neighbour_takes_the_new_address_in(
                 channel.request([addresses.add(near.index, address)])
                 channel_there.request([addresses.add(near.peer, other)])
             host = address.partition("/")[0]
-            # The neighbour has an old hardware address, as after a pod has moved.
+            # The neighbour has a stale hardware address, as after a pod has moved.
             far.ip("neighbour", "replace", host, "lladdr", "02:00:00:00:00:99", "dev", "a1")
             far.ip(
                 "neighbour",

@@ -1,4 +1,4 @@
-"""Ports of a bridge: options, VLANs, and what they mean for frames."""
+"""Ports of a bridge: options, VLANs, and their effect on frames."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def switch(channel: Channel) -> Iterator[Switch]:
 
 @pytest.fixture
 def filtering(channel: Channel, make: Callable[[Message], None]) -> Iterator[Switch]:
-    """A bridge that looks at VLANs, and whose ports are in none."""
+    """A bridge with VLAN filtering, whose ports are in no VLAN."""
     make(create.bridge("br0", vlan_filtering=True, default_pvid=0, up=True))
     with plugged(channel) as switch:
         yield switch
@@ -136,7 +136,7 @@ def test_the_bridge_itself_may_be_in_a_vlan(filtering: Switch, netns: Netns) -> 
 @pytest.mark.parametrize(
     "wrong", [Vlans(0), Vlans(4095), Vlans(9, 5), Vlans(-1), Vlans(5, 9, pvid=True)]
 )
-def test_what_is_no_range_is_refused(wrong: Vlans) -> None:
+def test_an_invalid_range_is_refused(wrong: Vlans) -> None:
     with pytest.raises(InvalidConfig, match="VLANs"):
         bridges.add_vlans(3, [wrong])
 

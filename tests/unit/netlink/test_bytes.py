@@ -1,4 +1,4 @@
-"""Every message of ours has the bytes that pyroute2 makes of the same request."""
+"""Every message has the same bytes as pyroute2's for the same request."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ CASES: dict[str, tuple[Message, bytes]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_message_has_the_bytes_that_pyroute2_makes(name: str) -> None:
     message, expected = CASES[name]
-    # What is answered with an object asks for no acknowledgement: encode it as if it did.
+    # A message with a reply requests no acknowledgement: encode it as if it did.
     assert message._replace(replies=False).encode(77).hex() == expected.hex()
 
 

@@ -50,7 +50,7 @@ class Flooded(Transport):
 
 
 class Foreign(Transport):
-    """Answers to somebody else's requests come in between."""
+    """Answers to other requests arrive in between."""
 
     def receive(self) -> bytes:
         stray = Message(wire.NLMSG_ERROR, 0, bytes(20), "").encode(999_999)
@@ -122,13 +122,13 @@ def test_an_expected_errno_counts_as_done(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
-def test_what_is_refused_is_told_wherever_it_stands(channel: Channel, failing: int) -> None:
+def test_a_refused_message_is_reported_at_any_position(channel: Channel, failing: int) -> None:
     messages = [links.set_mtu("lo", 2000 + at) for at in range(3)]
     messages[failing] = links.set_up("nosuch0")
     with pytest.raises(Refused) as caught:
         channel.request(messages)
     assert (caught.value.position, len(caught.value.refusals)) == (failing, 1)
-    # Nothing of that batch is left to be taken for an answer to the next.
+    # No answer to that batch is left that could be mistaken for one to the next.
     assert channel.request([links.set_mtu("lo", 4000)]) == [None]
 
 
@@ -139,7 +139,7 @@ def test_a_lookup_ends_a_batch_whether_or_not_it_finds(channel: Channel, last: s
     with pytest.raises(Refused) as caught:
         channel.request([links.set_up("lo"), links.get("nosuch0")])
     assert (caught.value.position, caught.value.errno) == (1, errno.ENODEV)
-    # Nothing of those batches is left to be taken for an answer to the next.
+    # No answer to those batches is left that could be mistaken for one to the next.
     assert channel.request([links.set_mtu("lo", 4000)]) == [None]
 
 

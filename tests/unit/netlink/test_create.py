@@ -1,4 +1,4 @@
-"""Links come into being in the namespace where they belong, as they were asked for."""
+"""Links are created in the requested namespace, with the requested attributes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def inside(pod: Netns) -> Iterator[Namespace]:
 
 @pytest.fixture
 def parent(channel: Channel) -> int:
-    """An interface of the host that others are made on; its other end plays the wire."""
+    """A parent interface on the host; its other end stands for the wire."""
     replies = channel.request(
         [create.veth("card", "wire", up=True), links.set_up("wire"), links.get("card")]
     )
@@ -143,7 +143,7 @@ def test_a_link_is_made_in_its_namespace_at_once(
     assert {key: data[key] for key in wanted} == wanted
     assert (link["mtu"], link["txqlen"]) == (1400, 77)
     assert "UP" in link["flags"]
-    if kind != "ipvlan":  # which has its parent's
+    if kind != "ipvlan":  # it has its parent's MAC
         assert link["address"] == MAC
     with inside.channel() as within:
         found = links.find(within, "eth0")
@@ -204,7 +204,7 @@ def test_a_name_that_is_taken_there_is_refused(
         lambda: create.plain("a\0b", "dummy"),
     ],
 )
-def test_what_the_kernel_cannot_take_is_told_before_it_is_sent(
+def test_values_that_do_not_fit_are_refused_before_sending(
     made: Callable[[], Message],
 ) -> None:
     with pytest.raises(InvalidConfig):

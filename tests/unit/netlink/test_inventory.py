@@ -1,4 +1,4 @@
-"""What pyroute2 reads of a namespace is what our own reader reads, and more."""
+"""pyroute2 and this project's own reader list the same objects of a namespace."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_it_reads_what_our_own_reader_reads(channel: Channel, namespace: Namespa
         assert len(ours) > 12
 
 
-def test_rules_are_told_apart(namespace: Namespace, netns: Netns) -> None:
+def test_rules_are_distinguished(namespace: Namespace, netns: Netns) -> None:
     with inventory.opened(namespace) as there:
         before = there.rules()
         netns.ip("rule", "add", "from", "10.1.2.0/24", "table", "99", "priority", "77")

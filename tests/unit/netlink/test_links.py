@@ -133,7 +133,7 @@ def seconds_to_delete(channel: Channel, batches: list[list[str]]) -> float:
     return time.monotonic() - started
 
 
-def test_many_links_are_deleted_at_the_price_of_one(channel: Channel, pod: Namespace) -> None:
+def test_many_links_are_deleted_in_the_time_of_one(channel: Channel, pod: Namespace) -> None:
     together: list[float] = []
     apart: list[float] = []
     names = [f"net{at}" for at in range(16)]
@@ -145,8 +145,8 @@ def test_many_links_are_deleted_at_the_price_of_one(channel: Channel, pod: Names
                 took.append(seconds_to_delete(inside, batches))
                 assert [link.name for link in links.list_all(inside)] == ["lo"]
                 assert [link.name for link in links.list_all(channel)] == ["lo"]
-    # Sixteen times the kernel's waiting against once. A pause of the machine may fall into some of
-    # the short ones, not into all.
+    # Sixteen grace periods against one. A pause of the machine may hit some of the short runs, but
+    # not all of them.
     assert min(together) < min(apart) / 4
 
 
@@ -157,7 +157,7 @@ def test_deleting_many_leaves_the_others_alone(channel: Channel) -> None:
     assert {link.name for link in links.list_all(channel)} == {"lo", "br0", "br1", "br2"}
 
 
-def test_deleting_many_that_are_all_gone_is_no_error(channel: Channel) -> None:
+def test_deleting_many_missing_links_succeeds(channel: Channel) -> None:
     channel.request(links.delete_many(["nosuch0", "nosuch1"]))
     channel.request(links.delete_many(["nosuch0"]))
     assert links.delete_many([]) == []
@@ -166,7 +166,7 @@ def test_deleting_many_that_are_all_gone_is_no_error(channel: Channel) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "02:00", "02:00:5e:10:20:3g", "0200.5e10.2030", "2:0:0:0:0:1"]
 )
-def test_what_is_no_hardware_address_is_refused(wrong: str) -> None:
+def test_an_invalid_hardware_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidConfig):
         links.encode_mac(wrong)
 

@@ -1,4 +1,4 @@
-"""Rules of an owner come and go, and are those of the reference plugins."""
+"""An owner's rules are added and removed, and equal those of the reference plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multus.netlink.masquerade import Owner
 from multus.netlink.masquerade import _nftables as nftables
 from multus.testing.netns import Node, inside
 
-# What the reference of today writes, as text for nft.
+# The rules of today's reference plugin, as text for nft.
 REFERENCE_NFT = """
 add table inet {table}
 add chain inet {table} masq_checks

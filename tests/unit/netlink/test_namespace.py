@@ -39,7 +39,7 @@ def test_a_missing_path_is_a_container_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "pipe", "another kind of namespace"])
-def test_what_is_no_network_namespace_is_refused(tmp_path: Path, what: str) -> None:
+def test_a_path_without_a_network_namespace_is_refused(tmp_path: Path, what: str) -> None:
     path = tmp_path / "thing"
     if what == "file":
         path.write_text("")

@@ -1,4 +1,4 @@
-"""A result is put onto a link, and CHECK's look finds every part of it that is gone."""
+"""A result is applied to a link, and CHECK finds every missing part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Apply = Callable[..., Result]
 
 @pytest.fixture
 def apply(namespace: Namespace, channel: Channel) -> Apply:
-    """Makes a link, gives it a result, and returns what an ADD would report."""
+    """Creates a link, applies a result to it, and returns an ADD's result."""
 
     def run(result: Result, name: str = "eth0", **more: Any) -> Result:
         channel.request([create.veth(name, f"{name}-wire", mac=MAC), links.set_up(f"{name}-wire")])
@@ -131,7 +131,7 @@ def test_an_address_without_an_interface_is_the_only_ones(apply: Apply, channel:
 
 
 def test_of_two_default_routes_the_later_is_first(apply: Apply, netns: Netns) -> None:
-    """As the reference plugins do; a pod's ``default-route`` is what chooses."""
+    """As with the reference plugins; a pod chooses by ``default-route``."""
     apply(Result(ips=(V4, V6), routes=DEFAULTS), alone=True)
     later = Result(
         ips=(IP("10.5.0.2/24", "10.5.0.1"), IP("fd05::2/64", "fd05::1")), routes=DEFAULTS
@@ -152,14 +152,14 @@ def test_a_route_that_is_named_twice_counts_once(apply: Apply, netns: Netns) -> 
     assert len(netns.ip("route", "show", "default")) == 1
 
 
-def test_what_the_kernel_refuses_is_told(apply: Apply) -> None:
+def test_a_refusal_of_the_kernel_is_reported(apply: Apply) -> None:
     with pytest.raises(Refused, match=r"add route 10\.9\.0\.0/16 via 192\.0\.2\.1") as caught:
         apply(Result(ips=(V4,), routes=(Route("10.9.0.0/16", "192.0.2.1"),)))
     assert caught.value.errno == errno.ENETUNREACH
 
 
 @pytest.mark.parametrize("odd", [Result(ips=(IP("nowhere"),)), Result(routes=(Route("x/y"),))])
-def test_what_is_no_address_is_refused(apply: Apply, odd: Result) -> None:
+def test_an_invalid_address_is_refused(apply: Apply, odd: Result) -> None:
     with pytest.raises(InvalidConfig):
         apply(odd)
 

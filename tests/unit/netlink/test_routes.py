@@ -135,7 +135,7 @@ def test_a_gateway_out_of_reach_is_refused_in_the_kernels_words(
     assert "via 192.0.2.1" in caught.value.msg
 
 
-def test_what_is_no_destination_is_refused() -> None:
+def test_an_invalid_destination_is_refused() -> None:
     with pytest.raises(InvalidConfig):
         routes.add(1, "somewhere")
 

@@ -24,7 +24,7 @@ def multus_health(conf):
 
 @frozen
 class Site:
-    """A folder on ``sys.path`` that distributions are installed into, and where the index lies."""
+    """A folder on ``sys.path`` for distributions, and the path of the index."""
 
     folder: Path
     index: Path
@@ -65,7 +65,7 @@ class Site:
         (self.folder / f"its_{name.replace('-', '_')}.py").unlink()
 
     def discover(self) -> tuple[Entry, ...]:
-        """What is found here; the installed plugins of the project are left out."""
+        """The plugins found here, without the installed plugins of the project."""
         return tuple(each for each in discover(str(self.index)) if self._mine(each))
 
     def loaded(self, *blocked: str) -> Installed:

@@ -1,4 +1,4 @@
-"""Plugins of one name, and plugins that own one configuration key: neither silently wins."""
+"""Plugins with the same name, and plugins that own the same configuration key, are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def multus_finished(outcome): ...
 
 
 def refusal(installed: Installed, **keys: object) -> str:
-    """What an ADD with these keys is told; "" when it is served."""
+    """The error of an ADD with these keys; "" when it is served."""
     try:
         parse.validate(conf_of(**keys), installed)
     except InvalidConfig as error:
@@ -62,7 +62,7 @@ class TestNames:
         assert len(site.loaded("source-x").blocked) == 2
 
     def test_a_distribution_that_cannot_be_blocked_alone_is_not_named(self, site: Site) -> None:
-        """Its name is that of the other's plugin, too."""
+        """Its name is also that of the other's plugin."""
         site.install("x", plugin="multus-x")
         site.install("y", plugin="multus-x")
         (clash,) = site.loaded().clashes
@@ -122,12 +122,12 @@ class TestKeys:
         said = refusal(site.loaded(), inventory="/x")
         assert "plugins that share a key on purpose list it in 'multus.shared_keys'" in said
 
-    def test_a_key_that_all_share_is_nobodys(self, site: Site) -> None:
+    def test_a_key_that_all_plugins_share_has_no_owner(self, site: Site) -> None:
         for name in ("a", "b", "c"):
             site.install(name, shared_keys=("cluster",))
         assert site.loaded().clashes == ()
 
-    def test_one_that_cannot_be_loaded_is_told_first(self, site: Site) -> None:
+    def test_a_plugin_that_cannot_be_loaded_is_reported_first(self, site: Site) -> None:
         site.install("a", "import no_such_module", keys=("inventory",))
         site.install("b", keys=("inventory",))
         installed = site.loaded()

@@ -1,4 +1,4 @@
-"""The façade of the hooks: the order of the plugins, wrong answers, and what each hook took."""
+"""The façade of the hooks: the order of the plugins, wrong answers, and the time of each hook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLUGIN = Plugin({"type": "x"})
 DELEGATE = Delegate("x", (PLUGIN,), "1.1.0", ifname="eth0")
 CONF, REQUEST, SESSION = conf_of(), request_of(), new_session()
 
-#: How the core asks each hook, and what the hook may answer.
+#: How the core calls each hook, and an allowed answer.
 ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_keys": lambda hooks: hooks.configuration_keys(),
     "multus_kubernetes": lambda hooks: hooks.kubernetes(),
@@ -39,7 +39,7 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_health": lambda hooks: told(hooks),
 }
 
-#: What no hook at all may answer.
+#: Answers that no hook may return.
 WRONG: list[Any] = [5, "x", object(), b"x", iter(()), [5], ["x"], [None], [{}], True]
 
 NAMELESS = Invoker()
@@ -97,7 +97,7 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_order", (DELEGATE, 5), "5"),
     ],
 )
-def test_a_wrong_answer_is_told_with_what_is_wrong(hook: str, answer: object, said: str) -> None:
+def test_a_wrong_answer_is_reported_with_the_reason(hook: str, answer: object, said: str) -> None:
     with pytest.raises(PluginFailed) as caught:
         ASKING[hook](answering(hook, answer))
     assert said in str(caught.value)
@@ -123,7 +123,7 @@ def test_a_right_answer_is_taken(hook: str, answer: object) -> None:
 
 
 class TestTimes:
-    """What each plugin's hook took in a request."""
+    """The time of each plugin's hook in a request."""
 
     def slow(self, name: str, seconds: float) -> Any:
         def multus_select() -> None:
@@ -141,7 +141,7 @@ class TestTimes:
         assert seconds[Task("slow", "multus_select")] >= 0.1
         assert seconds[Task("quick", "multus_select")] < 0.05
 
-    def test_what_is_waited_for_is_told_apart(self) -> None:
+    def test_waiting_time_is_counted_separately(self) -> None:
         def multus_select() -> None:
             with progress.step("the switch", 5.0, waits=True):
                 time.sleep(0.05)

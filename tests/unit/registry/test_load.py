@@ -1,4 +1,4 @@
-"""Loading plugins: what is left out, and what is broken."""
+"""Loading plugins: blocked and broken ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TestLoading:
     }
 
     @pytest.mark.parametrize("reason", BROKEN)
-    def test_a_broken_one_is_told_with_its_distribution_and_takes_no_other_down(
+    def test_a_broken_plugin_is_reported_with_its_distribution_and_the_others_load(
         self, site: Site, reason: str
     ) -> None:
         site.install("bad", self.BROKEN[reason], version="0.7")
@@ -102,10 +102,10 @@ class TestLoading:
 
 
 class TestTakingPart:
-    """A plugin that says so takes part only in requests with one of its keys."""
+    """A plugin with ``only_with`` keys takes part only in requests with one of them."""
 
     def test_only_what_says_so_is_left_out(self, site: Site) -> None:
-        """A key that a plugin reads may be left out of a configuration."""
+        """A configuration may omit a key that a plugin reads."""
         site.install("plain")
         site.install("reader", keys=("colour",), shared_keys=("kubeconfig",))
         site.install("silent", only_with=("inventory", "cluster"))

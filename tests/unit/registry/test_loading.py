@@ -1,4 +1,4 @@
-"""Which plugins are found, and the index that remembers it."""
+"""Discovery of plugins, and its index."""
 
 from __future__ import annotations
 
@@ -70,15 +70,17 @@ class TestFinding:
 
 
 class TestIndex:
-    """What was found is remembered, and never believed when something changed."""
+    """The index is used while it is current, and never when it is stale."""
 
     def frozen(self, site: Site) -> bool:
-        """Whether the next look is answered from the index, without asking anybody."""
+        """Whether the next discovery uses the index, without a scan."""
         before = site.index.stat().st_mtime_ns
         discover(str(site.index))
         return site.index.stat().st_mtime_ns == before
 
-    def test_nobody_is_asked_twice(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_second_discovery_uses_the_index(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         site.install("good")
         found = site.discover()
 
@@ -154,7 +156,7 @@ class TestIndex:
         self, site: Site, tmp_path: Path
     ) -> None:
         site.install("a")
-        # Root may write anywhere but below a file.
+        # Root can write everywhere except below a file.
         (tmp_path / "file").write_text("")
         nowhere = Site(site.folder, tmp_path / "file" / "index.json")
         assert names(nowhere.discover()) == names(nowhere.discover()) == ["a"]

@@ -1,4 +1,4 @@
-"""What is probably a mistake in a plugin is found, with what to do."""
+"""Probable mistakes in a plugin are found, with a fix."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_entry_point_that_names_an_object(site: Site) -> None:
 
 
 @pytest.mark.parametrize("group", ["keys", "shared_keys", "only_with"])
-def test_a_key_for_a_module_that_is_no_plugins(site: Site, group: str) -> None:
+def test_a_key_for_a_module_that_is_not_a_plugins(site: Site, group: str) -> None:
     points = f"[multus]\nbad = its_bad\n\n[multus.{group}]\ninventory = its_bda\n"
     site.install("bad", points=points)
     (line,) = said(site)

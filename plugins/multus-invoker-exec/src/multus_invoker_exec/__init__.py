@@ -1,4 +1,4 @@
-"""The exec invoker: runs the CNI plugin's binary, and takes every type."""
+"""The exec invoker: runs the CNI plugin's binary, for every type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker:
-    """Offer to run any plugin's binary, after everybody else."""
+    """Offer to run any plugin's binary, after all other invokers."""
     return ExecInvoker()
 
 
@@ -36,7 +36,7 @@ class ExecInvoker(Invoker):
     name = "exec"
 
     def prepare(self, invocation: Invocation) -> None:
-        """The plugin's binary is there; its IPAM is its own business, and may be built in."""
+        """Check that the plugin's binary exists; its IPAM is not checked, it may be built in."""
         _executor(invocation).find(invocation.plugin.type)
 
     def add(self, invocation: Invocation) -> Result:
@@ -50,10 +50,10 @@ class ExecInvoker(Invoker):
                 f" {printed!r:.80}"
             )
         try:
-            # Plugins of the first years leave the version out of results, or print nothing at all.
+            # Old plugins omit the version in results, or print nothing.
             return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
         except IncompatibleVersion as error:
-            # Not the refusal of ours, after which another version would be tried.
+            # IncompatibleVersion would make the engine try another version, so raise another error.
             raise error.at(f"plugin {invocation.plugin.type!r}").into(DelegateFailed) from error
 
     def delete_one(self, invocation: Invocation) -> None:
@@ -74,9 +74,9 @@ class ExecInvoker(Invoker):
         self._if_known(invocation)
 
     def _if_known(self, invocation: Invocation) -> None:
-        """Carry out a verb that came with 1.1.0, unless the plugin turns out to be older.
+        """Execute a verb of CNI 1.1.0, unless the plugin is older.
 
-        Its own answer to the verb it does not know can be any error.
+        An older plugin may answer an unknown verb with any error.
         """
         if not at_least(invocation.cni_version, "1.1.0"):
             return

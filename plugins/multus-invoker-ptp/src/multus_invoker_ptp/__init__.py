@@ -1,7 +1,7 @@
 """The ptp invoker: a veth pair between container and host, without starting a process.
 
-It stands in for the reference plugin ``ptp``: the same links, addresses, routes, rules and result,
-so that what one attached the other can check and take down.
+It replaces the reference plugin ``ptp``: the same links, addresses, routes, rules and result, so
+either can check and detach what the other attached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYS = frozenset({"dns", "ipam", "ipMasq", "ipMasqBackend", "mtu"})
 
 @hookimpl
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | Declined | None:
-    """Offer to carry out type ``ptp``, as long as every key of it is known."""
+    """Offer to execute type ``ptp`` when every key of the configuration is known."""
     if plugin.type != "ptp":
         return None
     unknown = plugin.unknown_keys(KEYS)

@@ -1,13 +1,13 @@
-"""Making the attachment: one pair of links, in three datagrams.
+"""Create the attachment: one veth pair, in three datagrams.
 
     host                                             container
     veth1234abcd  10.1.2.1/32 ─────────────────────  eth0  10.1.2.3/24
     10.1.2.3/32 dev veth1234abcd scope host          10.1.2.1/32 dev eth0 scope link
                                                      10.1.2.0/24 via 10.1.2.1
 
-A veth cannot be a point-to-point link.  So the container's own network is reached through the
-gateway, and only the gateway through the link: the route that the kernel adds with the address is
-taken away.  All gateways are the host's end, whatever the number of containers.
+A veth cannot be a point-to-point link.  So the container's network is routed through the gateway,
+and only the gateway through the link: the kernel's route for the address is deleted.  The host's
+end of every pair has the gateway's address.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
 class Ends(NamedTuple):
-    """Where pairs are made: a channel into each namespace, and the container's.
+    """A channel into each namespace, and the container's namespace.
 
-    ``forwarding`` is for which families of addresses the host is known to forward.
+    ``forwarding`` holds the address families that the host is known to forward.
     """
 
     host: Channel
@@ -59,7 +59,7 @@ class Ends(NamedTuple):
 
 
 def ends(invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
-    """Where this request's pairs are made: opened once for all of them, and closed at its end."""
+    """The ends for all pairs of this request: opened once, closed with the session."""
     return invocation.session.once(_ENDS, partial(_open, invocation, transport))
 
 
@@ -87,15 +87,15 @@ class Pair(NamedTuple):
 
 
 def make_pair(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> Pair:
-    """Create the pair with the host's end up.  On *undo* goes its deletion.
+    """Create the pair with the host's end up; push its deletion on *undo*.
 
-    Hardware addresses are chosen here: one that the kernel chose may be replaced by udev.
+    The MACs are set explicitly, because udev may replace one that the kernel chose.
     """
     ifname = invocation.ifname
     for _attempt in range(_ATTEMPTS):
         random = os.urandom(16)
         near_mac, far_mac = links.local_mac(random[:6]), links.local_mac(random[6:12])
-        # NetworkManager leaves links alone whose names start with "veth".
+        # NetworkManager ignores links whose names start with "veth".
         name = f"veth{random[12:].hex()}"
         made = create.veth(
             name,
@@ -114,7 +114,7 @@ def make_pair(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> 
             except Refused as error:
                 if error.message is not made or error.errno != errno.EEXIST:
                     raise
-                mine.pop_all()  # nothing of ours is there
+                mine.pop_all()  # this ADD created nothing
                 _require_free(ends, ifname)
                 continue
             undo.push(mine.pop_all())
@@ -128,7 +128,7 @@ def make_pair(ends: Ends, invocation: Invocation, mtu: int, undo: ExitStack) -> 
 def take_back(invocation: Invocation, step: Callable[..., object], *args: object) -> None:
     """Undo one step of a failed ADD.
 
-    What goes wrong is logged: the answer is why ADD failed, and the DEL that follows tries again.
+    An error is only logged: the answer is ADD's own error, and the following DEL tries again.
     """
     error = attempted("invoker 'ptp'", step, *args)
     if error is not None:
@@ -145,8 +145,8 @@ def _require_free(ends: Ends, ifname: str) -> None:
 
 def configure_container(ends: Ends, index: int, ifname: str, given: Result) -> None:
     """Set the container's end up with its addresses and routes."""
-    # IPAM hands an address out once, and the pair has no other host on it: no need to ask around
-    # for one to two seconds.
+    # IPAM assigns an address once, and no other host is on the link: duplicate address detection,
+    # which takes one to two seconds, is not needed.
     results.apply(
         given,
         namespace=ends.pod,
@@ -170,19 +170,19 @@ def configure_host(host: Channel, index: int, ips: Sequence[IP]) -> None:
 
 
 def prepare_host(ends: Ends, name: str, families: frozenset[int]) -> None:
-    """Let the host forward, and own the routes of the link called *name*."""
+    """Enable forwarding on the host, and ignore router advertisements on the link *name*."""
     for family in families - ends.forwarding:
         sysctl.ensure(_FORWARDING[family], "1")
         ends.forwarding.add(family)
     if 6 in families:
-        # The other end of the link is ours: nobody can have the link-local address, and until it
-        # is settled the host could not ask for the container's hardware address.
+        # No other host is on the link, so the link-local address cannot be a duplicate.  While it
+        # is tentative, the host could not resolve the container's MAC.
         sysctl.ensure_if_there(f"ipv6/conf/{name}/accept_dad", "0")
     sysctl.ensure_if_there(f"ipv6/conf/{name}/accept_ra", "0")
 
 
 def require_usable(result: Result) -> None:
-    """Raise where the addresses that IPAM handed out are not enough for a pair."""
+    """Raise when the addresses of IPAM are not sufficient for a pair."""
     if not result.ips:
         raise InvalidConfig("the IPAM plugin returned no address: ptp needs one")
     for ip in result.ips:
@@ -195,7 +195,7 @@ def require_usable(result: Result) -> None:
 
 
 def _through_gateways(index: int, ips: Sequence[IP]) -> list[Message]:
-    """The routes by which the container reaches its networks; addresses may share them."""
+    """The container's routes to its networks; addresses may share them."""
     messages: dict[str, Message] = {}
     for ip in ips:
         source, network = ip.address.partition("/")[0], addresses.network_of(ip.address)

@@ -1,7 +1,7 @@
-"""CHECK: whether the attachment is as its result says.
+"""CHECK: compare the attachment with its result.
 
-Source: CNI specification 1.1.0, section "CHECK"; what is looked at is what the reference looks at,
-and the host's end beside it.
+Source: CNI specification 1.1.0, section "CHECK".  It checks what the reference plugin checks, and
+the host's end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REMEDY = "delete the container and create it again"
 
 
 def require_attached(invocation: Invocation) -> None:
-    """Raise ``CheckFailed`` with the first thing that is not so."""
+    """Raise ``CheckFailed`` with the first difference."""
     result = invocation.prev_result
     if result is None:
         raise InvalidConfig(f"{invocation}: CHECK needs 'prevResult', the result of ADD")
@@ -49,7 +49,7 @@ def _recorded(invocation: Invocation, result: Result) -> int:
 
 
 def _require_networks(inside: Channel, link: Link, ips: list[IP]) -> None:
-    """The container's own networks are reached through routes that ptp adds."""
+    """Require the routes to the container's networks, which ptp adds."""
     reached = {route.destination for route in routes.list_all(inside, index=link.index)}
     for ip in ips:
         network = addresses.network_of(ip.address)

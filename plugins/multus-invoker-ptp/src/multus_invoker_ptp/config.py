@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus.api.result import DNS
 
-# RFC 791: every link carries 68 bytes; linux/if_ether.h: what a veth takes at most.
+# RFC 791: the minimum is 68 bytes; linux/if_ether.h: the maximum of a veth.
 _SMALLEST, _LARGEST = 68, 65535
 
 BACKENDS = ("iptables", "nftables")
 
 
 class Config(NamedTuple):
-    """What ADD reads.  ``mtu`` 0 is the kernel's default, ``backend`` "" the machine's.
+    """The keys for ADD.  ``mtu`` 0 is the kernel's default, ``backend`` "" the machine's.
 
-    ``dns`` is what the configuration says, to stand in the place of what IPAM says.
+    ``dns`` is the configuration's, which replaces IPAM's.
 
     Source: the ptp plugin's documentation, section "Network configuration reference".
     """
@@ -33,7 +33,7 @@ class Config(NamedTuple):
 
     @classmethod
     def read(cls, invocation: Invocation) -> Config:
-        """Read the configuration; raises ``InvalidConfig`` with the key and what is wrong."""
+        """Read the configuration; raises ``InvalidConfig`` with the key and the problem."""
         where = f"network {invocation.config.get('name')!r}"
         reader = Reader(invocation.config, where)
         mtu, backend = reader.integer("mtu"), reader.text("ipMasqBackend")
@@ -42,7 +42,7 @@ class Config(NamedTuple):
                 f"is {mtu}",
                 where=where,
                 key="mtu",
-                fix="use bytes from 68 to 65535, or leave it",
+                fix="use 68 to 65535 bytes, or remove the key",
             )
         if backend and backend not in BACKENDS:
             raise InvalidConfig(
@@ -60,5 +60,5 @@ class Config(NamedTuple):
 
 
 def masquerades(invocation: Invocation) -> bool:
-    """Whether rules may be there; never raises, since DEL works with what went bad meanwhile."""
+    """Whether rules may exist; never raises: DEL must work with an invalid configuration."""
     return invocation.config.get("ipMasq") not in (None, False, "false", "False")

@@ -1,4 +1,4 @@
-"""Taking attachments down: the links of one container, all at one grace period."""
+"""Detach: delete all links of one container within one RCU grace period."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 def delete_links(
     invocations: Sequence[Invocation], transport: _Transports
 ) -> list[CNIError | None]:
-    """Delete the veths of one container's attachments: for each its error, or None."""
+    """Delete the veths of one container's attachments; returns each one's error, or None."""
     netns = invocations[0].request.netns
     try:
         if not netns:
             return _delete_host_ends(invocations, transport)
         with Namespace(netns) as pod, pod.channel(transport=transport) as inside:
             errors, found = _delete(inside, [each.ifname for each in invocations], _is_veth)
-        # One that has another name there, by the kernel or by the container, goes by its other end.
+        # A link that the kernel or the container renamed is deleted by its other end.
         renamed = [at for at, each in enumerate(invocations) if each.ifname not in found]
         ends = _delete_host_ends([invocations[at] for at in renamed], transport)
         for at, error in zip(renamed, ends, strict=True):
@@ -63,7 +63,7 @@ def addresses_left(netns: str, transport: _Transports) -> set[str]:
 def _delete(
     channel: Channel, names: Sequence[str], is_ours: Callable[[Link], bool]
 ) -> tuple[list[CNIError | None], set[str]]:
-    """Delete those of *names* that are ours: each one's error, and the names that were there."""
+    """Delete those of *names* that are veths; returns each one's error, and the names found."""
     replies = channel.request([links.get(name, missing_ok=True) for name in names])
     found = [links.read(reply) for reply in replies if reply is not None]
     try:
@@ -75,7 +75,7 @@ def _delete(
 
 
 def _names(found: Sequence[Link]) -> set[str]:
-    # An alternative name finds a link too.
+    # A look-up by name also finds alternative names.
     return {name for link in found for name in (link.name, *link.alternative_names)}
 
 
@@ -86,10 +86,10 @@ def _is_veth(link: Link) -> bool:
 def _delete_host_ends(
     invocations: Sequence[Invocation], transport: _Transports
 ) -> list[CNIError | None]:
-    """Delete the ends on the host, which the results name.
+    """Delete the ends on the host, by their names in the results.
 
-    The kernel takes them down with the container's namespace, but only some time after its path
-    has gone; until then they hold the container's routes.
+    The kernel deletes them with the container's namespace, but some time after its path is gone.
+    Until then the container's routes on the host exist.
     """
     ends = [_host_ends(each) for each in invocations]
     macs = {name: mac for each in ends for name, mac in each.items()}
@@ -97,7 +97,7 @@ def _delete_host_ends(
         return [None] * len(invocations)
 
     def is_ours(link: Link) -> bool:
-        # A name alone could be another's by now.
+        # Compare the MAC too: another link may have the name by now.
         return _is_veth(link) and link.mac == macs.get(link.name)
 
     try:

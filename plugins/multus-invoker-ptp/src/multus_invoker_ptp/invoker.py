@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Ptp(Invoker):
-    """Makes a veth pair with its addresses, routes and rules, and takes it down.
+    """Creates a veth pair with its addresses, routes and rules, and deletes it.
 
-    What only some verbs or configurations need is imported there: an ADD without rules is the
-    common case, also in processes that are started for it.
+    Modules that only some verbs or configurations need are imported in the methods, because a
+    standalone ADD without rules is the common case.
 
-    *transport* is how netlink messages reach the kernel; a test injects faults there.
+    *transport* sends netlink messages to the kernel; tests inject faults with it.
     """
 
     name = "ptp"
@@ -50,7 +50,7 @@ class Ptp(Invoker):
             undo.callback(take_back, invocation, pool.delete)
             attach.require_usable(given)
             if config.masquerade:
-                # Undone after the link: which rules are stale is seen from the addresses left.
+                # Undone after the link: a rule is stale when its address is gone.
                 undo.callback(take_back, invocation, self._remove_rules, [invocation])
             pair = self._connect(ends, invocation, config, given, undo)
             if config.masquerade:
@@ -86,7 +86,7 @@ class Ptp(Invoker):
         return pair
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """All links first, at one grace period; then the rules; addresses are free at last."""
+        """Delete all links within one grace period; then the rules; then free the addresses."""
         from multus_invoker_ptp.detach import delete_links
 
         links = delete_links(invocations, self._transport)
@@ -97,7 +97,7 @@ class Ptp(Invoker):
         ]
 
     def _without_rules(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Remove the rules, all at once where that works: each one's error, or None."""
+        """Remove the rules, all at once if possible; returns each one's error, or None."""
         together = self.attempted(self._remove_rules, invocations)
         if together is None or len(invocations) == 1:
             return [together] * len(invocations)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | Declined | None:
-    """Offer to carry out type ``sriov``, unless a key says something that is not known here."""
+    """Offer to execute type ``sriov`` when every key of the configuration is known."""
     if plugin.type != "sriov":
         return None
     from multus.api.invoker import Declined

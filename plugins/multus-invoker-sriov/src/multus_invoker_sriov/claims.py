@@ -1,14 +1,15 @@
-"""Which VF is whose: locks, marks and records under ``cniDir``.
+"""The owners of VFs: locks, marks and records under ``cniDir``.
 
-The same files as those of the SR-IOV plugin's binary::
+The files are those of the SR-IOV plugin's binary::
 
     pci/vf_lock/<PCI address>.lock    flock(2), held while a VF is changed
-    pci/<PCI address>                 the mark: the netns path of whoever has the VF
-    <container ID>-<interface>        the record: the configuration, and what the VF was like before
+    pci/<PCI address>                 the mark: the netns path of the VF's owner
+    <container ID>-<interface>        the record: the configuration, and the VF's state before
 
-The record is written before the first change, the mark after it: with a record and no mark nothing
-was done yet.  A mark whose namespace is gone is stale, and one with another path than the record's
-says that the VF has gone to somebody else since.  (The binary writes its record last.)
+The record is written before the first change, and the mark after the record: a record without a
+mark means that nothing was changed yet.  A mark is stale when its namespace is gone.  A mark with
+another path than the record's means that the VF has a new owner.  (The binary writes its record
+last.)
 
 Only regular files are opened, written and removed.
 """
@@ -35,9 +36,9 @@ _LARGEST = 1024 * 1024
 
 @frozen
 class Before:
-    """What a VF was like before: its attributes, and its interface on the host.
+    """A VF's state before ADD: its attributes, and its interface on the host.
 
-    Without an interface (``name`` is empty) a userspace driver had it, ``driver``.
+    Without an interface (``name`` is empty), ``driver`` is the userspace driver that it had.
     """
 
     state: VfState
@@ -51,11 +52,11 @@ class Before:
 
 @frozen
 class Record:
-    """One VF given to one interface of a container.
+    """A VF that is assigned to one interface of a container.
 
-    ``attachment`` is the interface that the runtime named, ``ifname`` what it is called.
-    ``config`` is the configuration as it was handed on, ``mac`` the MAC that was asked for, and
-    ``changed`` names the attributes that were set.
+    ``attachment`` is the interface name of the runtime, ``ifname`` the name in the container.
+    ``config`` is the plugin's configuration, ``mac`` the requested MAC, and ``changed`` names the
+    attributes that were set.
     """
 
     container_id: str
@@ -75,7 +76,7 @@ class Record:
         return str(self.config.get("name", ""))
 
     def to_wire(self) -> dict[str, Any]:
-        """The record in the binary's form, with what it does not know under ``multus``."""
+        """The record in the binary's form; additional fields are under ``multus``."""
         before, state = self.before, self.before.state
         return {
             **{key: value for key, value in self.config.items() if key.lower() != "mac"},
@@ -111,7 +112,7 @@ class Record:
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any], path: str) -> Record:
-        """Read a record, ours or the binary's; raises ``StateDamaged``."""
+        """Read a record of this plugin or of the binary; raises ``StateDamaged``."""
         try:
             ours, was = raw.get("multus") or {}, raw["OrigVfState"]
             state = VfState(
@@ -148,7 +149,7 @@ class Record:
                 changed=frozenset(map(str, ours.get("changed", ATTRIBUTES))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StateDamaged(f"{path} is no record of a VF: {error!r}") from error
+            raise StateDamaged(f"{path} is not a record of a VF: {error!r}") from error
 
 
 @frozen
@@ -168,8 +169,7 @@ class Claims:
         try:
             if not regular.locked(fd, time.monotonic() + patience):
                 raise TryAgainLater(
-                    f"VF {pci} is being given to or taken from another container (lock"
-                    f" {folder}/{pci}.lock)",
+                    f"VF {pci} is in use by another ADD or DEL (lock {folder}/{pci}.lock)",
                     fix="try again",
                 )
             yield
@@ -181,16 +181,16 @@ class Claims:
         return _read(self._mark(pci))
 
     def mark(self, pci: str, netns: str) -> None:
-        """Say that whoever is in *netns* has the VF."""
+        """Write the mark: the container in *netns* owns the VF."""
         _write(self._mark(pci), netns)
 
     def unmark(self, pci: str) -> None:
-        """Say that nobody has the VF."""
+        """Remove the mark: the VF is free."""
         _remove(self._mark(pci))
 
     def tidy(self, pci: str) -> None:
-        """Remove a mark that was never whole; the VF's lock must be held."""
-        with _failing(f"tidying up the mark of VF {pci}"):
+        """Remove the temporary file of a mark; the VF's lock must be held."""
+        with _failing(f"removing the temporary mark of VF {pci}"):
             _unlink(_new(self._mark(pci)))
 
     def save(self, record: Record) -> None:
@@ -207,7 +207,7 @@ class Claims:
         _remove(self._path(container_id, attachment))
 
     def records(self) -> list[Record]:
-        """Every record that can be read."""
+        """All readable records."""
         found = []
         with _failing(f"listing {self.directory}"), suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.directory)):
@@ -217,7 +217,8 @@ class Claims:
                 with suppress(StateDamaged, NotRegular, FileNotFoundError):
                     regular.require(path)
                     record = self._load(path)
-                    # The binary's records do not say whose they are: their names do not part.
+                    # The binary's records do not name container and interface, and the file's name
+                    # cannot be split into them.
                     if record is not None and record.container_id:
                         found.append(record)
         return found
@@ -227,14 +228,14 @@ class Claims:
             try:
                 regular.require(path)
             except NotRegular as error:
-                raise StateDamaged(f"{path} is no record of a VF: {error.strerror}") from error
+                raise StateDamaged(f"{path} is not a record of a VF: {error.strerror}") from error
         text = _read(path)
         if not text:
             return None
         try:
             raw = json.loads(text)
         except ValueError as error:
-            raise StateDamaged(f"{path} is no record of a VF: {error}") from error
+            raise StateDamaged(f"{path} is not a record of a VF: {error}") from error
         return Record.from_wire(raw, path)
 
     def _mark(self, pci: str) -> str:
@@ -246,7 +247,7 @@ class Claims:
 
 def _read(path: str) -> str:
     with _failing(f"reading {path}"), suppress(FileNotFoundError, NotADirectoryError):
-        # A power cut may leave zeros; the VFs are as new after one, whatever was written.
+        # A power cut may leave zeros.  It also resets the VFs, so the content does not matter.
         return regular.read(path, _LARGEST).decode(errors="replace").strip("\0 \r\n")
     return ""
 
@@ -254,7 +255,7 @@ def _read(path: str) -> str:
 def _write(path: str, text: str) -> None:
     """Write a file; the lock of its VF must be held.
 
-    Nothing is fsynced: after a power cut the VFs are as new, and the containers are gone.
+    Nothing is fsynced: a power cut resets the VFs and ends the containers.
     """
     with _failing(f"writing {path}"):
         with suppress(FileNotFoundError):
@@ -263,22 +264,22 @@ def _write(path: str, text: str) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove a file, and what a process left that was killed while it wrote it."""
+    """Remove a file, and the temporary file of a killed writer."""
     for each in (path, _new(path)):
         with _failing(f"removing {each}"):
             _unlink(each)
 
 
 def _unlink(path: str) -> None:
-    """Remove a regular file; what is something else is not of this plugin, and stays."""
-    # Where nothing can be written, unlink(2) fails also for what is not there.
+    """Remove a regular file; anything else does not belong to this plugin and stays."""
+    # On a read-only file system, unlink(2) fails also for a missing file.
     with suppress(FileNotFoundError, NotADirectoryError, NotRegular):
         regular.require(path)
         os.unlink(path)
 
 
 def _new(path: str) -> str:
-    # No container's name starts with a dot.
+    # A container ID cannot start with a dot.
     return f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
 
 

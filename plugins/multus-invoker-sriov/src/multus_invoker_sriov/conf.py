@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus_invoker_sriov.vf import VfState
 
-#: Where locks, marks and records are, for both plugins; ``cniDir`` says otherwise.
+#: The default of ``cniDir`` in both plugins: the folder of locks, marks and records.
 DIRECTORY = "/var/lib/cni/sriov"
 
 _FIRST = frozenset(["if0", "if0name", "l2enable", "dpdk", "cniDir"])
@@ -44,9 +44,9 @@ _TODAY = frozenset(
         "logFile",
     ]
 )
-#: Keys of the node's owner: a folder and a file that are written, and what goes into the file.
+#: Keys that only the node's owner may set: the folder, the log file and its level.
 NODE_KEYS = frozenset(["cniDir", "logFile", "logLevel"])
-#: The keys that are served; any other leaves the network to the binary.
+#: The supported keys; with any other, the binary is run.
 KEYS = _FIRST | _TODAY | {"vlan", "ipam", "dns"}
 
 PROTOCOLS = {"802.1q": 0x8100, "802.1ad": 0x88A8}
@@ -63,7 +63,7 @@ _DRIVER = re.compile(r"[A-Za-z0-9_\-]+")
 
 @frozen
 class Dpdk:
-    """Drivers' names: what serves the VF on the host, and what a DPDK application wants."""
+    """Names of drivers: the VF's driver on the host, and the one for a DPDK application."""
 
     kernel_driver: str
     dpdk_driver: str
@@ -71,10 +71,10 @@ class Dpdk:
 
 @frozen
 class SriovConf:
-    """What a network asks for; None for an attribute of the VF that is to stay as it is.
+    """The requested attributes; an attribute of the VF that is None is not changed.
 
-    Either ``device`` is set, the VF's PCI address, or ``pf``, the interface of the card of which
-    any free VF will do.  ``ifname`` is the interface in the container.  Rates are in Mbit/s.
+    Either ``device`` is set, the VF's PCI address, or ``pf``, the interface of a card of which any
+    free VF is used.  ``ifname`` is the interface in the container.  Rates are in Mbit/s.
     """
 
     device: str
@@ -132,7 +132,7 @@ class SriovConf:
 
     @property
     def attributes(self) -> frozenset[str]:
-        """The names of the VF's attributes that are to be set, see ``vf.ATTRIBUTES``."""
+        """The names of the VF's attributes to set, see ``vf.ATTRIBUTES``."""
         given = {
             "vlan": self.vlan is not None,
             "mac": bool(self.mac),
@@ -144,12 +144,12 @@ class SriovConf:
         return frozenset(name for name, wanted in given.items() if wanted)
 
     def applied_to(self, state: VfState) -> VfState:
-        """What *state* has to become."""
+        """*state* with the requested attributes."""
         changes: dict[str, Any] = {}
         if self.vlan is not None:
             changes.update(vlan=self.vlan, qos=self.qos, proto=self.proto)
         if "rate" in self.attributes:
-            # One rate alone takes the other's limit away.
+            # When only one rate is set, the other has no limit.
             changes.update(min_rate=self.min_rate or 0, max_rate=self.max_rate or 0)
         for name in ("mac", "spoofchk", "trust", "link_state"):
             if name in self.attributes:
@@ -158,7 +158,7 @@ class SriovConf:
 
 
 def directory(invocation: Invocation) -> str:
-    """Where the locks, marks and records are."""
+    """The folder of the locks, marks and records."""
     reader = _reader(invocation)
     path = reader.text("cniDir") or DIRECTORY
     if not path.startswith("/"):
@@ -167,7 +167,7 @@ def directory(invocation: Invocation) -> str:
 
 
 def has_ipam(invocation: Invocation) -> bool:
-    """Whether addresses are handed out: the first plugin's ``l2enable`` and ``dpdk`` say no."""
+    """Whether addresses are assigned: not with the first plugin's ``l2enable`` or ``dpdk``."""
     reader = _reader(invocation)
     return not reader.boolean("l2enable") and not reader.mapping("dpdk")
 
@@ -180,7 +180,9 @@ def _device(invocation: Invocation, reader: Reader) -> str:
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
     device = (runtime.text("deviceID") or reader.text("deviceID")).lower()
     if device and not _PCI.fullmatch(device):
-        raise reader.error("deviceID", f"is {device!r}, no PCI address", "write it as 0000:03:02.1")
+        raise reader.error(
+            "deviceID", f"is {device!r}, not a PCI address", "write it as 0000:03:02.1"
+        )
     return device
 
 
@@ -210,7 +212,7 @@ def _vlan(reader: Reader) -> tuple[int | None, int, int]:
         raise reader.error("vlanProto", f"is {proto!r}", "use 802.1q or 802.1ad")
     if vlan == 0 and (qos or proto == "802.1ad"):
         raise InvalidConfig(
-            f"{reader.where}: 'vlan' 0 is no VLAN, so 'vlanQoS' must be 0 and 'vlanProto' 802.1q"
+            f"{reader.where}: 'vlan' 0 means no VLAN, so 'vlanQoS' must be 0 and 'vlanProto' 802.1q"
         )
     return vlan, qos, PROTOCOLS[proto]
 
@@ -231,13 +233,13 @@ def _rates(reader: Reader) -> tuple[int | None, int | None]:
 
 
 def _mac(invocation: Invocation, reader: Reader) -> str:
-    """The runtime's wish comes before CNI_ARGS', and that before the configuration's."""
+    """The MAC: the runtime's, else that of CNI_ARGS, else the configuration's."""
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
-    wishes = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
-    mac = next((wish for wish in wishes if wish), "").lower().replace("-", ":")
+    candidates = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
+    mac = next((candidate for candidate in candidates if candidate), "").lower().replace("-", ":")
     if mac and not _names_one(mac):
         raise InvalidConfig(
-            f"MAC {mac!r} is not one interface's hardware address",
+            f"MAC {mac!r} is not a unicast hardware address",
             where=reader.where,
             fix="write six bytes in hexadecimal, not multicast, not all zero",
         )
@@ -245,7 +247,7 @@ def _mac(invocation: Invocation, reader: Reader) -> str:
 
 
 def _names_one(mac: str) -> bool:
-    """Whether it is one interface's address: not a group's, not the one that stands for none."""
+    """Whether it is a unicast address: not multicast, not all zero."""
     if not _MAC.fullmatch(mac):
         return False
     value = int(mac.replace(":", ""), 16)

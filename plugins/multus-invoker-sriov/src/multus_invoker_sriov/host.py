@@ -1,4 +1,4 @@
-"""The host's side: choosing a VF that nobody has, and making it what it was before."""
+"""The host's side: choose a free VF, and restore its previous state."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus_invoker_sriov.conf import SriovConf
 
-#: How long a command waits for a VF that another command works on, in seconds.
+#: How long a command waits for a VF that another command has locked, in seconds.
 _PATIENCE = 60.0
 
 #: How long the kernel may take to return the interfaces of a namespace that is gone, in seconds.
 _RETURN, _RETURN_PAUSE = 1.0, 0.02
 
-#: The levels of the SR-IOV plugin's own log, in those of Multus' log.
+#: The levels of the SR-IOV plugin's log, as levels of Multus' log.
 _LEVELS = {"warning": "error", "info": "verbose"}
 
 
 @frozen
 class Host:
-    """One command's access to the cards: what they are, whose their VFs are, where they are told.
+    """One command's access to the cards: sysfs, the owners of VFs, and the cards' drivers.
 
-    ``patience`` is how long it may wait for a VF's lock, in seconds.
+    ``patience`` is the longest wait for a VF's lock, in seconds.
     """
 
     sysfs: Sysfs
@@ -53,7 +53,7 @@ class Host:
 
     @contextmanager
     def chosen(self, conf: SriovConf) -> Iterator[VirtualFunction]:
-        """A VF that nobody has, its lock held; raises ``TryAgainLater`` when there is none."""
+        """A free VF with its lock held; raises ``TryAgainLater`` when there is none."""
         if not conf.device:
             with self._any_of(self.sysfs.virtual_functions(conf.pf), conf.pf) as found:
                 yield found
@@ -67,7 +67,7 @@ class Host:
 
     @contextmanager
     def _any_of(self, every: list[VirtualFunction], pf: str) -> Iterator[VirtualFunction]:
-        # First those that nobody works on; then wait for those that may be on their way back.
+        # First the VFs that are not locked; then wait for locked ones, which a DEL may return.
         for deadline in (0.0, time.monotonic() + self.patience):
             for found in every:
                 with ExitStack() as stack:
@@ -85,7 +85,7 @@ class Host:
         )
 
     def _holder(self, found: VirtualFunction) -> str:
-        """Who has a VF, in words, empty for nobody; a mark that is stale is taken away."""
+        """The owner of a VF as text, "" for a free one; removes a stale mark."""
         netns = self.claims.marked(found.pci)
         if netns and is_namespace(netns):
             return f"the container in {netns} has it"
@@ -94,9 +94,9 @@ class Host:
             for record in self.claims.records():
                 if (record.pci, record.netns) != (found.pci, netns):
                     continue
-                # What it was like before is in that record alone.
+                # Only that record has the VF's previous state.
                 if not self.release(record):
-                    return f"it is not back yet from the container that was in {netns}"
+                    return f"the kernel has not returned it yet from the container in {netns}"
                 self.claims.forget(record.container_id, record.attachment)
             self.claims.unmark(found.pci)
         names = self.sysfs.interfaces(found.pci)
@@ -105,13 +105,13 @@ class Host:
         return ""
 
     def before(self, found: VirtualFunction) -> Before:
-        """What a VF is like now; raises ``TryAgainLater`` when nothing serves it."""
+        """A VF's current state; raises ``TryAgainLater`` when it has no usable driver."""
         names = self.sysfs.interfaces(found.pci)
         driver = self.sysfs.driver(found.pci)
         if not names and driver not in USERSPACE_DRIVERS:
             raise TryAgainLater(
                 f"{found} has neither an interface on the host nor a userspace driver (its driver:"
-                f" {driver or 'none'}): it may be on its way back, or bind it to a driver"
+                f" {driver or 'none'}): wait for the kernel to return it, or bind it to a driver"
             )
         state = vf.require(self.port, self.place.require(found.pf).index, found.index)
         if not names:
@@ -122,41 +122,43 @@ class Host:
     # --- Returning --------------------------------------------------------------------------------
 
     def give_back(self, record: Record) -> None:
-        """Return the VF of a record, unless it is another's by now, and forget the record."""
+        """Return the VF of a record, unless it has a new owner, and remove the record."""
         with self.claims.locked(record.pci, self.patience):
             if self.claims.load(record.container_id, record.attachment) is None:
-                return  # another DEL was faster
+                return  # a concurrent DEL has returned it
             self.claims.tidy(record.pci)
-            # No mark: nothing was done yet, or all is done.  Another's: the VF is another's.
+            # No mark: nothing was changed yet, or all is restored.  Another mark: a new owner.
             if self.claims.marked(record.pci) == record.netns:
                 if not self.release(record, _RETURN):
-                    self.log.error(f"VF {record.pci} did not come back: its interface stays as is")
+                    self.log.error(
+                        f"VF {record.pci} has no interface: only attributes are restored"
+                    )
                 self.claims.unmark(record.pci)
             self.claims.forget(record.container_id, record.attachment)
 
     def release(self, record: Record, patience: float = 0.0) -> bool:
-        """Make the VF what it was before; it may be anywhere, or gone with its card.
+        """Restore the VF; it may be in any namespace, or gone with its card.
 
-        False when its interface is nowhere, because the kernel is still taking its namespace down,
-        also after *patience* seconds; its attributes are then restored all the same.
+        False when its interface is not found within *patience* seconds, because the kernel is still
+        deleting its namespace; the VF's attributes are restored anyway.
         """
         try:
             found = self.sysfs.virtual_function(record.pci)
         except InvalidConfig as error:
-            self.log.error(f"VF {record.pci} is gone: there is nothing to restore", error=error)
+            self.log.error(f"VF {record.pci} is gone and cannot be restored", error=error)
             return True
-        # Through the card first: some drivers let nobody change the interface of a VF that has
-        # lost what it was trusted with.
+        # The attributes first: some drivers refuse to change the interface of a VF that is not
+        # trusted any more.
         pf = self.place.require(found.pf).index
         now = vf.require(self.port, pf, found.index)
         was = record.before.state
         self.port.apply(vf.restoring(was, now, record.changed, pf, found.index))
         if record.before.driver not in ("", self.sysfs.driver(record.pci)):
-            # Its interface is made anew, with what the driver gives it.
+            # The driver creates a new interface with its own values.
             bind(self.sysfs, record.pci, record.before.driver)
             return True
         deadline = time.monotonic() + patience
-        with step(f"VF {record.pci} to come home", patience + 5.0, waits=True):
+        with step(f"the return of VF {record.pci}", patience + 5.0, waits=True):
             while record.before.name and not self._bring_home(record):
                 if time.monotonic() >= deadline:
                     return False
@@ -167,7 +169,7 @@ class Host:
         for name in self.sysfs.interfaces(record.pci):
             link = self.place.find(name)
             if link is not None and netdev.may_be(link, record.before):
-                # It never left, or the kernel returned it when its namespace went.
+                # It was never moved, or the kernel returned it with the end of its namespace.
                 netdev.restore(self.place, link, record.before)
                 return True
         try:
@@ -178,7 +180,7 @@ class Host:
             link = netdev.find_in_container(pod, record.ifname, record.before, record.mac)
             if link is None:
                 return False
-            # A name for the case that its own is taken: "vf" and the PCI address' digits.
+            # The spare name, when its own is in use: "vf" and the digits of the PCI address.
             spare = "vf" + record.pci.replace(":", "").replace(".", "")
             netdev.bring_home(self.place, pod, link, record.before, spare)
         return True
@@ -193,14 +195,14 @@ def placed(namespace: Namespace) -> Iterator[Place]:
 
 @contextmanager
 def opened(invocation: Invocation, sysfs: Sysfs, port: VfPort) -> Iterator[Host]:
-    """The host as the calling thread's namespace is it, for one invocation."""
+    """The host for one invocation; the calling thread's namespace is the host's."""
     with placed(Namespace.current()) as place, _logging(invocation) as log:
         yield Host(sysfs, port, Claims(directory(invocation)), place, log, _patience(invocation))
 
 
 @contextmanager
 def _logging(invocation: Invocation) -> Iterator[Log]:
-    """Multus' log, or with ``logFile`` that file, as the SR-IOV plugin has one of its own."""
+    """Multus' log, or the file ``logFile``, as in the SR-IOV plugin."""
     reader = Reader(invocation.config, f"network {invocation.config.get('name')!r}, type 'sriov'")
     path, level = reader.text("logFile"), reader.text("logLevel", "info")
     if not path:
@@ -222,7 +224,7 @@ def _patience(invocation: Invocation) -> float:
 
 
 def claimed(record: Record, invocation: Invocation) -> Record:
-    """A record as its DEL knows it: the binary's do not say whose they are."""
+    """A record with container and interface of its DEL: the binary's records lack them."""
     return evolve(
         record,
         container_id=invocation.request.container_id,

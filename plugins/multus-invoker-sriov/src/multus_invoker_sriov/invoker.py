@@ -1,4 +1,4 @@
-"""ADD, DEL, CHECK, STATUS and GC of type ``sriov``: the recipes."""
+"""ADD, DEL, CHECK, STATUS and GC of type ``sriov``."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from multus.api.network import Invocation
 
-#: What a card says of a VF whose MAC is left to the VF's driver.
+#: The administrative MAC of a VF whose driver chooses the MAC.
 _NO_MAC = "00:00:00:00:00:00"
 
 
 @frozen
 class SriovInvoker(Invoker):
-    """Gives containers the VFs that *sysfs* lists; *port* is how their cards are told.
+    """Assigns the VFs that *sysfs* lists to containers; *port* configures their cards.
 
-    It acts in the calling thread's network namespace, the host's.
+    It works in the calling thread's network namespace, the host's.
     """
 
     sysfs: Sysfs
@@ -79,7 +79,7 @@ class SriovInvoker(Invoker):
             try:
                 record = host.claims.load(container_id, attachment)
             except StateDamaged as error:
-                host.log.error("a VF's record is unreadable: the VF stays as it is", error=error)
+                host.log.error("a VF's record is unreadable: the VF is not restored", error=error)
                 host.claims.forget(container_id, attachment)
                 return
             if record is None:
@@ -132,7 +132,7 @@ class SriovInvoker(Invoker):
 
 @frozen
 class _Attaching:
-    """An ADD whose VF is chosen and written down; each step is undone by releasing the record."""
+    """An ADD with a chosen and recorded VF; releasing the record undoes every step."""
 
     conf: SriovConf
     record: Record
@@ -142,7 +142,7 @@ class _Attaching:
 
     def attach(self) -> Result:
         conf, record, host = self.conf, self.record, self.host
-        host.log.verbose(f"VF {record.pci} of {record.pf} is given to {self.invocation.request}")
+        host.log.verbose(f"VF {record.pci} of {record.pf} is assigned to {self.invocation.request}")
         pf = host.place.require(record.pf).index
         wanted = vf.messages(conf.applied_to(record.before.state), pf, record.index)
         host.port.apply([message for name, message in wanted.items() if name in record.changed])
@@ -157,7 +157,7 @@ class _Attaching:
         )
 
     def _userspace(self) -> Interface:
-        """What is reported for a VF that an application drives by itself."""
+        """The reported interface of a VF with a userspace driver."""
         mac = self.conf.mac or self.record.before.state.mac
         return Interface(
             self.conf.ifname,
@@ -167,7 +167,7 @@ class _Attaching:
         )
 
     def _addressed(self, interface: Interface) -> Result:
-        """The result, with addresses where the configuration has them."""
+        """The result, with addresses if the configuration has IPAM."""
         pool = ipam.for_plugin(self.invocation) if has_ipam(self.invocation) else None
         if pool is None:
             return Result((interface,), dns=self.conf.dns)
@@ -227,7 +227,7 @@ def _record(conf: SriovConf, found: VirtualFunction, host: Host, invocation: Inv
 
 
 def _undo(error: BaseException, record: Record, host: Host) -> None:
-    """Return the VF of an ADD that failed; where that fails too, its record stays for DEL."""
+    """Return the VF of a failed ADD; when that fails too, its record stays for DEL."""
 
     def release() -> None:
         if host.release(record):
@@ -236,7 +236,7 @@ def _undo(error: BaseException, record: Record, host: Host) -> None:
 
     second = attempted("invoker 'sriov'", release)
     if second is not None:
-        host.log.error(f"VF {record.pci} is not returned yet; DEL will", error=second)
+        host.log.error(f"VF {record.pci} is not returned yet; DEL tries again", error=second)
         if isinstance(error, CNIError):
             error.add_details(str(second))
 
@@ -263,7 +263,7 @@ def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
     if wrong:
         raise CheckFailed(
             f"{found} is not as configured: {', '.join(wrong)}",
-            fix="see who changed it, or delete the container and create it again",
+            fix="find out what changed it, or delete the container and create it again",
         )
 
 

@@ -1,7 +1,7 @@
-"""A VF's interface: into the container's namespace, set up there, and home again.
+"""Move a VF's interface into the container's namespace, set it up there, and move it back.
 
-Moving an interface takes it down and costs the kernel two grace periods, some 20 ms; one message
-moves and renames it, so that it is never in the container under the host's name.
+Moving an interface sets it down and takes two RCU grace periods, some 20 ms.  One message moves and
+renames it, so the container never sees it under the host's name.
 
 Source: net/core/dev.c (``__dev_change_net_namespace``), Documentation/networking/ip-sysctl.rst.
 """
@@ -63,22 +63,22 @@ def refuse_taken(pod: Place, ifname: str) -> None:
 
 
 def give(host: Place, pod: Place, name: str, ifname: str) -> Link:
-    """Move the host's interface *name* to the container, as *ifname*; it comes out down."""
+    """Move the host's interface *name* to the container as *ifname*; it is down afterwards."""
     link = host.require(name)
     host.channel.request([links.move(link.index, pod.namespace, ifname)])
     return pod.require(ifname)
 
 
 def set_up(pod: Place, ifname: str, mac: str, log: Log) -> Link:
-    """Give the container's interface its MAC and set it up; returns what it is then."""
+    """Set the MAC of the container's interface and set it up; returns the interface."""
     with pod.namespace.entered():
-        # They make the kernel tell the link when the interface comes up or its MAC changes, and
-        # spare the wait for duplicate address detection; without them it works too, later.
+        # With these sysctls the kernel announces the address when the interface comes up or its MAC
+        # changes, and skips duplicate address detection.  They only save time.
         for name, value in _SYSCTLS:
             try:
                 sysctl.write(name.format(ifname), value)
             except KernelRefused as error:
-                log.debug("a sysctl that only saves time is not set", error=error)
+                log.debug("an optional sysctl was not set", error=error)
     if mac:
         _insist_on_mac(pod, ifname, mac)
     pod.channel.request([links.set_up(ifname)])
@@ -93,7 +93,7 @@ _SYSCTLS = (
 
 
 def _insist_on_mac(place: Place, ifname: str, mac: str) -> None:
-    """Set a MAC until it is so: some drivers take over what the card was told a while later."""
+    """Set a MAC and repeat until it stays: some drivers apply the card's setting with a delay."""
     for attempt in range(_ATTEMPTS):
         if place.require(ifname).mac == mac:
             return
@@ -105,14 +105,14 @@ def _insist_on_mac(place: Place, ifname: str, mac: str) -> None:
             time.sleep(_PAUSE)
     raise KernelRefused(
         f"interface {ifname!r} does not keep the MAC {mac}",
-        fix="see its driver's log",
+        fix="check the log of its driver",
     )
 
 
 def tell(pod: Place, link: Link, result: Result, log: Log) -> None:
-    """Tell the link's other hosts that the addresses are here now.
+    """Announce the addresses to the other hosts on the link.
 
-    Another container with another VF may have had them, and neighbours remember its MAC.
+    Another container with another VF may have had them, and neighbours have cached its MAC.
     """
     deadline = time.monotonic() + _CARRIER_WAIT
     while not pod.require(link.name).carrier and time.monotonic() < deadline:
@@ -121,11 +121,11 @@ def tell(pod: Place, link: Link, result: Result, log: Log) -> None:
         try:
             announce(pod.namespace, link.name, link.mac, ip.address)
         except KernelRefused as error:
-            log.verbose("neighbours are not told of an address, and find out later", error=error)
+            log.verbose("an address was not announced: neighbours learn its MAC later", error=error)
 
 
 def find_in_container(pod: Place, ifname: str, before: Before, mac: str) -> Link | None:
-    """The VF's interface in a container: by its name, or (the container may rename it) its MAC."""
+    """Find the VF's interface in a container: by name, or by MAC if the container renamed it."""
     for name in (ifname, before.name):
         link = pod.find(name) if name else None
         if link is not None and may_be(link, before):
@@ -136,17 +136,17 @@ def find_in_container(pod: Place, ifname: str, before: Before, mac: str) -> Link
 
 
 def may_be(link: Link, before: Before) -> bool:
-    """Whether an interface is of the kind that the VF's is; a real VF's is empty."""
+    """Whether an interface has the same kind as the VF's; a real VF has kind ""."""
     return link.kind == before.kind
 
 
 def bring_home(host: Place, pod: Place, link: Link, before: Before, spare: str) -> None:
-    """Move an interface from the container to the host, as it was before.
+    """Move an interface from the container to the host, and restore it.
 
-    It is one batch, so that a kill finds it in the one place or in the other.  *spare* is its name
-    on the host when its own is taken there.
+    It is one batch: after a kill the interface is either in the container or on the host.  *spare*
+    is its name on the host when its own is in use there.
     """
-    # The kernel would move it first and then refuse the name.
+    # Checked before: the kernel would move it and then refuse the name.
     name = before.name if host.find(before.name) is None else spare
     pod.channel.request(
         [
@@ -159,9 +159,9 @@ def bring_home(host: Place, pod: Place, link: Link, before: Before, spare: str) 
 
 
 def restore(host: Place, link: Link, before: Before) -> None:
-    """Give an interface that is on the host what it had before."""
+    """Restore an interface that is on the host."""
     if link.name != before.name and host.find(before.name) is None:
-        # Before Linux 6.2 only what is down can be renamed.
+        # Before Linux 6.2 an interface can be renamed only while it is down.
         host.channel.request([links.set_down(link.index), links.rename(link.index, before.name)])
         link = host.require(before.name)
     host.channel.request(_restoring(link, before))

@@ -1,4 +1,4 @@
-"""What sysfs says of a card and its virtual functions.
+"""Read and change a card and its virtual functions through sysfs.
 
 Source: Documentation/PCI/pci-iov-howto.rst and Documentation/ABI/testing/sysfs-bus-pci (``physfn``,
 ``virtfnN``, ``sriov_numvfs``, ``driver_override``, ``drivers_probe``).
@@ -49,7 +49,7 @@ class Sysfs:
         if not count.isdigit() or int(count) == 0:
             raise InvalidConfig(
                 f"the card of {pf!r} has no virtual functions",
-                fix=f"write how many it shall have to {device}/sriov_numvfs",
+                fix=f"write their number to {device}/sriov_numvfs",
             )
         return [VirtualFunction(pci, pf, index) for index, pci in self._virtfns(device)]
 
@@ -59,7 +59,7 @@ class Sysfs:
         pfs = self._list(f"{physical}/net")
         if not pfs:
             raise InvalidConfig(
-                f"PCI device {pci} is no virtual function of a card with an interface",
+                f"PCI device {pci} is not a virtual function of a card with an interface",
                 fix="correct 'deviceID'",
             )
         for index, each in self._virtfns(physical):
@@ -82,7 +82,7 @@ class Sysfs:
             return ""
 
     def write(self, path: str, text: str) -> None:
-        """Write an attribute, *path* below the root: the only way in which sysfs is changed."""
+        """Write an attribute at *path* below the root; all changes to sysfs use this method."""
         try:
             with open(f"{self.root}/{path}", "w", encoding="ascii") as attribute:
                 attribute.write(text)
@@ -108,7 +108,7 @@ class Sysfs:
         try:
             return sorted(os.listdir(path))
         except OSError:
-            # Absent is an answer: the device is gone, is no VF, or has no interface.
+            # A missing file is not an error: the device is gone, is not a VF, or has no interface.
             return []
 
     def _read(self, path: str) -> str:
@@ -120,10 +120,10 @@ class Sysfs:
 
 
 def bind(sysfs: Sysfs, pci: str, driver: str) -> None:
-    """Take a device from its driver and give it to *driver*; nothing when that has it already.
+    """Unbind a device from its driver and bind it to *driver*, unless it is bound already.
 
-    ``driver_override`` makes the kernel offer the device to this driver alone, whatever IDs it
-    lists, and is taken back when the device is bound.
+    ``driver_override`` makes the kernel bind the device only to this driver, regardless of the IDs
+    that the driver lists.  It is reset after the device is bound.
     """
     if sysfs.driver(pci) == driver:
         return
@@ -142,6 +142,6 @@ def bind(sysfs: Sysfs, pci: str, driver: str) -> None:
         sysfs.write(f"{device}/driver_override", "\n")
     if sysfs.driver(pci) != driver:
         raise KernelRefused(
-            f"driver {driver!r} did not take device {pci}",
-            fix="see the kernel's log for the reason",
+            f"driver {driver!r} did not bind to device {pci}",
+            fix="check the kernel's log for the reason",
         )

@@ -1,6 +1,6 @@
-"""A VF's attributes as its card keeps them: reading them, and messages that change them.
+"""A VF's attributes on its card: reading them, and messages that change them.
 
-The card's driver applies them to whatever the VF sends and receives, in whichever namespace it is.
+The card's driver applies them to all traffic of the VF, in any namespace.
 
 Source: linux/if_link.h, ``IFLA_VFINFO_LIST``; net/core/rtnetlink.c (``do_setvfinfo``).
 """
@@ -32,7 +32,7 @@ _TRIPLE = struct.Struct("=III")
 _MAC_STRUCT = struct.Struct("=I32s")
 _VLAN_STRUCT = struct.Struct("=III2s2x")
 
-#: What a driver reports for a switch that it does not know.
+#: A driver reports this for an unsupported switch.
 _UNKNOWN = 0xFFFFFFFF
 
 _ATTEMPTS, _PAUSE = 20, 0.1
@@ -57,13 +57,13 @@ class VfState:
 
 
 class VfPort(Protocol):
-    """How a card's driver is asked and told; tests put one here that records."""
+    """Access to a card's driver; tests use an implementation that records."""
 
     def ask(self, pf: int) -> bytes:
         """The kernel's description of the interface with index *pf*, as ``get`` asks for it."""
 
     def apply(self, messages: Sequence[Message]) -> None:
-        """Carry messages out, all of them; raises ``KernelRefused`` naming the first refused."""
+        """Send all messages; raises ``KernelRefused`` for the first refused one."""
 
 
 class KernelPort:
@@ -81,7 +81,7 @@ class KernelPort:
                     channel.request(left)
                     return
                 except Refused as error:
-                    # Some drivers reset a VF when its MAC changes and refuse all else meanwhile.
+                    # Some drivers reset a VF when its MAC changes, and refuse changes meanwhile.
                     busy = all(each.errno in (errno.EBUSY, errno.EAGAIN) for each in error.refusals)
                     if not busy or attempt == _ATTEMPTS - 1:
                         raise
@@ -137,14 +137,14 @@ def _switch(payload: bytes | None) -> bool | None:
 
 
 def set_vlan(pf: int, vf: int, vlan: int, qos: int, proto: int) -> Message:
-    """Tag what the VF sends with a VLAN; 0 for none."""
+    """Tag the VF's frames with a VLAN; 0 for none."""
     info = wire.packed(_VLAN_STRUCT, "a VLAN", vf, vlan, qos, proto.to_bytes(2, "big"))
     words = f"set VLAN {vlan}, priority {qos}, protocol {proto:#06x}"
     return _set(pf, vf, words, wire.nested(_VLAN_LIST, wire.attribute(_VLAN_INFO, info)))
 
 
 def set_mac(pf: int, vf: int, mac: str) -> Message:
-    """Set the VF's administrative MAC; all zero leaves the choice to the VF's driver."""
+    """Set the VF's administrative MAC; with all zero the VF's driver chooses."""
     value = wire.packed(_MAC_STRUCT, "a MAC", vf, encode_mac(mac))
     return _set(pf, vf, f"set MAC {mac}", wire.attribute(_MAC, value))
 
@@ -156,13 +156,13 @@ def set_rate(pf: int, vf: int, low: int, high: int) -> Message:
 
 
 def set_spoofchk(pf: int, vf: int, on: bool) -> Message:
-    """Drop what the VF sends under another MAC, or not."""
+    """Set whether the card drops frames that the VF sends from another MAC."""
     words = f"set spoof checking {'on' if on else 'off'}"
     return _set(pf, vf, words, wire.attribute(_SPOOFCHK, wire.packed(_PAIR, "a switch", vf, on)))
 
 
 def set_trust(pf: int, vf: int, on: bool) -> Message:
-    """Let the VF's user change what is the administrator's, or not."""
+    """Set whether the VF's user may change administrative settings."""
     words = f"set trust {'on' if on else 'off'}"
     return _set(pf, vf, words, wire.attribute(_TRUST, wire.packed(_PAIR, "a switch", vf, on)))
 
@@ -193,12 +193,12 @@ def require(port: VfPort, pf: int, vf: int) -> VfState:
 
 # --- All of a state's messages -------------------------------------------------------------------
 
-#: The attributes by name: what ``messages`` gives a message for.
+#: The names of the attributes, as keys of ``messages``.
 ATTRIBUTES = ("vlan", "mac", "rate", "spoofchk", "trust", "link_state")
 
 
 def messages(state: VfState, pf: int, vf: int) -> dict[str, Message]:
-    """For each attribute the message that makes it what *state* says; none for what is unknown."""
+    """By attribute: the message that sets it to *state*'s value; none for an unknown value."""
     made = {
         "vlan": set_vlan(pf, vf, state.vlan, state.qos, state.proto),
         "mac": set_mac(pf, vf, state.mac),
@@ -215,10 +215,10 @@ def messages(state: VfState, pf: int, vf: int) -> dict[str, Message]:
 def restoring(
     before: VfState, now: VfState, changed: frozenset[str], pf: int, vf: int
 ) -> list[Message]:
-    """What makes *before* of *now*: what was *changed*, and what differs all the same.
+    """The messages that turn *now* into *before*: for *changed* attributes and other differences.
 
-    The rest is not touched: not every driver can set everything.  A switch that was set though its
-    driver did not report it goes off, as it is after a card's reset.
+    Equal attributes are not set, because some drivers cannot set all of them.  A switch that was
+    set, but that the driver does not report, is set to off, its value after a card's reset.
     """
     if before.spoofchk is None and "spoofchk" in changed:
         before = evolve(before, spoofchk=False)

@@ -1,8 +1,8 @@
-"""The merger that reports everything: all attachments in one result.
+"""The merger that reports all attachments in one result.
 
-Runtimes are strict with a result: an index out of range is an error to containerd, and so is, to
-podman, an interface of the container without a hardware address; both take an address without an
-interface for none of the others' networks.
+Runtimes check a result strictly: containerd refuses an interface index out of range, and podman
+refuses an interface of the container without a hardware address.  Neither assigns an address
+without an interface to one of the other networks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from multus.api.network import Attachment
 from multus.api.request import Request
 from multus.api.result import Interface, Result
 
-#: The address of an interface whose own nobody told.
+#: The address of an interface whose plugin reports none.
 UNKNOWN = "00:00:00:00:00:00"
 
-#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them. Compiled when it is used: a process
-#: for one call imports this module, and has mostly no use for it.
+#: EUI-48, EUI-64 and IP over InfiniBand, as runtimes read them. Compiled on first use: standalone
+#: calls import this module and rarely need it.
 _ADDRESS = (
     r"[0-9a-f]{2}(?:(?:[:-][0-9a-f]{2}){5}|(?:[:-][0-9a-f]{2}){7}|(?:[:-][0-9a-f]{2}){19})"
     r"|[0-9a-f]{4}(?:(?:\.[0-9a-f]{4}){2}|(?:\.[0-9a-f]{4}){3}|(?:\.[0-9a-f]{4}){9})"
@@ -50,8 +50,8 @@ def multus_merge(attachments: Sequence[Attachment], request: Request, conf: Conf
 def _placed(attachment: Attachment, netns: str) -> Result:
     """The result with every address on an interface of the container.
 
-    Plugins of the first versions report addresses alone; in a result of many interfaces an
-    address without one would be taken for the primary's.
+    Plugins before CNI 0.3.0 report only addresses; in a result with many interfaces, an address
+    without one would count as the primary's.
     """
     result = attachment.result
     if all(ip.interface is not None for ip in result.ips):
@@ -67,7 +67,7 @@ def _placed(attachment: Attachment, netns: str) -> Result:
 
 
 def _addressed(link: Interface) -> Interface:
-    """The interface with a hardware address that can be read, if it is the container's."""
+    """The interface; one of the container always gets a valid hardware address."""
     if not link.sandbox or re.fullmatch(_ADDRESS, link.mac, re.IGNORECASE):
         return link
     return evolve(link, mac=UNKNOWN)

@@ -12,7 +12,7 @@ from multus.api.result import Result
 
 @hookimpl(trylast=True)
 def multus_merge(attachments: Sequence[Attachment], conf: Conf) -> Result | None:
-    """The primary's result, unless another merger is asked for."""
+    """The primary's result, unless the configuration names another merger."""
     if conf.merger not in ("", "primary"):
         return None
     return next(each.result for each in attachments if each.delegate.primary)

@@ -1,6 +1,6 @@
-"""What the sources of Network objects share: they differ in which dialects they know.
+"""The shared code of the sources of Network objects, which differ only in their dialects.
 
-A pod's annotation chooses Networks; an element of it is looked up dialect by dialect.
+A pod's annotation chooses Networks; each element is looked up in one dialect after the other.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _KEYS = ("name", "namespace", "interface")
 
 @frozen
 class Source:
-    """One plugin's part in it: its name, and the dialects that it knows.
+    """One source plugin: its name, and the dialects that it knows.
 
-    The key ``networkDialects`` names API groups, and narrows or reorders the dialects of all.
+    The key ``networkDialects`` names API groups; it limits and orders the dialects of all sources.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Source:
         from multus.api.keys import TEXTS, Key
 
         text = (
-            "The API groups in which Network objects are looked up, in this order; all that the"
-            " installed sources know unless it is given."
+            "The API groups in which Network objects are looked up, in this order; the default is"
+            " all groups that the installed sources know."
         )
         return [*SHARED_KEYS, Key("networkDialects", TEXTS, text, choices=tuple(DIALECTS))]
 
     def api_uses(self) -> list[ApiUse]:
-        """What this source reads: pods, and Networks of every dialect that it knows."""
+        """The objects that this source reads: pods, and Networks of all its dialects."""
         uses = [ApiUse("get", PODS, "no pod can be attached")]
         for dialect in self.dialects:
             usual = dialect == SEED
@@ -80,7 +80,7 @@ class Source:
         return problems(conf)
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection] | None:
-        """What the pod's annotations choose; they replace the node's defaults."""
+        """The networks that the pod's annotations choose; they replace the node's defaults."""
         pod = request.pod
         view = view_of(request, conf, session) if pod else None
         if pod is None or view is None:
@@ -101,10 +101,10 @@ class Source:
     def resolve(
         self, element: Element, request: Request, conf: Conf, session: Session
     ) -> Delegate | None:
-        """Look a chosen Network up, dialect by dialect until one answers.
+        """Look up a chosen Network, in one dialect after the other until one has it.
 
-        The dialects are those of all the sources that serve the annotation, so that their order is
-        the same whoever is asked.  One whose namespace the pod may not use is left out.
+        The dialects are those of all sources that serve the annotation, so the order does not
+        depend on the source.  A dialect whose namespace the pod may not use is skipped.
         """
         view = view_of(request, conf, session)
         if not isinstance(element.handle, Chosen) or view is None:
@@ -146,9 +146,9 @@ class Source:
 def _refuse(
     view: View, element: Element, refused: Sequence[ObjectRef], missing: Sequence[NotFound]
 ) -> None:
-    """Raise why no dialect has the network: it may not be used, or there is none."""
+    """Raise the reason why no dialect has the network: not permitted, or not found."""
     known = [each for each in missing if each.kind_known]
-    # A pod that may use the namespace it asks for did not ask for a dialect's fixed one.
+    # The pod named an allowed namespace; a dialect's fixed namespace is not the pod's choice.
     asked = [each for each in refused if each.namespace == element.namespace]
     if asked or (refused and not known):
         view.require((asked or refused)[0], element.origin)
@@ -157,7 +157,7 @@ def _refuse(
 
 
 def _order(conf: Conf) -> list[Dialect]:
-    """The dialects in their order of looking up: the configuration's, else the oldest first."""
+    """The dialects in look-up order: the configuration's, else the oldest first."""
     wanted = conf.reader.texts("networkDialects")
     return [DIALECTS[group] for group in wanted if group in DIALECTS] or list(DIALECTS.values())
 
@@ -166,8 +166,8 @@ def _order(conf: Conf) -> list[Dialect]:
 class Chosen:
     """Marks an element as chosen by an annotation for Network objects.
 
-    ``together`` holds namespace and name of all that the annotation chooses: they are read at the
-    same time.  All elements of an annotation share one such mark.
+    ``together`` holds namespace and name of all networks of the annotation: they are read at the
+    same time.  All elements of an annotation share one mark.
     """
 
     annotation: str

@@ -1,7 +1,7 @@
-"""The status observer: what a pod got, on the pod, for people and programs to read.
+"""The status observer: writes a pod's networks to an annotation of the pod, and as events.
 
-A status that cannot be written never harms the attachment: the attempt has a limit, and a failure
-is logged.  A daemon queues the write and repeats it.
+A failed write does not affect the attachment: the write has a time limit, and an error is logged.
+A daemon queues the write and retries it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from multus_observer_status.status import STATUS, added_message, annotation
 if TYPE_CHECKING:
     from multus.api.keys import Key
 
-#: How long an answer waits for what is written here, in seconds.
+#: How long an answer waits for the writes, in seconds.
 PATIENCE = 3.0
 
 
 @hookimpl
 def multus_keys() -> list[Key]:
-    """The key without which it is not loaded."""
+    """The key that it needs: without it, the plugin is not loaded."""
     return [KUBECONFIG]
 
 
@@ -55,7 +55,7 @@ def multus_kubernetes() -> list[ApiUse]:
 def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Session) -> None:
     """Write the status of a finished ADD, and events.
 
-    Raises what could not be written at once; that goes to the log and no further.
+    Raises the error of a failed write, which is only logged.
     """
     pod = request.pod
     view = view_of(request, conf, session)
@@ -66,7 +66,7 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Ses
 
 
 def _was_not_read(outcome: Outcome, view: View) -> bool:
-    """Whether the API server is away, or has no such pod."""
+    """Whether the API server is unreachable, or does not have the pod."""
     error = outcome.error
     return isinstance(error, Unreachable) or (isinstance(error, NotFound) and not view.pod_uid())
 

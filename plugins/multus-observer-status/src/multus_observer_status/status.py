@@ -18,7 +18,7 @@ from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 
-#: Where device plugins describe their devices.
+#: The folder where device plugins describe their devices.
 DEVICE_PLUGINS = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
 
@@ -59,7 +59,7 @@ def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, An
 
 
 def added_message(attachment: Attachment) -> str:
-    """What the event says: ``Add eth0 [10.0.0.2/24] from default/net``."""
+    """The text of the event: ``Add eth0 [10.0.0.2/24] from default/net``."""
     addresses = " ".join(ip.address for ip in attachment.result.ips)
     delegate = attachment.delegate
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
@@ -71,13 +71,13 @@ def _interface(result: Result) -> Interface | None:
 
 
 def _addresses(result: Result, link: Interface | None) -> list[IP]:
-    """The addresses of that interface; those that name none are the container's too."""
+    """The addresses of that interface, and those without an interface."""
     index = result.interfaces.index(link) if link else None
     return [ip for ip in result.ips if ip.interface is None or ip.interface == index]
 
 
 def _gateways(result: Result) -> list[str]:
-    """The default routes' gateways; a route that names none goes through the address's."""
+    """The default routes' gateways; a route without one uses the address's."""
     routes = [route for route in result.routes if route.is_default]
     found = [route.gw or result.gateways.get(route.family, "") for route in routes]
     return [gateway for gateway in found if gateway]
@@ -86,7 +86,7 @@ def _gateways(result: Result) -> list[str]:
 def _device_info(
     attachment: Attachment, link: Interface | None, devices: str
 ) -> dict[str, Any] | None:
-    """What the delegate, else the device plugin, else the result says about the device."""
+    """The device information of the delegate, else of the device plugin, else of the result."""
     delegate = attachment.delegate
     written = delegate.runtime_config.get("CNIDeviceInfoFile")
     if isinstance(written, str) and os.path.exists(written):

@@ -1,7 +1,7 @@
-"""The trace observer: writes down what every request did and how long each step took.
+"""The trace observer: records every request's steps and their durations.
 
-``multus trace`` shows it.  The file is ``<cniDir>.trace``, at most two megabytes with the
-one before it.  It holds names and times, no configuration and no result.
+``multus trace`` shows them.  The file is ``<cniDir>.trace``; with its predecessor it has at most
+two megabytes.  It contains names and times, no configuration and no result.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 #: An error's text may hold what a plugin printed.
 _LONGEST = 500
-#: What a plugin took is written down from so many seconds on.
+#: A plugin's time is recorded when it is at least this long, in seconds.
 _NOTED = 0.001
 
 
 @hookimpl
 def multus_undone(delegate: Delegate, error: CNIError | None, request: Request, conf: Conf) -> None:
-    """A delegate was taken down because the ADD failed."""
+    """A delegate was detached because the ADD failed."""
     entry = {**_who("ADD", request, conf), "delegate": _named(delegate), "undone": True}
     append(conf.cni_dir, {**entry, **_failed(error)})
 

@@ -1,7 +1,7 @@
 """The conf-file source: the networks that Multus' own configuration lists.
 
-Two ways to list them: ``delegates`` holds configurations, as Multus' first releases have it;
-``clusterNetwork`` and ``defaultNetworks`` hold names, as today's.
+There are two ways to list them: ``delegates`` holds configurations, as in Multus' first releases;
+``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "source-conffile"
 CONF_DIR = "/etc/cni/multus/net.d"
-#: Standard input and the files of a node are its owner's.
+#: Standard input and the files of a node belong to the node's owner.
 _NODE = Provenance.NODE
 SYSTEM_NAMESPACES = ("kube-system",)
 
@@ -49,9 +49,9 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Every delegate must be one; the two ways to list networks exclude each other.
+    """Every delegate must be valid; the two ways to list networks exclude each other.
 
-    The table of keys says what is wrong with the type of a value.
+    The types of values are checked by the table of keys.
     """
     wrong: list[Problem] = []
     cluster, others = conf.raw.get("clusterNetwork"), conf.raw.get("defaultNetworks")
@@ -72,7 +72,7 @@ def multus_validate(conf: Conf) -> list[Problem]:
 
 @hookimpl
 def multus_select(request: Request, conf: Conf, session: Session) -> Selection | None:
-    """The configuration's networks, offered to every container."""
+    """The configuration's networks, for every container."""
     if request.command == "ADD" and not request.dry_run:
         _wait_until_ready(conf, session)
     reader = conf.reader
@@ -97,8 +97,8 @@ def multus_select(request: Request, conf: Conf, session: Session) -> Selection |
 def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate | None:
     """A configuration found by name in ``confDir``, by folder, or by path.
 
-    Any source may have selected it, if its provenance is the owner of the node: a name that a
-    tenant wrote, in a pod's annotation for instance, must not reach these files.
+    Any source may have selected the element, if its provenance is the node's owner.  A name that a
+    tenant wrote, in a pod's annotation for instance, must not select these files.
     """
     by_owner = element.provenance is _NODE and not element.namespace
     if not by_owner or element.config is not None:
@@ -112,7 +112,7 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 
 @hookimpl
 def multus_health(conf: Conf) -> CNIError | None:
-    """The readiness indicator file has to be there."""
+    """The readiness indicator file must exist."""
     path = conf.reader.path(_READINESS)
     if path and not os.path.exists(path):
         return NotAvailable(_NOT_READY.format(path), key=_READINESS, fix=_READY_FIX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from multus.api.keys import OBJECTS, PATH, TEXT, TEXTS, Key
 
 KEYS = (
-    # The journal has each delegate's configuration as it was carried out.
+    # The journal has the configuration of each attached delegate.
     Key(
         "delegates",
         OBJECTS,
@@ -16,28 +16,28 @@ KEYS = (
     Key(
         "clusterNetwork",
         TEXT,
-        "The default network, in place of `delegates`: the name of a configuration in `confDir`, of"
-        " a folder there, whose first file is taken, or an absolute path. With a Kubernetes source"
+        "The default network, instead of `delegates`: the name of a configuration in `confDir`, of"
+        " a folder there, whose first file is used, or an absolute path. With a Kubernetes source"
         " the name of a definition comes first.",
         selects=True,
     ),
     Key(
         "defaultNetworks",
         TEXTS,
-        "Further networks for every container, named like that.",
+        "More networks for every container, named like `clusterNetwork`.",
         selects=True,
     ),
     Key(
         "systemNamespaces",
         TEXTS,
-        "Pods of these get `clusterNetwork` alone.",
+        "Pods of these namespaces get only `clusterNetwork`.",
         ("kube-system",),
     ),
-    Key("confDir", PATH, "Where named networks are looked for.", "/etc/cni/multus/net.d"),
+    Key("confDir", PATH, "The folder of named networks.", "/etc/cni/multus/net.d"),
     Key(
         "readinessindicatorfile",
         PATH,
-        "A file that the default network writes when it is ready: an ADD waits up to 45 s for it,"
-        " STATUS, `multus explain` and `multus validate` say at once that it is missing.",
+        "A file that the default network writes when it is ready: an ADD waits up to 45 s for it;"
+        " STATUS, `multus explain` and `multus validate` report at once that it is missing.",
     ),
 )

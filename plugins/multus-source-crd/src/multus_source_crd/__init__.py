@@ -35,13 +35,13 @@ def multus_kubernetes() -> list[ApiUse]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
+    """Names of namespaces; the types of values are checked by the table of keys."""
     return SOURCE.validate(conf)
 
 
 @hookimpl
 def multus_select(request: Request, conf: Conf, session: Session) -> list[Selection] | None:
-    """What the pod's annotation chooses, in the place of the node's defaults."""
+    """The networks of the pod's annotation, which replace the node's defaults."""
     return SOURCE.select(request, conf, session)
 
 

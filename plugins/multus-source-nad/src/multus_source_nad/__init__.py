@@ -1,7 +1,7 @@
 """The NAD source: NetworkAttachmentDefinitions, chosen by a pod's annotations.
 
-``k8s.v1.cni.cncf.io/networks`` adds networks to the node's defaults,
-``v1.multus-cni.io/default-network`` exchanges the default one.
+``k8s.v1.cni.cncf.io/networks`` adds networks to the node's defaults;
+``v1.multus-cni.io/default-network`` replaces the default one.
 
 Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3.
 """
@@ -60,7 +60,7 @@ def multus_keys() -> list[Key]:
     """The keys for the API server and for the kubelet."""
     from multus.api.keys import PATH, Key
 
-    text = "The kubelet's folder, where it says which devices a pod has."
+    text = "The kubelet's folder, with its pod-resources socket and device checkpoint."
     return [*SHARED_KEYS, Key("kubeletDir", PATH, text, KUBELET_DIR)]
 
 
@@ -76,13 +76,13 @@ def multus_kubernetes() -> list[ApiUse]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Names of namespaces; the table of keys says what is wrong with the type of a value."""
+    """Names of namespaces; the types of values are checked by the table of keys."""
     return problems(conf)
 
 
 @hookimpl
 def multus_select(request: Request, conf: Conf, session: Session) -> list[Selection] | None:
-    """The networks that the pod adds to the defaults, and the one that it exchanges."""
+    """The networks that the pod adds to the defaults, and its replacement of the default one."""
     pod = request.pod
     view = view_of(request, conf, session) if pod else None
     if pod is None or view is None:
@@ -105,8 +105,8 @@ def multus_resolve(
 ) -> Delegate | None:
     """The definition that an element names.
 
-    A name in the configuration is looked up in ``multusNamespace``; when it is no definition, files
-    are next.
+    A name in the configuration is looked up in ``multusNamespace``; when no definition has it, the
+    next source looks for a file.
     """
     chosen = element.source == NAME
     view = view_of(request, conf, session)
@@ -126,7 +126,7 @@ def multus_resolve(
 def multus_chain(
     delegate: Delegate, request: Request, conf: Conf, session: Session
 ) -> list[Plugin] | None:
-    """The step that gives the network its default routes, for every network of a pod that asks."""
+    """The default-route step, for every network of a pod with ``default-route``."""
     pod = request.pod
     view = view_of(request, conf, session) if pod else None
     if pod is None or view is None:
@@ -140,7 +140,7 @@ def multus_chain(
 def multus_runtime_config(
     delegate: Delegate, request: Request, conf: Conf
 ) -> Mapping[str, Any] | None:
-    """What the selection element asks for, and the device that the kubelet gave."""
+    """The requests of the selection element, and the device that the kubelet assigned."""
     asked = runtime_config(delegate.options) if delegate.source == NAME else {}
     return {**device_runtime_config(delegate, request), **asked} or None
 
@@ -148,11 +148,11 @@ def multus_runtime_config(
 def _chosen(
     pod: Pod, view: View, session: Session
 ) -> tuple[tuple[Element, ...], tuple[Element, ...]]:
-    """The networks that the pod exchanges and adds, read once for a request."""
+    """The networks that the pod replaces and adds, read once for a request."""
 
     def read() -> tuple[tuple[Element, ...], tuple[Element, ...]]:
         exchanged, added = _exchanged(pod, view), _added(pod, view)
-        chosen_gateways((*exchanged, *added))  # two that ask for the default route are refused
+        chosen_gateways((*exchanged, *added))  # raises when two request the default route
         return exchanged, added
 
     return session.once("multus_source_nad.chosen", read)
@@ -182,12 +182,12 @@ def _exchanged(pod: Pod, view: View) -> tuple[Element, ...]:
 
 
 def _permitted(elements: tuple[Element, ...], view: View) -> tuple[Element, ...]:
-    """*elements*, when the pod may use all of them: nothing is read for one that may not."""
+    """*elements*, when the pod may use all of them; checked before any definition is read."""
     for each in elements:
         view.require(wanted(each.namespace, each.name), each.origin)
     return elements
 
 
 def _may_be_definition(element: Element) -> bool:
-    # Other sources' elements have a namespace or a configuration; a path is not an object's name.
+    # Other sources' elements have a namespace or a configuration; a path is never an object's name.
     return element.config is None and not element.namespace and is_object_name(element.name)

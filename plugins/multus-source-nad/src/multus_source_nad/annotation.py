@@ -1,7 +1,7 @@
 """The Network Attachment Selection Annotation: both its forms, and every key of an element.
 
-A key that is wrong fails the pod: the standard would have the whole annotation ignored, and the pod
-come up without networks that it asked for.
+An invalid key fails the pod.  (By the standard, the whole annotation is ignored, and the pod starts
+without networks that it requested.)
 
 Source: NPWG standard 1.3, section 4.1.
 """
@@ -48,7 +48,7 @@ _MOST_ADDRESSES = 256
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
 
-#: The capability that serves a key (CNI CONVENTIONS.md; NPWG 1.3, section 4.1.2.1).
+#: The capability for a key (CNI CONVENTIONS.md; NPWG 1.3, section 4.1.2.1).
 _CAPABILITIES = {
     "ips": "ips",
     "mac": "mac",
@@ -61,10 +61,10 @@ _CAPABILITIES = {
 def parse(
     text: str, namespace: str, origin: str, source: str, most: int = MAX_NETWORKS
 ) -> tuple[Element, ...]:
-    """The elements of an annotation, *most* of them; an ``InvalidConfig`` has entry, key and fix.
+    """The elements of an annotation, at most *most*; an ``InvalidConfig`` has entry, key and fix.
 
-    *namespace* is meant where an element names none.  ``options`` of each holds its keys as they
-    were written.
+    *namespace* is the default of an element's namespace.  ``options`` of each element holds its
+    keys unchanged.
     """
     if text.lstrip().startswith(("[", "{", '"')):
         entries = json_list(text, origin, most)
@@ -79,7 +79,7 @@ def parse(
 
 
 def runtime_config(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``runtimeConfig`` entries that an element's keys ask for."""
+    """The ``runtimeConfig`` entries for an element's keys."""
     return {
         capability: _for_plugins(key, options[key])
         for key, capability in _CAPABILITIES.items()
@@ -90,7 +90,7 @@ def runtime_config(options: Mapping[str, Any]) -> dict[str, Any]:
 def _for_plugins(key: str, value: Any) -> Any:
     if key != "portMappings":
         return value
-    # The portmap plugin knows small letters only, and needs the protocol.
+    # The portmap plugin requires the protocol, in lower case.
     return [{**each, "protocol": each.get("protocol", "tcp").lower()} for each in value]
 
 
@@ -106,7 +106,7 @@ def _refuse_two_default_routes(elements: tuple[Element, ...], origin: str) -> No
 
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     reader, where, name = named(entry, origin, namespace)
-    # Names with a period are other implementations' own (section 4.1.2.1).
+    # Names with a period belong to other implementations (section 4.1.2.1).
     foreign = (key for key in reader.raw if key not in _KEYS and "." not in key)
     unknown = min(foreign, default=None)
     if unknown is not None:
@@ -150,7 +150,7 @@ def _check_addresses(reader: Reader) -> None:
 
 
 def _addresses(reader: Reader, key: str) -> list[str]:
-    """A list of addresses; one that is longer than an interface can use is refused."""
+    """A list of addresses, at most ``_MOST_ADDRESSES``."""
     found = reader.texts(key)
     if len(found) > _MOST_ADDRESSES:
         raise reader.error(key, f"holds {len(found)} addresses", f"write at most {_MOST_ADDRESSES}")

@@ -37,7 +37,7 @@ def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
 
 
 def _ids(entry: dict[str, Any]) -> list[str]:
-    """Each device once, in the kubelet's order: one that two NUMA nodes have is listed at both."""
+    """Each device once, in the kubelet's order: a device of two NUMA nodes is listed twice."""
     ids = entry.get("DeviceIDs") or []
     if isinstance(ids, dict):
         ids = [each for node in sorted(ids) for each in ids[node]]

@@ -1,8 +1,8 @@
-"""The default route of a pod, when an annotation says which network has it.
+"""The default route of a pod whose annotation names the network that has it.
 
-Every delegate of such a pod gets one more step at the end of its chain.  The step works out which
-default routes the attachment is to have in the end, makes it so in the pod's namespace, and reports
-it: what is written down, checked and answered is what is there.
+Every delegate of such a pod gets an additional step at the end of its chain.  The step computes the
+attachment's final default routes, sets them in the pod's namespace, and reports them in the result.
+So the journal, CHECK and the answer agree with the kernel.
 
     eth0  default network   default via 10.0.0.1   ->  (none)
     net1  "default-route"   default via 10.1.0.1   ->  default via 10.1.0.254
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 TYPE = "multus-default-route"
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
-#: What the kernel gives a route of IPv6 that comes without a metric (``IP6_RT_PRIO_USER``).
+#: The kernel's default metric of an IPv6 route (``IP6_RT_PRIO_USER``).
 _METRICS = {4: 0, 6: 1024}
-#: ``RT_TABLE_MAIN``: where a route goes that names no table.
+#: ``RT_TABLE_MAIN``: the table of routes that name none.
 _TABLE_MAIN = 254
 
 
 def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
-    """The gateways of the one element that asks for the default route; None when none asks.
+    """The gateways of the element that requests the default route; None when none does.
 
-    They are empty when it leaves the gateway to its network's plugins.  Raises ``InvalidConfig``
-    when two ask.
+    Empty gateways mean those of the network's plugins.  Raises ``InvalidConfig`` when two elements
+    request the default route.
     """
     asking = [each for each in elements if "default-route" in each.options]
     if len(asking) > 1:
@@ -56,9 +56,9 @@ def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
 
 
 def step_for(delegate: Delegate, gateways: Sequence[str]) -> Plugin:
-    """The step of one network of a pod that has its default route through *gateways*.
+    """The step of one network, for a pod whose default route goes through *gateways*.
 
-    The families of the gateways are decided; both, when no gateway is named.
+    The step changes only the families of the gateways; both when *gateways* is empty.
     """
     families = sorted({_family(each) for each in gateways}) or [4, 6]
     config: dict[str, Any] = {"type": TYPE, "families": families}
@@ -69,19 +69,20 @@ def step_for(delegate: Delegate, gateways: Sequence[str]) -> Plugin:
 
 @hookimpl
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | None:
-    """The step is carried out here."""
+    """Offer the invoker of the default-route step."""
     return DefaultRoute() if plugin.type == TYPE else None
 
 
 class DefaultRoute(Invoker):
-    """Gives an attachment the default routes that it is to have, and no others.
+    """Sets the default routes of an attachment, and removes all others.
 
-    Keys: ``families``, whose default routes are decided here; ``gateways``, through which they are
-    to go, empty for those of the plugin before.  Without ``gateways`` the attachment has none.
+    Keys: ``families``, the address families that it changes; ``gateways``, the gateways of the
+    default routes, empty for those of the previous plugin.  Without ``gateways`` the attachment
+    gets no default route.
     """
 
     name = "default-route"
-    leaves_nothing = True  # the routes go with the interface
+    leaves_nothing = True  # the kernel deletes the routes with the interface
 
     def add(self, invocation: Invocation) -> Result:
         before = invocation.prev_result or Result()
@@ -101,14 +102,14 @@ class DefaultRoute(Invoker):
             found = set(_kernel(channel, result, invocation))
         if wanted != found:
             raise CheckFailed(
-                f"interface {invocation.ifname} has the default routes {_words(found)}, and it is"
-                f" to have {_words(wanted)}",
+                f"interface {invocation.ifname} has the default routes {_words(found)}, but it"
+                f" must have {_words(wanted)}",
                 fix="delete the pod, or correct its routes",
             )
 
 
 def final_routes(before: Result, invocation: Invocation) -> Result:
-    """The result with the default routes that the attachment has in the end."""
+    """The result with the attachment's final default routes."""
     families: Sequence[int] = invocation.config["families"]
     others = tuple(route for route in before.routes if not _is_default(route, families))
     gateways = invocation.config.get("gateways")
@@ -116,7 +117,7 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
         return evolve(before, routes=others)
     named = before.gateways
     own = _distinct(
-        # A route without a gateway goes through the address's (CNI 1.1, "ADD Success").
+        # A route without a gateway uses the address's (CNI 1.1, "ADD Success").
         evolve(route, gw=route.gw or named.get(route.family, ""))
         for route in before.routes
         if _is_default(route, families)
@@ -124,7 +125,7 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
     if gateways:
         return evolve(before, routes=(*others, *_through(gateways, own)))
     given = {route.family for route in own}
-    # Many IPAM plugins name a gateway and leave the route to whoever wants it.
+    # Many IPAM plugins return a gateway without a default route.
     more = tuple(
         Route(_DEFAULTS[family], gateway)
         for family, gateway in sorted(named.items())
@@ -139,15 +140,15 @@ def final_routes(before: Result, invocation: Invocation) -> Result:
 
 
 def _distinct(defaults: Iterable[Route]) -> tuple[Route, ...]:
-    """One route for each gateway and metric: the main table may be named or not."""
+    """One route for each gateway and metric, whether or not the main table is named."""
     found = {(each.family, each.gw, each.priority or 0): each for each in defaults}
     return tuple(found.values())
 
 
 def _through(gateways: Sequence[str], own: Sequence[Route]) -> list[Route]:
-    """Routes in the order of *gateways*: the kernel takes the one with the lowest metric.
+    """Routes with metrics in the order of *gateways*: the kernel uses the lowest metric.
 
-    They are as large as the network's *own* default route.
+    They have the ``mtu`` and ``advmss`` of the network's *own* default route.
     """
     routes: list[Route] = []
     places = {4: 0, 6: 0}
@@ -172,9 +173,9 @@ def _channel(invocation: Invocation) -> Channel:
 
 
 def _apply(channel: Channel, before: Result, after: Result, invocation: Invocation) -> None:
-    """Make the kernel's defaults those that are to be, in one batch.
+    """Change the kernel's default routes to those of *after*, in one batch.
 
-    What is there already is not touched: it may have more than a result can say.
+    Existing equal routes stay: they may have attributes that a result cannot express.
     """
     from multus.netlink import links, routes
 
@@ -189,16 +190,14 @@ def _apply(channel: Channel, before: Result, after: Result, invocation: Invocati
     target = indexes.get(names[0])
     wanted = [route for route in after.routes if _is_default(route, families)]
     if wanted and target is None:
-        raise CheckFailed(
-            f"interface {names[0]} is not in the pod, and the default route is to go through it"
-        )
+        raise CheckFailed(f"interface {names[0]} of the default route does not exist in the pod")
     messages = _changes(there, wanted, target or 0)
     if messages:
         channel.request(messages)
 
 
 def _changes(there: Sequence[KernelRoute], wanted: Sequence[Route], target: int) -> list[Message]:
-    """What makes the *wanted* defaults of those that are *there*."""
+    """The messages that change the routes *there* into the *wanted* ones."""
     from multus.netlink import routes
 
     families = [route.family for route in wanted]
@@ -224,9 +223,9 @@ def _changes(there: Sequence[KernelRoute], wanted: Sequence[Route], target: int)
 
 
 def _is(wanted: Route, kernel: KernelRoute, target: int, *, alone: bool) -> bool:
-    """Whether a route of the kernel is the wanted one; numbers that are not said do not matter.
+    """Whether a kernel route equals the wanted one; numbers that are not set are not compared.
 
-    Among several defaults of a family the metric always matters: it says which comes first.
+    With several default routes of a family the metric is always compared: it sets the order.
     """
     usual = kernel.priority if alone else _METRICS[wanted.family]
     numbers = (
@@ -241,7 +240,7 @@ def _is(wanted: Route, kernel: KernelRoute, target: int, *, alone: bool) -> bool
 
 
 def _added(index: int, route: Route, there: Sequence[KernelRoute]) -> Message:
-    """Add a route; what the result does not say of its size is that of the one replaced."""
+    """Add a route; an ``mtu`` or ``advmss`` that is not set is copied from the replaced route."""
     from multus.netlink import routes
 
     destination = _DEFAULTS[route.family]
@@ -269,7 +268,7 @@ def _kernel(channel: Channel, result: Result, invocation: Invocation) -> Iterabl
 
 
 def _interfaces(result: Result, invocation: Invocation) -> list[str]:
-    """The attachment's interfaces in the pod, the first of them first."""
+    """The names of the attachment's interfaces in the pod, in the result's order."""
     found = [link.name for link in result.sandbox_interfaces()]
     return found or [invocation.ifname]
 

@@ -35,7 +35,7 @@ RESOURCE_NAME = "k8s.v1.cni.cncf.io/resourceName"
 
 
 def wanted(namespace: str, name: str) -> ObjectRef:
-    """The definition that has this name."""
+    """A reference to the definition with this name."""
     return DEFINITIONS.object(namespace, name)
 
 
@@ -47,10 +47,10 @@ def delegate_of(
     conf: Conf,
     session: Session,
 ) -> Delegate:
-    """The delegate that *element* asks for with the definition *wire*.
+    """The delegate of *element* with the definition *wire*.
 
-    Raises ``InvalidConfig`` for a definition that is wrong, ``TryAgainLater`` when the kubelet
-    cannot say which device the pod has.
+    Raises ``InvalidConfig`` for an invalid definition, ``TryAgainLater`` when the pod's device
+    cannot be read from the kubelet.
     """
     where = str(wanted(namespace, element.name))
     config, provenance = _config(wire, element.name, where, conf)
@@ -61,7 +61,7 @@ def delegate_of(
     more: dict[str, Any] = {}
     if resource:
         device = assign(str(resource), element.origin, where, request, conf, session)
-        # Plugins of different ages read different keys.
+        # Older and newer plugins read different keys.
         more = {"deviceID": device, "pciBusID": device}
     config = _with_args(_with_device(config, more), element.options, place)
     label = f"{namespace}/{element.name}"
@@ -71,7 +71,7 @@ def delegate_of(
 def _config(
     wire: Mapping[str, Any], name: str, where: str, conf: Conf
 ) -> tuple[dict[str, Any], Provenance]:
-    """The configuration, and who wrote it: a tenant, or the node's owner in a file."""
+    """The configuration, and its author: a tenant, or the node's owner in a file."""
     spec = Reader(wire, where).inner("spec")
     if spec.text("config").strip():
         return config_in(spec), Provenance.TENANT
@@ -81,13 +81,13 @@ def _config(
         raise InvalidConfig(
             f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}",
             path=("spec", "config"),
-            fix="write one of the two",
+            fix="add one of the two",
         )
     return dict(found.config), Provenance.NODE
 
 
 def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
-    """Each plugin gets the element's arguments: a chain of thousands would multiply them."""
+    """Limit the chain: each plugin gets the element's arguments, which multiplies their size."""
     plugins = config.get("plugins")
     if isinstance(plugins, list) and len(plugins) > _LONGEST_CHAIN:
         raise InvalidConfig(
@@ -98,7 +98,7 @@ def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
 
 
 def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str, Any]:
-    """A single plugin gets the device; in a list the first does, which makes the interface."""
+    """Add the device to a single plugin, or to a list's first, which creates the interface."""
     plugins = config.get("plugins")
     if not device:
         return config
@@ -108,10 +108,11 @@ def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str,
 
 
 def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``cni-args`` of the element win over ``args.cni`` of the definition, key by key."""
+    """Merge the element's ``cni-args`` over the definition's ``args.cni``, key by key."""
     asked = dict(options.get("cni-args") or {})
     if options.get("ipam-claim-reference"):
-        # The standard leaves open how a delegate hears of the claim; here it need not ask the API.
+        # The standard does not say how a delegate gets the claim.  Passed here, the delegate does
+        # not need the API.
         asked.setdefault("ipam-claim-reference", options["ipam-claim-reference"])
     if not asked:
         return config

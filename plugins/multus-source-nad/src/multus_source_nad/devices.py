@@ -1,8 +1,9 @@
-"""Which device the kubelet gave a pod for a network, and how the delegate hears of it.
+"""The device that the kubelet assigned to a pod, and how it is passed to the delegate.
 
 A definition with the annotation ``k8s.v1.cni.cncf.io/resourceName`` needs a device of that
-resource.  The kubelet says which the pod has, on its pod-resources socket or, where there is none,
-in its checkpoint file.  Several networks of one resource get one device each, in order.
+resource.  The pod's devices are read from the kubelet's pod-resources socket, or from its
+checkpoint file when the socket is missing.  Several networks of one resource get one device each,
+in order.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 KUBELET_DIR = "/var/lib/kubelet"
 _KEY = "multus_source_nad.devices"
 
-#: Where delegates that declare ``CNIDeviceInfoFile`` say more about their device (Device
+#: The folder where delegates that declare ``CNIDeviceInfoFile`` describe their device (Device
 #: Information Specification 1.1).
 DEVICE_INFO = "/var/run/k8s.cni.cncf.io/devinfo/cni"
 
 
 class Devices:
-    """The devices of one request's pod, by resource, and who has got which."""
+    """The devices of one request's pod, by resource, and their assignment to networks."""
 
     def __init__(self, by_resource: Mapping[str, list[str]]) -> None:
-        # A device that two NUMA nodes have is listed twice, and is one device.
+        # A device of two NUMA nodes is listed twice.
         self._free = {resource: list(dict.fromkeys(ids)) for resource, ids in by_resource.items()}
         self._given: dict[tuple[str, str], str] = {}
 
     def take(self, resource: str, origin: str) -> str | None:
-        """The device for the element at *origin*: the same whenever it is asked for again."""
+        """The device for the element at *origin*; repeated calls return the same device."""
         key = (resource, origin)
         if key not in self._given and self._free.get(resource):
             self._given[key] = self._free[resource].pop(0)
@@ -47,27 +48,26 @@ class Devices:
 def assign(
     resource: str, origin: str, where: str, request: Request, conf: Conf, session: Session
 ) -> str:
-    """The ID of the device that the element at *origin* gets."""
+    """The ID of the device for the element at *origin*."""
     pod = request.pod
     if pod is None:
         raise InvalidConfig(
             f"{where} needs a device of {resource}, and this request names no pod",
-            fix="do not make it a default network here",
+            fix="do not use it as a default network",
         )
     devices = session.once(_KEY, lambda: Devices(_read(pod, request, conf, session)))
     device = devices.take(resource, origin)
     if device is None:
         raise InvalidConfig(
-            f"{where} needs a device of {resource}, and the kubelet gave pod {request.pod} none"
-            " that is left",
+            f"{where} needs a device of {resource}, and pod {request.pod} has no free one",
             where=origin,
-            fix="ask for one more in the pod's resources",
+            fix="request one more in the pod's resources",
         )
     return device
 
 
 def device_runtime_config(delegate: Delegate, request: Request) -> dict[str, Any]:
-    """The device for plugins that want it as ``runtimeConfig``, and where they may describe it."""
+    """``runtimeConfig`` with the device, and with the path where a plugin may describe it."""
     entries: dict[str, Any] = {}
     for plugin in delegate.plugins:
         device = plugin.config.get("deviceID")
@@ -87,10 +87,10 @@ def _read(pod: Pod, request: Request, conf: Conf, session: Session) -> dict[str,
     view = view_of(request, conf, session)
     if view is None:
         raise TryAgainLater(
-            f"the devices of pod {pod} are known only with the API", fix="set 'kubeconfig'"
+            f"finding the devices of pod {pod} needs the API", fix="set 'kubeconfig'"
         )
     if os.path.exists(socket_path):
-        # Few definitions need a device, and HTTP/2 is slow to import.
+        # Imported here: few definitions need a device, and HTTP/2 is slow to import.
         from multus_source_nad.podresources import devices_of
 
         return devices_of(socket_path, pod.namespace, pod.name, view.deadline)

@@ -1,7 +1,7 @@
 """The kubelet's pod-resources API: one gRPC call over a Unix socket.
 
-gRPC is HTTP/2 with five bytes before each message.  h2 does HTTP/2; the few fields of the message
-that are needed are read here (docs/decisions/kube-client.md has the reasons).
+gRPC is HTTP/2 with five bytes before each message.  h2 implements HTTP/2; this module decodes the
+few needed fields of the message (docs/decisions/kube-client.md has the reasons).
 
 Source: kubernetes k8s.io/kubelet/pkg/apis/podresources/v1 (api.proto); gRPC over HTTP2.
 """
@@ -97,7 +97,7 @@ def _answer(
                 body += event.data or b""
                 connection.acknowledge_received_data(event.flow_controlled_length or 0, 1)
             elif isinstance(event, StreamReset | ConnectionTerminated):
-                raise OSError(f"the call was cut off (HTTP/2 error {event.error_code})")
+                raise OSError(f"the call was reset (HTTP/2 error {event.error_code})")
             elif isinstance(event, StreamEnded):
                 return headers, bytes(body)
         if len(body) > _LARGEST:
@@ -106,11 +106,11 @@ def _answer(
 
 
 def _send(stream: socket.socket, connection: H2Connection) -> None:
-    """Send what HTTP/2 itself needs: acknowledgements, window updates."""
+    """Send pending HTTP/2 control frames: acknowledgements, window updates."""
     try:
         stream.sendall(connection.data_to_send())
     except ConnectionError:
-        return  # it has closed already: what it sent before is still to be read
+        return  # the kubelet has closed the connection; its answer can still be read
 
 
 def _message(body: bytes) -> bytes:
@@ -136,7 +136,7 @@ def _devices(listed: bytes, namespace: str, name: str) -> dict[str, list[str]]:
             for devices in _messages(container, 2):
                 ids = [each.decode() for each in _messages(devices, 2)]
                 found.setdefault(_text(devices, 1), []).extend(ids)
-    # A device that two NUMA nodes have is listed at both.
+    # A device of two NUMA nodes is listed twice.
     return {resource: list(dict.fromkeys(ids)) for resource, ids in found.items()}
 
 
@@ -157,7 +157,7 @@ def _messages(message: bytes, number: int) -> Iterator[bytes]:
         elif kind == 2:
             size, position = _varint(message, position)
             if position + size > len(message):
-                raise ValueError("a message is cut off")
+                raise ValueError("a message is truncated")
             if tag >> 3 == number:
                 yield message[position : position + size]
             position += size
