@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def program() -> NoReturn:
-    """The entry point: :func:`main`, and then the end of the process."""
+    """The entry point: run :func:`main`, then end the process."""
     _open_what_is_closed()
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _interrupt)
@@ -26,7 +26,7 @@ def program() -> NoReturn:
 
 
 def main() -> int:
-    """Run as whatever was asked for; returns the exit status."""
+    """Run the CNI plugin or the command line; returns the exit status."""
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def plugin() -> int:
-    """One CNI call: by the node's daemon, or by the engine in this process where there is none."""
+    """Carry out one CNI call: by the node's daemon, else by the engine in this process."""
     from multus.cni import shim
 
     if sys.stdout is None:
@@ -45,7 +45,7 @@ def plugin() -> int:
     answer_to = _set_aside()
     try:
         status, stdout = _answer(answer_to)
-    except BaseException as error:  # noqa: BLE001  the runtime gets an error object, always
+    except BaseException as error:  # noqa: BLE001  the runtime must get an error object
         text = f"interrupted by {type(error).__name__}: call it again"
         status, stdout = shim.error_answer(b"", 11, text.encode())
     try:
@@ -65,24 +65,24 @@ def _answer(answer_to: int) -> tuple[int, bytes]:
     from multus.cni import shim
 
     if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
-        return _in_place(b"", answer_to)  # refused by its environment: stdin may never end
+        return _in_place(b"", answer_to)  # it will be refused: do not read stdin, it may never end
     stdin = shim.read_stdin()
-    # A shim that found no daemon has set this: the daemon must not be asked again.
+    # A shim that found no daemon sets this, so that this process does not look for one again.
     answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
     return answer or _in_place(stdin, answer_to)
 
 
 def _write(answer_to: int, stdout: bytes) -> None:
-    """Write the answer, unbuffered: the interpreter's end would try it again, and complain."""
+    """Write the answer unbuffered: at exit, the interpreter would retry a failed buffered write."""
     while stdout:
         stdout = stdout[os.write(answer_to, stdout) :]
 
 
 def _set_aside() -> int:
-    """Keep standard output for the answer; returns its descriptor.
+    """Reserve standard output for the answer; returns a descriptor for it.
 
-    What plugins, their children and exit handlers print goes to standard error: with one more line
-    beside the answer, the runtime cannot read it.
+    Output of plugins, their children and exit handlers goes to standard error: the runtime cannot
+    decode an answer with other text beside it.
     """
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -90,17 +90,17 @@ def _set_aside() -> int:
 
 
 def _unanswered(reason: str) -> int:
-    """Say on stderr why there is no answer; returns the status that makes a runtime undo an ADD."""
+    """Write to stderr why there is no answer; returns a status that makes a runtime undo an ADD."""
     try:
         sys.stderr.write(f"multus: cannot write the answer to standard output: {reason}\n")
         sys.stderr.flush()
     except (AttributeError, OSError):
-        return 1  # stderr is closed or full, too
+        return 1  # stderr is closed or full as well
     return 1
 
 
 def _open_what_is_closed() -> None:
-    """Open /dev/null for standard streams that are closed; else the next open file becomes one."""
+    """Open /dev/null for closed standard streams: the next opened file would become a stream."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
             continue
@@ -112,7 +112,7 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
 
     from multus.cni import skel
 
-    # A process that carries one call out ends before its garbage matters.
+    # A process for one call ends before its garbage matters.
     gc.disable()
     with skel.exits_answered(stdin, partial(_write, answer_to)):
         return skel.answer(os.environ, stdin, _engine_for)
@@ -121,7 +121,7 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
 def _leave(status: int) -> None:
     """End this process, unless a plugin's thread still runs.
 
-    The interpreter would destroy every module first, which takes as long as attaching does.
+    The interpreter's shutdown would destroy every module, which takes as long as an attachment.
     """
     threads = sys.modules.get("threading")
     if threads is None or threads.active_count() == 1:
@@ -129,7 +129,7 @@ def _leave(status: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, OSError):  # it is closed or full
+            except (AttributeError, OSError):  # closed or full
                 continue
         os._exit(status)
 

@@ -1,7 +1,7 @@
-/* What a container runtime starts: hands its call to the node daemon and prints the answer.  Without a
- * daemon, a DEL is kept on disk for its next start, other commands wait a bounded time and then fail so
- * that the runtime repeats them; on a node that has none the multus program takes this process over.
- * The messages' layout is in multus/daemon/wire.py; multus/cni/shim.py is the same program in Python. */
+/* The shim that a container runtime starts: it sends the call to the daemon and prints the answer.  When
+ * the daemon does not answer, it keeps a DEL on disk until the daemon starts; other commands wait a
+ * bounded time, then fail so that the runtime retries them.  On a node without a daemon it executes the
+ * multus program.  multus/daemon/wire.py has the messages' layout; multus/cni/shim.py is the same program. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -21,9 +21,9 @@
 
 #define MAGIC 0x4d554c54   /* MULT */
 #define LARGEST (8u << 20) /* bytes of a configuration or of an answer */
-#define SERVE_S 220        /* what the daemon gets for one call; this process lives 10 s longer */
-#define CONTROL_S 5        /* what it gets to say how it is */
-#define RELOAD_S 70        /* and to load every plugin again */
+#define SERVE_S 220        /* timeout of a call in the daemon; this process waits 10 s longer */
+#define CONTROL_S 5        /* timeout of a control request */
+#define RELOAD_S 70        /* timeout of a reload, which loads every plugin again */
 #define SPACE " \t\r\n"
 #define VERSIONS "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\""
 
@@ -46,7 +46,7 @@ static int transfer(int fd, void *data, size_t length, int out) {
     return 0;
 }
 
-/* The value of a top-level key of the configuration; the last one counts. NULL: there is none. */
+/* The value of a top-level key of the configuration; of several, the last one. NULL: the key is missing. */
 static char *value_of(const char *key) {
     char *found = NULL, *end = input + input_length;
     size_t length = strlen(key);
@@ -102,14 +102,14 @@ static void compose(int kind) {
     memcpy(at, input, input_length);
 }
 
-/* A decimal number of seconds, at most what a call may take; 0 for any other text. */
+/* A decimal number of seconds, at most SERVE_S; 0 for any other text. */
 static double seconds_of(const char *text) {
     char *end = "";
     double seconds = text[strspn(text, "0123456789.")] ? 0 : strtod(text, &end);
     return *end ? 0 : seconds > SERVE_S ? SERVE_S : seconds;
 }
 
-/* A connection to the daemon, waited for as long as given; -1 with errno. */
+/* Connects to the daemon, retries for wait_s seconds; -1 with errno. */
 static int dial(const char *path, double wait_s) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
@@ -127,7 +127,7 @@ static int dial(const char *path, double wait_s) {
 /* Sends the message and prints the answer: the exit status, or -1 with errno. */
 static int exchange(int fd) {
     uint32_t head[5];
-    /* A daemon that refuses answers before it has read all, so a broken pipe is no end yet. */
+    /* A daemon that refuses may answer before it has read everything: ignore a broken pipe. */
     if (transfer(fd, message, message_length, 1) && errno != EPIPE && errno != ECONNRESET) return -1;
     if (transfer(fd, head, sizeof head, 0)) return -1;
     uint32_t size = ntohl(head[3]), kind = ntohl(head[1]);
@@ -137,7 +137,7 @@ static int exchange(int fd) {
     return transfer(1, answer, size, 1) ? 1 : (int)(kind & 0xff);
 }
 
-/* Keeps a DEL under cniDir until a daemon carries it out: 0 when it is on the disk. */
+/* Keeps a DEL under cniDir until a daemon carries it out: 0 when it is fsynced. */
 static int spool(const char *folder) {
     const char *id = getenv("CNI_CONTAINERID"), *ifname = getenv("CNI_IFNAME");
     char path[300], name[300], part[330];
@@ -145,7 +145,7 @@ static int spool(const char *folder) {
     struct timespec now;
     if (!id || !isalnum((unsigned char)*id) || id[span(id, "_.-")] || strlen(id) > 200 || !ifname || !*ifname)
         fail(4, "CNI_CONTAINERID or CNI_IFNAME is missing or malformed", "");
-    if (input[strspn(input, SPACE)] != '{') fail(6, "the network configuration on stdin is no JSON object", "");
+    if (input[strspn(input, SPACE)] != '{') fail(6, "the network configuration on stdin is not a JSON object", "");
     snprintf(path, sizeof path, "%s/.spool/", folder);
     for (char *slash = path; (slash = strchr(slash + 1, '/')); *slash = '/') *slash = 0, mkdir(path, 0700);
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -157,10 +157,10 @@ static int spool(const char *folder) {
     int fd = openat(dir, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) return -1;
     if (!transfer(fd, message, message_length, 1) && !fsync(fd) && !renameat(dir, part, dir, name)) return fsync(dir);
-    return unlinkat(dir, part, 0), -1; /* which leaves errno as it is */
+    return unlinkat(dir, part, 0), -1; /* unlinkat keeps errno when it succeeds */
 }
 
-/* Becomes the multus program, which finds the configuration on stdin again; returns if it cannot. */
+/* Executes the multus program, with the configuration on stdin again; returns when that fails. */
 static void stand_alone(char **arguments) {
     char path[600];
     struct stat mine, other;
@@ -184,14 +184,14 @@ int main(int count, char **arguments) {
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
     int seconds = command ? SERVE_S + 10 : strcmp(arguments[1], "reload") ? CONTROL_S : RELOAD_S;
-    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {seconds, 0}}, NULL); /* repeated: none is missed */
-    /* Answered before stdin is read: it may never end. */
+    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {seconds, 0}}, NULL); /* repeats: a signal before read() is lost */
+    /* Refused before stdin is read, which may never end. */
     if (command && !is_known(command))
         fail(4, "unknown CNI_COMMAND: use one of ADD, CHECK, DEL, GC, STATUS, VERSION", "");
     /* Without a command: health, ready, metrics, workers or reload. */
     input_length = command ? fread(input, 1, LARGEST + 1, stdin) : strlen(strncpy(input, arguments[1], 99));
     if (input_length > LARGEST) fail(6, "the network configuration on stdin is larger than 8 MiB", "");
-    if (late) fail(11, "no end of the network configuration on stdin: try again", "");
+    if (late) fail(11, "stdin, with the network configuration, did not end in time: try again", "");
     sscanf(input, " { \"cniVersion\" : \"%15[0-9.]\" } %n", version, &end); /* all that libcni sends */
     if (command && !strcmp(command, "VERSION") && end + strspn(input + end, SPACE) == input_length &&
         strlen(version) == 5 && strstr(VERSIONS, version))

@@ -1,8 +1,8 @@
-"""How the C shim gets beside the other programs: compiled while the distribution is built.
+"""Compiles the C shim while the distribution is built.
 
-Where there is no C compiler it is left out, and the distribution is for every platform; everything
-works without it, only slower.  musl makes the program independent of the host's C library; without
-musl-gcc it is linked statically with what is there, else dynamically.
+Without a C compiler the shim is left out, and the wheel is for every platform; everything works
+without it, but slower.  With musl-gcc the program does not depend on the host's C library; without
+it, it is linked statically if possible, else dynamically.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLAGS = ("-Os", "-s", "-Wall", "-Wextra")
 
 
 def compile_shim(source: str, program: str) -> bool:
-    """Compile *source* to *program*, as small and independent as can be; whether it worked."""
+    """Compile *source* to *program*, static if possible; returns whether that worked."""
     return any(
         subprocess.run([*command, *_FLAGS, "-o", program, source], check=False).returncode == 0
         for command in _compilers()
@@ -39,7 +39,7 @@ def _compilers() -> Iterator[list[str]]:
 
 
 class BuildShim(build_scripts):
-    """Makes the shim where setuptools looks for scripts."""
+    """Compiles the shim into the folder from which setuptools takes scripts."""
 
     def run(self) -> None:
         self.mkpath(self.build_dir)
@@ -49,7 +49,7 @@ class BuildShim(build_scripts):
 
 
 class ShimWheel(bdist_wheel):
-    """A wheel for this platform and every Python 3 where the shim is in it."""
+    """A wheel for this platform and every Python 3, if it contains the shim."""
 
     def finalize_options(self) -> None:
         super().finalize_options()

@@ -1,4 +1,4 @@
-"""What plugins leave open while a request is served, and how it is closed afterwards."""
+"""Close the resources that plugins opened during a request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _T = TypeVar("_T")
 class Closing(ExitStack):
     """An ``ExitStack`` whose callbacks cannot change the request's answer.
 
-    What a callback raises is written to *log* with its name, and the others run.  A context manager
-    is given the exception that ends the request, and cannot suppress it.
+    An exception of a callback is logged to *log* with the callback's name, and the others run.  A
+    context manager gets the exception that ends the request, and cannot suppress it.
     """
 
     def __init__(self, log: Log) -> None:

@@ -1,8 +1,8 @@
-"""The limit on this process's memory, which the programs that it starts must not inherit.
+"""The limit on this process's memory, which started programs must not inherit.
 
-A worker of the daemon limits its own data (``RLIMIT_DATA``), so that a plugin that allocates
-without end gets a ``MemoryError`` long before the node's memory is gone.  A delegate's binary has
-other needs: Go's runtime, for instance, reserves far more than it uses.
+A worker of the daemon limits its own data (``RLIMIT_DATA``), so that a plugin with a memory leak
+gets a ``MemoryError`` long before the node runs out of memory.  A delegate's binary must not have
+this limit: Go's runtime, for instance, reserves far more memory than it uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def limit_data(extra: int) -> None:
 
 @contextmanager
 def lifted() -> Iterator[None]:
-    """A process that is started inside the ``with`` block does not have this process's limit."""
+    """Processes started inside the ``with`` block do not inherit this process's limit."""
     if _own is None:
         yield
         return

@@ -1,6 +1,6 @@
-"""Paths that configurations name: which are plain, and what is beneath what.
+"""Checks on paths in configurations: whether one is plain, and whether it is within another.
 
-These are rules on text: no file is looked at.
+They check only the text and never access files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 def is_possible(path: str) -> bool:
-    """Whether *path* is absolute and can be a path at all: no NUL, no half of a surrogate pair."""
+    """Whether *path* is absolute and encodable: no NUL, no unpaired surrogate."""
     if not path.startswith("/") or "\0" in path:
         return False
     try:
@@ -20,7 +20,7 @@ def is_possible(path: str) -> bool:
 
 
 def is_plain(path: str) -> bool:
-    """Whether *path* is possible and has no part that is empty, ``.`` or ``..``.
+    """Whether *path* is a valid absolute path without parts that are empty, ``.`` or ``..``.
 
     One slash at the end is allowed.
     """
@@ -33,7 +33,7 @@ def is_plain(path: str) -> bool:
 
 
 def is_within(path: str, places: Iterable[str]) -> bool:
-    """Whether *path* is plain, and one of *places* or beneath one."""
+    """Whether *path* is plain, and is or is within one of *places*."""
     if not is_plain(path):
         return False
     whole = path.rstrip("/") + "/"

@@ -1,16 +1,15 @@
-"""Files that are written whole or not at all.
+"""Write files atomically.
 
 The contents go into a temporary file in the same folder, which is renamed over the target.  A
-reader, and whoever comes after a process that was killed or a disk that was full, finds either the
-old contents or the new ones.
+reader sees either the old or the new contents, also after the writer was killed or the disk was
+full.
 
-That holds for processes.  A power cut may still lose the new contents, or leave an empty file.
-With *fsync*, the file and its folder are fsynced, and the new contents survive a power cut once the
-function has returned.  That costs some milliseconds: ask for it where the file must outlive the
-machine, not for a cache.
+A power cut may still lose the new contents, or leave an empty file.  With *fsync*, the file and its
+folder are fsynced, and the new contents survive a power cut once the function has returned.  That
+takes some milliseconds: use it for state that must survive a power cut, not for a cache.
 
-A temporary file that a killed process left stays, unless its name is given: see *temporary*.
-(``multus.cni.shim`` and the log run without this package, and do the same themselves.)
+The temporary file of a killed process stays, unless its name is given: see *temporary*.
+(``multus.cni.shim`` and the log run without this package and have their own copy of this code.)
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O
 def write(
     path: str, data: bytes, mode: int = 0o600, *, fsync: bool, temporary: str | None = None
 ) -> None:
-    """Put *data* at *path*, with the permissions *mode* whatever the umask is.
+    """Write *data* to *path*, with the permissions *mode* regardless of the umask.
 
-    *temporary* is the path of the temporary file, in the same folder.  Give it only where a lock
-    keeps other writers of *path* away: a file of that name, which a killed writer left, is
-    replaced.  Without it the name is a random one.  Raises ``OSError``, and ``NotRegular`` when
-    something other than a regular file has the temporary name.
+    *temporary* is the path of the temporary file, in the same folder.  Give it only when a lock
+    excludes other writers of *path*: a file of that name, left by a killed writer, is replaced.
+    Without it the name is random.  Raises ``OSError``, and ``NotRegular`` when the temporary name
+    exists and is not a regular file.
     """
     os.close(write_open(path, data, mode, fsync=fsync, temporary=temporary))
 
@@ -38,7 +37,7 @@ def write(
 def write_open(
     path: str, data: bytes, mode: int = 0o600, *, fsync: bool, temporary: str | None = None
 ) -> int:
-    """The same; returns a descriptor of the file, which reads and appends."""
+    """Like ``write``; returns a descriptor of the file for reading and appending."""
     new = temporary or f"{path}.{os.urandom(4).hex()}.new"
     descriptor = _create(new, mode)
     try:
@@ -57,13 +56,13 @@ def write_open(
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of *data*: write(2) may take a part of it."""
+    """Write all of *data*: one write(2) may write only a part."""
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def sync_folder(path: str) -> None:
-    """Fsync the folder of *path*: that the file has this name, or does not exist any more."""
+    """Fsync the folder of *path*, which makes a rename or an unlink durable."""
     folder = os.path.dirname(path) or "."
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""The configuration that the runtime hands Multus on stdin.
+"""The configuration that the runtime passes to Multus on stdin.
 
 Only the engine's own keys are fields.  A plugin reads the keys that it owns from ``raw`` through
 ``reader``, and no other keys.
@@ -22,7 +22,7 @@ from multus.api.versions import IMPLICIT, SUPPORTED, highest_common
 #: How delegates' interfaces may be named, see ``multus.api.ordering``.
 NAMINGS = keys.NAMING.choices
 
-#: Where a tenant's configuration may point when it is carried out in-process, by key.
+#: By key: the paths that a tenant's configuration may name when it is served in-process.
 TENANT_PATHS: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
         "dataDir": keys.TENANT_DATA_DIR.absent,
@@ -32,7 +32,7 @@ TENANT_PATHS: Mapping[str, tuple[str, ...]] = FrozenDict(
 
 
 class ValidAttachment(NamedTuple):
-    """A valid attachment as GC lists it: which container, which interface."""
+    """A valid attachment in GC's list: container ID and interface."""
 
     container_id: str
     ifname: str
@@ -40,7 +40,7 @@ class ValidAttachment(NamedTuple):
 
 @frozen
 class Conf:
-    """Multus' configuration; ``raw`` is the whole of it as decoded, and read-only."""
+    """Multus' configuration; ``raw`` is the whole decoded object, read-only."""
 
     name: str
     cni_version: str
@@ -69,8 +69,7 @@ class Conf:
     def from_wire(cls, raw: Mapping[str, Any]) -> Conf:
         """Read the engine's keys.
 
-        Raises ``InvalidConfig`` for a key that is wrong, ``IncompatibleVersion`` for a version
-        that is not known.
+        Raises ``InvalidConfig`` for an invalid key, ``IncompatibleVersion`` for an unknown version.
         """
         name = raw.get("name")
         if not isinstance(name, str) or not name:
@@ -104,7 +103,7 @@ class Conf:
 
 
 def negotiated_version(reader: Reader) -> str:
-    """The newest version that both sides know, out of ``cniVersions`` and ``cniVersion``.
+    """The newest version of ``cniVersions`` and ``cniVersion`` that Multus supports.
 
     Raises ``IncompatibleVersion`` when there is none.
     """

@@ -1,8 +1,8 @@
 """Network configurations in files: found by name, by folder, by path.
 
 Files end in ``.conf``, ``.conflist`` or ``.json``; whole lines that start with ``#`` are comments.
-A list whose ``loadOnlyInlinedPlugins`` is not true also takes the plugins in ``.conf`` files of the
-folder beside it that bears its name.
+Unless ``loadOnlyInlinedPlugins`` is true, the plugins in ``.conf`` files of the folder with the
+list's name, beside the file, are appended to the list.
 
 Source: CNI specification 1.1.0, section 1; libcni's loading of configuration files.
 """
@@ -22,7 +22,7 @@ _ENDINGS = (".conf", ".conflist", ".json")
 
 
 class Found(NamedTuple):
-    """A configuration and the file that it stands in."""
+    """A configuration and its file."""
 
     path: str
     config: Mapping[str, Any]
@@ -31,7 +31,7 @@ class Found(NamedTuple):
 def load(path: str) -> Found:
     """Read the file at *path*; raises ``IOFailure``, ``DecodingFailure`` or ``InvalidConfig``."""
     config = decode_object(_read(path), f"network configuration {path}", comments=True)
-    # A list may leave its plugins to the folder altogether.
+    # A list without plugins gets all of them from the folder.
     if "plugins" in config or "type" not in config:
         config = _with_folder(path, config)
     return Found(path, config)
@@ -48,7 +48,7 @@ def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
         return []
     except OSError as error:
         raise IOFailure(
-            f"cannot list {folder}: {error.strerror}", fix="let this process read the folder"
+            f"cannot list {folder}: {error.strerror}", fix="give this process access to the folder"
         ) from error
     return [os.path.join(folder, name) for name in names if name.endswith(kinds)]
 
@@ -56,8 +56,8 @@ def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
 def by_name(folder: str, name: str, kinds: tuple[str, ...] = _ENDINGS) -> Found | None:
     """The first configuration in *folder* whose ``name`` is *name*; None when there is none.
 
-    *kinds* are the endings to look at.  A file that cannot be read does not hide a good one;
-    when there is no good one, it is the error.
+    *kinds* are the file endings to read.  An unreadable file is skipped when another file matches;
+    otherwise its error is raised.
     """
     first_error: CNIError | None = None
     for path in in_folder(folder, kinds):

@@ -1,8 +1,7 @@
-"""From a network configuration, as it was written, to a delegate.
+"""Make a delegate from a network configuration.
 
-Every source ends here: a single plugin's configuration and a list of plugins become one
-``Delegate``, with ``name`` and ``cniVersion`` inserted where the writer left them out and every
-other key kept as it is.
+All sources use it: a single plugin's configuration or a list of plugins becomes one ``Delegate``.
+Missing ``name`` and ``cniVersion`` are inserted, and every other key is kept as it is.
 
 Source: CNI specification 1.1.0, section 1 "Network configuration format".
 """
@@ -38,9 +37,10 @@ def delegate_from(
 ) -> Delegate:
     """Make a delegate of *config*, a plugin's configuration or a list of them.
 
-    *where* says in errors whose configuration it is; *name* is the network's name when the
-    configuration has none (Multus' own when that is empty too); *label* is what people call the
-    network; *provenance* is who wrote it.  Raises ``InvalidConfig`` and ``IncompatibleVersion``.
+    *where* names the configuration in errors.  *name* is the network's name when the configuration
+    has none (when both are missing, the name is Multus' own).  *label* is the network's name for
+    people; *provenance* is who wrote the configuration.  Raises ``InvalidConfig`` and
+    ``IncompatibleVersion``.
     """
     reader = Reader(config, where)
     network = reader.text("name") or name or conf.name
@@ -111,10 +111,10 @@ def _is_marked(config: Mapping[str, Any], where: str) -> bool:
 
 
 def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, Any]:
-    """The configuration that *plugin* gets, complete but for ``prevResult``.
+    """The configuration that *plugin* gets, complete except for ``prevResult``.
 
-    ``name`` and ``cniVersion`` are the network's; ``capabilities`` is exchanged for the part of
-    the requested ``runtimeConfig`` that it declares; all else is as it was written.
+    ``name`` and ``cniVersion`` are the network's; ``capabilities`` is replaced by the part of the
+    requested ``runtimeConfig`` that it declares; every other key is unchanged.
     """
     config = {
         key: value
@@ -123,7 +123,7 @@ def handed_on(delegate: Delegate, plugin: Plugin, conf: Conf) -> Mapping[str, An
     }
     config["name"] = delegate.name
     config["cniVersion"] = delegate.cni_version
-    # NPWG 1.3, 7.5: what the runtime asks for is meant for the network that it knows of.
+    # NPWG 1.3, 7.5: the runtime's requests are for the default network, the one that it knows.
     inherited = conf.runtime_config if delegate.primary else {}
     requested = {**inherited, **delegate.runtime_config}
     served = plugin.capabilities

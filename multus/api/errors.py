@@ -1,8 +1,8 @@
 """The errors of CNI: one class per code.
 
-An error is a structure: which object (``where``), which key in it (``path``), why (``reason``) and
-what to do (``fix``).  ``msg`` is these in one sentence, for people: no code reads it.  ``details``
-may be long.  The front prints an error as the specification's error object.
+An error has fields: the object (``where``), the key in it (``path``), the cause (``reason``) and
+what to do (``fix``).  ``msg`` is all of them in one sentence, for people; no code parses it.
+``details`` may be long.  ``multus.cni`` prints an error as the specification's error object.
 
 Source: CNI specification 1.1.0, section "Error" (codes 1 to 99 are the specification's, 100 and
 up are Multus' own).
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class CNIError(Exception):
-    """Base of every error that may cross a module's border.
+    """Base class of all errors of Multus.
 
-    ``where`` is the object in words: a file, an annotation of a pod, a definition.  ``path`` is
-    the path of the key in that object, empty when the whole object is meant.  ``reason`` says what
-    is wrong, and ``fix`` what to do; an error with nothing but a reason is one sentence.
+    ``where`` names the object: a file, an annotation of a pod, a definition.  ``path`` is the path
+    of the key in that object, empty when the whole object is meant.  ``reason`` says what is wrong,
+    and ``fix`` what to do.
 
     ``number`` is the code: the class's, unless one is given (a delegate's error keeps its own).
     """
@@ -43,10 +43,10 @@ class CNIError(Exception):
         fix: str = "",
         code: int | None = None,
     ) -> None:
-        """Both *key* and *path* are counted from *where*.
+        """Both *key* and *path* are relative to *where*.
 
-        A *key* is named before the reason, which continues the sentence: "is 5".  A *path* is not
-        named: the reason names the key itself.
+        With *key*, the message names the key before the reason, which continues the sentence:
+        "is 5".  With *path*, it does not: the reason names the key itself.
         """
         super().__init__(reason)
         shown, silent = as_path(key), as_path(path)
@@ -60,39 +60,39 @@ class CNIError(Exception):
 
     @property
     def msg(self) -> str:
-        """The error in one sentence, without its details."""
+        """The error in one sentence, without details."""
         return sentence(self.where, self.key, self.reason, self.fix)
 
     @property
     def said(self) -> str:
-        """The sentence without what to do."""
+        """The sentence without the fix."""
         return sentence(self.where, self.key, self.reason)
 
     @property
     def problem(self) -> Problem:
-        """What is wrong, without the object that it is wrong in."""
+        """Key, reason and fix, without the object."""
         from multus.api.problem import Problem
 
         return Problem(self.path, self.reason, self.fix)
 
     def at(self, where: str) -> CNIError:
-        """The same error in a larger object: *where* is put before its words."""
+        """The same error in a larger object: *where* is put before the object's name."""
         error = self._copy()
         error.where = f"{where}: {self.where}" if self.where else str(where)
         return error
 
     def detailed(self, *details: str) -> CNIError:
-        """The same error with *details* behind its own; empty ones are left out."""
+        """The same error with *details* appended to its own; empty ones are omitted."""
         error = self._copy()
         error.add_details(*details)
         return error
 
     def add_details(self, *details: str) -> None:
-        """Put *details* behind the error's own, while it is on its way; empty ones are left out."""
+        """Append *details* to the error in place; empty ones are omitted."""
         self.details = "; ".join(part for part in (self.details, *details) if part)
 
     def into(self, kind: type[CNIError], *, code: int | None = None) -> CNIError:
-        """The same words as an error of another class, with its code unless one is given."""
+        """The same text as an error of another class, with its code unless one is given."""
         error = kind.__new__(kind, self.reason)
         error.where, error.key, error.path = self.where, self.key, self.path
         error.reason, error.fix, error.details = self.reason, self.fix, self.details
@@ -120,24 +120,24 @@ class CNIError(Exception):
 
 
 def either(words: Sequence[str]) -> str:
-    """Some words to choose from: "a, b or c"."""
+    """Alternatives as text: "a, b or c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 class IncompatibleVersion(CNIError):
-    """The configuration's ``cniVersion`` is not one that both sides know."""
+    """Multus does not support the configuration's ``cniVersion``, or the plugin does not."""
 
     code = 1
 
 
 class UnsupportedField(CNIError):
-    """A configuration holds a field that nothing here can honour."""
+    """A configuration has a field that is not supported."""
 
     code = 2
 
 
 class UnknownContainer(CNIError):
-    """The container, or the pod behind it, is not known (any more)."""
+    """The container or its pod does not exist (any more)."""
 
     code = 3
 
@@ -155,11 +155,11 @@ class IOFailure(CNIError):
 
 
 class DecodingFailure(CNIError):
-    """Something is not the JSON that it has to be.
+    """Input is not valid JSON, or not the expected JSON.
 
     ``wrong`` continues a sentence that begins with the text's name ("is not JSON: …").
-    ``position`` is the line and the column, both from 1, where the text stops being JSON, and
-    ``syntax`` says what is wrong there; None and empty when something else is wrong.
+    ``position`` is the line and the column of the syntax error, both from 1, and ``syntax`` says
+    what is wrong there; they are None and empty for other errors.
     """
 
     code = 6
@@ -172,7 +172,7 @@ class DecodingFailure(CNIError):
 class InvalidConfig(CNIError):
     """A configuration, annotation or API object is wrong.
 
-    ``problems`` holds all that is known to be wrong with it; the first is the error's own.
+    ``problems`` lists everything that was found to be wrong; the first is the error's own.
     """
 
     code = 7
@@ -181,7 +181,7 @@ class InvalidConfig(CNIError):
 
     @classmethod
     def of(cls, problems: Sequence[Problem], where: str) -> InvalidConfig:
-        """All of *problems*, of which there is at least one: the others are in the details."""
+        """An error with *problems* (at least one); the message is the first, details the others."""
         first, *others = problems
         details = "; ".join(map(str, others))
         error = cls(first.reason, details, where=where, key=first.path, fix=first.fix)
@@ -194,37 +194,37 @@ class InvalidConfig(CNIError):
 
 
 class TryAgainLater(CNIError):
-    """Not now: an API, a daemon or a readiness file is away; the runtime should repeat the call."""
+    """An API, a daemon or a readiness file is not available yet; the runtime should try again."""
 
     code = 11
 
 
 class NotAvailable(CNIError):
-    """STATUS: an ADD could not be served."""
+    """STATUS: an ADD would fail."""
 
     code = 50
 
 
 class LimitedConnectivity(CNIError):
-    """STATUS: an ADD could not be served, and existing containers may be cut off."""
+    """STATUS: an ADD would fail, and existing containers may have lost connectivity."""
 
     code = 51
 
 
 class MissingPlugin(CNIError):
-    """No installed plugin does this; the message names what to install."""
+    """A needed plugin is not installed; the message names what to install."""
 
     code = 100
 
 
 class DelegateFailed(CNIError):
-    """A delegate failed in a way that is no CNI error of its own: killed, hung, or not JSON."""
+    """A delegate failed without a CNI error: it was killed, hung, or printed invalid JSON."""
 
     code = 101
 
 
 class CheckFailed(CNIError):
-    """CHECK: something is not as the record says; the message says what and where."""
+    """CHECK: something differs from the record; the message says what and where."""
 
     code = 102
 
@@ -242,19 +242,19 @@ class KernelRefused(CNIError):
 
 
 class StateDamaged(CNIError):
-    """A record under ``cniDir`` is torn, forged or unsafe to read."""
+    """A record under ``cniDir`` is truncated, forged or unsafe to read."""
 
     code = 105
 
 
 class NotStarted(CNIError):
-    """A program is missing or cannot be run."""
+    """A program is missing or cannot be started."""
 
     code = 106
 
 
 def error_of(code: int, msg: str, details: str = "") -> CNIError:
-    """The error of another plugin, in the class of its code where the specification has one."""
+    """Another plugin's error: of the class that has its code, else of the base class."""
     known = (each for each in CNIError.__subclasses__() if each.code == code and code < 100)
     return next(known, CNIError)(msg, details, code=code)
 
@@ -265,18 +265,18 @@ def error_of(code: int, msg: str, details: str = "") -> CNIError:
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C was pressed, or SIGINT was sent: the program's own signal handler raises it.
 
-    A plain ``KeyboardInterrupt`` is one that a plugin raised, and the plugin's error.
+    A plain ``KeyboardInterrupt`` was raised by a plugin and counts as the plugin's error.
     """
 
 
-#: What is never turned into an error of the plugin that it passes through: it is for the process.
+#: Exceptions for the process itself: never turned into an error of the plugin that they leave.
 PASSING = (Interrupted,)
 
 
 def failure(who: str, error: BaseException, fix: str = "report it to its author") -> CNIError:
-    """*error* as an error of CNI: itself when it is one, else one that names *who* raised it.
+    """*error* as a CNI error: itself when it is one, else one that names *who* raised it.
 
-    What was interrupted since it took too long may do better next time.
+    An ``Overdue`` step becomes ``TryAgainLater``: it may be faster next time.
     """
     if isinstance(error, CNIError):
         return error
@@ -285,12 +285,12 @@ def failure(who: str, error: BaseException, fix: str = "report it to its author"
         late.__cause__ = error
         return late
     made = CNIError(f"{who} failed with {described(error)}", fix=fix)
-    made.__cause__ = error  # its traceback, for the log
+    made.__cause__ = error  # the traceback, for the log
     return made
 
 
 def described(error: BaseException) -> str:
-    """The class and the text of an exception, even of one that cannot be shown as text."""
+    """The class and the text of an exception, also when its ``__str__`` fails."""
     try:
         text = str(error)
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -299,7 +299,7 @@ def described(error: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """The beginning of a value's ``repr``, even of one that has none."""
+    """The beginning of a value's ``repr``, also when its ``__repr__`` fails."""
     try:
         return f"{value!r:.200}"
     except Exception:  # noqa: BLE001  a foreign value's __repr__ may raise anything
@@ -307,10 +307,10 @@ def shown(value: object) -> str:
 
 
 def attempted(who: str, step: Callable[..., object], *arguments: object) -> CNIError | None:
-    """Call one of several steps, none of which may prevent the others.
+    """Call one of several steps; its failure must not prevent the other steps.
 
-    Returns what went wrong: the step's own error, or one that names *who* for any other exception,
-    ``SystemExit`` included.
+    Returns the step's own error, or one that names *who* for any other exception, ``SystemExit``
+    included; None on success.
     """
     try:
         step(*arguments)

@@ -1,4 +1,4 @@
-"""Running another CNI plugin's binary: found by its bare name, fed, bounded, and read.
+"""Run another CNI plugin's binary: find it by its bare name, write its stdin, read its output.
 
 ``subprocess`` costs 15 ms to import and forks a copy of a daemon's memory; ``posix_spawn`` does
 neither.
@@ -30,22 +30,22 @@ from multus.api.errors import (
 from multus.api.jsontext import LARGEST, decode
 from multus.api.progress import step
 
-#: How much of a plugin's stderr is kept: its end, where the reason stands.
+#: How much of a plugin's stderr is kept: the end, which has the reason.
 _STDERR_KEPT = 8 * 1024
 
-#: What there may be enough of a moment later: processes, and memory.
+#: Errors that may pass soon: too many processes, too little memory.
 _SHORTAGES = (errno.EAGAIN, errno.ENOMEM)
 
-#: A program that was killed is gone within so many seconds.
+#: How long to wait for a killed program to exit, in seconds.
 _TO_END = 10.0
 
-#: A started plugin holds inherited descriptors at these numbers, from the highest down: far above
-#: those that it opens itself, or that a script names.
+#: Inherited descriptors get numbers from here downwards in a started plugin: far above those that
+#: it opens itself, and above those that a shell script uses.
 _INHERITED = range(3, 201)
 
 
 class Finished(NamedTuple):
-    """A process that ended: its status (negative: the signal), and what it wrote."""
+    """A process that ended: its status (negative: the signal), and its output."""
 
     status: int
     stdout: bytes
@@ -55,9 +55,9 @@ class Finished(NamedTuple):
 class Executor(NamedTuple):
     """Runs plugins found in *folders*, in that order.
 
-    ``chroot`` is the host's root as this process sees it, when it runs in a container of its own:
-    plugins are looked up and run in there.  ``inherited`` are descriptors that a started plugin
-    keeps open: a lock goes with the process that works under it.
+    ``chroot`` is the path of the host's root when this process runs in a container: plugins are
+    looked up and run there.  ``inherited`` are descriptors that a started plugin keeps open, so
+    that a lock is held as long as the plugin runs.
     """
 
     folders: tuple[str, ...]
@@ -72,7 +72,7 @@ class Executor(NamedTuple):
         """
         if not kind or "/" in kind or "\0" in kind or kind in (".", ".."):
             raise InvalidConfig(
-                f"plugin type {kind!r} is no bare name",
+                f"plugin type {kind!r} is not a bare name",
                 fix="use one without '/'",
             )
         for folder in self.folders:
@@ -94,9 +94,9 @@ class Executor(NamedTuple):
     ) -> tuple[Any, str]:
         """Run plugin *kind* and decode its stdout: ``(value or None, stderr)``.
 
-        Raises the plugin's own error with its own code, ``NotStarted`` when nothing ran, or
-        ``DelegateFailed`` when it was killed, took longer than *timeout* seconds, or printed what
-        is not JSON.
+        Raises the plugin's own error with its own code, ``NotStarted`` when it did not start, or
+        ``DelegateFailed`` when it was killed, took longer than *timeout* seconds, or did not print
+        JSON.
         """
         path = self.find(kind)
         finished = self.run([path], stdin, environ, timeout)
@@ -114,7 +114,7 @@ class Executor(NamedTuple):
     def run(
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], timeout: float
     ) -> Finished:
-        """Run a program to its end.
+        """Run a program until it exits.
 
         Raises ``NotStarted``, or ``DelegateFailed`` when it takes longer than *timeout* seconds.
         """
@@ -166,13 +166,13 @@ _CHROOT = "/usr/sbin/chroot"
 
 
 def _high(taken: set[int]) -> Iterator[int]:
-    """Numbers of descriptors that this process is allowed, the highest first, but those *taken*."""
-    allowed = os.sysconf("SC_OPEN_MAX")  # the soft limit; -1: there is none
+    """Descriptor numbers that this process may use, the highest first, except those *taken*."""
+    allowed = os.sysconf("SC_OPEN_MAX")  # the soft limit; -1: no limit
     return (n for n in reversed(_INHERITED) if n not in taken and (n < allowed or allowed < 0))
 
 
 class _Descriptors:
-    """Open descriptors, each closed once: another thread may have its number a moment later."""
+    """Open descriptors, each closed once: another thread may reuse the number at once."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -195,7 +195,7 @@ class _Descriptors:
         return ends
 
     def watch(self, pid: int) -> int:
-        """A descriptor that can be read from when the process has ended."""
+        """A descriptor that becomes readable when the process has ended."""
         handle = os.pidfd_open(pid)
         self._open.add(handle)
         return handle
@@ -207,7 +207,7 @@ class _Descriptors:
 
 
 class _Process:
-    """A started process: written to, read from, and never left behind."""
+    """A started process: writes its stdin, reads its output, and always reaps it."""
 
     def __init__(self, name: str, pid: int) -> None:
         self._name = name
@@ -219,8 +219,8 @@ class _Process:
     ) -> Finished:
         """Write *stdin* and read until the process has ended.
 
-        *ends* are our ends of its standard streams.  A child of it that keeps its output open is
-        not waited for.
+        *ends* are this process's ends of its standard streams.  It does not wait for a child of the
+        process that keeps the output open.
         """
         to, out, err = ends
         texts = {out: bytearray(), err: bytearray()}
@@ -253,12 +253,12 @@ class _Process:
         if not events:
             raise DelegateFailed(
                 f"plugin {os.path.basename(self._name)!r} did not end in time and was killed",
-                fix="see why it hangs, or raise 'delegateTimeout'",
+                fix="find out why it hangs, or raise 'delegateTimeout'",
             )
         return {descriptor for descriptor, _ in events}
 
     def _read(self, descriptor: int, text: bytearray, *, bounded: bool) -> int:
-        """Read what is there; returns how much: 0 at the end, or when there is nothing now."""
+        """Read available output; return the byte count: 0 at the end, or when there is none now."""
         try:
             chunk = os.read(descriptor, 65536)
         except BlockingIOError:
@@ -267,14 +267,14 @@ class _Process:
         if bounded and len(text) > LARGEST:
             raise DelegateFailed(
                 f"plugin {os.path.basename(self._name)!r} printed more than {LARGEST} bytes and"
-                " was killed: no result is that large"
+                " was killed: a result is never that large"
             )
         if not bounded and len(text) > 2 * _STDERR_KEPT:
             del text[:-_STDERR_KEPT]
         return len(chunk)
 
     def end(self) -> None:
-        """Kill the process and all that it started, unless it ended by itself."""
+        """Kill the process and its children, unless it has ended by itself."""
         if self._status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
@@ -282,7 +282,7 @@ class _Process:
 
 
 def _feed(to: int, unsent: memoryview) -> memoryview:
-    """Write what fits; a plugin that does not read its stdin is not an error by itself."""
+    """Write what fits; a plugin may leave its stdin unread without an error."""
     try:
         return unsent[os.write(to, unsent[:65536]) :]
     except BlockingIOError:
@@ -292,7 +292,7 @@ def _feed(to: int, unsent: memoryview) -> memoryview:
 
 
 def _plugin_error(kind: str, finished: Finished, stderr: str) -> CNIError:
-    """The error that a plugin printed, or what can be said of one that printed none."""
+    """The error that a plugin printed, or one with its exit status when it printed none."""
     if finished.status < 0:
         return DelegateFailed(f"plugin {kind!r} was killed by signal {-finished.status}", stderr)
     try:

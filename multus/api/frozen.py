@@ -1,8 +1,8 @@
-"""Read-only objects and lists: what a configuration is made of once it has been decoded.
+"""Read-only objects and lists, for decoded configurations.
 
-They are a ``dict`` and a ``list`` to everything that reads them, ``json`` included.  What would
-change one raises ``TypeError``.  A copy may be changed: ``dict(value)`` and ``list(value)`` copy
-one level, ``copy.deepcopy(value)`` copies all levels.
+They are subclasses of ``dict`` and ``list``, so all readers accept them, ``json`` included.
+Methods that change one raise ``TypeError``.  Copies are mutable: ``dict(value)`` and
+``list(value)`` copy one level, ``copy.deepcopy(value)`` copies all levels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _V = TypeVar("_V")
 
 def _refuse(self: object, *_args: object, **_named: object) -> NoReturn:
     raise TypeError(
-        "configurations and requests are read-only, all plugins see the same ones: change a copy"
+        "configurations and requests are read-only because all plugins share them: change a copy"
         " (dict(value), list(value), copy.deepcopy(value)) and return it from the hook"
     )
 
@@ -59,19 +59,19 @@ class FrozenList(list[_V]):
         return [_thawed(value) for value in self]
 
 
-#: Deeper nesting is refused: it would end in a RecursionError wherever it is walked.
+#: Deeper nesting is refused: recursive functions would raise RecursionError.
 DEEPEST = 100
 
-#: What a field of the values is without anything in it.
+#: The default of optional mapping fields.
 EMPTY: FrozenDict[str, Any] = FrozenDict()
 
 _MUTABLE = (dict, list)
 
 
 def freeze(value: Any, levels: int = DEEPEST) -> Any:
-    """*value* with every ``dict`` and ``list`` in it read-only; what is so already is not copied.
+    """Make every ``dict`` and ``list`` in *value* read-only; frozen ones are not copied.
 
-    Other values are returned as they are.  Raises ``RecursionError`` for what is nested deeper than
+    Other values are returned as they are.  Raises ``RecursionError`` for nesting deeper than
     *levels*.
     """
     kind = type(value)
@@ -88,17 +88,17 @@ def freeze(value: Any, levels: int = DEEPEST) -> Any:
 
 
 def frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*value*, whatever mapping it is, read-only with all that is in it."""
+    """A read-only deep copy of any mapping."""
     return value if type(value) is FrozenDict else freeze(dict(value))
 
 
 def frozen_or_none(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """As ``frozen_mapping``, for what may be missing."""
+    """Like ``frozen_mapping``; None stays None."""
     return None if value is None else frozen_mapping(value)
 
 
 def frozen_each(values: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """As ``frozen_mapping``, for several."""
+    """Like ``frozen_mapping``, for several mappings."""
     return tuple(map(frozen_mapping, values))
 
 

@@ -1,4 +1,4 @@
-"""The base of every invoker: what carries one plugin's configuration out."""
+"""The base class of invokers, which execute a plugin's verbs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Declined:
-    """What a ``multus_invoker`` hook returns to say: this type is mine, but not like this.
+    """A ``multus_invoker`` hook returns it for a supported type with an unsupported configuration.
 
-    ``reason`` is told in the log and by ``multus explain``, for example "key 'foo' is not one that
-    the in-process ptp knows".  The next invoker that offers itself is taken.
+    ``reason`` goes to the log and to ``multus explain``, for example "key 'foo' is unknown to the
+    in-process ptp".  The next invoker that offers itself is used.
     """
 
     invoker: str
@@ -28,47 +28,46 @@ class Declined:
 
 
 class NothingDone(CNIError):
-    """What ``add`` raises when it failed before it did anything: then nothing is undone."""
+    """``add`` raises it when it failed before it changed anything: ``delete`` is not called."""
 
     code = NotStarted.code
 
 
 class Invoker:
-    """Carries invocations out.  Subclass it, set ``name``, override ``add`` and ``delete_one``.
+    """Executes invocations.  Subclass it, set ``name``, override ``add`` and ``delete_one``.
 
     The verbs are CNI's.  Each raises a class of ``multus.api.errors``; the core adds the delegate's
-    name.  An invoker holds no state of its own between calls: another process may carry out the
-    next one.
+    name.  An invoker keeps no state between calls: another process may execute the next one.
     """
 
-    #: What configurations call it in ``invoker`` and ``invokers``, and what the journal records.
+    #: Its name in the keys ``invoker`` and ``invokers``, and in the journal.
     name: str = ""
 
-    #: Whether what ``add`` does goes with the interface by itself.  DEL and GC then skip the step,
-    #: also where this invoker is no longer installed; the journal records it with the step.
+    #: True when everything that ``add`` does disappears with the interface.  DEL and GC then skip
+    #: the step, also when this invoker is no longer installed; the journal records the flag.
     leaves_nothing: bool = False
 
-    #: Keys of the configuration that are for the owner of the node: files that the invoker writes,
-    #: for instance.  What a tenant writes there does not reach it.
+    #: Configuration keys that only the owner of the node may set: files that the invoker writes,
+    #: for instance.  They are removed from a tenant's configuration.
     node_keys: frozenset[str] = frozenset()
 
     def prepare(self, invocation: Invocation) -> None:
-        """Raise when an ADD cannot be begun at all, a missing binary for instance.
+        """Raise when an ADD cannot start, because of a missing binary for instance.
 
-        Asked of every network before the first is attached; it has no side effects, and what
-        raises here is never undone.
+        Called for every network before the first is attached.  It must not have side effects:
+        after an error here, nothing is undone.
         """
 
     def add(self, invocation: Invocation) -> Result:
-        """Attach, or leave nothing behind that ``delete`` would not remove.
+        """Attach the network; return the result, or the empty one.
 
-        After an error ``delete`` is called, unless the error is ``NothingDone``.
-        Returns the result; the empty one when there is nothing to report.
+        After an error ``delete`` is called and must remove everything that ``add`` left, unless the
+        error is ``NothingDone``.
         """
         raise MissingVerb(self.name, "ADD")
 
     def delete_one(self, invocation: Invocation) -> None:
-        """Detach.  What is not there (any more) is not an error; it can always be repeated."""
+        """Detach.  It must be idempotent: a missing object is not an error."""
         if self.leaves_nothing:
             return
         raise MissingVerb(self.name, "DEL")
@@ -76,9 +75,9 @@ class Invoker:
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """Detach neighbouring attachments of one container, in the order given.
 
-        Returns, for each, its error or None; it does not stop at the first.  Override it where
-        deleting many at once is cheaper than one by one; use ``attempted`` for what concerns one of
-        them.  When it raises, or answers anything else, each is deleted by itself.
+        Returns each one's error or None; it does not stop at the first error.  Override it when
+        deleting many at once is faster than one by one; use ``attempted`` for steps that concern
+        one of them.  When it raises, or returns anything else, each is deleted separately.
         """
         return [self.attempted(self._delete_one, invocation) for invocation in invocations]
 
@@ -93,25 +92,25 @@ class Invoker:
             )
 
     def attempted(self, step: Callable[..., object], *arguments: object) -> CNIError | None:
-        """Call one of several steps of a removal; returns its error, whatever it raises."""
+        """Call one of several steps of a removal; return any exception as a CNI error."""
         return attempted(f"invoker {self.name!r} of {type(self).__module__}", step, *arguments)
 
     def check(self, invocation: Invocation) -> None:
-        """Raise ``CheckFailed`` when what ``prev_result`` says is not so."""
+        """Raise ``CheckFailed`` when the attachment differs from ``prev_result``."""
 
     def status(self, invocation: Invocation) -> None:
-        """Raise ``NotAvailable`` when an ADD could not be served now."""
+        """Raise ``NotAvailable`` when an ADD would fail now."""
 
     def gc(self, invocation: Invocation) -> None:
-        """Remove what belongs to this network and to none of ``valid_attachments``."""
+        """Remove what this network's attachments outside ``valid_attachments`` left."""
 
     def versions(self, invocation: Invocation) -> Sequence[str]:
-        """The CNI versions that may be spoken; asked only after ``IncompatibleVersion``."""
+        """The supported CNI versions; called only after ``IncompatibleVersion``."""
         return SUPPORTED
 
 
 class MissingVerb(CNIError):
-    """An invoker does not implement a verb that every invoker must."""
+    """An invoker does not implement a required verb."""
 
     code = 999
 

@@ -1,4 +1,4 @@
-"""Decoding JSON that people wrote: errors that name the line, and nothing lost on the way back."""
+"""Decode JSON that people wrote, with errors that name the line, and encode it without changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 
 
 class _Number(float):
-    """A float that is written as it was read: ``1.10`` stays ``1.10``."""
+    """A float that keeps its text: ``1.10`` is written as ``1.10``."""
 
     text: str
-    #: Whether there ever was one, in this process.
+    #: Whether this process has decoded such a number.
     met = False
 
 
@@ -37,8 +37,8 @@ def _number(text: str) -> float:
 def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
     """Decode *data*, read-only (``multus.api.frozen``); *what* names it in errors.
 
-    With *comments*, lines whose first visible character is ``#`` are left out, as the examples
-    of Multus' first documentation have them.  Raises ``DecodingFailure``.
+    With *comments*, lines whose first visible character is ``#`` are skipped, as the examples of
+    Multus' first documentation have such lines.  Raises ``DecodingFailure``.
     """
     if len(data) > LARGEST:
         reason = f"is {len(data)} bytes long, at most {LARGEST} are read"
@@ -70,12 +70,12 @@ def decode_object(data: bytes, what: str, *, comments: bool = False) -> dict[str
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON; a number that ``decode`` read is written as it stood.
+    """Compact JSON; a number that ``decode`` read is written with its original text.
 
-    Raises ``TypeError`` for what JSON has no form for, ``ValueError`` for a number that is none.
+    Raises ``TypeError`` for types that JSON lacks, ``ValueError`` for NaN and infinities.
     """
-    # The library writes a number by its value. Few are written otherwise, so the slow way is taken
-    # only once there was one.
+    # The library writes a float's value, not its original text. The slow encoder, which keeps the
+    # text, is used only after a number was decoded whose text differs.
     return (_text if _Number.met else _standard)(value).encode()
 
 
@@ -101,8 +101,8 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value - value == 0:
         return float.__repr__(value)
     if isinstance(value, float):
-        raise ValueError(f"{value!r} is no JSON number")
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+        raise ValueError(f"{value!r} is not a JSON number")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def is_comment(line: str) -> bool:
@@ -111,7 +111,7 @@ def is_comment(line: str) -> bool:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _failure(what: str, wrong: str, fix: str = "") -> DecodingFailure:
@@ -131,7 +131,7 @@ def _located(what: str, text: str, error: json.JSONDecodeError) -> DecodingFailu
 
 
 def _explained(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
-    """What is wrong, and what to do where that is known."""
+    """What is wrong, and a fix when one is known."""
     lines = text.split("\n")
     line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
     if is_comment(line):

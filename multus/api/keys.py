@@ -1,8 +1,7 @@
 """Every configuration key: its type, default, limits and meaning, and who reads it.
 
-One table reads a key (:meth:`Key.read`), finds what is wrong with it (:func:`problems`) and is the
-page ``docs/configuration.md``.  The core's own keys are here; a plugin has its own, and names them
-in ``multus_keys``.
+One table serves reading (:meth:`Key.read`), validation (:func:`problems`) and the page
+``docs/configuration.md``.  The core's keys are here; a plugin declares its own in ``multus_keys``.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from multus.api.errors import InvalidConfig, either
 from multus.api.problem import Problem
 from multus.api.reader import Reader
 
-#: Where a key stands: in Multus' own configuration, in that of a network, in the daemon's file.
+#: Where a key is set: Multus' own configuration, a network's configuration, the daemon's file.
 MULTUS, NETWORK, DAEMON = "multus", "network", "daemon"
 
 
-# Named tuples: a class of attrs costs every process that is started per call six times as much.
+# Named tuples: an attrs class takes six times as long to create, in every standalone call.
 
 
 class Kind(NamedTuple):
-    """A type: its name in tables, how a value is read, and what makes an empty one."""
+    """A type: its name in tables, its reader, and the factory of an empty value."""
 
     name: str
     read: Callable[[Reader, str], Any]
@@ -41,7 +40,7 @@ def _word(reader: Reader, key: str) -> str:
 
 
 TEXT = Kind("string", Reader.text, str)
-#: A string whose case does not matter; it is read in small letters.
+#: A case-insensitive string; it is read in lower case.
 WORD = Kind("string", _word, str)
 PATH = Kind("absolute path", Reader.path, str)
 BOOLEAN = Kind("boolean", Reader.boolean, bool)
@@ -56,16 +55,16 @@ class Key(NamedTuple):
     """A configuration key.
 
     ``name`` is its path from the top of a configuration ("logOptions.maxSize"); ``text`` is a
-    sentence for the table.  ``default`` is the value of an absent key, None when it has to be given
-    or has none.  ``of`` is ``MULTUS`` for a key of Multus' own configuration, ``NETWORK`` for one
-    of any delegate's, ``DAEMON`` for one of the daemon's file, or the ``type`` of the plugin whose
-    configuration has it.
+    sentence for the table.  ``default`` is the value of an absent key, None when the key is
+    required or has no default.  ``of`` is ``MULTUS`` for a key of Multus' own configuration,
+    ``NETWORK`` for one of any delegate's, ``DAEMON`` for one of the daemon's file, or the ``type``
+    of the plugin whose configuration has it.
 
-    A value has to be one of ``choices``, at least ``least``, more than ``above`` and at most
-    ``most``, each as far as it is given.
+    A value must be one of ``choices``, at least ``least``, more than ``above`` and at most
+    ``most``; a limit that is not set is not checked.
 
-    ``spared`` says that a DEL and a GC go on without the key when it is wrong; ``kept`` that the
-    journal keeps it; ``selects`` that it selects networks, or lets containers choose theirs.
+    ``spared``: DEL and GC ignore the key when its value is invalid.  ``kept``: the journal keeps
+    the key.  ``selects``: the key selects networks, or lets containers choose theirs.
     """
 
     name: str
@@ -103,7 +102,7 @@ class Key(NamedTuple):
 
     @property
     def absent(self) -> Any:
-        """What an absent key counts as."""
+        """The value of an absent key."""
         return self.kind.empty() if self.default is None else self.default
 
     @property
@@ -135,7 +134,7 @@ class Key(NamedTuple):
 
 
 def problems(reader: Reader, keys: Iterable[Key], of: str = MULTUS) -> list[Problem]:
-    """What is wrong with the values that *reader*'s object has under *keys*."""
+    """The problems with the values of *keys* in *reader*'s object."""
     found: list[Problem] = []
     for key in keys:
         if key.of == of and reader.raw.get(key.top) is not None:
@@ -143,12 +142,12 @@ def problems(reader: Reader, keys: Iterable[Key], of: str = MULTUS) -> list[Prob
                 key.read(reader)
             except InvalidConfig as error:
                 found += error.problems
-    # A wrong object is what is wrong with every key in it.
+    # A value that is not an object gives the same problem for every key in it: report it once.
     return list(dict.fromkeys(found))
 
 
 def kept(raw: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
-    """Those keys of a configuration that the journal keeps."""
+    """The keys of a configuration that the journal keeps."""
     passing = {key.name for key in keys if not key.kept}
     return {key: value for key, value in raw.items() if key not in passing}
 
@@ -158,19 +157,19 @@ def kept(raw: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
 NAME = Key("name", TEXT, "The name of Multus' own network.", required=True)
 TYPE = Key("type", TEXT, 'The program that the runtime starts: `"multus"`.', required=True)
 CNI_VERSION = Key("cniVersion", TEXT, "The CNI version that the runtime speaks.", "0.1.0")
-CNI_VERSIONS = Key("cniVersions", TEXTS, "Further ones; the newest that both sides know is spoken.")
+CNI_VERSIONS = Key("cniVersions", TEXTS, "More versions; the newest that both support is used.")
 BIN_DIR = Key(
     "binDir",
     PATH,
-    "Where plugins' binaries are, before `CNI_PATH`.",
+    "The folder of plugins' binaries, searched before `CNI_PATH`.",
     "/opt/cni/bin",
     spared=True,
 )
-CNI_DIR = Key("cniDir", PATH, "Where it is recorded what is attached.", "/var/lib/cni/multus")
+CNI_DIR = Key("cniDir", PATH, "The folder of the attachments' records.", "/var/lib/cni/multus")
 ALWAYS_USE_DEFAULT = Key(
     "always_use_default",
     BOOLEAN,
-    "A pod that chooses networks in place of the defaults gets the defaults too. Needs"
+    "A pod whose own networks replace the defaults gets the defaults too. Needs"
     " `kubeconfig` and `delegates` or `clusterNetwork`.",
     False,
     spared=True,
@@ -178,25 +177,25 @@ ALWAYS_USE_DEFAULT = Key(
 MERGER = Key(
     "merger",
     TEXT,
-    "Which plugin makes one answer out of all results: `primary`, `all`, or another installed"
+    "The plugin that merges all results into one answer: `primary`, `all`, or another installed"
     " merger. Without it, `primary`.",
     spared=True,
 )
 NAMING = Key(
     "naming",
     TEXT,
-    "How interfaces are named: `seed` (`net0`, `net1`, … by one counter) or `npwg` (`net1`,"
-    " `net2`, … by place); without it, as the source of the networks does.",
+    "How interfaces are named: `seed` (`net0`, `net1`, … from one counter) or `npwg` (`net1`,"
+    " `net2`, … by position); without it, the source of the networks decides.",
     choices=("seed", "npwg"),
     spared=True,
 )
 INVOKERS = Key(
-    "invokers", OBJECT, "Which invoker carries out which plugin type, by type.", spared=True
+    "invokers", OBJECT, "By plugin type: the name of the invoker that executes it.", spared=True
 )
 BLOCKED_PLUGINS = Key(
     "blockedPlugins",
     TEXTS,
-    "Multus plugins that are not loaded, by their own names or their distributions'.",
+    "Multus plugins that must not be loaded: names of plugins or of their distributions.",
     spared=True,
 )
 DELEGATE_TIMEOUT = Key(
@@ -211,8 +210,8 @@ DELEGATE_TIMEOUT = Key(
 TENANT_PATHS = Key(
     "tenantPaths",
     OBJECT,
-    "Where an API object's configuration may point when it is carried out in-process. What"
-    " points elsewhere is left to the plugin's binary. See [security](security.md).",
+    "The paths that an API object's configuration may name when it is served in-process. With"
+    " another path, the plugin's binary is run. See [security](security.md).",
     spared=True,
 )
 TENANT_DATA_DIR = Key(
@@ -232,13 +231,13 @@ TENANT_RESOLV_CONF = Key(
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
-    "Whether the program carries calls out itself while there is no daemon; without it, it does"
-    " on a node that has none.",
+    "Whether the program executes calls itself while no daemon runs; without it, only on a node"
+    " without a daemon.",
 )
 RUNTIME_CONFIG = Key(
     "runtimeConfig",
     OBJECT,
-    "What the runtime asks of the default network.",
+    "The runtime's requests for the default network.",
     spared=True,
     kept=False,
 )
@@ -250,7 +249,7 @@ VALID_ATTACHMENTS = (
     Key(
         "cni.dev/valid-attachments",
         OBJECTS,
-        "What GC keeps, given by the runtime.",
+        "The attachments that GC keeps, given by the runtime.",
         kept=False,
     ),
     Key("cni.dev/attachments", OBJECTS, "The same, as some runtimes write it.", kept=False),
@@ -267,15 +266,15 @@ LOG_LEVEL = Key(
 )
 LOG_OPTIONS = Key("logOptions", OBJECT, "How the file is rotated.")
 LOG_MAX_SIZE = Key(
-    "logOptions.maxSize", INTEGER, "Megabytes at which a new file is begun.", 100, least=0
+    "logOptions.maxSize", INTEGER, "Size in megabytes at which the file is rotated.", 100, least=0
 )
 LOG_MAX_AGE = Key(
-    "logOptions.maxAge", INTEGER, "Days after which an old file is removed.", 5, least=0
+    "logOptions.maxAge", INTEGER, "Age in days at which an old file is removed.", 5, least=0
 )
 LOG_MAX_BACKUPS = Key("logOptions.maxBackups", INTEGER, "How many old files are kept.", 5, least=0)
 LOG_COMPRESS = Key("logOptions.compress", BOOLEAN, "Compress old files.", True)
 
-#: The log's keys, which the daemon's file has too.
+#: The log's keys; the daemon's file has them too.
 LOG = (
     LOG_TO_STDERR,
     LOG_FILE,
@@ -305,7 +304,7 @@ OWN: tuple[Key, ...] = (
     TENANT_RESOLV_CONF,
     STANDALONE,
     RUNTIME_CONFIG,
-    Key("capabilities", OBJECT, "What the runtime may ask for in `runtimeConfig`."),
+    Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),
     PREV_RESULT,
     *VALID_ATTACHMENTS,
     Key("disableCheck", BOOLEAN, "The runtime does not call CHECK.", False),
@@ -323,30 +322,30 @@ MASTERPLUGIN = Key(
     of=NETWORK,
 )
 INVOKER = Key(
-    "invoker", TEXT, "Which invoker carries this plugin out, whatever `invokers` says.", of=NETWORK
+    "invoker", TEXT, "The invoker that executes this plugin; overrides `invokers`.", of=NETWORK
 )
 CAPABILITIES = Key(
     "capabilities",
     OBJECT,
-    "Capabilities that the plugin serves: it gets what is asked for as `runtimeConfig`.",
+    "Capabilities of the plugin: it gets their requested values as `runtimeConfig`.",
     of=NETWORK,
 )
-DISABLE_CHECK = Key("disableCheck", BOOLEAN, "CHECK leaves this network out.", False, of=NETWORK)
-DISABLE_GC = Key("disableGC", BOOLEAN, "GC leaves this network out.", False, of=NETWORK)
+DISABLE_CHECK = Key("disableCheck", BOOLEAN, "CHECK skips this network.", False, of=NETWORK)
+DISABLE_GC = Key("disableGC", BOOLEAN, "GC skips this network.", False, of=NETWORK)
 INLINED_ONLY = Key(
     "loadOnlyInlinedPlugins",
     BOOLEAN,
-    "In a file: the folder beside it with the network's name adds no plugins to the chain.",
+    "In a file: ignore the folder beside it that adds plugins to the chain.",
     False,
     of=NETWORK,
 )
 
 OF_NETWORKS: tuple[Key, ...] = (
     Key("type", TEXT, "The plugin: the bare name of a binary.", of=NETWORK, required=True),
-    Key("name", TEXT, "The network's name; Multus' own where it has none.", of=NETWORK),
-    Key("cniVersion", TEXT, "The version that its plugins speak; Multus' own.", of=NETWORK),
+    Key("name", TEXT, "The network's name; without it, Multus' own.", of=NETWORK),
+    Key("cniVersion", TEXT, "The version of its plugins; without it, Multus' own.", of=NETWORK),
     Key("cniVersions", TEXTS, "Further ones.", of=NETWORK),
-    Key("plugins", OBJECTS, "The plugins of a chain, in place of `type`.", of=NETWORK),
+    Key("plugins", OBJECTS, "The plugins of a chain, instead of `type`.", of=NETWORK),
     MASTERPLUGIN,
     INVOKER,
     CAPABILITIES,

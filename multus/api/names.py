@@ -1,4 +1,4 @@
-"""Which names CNI allows: container IDs, networks, interfaces.
+"""Valid names in CNI: container IDs, networks, interfaces.
 
 Source: CNI specification 1.1.0, "Parameters"; interface names are the kernel's
 ``dev_valid_name`` (net/core/dev.c) with ``IFNAMSIZ`` = 16.
@@ -18,23 +18,23 @@ def is_identifier(name: str) -> bool:
 
 
 def interface_problem(name: str) -> str | None:
-    """Why no interface may be given *name*; None when it may."""
+    """Why *name* is not a valid interface name; None when it is."""
     if "%" in name:
-        # The kernel takes it for a pattern: "net%d" becomes net0, which nobody would find again.
+        # The kernel treats it as a pattern: "net%d" becomes net0, and DEL would not find it.
         return "holds '%', which the kernel replaces by a number"
     return unnameable(name)
 
 
 def unnameable(name: str) -> str | None:
-    """Why no record can be of an interface called *name*; None when one can.
+    """Why a record cannot have the interface name *name*; None when it can.
 
-    An interface whose name may no longer be given can still have a record, and is removed by it.
+    This is less strict than ``interface_problem``: older records must stay removable.
     """
     if not name:
         return "is empty"
     if name in (".", ".."):
         return "is '.' or '..'"
-    # Bytes that are no UTF-8 come as surrogates, which are not printable.
+    # Bytes that are not UTF-8 are decoded as surrogates, which are not printable.
     if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
         return "holds '/', ':', a space or an unprintable character"
     if len(name.encode()) > _LONGEST_INTERFACE:

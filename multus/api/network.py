@@ -1,4 +1,4 @@
-"""Networks on their way through the stages: selected, resolved, carried out."""
+"""The values of a network in each stage: selected, resolved, attached."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
 
 class Provenance(Enum):
-    """Who wrote a configuration: what it may name depends on it (``multus.engine.permit``)."""
+    """Who wrote a configuration; decides which paths it may name (``multus.engine.permit``)."""
 
     #: The owner of the node: standard input, and files on the node.
     NODE = "node"
-    #: A tenant: whoever may write an object of the API, in any namespace.
+    #: A tenant: any account that may write an object of the API, in any namespace.
     TENANT = "tenant"
 
 
 class Role(Enum):
-    """What a selection means for the others, see ``multus.engine.resolve``."""
+    """How a selection combines with the others, see ``multus.engine.resolve``."""
 
     #: The node offers these networks to every pod.
     DEFAULT = "default"
-    #: The pod asked for these, and they replace the defaults.
+    #: The pod requested these; they replace the defaults.
     INSTEAD = "instead"
-    #: The pod asked for these, and they come after the defaults.
+    #: The pod requested these; they come after the defaults.
     ADDED = "added"
-    #: The pod asked for this one in the place of the primary default.
+    #: The pod requested this one; it replaces the primary default.
     EXCHANGED = "exchanged"
 
 
 @frozen
 class Element:
-    """A network selection element: one network that is asked for.
+    """A network selection element: one requested network.
 
-    ``origin`` says where it stands, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
+    ``origin`` is its location, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
     default/web, entry 2").  ``source`` is the name of the plugin that selected it; when it is
-    empty, Multus fills it in.  ``config`` is a configuration given in place: such an element is
-    resolved already.  ``provenance`` says who wrote the configuration, or the name: only a name
-    that the owner of the node wrote is looked up in the node's files.  ``options`` holds the other
-    keys of the element as they were written, and ``handle`` whatever the source wants back when it
-    resolves.
+    empty, Multus fills it in.  ``config`` is an inline configuration: such an element is not
+    resolved.  ``provenance`` says who wrote the configuration, or the name: only a name that the
+    owner of the node wrote is looked up in the node's files.  ``options`` holds the other keys of
+    the element unchanged, and ``handle`` is a value of the source's own, for its
+    ``multus_resolve``.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """
@@ -76,10 +76,10 @@ class Element:
 
 @frozen
 class Selection:
-    """What one source selects: elements, and what they mean for the other selections.
+    """A source's selection: elements, and how they combine with other selections (``role``).
 
-    ``origin`` names the object and key that it comes from; ``naming`` is the convention by which
-    such networks' interfaces are named ("seed" or "npwg").
+    ``origin`` names the object and key that it comes from; ``naming`` is the convention for the
+    names of these networks' interfaces ("seed" or "npwg").
     """
 
     role: Role
@@ -90,10 +90,9 @@ class Selection:
 
 @frozen
 class Plugin:
-    """One plugin's configuration within a network, as it was written.
+    """One plugin's configuration within a network, unchanged.
 
-    ``invoker`` is the name of the invoker that it asks for, or that once carried it out; empty
-    when any will do.
+    ``invoker`` is the name of the invoker that it requests, or that attached it; empty for any.
     """
 
     config: Mapping[str, Any] = field(converter=frozen_mapping)
@@ -106,7 +105,7 @@ class Plugin:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """The capabilities that the plugin declares and that are on."""
+        """The capabilities that the plugin declares and enables."""
         return capabilities_of(self.config)
 
     def unknown_keys(self, known: frozenset[str]) -> tuple[str, ...]:
@@ -115,9 +114,9 @@ class Plugin:
 
 
 def capabilities_of(config: Mapping[str, Any]) -> frozenset[str]:
-    """The capabilities that a plugin's configuration declares and that are on.
+    """The capabilities that a plugin's configuration declares and enables.
 
-    Some are written as the strings "true" and "false".
+    The values may also be the strings "true" and "false".
     """
     declared = config.get(CAPABILITIES.name)
     if not isinstance(declared, Mapping):
@@ -127,16 +126,16 @@ def capabilities_of(config: Mapping[str, Any]) -> frozenset[str]:
 
 @frozen
 class Delegate:
-    """A network resolved to its configuration, and where it goes.
+    """A network with its configuration and its interface.
 
-    ``name`` is the network's CNI name, ``plugins`` its chain.  ``label`` is what people call the
-    network ("default/sriov-conf"), and what the status annotation reports.  ``primary`` marks the
-    one whose result is reported (``masterplugin`` in configurations).  ``default`` says that the
-    node offered it.  ``runtime_config`` is everything requested; each plugin gets the part that
-    its ``capabilities`` declare.  ``order`` fills in ``ifname``.  ``options`` is for observers and
-    for whoever orders: the element's.  ``provenance`` says who wrote the configuration; a source
-    that does not say it is taken to have read a tenant's.  ``tenant_paths`` is what
-    ``Conf.tenant_paths`` was when the delegate was attached, None while it is not.
+    ``name`` is the network's CNI name, ``plugins`` its chain.  ``label`` is the network's name for
+    people ("default/sriov-conf"), also in the status annotation.  ``primary`` marks the one whose
+    result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
+    default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
+    its ``capabilities`` declare.  ``order`` sets ``ifname``.  ``options`` are the element's, for
+    observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
+    tenant is assumed.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
+    None before it.
     """
 
     name: str
@@ -172,14 +171,14 @@ class Delegate:
 
 @frozen
 class Invocation:
-    """One plugin of a delegate, to be carried out with one verb.
+    """One verb to execute for one plugin of a delegate.
 
-    ``config`` is the configuration handed on, complete but for ``prevResult``: name and version
-    inserted, capabilities exchanged for ``runtimeConfig``.  ``session`` is what may be used;
-    ``log`` is its log, with the network in every line.  ``valid_attachments`` is for GC:
+    ``config`` is the plugin's configuration, complete except for ``prevResult``: name and version
+    are inserted, capabilities are replaced by ``runtimeConfig``.  ``session`` has the request's
+    resources; ``log`` is its log, with the network in every line.  ``valid_attachments`` is for GC:
     ``{"containerID": …, "ifname": …}`` of every attachment of this network that is still in use.
     ``inherited`` are descriptors that a started process keeps open: the container's lock is held
-    as long as one of them runs.
+    until all these processes have ended.
     """
 
     verb: str
@@ -196,7 +195,7 @@ class Invocation:
 
     @property
     def ifname(self) -> str:
-        """The interface to make in the container."""
+        """The name of the interface in the container."""
         return self.delegate.ifname
 
     @property
@@ -207,8 +206,8 @@ class Invocation:
     def serves_path(self, key: str, path: str) -> bool:
         """Whether *path*, the value of *key*, may be used in-process.
 
-        What the owner of the node wrote may; what a tenant wrote has to be in a place of
-        ``tenantPaths``, as that was when the network was attached.
+        A path of the node's owner may always be used.  A tenant's must be within ``tenantPaths``,
+        with the value that it had when the network was attached.
         """
         if self.provenance is Provenance.NODE:
             return True
@@ -218,11 +217,11 @@ class Invocation:
 
     @property
     def cni_version(self) -> str:
-        """The version that the plugin is spoken to in."""
+        """The CNI version of this invocation."""
         return str(self.config["cniVersion"])
 
     def folders(self) -> tuple[str, ...]:
-        """Where plugins' binaries are looked for: ``binDir``, then the runtime's ``CNI_PATH``."""
+        """The folders of plugins' binaries: ``binDir``, then the runtime's ``CNI_PATH``."""
         return tuple(dict.fromkeys((self.conf.bin_dir, *self.request.path)))
 
     def environ(self) -> dict[str, str]:
@@ -237,20 +236,20 @@ class Invocation:
         }
 
     def wire(self) -> dict[str, Any]:
-        """What the plugin gets on stdin, decoded."""
+        """The plugin's stdin, decoded."""
         wire = dict(self.config)
-        # Before 0.4.0 only the next plugin of a chain was told a result.
+        # Before 0.4.0 only the next plugin of a chain gets a result.
         told = self.verb == "ADD" or at_least(self.cni_version, "0.4.0")
         if self.prev_result is not None and told:
             wire["prevResult"] = self.prev_result.to_wire(self.cni_version)
         if self.verb == "GC":
-            # Both spellings are in use: libcni 1.1.0 to 1.1.2 read the second.
+            # Both spellings are in use: libcni 1.1.0 to 1.1.2 reads the second.
             wire["cni.dev/valid-attachments"] = list(self.valid_attachments)
             wire["cni.dev/attachments"] = list(self.valid_attachments)
         return wire
 
     def at(self, version: str) -> Invocation:
-        """The same invocation spoken in another *version*."""
+        """The same invocation in another CNI *version*."""
         return evolve(self, config={**self.config, "cniVersion": version})
 
     def __str__(self) -> str:
@@ -260,10 +259,10 @@ class Invocation:
 
 @frozen
 class Attachment:
-    """A delegate carried out for a container.
+    """A delegate that was attached to a container.
 
-    ``versions`` holds the version that each plugin of the chain was spoken to in, and ``invokers``
-    the invokers' names.  ``seconds`` is how long ADD took.
+    ``versions`` holds the CNI version used with each plugin of the chain, and ``invokers`` the
+    invokers' names.  ``seconds`` is the duration of ADD.
     """
 
     delegate: Delegate
@@ -274,7 +273,7 @@ class Attachment:
 
 
 class Carried(NamedTuple):
-    """What one delegate took part in: a verb, when it began, how long it took, and how it ended.
+    """One verb of one delegate: its start, duration and error.
 
     ``started`` is in seconds since 1970, ``seconds`` a duration.  Delegates that one invoker
     detaches together share the time equally.
@@ -288,12 +287,12 @@ class Carried(NamedTuple):
 
 @frozen
 class Outcome:
-    """How a command ended: what ``multus_finished`` is told.
+    """The outcome of a command, for ``multus_finished``.
 
-    ``started`` is in seconds since 1970, ``seconds`` how long the command took.  ``stages`` maps a
-    stage's name to its seconds.  ``delegates`` are those that were begun, in that order.  After an
-    ADD that failed, ``attachments`` has what was attached before it was undone.  ``plugins`` has
-    the seconds of each plugin's hooks, and of each invoker's verbs, up to now.
+    ``started`` is in seconds since 1970, ``seconds`` the duration.  ``stages`` maps a stage's name
+    to its seconds.  ``delegates`` are the verbs that were started, in that order.  After a failed
+    ADD, ``attachments`` has what was attached before the roll-back.  ``plugins`` has the seconds of
+    each plugin's hooks, and of each invoker's verbs, up to now.
     """
 
     command: str
@@ -308,5 +307,5 @@ class Outcome:
 
     @property
     def failed(self) -> Delegate | None:
-        """The delegate whose error the command's is, or the first that failed; None without one."""
+        """The delegate whose error the command reports, else the first that failed, else None."""
         return next((each.delegate for each in self.delegates if each.error is not None), None)

@@ -1,11 +1,11 @@
-"""Putting delegates into an order, and naming their interfaces: for ``multus_order``.
+"""Order delegates and name their interfaces: for ``multus_order``.
 
 There are two conventions for names.  Both give the primary the runtime's interface (``eth0``):
 
 * ``seed``: the others are ``net0``, ``net1``, … from one counter;
-* ``npwg``: the others are ``net1``, ``net2``, … by their place.
+* ``npwg``: the others are ``net1``, ``net2``, … by their position.
 
-A network that requests a name gets it, and still counts.
+A network that requests a name gets it, and is still counted.
 """
 
 from __future__ import annotations

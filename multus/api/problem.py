@@ -1,4 +1,4 @@
-"""A problem: something wrong with a configuration, as a value."""
+"""A problem of a configuration, as a value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Problem(NamedTuple):
 
 
 class Problem(_Problem):
-    """Something wrong with a configuration: the key, why it is wrong, and what to do.
+    """A problem of a configuration: the key, the reason, and the fix.
 
     ``path`` is the key's path from the top of the configuration; it may be given as text,
     ``"delegates[0].type"``.  ``reason`` continues a sentence that begins with the key ("is 'x',

@@ -1,11 +1,11 @@
-"""What this process is doing, and how long each plugin takes.
+"""The current step of this process, and the time that each plugin takes.
 
-A worker of the daemon serves one call at a time.  Before a plugin's code runs, and before something
-is waited for, the worker says what that is and how long it may take.  The supervisor reads it from
-shared memory (``multus.daemon.board``) and interrupts a step that takes longer.  Without a
-supervisor nothing is interrupted.
+A worker of the daemon serves one call at a time.  Before it runs a plugin's code or waits, the
+worker publishes the step and its time limit in shared memory (``multus.daemon.board``).  The
+supervisor reads them and interrupts a step that takes longer.  Without a supervisor nothing is
+interrupted.
 
-``timed`` adds up what the steps of plugins took, for the log, the observers and the metrics.
+``timed`` sums up the time of plugins' steps, for the log, the observers and the metrics.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ __all__ = ["Overdue", "Spent", "Task", "step"]
 
 
 class Overdue(BaseException):
-    """A step took longer than it may; raised in the worker's main thread by a signal.
+    """A step exceeded its time limit; a signal raises this in the worker's main thread.
 
-    Not an ``Exception``: a plugin that catches everything and tries again must not catch this.
+    It is not an ``Exception``, so that a plugin with ``except Exception`` does not catch it.
     """
 
 
 class Watch(Protocol):
-    """Where steps are shown.  ``patience`` is the seconds of a step that does not say how many."""
+    """Receives the steps.  ``patience`` is the default time limit of a step, in seconds."""
 
     patience: float
 
     def show(self, current: step | None) -> None:
-        """Show *current* from now on; None when nothing is being done."""
+        """Publish the *current* step; None when the process is idle."""
 
 
 class Task(NamedTuple):
@@ -51,7 +51,7 @@ class Task(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What a task took in one request, in seconds; ``waited`` is the part that it only waited."""
+    """The seconds of a task in one request; ``waited`` is the part spent waiting."""
 
     task: Task
     seconds: float
@@ -59,7 +59,7 @@ class Spent(NamedTuple):
 
 
 class Times:
-    """What each task of a request has taken so far."""
+    """The time of each task of a request so far."""
 
     def __init__(self) -> None:
         self._sums: dict[Task, tuple[float, float]] = {}
@@ -72,7 +72,7 @@ class Times:
 
     @property
     def spent(self) -> tuple[Spent, ...]:
-        """The sums, in the order in which the tasks began to count."""
+        """The sums, in the order in which the tasks started."""
         return tuple(Spent(task, *sums) for task, sums in self._sums.items())
 
 
@@ -80,7 +80,7 @@ _AFTER = ", after "
 
 
 class _Here(_local):
-    """What one thread is doing: a plugin may have threads of its own."""
+    """The current step of one thread: a plugin may have threads of its own."""
 
     watch: Watch | None = None
     current: step | None = None
@@ -93,11 +93,11 @@ _here = _Here()
 
 
 class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):``
-    """A part of the work that may take *seconds*; the watch's patience, *times*, when that is 0.
+    """A part of the work with a limit of *seconds*; 0 means the watch's ``patience`` × *times*.
 
-    With *waits*, something outside this process is waited for: a lock, a program, an API server.
-    Such a step needs no processor, and its seconds do not count for the step around it.  *task* is
-    whose code runs, when that is a plugin's.
+    With *waits*, the step waits for something outside this process: a lock, a program, an API
+    server.  Its seconds do not count for the enclosing step.  *task* names the plugin whose code
+    runs, if any.
     """
 
     __slots__ = (
@@ -157,7 +157,7 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
             os._exit(1)
         if here.current is not self:
             return
-        # First of all: an interruption that comes now is not of this step any more.
+        # Must be first: an interruption from here on does not belong to this step.
         here.current = outer = self._outer
         spent = time.monotonic() - self._entered
         if self.waits:
@@ -175,18 +175,18 @@ class step:  # noqa: N801  it is used like a function: ``with step("…", 5.0):`
 
     def _show_outer(self, watch: Watch, outer: step | None, spent: float) -> None:
         if outer is not None:
-            # What a step waits for has a limit of its own.
+            # A waiting step has a limit of its own.
             outer.began += spent
             outer.until += spent
             if outer._outer is None:
-                # What is done between two plugins may fail for what the first of them did.
+                # Work between two plugins may fail because of what the first plugin did.
                 outer.what = f"{outer.what.partition(_AFTER)[0]}{_AFTER}{self.what}"
         watch.show(outer)
 
 
 @contextmanager
 def timed() -> Iterator[Times]:
-    """Add up what tasks take while this is entered; within another one, these are one."""
+    """Sum up tasks' seconds inside the ``with`` block; nested blocks share one sum."""
     if _here.times is not None:
         yield _here.times
         return
@@ -198,30 +198,30 @@ def timed() -> Iterator[Times]:
 
 
 def watched_by(watch: Watch | None) -> None:
-    """Show the steps of this thread to *watch* from now on."""
+    """Publish the steps of this thread to *watch* from now on."""
     _here.watch, _here.current, _here.failed = watch, None, ""
 
 
 def leave_to_parent() -> None:
     """In a process that a plugin forked: end it when it leaves the plugin's code.
 
-    Otherwise it would go on with the request, as its parent does.
+    Otherwise it would continue the request, in parallel with its parent.
     """
     _here.watch, _here.of_parent = None, _here.current
 
 
 def current() -> step | None:
-    """The step that this thread is in."""
+    """This thread's current step."""
     return _here.current
 
 
 def failed() -> str:
-    """The first step that an exception ended, since this thread is watched; "" for none."""
+    """The first step that an exception ended since ``watched_by``; "" for none."""
     return _here.failed
 
 
 def raise_if_overdue() -> None:
-    """Raise ``Overdue`` when the current step took longer than it may."""
+    """Raise ``Overdue`` when the current step exceeded its limit."""
     here = _here
     step = here.current if here.watch is not None else None
     if step is not None and time.monotonic() >= step.until:

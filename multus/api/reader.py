@@ -1,4 +1,4 @@
-"""Reading typed values out of decoded JSON, with errors that name the key and the fix."""
+"""Read typed values from decoded JSON, with errors that name the key and the fix."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WORDS = {
 
 
 def describe(value: object) -> str:
-    """The JSON type of *value*, in words."""
+    """The JSON type of *value*, as text for messages."""
     words = (word for kind, word in _WORDS.items() if isinstance(value, kind))
     return next(words, type(value).__name__)
 
 
 def _is_encodable(text: str) -> bool:
-    # JSON can write half of a surrogate pair, which no file's name can hold.
+    # JSON can contain an unpaired surrogate, which a file's name cannot.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -35,10 +35,10 @@ def _is_encodable(text: str) -> bool:
 
 
 class Reader(NamedTuple):
-    """Typed access to *raw*; *where* says in errors whose keys these are.
+    """Typed access to *raw*; *where* names the object in errors.
 
-    ``prefix`` is the path from *where* to the object that *raw* is.  Every method returns *default*
-    when the key is absent or null, and raises ``InvalidConfig`` when the value is of another type.
+    ``prefix`` is the path from *where* to *raw*.  Every method returns *default* when the key is
+    absent or null, and raises ``InvalidConfig`` when the value has another type.
     """
 
     raw: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Reader(NamedTuple):
     prefix: Path = ()
 
     def error(self, key: str | Path, reason: str, fix: str = "correct it") -> InvalidConfig:
-        """The error that *key* is wrong; *reason* continues a sentence that begins with the key."""
+        """An error about *key*; *reason* continues a sentence that begins with the key."""
         path = (key,) if isinstance(key, str) else key
         return InvalidConfig(reason, where=self.where, key=(*self.prefix, *path), fix=fix)
 
@@ -66,16 +66,16 @@ class Reader(NamedTuple):
         return default if value is None else str(value)
 
     def path(self, key: str, default: str = "") -> str:
-        """An absolute path, without a slash at its end; an empty one counts as absent."""
+        """An absolute path, without a trailing slash; an empty one counts as absent."""
         path = self.text(key) or default
         if path and not path.startswith("/"):
             raise self.error(key, f"is {path!r}, which is relative", "use an absolute path")
         if "\0" in path or not _is_encodable(path):
-            raise self.error(key, f"is {path!r}, which cannot be a path")
+            raise self.error(key, f"is {path!r}, which is not a valid path")
         return path.rstrip("/") or path[:1]
 
     def boolean(self, key: str, default: bool = False) -> bool:
-        """A boolean, which runtimes also write as the strings "true" and "false"."""
+        """A boolean; the strings "true" and "false", which some runtimes write, are accepted."""
         value = self.raw.get(key)
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
@@ -83,7 +83,7 @@ class Reader(NamedTuple):
         return default if value is None else bool(value)
 
     def integer(self, key: str, default: int = 0, *, within: range | None = None) -> int:
-        """A whole number; with *within*, one of these."""
+        """An integer; *within* limits it."""
         value = self._typed(key, int)
         number = default if value is None else int(value)
         if within is not None and number not in within:
@@ -126,7 +126,7 @@ class Reader(NamedTuple):
         return self._require((key, index), value, kind)
 
     def _require(self, key: Path, value: object, kind: type) -> Any:
-        # bool is an int to Python, but not to JSON.
+        # bool is a subclass of int in Python, but not a number in JSON.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.error(key, f"must be {_WORDS[kind]}, not {describe(value)}")
         return value

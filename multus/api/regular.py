@@ -1,8 +1,8 @@
-"""Opening regular files by names that a configuration gave, and nothing else.
+"""Open regular files, and refuse everything else, by paths from a configuration.
 
-A name may turn out to be a FIFO, a device, a socket or a link.  Opening a FIFO waits for its other
-end, reading some devices never ends, and opening others has effects: so what is there is looked at
-first, opened without waiting, and looked at once more.
+A path may be a FIFO, a device, a socket or a link.  Opening a FIFO blocks, reading some devices
+never ends, and opening others has side effects.  So the file is checked with stat, opened with
+O_NONBLOCK, and checked again with fstat.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KINDS = (
 
 
 class NotRegular(OSError):
-    """Something is there, and it is not a regular file; ``strerror`` says what it is."""
+    """The path exists and is not a regular file; ``strerror`` says what it is."""
 
     def __init__(self, path: str, mode: int) -> None:
         kind = next((text for test, text in _KINDS if test(mode)), "something else")
@@ -37,9 +37,9 @@ class NotRegular(OSError):
 
 
 def opened(path: str, flags: int, *, folder: int | None = None, follow: bool = False) -> int:
-    """Open the regular file at *path*, beneath the descriptor *folder*; returns a descriptor.
+    """Open the regular file at *path*, relative to the descriptor *folder*; return a descriptor.
 
-    With *follow*, a symbolic link to a regular file is one.  Raises ``NotRegular`` and ``OSError``.
+    *follow* allows a symbolic link to a regular file.  Raises ``NotRegular`` and ``OSError``.
     """
     with suppress(FileNotFoundError):
         _require(path, os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode)
@@ -55,7 +55,7 @@ def opened(path: str, flags: int, *, folder: int | None = None, follow: bool = F
 
 
 def require(path: str) -> None:
-    """Raise ``NotRegular`` when *path* is something else than a regular file, and ``OSError``."""
+    """Raise ``NotRegular`` when *path* is not a regular file, ``OSError`` when stat fails."""
     _require(path, os.lstat(path).st_mode)
 
 
@@ -74,10 +74,10 @@ def read(path: str, most: int, *, follow: bool = False) -> bytes:
 
 
 def read_listed(name: str, folder: int, most: int) -> bytes:
-    """The same for a name that the directory with the descriptor *folder* lists as regular.
+    """``read`` for a name that the directory with the descriptor *folder* lists as regular.
 
-    Many are read at once, so it is not looked at again: should something else be there by now, it
-    is opened without waiting, and no link is followed.
+    For speed it is not checked again.  If it was replaced meanwhile, O_NONBLOCK and O_NOFOLLOW
+    still prevent blocking and following a link.
     """
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | _SAFE, dir_fd=folder)
     try:
@@ -87,9 +87,9 @@ def read_listed(name: str, folder: int, most: int) -> bytes:
 
 
 def locked(fd: int, deadline: float) -> bool:
-    """Take the flock(2) lock of *fd* for writing; False when *deadline* has passed without it.
+    """Take the exclusive flock(2) lock of *fd*; False when *deadline* passed without it.
 
-    It is tried once whatever the deadline, a moment of ``time.monotonic()``.
+    *deadline* is a ``time.monotonic()`` value.  It tries at least once.
     """
     pause, left = _FIRST_PAUSE, deadline - time.monotonic()
     with step("the lock of a file", max(0.0, left) + 5.0, waits=True):
@@ -105,9 +105,9 @@ def locked(fd: int, deadline: float) -> bool:
 
 
 def holder(fd: int) -> str:
-    """Which process holds the flock(2) lock of *fd*, for people: "process 71 'host-local'".
+    """The process that holds the flock(2) lock of *fd*, as text: "process 71 'host-local'".
 
-    "another process" where the kernel does not say.  Source: proc(5), "/proc/locks".
+    "another process" when the kernel does not name it.  Source: proc(5), "/proc/locks".
     """
     found = os.fstat(fd)
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"

@@ -24,13 +24,12 @@ class Pod:
 
 @frozen
 class Request:
-    """One CNI call: what was asked, read-only.  What it may use is the ``Session``.
+    """One CNI call, read-only.  The ``Session`` has the resources to serve it.
 
     ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
-    Delegation"); ``args`` is ``CNI_ARGS`` taken apart; ``path`` is ``CNI_PATH``.  ``dry_run`` says
-    that the request is not carried out: ``multus explain`` and ``multus validate`` ask what an ADD
-    would do.  A plugin answers such a request at once, from what is there now; it does not wait for
-    what may still come.
+    Delegation"); ``args`` is the parsed ``CNI_ARGS``; ``path`` is ``CNI_PATH``.  ``dry_run``: the
+    request is not executed, because ``multus explain`` or ``multus validate`` asks what an ADD
+    would do.  A plugin answers a dry run at once, from the current state, and does not wait.
     """
 
     command: str
@@ -44,7 +43,7 @@ class Request:
 
     @property
     def pod(self) -> Pod | None:
-        """The pod, or None: podman passes a name without a namespace, and then there is none."""
+        """The pod; None without one, also for podman, which passes a name without a namespace."""
         name, namespace = self.args.get("K8S_POD_NAME"), self.args.get("K8S_POD_NAMESPACE")
         if not name or not namespace:
             return None
@@ -62,7 +61,7 @@ class Request:
 
 
 def parse_args(text: str) -> dict[str, str]:
-    """``CNI_ARGS`` taken apart: ``KEY=VALUE;…``.  Raises ``ValueError`` for another form."""
+    """Parse ``CNI_ARGS``: ``KEY=VALUE;…``.  Raises ``ValueError`` for another form."""
     pairs = [part for part in text.split(";") if part]
     wrong = next((pair for pair in pairs if "=" not in pair), None)
     if wrong is not None:

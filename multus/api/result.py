@@ -1,7 +1,7 @@
 """A CNI result, and its forms in every version of the specification.
 
-The value holds what 1.1.0 knows; ``from_wire`` reads any version, ``to_wire`` writes one, and
-leaves out what that version has no place for.
+The value has the fields of 1.1.0.  ``from_wire`` reads any version; ``to_wire`` writes one, and
+omits fields that the version lacks.
 
 Source: CNI specification, section "Result types", tags spec-v0.1.0 to spec-v1.1.0.
 """
@@ -17,13 +17,13 @@ from multus.api.errors import DecodingFailure, IncompatibleVersion
 from multus.api.reader import describe
 from multus.api.versions import IMPLICIT, SUPPORTED, at_least
 
-#: ``RT_TABLE_MAIN``: where a route goes that names no table.
+#: ``RT_TABLE_MAIN``: the table of routes that name none.
 _TABLE_MAIN = 254
 
 
 @frozen
 class Interface:
-    """A link that an attachment made: on the host, or in the sandbox (the netns path)."""
+    """A link of an attachment: on the host, or in ``sandbox`` (the netns path)."""
 
     name: str
     mac: str = ""
@@ -49,7 +49,7 @@ class IP:
 
 @frozen
 class Route:
-    """A route in the sandbox; the numbers are None when not said."""
+    """A route in the sandbox; numbers are None when they are not set."""
 
     dst: str
     gw: str = ""
@@ -66,7 +66,7 @@ class Route:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is a default route, of the main table: others are for chosen packets only."""
+        """Whether it is a default route in the main table; other tables need policy rules."""
         return self.dst.endswith("/0") and self.table in (None, 0, _TABLE_MAIN)
 
 
@@ -85,7 +85,7 @@ class DNS:
 
 @frozen
 class Result:
-    """What an ADD reports.  The empty result is valid: some plugins configure no address."""
+    """The result of an ADD.  The empty result is valid: some plugins configure no address."""
 
     interfaces: tuple[Interface, ...] = ()
     ips: tuple[IP, ...] = ()
@@ -94,7 +94,7 @@ class Result:
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any] | None) -> Result:
-        """Read a decoded result of the version that it names; null is the empty result.
+        """Read a decoded result in the version that it names; null is the empty result.
 
         Raises ``IncompatibleVersion`` or ``DecodingFailure``.
         """
@@ -112,7 +112,7 @@ class Result:
             return _read_old(raw) if not at_least(version, "0.3.0") else _read(raw)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise DecodingFailure(
-                f"the result is no CNI result of version {version}: {error}"
+                f"the result is not a CNI result of version {version}: {error}"
             ) from error
 
     def to_wire(self, version: str) -> dict[str, Any]:
@@ -123,16 +123,16 @@ class Result:
 
     @property
     def gateways(self) -> dict[int, str]:
-        """By family (4, 6): through which gateway a route goes that names none.
+        """By family (4, 6): the gateway of routes that name none.
 
-        It is the gateway of the first address of that family which has one.
+        It is the gateway of the first address of the family that has one.
         """
         return {ip.family: ip.gateway for ip in reversed(self.ips) if ip.gateway}
 
     def addresses_of(self, at: int) -> list[IP]:
         """The addresses of interface *at*.
 
-        One that names no interface belongs to the only one in the sandbox, when there is just one.
+        An address without an interface belongs to the sandbox's interface when there is only one.
         """
         inside = [each for each, link in enumerate(self.interfaces) if link.sandbox]
         only = None if len(inside) != 1 else inside[0]
@@ -143,7 +143,7 @@ class Result:
         return tuple(link for link in self.interfaces if link.sandbox)
 
     def shifted(self, by: int) -> Result:
-        """The same result with every interface index raised by *by*, for joining results."""
+        """The same result with every interface index raised by *by*, for merging results."""
         moved = (
             ip if ip.interface is None else evolve(ip, interface=ip.interface + by)
             for ip in self.ips

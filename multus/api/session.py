@@ -1,8 +1,8 @@
-"""What plugins may use while a request is served.
+"""The resources that plugins may use while a request is served.
 
-``multus.api.request.Request`` is what the runtime asked for, and is read-only.  The session is what
-there is to answer it with: access to Kubernetes, the time that is left, the log.  Hooks take it as
-``session``, invokers find it in ``Invocation.session``.
+``multus.api.request.Request`` is the runtime's call, read-only.  The session has the resources to
+serve it: access to Kubernetes, the remaining time, the log.  Hooks get it as ``session``, invokers
+as ``Invocation.session``.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Meter = Callable[[str, str, float], None]
 
 
 class Session:
-    """The means of one request, from its first hook to its last.
+    """The resources of one request, from its first hook to its last.
 
     * ``log`` writes lines that name the container and the pod.
-    * ``api`` answers in place of the API server that the configuration names: the daemon's caches,
-      or the objects that ``multus explain -f`` was given.  It is None in a process of its own.
-      Plugins ask ``multus.api.kubernetes.api_of``, which then makes a client.
-    * ``deadline`` is the ``time.monotonic()`` moment by which the caller wants its answer, or None.
-      ``remaining`` says how many seconds are left.
-    * ``closing`` is a ``contextlib.ExitStack``: what is put on it is closed when the request has
-      been served, after the last observer.  An error in closing is logged and changes no answer.
-    * ``once`` remembers what plugins have computed for this request.
-    * ``chroot`` is where this process sees the host's root, when it runs in a container of its own;
-      empty otherwise.  Programs of the host are started in there.
-    * ``meter`` is told how long every invocation took; None when it is not measured.
+    * ``api`` replaces the API server that the configuration names: the daemon's caches, or the
+      objects of ``multus explain -f``.  It is None in a standalone call.  Plugins call
+      ``multus.api.kubernetes.api_of``, which then creates a client.
+    * ``deadline`` is the ``time.monotonic()`` value by which the caller needs the answer, or None.
+      ``remaining`` returns the seconds left.
+    * ``closing`` is a ``contextlib.ExitStack``: it is closed when the request has been served,
+      after the last observer.  An error in closing is logged and does not change the answer.
+    * ``once`` caches values that plugins compute for this request.
+    * ``chroot`` is the path of the host's root when this process runs in a container; else empty.
+      Programs of the host are started there.
+    * ``meter`` receives the duration of every invocation; None without metrics.
 
-    As a context manager it closes what it holds.
+    As a context manager it closes its resources.
     """
 
     __slots__ = ("__weakref__", "_memory", "api", "chroot", "closing", "deadline", "log", "meter")
@@ -65,7 +65,7 @@ class Session:
         self._memory: dict[Hashable, Any] = {}
 
     def remaining(self, most: float = float("inf")) -> float:
-        """How many seconds may still be used: *most*, or fewer before the deadline; never negative.
+        """The seconds until the deadline, at most *most* and never negative.
 
         Without a deadline it is *most*.
         """
@@ -74,10 +74,10 @@ class Session:
         return max(0.0, min(most, self.deadline - time.monotonic()))
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """What *make* returns, computed by the first call with *key* for this request.
+        """The value of *make*, computed by the first call with *key* in this request.
 
-        A key begins with the name of its plugin (``"multus_source_nad.devices"``), since all
-        plugins share this memory.  What *make* raises is raised here, and nothing is remembered.
+        A key begins with the name of its plugin (``"multus_source_nad.devices"``), because all
+        plugins share this cache.  An exception of *make* is raised here and not cached.
         """
         if key not in self._memory:
             self._memory[key] = make()

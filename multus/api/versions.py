@@ -1,4 +1,4 @@
-"""The CNI versions that we speak, in order, and how two sides agree on one.
+"""The CNI versions that Multus supports, in order, and negotiation of one.
 
 Source: CNI specification 1.1.0, sections "Version" and "Version considerations".
 """
@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
-#: What a configuration without ``cniVersion`` speaks.
+#: The version of a configuration without ``cniVersion``.
 IMPLICIT = "0.1.0"
 
-#: The version whose result holds all that the others' do.
+#: The version whose result has all fields of the others.
 NEWEST = SUPPORTED[-1]
 
 
@@ -22,6 +22,6 @@ def at_least(version: str, floor: str) -> bool:
 
 
 def highest_common(theirs: Iterable[str]) -> str | None:
-    """The newest of *theirs* that we speak too; None when there is none."""
+    """The newest of *theirs* that Multus supports; None when there is none."""
     known = set(theirs)
     return next((version for version in reversed(SUPPORTED) if version in known), None)

@@ -1,4 +1,4 @@
-"""Where something stands: an object in words, and the path of a key within it."""
+"""Locations for errors: an object in words, and the path of a key within it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def path_of(where: str) -> Path:
 
 
 def within(where: str, text: str, *keys: str | int) -> Where:
-    """The part of *where* under *keys*; *text* is put behind its words."""
+    """The part of *where* under *keys*; *text* is appended to its words."""
     return Where(f"{where}{text}", (*path_of(where), *keys))
 
 
 def as_path(path: str | Path) -> Path:
     """``"delegates[0].type"`` as a path.
 
-    A key that holds a dot or a bracket itself can only be written as a tuple.
+    A key that contains a dot or a bracket can only be given in a tuple.
     """
     if not isinstance(path, str):
         return path

@@ -1,6 +1,7 @@
-"""Configurations with which an ADD succeeded, by their bytes: nearly all pods of a node share one.
+"""A cache of parsed and validated configurations, by their bytes.
 
-They are parsed, and the plugins found them valid: neither is done again for the next pod.
+Nearly all pods of a node have the same one.  It is kept after an ADD succeeded with it, so the next
+ADD need not parse and validate it again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Confs:
         self._lock = Lock()
 
     def recall(self, stdin: bytes) -> Conf | None:
-        """The configuration that these bytes are; None when no recent ADD with them succeeded."""
+        """The configuration for these bytes; None when no recent ADD succeeded with them."""
         with self._lock:
             conf = self._known.get(stdin)
             if conf is not None:
@@ -32,7 +33,7 @@ class Confs:
             return conf
 
     def keep(self, stdin: bytes, conf: Conf) -> None:
-        """Remember a parsed and validated configuration, unless its bytes are too many."""
+        """Keep a parsed and validated configuration, unless it is too large."""
         if len(stdin) > _LONGEST:
             return
         with self._lock:

@@ -1,13 +1,14 @@
-"""What a container runtime starts: hands its call to the node daemon and prints the answer.
+"""The shim that a container runtime starts: it sends the call to the daemon and prints the answer.
 
-``shim/multus-shim.c`` in Python, for ``python -I -S``: nothing is imported that the interpreter has
-not built in or beside it, since that is what such a process costs.  The message's layout is in
-``multus.daemon.wire``.  ``multus.__main__`` uses this module too, to find out who serves a call.
+``shim/multus-shim.c`` in Python, for ``python -I -S``.  It imports built-in modules only, since
+imports are most of such a process's time.  The layout of messages is in ``multus.daemon.wire``.
+``multus.__main__`` uses this module too, to send a call to the daemon if there is one.
 
-Without a daemon, a DEL is kept on disk for its next start, every other command waits a bounded time
-and then fails so that the runtime repeats it.  On a node that has no daemon (the configuration says
-``"standalone": true``; or says nothing, ``MULTUS_SOCKET`` is not set, and there is neither a socket
-nor the mark that a daemon leaves under ``cniDir``) the engine runs in place.
+When the daemon does not answer, the shim keeps a DEL on disk until the daemon starts; every other
+command waits a bounded time, then fails so that the runtime retries it.  On a node without a
+daemon, the engine runs in this process.  That is a node where the configuration has ``"standalone":
+true``; or where the key is missing, ``MULTUS_SOCKET`` is not set, and there is neither a socket nor
+the mark that a daemon leaves under ``cniDir``.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> int:
             return _print(error_answer(b"", 4, b"required env variables [CNI_COMMAND] missing"))
         return _print(control(environ, sys.argv[1].encode()))
     if environ[b"CNI_COMMAND"] not in COMMANDS:
-        # Answered before stdin is read: it may never end.
+        # Refused before stdin is read, which may never end.
         reason = b"unknown CNI_COMMAND: use one of " + b", ".join(COMMANDS)
         return _print(error_answer(b"", 4, reason))
     stdin = read_stdin()
@@ -62,7 +63,7 @@ def main() -> int:
 
 
 def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
-    """Carry a CNI call out by the daemon; None when the engine is to run in place."""
+    """Send a CNI call to the daemon; None when the engine has to run in this process."""
     command = environ[b"CNI_COMMAND"]
     if len(stdin) > LARGEST:
         return error_answer(stdin, 6, b"the network configuration on stdin is larger than 8 MiB")
@@ -91,7 +92,7 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
 
 
 def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
-    """Ask the daemon for ``health``, ``ready``, ``metrics`` or ``reload``."""
+    """Send a control request: ``health``, ``ready``, ``metrics``, ``workers`` or ``reload``."""
     try:
         connection = _dial(environ.get(b"MULTUS_SOCKET", SOCKET), 0)
         connection.settimeout(RELOAD_S if word == b"reload" else CONTROL_S)
@@ -107,7 +108,7 @@ def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
 
 
 def _seconds(text: bytes) -> float:
-    """A decimal number of seconds, at most what a call may take; 0 for any other text."""
+    """A decimal number of seconds, at most ``SERVE_S``; 0 for any other text."""
     try:
         return min(float(text if not text.strip(b"0123456789.") else b""), SERVE_S)
     except ValueError:
@@ -141,7 +142,7 @@ def _message(kind: int, environ: Mapping[bytes, bytes], payload: bytes) -> bytes
 
 
 def _exchange(connection: socket, message: bytes) -> Answer:
-    # A daemon that refuses answers before it has read all, so a broken pipe is no end yet.
+    # A daemon that refuses may answer before it has read everything: ignore a broken pipe.
     try:  # noqa: SIM105  contextlib is one of the imports that this module does without
         connection.sendall(message)
     except (BrokenPipeError, ConnectionResetError):
@@ -163,7 +164,7 @@ def _receive(connection: socket, size: int) -> bytes:
     return data
 
 
-# --- What is done without a daemon ---------------------------------------------------------------
+# --- Without a daemon ----------------------------------------------------------------------------
 
 
 def _in_place(environ: Mapping[bytes, bytes], stdin: bytes, path: bytes) -> bool:
@@ -183,14 +184,14 @@ def _exists(path: bytes) -> bool:
 
 
 def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer:
-    """Keep a DEL for the daemon: what to answer."""
+    """Keep a DEL for the daemon; returns the answer."""
     container_id = environ.get(b"CNI_CONTAINERID", b"")
     rest = container_id.strip(_ALNUM).translate(None, _ALNUM + b"_.-")
     usable = container_id[:1].isalnum() and not rest and len(container_id) <= 200
     if not usable or not environ.get(b"CNI_IFNAME"):
         return error_answer(stdin, 4, b"CNI_CONTAINERID or CNI_IFNAME is missing or malformed")
     if not stdin.lstrip(_SPACE).startswith(b"{"):
-        return error_answer(stdin, 6, b"the network configuration on stdin is no JSON object")
+        return error_answer(stdin, 6, b"the network configuration on stdin is not a JSON object")
     folder = text_of(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + SPOOL
     name = b"%019d.%s" % (time.time_ns(), container_id)
     try:
@@ -201,7 +202,7 @@ def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer:
 
 
 def _keep(folder: bytes, name: bytes, message: bytes) -> None:
-    """Write a file that is there whole, or not at all, whatever happens."""
+    """Write a file atomically: temporary file, fsync, rename."""
     parts = folder.split(b"/")
     for end in range(2, len(parts) + 1):
         try:
@@ -226,7 +227,7 @@ def _keep(folder: bytes, name: bytes, message: bytes) -> None:
 
 
 def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
-    """Exec the multus program, which finds the configuration on stdin again."""
+    """Exec the multus program, with the configuration on stdin again."""
     if b"MULTUS_STANDALONE" in environ:
         return
     copy = posix.memfd_create("stdin", 0)
@@ -238,11 +239,11 @@ def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
     posix.execve(sys.executable, arguments, {**environ, b"MULTUS_STANDALONE": b"1"})
 
 
-# --- The configuration, as far as it matters here ------------------------------------------------
+# --- Reading the configuration -------------------------------------------------------------------
 
 
 def _asked_version(stdin: bytes) -> bytes:
-    """The version in the input of a VERSION call, when that is nothing or what libcni sends."""
+    """The version in the input of a VERSION call, empty or as libcni sends it; else b""."""
     words = stdin.strip(_SPACE).split(b'"')
     if words == [b""]:
         return VERSIONS[-1]
@@ -253,9 +254,9 @@ def _asked_version(stdin: bytes) -> bytes:
 
 
 def _value(stdin: bytes, key: bytes) -> bytes:
-    """The text from the value of a top-level key on; the last one counts, b"" is none."""
+    """The text from the last value of a top-level key on; b"" when the key is missing."""
     if b'"%s"' % key not in stdin:
-        return b""  # as nearly always: the walk below is slow
+        return b""  # the usual case: the loop below is slow
     found, depth, at, end = b"", 0, 0, len(stdin)
     while at < end:
         char = stdin[at : at + 1]
@@ -285,7 +286,7 @@ def text_of(stdin: bytes, key: bytes, others: bytes, default: bytes) -> bytes:
 
 
 def launcher() -> str:
-    """A program that runs this module with the interpreter and the compiled file of today."""
+    """A program that runs this module with the current interpreter and its compiled file."""
     return (
         f"#!{sys.executable} -IS\n"
         "from _frozen_importlib_external import SourceFileLoader\n"
@@ -297,7 +298,7 @@ def launcher() -> str:
 
 
 def read_stdin() -> bytes:
-    """The whole of stdin, one byte beyond the limit at most."""
+    """All of stdin; little more than ``LARGEST`` bytes when there is too much."""
     chunks, size = [], 0
     while size <= LARGEST and (chunk := posix.read(0, 65536)):
         chunks.append(chunk)
@@ -306,7 +307,7 @@ def read_stdin() -> bytes:
 
 
 def error_answer(stdin: bytes, code: int, msg: bytes, details: bytes = b"") -> Answer:
-    """The answer of a failed call whose configuration is *stdin*; the texts need no escapes."""
+    """The answer of a failed call with configuration *stdin*; the texts must need no escapes."""
     version = text_of(stdin, b"cniVersion", b".", VERSIONS[-1])
     form = b'{"cniVersion": "%s", "code": %d, "msg": "%s", "details": "%s"}\n'
     return 1, form % (version, code, msg, details)
@@ -323,5 +324,5 @@ def _write(fd: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    # Nothing is buffered, and taking the interpreter down would be a sixth of the whole.
+    # Nothing is buffered, and the interpreter's shutdown would take a sixth of the time.
     posix._exit(main())

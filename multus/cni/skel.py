@@ -1,7 +1,7 @@
-"""The CNI front: an environment and stdin in, an exit status and stdout out.
+"""The CNI protocol: from environment and stdin to exit status and stdout.
 
-This module is what every call pays for, so it imports nothing at its top that VERSION or an error
-in the environment has no use for.
+Every call imports this module, so its top imports only what VERSION, or an error in the
+environment, needs.
 
 Source: CNI specification 1.1.0, sections 2 "Execution Protocol" and 5 "Result Types".
 """
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from multus.engine.pipeline import Engine
     from multus.log import Log
 
-#: Makes the engine that a configuration asks for: with its log, without its blocked plugins; and
-#: with the ``time.monotonic()`` moment by which the caller wants its answer, or None.
+#: Makes the engine for a configuration (with its log, without its blocked plugins) and the caller's
+#: deadline, a ``time.monotonic()`` time or None.
 EngineFor = Callable[["Conf", "float | None"], "Engine"]
 
-#: Which variables each command needs.
+#: The variables that each command needs.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
     "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
@@ -47,7 +47,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "VERSION": (),
 }
 
-#: From which version of the configuration on a command exists.
+#: The first ``cniVersion`` that has the command.
 _SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 
 
@@ -59,12 +59,11 @@ def answer(
     confs: Confs | None = None,
     deleting: Callable[[Engine, Request, Conf], None] | None = None,
 ) -> tuple[int, bytes]:
-    """Carry one call out: ``(exit status, stdout)``.
+    """Carry out one call: ``(exit status, stdout)``.
 
-    *deadline* is the ``time.monotonic()`` moment by which the caller wants the answer; with
-    *confs*, a daemon parses and validates the same configuration once; *deleting* is done in place
-    of the engine's DEL.  Never raises: whatever goes wrong is an error object and status 1.  What
-    the engine raised is in its log already.
+    *deadline* is the caller's, a ``time.monotonic()`` time.  *confs* is a daemon's cache of parsed
+    and validated configurations.  *deleting* replaces the engine's DEL.  Never raises: a failure
+    becomes an error object and status 1.  The engine has already logged its own errors.
     """
     version = NEWEST
     try:
@@ -94,7 +93,7 @@ def answer(
     except Interrupted:
         interrupted = TryAgainLater("interrupted by SIGINT", fix="call it again")
         return 1, _line(interrupted.to_wire(version))
-    except BaseException as error:  # noqa: BLE001  a runtime gets an error object, always
+    except BaseException as error:  # noqa: BLE001  the runtime must get an error object
         wrapped = CNIError(
             f"internal error: {described(error)}",
             fix="please report it, with the log",
@@ -105,14 +104,14 @@ def answer(
 
 @contextmanager
 def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[None]:
-    """Give an answer, with *write*, before a plugin ends this process by ``os._exit``.
+    """Write an error with *write* when a plugin ends this process by ``os._exit``.
 
-    Without one, a DEL would seem to have succeeded.  For a process that carries one call out.
+    Without it, a DEL would seem to have succeeded.  For a process that carries out one call.
     """
     process, leave = os.getpid(), os._exit
 
     def ended(status: int) -> NoReturn:
-        if os.getpid() == process:  # else it is a process that a plugin has forked
+        if os.getpid() == process:  # otherwise a plugin has forked this process
             step = progress.current()
             place = "a plugin" if step is None else step.what
             error = CNIError(
@@ -134,9 +133,9 @@ def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[N
 def recover(
     environ: Mapping[str, str], stdin: bytes, engine_for: EngineFor, deadline: float
 ) -> tuple[int, bytes]:
-    """Undo what an ADD or DEL left that was cut off, given its environment and stdin.
+    """Undo an ADD or DEL that was cut off, given its environment and stdin.
 
-    A container that has all its networks is left alone.  Answers as ``answer`` does.
+    Does nothing for a container that has all its networks.  Returns the same as ``answer``.
     """
 
     def undo(engine: Engine, request: Request, conf: Conf) -> None:
@@ -183,7 +182,7 @@ def _command(environ: Mapping[str, str]) -> str:
     command = environ.get("CNI_COMMAND", "")
     if command not in _NEEDED:
         raise BadEnvironment(
-            # The same words as the shims', which cannot escape what a client sent.
+            # The same text as in the shims, which cannot escape the client's value.
             "unknown CNI_COMMAND",
             fix=f"use one of {', '.join(sorted(_NEEDED))}",
         )
@@ -194,7 +193,7 @@ def _command(environ: Mapping[str, str]) -> str:
 
 
 def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
-    # libcni sends VERSION a configuration, people and old runtimes send nothing.
+    # For VERSION, libcni sends a configuration; users and old runtimes send nothing.
     if command == "VERSION" and not stdin.strip():
         return {}
     from multus.api.jsontext import decode_object
@@ -240,7 +239,7 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def _log_traceback(error: BaseException, stdin: bytes) -> None:
-    """Log where an exception that is not a CNI error came from."""
+    """Log the traceback of an exception that is not a CNI error."""
     from multus.log import traceback_of
 
     _log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))

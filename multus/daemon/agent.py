@@ -1,8 +1,8 @@
-"""The daemon's process for Kubernetes: it follows the API servers, and serves the workers.
+"""The API process of the daemon: it watches the API servers and answers the workers.
 
-It has the caches of pods and definitions, and the queued writes.  They outlive a worker that hangs,
-dies or is replaced.  When an API object breaks this process, it is started again; in the meantime,
-calls that need no API go on.
+It holds the caches of pods and definitions, and the queued writes.  They outlive a worker that
+hangs, dies or is replaced.  When an API object crashes this process, the supervisor restarts it;
+calls that need no API continue meanwhile.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from multus.daemon.settings import Settings
     from multus.log import Log
 
-#: How often the supervisor is told of changes, and how often when nothing changes, in seconds.
+#: How often the state is reported to the supervisor: after a change, and without one; seconds.
 _LOOK, _TELL = 0.2, 1.0
-#: How long queued statuses and events may take when the daemon stops.
+#: Time to write queued statuses and events when the daemon stops, in seconds.
 _LAST_WRITES = 4.0
 
 
 class Agent:
     """Serves workers; *control* is the channel to the supervisor.
 
-    *cached* has the kinds of objects that are followed, and the keys of an object that are kept.
+    *cached* maps each kind of object to watch to the keys of an object to keep.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Agent:
         self._told_at = 0.0
 
     def run(self, path: str) -> None:
-        """Serve until the supervisor closes its end or says so; then write what is queued."""
+        """Serve until the supervisor closes its end or sends stop; then flush the write queue."""
         listener = _listening(path)
         self._control.send({"ready": True})
         while True:
@@ -69,7 +69,7 @@ class Agent:
                 self._accept(listener)
             try:
                 if self._control in ready:
-                    self._control.receive()  # the one thing that it says: stop
+                    self._control.receive()  # the only message is stop
                     break
                 self._tell()
             except Closed:
@@ -82,7 +82,7 @@ class Agent:
             peer, _address = listener.accept()
         except OSError as error:
             self._log.error("cannot accept a worker's connection", error=error)
-            time.sleep(_LOOK)  # until a descriptor is free again
+            time.sleep(_LOOK)  # a descriptor may be free then
             return
         self._begin(peer)
 
@@ -94,12 +94,12 @@ class Agent:
             return
         try:
             threading.Thread(target=self._serve, args=(Channel(peer),), daemon=True).start()
-        except RuntimeError as error:  # no more threads: the worker tries again
+        except RuntimeError as error:  # no more threads: the worker retries
             self._log.error("cannot serve a worker", error=error)
             peer.close()
 
     def _tell(self) -> None:
-        """Tell the supervisor how the caches are, when that changed or it was told long ago."""
+        """Report the state of the caches to the supervisor, on a change and every ``_TELL``."""
         self._publish_queued()
         now = time.monotonic()
         queued = sum(len(api.queue) for api in self._apis)
@@ -123,14 +123,14 @@ class Agent:
         heard = {what: at for what, at in ages.items() if at > float("-inf")}
         self._control.send({**found, "heard": heard})
 
-    # --- A thread for each worker ----------------------------------------------------------------
+    # --- One thread per worker -------------------------------------------------------------------
 
     def _serve(self, channel: Channel) -> None:
         try:
             while True:
                 packet = channel.receive()
                 head, body = self._answer(packet.head, packet.body)
-                if packet.head["do"] != "events":  # those get no answer
+                if packet.head["do"] != "events":  # events get no answer
                     channel.send(head, body)
         except Closed:
             return
@@ -166,7 +166,7 @@ class Agent:
         return None
 
     def _publish_queued(self) -> None:
-        """Tell the workers which annotations they must not overtake."""
+        """Publish the pods with a queued annotation: workers must not write theirs before it."""
         with self._publishing:
             queued = [str(pod) for api in self._apis for pod in api.queue.annotated()]
             self._board.publish_queued(queued)
@@ -182,7 +182,7 @@ def _listening(path: str) -> socket.socket:
     try:
         listener.bind(path)
     except OSError as error:
-        # Python itself refuses a path that is too long, without a number.
+        # For a path that is too long, Python raises an OSError without errno.
         reason = error.strerror or f"{error}: give the daemon a shorter 'socketDir'"
         raise IOFailure(f"cannot listen at {path}: {reason}") from error
     finally:

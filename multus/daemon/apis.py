@@ -1,8 +1,8 @@
-"""The API servers that a node's configurations name, each followed once.
+"""The API servers that a node's configurations name: one watch for each.
 
-The daemon's own (its ``kubeconfig``, else the one of the pod that it runs in) serves every
-configuration that names any; without it, each configuration's own is followed from its first
-request on.
+If the daemon has an API server of its own (from its ``kubeconfig``, else from the pod that it runs
+in), that one serves every configuration that has a ``kubeconfig``.  Otherwise the API server of
+each configuration is watched from its first request on.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from multus.kube.nodeapi import NodeApi
     from multus.log import Log
 
-#: A node has one API server, perhaps two while it is moved.  Beyond this number, the one that was
-#: not asked for the longest time is given up.
+#: A node has one API server, or two during a migration.  Beyond this number, the least recently
+#: used one is closed.
 _MOST = 4
 
 
 class Apis:
     """Caches, clients and queued writes; used by many threads.
 
-    *busy* says whether containers wait for their answers.  *cached* has the kinds of objects that
-    are followed, and the keys of an object that are kept.
+    *busy* says whether calls are under way.  *cached* maps each kind of object to watch to the keys
+    of an object to keep.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Apis:
             self._own = self._follow(kubeconfig)
 
     def of(self, kubeconfig: str) -> NodeApi:
-        """The API for a configuration whose key ``kubeconfig`` is this.
+        """The API for a configuration with this value of ``kubeconfig``.
 
-        Raises ``InvalidConfig`` for a kubeconfig that is wrong.
+        Raises ``InvalidConfig`` for an invalid kubeconfig.
         """
         if self._own is not None:
             return self._own
@@ -77,14 +77,14 @@ class Apis:
             return iter([*([self._own] if self._own else []), *self._by_path.values()])
 
     def not_synced(self) -> str:
-        """Which cache is not complete yet; empty when all are."""
+        """Name a cache that is not synced yet; empty when all are."""
         for api in self:
             if not api.pods.synced:
                 return f"the pods of node {self._node} are not known yet from {api.client.server}"
         return ""
 
     def close(self, seconds: float) -> None:
-        """Write what is queued, for *seconds* in all; then stop following."""
+        """Flush the write queues, within *seconds* in all; then stop the watches."""
         until = time.monotonic() + seconds
         for api in self:
             api.close(max(0.0, until - time.monotonic()))
@@ -109,7 +109,7 @@ class Apis:
 
 
 def access_of(own: str, kubeconfig: str, environ: Mapping[str, str]) -> Access:
-    """The access to an API server: the daemon's *own*, its pod's, or a configuration's."""
+    """The access to an API server: by the daemon's *own* kubeconfig, its pod, or *kubeconfig*."""
     from multus.kube.kubeconfig import in_cluster, load_kubeconfig
 
     if not own and environ.get("KUBERNETES_SERVICE_HOST"):

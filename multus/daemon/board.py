@@ -1,20 +1,20 @@
-"""Shared memory in which each worker shows what it is doing, and the supervisor looks.
+"""Shared memory: each worker writes its current step, the supervisor reads it.
 
-One file in memory (``memfd_create``) that every process of the daemon maps.  Its first page is the
-supervisor's: how many calls wait or run, whether an ADD has to wait, and which containers are
-worked on (the CRC-32 of each ID).  The second is the process's for Kubernetes: the pods whose
-annotations wait to be written (CRC-32 too).  After them comes a slot for each worker::
+It is a memfd that every process of the daemon maps.  The supervisor writes the first page:  how
+many calls wait or run, whether an ADD has to wait, and which containers have a call under way (the
+CRC-32 of each ID).  The API process writes the second page:  the pods with a queued annotation
+(CRC-32 too).  Then follows a slot for each worker::
 
     offset  bytes
-         0      8  count of changes, so that a reader sees whether a slot changed while it read
-         8      8  the step began  (seconds of time.monotonic(), which all processes share)
-        16      8  the step has to end by then; 0 when nothing is being done
-        24      1  1: something outside the process is waited for
-        25      1  1: the answer is being sent, or was
+         0      8  number of changes: a reader sees whether a slot changed while it read
+         8      8  start of the step (seconds of time.monotonic(), the same in all processes)
+        16      8  deadline of the step; 0 when no step runs
+        24      1  1: the worker waits for something outside the process
+        25      1  1: the worker is sending the answer, or has sent it
         26      2  length of the text
         28      1  length of the plugin's name; 0 when no plugin's code runs
-        29      1  length of the task's: a hook, or a verb of an invoker
-        30         the text (what is being done), the plugin's name, the task's; UTF-8
+        29      1  length of the task's name: a hook, or a verb of an invoker
+        30         the text (what the step does), the plugin's name, the task's name; UTF-8
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from attrs import frozen
 from multus.api import progress
 
 _PAGE, _SLOT = 4096, 512
-#: How often a slot is read again while it changes.
+#: Retries when a slot changes while it is read.
 _READS = 8
 _SLOTS = 2 * _PAGE
 _HEAD = struct.Struct("=QddBBHBB")
@@ -39,17 +39,17 @@ _LONGEST_NAME = 64
 _LONGEST = _SLOT - _HEAD.size - 2 * _LONGEST_NAME
 _COUNT = struct.Struct("=Q")
 _ALL = 0xFFFFFFFF
-#: Calls, whether ADDs have to wait, how many containers; their checksums follow.
+#: Number of calls, whether ADDs have to wait, number of containers; then their checksums.
 _FRONT = struct.Struct("=QII")
 _MOST_CONTAINERS = (_PAGE - _FRONT.size) // 4
 
 
 @frozen
 class Sight:
-    """What a slot shows.
+    """The content of a slot.
 
-    ``plugin`` and ``task`` say whose code runs, as ``multus.api.progress.Task`` does; they are
-    empty when no plugin's does.
+    ``plugin`` and ``task`` say whose code runs, as ``multus.api.progress.Task`` does.  They are
+    empty when no plugin's code runs.
     """
 
     changes: int = 0
@@ -63,7 +63,7 @@ class Sight:
 
 
 class Board:
-    """The shared memory; *descriptor* is its file, of ``slots`` slots."""
+    """The shared memory; *descriptor* is its memfd, with ``slots`` slots."""
 
     def __init__(self, descriptor: int, slots: int) -> None:
         self.descriptor = descriptor
@@ -72,24 +72,24 @@ class Board:
 
     @classmethod
     def create(cls, slots: int) -> Board:
-        """A new board; the processes that inherit its descriptor map it by the same number."""
+        """A new board; processes that inherit its descriptor map it under the same number."""
         descriptor = os.memfd_create("multus-board", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _SLOTS + slots * _SLOT)
         return cls(descriptor, slots)
 
     @property
     def calls(self) -> int:
-        """Calls that wait or are carried out."""
+        """How many calls wait or run."""
         return int(_COUNT.unpack_from(self._memory, 0)[0])
 
     def publish(self, calls: int, containers: Collection[str], *, adds_wait: bool) -> None:
-        """Show how much there is to do, and what may not begin now."""
+        """Write how many calls there are, and what has to wait."""
         sums = [crc32(each.encode(errors="replace")) for each in containers][:_MOST_CONTAINERS]
         struct.pack_into(f"={len(sums)}I", self._memory, _FRONT.size, *sums)
         _FRONT.pack_into(self._memory, 0, calls, adds_wait, len(sums))
 
     def may_begin(self, command: str, container: str) -> bool:
-        """Whether a call may begin at once: nothing else works on its container."""
+        """Whether a call may start now: no other call of its container is under way."""
         _calls, adds_wait, count = _FRONT.unpack_from(self._memory, 0)
         if command == "ADD" and adds_wait:
             return False
@@ -97,7 +97,7 @@ class Board:
         return not container or crc32(container.encode(errors="replace")) not in sums
 
     def look(self, slot: int) -> Sight:
-        """What the worker of *slot* shows."""
+        """Read *slot*."""
         at = _SLOTS + slot * _SLOT
         changes, began, until, waits, answering, *lengths = self._settled(at)
         begins, texts = at + _HEAD.size, []
@@ -108,7 +108,7 @@ class Board:
         return Sight(changes, began, until, bool(waits), bool(answering), *texts)
 
     def _settled(self, at: int) -> tuple[Any, ...]:
-        """The head of a slot, read until two reads agree: its worker may be writing it."""
+        """Read a slot's head until two reads agree: its worker may be writing it."""
         head = _HEAD.unpack_from(self._memory, at)
         for _ in range(_READS):
             before, head = head, _HEAD.unpack_from(self._memory, at)
@@ -117,7 +117,7 @@ class Board:
         return head
 
     def publish_queued(self, pods: Collection[str]) -> None:
-        """Show for which pods annotations wait; too many stand for all."""
+        """Write which pods have a queued annotation; too many count as all pods."""
         sums = [crc32(each.encode(errors="replace")) for each in pods]
         fit = len(sums) < _PAGE // 4
         if fit:
@@ -125,7 +125,7 @@ class Board:
         struct.pack_into("=I", self._memory, _PAGE, len(sums) if fit else _ALL)
 
     def is_queued(self, pod: str) -> bool:
-        """Whether an annotation of *pod* waits to be written."""
+        """Whether an annotation of *pod* is queued."""
         (count,) = struct.unpack_from("=I", self._memory, _PAGE)
         if count == _ALL:
             return True
@@ -134,15 +134,15 @@ class Board:
         )
 
     def changes(self, slot: int) -> int:
-        """How often what *slot* shows has changed."""
+        """How often *slot* has changed."""
         return int(_COUNT.unpack_from(self._memory, _SLOTS + slot * _SLOT)[0])
 
     def clear(self, slot: int) -> None:
-        """Show nothing in *slot*."""
+        """Empty *slot*."""
         self.write(slot, Sight())
 
     def write(self, slot: int, sight: Sight) -> None:
-        """Show *sight* in *slot*."""
+        """Write *sight* to *slot*."""
         texts, lengths = _encoded(sight.what, sight.plugin, sight.task)
         at = _SLOTS + slot * _SLOT
         self._memory[at + _HEAD.size : at + _HEAD.size + len(texts)] = texts
@@ -158,7 +158,7 @@ class Board:
         )
 
     def view(self, slot: int) -> memoryview:
-        """The memory of *slot* itself."""
+        """The memory of *slot*."""
         at = _SLOTS + slot * _SLOT
         return memoryview(self._memory)[at : at + _SLOT]
 
@@ -168,7 +168,7 @@ class Board:
 
 
 def _encoded(what: str, plugin: str, task: str) -> tuple[bytes, tuple[int, int, int]]:
-    """The three texts one after the other, and their lengths."""
+    """The three texts, concatenated, and their lengths."""
     text = what.encode(errors="replace")[:_LONGEST]
     if not plugin:
         return text, (len(text), 0, 0)
@@ -190,7 +190,7 @@ class Slot:
         self._changes = 0
 
     def show(self, current: progress.step | None) -> None:
-        """Show the step that begins or goes on; an ADD has some hundred of them."""
+        """Write the current step; an ADD has about a hundred of them."""
         self._changes += 1
         if current is None:
             _HEAD.pack_into(self._view, 0, self._changes, 0.0, 0.0, 0, 0, 0, 0, 0)
@@ -202,6 +202,6 @@ class Slot:
         )
 
     def answering(self) -> None:
-        """Show that the client is being answered: no other process may write to it now."""
+        """Write that the answer is being sent: no other process may write to the client now."""
         self._changes += 1
         self._board.write(self._number, Sight(self._changes, answering=True))

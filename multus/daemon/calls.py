@@ -1,7 +1,7 @@
-"""The supervisor's calls: admitted, queued, given to workers, and answered whatever happens.
+"""The supervisor's calls: it queues them, gives them to workers, and makes sure each is answered.
 
-Beyond the bound a call is refused with code 11, and the runtime repeats it: a node that is asked
-for more than it can do stays small.
+Beyond the limit, a call is refused with code 11 and the runtime retries it: memory stays bounded
+under overload.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from multus.daemon.spool import Spool
     from multus.log import Log
 
-_BUSY = b"the multus daemon has as many calls as it takes: try again"
+_BUSY = b"the multus daemon has reached its limit of calls: try again"
 STOPPING = b"the multus daemon is stopping: try again"
-#: How often spooled DELs are looked for, in seconds.
+#: Interval between two looks at the spool, in seconds.
 _SPOOL_SECONDS = 1.0
-#: Deadline of what no client waits for, in seconds.
+#: Deadline of background jobs, in seconds.
 _BEHIND_SECONDS = 120.0
 
 
 class Calls:
-    """Everything that was asked and is not yet answered; for the supervisor's one thread."""
+    """All calls that are not answered yet; for the supervisor's only thread."""
 
     def __init__(
         self,
@@ -65,27 +65,28 @@ class Calls:
         self._replaying: set[str] = set()
         self._stopping = False
         self._look_at = 0.0
-        #: Is told whether the supervisor takes clients itself; and of clients that a worker took.
+        #: Called with whether the supervisor accepts clients; with a client that a worker hands
+        #: off.
         self.listen: Callable[[bool], None] = lambda _: None
         self.take_over: Callable[[Connection], None] = lambda _: None
 
     @property
     def admitted(self) -> int:
-        """Calls that wait or are carried out."""
+        """How many calls wait or run."""
         return self._calls + len(self._queue)
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing waits or runs, and no worker takes clients."""
+        """Whether no call waits or runs, and no worker accepts clients."""
         return not self.admitted and self.pool.front is None
 
     @property
     def waiting(self) -> int:
-        """Calls that no worker has taken up yet."""
+        """How many calls wait in the queue."""
         return len(self._queue)
 
     def unhealthy(self) -> str:
-        """Why the daemon should be started again; empty while it is well."""
+        """Why the daemon needs a restart; empty when it is healthy."""
         stuck = self.pool.stuck
         if len(stuck) >= self._limits.workers:
             what = stuck[0].seen.what
@@ -94,7 +95,7 @@ class Calls:
             return f"no worker can be started: {self.pool.refusal}"
         return ""
 
-    # --- Coming ----------------------------------------------------------------------------------
+    # --- Starting calls --------------------------------------------------------------------------
 
     def start(self, connection: Connection, message: wire.Received) -> None:
         """Queue a call, or refuse it."""
@@ -111,14 +112,14 @@ class Calls:
         self.pump()
 
     def pump(self) -> None:
-        """Give idle workers what may begin."""
+        """Give the jobs that may start to idle workers."""
         while True:
             job = self._next()
             if job is None:
                 break
             if job.connection and job.command != "DEL" and not job.connection.is_there():
-                # Nobody would use what is attached for a client that has gone.
-                self._log.verbose(f"a client went away before its {job.command} began")
+                # The client is gone, so the attachment would be of no use.
+                self._log.verbose(f"a client disconnected before its {job.command} started")
                 job.connection.close()
                 continue
             if not self.pool.give(job):
@@ -139,13 +140,13 @@ class Calls:
         stuck = sum(each.job is not None and not each.job.quick for each in self.pool.stuck)
         running = self._calls + self._behind - stuck
         room = self._limits.workers - running
-        # What nobody waits for never takes more than a quarter of the workers.
+        # Background jobs take at most a quarter of the workers.
         behind = max(1, self._limits.workers // 4) - self._behind if not self._stopping else 0
         adds = self._adds_at_most() - self._adds
         return self._queue.take(self._containers, room=room, adds=adds, behind=behind)
 
     def _adds_at_most(self) -> int:
-        """How many ADDs may run: no more than the processors can serve, unless they wait long."""
+        """How many ADDs may run: as many as the processors can serve; more after a long wait."""
         stuck = sum(each.job is not None and each.job.command == "ADD" for each in self.pool.stuck)
         first = next(iter(self._queue), None)
         if first is not None and time.monotonic() - first.queued > WAITED:
@@ -153,7 +154,7 @@ class Calls:
         return min(self._limits.adds, EACH_CORE * self.pool.cores) + stuck
 
     def _choose_front(self, now: float) -> None:
-        """One idle worker takes the next client itself, unless clients wait or are refused."""
+        """Let one idle worker accept the next client, unless calls wait or are refused."""
         pool = self.pool
         room = self._calls + self._behind < self._limits.workers
         if self._stopping or len(self._queue) or not room:
@@ -166,7 +167,7 @@ class Calls:
 
     def _begun(self, job: Job) -> None:
         if job.container:
-            # Two at a time where the front worker took a call while a kept DEL was given away.
+            # Two jobs at a time when the front worker took a call while a replay was given out.
             self._containers[job.container] += 1
         self._count(job, 1)
 
@@ -178,10 +179,10 @@ class Calls:
         if job.command == "ADD":
             self._adds += by
 
-    # --- Going -----------------------------------------------------------------------------------
+    # --- Ending calls ----------------------------------------------------------------------------
 
     def _heard(self, worker: Worker) -> None:
-        """A worker says something: that it is ready, or what came of its job."""
+        """Handle a worker's packet: it is ready, has taken a client, or reports on its job."""
         said = self.pool.heard(worker)
         if isinstance(said, Report):
             job = self.pool.ended(worker, said)
@@ -196,7 +197,7 @@ class Calls:
     def _has_begun(
         self, worker: Worker, message: wire.Received, connection: Connection | None
     ) -> None:
-        """The front worker took a call from its client."""
+        """The front worker has started a client's call."""
         command = message.variable(b"CNI_COMMAND")
         container = message.variable(b"CNI_CONTAINERID")
         began = connection.began if connection is not None else time.monotonic()
@@ -224,7 +225,7 @@ class Calls:
             self.spool.learn(report.cni_dir)
         if job.kind == "recover" and report.answer:
             self._log.error(
-                "what a stopped worker left could not be undone: the next DEL tries again",
+                "cannot undo the call of a lost worker: the next DEL retries",
                 container=job.container,
                 error=report.answer,
             )
@@ -236,21 +237,21 @@ class Calls:
             job.connection.close()
             if not report.taken:
                 self._log.error(
-                    f"nobody took the answer to {job.command}: the runtime has to send DEL",
+                    f"the client did not take the answer to {job.command}: it has to send DEL",
                     container=job.container,
                     code=report.code,
                 )
 
     def _lost(self, ended: Ended) -> None:
-        """A worker is gone in the middle of its job: answer its client, undo what it did."""
+        """A worker died during its job: answer its client, and queue the undo."""
         job = ended.job
         self._finished(job)
         if not ended.begun and ended.why == IT_ENDED:
-            self._queue.put_back(job)  # nothing of it was done
+            self._queue.put_back(job)  # the job had not started
             if job.path:
                 self._replaying.add(job.path)
             return
-        what = ended.sight.what or "the engine itself"
+        what = ended.sight.what or "the engine"
         self._log.error(
             "a worker was lost",
             why=ended.why,
@@ -273,14 +274,14 @@ class Calls:
             deadline = time.monotonic() + _BEHIND_SECONDS
             self._queue.put(Job("recover", "DEL", job.container, deadline, job.message))
 
-    # --- From time to time -----------------------------------------------------------------------
+    # --- Periodic work ---------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Watch the workers, refuse what waited too long, look for spooled DELs."""
+        """Watch the workers, refuse calls past their deadline, look for spooled DELs."""
         self.pool.watch(now)
         for job in self._queue.expired(now):
             assert job.connection is not None
-            text = b"the call waited too long for its turn: try again"
+            text = b"the call waited too long in the queue: try again"
             self._refuse(job.connection, job.payload, job.command, text)
         if self.pool.refusal and not len(self.pool):
             self._refuse_all(plain(f"no worker can be started ({self.pool.refusal}): try again"))
@@ -298,7 +299,7 @@ class Calls:
                 self._queue.put(Job("replay", "DEL", container, deadline, path=path))
 
     def stop(self) -> None:
-        """Refuse what has not begun, and what comes."""
+        """Refuse queued calls and new ones."""
         self._stopping = True
         self._refuse_all(STOPPING)
 
@@ -313,11 +314,11 @@ class Calls:
         connection.answer_at_once(error_answer(payload, 11, text))
 
     def close(self) -> None:
-        """End every worker; whoever still waits is told so."""
+        """End every worker; answer the clients of unfinished calls with code 11."""
         self._stopping = True
         late = self._calls
         if late:
-            self._log.error("calls did not end in time: they are cut off", calls=late)
+            self._log.error("calls did not end in time: their workers are killed", calls=late)
         for worker in self.pool:
             job = worker.job
             if job is not None and job.connection is not None:

@@ -1,11 +1,11 @@
-"""Between two processes of the daemon: packets of JSON, bytes and descriptors, each whole.
+"""The channel between two processes of the daemon: packets of JSON, bytes and descriptors.
 
-A packet is one datagram of a SOCK_SEQPACKET pair: the length of the JSON (four bytes, the most
-significant first), the JSON object, then the bytes.  A packet that a socket's buffer might not hold
-travels in a file in memory, so that a sender never waits for a receiver.
+A packet is one datagram of a SOCK_SEQPACKET pair: the length of the JSON (four bytes, big-endian),
+the JSON object, then the bytes.  A packet that may be too large for the socket's buffer goes
+through a memfd, so that the sender never waits for the receiver.
 
-A plugin can write to any descriptor of its worker, so what is received may be anything: a datagram
-that is not a packet ends the connection, as the end of the other process does.
+A plugin can write to any descriptor of its worker, so a received datagram may hold anything.  A
+malformed one closes the connection, as the end of the other process does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 
 from attrs import field, frozen
 
-#: Bytes that go into the datagram itself; the kernel's default buffer has 208 KiB.
+#: Largest packet sent in a datagram, in bytes; the kernel's default buffer has 208 KiB.
 _INLINE = 16 << 10
 _LARGEST = 64 << 10
-#: The largest packet that travels in a file: a call's message, and a head beside it.
+#: Largest packet sent through a memfd: a call's message and a head, in bytes.
 _LARGEST_FILE = 16 << 20
 #: Room for four descriptors.
 _SPACE = socket.CMSG_LEN(4 * array("i").itemsize)
-#: In the place of a packet whose bytes are in the last descriptor: a length that none has.
+#: Marks a packet that is in a memfd, the last descriptor: no packet has this length.
 _IN_MEMORY = b"\xff\xff\xff\xff"
 
 
@@ -37,7 +37,7 @@ class Closed(Exception):
 
 @frozen
 class Packet:
-    """What was received; whoever receives descriptors closes them."""
+    """A received packet; the receiver has to close the descriptors."""
 
     head: Mapping[str, Any]
     body: bytes = field(default=b"", repr=False)
@@ -45,14 +45,14 @@ class Packet:
 
 
 class Channel:
-    """One end of a pair; not for two threads at once."""
+    """One end of a pair; not thread-safe."""
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Two ends that are connected; neither is inherited by a started program."""
+        """Two connected ends; both are close-on-exec."""
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one), cls(other)
 
@@ -65,8 +65,8 @@ class Channel:
     def send(self, head: Mapping[str, Any], body: bytes = b"", fds: Sequence[int] = ()) -> None:
         """Send one packet.
 
-        Raises ``Closed``; ``BlockingIOError`` or ``TimeoutError`` where the socket does not wait;
-        another ``OSError`` when this process has no descriptors or no memory left.
+        Raises ``Closed``; ``BlockingIOError`` or ``TimeoutError``, depending on the socket's
+        timeout; another ``OSError`` when this process has no descriptors or no memory left.
         """
         text = json.dumps(head, separators=(",", ":")).encode()
         parts, own = [len(text).to_bytes(4, "big"), text, body], -1
@@ -89,8 +89,8 @@ class Channel:
     def receive(self) -> Packet:
         """Wait for one packet.
 
-        Raises ``Closed`` at the end, and for what is not a packet; ``BlockingIOError`` or
-        ``TimeoutError`` where the socket does not wait.
+        Raises ``Closed`` at the end, and for a malformed packet; ``BlockingIOError`` or
+        ``TimeoutError``, depending on the socket's timeout.
         """
         try:
             # socket.recv_fds ignores its flags before Python 3.12.
@@ -111,11 +111,11 @@ class Channel:
             end = 4 + int.from_bytes(data[:4], "big")
             head = json.loads(data[4:end])
             if len(data) < end or not isinstance(head, dict):
-                raise ValueError("it was cut off, or its head is not an object")
+                raise ValueError("it is truncated, or its head is not an object")
         except (ValueError, IndexError, OSError, RecursionError) as error:
             for descriptor in fds:
                 os.close(descriptor)
-            raise Closed(f"what came is not a packet: {error}") from error
+            raise Closed(f"malformed packet: {error}") from error
         return Packet(head, data[end:], tuple(fds))
 
 
@@ -135,9 +135,9 @@ def _in_memory(parts: Sequence[bytes]) -> int:
 
 
 def _read_whole(descriptor: int) -> bytes:
-    """The bytes of a file in memory; of anything else, reading might wait, or never end."""
+    """The bytes of a memfd; reading any other kind of file might block, or never end."""
     with open(descriptor, "rb", closefd=False) as file:
-        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)  # fails for every other kind of file
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)  # fails if it is not a memfd
         file.seek(0)
         data = file.read(_LARGEST_FILE + 1)
     if len(data) > _LARGEST_FILE:

@@ -1,4 +1,4 @@
-"""A connection on its way to a whole message."""
+"""A client's connection: reads its message, sends the answer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import socket
 from multus.cni.shim import Answer
 from multus.daemon import wire
 
-#: How long a client may take to take its answer, in seconds.
+#: Timeout for sending an answer, in seconds.
 PATIENCE = 10.0
 _CHUNK = 1 << 16
 
 
 class Gone(Exception):
-    """The client went away before its message was whole."""
+    """The client disconnected before its message was complete."""
 
 
 class Connection:
-    """One client: first read without waiting by the server's loop, then answered by a worker.
+    """One client: the server's loop reads its message without blocking, a worker answers it.
 
-    ``began`` is the ``time.monotonic()`` moment at which it was accepted; *data* is what another
-    process has read of it.
+    ``began`` is the ``time.monotonic()`` time of the accept.  *data* is what another process has
+    already read.
     """
 
     def __init__(self, peer: socket.socket, began: float, data: bytes = b"") -> None:
@@ -31,16 +31,16 @@ class Connection:
 
     @property
     def data(self) -> bytes:
-        """What was received so far."""
+        """The bytes received so far."""
         return bytes(self._data)
 
     @property
     def held(self) -> int:
-        """Bytes received so far."""
+        """The number of bytes received so far."""
         return len(self._data)
 
     def read(self) -> wire.Received | None:
-        """Take what is there; the message once it is whole.
+        """Read what has arrived; returns the message once it is complete.
 
         Raises ``Gone``, and ``wire.Malformed`` as soon as the header is wrong.
         """
@@ -50,7 +50,7 @@ class Connection:
             if len(self._data) >= max(self._expected, wire.HEADER):
                 return wire.Received(bytes(self._data))
             try:
-                # A client sends one message: nothing that follows it is anybody's.
+                # A client sends one message: bytes after it are ignored.
                 chunk = self.socket.recv(_CHUNK)
             except BlockingIOError:
                 return None
@@ -61,7 +61,7 @@ class Connection:
             self._data += chunk
 
     def is_there(self) -> bool:
-        """Whether the client still waits for its answer."""
+        """Whether the client is still connected."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
         except BlockingIOError:
@@ -70,7 +70,7 @@ class Connection:
             return False
 
     def answer(self, answer: Answer, patience: float = PATIENCE) -> bool:
-        """Send the answer and hang up; whether the client took it."""
+        """Send the answer and close; returns whether the client took it."""
         status, stdout = answer
         try:
             self.socket.settimeout(patience)
@@ -82,7 +82,7 @@ class Connection:
         return True
 
     def answer_at_once(self, answer: Answer) -> bool:
-        """The same without waiting, for an answer that fits into any socket's buffer."""
+        """Send an answer that fits into any socket's buffer, without blocking."""
         return self.answer(answer, 0.0)
 
     def close(self) -> None:
@@ -90,6 +90,6 @@ class Connection:
 
 
 def plain(text: str) -> bytes:
-    """*text* without what would need an escape in JSON, and short."""
+    """*text* without characters that JSON has to escape, at most 1000 bytes."""
     cleaned = "".join(each if each.isprintable() and each not in '"\\' else "'" for each in text)
     return cleaned[:1000].encode("ascii", "replace")

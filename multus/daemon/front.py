@@ -1,13 +1,13 @@
-"""The front worker: one of the idle workers takes the next client itself.
+"""The front worker: one of the idle workers accepts the next client itself.
 
-The way of a call is then: client, worker, client.  The supervisor hears of it while the worker is
-already at work, and takes clients itself as long as the front worker has something to do.  There is
-one front worker at a time, and it was told so after the supervisor had counted everything that went
-before; so what may begin at once is known, and all else is handed to the supervisor.
+A call then needs one hop:  client, worker, client.  The supervisor hears of the call after the
+worker has started it, and accepts clients itself while the front worker is busy.  There is one
+front worker at a time.  Before the supervisor appoints it, it publishes all calls under way on the
+board.  So the front worker knows which calls may start now; it hands all others to the supervisor.
 
 From the supervisor: ``{"front": true}``, ``{"front": false}``.  To it: ``{"back": true}`` as the
 answer to the second; ``{"begin": …}`` with the client and its message; ``{"handOff": …}`` with a
-client that is the supervisor's.  A worker that took a client is the front no longer.
+client for the supervisor.  A worker that accepted a client is no longer the front worker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Front:
-    """What a worker gets its work from: the supervisor's *channel*, at times the *listener* too."""
+    """Where a worker gets jobs: the supervisor's *channel*; the front worker also *listener*."""
 
     def __init__(self, channel: Channel, listener: socket.socket, board: Board) -> None:
         self.channel = channel
@@ -40,12 +40,12 @@ class Front:
         self._poll.register(listener.fileno(), select.POLLIN)
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Close the channel and the listener."""
         self.channel.close()
         self._listener.close()
 
     def next(self) -> Packet:
-        """Wait for work; raises ``channel.Closed`` when the supervisor has no more."""
+        """Wait for a job; raises ``channel.Closed`` when the supervisor closes the channel."""
         while True:
             if self._is_front:
                 ready = {descriptor for descriptor, _ in self._poll.poll()}
@@ -62,12 +62,13 @@ class Front:
             self._is_front = packet.head["front"]
 
     def _accept(self) -> Packet | None:
-        """Take the next client: its call, when that may begin at once."""
+        """Accept the next client; returns its call when that may start now."""
         try:
-            # Another error ends this process: the next front worker may have what it lacks.
+            # Another error (no descriptors left, for example) ends this process.  Another worker
+            # may succeed.
             peer, _address = self._listener.accept()
         except BlockingIOError:
-            return None  # the supervisor was faster
+            return None  # the supervisor accepted it first
         self._is_front = False
         peer.setblocking(False)
         connection = Connection(peer, time.monotonic())
@@ -91,10 +92,10 @@ class Front:
 
 
 def _message_of(connection: Connection) -> wire.Received | None:
-    """What a client sent, if it is whole and may be served."""
+    """A client's message; None when it is incomplete, malformed, or the client is not allowed."""
     if not may_connect(connection.socket)[0]:
         return None
     try:
         return connection.read()
     except (Gone, wire.Malformed):
-        return None  # the supervisor finds it out too, and says so
+        return None  # the supervisor finds this too, and logs it

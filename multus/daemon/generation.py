@@ -1,7 +1,7 @@
-"""What is made anew whenever the settings are read: a template, and the process for Kubernetes.
+"""A generation: a template and its API process.  Each reload of the settings starts a new one.
 
-A generation is started, becomes ready (or fails, with a reason), serves as the source of workers,
-and is retired when the next one is ready.
+A generation is started, becomes ready (or fails, with a reason), forks workers, and is retired when
+the next one is ready.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from multus.daemon.settings import Settings
     from multus.log import Log
 
-#: How long a template may take to load every plugin, in seconds.
+#: Timeout for loading all plugins, in seconds.
 _LOADING = 60.0
-#: How long the process for Kubernetes may take to write what is queued when it is told to stop.
+#: Time for the API process to flush its write queue when it stops, in seconds.
 _LAST_WRITES = 6.0
-#: Pauses before the process for Kubernetes is started again, in seconds.
+#: Pauses before the API process is restarted, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 _PROGRAM = (
@@ -41,13 +41,14 @@ _PROGRAM = (
 
 
 class Generation:
-    """One template and its process for Kubernetes; for the supervisor's one thread.
+    """One template and its API process; for the supervisor's only thread.
 
     Raises ``IOFailure`` when no template can be started.
-    ``api_path`` is the socket by which its workers ask for Kubernetes objects; ``ready`` says that
-    workers can be forked, ``failure`` why that will never be so, ``dead`` that the template ended,
-    ``broken`` why a plugin is not loaded, by its name,
-    ``retired`` that another generation has taken its place, ``loading`` which plugin is imported.
+
+    ``api_path`` is the API process's socket for the workers.  ``ready``: workers can be forked.
+    ``failure``: why the start failed.  ``dead``: the template has ended.  ``broken``: plugins that
+    are not loaded, by name, with the reason.  ``retired``: another generation has replaced this
+    one.  ``loading``: the plugin that is being imported.
     """
 
     def __init__(
@@ -74,22 +75,22 @@ class Generation:
             "apiPath": self.api_path,
             "target": target,
         }
-        with contextlib.suppress(Closed):  # it has ended already: ``heard`` tells
+        with contextlib.suppress(Closed):  # it has ended already: ``heard`` finds out
             self.control.send(head)
 
     @property
     def channels(self) -> list[Channel]:
-        """What is to be listened to."""
+        """The channels to listen to."""
         found = [] if self.dead else [self.control]
         return found + ([self._agent.channel] if self._agent is not None else [])
 
     def fork(self, slot: int, serial: int, channel: Channel, listener: socket.socket) -> None:
-        """Ask for a worker that is to have these two; ``control`` answers with its *serial*."""
+        """Request a worker with *channel* and *listener*; ``control`` answers with its *serial*."""
         fds = [channel.fileno(), listener.fileno()]
         self.control.send({"fork": "worker", "slot": slot, "serial": serial}, fds=fds)
 
     def heard(self, channel: Channel) -> Packet | None:
-        """Take a packet from one of ``channels``; gives it back when it is about a worker.
+        """Handle a packet from one of ``channels``; returns it when it is about a worker.
 
         Raises ``Closed`` when the template has ended.
         """
@@ -111,9 +112,9 @@ class Generation:
         return None
 
     def tick(self, now: float) -> None:
-        """What is done from time to time: see whether it took too long, restart the agent."""
+        """Check the loading timeout; restart the API process, or kill it after its last writes."""
         if not self.ready and not self.failure and now > self._until:
-            where = self.loading or "what its import does not show"
+            where = self.loading or "an unknown step"
             self.failure = f"plugins were not loaded within {_LOADING:g} s: it hangs in {where}"
         wanted = self.ready and not self._stopped_at
         if wanted and self._agent is None and now >= self._agent_at:
@@ -122,7 +123,7 @@ class Generation:
             self._agent_ended()
 
     def stop(self) -> None:
-        """Let the process for Kubernetes write what is queued, and end: no worker needs it now."""
+        """Tell the API process to flush its write queue and end: it has no more workers."""
         if self._stopped_at:
             return
         self._stopped_at = time.monotonic()
@@ -132,11 +133,11 @@ class Generation:
 
     @property
     def stopped(self) -> bool:
-        """Whether its process for Kubernetes was told to end, and has."""
+        """Whether the API process was told to end, and has ended."""
         return bool(self._stopped_at) and self._agent is None
 
     def close(self) -> None:
-        """End every process of it."""
+        """Kill its processes."""
         if self._agent is not None:
             self._agent.end()
             self._agent = None
@@ -176,7 +177,7 @@ class Generation:
             self._agent.begun(packet.head["pid"], packet.fds[0])
             return
         for handle in packet.fds:
-            os.close(handle)  # it has ended before this was heard
+            os.close(handle)  # the API process has ended already
         if "error" in packet.head:
             self._agent_refused(packet.head["error"])
 
@@ -202,14 +203,14 @@ class Generation:
             self.failure = self.failure or f"cannot start the API process: {why}"
         if self._stopped_at or not self.ready:
             return
-        self.states = {"notSynced": "the process for the API server is starting again"}
+        self.states = {"notSynced": "the API process is restarting"}
         self._agent_at = time.monotonic() + self._agent_pause
-        self._log.error("the API process ended: it is started again", seconds=self._agent_pause)
+        self._log.error("the API process ended: it is restarted", seconds=self._agent_pause)
         self._agent_pause = min(2 * self._agent_pause, _LONGEST_PAUSE)
 
 
 def _start(board: Board) -> tuple[Channel, subprocess.Popen[bytes]]:
-    """Start a template; for the main thread, since it ends with the thread that started it."""
+    """Start a template; only in the main thread, since it ends with the thread that started it."""
     mine, theirs = Channel.pair()
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     inherited = (theirs.fileno(), board.descriptor)

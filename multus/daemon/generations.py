@@ -1,4 +1,4 @@
-"""The generation that serves, the next one while it loads, and those that finish their calls."""
+"""The current generation, the next one while it loads, and old ones that finish their calls."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from multus.daemon.calls import Calls
     from multus.daemon.loop import Loop
 
-#: Pauses before a template that ended is started again, in seconds: none after it served for long.
+#: Pauses before a template that ended is restarted, in seconds; none after it ran for ``_LONG``.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LONG = 60.0
-#: How long the processes for Kubernetes may take to write what is queued when the daemon stops.
+#: Time for the API processes to flush their write queues when the daemon stops, in seconds.
 _LAST_WRITES = 6.0
 
-#: Is told why a reload failed, "" when it did not.
+#: Called with the reason why a reload failed, "" when it succeeded.
 Told = Callable[[str], None]
 
 
 class Generations:
-    """Starts and exchanges generations; for the supervisor's one thread."""
+    """Starts and replaces generations; for the supervisor's only thread."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Generations:
         self.calls: Calls | None = None
 
     def start(self) -> None:
-        """Wait until the first is ready; raises ``InvalidConfig`` with the reason when it fails."""
+        """Wait until the first one is ready; raises ``InvalidConfig`` when it fails."""
         while not self.current.ready:
             if self.current.failure:
                 raise InvalidConfig(self.current.failure)
@@ -65,20 +65,20 @@ class Generations:
             self._listen(self.current)
 
     def not_ready(self) -> str:
-        """Why calls would be served slowly, if at all."""
+        """Why calls would be slow or refused; empty when the daemon is ready."""
         if self.current.dead:
-            return "the template process is starting again"
+            return "the template process is restarting"
         return str(self.current.states.get("notSynced", ""))
 
     @property
     def states(self) -> Mapping[str, Any]:
-        """What the process for Kubernetes last said of its caches."""
+        """The API process's last report on its caches."""
         return self.current.states
 
     def reload(self, told: Told) -> None:
-        """Read the settings again and begin the next generation; *told* hears how it ended."""
+        """Read the settings again and start the next generation; call *told* with the result."""
         if self._next is not None:
-            # What is loading may have read the settings before they were changed.
+            # The generation that is loading may have read the settings before they were changed.
             self._again.append(told)
             return
         try:
@@ -91,7 +91,7 @@ class Generations:
         self._waiting.append(told)
 
     def tick(self, now: float) -> None:
-        """See how the generations are: exchange, restart, forget."""
+        """Check the generations: replace, restart or remove them."""
         for generation in self._all():
             generation.tick(now)
             self._listen(generation)
@@ -108,7 +108,7 @@ class Generations:
                 self._end(generation)
 
     def close(self) -> None:
-        """Let what is queued be written, for some seconds; then end every process."""
+        """Let the API processes flush their queues, for some seconds; then end every process."""
         for generation in self._all():
             generation.stop()
         until = time.monotonic() + _LAST_WRITES
@@ -128,7 +128,7 @@ class Generations:
         return generation
 
     def _restart(self) -> None:
-        """Begin a generation in the place of the one whose template ended."""
+        """Start a generation to replace the one whose template ended."""
         self._restart_at = 0.0
         try:
             self._next = self._begin(self.current.settings)
@@ -136,7 +136,7 @@ class Generations:
             self._not_restarted(str(error))
 
     def _not_restarted(self, why: str) -> None:
-        """Calls are refused, with the reason, until another attempt succeeds."""
+        """Refuse calls, with the reason, until a retry succeeds."""
         self._log.error("cannot start another template process", error=why, seconds=self._pause)
         self._restart_soon()
         assert self.calls is not None
@@ -147,12 +147,12 @@ class Generations:
         self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
 
     def _exchange(self, new: Generation) -> None:
-        """The next generation is ready, or is not going to be."""
+        """The next generation is ready or has failed: use it or drop it."""
         self._next = None
         waiting, self._waiting = self._waiting, []
         broken = [why for name, why in new.broken.items() if name not in self.current.broken]
         if broken and not self.current.dead:
-            new.failure = f"not loaded: {'; '.join(broken)}: mend it or uninstall it"
+            new.failure = f"not loaded: {'; '.join(broken)}: fix it or uninstall it"
         if new.failure:
             self._end(new)
             if self.current.dead:
@@ -177,7 +177,7 @@ class Generations:
             self.reload(told)
 
     def _listen(self, generation: Generation) -> None:
-        """Listen to all channels that a generation has now, and no longer to those that it had."""
+        """Add a generation's new channels to the loop, and remove its closed ones."""
         now = {id(each): each for each in generation.channels}
         for key, (channel, of) in list(self._listening.items()):
             if of is generation and key not in now:
@@ -203,11 +203,11 @@ class Generations:
         return hear
 
     def _template_ended(self, generation: Generation) -> None:
-        """A template is gone, and with it the workers that it forked."""
+        """A template ended, and with it the workers that it forked."""
         was_ready, generation.ready, generation.dead = generation.ready, False, True
         self._listen(generation)
         if generation is self.current and was_ready:
-            self._log.error("the template process ended: another one is started")
+            self._log.error("the template process ended: it is restarted")
             if time.monotonic() - self._serves_since > _LONG:
                 self._pause = 0.0
             self._restart_soon()

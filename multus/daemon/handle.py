@@ -1,9 +1,9 @@
-"""A worker as the supervisor knows it: what it carries out, and whether that takes too long."""
+"""The supervisor's view of a worker: its job, and whether that takes too long."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from multus.daemon.generation import Generation
     from multus.daemon.jobs import Job
 
-#: How long an interrupted step has to react, in seconds.
+#: Time for an interrupted step to end before its worker is killed, in seconds.
 REACT = 2.0
-#: How long beyond its deadline a call may take before its worker is killed, in seconds.
+#: Time after a call's deadline before its worker is killed, in seconds.
 _BEYOND = 30.0
 
-#: What is to be done about a worker: interrupt its step; or kill it, and this is why.
-INTERRUPT, STUCK, BEYOND_DEADLINE = "interrupt", "stuck", "beyond its deadline"
+#: What to do with a worker: interrupt its step, or kill it for one of the two reasons.
+INTERRUPT, STUCK, BEYOND_DEADLINE = "interrupt", "stuck", "deadline exceeded"
 
 
 class Worker(Process):
-    """One worker; ``job`` is what it carries out, None while it is idle.
+    """One worker; ``job`` is None while it is idle.
 
-    ``slot`` is its place on the board, which a later worker reuses; ``serial`` is its own number.
-    ``front`` says that it takes the next client by itself (``multus.daemon.front``).
+    ``slot`` is its slot of the board, which a later worker reuses; ``serial`` is unique.
+    ``front``:  it is the front worker (``multus.daemon.front``).
     """
 
     def __init__(self, channel: Channel, slot: int, serial: int, generation: Generation) -> None:
@@ -40,7 +40,7 @@ class Worker(Process):
         self.generation = generation
         self.job: Job | None = None
         self.said_ready = self.front = self.recalled = False
-        #: When it was last asked for what it has to answer: to begin, or to be the front or not.
+        #: When the supervisor last sent it something to answer: a start, or a front request.
         self.asked_at = self.idle_since = time.monotonic()
         self.interrupted_at = 0.0
         self.seen = Sight()
@@ -49,26 +49,40 @@ class Worker(Process):
 
     @property
     def ready(self) -> bool:
-        """Whether it can be given work: it said so, and its handle is known.
+        """Whether it can get a job: it has reported ready, and its pidfd is known.
 
-        The template may tell the handle later. Until then the worker could not be killed, and would
-        answer a client that had been given an error in its place.
+        The template may send the pidfd later.  Without it the supervisor could not kill the worker,
+        which might then answer a client that has already got an error.
         """
         return self.said_ready and self.handle >= 0
 
     def require_expected(self, said: Ready | Taken | Report) -> None:
-        """Raise ``Malformed`` for what it has no reason to say now."""
+        """Raise ``Malformed`` for a message that its state does not allow."""
         if isinstance(said, Taken) and not self.front:
             if said.connection is not None:
                 said.connection.close()
-            raise Malformed("it took a client, and is not the front worker")
+            raise Malformed("it took a client, but is not the front worker")
         if isinstance(said, Report) and self.job is None:
-            raise Malformed("it reports a job that it does not have")
+            raise Malformed("it reports on a job, but has none")
+
+    def send(self, job: Job) -> None:
+        """Hand *job* over; raises ``Closed``, ``BlockingIOError`` or another ``OSError``."""
+        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
+        fds: tuple[int, ...] = ()
+        body = b""
+        if job.connection is not None:
+            head["began"] = job.connection.began
+            fds = (job.connection.socket.fileno(),)
+        if job.kind == "replay":
+            head["path"] = job.path
+        elif job.message is not None:
+            body = job.message.raw
+        self.channel.send(head, body, fds)
 
     def assess(self, sight: Sight, now: float) -> str:
-        """What is to be done about a worker with a job, which now shows *sight*.
+        """What to do with a worker that has a job and whose slot holds *sight*.
 
-        Returns ``INTERRUPT``, the reason to kill it, or an empty string to let it go on.
+        Returns ``INTERRUPT``, the reason to kill it, or an empty string to let it continue.
         """
         assert self.job is not None
         before, self.seen = self.seen, sight
@@ -80,23 +94,23 @@ class Worker(Process):
             return BEYOND_DEADLINE
         if self.interrupted_at:
             if changed:
-                self.interrupted_at = 0.0  # the interrupted step ended, and another one began
+                self.interrupted_at = 0.0  # the interrupted step ended, and another one started
             elif now > self.interrupted_at + REACT:
                 return STUCK
-        elif 0 < sight.until < now and not changed:  # the first look may have met a change
+        elif 0 < sight.until < now and not changed:  # the slot may change during the first look
             self.interrupted_at = now
             return INTERRUPT
         return ""
 
     def doing(self, now: float) -> dict[str, object]:
-        """What a worker with a job does, for people: fields of a line of the log."""
+        """What a worker with a job does, as fields of a log line."""
         assert self.job is not None
         seen = self.seen
         return {
             "pid": self.pid,
             "command": self.job.command,
             "container": self.job.container,
-            "doing": seen.what or "nothing that it shows",
+            "doing": seen.what or "an unknown step",
             "plugin": seen.plugin,
             "task": seen.task,
             "seconds": round(now - seen.began, 1) if seen.until else 0.0,
@@ -113,7 +127,7 @@ class Worker(Process):
 
     @property
     def runs(self) -> bool:
-        """Whether it uses a processor now: it may wait for the kernel, a program or a lock."""
+        """Whether it is running on a processor, not waiting for the kernel, a program or a lock."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as stat:
                 return stat.read().rpartition(b")")[2].split()[0] == b"R"
@@ -123,9 +137,9 @@ class Worker(Process):
 
 @frozen
 class Ended:
-    """A worker that is gone: the job that it had, what it was doing, and why it ended.
+    """A worker that ended during a job: the job, its last step, and why it ended.
 
-    ``begun`` says whether it had begun the job, as far as it showed.
+    ``begun``: its slot shows that it had started the job.
     """
 
     job: Job

@@ -1,9 +1,9 @@
-"""What workers are given, and in which order.
+"""The queue of jobs for the workers, and its order.
 
-One container is worked on by one worker at a time, so that a pod whose calls hang, or are repeated,
-holds one worker.  A part of the workers is kept from ADDs: what takes networks away frees what ADDs
-wait for.  STATUS and VERSION need next to nothing and come first; DELs that were kept on disk, and
-what a stopped worker left, come when nothing else waits.
+One job of a container runs at a time, so a pod whose calls hang or are retried blocks one worker.
+Some workers are reserved for other commands than ADD: a DEL frees what ADDs wait for.  STATUS and
+VERSION are cheap and come first.  Background jobs (spooled DELs, and the undo after a lost worker)
+come when no call may start.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ QUICK = ("VERSION", "STATUS")
 
 @define(eq=False)
 class Job:
-    """Something for one worker: ``kind`` is ``call``, ``replay`` or ``recover``.
+    """A job for one worker: ``kind`` is ``call``, ``replay`` (a spooled DEL) or ``recover`` (an
+    undo).
 
-    ``deadline`` is a ``time.monotonic()`` moment; ``path`` is the file of a replay.
+    ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay.
     """
 
     kind: str
@@ -38,7 +39,7 @@ class Job:
 
     @property
     def payload(self) -> bytes:
-        """The configuration on the client's stdin; empty for what no client asked."""
+        """The configuration from the client's stdin; empty for a replay."""
         return self.message.payload if self.message is not None else b""
 
     @property
@@ -47,7 +48,7 @@ class Job:
 
 
 class Queue:
-    """Jobs that wait."""
+    """The jobs that wait."""
 
     def __init__(self) -> None:
         self._quick: deque[Job] = deque()
@@ -55,7 +56,7 @@ class Queue:
         self._behind: deque[Job] = deque()
 
     def __len__(self) -> int:
-        """How many calls wait; what is done behind them does not count."""
+        """How many calls wait; background jobs do not count."""
         return len(self._quick) + len(self._calls)
 
     def __iter__(self) -> Iterator[Job]:
@@ -76,7 +77,7 @@ class Queue:
             self._calls.append(job)
 
     def put_back(self, job: Job) -> None:
-        """Queue a job before all others of its kind."""
+        """Put a job at the head of its queue."""
         if job.kind != "call":
             self._behind.appendleft(job)
         elif job.quick:
@@ -85,10 +86,11 @@ class Queue:
             self._calls.appendleft(job)
 
     def take(self, busy: Collection[str], *, room: int, adds: int, behind: int) -> Job | None:
-        """The next job that may begin, or None.
+        """Take out the next job that may start, or None.
 
-        *busy* are the containers that are worked on; *room* is how many calls that are not quick
-        may begin, *adds* how many of those may be ADDs, *behind* how many replays.
+        *busy*:  containers that have a job under way.  *room*:  how many jobs may start, STATUS and
+        VERSION apart.  *adds*:  how many of them may be ADDs.  *behind*:  how many may be
+        background jobs.
         """
         if self._quick:
             return self._quick.popleft()
@@ -106,7 +108,7 @@ class Queue:
         return None
 
     def drain(self) -> list[Job]:
-        """Take everything out."""
+        """Take all jobs out."""
         jobs = [*self._quick, *self._calls, *self._behind]
         self._quick.clear()
         self._calls.clear()

@@ -1,7 +1,7 @@
-"""The daemon's socket: whose it is, and who may connect to it.
+"""The daemon's listening socket: its lock, its mode, and which peers may connect.
 
-Whoever can connect runs programs as root, so the socket is 0600 in a folder that only its owner
-writes to, and every peer is asked for its credentials all the same.
+A client can run programs as root.  So the socket is 0600, in a folder that only its owner can write
+to, and the daemon also checks the credentials of every peer.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BACKLOG = 4096
 
 @contextmanager
 def listening(path: str, inherited: socket.socket | None = None) -> Iterator[socket.socket]:
-    """A non-blocking listening socket at *path*, for as long as no other daemon has one.
+    """A non-blocking listening socket at *path*, under a lock that other daemons respect.
 
-    *inherited* is one that the service manager opened: it stays when the daemon goes.  Raises
-    ``IOFailure`` when another daemon serves *path*, or when the folder is not safe.
+    *inherited* is a socket that the service manager opened; it stays when the daemon ends.  Raises
+    ``IOFailure`` when another daemon serves *path*, or when others can write to the folder.
     """
     with ExitStack() as undo:
         _safe_folder(os.path.dirname(path))
@@ -45,7 +45,7 @@ def listening(path: str, inherited: socket.socket | None = None) -> Iterator[soc
 
 
 def may_connect(peer: socket.socket) -> tuple[bool, int]:
-    """Whether the process at the other end may be served, and its user ID."""
+    """Whether the peer is allowed (root, or the daemon's user), and its user ID."""
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _pid, uid, _gid = struct.unpack("3i", raw)
     return uid in (0, os.geteuid()), uid
@@ -65,7 +65,7 @@ def _safe_folder(folder: str) -> None:
 
 
 def _locked(path: str) -> int:
-    """The descriptor of a lock that ends with this process."""
+    """Take a lock that the kernel frees with this process; returns its descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         lock = os.open(path, flags, 0o600)
@@ -87,20 +87,20 @@ def _locked(path: str) -> int:
 
 def _bind(own: socket.socket, path: str) -> None:
     try:
-        # Under the lock nobody serves it: a socket that is there was left by a daemon that died.
+        # We hold the lock, so an existing socket is stale: a daemon that died left it.
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             os.unlink(path)
     except FileNotFoundError:
         pass
-    # The mode has to be right from the first moment, and bind() knows the umask only; the daemon
-    # has no other threads yet.
+    # The socket must have its mode when it appears, and only the umask sets the mode in bind().
+    # The daemon has no other threads yet.
     before = os.umask(0o177)
     try:
         own.bind(path)
     except OSError as error:
         reason = "the path is too long" if error.errno is None else error.strerror
         if error.errno == errno.EADDRINUSE:
-            reason = "something that is no socket has this path: remove it"
+            reason = "a file that is not a socket has this path: remove it"
         raise IOFailure(f"cannot listen at {path}: {reason}") from error
     finally:
         os.umask(before)

@@ -1,4 +1,4 @@
-"""One thread's loop: what becomes readable is handed to whoever added it."""
+"""An event loop for one thread: it calls a function when a socket or channel becomes readable."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from multus.daemon.channel import Channel
 
-#: What can be waited for.
+#: What the loop can wait for.
 Readable = socket.socket | Channel
 
 
 class Loop:
-    """Things to listen to, and a way to be woken from signal handlers."""
+    """A selector with callbacks; signal handlers can wake it."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -30,22 +30,22 @@ class Loop:
 
     def wake(self) -> None:
         """End the current turn soon; for signal handlers and other threads."""
-        # It may be full of wake-ups, or closed already.
+        # The socket may be full, or closed already.
         with contextlib.suppress(OSError):
             self._wake_out.send(b"x")
 
     def add(self, readable: Readable, call: Callable[[], object]) -> None:
-        """Call *call* whenever *readable* can be read."""
+        """Call *call* whenever *readable* is readable."""
         self._selector.register(readable, selectors.EVENT_READ, call)
 
     def remove(self, readable: Readable) -> None:
-        """Stop listening; to be called before it is closed."""
+        """Stop listening; call this before *readable* is closed."""
         self._selector.unregister(readable)
 
     def turn(self, seconds: float) -> None:
-        """Wait for at most *seconds*, and serve what can be read."""
+        """Wait at most *seconds*, then call the functions of what is readable."""
         for key, _ in self._selector.select(seconds):
-            # What was served before may have removed it.
+            # An earlier call of this turn may have removed it.
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
 

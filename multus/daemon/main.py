@@ -1,4 +1,4 @@
-"""The daemon's life: settings, socket, template, serving, stopping."""
+"""The daemon's main function: reads settings, opens the socket, starts the template, serves."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket
 from multus.log import Log
 
-#: Each call needs a connection, and a started delegate six pipe ends.
+#: Limit of open files: each call needs a connection, a started delegate six pipe ends.
 _DESCRIPTORS = 65536
 
-#: What makes the service of the workers, as ``module:function``.
+#: The function that makes the workers' service, as ``module:function``.
 SERVICE = "multus.daemon.service:main_of"
 
 
 def run(path: str) -> None:
-    """Serve as the settings in *path* say until SIGTERM; for the main thread.
+    """Serve with the settings in *path* until SIGTERM; only in the main thread.
 
-    Raises ``multus.api.errors`` classes for what keeps the daemon from starting.
+    Raises a ``CNIError`` when the daemon cannot start.
     """
     inherited, notifier = inherited_socket(os.environ), Notifier.from_environ(os.environ)
     settings = Settings.read(path, os.environ)
@@ -76,7 +76,7 @@ def run(path: str) -> None:
             page = MetricsPage(settings.metrics_port, metrics.text)
             stack.callback(page.close)
             page.start()
-        # What is there now stays: the collector need not look at it again and again.
+        # All objects so far are permanent: the garbage collector need not visit them again.
         gc.collect()
         gc.freeze()
         log.verbose("serving", socket=settings.socket)
@@ -85,10 +85,10 @@ def run(path: str) -> None:
 
 
 def _affordable(limits: Limits, log: Log) -> Limits:
-    """The limits with as many workers as fit into the memory that this daemon may have."""
+    """*limits*, with the workers reduced to what fits into the cgroup's memory limit."""
     workers = affordable(limits.workers, limit_of())
     if workers < limits.workers:
-        log.verbose("fewer workers, for the memory limit", workers=workers)
+        log.verbose("fewer workers, because of the memory limit", workers=workers)
     return evolve(limits, workers=workers)
 
 
@@ -100,14 +100,14 @@ def _allow_descriptors() -> None:
 
 
 def _remove_old_sockets(path: str) -> None:
-    """Remove the sockets of API processes whose daemon was killed; its lock is ours now."""
+    """Remove stale sockets of API processes: we hold the lock, so their daemon is dead."""
     for old in glob.glob(f"{glob.escape(path)}.api.*"):
         with contextlib.suppress(OSError):
             os.unlink(old)
 
 
 def _leave_mark(cni_dir: str) -> None:
-    """Let shims know, also after a reboot, that this node has a daemon to wait for."""
+    """Write the mark that tells shims, also after a reboot, that this node has a daemon."""
     path = os.path.join(cni_dir, os.fsdecode(MARK))
     try:
         os.makedirs(cni_dir, mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How much memory this process's control group may have, and how many workers fit into it.
+"""The memory limit of this process's control group, and how many workers fit into it.
 
 Source: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 
-#: What the supervisor, the template and the process for Kubernetes have together, and what a worker
-#: costs, in bytes: measured with every plugin of this project.
+#: Memory of the supervisor, the template and the API process together, and of a worker, in bytes;
+#: measured with every plugin of this project.
 _BASE, _WORKER = 64 << 20, 8 << 20
 _LEAST = 4
 
 
 def affordable(workers: int, limit: int | None) -> int:
-    """How many of *workers* fit into *limit* bytes, each twice; all of them without a limit.
+    """How many of *workers* fit into *limit* bytes; all of them without a limit.
 
-    Each may get stuck, and then there is another one in its place.
+    Each counts twice: a stuck worker gets a replacement.
     """
     if limit is None:
         return workers
@@ -24,7 +24,7 @@ def affordable(workers: int, limit: int | None) -> int:
 
 
 def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> int | None:
-    """The smallest memory limit of this process's control group and its parents; None for none."""
+    """The smallest memory limit of this process's control group and its parents, or None."""
     found: list[int] = []
     for path, name in _folders(groups, mount):
         while len(path) >= len(mount):
@@ -36,7 +36,7 @@ def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -
 
 
 def _folders(groups: str, mount: str) -> list[tuple[str, str]]:
-    """The folders of this process's control groups, and the name of the file with the limit."""
+    """The folders of this process's control groups, each with the name of its limit's file."""
     try:
         with open(groups, encoding="utf-8") as file:
             lines = [line.rstrip("\n").split(":", 2) for line in file]
@@ -57,5 +57,5 @@ def _number(path: str) -> int | None:
             text = file.read().strip()
     except OSError:
         return None
-    # Without a limit, version 2 says "max", and version 1 a number beyond any memory.
+    # Without a limit, version 2 has "max", and version 1 a huge number.
     return int(text) if text.isdigit() and int(text) < 1 << 60 else None

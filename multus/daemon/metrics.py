@@ -1,7 +1,7 @@
-"""What the daemon counts and measures, in Prometheus' text format.
+"""The daemon's metrics, in Prometheus' text format.
 
-``multus_server_request_total{handler,code,method}`` has the labels that dashboards know: handler
-``/cni``, method the CNI command, code the CNI error code or 0.
+``multus_server_request_total{handler,code,method}`` has the usual labels of a request counter:
+handler is ``/cni``, method the CNI command, code the CNI error code or 0.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
 #: The stages that are timed (``multus.engine.pipeline``).
 _STAGES = frozenset(("resolve", "order", "journal", "invoke", "merge"))
 
-#: Values of one label that are told apart, and all combinations of labels.
+#: Limits: different values of one label, and combinations of labels in all.
 _MOST_VALUES, _MOST_PARTS = 64, 2048
 OTHER = "other"
 
 
 class Values:
-    """The values of a label: configurations, plugins and clients choose them, so they are bounded.
+    """Limits the values of a label, since configurations, plugins and clients choose them.
 
-    The first ones are told apart, all further ones are ``other``.
+    The first ones are kept, all further ones become ``other``.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Values:
 
 
 class Metrics:
-    """One daemon's metrics, in a registry of their own."""
+    """One daemon's metrics, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -63,7 +63,7 @@ class Metrics:
         )
         self._request_seconds = Histogram(
             "multus_server_request_seconds",
-            "From the connection to the answer, waiting included",
+            "Time from the connection to the answer, including the queue",
             ("method",),
             registry=registry,
             buckets=_SECONDS,
@@ -99,29 +99,29 @@ class Metrics:
         )
 
     def request(self, handler: str, method: str, code: str, seconds: float) -> None:
-        """A request was answered."""
+        """Count a request that was answered."""
         method = method if method in _COMMANDS else OTHER
         self._of(self._requests, handler, self._codes.bounded(code), method).inc()
         self._of(self._request_seconds, method).observe(seconds)
 
     def stage(self, verb: str, stage: str, seconds: float) -> None:
-        """A stage of a request ended."""
+        """Add the time of one stage of a request."""
         verb = verb if verb in _COMMANDS else OTHER
         stage = stage if stage in _STAGES else OTHER
         self._of(self._stage_seconds, verb, stage).observe(seconds)
 
     def delegate(self, verb: str, kind: str, seconds: float) -> None:
-        """A delegate of type *kind* was carried out."""
+        """Add the time of a delegate of type *kind*."""
         verb = verb if verb in _COMMANDS else OTHER
         self._of(self._delegate_seconds, verb, self._types.bounded(kind)).observe(seconds)
 
     def plugin(self, plugin: str, task: str, seconds: float) -> None:
-        """A plugin's *task*, a hook or a verb, took so many seconds of a request."""
+        """Add the time of a plugin's *task* (a hook or a verb) in one request."""
         plugin, task = self._plugins.bounded(plugin), self._tasks.bounded(task)
         self._of(self._plugin_seconds, plugin, task).observe(seconds)
 
     def _of(self, metric: Any, *labels: str) -> Any:
-        """The part of *metric* with these labels; looking it up costs more than counting."""
+        """The child of *metric* with these labels, cached: the look-up costs more than counting."""
         key = (metric, *labels)
         found = self._parts.get(key)
         if found is None:
@@ -131,9 +131,9 @@ class Metrics:
         return found
 
     def journal_error(self) -> None:
-        """A record could not be read or written."""
+        """Count a record that could not be read or written."""
         self._journal_errors.inc()
 
     def text(self) -> bytes:
-        """All of them, in the text format."""
+        """All metrics, in the text format."""
         return bytes(generate_latest(self.registry))

@@ -1,8 +1,8 @@
-"""The metrics at a port of the loopback address, for a scraper on this node.
+"""The metrics over HTTP at a port of the loopback address, for a scraper on this node.
 
-Any user of the node may connect, so what a client can cost is bounded: one thread that waits for no
-client, few connections at a time, a few new ones a second, two seconds for each, and a text that is
-made once a second.
+Any user of the node may connect, so the cost of clients is bounded: one thread that never blocks on
+a client, 16 connections at a time, 50 new ones a second, two seconds for each, and a text that is
+generated at most once a second.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @define(eq=False)
 class _Client:
-    """One connection; ``answer`` is what is still to be sent, None while its request is read."""
+    """One connection; ``answer`` is the unsent rest, None while the request is being read."""
 
     socket: socket.socket
     until: float
@@ -36,27 +36,27 @@ class _Client:
     answer: bytes | None = None
 
     def request(self) -> h11.Request | None:
-        """Read what is there; the request once it is whole.
+        """Read what has arrived; returns the request once it is complete.
 
-        Raises ``OSError`` and ``h11.ProtocolError``, also when the client has gone.
+        Raises ``OSError`` or ``h11.ProtocolError``, also when the client has disconnected.
         """
         self.http.receive_data(self.socket.recv(4096))
         event = self.http.next_event()
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.Request):
-            raise ConnectionResetError("the client has gone")
+            raise ConnectionResetError("the client has disconnected")
         return event
 
     def send(self) -> bool:
-        """Send what the client takes; whether that was all."""
+        """Send as much as the socket takes; returns whether that was all."""
         assert self.answer is not None
         self.answer = self.answer[self.socket.send(self.answer) :]
         return not self.answer
 
 
 class MetricsPage:
-    """Serves what *text* returns, by HTTP, in a thread of its own."""
+    """Serves the result of *text* over HTTP, in its own thread."""
 
     def __init__(self, port: int, text: Callable[[], bytes]) -> None:
         self._text = text
@@ -70,7 +70,7 @@ class MetricsPage:
             self._listener.bind(("127.0.0.1", port))
         except OSError as error:
             raise IOFailure(
-                f"cannot show the metrics at 127.0.0.1:{port}: {error.strerror}",
+                f"cannot serve the metrics at 127.0.0.1:{port}: {error.strerror}",
                 fix="give 'metricsPort' another number",
             ) from error
         self._listener.listen(_MOST)
@@ -78,11 +78,11 @@ class MetricsPage:
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve; raises ``IOFailure`` when no thread can be started."""
+        """Start the thread; raises ``IOFailure`` when that fails."""
         try:
             self._thread.start()
         except RuntimeError as error:
-            raise IOFailure(f"cannot show the metrics: {error}") from error
+            raise IOFailure(f"cannot serve the metrics: {error}") from error
 
     def close(self) -> None:
         self._closing.set()
@@ -94,7 +94,7 @@ class MetricsPage:
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._closing.is_set():
             for key, _ in self._selector.select(0.5):
-                # What was served before may have dropped it.
+                # An earlier event of this turn may have dropped the client.
                 if key.data is None:
                     self._accept()
                 elif key.data in self._clients:
@@ -107,7 +107,7 @@ class MetricsPage:
         try:
             peer, _address = self._listener.accept()
         except OSError:
-            self._closing.wait(_PAUSE)  # it has gone, or no descriptors are left
+            self._closing.wait(_PAUSE)  # the client has disconnected, or no descriptors are left
             return
         peer.setblocking(False)
         if len(self._clients) >= _MOST:
@@ -149,7 +149,7 @@ class MetricsPage:
     def _make(self) -> tuple[int, bytes]:
         try:
             return 200, self._text()
-        except Exception as error:  # noqa: BLE001  the next scrape has to be served all the same
+        except Exception as error:  # noqa: BLE001  the thread has to serve the next scrape
             return 500, f"the metrics cannot be read: {described(error)}\n".encode()
 
     def _drop(self, client: _Client) -> None:

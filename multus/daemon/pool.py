@@ -1,8 +1,8 @@
-"""The workers: forked when there is work for them, watched, and ended when they hang.
+"""The pool of workers: forks them on demand, watches them, and kills them when they hang.
 
-A worker is idle, or it carries out one job.  When a step takes longer than it may, its worker is
-interrupted, and mostly the step ends as an error of its plugin; a worker that does not react is
-killed.  What a killed worker did is undone by another one, from the journal.
+A worker is idle or has one job.  When a step exceeds its time limit, the pool interrupts the
+worker, and usually the step ends as an error of its plugin.  A worker that does not react is
+killed; another one undoes its call from the journal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from multus.daemon.board import Board
 from multus.daemon.channel import Channel, Closed, Packet
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from multus.daemon.jobs import Job
     from multus.log import Log
 
-#: Idle workers that are kept, and after how many seconds a further one is ended.
+#: Number of idle workers to keep; seconds after which any other idle worker ends.
 _KEPT_IDLE, _IDLE_SECONDS = 1, 3.0
-#: Workers for each processor, for ADDs and for what mostly waits for the kernel, such as a DEL; and
-#: after how many seconds in the queue a call gets a worker all the same.
+#: Workers for each processor: for ADDs, and for calls that mostly wait for the kernel, such as DEL.
+#: A call that has been in the queue for ``WAITED`` seconds gets a worker beyond that.
 EACH_CORE, EACH_CORE_WAITING, WAITED = 4, 12, 1.0
-#: How long a front worker may be at work before another one takes its place, in seconds.
+#: How long the last front worker may be busy before another one replaces it, in seconds.
 _SOON = 0.1
-#: How often an idle front worker is asked whether it still answers, in seconds.
+#: Interval between two checks that an idle front worker responds, in seconds.
 _ASKED_EACH = 5.0
-#: After how many seconds a refused fork is tried again, and how long one may take.
+#: Pause before a failed fork is retried, and timeout of a fork, in seconds.
 _FORK_PAUSE, _FORK_SECONDS = 1.0, 30.0
 
-#: Why a worker is gone that was not ended by the supervisor.
-IT_ENDED = "it ended"
+#: Why a worker is gone that the supervisor did not kill.
+IT_ENDED = "process ended"
 
 
 class Pool:
-    """All workers; *heard* is called when one says something, *ended* when one went with a job."""
+    """All workers; *heard* is called when one sent a packet, *ended* when one died with a job."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Pool:
         self.refusal = ""
         self.replaced: dict[str, int] = {}
 
-    # --- What there is ---------------------------------------------------------------------------
+    # --- The workers -----------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._by_slot.values()))
@@ -81,7 +81,7 @@ class Pool:
 
     @property
     def idle(self) -> list[Worker]:
-        """Workers that can be given a job."""
+        """The workers that can get a job."""
         return [
             each
             for each in self._by_slot.values()
@@ -90,22 +90,22 @@ class Pool:
 
     @property
     def stuck(self) -> list[Worker]:
-        """Workers in a step that takes suspiciously long."""
+        """The workers whose step has taken more than half of its time limit."""
         return [each for each in self._by_slot.values() if each.stuck]
 
-    # --- Work ------------------------------------------------------------------------------------
+    # --- Jobs ------------------------------------------------------------------------------------
 
     def give(self, job: Job) -> bool:
-        """Let an idle worker carry *job* out; False when there is none."""
+        """Give *job* to an idle worker; False when there is none."""
         while True:
             worker = max(self.idle, key=lambda each: each.idle_since, default=None)
             if worker is None:
                 return False
             given = self._board.changes(worker.slot)
             try:
-                self._send(worker, job)
+                worker.send(job)
             except (Closed, BlockingIOError):
-                self._forget(worker, "it did not take a job")
+                self._forget(worker, "did not accept a job")
                 continue
             except OSError as error:
                 self._out_of_resources(error)
@@ -114,26 +114,13 @@ class Pool:
             return True
 
     def _out_of_resources(self, error: OSError) -> None:
-        now = time.monotonic()  # the queue waits, and it is tried again
+        now = time.monotonic()  # the job stays in the queue, and is retried
         if now >= self._fork_after:
             self._log.error("the supervisor lacks a descriptor or memory", error=error)
         self._fork_after = now + _FORK_PAUSE
 
-    def _send(self, worker: Worker, job: Job) -> None:
-        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
-        fds: tuple[int, ...] = ()
-        body = b""
-        if job.connection is not None:
-            head["began"] = job.connection.began
-            fds = (job.connection.socket.fileno(),)
-        if job.kind == "replay":
-            head["path"] = job.path
-        elif job.message is not None:
-            body = job.message.raw
-        worker.channel.send(head, body, fds)
-
     def heard(self, worker: Worker) -> Taken | Report | None:
-        """Take what a worker says that concerns its work; None for what concerns itself alone."""
+        """Receive a worker's packet; returns it when it concerns a call, else None."""
         try:
             said = read(worker.channel.receive())
             worker.require_expected(said)
@@ -143,8 +130,8 @@ class Pool:
             self._forget(worker, IT_ENDED)
             return None
         except Malformed as error:
-            self._log.error("a worker is replaced: what it said is malformed", error=error)
-            self._forget(worker, "it said something malformed")
+            self._log.error("a worker is replaced: it sent a malformed message", error=error)
+            self._forget(worker, "malformed message")
             return None
         worker.idle_since = time.monotonic()
         worker.front = worker.recalled = False
@@ -156,36 +143,36 @@ class Pool:
         return None if isinstance(said, Ready) else said
 
     def has_begun(self, worker: Worker, job: Job) -> None:
-        """A front worker took *job* from its client itself."""
+        """A front worker has started *job*, which it accepted itself."""
         worker.job, worker.given = job, 0
 
     def ended(self, worker: Worker, report: Report) -> Job:
-        """A worker reports that its job is done; returns the job."""
+        """A worker has reported the end of its job; returns the job."""
         job, worker.job = worker.job, None
-        assert job is not None  # it would not be expected to report
+        assert job is not None  # ``require_expected`` has checked it
         worker.stuck, worker.interrupted_at = False, 0.0
         if report.retire:
             self._log.error(
-                "a worker is replaced: a call left it not as before",
+                "a worker is replaced: a call left something behind in it",
                 left=report.retire,
                 container=job.container,
                 command=job.command,
             )
-            self._count("left something")
+            self._count("left something behind")
             self._drop(worker)
         elif worker.generation.retired:
             self._drop(worker)
         return job
 
-    # --- The front -------------------------------------------------------------------------------
+    # --- The front worker ------------------------------------------------------------------------
 
     @property
     def front(self) -> Worker | None:
-        """The worker that takes the next client."""
+        """The worker that accepts the next client."""
         return next((each for each in self._by_slot.values() if each.front), None)
 
     def grant(self, now: float) -> None:
-        """Let an idle worker take the next client: the last one, unless it is busy for long."""
+        """Make an idle worker the front: the last one again, unless it is busy for ``_SOON``."""
         hot = self._hot
         lives = hot is not None and self._by_slot.get(hot.slot) is hot
         if lives and hot is not None and hot.job is not None and now - hot.idle_since < _SOON:
@@ -199,19 +186,19 @@ class Pool:
             self._hot = worker
 
     def recall(self) -> None:
-        """Have the front worker leave clients to the supervisor; it answers when it does."""
+        """Tell the front worker to stop accepting clients; it confirms."""
         worker = self.front
         if worker is not None and not worker.recalled:
             worker.recalled, worker.asked_at = True, time.monotonic()
             with contextlib.suppress(Closed, BlockingIOError):
                 worker.channel.send({"front": False})
 
-    # --- Coming and going ------------------------------------------------------------------------
+    # --- Starting and ending workers -------------------------------------------------------------
 
     def want(self, generation: Generation, limit: int, first: Job | None) -> None:
-        """Fork a worker when that helps, as long as no more than *limit* of them are not stuck.
+        """Fork a worker when that helps, up to *limit* workers; stuck ones do not count.
 
-        *first* is the call that waits for the longest time.
+        *first* is the call that has waited longest.
         """
         now = time.monotonic()
         workers = self._by_slot.values()
@@ -228,11 +215,11 @@ class Pool:
 
     @property
     def cores(self) -> int:
-        """The processors that there are."""
+        """The number of processors."""
         return self._cores
 
     def _have_time(self, busy: int, kernel_waits: bool) -> bool:
-        """Whether the processors can serve more than the *busy* workers."""
+        """Whether the processors can serve one more than *busy* workers."""
         if busy >= (EACH_CORE_WAITING if kernel_waits else EACH_CORE) * self._cores:
             return False
         return busy < self._cores or sum(each.runs for each in self) < self._cores
@@ -257,9 +244,9 @@ class Pool:
             theirs.close()
 
     def forked(self, packet: Packet) -> None:
-        """What a template answers when it was asked for a worker."""
+        """Handle a template's answer to a fork request."""
         worker = self._asked_for.pop(packet.head["forked"], None)
-        if worker is None:  # it was given up before this answer came
+        if worker is None:  # dropped before this answer arrived
             for handle in packet.fds:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -277,14 +264,14 @@ class Pool:
         self._drop(worker)
 
     def _refuse(self, why: str) -> None:
-        """No worker can be started now; it is tried again after a pause."""
+        """No worker can be started now; retry after a pause."""
         if not self.refusal:
             self._log.error(f"cannot start a worker: {why}")
         self.refusal = why
         self._fork_after = time.monotonic() + _FORK_PAUSE
 
     def retire(self, generation: Generation) -> None:
-        """Let the idle workers of a generation go; the others follow when they are done."""
+        """End the idle workers of a generation; its others end after their calls."""
         for worker in self:
             if worker.generation is generation and worker.front:
                 self.recall()
@@ -292,7 +279,7 @@ class Pool:
                 self._drop(worker)
 
     def close(self) -> None:
-        """End all of them."""
+        """End all workers."""
         for worker in self:
             self._drop(worker)
 
@@ -305,8 +292,9 @@ class Pool:
         self._free.append(worker.slot)
 
     def _forget(self, worker: Worker, why: str) -> None:
-        """A worker is gone, or is made to go, whatever it was doing."""
-        worker.send_signal(signal.SIGKILL)  # before the look: it must not begin to answer after it
+        """Kill a worker, if it is not dead already; its job is lost."""
+        # Before the slot is read: the worker must not start to answer after that.
+        worker.send_signal(signal.SIGKILL)
         sight = self._board.look(worker.slot)
         self._drop(worker)
         if worker.job is not None:
@@ -315,7 +303,7 @@ class Pool:
             self._ended(Ended(worker.job, sight, why, begun))
 
     def end(self, worker: Worker, why: str) -> None:
-        """End a worker, if it is there still; its job is lost."""
+        """Kill a worker, if it still exists; its job is lost."""
         if self._by_slot.get(worker.slot) is worker:
             self._forget(worker, why)
 
@@ -325,7 +313,7 @@ class Pool:
     # --- Watching --------------------------------------------------------------------------------
 
     def watch(self, now: float) -> None:
-        """Look at every worker: interrupt what takes too long, kill what does not react."""
+        """Check every worker: interrupt a step that takes too long, kill a worker that hangs."""
         for worker in self:
             if worker.job is not None:
                 was_stuck = worker.stuck
@@ -334,7 +322,7 @@ class Pool:
                     self._log.error("a worker is blocked", **worker.doing(now))
                 self._act(worker, verdict)
             elif not worker.ready and now > worker.asked_at + _FORK_SECONDS:
-                self._refused(worker, "a worker did not begin")
+                self._refused(worker, "a worker did not become ready")
         self._watch_front(now)
         idle = sorted(self.idle, key=lambda each: each.idle_since, reverse=True)
         for worker in idle[_KEPT_IDLE:]:
@@ -342,12 +330,12 @@ class Pool:
                 self._drop(worker)
 
     def _watch_front(self, now: float) -> None:
-        """Have the front worker answer from time to time: while it hangs, no client is served."""
+        """Check that the front worker responds: while it hangs, no client is served."""
         worker = self.front
         if worker is None:
             return
         if worker.recalled and now > worker.asked_at + REACT:
-            self._log.error("the worker that takes clients does not answer: it is replaced")
+            self._log.error("the front worker does not respond: it is replaced")
             self._forget(worker, STUCK)
         elif now > worker.asked_at + _ASKED_EACH:
             self.recall()

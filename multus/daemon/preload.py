@@ -1,7 +1,7 @@
-"""Modules that a call imports when it needs them, imported before workers are forked.
+"""Imports, before workers are forked, the modules that a call would import when it needs them.
 
-A process for one call imports as little as it can.  Workers are forked from one process that has
-imported everything: it is then in memory once, and no call waits for it.
+A process for one call imports as little as possible.  Workers are forked from a process that has
+imported everything: they share that memory, and no call waits for an import.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _CORE = (
     "multus.netlink.masquerade",
     "multus.ipam",
 )
-#: Started as a program of its own: the compression of rotated logs.
+#: Runs as its own program: the compression of rotated logs.
 _LEFT_OUT = "multus.log._files"
 
 
 def preload(plugins: Iterable[ModuleType]) -> None:
-    """Import what a call may import, of the core and of the *plugins*' packages."""
+    """Import the modules that a call may need, from the core and the *plugins*' packages."""
     packages = [import_module(name) for name in _CORE]
     for package in (*packages, *plugins):
         for found in pkgutil.iter_modules(getattr(package, "__path__", ())):
             name = f"{package.__name__}.{found.name}"
             if found.ispkg or found.name == "__main__" or name == _LEFT_OUT:
                 continue
-            # It may need what is not installed, or be a program that ends its process.
+            # The module may need a missing package, or be a program that ends its process.
             with contextlib.suppress(BaseException):
                 import_module(name)

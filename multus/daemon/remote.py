@@ -1,9 +1,9 @@
-"""The Kubernetes API as a worker has it: asked of the daemon's one process that follows it.
+"""A worker's client of the daemon's API process.
 
-A worker lives for a few calls and is one of many; caches and queued writes are kept in one place,
-``multus.daemon.agent``.  Between the two: a packet with what is asked, a packet with the answer, on
-a connection that a worker keeps.  A pod's status, for which its container's answer waits, a worker
-writes itself.
+There are many workers, and each lives for a few calls, so one process holds the caches and the
+queued writes (``multus.daemon.agent``).  A worker keeps a connection to it:  one packet with the
+request, one with the response.  A worker writes a pod's status itself, since the container's answer
+waits for it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
 
-#: The process that follows the API may be starting anew: how often a worker tries again.
+#: Pause between retries while the API process restarts, in seconds.
 _PAUSE = 0.02
-#: What the other process may take beyond the deadline that it was given.
+#: Time that the API process may take beyond its deadline, in seconds.
 _GRACE = 1.0
-#: How long the other process may look for a pod that is only expected to be asked for.
+#: Deadline for a pod that is requested in advance, in seconds.
 _EXPECTED = 15.0
-#: The attributes of an error that are sent; a cause, for instance, is not.
+#: Types of an error's attributes that are sent; a cause, for example, is not.
 _PLAIN = (str, int, float, bool, type(None))
 
 
 class RemoteApi:
     """One API server, for one worker; see ``multus.api.kubernetes.Api``.
 
-    *path* is the socket of the process that follows it, *kubeconfig* names the API server, *own*
-    is the daemon's own kubeconfig, which comes before it; *node* is this node's name in events.
+    *path* is the socket of the API process, *kubeconfig* names the API server, *own* is the
+    daemon's own kubeconfig, which has precedence; *node* is this node's name in events.
     """
 
     def __init__(self, path: str, kubeconfig: str, node: str, own: str, board: Board) -> None:
@@ -74,9 +74,9 @@ class RemoteApi:
         return found
 
     def expect(self, namespace: str, name: str, uid: str) -> None:
-        """Ask for the pod of this call: it is looked up while the call begins."""
+        """Request the pod of this call in advance: the API process looks it up meanwhile."""
         if self._expected is not None:
-            self.close()  # the last call did not take its answer
+            self.close()  # the last call did not read its response
         with contextlib.suppress(OSError, Closed):
             asked = {"namespace": namespace, "name": name, "uid": uid}
             head = {"do": "pod", "kubeconfig": self._kubeconfig, "seconds": _EXPECTED}
@@ -107,7 +107,7 @@ class RemoteApi:
             raise problem
 
     def _own_client(self) -> KubeClient:
-        """A client of this worker's own: a status needs no third process on its way."""
+        """This worker's own API client: it writes a status without the API process."""
         if self._client is None:
             from multus.daemon.apis import access_of
             from multus.kube.client import KubeClient
@@ -126,9 +126,9 @@ class RemoteApi:
     def _ask(
         self, verb: str, seconds: float, asked: Mapping[str, Any], *, sent: bool = False
     ) -> Any:
-        """Ask, unless that was *sent* already, and wait for the answer."""
+        """Send the request, unless it was *sent* in advance, and wait for the response."""
         if self._expected is not None:
-            self.close()  # its answer would be taken for another one's
+            self.close()  # the response of the advance request would be taken for this one's
         until = time.monotonic() + seconds
         head = {"do": verb, "kubeconfig": self._kubeconfig}
         body = json.dumps(asked).encode()
@@ -143,13 +143,13 @@ class RemoteApi:
                     sent = False
                     if left <= _PAUSE or isinstance(error, TimeoutError):
                         raise TryAgainLater(
-                            f"the daemon's process for the API server does not answer ({error})",
-                            fix="see the daemon's log; the call can be repeated",
+                            f"the daemon's API process does not answer ({error})",
+                            fix="see the daemon's log, then try again",
                         ) from error
                     time.sleep(_PAUSE)
 
     def _tell(self, verb: str, said: Mapping[str, Any]) -> None:
-        """Send what needs no answer; where the process is not there, events are lost."""
+        """Send a request without a response; events are lost when the API process is down."""
         head = {"do": verb, "kubeconfig": self._kubeconfig, "seconds": 0.0}
         if self._expected is not None:
             self.close()
@@ -167,7 +167,7 @@ class RemoteApi:
             whole = True
         finally:
             if not whole:
-                self.close()  # what comes later would be taken for another request's answer
+                self.close()  # a late response would be taken for another request's
         if "error" in answer.head:
             raise error_from_wire(answer.head["error"])
         return json.loads(answer.body)
@@ -175,7 +175,7 @@ class RemoteApi:
     def _connected(self, patience: float) -> Channel:
         if self._channel is None:
             peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            # A process that hangs accepts no more connections once enough of them wait.
+            # When the API process hangs and its backlog is full, connect() blocks.
             peer.settimeout(patience)
             try:
                 peer.connect(self._path)
@@ -199,7 +199,7 @@ def ref_to_wire(wanted: ObjectRef) -> dict[str, Any]:
 
 
 def ref_from_wire(wire: Mapping[str, Any]) -> ObjectRef:
-    """The reference that ``ref_to_wire`` made JSON of."""
+    """The inverse of ``ref_to_wire``."""
     from multus.api.kubernetes import Resource
 
     return Resource(*wire["kind"]).object(*wire["object"])
@@ -216,14 +216,14 @@ def _object_or_error(wire: Mapping[str, Any]) -> dict[str, Any] | CNIError:
 
 
 def error_to_wire(error: CNIError) -> dict[str, Any]:
-    """An error as the names of its class and their bases, and its attributes."""
+    """An error as JSON: the names of its class and base classes, and its attributes."""
     names = [each.__name__ for each in type(error).__mro__ if issubclass(each, CNIError)]
     values = {key: value for key, value in vars(error).items() if isinstance(value, _PLAIN)}
     return {"class": names, **values, "key": list(error.key), "path": list(error.path)}
 
 
 def error_from_wire(wire: Mapping[str, Any]) -> CNIError:
-    """The same error, of the first of its classes that is known here."""
+    """The inverse of ``error_to_wire``, with the first of the classes that is known here."""
     from multus.api import errors, kubernetes
 
     known = {**vars(errors), **vars(kubernetes)}

@@ -1,7 +1,7 @@
-"""What a worker says to the supervisor, and whether it may be believed.
+"""Packets from a worker to the supervisor: decoding and checks.
 
-A plugin can write to any descriptor of its worker, so a packet may hold anything.  One that is
-malformed costs the worker that sent it, and nothing else.
+A plugin can write to any descriptor of its worker, so a packet may hold anything.  A malformed one
+costs its worker, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from multus.daemon import wire
 from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection
 
-#: Times that are taken from one report; an ADD of 32 networks has some forty.
+#: Most times of one report; an ADD of 32 networks has about forty.
 _MOST = 1024
-#: Characters of a text that are taken.
+#: Longest text, in characters; the rest is cut off.
 _LONGEST = 4096
 _OUTCOMES = ("done", "gone", "failed", "malformed")
 
 
 class Malformed(Exception):
-    """No worker that is as it should be says this; the text says why."""
+    """The packet is malformed; the text says why."""
 
 
 @frozen
 class Ready:
-    """The worker can be given work: it has begun, or it leaves clients to the supervisor."""
+    """The worker can get a job: it has started, or it has stopped accepting clients."""
 
 
 @frozen
 class Taken:
-    """The front worker took a client, and has begun its call unless ``message`` is None.
+    """The front worker accepted a client, and started its call unless ``message`` is None.
 
-    ``connection`` is None when this process had no descriptor left to receive it with.
+    ``connection`` is None when this process had no free descriptor to receive it.
     """
 
     connection: Connection | None
@@ -48,7 +48,7 @@ class Taken:
 
 @frozen
 class Replayed:
-    """What became of a spooled DEL."""
+    """The outcome of a spooled DEL."""
 
     path: str
     outcome: str
@@ -57,7 +57,7 @@ class Replayed:
 
 @frozen
 class Report:
-    """A job is done; which fields count depends on its kind."""
+    """The report on a finished job; the kind of job decides which fields are used."""
 
     code: str
     taken: bool
@@ -72,9 +72,9 @@ class Report:
 
 
 def read(packet: Packet) -> Ready | Taken | Report:
-    """What a worker says with *packet*; raises ``Malformed``.
+    """Decode a worker's *packet*; raises ``Malformed``.
 
-    Descriptors that are not part of it are closed.
+    Closes descriptors that do not belong to it.
     """
     head, kept = packet.head, 0
     try:
@@ -98,18 +98,18 @@ def _taken(packet: Packet) -> Taken:
     message = wire.Received(packet.body) if "begin" in packet.head else None
     if not packet.fds:
         return Taken(None, message)
-    # A socket's family and type are asked from the kernel: it may be anything.
+    # The descriptor may be anything; Python reads the socket's family and type from the kernel.
     peer = socket.socket(fileno=packet.fds[0])
     if (peer.family, peer.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
         peer.detach()
-        raise ValueError("its descriptor is not a client's")
+        raise ValueError("the descriptor is not a client's socket")
     peer.setblocking(False)
     return Taken(Connection(peer, began, b"" if message else packet.body), message)
 
 
 def _report(head: Mapping[str, Any]) -> Report:
     if not {"code", "answer", "replayed"} & head.keys():
-        raise ValueError("it is not a report")
+        raise ValueError("not a report")
     return Report(
         code=_text(head.get("code", "")),
         taken=bool(head.get("taken", True)),
@@ -130,7 +130,7 @@ def _replayed(found: Mapping[str, Any]) -> Replayed:
         raise ValueError(f"{outcome!r} is not an outcome")
     path = _text(found["path"])
     if "\0" in path:
-        raise ValueError("a path with a NUL")
+        raise ValueError("the path contains a NUL")
     return Replayed(path, outcome, _text(found["reason"]))
 
 
@@ -140,12 +140,12 @@ def _times(found: Any) -> tuple[tuple[str, str, float], ...]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} in the place of a text")
-    # Whoever writes a configuration may put half a surrogate pair into it: it cannot be encoded.
+        raise ValueError(f"expected a string, got {type(value).__name__}")
+    # A configuration may contain a lone surrogate, which cannot be encoded.
     return value[:_LONGEST].encode(errors="replace").decode()
 
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError("no number where one has to be")
+        raise ValueError("expected a number that is finite and not negative")
     return value

@@ -1,7 +1,7 @@
-"""The supervisor: one thread that accepts, reads and hands on, until it is told to stop.
+"""The supervisor: one thread that accepts clients, reads messages and queues calls, until SIGTERM.
 
-It never waits for a client or a worker, and it never looks into a configuration: a slow client
-costs a buffer, a worker that hangs costs a process.
+It never blocks on a client or a worker, and never parses a configuration.  A slow client costs a
+buffer, a worker that hangs costs a process.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
     from multus.daemon.metrics import Metrics
     from multus.log import Log
 
-#: Bytes of unfinished messages that are held for all clients together.
+#: Limit of unfinished messages of all clients together, in bytes.
 _LARGEST_HELD = 64 << 20
-#: How often clients are looked at, and how often workers are while there are calls, in seconds.
+#: Interval between two checks of clients; of workers while there are calls; in seconds.
 _TICK, _WATCH = 0.5, 0.1
-#: How long nothing is done after what may well happen again at once, in seconds.
+#: Pause after an error that may repeat at once, in seconds.
 _PAUSE = 0.05
-#: How long a client may take to take an answer to a control request, in seconds.
+#: Timeout for sending the answer to a control request, in seconds.
 _TAKING = 1.0
 
 
 class Server:
     """Serves one listening socket.
 
-    With *shared*, the service manager's: who comes while we stop waits in it for the next daemon.
+    With *shared*, it is the service manager's: clients that connect while this daemon stops wait in
+    its backlog for the next daemon.
     """
 
     def __init__(
@@ -80,13 +81,13 @@ class Server:
 
     @property
     def sending(self) -> int:
-        """Connections that have not sent their whole message."""
+        """How many connections have not sent their whole message."""
         return len(self._reading)
 
     # --- From other threads and signal handlers --------------------------------------------------
 
     def stop(self) -> None:
-        """Finish what runs, refuse the rest."""
+        """Finish the running calls, refuse all others."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + self._limits.stop_seconds
             self._notifier.stopping("finishing the calls that run")
@@ -107,7 +108,7 @@ class Server:
     # --- The loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until stopped, and until what ran then is finished."""
+        """Serve until ``stop`` was called and the running calls have ended."""
         self._listen_to_clients(True)
         self._notifier.ready()
         try:
@@ -127,7 +128,7 @@ class Server:
         return self._calls.quiet or time.monotonic() >= self._stop_by
 
     def _listen_to_clients(self, wanted: bool) -> None:
-        """Take clients, unless a worker does so, or the next daemon is to have them."""
+        """Accept clients or not; a stopping daemon leaves a shared socket's clients to the next."""
         wanted = wanted and not (self._stop_by is not None and self._shared)
         if wanted != self._is_listening:
             self._is_listening = wanted
@@ -137,7 +138,7 @@ class Server:
                 self._loop.remove(self._listener)
 
     def _accept(self) -> None:
-        # As many as wait now: a round through the selector costs more than an accept.
+        # Accept up to 64 in one turn: a turn of the selector costs more than an accept.
         for _ in range(64):
             try:
                 peer, _address = self._listener.accept()
@@ -146,7 +147,7 @@ class Server:
             except OSError as error:
                 self._log.error("cannot accept a connection", error=error)
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    time.sleep(_PAUSE)  # until one is closed; the others wait in the backlog
+                    time.sleep(_PAUSE)  # a descriptor may be free then; clients wait in the backlog
                 return
             self._begin(Connection(peer, time.monotonic()))
 
@@ -158,17 +159,18 @@ class Server:
             text = b"permission denied: only root may use the multus daemon"
             connection.answer_at_once(error_answer(b"", 5, text))
         elif len(self._reading) >= 2 * self._limits.admitted:
-            text = b"the multus daemon has as many connections as it takes: try again"
+            text = b"the multus daemon has reached its limit of connections: try again"
             connection.answer_at_once(error_answer(b"", 11, text))
         else:
-            # Most messages are whole already: listening to such a client would cost two calls.
+            # Most messages are complete already: adding the client to the loop costs two system
+            # calls.
             self._read(connection)
 
     def _read(self, connection: Connection) -> None:
         try:
             message = connection.read()
         except Gone as reason:
-            self._log.verbose(f"a client went away {reason}")
+            self._log.verbose(f"a client disconnected before its message was complete: {reason}")
             self._forget(connection)
             connection.close()
             return
@@ -200,14 +202,14 @@ class Server:
         if word == b"reload":
             self._reload(connection)
         elif word in self._controls:
-            # All answers fit into a socket's buffer, unless there are a great many metrics.
+            # Answers fit into a socket's buffer, except for very many metrics.
             connection.answer(self._controls[word](), _TAKING)
         else:
             text = b"unknown request: use health, ready, metrics, workers or reload\n"
             connection.answer_at_once((1, text))
 
     def _workers(self) -> Answer:
-        """A line for each worker: what it does, and for how long."""
+        """One line for each worker: its current step and how long it has taken."""
         now = time.monotonic()
         return 0, "".join(f"{each.described(now)}\n" for each in self._calls.pool).encode()
 
@@ -235,14 +237,15 @@ class Server:
             self._notifier.alive()
 
     def _sweep(self, now: float) -> None:
-        """Hang up on the slow, and on whoever sent most when too much is held."""
+        """Disconnect slow clients; above the memory limit, also those that have sent most."""
         unfinished = sorted(self._reading.values(), key=lambda each: -each.held)
         held = sum(each.held for each in unfinished)
         for connection in unfinished:
             too_much = held > _LARGEST_HELD
             if too_much or now - connection.began > self._limits.message_seconds:
                 held -= connection.held
-                self._log.error("hung up on a client", received=connection.held, memory=too_much)
+                why = "too much memory" if too_much else "its message took too long"
+                self._log.error(f"disconnected a client: {why}", received=connection.held)
                 self._forget(connection)
                 text = b"the message to the multus daemon was not complete in time: try again"
                 connection.answer_at_once(error_answer(b"", 11, text))
@@ -264,5 +267,5 @@ class Server:
 
 
 def _said(reason: str) -> Answer:
-    """The answer to a question that *reason* says no to, or yes when it is empty."""
+    """The answer to a health question: status 1 and *reason*, or 0 and ok when it is empty."""
     return int(bool(reason)), f"{reason or 'ok'}\n".encode()

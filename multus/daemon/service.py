@@ -1,4 +1,4 @@
-"""The engine as a worker has it: plugins loaded before the fork, everything else per call.
+"""The engine in a worker: plugins are loaded before the fork, everything else is per call.
 
 The template makes one ``Service``; each worker that it forks uses its own copy.
 """
@@ -37,12 +37,12 @@ _MOST_LOGS = 16
 _MOST_PARTS = 64
 _WORTH_REPORTING = 0.001
 
-#: What decides which plugins take part: those that are blocked, and the keys that are there.
+#: What decides which plugins take part: the blocked plugins, and the keys in the configuration.
 _Parts = tuple[frozenset[str], frozenset[str] | None]
 
 
 class Report:
-    """What the supervisor is told of one call: the times of its stages, delegates and plugins."""
+    """The report on one call for the supervisor: times of its stages, delegates and plugins."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, str, float]] = []
@@ -56,21 +56,21 @@ class Report:
 
 
 class Observer:
-    """Registered beside the installed plugins: it hears how every request ended."""
+    """The daemon's own observer: it adds the outcome of every request to the report."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     @hookimpl
     def multus_finished(self, outcome: Outcome) -> None:
-        """Note the stages' times, and whether a record could not be read or written."""
+        """Report the stages' times, and whether a record could not be read or written."""
         report = self._service.report
         report.stages += [(outcome.command, each, s) for each, s in outcome.stages.items()]
         report.journal_errors += isinstance(outcome.error, (IOFailure, StateDamaged))
 
 
 class Service:
-    """Carries calls out; one at a time."""
+    """Carries out calls, one at a time."""
 
     def __init__(self, settings: Settings, log: Log, api_path: str, board: Board) -> None:
         self.log = log
@@ -86,13 +86,13 @@ class Service:
         self._conditions = frozenset(key for each in self._entries for key in each.only_with)
         installed = self._every = load(self._entries)
         preload(installed.modules.values())
-        # Whoever selects networks by Kubernetes objects imports this at the first call.
+        # Plugins that read Kubernetes objects would import this in the first call.
         if any("kubeconfig" in each.reads for each in installed.loaded):
             import multus.kube.client
             import multus.kube.writequeue  # noqa: F401
 
     def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        """Carry a CNI call out."""
+        """Carry out a CNI call."""
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
@@ -101,7 +101,7 @@ class Service:
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
-        """Report what took a millisecond or more; most hooks take much less."""
+        """Report the plugins' times of a millisecond or more; most hooks take much less."""
         with progress.timed() as times:
             try:
                 yield
@@ -113,7 +113,7 @@ class Service:
                 ]
 
     def _expect_pod(self, environ: Mapping[str, str]) -> None:
-        """Where the last call needed its pod, this one will: by the same API server."""
+        """Request this call's pod in advance, from the API server that the last call used."""
         with contextlib.suppress(ValueError):
             args = parse_args(environ.get("CNI_ARGS", ""))
             namespace, name = args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")
@@ -122,17 +122,17 @@ class Service:
                     api.expect(namespace, name, args.get("K8S_POD_UID", ""))
 
     def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        """Undo what an ADD or DEL left whose worker was stopped."""
+        """Undo an ADD or DEL whose worker was lost."""
         with self._timed():
             return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
 
     def begin(self) -> None:
-        """Note what happens from now on in a new report."""
+        """Start a new report."""
         self.report = Report()
 
     @property
     def broken(self) -> dict[str, str]:
-        """The plugins that cannot be used, and why: what cannot be loaded, and what clashes."""
+        """The plugins that cannot be loaded or that clash, each with the reason."""
         found = {
             f"{each.entry.name} of {each.entry.distribution}": str(each)
             for each in self._every.broken
@@ -141,7 +141,7 @@ class Service:
 
     @property
     def cached(self) -> dict[Resource, tuple[str, ...]]:
-        """The kinds of Kubernetes objects that plugins want cached, and the keys that they read."""
+        """The kinds of Kubernetes objects to cache for plugins, and the keys that they read."""
         found: dict[Resource, tuple[str, ...]] = {}
         for use in self._every.hooks.kubernetes():
             if use.cached:
@@ -150,7 +150,7 @@ class Service:
         return found
 
     def log_faults(self) -> None:
-        """Log what is wrong with the installed plugins, and what probably is."""
+        """Log errors and warnings about the installed plugins."""
         from multus.registry.warnings import warnings_of
 
         log_faults(self._every, self.log)
@@ -158,9 +158,9 @@ class Service:
             self.log.error(f"probably a mistake: {each}: {each.fix}")
 
     def _taking_part(self, command: str, conf: Conf) -> Installed:
-        """The plugins that take part in *command*, as ``multus.__main__`` loads them for one call.
+        """The plugins that take part in *command*: the ones that ``multus.__main__`` would load.
 
-        All of them have been imported: this costs the registration of their hooks, once.
+        They are imported already: the first time, this costs the registration of their hooks.
         """
         keys = relevant_keys(command, conf)
         parts = conf.blocked_plugins, None if keys is None else keys & self._conditions
@@ -188,12 +188,12 @@ class Service:
         self.report.delegates.append((verb, kind, seconds))
 
     def _api_of(self, kubeconfig: object) -> RemoteApi | None:
-        """The API for a configuration whose key ``kubeconfig`` is this; None when it has none."""
+        """The API for a configuration with this value of ``kubeconfig``; None when it has none."""
         if not isinstance(kubeconfig, str) or not kubeconfig:
             return None
         known = self._apis.get(kubeconfig)
         if known is None:
-            self._apis.clear()  # a node has one; another one's connection is not worth keeping
+            self._apis.clear()  # a node has one API server: close the connection to another one
             settings = self._settings
             known = RemoteApi(
                 self._api_path, kubeconfig, settings.node, settings.kubeconfig, self._board
@@ -202,7 +202,7 @@ class Service:
         return known
 
     def _log_for(self, raw: Mapping[str, Any]) -> Log:
-        """One log for all requests with the same log keys: it keeps its file open."""
+        """One log for all requests with the same log keys; it keeps its file open."""
         keys = {key: value for key, value in raw.items() if key.startswith("log")}
         if not keys:
             return self.log
@@ -216,7 +216,7 @@ class Service:
 
 
 def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
-    """The service of a daemon with these *settings*; logs what is wrong with the plugins."""
+    """The service of a daemon with these *settings*; logs faults of the plugins."""
     service = Service(settings, log, api_path, board)
     service.log_faults()
     return service

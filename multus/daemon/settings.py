@@ -1,4 +1,4 @@
-"""The daemon's own configuration: one JSON file, all of whose keys may be left out."""
+"""The daemon's own configuration: one JSON file; every key is optional."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ WORKER_MEMORY = Key(
     most=65536,
 )
 
-#: The keys of the file: the daemon's, and the log's.
+#: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
     SOCKET_DIR,
     CNI_DIR,
@@ -109,10 +109,10 @@ KEYS: tuple[Key, ...] = (
 
 @frozen
 class Limits:
-    """``workers`` calls are carried out at a time; ``admitted`` is those and the waiting ones.
+    """At most ``workers`` calls run at a time; at most ``admitted`` run or wait.
 
-    ``quick_workers`` more serve STATUS.  A client has ``message_seconds`` to send its message, and
-    what runs when the daemon is told to stop has ``stop_seconds`` to end.
+    ``quick_workers`` more workers serve STATUS and VERSION.  A client has ``message_seconds`` to
+    send its message.  When the daemon stops, running calls have ``stop_seconds`` to end.
     """
 
     workers: int = 32
@@ -123,20 +123,20 @@ class Limits:
 
     @property
     def slots(self) -> int:
-        """Processes at most: each stuck worker is replaced, once."""
+        """The most worker processes: each stuck worker gets one replacement."""
         return 2 * self.workers + self.quick_workers
 
     @property
     def adds(self) -> int:
-        """ADDs at a time: a quarter of the workers is kept for what takes networks away."""
+        """The most ADDs at a time: a quarter of the workers is reserved for other commands."""
         return max(1, self.workers - self.workers // 4)
 
 
 @frozen
 class Settings:
-    """That file, typed; ``raw`` is the file as decoded.
+    """The decoded and checked file; ``raw`` is the decoded JSON.
 
-    ``stuck_seconds`` are seconds, ``worker_memory`` are bytes.
+    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.
     """
 
     path: str
@@ -154,9 +154,9 @@ class Settings:
 
     @classmethod
     def read(cls, path: str, environ: Mapping[str, str]) -> Settings:
-        """Read *path*; the defaults when there is no file of that name.
+        """Read *path*; the defaults when there is no such file.
 
-        Raises ``InvalidConfig`` or ``DecodingFailure`` naming the file and the key.
+        Raises ``InvalidConfig`` or ``DecodingFailure``, with the file and the key.
         """
         try:
             with open(path, "rb") as file:
@@ -171,7 +171,7 @@ class Settings:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> Settings:
-        """The settings in the decoded *raw*; *where* names it in errors."""
+        """The settings from the decoded *raw*; *where* names it in errors."""
         reader = Reader(raw, where)
         unknown = min(raw.keys() - {key.top for key in KEYS}, default=None)
         if unknown is not None:

@@ -1,11 +1,11 @@
-"""DELs that came while no daemon ran: kept by the shims under ``cniDir``, carried out by workers.
+"""The spool: DELs that shims kept under ``cniDir`` while no daemon ran; workers replay them.
 
-``<cniDir>/.spool/<nanoseconds>.<container>`` is one message of ``multus.daemon.wire``, written by
-rename, so it is whole or not there.  A file goes when its DEL succeeded, and not before: one that
-fails is tried again, ever more rarely.
+``<cniDir>/.spool/<nanoseconds>.<container>`` is one message of ``multus.daemon.wire``.  It is
+written by rename, so it is complete or missing.  The file is removed only after its DEL succeeded;
+a DEL that fails is retried, with growing pauses.
 
-A shim keeps a DEL under the ``cniDir`` of its configuration.  Folders other than the daemon's own
-become known with the first call that has one, and are remembered in ``<cniDir>/.folders``.
+A shim keeps a DEL under the ``cniDir`` of its configuration.  The daemon learns of folders other
+than its own from calls, and lists them in ``<cniDir>/.folders``.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 FOLDER, FOLDERS = ".spool", ".folders"
-#: A file that is no message is kept under this name, for people.
+#: Prefix of malformed files: they are renamed and kept, for an administrator to look at.
 DAMAGED = ".damaged-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 _MOST_FOLDERS = 16
 _TICK_NS = 50_000_000
-#: The ``cniDir``s under which a shim keeps a DEL (``multus.cni.shim.text_of``).
+#: A ``cniDir`` that a shim accepts for its spool (``multus.cni.shim.text_of``).
 _MAY_HAVE_ONE = re.compile(r"/[A-Za-z0-9/_.-]{0,254}").fullmatch
 
 
 class Listing:
-    """The files of one spool; listing it again costs one system call while it does not change."""
+    """The files of one spool; listing an unchanged spool again costs one system call."""
 
     def __init__(self, cni_dir: str) -> None:
         self.folder = os.path.join(cni_dir, FOLDER)
@@ -40,7 +40,7 @@ class Listing:
         self._seen = -1
 
     def names(self) -> tuple[str, ...]:
-        """The names of the files that wait, the oldest first."""
+        """The names of the files, the oldest first."""
         try:
             moment = os.stat(self.folder).st_mtime_ns
         except OSError:
@@ -49,13 +49,13 @@ class Listing:
             with contextlib.suppress(OSError):
                 names = os.listdir(self.folder)
                 self._names = tuple(sorted(each for each in names if not each.startswith(".")))
-                # A file made within the clock's tick would leave the folder's time as it is.
+                # A second file within one tick of the kernel's clock does not change the mtime.
                 self._seen = moment if time.time_ns() - moment > _TICK_NS else -1
         return self._names
 
 
 class Spool:
-    """All spools of the node: which files there are, and when each is due."""
+    """All spools of the node: their files, and when each is due."""
 
     def __init__(self, cni_dir: str, log: Log) -> None:
         self._cni_dir = cni_dir
@@ -66,7 +66,7 @@ class Spool:
 
     @property
     def cni_dirs(self) -> tuple[str, ...]:
-        """The folders that are looked at, the daemon's own first."""
+        """Every known ``cniDir``, the daemon's own first."""
         return tuple(self._listings)
 
     def waiting(self) -> list[str]:
@@ -79,18 +79,18 @@ class Spool:
         return sorted(found, key=os.path.basename)
 
     def due(self, now: float) -> list[str]:
-        """Those of them whose time has come: of each container the oldest alone."""
+        """The paths of the files that are due: for each container the oldest one only."""
         found: dict[str, str] = {}
         for path in self.waiting():
             found.setdefault(container_of(path), path)
         return [path for path in found.values() if self._pauses.get(path, (0.0, 0.0))[0] <= now]
 
     def of(self, container: str) -> tuple[str, ...]:
-        """Those of one container, the oldest first."""
+        """The paths of one container's files, the oldest first."""
         return tuple(path for path in self.waiting() if container_of(path) == container)
 
     def learn(self, cni_dir: str) -> None:
-        """A call has this ``cniDir``: shims may keep DELs there."""
+        """Add the ``cniDir`` of a call: shims may keep DELs there."""
         known = cni_dir in self._listings or len(self._listings) > _MOST_FOLDERS
         if known or not _MAY_HAVE_ONE(cni_dir):
             return
@@ -101,7 +101,7 @@ class Spool:
             self._log.error(f"cannot write {os.path.join(self._cni_dir, FOLDERS)}", error=error)
 
     def ended(self, path: str, outcome: str, reason: str) -> None:
-        """A worker carried out the DEL in the file at *path*, or could not."""
+        """Note the outcome of the DEL in *path*: forget it, schedule a retry, or set it aside."""
         if outcome == "gone":
             self._pauses.pop(path, None)
             return
@@ -111,7 +111,7 @@ class Spool:
             pause = min(2 * before, _LONGEST_PAUSE)
             self._pauses[path] = (time.monotonic() + pause, pause)
             self._log.error(
-                "a spooled DEL failed and is tried again", file=path, seconds=pause, error=reason
+                "a spooled DEL failed: it is retried", file=path, seconds=pause, error=reason
             )
             return
         self._pauses.pop(path, None)
@@ -123,7 +123,7 @@ class Spool:
     def _set_aside(self, path: str, reason: str) -> None:
         folder, name = os.path.split(path)
         kept = os.path.join(folder, DAMAGED + name)
-        self._log.error(f"{path} is not a spooled DEL: it is kept as {kept}", reason=reason)
+        self._log.error(f"malformed spooled DEL {path}: renamed to {kept}", reason=reason)
         try:
             os.rename(path, kept)
         except OSError as error:
@@ -131,12 +131,12 @@ class Spool:
 
 
 def container_of(path: str) -> str:
-    """The container's ID in a spooled file's name."""
+    """The container's ID, from a spooled file's name."""
     return os.path.basename(path).partition(".")[2]
 
 
 def remembered(cni_dir: str) -> list[str]:
-    """Every other ``cniDir`` that calls to the daemon with this one had."""
+    """The other ``cniDir``s that the daemon of this one has learned from calls."""
     try:
         with open(os.path.join(cni_dir, FOLDERS), encoding="utf-8") as file:
             lines = file.read(1 << 16).splitlines()
@@ -148,5 +148,5 @@ def remembered(cni_dir: str) -> list[str]:
 def _remember(cni_dir: str, folders: list[str]) -> None:
     os.makedirs(cni_dir, mode=0o700, exist_ok=True)
     data = "".join(f"{each}\n" for each in folders).encode()
-    # Without fsync: after a power cut, the next call to each folder has it written again.
+    # No fsync: after a power cut, the next call with each folder adds it again.
     atomic.write(os.path.join(cni_dir, FOLDERS), data, fsync=False)

@@ -1,6 +1,6 @@
-"""One spooled DEL: read with suspicion, carried out by a worker, and then removed.
+"""Replays one spooled DEL: checks and reads its file, carries it out, then removes the file.
 
-``multus.daemon.spool`` says which there are, and when each is due.
+``multus.daemon.spool`` lists the files, and when each is due.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from multus.cni import shim
 from multus.cni.shim import Answer
 from multus.daemon import wire
 
-#: Carries a CNI call out: environment, stdin, deadline.
+#: Carries out a CNI call: environment, stdin, deadline.
 Handle = Callable[[Mapping[str, str], bytes, float], Answer]
 
 _SECONDS = 60.0
-#: No message is larger.
+#: The largest possible message, in bytes.
 _LONGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
 
 
 def cni_dir_of(stdin: bytes) -> str:
-    """Where a shim that was given this configuration keeps a DEL."""
+    """The ``cniDir`` under which a shim keeps a DEL with this configuration."""
     return os.fsdecode(shim.text_of(stdin, b"cniDir", b"/_.-", shim.CNI_DIR))
 
 
 def carry_out(path: str, handle: Handle) -> tuple[str, str]:
     """Carry out the DEL in the file at *path*, and remove the file when it succeeded.
 
-    Returns the outcome and its reason: ``done``; ``gone`` when another process carried it out;
-    ``failed``, it has to be tried again; ``malformed``, it is no spooled DEL.
+    Returns the outcome and its reason: ``done``; ``gone``: another process carried it out;
+    ``failed``: it has to be retried; ``malformed``: the file is not a spooled DEL.
     """
     try:
         with _opened(path) as descriptor:
             message = wire.decode(_whole(descriptor))
             if message.environ.get("CNI_COMMAND") != "DEL":
-                return "malformed", "it is no DEL"
+                return "malformed", "it is not a DEL"
             status, stdout = handle(message.environ, message.payload, time.monotonic() + _SECONDS)
             if status:
                 return "failed", stdout.decode(errors="replace").strip()
@@ -57,8 +57,8 @@ def carry_out(path: str, handle: Handle) -> tuple[str, str]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[int]:
-    """The file, locked, if it can only have been written by us."""
-    # Opening what is no file must not wait: a pipe without a writer would.
+    """Open and lock the file; raises ``StateDamaged`` if another user could have written it."""
+    # O_NONBLOCK: opening a FIFO without a writer would block.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags)
@@ -70,10 +70,10 @@ def _opened(path: str) -> Iterator[int]:
         found = os.fstat(descriptor)
         for each in (found, os.stat(os.path.dirname(path))):
             if each.st_uid not in (0, os.geteuid()) or each.st_mode & 0o022:
-                raise StateDamaged("others could have written it")
+                raise StateDamaged("another user could have written it")
         if not stat.S_ISREG(found.st_mode):
-            raise StateDamaged("it is no regular file")
-        # Another daemon's worker may have the same file; then this one tries again later.
+            raise StateDamaged("it is not a regular file")
+        # If another daemon's worker has the lock, this one retries later.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.fstat(descriptor).st_nlink:
             raise FileNotFoundError(path)

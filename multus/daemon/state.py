@@ -1,4 +1,4 @@
-"""What is known only when it is asked for: calls, workers, caches, queued writes, records."""
+"""Metrics that are computed at each scrape: calls, workers, caches, queued writes, records."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from multus.daemon.pool import Pool
     from multus.daemon.spool import Spool
 
-#: What the process for Kubernetes tells of each cache.
-_CACHES = {
-    "objects": "What is known",
-    "synced": "1: complete, and answered from",
-    "stale": "1: may be out of date, so that the API server is asked",
-    "bytes": "Bytes that the objects take",
-    "marked": "Objects that are not kept: too large, or malformed",
-}
+#: The API process's figures for each cache: metric, key of its report, help.
+_CACHES = (
+    ("objects", "objects", "Objects in the cache"),
+    ("synced", "synced", "1: complete, so that it answers requests"),
+    ("stale", "stale", "1: may be out of date, so that requests go to the API server"),
+    ("bytes", "bytes", "Memory of the cached objects, in bytes"),
+    ("skipped", "marked", "Objects that are not cached: too large, or malformed"),
+)
 
 
 class State:
@@ -44,24 +44,25 @@ class State:
 
     def collect(self) -> Iterator[Metric]:
         calls, spool = self._calls, self._spool
-        yield _gauge("multus_server_calls", "Calls that wait or are carried out", calls.admitted)
+        yield _gauge("multus_server_calls", "Calls that wait or run", calls.admitted)
         yield _gauge("multus_server_queue", "Calls that wait", calls.waiting)
-        yield _gauge("multus_server_connections", "Connections still sending", self._connections())
+        text = "Connections whose message is not complete"
+        yield _gauge("multus_server_connections", text, self._connections())
         yield from self._caches()
         yield from self._workers(calls.pool)
         yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
-        yield _gauge("multus_spool_files", "DELs that wait", len(spool.waiting()))
+        yield _gauge("multus_spool_files", "Spooled DELs that wait", len(spool.waiting()))
         yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
 
     def _workers(self, pool: Pool) -> Iterator[Metric]:
-        # A copy, made at once: this may be another thread than the one that serves.
+        # One atomic copy: the metrics thread may call this while the supervisor changes the pool.
         every = list(pool)
         states = Counter(_state(each) for each in every)
         workers = GaugeMetricFamily("multus_workers", "Worker processes", labels=["state"])
         for state in ("idle", "stuck", "busy"):
             workers.add_metric([state], states[state])
         yield workers
-        text = "Workers that are stuck, by whose code they run"
+        text = "Stuck workers, by the plugin whose code they run"
         blocked = GaugeMetricFamily("multus_workers_blocked", text, labels=["plugin", "task"])
         seen = (each.seen for each in every if each.stuck)
         for (plugin, task), number in Counter(map(self._whose, seen)).items():
@@ -79,17 +80,17 @@ class State:
     def _caches(self) -> Iterator[Metric]:
         states, now = self._generations.states, time.monotonic()
         age = GaugeMetricFamily(
-            "multus_cache_age_seconds", "Since the API server was heard of", labels=["cache"]
+            "multus_cache_age_seconds", "Time since the last data of its watch", labels=["cache"]
         )
         for what, at in states.get("heard", {}).items():
             age.add_metric([what], now - at)
         yield age
-        for key, text in _CACHES.items():
-            family = GaugeMetricFamily(f"multus_cache_{key}", text, labels=["cache"])
+        for name, key, text in _CACHES:
+            family = GaugeMetricFamily(f"multus_cache_{name}", text, labels=["cache"])
             for state in states.get("states", ()):
                 family.add_metric([state["cache"]], state[key])
             yield family
-        text = "Statuses and events not written yet"
+        text = "Pod statuses and events that wait to be written"
         yield _gauge("multus_queued_writes", text, states.get("queuedWrites", 0))
 
 
@@ -111,7 +112,7 @@ def _counter(name: str, text: str, label: str, values: dict[str, int]) -> Metric
 
 
 def _records(folders: Iterable[str]) -> int:
-    """How many ``<container>:<interface>`` files there are."""
+    """The number of ``<container>:<interface>`` files."""
     return sum(_is_record(name) for folder in folders for name in _names(folder))
 
 

@@ -1,4 +1,4 @@
-"""What systemd hands a service and wants to hear from it: two environment variables, no library.
+"""systemd's socket activation and notification, by their environment variables, without a library.
 
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -19,7 +19,7 @@ _FIRST_FD = 3
 def inherited_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
     """The listening Unix socket that systemd opened for us; None when it opened none.
 
-    The variables are taken out of *environ*, so that no delegate thinks they are meant for it.
+    Removes the variables from *environ*, so that delegates do not inherit them.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
@@ -31,14 +31,14 @@ def inherited_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 @frozen
 class Notifier:
-    """Tells the service manager how the daemon is; does nothing where there is none."""
+    """Sends the daemon's state to the service manager; does nothing without one."""
 
     address: str = ""
     watchdog_seconds: float = 0.0
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """As the service manager asks for; takes its variables out of *environ*."""
+        """From the service manager's variables, which are removed from *environ*."""
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         ours = pid in ("", str(os.getpid()))
@@ -64,7 +64,7 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.sendto(state.encode(), address)
         except OSError as error:
-            # The manager is restarting, or no descriptors are left; a service that ends for that
-            # would be worse, and so would one that ends since its standard error is full.
+            # The manager is restarting, or no descriptors are left.  The daemon must not end for
+            # that, nor when its standard error is full.
             with contextlib.suppress(OSError):
                 os.write(2, f"multus: cannot notify {self.address}: {error}\n".encode())

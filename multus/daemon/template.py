@@ -1,10 +1,10 @@
-"""The template: the process with everything loaded, from which workers are forked.
+"""The template: a process that has loaded all plugins, and forks the workers.
 
-It is started anew whenever the daemon reads its settings, so that a reload finds what was
-installed meanwhile.  It only forks: a forked worker is ready in milliseconds and shares its memory.
-The process that follows the API servers is forked from it too.
+Each reload of the settings starts a new template, so that a reload finds plugins that were
+installed since.  It only forks:  a forked worker is ready in milliseconds and shares its memory.
+It forks the API process too.
 
-The supervisor speaks to it in packets (``multus.daemon.channel``)::
+The supervisor sends it packets (``multus.daemon.channel``)::
 
     {"settings": …, "where": …}                  → {"doing": …} for each plugin's import, then
                                                    {"version": …, "broken": …} or {"error": …}
@@ -38,10 +38,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main(control: int, board: int, slots: int) -> None:
-    """Be the template; *control* and *board* are inherited descriptors."""
+    """Run the template; *control* and *board* are inherited descriptors."""
     _become("multus-template", os.getppid())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A service manager may send them to every process of a service.
+        # A service manager may send these signals to every process of the service.
         signal.signal(number, signal.SIG_IGN)
     for descriptor in (control, board):
         os.set_inheritable(descriptor, False)
@@ -53,9 +53,9 @@ def main(control: int, board: int, slots: int) -> None:
 
 
 class _Telling:
-    """Tells the supervisor which plugin is being imported: an import may hang, or end the process.
+    """A ``progress.Watch`` that tells the supervisor which plugin is being imported.
 
-    A ``progress.Watch``.
+    An import may hang, or end the process.
     """
 
     patience = float("inf")
@@ -82,11 +82,11 @@ class _Template:
         except CNIError as error:
             control.send({"error": str(error)})
             raise Closed from error
-        # What is there now stays: neither a collector nor a reference count need touch it, and the
-        # workers share it.
+        # All objects so far are permanent.  Frozen, the garbage collector does not touch them, so
+        # their pages stay shared with the workers.
         gc.collect()
         gc.freeze()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes ended children away
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps ended children
         control.send({"version": __version__, "broken": self._target.broken})
 
     def serve(self) -> None:
@@ -115,13 +115,13 @@ class _Template:
         os.close(handle)
 
     def _be(self, work: Callable[[Packet], None], packet: Packet) -> NoReturn:
-        """What a forked process is until it ends: never more than *work*."""
+        """In the forked process: do *work*, then end."""
         status = 1
         try:
             self._control.close()
             work(packet)
             status = 0
-        except BaseException as error:  # noqa: BLE001  the child must not go on as a template
+        except BaseException as error:  # noqa: BLE001  the child must not continue as a template
             self._log.error("a process of the daemon ended", error=error)
         finally:
             os._exit(status)
@@ -149,7 +149,7 @@ class _Template:
 
 
 def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:
-    """What makes the service of workers, named ``module:function``."""
+    """The function that makes the workers' service, named ``module:function``."""
     from importlib import import_module
 
     module, _, function = name.partition(":")
@@ -158,7 +158,7 @@ def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:
 
 
 def _become(name: str, parent: int) -> None:
-    """Be called *name*, and end with the process *parent* that started this one."""
+    """Set the process's name, and end with *parent*, the process that started this one."""
     _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

@@ -1,4 +1,4 @@
-"""The message between a shim and the daemon: one in, one out, on one connection.
+"""The messages between a shim and the daemon: one request and one response per connection.
 
     offset  bytes
          0      4  "MULT"
@@ -7,11 +7,11 @@
          6      2  answer: the exit status; else 0
          8      4  length of the environment
         12      4  length of the payload
-        16      4  request: milliseconds within which the answer is wanted; else 0
+        16      4  request: the client's timeout in milliseconds; else 0
         20         the environment: NAME=VALUE, each ended by a NUL
                    the payload: stdin, the control request's word, or stdout
 
-Numbers are unsigned, the most significant byte first.  A spooled DEL is such a message in a file.
+Numbers are unsigned and big-endian.  A spooled DEL is such a message in a file.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MAGIC = b"MULT"
 
 
 class Malformed(Exception):
-    """What was received is no message of this layout; the text says why."""
+    """The data is not a message of this layout; the text says why."""
 
 
 @frozen
 class Message:
-    """One message; which fields count depends on ``kind``.  ``seconds`` is relative to now."""
+    """One message; ``kind`` decides which fields are used.  ``seconds`` is relative to now."""
 
     kind: int
     payload: bytes = field(default=b"", repr=False)
@@ -44,7 +44,7 @@ class Message:
     seconds: float = 0.0
 
     def encode(self) -> bytes:
-        """The message's bytes."""
+        """The message as bytes."""
         pairs = [f"{name}={value}\0" for name, value in self.environ.items()]
         environment = "".join(pairs).encode("utf-8", "surrogateescape")
         return b"".join(
@@ -62,7 +62,7 @@ class Message:
 
 
 class Received:
-    """A message as it came, the whole of it: for whoever hands it on and looks at little of it.
+    """A complete received message, undecoded: for code that forwards it and reads a few fields.
 
     Raises ``Malformed``.
     """
@@ -71,7 +71,7 @@ class Received:
 
     def __init__(self, data: bytes) -> None:
         if len(data) < HEADER or len(data) != length_of(data):
-            raise Malformed(f"it has {len(data)} bytes, and its header says otherwise")
+            raise Malformed(f"it has {len(data)} bytes, which does not match its header")
         self.raw = data
         self._end = HEADER + _number(data, 8)
         if self._end > HEADER and data[self._end - 1] != 0:
@@ -90,7 +90,7 @@ class Received:
         return self.raw[self._end :]
 
     def variable(self, name: bytes) -> str:
-        """A variable of the environment; "" when it is not set."""
+        """The value of an environment variable; "" when it is not set."""
         environment = b"\0" + self.raw[HEADER : self._end]
         at = environment.rfind(b"\0%s=" % name)
         if at < 0:
@@ -101,9 +101,9 @@ class Received:
 
 
 def length_of(header: bytes | bytearray) -> int:
-    """How many bytes the message has that begins with *header*, at least 20 bytes.
+    """The length in bytes of the message that starts with *header*, which has at least 20 bytes.
 
-    Raises ``Malformed``, also for a message that is larger than any is.
+    Raises ``Malformed``, also for a message above the limits.
     """
     if header[:4] != _MAGIC:
         raise Malformed("it does not begin with MULT")
@@ -118,7 +118,7 @@ def length_of(header: bytes | bytearray) -> int:
 
 
 def decode(data: bytes) -> Message:
-    """The message that *data* is, the whole of it; raises ``Malformed``."""
+    """Decode a complete message; raises ``Malformed``."""
     payload = Received(data).payload
     end = len(data) - len(payload)
     environment = data[HEADER:end].decode("utf-8", "surrogateescape")

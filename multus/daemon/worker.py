@@ -1,8 +1,8 @@
 """A worker: a process that carries out one call at a time.
 
-What runs here is whatever configurations and plugins say, so nothing that happens to this process
-may matter to another call: the supervisor can end it at any moment, and the journal undoes what it
-did.  The worker answers the client itself; then it tells the supervisor what came of it.
+It runs the code of plugins, so whatever happens to this process must not affect another call: the
+supervisor can kill it at any time, and the journal undoes its call.  The worker answers the client
+itself, then reports to the supervisor.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from multus.daemon.board import Slot
     from multus.daemon.service import Service
 
-#: Seconds that a call may spend outside of plugins and of what it waits for.
+#: Time that a call may spend in the engine, without plugins and waits, in seconds.
 _ENGINE = 30.0
-#: Characters of why a spooled DEL failed, for the log.
+#: Longest reason for the failure of a spooled DEL in the log, in characters.
 _LONGEST_REASON = 2000
-#: Objects, made and not freed again, after which garbage is collected.
+#: Number of new objects after which garbage is collected.
 _GARBAGE = 20_000
-#: How much sooner than other processes the kernel ends this one when memory runs out (0 to 1000).
+#: OOM score adjustment (0 to 1000): when memory runs out, the kernel kills workers first.
 _OOM_SCORE = "500"
-#: How much larger than at first a worker may stay after a call, in bytes.
+#: Growth of resident memory after which a worker is replaced, in bytes.
 _FAT = 48 << 20
-#: Descriptors of logs and of a connection to the API process are kept open.
+#: Descriptors that may stay open after a call: logs, and the connection to the API process.
 _SPARE_DESCRIPTORS = 24
 
 
 @frozen
 class Footprint:
-    """What one call may not change for the next."""
+    """The state of the process that a call must not change."""
 
     children: tuple[int, ...]
     threads: int
@@ -72,7 +72,7 @@ class Footprint:
         return cls(
             children=_children(),
             threads=os.stat("/proc/self/task").st_nlink - 2,
-            # Since Linux 6.2 the folder's size says how many there are.
+            # Since Linux 6.2 the folder's size is the number of descriptors.
             descriptors=os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")),
             namespace=os.stat("/proc/self/ns/net").st_ino,
             folder=os.getcwd(),
@@ -84,18 +84,18 @@ class Footprint:
         )
 
     def difference(self, now: Footprint) -> str:
-        """What is not as it was; empty when the process may go on."""
+        """What a call has changed; empty when the worker may take the next call."""
         if now.children:
-            return f"processes that it started: {', '.join(map(str, now.children))}"
+            return f"child processes: {', '.join(map(str, now.children))}"
         if now.threads > self.threads:
-            return f"{now.threads - self.threads} threads more than before"
+            return f"{now.threads - self.threads} more threads"
         if now.descriptors > self.descriptors + _SPARE_DESCRIPTORS:
-            return f"{now.descriptors - self.descriptors} descriptors more than before"
+            return f"{now.descriptors - self.descriptors} more descriptors"
         if now.resident > self.resident + _FAT:
-            return f"{(now.resident - self.resident) >> 20} MiB of memory more than before"
+            return f"{(now.resident - self.resident) >> 20} MiB more memory"
         for name in ("namespace", "folder", "umask", "environ", "streams", "signals"):
             if getattr(self, name) != getattr(now, name):
-                return f"not the same {name} as before"
+                return f"changed {name}"
         return ""
 
 
@@ -103,7 +103,7 @@ _SIGNALS = tuple(sorted(signal.valid_signals()))
 
 
 def _inode(descriptor: int) -> int:
-    """What a standard stream is; 0 for one that is closed."""
+    """The inode of a standard stream; 0 when it is closed."""
     try:
         return os.fstat(descriptor).st_ino
     except OSError:
@@ -111,7 +111,7 @@ def _inode(descriptor: int) -> int:
 
 
 def _children() -> tuple[int, ...]:
-    """The processes that this one started and that have not ended."""
+    """The child processes that have not ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -125,7 +125,7 @@ def _children() -> tuple[int, ...]:
 
 
 class Worker:
-    """Serves what comes through *channel*, and what *front* takes from clients itself."""
+    """Carries out the jobs from *front*, and sends reports to *channel*."""
 
     def __init__(self, channel: Channel, slot: Slot, service: Service, front: Front) -> None:
         self._channel = channel
@@ -137,20 +137,20 @@ class Worker:
         self._before = Footprint.now()
 
     def run(self) -> None:
-        """Serve until the supervisor closes its end, or until this process is not as before."""
+        """Serve until the supervisor closes its end, or until a call leaves something behind."""
         try:
             while True:
                 packet = self._front.next()
                 report = self._serve(packet)
                 progress.watched_by(self._slot)
                 if packet.head["kind"] != "call":
-                    self._slot.show(None)  # a call's shows that it is answered
+                    self._slot.show(None)  # after a call, the slot has to show the answer
                 if gc.get_count()[0] > _GARBAGE:
                     gc.collect()
                 now = Footprint.now()
                 report["retire"] = self._before.difference(now)
                 for child in now.children:
-                    # It has the container's lock, and nobody waits for it.
+                    # A child holds the container's lock, and nothing will wait for it.
                     os.kill(child, signal.SIGKILL)
                 self._channel.send(report)
                 if report["retire"]:
@@ -159,7 +159,7 @@ class Worker:
             return
 
     def leave_to_parent(self) -> None:
-        """In a process that a plugin forked: have nothing that keeps others waiting."""
+        """In a process that a plugin forked: close what would make other processes wait."""
         self._front.close()
         if self._client is not None:
             self._client.close()
@@ -191,7 +191,7 @@ class Worker:
         replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
-            text = b"an earlier DEL of this container is not carried out yet: try again"
+            text = b"an earlier DEL of this container still fails: try again"
             answer = error_answer(stdin, 11, text)
         else:
             answer = self._answer(environ, stdin, deadline)
@@ -203,14 +203,14 @@ class Worker:
         try:
             with progress.step("the engine", _ENGINE):
                 return self._service.answer(environ, stdin, deadline)
-        except BaseException as error:  # noqa: BLE001  the client gets an answer, whatever was raised
+        except BaseException as error:  # noqa: BLE001  the client must get an answer
             self._service.log.error("internal error", error=error)
             where = f" in {progress.failed()}" if progress.failed() else ""
             text = f"internal error{where}: {type(error).__name__}: see the log, and report it"
             return error_answer(stdin, 999, plain(text))
 
     def _kept(self, environ: Mapping[str, str], stdin: bytes) -> list[str]:
-        """The DELs of this container that a shim kept: no later call may overtake them."""
+        """The spooled DELs of this container: they have to come before a later call."""
         container = environ.get("CNI_CONTAINERID")
         if not container:
             return []
@@ -229,20 +229,20 @@ class Worker:
 
 
 def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
-    """Be a worker: the first thing that a forked process does."""
+    """Run a worker; called in the forked process."""
     channel = front.channel
     random.seed()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, _interrupt)
-    # What a plugin prints must not reach anybody's answer.
+    # The output of plugins goes to standard error.
     os.dup2(2, 1)
-    # Where memory runs out all the same, one call is the least that can be lost.
+    # When memory runs out, losing one call is better than losing the daemon.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(_OOM_SCORE)
     limit_data(memory)
-    # Garbage is collected between calls: an ADD of many networks would be interrupted many times.
+    # Garbage is collected between calls, not during an ADD of many networks.
     gc.disable()
     progress.watched_by(slot)
     worker = Worker(channel, slot, service, front)
@@ -252,7 +252,7 @@ def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """The supervisor's word that the current step takes too long."""
+    """Handle the supervisor's signal: the current step takes too long."""
     if threading.current_thread() is threading.main_thread():
         progress.raise_if_overdue()
 

@@ -5,29 +5,29 @@ An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
     pool = ipam.for_plugin(invocation)      # None when the configuration has no ipam.type
     pool.prepare()                          # its prepare: raises when a binary is missing
     result = pool.add()                     # a Result: ips, routes and dns, no interfaces
-    undo.callback(pool.delete)              # from here on a failure has to give them back
+    undo.callback(pool.delete)              # free the addresses when a later step fails
     ...
-    pool.delete()                           # DEL: what is not held is no error
+    pool.delete()                           # DEL: succeeds when no address is held
     pool.check()                            # CHECK: raises CheckFailed
-    pool.gc()                               # GC: frees what no valid attachment holds
+    pool.gc()                               # GC: frees addresses of attachments that are not valid
     pool.status()                           # STATUS: raises when the configuration is wrong
 
 ``host-local`` and ``static`` are served in-process.  Every other type is run as a binary from
-``binDir`` and ``CNI_PATH``, and so are these two when their ``ipam`` object holds a key that is not
-known here, or when a tenant's ``dataDir`` or ``resolvConf`` is in none of the places that
-``tenantPaths`` opens; ``pool.name`` is then ``exec`` and ``pool.reason`` says why.
+``binDir`` or ``CNI_PATH``.  These two are run as binaries too when their ``ipam`` object holds a
+key that is unknown here, or when a tenant's ``dataDir`` or ``resolvConf`` is outside the places
+that ``tenantPaths`` allows; ``pool.name`` is then ``exec`` and ``pool.reason`` says why.
 
-Addresses in results are text, in the form that the kernel and Go print them.  Errors are classes of
+Addresses in results are text, in the form that the kernel and Go print.  Errors are classes of
 ``multus.api.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``,
-``TryAgainLater``, and whatever the binary answers.
+``TryAgainLater``, and the errors that a binary prints.
 
 The names below, and the modules, are public; a module or name that begins with an underscore is
 not:
 
 ``addresses``
-    Addresses and networks as numbers, with Go's text of them.
+    Addresses and networks as numbers, printed as Go prints them.
 ``dns``
-    DNS settings: of a configuration, of a resolv.conf.
+    Reads DNS settings from a configuration or a resolv.conf.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ __all__ = ["Ipam", "for_plugin", "require_valid"]
 def for_plugin(invocation: Invocation) -> Ipam | None:
     """The IPAM that the ``ipam`` object of the invocation's configuration asks for.
 
-    None when there is none, or it has no ``type``: the plugin then hands out no address.  Raises
-    ``InvalidConfig`` when ``ipam`` is no object or ``type`` no string, except for a DEL.
+    None when ``ipam`` or its ``type`` is missing: the plugin then assigns no address.  Raises
+    ``InvalidConfig`` when ``ipam`` is not an object or ``type`` is not a string, except for a DEL.
     """
     try:
         reader = reader_of(invocation)
@@ -62,17 +62,17 @@ def for_plugin(invocation: Invocation) -> Ipam | None:
     except InvalidConfig as error:
         if invocation.verb != "DEL":
             raise
-        # Such a configuration was refused when it came: nothing is held.
-        invocation.log.verbose("there is no address to free", error=error)
+        # ADD refused this configuration, so no address is held.
+        invocation.log.verbose("no address is held: 'ipam' is invalid", error=error)
         return None
     return _pool(invocation, reader, kind) if kind else None
 
 
 def require_valid(config: Mapping[str, Any]) -> None:
-    """Raise ``InvalidConfig`` for an ``ipam`` object that ADD refuses, whatever a pod asks for.
+    """Raise ``InvalidConfig`` for an ``ipam`` object that ADD always refuses.
 
-    *config* is a plugin's configuration.  Of a type that is not served in-process, or with a key
-    that is not known here, nothing is said: the binary decides.
+    *config* is a plugin's configuration.  A type that is not served in-process is not checked, nor
+    is an object with a key that is unknown here: the binary decides.
     """
     reader = reader_in(config)
     kind = reader.text("type")

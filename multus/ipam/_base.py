@@ -1,4 +1,4 @@
-"""What every kind of IPAM answers to, and how requested addresses are read."""
+"""The base class of every kind of IPAM, and reading of requested addresses."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 
 _U32 = 2**32 - 1
 
-#: The numbers of a route, and the largest that the kernel's message of each can hold.
+#: The numbers of a route, and the largest value of each that a kernel message can hold.
 _LARGEST = {"mtu": _U32, "advmss": _U32, "priority": _U32, "table": _U32, "scope": 255}
 
-#: The most routes of one configuration: each is a message to the kernel, and stands in the result.
+#: The most routes of one configuration: each is a message to the kernel and part of the result.
 MOST_ROUTES = 1024
 #: The most addresses that one interface is given or asks for.
 MOST_ADDRESSES = 256
 
 
 class Ipam:
-    """Hands out the addresses of one invocation.
+    """Assigns the addresses of one invocation.
 
-    ``name`` is the kind that serves it: ``host-local`` and ``static`` in-process, else ``exec``;
-    ``reason`` says why a type that could be served in-process is not, and is empty otherwise.
+    ``name`` is the kind that serves it: ``host-local`` or ``static`` in-process, else ``exec``.
+    ``reason`` says why a type that could be served in-process is run as a binary; else it is empty.
     """
 
     name: str = ""
     reason: str = ""
 
     def prepare(self) -> None:
-        """Raise when ``add`` cannot be begun at all; for an invoker's own ``prepare``."""
+        """Raise when ``add`` cannot start; an invoker calls it in its own ``prepare``."""
 
     def add(self) -> Result:
-        """Take the addresses: a result with ``ips``, ``routes`` and ``dns`` and no interfaces.
+        """Reserve addresses; return a result with ``ips``, ``routes`` and ``dns``, no interfaces.
 
-        When it raises, nothing is held.  Whoever fails afterwards calls ``delete``.
+        When it raises, no address is held.  When a later step fails, the caller calls ``delete``.
         """
         raise NotImplementedError
 
     def delete(self) -> None:
-        """Give the addresses back; what is not held is no error."""
+        """Free the addresses; succeeds when none is held."""
 
     def check(self) -> None:
         """Raise ``CheckFailed`` when the addresses of ``prev_result`` are not held."""
 
     def status(self) -> None:
-        """Raise an error when an ADD could not be served."""
+        """Raise an error when an ADD would fail."""
 
     def gc(self) -> None:
-        """Free what no valid attachment of the network holds."""
+        """Free the addresses of the network's attachments that are not valid any more."""
 
 
 def reader_of(invocation: Invocation) -> Reader:
@@ -85,13 +85,13 @@ def arguments(invocation: Invocation, *known: str) -> dict[str, str]:
     if unknown and not ignored:
         raise InvalidConfig(
             f"CNI_ARGS: unknown args {', '.join(sorted(unknown))}",
-            fix="take them away, or add IgnoreUnknown=1",
+            fix="remove them, or add IgnoreUnknown=1",
         )
     return {key: given[key] for key in known if given.get(key)}
 
 
 def requested(invocation: Invocation) -> tuple[list[str], list[str]]:
-    """The texts of ``args.cni.ips`` and of ``runtimeConfig.ips``."""
+    """The strings in ``args.cni.ips`` and in ``runtimeConfig.ips``."""
     where = f"network {invocation.config.get('name')!r}"
     whole = Reader(invocation.config, where)
     cni = Reader(whole.mapping("args"), f"{where}: args").mapping("cni")
@@ -106,7 +106,7 @@ def requested(invocation: Invocation) -> tuple[list[str], list[str]]:
 def require_few(reader: Reader, key: str, count: int, most: int) -> None:
     """Raise ``InvalidConfig`` when *key* lists more than *most* entries."""
     if count > most:
-        raise reader.error(key, f"has {count} entries, at most {most} are taken", "use fewer")
+        raise reader.error(key, f"has {count} entries, at most {most} are allowed", "use fewer")
 
 
 def read_routes(reader: Reader) -> tuple[Route, ...]:
@@ -119,12 +119,12 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
         if dst is None:
             raise each.error(
                 "dst",
-                f"is {each.text('dst')!r}, no network in CIDR form",
+                f"is {each.text('dst')!r}, not a network in CIDR form",
                 "write it as 10.1.0.0/16",
             )
         via = Address.parse(gateway) if gateway else None
         if gateway and via is None:
-            raise each.error("gw", f"is {gateway!r}, no IP address", "correct it")
+            raise each.error("gw", f"is {gateway!r}, not an IP address", "correct it")
         numbers: Mapping[str, Any] = {
             key: each.integer(key, within=range(top + 1))
             for key, top in _LARGEST.items()
@@ -135,7 +135,7 @@ def read_routes(reader: Reader) -> tuple[Route, ...]:
 
 
 def require_one_per_family(families: list[int], invocation: Invocation) -> None:
-    """Raise when the version's result has no place for so many addresses."""
+    """Raise when a result of this CNI version cannot hold so many addresses."""
     twice = any(families.count(family) > 1 for family in (4, 6))
     if twice and not at_least(invocation.cni_version, "0.3.0"):
         raise InvalidConfig(
@@ -146,5 +146,5 @@ def require_one_per_family(families: list[int], invocation: Invocation) -> None:
 
 
 def interface_ip(address: Address, prefix: int, gateway: Address | None) -> IP:
-    """An address as results hold it."""
+    """An address in the form of results."""
     return IP(f"{address}/{prefix}", str(gateway) if gateway else "")

@@ -1,4 +1,4 @@
-"""IPAM by a plugin's binary: every type that is not served in-process."""
+"""IPAM by an IPAM plugin's binary: every type that is not served in-process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Delegated(Ipam):
         try:
             return Result.from_wire(self._run("ADD"))
         except CNIError as error:
-            # It may have taken an address before it failed: section 4, "Execution".
+            # It may have reserved an address before it failed: section 4, "Execution".
             try:
                 self._run("DEL")
             except CNIError as second:
@@ -66,7 +66,7 @@ class Delegated(Ipam):
         try:
             return self._call(invocation)
         except IncompatibleVersion:
-            # The invoker speaks a version that its IPAM may not know yet.
+            # The IPAM plugin may not know the version that the invoker speaks.
             asked = self._call(evolve(invocation, verb="VERSION"))
             known = asked.get("supportedVersions") if isinstance(asked, dict) else None
             version = highest_common(known or ())
@@ -87,7 +87,7 @@ class Delegated(Ipam):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say of a missing binary why it is needed, where this could be served in-process."""
+        """Add to the error of a missing binary why the type is not served in-process."""
         try:
             yield
         except NotStarted as error:
@@ -97,6 +97,6 @@ class Delegated(Ipam):
             raise error.detailed(needed) from error
 
     def _seconds(self, command: str) -> float:
-        """How long the binary may take: no longer than the caller waits, except to clean up."""
+        """How long the binary may run: as long as the caller waits, longer to clean up."""
         limit = self.invocation.conf.delegate_timeout
         return limit if command == "DEL" else self.invocation.session.remaining(limit)

@@ -1,11 +1,10 @@
-"""host-local in-process: addresses from ranges, each handed out once on this host.
+"""host-local in-process: addresses from ranges, each assigned once on this host.
 
-Store, lock and semantics are those of the reference plugin (see ``multus.ipam._store``), so that
-ADD by one and DEL by the other work.  Four things are better on purpose: DEL needs nothing of the
-configuration but the network's name and ``dataDir``, so that a configuration that went bad cannot
-leak an address; a container that holds an address of the network gets no second one by requesting
-it; what ADD takes back when it fails is what that ADD took, no more; and GC frees addresses of the
-configuration's subnets only.
+Store, lock and semantics are those of the reference plugin (see ``multus.ipam._store``), so one
+can free what the other reserved.  Four things differ on purpose.  DEL reads only the network's name
+and ``dataDir``, so a configuration that became invalid cannot leak an address.  A container that
+holds an address of the network cannot request a second one.  An ADD that fails frees only the
+addresses that it reserved.  GC frees only addresses of the configuration's subnets.
 """
 
 from __future__ import annotations
@@ -57,18 +56,18 @@ KEYS = frozenset(
     ]
 )
 
-#: The most range sets, each of which is an address for the container, and ranges in all of them.
+#: The most range sets (the container gets an address from each), and ranges in all of them.
 MOST_SETS, MOST_RANGES = 64, 256
-#: After how many taken addresses it is looked at the clock.
+#: The deadline is checked after this many addresses that are in use.
 _LOOK_EVERY = 1024
-#: How long giving addresses back may take after the deadline, in seconds.
+#: How long freeing addresses may take after the deadline, in seconds.
 _CLEAN_UP = 1.0
 
 
 def elsewhere(invocation: Invocation, reader: Reader) -> str:
-    """Which key of a tenant's points to where the node's owner lets no tenant point; "" for none.
+    """Which key of a tenant names a path outside ``tenantPaths``; "" when none does.
 
-    A path that is none is refused later, whoever wrote it.
+    A string that is not a valid path is refused later, for tenants and owners alike.
     """
     for key in ("dataDir", "resolvConf"):
         path = reader.raw.get(key)
@@ -80,7 +79,7 @@ def elsewhere(invocation: Invocation, reader: Reader) -> str:
 
 
 class Plan(NamedTuple):
-    """What an ADD is to do: an address from every set, the *wanted* ones where they fit."""
+    """What an ADD does: take an address from every set, the *wanted* ones where they fit."""
 
     sets: tuple[RangeSet, ...]
     wanted: tuple[Address, ...]
@@ -109,7 +108,7 @@ class HostLocal(Ipam):
         plan = Plan.read(self.invocation, self._reader)
         resolver = dns.from_file(plan.resolv_conf) if plan.resolv_conf else DNS()
         with self._locked(create=True) as ledger:
-            assert ledger is not None  # it is created
+            assert ledger is not None  # locked() creates it
             return Result(ips=self._take(plan, ledger), routes=plan.routes, dns=resolver)
 
     def _take(self, plan: Plan, ledger: Ledger) -> tuple[IP, ...]:
@@ -136,7 +135,7 @@ class HostLocal(Ipam):
         self, wish: Address, index: int, pool: RangeSet, ledger: Ledger, undo: ExitStack
     ) -> IP:
         within = pool.range_of(wish)
-        assert within is not None  # it was chosen because it is in the set
+        assert within is not None  # the caller chose it from this set
         if wish == within.gateway:
             raise InvalidConfig(
                 f"{self._network}: requested ip {wish} is subnet's gateway",
@@ -194,8 +193,8 @@ class HostLocal(Ipam):
         try:
             store = self._store()
         except InvalidConfig as error:
-            # ADD refused such a configuration: nothing is held.
-            self.invocation.log.verbose("there is no address to free", error=error)
+            # ADD refused this configuration, so no address is held.
+            self.invocation.log.verbose("no address is held: 'ipam' is invalid", error=error)
             return
         try:
             with self._locked(create=False) as ledger:
@@ -207,7 +206,7 @@ class HostLocal(Ipam):
     def _free(self, ledger: Ledger | None) -> None:
         if ledger is None:
             return
-        # One that names the interface is this attachment's; one that does not may be another's.
+        # A file with the interface is this attachment's; one without it may be another's.
         owner = str(self._owner)
         exact = [text for text, held in ledger.holders.items() if held == owner]
         for text in exact or ledger.held_by(self._owner):
@@ -246,7 +245,7 @@ class HostLocal(Ipam):
             for each in attachments
             for form in Owner(each["containerID"], each["ifname"]).forms
         }
-        # Of a network that the runtime names the ranges of, only DEL knows the addresses.
+        # When the runtime names the ranges, only DEL knows the addresses.
         sets = range_sets(self.invocation.config, self._reader, needed=False)
         ours = Spans((each.subnet.first, each.subnet.last) for pool in sets for each in pool.ranges)
         with self._locked(create=False) as ledger:
@@ -273,7 +272,7 @@ class HostLocal(Ipam):
         if not is_possible(directory):
             raise reader.error(
                 "dataDir",
-                f"is {directory!r}, which is relative or can be no path",
+                f"is {directory!r}, which is relative or not a valid path",
                 "use an absolute path",
             )
         return Store(f"{directory.rstrip('/')}/{name}")
@@ -281,7 +280,7 @@ class HostLocal(Ipam):
     def _locked(self, *, create: bool) -> AbstractContextManager[Ledger | None]:
         deadline = self.invocation.session.deadline
         if deadline is not None and self.invocation.verb == "DEL":
-            # What an ADD took that has run out of time is given back all the same.
+            # An ADD that has run out of time still frees the addresses that it reserved.
             deadline = max(deadline, time.monotonic() + _CLEAN_UP)
         return self._store().locked(create=create, deadline=deadline)
 
@@ -337,7 +336,7 @@ def _wanted(invocation: Invocation) -> tuple[Address, ...]:
         address = network.address if network else Address.parse(text)
         if address is None:
             raise InvalidConfig(
-                f"network {invocation.config.get('name')!r}: requested address {text!r} is no IP"
+                f"network {invocation.config.get('name')!r}: requested IP {text!r} is not an IP"
                 " address",
                 fix="correct it",
             )

@@ -1,14 +1,14 @@
-"""What a daemon remembers of host-local's stores between two calls, bounded in bytes."""
+"""A daemon's cache of host-local's stores between two calls, bounded in bytes."""
 
 from __future__ import annotations
 
 
 class Memory:
-    """Holders of addresses by address, of several directories."""
+    """A cache: by directory, the owner of each address."""
 
-    #: The most that is remembered, in bytes: some 60,000 addresses.
+    #: The most that is cached, in bytes: some 60,000 addresses.
     MOST = 16 * 1024 * 1024
-    #: What a text and its place in a dictionary cost beside its characters.
+    #: The bytes of a string and its dictionary entry, beside its characters.
     _EACH = 120
 
     def __init__(self) -> None:
@@ -16,16 +16,16 @@ class Memory:
 
     @property
     def size(self) -> int:
-        """How many bytes are remembered."""
-        # Several threads may keep something at the same time: a sum cannot drift.
+        """How many bytes are cached."""
+        # Several threads may add entries at the same time: a counter could drift, a sum cannot.
         return sum(size for size, _ in list(self._known.values()))
 
     def recall(self, directory: str) -> dict[str, str]:
-        """What is remembered of *directory*; empty when nothing is."""
+        """The cached owners of *directory*; empty when there are none."""
         return self._known.get(directory, (0, {}))[1]
 
     def keep(self, directory: str, holders: dict[str, str]) -> None:
-        """Remember *holders*; when it does not fit beside the others, they are forgotten."""
+        """Cache *holders*; drop the other directories when it does not fit beside them."""
         self.forget(directory)
         texts = sum(map(len, holders)) + sum(map(len, holders.values()))
         size = texts + 2 * self._EACH * (len(holders) + 1) + len(directory)
@@ -35,7 +35,7 @@ class Memory:
             self._known[directory] = size, holders
 
     def forget(self, directory: str) -> None:
-        """Remember nothing of *directory*."""
+        """Drop what is cached of *directory*."""
         self._known.pop(directory, None)
 
     def clear(self) -> None:

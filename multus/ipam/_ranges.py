@@ -1,4 +1,4 @@
-"""host-local's ranges: which addresses may be handed out, in which order.
+"""host-local's ranges: which addresses may be assigned, in which order.
 
 Source: the reference host-local plugin, ``plugins/ipam/host-local/README.md``.
 """
@@ -17,7 +17,7 @@ from multus.ipam.addresses import Address, Network
 
 @frozen
 class Range:
-    """A span of one subnet, both ends included; the gateway is never handed out."""
+    """A span of one subnet, both ends included; the gateway is never assigned."""
 
     subnet: Network
     start: Address
@@ -26,10 +26,10 @@ class Range:
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any], where: str) -> Range:
-        """Read ``{subnet, rangeStart, rangeEnd, gateway}``; *where* is what messages name.
+        """Read ``{subnet, rangeStart, rangeEnd, gateway}``; *where* names the range in errors.
 
-        Without a gateway it is the subnet's first address; without bounds the range is all that
-        is usable: from the first address to the last but (IPv4) the broadcast address.
+        The default gateway is the subnet's first address.  The default bounds are the first and
+        the last usable address; IPv4's broadcast address is not usable.
         """
         reader = Reader(raw, where)
         subnet = _subnet(reader)
@@ -56,7 +56,7 @@ class Range:
 
     @property
     def size(self) -> int:
-        """How many addresses it can hand out."""
+        """How many addresses it can assign."""
         held_back = 1 if self.gateway in self else 0
         return self.end.value - self.start.value + 1 - held_back
 
@@ -65,10 +65,10 @@ class Range:
 
 
 def overlapping(ranges: Sequence[Range]) -> tuple[int, int] | None:
-    """The indexes of two ranges that share an address, the smaller first; None without such.
+    """The indexes of two ranges that share an address, the smaller first; None when no two do.
 
-    Sorted by their start, a range overlaps one before it only if it starts within the one that
-    reaches farthest.
+    The ranges are sorted by their start.  A range overlaps an earlier one only if it starts before
+    the largest end so far.
     """
     order = sorted(
         range(len(ranges)), key=lambda i: (ranges[i].start.family, ranges[i].start.value, i)
@@ -83,7 +83,7 @@ def overlapping(ranges: Sequence[Range]) -> tuple[int, int] | None:
 
 
 class Spans:
-    """Addresses from one to another, many times: whether one is in there costs a bisection."""
+    """Several spans of addresses; a look-up is a bisection."""
 
     def __init__(self, spans: Iterable[tuple[Address, Address]]) -> None:
         self._firsts: list[tuple[int, int]] = []
@@ -96,8 +96,8 @@ class Spans:
                 self._lasts.append(last)
 
     def holds(self, text: str) -> bool:
-        """Whether *text* is an address of these."""
-        # Most calls of a process that is started per call have no use for it.
+        """Whether *text* is an address in one of the spans."""
+        # Imported here: most standalone calls do not need it.
         from bisect import bisect_right
 
         address = Address.parse(text)
@@ -141,7 +141,7 @@ class RangeSet(NamedTuple):
             raise InvalidConfig(
                 f"subnets {ranges[both[0]]} and {ranges[both[1]]} overlap",
                 where=where,
-                fix="take one of them away",
+                fix="remove one of them",
             )
         return cls(ranges)
 
@@ -152,12 +152,12 @@ class RangeSet(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many addresses it can hand out."""
+        """How many addresses it can assign."""
         return sum(each.size for each in self.ranges)
 
     @property
     def spans(self) -> Spans:
-        """Its addresses, for many questions."""
+        """Its addresses, for many look-ups."""
         return Spans((each.start, each.end) for each in self.ranges)
 
     def range_of(self, address: Address) -> Range | None:
@@ -165,10 +165,10 @@ class RangeSet(NamedTuple):
         return next((each for each in self.ranges if address in each), None)
 
     def candidates(self, last: Address | None) -> Iterator[tuple[Address, Range]]:
-        """Every address that may be handed out, once, the one after *last* first.
+        """Every address that may be assigned, once, the one after *last* first.
 
-        Going round makes a container that dies and is started again get another address, so that
-        others' neighbour tables do not point at the dead one.
+        This round robin gives a restarted container another address, so stale neighbour entries of
+        other hosts do not point at it.
         """
         at = next((i for i, r in enumerate(self.ranges) if last is not None and last in r), None)
         spans: list[tuple[Range, int, int]] = [(r, r.start.value, r.end.value) for r in self.ranges]
@@ -198,7 +198,7 @@ def _subnet(reader: Reader) -> Network:
     if subnet is None or (":" in text and subnet.address.family == 4):
         raise reader.error(
             "subnet",
-            f"is {text!r}, no network in CIDR form",
+            f"is {text!r}, not a network in CIDR form",
             "write it as 10.1.0.0/16 or fd00:1::/64",
         )
     if subnet.prefix > subnet.address.bits - 2:
@@ -224,5 +224,5 @@ def _address(reader: Reader, key: str) -> Address | None:
         return None
     address = Address.parse(text)
     if address is None:
-        raise reader.error(key, f"is {text!r}, no IP address", "correct it")
+        raise reader.error(key, f"is {text!r}, not an IP address", "correct it")
     return address

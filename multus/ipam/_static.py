@@ -1,7 +1,7 @@
 """static in-process: the addresses that the configuration or the runtime names.
 
-Source: the reference static plugin, ``plugins/ipam/static/README.md``.  CHECK is stricter: an
-address that the result does not hold fails it.
+Source: the reference static plugin, ``plugins/ipam/static/README.md``.  CHECK is stricter: it fails
+when the result lacks an address.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KEYS = frozenset(["type", "name", "addresses", "routes", "dns"])
 
 @frozen
 class Fixed:
-    """An address to be had, with its gateway."""
+    """A configured address with its gateway."""
 
     network: Network
     gateway: Address | None = None
@@ -45,7 +45,7 @@ class Fixed:
 
 @frozen
 class Static(Ipam):
-    """The static IPAM of one invocation; it holds nothing, so there is nothing to give back."""
+    """The static IPAM of one invocation; it keeps no state, so DEL has nothing to free."""
 
     invocation: Invocation
     name = "static"
@@ -78,7 +78,10 @@ class Static(Ipam):
         self._addresses()
 
     def _addresses(self) -> list[Fixed]:
-        """What is configured and CNI_ARGS adds; ``ips`` of args, then of runtimeConfig, win."""
+        """Addresses of the configuration and of CNI_ARGS.
+
+        ``args.cni.ips`` replaces these, and ``runtimeConfig.ips`` replaces both.
+        """
         reader = reader_of(self.invocation)
         by_env = arguments(self.invocation, "IP", "GATEWAY")
         by_args, by_runtime = requested(self.invocation)

@@ -1,22 +1,22 @@
 """host-local's store: a directory for each network, a file for each address in use.
 
-The reference plugin reads and writes the same files under the same lock, so that an address that
-one handed out is freed by the other::
+The reference plugin reads and writes the same files under the same lock, so either can free an
+address that the other reserved::
 
     <dataDir>/<network>/lock                 flock(2), held for every change
     <dataDir>/<network>/10.1.0.7             "<container ID>\\r\\n<interface>"
-    <dataDir>/<network>/last_reserved_ip.0   the last address of range set 0, for going round
+    <dataDir>/<network>/last_reserved_ip.0   the last address of range set 0, for round robin
 
-Only these are the store's, and only as regular files.  An address is written as the kernel and Go
-print it.  Whatever else is in the directory is never opened, changed or unlinked: a FIFO that is
-named like an address is not an address, and keeps that address from being handed out.
+The store consists of these files only, and they are regular files.  An address is written as the
+kernel and Go print it.  Other files in the directory are never opened, changed or unlinked: a FIFO
+that is named like an address is left alone, and that address is not assigned.
 
-An address's file is created and then written, under the lock.  Nothing is synced to disk: a power
-cut ends the containers too.  What a kill or a power cut may leave, a file without contents, has no
-owner and is freed by whoever holds the lock next.
+An address's file is created and then written, under the lock.  Nothing is fsynced: a power cut ends
+the containers too.  A kill or a power cut may leave an empty file.  It has no owner, and the next
+process that holds the lock removes it.
 
-Directories are made 0755, as the reference plugin makes them, since others keep theirs beside it;
-files 0600.
+Directories have mode 0755, as with the reference plugin, because other programs keep their own
+files in ``dataDir``; files have 0600.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from multus.ipam.addresses import Address
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
-_FIRST_DIGITS = frozenset("0123456789abcdef:")  # of an address, not of the other files
+_FIRST_DIGITS = frozenset("0123456789abcdef:")  # an address starts with one, other files do not
 
-#: How much of a file is read: an owner's text has some 250 bytes at most.
+#: How much of a file is read: container ID and interface have some 250 bytes at most.
 _LONGEST = 1024
 
-#: How long a request waits for the lock at most, in seconds.  Whoever holds it touches a few files.
+#: How long a request waits for the lock at most, in seconds.  The lock is held for a few files.
 PATIENCE = 5.0
 
-#: After how many files it is looked at the clock.
+#: The deadline is checked after this many files.
 _LOOK_EVERY = 1024
 
-#: What is said of a name that is gone, or something else than a file by now.
+#: Errors for a name that is gone, or that is not a regular file any more.
 _NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN)
-#: Where there is no directory, and can be none: nothing is held there.
+#: Errors for a directory that does not or cannot exist: no address is held there.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Owner(NamedTuple):
-    """Who holds an address: an interface of a container."""
+    """The owner of an address: an interface of a container."""
 
     container_id: str
     ifname: str
@@ -65,32 +65,33 @@ class Owner(NamedTuple):
 
     @property
     def forms(self) -> tuple[str, str]:
-        """The contents of an address's file that name this owner.
+        """Contents of an address's file that mean this owner.
 
         Releases of the reference plugin before 0.8 wrote the container ID alone.
         """
         return str(self), self.container_id.strip()
 
     def owns(self, contents: str) -> bool:
-        """Whether *contents*, of an address's file, name it."""
+        """Whether the *contents* of an address's file mean this owner."""
         return contents in self.forms
 
 
 def is_owner(contents: str) -> bool:
-    """Whether *contents* could name an owner; else the file is not a store's."""
+    """Whether *contents* can be an owner's; else the file does not belong to the store."""
     container_id, parted, ifname = contents.partition("\r\n")
     return is_identifier(container_id) and not (parted and interface_problem(ifname))
 
 
-#: Another program may have freed an address since and handed it to another container.
+#: Another program may have freed an address meanwhile and assigned it to another container.
 _remembered = Memory()
 
 
 class Ledger:
     """A network's addresses while the lock is held.
 
-    ``holders`` is who holds what, by the address's text: which addresses are held, the directory
-    says; by whom, as well, unless it is *recalled*.  *folder* is the directory's descriptor.
+    ``holders`` maps an address's text to its owner's text.  The addresses are always read from the
+    directory; the owners are read from the files, or *recalled* from the cache.  *folder* is the
+    directory's descriptor.
     """
 
     def __init__(
@@ -104,12 +105,12 @@ class Ledger:
         self._rounds: dict[int, int] = {}
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the open descriptors."""
         for fd in self._rounds.values():
             os.close(fd)
 
     def held_by(self, owner: Owner) -> list[str]:
-        """The addresses that *owner* holds; of a recalled ledger, perhaps not all of them."""
+        """The addresses that *owner* holds; a recalled ledger may lack some of them."""
         forms = owner.forms
         found = [text for text, contents in self.holders.items() if contents in forms]
         if self._recalled:
@@ -117,7 +118,7 @@ class Ledger:
         return found
 
     def reserve(self, address: Address, owner: Owner) -> bool:
-        """Hand *address* to *owner*; False when it is taken."""
+        """Reserve *address* for *owner*; False when it is in use."""
         text = str(address)
         if text in self.holders:
             return False
@@ -128,21 +129,22 @@ class Ledger:
         return True
 
     def remember(self, address: Address, index: int) -> None:
-        """Note that *address* was the last to be handed out from range set *index*."""
+        """Record *address* as the last that was assigned from range set *index*."""
         text = str(address).encode()
-        with _failing(f"noting {address} in {self.directory}/{_LAST}{index}"):
+        with _failing(f"writing {address} to {self.directory}/{_LAST}{index}"):
             fd = self._round(index, os.O_CREAT)
-            # In place: a new file each time costs ext4 more than all else here.  What a kill in
-            # between can leave, the new text with the old one's end, only moves the round on.
+            # Written in place: a new file each time costs ext4 more than everything else here.  A
+            # kill may leave the new text followed by the old one's end.  That changes only which
+            # address the round robin tries next.
             os.pwrite(fd, text, 0)
             os.ftruncate(fd, len(text))
 
     def last(self, index: int) -> Address | None:
-        """The last address handed out from range set *index*; None when that is not known."""
+        """The last address assigned from range set *index*; None when it is not known."""
         try:
             return Address.parse(_clean(os.pread(self._round(index), _LONGEST, 0)))
         except OSError:
-            # Missing or unreadable: the going round starts anew, which costs nothing.
+            # Missing or unreadable: the round robin starts at the first address.
             return None
 
     def _round(self, index: int, flags: int = 0) -> int:
@@ -184,14 +186,15 @@ class Store(NamedTuple):
 
     @contextmanager
     def locked(self, *, create: bool, deadline: float | None = None) -> Iterator[Ledger | None]:
-        """Hold the lock, and give what the directory says.
+        """Hold the lock, and yield the contents of the directory.
 
-        With *create*, for handing out addresses, files whose contents are remembered are not read
-        again: a daemon would else read all of a node's for each pod.  What is handed out to whom is
-        then still the directory's say, since no file can be made twice.
+        With *create*, for reserving addresses, files with cached contents are not read again: a
+        daemon would otherwise read all files of the node for each pod.  The directory still decides
+        which addresses are free, because reserving creates the file exclusively.
 
-        Without, gives None when there is no such directory.  Waits for the lock until *deadline*,
-        at most ``PATIENCE`` seconds.  Raises ``TryAgainLater`` then, and ``IOFailure``.
+        Without *create*, yields None when the directory does not exist.  Waits for the lock until
+        *deadline*, at most ``PATIENCE`` seconds, then raises ``TryAgainLater``.  Raises
+        ``IOFailure`` when reading fails.
         """
         with _failing(f"opening the address store {self.directory}"):
             folder = self._open(create=create)
@@ -208,7 +211,7 @@ class Store(NamedTuple):
             os.close(folder)
 
     def unlocked(self) -> list[str]:
-        """The contents of all addresses, read without the lock; for when that cannot be had."""
+        """The contents of all addresses' files, read without the lock; when locking fails."""
         with _failing(f"reading the address store {self.directory}"):
             folder = self._open(create=False)
             if folder is None:
@@ -240,7 +243,7 @@ class Store(NamedTuple):
         except OSError as error:
             raise IOFailure(
                 f"opening {path} failed: {error.strerror}",
-                fix="see to its rights",
+                fix="correct its permissions",
             ) from error
         try:
             latest = time.monotonic() + PATIENCE
@@ -254,7 +257,7 @@ class Store(NamedTuple):
                 )
             yield
         finally:
-            os.close(fd)  # and with it the lock
+            os.close(fd)  # this releases the lock
 
     def _ledger(self, folder: int, deadline: float | None, *, recalled: bool) -> Ledger:
         known = _remembered.recall(self.directory)
@@ -271,9 +274,9 @@ class Store(NamedTuple):
             if contents:
                 holders[name] = contents
             elif size > _LONGEST:
-                holders[name] = ""  # not ours to free, and not free either
+                holders[name] = ""  # not a file of the store: never freed, and not assigned
             elif size >= 0:
-                # We hold the lock, so it is not being written: its writer was killed.
+                # This process holds the lock, so the writer of this file was killed.
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
         _remembered.keep(self.directory, holders)
@@ -281,13 +284,13 @@ class Store(NamedTuple):
 
 
 class Unlockable(IOFailure):
-    """The lock's file is something else than a file."""
+    """The lock file is not a regular file."""
 
 
 def _addresses(folder: int, known: Container[str] = ()) -> list[str]:
-    """The names of the addresses' files: regular, and written as an address is written.
+    """The names of the addresses' files: regular files whose name is an address in Go's form.
 
-    *known* are names that are.
+    Names in *known* are known to be addresses and are not parsed.
     """
     with os.scandir(folder) as entries:
         return [
@@ -305,9 +308,9 @@ def _is_canonical(name: str) -> bool:
 
 
 def _contents(name: str, folder: int) -> tuple[str, int]:
-    """Who holds an address, by its file, and the size of that; "" and -1 where it is gone.
+    """The owner's text in an address's file, and the file's size; "" and -1 when it is gone.
 
-    An administrator takes no lock, and may have put something else there.
+    An administrator may have replaced the file without taking the lock.
     """
     try:
         data = regular.read_listed(name, folder, _LONGEST + 1)
@@ -319,7 +322,7 @@ def _contents(name: str, folder: int) -> tuple[str, int]:
 
 
 def _clean(contents: bytes) -> str:
-    # A power cut may leave a file of the right length with nothing but zeros.
+    # A power cut may leave a file of the right length that holds only zeros.
     return contents.decode(errors="replace").strip(" \t\r\n\0")
 
 
@@ -331,5 +334,5 @@ def _failing(doing: str) -> Iterator[None]:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise IOFailure(
             f"{doing} failed: {why}",
-            fix="see to the directory's rights and space",
+            fix="check the directory's permissions and free space",
         ) from error

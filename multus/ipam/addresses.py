@@ -1,9 +1,9 @@
-"""IP addresses as numbers: reading, writing and comparing them without a library's import time.
+"""IP addresses as numbers: reading, printing and comparing them without importing a library.
 
-The host-local store names files after addresses, so the text has to be exactly what Go's
-``net.IP.String`` prints; and this is on the path of a process that is started per call, where
-netaddr costs more than all the rest of an ADD.  So the arithmetic is Python's own integers, and
-``inet_pton`` reads the text: as strict as Go's parser (no octal octets, no zones, no spaces).
+The host-local store names files after addresses, so the text must be exactly what Go's
+``net.IP.String`` prints.  Standalone calls use this module, and importing netaddr takes longer than
+the rest of an ADD.  So addresses are Python integers, and ``inet_pton`` parses the text; it is as
+strict as Go's parser (no octal octets, no zones, no spaces).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from attrs import frozen
 if TYPE_CHECKING:
     import socket
 else:
-    # The functions beneath ``socket``, whose own import makes enumerations for a millisecond.
+    # ``_socket`` has the functions; importing ``socket`` builds enumerations for a millisecond.
     import _socket as socket
 
-_MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go takes for IPv4 wherever it stands
+_MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, which Go always treats as IPv4
 _V4_TOP = 1 << 32
 
 
@@ -31,7 +31,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address | None:
-        """The address that *text* writes, or None.  An IPv4-mapped IPv6 address is IPv4."""
+        """Parse *text*; None when it is not an address.  An IPv4-mapped address becomes IPv4."""
         try:
             if ":" not in text:
                 return cls(4, int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big"))
@@ -48,7 +48,7 @@ class Address:
         return 32 if self.family == 4 else 128
 
     def __str__(self) -> str:
-        """The shortest form (RFC 5952), which is the form of Go's ``net.IP.String``."""
+        """The shortest form (RFC 5952), as Go's ``net.IP.String`` prints it."""
         if self.family == 4:
             return socket.inet_ntop(socket.AF_INET, self.value.to_bytes(4, "big"))
         if 0xFFFF < self.value < _V4_TOP:
@@ -57,7 +57,7 @@ class Address:
         return socket.inet_ntop(socket.AF_INET6, self.value.to_bytes(16, "big"))
 
     def __le__(self, other: Address) -> bool:
-        """In the order of families, then of values."""
+        """Order by family, then by value."""
         return (self.family, self.value) <= (other.family, other.value)
 
     def __add__(self, offset: int) -> Address:
@@ -73,7 +73,7 @@ class Network:
 
     @classmethod
     def parse(cls, text: str) -> Network | None:
-        """The ``address/prefix`` that *text* writes, or None."""
+        """Parse ``address/prefix``; None when *text* has another form."""
         written, slash, digits = text.partition("/")
         address = Address.parse(written)
         if address is None or not slash or not (digits.isascii() and digits.isdigit()):
@@ -95,7 +95,7 @@ class Network:
 
     @property
     def last(self) -> Address:
-        """The highest address, for IPv4 the broadcast address."""
+        """The highest address; for IPv4 it is the broadcast address."""
         return Address(self.address.family, self.address.value | self.host_mask)
 
     def __contains__(self, address: Address) -> bool:

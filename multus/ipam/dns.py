@@ -11,7 +11,7 @@ from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.reader import Reader
 from multus.api.result import DNS
 
-#: The largest file in bytes; resolvers read three servers and six domains of it.
+#: The largest file that is read, in bytes; resolvers use three servers and six domains of one.
 LARGEST = 64 * 1024
 
 
@@ -31,11 +31,11 @@ def from_config(reader: Reader) -> DNS:
 
 
 def from_file(path: str) -> DNS:
-    """The DNS settings of the file at *path* (absolute), a regular one or a link to one.
+    """The DNS settings of the file at *path* (absolute): a regular file or a link to one.
 
     Of several ``domain`` lines the last one counts; ``search`` and ``options`` lines add up.
     Raises ``InvalidConfig`` for a relative path and a file of more than 64 KiB, ``IOFailure`` for
-    one that cannot be read.  Opening it never blocks: what is not a regular file is refused.
+    one that cannot be read.  Opening never blocks: only regular files are accepted.
     """
     if not is_possible(path):
         raise InvalidConfig(

@@ -18,7 +18,8 @@ from multus.api.kubernetes._interface import Annotate
 from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
-from multus.kube.transport import MAX_BODY, HttpClient, Stream, list_path, path_of
+from multus.kube.transport import MAX_BODY, HttpClient, Stream
+from multus.kube.urls import list_path, path_of
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._interface import PodEvent, Write

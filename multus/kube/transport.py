@@ -10,9 +10,8 @@ import random
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import urllib3
 from urllib3.exceptions import (
@@ -34,7 +33,6 @@ from multus.kube.watched import WatchedFile
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._deadline import Deadline
-    from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
 #: The longest answer and the longest event of a watch that are read, in bytes.  The API server
@@ -46,23 +44,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 #: It reads ``Retry-After``, a number of seconds or a date.
 _POLICY = urllib3.Retry()
-
-
-@lru_cache(maxsize=4096)
-def path_of(wanted: ObjectRef) -> str:
-    """The URL path of an object; each part is escaped, so that no name leads to another place."""
-    # Bytes of CNI_ARGS that are not UTF-8, and halves of surrogate pairs, name no object either.
-    name = quote(wanted.name, safe="", errors="surrogatepass")
-    return f"{list_path(wanted.resource, wanted.namespace)}/{name}"
-
-
-@lru_cache(maxsize=4096)
-def list_path(resource: Resource, namespace: str = "") -> str:
-    """The URL path of all objects of a kind, in one namespace or in all."""
-    root = ("apis", resource.group) if resource.group else ("api",)
-    where = ("namespaces", namespace) if namespace else ()
-    parts = (*root, resource.version, *where, resource.plural)
-    return "".join(f"/{quote(each, safe='', errors='surrogatepass')}" for each in parts)
 
 
 class HttpClient:

@@ -1,6 +1,6 @@
-"""The kernel's network configuration, from this process, in batches of messages.
+"""Configure the kernel's network from this process, in batches of netlink messages.
 
-No program is started, and no process is forked::
+It starts no program and forks no process::
 
     from multus.netlink import Namespace, addresses, create, links, routes, sysctl
 
@@ -8,7 +8,7 @@ No program is started, and no process is forked::
         with host.channel() as channel:                     # a netlink socket of that namespace
             channel.request([
                 create.veth("veth1", "eth0", peer_namespace=pod, mtu=1400),
-                links.set_up("veth1"),                      # in one datagram, every answer is read
+                links.set_up("veth1"),                      # one datagram; every answer is read
             ])
         with pod.channel() as channel:
             eth0 = links.find(channel, "eth0")              # a Link: index, name, mac, mtu, peer …
@@ -22,29 +22,29 @@ No program is started, and no process is forked::
             sysctl.write("ipv4/conf/eth0/arp_notify", "1")
 
 The names below, and the modules, are public; a module or name that begins with an underscore is
-not.  The modules are imported when they are asked for:
+not.  Each module is imported when it is first used:
 
 ``create``
     Messages that create links: veth, macvlan, ipvlan, vlan, bridge, vxlan.
 ``links``, ``addresses``, ``routes``, ``neighbours``
-    Messages about what is there, and reading it.
+    Messages that change and list existing objects.
 ``bridges``
     A bridge's ports: options, VLANs.
 ``results``
-    Giving a link what a CNI result says, and checking that it has it.
+    Apply a CNI result to a link, and check a link against a result.
 ``masquerade``
-    Rules that give what leaves a container's network the host's address.
+    Rules that translate container traffic to the host's address.
 ``sysctl``
     Network sysctls.
 ``inventory``
-    All that is in a namespace, for tools and tests: read through pyroute2, slow to import.
+    Lists everything in a namespace, for tools and tests; uses pyroute2, which is slow to import.
 ``wire``
     Netlink messages as bytes, for a message of your own.
 
-Functions that say what is to be done return a `Message`; `Channel.request` does it.  What the
-kernel refuses raises `Refused` (a `multus.api.errors.KernelRefused`) with ``errno``, ``position``
-and the message's words; a path without a network namespace raises `NamespaceGone` (a
-`multus.api.errors.UnknownContainer`).  Needs the capability ``CAP_NET_ADMIN`` in the namespace and
+Functions that describe a change return a `Message`; `Channel.request` sends it.  When the kernel
+refuses a message, `Refused` (a `multus.api.errors.KernelRefused`) is raised with ``errno``,
+``position`` and the message's words.  A path that is not a network namespace raises `NamespaceGone`
+(a `multus.api.errors.UnknownContainer`).  The caller needs ``CAP_NET_ADMIN`` in the namespace and
 ``CAP_SYS_ADMIN`` to enter it.
 """
 

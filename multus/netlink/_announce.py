@@ -1,4 +1,4 @@
-"""Telling a link's other hosts where an address is now: gratuitous ARP, unsolicited advertisement.
+"""Announce an address to the hosts on a link: gratuitous ARP, unsolicited neighbour advertisement.
 
 Source: RFC 5227, section 3 (ARP announcement); RFC 4861, sections 4.4 and 7.2.6 (unsolicited
 neighbour advertisement).
@@ -23,10 +23,10 @@ _OVERRIDE = 0x20000000
 
 
 def announce(namespace: Namespace, interface: str, mac: str, address: str) -> None:
-    """Tell everybody on the interface's link that ``address`` (prefix allowed) is at ``mac``.
+    """Announce to all hosts on the interface's link that ``mac`` has ``address``.
 
-    One frame, out of a packet socket, so that the address need not be usable yet.  The interface
-    must be up; raises `KernelRefused` where it is not or is missing.
+    ``address`` may have a prefix length.  One frame is sent through a packet socket, so the address
+    may still be tentative.  Raises `KernelRefused` when the interface is down or missing.
     """
     family, packed, _prefix = encode(address)
     hardware = encode_mac(mac)
@@ -43,7 +43,7 @@ def announce(namespace: Namespace, interface: str, mac: str, address: str) -> No
 
 def _arp(mac: bytes, address: bytes) -> bytes:
     head = _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP)
-    # Ethernet, IPv4, a request: RFC 5227 announces with requests, which every stack takes in.
+    # Ethernet, IPv4, a request: RFC 5227 announces with requests, which every stack accepts.
     fixed = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
     return head + fixed + mac + address + bytes(6) + address
 
@@ -54,7 +54,7 @@ def _advertisement(mac: bytes, address: bytes) -> bytes:
     pseudo = address + _ALL_NODES + struct.pack("!II", 4 + len(rest), socket.IPPROTO_ICMPV6)
     checksum = _checksum(pseudo + struct.pack("!BBH", 136, 0, 0) + rest)
     payload = struct.pack("!BBH", 136, 0, checksum) + rest
-    # A receiver drops it unless the hop limit is 255: it came from this link.
+    # A receiver drops it unless the hop limit is 255, which proves that it came from this link.
     header = struct.pack("!IHBB", 6 << 28, len(payload), socket.IPPROTO_ICMPV6, 255)
     frame = _ALL_NODES_MAC + mac + struct.pack("!H", _ETH_P_IPV6)
     return frame + header + address + _ALL_NODES + payload

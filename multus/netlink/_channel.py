@@ -1,10 +1,9 @@
-"""Sending batches of messages to the kernel, and reading what it answers to each.
+"""Send batches of messages to the kernel, and read its answer to each.
 
-The kernel works through a datagram message by message, in order, within the ``send``; a message
-that fails does not stop the ones behind it.  So every answer is read, always: what is refused is
-answered in any case, and rtnetlink's acknowledgement of the last message, or its reply, ends the
-answers.  (An nftables batch is answered as a whole, at its end: there every message is
-acknowledged.)
+The kernel processes the messages of a datagram in order, during ``send``.  A message that fails
+does not stop the ones after it.  So every answer is read: the kernel always answers a refused
+message, and the acknowledgement of (or reply to) the last rtnetlink message ends the answers.  (An
+nftables batch is answered as a whole, at its end; there every message is acknowledged.)
 
 Source: net/netlink/af_netlink.c (``netlink_rcv_skb``), net/netfilter/nfnetlink.c, linux/netlink.h.
 """
@@ -30,8 +29,8 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 
-# Every acknowledgement takes 768 bytes of the receive buffer until it is read, and the default
-# buffer has 208 KiB; one that does not fit is lost.
+# Every acknowledgement takes 768 bytes of the receive buffer until it is read.  The default buffer
+# has 208 KiB, and the kernel drops an acknowledgement that does not fit.
 _MESSAGES_A_DATAGRAM = 128
 # The send buffer's default is 208 KiB for the socket buffer and its book-keeping.
 _BYTES_A_DATAGRAM = 96 * 1024
@@ -44,7 +43,7 @@ class Refused(KernelRefused):
     """The kernel refused a message of a batch.
 
     ``errno`` is the kernel's (positive), ``position`` counts from 0 in the batch, ``message`` is
-    the one refused.  ``refusals`` has all that were refused in this batch, this one first.
+    the refused one.  ``refusals`` lists all refusals of this batch, this one first.
     """
 
     def __init__(self, message: Message, position: int, number: int, explained: str) -> None:
@@ -58,20 +57,20 @@ class Refused(KernelRefused):
 
 
 class Transport:
-    """How datagrams reach the kernel and answers come back: the seam where a test injects faults.
+    """Sends datagrams to the kernel and receives answers; tests replace it to inject faults.
 
-    A test's subclass overrides ``send``: it may damage a message, send a part of them, or raise.
+    A test's subclass overrides ``send``: it may damage a message, send only some, or raise.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
     def send(self, messages: Sequence[bytes]) -> None:
-        """Hand these encoded messages to the kernel as one datagram."""
+        """Send these encoded messages to the kernel as one datagram."""
         self._socket.send(b"".join(messages))
 
     def receive(self) -> bytes:
-        """The next answer: one or more messages.  Raises ``BlockingIOError`` when none comes."""
+        """The next answer: one or more messages.  Raises ``BlockingIOError`` on a time-out."""
         return self._socket.recv(_RECEIVE_BYTES)
 
     def close(self) -> None:
@@ -80,7 +79,7 @@ class Transport:
 
 
 class Channel:
-    """A netlink socket.  It stays in the namespace it was opened in; one thread at a time uses it.
+    """A netlink socket.  It stays in the namespace where it was opened.  It is not thread-safe.
 
     Get one from `Namespace.channel`.
     """
@@ -108,8 +107,8 @@ class Channel:
     def request(self, messages: Sequence[Message]) -> list[bytes | None]:
         """Send these messages in as few datagrams as the kernel takes, and read every answer.
 
-        Returns for each message the body of the kernel's reply, None for a mere acknowledgement.
-        Raises `Refused` for the first that was refused; the ones behind it were tried all the same.
+        Returns for each message the body of the kernel's reply, or None for an acknowledgement.
+        Raises `Refused` for the first refused message; the kernel still tried the ones after it.
         """
         replies: list[bytes | None] = []
         refusals: list[Refused] = []
@@ -143,7 +142,7 @@ class Channel:
                     missing -= chunk[at].replies and at not in quiet
                     continue
                 if at not in quiet:
-                    # Where the end of a batch is refused, the rest may not be answered.
+                    # After the end of a batch is refused, the kernel may not answer the rest.
                     missing -= 1 if chunk[at].acknowledged else len(chunk)
                 number = -wire.read_i32(answer.body)
                 if number and number not in chunk[at].expected:
@@ -160,7 +159,7 @@ class Channel:
             bodies = self._dump_once(asked)
             if bodies is not None:
                 return bodies
-        raise Refused(asked, 0, errno.EINTR, "it changes faster than it can be read")
+        raise Refused(asked, 0, errno.EINTR, "the list changes faster than it can be read")
 
     def _dump_once(self, asked: Message) -> list[bytes] | None:
         self._sequence += 1

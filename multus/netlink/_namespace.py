@@ -1,8 +1,8 @@
-"""Network namespaces: opened by path, and acted in from the calling thread, without a process.
+"""Network namespaces: opened by path, and entered by the calling thread, without a new process.
 
-A socket belongs for good to the namespace that its thread was in when it was opened; ``/proc/sys/
-net`` shows the namespace of the thread that opens a file in it.  So a thread enters, opens, and
-leaves again; nothing else of the process moves.
+A socket stays in the namespace of the thread that opened it.  A file in ``/proc/sys/net`` belongs
+to the namespace of the thread that opens it.  So a thread enters the namespace, opens what it
+needs, and leaves; the other threads do not change namespace.
 
 Source: setns(2), ioctl_ns(2), network_namespaces(7).
 """
@@ -50,10 +50,10 @@ class NamespaceGone(UnknownContainer):
 
 
 class Namespace:
-    """A network namespace, held open by a descriptor: it lives as long as this object is open.
+    """A network namespace, held by a descriptor: it exists at least until this object is closed.
 
-    ``path`` is how it was opened, ``fd`` its descriptor (close-on-exec), ``inode`` and ``device``
-    identify it: two paths are the same namespace when both are equal.
+    ``path`` is where it was opened, ``fd`` its descriptor (close-on-exec).  ``inode`` and
+    ``device`` identify it: two paths are the same namespace when both are equal.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,7 +80,7 @@ class Namespace:
         self.close()
 
     def close(self) -> None:
-        """Let the namespace go; closing twice is allowed."""
+        """Close the descriptor; closing twice is allowed."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -92,9 +92,10 @@ class Namespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The calling thread is in this namespace inside the ``with`` block.
+        """Run the ``with`` block with the calling thread in this namespace.
 
-        A thread that cannot return would do other pods' work in this one: the process is ended.
+        When the thread cannot return to its own namespace, the process is ended: the thread would
+        otherwise serve other pods in the wrong namespace.
         """
         back = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -144,8 +145,8 @@ def is_namespace(path: str) -> bool:
 
 def _open(path: str) -> int:
     try:
-        # A plain file may be all that is left of a namespace whose mount is gone; should somebody
-        # have put a pipe there, opening it must not block.
+        # When a namespace is unmounted, a plain file stays.  O_NONBLOCK: the path may also be a
+        # FIFO, and opening one must not block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise NamespaceGone(
@@ -158,7 +159,7 @@ def _open(path: str) -> int:
         kind = 0
     if kind != _CLONE_NEWNET:
         os.close(fd)
-        raise NamespaceGone(f"{path} is not a network namespace; it may be what is left of one")
+        raise NamespaceGone(f"{path} is not a network namespace; it may have been unmounted")
     return fd
 
 

@@ -1,7 +1,7 @@
-"""``socket`` for the path of a process that is started per call.
+"""``socket`` for standalone calls (one process per call).
 
-Its constants are enumerations, and making these takes as long as making a link; what is needed here
-are the numbers, the sockets and the functions beneath, which CPython has in ``_socket``.
+``socket`` turns its constants into enumerations at import, which takes as long as creating a link.
+CPython's ``_socket`` has the numbers, the socket class and the functions without them.
 """
 
 from __future__ import annotations

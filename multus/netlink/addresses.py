@@ -54,8 +54,8 @@ def add(
 ) -> Message:
     """An address on the interface with this index.
 
-    IPv4: with ``broadcast``, prefixes up to /30 get their broadcast address, as ``ip`` and the Go
-    plugins do.  IPv6: without ``detect_duplicates`` (``IFA_F_NODAD``) it may be used at once.
+    IPv4: with ``broadcast``, prefixes up to /30 get their broadcast address, as with ``ip`` and the
+    Go plugins.  IPv6: without ``detect_duplicates`` (``IFA_F_NODAD``) it is usable at once.
     """
     flags = b"" if detect_duplicates else wire.u32(_IFA_FLAGS, _IFA_F_NODAD)
     body = _body(index, address, broadcast) + flags
@@ -64,10 +64,10 @@ def add(
 
 
 def add_settled(index: int, address: str) -> list[Message]:
-    """An IPv6 address that may be used at once, and afterwards looks like any other.
+    """An IPv6 address that is usable at once and has no special flag afterwards.
 
-    For a link on which nobody else can have it.  It is added without duplicate address detection,
-    and then replaced by itself without that flag, which starts no detection.
+    For a link on which no other host can have it.  The first message adds it with ``IFA_F_NODAD``;
+    the second replaces it without that flag, which starts no duplicate address detection.
     """
     plain = _body(index, address, broadcast=False)
     words = f"add address {address} to interface {index}"
@@ -78,7 +78,7 @@ def add_settled(index: int, address: str) -> list[Message]:
 
 
 def delete(index: int, address: str, *, missing_ok: bool = False) -> Message:
-    """Take an address off the interface with this index."""
+    """Delete an address from the interface with this index."""
     expected = (errno.EADDRNOTAVAIL, errno.ENODEV) if missing_ok else ()
     body = _body(index, address, broadcast=False)
     words = f"delete address {address} from interface {index}"
@@ -86,7 +86,7 @@ def delete(index: int, address: str, *, missing_ok: bool = False) -> Message:
 
 
 def list_of(channel: Channel, index: int = 0, family: int = socket.AF_UNSPEC) -> list[Address]:
-    """The addresses of the interface with this index (0: of every one), of one family or of all."""
+    """The addresses of one interface (index 0: of all), of one family or of all."""
     body = _IFADDRMSG.pack(family, 0, 0, 0, index)
     bodies = channel.dump(Message(_RTM_GETADDR, 0, body, f"list addresses of interface {index}"))
     return [found for found in map(read, bodies) if index in (0, found.index)]
@@ -114,8 +114,8 @@ def read(body: bytes) -> Address:
 def settle(channel: Channel, index: int, seconds: float = 5.0) -> None:
     """Wait until no IPv6 address of the interface is tentative any more.
 
-    An address that somebody else on the link has, or one still tentative after ``seconds`` on a
-    link with carrier, raises `KernelRefused`.  Without carrier there is nothing to wait for.
+    Raises `KernelRefused` for an address that another host on the link has, and for one that is
+    still tentative after ``seconds`` on a link with carrier.  Without carrier it does not wait.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -141,9 +141,9 @@ def settle(channel: Channel, index: int, seconds: float = 5.0) -> None:
 
 
 def encode(address: str) -> tuple[int, bytes, int]:
-    """Family, bytes and prefix length of ``address/prefix``; without a prefix it is a host's.
+    """Family, bytes and prefix length of ``address/prefix``; the default is /32 or /128.
 
-    Raises `InvalidConfig` where it is no address.
+    Raises `InvalidConfig` when it is not an address.
     """
     host, slash, length = address.partition("/")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -161,7 +161,7 @@ def encode(address: str) -> tuple[int, bytes, int]:
 
 
 def network_of(address: str) -> str:
-    """The network that an address is in: ``10.1.2.3/24`` is in ``10.1.2.0/24``."""
+    """The network of an address: ``10.1.2.3/24`` is in ``10.1.2.0/24``."""
     family, packed, prefix = encode(address)
     bits = len(packed) * 8
     masked = int.from_bytes(packed, "big") >> (bits - prefix) << (bits - prefix)

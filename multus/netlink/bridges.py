@@ -50,8 +50,8 @@ _FIRST, _LAST = 1, 4094
 class Vlans:
     """The VLANs from ``first`` to ``last`` (0: ``first`` alone) of a port.
 
-    ``pvid``: what comes in without a tag belongs to it, one VLAN of a port at most.  ``untagged``:
-    what goes out has no tag.
+    ``pvid``: incoming frames without a tag belong to this VLAN; at most one VLAN of a port.
+    ``untagged``: outgoing frames have no tag.
     """
 
     first: int
@@ -75,10 +75,10 @@ class Port:
 
 
 def set_port(index: int, *, isolated: bool | None = None, hairpin: bool | None = None) -> Message:
-    """Set options of a port; None leaves one as it is.
+    """Set options of a port; None does not change an option.
 
-    ``isolated``: it reaches no other isolated port of its bridge.  ``hairpin``: what came in
-    through it may go out through it again.
+    ``isolated``: the port reaches no other isolated port of its bridge.  ``hairpin``: a frame may
+    leave through the port that it came in through.
     """
     options = []
     if hairpin is not None:
@@ -93,20 +93,20 @@ def set_port(index: int, *, isolated: bool | None = None, hairpin: bool | None =
 def add_vlans(index: int, vlans: Sequence[Vlans], *, on_bridge: bool = False) -> Message:
     """Let VLANs pass through a port; with *on_bridge* the index is the bridge's own.
 
-    Raises `InvalidConfig` for a range that is none, or a ``pvid`` that is more than one VLAN.
+    Raises `InvalidConfig` for an invalid range, or a ``pvid`` that is more than one VLAN.
     """
     words = f"add {_listed(vlans)} to bridge port {index}"
     return Message(_RTM_SETLINK, 0, _vlans_body(index, vlans, on_bridge), words)
 
 
 def delete_vlans(index: int, vlans: Sequence[Vlans], *, on_bridge: bool = False) -> Message:
-    """Let VLANs pass through a port no more; with *on_bridge* the index is the bridge's own."""
+    """Remove VLANs from a port; with *on_bridge* the index is the bridge's own."""
     words = f"delete {_listed(vlans)} from bridge port {index}"
     return Message(_RTM_DELLINK, 0, _vlans_body(index, vlans, on_bridge), words)
 
 
 def list_ports(channel: Channel) -> list[Port]:
-    """The ports of all bridges of the channel's namespace, by index; bridges are not among them."""
+    """The ports of all bridges in the channel's namespace, by index, without the bridges."""
     body = _IFINFOMSG.pack(_AF_BRIDGE, 0, 0, 0, 0)
     body += wire.u32(_IFLA_EXT_MASK, _FILTER_VLANS_AS_RANGES)
     entries = channel.dump(Message(_RTM_GETLINK, 0, body, "list bridge ports"))
@@ -156,12 +156,12 @@ def _vlan_info(vlans: Vlans) -> list[bytes]:
     first, last = vlans.first, vlans.last or vlans.first
     if not _FIRST <= first <= last <= _LAST:
         raise InvalidConfig(
-            f"VLANs {first} to {last} are no range of VLANs",
+            f"VLANs {first} to {last} are not a range of VLANs",
             fix=f"use numbers from {_FIRST} to {_LAST}, the smaller first",
         )
     if vlans.pvid and first != last:
         raise InvalidConfig(
-            f"VLANs {first} to {last} cannot all be the one that untagged frames belong to",
+            f"VLANs {first} to {last} cannot all be the VLAN of untagged frames",
             fix="use one",
         )
     flags = (_PVID if vlans.pvid else 0) | (_UNTAGGED if vlans.untagged else 0)

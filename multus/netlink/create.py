@@ -1,16 +1,16 @@
 """Messages that create links, each in the namespace where it belongs.
 
-Every function returns a `Message` for a batch.  With ``namespace`` the link comes into being there;
+Every function returns a `Message` for a batch.  With ``namespace`` the link is created there;
 without, in the namespace of the channel that sends the message.  ``parent`` is the index of an
-interface in the *channel's* namespace: send the message from where the parent is.  Moving a link
+interface in the *channel's* namespace: send the message from the parent's namespace.  Moving a link
 afterwards makes the kernel wait for two RCU grace periods (some 20 ms); creating it in place does
 not wait.
 
 Common arguments: ``mtu`` in bytes and ``txqlen`` in packets (0: the kernel's default), ``mac`` six
 bytes in hexadecimal with colons ("": the kernel chooses), ``up``: set up at once.  An argument that
-the kernel cannot take raises `InvalidConfig` here; what the kernel refuses raises `Refused` when
-the message is sent: ``EEXIST`` where the namespace has a link of that name, ``ENODEV`` where there
-is no such parent.
+does not fit the message raises `InvalidConfig` here.  A message that the kernel refuses raises
+`Refused` when it is sent: ``EEXIST`` when the namespace has a link of that name, ``ENODEV`` when
+the parent does not exist.
 
 Source: linux/if_link.h; rtnetlink(7); net/core/rtnetlink.c (``rtnl_newlink``).
 """
@@ -116,8 +116,8 @@ def ipvlan(
 ) -> Message:
     """An ipvlan on *parent*; mode l2, l3 or l3s; flag bridge, private or vepa.
 
-    It has the parent's hardware address.  All ipvlans of one parent have one mode, which the
-    newest decides.
+    It has the parent's hardware address.  All ipvlans of one parent share one mode: that of the
+    newest.
     """
     data = [wire.u16(_IFLA_IPVLAN_MODE, _chosen("ipvlan mode", mode, IPVLAN_MODES))]
     flags = _chosen("ipvlan flag", flag, IPVLAN_FLAGS)
@@ -140,7 +140,7 @@ def vlan(
     txqlen: int = 0,
     up: bool = False,
 ) -> Message:
-    """What *parent* receives and sends under VLAN *tag* (0 to 4094); protocol 802.1q or 802.1ad."""
+    """A VLAN interface for *tag* (0 to 4094) on *parent*; protocol 802.1q or 802.1ad."""
     ethertype = _chosen("VLAN protocol", protocol, VLAN_PROTOCOLS)
     data = [
         wire.u16(_IFLA_VLAN_ID, tag, "a VLAN"),
@@ -164,8 +164,8 @@ def bridge(
 ) -> Message:
     """A bridge.  Its ports are made by `links.set_master`, and set up by `multus.netlink.bridges`.
 
-    With ``vlan_filtering`` a frame passes only where its VLAN is allowed.  ``default_pvid`` is the
-    VLAN that every new port is in, untagged: 0 for none, None for the kernel's choice, which is 1.
+    With ``vlan_filtering`` a frame passes only through ports that allow its VLAN.  ``default_pvid``
+    is the untagged VLAN of every new port: 0 for none, None for the kernel's default, which is 1.
     """
     data = [wire.u8(_IFLA_BR_VLAN_FILTERING, 1)] if vlan_filtering else []
     if default_pvid is not None:
@@ -192,11 +192,11 @@ def vxlan(
 ) -> Message:
     """A VXLAN tunnel with this *identifier* (24 bits).
 
-    Its packets travel in the namespace of the channel that sends this message, also when the link
-    is in another one.  ``remote`` is the other end's address, or a multicast group, which needs
-    ``parent``; without, forwarding entries say where packets go.  ``local`` is the source address.
-    ``port`` is the UDP port, ``ttl`` 0 the system's.  With ``learning`` the tunnel learns from
-    where an address was heard.
+    Its UDP packets are sent in the namespace of the channel that sends this message, also when the
+    link is in another one.  ``remote`` is the other end's address, or a multicast group, which
+    needs ``parent``; without it, forwarding entries name the destination.  ``local`` is the source
+    address.  ``port`` is the UDP port; ``ttl`` 0 means the system's default.  With ``learning`` the
+    tunnel learns the remote end of each hardware address from incoming packets.
     """
     data = [
         wire.u32(_IFLA_VXLAN_ID, identifier, "a VXLAN identifier"),
@@ -221,7 +221,7 @@ def plain(
     txqlen: int = 0,
     up: bool = False,
 ) -> Message:
-    """A link of a kind that needs no more than a name: ``dummy``, ``ifb``."""
+    """A link of a kind that needs only a name: ``dummy``, ``ifb``."""
     words = f"create {kind} {name}{_in(namespace)}"
     return _create(name, kind, words, _common(namespace, mtu, mac, txqlen), [], up)
 

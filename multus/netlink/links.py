@@ -1,8 +1,8 @@
-"""Messages about network interfaces, and what the kernel tells of one.
+"""Messages that change, delete and list network interfaces.
 
 `multus.netlink.create` has the messages that create them.  Every function that returns a `Message`
-is for a batch; ``link`` is an interface's index (int) or its name (str).  The kernel looks a name
-up when its turn in the batch comes, so a message may name what an earlier one creates.
+is for a batch; ``link`` is an interface's index (int) or its name (str).  The kernel looks up a
+name when it processes the message, so a message may name what an earlier one of the batch creates.
 
 Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7).
 """
@@ -37,7 +37,7 @@ _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "do
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 
-# Groups 0 ("default") and small numbers are administrators'; a deletion takes one of its own.
+# Administrators use group 0 ("default") and small numbers; a deletion uses a random large one.
 _PRIVATE_GROUPS = 0x6D000000
 
 
@@ -45,9 +45,9 @@ _PRIVATE_GROUPS = 0x6D000000
 class Link:
     """An interface as the kernel describes it.
 
-    ``peer`` is the index of the interface it hangs on (a veth's other end, a macvlan's parent) in
-    namespace ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the
-    operational state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
+    ``peer`` is the index of a veth's other end or a macvlan's parent, in namespace
+    ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the operational
+    state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
     ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).
     """
 
@@ -102,20 +102,20 @@ def set_group(link: int | str, group: int) -> Message:
 
 
 def set_master(link: int | str, master: int) -> Message:
-    """Make an interface a port of the bridge (or bond) with this index; 0 takes it out."""
+    """Make an interface a port of the bridge (or bond) with this index; 0 removes it from one."""
     words = f"set the master of {_called(link)} to {master}"
     return _set(link, words, wire.u32(_IFLA_MASTER, master))
 
 
 def rename(index: int, name: str) -> Message:
-    """Rename the interface with this index; before kernel 6.2 only while it is down."""
+    """Rename the interface with this index; kernels before 6.2 need it to be down."""
     return _set(index, f"rename interface {index} to {name}", wire.string(_IFLA_IFNAME, name))
 
 
 def move(index: int, namespace: Namespace, name: str = "") -> Message:
     """Move the interface with this index to a namespace, under a new name when one is given.
 
-    It comes out down, without addresses; it keeps its index where that is free there.
+    The moved interface is down and has no addresses; it keeps its index when that is free there.
     """
     more = [wire.u32(_IFLA_NET_NS_FD, namespace.fd)]
     if name:
@@ -133,18 +133,18 @@ def add_alternative_name(link: int | str, name: str) -> Message:
 
 
 def delete(link: int | str, *, missing_ok: bool = False) -> Message:
-    """Delete an interface, and with a veth its other end, wherever that is."""
+    """Delete an interface; deleting a veth also deletes its other end in any namespace."""
     head, more = _addressed(link)
     expected = (errno.ENODEV,) if missing_ok else ()
     return Message(_RTM_DELLINK, 0, head + more, f"delete {_called(link)}", expected)
 
 
 def delete_many(names: Sequence[int | str]) -> list[Message]:
-    """Delete interfaces of one namespace at the price of one: a batch, to be sent as it is.
+    """Delete interfaces of one namespace in the time of one: a batch, to be sent as it is.
 
-    The kernel waits for an RCU grace period (some 20 ms) per request, not per interface; a request
-    by group deletes all.  They are put into a random group, which others see until they are gone.
-    An interface that is missing is no error.
+    The kernel waits for an RCU grace period (some 20 ms) per request, not per interface.  The batch
+    puts the interfaces into a random group, and one request deletes that group.  Other programs can
+    see the group until then.  Missing interfaces are ignored.
     """
     if len(names) == 1:
         return [delete(names[0], missing_ok=True)]
@@ -161,14 +161,14 @@ def delete_many(names: Sequence[int | str]) -> list[Message]:
 def _delete_group(group: int, count: int) -> Message:
     body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + wire.u32(_IFLA_GROUP, group)
     words = f"delete the {count} interfaces of group {group:#x}"
-    # ENODEV: nothing is in that group, all were gone before.
+    # ENODEV: the group is empty, all interfaces were gone already.
     return Message(_RTM_DELLINK, 0, body, words, (errno.ENODEV,))
 
 
 def get(link: int | str, *, missing_ok: bool = False) -> Message:
     """Ask for one interface; `read` makes a `Link` of the reply.
 
-    With ``missing_ok`` there is no reply (None) where there is no such interface.
+    With ``missing_ok`` the reply is None when the interface does not exist.
     """
     head, more = _addressed(link)
     body = head + more + wire.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
@@ -177,9 +177,9 @@ def get(link: int | str, *, missing_ok: bool = False) -> Message:
 
 
 def read_indexes(body: bytes | None) -> tuple[int, int]:
-    """The index of the interface in the reply to `get`, and its ``peer``; 0 is none.
+    """The index of the interface in the reply to `get`, and its ``peer``; 0 means none.
 
-    `read` has all that the reply says, and takes ten times as long.
+    Ten times as fast as `read`, which decodes the whole reply.
     """
     body = _there(body)
     peer = wire.first(body, _IFINFOMSG.size, _IFLA_LINK)
@@ -235,7 +235,7 @@ def list_all(channel: Channel) -> list[Link]:
 
 
 def encode_mac(mac: str) -> bytes:
-    """The bytes of a hardware address; raises `InvalidConfig` where it is not one."""
+    """The bytes of a hardware address; raises `InvalidConfig` when it is not one."""
     parts = mac.replace("-", ":").split(":")
     try:
         if len(parts) not in (6, 8, 20) or any(len(part) != 2 for part in parts):
@@ -248,7 +248,7 @@ def encode_mac(mac: str) -> bytes:
 
 
 def local_mac(random: bytes) -> str:
-    """The hardware address of one interface, administered locally, that these six bytes make."""
+    """A locally administered unicast hardware address made from six random bytes."""
     return bytes([random[0] & 0xFC | 2, *random[1:]]).hex(":")
 
 

@@ -1,4 +1,4 @@
-"""Messages about neighbours: which hardware address an IP address on a link has.
+"""Messages about neighbour entries: the hardware address of an IP address on a link.
 
 Source: linux/neighbour.h, rtnetlink(7).
 """
@@ -39,7 +39,7 @@ def add_proxy(index: int, address: str) -> Message:
 
 
 def delete(index: int, address: str, *, missing_ok: bool = False) -> Message:
-    """Take a neighbour's entry away."""
+    """Delete a neighbour entry."""
     family, packed, _prefix = encode(address)
     body = _NDMSG.pack(family, 0, index, 0, 0, 0) + wire.attribute(_NDA_DST, packed)
     expected = (errno.ENOENT, errno.ENODEV) if missing_ok else ()

@@ -1,8 +1,8 @@
-"""A CNI result and a link: giving the link what the result says, and telling whether it has it.
+"""Apply a CNI result to a link, and check a link against a result.
 
-`apply` and `check` are each other's twin: what the one does, the other looks at.  A result may come
-from IPAM, with addresses and routes that name no interface; or be an ADD's, where ``at`` is the
-index of the link in its list of interfaces::
+`check` compares everything that `apply` sets.  A result may come from IPAM: its addresses and
+routes then name no interface.  Or it is an ADD's, and ``at`` is the index of the link in its list
+of interfaces::
 
     results.apply(given, namespace=pod, channel=inside, index=eth0.index, name="eth0")
     results.check(invocation.prev_result, 1, inside)
@@ -42,18 +42,18 @@ def apply(
 ) -> None:
     """Give the link with this index and name the result's addresses, set it up, add the routes.
 
-    The link is in *namespace*, and *channel* is a channel of that.  IPv6 addresses are waited for
-    until duplicate address detection has passed; with *alone*, on a link where no other host can
-    have them, they are used at once, and all is one datagram.  Messages of *then* follow the
-    routes.
+    The link is in *namespace*, and *channel* is a channel of that namespace.  The function waits
+    until IPv6 addresses have passed duplicate address detection.  With *alone*, for a link where no
+    other host can have them, they are usable at once, and everything is sent as one datagram.  The
+    messages of *then* follow the routes.
 
-    A route without a gateway goes through its family's (`Result.gateways`).  One that is there
-    already, equal in all, counts as done; beside another one to the same destination it takes the
-    first place (IPv4) or shares the traffic (IPv6), as with the reference plugins.
+    A route without a gateway uses its family's gateway (`Result.gateways`).  An identical existing
+    route counts as done.  A different route to the same destination stays: the new one precedes it
+    (IPv4) or shares the traffic with it (IPv6), as with the reference plugins.
 
-    Raises `Refused` for the first thing that the kernel refuses, `KernelRefused` for an address
-    that is a duplicate or does not settle, `InvalidConfig` for what is no address.  What was done
-    before stays: it goes with the link.
+    Raises `Refused` for the first message that the kernel refuses, `KernelRefused` for an address
+    that is a duplicate or stays tentative, `InvalidConfig` for an invalid address.  Changes made
+    before the error stay until the link is deleted.
     """
     has_ipv6 = any(ip.family == 6 for ip in result.ips)
     if has_ipv6:
@@ -79,7 +79,7 @@ def address(index: int, text: str, *, alone: bool = False) -> list[Message]:
 
 def _allow_ipv6(name: str) -> None:
     for each in ("lo", name):
-        # Without IPv6 in the kernel the file is missing, and adding the address says so.
+        # Without IPv6 in the kernel the file is missing; adding the address then fails.
         sysctl.ensure_if_there(f"ipv6/conf/{each}/disable_ipv6", "0")
     sysctl.ensure_if_there(f"ipv6/conf/{name}/keep_addr_on_down", "1")
 
@@ -99,13 +99,13 @@ def _route(index: int, route: Route, gateways: dict[int, str]) -> Message:
     )
 
 
-# --- Whether it is there -------------------------------------------------------------------------
+# --- Checking -----------------------------------------------------------------------------------
 
 
 def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
-    """The link of the result's interface *at*, which is as the result says.
+    """Check the link of the result's interface *at* against the result; return the link.
 
-    *channel* is one of the interface's namespace.  Looked at are the kind (when *kind* is given),
+    *channel* is a channel of the interface's namespace.  Compares the kind (when *kind* is given),
     whether it is up, the MAC, the addresses, and all routes of the result.  Raises `CheckFailed`
     with the first difference.
     """
@@ -141,10 +141,10 @@ def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
 
 
 def link_differences(result: Result, at: int, link: Link, channel: Channel) -> Iterator[str]:
-    """In words: what of its MAC and addresses *link* has not as the result's interface *at*."""
+    """Differences in MAC and addresses of *link* from the result's interface *at*, as text."""
     interface = result.interfaces[at]
     if interface.mac and interface.mac.lower() != link.mac:
-        yield f"{interface.name} has MAC {link.mac}, recorded is {interface.mac.lower()}"
+        yield f"{interface.name} has MAC {link.mac}, the record says {interface.mac.lower()}"
     wanted = result.addresses_of(at)
     if not wanted:
         return
@@ -156,10 +156,10 @@ def link_differences(result: Result, at: int, link: Link, channel: Channel) -> I
 
 
 def route_differences(result: Result, channel: Channel) -> Iterator[str]:
-    """In words: which routes of the result are not in the channel's namespace.
+    """Routes of the result that are missing in the channel's namespace, as text.
 
-    A key that the result leaves out is not compared: without a gateway plugins take the address's,
-    without a table a later plugin may have moved the route into a table of its own.
+    A key that the result omits is not compared: without a gateway, plugins use the address's;
+    without a table, a later plugin may have moved the route into a table of its own.
     """
     if not result.routes:
         return
@@ -181,9 +181,9 @@ def _is(wanted: Route, there: routes.Route) -> bool:
 
 
 def canonical(text: str) -> str:
-    """An address in the kernel's spelling; its prefix length is kept, when it has one.
+    """An address as the kernel prints it; a prefix length is kept.
 
-    Raises `InvalidConfig` for what is no address.
+    Raises `InvalidConfig` for an invalid address.
     """
     family, packed, _prefix = addresses.encode(text)
     _host, slash, prefix = text.partition("/")

@@ -27,7 +27,7 @@ _RTAX_MTU, _RTAX_ADVMSS = 2, 8
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
 TABLE_MAIN = 254
 
-#: What a route is that leads somewhere (others: local, broadcast, blackhole …).
+#: The type of a unicast route (others: local, broadcast, blackhole …).
 UNICAST = 1
 
 _RTPROT_BOOT = 3
@@ -41,7 +41,7 @@ _RTNEXTHOP = struct.Struct("=HBBi")
 
 @frozen
 class Route:
-    """A route as the kernel lists it; "" and 0 stand for what it does not have.
+    """A route as the kernel lists it; "" and 0 mean that a field is not set.
 
     A route with several next hops is listed once for each of them.
     """
@@ -76,9 +76,9 @@ def add(
 ) -> Message:
     """A unicast route through the interface with this index.
 
-    ``exclusive``: an equal route is an error (EEXIST), which ``exists_ok`` counts as done; without
-    it the kernel keeps both (IPv6: as one multipath route).  ``onlink``: the gateway is taken to be
-    on the link, whatever the addresses say.
+    ``exclusive``: an equal route is an error (EEXIST), unless ``exists_ok``; without ``exclusive``
+    the kernel keeps both (IPv6: as one multipath route).  ``onlink``: the kernel does not check
+    that the gateway is reachable on the link.
     """
     flags = wire.NLM_F_CREATE | (wire.NLM_F_EXCL if exclusive else 0)
     body = _body(index, destination, gateway, scope, table, _RTNH_F_ONLINK if onlink else 0)
@@ -104,7 +104,7 @@ def delete(
     priority: int = 0,
     missing_ok: bool = False,
 ) -> Message:
-    """Take a route away, whatever its scope and protocol; with 0, whatever its priority."""
+    """Delete a route with any scope and protocol; with priority 0, with any priority."""
     expected = (errno.ESRCH, errno.ENODEV) if missing_ok else ()
     body = _body(index, destination, gateway, SCOPE_NOWHERE, table, 0, protocol=0, kind=0)
     if priority:
@@ -113,13 +113,13 @@ def delete(
 
 
 def list_all(channel: Channel, family: int = socket.AF_UNSPEC, *, index: int = 0) -> list[Route]:
-    """The routes of all tables, of one family or of both; with *index* through that interface."""
+    """The routes of all tables, of one family or both; with *index*, only of that interface."""
     families = (socket.AF_INET, socket.AF_INET6) if family == socket.AF_UNSPEC else (family,)
     found: list[Route] = []
     for each in families:
         body = _RTMSG.pack(each, 0, 0, 0, 0, 0, 0, 0, 0)
         if index:
-            body += wire.u32(_RTA_OIF, index)  # the kernel leaves the others out: there may be many
+            body += wire.u32(_RTA_OIF, index)  # the kernel filters: there may be many routes
         for entry in channel.dump(Message(_RTM_GETROUTE, 0, body, "list routes")):
             found.extend(route for route in read(entry) if index in (0, route.index))
     return found

@@ -1,7 +1,7 @@
 """Network sysctls, read and written in the calling thread's network namespace.
 
-``with namespace.entered(): sysctl.write(…)`` does it in another one.  A name is a path below
-``/proc/sys/net`` with slashes, since an interface's name may have dots:
+Use ``with namespace.entered(): sysctl.write(…)`` for another namespace.  A name is a path below
+``/proc/sys/net`` with slashes, because an interface's name may have dots:
 ``"ipv6/conf/eth0.100/accept_ra"``.
 
 Source: proc(5), Documentation/networking/ip-sysctl.rst.
@@ -44,9 +44,9 @@ def write(name: str, value: str) -> None:
 
 
 def ensure(name: str, value: str) -> bool:
-    """Set the value unless it is that already; returns whether it was set.
+    """Set the value unless it is already set; returns whether it was changed.
 
-    ``/proc/sys`` is often mounted read-only, with what is wanted set beforehand.
+    ``/proc/sys`` is often mounted read-only with the value set beforehand, so it is read first.
     """
     if read(name) == value:
         return False
@@ -55,10 +55,10 @@ def ensure(name: str, value: str) -> bool:
 
 
 def ensure_if_there(name: str, value: str) -> None:
-    """Set the value where this kernel, and this namespace, has the sysctl.
+    """Set the value if the kernel and the namespace have the sysctl.
 
-    For what was made a moment ago and has its default: written at once, and read only where it
-    cannot be written.
+    For an interface that was just created and has default values: the value is written at once, and
+    read only when writing fails.
     """
     try:
         write(name, value)
@@ -68,7 +68,7 @@ def ensure_if_there(name: str, value: str) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether this kernel, and this namespace, has the sysctl."""
+    """Whether the kernel and the namespace have the sysctl."""
     return os.path.exists(_path(name))
 
 

@@ -1,4 +1,4 @@
-"""Netlink messages as bytes: a small encoder and decoder for what is sent on the hot path.
+"""Netlink messages as bytes: a small encoder and decoder for the hot path.
 
 A message is a 16-byte header, a family header (``ifinfomsg``, ``ifaddrmsg`` …) and attributes:
 length, type, payload, padded to four bytes.  Everything is in the machine's byte order.
@@ -48,11 +48,11 @@ class Message(NamedTuple):
     """One request to the kernel, not sent yet.
 
     ``kind`` is the ``nlmsg_type`` (``RTM_NEWLINK`` …); ``flags`` are those beyond REQUEST and ACK,
-    which every request carries; ``body`` is the family header with the attributes.  ``words`` says
-    in English what is asked, and stands in the error when the kernel refuses.  An errno in
-    ``expected`` counts as done (deleting what is gone: ``ENODEV``).  One that is not
-    ``acknowledged`` is answered only when it fails (the ends of an nftables batch).  One that
-    ``replies`` is answered with an object, and needs no acknowledgement beside it.
+    which every request carries; ``body`` is the family header with the attributes.  ``words``
+    describes the request in English, for the error when the kernel refuses it.  An errno in
+    ``expected`` counts as success (``ENODEV`` when a deleted link is gone already).  Without
+    ``acknowledged`` the kernel answers only a failure (the ends of an nftables batch).  With
+    ``replies`` the kernel answers with an object, and no acknowledgement is requested.
     """
 
     kind: int
@@ -64,7 +64,7 @@ class Message(NamedTuple):
     replies: bool = False
 
     def encode(self, sequence: int, *, quiet: bool = False) -> bytes:
-        """The bytes to send, under this sequence number; *quiet*: to be answered when it fails."""
+        """The bytes to send, with this sequence number; *quiet*: only a failure is answered."""
         size = len(self.body)
         flags = self.flags | NLM_F_REQUEST
         if self.acknowledged and not (quiet or self.replies):
@@ -86,16 +86,16 @@ class Answer(NamedTuple):
 
 
 def packed(form: struct.Struct, what: str, *values: int | bytes) -> bytes:
-    """*values* in this form; raises ``InvalidConfig`` naming *what* does not fit it.
+    """*values* in this form; raises ``InvalidConfig`` naming *what* when one does not fit.
 
-    Numbers reach netlink from configurations and from other plugins' results.
+    The values come from configurations and from other plugins' results.
     """
     try:
         return form.pack(*values)
     except struct.error as error:
         said = ", ".join(map(str, values))
         raise InvalidConfig(
-            f"{what} is {said}, which does not fit what the kernel takes ({error})",
+            f"{what} is {said}, which the kernel's message cannot hold ({error})",
             fix="correct it",
         ) from None
 
@@ -133,9 +133,9 @@ def be32(kind: int, value: int) -> bytes:
 
 
 def string(kind: int, value: str) -> bytes:
-    """An attribute that is a text with its final zero byte.
+    """An attribute that is a string with its final zero byte.
 
-    Raises ``InvalidConfig`` for a text that holds a zero byte, or is not Unicode.
+    Raises ``InvalidConfig`` for a string that has a zero byte or cannot be encoded as UTF-8.
     """
     try:
         encoded = value.encode()
@@ -150,7 +150,7 @@ def string(kind: int, value: str) -> bytes:
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute whose payload is attributes; without ``NLA_F_NESTED``, as rtnetlink expects."""
+    """An attribute that holds attributes; without ``NLA_F_NESTED``, as rtnetlink expects."""
     payload = b"".join(attributes)
     head = packed(_ATTRIBUTE, "the length and type of an attribute", len(payload) + 4, kind)
     return head + payload
@@ -159,7 +159,7 @@ def nested(kind: int, *attributes: bytes) -> bytes:
 def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
     """The attributes of a body from this offset on, as pairs of type (without flags) and payload.
 
-    Ends quietly at a truncated attribute, as the kernel's own parser does.
+    Stops at a truncated attribute without an error, as the kernel's own parser does.
     """
     return list(_walk(body, start))
 
@@ -206,7 +206,7 @@ def split(datagram: bytes) -> Iterator[Answer]:
 
 
 def explanation(answer: Answer) -> str:
-    """The kernel's own words in an error, where it gave any (``NETLINK_EXT_ACK``), else ""."""
+    """The kernel's error text (``NETLINK_EXT_ACK``), or ""."""
     if not answer.flags & NLM_F_ACK_TLVS:
         return ""
     # struct nlmsgerr: the errno, then the header of the refused message, and all of it unless

@@ -1,1 +1,1 @@
-"""The installed plugins: finding them, loading them, calling their hooks."""
+"""The installed plugins: discover them, load them, call their hooks."""

@@ -1,7 +1,8 @@
-"""Whether a plugin's answer has the form that its hook asks for.
+"""Check that a plugin's answer has a type that its hook allows.
 
-Types are checked as deep as a mistake would be taken for one of Multus: a dictionary in the place
-of a value, for instance.  What a value's fields say is checked where they are used.
+A wrong type, such as a dictionary in place of a value, would later look like an error of Multus.
+So types are checked here, with the plugin's name.  The contents of fields are checked where they
+are used.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Element, Plugin, Role, Selection
 from multus.api.result import DNS, IP, Interface, Result, Route
 
-#: What an answer may be: a class, or one of several.
+#: The type of an answer: a class, or one of several.
 Kind = type | tuple[type, ...]
 
 
 def misfit(answer: object, kind: Kind) -> str:
-    """What is wrong with *answer*, which has to be of *kind*; "" when nothing is."""
+    """What is wrong with *answer*, which must be of *kind*; "" when it is correct."""
     if not isinstance(answer, kind):
         return shown(answer)
     look = _INSIDE.get(type(answer))
@@ -60,7 +61,7 @@ def _result(answer: Result) -> str:
     return "" if isinstance(answer.dns, DNS) else _inside(answer, "dns", answer.dns)
 
 
-#: The fields of a result, what they hold, and what each of that is called by.
+#: The fields of a result, the type of their entries, and the entries' identifying field.
 _PARTS = (("interfaces", Interface, "name"), ("ips", IP, "address"), ("routes", Route, "dst"))
 
 
@@ -70,7 +71,7 @@ def _invoker(answer: Invoker) -> str:
 
 
 def _each(answer: object, field: str, kind: type) -> str:
-    """What is wrong with a field that has to hold values of *kind*."""
+    """What is wrong with a field that must hold values of *kind*."""
     values: Iterable[object] = getattr(answer, field)
     if not isinstance(values, tuple | list):
         return _inside(answer, field, values)

@@ -1,7 +1,7 @@
-"""Plugins that get in one another's way: of one name, or owners of one configuration key.
+"""Plugins that conflict: they have the same name, or own the same configuration key.
 
-Which of the two is meant cannot be told, and each may select networks.  So neither silently wins:
-requests that need them are refused with what to do.
+Multus cannot know which one is meant, and each may select networks.  So requests that need either
+are refused, with a fix in the error.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from multus.registry.hooks import OBSERVING
 class Clash(NamedTuple):
     """Several plugins of one name, or several that own one configuration key.
 
-    ``key`` is that key, empty when they have one name.  ``decides`` is false when all of them only
-    observe: then no request needs to be refused.
+    ``key`` is that key, empty when they have one name.  ``decides`` is false when all of them are
+    observers only: then no request is refused.
     """
 
     entries: tuple[Entry, ...]
@@ -27,7 +27,7 @@ class Clash(NamedTuple):
 
     @property
     def fix(self) -> str:
-        """What to do; only distributions that can be blocked without the others are named."""
+        """The fix; it names only distributions that can be blocked without the others."""
         names = [each.distribution for each in self.entries if self._is_nameable(each)]
         fix = "uninstall all but one of them"
         if names:
@@ -58,7 +58,7 @@ class Clash(NamedTuple):
 
 
 def clashes_of(entries: Sequence[Entry], modules: Mapping[str, ModuleType]) -> Iterator[Clash]:
-    """The clashes among *entries*; *modules* are those that could be loaded, by registered name."""
+    """The clashes among *entries*; *modules* are the loaded ones, by registered name."""
     by_name: dict[str, list[Entry]] = {}
     owners: dict[str, list[Entry]] = {}
     deciding: set[str] = set()
@@ -78,7 +78,7 @@ def clashes_of(entries: Sequence[Entry], modules: Mapping[str, ModuleType]) -> I
 
 
 def _only_observes(module: ModuleType | None) -> bool:
-    """Whether a module has hooks of observers alone; one that cannot be loaded may have others."""
+    """Whether a module has only observers' hooks; False for one that could not be loaded."""
     if module is None:
         return False
     hooks = {name for name, value in vars(module).items() if hasattr(value, "multus_impl")}

@@ -1,4 +1,4 @@
-"""What the metadata of an installed distribution says of a plugin."""
+"""An installed distribution's metadata about a plugin."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Entry(NamedTuple):
     """One entry point: a plugin's name, its module, and the distribution that it came with.
 
     ``location`` is the metadata file that names it.  The plugin owns the configuration keys
-    ``keys``, shares ``shared_keys`` with other plugins, and takes part only in requests whose
-    configuration has one of ``only_with``, if there are any.  ``problem`` is why it cannot be
-    imported.  ``named_object`` is what follows the module in ``module:object``; ``stray_keys`` are
-    lines of the distribution's groups of keys that name the module of no plugin.
+    ``keys`` and shares ``shared_keys`` with other plugins.  With ``only_with``, it takes part only
+    in requests whose configuration has one of these keys.  ``problem`` is why it cannot be
+    imported.  ``named_object`` follows the module in ``module:object``.  ``stray_keys`` are lines
+    of the distribution's key groups whose module is not a plugin's.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
     @property
     def names(self) -> frozenset[str]:
-        """What ``blockedPlugins`` may call it."""
+        """The names by which ``blockedPlugins`` may block it."""
         return frozenset((normalised(self.name), normalised(self.distribution)))
 
     @property
@@ -48,12 +48,12 @@ class Entry(NamedTuple):
 
 
 def normalised(name: str) -> str:
-    """A name as package indexes compare it: PEP 503."""
+    """A name normalised as by package indexes: PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def registered_names(entries: Sequence[Entry]) -> list[str]:
-    """Under which name each of *entries* is registered: its own, unless another has the same."""
+    """The name under which each of *entries* is registered: its own, unless another has it too."""
     names = [entry.name for entry in entries]
     if len(set(names)) == len(names):
         return names

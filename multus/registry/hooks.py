@@ -1,7 +1,7 @@
 """The typed façade of the hooks: the core calls these methods, never pluggy.
 
-pluggy registers, checks and keeps the implementations.  They are called here, one by one, so that
-an error, a wrong answer and a long time are those of one plugin, which is named.
+pluggy registers, checks and stores the implementations.  This module calls them one by one, so that
+an error, a wrong answer and a long run time are attributed to one plugin by name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from multus.api.session import Session
 
 
-#: The hooks of observers; all others decide something.
+#: The hooks of observers; all other hooks affect the answer.
 OBSERVING = frozenset({"multus_attached", "multus_undone", "multus_detached", "multus_finished"})
 
 
@@ -40,7 +40,7 @@ _REPORT = "report it to the plugin's author"
 
 
 class PluginFailed(CNIError):
-    """A plugin raised an exception that is not a CNI error, or its answer was of a wrong type."""
+    """A plugin raised an exception that is not a CNI error, or its answer had a wrong type."""
 
     code = 999
 
@@ -60,13 +60,13 @@ class Part(NamedTuple):
         return cls(task, place, implementation.function, tuple(implementation.argnames))
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
-        """Call it, as a step that is watched and timed."""
+        """Call it as a watched and timed step."""
         with step(self.place, task=self.task):
             return self.function(*map(arguments.__getitem__, self.argnames))
 
 
 class Hooks:
-    """All registered plugins' hooks, each with its kind's rules applied."""
+    """The hooks of all registered plugins; each method combines answers as its hook specifies."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
@@ -75,13 +75,13 @@ class Hooks:
         self._keys: tuple[int, list[Key]] | None = None
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        """Who implements *hook*, in the order in which they are asked.
+        """The implementations of *hook*, in the order in which they are called.
 
-        That is by name; those marked ``tryfirst`` come before the others, ``trylast`` after.
+        The order is by name; ``tryfirst`` comes before the others, ``trylast`` after them.
         """
         known = getattr(self.manager.hook, hook).get_hookimpls()
         in_order = self._in_order.get(hook)
-        # A request asks some hooks for every network, and plugins are hardly ever added.
+        # Cached: some hooks are called for every network, and plugins are rarely added.
         if in_order is None or len(in_order) != len(known):
             in_order = sorted(
                 known, key=lambda each: (each.trylast - each.tryfirst, each.plugin_name)
@@ -91,7 +91,7 @@ class Hooks:
         return in_order
 
     def parts(self, hook: str) -> list[Part]:
-        """The implementations of *hook* as they are called, in the same order."""
+        """The implementations of *hook* as parts, in the same order."""
         self.implementations(hook)
         return self._parts[hook]
 
@@ -99,22 +99,22 @@ class Hooks:
         """The configuration keys that plugins read."""
         from multus.api.keys import Key
 
-        # The journal needs them after the validation, and plugins are hardly ever added.
+        # Cached: the journal needs them again after validation, and plugins are rarely added.
         count = len(self.implementations("multus_keys"))
         if self._keys is None or self._keys[0] != count:
             self._keys = count, list(self._collected("multus_keys", Key))
         return self._keys[1]
 
     def kubernetes(self) -> list[ApiUse]:
-        """What plugins do at the API server; those that do the same say it once each."""
+        """What plugins do at the API server; plugins that do the same each contribute an entry."""
         from multus.api.kubernetes import ApiUse
 
         return list(self._collected("multus_kubernetes", ApiUse))
 
     def validate(self, conf: Conf) -> list[Problem]:
-        """All problems; plugins that share a key may say the same.
+        """All problems; plugins that share a key may report the same one.
 
-        A plugin that cannot read its keys says so by an ``InvalidConfig``.
+        A plugin that cannot read its keys may raise ``InvalidConfig`` instead.
         """
         found: list[Problem] = []
         for part in self.parts("multus_validate"):
@@ -139,14 +139,14 @@ class Hooks:
     def chain(
         self, delegate: Delegate, request: Request, conf: Conf, session: Session
     ) -> list[Plugin]:
-        """Every further step of a delegate, in the order of the plugins' names."""
+        """The additional steps of a delegate, in the order of the plugins' names."""
         arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         return list(self._collected("multus_chain", Plugin, **arguments))
 
     def runtime_config(
         self, delegate: Delegate, request: Request, conf: Conf, session: Session
     ) -> dict[str, Any]:
-        """Everything contributed; raises ``InvalidConfig`` when two plugins differ."""
+        """All plugins' contributions; raises ``InvalidConfig`` when two give different values."""
         merged: dict[str, Any] = {}
         arguments = {"delegate": delegate, "request": request, "conf": conf, "session": session}
         for name, entries in self._asked("multus_runtime_config", Mapping, arguments):
@@ -156,21 +156,21 @@ class Hooks:
                         f"two values for runtimeConfig {capability!r}: {merged[capability]!r}, and"
                         f" {value!r} by plugin {name!r}",
                         where=str(delegate),
-                        fix="ask for it in one place",
+                        fix="request it in one place",
                     )
         return merged
 
     def order(
         self, delegates: Sequence[Delegate], request: Request, conf: Conf, session: Session
     ) -> tuple[str, Sequence[Delegate]] | None:
-        """The first order that a plugin gives, and the plugin's name."""
+        """The first order that a plugin returns, and the plugin's name."""
         arguments = {"delegates": delegates, "request": request, "conf": conf, "session": session}
         return next(self._asked("multus_order", Delegate, arguments, many=True), None)
 
     def invokers(
         self, plugin: Plugin, delegate: Delegate, conf: Conf
     ) -> Iterator[Invoker | Declined]:
-        """Who offers to carry *plugin* out, and who declines; asked one by one, as far as read."""
+        """The offers and refusals to run *plugin*; lazy: a hook is called when the next is read."""
         arguments = {"plugin": plugin, "delegate": delegate, "conf": conf}
         for _, answer in self._asked("multus_invoker", (Invoker, Declined), arguments):
             yield answer
@@ -183,7 +183,7 @@ class Hooks:
         return next((each for _, each in self._asked("multus_merge", Result, arguments)), None)
 
     def health(self, conf: Conf) -> list[CNIError]:
-        """Every reason why an ADD could not be served, returned or raised."""
+        """Every reason, returned or raised, why an ADD would fail."""
         reasons = []
         for part in self.parts("multus_health"):
             try:
@@ -195,7 +195,7 @@ class Hooks:
         return reasons
 
     def observers(self, session: Session) -> Observers:
-        """The observers' hooks; what they raise goes to the session's log."""
+        """The observers' hooks; their exceptions are logged to the session's log."""
         return Observers(self, session)
 
     def _asked(
@@ -206,14 +206,14 @@ class Hooks:
         *,
         many: bool = False,
     ) -> Iterator[tuple[str, Any]]:
-        """Ask one plugin after the other: its name and its answer, unless that is None."""
+        """Call the plugins one by one; yield the name and the answer when it is not None."""
         for part in self.parts(hook):
             answer = _answer(part, kind, arguments, many=many)
             if answer is not None:
                 yield part.task.plugin, answer
 
     def _collected(self, hook: str, kind: type, **arguments: Any) -> Iterator[Any]:
-        """All answers in one: each is a value, where the hook allows that, or several."""
+        """All answers in one sequence; an answer is a sequence or, if the hook allows, a value."""
         for _, answer in self._asked(hook, kind, arguments, many=True):
             yield from answer
 
@@ -227,7 +227,7 @@ def _signed(selection: Selection, plugin: str) -> Selection:
 
 
 def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool = False) -> Any:
-    """What one plugin answers; with *many*, a single value becomes a sequence of one.
+    """One plugin's answer; with *many*, a single value becomes a sequence of one.
 
     Raises ``PluginFailed`` for an exception that is not a CNI error and for an answer that is not
     of *kind*.
@@ -251,13 +251,13 @@ def _answer(part: Part, kind: Kind, arguments: Mapping[str, Any], *, many: bool 
         wrong = next(filter(None, (misfit(each, kind) for each in values)), "")
     if wrong:
         raise PluginFailed(
-            f"{part.place}, answered with {wrong}, which is not what the hook allows", fix=_REPORT
+            f"{part.place}, answered with {wrong}, which the hook does not allow", fix=_REPORT
         )
     return answer
 
 
 class Observers:
-    """The observers of one request; what they raise is logged, and does not reach the request."""
+    """The observers of one request; their exceptions are logged and do not affect the request."""
 
     def __init__(self, hooks: Hooks, session: Session) -> None:
         self.hooks = hooks

@@ -1,11 +1,11 @@
-"""The installed plugins, from an index that is made again when something was installed.
+"""The installed plugins, from an index that is rebuilt when something was installed.
 
-Asking ``importlib.metadata`` costs 30 ms, more than everything else that a call does.  So the
-answer is kept in an index beside the byte code of this package: whoever may write there already
-decides what this program runs.  The index holds the modification time of every folder that a
-distribution could be installed into, and of every plugin's metadata.  When one differs, the index
-is made again.  There is an index for each ``sys.path``: the program, ``python -m multus`` and a
-daemon have different ones.
+A look-up through ``importlib.metadata`` takes 30 ms, more than the rest of a call.  So the result
+is cached in an index beside this package's byte code; a user who may write there can already change
+what this program runs.  The index holds the modification times of every folder that a distribution
+could be installed into, and of every plugin's metadata.  When one differs, the index is stale and
+is rebuilt.  Each ``sys.path`` has its own index: the program, ``python -m multus`` and a daemon
+have different ones.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _MOST_INDEXES = 16
 
 
 def discover(index: str | None = None) -> tuple[Entry, ...]:
-    """The installed plugins, sorted by name: from the index at path *index*, or asked for anew.
+    """The installed plugins, sorted by name: from the index at path *index*, or from a new scan.
 
-    *index* is the place of the index; None means the one beside this package's byte code.
+    None as *index* means the index beside this package's byte code.
     """
     path = index or _index_path()
     known = _thaw(path)
@@ -44,7 +44,7 @@ def discover(index: str | None = None) -> tuple[Entry, ...]:
 
 
 def stamp(entries: Iterable[Entry]) -> list[list[Any]]:
-    """What has to be as it was for *entries* to be still true: paths and modification times."""
+    """Paths and modification times; *entries* are stale when one of them differs."""
     folders = [path or "." for path in sys.path]
     files = sorted({entry.location for entry in entries if entry.location})
     return [[path, _changed(path)] for path in (*folders, *files)]
@@ -64,12 +64,12 @@ def _changed(path: str) -> int:
 
 
 def _thaw(path: str) -> tuple[Entry, ...] | None:
-    """The entries of the index at *path*; None when it may not be trusted or is out of date."""
+    """The entries of the index at *path*; None when it is stale or another user may write it."""
     try:
         with open(path, encoding="utf-8") as file:
             found = os.fstat(file.fileno())
             if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
-                return None  # whoever writes here decides what runs
+                return None  # a writer of this file can make this process import any module
             raw = json.load(file)
         if raw["format"] != _FORMAT or raw["multus"] != __version__:
             return None
@@ -85,10 +85,10 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
 
 
 def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> None:
-    """Write the index to *path*; *before* is the stamp from before the entries were looked for."""
+    """Write the index to *path*; *before* is the stamp from before the scan."""
     after = stamp(entries)
     if after[: len(before)] != before:
-        return  # something was installed meanwhile: the next call looks again
+        return  # something was installed during the scan: the next call scans again
     raw = {
         "format": _FORMAT,
         "multus": __version__,
@@ -99,15 +99,15 @@ def _freeze(path: str, entries: Sequence[Entry], before: list[list[Any]]) -> Non
 
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        # Without fsync: an index that a power cut damaged is written anew.
+        # Without fsync: an index that a power cut damaged is rebuilt.
         atomic.write(path, json.dumps(raw).encode(), 0o644, fsync=False)
         _prune(os.path.dirname(path))
     except OSError:
-        return  # the installation is read-only: every call asks
+        return  # the installation is read-only: every call scans
 
 
 def _prune(folder: str) -> None:
-    """Keep the newest indexes: the ``sys.path`` of a test or a build is used once."""
+    """Delete all but the newest indexes: the ``sys.path`` of a test or a build is used once."""
     found = [each for each in os.scandir(folder) if each.name.startswith("plugins.")]
     found = [each for each in found if each.name.endswith(".json")]
     for old in sorted(found, key=lambda each: each.stat().st_mtime_ns)[:-_MOST_INDEXES]:

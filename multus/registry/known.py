@@ -1,7 +1,7 @@
-"""Plugins known by name, for errors that say what to install.
+"""Names of plugins, for errors that say what to install.
 
-Nothing here is imported or started: a plugin that is installed says itself what it reads
-(``multus_keys``, entry points of the group ``multus.keys``).
+Only error messages use this.  An installed plugin declares its keys itself (``multus_keys``, entry
+points of the group ``multus.keys``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ SELECTING: Mapping[str, tuple[str, ...]] = {
     "kubeconfig": ("multus-source-nad", "multus-source-crd", "multus-source-tpr"),
 }
 
-#: What serves a node that has nothing installed.
+#: What to install on a node that has no plugins.
 FIRST_SOURCE = "multus-source-conffile"
 
-#: The keys of these that offer networks to every container; with the others, pods choose.
+#: The keys of these that select networks for every container; with the others, pods choose.
 OFFERING = tuple(key for key, names in SELECTING.items() if FIRST_SOURCE in names)

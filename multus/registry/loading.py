@@ -1,8 +1,8 @@
-"""Loading the plugins that take part in a request.
+"""Load the plugins that take part in a request.
 
 A plugin that names keys in ``multus.only_with`` takes part only in requests whose configuration has
-one of them.  A process for one call does not even import it otherwise; the daemon has imported it,
-and does not ask it.  So both give the same answer.
+one of them.  For other requests, a standalone call does not import it, and the daemon, which has
+imported it, does not call it.  So both give the same answer.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _OF_ALL = ("DEL", "GC", "CHECK")
 
 
 class Broken(NamedTuple):
-    """A plugin that is installed and cannot be used, and why.
+    """An installed plugin that cannot be used, and why.
 
-    ``error`` is what its module raised; it has the traceback.
+    ``error`` is the exception of its module, with the traceback.
     """
 
     entry: Entry
@@ -56,9 +56,9 @@ class Broken(NamedTuple):
 class Installed(NamedTuple):
     """The plugins that take part in a request: their hooks, and those that could not be loaded.
 
-    ``blocked`` are those that ``blockedPlugins`` names.  ``not_loaded`` are those that take no part
-    since the configuration has none of the keys that they need.  ``modules`` has the module of each
-    loaded plugin, by the name under which it is registered.
+    ``blocked`` are those that ``blockedPlugins`` names.  ``not_loaded`` do not take part because
+    the configuration has none of the keys that they need.  ``modules`` has the module of each
+    loaded plugin, by its registered name.
     """
 
     hooks: Hooks
@@ -70,15 +70,15 @@ class Installed(NamedTuple):
     clashes: tuple[Clash, ...] = ()
 
     def taking_part(self, conf: Conf) -> Installed:
-        """The plugins that take part in an ADD with *conf*, out of all that are installed here."""
+        """Those of these plugins that take part in an ADD with *conf*."""
         entries = sorted(self.every, key=lambda entry: (entry.name, entry.distribution))
         return load(entries, conf.blocked_plugins, conf.raw)
 
     def refusal(self, keys: Iterable[str]) -> Broken | Clash | None:
-        """Why no ADD with a configuration of these *keys* may be served; None when it may.
+        """Why an ADD with a configuration of these *keys* must be refused; None when it may run.
 
-        That is a plugin that owns or shares one of the keys and cannot be loaded, two plugins that
-        own one of the keys, or two plugins of one name.
+        The reasons: a plugin that owns or shares one of the keys cannot be loaded, two plugins own
+        one of the keys, or two plugins have the same name.
         """
         if not self.broken and not self.clashes:
             return None
@@ -93,12 +93,12 @@ class Installed(NamedTuple):
 
     @property
     def every(self) -> tuple[Entry, ...]:
-        """All that is installed, whether it takes part or not."""
+        """All installed plugins, whether they take part or not."""
         broken = tuple(each.entry for each in self.broken)
         return (*self.loaded, *broken, *self.blocked, *self.not_loaded)
 
     def unmatched(self, blocked: Iterable[str]) -> list[str]:
-        """Those names of ``blockedPlugins`` that no installed plugin has."""
+        """The names of ``blockedPlugins`` that match no installed plugin."""
         names = frozenset().union(*(entry.names for entry in self.every))
         return sorted(name for name in blocked if normalised(name) not in names)
 
@@ -108,13 +108,13 @@ def load(
     blocked: Collection[str] = (),
     keys: Iterable[str] | None = None,
 ) -> Installed:
-    """Import the plugins of *entries* but those named in *blocked*, and register their hooks.
+    """Import the plugins of *entries* except those in *blocked*, and register their hooks.
 
-    A name is a plugin's or its distribution's (``source-nad``, ``multus-source-nad``), compared as
-    package indexes compare names: case and the kind of separator do not matter.
-    With *keys*, a configuration's, plugins that take no part in its requests are left out.  One
-    that fails to import, or whose hooks do not fit the specification, is reported in the answer,
-    and the others are loaded.
+    A name in *blocked* is a plugin's or its distribution's (``source-nad``, ``multus-source-nad``),
+    normalised as by package indexes: case and the kind of separator do not matter.
+    With *keys*, those of a configuration, plugins that take no part in its requests are not loaded.
+    A plugin that fails to import, or whose hooks do not match the specification, is reported in the
+    return value, and the others are loaded.
     """
     manager = pluggy.PluginManager("multus")
     manager.add_hookspecs(hookspecs)
@@ -150,13 +150,13 @@ def load(
 def relevant_keys(command: str, conf: Conf) -> frozenset[str] | None:
     """The keys that decide which plugins take part in *command*; None for all plugins.
 
-    What is removed or checked may have been attached under another configuration.
+    DEL, CHECK and GC need all: the network may have been attached under another configuration.
     """
     return None if command in _OF_ALL else frozenset(conf.raw)
 
 
 def log_faults(installed: Installed, log: Log) -> None:
-    """Log which plugins cannot be loaded, with the traceback, and which clash."""
+    """Log the plugins that cannot be loaded, with the traceback, and those that clash."""
     from multus.log import traceback_of
 
     for broken in installed.broken:
@@ -197,9 +197,7 @@ def _register(manager: pluggy.PluginManager, entry: Entry, name: str) -> ModuleT
         if options is None:
             continue
         if not hasattr(hookspecs, hook):
-            raise TypeError(
-                f"there is no hook {hook!r}: see multus.api.hookspecs for those there are"
-            )
+            raise TypeError(f"there is no hook {hook!r}: see multus.api.hookspecs for the hooks")
         if options["wrapper"] or options["hookwrapper"]:
             raise TypeError(f"{hook!r} wraps other plugins' answers: no hook may be a wrapper")
     try:

@@ -1,6 +1,6 @@
-"""Ask the interpreter which plugins are installed.
+"""Find the installed plugins through ``importlib.metadata``.
 
-A process for one call imports this module only when the index is out of date.
+A standalone call imports this module only when the index is stale.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 GROUP = "multus"
 
 #: Entry points of these groups name configuration keys: ``key = module``.  A plugin owns the keys
-#: of the first group, shares those of the second with other plugins, and is only asked about
-#: configurations that have one of the third.
+#: of the first group, and shares those of the second with other plugins.  With keys in the third,
+#: it is called only for configurations that have one of them.
 KEYS, SHARED_KEYS, ONLY_WITH = "multus.keys", "multus.shared_keys", "multus.only_with"
 
 
@@ -40,7 +40,7 @@ def scan() -> Iterator[Entry]:
 
 
 def _entries(distribution: Distribution) -> Iterator[Entry]:
-    """A distribution's plugins; when its entry points cannot be read, itself with a problem."""
+    """A distribution's plugins; one entry with a problem when its entry points are unreadable."""
     name, version = str(distribution.metadata["Name"]), str(distribution.version)
     location = _metadata_file(distribution)
     try:

@@ -1,6 +1,6 @@
-"""What is probably a mistake in an installed plugin, found without calling it.
+"""Probable mistakes in an installed plugin, found without calling it.
 
-None of this keeps a plugin from being loaded, and all of it means that a part of it is never used.
+They do not prevent loading, but each means that a part of the plugin is never used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))
 
 
 class Warned(NamedTuple):
-    """One probable mistake of a plugin, and what to do."""
+    """A probable mistake in a plugin, and its fix."""
 
     entry: Entry
     reason: str

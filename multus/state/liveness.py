@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from multus.state.record import Record
 
 
-class Found(Enum):
+class Liveness(Enum):
     """What is at a path, compared with the namespace that was recorded."""
 
     #: Nothing.
@@ -36,20 +36,20 @@ def netns_identity(path: str) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def look(path: str, recorded: str) -> Found:
+def look(path: str, recorded: str) -> Liveness:
     """What is at *path* now; *recorded* is the identity in the journal, "" when it has none."""
     there = netns_identity(path)
     if not there:
-        return Found.NOTHING
+        return Liveness.NOTHING
     if not recorded:
-        return Found.UNKNOWN
-    return Found.SAME if there == recorded else Found.OTHER
+        return Liveness.UNKNOWN
+    return Liveness.SAME if there == recorded else Liveness.OTHER
 
 
 def is_gone(record: Record, *paths: str) -> bool:
     """Whether the namespace of *record* is at its own path no more, nor at any of *paths*."""
     return all(
-        look(path, record.netns_identity) in (Found.NOTHING, Found.OTHER)
+        look(path, record.netns_identity) in (Liveness.NOTHING, Liveness.OTHER)
         for path in (record.request.netns, *paths)
     )
 
@@ -68,7 +68,7 @@ def lives(record: Record, root: str = "") -> bool:
     netns = record.request.netns
     path = f"{root}{netns}" if netns.startswith("/") else netns
     recorded = "" if root else record.netns_identity
-    return look(path, recorded) in (Found.SAME, Found.UNKNOWN) and is_namespace(path)
+    return look(path, recorded) in (Liveness.SAME, Liveness.UNKNOWN) and is_namespace(path)
 
 
 def path_for_removal(record: Record) -> str:
@@ -78,5 +78,5 @@ def path_for_removal(record: Record) -> str:
     between this look and the DEL.
     """
     netns = record.request.netns
-    same = look(netns, record.netns_identity) is Found.SAME
+    same = look(netns, record.netns_identity) is Liveness.SAME
     return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""

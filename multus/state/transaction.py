@@ -26,7 +26,7 @@ from multus.api.errors import BadEnvironment, CNIError, TryAgainLater, UnknownCo
 from multus.api.invoker import NothingDone
 from multus.state import undo
 from multus.state.journal import Journal
-from multus.state.liveness import Found, look
+from multus.state.liveness import Liveness, look
 from multus.state.lock import container_lock
 from multus.state.plugins import Detached, Plugins
 
@@ -82,7 +82,7 @@ class Transaction:
         request, record = self._plugins.request, self._record()
         if record is None:
             return
-        if record.result and look(request.netns, record.netns_identity) is Found.SAME:
+        if record.result and look(request.netns, record.netns_identity) is Liveness.SAME:
             raise BadEnvironment(
                 f"{request} already has its networks on {request.ifname!r}: DEL it before it is"
                 " added again"

@@ -27,12 +27,12 @@ def problems(record: Record, netns: str) -> list[CNIError]:
     inside a virtual machine.
     """
     from multus.netlink import Namespace, NamespaceGone
-    from multus.state.liveness import Found, look
+    from multus.state.liveness import Liveness, look
 
     attachments = [each for each in record.attachments() if not each.delegate.disable_check]
     if not any(each.result.interfaces for each in attachments):
         return []
-    if look(netns, record.netns_identity) is Found.OTHER:
+    if look(netns, record.netns_identity) is Liveness.OTHER:
         return [
             CheckFailed(
                 f"{netns} is another network namespace than the one that was attached",

@@ -57,7 +57,7 @@ WRONG: dict[str, Order] = {
     "adds": lambda each: [*named(each), delegate_of("another", ifname="x")],
     "adds network 'a-net'": lambda each: [*named(each), named(each)[0]],
     "exactly one primary": lambda each: [evolve(d, primary=True) for d in named(each)],
-    "which is not what the hook allows": lambda each: "backwards",
+    "which the hook does not allow": lambda each: "backwards",
 }
 
 

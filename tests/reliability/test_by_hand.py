@@ -157,7 +157,7 @@ class TestCheck:
     def test_another_mac(self, on_ground: Ground) -> None:
         mac = "02:00:00:00:00:99"
         said = self.damaged(on_ground, "link", "set", "net0", "address", mac)
-        assert f"net0 has MAC {mac}, recorded is" in said
+        assert f"net0 has MAC {mac}, the record says" in said
 
     def test_an_address_that_is_gone(self, on_ground: Ground) -> None:
         said = self.damaged(on_ground, "address", "del", "fd00:4::2/64", "dev", "net2")

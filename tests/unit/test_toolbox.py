@@ -56,12 +56,15 @@ def sources() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_nobody_else_imports_what_is_internal(name: str) -> None:
-    own = ROOT.joinpath(*name.split("."))
+def test_only_its_implementation_imports_what_is_internal(name: str) -> None:
+    inside = [ROOT.joinpath(*name.split("."))]
+    if name == "multus.api.kubernetes":
+        # The clients implement the interface; a package that imported them could not be theirs.
+        inside += [ROOT / "multus" / "kube", ROOT / "multus" / "api"]
     found = [
         (path, node.module)
         for path in sources()
-        if own not in path.parents
+        if not any(each in path.parents for each in inside)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom)
         and node.module

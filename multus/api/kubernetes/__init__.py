@@ -1,11 +1,10 @@
 """What plugins need of Kubernetes: objects, the API server, annotations, and the shared keys.
 
-Importing it loads neither HTTP nor TLS.  :class:`Api` is what a request may ask of an API server,
-and write there.  A plugin never makes one, and need not know which it has: the API server itself, a
-daemon's caches, or files.
-:func:`api_of` gives it that of the request.
-:func:`view_of` gives a source the :class:`View` of its request: the pod's annotations, and the
-objects that they choose, each read once whichever sources ask.
+Importing it loads neither HTTP nor TLS.  :class:`Api` reads from and writes to an API server.  A
+plugin never creates one; :func:`api_of` returns that of the request.  Behind it is the API server
+itself, a daemon's caches, or files.
+:func:`view_of` returns a source's :class:`View` of its request: the pod's annotations, and the
+objects that they name.  All sources of a request share it, so each object is read once.
 
 The names below, and the modules, are public; a module or name that begins with an underscore is
 not:

@@ -1,4 +1,4 @@
-"""Annotations by which pods choose networks: what their dialects have in common.
+"""Annotations by which pods choose networks: code that all dialects share.
 
 Two forms: a JSON list of objects, and ``<namespace>/<name>@<interface>,…``.
 """
@@ -14,13 +14,13 @@ from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
 from multus.api.where import Where, path_of, within
 
-#: So many characters of a wrong value are shown in a message.
+#: How many characters of an invalid value a message shows.
 _SHOWN = 100
 _FORM = 'write [{"name": "a-network"}]'
 
 
 def annotation_of(key: str, pod: str) -> Where:
-    """Where an annotation of *pod* ("namespace/name") stands."""
+    """The location of an annotation of *pod* ("namespace/name"), for errors."""
     return Where(f"annotation {key!r} of pod {pod}", ("metadata", "annotations", key))
 
 
@@ -40,7 +40,7 @@ def short_list(text: str, origin: str, most: int) -> list[dict[str, str]]:
 
 
 def entry_of(origin: str, index: int) -> Where:
-    """The entry at *index* of an annotation's list; people count from 1."""
+    """The location of the entry at *index* of an annotation's list; messages count from 1."""
     return within(origin, f", entry {index + 1}", index)
 
 
@@ -57,12 +57,12 @@ def json_list(text: str, origin: str, most: int = MOST_NETWORKS) -> list[Any]:
 
 
 def shown(text: str) -> str:
-    """*text* quoted for a message, which stays short whatever it is."""
+    """*text* quoted for a message, and shortened."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def short_form(text: str, origin: str) -> dict[str, str]:
-    """``<namespace>/<name>@<interface>`` as the keys that it stands for."""
+    """``<namespace>/<name>@<interface>`` as the keys of the JSON form."""
     rest, at, interface = text.strip().partition("@")
     namespace, slash, name = rest.rpartition("/")
     if not rest:
@@ -96,19 +96,19 @@ def named(entry: Any, origin: str, namespace: str) -> tuple[Reader, str, str]:
         raise reader.error(
             "name",
             f"is {shown(name)}, which cannot be the name of an object",
-            "use small letters, digits, '-' and '.', and start and end with a letter or digit",
+            "use lower-case letters, digits, '-' and '.', and start and end with a letter or digit",
         )
     if not is_label(where):
         raise reader.error(
             "namespace",
             f"is {shown(where)}, which cannot be the name of a namespace",
-            "use small letters, digits and '-', at most 63",
+            "use lower-case letters, digits and '-', at most 63",
         )
     return reader, where, name
 
 
 def interface_of(reader: Reader) -> str:
-    """The interface that an entry asks for, checked; "" when it asks for none."""
+    """The interface name that an entry requests, checked; "" when it requests none."""
     key = "interface" if reader.text("interface") else "interfaceRequest"
     interface = reader.text(key)
     problem = interface_problem(interface) if interface else None
@@ -120,7 +120,7 @@ def interface_of(reader: Reader) -> str:
 
 
 def _wrong(origin: str, reason: str, fix: str) -> InvalidConfig:
-    """The error about the whole of *origin*; *reason* continues a sentence that begins with it."""
+    """An error about *origin* as a whole; *reason* continues a sentence that begins with it."""
     return InvalidConfig(f"{origin} {reason}", path=path_of(origin), fix=fix)
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong with the API server, as CNI errors.
+"""Errors of the API server, as CNI errors.
 
-All of them are :class:`multus.api.errors.TryAgainLater` (code 11): a pod must never come up with
-less than it asked for because the API could not be read.
+All of them are :class:`multus.api.errors.TryAgainLater` (code 11): when the API cannot be read, the
+ADD fails, because a pod must not start with fewer networks than it requested.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from multus.api.errors import TryAgainLater
 
 
 class ApiFailure(TryAgainLater):
-    """The API server answered something other than success.
+    """The API server answered with an error.
 
     ``status`` is the HTTP status, ``word`` the answer's ``reason``: "AlreadyExists", for example.
     """
@@ -38,8 +38,8 @@ class Unreachable(TryAgainLater):
 
 
 class Unreadable(Unreachable):
-    """An answer that is not the JSON that the API server sends."""
+    """The answer is not the expected JSON."""
 
 
 class TooLarge(TryAgainLater):
-    """An answer, or one event of a watch, that is longer than what is read of one."""
+    """An answer, or one event of a watch, is longer than the limit."""

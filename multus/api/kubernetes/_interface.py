@@ -1,4 +1,4 @@
-"""What a request may ask of an API server, and write there."""
+"""The operations of a request on an API server: reads and writes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @frozen
 class PodRef:
-    """A pod that is written to; its ``uid`` keeps a late write from a later pod of the same name.
+    """The target of a write; ``uid`` prevents a late write to a new pod of the same name.
 
-    With an ``uid`` of "" a write reaches whichever pod has the name.
+    With ``uid`` "" the write goes to the pod that has the name now.
     """
 
     namespace: str
@@ -46,7 +46,7 @@ class PodEvent:
     """Create an event on a pod, which ``kubectl describe pod`` shows.
 
     ``kind`` is "Normal" or "Warning", ``reason`` a word such as "AddedInterface".  The API takes
-    1024 characters of ``message``; what is longer is cut off.
+    1024 characters of ``message``; a longer one is truncated.
     """
 
     pod: PodRef
@@ -64,13 +64,13 @@ Write = Annotate | PodEvent
 
 
 class Api(Protocol):
-    """An API server, as a request has it (``api_of``).
+    """The API server of a request (``api_of``).
 
-    Objects are in their wire form: JSON objects as the API server sends them, of which a daemon
-    keeps ``apiVersion``, ``kind``, ``metadata`` (namespace, name, uid and annotations) and the keys
-    that a plugin named in ``multus_kubernetes``.  Every method raises ``NotFound``, ``ApiFailure``,
-    ``Unreachable`` and other errors of code 11, ``TryAgainLater``, and ``InvalidConfig`` for a
-    kubeconfig that is wrong.
+    Objects are decoded JSON objects as the API server sends them.  A daemon keeps only their
+    ``apiVersion``, ``kind``, ``metadata`` (namespace, name, uid and annotations) and the keys that
+    a plugin named in ``multus_kubernetes``.  Every method raises ``NotFound``, ``ApiFailure``,
+    ``Unreachable`` and other ``TryAgainLater`` errors (code 11), and ``InvalidConfig`` for an
+    invalid kubeconfig.
     """
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
@@ -79,28 +79,29 @@ class Api(Protocol):
     def get_each(
         self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
-        """Several objects at the same time: each, or why it could not be read."""
+        """Read several objects at the same time; returns each object or its error."""
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
-        """The ``metadata`` of a pod; a cache that knows only one with another *uid* looks again."""
+        """The ``metadata`` of a pod; a cached pod with another *uid* is read again."""
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Write to one pod, in this order.
 
-        Annotations are written before this returns, unless that takes longer than *seconds*.  Under
-        a daemon, events and what could not be written are queued, and tried until the pod is gone.
-        Without one, all is written within *seconds*.  Raises the first error, queued or not.
+        Annotations are written before this returns, unless that takes longer than *seconds*.  In a
+        daemon, events and failed writes are queued, and retried until the pod is gone.  Without a
+        daemon, everything is written within *seconds*.  Raises the first error, also of a write
+        that was queued.
         """
 
 
 @frozen
 class ApiUse:
-    """Something that a plugin does at the API server, for people, and for the daemon's caches.
+    """An operation of a plugin on the API server, for people and for the daemon's caches.
 
-    ``verb`` is the API's word, "get" for instance; ``subresource`` "status" for example.
-    ``consequence`` says what happens where the account may not do it; with ``required``, pods are
-    refused then.  ``cached`` names the keys at the top of an object that the plugin reads: the
-    daemon then follows all objects of the kind, and keeps these keys of each in memory.
+    ``verb`` is the API's verb, such as "get"; ``subresource`` is, for example, "status".
+    ``consequence`` says what happens when the account lacks the permission; with ``required``,
+    pods are refused then.  ``cached`` names the top-level keys of an object that the plugin reads:
+    the daemon then watches all objects of the kind, and caches these keys.
     """
 
     verb: str

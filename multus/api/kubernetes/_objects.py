@@ -1,4 +1,4 @@
-"""Which object of the Kubernetes API is meant."""
+"""References to objects of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from attrs import field, frozen
 class Resource:
     """A kind of object: ``plural`` is its name in URLs, as in ``kubectl get <plural>.<group>``.
 
-    ``group`` is "" for the core group, which has pods.  ``noun`` is the kind's name in messages;
-    ``title`` is how an object is named there, a format string with ``noun``, ``namespace``,
-    ``name`` and ``group``.
+    ``group`` is "" for the core group, which has pods.  ``noun`` is the kind's name in messages.
+    ``title`` is the format of an object's name in messages; its fields are ``noun``,
+    ``namespace``, ``name`` and ``group``.
     """
 
     group: str
@@ -30,9 +30,9 @@ class Resource:
 
 @frozen
 class ObjectRef:
-    """One object; ``str()`` is its name for people: "network-attachment-definition team/a".
+    """One object; ``str()`` is its name in messages: "network-attachment-definition team/a".
 
-    ``namespace`` is "" for an object that is in no namespace.
+    ``namespace`` is "" for a cluster-scoped object.
     """
 
     resource: Resource

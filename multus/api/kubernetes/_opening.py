@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 def api_of(conf: Conf, session: Session) -> Api | None:
     """The API server that *conf* names; None when it names none.
 
-    Under a daemon it answers from caches.  In a process of its own it is a client, made by the
-    first who asks, and closed when the session ends.  Raises ``InvalidConfig`` for a kubeconfig
-    that is wrong.
+    In a daemon it answers from caches.  In a standalone call it is a client, which the first use
+    creates and the end of the session closes.  Raises ``InvalidConfig`` for an invalid kubeconfig.
     """
     if session.api is not None:
         return session.api
@@ -30,7 +29,7 @@ def api_of(conf: Conf, session: Session) -> Api | None:
 
 
 def _client(kubeconfig: str, session: Session) -> KubeClient:
-    # The one place where a process that is started per call imports HTTP and TLS.
+    # The only place where a standalone call imports HTTP and TLS.
     from multus.kube.client import KubeClient
     from multus.kube.kubeconfig import load_kubeconfig
 

@@ -1,21 +1,21 @@
-"""Which pod of the API is the pod of a request."""
+"""Match a pod of the API with the pod of a request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: On the API's mirror of a static pod, by the kubelet: the value of the next one.
+#: The kubelet sets it on the API's mirror pod of a static pod: the value of the next annotation.
 MIRROR = "kubernetes.io/config.mirror"
-#: On a static pod, by the kubelet: the UID by which the node knows it, a hash of its manifest.
+#: The kubelet sets it on a static pod: the pod's UID on the node, a hash of its manifest.
 HASH = "kubernetes.io/config.hash"
 
 
 def is_same(metadata: Mapping[str, Any], uid: str) -> bool:
-    """Whether ``metadata`` is of the pod that has *uid* for the runtime; "" is any.
+    """Whether ``metadata`` is of the pod whose UID on the node is *uid*; "" matches any pod.
 
-    A static pod's UID in the API differs from the node's, but its mirror says the node's.  (The
-    first kubelets wrote the word "mirror" there, and the UID into the other annotation.)
+    A static pod's UID in the API differs from the node's; its mirror pod has the node's UID in an
+    annotation.  (The first kubelets wrote the word "mirror" there, and the UID into the other one.)
     """
     if not uid or metadata.get("uid") == uid:
         return True

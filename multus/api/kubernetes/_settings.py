@@ -22,7 +22,7 @@ MOST_NETWORKS = 1024
 
 @frozen
 class SourceSettings:
-    """Those keys, typed; ``api_timeout`` is in seconds."""
+    """The shared keys, typed; ``api_timeout`` is in seconds."""
 
     kubeconfig: str = ""
     api_timeout: float = 15.0
@@ -33,7 +33,7 @@ class SourceSettings:
 
     @classmethod
     def of(cls, conf: Conf) -> SourceSettings:
-        """Read them; raises ``InvalidConfig`` for the first that is wrong."""
+        """Read them; raises ``InvalidConfig`` for the first invalid one."""
         reader = conf.reader
         return cls(
             kubeconfig=keys.KUBECONFIG.read(reader),
@@ -47,15 +47,15 @@ class SourceSettings:
     def permits(self, namespace: str, own: str) -> bool:
         """Whether pods of namespace *own* may use the definitions of *namespace*.
 
-        With ``namespaceIsolation`` these are their own and those of ``globalNamespaces``.
+        With ``namespaceIsolation`` only *own* and ``globalNamespaces`` are allowed.
         """
         return not self.isolation or namespace == own or namespace in self.global_namespaces
 
 
 def problems(conf: Conf) -> list[Problem]:
-    """Names that cannot be a namespace's; every Kubernetes source asks.
+    """Invalid names of namespaces, for the ``multus_validate`` of every Kubernetes source.
 
-    The table of keys says what is wrong with the type of a value.
+    The types of values are checked by the table of keys.
     """
     found = []
     for key in (keys.GLOBAL_NAMESPACES, keys.MULTUS_NAMESPACE):
@@ -81,5 +81,5 @@ def is_label(name: str) -> bool:
 
 
 def is_object_name(name: str) -> bool:
-    """Whether *name* may name a definition: DNS-1123 labels joined by dots."""
+    """Whether *name* is a valid object name: DNS-1123 labels joined by dots."""
     return len(name) <= _LONGEST_NAME and all(_LABEL.fullmatch(part) for part in name.split("."))

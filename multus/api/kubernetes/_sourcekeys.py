@@ -7,7 +7,7 @@ from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, Key
 KUBECONFIG = Key(
     "kubeconfig",
     PATH,
-    "How to reach the API server; without it no pod is looked up.",
+    "The kubeconfig for the API server; without it, no pod is looked up.",
     selects=True,
 )
 API_TIMEOUT = Key(
@@ -21,20 +21,20 @@ API_TIMEOUT = Key(
 NAMESPACE_ISOLATION = Key(
     "namespaceIsolation",
     BOOLEAN,
-    "Pods may only choose definitions of their own namespace, by whichever annotation.",
+    "Pods may only choose definitions of their own namespace, with any annotation.",
     False,
 )
 GLOBAL_NAMESPACES = Key(
     "globalNamespaces",
     TEXT,
-    "With `namespaceIsolation`: further namespaces, comma-separated, whose definitions all"
+    "With `namespaceIsolation`: more namespaces, comma-separated, whose definitions all"
     " pods may choose.",
     "default",
 )
 MULTUS_NAMESPACE = Key(
     "multusNamespace",
     TEXT,
-    "Where definitions are looked up that the configuration names.",
+    "The namespace of definitions that the configuration names.",
     "kube-system",
 )
 MAX_NETWORKS = Key(
@@ -46,7 +46,7 @@ MAX_NETWORKS = Key(
     most=1024,
 )
 
-#: What all of them read (``SourceSettings``).
+#: The keys that all Kubernetes sources read (``SourceSettings``).
 SHARED_KEYS = (
     KUBECONFIG,
     API_TIMEOUT,

@@ -1,11 +1,11 @@
-"""What one request reads of the API: its pod once, every definition once.
+"""One request's reads of the API: its pod once, every definition once.
 
-All sources of a request share one view: three sources that read the pod's annotations cost one GET.
-A source reads ahead what it is going to resolve: several requests at the same time, over one pool
-of connections.
+All sources of a request share one view: three sources that read the pod's annotations need one GET.
+A source prefetches the definitions that it will resolve: several requests at the same time, over
+one pool of connections.
 
-The limits of a pod are checked here, where its objects are read: namespaces by :meth:`View.chosen`,
-the length of annotations, and the size of all definitions together.
+The view enforces a pod's limits: the namespaces (:meth:`View.chosen`), the length of annotations,
+and the total size of the definitions.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from multus.api.session import Session
 
 _KEY = "multus.api.kubernetes._view"
-#: The API server refuses pods whose annotations are longer than that together.
+#: The API server refuses pods whose annotations are longer in total.
 _LONGEST_ANNOTATION = 256 * 1024
-#: How many definitions are asked for at a time.
+#: How many definitions are read at the same time.
 _AT_A_TIME = 8
 
 
 def view_of(request: Request, conf: Conf, session: Session) -> View | None:
     """The view of *request*; None when the configuration names no API server.
 
-    It is None for DEL, CHECK and GC too, which work from the journal.
+    It is also None for DEL, CHECK and GC, which use the journal.
     """
     if request.command in ("DEL", "CHECK", "GC"):
         return None
@@ -56,7 +56,7 @@ def _open(api: Api, request: Request, conf: Conf, session: Session) -> View:
 
 
 class View:
-    """One request's view; used by one thread."""
+    """One request's view; not thread-safe."""
 
     def __init__(
         self, api: Api, pod: Pod | None, settings: SourceSettings, deadline: Deadline
@@ -73,10 +73,10 @@ class View:
         self._claims: dict[str, dict[str, Sequence[str]]] = {}
 
     def annotation(self, key: str) -> str | None:
-        """An annotation of the request's pod; None when it has none, or there is no pod.
+        """An annotation of the request's pod; None when it is not set, or there is no pod.
 
-        Raises ``TryAgainLater`` when the pod cannot be read, or is not the one that is started,
-        and ``InvalidConfig`` when the annotation is longer than any that the API server takes.
+        Raises ``TryAgainLater`` when the pod cannot be read or has another UID than the request's,
+        and ``InvalidConfig`` when the annotation is longer than the API server allows.
         """
         if self._pod is None:
             return None
@@ -93,14 +93,14 @@ class View:
         return value if value.strip() else None
 
     def pod_uid(self) -> str:
-        """The pod's UID in the API, as far as it was read."""
+        """The pod's UID in the API, if the pod was read."""
         return str((self._metadata or {}).get("uid", ""))
 
     def claim(self, annotation: str, plugin: str, groups: Sequence[str]) -> bool:
         """Whether *plugin* is the first of this request to serve *annotation*.
 
-        Two plugins that know one annotation do not both select what it says.  *groups* are the API
-        groups in which this one looks what is chosen up.
+        When two plugins know one annotation, only the first selects its networks.  *groups* are the
+        API groups in which *plugin* looks them up.
         """
         self._claims.setdefault(annotation, {})[plugin] = groups
         return next(iter(self._claims[annotation])) == plugin
@@ -110,9 +110,9 @@ class View:
         return {group for groups in self._claims.get(annotation, {}).values() for group in groups}
 
     def read_ahead(self, wanted: Iterable[ObjectRef]) -> None:
-        """Read definitions at the same time; :meth:`definition` raises their errors.
+        """Prefetch definitions, several at a time; :meth:`definition` raises their errors.
 
-        It stops where they are larger together than a container's may be.
+        It stops when their total size exceeds a container's limit.
         """
         missing = [each for each in dict.fromkeys(wanted) if each not in self._read]
         size = 0
@@ -131,12 +131,12 @@ class View:
             self.read_ahead(wanted)
 
     def permits(self, wanted: ObjectRef) -> bool:
-        """Whether the request's pod may use a definition: isolation, by the namespace read."""
+        """Whether namespace isolation lets the request's pod use a definition."""
         own = self._pod.namespace if self._pod else ""
         return self.settings.permits(wanted.namespace, own)
 
     def require(self, wanted: ObjectRef, origin: str) -> None:
-        """Raise ``InvalidConfig`` when the pod may not use what it asks for at *origin*."""
+        """Raise ``InvalidConfig`` when the pod may not use the definition named at *origin*."""
         if not self.permits(wanted):
             own = self._pod.namespace if self._pod else ""
             raise InvalidConfig(
@@ -148,19 +148,19 @@ class View:
             )
 
     def chosen(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
-        """A definition that the pod chose at *origin*: ``definition``, if the pod may use it."""
+        """``require`` and ``definition`` for a definition that the pod chose at *origin*."""
         self.require(wanted, origin)
         return self.definition(wanted, origin)
 
     def definition(self, wanted: ObjectRef, origin: str) -> dict[str, Any] | NotFound:
-        """A definition that the configuration names at *origin*, or why there is none.
+        """A definition that *origin* names, or the ``NotFound``; without an isolation check.
 
-        It is read at most once.  Raises ``TryAgainLater`` when the server cannot say, and
-        ``InvalidConfig`` when the definitions of this request are too large together.
+        It is read at most once.  Raises ``TryAgainLater`` when it cannot be read, and
+        ``InvalidConfig`` when the total size of this request's definitions is too large.
         """
         if not self.deadline.remaining():
             raise TryAgainLater(
-                f"no time is left to look {wanted} up",
+                f"the time limit passed before {wanted} could be read",
                 where=origin,
                 fix="choose fewer networks, or raise 'apiTimeout'",
             )
@@ -169,7 +169,7 @@ class View:
         if isinstance(answer, CNIError) and not isinstance(answer, NotFound):
             raise answer
         if origin not in self._used:
-            # An element that is resolved again counts once.
+            # A definition that is resolved again counts once.
             self._used.add(origin)
             self._total += _size(answer)
         if self._total > LARGEST:
@@ -186,15 +186,15 @@ class View:
             found = self.api.pod(pod.namespace, pod.name, self.deadline, pod.uid)
             if not is_same(found, pod.uid):
                 raise TryAgainLater(
-                    f"pod {pod} has UID {found.get('uid')!r} in the API, and the one to be started"
-                    f" has {pod.uid!r}: it was replaced; the runtime gives this one up"
+                    f"pod {pod} has UID {found.get('uid')!r} in the API, but the request is for"
+                    f" UID {pod.uid!r}: the pod was replaced; the runtime will drop the old one"
                 )
             self._metadata = found
         return self._metadata
 
 
 def _size(wire: object) -> int:
-    """How long the texts of a definition are: those at its top and those in its ``spec``."""
+    """The length of a definition's strings, at its top and in its ``spec``."""
     if not isinstance(wire, Mapping):
         return 0
     spec = wire.get("spec")

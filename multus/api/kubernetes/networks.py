@@ -1,8 +1,8 @@
-"""Network objects: what pods chose their networks from before NetworkAttachmentDefinitions.
+"""Network objects, the predecessor of NetworkAttachmentDefinitions.
 
 A Network has ``plugin``, a CNI plugin's name, and ``args``, a string that holds a JSON list of one
-object: the plugin's configuration.  The same object was served under three API groups, and chosen
-by two annotations; each combination is a dialect.
+object: the plugin's configuration.  Networks exist in three API groups, and pods choose them by two
+annotations; each combination in use is a dialect.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from multus.api.where import Path
 
 @frozen
 class Dialect:
-    """Where Networks are read, and which annotation of a pod chooses them.
+    """The API group of Networks, and the annotation by which a pod chooses them.
 
-    ``namespace`` is where all Networks live, "" for the pod's own.  ``comma`` says that the
+    ``namespace`` is the namespace of all Networks, "" for the pod's own.  With ``comma``, the
     annotation may also be ``ns/name@if,…``.
     """
 
@@ -48,12 +48,12 @@ FIRST = Dialect("kubernetes.com", "networks", namespace="default")
 SEED = Dialect("kubernetes-network.cni.cncf.io", "networks")
 SPRING = Dialect("kubernetes.cni.cncf.io", "kubernetes.v1.cni.cncf.io/networks", comma=True)
 
-#: Every dialect by its group, in the order in which they are looked up.
+#: Every dialect by its group, in look-up order.
 DIALECTS = {dialect.group: dialect for dialect in (FIRST, SEED, SPRING)}
 
 
 def config_of(wire: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The plugin's configuration that a Network object describes; errors name the object."""
+    """The plugin's configuration in a Network object; *where* names the object in errors."""
     reader = Reader(wire, where)
     spec = reader.inner("spec")
     if spec.raw.get("config"):
@@ -74,7 +74,7 @@ def config_of(wire: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def holder_of(wire: Mapping[str, Any]) -> Path:
-    """The path of the text that holds the configuration."""
+    """The path of the string that holds the configuration."""
     spec = wire.get("spec")
     if isinstance(spec, Mapping) and spec.get("config"):
         return ("spec", "config")

@@ -1,7 +1,7 @@
-"""All that is in a namespace, for commands and tests: links, addresses, routes, rules, firewall.
+"""List what a namespace has, for commands and tests: links, addresses, routes, rules, firewall.
 
-It is read through pyroute2, which takes longer to import than an ADD takes: nothing on the path of
-a call may use this package.  ``multus doctor``, ``multus demo`` and the test kit do::
+It uses pyroute2, whose import takes longer than an ADD: code on the path of a call must not use
+this package.  ``multus doctor``, ``multus demo`` and the test kit use it::
 
     with Namespace.current() as host, inventory.opened(host) as there:
         for link in there.links():
@@ -34,16 +34,16 @@ from multus.netlink.links import Link
 __all__ = ["FirewallEntry", "Inventory", "PolicyRule", "opened"]
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-#: What the kernel says without nf_tables, or for a table that is gone by now.
+#: The kernel's errors without nf_tables, and for a table that was deleted meanwhile.
 _NOTHING_THERE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT)
 
 
 @contextmanager
 def opened(namespace: Namespace) -> Iterator[Inventory]:
-    """Look into a namespace.
+    """Open a namespace for listing.
 
-    Raises `MissingPlugin` where pyroute2 is not installed, `KernelRefused` where the kernel lets
-    this process not look.
+    Raises `MissingPlugin` when pyroute2 is not installed, `KernelRefused` when this process lacks
+    the permission.
     """
     try:
         from pyroute2.iproute.linux import IPRoute
@@ -53,7 +53,7 @@ def opened(namespace: Namespace) -> Iterator[Inventory]:
             fix="pip install 'multus[netlink]'",
         ) from error
     with namespace.entered():
-        # A socket stays in the namespace that it was opened in.
+        # A socket stays in the namespace where it was opened.
         route = IPRoute()
     try:
         yield Inventory(namespace, route)
@@ -63,7 +63,7 @@ def opened(namespace: Namespace) -> Iterator[Inventory]:
 
 @frozen
 class Inventory:
-    """What is in a namespace at the moment of each call."""
+    """Lists of a namespace's objects; each call reads them again."""
 
     namespace: Namespace
     _route: Any = field(repr=False)
@@ -77,17 +77,17 @@ class Inventory:
         return [read.address(each) for each in self._dump("get_addr")]
 
     def routes(self) -> list[routes.Route]:
-        """The routes of all tables; one with several next hops once for each of them."""
+        """The routes of all tables; a route with several next hops is listed once for each."""
         found = (each for family in _FAMILIES for each in self._dump("get_routes", family=family))
         return [route for each in found for route in read.routes_of(each)]
 
     def rules(self) -> list[PolicyRule]:
-        """The rules that say which table is looked at for a packet (``ip rule``)."""
+        """The policy rules that choose a packet's routing table (``ip rule``)."""
         found = (each for family in _FAMILIES for each in self._dump("get_rules", family=family))
         return [read.rule(each) for each in found]
 
     def firewall(self) -> list[FirewallEntry]:
-        """Tables, chains, sets and rules of nftables, iptables' included; no ``nft`` is needed."""
+        """Tables, chains, sets and rules of nftables and iptables; does not need ``nft``."""
         from pyroute2.nftables.main import NFTables
 
         with self.namespace.entered():

@@ -1,4 +1,4 @@
-"""pyroute2's messages as values."""
+"""Convert pyroute2's messages to values."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TENTATIVE, _DUPLICATE = 0x40, 0x08
 
 _NF_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
-#: Numbers that differ for equal entries: places, uses, packets.
+#: Fields that differ between equal entries: handles, use counts, packet counters.
 _PASSING = frozenset(["HANDLE", "POSITION", "USE", "BYTES", "PACKETS"])
 
 
 @frozen
 class PolicyRule:
-    """A policy rule: *family* 4 or 6, the table that it leads to, and what it matches as text."""
+    """A policy rule: *family* 4 or 6, its routing table, and its match as text."""
 
     family: int
     priority: int
@@ -37,7 +37,7 @@ class FirewallEntry:
 
     ``family`` is "inet", "ip", "ip6", "arp", "bridge" or "netdev".  ``chain`` is empty for tables
     and sets, ``name`` for rules.  ``text`` is its content, equal for equal content; ``comment`` is
-    what its author wrote.
+    its comment.
     """
 
     kind: str
@@ -150,7 +150,7 @@ def _comment(userdata: Any) -> str:
 
 
 def _iptables_comment(expressions: Any) -> str:
-    """The comment that ``iptables -m comment`` made: the bytes of a match of its own."""
+    """The comment of ``iptables -m comment``, which is stored as the bytes of a match."""
     for expression in expressions:
         parts = dict(expression["attrs"])
         match = dict(parts["NFTA_EXPR_DATA"]["attrs"]) if "NFTA_EXPR_DATA" in parts else {}
@@ -161,7 +161,7 @@ def _iptables_comment(expressions: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value as text, equal for equal values, without numbers that pass."""
+    """A value as text, equal for equal values, without counters."""
     if isinstance(value, Mapping):
         if "attrs" in value:
             return f"({' '.join(_pair(*each[:2]) for each in value['attrs'])})"

@@ -1,4 +1,4 @@
-"""Masquerading: what a container sends beyond its own network leaves with the host's address.
+"""Masquerading: packets that a container sends beyond its own network get the host's address.
 
 In an invoker::
 
@@ -7,13 +7,13 @@ In an invoker::
     masquerade.remove([owner])                          # DEL
     masquerade.collect("pods", invocation.valid_attachments)    # GC
 
-The rules are the reference plugins', byte for byte where they name their owner, in both of their
-backends; either can remove what the other made.  Which backend has rules is found out at removal
-from the machine, not from the configuration, which may have changed.
+The rules name their owner exactly as the reference plugins' rules do, in both backends, so either
+program can remove the other's rules.  At removal the machine is searched for rules of both
+backends, because the configuration may have changed.
 
 All functions act in the calling thread's network namespace, the host's, and need CAP_NET_ADMIN
-there.  They raise `KernelRefused` where the kernel or ``iptables-restore`` refuses, and
-`MissingPlugin` where iptables is asked for and not installed.
+there.  They raise `KernelRefused` when the kernel or ``iptables-restore`` refuses, and
+`MissingPlugin` when iptables is requested and not installed.
 
 Source: containernetworking plugins 1.1.1 (iptables) and 1.9 (nftables), by what they leave in the
 kernel.
@@ -34,9 +34,9 @@ def add(
 ) -> None:
     """Masquerade what comes from these addresses (with prefix) and goes beyond their networks.
 
-    *backend* is iptables or nftables; "": iptables where it is installed, else nftables, as the
-    reference does.  Of nftables, the rules take the place of what the owner had; of iptables, a
-    rule that is there is not added twice.  A started program keeps the descriptors *inherited*.
+    *backend* is iptables or nftables; "": iptables where it is installed, else nftables, as in the
+    reference plugins.  With nftables, the rules replace the owner's old ones; with iptables, an
+    existing rule is not added twice.  A started program keeps the descriptors *inherited*.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
         iptables.add(owner, addresses, inherited)
@@ -45,21 +45,21 @@ def add(
 
 
 def require_usable(backend: str) -> None:
-    """Raise ``NotAvailable`` where the backend that is asked for is not on this machine."""
+    """Raise ``NotAvailable`` when the requested backend is not on this machine."""
     if backend == "iptables" and not iptables.installed():
         raise NotAvailable(
             "'ipMasqBackend' is iptables, which is not installed",
-            fix="install it, or set nftables",
+            fix="install it, or use nftables",
         )
 
 
 def remove(
     owners: Sequence[Owner], kept: Collection[str] = (), inherited: tuple[int, ...] = ()
 ) -> None:
-    """Remove the rules of these owners; what is not there is no error.
+    """Remove the rules of these owners; missing rules are ignored.
 
-    The iptables rules of one container and network share a chain, whatever the interface: those
-    that are for an address in *kept*, which the container still has, stay.
+    The iptables rules of one container and network share a chain for all interfaces: rules for an
+    address in *kept*, which the container still has, stay.
     """
     iptables.remove(owners, kept, inherited)
     nftables.remove(owners)

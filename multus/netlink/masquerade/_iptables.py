@@ -1,8 +1,8 @@
-"""Masquerading by iptables, whichever of its kernel backends the installed binaries speak.
+"""Masquerading by iptables, with either kernel backend (legacy or nf_tables) of its binaries.
 
-One chain for a container and network in table nat: it accepts what goes to the container's own
-network, and masquerades the rest but multicast; POSTROUTING jumps there for the container's
-address.  All of a family goes into the kernel at once, by one ``iptables-restore``.
+Each container and network has one chain in table nat.  It accepts packets to the container's own
+network, and masquerades all others except multicast; POSTROUTING jumps to it for the container's
+address.  One ``iptables-restore`` per family makes all changes at once.
 
 Source: iptables-restore(8), iptables-save(8).
 """
@@ -32,7 +32,7 @@ _OWNED = re.compile(r'name: \\"(?P<network>[^"\\]+)\\" id: \\"(?P<container>[^"\
 
 
 class _Family(NamedTuple):
-    """The programs of one family, and what is multicast there."""
+    """The programs of one address family, and its multicast network."""
 
     number: int
     save: str
@@ -60,7 +60,7 @@ _FAMILIES = {
 
 
 class _Saved(NamedTuple):
-    """What table nat of a family holds, and who may change it."""
+    """The contents of a family's table nat, and the executor that changes it."""
 
     family: _Family
     lines: Sequence[str]
@@ -82,7 +82,7 @@ def installed() -> bool:
 
 
 def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> None:
-    """Add the rules for these addresses (with prefix); a rule that is there is not added twice."""
+    """Add the rules for these addresses (with prefix); an existing rule is not added twice."""
     executor = Executor((), inherited=inherited)
     for version, family in _FAMILIES.items():
         ours = [each for each in addresses if (":" in each) == (version == 6)]
@@ -92,7 +92,7 @@ def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> N
         try:
             _restore(family, [f"-N {owner.chain}", *rules], executor)
         except KernelRefused:
-            # Another interface of the container is in the same network: the chain is there.
+            # The chain exists already: another interface of the container is in this network.
             present = _saved(family, executor)
             if not _is_declared(owner.chain, present):
                 raise
@@ -100,7 +100,7 @@ def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> N
 
 
 def remove(owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]) -> None:
-    """Remove the rules in these owners' chains, but for addresses in *kept*."""
+    """Remove the rules in these owners' chains, except for addresses in *kept*."""
     executor = Executor((), inherited=inherited)
     chains = {owner.chain for owner in owners}
     for family in _FAMILIES.values():
@@ -163,10 +163,10 @@ def _jumps(lines: Sequence[str]) -> list[_Jump]:
 def _may_have(family: _Family, chains: Iterable[str]) -> bool:
     """Whether one of these chains may be in table nat.
 
-    ``iptables-save`` takes milliseconds, and of nf_tables it creates the table that it looks at.
+    This avoids ``iptables-save``, which takes milliseconds and, with nf_tables, creates the table.
     """
     if "nat" in _legacy_tables(family):
-        return True  # the older interface does not tell which chains there are
+        return True  # the legacy interface cannot be asked for one chain
     asked = [nft.has_chain(family.number, "nat", chain) for chain in chains]
     with open_channel(NETLINK_NETFILTER) as channel:
         try:
@@ -190,17 +190,17 @@ def _is_declared(chain: str, lines: Sequence[str]) -> bool:
 
 
 def _saved(family: _Family, executor: Executor) -> list[str]:
-    """What table nat holds; nothing where iptables is not installed."""
+    """The contents of table nat; empty when iptables is not installed."""
     program = _find(family.save)
     return [] if program is None else _run(executor, [program, "-t", "nat"], "").splitlines()
 
 
 def _restore(family: _Family, commands: Sequence[str], executor: Executor) -> None:
-    """Carry the commands out in table nat: all of them, or none."""
+    """Apply the commands to table nat: all of them, or none."""
     program = _find(family.restore)
     if program is None:
         raise MissingPlugin(
-            f"{family.restore} is not installed, which masquerading by iptables needs",
+            f"masquerading by iptables needs {family.restore}, which is not installed",
             fix="install iptables, or set 'ipMasqBackend' to nftables",
         )
     script = "\n".join(["*nat", *commands, "COMMIT", ""])

@@ -1,6 +1,6 @@
-"""Messages to nf_tables: the few that masquerading needs.
+"""The messages to nf_tables that masquerading needs.
 
-Numbers are in network byte order here, and nested attributes carry ``NLA_F_NESTED``.
+Numbers are in network byte order, and nested attributes carry ``NLA_F_NESTED``.
 
 Source: linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from multus.netlink import Channel, Message, wire
 from multus.netlink.addresses import encode
 
-#: What the kernel says where there is no such table, or no nf_tables at all.
+#: The kernel's errors when the table is missing, or nf_tables itself.
 ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 
 INET = 1
@@ -38,19 +38,19 @@ _META_NFPROTO = 15
 _NETWORK_HEADER = 1
 _EQUAL, _NOT_EQUAL = 0, 1
 
-#: Where an address stands in the network header: source, destination.
+#: Offsets of the addresses in the network header: source, destination.
 _OFFSETS = {socket.AF_INET: (12, 16), socket.AF_INET6: (8, 24)}
 
 
 class Rule(NamedTuple):
-    """A rule that the kernel has: its handle, and its comment ("" for none)."""
+    """A rule in the kernel: its handle, and its comment ("" for none)."""
 
     handle: int
     comment: str
 
 
 def commit(channel: Channel, messages: Sequence[Message]) -> None:
-    """Carry these changes out: all of them, or none."""
+    """Apply these changes: all of them, or none."""
     ends = [
         Message(kind, 0, _head(socket.AF_UNSPEC, _SUBSYSTEM), words, acknowledged=False)
         for kind, words in ((_BATCH_BEGIN, "change the rules"), (_BATCH_END, "change the rules"))
@@ -59,20 +59,20 @@ def commit(channel: Channel, messages: Sequence[Message]) -> None:
 
 
 def add_table(table: str, comment: str) -> Message:
-    """A table of family inet; one that is there stays."""
+    """Add a table of family inet; an existing one stays."""
     body = wire.string(_TABLE_NAME, table) + _comment(_TABLE_USERDATA, comment)
     return _change(_NEWTABLE, body, f"add table {table}")
 
 
 def add_chain(table: str, chain: str, comment: str) -> Message:
-    """A chain that rules may jump to; one that is there stays."""
+    """Add a chain that rules may jump to; an existing one stays."""
     body = wire.string(_CHAIN_TABLE, table) + wire.string(_CHAIN_NAME, chain)
     body += _comment(_CHAIN_USERDATA, comment)
     return _change(_NEWCHAIN, body, f"add chain {chain} to table {table}")
 
 
 def add_postrouting(table: str, chain: str) -> Message:
-    """A chain that sees what leaves the host, at the place where its source is changed."""
+    """Add a base chain at the postrouting hook, with the priority of source NAT."""
     hook = _nested(_CHAIN_HOOK, wire.be32(1, _POSTROUTING), wire.be32(2, _SOURCE_NAT))
     body = wire.string(_CHAIN_TABLE, table) + wire.string(_CHAIN_NAME, chain) + hook
     body += wire.string(_CHAIN_TYPE, "nat") + wire.be32(_CHAIN_POLICY, _ACCEPT)
@@ -80,7 +80,7 @@ def add_postrouting(table: str, chain: str) -> Message:
 
 
 def add_rule(table: str, chain: str, expressions: Sequence[bytes], comment: str = "") -> Message:
-    """A rule at the chain's end."""
+    """Append a rule to the chain."""
     body = wire.string(_RULE_TABLE, table) + wire.string(_RULE_CHAIN, chain)
     body += _nested(_RULE_EXPRESSIONS, *expressions)
     if comment:
@@ -90,20 +90,20 @@ def add_rule(table: str, chain: str, expressions: Sequence[bytes], comment: str 
 
 
 def delete_rule(table: str, chain: str, handle: int) -> Message:
-    """Take one rule away."""
+    """Delete one rule."""
     body = wire.string(_RULE_TABLE, table) + wire.string(_RULE_CHAIN, chain)
     body += wire.attribute(_RULE_HANDLE, handle.to_bytes(8, "big"))
     return Message(_DELRULE, 0, _head(INET) + body, f"delete rule {handle} of chain {chain}")
 
 
 def flush(table: str, chain: str) -> Message:
-    """Take all rules of a chain away."""
+    """Delete all rules of a chain."""
     body = wire.string(_RULE_TABLE, table) + wire.string(_RULE_CHAIN, chain)
     return Message(_DELRULE, 0, _head(INET) + body, f"flush chain {chain} of table {table}")
 
 
 def has_chain(family: int, table: str, chain: str) -> Message:
-    """Ask for a chain; the reply is None where there is none."""
+    """Ask for a chain; the reply is None when it does not exist."""
     body = wire.string(_CHAIN_TABLE, table) + wire.string(_CHAIN_NAME, chain)
     words = f"look up chain {chain} of table {table}"
     return Message(_GETCHAIN, 0, _head(family) + body, words, (errno.ENOENT,))
@@ -124,7 +124,7 @@ def from_address(address: str) -> list[bytes]:
 
 
 def to_network(network: str, *, inside: bool) -> list[bytes]:
-    """Matches packets to this network, or to any other; the family is matched already."""
+    """Matches packets to (*inside*) or beyond this network; expects the family to be matched."""
     family, packed, prefix = encode(network)
     _source, destination = _OFFSETS[socket.AddressFamily(family)]
     operator = _EQUAL if inside else _NOT_EQUAL
@@ -146,12 +146,12 @@ def of_family(network: str) -> list[bytes]:
 
 
 def masquerade() -> bytes:
-    """Gives the packet the source address of the link that it leaves by."""
+    """Sets the packet's source address to that of its outgoing link."""
     return _expression("masq")
 
 
 def goto(chain: str) -> bytes:
-    """Goes on in another chain."""
+    """Continues in another chain, without returning."""
     return _verdict(_GOTO, wire.string(2, chain))
 
 

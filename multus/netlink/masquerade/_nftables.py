@@ -1,7 +1,7 @@
-"""Masquerading by nftables, through the kernel's own interface: no program is needed.
+"""Masquerading by nftables, through netlink: no program is needed.
 
-The table is the reference plugin's: one rule an address, found again by the mark that its comment
-starts with.
+The table is the reference plugin's: one rule for each address.  A rule's comment starts with a mark
+of its owner, by which it is found again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MULTICAST = ("224.0.0.0/4", "ff00::/8")
 
 
 def add(owner: Owner, addresses: Sequence[str]) -> None:
-    """Add a rule for each address (with prefix), in the place of what the owner had."""
+    """Add a rule for each address (with prefix); these replace the owner's old rules."""
     with open_channel(NETLINK_NETFILTER) as channel:
         messages = [
             nft.add_table(TABLE, _TABLE_COMMENT),
             nft.add_chain(TABLE, CHAIN, _CHAIN_COMMENT),
             nft.add_postrouting(TABLE, _HOOKED),
-            # Written anew each time: somebody may have flushed or changed it.
+            # Written again each time: another program may have flushed or changed the chain.
             nft.flush(TABLE, _HOOKED),
         ]
         for multicast in _MULTICAST:

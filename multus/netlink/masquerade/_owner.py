@@ -1,4 +1,4 @@
-"""Whose rules: the names that the reference plugin gives them, so that either finds the other's.
+"""The owner of masquerading rules, with the reference plugin's names, so either finds the other's.
 
 Source: containernetworking plugins 1.1.1 (iptables) and 1.9 (nftables), by what they leave in the
 kernel.
@@ -31,7 +31,7 @@ class Owner(NamedTuple):
 
     @property
     def chain(self) -> str:
-        """The chain of iptables rules: it does not know the interface."""
+        """The chain of the iptables rules; its name does not depend on the interface."""
         return f"CNI-{_hash(self.network + self.container_id)}"[:28]
 
     @property
@@ -41,7 +41,7 @@ class Owner(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What the comment on nftables rules starts with."""
+        """The start of the comment on nftables rules."""
         attachment = _hash(f"{self.ifname}:{self.container_id}")[:16]
         return f"{network_mark(self.network)}-{attachment}"
 
@@ -53,7 +53,7 @@ class Owner(NamedTuple):
 
 
 def network_mark(network: str) -> str:
-    """What the comment on nftables rules of this network starts with."""
+    """The start of the comment on nftables rules of this network."""
     return _hash(network)[:16]
 
 

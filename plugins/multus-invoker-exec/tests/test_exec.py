@@ -96,7 +96,7 @@ class TestAdd:
         self, folder: BinDir, exec_: ExecInvoker, printed: str
     ) -> None:
         folder.stand_in("fake", ADD=Reply(printed))
-        with pytest.raises(DelegateFailed, match="no object"):
+        with pytest.raises(DelegateFailed, match="not an object"):
             exec_.add(invocation(folder, "ADD"))
 
     def test_a_result_that_is_wrong_cannot_be_decoded(

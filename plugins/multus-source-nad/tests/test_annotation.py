@@ -101,7 +101,7 @@ BAD = [
     (",a", "entry 1 is empty"),
     ("a,,b", "entry 2 is empty"),
     ("a b", "entry 1: 'name' is 'a b', which cannot be the name of an object"),
-    ("A", "'A', which cannot be the name of an object: use small letters"),
+    ("A", "'A', which cannot be the name of an object: use lower-case letters"),
     ("a_b", "'a_b', which cannot be the name of an object"),
     ("-a", "'-a', which cannot be the name of an object"),
     ("a-", "'a-', which cannot be the name of an object"),

@@ -68,7 +68,9 @@ def test_one_that_ends_the_process_is_named(either: Either, cni_pod: Netns, at: 
     if at == "delete":
         answer.require()
         answer = either.multus.delete(conf, container)
-    code, words = (11, "lost (it ended) in") if either.daemon else (999, "ended the process by os.")
+    code, words = 999, "ended the process by os."
+    if either.daemon:
+        code, words = 11, "lost (process ended) in"
     refused(answer, code, "'hostile'", words)
     either.place.calm()
     either.multus.delete(conf, container).require()

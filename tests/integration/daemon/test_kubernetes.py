@@ -228,7 +228,7 @@ def test_an_api_process_that_is_killed_costs_no_call(
     assert netns.links().keys() == {"eth0", "net1", "net2"}
     becomes(lambda: daemon.control("ready"), (0, "ok\n"))
     becomes(lambda: daemon.metric("multus_cache_synced"), synced)
-    assert "the API process ended: it is started again" in daemon.log
+    assert "the API process ended: it is restarted" in daemon.log
     again, before = pod(cluster, daemon, cni_pods(), "again"), gets(cluster, "again")
     cluster.add(conf, again).require()
     assert gets(cluster, "again") == before

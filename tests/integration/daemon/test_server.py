@@ -207,8 +207,8 @@ def test_a_client_that_does_not_take_its_answer_is_logged(serve: Serve, gate: Ga
         peer.sendall(message("ADD", b"x", CNI_CONTAINERID="c1", DO=gate.do))
         eventually(lambda: daemon.asked)
     gate.open()
-    eventually(lambda: "nobody took the answer" in daemon.log)
-    (line,) = [each for each in daemon.log.splitlines() if "nobody took the answer" in each]
+    eventually(lambda: "did not take the answer" in daemon.log)
+    (line,) = [each for each in daemon.log.splitlines() if "did not take the answer" in each]
     assert json.loads(line)["container"] == "c1"
 
 

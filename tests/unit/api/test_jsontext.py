@@ -45,7 +45,7 @@ def test_a_number_has_the_value_that_it_says(number: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
 def test_what_is_no_number_is_not_written(value: Any) -> None:
-    with pytest.raises(ValueError, match="no JSON number"):
+    with pytest.raises(ValueError, match="not a JSON number"):
         encode(value)
 
 

@@ -290,5 +290,5 @@ def test_the_deadline_is_looked_at_for_every_network() -> None:
     view = view_of(*asked)
     assert view is not None
     view.deadline = Deadline(time.monotonic())
-    with pytest.raises(TryAgainLater, match="entry 2: no time is left"):
+    with pytest.raises(TryAgainLater, match="entry 2: the time limit passed"):
         multus_source_nad.multus_resolve(selection.elements[1], *asked)

@@ -12,7 +12,8 @@ from unit.kube.scripted import Scripted, scripted
 from multus.api.kubernetes import PODS, Deadline, Resource, TooLarge, Unreachable
 from multus.kube.client import KubeClient
 from multus.kube.decoding import decode, metadata_of
-from multus.kube.transport import MAX_BODY, path_of
+from multus.kube.transport import MAX_BODY
+from multus.kube.urls import path_of
 
 #: An object of the stand-in.
 DEFINITION = Resource("g", "v1", "p", "definition").object("default", "a")

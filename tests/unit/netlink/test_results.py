@@ -73,7 +73,10 @@ CHANGES = {
     "the link": ("link delete eth0", "interface eth0 in /run/netns/.* is missing"),
     "its kind": ("link delete eth0; link add eth0 type bridge", "kind 'bridge', not veth"),
     "its state": ("link set eth0 down", "is down"),
-    "its MAC": (f"link set eth0 address {MAC[:-1]}9", f"has MAC {MAC[:-1]}9, recorded is {MAC}"),
+    "its MAC": (
+        f"link set eth0 address {MAC[:-1]}9",
+        f"has MAC {MAC[:-1]}9, the record says {MAC}",
+    ),
     "an address": ("address delete 10.1.2.3/24 dev eth0", "has no address 10.1.2.3/24"),
     "an IPv6 address": ("address delete fd01::3/64 dev eth0", "has no address fd01::3/64"),
     "the default route": ("route delete default", "the route to 0.0.0.0/0 is gone"),

@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from multus.api.request import Request
-from multus.state.liveness import Found, is_gone, lives, look, netns_identity, path_for_removal
+from multus.state.liveness import Liveness, is_gone, lives, look, netns_identity, path_for_removal
 from multus.state.record import Record, restored
 from multus.testing.netns import Netns
 
@@ -46,28 +46,28 @@ def moved(record: Record, path: str) -> Record:
 class TestLook:
     def test_the_same_namespace(self, pod: Netns, tmp_path: Path) -> None:
         recorded = netns_identity(pod.path)
-        assert look(pod.path, recorded) is Found.SAME
+        assert look(pod.path, recorded) is Liveness.SAME
         (tmp_path / "link").symlink_to(pod.path)
-        assert look(str(tmp_path / "link"), recorded) is Found.SAME
+        assert look(str(tmp_path / "link"), recorded) is Liveness.SAME
 
     def test_the_name_belongs_to_another_namespace_by_now(self, pod: Netns, other: Netns) -> None:
-        assert look(other.path, netns_identity(pod.path)) is Found.OTHER
+        assert look(other.path, netns_identity(pod.path)) is Liveness.OTHER
 
     def test_a_plain_file_is_left_of_an_unmounted_namespace(
         self, pod: Netns, tmp_path: Path
     ) -> None:
         recorded = netns_identity(pod.path)
         (tmp_path / "left").touch()
-        assert look(str(tmp_path / "left"), recorded) is Found.OTHER
+        assert look(str(tmp_path / "left"), recorded) is Liveness.OTHER
 
     @pytest.mark.parametrize("path", ["", "/run/netns/no such", "/run/netns/a\0b"])
     def test_nothing_is_there(self, path: str) -> None:
-        assert look(path, "1:2") is Found.NOTHING
-        assert look(path, "") is Found.NOTHING
+        assert look(path, "1:2") is Liveness.NOTHING
+        assert look(path, "") is Liveness.NOTHING
         assert netns_identity(path) == ""
 
     def test_a_record_that_does_not_say(self, pod: Netns) -> None:
-        assert look(pod.path, "") is Found.UNKNOWN
+        assert look(pod.path, "") is Liveness.UNKNOWN
 
 
 class TestLives:
@@ -129,7 +129,7 @@ class TestPathForRemoval:
     def test_never_names_a_process(self, tmp_path: Path) -> None:
         own = f"/proc/{os.getpid()}/ns/net"
         (tmp_path / "link").symlink_to(own)
-        assert look(str(tmp_path / "link"), netns_identity(own)) is Found.SAME
-        assert look(own, netns_identity(own)) is Found.SAME
+        assert look(str(tmp_path / "link"), netns_identity(own)) is Liveness.SAME
+        assert look(own, netns_identity(own)) is Liveness.SAME
         assert path_for_removal(record_of(own)) == ""
         assert path_for_removal(record_of(str(tmp_path / "link"))) == ""

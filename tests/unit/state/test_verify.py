@@ -110,7 +110,7 @@ class TestDifferences:
         ("command", "said"),
         [
             ("link delete eth0", "interface eth0 is gone from the container's namespace"),
-            ("link set eth0 address 02:00:00:00:00:08", f"recorded is {MAC}"),
+            ("link set eth0 address 02:00:00:00:00:08", f"the record says {MAC}"),
             ("address delete 10.1.0.2/24 dev eth0", "eth0 has no address 10.1.0.2/24"),
             ("address delete fd00::2/64 dev eth0", "eth0 has no address FD00:0::2/64"),
             ("route delete default", "the route to 0.0.0.0/0 via 10.1.0.1 is gone"),
