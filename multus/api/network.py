@@ -50,12 +50,11 @@ class Element:
     """A network selection element: one requested network.
 
     ``origin`` is its location, for messages ("annotation k8s.v1.cni.cncf.io/networks of pod
-    default/web, entry 2").  ``source`` is the name of the plugin that selected it; when it is
-    empty, Multus fills it in.  ``config`` is an inline configuration: such an element is not
-    resolved.  ``provenance`` says who wrote the configuration, or the name: only a name that the
-    owner of the node wrote is looked up in the node's files.  ``options`` holds the other keys of
-    the element unchanged, and ``handle`` is a value of the source's own, for its
-    ``multus_resolve``.
+    default/web, entry 2").  ``source`` is the name of the plugin that selected it; Multus fills it
+    in when it is empty.  ``config`` is an inline configuration: such an element is not resolved.
+    ``provenance`` says who wrote the configuration, or the name: only a name that the node's owner
+    wrote is looked up in the node's files.  ``options`` holds the other keys of the element
+    unchanged, and ``handle`` is a value of the source's own, for its ``multus_resolve``.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """

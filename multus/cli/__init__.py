@@ -1,10 +1,10 @@
-"""The command line: one command a module or package of ``multus.cli.commands``.
+"""The command line: each command is a module or package of ``multus.cli.commands``.
 
 A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
 ``run(arguments)``, which returns the exit status.  It prints through ``multus.cli.screen``.  Only
-the module of the command that is asked for is imported; all of them are for ``--help``, completion
-and the man page.  With ``PASSES_ON = True`` in the module, what follows ``--`` is in
-``arguments.passed_on``, and argparse does not see it.
+the module of the requested command is imported; ``--help``, completion and the man page import all
+of them.  A module with ``PASSES_ON = True`` gets the words after ``--`` in ``arguments.passed_on``;
+argparse does not parse them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from multus.cli import commands, screen
 from multus.log._printable import printable
 
 _EPILOG = """\
-As a CNI plugin (CNI_COMMAND is set) it reads a network configuration on stdin instead.
+If CNI_COMMAND is set, multus is a CNI plugin: its configuration is on stdin.
 
 Start here:
-  multus demo                          three networks for a throw-away pod, shown and removed
-  multus validate -f 00-multus.conf    every problem with its line, key and fix
-  multus COMMAND --help                examples of each command
+  multus demo                          attach three networks, then remove them
+  multus validate -f 00-multus.conf    list every problem with line, key and fix
+  multus COMMAND --help                show options and examples of a command
 """
 
 
@@ -40,7 +40,7 @@ def names() -> list[str]:
 
 
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
-    """The command line's parser: of the commands named in *only*, or of all."""
+    """The parser of the command line, with the commands in *only*, or with all."""
     top = _Parser(
         prog="multus",
         description="Attach containers to many networks.",
@@ -65,7 +65,7 @@ def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit status.  Errors are told on stderr, none is raised."""
+    """Run one command; returns the exit status.  Prints errors to stderr and raises none."""
     if sys.stdout is None:
         screen.complain("multus: standard output is closed: open it, or send it to /dev/null")
         return 1
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         screen.flush()
     except KeyboardInterrupt:
         status = 130
-    except Exception as error:  # noqa: BLE001  its text comes from outside, too: it is told printably
+    except Exception as error:  # noqa: BLE001  its text may come from outside
         status = _failed(f"multus {asked}" if asked else "multus", error)
     for stream in (screen.out(), sys.stdout, sys.stderr):
         if stream is not None:
@@ -94,7 +94,7 @@ def _run(argv: Sequence[str], asked: str) -> int:
         words, passed_on = words[:at], words[at + 1 :]
     try:
         arguments = parser([asked] if asked else None).parse_args(words)
-    except SystemExit as ended:  # --help, --version, or a wrong call
+    except SystemExit as ended:  # --help, --version, or a usage error
         return int(ended.code or 0)
     arguments.passed_on = passed_on
     status: int = arguments.run(arguments)
@@ -102,13 +102,13 @@ def _run(argv: Sequence[str], asked: str) -> int:
 
 
 def _failed(who: str, error: Exception) -> int:
-    """Tell what ended a command; returns the exit status."""
+    """Print the error that ended a command; returns the exit status."""
     if isinstance(error, CNIError):
         screen.complain(f"{who}: {error}")
     elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
         screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
     elif isinstance(error, OSError):
-        if not isinstance(error, BrokenPipeError):  # else the reader has all it wants
+        if not isinstance(error, BrokenPipeError):  # the reader closed the pipe on purpose
             where = f"{error.filename}: " if error.filename is not None else ""
             fix = ": run it as root" if isinstance(error, PermissionError) else ""
             screen.complain(f"{who}: {where}{error.strerror or error}{fix}")
@@ -126,14 +126,14 @@ def _is_foreign(module: str | None) -> bool:
 
 
 def _print_what_the_encoding_lacks() -> None:
-    """Have characters that a stream's encoding lacks written as escapes, not as an error."""
+    """Write characters that a stream cannot encode as escapes, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints through the screen, and says what is wrong with a call in printable characters."""
+    """Prints through the screen, and prints usage errors in printable characters."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stderr and file is not None:

@@ -1,4 +1,4 @@
-"""What the journal says is attached, for people and programs, and which containers still live."""
+"""What the journal records as attached, and which containers are still alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CNI_DIR = "/var/lib/cni/multus"
 
 
 def described(record: Record) -> dict[str, Any]:
-    """A record as ``multus attachments --json`` has it."""
+    """A record as ``multus attachments --json`` prints it."""
     pod = record.request.pod
     return {
         "containerID": record.request.container_id,
@@ -47,19 +47,19 @@ def _attachment(record: Record, index: int) -> dict[str, Any]:
 
 
 def _state(record: Record, index: int) -> str:
-    """``attached``, ``detached``, or ``begun``: what may be there must be removed, too."""
+    """``attached``, ``detached``, or ``begun``: DEL must clean up a begun attachment, too."""
     if index in record.gone:
         return "detached"
     return "attached" if index in record.standing() else "begun"
 
 
 def others(journal: Journal) -> Iterator[Mapping[str, str]]:
-    """Every file that is state and no record: ``{"file": …, "why": …}``."""
+    """Every state file that is not a record: ``{"file": …, "why": …}``."""
     for name in journal.others():
-        why = "written by the Go Multus: the container's DEL removes what it names"
+        why = "written by the Go Multus: the container's DEL removes its attachments"
         yield {"file": f"{journal.folder}/{name}", "why": why}
     for path in journal.kept_aside():
-        yield {"file": path, "why": "was damaged: what it names is removed; delete it by hand"}
+        yield {"file": path, "why": "damaged record: its attachments were removed; delete the file"}
     for path, _ in journal.stuck():
-        why = "could not be removed and was given up: remove what is left, then delete the file"
+        why = "Multus gave up removing it: remove what is left on the node, then delete the file"
         yield {"file": path, "why": why}

@@ -1,4 +1,4 @@
-"""Reading what people wrote, JSON or YAML, so that every key can be pointed at."""
+"""Reads JSON and YAML files and records the line and column of every key."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _JSON_ENDINGS = (".conf", ".conflist", ".json")
 
 @frozen
 class Document:
-    """One document of a file: its value, and where each key of it stands.
+    """One document of a file: its value, and the position of each key.
 
-    ``comments`` says that lines with ``#`` were left out to read it.
+    ``comments`` are the places of comments that were skipped to parse it.
     """
 
     file: str
@@ -39,7 +39,7 @@ class Document:
     comments: tuple[Place, ...] = ()
 
     def place(self, path: Path = ()) -> Place:
-        """Where the key at *path* stands, or the nearest one above it that does."""
+        """The position of the key at *path*, or of its nearest parent that has one."""
         for length in range(len(path), -1, -1):
             mark = self.marks.get(path[:length])
             if mark is not None:
@@ -68,8 +68,8 @@ class Document:
     ) -> Finding:
         """A finding about an error; its path is counted from *base*.
 
-        With *whole*, the object that the error names is named, unless the finding points at the
-        very key.
+        With *whole*, the reason includes the object's name, unless the finding points at the exact
+        key.
         """
         path = (*base, *error.path)
         known = self.known(path)
@@ -81,7 +81,7 @@ class Document:
         return self.finding(severity, known, reason, error.fix, error.number)
 
     def known(self, path: Path) -> Path:
-        """The part of *path* that stands in the document: a missing key does not."""
+        """The longest prefix of *path* that exists in the document (a missing key does not)."""
         return next(
             (path[:length] for length in range(len(path), 0, -1) if path[:length] in self.marks), ()
         )
@@ -89,21 +89,21 @@ class Document:
 
 @frozen
 class Reading:
-    """What a file holds, as far as it could be read, and what is wrong with its text."""
+    """The documents that could be read from a file, and the syntax errors in it."""
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...] = ()
 
 
 def files_of(paths: list[str]) -> Iterator[str]:
-    """Files as they are, and the readable ones of each folder, sorted."""
+    """The files themselves, and the JSON and YAML files of each folder, sorted."""
     for path in paths:
         if not os.path.isdir(path):
             yield path
             continue
         for name in sorted(os.listdir(path)):
             each = os.path.join(path, name)
-            # A pipe among them would be waited for.
+            # Opening a FIFO would block.
             if name.endswith((*_JSON_ENDINGS, ".yaml", ".yml")) and os.path.isfile(each):
                 yield each
 
@@ -153,7 +153,7 @@ def _read_json(name: str, text: str) -> Reading:
     except DecodingFailure as error:
         findings.append(_not_json(name, text, error))
         return Reading((), tuple(findings))
-    # YAML knows all that JSON has but tabs between its tokens.
+    # YAML accepts all of JSON except tabs between tokens.
     node = _yaml().compose(mended.replace("\t", " "), Loader=_yaml().SafeLoader)
     walk = _Walk(name).over(node)
     document = Document(name, value, walk.marks, comments)
@@ -215,7 +215,7 @@ def _construct(node: Node) -> Any:
 
 
 def _without_timestamps(node: Any, seen: set[int]) -> Any:
-    """The same, but a date in metadata stays the text that it is to the API."""
+    """Like the parent, but dates in metadata stay text, as in the API."""
     yaml = _yaml()
     if id(node) in seen:
         return node
@@ -232,22 +232,22 @@ def _without_timestamps(node: Any, seen: set[int]) -> Any:
 
 
 def _yaml_fix(stopped_at: str) -> str:
-    """What to do, by the character at which the parser stopped."""
+    """A fix, chosen by the character at which the parser stopped."""
     if stopped_at == "\t":
-        return "indent with spaces, YAML refuses tabs"
+        return "indent with spaces: YAML does not allow tabs"
     if stopped_at == ":":
-        return "put the value into quotes, or correct the indentation"
+        return "quote the value, or correct the indentation"
     return "correct it here"
 
 
 @frozen
 class _Walk:
-    """Notes where each key stands, and finds keys that stand twice."""
+    """Records the position of each key, and finds duplicate keys."""
 
     file: str
     marks: dict[Path, tuple[int, int]] = field(factory=dict)
     findings: list[Finding] = field(factory=list)
-    #: An anchor is walked once: aliases may be nested without end.
+    #: Each anchor is walked once, since nested aliases may expand without limit.
     seen: set[int] = field(factory=set)
 
     def over(self, node: Any, path: Path = ()) -> _Walk:
@@ -268,7 +268,7 @@ class _Walk:
             here = (*path, str(key.value))
             mark = (key.start_mark.line + 1, key.start_mark.column + 1)
             if here in self.marks:
-                reason = "this key stands twice, and the second one wins"
+                reason = "duplicate key: the second value is used"
                 place = Place(self.file, *mark)
                 finding = Finding(ERROR, dotted(here), reason, "delete one of them", place)
                 self.findings.append(finding)

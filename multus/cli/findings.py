@@ -1,4 +1,4 @@
-"""A finding: something that is wrong, where it stands, why, and what to do about it."""
+"""A finding: what is wrong, where, why, and the fix."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from attrs import frozen
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
 
-#: From bad to good.
+#: From worst to best.
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
 
 
 @frozen
 class Place:
-    """A place in a file; ``line`` and ``column`` count from 1, 0 when the whole file is meant."""
+    """A place in a file; ``line`` and ``column`` count from 1, 0 stands for the whole file."""
 
     file: str
     line: int = 0
@@ -30,10 +30,10 @@ class Place:
 
 @frozen
 class Finding:
-    """One thing that was found.
+    """One finding.
 
-    ``subject`` is a key's path in a file ("delegates[0].type") or what was looked at on a node;
-    ``code`` is the CNI error code that it would give, 0 when it gives none.
+    ``subject`` is a key's path in a file ("delegates[0].type") or a check of a node; ``code`` is
+    the CNI error code of the same fault in a call, 0 when there is none.
     """
 
     severity: str
@@ -44,7 +44,7 @@ class Finding:
     code: int = 0
 
     def to_wire(self) -> dict[str, Any]:
-        """The finding for programs; keys that say nothing are left out."""
+        """The finding as JSON, without empty keys."""
         wire: dict[str, Any] = {"severity": self.severity}
         if self.place is not None:
             wire["file"] = self.place.file

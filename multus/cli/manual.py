@@ -1,4 +1,4 @@
-"""The manual page, made from the command line's own parser."""
+"""Generates the manual page from the command line's parser."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from multus import __version__
 
 _FILES = (
-    ("/etc/cni/net.d", "The runtime's configurations: it takes the first, 00-multus.conflist."),
-    ("/etc/cni/net.d/multus.d", "What 'multus install' keeps there: kubeconfig, token, manifest."),
-    ("/etc/cni/multus/net.d", "Networks by name ('confDir')."),
+    ("/etc/cni/net.d", "The runtime's configurations; it loads the first, 00-multus.conflist."),
+    ("/etc/cni/net.d/multus.d", "Files of 'multus install': kubeconfig, token, manifest."),
+    ("/etc/cni/multus/net.d", "Network configurations that are looked up by name ('confDir')."),
     ("/etc/cni/multus/daemon.json", "The daemon's settings."),
-    ("/opt/cni/bin", "Plugins' programs ('binDir')."),
-    ("/var/lib/cni/multus", "Who is attached ('cniDir')."),
-    ("/var/lib/cni/multus.trace", "What past requests did (multus-observer-trace)."),
+    ("/opt/cni/bin", "Plugin binaries ('binDir')."),
+    ("/var/lib/cni/multus", "Records of attachments ('cniDir')."),
+    ("/var/lib/cni/multus.trace", "The trace of past requests (multus-observer-trace)."),
     ("/run/multus/multus.sock", "The daemon's socket."),
 )
 _ENVIRONMENT = (
-    ("CNI_COMMAND", "When it is set, the program is a CNI plugin and no command line."),
-    ("MULTUS_SOCKET", "Another path of the daemon's socket."),
+    ("CNI_COMMAND", "If set, the program acts as a CNI plugin and ignores its arguments."),
+    ("MULTUS_SOCKET", "Overrides the path of the daemon's socket."),
 )
 
 
@@ -30,7 +30,7 @@ def page(parser: argparse.ArgumentParser) -> str:
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of a parser's commands, by name."""
+    """The parsers of the subcommands, by name."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
@@ -76,7 +76,7 @@ def _called(action: argparse.Action) -> str:
 
 
 def _epilog(text: str) -> Iterator[str]:
-    """Paragraphs as they are, examples as they stand."""
+    """Paragraphs and examples, unchanged."""
     for part in re.split(r"\n\s*\n", text.strip()):
         if part.startswith("Examples:"):
             yield ".PP"
@@ -94,7 +94,7 @@ def _verbatim(text: str) -> Iterator[str]:
 
 def _foot() -> Iterator[str]:
     yield ".SH EXIT STATUS"
-    yield "0 when all is well, 1 when something is wrong or was not done, 2 for a wrong call."
+    yield "0: success. 1: a problem was found, or the command failed. 2: usage error."
     for title, entries in (("FILES", _FILES), ("ENVIRONMENT", _ENVIRONMENT)):
         yield f".SH {title}"
         for name, text in entries:
@@ -102,6 +102,6 @@ def _foot() -> Iterator[str]:
 
 
 def _escaped(line: str) -> str:
-    """Text that troff leaves as it is."""
+    """The text, escaped for troff."""
     line = line.replace("\\", r"\e").replace("-", r"\-").replace("…", "...")
     return rf"\&{line}" if line.startswith((".", "'")) else line

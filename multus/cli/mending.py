@@ -1,6 +1,6 @@
-"""Frequent slips in JSON: all of them are found at once, and the text is read as it was meant.
+"""Finds frequent mistakes in JSON all at once, and repairs them so that the text can be parsed.
 
-A parser stops at the first one.
+A parser stops at the first mistake.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import frozen
 
 @frozen
 class Slip:
-    """Something that is not JSON: its offset in the text, why, and what to write instead."""
+    """A mistake in JSON text: its offset, the reason, and the fix."""
 
     offset: int
     reason: str
@@ -38,12 +38,12 @@ _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def mend(text: str) -> tuple[str, list[Slip]]:
-    """*text* with every known slip repaired, line for line, and the slips in their order."""
+    """*text* with known mistakes repaired, line numbers unchanged, and the mistakes in order."""
     slips: list[Slip] = []
     if text.startswith("\ufeff"):
-        slips.append(Slip(0, "it starts with a byte order mark", "save it as UTF-8 without one"))
+        slips.append(Slip(0, "file starts with a byte order mark", "save it as UTF-8 without one"))
         text = text[1:]
-    # Twice: a comma is only seen to be the last one when the comment behind it is gone.
+    # Two passes: a trailing comma is recognised only after the comment behind it is removed.
     for _ in range(2):
         pieces: list[str] = []
         end = 0
@@ -59,28 +59,28 @@ def _slips(text: str) -> Iterator[tuple[re.Match[str], str, Slip]]:
     for found in _PIECE.finditer(text):
         piece, kind = found.group(), found.lastgroup
         if kind == "comment":
-            # Blanks, so that what follows keeps its column.
+            # Pad with spaces, so that later text keeps its column.
             reason = f"{_short(piece.strip())} is a comment, and JSON has none"
             slip = Slip(found.start(), reason, "delete it", is_comment=True)
             yield found, " " * len(piece), slip
         elif kind == "path":
             instead = _slashes(piece)
-            reason = f"{piece} is not in quotes, and Linux has no backslashes in paths"
+            reason = f"{piece} is not quoted, and Linux paths use '/', not backslashes"
             yield found, instead, Slip(found.start(), reason, f"write {instead}")
         elif kind == "string" and _WINDOWS_PATH.match(piece):
             instead = _slashes(piece[1:-1])
-            reason = f"{piece} has backslashes, which JSON reads as escapes"
+            reason = f"{piece} contains backslashes, which JSON reads as escapes"
             yield found, instead, Slip(found.start(), reason, f"write {instead}")
         elif kind == "string" and _WRONG_ESCAPE.search(piece):
-            reason = f"{_short(piece)} has a backslash that does not begin an escape of JSON"
+            reason = f"{_short(piece)} contains a backslash that does not start a valid JSON escape"
             fix = "write each backslash twice"
             yield found, _WRONG_ESCAPE.sub(r"\\\\", piece), Slip(found.start(), reason, fix)
         elif kind == "single":
             instead = '"' + piece[1:-1].replace('"', '\\"') + '"'
-            reason = f"{_short(piece)} stands in single quotes"
+            reason = f"{_short(piece)} is in single quotes"
             yield found, instead, Slip(found.start(), reason, "use double quotes")
         elif kind == "comma":
-            yield found, " ", Slip(found.start(), "a comma stands before the end", "delete it")
+            yield found, " ", Slip(found.start(), "trailing comma", "delete it")
         elif kind == "word":
             instead = _WORDS[piece]
             yield found, instead, Slip(found.start(), f"{piece} is not JSON", f"write {instead}")

@@ -1,4 +1,4 @@
-"""The files of a node: where everything is, and what Multus' configuration there says."""
+"""Reads a node's files: their paths, and Multus' configuration among them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ENDINGS = (".conf", ".conflist", ".json")
 
 @frozen
 class Found:
-    """Multus' part of a configuration file: ``config`` is what the runtime hands it on stdin.
+    """Multus' part of a configuration file: ``config`` is what the runtime passes on stdin.
 
-    ``key`` is the path to it in the file: empty, or ``("plugins", 0)`` in a list.
+    ``key`` is its path in the file: empty, or ``("plugins", 0)`` in a list.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Found:
 
 
 def conf_files(net_d: str) -> list[str]:
-    """What a runtime looks at in *net_d*, in its order; raises ``IOFailure``."""
+    """The files in *net_d* that a runtime reads, in its order; raises ``IOFailure``."""
     try:
         names = sorted(os.listdir(net_d))
     except OSError as error:
@@ -43,14 +43,14 @@ def conf_files(net_d: str) -> list[str]:
 
 
 def multus_part(path: str, whole: Mapping[str, Any]) -> Found | None:
-    """Multus' configuration within the decoded file *whole*; None when it is another plugin's."""
+    """Multus' configuration in the decoded file *whole*; None if it configures another plugin."""
     if whole.get("type") == "multus":
         return Found(path, whole)
     plugins = whole.get("plugins")
     if isinstance(plugins, list):
         for index, each in enumerate(plugins):
             if isinstance(each, dict) and each.get("type") == "multus":
-                # As libcni does it: the list's name and versions, and nothing else of the list.
+                # Like libcni: copy only the list's name and versions.
                 given = {k: whole[k] for k in ("name", "cniVersion", "cniVersions") if k in whole}
                 return Found(path, {**each, **given}, ("plugins", index))
     return None
@@ -88,7 +88,7 @@ def find_conf(net_d: str = NET_D) -> Found:
 
 
 def others(net_d: str) -> Iterator[str]:
-    """The configuration files that are not Multus', unreadable ones included."""
+    """The configuration files of other plugins, including unreadable ones."""
     for path in conf_files(net_d):
         try:
             if multus_part(path, decode_object(_read(path), path)) is None:
@@ -98,7 +98,7 @@ def others(net_d: str) -> Iterator[str]:
 
 
 def read_regular(path: str, most: int) -> bytes:
-    """At most *most* bytes of a regular file; ``OSError`` for another, without waiting for it."""
+    """Read up to *most* bytes of a regular file; ``OSError`` for other kinds; never blocks."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,7 +1,7 @@
-"""Kubernetes objects from files, which answer in place of the API server.
+"""Kubernetes objects from files, used in place of the API server.
 
-The sources read them through ``session.api``, the way that they read a cluster, so that what is
-explained offline is what would happen.
+Sources read them through ``session.api``, as they read a cluster, so the offline explanation
+matches a real ADD.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from multus.cli.documents import Document
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, ObjectRef, Write
 
-_GIVE_FILE = "give the file that has it (-f)"
+_GIVE_FILE = "pass the file that defines it (-f)"
 
-#: The kinds that hold a pod, and where in them it stands.
+#: The kinds that contain a pod template, and its path.
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
     "ReplicaSet": ("spec", "template"),
@@ -30,7 +30,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-#: The kinds that describe networks, by their plural.
+#: The kinds that define networks, by plural.
 NETWORKS: Mapping[str, str] = {
     "Network": "networks",
     "NetworkAttachmentDefinition": "network-attachment-definitions",
@@ -39,7 +39,7 @@ NETWORKS: Mapping[str, str] = {
 
 @frozen
 class Named:
-    """An object that a file holds; ``path`` leads to it in a template's owner."""
+    """An object in a file; ``path`` is where it is inside its workload or list."""
 
     document: Document
     kind: str
@@ -56,7 +56,7 @@ class Named:
 
 
 def objects_in(document: Document) -> Iterator[Named]:
-    """The Kubernetes objects of a document: one, a list's, or the pod inside a workload."""
+    """The Kubernetes objects of a document: a single one, a list's items, or a workload's pod."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         return
@@ -103,7 +103,7 @@ class Objects:
 
     @classmethod
     def of(cls, found: Sequence[Named]) -> Objects:
-        """Serve all of *found*; of two with one name the later counts, as when applied."""
+        """Serve all of *found*; a later object replaces an earlier one of the same name."""
         by_name, pods = {}, {}
         for each in found:
             if each.kind == "Pod":
@@ -118,13 +118,13 @@ class Objects:
         kind = wanted.resource
         found = self.by_name.get((kind.group, kind.plural, wanted.namespace, wanted.name))
         if found is None:
-            raise NotFound(f"{wanted} is not among the given files", True, fix=_GIVE_FILE)
+            raise NotFound(f"{wanted} is not in the given files", True, fix=_GIVE_FILE)
         return dict(found)
 
     def get_each(
         self, wanted: Sequence[ObjectRef], deadline: Deadline
     ) -> list[dict[str, Any] | CNIError]:
-        """Each object, or why there is none."""
+        """Each object, or the error for it."""
         answers: list[dict[str, Any] | CNIError] = []
         for each in wanted:
             try:
@@ -138,12 +138,12 @@ class Objects:
         found = self.pods.get((namespace, name))
         if found is None:
             raise NotFound(
-                f"pod {namespace}/{name} is not among the given files", True, fix=_GIVE_FILE
+                f"pod {namespace}/{name} is not in the given files", True, fix=_GIVE_FILE
             )
         return dict(found)
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
-        """Write nothing: files only say what would happen."""
+        """Ignore writes: this API is read-only."""
 
 
 def _pod_metadata(pod: Named) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which addresses a configuration hands out, as a set of netaddr.
+"""The addresses that a configuration allocates from, as a netaddr set.
 
 Source: host-local and whereabouts, their documentation of ``ipam``.
 """
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def handed_out(options: Mapping[str, Any]) -> IPSet:
-    """The addresses that an ``ipam`` object of host-local or whereabouts hands out.
+    """The addresses that an ``ipam`` object of host-local or whereabouts allocates.
 
-    What cannot be read is left out: it is told by the checks of that configuration.
+    Invalid ranges are skipped: the configuration's own checks report them.
     """
     from netaddr import IPSet
 
@@ -50,7 +50,7 @@ def _span(given: Mapping[str, Any]) -> IPSet:
     try:
         subnet = IPNetwork(str(given["subnet"])).cidr
         first, last = given.get("rangeStart"), given.get("rangeEnd")
-        # Not the network's own address, nor for IPv4 the broadcast address.
+        # Skip the network address, and for IPv4 the broadcast address.
         start = IPAddress(str(first)) if first else subnet[1 if subnet.size > 1 else 0]
         end = IPAddress(str(last)) if last else subnet[-2 if subnet.version == 4 else -1]
         return IPSet(IPRange(start, end))

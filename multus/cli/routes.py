@@ -1,4 +1,4 @@
-"""Which routes a pod will have, as far as its delegates' configurations tell beforehand."""
+"""Predicts a pod's routes from the configurations of its delegates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from multus.state.record import Planned
 
 _DEFAULTS = {"0.0.0.0/0": 4, "::/0": 6}
-#: IPAM plugins that give the routes of their configuration, and no others.
+#: IPAM plugins that return exactly the routes of their configuration.
 _KNOWN_IPAM = ("host-local", "static")
 
 
 @frozen
 class ExpectedRoute:
-    """A route that a delegate is going to ask for; ``note`` says what becomes of it, if not it."""
+    """A route of a delegate; ``note``: why it is not set, or that the element requests it."""
 
     ifname: str
     dst: str
@@ -35,7 +35,7 @@ class ExpectedRoute:
 
 @frozen
 class Expected:
-    """All routes that are known, and the interfaces whose routes are known only afterwards."""
+    """The known routes, and ``(interface, reason)`` where routes are only known after the ADD."""
 
     routes: tuple[ExpectedRoute, ...]
     unknown: tuple[tuple[str, str], ...]
@@ -80,28 +80,28 @@ def _gateway(route: Mapping[str, Any], ipam: Mapping[str, Any]) -> str:
 def _why_unknown(config: Mapping[str, Any]) -> str:
     ipam = config.get("ipam")
     if isinstance(ipam, dict) and ipam.get("type") and ipam["type"] not in _KNOWN_IPAM:
-        return f"IPAM {ipam['type']!r} decides when it is called"
+        return f"IPAM {ipam['type']!r} chooses routes at run time"
     if "delegate" in config:
-        return f"plugin {config.get('type')!r} hands on to another one"
+        return f"plugin {config.get('type')!r} calls another plugin"
     return ""
 
 
 def _with_choice(routes: list[ExpectedRoute], planned: Planned) -> list[ExpectedRoute]:
-    """Apply the element's ``default-route`` (NPWG 1.3): its gateways, on this attachment."""
+    """Apply the element's ``default-route`` (NPWG 1.3): its gateways replace the default routes."""
     wanted = planned.delegate.options.get("default-route")
     if not isinstance(wanted, list):
         return routes
     kept = [each for each in routes if not each.is_default]
     ifname = planned.delegate.ifname
     chosen = [
-        ExpectedRoute(ifname, "::/0" if ":" in str(gw) else "0.0.0.0/0", str(gw), "asked for")
+        ExpectedRoute(ifname, "::/0" if ":" in str(gw) else "0.0.0.0/0", str(gw), "requested")
         for gw in wanted
     ]
     return kept + chosen
 
 
 def _settled(routes: list[ExpectedRoute]) -> Iterator[ExpectedRoute]:
-    """Of two default routes of a family one counts: the one asked for, else the first."""
+    """Keep one default route per address family: the requested one, else the first."""
     for each in routes:
         rivals = [other for other in routes if other.dst == each.dst and each.is_default]
         chosen = next((other for other in rivals if other.note), rivals[0] if rivals else each)

@@ -1,12 +1,11 @@
-"""Everything that commands print: text for people made printable, text for programs exact.
+"""All output of commands: text for people is made printable, text for programs is exact.
 
-Commands write nothing themselves: the linter refuses ``print``, and a test refuses ``sys.stdout``.
-So no name, key or error text from outside reaches a terminal as it is.  Text for people passes
-``printable`` part by part: a line end or an escape sequence in a name is shown as its escape, and
-rich interprets no markup in it.
+Commands print only through this module: the linter refuses ``print``, and a test refuses
+``sys.stdout``. Text for people passes through ``printable`` part by part, so a newline or an escape
+sequence in a name cannot reach the terminal, and rich does not interpret markup in it.
 
-In the program, standard output is kept for commands alone (``claim``): what a plugin or its child
-prints goes to standard error.
+The program reserves standard output for commands (``claim``): output of plugins and their children
+goes to standard error.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-#: Text, or text and its style.
+#: Text, or ``(text, style)``.
 Part = str | tuple[str, str]
 
-#: Lines that do not go to a terminal are not broken to fit one.
+#: Columns when the output is not a terminal.
 _PLAIN_WIDTH = 160
-#: Characters of a table's cell, and of a line, beyond which text is cut.
+#: Spaces between the columns of a table.
+_GAP = 2
+#: Longer cells and lines are cut, in characters.
 _LONGEST_CELL, _LONGEST_LINE = 200, 8192
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan", OK: "green"}
 _MARKS = {ERROR: "✗", WARNING: "!", NOTE: "·", OK: "✓"}
@@ -47,9 +49,9 @@ _claimed: TextIO | None = None
 
 
 def claim() -> None:
-    """Keep standard output for commands: descriptor 1 is standard error from now on.
+    """Reserve standard output for commands: from now on, descriptor 1 is standard error.
 
-    For the program alone, which is the only one to use its process.
+    Only the program calls this, not code that embeds Multus.
     """
     global _claimed
     if sys.stdout is not None:
@@ -57,24 +59,24 @@ def claim() -> None:
         buffering = 1 if os.isatty(kept) else -1
         _claimed = open(kept, "w", buffering, encoding, errors="backslashreplace")  # noqa: SIM115
         os.dup2(2, 1)
-        # Another stream: the old one may rely on what descriptor 1 was, a file for instance.
+        # A new stream, since the old one may depend on the file that descriptor 1 was.
         sys.stdout = open(1, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def give_back() -> None:
-    """Make descriptor 1 standard output again, for a program started in place of this one."""
+    """Make descriptor 1 standard output again, before exec of another program."""
     if _claimed is not None:
         _claimed.flush()
         os.dup2(_claimed.fileno(), 1)
 
 
 def out() -> TextIO:
-    """Standard output, as commands have it."""
+    """The standard output of commands."""
     return _claimed or sys.stdout
 
 
 class Lines(io.TextIOBase):
-    """A text stream for what prints by itself: each whole line is said."""
+    """A text stream that prints each complete line through ``say``."""
 
     def __init__(self) -> None:
         self._begun = ""
@@ -89,16 +91,35 @@ class Lines(io.TextIOBase):
         return len(text)
 
 
-# --- Lines, and what is for programs --------------------------------------------------------------
+# --- Lines, and output for programs ---------------------------------------------------------------
 
 
 def say(text: str = "") -> None:
-    """A line for people on standard output, where rich is not needed."""
+    """Print a line for people to standard output, without rich."""
     write(printable(text, _LONGEST_LINE) + "\n")
 
 
+def is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether standard output is a terminal that is too narrow for these rows as a table."""
+    if not out().isatty():
+        return False
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return sum(widths) + _GAP * (len(widths) - 1) > shutil.get_terminal_size().columns
+
+
+def records(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of a title and a cell, with an empty line between rows."""
+    longest = max(map(len, titles))
+    for number, row in enumerate(rows):
+        if number:
+            say()
+        for title, cell in zip(titles, row, strict=True):
+            if cell:
+                say(f"{title:<{longest}}  {cell}")
+
+
 def complain(text: str) -> None:
-    """A line on standard error; it is lost when that is closed or full."""
+    """Print a line to standard error; it is dropped if that is closed or full."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(printable(text, _LONGEST_LINE) + "\n")
@@ -106,25 +127,25 @@ def complain(text: str) -> None:
 
 
 def document(text: str) -> None:
-    """A text for a program (YAML, a script), exact; on a terminal its lines are made printable."""
+    """Print text for a program (YAML, a script) exactly; on a terminal, make it printable."""
     if out().isatty():
         text = "\n".join(printable(line.expandtabs()) for line in text.split("\n"))
     write(text)
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:
-    """A value as JSON for programs: exact, and in ASCII."""
+    """Print a value as JSON for programs: exact, ASCII only."""
     write(json.dumps(value, indent=indent) + "\n")
 
 
 def flush() -> None:
-    """Write out what is buffered; raises ``IOFailure`` as every function here does."""
+    """Flush the output; raises ``IOFailure``, like every function here."""
     with _writing():
         out().flush()
 
 
 def give_up_if_broken(stream: TextIO) -> None:
-    """Send what *stream* cannot write to /dev/null; else the interpreter tries it once more."""
+    """Redirect *stream* to /dev/null if a flush fails: the interpreter flushes again at exit."""
     try:
         stream.flush()
     except OSError:
@@ -134,7 +155,7 @@ def give_up_if_broken(stream: TextIO) -> None:
 
 
 def write(text: str) -> None:
-    """A text of the program's own, as it is; raises ``IOFailure``."""
+    """Print text unchanged (only text from this program); raises ``IOFailure``."""
     with _writing():
         out().write(text)
 
@@ -144,10 +165,10 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has closed the pipe: it has all it wants
+        raise  # the reader closed the pipe on purpose
     except OSError as error:
         raise IOFailure(
-            f"cannot write to standard output: {error.strerror}: what was printed is not complete"
+            f"cannot write to standard output: {error.strerror}: the output is incomplete"
         ) from error
 
 
@@ -155,7 +176,7 @@ def _writing() -> Iterator[None]:
 
 
 class Screen:
-    """Standard output for people: colours on a terminal, plain text everywhere else."""
+    """Standard output for people: colours on a terminal, plain text elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -167,41 +188,44 @@ class Screen:
             from rich.console import Console
         except ImportError as error:
             raise MissingPlugin(
-                "what is meant for people needs rich",
+                "text output needs rich",
                 fix="install multus[cli], or use --json",
             ) from error
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))
 
     def line(self, *parts: Part) -> None:
-        """A line made of parts, which is not broken."""
+        """Print one line made of parts; it is not wrapped."""
         self._print(_text(parts), soft_wrap=True)
 
     def heading(self, text: str) -> None:
-        """A line that stands out, with an empty one before it."""
+        """Print an empty line and a bold one."""
         self.line()
         self.line((text, "bold"))
 
     def rows(self, titles: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
-        """A table whose columns are as wide as what is in them; long cells go on below."""
+        """Print a table; on a terminal that is too narrow for it, one line for each cell."""
         from rich.table import Table
-        from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        shown = [[printable(cell, _LONGEST_CELL) for cell in row] for row in cells]
+        if is_too_wide([titles, *shown]):
+            records(titles, shown)
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
         for title in titles:
             table.add_column(title, overflow="fold")
-        for row in cells:
-            table.add_row(*(Text(printable(cell, _LONGEST_CELL)) for cell in row))
+        for row in shown:
+            table.add_row(*(_text([cell]) for cell in row))
         if self._console.is_terminal:
             self._print(table)
             return
         with self._console.capture() as captured:
             self._console.print(table)
         for line in captured.get().splitlines():
-            self._print(Text(line.rstrip()), soft_wrap=True)
+            self._print(_text([line.rstrip()]), soft_wrap=True)
 
     def finding(self, each: Finding) -> None:
-        """A finding: where, what, why, and what to do."""
+        """Print a finding: place, subject, reason and fix."""
         marks = _MARKS if self._console.encoding.lower().startswith("utf") else _ASCII_MARKS
         parts: list[Part] = [(f"{marks[each.severity]} ", _STYLES[each.severity])]
         if each.place is not None:
@@ -214,7 +238,7 @@ class Screen:
             self.line((f"    {each.fix}", "dim"))
 
     def json(self, value: Any) -> None:
-        """A value as indented JSON, coloured where there are colours."""
+        """Print a value as indented JSON, in colours on a terminal."""
         from rich.text import Text
 
         text = "".join(

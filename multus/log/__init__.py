@@ -1,8 +1,9 @@
-"""The log: one JSON object a line, to stderr, to a rotated file, or both.
+"""The log: one JSON object per line, to stderr, to a rotated file, or both.
 
-Not ``logging``: importing that costs a process that is started per call more than Python's own
-start, and a line here is one ``write``.  Several processes may write one file: lines are appended
-whole, and the process that makes the file too large renames it under a lock; the others notice.
+It does not use ``logging``, whose import takes longer than the start of Python itself; a standalone
+process pays for it in each call. Each line is one ``write``. Several processes may write one file:
+they append whole lines, and the process that reaches the size limit renames the file under a lock;
+the others reopen it.
 
 The keys of the configuration are ``LOG`` in ``multus.api.keys``.
 """
@@ -31,11 +32,11 @@ _DEEPEST = 6
 
 
 class Log:
-    """Where a part of the program says what it does; never raises and never writes to stdout.
+    """A logger; never raises and never writes to stdout.
 
-    Fields given to :meth:`bind` stand in every line of the returned log.  A field that is an
-    exception is written as its text; its traceback is added when it is of a plugin that failed in a
-    way that no plugin should, and always with ``logLevel: debug``.
+    Fields given to :meth:`bind` are in every line of the returned log.  An exception in a field is
+    written as its text.  Its traceback is added when a plugin failed unexpectedly, and always with
+    ``logLevel: debug``.
     """
 
     __slots__ = ("_fields", "_sink", "level")
@@ -49,7 +50,7 @@ class Log:
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> Log:
-        """The log that the configuration's keys describe; a wrong key gets its default."""
+        """The log that the configuration describes; an invalid key gets its default."""
         from multus.api import keys
         from multus.api.errors import InvalidConfig
         from multus.api.reader import Reader
@@ -81,7 +82,7 @@ class Log:
         self._sink.close()
 
     def wants(self, level: str) -> bool:
-        """Whether lines of this level are written, for fields that cost something to make."""
+        """Whether lines of this level are written: check it before computing expensive fields."""
         return LEVELS[level] <= LEVELS[self.level]
 
     def panic(self, msg: str, **fields: object) -> None:
@@ -89,15 +90,15 @@ class Log:
         self._line("panic", msg, fields)
 
     def error(self, msg: str, **fields: object) -> None:
-        """Something failed that a person should see."""
+        """A failure that a person should see."""
         self._line("error", msg, fields)
 
     def verbose(self, msg: str, **fields: object) -> None:
-        """A step of a request: what was attached, by whom, how long it took."""
+        """A step of a request: what was attached, by which invoker, how long it took."""
         self._line("verbose", msg, fields)
 
     def debug(self, msg: str, **fields: object) -> None:
-        """Whatever helps to find a bug."""
+        """Details for debugging."""
         self._line("debug", msg, fields)
 
     def _line(self, level: str, msg: str, fields: dict[str, object]) -> None:
@@ -127,10 +128,10 @@ class Log:
 
 
 class Sink:
-    """Where lines go.  Shared by the logs of one process; opens its file at the first line.
+    """The destination of lines, shared by the logs of a process; opens its file at the first line.
 
-    The file is closed with the last log that uses the sink, so a log that is made for one line
-    leaves no descriptor.
+    The file is closed when the last log that uses the sink is garbage-collected, so a short-lived
+    log does not leak a descriptor.
     """
 
     _fd = -1
@@ -155,7 +156,7 @@ class Sink:
         self._complained = False
 
     def write(self, text: str) -> None:
-        """Append one line to every destination; a failing one is reported once, on stderr."""
+        """Append one line to every destination; the first failure is reported on stderr."""
         data = text.encode("ascii", "backslashreplace") + b"\n"
         with self._lock:
             if self._stderr:
@@ -194,7 +195,7 @@ class Sink:
             data = data[os.write(self._fd, data) :]
 
     def _current_size(self) -> int:
-        """Bytes in the file that has the path now: another process may have renamed ours."""
+        """The size of the current file in bytes; reopens it if another process renamed it."""
         if self._fd >= 0:
             ours = os.fstat(self._fd)
             try:
@@ -210,7 +211,7 @@ class Sink:
         return os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
-        """Give the full file a dated name, unless another process was first."""
+        """Rename the full file, with a timestamp, unless another process already did."""
         import fcntl
 
         fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -233,7 +234,7 @@ def _to_stderr(data: bytes) -> None:
         while data:
             data = data[os.write(2, data) :]
     except OSError:
-        # The runtime has closed our stderr: there is no other place for a line.
+        # The runtime closed stderr: the line is lost.
         return
 
 
@@ -260,7 +261,7 @@ def _value(value: object, depth: int) -> object:
 
 
 def _plain(text: str) -> str:
-    """Without secrets, and short enough for a line."""
+    """The text without secrets, cut to the maximum length."""
     if "earer" in text or "EARER" in text or "eyJ" in text or "://" in text:
         import re
 
@@ -271,9 +272,9 @@ def _plain(text: str) -> str:
 
 
 def is_unexpected(error: BaseException) -> bool:
-    """Whether *error* is a ``CNIError`` made of something that nobody raises on purpose.
+    """Whether *error* is a ``CNIError`` that wraps an unexpected exception.
 
-    That is another exception, or an interruption of what took too long.
+    That is an exception of another type, or the interruption of code that took too long.
     """
     from multus.api.errors import CNIError
     from multus.api.progress import Overdue
@@ -287,13 +288,13 @@ def is_unexpected(error: BaseException) -> bool:
             return True
         if not isinstance(cause, CNIError):
             return error.number == CNIError.code
-        seen.add(id(cause))  # a plugin may have made an error its own cause
+        seen.add(id(cause))  # a plugin may have set an error as its own cause
         cause = cause.__cause__
     return False
 
 
 def traceback_of(err: BaseException) -> str:
-    """The traceback of an exception and of what caused it, as text of many lines."""
+    """The traceback of an exception and of its causes, as multi-line text."""
     import traceback
 
     return "".join(traceback.format_exception(type(err), err, err.__traceback__))

@@ -1,7 +1,7 @@
-"""What becomes of a log file after its rotation: compressed, and deleted when it is old.
+"""Compresses rotated log files, and deletes old ones.
 
-A program of its own, so that neither a container runtime nor the daemon's threads wait for the
-compression of a large file: ``python -I -S files.py PATH BACKUPS DAYS COMPRESS``.
+Runs as a separate process, so that neither a container runtime nor the daemon's threads wait for
+the compression of a large file: ``python -I -S _files.py PATH BACKUPS DAYS COMPRESS``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 
 def tidy_apart(path: str, max_backups: int, max_age_days: int, *, compress: bool) -> None:
-    """Start :func:`tidy` in a process that outlives this one and holds none of its files."""
+    """Start :func:`tidy` in a detached process that inherits no open files."""
     arguments = [path, str(max_backups), str(max_age_days), str(int(compress))]
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     pid = os.posix_spawn(
@@ -22,12 +22,12 @@ def tidy_apart(path: str, max_backups: int, max_age_days: int, *, compress: bool
         file_actions=quiet,
         setsid=True,
     )
-    # The child forks and ends at once: the worker is nobody's zombie.
+    # The child forks and exits at once, so init reaps the worker.
     os.waitpid(pid, 0)
 
 
 def tidy(path: str, max_backups: int, max_age_days: int, *, compress: bool) -> None:
-    """Compress the rotated files of ``path``, and delete those beyond number (0: all) or age."""
+    """Compress the rotated files of ``path``; delete excess (0: keep all) and old ones."""
     backups = _backups(path)
     too_old = time.time_ns() - max_age_days * 86400 * 10**9
     keep = backups[-max_backups:] if max_backups else backups
@@ -39,7 +39,7 @@ def tidy(path: str, max_backups: int, max_age_days: int, *, compress: bool) -> N
 
 
 def _backups(path: str) -> list[tuple[int, str]]:
-    """Rotated files with the time of their rotation in nanoseconds, oldest first."""
+    """Rotated files with their rotation time in nanoseconds, oldest first."""
     folder, base = os.path.split(path)
     found = []
     for name in os.listdir(folder or "."):
@@ -60,7 +60,7 @@ def _compress(name: str) -> None:
             shutil.copyfileobj(plain, gz)
         os.rename(unfinished, f"{name}.gz")
     except FileNotFoundError:
-        # Another process tidied the same folder and was faster.
+        # Another process already compressed it.
         _remove(unfinished)
         return
     _remove(name)

@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a terminal: it can neither move the cursor nor forge a line.
+"""Escapes text from outside for a terminal, so it cannot move the cursor or forge a line.
 
 Names, keys and error texts come from annotations, Kubernetes objects, files and other programs.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 
 def printable(text: str, longest: int = 0) -> str:
-    """*text* with every character that is not plainly visible written as its escape.
+    """*text* with every unprintable character written as its escape.
 
     These are control, format (bidirectional), surrogate, unassigned and separator characters,
-    line ends and tabs among them: ``\\x1b``, ``\\n``, ``\\u202e``.  With *longest*, text beyond so
-    many characters is cut, and how much is said.
+    including newlines and tabs: ``\\x1b``, ``\\n``, ``\\u202e``.  *longest* limits the length; the
+    result says how many characters were cut.
     """
     if 0 < longest < len(text):
         text = f"{text[:longest]}... ({len(text) - longest} more characters)"

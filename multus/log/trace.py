@@ -1,15 +1,16 @@
-"""The trace: what past requests did and how long each step took, in a file of bounded size.
+"""The trace: past requests and the time of each step, in a file of bounded size.
 
-A line is a JSON object: ``time`` (Unix, when it ended), ``command``, ``container``, ``ifname``,
-``network`` (Multus' own), ``pod`` when there is one, and either
+Each line is a JSON object: ``time`` (Unix, the end), ``command``, ``container``, ``ifname``,
+``network`` (of Multus' configuration), ``pod`` when there is one, and either
 
-* ``stages``: the seconds of each, ``delegates``: those that were attached, ``plugins``: what each
-  hook of a plugin and each verb of an invoker took, from a millisecond on, and ``error``: the
-  request as a whole; or
-* ``delegate``: one that was taken down, ``undone`` when that was since the ADD failed, ``error``.
+* for a whole request, ``stages``: the seconds of each, ``delegates``: the attached ones,
+  ``plugins``: the seconds of each hook and each invoker's verb, from a millisecond on, and
+  ``error``; or
+* for one removed delegate, ``delegate``, ``undone`` if it was removed because the ADD failed, and
+  ``error``.
 
-Whoever finds the file full renames it under a lock; the one before that is given up, so that both
-together are never larger than twice the limit and a line.
+The process that finds the file full renames it under a lock, replacing the previous one, so both
+files together never exceed twice the limit plus a line.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-#: What follows ``cniDir`` in the file's path, and in that of the one before it: beside the state,
-#: where nothing is left when nothing is attached.
+#: Suffixes of ``cniDir`` for the current and the previous file.  They are not in the folder itself,
+#: which is empty when nothing is attached.
 NAME, BEFORE = ".trace", ".trace.before"
 LIMIT = 1 << 20
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def append(folder: str, entry: Mapping[str, Any], limit: int = LIMIT) -> None:
-    """Add a line to the trace beside *folder*, a ``cniDir``; raises ``OSError``."""
+    """Append a line to the trace beside *folder*, a ``cniDir``; raises ``OSError``."""
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
     path = f"{folder}{NAME}"
     descriptor = os.open(path, _FLAGS, 0o600)
@@ -37,7 +38,7 @@ def append(folder: str, entry: Mapping[str, Any], limit: int = LIMIT) -> None:
             _begin_anew(folder, path, descriptor)
             os.close(descriptor)
             descriptor = os.open(path, _FLAGS, 0o600)
-        # One write: lines of several processes do not mix.
+        # A single write, so that lines of several processes do not mix.
         os.write(descriptor, line)
     finally:
         os.close(descriptor)
@@ -49,11 +50,11 @@ def _begin_anew(folder: str, path: str, descriptor: int) -> None:
         if os.path.samestat(os.stat(path), os.fstat(descriptor)):
             os.rename(path, f"{folder}{BEFORE}")
     except FileNotFoundError:
-        return  # another process was faster
+        return  # another process already renamed it
 
 
 def read(folder: str) -> Iterator[dict[str, Any]]:
-    """Every entry of the trace beside *folder*, the oldest first; what is no entry is left out.
+    """Every entry of the trace beside *folder*, oldest first; invalid lines are skipped.
 
     Raises ``FileNotFoundError`` when there is no trace.
     """
@@ -73,6 +74,6 @@ def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # torn: its writer was killed
+            continue  # incomplete: its writer was killed
         if isinstance(entry, dict):
             yield entry

@@ -1,1 +1,1 @@
-"""The commands: one module or package each, with all that only this command needs."""
+"""The commands: one module or package each, including the logic that only it uses."""

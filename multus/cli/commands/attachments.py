@@ -1,11 +1,11 @@
-"""List what is attached: containers, interfaces, networks, addresses, from the journal alone.
+"""List the recorded attachments: containers, networks, addresses.
 
 Examples:
   multus attachments
-  multus attachments --json | jq '.records[] | select(.alive | not)'   # whose DEL never came
+  multus attachments --json | jq '.records[] | select(.alive | not)'
   multus attachments --cni-dir /var/lib/cni/multus
 
-The status is 1 when there is a file that cannot be read.
+The exit status is 1 when a file cannot be read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from multus.cli.attachments import CNI_DIR
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="where records are (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +77,7 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def age(started: float) -> str:
-    """How long ago something was, in its largest unit: ``3h``."""
+    """An age in its largest unit: ``3h``."""
     seconds = max(0, int(time.time() - started)) if started else 0
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:

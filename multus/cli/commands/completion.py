@@ -1,4 +1,4 @@
-"""Print what makes a shell complete the commands and options of multus.
+"""Print the shell completion script for multus.
 
 Examples:
   multus completion bash > /etc/bash_completion.d/multus
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _complete_paths(parser: argparse.ArgumentParser) -> None:
-    """Options that take a path complete to paths."""
+    """Make options that take a path complete paths."""
     import shtab
 
     from multus.cli.manual import subcommands

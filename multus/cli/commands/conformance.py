@@ -1,12 +1,13 @@
-"""Check that an installed plugin keeps what every plugin has to.
+"""Run the conformance tests on an installed plugin.
 
 Examples:
   multus conformance source-inventory
   multus conformance invoker-ptp --sample tests/sample.json
   multus conformance --sample sample.json merger-all -- -k valid -v
 
-The sample is a JSON file that shows the plugin at work; multus.testing.conformance says what it
-holds. Without one, tests that need it are skipped. What follows -- is for pytest.
+The sample is a JSON file with input for the plugin; multus.testing.conformance
+describes it. Without one, tests that need it are skipped. Arguments after --
+go to pytest.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ PASSES_ON = True
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("plugin", metavar="PLUGIN", help="its name, as `multus plugins` shows it")
-    parser.add_argument("--sample", metavar="FILE", help="how the plugin shows its work")
+    parser.add_argument("plugin", metavar="PLUGIN", help="its name in `multus plugins`")
+    parser.add_argument("--sample", metavar="FILE", help="input for the plugin, JSON")
     parser.usage = "multus conformance [-h] [--sample FILE] PLUGIN [-- OPTION …]"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the suite; pytest's exit status."""
+    """Run the suite; returns pytest's exit status."""
     try:
         from multus.testing import conformance
     except ModuleNotFoundError as error:

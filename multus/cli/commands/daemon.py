@@ -1,7 +1,7 @@
 """Run the node daemon in the foreground.
 
-SIGTERM: finish the calls that run, refuse the others, end.  SIGHUP: read the settings again, look
-for plugins again.  MULTUS_SOCKET overrides the socket's path.
+SIGTERM: finish running calls, refuse new ones, exit. SIGHUP: reload settings
+and plugins. MULTUS_SOCKET overrides the socket's path.
 
 Examples:
   multus daemon
@@ -20,12 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         default="/etc/cni/multus/daemon.json",
-        help="the daemon's settings; there need not be any (%(default)s)",
+        help="the daemon's settings; the file is optional (%(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     try:
         from multus.daemon import main
     except ModuleNotFoundError as error:

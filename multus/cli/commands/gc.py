@@ -1,16 +1,16 @@
-"""Remove attachments whose container is gone, when the runtime does not ask for it.
+"""Remove attachments of containers that no longer exist.
 
-A container is gone when its network namespace is: the record's path is no namespace any more, or
-another one. What the records name is deleted as the runtime's DEL would do it; then the networks'
-own garbage collection is asked for (CNI 1.1).
+A container is gone when its network namespace is: the path in the record does
+not exist, or belongs to another namespace. Its attachments are deleted as a
+DEL does it; then the networks' plugins get a GC request (CNI 1.1).
 
 Examples:
-  multus gc --dry-run           say what would be removed
+  multus gc --dry-run           show what would be removed
   multus gc
   multus gc --json | jq .errors
 
-Containers that another command works on, and records of the Go Multus, are left alone. The status
-is 1 when something could not be removed.
+Containers in use by another command, and records of the Go Multus, are
+skipped. The exit status is 1 when something could not be removed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="where records are (%(default)s)")
+    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="change nothing")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is removed, or JSON ``{removed: […], left: […], errors: [text]}``."""
+    """Print the removed attachments, or JSON ``{removed: […], left: […], errors: [text]}``."""
     from multus.api.errors import CNIError
     from multus.cli.attachments import described
     from multus.state import garbage
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = [each for each in found if not isinstance(each, CNIError)]
     alive = [each for each in records if lives(each)]
     dead = [each for each in records if each not in alive]
-    # As they were: described once more when they are gone, they would be described as nothing.
+    # Describe them before the removal: afterwards their attachments are gone.
     before = {each.key: described(each) for each in dead}
     if not arguments.dry_run:
         errors += garbage.remove_incomplete(journal)
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _collect(
     records: Sequence[Record], alive: Sequence[Record], dead: Sequence[Record], cni_dir: str
 ) -> list[CNIError]:
-    """Have the engine collect the garbage of every network that has some."""
+    """Run the engine's garbage collection for every network that has garbage."""
     from multus.api.errors import attempted
     from multus.engine.assembly import engine_for
 
@@ -119,4 +119,4 @@ def _show(report: dict[str, Any], *, dry_run: bool) -> None:
     for error in report["errors"]:
         shown.line(f"error: {error}")
     if not any(report.values()):
-        shown.line("no garbage: every container that has a record lives")
+        shown.line("no garbage: every container with a record is alive")

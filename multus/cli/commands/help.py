@@ -1,4 +1,4 @@
-"""Show what the commands are, or what one of them does.
+"""Show all commands, or the help of one command.
 
 Examples:
   multus help
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the help that ``--help`` prints."""
+    """Print the output of ``--help``."""
     from multus.cli import names, parser
     from multus.cli.manual import subcommands
 

@@ -13,11 +13,11 @@ from multus.cli import screen
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """It takes no options."""
+    """Has no options."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it in troff."""
+    """Print it as troff."""
     from multus.cli import parser
     from multus.cli.manual import page
 

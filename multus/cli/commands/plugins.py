@@ -1,10 +1,10 @@
-"""Show the installed plugins: from where, which hooks, in which order, and what is wrong.
+"""List the installed plugins, their hooks and problems.
 
 Examples:
   multus plugins
   multus plugins --json | jq '.broken, .clashes, .warnings'
 
-The status is 1 when a plugin cannot be loaded, or when two clash.
+The exit status is 1 when a plugin cannot be loaded, or when two conflict.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from multus.registry.warnings import warnings_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables, or JSON; status 1 when a plugin cannot be used."""
+    """Print tables or JSON; status 1 when a plugin cannot be used."""
     installed = load(discover())
     report = describe(installed)
     if arguments.json:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(installed: Installed) -> dict[str, Any]:
-    """The plugins, what is wrong with them, and each hook's plugins in the order of the calls.
+    """The plugins, their problems, and the plugins of each hook in the order of calls.
 
     ``{plugins: […], broken: […], clashes: […], warnings: […], hooks: {hook: [plugin, …]}}``.
     """
@@ -99,12 +99,15 @@ def _show(report: dict[str, Any]) -> None:
     _print_table(rows)
     screen.say()
     _print_table(
-        [("HOOK", "ASKED IN THIS ORDER")]
-        + [(hook, " ".join(users) or "-") for hook, users in report["hooks"].items()]
+        [("HOOK", "CALLED IN THIS ORDER")]
+        + [
+            (hook.removeprefix("multus_"), " ".join(users) or "-")
+            for hook, users in report["hooks"].items()
+        ]
     )
     for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
         for each in report[kind]:
-            named = "name" in each  # a clash is of several plugins
+            named = "name" in each  # a clash involves several plugins
             of = f"{each['name']} of {each['distribution']} {each['version']}: " if named else ""
             screen.say()
             screen.say(f"{title}: {of}{each['reason']}")
@@ -113,6 +116,9 @@ def _show(report: dict[str, Any]) -> None:
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     cells = [[printable(cell) for cell in row] for row in rows]
+    if screen.is_too_wide(cells):
+        screen.records(cells[0], cells[1:])
+        return
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -1,9 +1,10 @@
-"""Show what past requests for a container did, stage by stage, with times.
+"""Show past requests, with the time of each stage.
 
-The trace is written by the plugin multus-observer-trace, and holds the last few thousand requests.
+The plugin multus-observer-trace writes the trace, which keeps the last few
+thousand requests.
 
 Examples:
-  multus trace 0123456789ab           a container, by the beginning of its ID
+  multus trace 0123456789ab           a container, by a prefix of its ID
   multus trace default/web            a pod
   multus trace --failed               every request that failed
   multus trace --last 3 --json
@@ -23,7 +24,7 @@ from multus.cli.findings import ERROR, Finding
 from multus.cli.screen import Screen
 from multus.log.trace import read
 
-#: What a plugin only waited is told apart from so many seconds on.
+#: Waiting time is shown separately from this many seconds on.
 _NOTED = 0.001
 
 
@@ -33,22 +34,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="CONTAINER",
-        help="the beginning of a container's ID, or NAMESPACE/NAME of a pod; without it, all",
+        help="a prefix of a container ID, or NAMESPACE/NAME of a pod; default: all",
     )
-    parser.add_argument("--failed", action="store_true", help="only what failed")
+    parser.add_argument("--failed", action="store_true", help="only failed requests")
     parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
     parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
-    parser.add_argument("--json", action="store_true", help="for programs, an entry a line")
+    parser.add_argument("--json", action="store_true", help="print JSON, one entry per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the entries; status 1 when there is none."""
+    """Print the entries; status 1 when there are none."""
     try:
         found = [each for each in read(arguments.cni_dir) if _is_wanted(each, arguments)]
     except FileNotFoundError as error:
         raise MissingPlugin(
             f"there is no trace ({error.args[0]})",
-            fix="install multus-observer-trace; what happens from then on is written down",
+            fix="install multus-observer-trace; it records requests from then on",
         ) from error
     found = found[-arguments.last :] if arguments.last else found
     if arguments.json:
@@ -71,9 +72,8 @@ def _is_wanted(entry: Mapping[str, Any], arguments: argparse.Namespace) -> bool:
 def _show(entries: list[dict[str, Any]], wanted: str) -> None:
     shown = Screen.open()
     if not entries:
-        shown.line(
-            f"the trace has nothing of {wanted or 'anybody'}: it was never here, or longer ago"
-        )
+        of = f" of {wanted}" if wanted else ""
+        shown.line(f"the trace has no entry{of}: there was no request, or it was too long ago")
     for each in entries:
         _show_one(shown, each)
 
@@ -122,7 +122,7 @@ def _delegate(each: Mapping[str, Any]) -> str:
     return f"{each.get('ifname')!s:15} {took}  {each.get('types')} by {by}, {each.get('network')}"
 
 
-# The file may be damaged, or of another version: what is not of its type is shown as nothing.
+# The file may be damaged or of another version: values of a wrong type are shown as empty.
 
 
 def _number(value: object) -> float:

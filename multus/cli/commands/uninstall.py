@@ -1,12 +1,12 @@
-"""Undo 'multus install': the node's network is again what it was before.
+"""Undo 'multus install', restore the previous network.
 
-Files that were replaced are restored, the others removed, the runtime's configuration first. While
-containers are attached by Multus the program stays, since their deletion needs it: delete them,
-then run it again.
+Replaced files are restored and new ones removed, the runtime's configuration
+first. While containers are attached by Multus the program stays, because their
+DEL needs it: delete them, then run this command again.
 
 Examples:
   multus uninstall
-  multus uninstall --force          also while containers are attached
+  multus uninstall --force          even while containers are attached
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Uninstall, and say what was done."""
+    """Uninstall, and print what was done."""
     from multus.cli.commands.install.install import uninstall
 
     for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):

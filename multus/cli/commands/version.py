@@ -13,10 +13,10 @@ from multus.cli import screen
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """It takes no options."""
+    """Has no options."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it as ``multus --version`` does."""
+    """Print the same as ``multus --version``."""
     screen.say(f"multus {__version__}")
     return 0

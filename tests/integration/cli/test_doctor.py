@@ -31,7 +31,7 @@ def test_a_healthy_node_has_no_error(made_up: MadeUpNode, cni_pod: Netns) -> Non
     assert status == 0
     said = {each["subject"]: each["reason"] for each in findings}
     assert "answers, CNI up to 1.1.0" in said["program"]
-    assert said["journal"].startswith("1 sound record(s)")
+    assert said["journal"].startswith("1 valid record(s)")
 
 
 # --- Configuration --------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_another_program_of_that_name_is_an_error(made_up: MadeUpNode) -> None:
     answer = b'#!/bin/sh\necho \'{"cniVersion": "0.4.0", "supportedVersions": ["0.4.0"]}\'\n'
     made_up.bin.file("multus", answer)
     (finding,) = of(made_up.doctor()[1], "program")
-    assert "speaks CNI 0.4.0" in finding["reason"]
+    assert "supports CNI 0.4.0" in finding["reason"]
 
 
 def test_a_readiness_file_that_is_missing_is_told_as_status_would(made_up: MadeUpNode) -> None:
@@ -184,7 +184,7 @@ def test_a_socket_that_nobody_serves_is_an_error(made_up: MadeUpNode) -> None:
     os.chmod(made_up.folder / "multus.sock", 0o600)
     listener.close()
     (finding,) = of(made_up.doctor()[1], "daemon")
-    assert "nobody answers" in finding["reason"]
+    assert "does not answer" in finding["reason"]
 
 
 def test_no_daemon_is_an_error_only_where_one_is_needed(made_up: MadeUpNode) -> None:
@@ -202,7 +202,7 @@ def test_the_socket_is_the_one_that_the_shims_are_told(monkeypatch: pytest.Monke
     assert parser.parse_args(["--socket", "/here"]).socket == "/here"
 
 
-# --- Kept DELs ------------------------------------------------------------------------------------
+# --- Queued DELs ----------------------------------------------------------------------------------
 
 
 def kept(folder: Path, container: str, age: float = 0.0, *, pod: str = "") -> None:
@@ -223,15 +223,15 @@ def test_a_del_that_no_daemon_looks_for_is_an_error(made_up: MadeUpNode) -> None
     other = made_up.folder / "other"
     made_up.write("net.d/20-second.conf", made_up.conf(cniDir=str(other)))
     made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
-    assert of(made_up.doctor()[1], "kept DELs") == []
+    assert of(made_up.doctor()[1], "queued DELs") == []
     kept(other, "young", 60)
     kept(other, "old", 3 * 3600, pod="web")
     status, findings = made_up.doctor()
-    (finding,) = of(findings, "kept DELs")
+    (finding,) = of(findings, "queued DELs")
     assert (status, finding["severity"], finding["file"]) == (1, "error", str(other / ".spool"))
     assert "2 DEL(s) wait" in finding["reason"]
     assert "3 hour(s) old, is of container old of pod shop/web" in finding["reason"]
-    assert "no daemon looks there" in finding["reason"]
+    assert "no daemon reads it" in finding["reason"]
     assert f"set 'cniDir' to {other}" in finding["fix"]
 
 
@@ -239,7 +239,7 @@ def test_a_del_that_waits_for_the_daemon_is_a_warning(made_up: MadeUpNode) -> No
     made_up.healthy()
     made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
     kept(made_up.folder / "state", "c1")
-    (finding,) = of(made_up.doctor()[1], "kept DELs")
+    (finding,) = of(made_up.doctor()[1], "queued DELs")
     assert finding["severity"] == "warning"
     assert "of container c1: the daemon does not answer" in finding["reason"]
     assert "start 'multus daemon'" in finding["fix"]
@@ -251,8 +251,8 @@ def test_a_damaged_del_is_told_until_it_is_deleted(made_up: MadeUpNode) -> None:
     kept(made_up.folder / "state", "c1")
     (path,) = (made_up.folder / "state" / ".spool").iterdir()
     path.rename(path.with_name(f".damaged-{path.name}"))
-    (finding,) = of(made_up.doctor()[1], "kept DELs")
-    assert "1 damaged DEL(s)" in finding["reason"] and "of c1" in finding["reason"]
+    (finding,) = of(made_up.doctor()[1], "queued DELs")
+    assert "1 damaged DEL(s)" in finding["reason"] and "of containers c1" in finding["reason"]
     assert "'multus gc'" in finding["fix"]
 
 
@@ -262,9 +262,9 @@ def test_a_del_that_the_daemon_failed_to_carry_out_is_a_warning(made_up: MadeUpN
     kept(made_up.folder / "state", "c1", 60)
     with serving(made_up):
         # Not a request that succeeds: it has no CNI_IFNAME.
-        (finding,) = of(made_up.doctor()[1], "kept DELs")
+        (finding,) = of(made_up.doctor()[1], "queued DELs")
     assert finding["severity"] == "warning"
-    assert "they failed, and the daemon tries them again" in finding["reason"]
+    assert "they failed, and the daemon retries" in finding["reason"]
 
 
 def test_daemon_settings_that_cannot_be_read_are_an_error(made_up: MadeUpNode) -> None:
@@ -370,7 +370,7 @@ def test_a_pool_that_is_nearly_full_is_a_warning(made_up: MadeUpNode) -> None:
     full, outside = of(made_up.doctor()[1], "pools")
     assert (full["severity"], outside["severity"]) == ("warning", "note")
     assert "13 of 14 addresses are in use" in full["reason"]
-    assert "1 address(es) outside of its ranges, as 10.77.0.200/32" in outside["reason"]
+    assert "1 address(es) outside its ranges: 10.77.0.200/32" in outside["reason"]
 
 
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:

@@ -79,4 +79,4 @@ def test_offline_and_online_explain_the_same(made_up: MadeUpNode, api: ApiServer
     path = made_up.write("all.json", {"kind": "List", "apiVersion": "v1", "items": objects})
     online = explain(made_up, "--pod", "default/web")
     assert explain(made_up, "-f", str(path)) == online
-    assert online[1]["routesKnownLater"] == {"data": "IPAM 'dhcp' decides when it is called"}
+    assert online[1]["routesKnownLater"] == {"data": "IPAM 'dhcp' chooses routes at run time"}

@@ -352,7 +352,7 @@ def test_what_was_uninstalled_is_not_put_back_by_who_watches(
         eventually(conf.exists)
         uninstall(made_up)
         said = iter(watcher.stderr.readline, "")
-        assert any("stays so" in line for line in said)
+        assert any("was uninstalled" in line for line in said)
         assert not conf.exists()
     finally:
         watcher.terminate()

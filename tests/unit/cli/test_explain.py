@@ -137,7 +137,7 @@ def test_a_requested_default_route_is_the_one_that_counts(
     said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
     routes = {each["interface"]: each for each in said.json["routes"]}
     assert routes["net1"]["gw"] == "10.2.0.1"
-    assert routes["net1"]["note"] == "asked for"
+    assert routes["net1"]["note"] == "requested"
     assert "net1 has the default route" in routes["eth0"]["note"]
 
 
@@ -202,7 +202,7 @@ def test_a_readiness_file_that_is_missing_is_told_at_once(
     assert reason["code"] == 50
     assert str(ready) in reason["msg"]
     assert f"! not ready: 'readinessindicatorfile' names {ready}, which is missing" in shown.out
-    assert "! answer: the ADD would be carried out when the node is ready" in shown.out
+    assert "! answer: the ADD would succeed once the node is ready" in shown.out
     ready.touch()
     assert multus("explain", "--json", "--conf", path).json["notReady"] == []
 
@@ -234,9 +234,9 @@ def test_the_text_for_people_tells_order_configuration_and_routes(
         "ADD of pod default/web, interface eth0",
         "annotation 'k8s.v1.cni.cncf.io/networks' of pod default/web",
         "eth0 (primary)",
-        "data: bridge, carried out by exec",
+        "data: bridge, invoker exec",
         '"type": "bridge"',
-        "the ADD would be carried out",
+        "the ADD would succeed",
     ):
         assert words in said.out
     assert "\x1b" not in said.out

@@ -355,7 +355,7 @@ def test_a_network_outside_the_files_is_a_warning(multus: Command, file: File) -
     said = multus("validate", "--json", "-f", file("pod.yaml", seed.POD))
     assert said.status == 0
     assert len(problems(said, "warning")) == 3
-    assert "not among the given files" in problems(said, "warning")[0]["reason"]
+    assert "not in the given files" in problems(said, "warning")[0]["reason"]
 
 
 def test_two_interfaces_of_one_name_are_found_in_the_pod(multus: Command, file: File) -> None:

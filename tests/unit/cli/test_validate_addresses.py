@@ -80,7 +80,7 @@ def test_networks_that_hand_out_the_same_addresses_are_noted(multus: Command, fi
     notes = [(subject, reason) for severity, subject, reason in found(said) if severity == "note"]
     assert [subject for subject, _ in notes] == ["delegates[1].ipam", "delegates[3].ipam"]
     assert notes[0][1].startswith(
-        "networks 'one' and 'two' both hand out 10.1.0.129/32, 10.1.0.130"
+        "networks 'one' and 'two' both allocate 10.1.0.129/32, 10.1.0.130"
     )
     assert said.status == 0
 
@@ -107,9 +107,9 @@ def test_objects_are_compared_too(multus: Command, file: File) -> None:
 
 EXCLUDES = {
     "192.168.2.229/30": "",
-    "10.0.0.0/8": "is not in the range: it excludes nothing",
-    "192.168.2.0/24": "nothing of the range is left to hand out",
-    "some": "is not a block",
+    "10.0.0.0/8": "is outside the range, so it excludes nothing",
+    "192.168.2.0/24": "the range has no addresses left",
+    "some": "is not a CIDR block",
 }
 
 
@@ -135,8 +135,8 @@ MACS = {
     "02-00-5e-00-53-01": ("warning", "02:00:5e:00:53:01"),
     "02005e005301": ("warning", "02:00:5e:00:53:01"),
     "2:0:5e:0:53:1": ("warning", "02:00:5e:00:53:01"),
-    "01:00:5e:00:53:01": ("error", "use another one"),
-    "00:00:00:00:00:00": ("error", "use another one"),
+    "01:00:5e:00:53:01": ("error", "use an address such as"),
+    "00:00:00:00:00:00": ("error", "use an address such as"),
     "nobody": ("error", "write it as"),
 }
 

@@ -1,18 +1,20 @@
-"""Turn Network objects and their annotation into NetworkAttachmentDefinitions and theirs, or back.
+"""Convert Network objects to or from NetworkAttachmentDefinitions.
 
-Objects without networks, and what is already in the wanted form, are written as they are. What
-cannot be said in the other form stands as a comment before the object, and on stderr.
+Converts the annotations of pods and workloads too. Objects without networks,
+and objects already in the target form, are copied unchanged. What the target
+form cannot express is written as a comment before the object, and to stderr.
 
 Examples:
   multus convert -f networks.yaml -f pod.yaml > new.yaml
   kubectl get networks -A -o yaml | multus convert -f - | kubectl apply -f -
-  multus convert --to network -f nads.yaml        the way back
+  multus convert --to network -f nads.yaml        convert back
   multus convert --always-use-default -f pod.yaml
 
-Pods that chose Network objects got these alone, the first one as their primary. So the first one
-becomes the pod's default network, and the others keep the names net0, net1. With
---always-use-default (which is a key of the nodes' configuration) all of them come after the nodes'
-defaults. The status is 0 when all could be said, else 1.
+A pod with Network objects gets only these, the first one as its primary. So
+the first one becomes the pod's default network, and the others keep the names
+net0, net1. With --always-use-default (set it if the nodes' configuration does)
+all of them follow the nodes' default networks. The exit status is 0 when
+everything was converted, else 1.
 """
 
 from __future__ import annotations
@@ -33,16 +35,21 @@ SEPARATOR = "---\n"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-f", "--file", action="append", required=True, metavar="FILE", help="repeat it; - is stdin"
+        "-f",
+        "--file",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="may be repeated; - is stdin",
     )
     parser.add_argument("--to", choices=(NAD, NETWORK), default=NAD, help="(%(default)s)")
     parser.add_argument(
-        "--always-use-default", action="store_true", help="as the nodes' configuration has it"
+        "--always-use-default", action="store_true", help="the nodes' configuration sets it"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write YAML to stdout; status 1 when something could not be said."""
+    """Write YAML to stdout; status 1 when something could not be converted."""
     conversion = Conversion(arguments.to, arguments.always_use_default)
     unsaid: list[str] = []
     first = True
@@ -70,7 +77,7 @@ def _documents(path: str) -> Iterator[Document]:
 
 
 def _converted(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list[str]]]:
-    """A document's objects in their new form; a list's one by one."""
+    """The converted objects of a document; a list is split into its items."""
     value = document.value
     if isinstance(value, dict) and value.get("kind") == "List":
         for named in objects_in(document):
@@ -81,7 +88,7 @@ def _converted(document: Document, conversion: Conversion) -> Iterator[tuple[Any
 
 
 def _stands_alone(named: Named, whole: dict[str, Any]) -> bool:
-    """Whether a pod is an object of the list, and no workload's template."""
+    """Whether the pod is an item of the list, not the template of a workload."""
     return any(item is named.document.value for item in whole.get("items", ()))
 
 
@@ -97,7 +104,7 @@ def _one(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list
 
 
 def _placed(document: Document, value: Any, named: Named, converted: Converted) -> Any:
-    """The whole object with a converted part: itself, or the template inside a workload."""
+    """The whole object after conversion: the pod itself, or the workload around it."""
     from multus.cli.editing import with_value
     from multus.cli.objects import TEMPLATES
 
@@ -116,7 +123,7 @@ def _text(value: Any) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Keeps the order of keys, and text of several lines as it stands."""
+        """Keeps the order of keys, and writes multi-line text as a block."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
@@ -125,7 +132,7 @@ def _text(value: Any) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
     Dumper.add_representer(Literal, literal)
-    # What ``decode`` returns: kinds of these three.
+    # ``decode`` returns subclasses of these three.
     Dumper.add_multi_representer(dict, Dumper.represent_dict)
     Dumper.add_multi_representer(list, Dumper.represent_list)
     Dumper.add_multi_representer(float, Dumper.represent_float)
@@ -137,5 +144,5 @@ def _text(value: Any) -> str:
         return text
 
     text = dump(unicode=True)
-    # The same values, with what cannot be seen as escapes.
+    # The same values, with unprintable characters as escapes.
     return text if text.replace("\n", "").isprintable() else dump(unicode=False)

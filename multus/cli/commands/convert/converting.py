@@ -1,9 +1,9 @@
-"""From Network objects and their annotation to NetworkAttachmentDefinitions and theirs, and back.
+"""Converts Network objects and annotations to NetworkAttachmentDefinitions, and back.
 
-What both can say is said the same; what only one of them can say is told, and stands as a comment
-in what is written.  The two annotations mean different things: Network objects replace the node's
-defaults and the first is the primary, NPWG's come after the defaults; so the first one becomes the
-default network of the pod, and the others get the names that they had.
+What only one form can express is reported, and written as a comment. The two annotations mean
+different things: Network objects replace the node's default networks and the first one is the
+primary; NPWG's networks follow the defaults. So the first one becomes the pod's default network,
+and the others keep their interface names.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _NAD_VERSION, _NAD_KIND = "k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition"
 _NETWORK_VERSION = f"{SEED.group}/v1"
 _NPWG, _DEFAULT = "k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"
 _OLD = (SEED.annotation, SPRING.annotation)
-#: What a conversion added, so that the way back leads to where it began.
+#: Records what a conversion added, so that converting back restores the original.
 ORIGIN = "multus.io/converted-from"
-#: What a configuration speaks that does not say it, as other programs read it.
+#: The version that other programs assume when ``cniVersion`` is missing.
 _CNI_VERSION = "0.3.1"
 _KNOWN = {"apiVersion", "kind", "metadata", "plugin", "args", "spec"}
 _SERVER = ("managedFields", "resourceVersion", "uid", "selfLink", "generation", "clusterName")
 
 
 class Literal(str):
-    """Text of several lines, to be written as it stands."""
+    """Multi-line text that is written as a block."""
 
     __slots__ = ()
 
 
 @frozen
 class Converted:
-    """An object in its new form, and what could not be said in it."""
+    """A converted object, and what its new form cannot express."""
 
     wire: dict[str, Any]
     unsaid: tuple[str, ...] = ()
@@ -49,15 +49,15 @@ class Converted:
 
 @frozen
 class Conversion:
-    """In which direction; ``always_use_default`` is that key of the nodes' configuration."""
+    """The direction; ``always_use_default`` is that key of the nodes' configuration."""
 
     to: str
     always_use_default: bool = False
 
     def of(self, named: Named) -> Converted:
-        """Convert one object; kinds without networks stay as they are.
+        """Convert one object; kinds without networks stay unchanged.
 
-        Raises ``InvalidConfig`` for one that is wrong.
+        Raises ``InvalidConfig`` for an invalid object.
         """
         if self.to == NAD and named.kind == "Network":
             return _network_to_nad(named)
@@ -86,7 +86,7 @@ class Conversion:
         kept = {key: value for key, value in annotations.items() if key not in _OLD}
         unsaid = []
         if _NPWG in annotations or len([key for key in _OLD if key in annotations]) > 1:
-            unsaid.append(f"{named} chooses its networks by two annotations: remove one")
+            unsaid.append(f"{named} has two annotations that select networks: remove one")
             return dict(annotations), unsaid
         key = next(key for key in _OLD if key in annotations)
         entries = _entries(str(annotations[key]), f"annotation {key!r} of {named}")
@@ -96,8 +96,8 @@ class Conversion:
             kept[_DEFAULT] = _short(first, named.namespace)
             if first.get("interface"):
                 unsaid.append(
-                    f"{named}: its first network asks for interface {first['interface']!r}, and the"
-                    " primary's is always the runtime's"
+                    f"{named}: its first network requests interface {first['interface']!r}, but the"
+                    " runtime names the primary's interface"
                 )
         selected = [
             {**each, "interface": each.get("interface") or f"net{index}"}
@@ -118,8 +118,8 @@ class Conversion:
             entries += _entries(str(annotations[_DEFAULT]), origin)
         elif not self.always_use_default:
             unsaid.append(
-                f"{named} gets the node's default network too: that needs 'always_use_default' in"
-                " the nodes' configuration (then convert with --always-use-default)"
+                f"{named} also gets the node's default network: that needs 'always_use_default' in"
+                " the nodes' configuration (set it, then convert with --always-use-default)"
             )
         if _NPWG in annotations:
             entries += _entries(str(annotations[_NPWG]), f"annotation {_NPWG!r} of {named}")
@@ -128,12 +128,12 @@ class Conversion:
         for index, each in enumerate(entries):
             lost = sorted(each.keys() - {"name", "namespace", "interface"})
             if lost:
-                unsaid.append(f"{named}: {each.get('name')}: Networks cannot be given {lost}")
+                unsaid.append(f"{named}: {each.get('name')}: a Network cannot have {lost}")
             entry = {k: each[k] for k in ("name", "namespace", "interface") if each.get(k)}
             if entry.get("namespace") == named.namespace:
                 del entry["namespace"]
             if index >= first:
-                # Unasked, the others were named by their place: net1, net2, and so on.
+                # By default, the others were named by their position: net1, net2, …
                 entry.setdefault("interface", f"net{index - first + 1}")
             if entry.get("interface") == f"net{index - first}":
                 del entry["interface"]
@@ -153,7 +153,7 @@ def _network_to_nad(named: Named) -> Converted:
         origin += "; added cniVersion"
     metadata = _metadata(named, {ORIGIN: origin})
     unsaid = [
-        f"{named}: key {key!r} has no place in a {_NAD_KIND}: {json.dumps(named.wire[key])}"
+        f"{named}: key {key!r} does not exist in a {_NAD_KIND}: {json.dumps(named.wire[key])}"
         for key in sorted(named.wire.keys() - _KNOWN)
     ]
     wire = {
@@ -174,7 +174,7 @@ def _nad_to_network(named: Named) -> Converted:
     except CNIError as error:
         raise error.at(str(named)) from error
     if not isinstance(config, dict) or not isinstance(config.get("type"), str):
-        return _stays(named, "it is a list of plugins, and a Network has one")
+        return _stays(named, "it is a list of plugins, but a Network has one plugin")
     plugin = config["type"]
     metadata = _metadata(named, {})
     annotations = _mapping(metadata.get("annotations"))
@@ -194,7 +194,7 @@ def _nad_to_network(named: Named) -> Converted:
 
 
 def _stays(named: Named, why: str) -> Converted:
-    return Converted(named.wire, (f"{named} stays as it is: {why}",), changed=False)
+    return Converted(named.wire, (f"{named} was not converted: {why}",), changed=False)
 
 
 def _groups() -> set[str]:
@@ -202,7 +202,7 @@ def _groups() -> set[str]:
 
 
 def _metadata(named: Named, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Without what the API server keeps there, and writes anew for a new object."""
+    """Without the keys that the API server sets itself."""
     metadata = {k: v for k, v in _mapping(named.wire.get("metadata")).items() if k not in _SERVER}
     metadata.pop("creationTimestamp", None)
     metadata.pop("deletionTimestamp", None)
@@ -234,7 +234,7 @@ def _entries(text: str, origin: str) -> list[dict[str, Any]]:
 
 
 def _short(entry: Mapping[str, Any], namespace: str) -> str:
-    """An entry as ``v1.multus-cni.io/default-network`` takes it: with its namespace."""
+    """An entry for ``v1.multus-cni.io/default-network``: with its namespace."""
     return f"{entry.get('namespace') or namespace}/{entry.get('name')}"
 
 

@@ -1,8 +1,8 @@
-"""Give a throw-away pod three networks, show them, and leave nothing behind.
+"""Attach three networks to a temporary pod, then remove them.
 
-Everything happens in network namespaces made for it: one plays the node, one is the pod. The
-program is started as a container runtime would start it. An ordinary user does all this as root of
-a user namespace, where the machine allows that.
+The demo runs in temporary network namespaces: one is the node, one is the pod.
+It starts the program as a container runtime does. If an ordinary user runs it,
+the demo runs as root of a user namespace, where the machine allows that.
 
 Examples:
   multus demo
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from multus.testing.runtime import Container, Runtime
 
 
-#: What gives an ordinary user a network and mounts of its own.
+#: Gives an ordinary user a network namespace and a mount namespace.
 _UNSHARE = ("unshare", "-Urnm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
+    """Has no options."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Attach, show, detach, compare; status 1 when something is left behind."""
+    """Attach, show, detach, compare; status 1 when something was not removed."""
     if os.geteuid() != 0:
         _become_root_of_a_user_namespace()
     shown = Screen.open()
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @frozen
 class _Stage:
-    """What the demo plays on."""
+    """The node, the pod and the runtime of the demo."""
 
     networks: Networks
     node: Node
@@ -61,7 +61,7 @@ class _Stage:
 
     @classmethod
     def set_up(cls, stack: ExitStack) -> _Stage:
-        """Make it; *stack* takes it down again."""
+        """Create them; *stack* removes them."""
         from multus.testing.delegates import SYSTEM_FOLDERS
         from multus.testing.netns import Netns, Node
         from multus.testing.runtime import Container, Runtime, installed_program
@@ -86,7 +86,7 @@ class _Stage:
         return os.path.join(self.folder, "multus")
 
     def conf(self) -> dict[str, Any]:
-        """What a node would have as its network configuration."""
+        """The node's network configuration."""
         return {
             "cniVersion": "1.0.0",
             "name": "demo",
@@ -97,22 +97,22 @@ class _Stage:
 
 
 def _show(stage: _Stage, shown: Screen) -> int:
-    shown.line(f"Node   {stage.node.name}, a network namespace that plays the host")
-    shown.line(f"Pod    {stage.pod.name}, a network namespace with nothing but lo")
+    shown.line(f"Node   {stage.node.name}, a network namespace that stands for the host")
+    shown.line(f"Pod    {stage.pod.name}, a network namespace that has only lo")
     conf = stage.conf()
     kinds = ", ".join(each["type"] for each in conf["delegates"])
-    shown.line(f"Asked  for three networks: {kinds}")
+    shown.line(f"ADD    requests three networks: {kinds}")
 
     before = stage.node.state(stage.ipam_dir, stage.cni_dir)
     added = stage.runtime.add(conf, stage.container)
     result = added.result
     shown.line()
-    shown.line(("ADD", "bold"), f" took {added.seconds * 1000:.0f} ms. The pod has now:")
+    shown.line(("ADD", "bold"), f" took {added.seconds * 1000:.0f} ms. The pod now has:")
     shown.line()
-    titles = ("Interface", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time")
+    titles = ("Link", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time")
     shown.rows(titles, _attached(stage))
     shown.line()
-    shown.line("The result that the runtime gets:")
+    shown.line("The runtime gets this result:")
     shown.json(result)
 
     deleted = stage.runtime.delete(conf, stage.container, result).require()
@@ -153,17 +153,17 @@ def _record(stage: _Stage) -> Record:
     record = Journal(stage.cni_dir).find(stage.container.id, stage.container.ifname)
     if record is None:
         raise CNIError(
-            f"the program answered, but {stage.cni_dir} has no record",
-            fix="report it",
+            f"the program answered, but {stage.cni_dir} has no record of it",
+            fix="please report this bug",
         )
     return record
 
 
 def _become_root_of_a_user_namespace() -> None:
-    """Start again in namespaces of our own, where ``/run`` is ours too; does not return."""
+    """Exec the demo in new namespaces with an empty ``/run``; does not return."""
     from multus.testing.runtime import installed_program
 
-    # Where a security module restricts user namespaces, unshare succeeds and mount is refused.
+    # If a security module restricts user namespaces, unshare succeeds and mount fails.
     mount = "mount -t tmpfs tmpfs /run"
     _require([*_UNSHARE, *mount.split()])
     inside = f'{mount} && exec "$@"'
@@ -182,7 +182,7 @@ def _require(command: list[str]) -> None:
         ) from error
     if done.returncode:
         raise IOFailure(
-            f"this machine does not let an ordinary user have namespaces ({done.stderr.strip()})",
+            f"this machine does not let ordinary users create namespaces ({done.stderr.strip()})",
             fix="run it as root (on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0"
             " allows it)",
         )

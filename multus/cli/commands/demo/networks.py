@@ -1,4 +1,4 @@
-"""The sets of networks that the demo can show, as data: the first that can run here is taken."""
+"""The sets of networks for the demo, as data; the demo uses the first one that can run here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @frozen
 class Networks:
-    """Three networks: their configurations, and what runs them.
+    """Three networks: their configurations, and their prerequisites.
 
-    ``@IPAM@`` in a configuration is the folder for addresses in use.  ``prepare`` makes what the
-    networks need on a node, keeps files in a folder, and returns variables for the program.
+    ``@IPAM@`` in a configuration is the folder for allocated addresses. ``prepare`` creates what
+    the networks need on a node, stores files in a folder, and returns environment variables for the
+    program.
     """
 
     binaries: tuple[str, ...]
@@ -27,12 +28,12 @@ class Networks:
     prepare: Callable[[Node, str], dict[str, str]]
 
     def delegates(self, ipam_dir: str) -> list[dict[str, Any]]:
-        """The configurations, with addresses in use kept under *ipam_dir*."""
+        """The configurations; allocated addresses are stored under *ipam_dir*."""
         return [_placed(each, ipam_dir) for each in self.configurations]
 
 
 def choose() -> Networks:
-    """The first set that can be shown here; raises ``MissingPlugin`` naming what to install."""
+    """The first set that can run here; raises ``MissingPlugin`` with what to install."""
     from multus.registry.index import discover
     from multus.testing.delegates import real_plugin
 
@@ -60,13 +61,13 @@ def _host_local(subnet: str) -> dict[str, Any]:
 
 
 def _with_bridge(node: Node, folder: str) -> dict[str, str]:
-    # Made beforehand as on a node: the bridge plugin leaves its bridge behind, by design.
+    # Created before the snapshot: the bridge plugin never removes its bridge, by design.
     node.bridge("demo0", "10.1.0.1/24")
     return {}
 
 
 def _with_card(node: Node, folder: str) -> dict[str, str]:
-    """Make a stand-in for a card with virtual functions, known to the program as a plugin."""
+    """Make a stand-in for an SR-IOV card, installed for the program as a plugin."""
     from multus.testing.sriov import Card
 
     card = Card.build(f"{folder}/sysfs", node, pf="card")
@@ -76,7 +77,7 @@ def _with_card(node: Node, folder: str) -> dict[str, str]:
 
 _CORE = ("source-conffile", "merger-primary")
 
-#: A bridge as the primary, though it stands last; a macvlan on the node's card; a link of its own.
+#: A ptp link, a macvlan on the node's card, and a bridge, which is the primary.
 REFERENCE = Networks(
     binaries=("macvlan", "ptp", "bridge", "static", "host-local"),
     plugins=(*_CORE, "invoker-exec"),
@@ -101,7 +102,7 @@ REFERENCE = Networks(
     prepare=_with_bridge,
 )
 
-#: A virtual function and two links of their own, all in-process: no CNI binary is needed.
+#: A virtual function and two ptp links, all in-process: no CNI binary is needed.
 IN_PROCESS = Networks(
     binaries=(),
     plugins=(*_CORE, "invoker-ptp", "invoker-sriov"),

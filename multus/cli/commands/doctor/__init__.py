@@ -1,15 +1,16 @@
-"""Examine this node: is Multus called, is all there that it needs, is anything leaking?
+"""Check this node: configuration, programs, daemon, leaks.
 
-The order of the files in net.d, the configuration, binaries, daemon, API rights, the journal, disk
-and clock, DELs that wait for a daemon, addresses and interfaces without an owner. Each finding
-comes with its remedy; nothing is changed.
+Checks the order of the files in net.d, the configuration, binaries, the
+daemon, API rights, the journal, disk and clock, DELs that wait for a daemon,
+addresses and interfaces without an owner. Each finding has a fix. Nothing is
+changed.
 
 Examples:
   multus doctor
-  multus doctor --root /host          in a container that has the node's / mounted at /host
+  multus doctor --root /host    in a container with the node's / at /host
   multus doctor --json | jq '.findings[] | select(.severity == "error")'
 
-The status is 0 when no error is found (warnings are none), else 1.
+The exit status is 0 when there is no error (warnings do not count), else 1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from multus.cli.commands.doctor.places import Places
 
 def configure(parser: argparse.ArgumentParser) -> None:
     known = Places()
-    parser.add_argument("--root", default="", metavar="FOLDER", help="where the node's / is seen")
+    parser.add_argument("--root", default="", metavar="FOLDER", help="the node's / is mounted here")
     parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
     for option, default, what in (
         ("--net-d", known.net_d, "the runtime's configuration files"),
@@ -31,16 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--socket", os.environ.get("MULTUS_SOCKET") or known.socket, "the daemon's socket"),
         ("--addresses", known.addresses, "host-local's store"),
         ("--results", known.results, "the runtime's cache"),
-        ("--sriov", known.sriov, "the SR-IOV plugins' marks"),
+        ("--sriov", known.sriov, "the SR-IOV plugins' allocation files"),
         ("--settings", known.settings, "the daemon's settings"),
-        ("--cni-dir", known.cni_dir, "where shims keep a DEL whose 'cniDir' they cannot read"),
+        ("--cni-dir", known.cni_dir, "where shims queue a DEL whose 'cniDir' they cannot read"),
     ):
         parser.add_argument(option, default=default, metavar="PATH", help=f"{what} ({default})")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; status 1 when there is an error."""
+    """Print the findings; status 1 when there is an error."""
     from multus.cli.commands.doctor.examine import examine, node_at
     from multus.cli.findings import ERROR, worst
 

@@ -1,4 +1,4 @@
-"""Whether the API server can be reached, and lets Multus do what it has to do there."""
+"""Checks that the API server answers and grants the rights that Multus needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """Reach the server with the configuration's kubeconfig, and ask what the account may do."""
+    """Connect with the configuration's kubeconfig, and check the account's rights."""
     path = node.conf.raw.get("kubeconfig")
     if not isinstance(path, str) or not path:
         yield Finding(
-            NOTE, "API server", "the configuration names no kubeconfig: pods are not looked up"
+            NOTE, "API server", "the configuration has no kubeconfig: pods are not looked up"
         )
         return
     from multus.api.kubernetes import Deadline
@@ -63,7 +63,7 @@ def look(node: Node) -> Iterator[Finding]:
 
 
 def _review(use: ApiUse) -> dict[str, Any]:
-    """The SelfSubjectAccessReview that asks whether the account may do it, in all namespaces."""
+    """A SelfSubjectAccessReview of this right, in all namespaces."""
     attributes = {
         "verb": use.verb,
         "resource": use.resource.plural,
@@ -78,7 +78,7 @@ def _review(use: ApiUse) -> dict[str, Any]:
 
 
 def _wanted(node: Node) -> list[ApiUse]:
-    """What the plugins do at the API server, each once."""
+    """The rights that the plugins need, without duplicates."""
     return list({str(each): each for each in node.installed.hooks.kubernetes()}.values())
 
 

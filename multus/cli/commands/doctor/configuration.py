@@ -1,4 +1,4 @@
-"""Whether the runtime calls Multus at all, and with what."""
+"""Checks that the runtime calls Multus, and the configuration that it uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from multus.cli.node import conf_files, multus_part
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """The order of the files, Multus' own file, and the kubeconfig that it names."""
+    """Check the order of the files, Multus' own file, and its kubeconfig."""
     places = node.places
     try:
         paths = conf_files(places.at(places.net_d))
@@ -32,11 +32,11 @@ def look(node: Node) -> Iterator[Finding]:
         findings += _kubeconfig(node)
     yield from findings
     if all(each.severity in (OK, NOTE) for each in findings):
-        yield Finding(OK, "configuration", f"{node.file} is what the runtime calls, and is right")
+        yield Finding(OK, "configuration", f"the runtime uses {node.file}, which is valid")
 
 
 def _order(paths: list[str], places: Places) -> Iterator[Finding]:
-    """Runtimes load the first file that they can read, and only that one."""
+    """Runtimes load only the first file that they can read."""
     kinds = [(path, _kind(path)) for path in paths]
     ours = [path for path, kind in kinds if kind == "multus"]
     subject = "configuration order"
@@ -51,23 +51,23 @@ def _order(paths: list[str], places: Places) -> Iterator[Finding]:
     before = [(path, kind) for path, kind in kinds if path < ours[0]]
     for path, kind in before:
         if kind == "multus" or kind.startswith("unreadable"):
-            reason = f"{_base(path)} comes first and is {kind}: runtimes differ in what they do"
+            reason = f"{_base(path)} is first and is {kind}: what a runtime does then is undefined"
             yield Finding(ERROR, subject, reason, f"repair it, or remove {path}", Place(path))
         else:
             reason = (
                 f"{_base(path)} (type {kind}) comes before {_base(ours[0])}: Multus is not called"
             )
-            fix = f"run 'multus install', or rename {_base(ours[0])} so that it is the first"
+            fix = f"run 'multus install', or rename {_base(ours[0])} so that it comes first"
             yield Finding(ERROR, subject, reason, fix, Place(path))
     for path in ours[1:]:
         reason = (
-            f"{_base(path)} configures Multus too, and is never read: {_base(ours[0])} is first"
+            f"{_base(path)} also configures Multus, but is never used: {_base(ours[0])} is first"
         )
         yield Finding(WARNING, subject, reason, f"remove {path}", Place(path))
 
 
 def _kind(path: str) -> str:
-    """The type that a file configures, or why it cannot be told."""
+    """The plugin type in a file, or why it cannot be read."""
     try:
         if not os.path.getsize(path):
             return "unreadable: empty"
@@ -89,9 +89,9 @@ def _modes(paths: list[str]) -> Iterator[Finding]:
         try:
             found = os.stat(path)
         except OSError:
-            continue  # told as unreadable
+            continue  # already reported as unreadable
         if found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or found.st_uid != 0:
-            reason = f"{path} can be changed by others than root, who runs what it names"
+            reason = f"{path} is writable by other users, but root runs the programs in it"
             fix = f"chown root:root {path}; chmod 0600 {path}"
             yield Finding(ERROR, "configuration files", reason, fix, Place(path))
 
@@ -103,11 +103,11 @@ def _kubeconfig(node: Node) -> Iterator[Finding]:
     try:
         found = os.stat(node.places.at(path))
     except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror}: no pod can be looked up"
+        reason = f"{path} cannot be read: {error.strerror}: pods cannot be looked up"
         yield Finding(ERROR, "kubeconfig", reason, "run 'multus install', or correct the key")
         return
     if found.st_mode & 0o077:
-        reason = f"{path} can be read by others than root, and holds the node's credentials"
+        reason = f"{path} holds the node's credentials, but other users can read it"
         yield Finding(WARNING, "kubeconfig", reason, f"chmod 0600 {path}")
 
 

@@ -1,4 +1,4 @@
-"""All examinations of a node, one after the other."""
+"""Runs all checks of a node, one after the other."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from multus.cli.node import find_conf, load_conf
 from multus.registry.index import discover
 from multus.registry.loading import load
 
-#: In this order: what comes first keeps the rest from being of use.
+#: Ordered: later checks are of little use when an earlier one fails.
 EXAMINATIONS = {
     "Configuration": configuration.look,
     "Programs": programs.look,
     "API server": api.look,
     "State": state.look,
-    "Kept DELs": spooled.look,
+    "Queued DELs": spooled.look,
     "Leaks": leaks.look,
     "Pools": pools.look,
 }
 
 
 def node_at(places: Places, conf_file: str = "") -> Node:
-    """The node in *places*, with the configuration in *conf_file* or the one that counts there."""
+    """The node in *places*, with the configuration in *conf_file*, or the runtime's own."""
     plain = Conf("multus", NEWEST, {"name": "multus", "cniVersion": NEWEST})
     path = ""
     try:
@@ -44,15 +44,15 @@ def node_at(places: Places, conf_file: str = "") -> Node:
         path = found.path if conf_file else found.path.removeprefix(places.root)
         conf = Conf.from_wire(found.config)
     except CNIError:
-        # The examination of the configuration says what is wrong with it.
+        # The check of the configuration reports this error.
         return Node(places, load(discover()), plain, path)
     return Node(places, load(discover(), conf.blocked_plugins, conf.raw), conf, path)
 
 
 def examine(node: Node) -> Iterator[tuple[str, list[Finding]]]:
-    """The findings of each examination, under its title."""
+    """The title and the findings of each check."""
     if os.geteuid() != 0:
-        reason = "this is not root: what cannot be read is not looked at"
+        reason = "not running as root: unreadable files are not checked"
         yield "You", [Finding(WARNING, "user", reason, "run it with sudo")]
     for title, look in EXAMINATIONS.items():
         yield title, list(look(node))

@@ -1,4 +1,4 @@
-"""What has no owner any more: addresses, host interfaces, firewall rules, virtual functions."""
+"""Finds leaked addresses, host interfaces, firewall rules and virtual functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from multus.netlink.inventory import FirewallEntry
     from multus.netlink.links import Link
 
-#: How the reference plugins and ours name the host's end of a pair.
+#: The names that the reference plugins and ours give the host end of a veth pair.
 _HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
 #: The comments on masquerade rules, in nftables and in iptables (`multus.netlink.masquerade`).
 _OWNER_OF_RULE = re.compile(
@@ -32,7 +32,7 @@ _LINE_END = re.compile(r"[\r\n]+")
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """Compare what is taken with who there is to have taken it."""
+    """Compare allocated resources with their possible owners."""
     holders = holders_of(node)
     findings = [
         *_addresses(node, holders),
@@ -47,7 +47,7 @@ def look(node: Node) -> Iterator[Finding]:
 
 
 def holders_of(node: Node) -> Holders:
-    """Everybody who is known: from the journal, and from the cache that runtimes keep."""
+    """All known owners: from the journal, and from the runtime's cache."""
     containers: dict[str, str] = {}
     interfaces: set[str] = set()
     networks = {node.conf.name, *_configured(node)}
@@ -60,7 +60,7 @@ def holders_of(node: Node) -> Holders:
                 containers[each.request.container_id] = each.request.netns
                 interfaces |= {i.name for a in each.attachments() for i in a.result.interfaces}
     except CNIError:
-        pass  # told by the journal's own examination
+        pass  # the check of the journal reports it
     for entry in _cached(node):
         netns = str(entry.get("netns", ""))
         if not netns or node.places.exists(netns):
@@ -76,7 +76,7 @@ def _configured(node: Node) -> Iterator[str]:
 
 
 def _cached(node: Node) -> Iterator[dict[str, Any]]:
-    """libcni's cache of what a runtime attached: ``results/<network>-<container>-<interface>``."""
+    """libcni's cache of attachments: ``results/<network>-<container>-<interface>``."""
     folder = node.places.at(node.places.results)
     try:
         names = os.listdir(folder)
@@ -86,7 +86,7 @@ def _cached(node: Node) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(read_regular(os.path.join(folder, name), LARGEST))
         except (OSError, ValueError, RecursionError):
-            continue  # written at this moment, or not libcni's
+            continue  # being written now, or not a file of libcni
         if isinstance(entry, dict):
             yield entry
 
@@ -102,7 +102,7 @@ def _interfaces_of(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _addresses(node: Node, holders: Holders) -> Iterator[Finding]:
-    """host-local's store: a file an address, which holds the container's ID and the interface."""
+    """host-local's store: one file per address, with container ID and interface."""
     folder = node.places.at(node.places.addresses)
     for network in _listed(folder):
         held: list[tuple[str, str]] = []
@@ -123,9 +123,9 @@ def _held(folder: str, network: str, held: list[tuple[str, str]], holders: Holde
         f"network {network!r}: {len(held)} address(es) of containers that are gone: {some}{more}"
     )
     if network in holders.networks:
-        fix = f"run 'multus gc'; what it leaves, check with 'crictl pods' and delete in {folder}"
+        fix = f"run 'multus gc'; check the rest with 'crictl pods', and delete it in {folder}"
         return Finding(WARNING, "leaked addresses", reason, fix, Place(folder))
-    fix = f"another plugin may know them; check with 'crictl pods', then delete in {folder}"
+    fix = f"another plugin may own them: check with 'crictl pods', then delete in {folder}"
     return Finding(NOTE, "leaked addresses", reason, fix, Place(folder))
 
 
@@ -133,7 +133,7 @@ def _owner(path: str) -> str:
     try:
         text = read_regular(path, 4096).decode(errors="replace")
     except OSError:
-        return ""  # freed at this moment, or not host-local's
+        return ""  # being freed now, or not a file of host-local
     return _LINE_END.split(text)[0].strip()
 
 
@@ -141,16 +141,16 @@ def _owner(path: str) -> str:
 
 
 def _of_kernel(node: Node, holders: Holders) -> Iterator[Finding]:
-    """Host ends of pairs, and masquerade rules, that no record and no runtime's cache names."""
+    """Host ends of veth pairs, and masquerade rules, without a record or an entry in the cache."""
     if node.places.root:
-        return  # links are those of this process's own namespace, which is not the node's
+        return  # this process sees the links of its own namespace, not the node's
     try:
         from multus.netlink import Namespace, inventory
 
         with Namespace.current() as host, inventory.opened(host) as there:
             links, firewall = there.links(), there.firewall()
     except MissingPlugin:
-        reason = "interfaces and firewall rules are not looked at: pyroute2 is not installed"
+        reason = "interfaces and firewall rules are not checked: pyroute2 is not installed"
         yield Finding(NOTE, "leaks", reason, "pip install 'multus[netlink]'")
         return
     except (CNIError, OSError) as error:
@@ -169,18 +169,18 @@ def _interfaces(links: list[Link], holders: Holders) -> Iterator[Finding]:
         both_here = each.peer_namespace is None and each.peer in here
         if each.name in holders.interfaces and not both_here:
             continue
-        why = "both of its ends are on the host" if both_here else "no record names it"
+        why = "both ends are on the host" if both_here else "no record names it"
         reason = f"{each.name} belongs to no container: {why}"
-        fix = f"if 'crictl pods' knows nobody who has it: ip link delete {each.name}"
+        fix = f"if 'crictl pods' shows no owner: ip link delete {each.name}"
         yield Finding(WARNING, "leaked interfaces", reason, fix)
 
 
 def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]:
-    """Masquerade rules, whose comments name network and container."""
+    """Masquerade rules; their comments name network and container."""
     gone: Counter[tuple[str, str]] = Counter()
     for each in firewall:
         owner = _OWNER_OF_RULE.fullmatch(each.comment) if each.kind == "rule" else None
-        # A long comment is cut, so the ID may be the beginning of one.
+        # Long comments are cut, so this may be a prefix of the ID.
         if owner is None:
             continue
         network, container = owner["network"] or owner["name"], owner["id"] or owner["container"]
@@ -190,7 +190,7 @@ def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]
         reason = (
             f"network {network!r}: {count} masquerade rule(s) of {container[:13]}, which is gone"
         )
-        fix = "run 'multus gc'; what it leaves, find with 'nft -a list ruleset' and delete"
+        fix = "run 'multus gc'; find the rest with 'nft -a list ruleset', and delete it"
         yield Finding(WARNING, "leaked rules", reason, fix)
 
 
@@ -198,14 +198,14 @@ def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]
 
 
 def _functions(node: Node) -> Iterator[Finding]:
-    """The SR-IOV plugins' marks: a file a virtual function, which holds a netns path."""
+    """The SR-IOV plugins' allocations: one file per virtual function, with a netns path."""
     folder = node.places.at(os.path.join(node.places.sriov, "pci"))
     for name in _listed(folder):
         path = os.path.join(folder, name)
         netns = _owner(path) if os.path.isfile(path) else ""
         if netns and not node.places.exists(netns):
-            reason = f"virtual function {name} is marked as taken by {netns}, which is gone"
-            fix = "the next ADD takes it over; 'multus gc' resets it now"
+            reason = f"virtual function {name} is allocated to {netns}, which is gone"
+            fix = "the next ADD reuses it; 'multus gc' resets it now"
             yield Finding(WARNING, "leaked virtual functions", reason, fix, Place(path))
 
 

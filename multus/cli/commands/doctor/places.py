@@ -1,4 +1,4 @@
-"""Where things are on the node that is looked at."""
+"""The paths and the state of the node that is checked."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Places:
-    """A node's folders, as the node itself calls them.
+    """A node's folders, with their paths on the node itself.
 
-    ``root`` is where the node's file system is seen from here: empty on the node, ``/host`` in a
-    container that has it mounted there.
+    ``root`` is where the node's file system is mounted here: empty on the node, ``/host`` in a
+    container that mounts it there.
     """
 
     root: str = ""
@@ -35,7 +35,7 @@ class Places:
     cni_dir: str = CNI_DIR
 
     def at(self, path: str) -> str:
-        """Where the node's *path* is from here."""
+        """The path here of the node's *path*."""
         return f"{self.root}{path}" if path.startswith("/") else path
 
     def exists(self, path: str) -> bool:
@@ -44,10 +44,10 @@ class Places:
 
 @frozen
 class Node:
-    """The node that is looked at: its places, Multus' configuration there, and what is installed.
+    """The node that is checked: its paths, Multus' configuration, and the installed plugins.
 
-    ``file`` is the configuration's file, empty when there is none; ``conf`` is what it says, or
-    what counts without one.
+    ``file`` is the configuration's file, empty when there is none; ``conf`` is its content, or the
+    defaults.
     """
 
     places: Places
@@ -56,7 +56,7 @@ class Node:
     file: str = ""
 
     def delegates(self) -> Iterator[Mapping[str, Any]]:
-        """The plugins' configurations that the conf file itself holds."""
+        """The delegates' configurations in the conf file itself."""
         listed = self.conf.raw.get("delegates")
         for each in listed if isinstance(listed, list) else []:
             if isinstance(each, dict):
@@ -67,7 +67,7 @@ class Node:
 
 @frozen
 class Holders:
-    """Who still has a claim on the node's network resources.
+    """The known owners of the node's network resources.
 
     ``containers`` maps the IDs in records and in the runtime's cache to their netns paths.
     """

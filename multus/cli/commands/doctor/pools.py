@@ -1,4 +1,4 @@
-"""How full the pools of addresses are, and what is held outside of them.
+"""Checks how full address pools are, and finds addresses outside of their ranges.
 
 Source: host-local's store, see `multus.ipam`; the ranges are those of the node's configuration.
 """
@@ -16,7 +16,7 @@ from multus.cli.pools import handed_out
 if TYPE_CHECKING:
     from netaddr import IPSet
 
-#: From this part on a pool is nearly full.
+#: The share of used addresses at which a pool is nearly full.
 _NEARLY = 0.9
 
 
@@ -25,7 +25,7 @@ def look(node: Node) -> Iterator[Finding]:
     try:
         from netaddr import IPSet
     except ImportError:
-        reason = "pools are not looked at: netaddr is not installed"
+        reason = "pools are not checked: netaddr is not installed"
         yield Finding(NOTE, "pools", reason, "pip install 'multus[cli]'")
         return
     pools = _pools(node)
@@ -35,11 +35,11 @@ def look(node: Node) -> Iterator[Finding]:
         findings += _compared(name, folder, addresses, held)
     yield from findings
     if not findings:
-        yield Finding(OK, "pools", "no pool of addresses in the configuration is nearly full")
+        yield Finding(OK, "pools", "no address pool in the configuration is nearly full")
 
 
 def _pools(node: Node) -> dict[str, tuple[str, IPSet]]:
-    """By network its store's folder, and what it hands out."""
+    """For each network, the folder of its store, and the addresses of its pool."""
     found: dict[str, tuple[str, IPSet]] = {}
     for config in node.delegates():
         options, name = config.get("ipam"), config.get("name")
@@ -59,7 +59,7 @@ def _chosen_by_runtime(config: Mapping[str, Any]) -> bool:
 
 
 def _held(folder: str) -> list[str]:
-    """The addresses in a store: the names of its files that are addresses."""
+    """The addresses in a store: each allocated address is the name of a file."""
     from netaddr import valid_ipv4, valid_ipv6
 
     try:
@@ -77,6 +77,6 @@ def _compared(name: str, folder: str, addresses: IPSet, held: IPSet) -> Iterator
         yield Finding(WARNING, "pools", reason, fix, Place(folder))
     if outside:
         some = ", ".join(str(block) for block in list(outside.iter_cidrs())[:3])
-        reason = f"network {name!r}: {outside.size} address(es) outside of its ranges, as {some}"
-        fix = "DEL of their containers frees them; nothing is to be done if the ranges were changed"
+        reason = f"network {name!r}: {outside.size} address(es) outside its ranges: {some}"
+        fix = "the DEL of their containers frees them; ignore this if you changed the ranges"
         yield Finding(NOTE, "pools", reason, fix, Place(folder))

@@ -1,4 +1,4 @@
-"""Whether everything that a request starts is there: binaries, plugins, the daemon."""
+"""Checks everything that a request needs: binaries, plugins, the daemon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE = 5.0
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """The program itself, the delegates' binaries, the installed plugins, and the daemon."""
+    """Check the program itself, the delegates' binaries, the installed plugins, and the daemon."""
     for part in (_program, _delegates, _plugins, _health, _daemon):
         yield from part(node)
 
@@ -38,33 +38,33 @@ def _program(node: Node) -> Iterator[Finding]:
     elif not os.access(places.at(path), os.X_OK):
         yield Finding(ERROR, "program", f"{path} is not executable", f"chmod 0755 {path}")
     elif places.root:
-        yield Finding(OK, "program", f"{path} is there")
+        yield Finding(OK, "program", f"{path} exists")
     else:
         yield from _asked(path)
 
 
 def _asked(path: str) -> Iterator[Finding]:
-    """The version that the program itself says, started as a runtime starts it."""
+    """Start the program as a runtime does, and check the versions that it reports."""
     folder, name = os.path.split(path)
     environ = {"CNI_COMMAND": "VERSION", "PATH": os.defpath}
-    # As libcni asks: answered at once, by no daemon.
+    # libcni's VERSION call: the program answers at once, without a daemon.
     stdin = b'{"cniVersion": "1.1.0"}'
     try:
         printed, _ = Executor((folder,)).call(name, stdin, environ, _PATIENCE)
     except CNIError as error:
-        reason = f"{path} is there and does not work: {error}"
+        reason = f"{path} exists, but does not work: {error}"
         yield Finding(ERROR, "program", reason, "run 'multus install' again")
         return
     versions = printed.get("supportedVersions", []) if isinstance(printed, dict) else []
     if "1.1.0" not in versions:
-        reason = f"{path} is another program or an old one: it speaks CNI {', '.join(versions)}"
+        reason = f"{path} is another program or an old one: it supports CNI {', '.join(versions)}"
         yield Finding(ERROR, "program", reason, "run 'multus install' again")
     else:
         yield Finding(OK, "program", f"{path} answers, CNI up to {versions[-1]}")
 
 
 def _delegates(node: Node) -> Iterator[Finding]:
-    """The node's own networks can be found, and every plugin of theirs is carried out."""
+    """Check that the node's default networks resolve, and that their plugins can run."""
     if not node.file:
         return
     places = node.places
@@ -88,9 +88,9 @@ def _delegates(node: Node) -> Iterator[Finding]:
 
 
 def _offered(node: Node) -> list[Plugin]:
-    """The plugins of the networks that the node offers to every pod; raises ``CNIError``."""
+    """The plugins of the node's default networks; raises ``CNIError``."""
     if node.places.root:
-        # Sources would read this file system's files, which are not the node's.
+        # Sources would read the files here, not those of the node.
         return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
     offered = [node.conf.raw.get(key) for key in OFFERING]
     if not any(offered):
@@ -102,7 +102,7 @@ def _offered(node: Node) -> list[Plugin]:
 
 
 def _binaries(node: Node, plugin: Plugin) -> list[str]:
-    """What is started to carry *plugin* out."""
+    """The binaries that run *plugin*."""
     in_process = _in_process(node, plugin)
     ipam = plugin.config.get("ipam")
     kind = ipam.get("type") if isinstance(ipam, dict) else None
@@ -113,7 +113,7 @@ def _binaries(node: Node, plugin: Plugin) -> list[str]:
 
 
 def _in_process(node: Node, plugin: Plugin) -> bool:
-    """Whether an installed plugin carries *plugin* out without a binary."""
+    """Whether an installed plugin runs *plugin* without a binary."""
     delegate = Delegate(node.conf.name, (plugin,), node.conf.cni_version)
     try:
         answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
@@ -134,7 +134,7 @@ def _plugins(node: Node) -> Iterator[Finding]:
     for warned in warnings_of(installed):
         yield Finding(WARNING, "plugins", str(warned), warned.fix)
     for name in installed.unmatched(node.conf.blocked_plugins):
-        reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
+        reason = f"'blockedPlugins' names {name!r}, but no such plugin is installed"
         fix = "correct it, or remove it; 'multus plugins' lists the names"
         yield Finding(WARNING, "plugins", reason, fix)
     names = [entry.name for entry in installed.loaded]
@@ -147,11 +147,11 @@ def _plugins(node: Node) -> Iterator[Finding]:
             reason = f"no plugin {kind}… is installed"
             yield Finding(ERROR, "plugins", reason, f"install {package}")
     if not installed.broken and not installed.clashes and names:
-        yield Finding(OK, "plugins", f"{len(names)} are installed, and all can be loaded")
+        yield Finding(OK, "plugins", f"{len(names)} plugins are installed, and all can be loaded")
 
 
 def _health(node: Node) -> Iterator[Finding]:
-    """What STATUS would say."""
+    """Check the daemon and the answer to STATUS."""
     if not node.file:
         return
     try:
@@ -168,30 +168,30 @@ def _daemon(node: Node) -> Iterator[Finding]:
     standalone = node.conf.raw.get("standalone") in (True, "true", None)
     if not os.path.lexists(here):
         if standalone:
-            reason = f"there is no {path}: each call does the work itself"
-            yield Finding(NOTE, "daemon", reason, "to be faster, start 'multus daemon'")
+            reason = f"{path} does not exist: each call runs standalone"
+            yield Finding(NOTE, "daemon", reason, "start 'multus daemon' for faster calls")
         else:
-            reason = f'there is no {path}, and the configuration says "standalone": false'
+            reason = f'{path} does not exist, and the configuration has "standalone": false'
             yield Finding(ERROR, "daemon", reason, "start 'multus daemon'", code=11)
         return
     if os.stat(here).st_mode & 0o077:
-        reason = f"{path} can be opened by others than root"
-        yield Finding(ERROR, "daemon", reason, f"chmod 0600 {path}, and find out who opened it")
+        reason = f"{path} can be opened by other users"
+        yield Finding(ERROR, "daemon", reason, f"chmod 0600 {path}; find out who opened it")
     try:
         status, said = control(here, b"ready")
     except (OSError, wire.Malformed) as error:
-        reason = f"nobody answers on {path}: {error}"
-        fix = "restart 'multus daemon'; until then ADD waits and DEL is kept for later"
+        reason = f"the daemon does not answer on {path}: {error}"
+        fix = "restart 'multus daemon'; until then, ADD waits and DEL is queued"
         yield Finding(ERROR, "daemon", reason, fix, code=11)
         return
     if status:
-        yield Finding(ERROR, "daemon", f"it is not ready: {said.strip()}", "see its log", code=11)
+        yield Finding(ERROR, "daemon", f"not ready: {said.strip()}", "see its log", code=11)
     else:
-        yield Finding(OK, "daemon", f"it answers on {path}")
+        yield Finding(OK, "daemon", f"the daemon answers on {path}")
 
 
 def control(path: str, word: bytes) -> tuple[int, str]:
-    """Send a daemon's control request; returns its status and what it said.
+    """Send a control request to the daemon; returns its status and text.
 
     Raises ``OSError`` or ``wire.Malformed``.
     """

@@ -1,9 +1,8 @@
-"""DELs that shims kept while no daemon answered: which wait, for how long, and why.
+"""Checks DELs that shims queued while no daemon answered: which ones, how old, and why.
 
-A shim keeps a DEL under the ``cniDir`` of the configuration that it was given.  The daemon carries
-out what is under the ``cniDir`` of its own settings, and under those that calls had since.  What is
-under another one waits until there is such a call, and holds its container's addresses and
-interfaces.
+A shim queues a DEL under the ``cniDir`` of its call's configuration. The daemon runs those under
+the ``cniDir`` of its own settings, and under every ``cniDir`` that it saw in a call. DELs under
+another folder wait until a call uses it; until then their containers keep addresses and interfaces.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from multus.daemon import wire
 from multus.daemon.settings import Settings
 from multus.daemon.spool import DAMAGED, FOLDER, remembered
 
-_SUBJECT = "kept DELs"
+_SUBJECT = "queued DELs"
 _LARGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
-#: A DEL that is younger may be under way.
+#: A younger DEL may still be running.
 _UNDER_WAY = 5.0
 
 
 @frozen
 class Spooled:
-    """What one ``cniDir`` holds: the names of the files, as the node calls the folder."""
+    """The queue of one ``cniDir``: the folder's path on the node, and its file names."""
 
     folder: str
     waiting: tuple[str, ...]
@@ -41,7 +40,7 @@ class Spooled:
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """Look under every ``cniDir`` that the node's configurations and the daemon's settings name."""
+    """Check every ``cniDir`` in the node's configurations and the daemon's settings."""
     try:
         served = _served(node)
     except CNIError as error:
@@ -61,27 +60,27 @@ def look(node: Node) -> Iterator[Finding]:
 
 
 def _served(node: Node) -> tuple[str, ...]:
-    """Every ``cniDir`` that the daemon of this node looks at; raises ``CNIError``."""
+    """Every ``cniDir`` that this node's daemon reads; raises ``CNIError``."""
     path = node.places.settings
     if node.places.exists(path):
-        path = node.places.at(path)  # else a pod's own file, which only its containers see
+        path = node.places.at(path)  # otherwise the file of a pod, which only its containers see
     own = Settings.read(path, {}).cni_dir
     others = remembered(node.places.at(own))
     return tuple(os.path.normpath(each) for each in (own, *others))
 
 
 def _configured(node: Node) -> Iterator[str]:
-    """The ``cniDir`` of every configuration of Multus in the runtime's folder, read or not."""
+    """The ``cniDir`` of every Multus configuration in the runtime's folder, used or not."""
     try:
         paths = conf_files(node.places.at(node.places.net_d))
     except CNIError:
-        return  # the configuration's examination says so
+        return  # the check of the configuration reports it
     for path in paths:
         try:
             with open(path, "rb") as file:
                 found = multus_part(path, decode_object(file.read(), path))
         except (CNIError, OSError):
-            continue  # that examination says so, too
+            continue  # the check of the configuration reports it
         folder = found.config.get("cniDir") if found is not None else None
         if isinstance(folder, str) and folder.startswith("/") and "\0" not in folder:
             yield folder
@@ -108,18 +107,18 @@ def _waiting(each: Spooled, node: Node, *, served: bool, answers: bool) -> Itera
     )
     settings = node.places.settings
     if not served:
-        why = f"no daemon looks there: {settings} has another 'cniDir', and no call had this one"
+        why = f"no daemon reads it: {settings} has another 'cniDir', and no call used this one"
         fix = f"set 'cniDir' to {each.folder} in {settings} and restart the daemon"
         severity = ERROR
     elif not answers:
         why = "the daemon does not answer"
-        fix = "start 'multus daemon': it carries them out before anything else"
+        fix = "start 'multus daemon': it runs them first"
         severity = WARNING
     else:
-        why = "they failed, and the daemon tries them again within five minutes"
-        fix = "see its log for the reason, which names the file"
+        why = "they failed, and the daemon retries within five minutes"
+        fix = "see the daemon's log, which names the file and the reason"
         severity = WARNING
-    fix += "; until then their containers' addresses and interfaces stay taken"
+    fix += "; until then their containers keep addresses and interfaces"
     yield Finding(severity, _SUBJECT, f"{what}: {why}", fix, Place(folder))
 
 
@@ -127,13 +126,13 @@ def _broken(each: Spooled) -> Finding:
     folder = os.path.join(each.folder, FOLDER)
     some = ", ".join(name.removeprefix(DAMAGED).partition(".")[2] for name in each.damaged[:3])
     more = f" and {len(each.damaged) - 3} more" if len(each.damaged) > 3 else ""
-    reason = f"{len(each.damaged)} damaged DEL(s) are set aside in {folder}: of {some}{more}"
-    fix = f"run 'multus gc' for what their containers left, then delete {folder}/{DAMAGED}*"
+    reason = f"{len(each.damaged)} damaged DEL(s) are in {folder}, of containers {some}{more}"
+    fix = f"run 'multus gc' to remove their containers' resources, then delete {folder}/{DAMAGED}*"
     return Finding(WARNING, _SUBJECT, reason, fix, Place(folder))
 
 
 def _who(path: str, name: str) -> str:
-    """The container of a kept DEL, and its pod where the file says it."""
+    """The container of a queued DEL, and its pod if the file names it."""
     container = f"container {name.partition('.')[2]}"
     try:
         environ = wire.decode(read_regular(path, _LARGEST + 1)).environ
@@ -148,7 +147,7 @@ def _age(path: str) -> float:
     try:
         return max(0.0, time.time() - os.lstat(path).st_mtime)
     except OSError:
-        return 0.0  # carried out at this moment
+        return 0.0  # just completed
 
 
 def _ago(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What is written down on the node: the journal, the disk that it is on, and the clock."""
+"""Checks the journal, free disk space, and the clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multus.state.journal import Journal
 from multus.state.liveness import lives
 from multus.state.record import Record
 
-#: An ADD that has no answer after so many seconds was cut off.
+#: An ADD without an answer after this many seconds was interrupted.
 _CUT_OFF = 600.0
 _LEAST_FREE, _LITTLE_FREE = 16 << 20, 256 << 20
 #: adjtimex(2): the clock is not synchronised.
@@ -22,7 +22,7 @@ _TIME_ERROR = 5
 
 
 def look(node: Node) -> Iterator[Finding]:
-    """The journal's records, room for more of them, and the time."""
+    """Check the journal's records, disk space, and the clock."""
     yield from _journal(node)
     yield from _disk(node)
     yield from _clock(node)
@@ -31,7 +31,7 @@ def look(node: Node) -> Iterator[Finding]:
 def _journal(node: Node) -> Iterator[Finding]:
     places, folder = node.places, node.conf.cni_dir
     if not places.exists(folder):
-        yield Finding(OK, "journal", f"{folder} is not there: nothing was ever attached")
+        yield Finding(OK, "journal", f"{folder} does not exist: nothing was ever attached")
         return
     journal = Journal(places.at(folder))
     sound = 0
@@ -44,26 +44,28 @@ def _journal(node: Node) -> Iterator[Finding]:
             sound += not findings
             yield from findings
         for path in journal.kept_aside():
-            reason = f"{path} is a damaged record, kept for people; all that it names is removed"
-            yield Finding(NOTE, "journal", reason, "delete it when nobody needs it", Place(path))
+            reason = f"{path} is a damaged record, kept for analysis; its attachments were removed"
+            yield Finding(
+                NOTE, "journal", reason, "delete it when you no longer need it", Place(path)
+            )
         yield from _stuck(journal)
         for container_id, ifname in journal.incomplete():
             reason = f"an ADD of {container_id}, {ifname}, was killed before it attached anything"
             yield Finding(
-                NOTE, "journal", reason, "nothing is to be done, 'multus gc' tidies it up"
+                NOTE, "journal", reason, "no action needed; 'multus gc' removes the record"
             )
     except CNIError as error:
         yield of_error(error, "journal")
         return
-    yield Finding(OK, "journal", f"{sound} sound record(s) of containers in {folder}")
+    yield Finding(OK, "journal", f"{sound} valid record(s) of containers in {folder}")
 
 
 def _stuck(journal: Journal) -> Iterator[Finding]:
-    """What was given up: it may still have interfaces, rules or devices on the node."""
+    """Records that removal gave up on: their interfaces, rules or devices may still exist."""
     for path, found in journal.stuck():
         what = found.said if isinstance(found, CNIError) else _given_up(found)
-        reason = f"{path} is the record of what could not be removed and was given up: {what}"
-        fix = "look for what is left of it on this node, remove it by hand, then delete the file"
+        reason = f"{path}: Multus gave up removing {what}"
+        fix = "find and remove its interfaces, rules and devices by hand, then delete the file"
         yield Finding(ERROR, "journal", reason, fix, Place(path))
 
 
@@ -80,20 +82,20 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
     who = f"{request}, interface {request.ifname}"
     if record.damage:
         reason = f"the record of {who} is damaged: {record.damage}"
-        fix = "its DEL removes what can be read; 'multus gc' does so when it is dead"
+        fix = "DEL removes what is readable; so does 'multus gc' when the container is gone"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path), code=105)
     for index, failures in record.failures.items():
         delegate = record.planned[index].delegate
         reason = f"removing {delegate} of {who} failed {failures.times} times"
-        fix = "the log says why; the next DEL or 'multus gc' tries again"
+        fix = "the log has the reason; the next DEL or 'multus gc' retries"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     if request.netns and not lives(record, node.places.root):
-        reason = f"{who} has no network namespace any more ({request.netns}): its DEL never came"
-        fix = "run 'multus gc': its addresses and interfaces are freed"
+        reason = f"{who} lost its network namespace ({request.netns}), but DEL never arrived"
+        fix = "run 'multus gc' to free its addresses and interfaces"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     elif record.result is None and time.time() - record.started > _CUT_OFF:
-        reason = f"the ADD of {who} was cut off"
-        fix = "the runtime's DEL undoes it, or 'multus gc'"
+        reason = f"the ADD of {who} was interrupted"
+        fix = "the runtime's DEL or 'multus gc' undoes it"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
 
 
@@ -105,12 +107,12 @@ def _disk(node: Node) -> Iterator[Finding]:
     free = found.f_bavail * found.f_frsize
     megabytes = f"{free >> 20} MB are free under {path}"
     if free < _LEAST_FREE:
-        yield Finding(ERROR, "disk", f"{megabytes}: an ADD fails", "free some space", code=5)
+        yield Finding(ERROR, "disk", f"{megabytes}: ADD fails", "free disk space", code=5)
     elif free < _LITTLE_FREE:
-        yield Finding(WARNING, "disk", f"only {megabytes}", "free some space")
+        yield Finding(WARNING, "disk", f"only {megabytes}", "free disk space")
     elif found.f_files and found.f_favail < 1000:
         reason = f"only {found.f_favail} inodes are free under {path}"
-        yield Finding(WARNING, "disk", reason, "delete small files that nobody needs")
+        yield Finding(WARNING, "disk", reason, "delete unused small files")
     else:
         yield Finding(OK, "disk", megabytes)
 
@@ -118,26 +120,26 @@ def _disk(node: Node) -> Iterator[Finding]:
 def _clock(node: Node) -> Iterator[Finding]:
     newest = _newest(node)
     if newest > time.time() + 60:
-        reason = f"the clock is {int(newest - time.time())} s behind what was written before"
-        fix = "set it: certificates and tokens are refused when it is wrong"
+        reason = f"the clock is {int(newest - time.time())} s behind the newest record"
+        fix = "set the clock: with a wrong one, certificates and tokens are refused"
         yield Finding(ERROR, "clock", reason, fix)
     elif _unsynchronised():
-        reason = "the kernel says that nothing keeps the clock right"
-        fix = "start chrony or systemd-timesyncd, on the host when this is a virtual machine"
+        reason = "the kernel reports the clock as not synchronised"
+        fix = "start chrony or systemd-timesyncd, on the host if this is a virtual machine"
         yield Finding(NOTE, "clock", reason, fix)
     else:
-        yield Finding(OK, "clock", "it is synchronised")
+        yield Finding(OK, "clock", "synchronised")
 
 
 def _newest(node: Node) -> float:
-    """The latest moment that a file of Multus' was written at."""
+    """The latest modification time of Multus' files."""
     newest = 0.0
     for folder in (node.places.net_d, node.conf.cni_dir):
         try:
             with os.scandir(node.places.at(folder)) as entries:
                 stamps = [each.stat(follow_symlinks=False).st_mtime for each in entries]
         except OSError:
-            continue  # told elsewhere
+            continue  # another check reports it
         newest = max([newest, *stamps])
     return newest
 

@@ -1,18 +1,20 @@
-"""Say what a pod would get, from which source, and what would be refused; changes nothing.
+"""Explain what an ADD would do for a pod; changes nothing.
 
-The stages of an ADD that have no effects are run as they are: which source selects which networks,
-in which order and under which names, who carries each out, and with which exact configuration.
+Runs the stages of an ADD that have no effects, and shows which source selects
+which networks, their order and interface names, the invoker of each, and its
+exact configuration.
 
 Examples:
-  multus explain --pod default/web                 what the API server says of a pod
-  multus explain -f pod.yaml -f networks.yaml      offline, from files; the last pod in them
-  multus explain --pod shop/web -f shop.yaml       offline, one of several pods
-  multus explain --conf multus.conf                a container without a pod: conf-file mode
+  multus explain --pod default/web               the pod in the API server
+  multus explain -f pod.yaml -f networks.yaml    offline; the last pod in the files
+  multus explain --pod shop/web -f shop.yaml     offline; one of several pods
+  multus explain --conf multus.conf              without a pod: conf-file mode
   multus explain -f pod.yaml --json | jq .refused
-  multus explain --root /host --pod default/web    in a container that has the node's / there
+  multus explain --root /host --pod default/web  in a container
 
-The configuration is the node's, the first of type multus in /etc/cni/net.d, unless --conf names
-one. The status is 0 when the ADD would be carried out, 1 when it would be refused.
+The configuration is the first of type multus in /etc/cni/net.d, unless --conf
+names another. The exit status is 0 when the ADD would succeed, 1 when it would
+be refused.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from multus.cli.findings import Finding
     from multus.cli.objects import Named
 
-#: How long the API server may take to answer, in seconds.
+#: Timeout for the API server's answers, in seconds.
 _PATIENCE = 10.0
 
 
@@ -46,19 +48,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="pods and networks, YAML or JSON; repeat it, or name a folder; - is stdin",
+        help="a file or folder of pods and networks, YAML or JSON; may be repeated; - is stdin",
     )
     parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
     parser.add_argument("--ifname", default="eth0", help="the runtime's CNI_IFNAME (%(default)s)")
     parser.add_argument("--cni-path", default=BIN_DIR, help="the runtime's CNI_PATH (%(default)s)")
     parser.add_argument(
-        "--root", default="", metavar="FOLDER", help="where the node's / is seen, for its programs"
+        "--root", default="", metavar="FOLDER", help="where the node's / is mounted"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the explanation; status 1 when something would be refused."""
+    """Print the explanation; status 1 when the ADD would be refused."""
     from multus.cli.commands.explain.explaining import explain
     from multus.engine.parse import parse
     from multus.registry.index import discover
@@ -100,7 +102,7 @@ def _request(arguments: argparse.Namespace, conf: Conf, objects: list[Named]) ->
 
     if arguments.pod and not arguments.file and not conf.raw.get("kubeconfig"):
         raise InvalidConfig(
-            f"configuration {conf.name!r} has no 'kubeconfig' to look pod {arguments.pod} up with",
+            f"configuration {conf.name!r} has no 'kubeconfig': cannot read pod {arguments.pod}",
             fix="give the pod and its networks as files (-f)",
         )
     args = {"IgnoreUnknown": "1"}
@@ -160,7 +162,7 @@ def _show(explanation: Explanation, path: str) -> None:
     shown.line((f"ADD of {who}, interface {request.ifname}", "bold"))
     shown.line(f"configuration {conf.name!r}, CNI {conf.cni_version}, from {path}")
     if explanation.selections:
-        shown.heading("Who selects what")
+        shown.heading("Selected networks")
         shown.rows(
             ("BY", "MEANS", "NETWORKS"),
             (
@@ -185,9 +187,9 @@ _MEANS = {
 
 
 def _show_networks(shown: Screen, explanation: Explanation) -> None:
-    shown.heading(f"In this order, named as {explanation.naming} does")
+    shown.heading(f"Attached in this order (naming: {explanation.naming})")
     shown.rows(
-        ("INTERFACE", "NETWORK", "PLUGINS", "BY INVOKER", "FROM", "ASKED FOR BY"),
+        ("INTERFACE", "NETWORK", "PLUGINS", "INVOKER", "SOURCE", "REQUESTED BY"),
         (
             (
                 each.delegate.ifname + (" (primary)" if each.delegate.primary else ""),
@@ -206,7 +208,7 @@ def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
     for step in network.planned.steps:
         kind = step.plugin.type
         where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
-        shown.heading(f"{network.delegate.ifname}: {kind}, carried out by {step.invoker}{where}")
+        shown.heading(f"{network.delegate.ifname}: {kind}, invoker {step.invoker}{where}")
         for declined_type, each in network.declined:
             if declined_type == kind:
                 shown.line(f"{each.invoker} declined: {each.reason}")
@@ -217,7 +219,7 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
     routes = explanation.routes
     if not routes.routes and not routes.unknown:
         return
-    shown.heading("Routes in the pod, as far as they are known before")
+    shown.heading("Expected routes in the pod")
     cells = [(each.dst, each.gw or "-", each.ifname, each.note) for each in routes.routes]
     cells += [("(known later)", "-", ifname, reason) for ifname, reason in routes.unknown]
     shown.rows(("TO", "VIA", "INTERFACE", ""), cells)
@@ -241,9 +243,9 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
 
 
 def _answer(explanation: Explanation) -> Finding:
-    """What the runtime would hear when nothing refuses the ADD."""
+    """The finding about the runtime's answer if nothing refuses the ADD."""
     from multus.cli.findings import OK, WARNING, Finding
 
     if explanation.not_ready:
-        return Finding(WARNING, "answer", "the ADD would be carried out when the node is ready")
-    return Finding(OK, "answer", "the ADD would be carried out")
+        return Finding(WARNING, "answer", "the ADD would succeed once the node is ready")
+    return Finding(OK, "answer", "the ADD would succeed")

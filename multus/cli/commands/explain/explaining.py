@@ -1,4 +1,4 @@
-"""What an ADD would do, found by running the stages that have no effects, as they are."""
+"""Predicts an ADD by running its stages that have no effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Refusal:
-    """An error that the ADD would answer with; only the first of them is what a runtime sees."""
+    """An error that the ADD would return; the runtime sees only the first."""
 
     stage: str
     error: CNIError
@@ -42,7 +42,7 @@ class Refusal:
 
 @frozen
 class PlannedNetwork:
-    """One network as it would be attached; ``binaries`` are what exec would start, by type."""
+    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start."""
 
     planned: Planned
     origin: str
@@ -79,7 +79,7 @@ class PlannedNetwork:
 
 @frozen
 class Explanation:
-    """All that can be said of an ADD before it is made."""
+    """Everything that is known about an ADD in advance."""
 
     request: Request
     conf: Conf
@@ -87,18 +87,17 @@ class Explanation:
     naming: str = ""
     networks: tuple[PlannedNetwork, ...] = ()
     routes: Expected = field(factory=lambda: Expected((), ()))
-    #: What an ADD would wait for, or be refused for, while it lasts.
+    #: Conditions under which an ADD would wait or be refused for now.
     not_ready: tuple[CNIError, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is no error, and may surprise."""
+        """Hints that are not errors."""
         if self.request.pod is None or self.conf.raw.get("kubeconfig"):
             return ()
         return (
-            f"configuration {self.conf.name!r} has no 'kubeconfig': what pods are annotated with is"
-            " not read",
+            f"configuration {self.conf.name!r} has no 'kubeconfig': pod annotations are not read",
         )
 
     def to_wire(self) -> dict[str, Any]:
@@ -126,7 +125,7 @@ class Explanation:
 
 
 class _Listening(Hooks):
-    """The hooks, and what the sources answered."""
+    """The hooks; records the answers of the sources."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         super().__init__(manager)
@@ -145,7 +144,7 @@ class _Listening(Hooks):
 
 
 def explain(installed: Installed, request: Request, conf: Conf, session: Session) -> Explanation:
-    """What an ADD of *request* would do, and everything that would refuse it; changes nothing."""
+    """Predict an ADD of *request*, with every refusal; changes nothing."""
     hooks = _Listening(installed.hooks.manager)
     installed = installed._replace(hooks=hooks)
     refusals: list[Refusal] = []
@@ -187,12 +186,12 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
 
 
 def _unordered(delegate: Delegate) -> Delegate:
-    """A delegate without what ordering decides."""
+    """A delegate without the fields that ordering sets."""
     return evolve(delegate, ifname="", primary=False)
 
 
 def _origin(delegate: Delegate, asked: list[tuple[Delegate, str]]) -> str:
-    """Where *delegate* was asked for; each of two that are equal has its own place."""
+    """Where *delegate* was requested; equal delegates each get their own place."""
     wanted = _unordered(delegate)
     index = next(index for index, (each, _) in enumerate(asked) if each == wanted)
     return asked.pop(index)[1]
@@ -201,7 +200,7 @@ def _origin(delegate: Delegate, asked: list[tuple[Delegate, str]]) -> str:
 def _others_refused(
     installed: Installed, hooks: _Listening, request: Request, conf: Conf, session: Session
 ) -> list[Refusal]:
-    """The errors of the networks that come after the one at which resolving ended."""
+    """The errors of the networks after the one at which resolving stopped."""
     try:
         networks = resolve.combine(hooks.selections, conf)
     except CNIError:
@@ -231,7 +230,7 @@ def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
         try:
             found[kind] = _executor(call).find(kind)
         except CNIError:
-            continue  # it is among the refusals
+            continue  # already among the refusals
     return evolve(network, binaries=found)
 
 
@@ -247,7 +246,7 @@ def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
 
 
 def _executed(network: PlannedNetwork) -> Sequence[str]:
-    """The binaries that would be started: of the plugins, and of their IPAM."""
+    """The binaries of the plugins and of their IPAM that would be started."""
     found = []
     for step in network.planned.steps:
         if step.invoker != "exec":

@@ -1,17 +1,18 @@
-"""Make Multus this node's network, with the network that it has now as the default.
+"""Install Multus on this node; its network becomes the default.
 
-The program is put among the runtime's plugins, 00-multus.conflist before the runtime's other
-configurations, and, in a pod, a kubeconfig made from its service account beside it. Everything is
-checked before it is written, written whole or not at all, and kept track of, so that 'multus
-uninstall' restores what was there. Installing again changes only what has to change.
+Installs the program in the runtime's plugin folder, 00-multus.conflist before
+the runtime's other configurations, and, in a pod, a kubeconfig made from the
+pod's service account. Everything is checked first and written atomically, and
+recorded in a manifest, so that 'multus uninstall' can restore the previous
+state. Installing again changes only what differs.
 
 Examples:
-  multus install --dry-run                    show the configuration, write nothing
-  multus install                              on a node with Python
+  multus install --dry-run                    only show the configuration
+  multus install                              on a node that has Python
   multus install --kubeconfig /etc/kubernetes/kubelet.conf
   multus install --shim-only --wait 300       in the DaemonSet's init container
-  multus install --shim-only --watch          in the DaemonSet: keeps the token fresh
-  multus install --conf multus.conflist       one's own configuration
+  multus install --shim-only --watch          in the DaemonSet: renews the token
+  multus install --conf multus.conflist       your own configuration
 """
 
 from __future__ import annotations
@@ -29,37 +30,35 @@ from multus.cli.node import BIN_DIR, NET_D
 
 def configure(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("-c", "--conf", default="", metavar="FILE", help="install this one")
+    chosen.add_argument("-c", "--conf", default="", metavar="FILE", help="install this file")
     chosen.add_argument(
-        "--primary", default="", metavar="FILE", help="the default network; else the first there is"
+        "--primary", default="", metavar="FILE", help="the default network; else the first found"
     )
-    parser.add_argument(
-        "--kubeconfig", default="", metavar="FILE", help="one that the node has already"
-    )
+    parser.add_argument("--kubeconfig", default="", metavar="FILE", help="use this existing file")
     parser.add_argument(
         "--service-account",
         default=SERVICE_ACCOUNT,
         metavar="FOLDER",
-        help="what a kubeconfig is made from, in a pod",
+        help="the service account for a new kubeconfig, in a pod",
     )
     parser.add_argument("--net-d", default=NET_D, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--bin-dir", default=BIN_DIR, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument(
-        "--program", default="", metavar="FILE", help="what the runtime is to start"
+        "--program", default="", metavar="FILE", help="the program that the runtime starts"
     )
     parser.add_argument(
-        "--shim-only", action="store_true", help="a daemon serves every call; no Python is needed"
+        "--shim-only", action="store_true", help="every call goes to the daemon; no Python needed"
     )
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="for a default network to appear"
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait for a default network"
     )
-    parser.add_argument("--watch", action="store_true", help="go on, and keep everything in place")
-    parser.add_argument("--force", action="store_true", help="give up changes made by hand")
-    parser.add_argument("--dry-run", action="store_true", help="show the configuration only")
+    parser.add_argument("--watch", action="store_true", help="keep running, restore changed files")
+    parser.add_argument("--force", action="store_true", help="overwrite manual changes")
+    parser.add_argument("--dry-run", action="store_true", help="only show the configuration")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Install; status 0 when everything is in place."""
+    """Install; status 0 on success."""
     from multus.cli.commands.install.install import Wanted, configuration_for, install, watch
     from multus.registry.index import discover
     from multus.registry.loading import load
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _until_told() -> Callable[[float], bool]:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # What is installed stays: pods of a node without it would silently lose their networks.
+        # Keep the installation: without it, new pods would silently get fewer networks.
         signal.signal(number, lambda *_: told.set())
     return told.wait
 

@@ -1,4 +1,4 @@
-"""The configuration that makes Multus the node's network, with what was there as its default."""
+"""Generates Multus' configuration, with the node's previous network as its default."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NETWORK = "multus-cni-network"
 
 @frozen
 class Primary:
-    """The network that the runtime used before: its file, and what the file says."""
+    """The network that the runtime used before: its file, and the content."""
 
     path: str
     config: Mapping[str, Any]
@@ -46,10 +46,10 @@ class Primary:
 
 
 def find_primary(net_d: str) -> Primary:
-    """The first configuration in *net_d* that is not Multus'.
+    """The first configuration in *net_d* of another plugin.
 
-    Raises ``TryAgainLater`` when there is none yet, ``InvalidConfig`` for one that cannot be read:
-    the runtime may or may not use it, and what it does is not guessed.
+    Raises ``TryAgainLater`` when there is none yet, ``InvalidConfig`` for an unreadable one, since
+    runtimes differ in whether they skip it.
     """
     for path in conf_files(net_d) if os.path.isdir(net_d) else ():
         try:
@@ -62,13 +62,13 @@ def find_primary(net_d: str) -> Primary:
         if multus_part(path, whole) is None:
             return Primary(path, whole)
     raise TryAgainLater(
-        f"{net_d} has no network yet that could be the default",
-        fix="install the cluster's network first, wait for it (--wait), or name one (--primary)",
+        f"{net_d} has no network yet that can be the default",
+        fix="install the cluster's network first, use --wait, or name a network with --primary",
     )
 
 
 def of_predecessors(path: str) -> list[str]:
-    """The files before *path* in its folder that configure Multus: the runtime would take them."""
+    """The files before *path* that configure Multus: the runtime would use them instead."""
     found = []
     for other in conf_files(os.path.dirname(path)):
         if other >= path:
@@ -83,8 +83,8 @@ def load_primary(path: str) -> Primary:
     data = contents(path)
     if data is None:
         raise InvalidConfig(
-            f"--primary: there is no {path}",
-            fix="correct it",
+            f"--primary: {path} does not exist",
+            fix="correct the path",
         )
     whole = decode_object(data, path)
     if multus_part(path, whole) is not None:
@@ -98,8 +98,8 @@ def load_primary(path: str) -> Primary:
 def make(primary: Primary, *, kubeconfig: str, bin_dir: str, standalone: bool) -> bytes:
     """The configuration's text.
 
-    The version is the primary's, since that is one which the runtime is known to speak; the
-    capabilities are the primary's too, so that the runtime goes on asking for port mappings.
+    Version and capabilities are those of the primary: the runtime supports that version, and keeps
+    passing port mappings.
     """
     versions = [str(primary.config.get("cniVersion") or IMPLICIT)]
     more = primary.config.get("cniVersions")
@@ -128,23 +128,22 @@ def _capabilities(primary: Primary) -> dict[str, bool]:
 
 
 def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | None = None) -> None:
-    """Refuse a configuration that would not work here; raises ``CNIError``.
+    """Raise ``CNIError`` for a configuration that would not work here.
 
-    *api* answers in place of the API server while the default network is looked for.
+    *api* replaces the API server while the default network is resolved.
     """
     document = Document(NAME, decode_object(text, NAME))
     wrong = [e for e in check_configuration(document, installed) if e.severity == ERROR]
     if wrong:
         first = wrong[0]
         raise InvalidConfig(
-            f"the configuration is not installed, since it is wrong: {first.subject}:"
-            f" {first.reason}",
+            f"not installed: the configuration is invalid: {first.subject}: {first.reason}",
             "; ".join(f"{each.subject}: {each.reason}" for each in wrong[1:]),
             fix=first.fix,
         )
     found = multus_part(NAME, document.value)
     if found is None:
-        raise InvalidConfig("the configuration is not installed: it has no plugin of type 'multus'")
+        raise InvalidConfig("not installed: the configuration has no plugin of type 'multus'")
     conf = parse.parse(found.config)
     if any(conf.raw.get(key) for key in OFFERING):
         request = Request("STATUS", path=(bin_dir,))
@@ -153,9 +152,9 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
 
 
 def given(path: str) -> bytes:
-    """A configuration that somebody wrote; raises ``InvalidConfig`` with every wrong line."""
+    """Check a configuration of the user; raises ``InvalidConfig`` with every invalid line."""
     reading = read(path)
     if reading.findings:
         said = "; ".join(f"{each.place}: {each.reason}" for each in reading.findings)
-        raise InvalidConfig(f"{path} is not installed, since it cannot be read: {said}")
+        raise InvalidConfig(f"not installed: {path} cannot be read: {said}")
     return contents(path) or b""

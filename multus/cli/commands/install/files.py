@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and remembering what was there before."""
+"""Writes files atomically, and records what they replaced in a manifest."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from attrs import evolve, field, frozen
 from multus.api import atomic
 from multus.api.errors import IOFailure, StateDamaged
 
-#: The folder, inside the configuration folder, for everything that no runtime reads.
+#: The subfolder of the configuration folder for files that the runtime does not read.
 FOLDER = "multus.d"
 _MANIFEST, _PREVIOUS = "installed.json", "previous"
 _FORMAT = 1
 
 
 def write(path: str, data: bytes, mode: int) -> bool:
-    """Put *data* at *path*; False when it is there already.  Raises ``IOFailure``.
+    """Write *data* to *path*; False when nothing changes.  Raises ``IOFailure``.
 
-    A reader sees the old file or the new one, also after a power cut; a program that runs from the
-    old file goes on running.
+    A reader sees the old file or the new one, even after a power failure; a program that runs from
+    the old file keeps running.
     """
     try:
         if _is_there(path, data, mode):
@@ -31,13 +31,13 @@ def write(path: str, data: bytes, mode: int) -> bool:
     except OSError as error:
         raise IOFailure(
             f"cannot write {path}: {error.strerror}",
-            fix="look at the folder's owner, mode and space",
+            fix="check the folder's owner, mode and free space",
         ) from error
     return True
 
 
 def remove(path: str) -> bool:
-    """Delete *path*; False when it is gone already.  Raises ``IOFailure``."""
+    """Delete *path*; False when it does not exist.  Raises ``IOFailure``."""
     try:
         os.unlink(path)
         atomic.sync_folder(path)
@@ -49,7 +49,7 @@ def remove(path: str) -> bool:
 
 
 def contents(path: str) -> bytes | None:
-    """What is at *path*, None when nothing is.  Raises ``IOFailure``."""
+    """The content of *path*, None when it does not exist.  Raises ``IOFailure``."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -60,11 +60,11 @@ def contents(path: str) -> bytes | None:
 
 
 def make_folder(path: str, mode: int) -> None:
-    """Make *path* and what is above it, if it is not there.  Raises ``IOFailure``."""
+    """Create the folder *path* and its parents if needed.  Raises ``IOFailure``."""
     try:
         os.makedirs(path, mode=mode, exist_ok=True)
     except OSError as error:
-        raise IOFailure(f"cannot make {path}: {error.strerror}") from error
+        raise IOFailure(f"cannot create {path}: {error.strerror}") from error
 
 
 def _is_there(path: str, data: bytes, mode: int) -> bool:
@@ -77,9 +77,9 @@ def _is_there(path: str, data: bytes, mode: int) -> bool:
 
 @frozen
 class Written:
-    """A file that was installed: its sum, and where what was there before is kept ("" for none).
+    """An installed file: its checksum, and the backup of the file that it replaced ("" for none).
 
-    The sum is empty for a file that was put away.
+    The checksum is empty for a file that was only moved to the backup.
     """
 
     path: str
@@ -90,7 +90,7 @@ class Written:
 
 @frozen
 class Manifest:
-    """What was installed on this node, by path; ``primary`` is the network that became default."""
+    """The installed files of this node, by path; ``primary`` is the default network's file."""
 
     folder: str
     written: Mapping[str, Written] = field(factory=dict)
@@ -98,7 +98,7 @@ class Manifest:
 
     @classmethod
     def load(cls, net_d: str) -> Manifest:
-        """What ``multus.d/installed.json`` says; empty when there is none."""
+        """Read ``multus.d/installed.json``; an empty manifest when it does not exist."""
         folder = os.path.join(net_d, FOLDER)
         path = os.path.join(folder, _MANIFEST)
         data = contents(path)
@@ -117,9 +117,10 @@ class Manifest:
             ) from error
 
     def put(self, path: str, data: bytes, mode: int) -> tuple[Manifest, bool]:
-        """Write a file and remember it; what was there before, and was not ours, is kept.
+        """Write a file and record it; a foreign file at its path is backed up.
 
-        The manifest is on the disk before the file is: an interrupted installation can be undone.
+        The manifest is fsynced before the file is written, so an interrupted installation can be
+        undone.
         """
         known = self.written.get(path)
         previous = known.previous if known else self._keep(path, data)
@@ -130,7 +131,7 @@ class Manifest:
         return manifest, write(path, data, mode)
 
     def put_away(self, path: str) -> tuple[Manifest, bool]:
-        """Delete a file that was not ours, and keep it to be put back."""
+        """Delete a foreign file, and back it up for ``uninstall``."""
         before = contents(path)
         if before is None:
             return self, False
@@ -140,7 +141,7 @@ class Manifest:
         return manifest, remove(path)
 
     def take_back(self, path: str) -> tuple[Manifest, str]:
-        """Undo ``put``; returns what was done, for people."""
+        """Undo ``put``; returns a message about what was done."""
         entry = self.written[path]
         kept = contents(entry.previous) if entry.previous else None
         if kept is not None:
@@ -149,7 +150,7 @@ class Manifest:
         elif remove(path):
             done = f"removed {path}"
         else:
-            done = f"{path} was gone already"
+            done = f"{path} was already gone"
         rest = {name: each for name, each in self.written.items() if name != path}
         manifest = evolve(self, written=rest)
         manifest.save()
@@ -158,7 +159,7 @@ class Manifest:
         return manifest, done
 
     def is_changed(self, path: str) -> bool:
-        """Whether somebody changed the file at *path* since it was installed."""
+        """Whether the file at *path* changed since it was installed."""
         entry, now = self.written.get(path), contents(path)
         return bool(entry and entry.sha256 and now is not None and digest(now) != entry.sha256)
 
@@ -176,13 +177,13 @@ class Manifest:
         write(path, json.dumps(wire, indent=2).encode() + b"\n", 0o600)
 
     def forget(self) -> None:
-        """Delete the manifest and its folders, when nothing else is in them."""
+        """Delete the manifest, and its folders if they are empty."""
         remove(os.path.join(self.folder, _MANIFEST))
         for folder in (os.path.join(self.folder, _PREVIOUS), self.folder):
             try:
                 os.rmdir(folder)
             except OSError:
-                continue  # it holds what somebody else put there
+                continue  # it contains files of others
 
     def _keep(self, path: str, data: bytes) -> str:
         before = contents(path)

@@ -1,7 +1,7 @@
-"""Installing and uninstalling, step by step, each step one that the node can stop at.
+"""Installs and uninstalls in steps; the node keeps working if it stops after any step.
 
-First the program, then what it reads, the runtime's configuration last: the runtime never calls
-what is not there.  Uninstalling goes the other way round.
+The program comes first, then the files that it reads, the runtime's configuration last, so the
+runtime never calls a missing program. Uninstalling uses the reverse order.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
 _LOOK_EVERY, _REFRESH_EVERY = 1.0, 5.0
-_GONE = "it was uninstalled, and stays so until 'multus install' runs again"
+_GONE = "Multus was uninstalled and is not reinstalled; to reinstall, run 'multus install'"
 
-#: Told what was done, a line for people.
+#: Receives messages about what was done.
 Tell = Callable[[str], None]
 
 
 @frozen
 class Wanted:
-    """What is to be installed, and where.
+    """What to install, and where.
 
-    ``conf`` is a configuration to install as it is, ``primary`` a network's file to be the default;
-    both empty: the node's first network is the default.  ``kubeconfig`` is one that is there
-    already; without it, and in a pod, ``account`` makes one.  ``shim_only`` installs no program
-    that needs Python on the node: every call goes to the daemon.
+    ``conf`` is a configuration to install unchanged, ``primary`` the file of the default network;
+    if both are empty, the node's first network is the default. ``kubeconfig`` is an existing one;
+    without it, and in a pod, ``account`` makes one. ``shim_only`` installs no program that needs
+    Python on the node: every call goes to the daemon.
     """
 
     net_d: str
@@ -68,7 +68,7 @@ class Wanted:
 def configuration_for(wanted: Wanted, installed: Installed, patience: float) -> tuple[bytes, str]:
     """The valid configuration to install, and the file of its default network.
 
-    Waits *patience* seconds for a network that can be the default.  Raises ``CNIError``.
+    Waits up to *patience* seconds for a network that can be the default.  Raises ``CNIError``.
     """
     if wanted.conf:
         text, primary = configuration.given(wanted.conf), ""
@@ -82,7 +82,7 @@ def configuration_for(wanted: Wanted, installed: Installed, patience: float) -> 
             bin_dir=wanted.bin_dir,
             standalone=not wanted.shim_only,
         )
-        # The default network is a file's: that the API cannot be asked yet does not matter.
+        # The default network comes from a file, so an unreachable API does not matter.
         configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
     return text, primary
 
@@ -94,7 +94,7 @@ def _primary(wanted: Wanted, deadline: float) -> configuration.Primary:
         try:
             found = configuration.find_primary(wanted.net_d)
         except CNIError:
-            # Also one that cannot be read: others do not write their files at one stroke.
+            # Retry unreadable files too: other installers do not write atomically.
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_LOOK_EVERY)
@@ -102,19 +102,19 @@ def _primary(wanted: Wanted, deadline: float) -> configuration.Primary:
         if found.path > wanted.conf_path:
             return found
         raise InvalidConfig(
-            f"{found.path} stands before {configuration.NAME}, so the runtime would go on using it",
-            fix="rename it so that it comes later, then install again",
+            f"{found.path} sorts before {configuration.NAME}, so the runtime would keep using it",
+            fix="rename it so that it sorts later, then install again",
         )
 
 
 def install(wanted: Wanted, text: bytes, primary: str, tell: Tell) -> None:
-    """Put everything in its place; what is in place already is left alone.  Raises ``CNIError``."""
+    """Install all files that are missing or different.  Raises ``CNIError``."""
     manifest = Manifest.load(wanted.net_d)
     path = wanted.conf_path
     if manifest.is_changed(path) and not wanted.force and contents(path) != text:
         raise InvalidConfig(
             f"{path} was changed since it was installed",
-            fix=f"keep the change with --conf {path}, or give it up with --force",
+            fix=f"keep the change with --conf {path}, or overwrite it with --force",
         )
     if primary != manifest.primary:
         manifest = evolve(manifest, primary=primary)
@@ -124,14 +124,14 @@ def install(wanted: Wanted, text: bytes, primary: str, tell: Tell) -> None:
     manifest = refresh(wanted, manifest, tell)
     manifest = _put(manifest, path, text, 0o600, tell)
     for older in configuration.of_predecessors(path):
-        # Not before: without both, the runtime would use the next network for a moment.
+        # Only now: without either file, the runtime would use the next network for a moment.
         manifest, done = manifest.put_away(older)
         if done:
-            tell(f"put away {older}, which configured Multus before")
+            tell(f"backed up and removed {older}, an older configuration of Multus")
 
 
 def refresh(wanted: Wanted, manifest: Manifest, tell: Tell) -> Manifest:
-    """Write the node's kubeconfig, token and CA, if they are made here and changed."""
+    """Write the node's kubeconfig, token and CA, if they are generated and changed."""
     if wanted.account is None or wanted.kubeconfig:
         return manifest
     for name, data in wanted.account.files().items():
@@ -147,7 +147,7 @@ def _put(manifest: Manifest, path: str, data: bytes, mode: int, tell: Tell) -> M
 
 
 def programs(wanted: Wanted) -> dict[str, bytes]:
-    """What the runtime is going to start, by path; raises ``InvalidConfig``."""
+    """The programs for the runtime, by path; raises ``InvalidConfig``."""
     target = os.path.join(wanted.bin_dir, "multus")
     if wanted.program:
         return {target: _program(wanted.program)}
@@ -156,9 +156,9 @@ def programs(wanted: Wanted) -> dict[str, bytes]:
     if wanted.shim_only:
         return {target: _program(shim)}
     if contents(shim) is None:
-        # In Python it is slower, and all the same faster than the whole program.
+        # The Python shim is slower than the C shim, but still faster than the full program.
         return {target: launcher().encode()}
-    # The shim starts what is beside it where no daemon is to serve the call.
+    # The shim starts the program beside it when no daemon serves the call.
     return {f"{target}-standalone": _program(program), target: _program(shim)}
 
 
@@ -166,23 +166,23 @@ def _program(path: str) -> bytes:
     data = contents(path)
     if data is None:
         raise InvalidConfig(
-            f"{path} is not there",
+            f"{path} does not exist",
             fix="name the program to install with --program",
         )
     return data
 
 
-# --- Keeping it so --------------------------------------------------------------------------------
+# --- Watching -------------------------------------------------------------------------------------
 
 
 def watch(
     wanted: Wanted, installed: Installed, tell: Tell, stopped: Callable[[float], bool]
 ) -> None:
-    """Install again whenever something that was installed changed, until *stopped* says so.
+    """Reinstall whenever an installed file changes, until *stopped* returns true.
 
-    The token of the service account is exchanged every hour or so, the cluster's network may be
-    replaced, and its installer may delete what it does not know.  What cannot be done now is told
-    and tried again.  What was uninstalled stays so.
+    The kubelet renews the service account's token about every hour, the cluster's network may be
+    replaced, and its installer may delete unknown files. Failures are reported and retried. After
+    an uninstall, nothing is reinstalled.
     """
     said = ""
     while not stopped(_REFRESH_EVERY):
@@ -201,21 +201,21 @@ def watch(
                 tell(f"not refreshed: {said}")
 
 
-# --- Taking it off --------------------------------------------------------------------------------
+# --- Uninstalling ---------------------------------------------------------------------------------
 
 
 def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
-    """Undo the installation; yields what was done.  Raises ``CNIError``.
+    """Undo the installation; yields messages about what was done.  Raises ``CNIError``.
 
-    While containers are attached, the program stays: without it their DEL would fail for ever, and
-    so would their deletion.
+    While containers are attached, the program stays: without it their DEL would fail forever, and
+    the runtime could not delete them.
     """
     manifest = Manifest.load(net_d)
     if not manifest.written:
         yield f"nothing is installed in {net_d}"
         return
     conf_path = os.path.join(net_d, configuration.NAME)
-    # What was put away comes back first, so that the runtime has a network at every moment.
+    # Restore backups first, so that the runtime always has a network.
     confs = [path for path, each in manifest.written.items() if not each.sha256]
     confs += [conf_path] if conf_path in manifest.written else []
     paths = confs + [path for path in manifest.written if path not in confs]
@@ -224,7 +224,7 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         if attached and path not in confs:
             continue
         if path == conf_path and manifest.is_changed(path):
-            yield f"{path} was changed since it was installed; it goes all the same"
+            yield f"{path} was changed since it was installed; it is removed anyway"
         manifest, done = manifest.take_back(path)
         yield done
     if attached:
@@ -235,16 +235,16 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
-    # Shims that find the mark wait for a daemon instead of doing without.
+    # Shims that find this file wait for a daemon instead of running standalone.
     for name in (os.fsdecode(MARK), FOLDERS):
         path = os.path.join(cni_dir, name)
         if os.path.exists(path):
             os.unlink(path)
-            yield f"removed {path}, which a daemon left"
+            yield f"removed {path}, a leftover of the daemon"
 
 
 def _attached(cni_dir: str) -> list[str]:
-    """The IDs of the containers that have a record there, or in another folder of the daemon's."""
+    """The IDs of containers with a record here, or in another ``cniDir`` of the daemon."""
     found: Mapping[str, None] = {
         each.request.container_id: None
         for folder in (cni_dir, *remembered(cni_dir))

@@ -1,16 +1,18 @@
-"""Find everything that is wrong with configurations and objects, with file, line, key and fix.
+"""Check configurations and objects; show line, key and fix.
 
-CNI configurations (Multus' own and delegates'), Network objects, NetworkAttachmentDefinitions,
-pods and workloads that choose them, and the kinds' definitions; JSON or YAML.
+Checks CNI configurations (of Multus and of delegates), Network objects,
+NetworkAttachmentDefinitions, pods and workloads that use them, and the
+definitions of these kinds; JSON or YAML.
 
 Examples:
   multus validate                              this node's configuration files
   multus validate -f 00-multus.conf
-  multus validate -f deploy/ -f pod.yaml       pods are checked against the networks beside them
+  multus validate -f deploy/ -f pod.yaml       pods and their networks
   kubectl get net-attach-def -A -o yaml | multus validate -f -
   multus validate -f networks/ --json | jq -r '.findings[].reason'
 
-The status is 0 when nothing is wrong (warnings are not), 1 when something is, 2 for a wrong call.
+The exit status is 0 without errors (warnings do not count), 1 with errors, 2
+for a usage error.
 """
 
 from __future__ import annotations
@@ -34,16 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="what to check; repeat it, or name a folder; - is stdin",
+        help="a file or folder to check; may be repeated; - is stdin",
     )
     parser.add_argument(
-        "--net-d", default=NET_D, metavar="FOLDER", help="without -f: the folder (%(default)s)"
+        "--net-d", default=NET_D, metavar="FOLDER", help="what to check without -f (%(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; status 1 when something is wrong."""
+    """Print the findings; status 1 when there is an error."""
     from multus.cli.commands.validate.validating import validate
     from multus.registry.index import discover
     from multus.registry.loading import load
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_node(net_d: str) -> list[str]:
-    """The files that decide about this node: the runtime's, and those that Multus loads."""
+    """This node's configuration files: those of the runtime, and those that Multus loads."""
     paths = conf_files(net_d)
     try:
         conf = find_conf(net_d).config
@@ -76,7 +78,7 @@ def _of_node(net_d: str) -> list[str]:
     if not paths:
         raise InvalidConfig(
             f"{net_d} has no configuration",
-            fix="run 'multus install', or name files (-f)",
+            fix="run 'multus install', or pass files with -f",
         )
     return paths
 

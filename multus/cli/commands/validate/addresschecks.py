@@ -1,7 +1,7 @@
-"""What is wrong with the addresses in configurations: pools, excluded blocks, hardware addresses.
+"""Checks addresses in configurations: pools, excluded blocks, hardware addresses.
 
-What an ADD refuses is asked of `multus.ipam` itself.  Beyond it, networks are compared with one
-another, and texts in other forms are understood, by netaddr; without it, a note says so.
+`multus.ipam` itself reports what an ADD would refuse. netaddr serves the other checks: overlaps
+between networks, and other notations of addresses. Without netaddr, a note says so.
 
 Source: host-local, static and whereabouts, their documentation of ``ipam``; IEEE 802, EUI-48.
 """
@@ -26,13 +26,13 @@ from multus.cli.pools import handed_out
 if TYPE_CHECKING:
     from netaddr import IPSet
 
-#: The IPAM types whose pools are known from their configuration.
+#: The IPAM types whose configuration defines the pool.
 _POOLS = ("host-local", "whereabouts")
 
 
 @frozen
 class Pool:
-    """The addresses that a network hands out, and where that is written."""
+    """The addresses that a network allocates from, and the position of that configuration."""
 
     network: str
     addresses: IPSet
@@ -42,7 +42,7 @@ class Pool:
 
 @frozen
 class Written:
-    """A plugin's configuration, and where it stands."""
+    """A plugin's configuration, and its position."""
 
     document: Document
     path: Path
@@ -50,12 +50,12 @@ class Written:
 
 
 def check_addresses(documents: Iterable[Document]) -> Iterator[Finding]:
-    """What is wrong with addresses in the configurations that are in *documents*."""
+    """Check the addresses in all configurations in *documents*."""
     every = [each for document in documents for each in _plugins(document)]
     for each in every:
         yield from _refused(each)
     try:
-        import netaddr  # noqa: F401  whether it is there
+        import netaddr  # noqa: F401  only checks that it is installed
     except ImportError:
         reason = "netaddr is not installed: overlaps, excluded blocks and MACs are not checked"
         yield Finding(NOTE, "addresses", reason, "pip install 'multus[cli]'")
@@ -80,7 +80,7 @@ def _plugins(document: Document) -> Iterator[Written]:
             try:
                 config = decode_object(written.encode(), "spec.config")
             except CNIError:
-                return  # the object's own check says so
+                return  # the object's own check reports it
             metadata = value.get("metadata")
             named = metadata if isinstance(metadata, dict) else {}
             yield from _steps(document, ("spec", "config"), {"name": named.get("name"), **config})
@@ -108,7 +108,7 @@ def _steps(document: Document, path: Path, config: Mapping[str, Any]) -> Iterato
 
 
 def _refused(written: Written) -> Iterator[Finding]:
-    """What an ADD refuses."""
+    """Errors that an ADD would raise."""
     try:
         ipam.require_valid(written.config)
     except InvalidConfig as error:
@@ -116,7 +116,7 @@ def _refused(written: Written) -> Iterator[Finding]:
 
 
 def _pool(written: Written) -> Iterator[Pool]:
-    """The pool of a plugin's configuration, where it has one that can be read."""
+    """The pool of a plugin's configuration, if there is a valid one."""
     options = written.config.get("ipam")
     if isinstance(options, dict) and options.get("type") in _POOLS:
         addresses = handed_out(options)
@@ -126,7 +126,7 @@ def _pool(written: Written) -> Iterator[Pool]:
 
 
 def _overlaps(pools: Sequence[Pool]) -> Iterator[Finding]:
-    """Networks of different names that hand out the same addresses."""
+    """Networks of different names that allocate the same addresses."""
     for index, one in enumerate(pools):
         for other in pools[:index]:
             both = one.addresses & other.addresses
@@ -134,13 +134,13 @@ def _overlaps(pools: Sequence[Pool]) -> Iterator[Finding]:
                 continue
             blocks = [str(block) for block in both.iter_cidrs()]
             some = ", ".join(blocks[:3]) + (" …" if len(blocks) > 3 else "")
-            reason = f"networks {other.network!r} and {one.network!r} both hand out {some}"
-            fix = "give them ranges apart, if a container may have both"
+            reason = f"networks {other.network!r} and {one.network!r} both allocate {some}"
+            fix = "use separate ranges, if a container can be in both"
             yield one.document.finding(NOTE, one.path, reason, fix)
 
 
 def _excluded(written: Written) -> Iterator[Finding]:
-    """whereabouts' ``exclude``: blocks of the range that are not handed out."""
+    """whereabouts' ``exclude``: blocks of the range that are not allocated."""
     from netaddr import AddrFormatError, IPNetwork, IPSet
 
     options, document = written.config.get("ipam"), written.document
@@ -153,14 +153,15 @@ def _excluded(written: Written) -> Iterator[Finding]:
         try:
             block = IPSet([IPNetwork(text)])
         except (AddrFormatError, ValueError, TypeError):
-            reason = f"{describe(text) if not isinstance(text, str) else repr(text)} is not a block"
+            given = repr(text) if isinstance(text, str) else describe(text)
+            reason = f"{given} is not a CIDR block"
             yield document.finding(WARNING, where, reason, "write it as 192.0.2.128/30")
             continue
         if left and not left & block:
-            reason = f"{text} is not in the range: it excludes nothing"
+            reason = f"{text} is outside the range, so it excludes nothing"
             yield document.finding(WARNING, where, reason, "correct it, or remove it")
         if left and not left - block:
-            reason = "nothing of the range is left to hand out"
+            reason = "the range has no addresses left after exclusions"
             yield document.finding(WARNING, where, reason, "exclude less, or enlarge the range")
         left -= block
 
@@ -175,9 +176,9 @@ def _hardware_address(document: Document, path: Path, text: str) -> Iterator[Fin
         yield document.finding(ERROR, path, reason, "write it as 02:00:5e:00:53:01", code=7)
         return
     if mac.words[0] & 1 or not int(mac):
-        kind = "a group's" if int(mac) else "the one that stands for none"
-        reason = f"{mac} is {kind}, not one interface's"
-        yield document.finding(ERROR, path, reason, "use another one, such as 02:00:5e:00:53:01")
+        kind = "a multicast address" if int(mac) else "the null address"
+        reason = f"{mac} is {kind}, which an interface cannot have"
+        yield document.finding(ERROR, path, reason, "use an address such as 02:00:5e:00:53:01")
     elif str(mac) != text.lower():
-        reason = f"{text!r} is a form of a hardware address that plugins may not take"
+        reason = f"{text!r} is a notation of a hardware address that plugins may refuse"
         yield document.finding(WARNING, path, reason, f"write it as {mac}")

@@ -1,4 +1,4 @@
-"""What is wrong with CNI configurations: Multus' own, and those of delegates."""
+"""Checks CNI configurations: those of Multus, and those of delegates."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from multus.registry.known import SELECTING
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
-#: Stands for a wrong value that must not be missing, while what else is wrong is looked for.
+#: Replaces an invalid value of a required key, so that the other keys can be checked.
 _STAND_IN = "validated"
-#: More problems than this are not looked for in one configuration.
+#: The most problems that are reported for one configuration.
 _MOST = 50
 
 
@@ -42,7 +42,7 @@ def is_configuration(value: object) -> bool:
 
 
 def check_configuration(document: Document, installed: Installed) -> list[Finding]:
-    """Everything that is wrong with a configuration file."""
+    """All problems of a configuration file."""
     value: dict[str, Any] = document.value
     findings = list(_shape(document))
     found = multus_part(document.file, value)
@@ -60,10 +60,10 @@ def check_configuration(document: Document, installed: Installed) -> list[Findin
 
 
 def _shape(document: Document) -> Iterator[Finding]:
-    """What libcni refuses, whichever plugin it is for."""
+    """Errors that libcni reports for any plugin."""
     value, file = document.value, document.file
     if "plugins" in value and file.endswith(".conf"):
-        reason = "'plugins' makes this a list, and runtimes read a .conf file as one plugin"
+        reason = "this is a list ('plugins'), but runtimes read a .conf file as a single plugin"
         yield document.finding(ERROR, ("plugins",), reason, "name the file .conflist", code=7)
     if "plugins" not in value and file.endswith(".conflist"):
         reason = "a .conflist file needs 'plugins', a list of configurations"
@@ -92,7 +92,7 @@ def _multus(
 def _by_the_tables(
     document: Document, conf: Conf, base: Path, installed: Installed
 ) -> Iterator[Finding]:
-    """What the tables of keys and the plugins refuse; each delegate is looked at by itself."""
+    """Problems that the key tables and the plugins report; each delegate is checked separately."""
     try:
         for problem in parse.problems(conf, installed):
             if not _is_within_delegate(problem.path):
@@ -112,16 +112,16 @@ def _until_well(
     base: Path,
     read: Callable[[dict[str, Any]], object],
 ) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Read *raw*, and read it again without each key that was wrong.
+    """Read *raw*, and read it again without each invalid key.
 
-    Returns what was wrong and what is well; None for that when the key cannot be told.
+    Returns the errors and the valid rest; None for the rest when an error names no key.
     """
     findings: list[Finding] = []
     for _ in range(_MOST):
         try:
             read(raw)
         except CNIError as error:
-            # The name and the versions are those of the list that the configuration is in.
+            # Name and versions come from the list that contains the configuration.
             outer = error.path[:1] in (("name",), ("cniVersion",), ("cniVersions",))
             findings.append(document.told(error, () if outer else base))
             better = _without_wrong(raw, error)
@@ -134,7 +134,7 @@ def _until_well(
 
 
 def _without_wrong(raw: dict[str, Any], error: CNIError) -> dict[str, Any] | None:
-    """*raw* without what *error* is about, or with a stand-in for it; None when that is all."""
+    """*raw* without the key of *error*, or with a placeholder for it; None when it has no key."""
     path = error.path
     if isinstance(error, IncompatibleVersion):
         inner = {**without(raw, (*path[:-1], "cniVersions"))}
@@ -157,7 +157,7 @@ def _delegates(document: Document, conf: Conf, base: Path) -> list[Finding]:
             findings += _delegate(document.within(path, each), (), conf, shown=path)
         else:
             reason = "must be an object"
-            findings.append(document.finding(ERROR, path, reason, "put it into { }", code=7))
+            findings.append(document.finding(ERROR, path, reason, "enclose it in { }", code=7))
     primaries = [i for i, each in enumerate(listed) if isinstance(each, dict) and _marked(each)]
     for index in primaries[1:]:
         path = (*base, "delegates", index, "masterplugin")
@@ -178,10 +178,10 @@ def _marked(config: dict[str, Any]) -> bool:
 def _delegate(
     document: Document, base: Path, conf: Conf, *, named: bool = False, shown: Path = ()
 ) -> list[Finding]:
-    """What is wrong with a delegate's configuration; *shown* leads to it in its file."""
+    """The problems of a delegate's configuration; *shown* is its path in the file."""
 
     def read(raw: dict[str, Any]) -> object:
-        # A file, and what Multus' own configuration lists, are the node's.
+        # Files and the delegates in Multus' own configuration have provenance "node".
         name, node = "" if named else conf.name, Provenance.NODE
         delegate = delegate_from(raw, conf, "this network", name=name, provenance=node)
         require_permitted(delegate, "this network")
@@ -205,7 +205,7 @@ def _joined(prefix: str, subject: str) -> str:
 
 
 def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
-    """The rules that more than one key takes part in."""
+    """Rules that involve more than one key."""
     refusal = installed.refusal(conf.raw)
     if refusal is not None:
         key = next((key for key in refusal.needed_by if key in conf.raw), None)
@@ -216,7 +216,7 @@ def _whole(document: Document, conf: Conf, base: Path, installed: Installed) -> 
         known = sorted({each for entry in installed.every for each in entry.names})
         near = difflib.get_close_matches(name, known, n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it; 'multus plugins' lists them"
-        reason = f"no installed plugin is called {name!r}"
+        reason = f"no plugin {name!r} is installed"
         yield document.finding(WARNING, (*base, "blockedPlugins"), reason, fix)
     try:
         parse.refuse_lone_default(conf)
@@ -240,6 +240,6 @@ def _unread(document: Document, conf: Conf, base: Path, installed: Installed) ->
     known = told | owned | {"args", "dns", "ipam", "plugins"}
     for key in sorted(conf.raw.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
-        fix = f"did you mean {near[0]!r}?" if near else "remove it, or install what reads it"
+        fix = f"did you mean {near[0]!r}?" if near else "remove it, or install its plugin"
         reason = "no installed plugin reads this key"
         yield document.finding(WARNING, (*base, key), reason, fix)

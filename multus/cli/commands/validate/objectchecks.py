@@ -1,7 +1,7 @@
-"""What is wrong with Kubernetes objects: networks, pods that choose them, and their kinds.
+"""Checks Kubernetes objects: networks, pods that use them, and the definitions of their kinds.
 
-Networks and pods go through the stages that an ADD goes through, with the given objects in place
-of the API server: what is refused here is refused there.
+Networks and pods pass through the same stages as in an ADD, with the given objects in place of the
+API server, so the same errors are found.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 _NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 _PROBE = "multus-validate"
-#: Where an object holds its configuration.
+#: The path of the configuration in an object.
 _CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec", "args"), ("args",), ("spec",))
 
 
 @frozen
 class Cluster:
-    """The given objects, as the sources see them."""
+    """The given objects, as sources see them."""
 
     installed: Installed
     conf: Conf
@@ -46,7 +46,7 @@ class Cluster:
     def of(
         cls, found: Sequence[Named], installed: Installed, config: Mapping[str, Any] | None
     ) -> Cluster:
-        """All of *found*, under the configuration *config*, or one that says nothing."""
+        """All of *found*, with the configuration *config*, or a minimal one."""
         plain = Conf("validate", NEWEST, {"name": "validate", "cniVersion": NEWEST})
         try:
             conf = Conf.from_wire(config) if config else plain
@@ -55,12 +55,12 @@ class Cluster:
         return cls(installed, conf, Objects.of(found))
 
     def session(self) -> Session:
-        """What answers for the API server; it holds nothing that has to be closed."""
+        """A session on the given objects; it has no resources to close."""
         return Session(Log.from_conf({"logLevel": "panic"}), api=self.objects)
 
 
 def _request(namespace: str, name: str) -> Request:
-    """The ADD of a pod, asked about and not carried out."""
+    """An ADD request for the pod, only used for checks."""
     return Request(
         command="ADD",
         container_id="validate",
@@ -71,7 +71,7 @@ def _request(namespace: str, name: str) -> Request:
 
 
 def check_object(named: Named, cluster: Cluster) -> list[Finding]:
-    """Everything that is wrong with one object; nothing is said of kinds that Multus never sees."""
+    """All problems of one object; kinds that Multus does not read are ignored."""
     checks: Mapping[str, Callable[[Named, Cluster], Iterator[Finding]]] = {
         "CustomResourceDefinition": _definition,
         "NetworkAttachmentDefinition": _network,
@@ -89,8 +89,8 @@ def check_object(named: Named, cluster: Cluster) -> list[Finding]:
 def _lost_indentation(named: Named) -> Iterator[Finding]:
     value = named.document.value
     if value.get("metadata") is None and "metadata" in value and "name" in value:
-        reason = "'metadata' is empty and 'name' stands beside it: the indentation was lost"
-        fix = "indent what belongs to 'metadata' by two spaces"
+        reason = "'metadata' is empty and 'name' is next to it: the indentation was lost"
+        fix = "indent the keys of 'metadata' by two spaces"
         yield named.document.finding(ERROR, ("metadata",), reason, fix)
 
 
@@ -103,7 +103,7 @@ def _unnamed(named: Named) -> Iterator[Finding]:
 
 
 def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
-    """A pod that asks for nothing but this network has to get it."""
+    """Check the network as if a pod requested only this one."""
     if not named.name:
         return
     annotation = _annotation_for(named)
@@ -163,7 +163,7 @@ def _install_for(named: Named) -> str:
 
 
 def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
-    """Everything that would refuse this pod; a network that is not among the files is a warning."""
+    """All errors of this pod's ADD; a network that is not in the files is a warning."""
     request, session = _request(named.namespace, named.name), cluster.session()
     hooks = cluster.installed.hooks
     try:
@@ -179,7 +179,7 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
             except NotFound:
                 delegate = None
             except CNIError as error:
-                # What is wrong with a network is told at the network.
+                # Problems of a network are reported at the network itself.
                 if error.path[:1] == ("metadata",):
                     yield named.document.told(error, whole=True)
                 complete = False
@@ -187,9 +187,9 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
             if delegate is None and element.config is None:
                 complete = False
                 path = named.document.known(path_of(element.origin))
-                reason = f"network {str(element)!r} is not among the given files: it is not checked"
+                reason = f"network {str(element)!r} is not in the given files: it is not checked"
                 yield named.document.finding(
-                    WARNING, path, reason, "give the file that has it (-f)"
+                    WARNING, path, reason, "pass the file that defines it (-f)"
                 )
     if not selections or not complete:
         return
@@ -216,9 +216,9 @@ def _definition(named: Named, cluster: Cluster) -> Iterator[Finding]:
     if named.name and named.name != wanted:
         reason = f"{named.name!r} is not <plural>.<group>, which is {wanted!r}"
         path = ("metadata", "name")
-        yield named.document.finding(ERROR, path, reason, "the API server refuses it: correct it")
+        yield named.document.finding(ERROR, path, reason, "correct it: the API server refuses it")
     if str(value.get("apiVersion", "")).endswith("v1beta1"):
-        reason = "Kubernetes 1.22 and later do not serve apiextensions.k8s.io/v1beta1"
+        reason = "Kubernetes 1.22 and later does not serve apiextensions.k8s.io/v1beta1"
         fix = "for such clusters use the definition in deploy/crds, apiextensions.k8s.io/v1"
         yield named.document.finding(WARNING, ("apiVersion",), reason, fix)
     elif not spec.get("versions"):

@@ -1,4 +1,4 @@
-"""Everything that is wrong with configurations and objects, found before they are used."""
+"""Checks configurations and objects before they are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Report:
-    """What was looked at, and what was found."""
+    """The checked files, and the findings."""
 
     files: tuple[str, ...]
     checked: int
@@ -35,7 +35,7 @@ class Report:
 
 
 def validate(paths: list[str], installed: Installed) -> Report:
-    """Check all that the files hold, each with the objects of all others beside it."""
+    """Check the content of all files, each against the objects of all files."""
     files = tuple(files_of(paths))
     findings: list[Finding] = []
     documents: list[Document] = []
@@ -61,7 +61,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
             WARNING,
             (),
             "this is neither a CNI configuration nor a Kubernetes object: it is not checked",
-            "give it a 'type', 'plugins' or 'kind', or leave it out",
+            "add 'type', 'plugins' or 'kind', or do not pass the file",
         )
         for each in documents
         if not is_configuration(each.value) and not list(objects_in(each))
@@ -71,7 +71,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
 
 
 def _about_text(reading: Reading) -> list[Finding]:
-    """What is wrong with a file's text; Multus accepts comments in what it loads itself."""
+    """Syntax errors of a file; Multus accepts comments in files that it loads itself."""
     accepted: set[Place] = set()
     for document in reading.documents:
         value = document.value
@@ -81,7 +81,7 @@ def _about_text(reading: Reading) -> list[Finding]:
         evolve(
             each,
             severity=NOTE,
-            reason=f"{each.reason}; Multus skips it in its 'confDir', a runtime refuses the file",
+            reason=f"{each.reason}; allowed in Multus' 'confDir', but a runtime refuses the file",
             code=0,
         )
         if each.place in accepted
@@ -91,7 +91,7 @@ def _about_text(reading: Reading) -> list[Finding]:
 
 
 def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
-    """What an ADD with this configuration would wait for, on the machine that this runs on."""
+    """Conditions that an ADD with this configuration would wait for on this machine."""
     found = multus_part(document.file, document.value)
     if found is None:
         return
@@ -99,13 +99,13 @@ def _not_ready(document: Document, installed: Installed) -> Iterator[Finding]:
         conf = Conf.from_wire(found.config)
         reasons = installed.taking_part(conf).hooks.health(conf)
     except CNIError:
-        return  # the configuration's own findings say what is wrong with it
+        return  # the configuration's own check reports it
     for error in reasons:
         yield document.told(error, found.key, severity=NOTE, whole=True)
 
 
 def _conf_in(configurations: Sequence[Document]) -> Mapping[str, Any] | None:
-    """The first configuration of Multus' own among the files: pods are checked against it."""
+    """The first Multus configuration among the files: pods are checked with it."""
     for each in configurations:
         found = multus_part(each.file, each.value)
         if found is not None:

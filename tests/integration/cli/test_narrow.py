@@ -1,0 +1,62 @@
+"""Output on a terminal of 80 columns: nothing is cut, and no cell of a table is broken."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Sequence
+
+import pytest
+
+from multus.cli import names
+from multus.testing.delegates import real_plugin
+
+
+def on_terminal(program: Sequence[str], words: str, columns: int) -> list[str]:
+    """The lines that the program prints on a terminal of this width, without styles."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"}
+    command = [*program, *words.split()]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ):
+        os.close(theirs)
+        text = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    return [line.rstrip() for line in plain.splitlines()]
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # EIO: the program has ended
+        return b""
+
+
+@pytest.mark.parametrize("command", ["", *names()])
+def test_help_fits_into_80_columns(cni_program: Sequence[str], command: str) -> None:
+    lines = on_terminal(cni_program, f"{command} --help", 80)
+    assert lines[0].startswith("usage: multus")
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_a_table_that_is_too_wide_becomes_lines(cni_program: Sequence[str]) -> None:
+    wide = on_terminal(cni_program, "plugins", 400)
+    assert wide[0].split() == ["PLUGIN", "DISTRIBUTION", "HOOKS", "FROM"]
+    narrow = on_terminal(cni_program, "plugins", 80)
+    assert narrow[0].split() == ["PLUGIN", wide[1].split()[0]]
+    assert narrow[3].split() == ["FROM", wide[1].split()[-1]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+@pytest.mark.skipif(real_plugin("bridge") is None, reason="containernetworking-plugins is missing")
+def test_the_table_of_the_demo_fits_into_80_columns(cni_program: Sequence[str]) -> None:
+    lines = on_terminal(cni_program, "demo", 80)
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("Link")) :]
+    assert [line.split()[0] for line in table[1:4]] == ["eth0", "net0", "net1"]
+    assert [line for line in lines if len(line) > 80] == []
