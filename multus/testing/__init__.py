@@ -1,5 +1,5 @@
-"""The kit for testing Multus and plugins for it: network namespaces, delegates, a runtime.
+"""The test kit for Multus and its plugins: network namespaces, delegates, a runtime.
 
-Installing Multus makes the fixtures of ``multus.testing.plugin`` known to pytest; the modules below
-them need no pytest and serve scripts as well.
+Installing Multus registers the fixtures of ``multus.testing.plugin`` with pytest.  The other
+modules do not need pytest, so scripts can use them too.
 """

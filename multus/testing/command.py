@@ -1,4 +1,4 @@
-"""Run a program and take what it prints; when it fails, say what it said."""
+"""Runs a program and returns its output; an error contains the output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 class CommandFailed(Exception):
-    """A program ended with a status that is not 0; the message holds its output."""
+    """A program exited with a status other than 0; the message contains its output."""
 
     def __init__(self, argv: Sequence[str], status: int, said: str) -> None:
         super().__init__(f"{' '.join(argv)} ended with status {status}: {said.strip()}")

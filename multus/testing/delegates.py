@@ -1,7 +1,7 @@
-"""Folders of delegates: the real ones of the system, and stand-ins that record their calls.
+"""Folders of delegates: real plugins of the system, and stand-ins that record their calls.
 
-A stand-in is for a plugin that the machine cannot run (it wants a card, a daemon, a cluster), and
-for one that misbehaves.  It is a shell script: it starts fast, and needs nothing of ours.
+A stand-in replaces a plugin that the machine cannot run (it needs a card, a daemon, a cluster), or
+a faulty plugin.  It is a shell script: it starts fast, and does not depend on our code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from multus.api import atomic
 
-#: Where distributions put the reference plugins.
+#: The folders in which distributions install the reference plugins.
 SYSTEM_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 
 _SCRIPT = """\
@@ -48,10 +48,10 @@ _VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 @frozen
 class Reply:
-    """What a stand-in does with one command.
+    """The reply of a stand-in to one command.
 
-    ``@IFNAME@``, ``@NETNS@`` and ``@CONTAINERID@`` in *stdout* become the call's.  *sleep* is in
-    seconds; *signal* is what it kills itself with, 0 for none.
+    ``@IFNAME@``, ``@NETNS@`` and ``@CONTAINERID@`` in *stdout* are replaced with the call's values.
+     *sleep* is in seconds; *signal* is the signal that it sends itself, 0 for none.
     """
 
     stdout: str = ""
@@ -62,19 +62,19 @@ class Reply:
 
     @classmethod
     def json(cls, value: Any) -> Reply:
-        """It succeeds and prints *value*."""
+        """Succeed and print *value*."""
         return cls(json.dumps(value))
 
     @classmethod
     def error(cls, code: int, msg: str, details: str = "", version: str = "1.0.0") -> Reply:
-        """It fails with a CNI error object."""
+        """Fail with a CNI error object."""
         body = {"cniVersion": version, "code": code, "msg": msg, "details": details}
         return cls(json.dumps(body), status=1)
 
 
 @frozen
 class Call:
-    """One call that a stand-in got: its name, environment, and the bytes of its input."""
+    """One call of a stand-in: its name, environment, and input (bytes)."""
 
     name: str
     environ: Mapping[str, str]
@@ -90,7 +90,7 @@ class Call:
 
     @property
     def conf(self) -> dict[str, Any]:
-        """The configuration that it was handed, decoded."""
+        """The decoded configuration from its input."""
         return dict(json.loads(self.stdin))
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class Call:
 
 @frozen
 class BinDir:
-    """A folder that a configuration's ``binDir`` or ``CNI_PATH`` can name."""
+    """A folder for a configuration's ``binDir`` or for ``CNI_PATH``."""
 
     path: str
     home: str = field(init=False)
@@ -110,9 +110,9 @@ class BinDir:
             os.makedirs(folder, exist_ok=True)
 
     def real(self, *names: str) -> BinDir:
-        """Put the system's plugins in, all of them unless some are named; returns itself.
+        """Add the system's plugins, all of them unless some are named; returns itself.
 
-        Raises ``FileNotFoundError`` for one that the system has not.
+        Raises ``FileNotFoundError`` for a plugin that is not installed.
         """
         for name in names or real_plugins():
             target = real_plugin(name)
@@ -125,15 +125,15 @@ class BinDir:
         return self
 
     def stand_in(self, name: str, **replies: Reply) -> BinDir:
-        """Put a stand-in in, with a reply for each command (``ADD=Reply(…)``); returns itself.
+        """Add a stand-in, with a reply for each command (``ADD=Reply(…)``); returns itself.
 
-        Without one, ADD answers with an interface named as asked, DEL and CHECK succeed.
+        By default, ADD returns an interface of the requested name; DEL and CHECK succeed.
         """
         defaults = {
             "ADD": Reply.json(interface_result()),
             "VERSION": Reply.json({"cniVersion": "1.1.0", "supportedVersions": list(_VERSIONS)}),
         }
-        # A stand-in that is put in again answers as it is told now, in everything.
+        # A stand-in that is added again keeps no old replies.
         shutil.rmtree(f"{self.home}/answers/{name}", ignore_errors=True)
         for command, reply in {**defaults, **replies}.items():
             self._answer(name, command, reply)
@@ -141,24 +141,24 @@ class BinDir:
         return self.file(name, script.encode())
 
     def file(self, name: str, content: bytes, mode: int = 0o755) -> BinDir:
-        """Put any file in; returns itself."""
-        # A process that runs the old file goes on running it.
+        """Add any file; returns itself."""
+        # Rename, so that processes keep running the old file.
         atomic.write(os.path.join(self.path, name), content, mode, fsync=False)
         return self
 
     def remove(self, name: str) -> None:
-        """Take a plugin out."""
+        """Remove a plugin."""
         os.unlink(os.path.join(self.path, name))
 
     @property
     def calls(self) -> list[Call]:
-        """Every call that a stand-in got, in the order in which they came, VERSION left out."""
+        """All calls of stand-ins in order, without VERSION."""
         folder = f"{self.home}/calls"
         done = sorted(name for name in os.listdir(folder) if not name.endswith(".part"))
         return [_read_call(os.path.join(folder, name)) for name in done]
 
     def commands(self, *commands: str) -> list[str]:
-        """The calls as text, ``ADD flannel eth0``: all, or those of some commands only."""
+        """The calls as text, ``ADD flannel eth0``: all, or only those of some commands."""
         wanted = commands or ("ADD", "DEL", "CHECK", "STATUS", "GC")
         return [str(call) for call in self.calls if call.command in wanted]
 
@@ -180,7 +180,7 @@ class BinDir:
 def interface_result(
     addresses: Sequence[str] = (), version: str = "1.0.0", mac: str = "02:00:00:00:00:10"
 ) -> dict[str, Any]:
-    """A result with the interface that was asked for, for a stand-in's reply."""
+    """A result with the requested interface, for a stand-in's reply."""
     link = {"name": "@IFNAME@", "mac": mac, "sandbox": "@NETNS@"}
     ips = [{"address": address, "interface": 0} for address in addresses]
     return {"cniVersion": version, "interfaces": [link], "ips": ips, "dns": {}}

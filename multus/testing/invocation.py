@@ -1,4 +1,4 @@
-"""An invocation without the engine: for tests that call an invoker, or IPAM, directly."""
+"""Invocations without the engine, for tests that call an invoker or IPAM directly."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from multus.testing.session import new_session
 
 @frozen
 class Caller:
-    """Whose invocations these are: a container, its interface, and what the runtime says of it.
+    """The caller of invocations: a container, its interface, and the runtime's arguments.
 
-    ``args`` is the text of ``CNI_ARGS``; ``provenance`` says who wrote the configuration, and
-    ``conf`` has keys of Multus' own one.
+    ``args`` is the text of ``CNI_ARGS``; ``provenance`` is the author of the configuration;
+    ``conf`` has keys of Multus' own configuration.
     """
 
     container_id: str = "c1"
@@ -42,10 +42,10 @@ class Caller:
         valid: Sequence[Caller] = (),
         session: Session | None = None,
     ) -> Invocation:
-        """One verb on the network that *config*, a plugin's configuration, describes.
+        """One verb on the network of *config*, a plugin's configuration.
 
-        ``name`` and ``cniVersion`` are put in where it has none.  Without *session* the invocation
-        has one of its own, which is closed when nothing refers to it any more.
+        Missing ``name`` and ``cniVersion`` are added.  Without *session* the invocation gets a new
+        one, which is closed when it is garbage-collected.
         """
         whole = {"cniVersion": NEWEST, "name": "net1", **config}
         session = session or new_session()

@@ -1,8 +1,8 @@
-"""Throw-away network namespaces, and what is in them.
+"""Temporary network namespaces, and snapshots of their content.
 
-A test never touches the machine's own network: a ``Node`` is a namespace that plays the host, and
-pods are namespaces beside it.  What is in them is read through `multus.netlink.inventory`.  Needs
-root (of a user namespace at least), iproute2 to make namespaces, and pyroute2 to read them.
+A test never touches the machine's own network: a ``Node`` is a namespace that stands for the host,
+and pods are namespaces beside it.  `multus.netlink.inventory` reads their content.  Needs root (at
+least of a user namespace), iproute2 to create namespaces, and pyroute2 to read them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _FOLDER = "/run/netns"
 
-#: ``RTPROT_KERNEL``: a route that the kernel made by itself.
+#: ``RTPROT_KERNEL``: a route that the kernel created.
 _RTPROT_KERNEL = 2
 
-#: Files that stay by design when nothing is attached: host-local's two, and Multus' lock.
+#: Files that remain by design when nothing is attached: two of host-local, and Multus' lock.
 _KEPT = ("lock", "last_reserved_ip.")
 
 
@@ -41,7 +41,7 @@ class Netns:
 
     @classmethod
     def create(cls, prefix: str = "pod") -> Netns:
-        """A new namespace with a unique name; its loopback is up."""
+        """Create a namespace with a unique name; its loopback is up."""
         netns = cls(f"{prefix}-{secrets.token_hex(4)}")
         output(["ip", "netns", "add", netns.name])
         netns.ip("link", "set", "lo", "up")
@@ -49,55 +49,55 @@ class Netns:
 
     @property
     def path(self) -> str:
-        """What a runtime puts into ``CNI_NETNS``."""
+        """Its path, for ``CNI_NETNS``."""
         return f"{_FOLDER}/{self.name}"
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """*argv* as it has to be started to run in here."""
+        """The command line that runs *argv* in this namespace."""
         return ["nsenter", f"--net={self.path}", "--", *argv]
 
     def ip(self, *args: str) -> Any:
-        """What ``ip -json ARGS`` says in here: decoded, None when it says nothing."""
+        """The decoded output of ``ip -json ARGS`` in this namespace, None when it is empty."""
         out = output(["ip", "-n", self.name, "-details", "-json", *args])
         return json.loads(out) if out.strip() else None
 
     def run(self, *argv: str) -> str:
-        """The standard output of a command run in here; ``CommandFailed`` when it fails."""
+        """Run a command in here; returns its standard output; raises ``CommandFailed``."""
         return output(self.command(argv))
 
     def links(self) -> dict[str, Link]:
-        """Every link but loopback, by name."""
+        """All links except loopback, by name."""
         with self.inventory() as there:
             return {link.name: link for link in there.links() if link.name != "lo"}
 
     def addresses(self, ifname: str) -> list[str]:
-        """The addresses of a link in CIDR form, without those that IPv6 makes up by itself."""
+        """The addresses of a link in CIDR form, without automatic IPv6 addresses."""
         with self.inventory() as there:
             return _addresses(there).get(ifname, [])
 
     @contextmanager
     def inventory(self) -> Iterator[Inventory]:
-        """All that is in here: links, addresses, routes, rules, firewall."""
+        """The content: links, addresses, routes, rules, firewall."""
         from multus.netlink import inventory
 
         with Namespace(self.path) as namespace, inventory.opened(namespace) as there:
             yield there
 
     def remove(self) -> None:
-        """Remove it, with every link in it; one that is gone is no error."""
+        """Remove it with all its links; does nothing when it is already gone."""
         if os.path.exists(self.path):
             output(["ip", "netns", "del", self.name])
 
 
 @frozen
 class Node(Netns):
-    """A namespace that plays the host: with ``uplink``, a link that a macvlan can sit on."""
+    """A namespace that stands for the host; its ``uplink`` can be the master of a macvlan."""
 
     @classmethod
     def create(cls, prefix: str = "node") -> Node:
         netns = Netns.create(prefix)
         node = cls(netns.name)
-        # One end plays the card, the other the wire; fixed addresses keep snapshots comparable.
+        # One end is the card, the other the wire; fixed addresses keep snapshots comparable.
         card, wire = ("address", "02:00:00:00:00:01"), ("address", "02:00:00:00:00:02")
         node.ip("link", "add", "uplink", *card, "type", "veth", "peer", "name", "wire", *wire)
         node.ip("link", "set", "wire", "up")
@@ -105,20 +105,20 @@ class Node(Netns):
         return node
 
     def bridge(self, name: str, address: str) -> None:
-        """Add a bridge with a gateway *address*, which the bridge plugin would leave behind."""
+        """Add a bridge with a gateway *address*; the bridge plugin never removes its bridge."""
         node_id = secrets.token_bytes(5).hex(":")
         self.ip("link", "add", name, "address", f"02:{node_id}", "type", "bridge")
         self.ip("address", "add", address, "dev", name)
         self.ip("link", "set", name, "up")
 
     def state(self, *folders: str) -> HostState:
-        """What an attachment could leave behind here, and the files under *folders*."""
+        """A snapshot of everything that an attachment could leak here and under *folders*."""
         return HostState.of(self, folders)
 
 
 @contextmanager
 def inside(netns: Netns) -> Iterator[None]:
-    """Let the calling thread, and what it starts, work in *netns* for a while."""
+    """Run the calling thread and its children in *netns* within the block."""
     with Namespace(netns.path) as namespace, namespace.entered():
         yield
 
@@ -143,7 +143,7 @@ class HostState:
         return cls(Counter(lines))
 
     def difference(self, later: HostState) -> list[str]:
-        """What *later* has more (``+ …``) and less (``- …``) than this; empty when all is equal."""
+        """The lines that *later* adds (``+ …``) and lacks (``- …``); empty when both are equal."""
         before, after = Counter(self.facts), Counter(later.facts)
         more = [f"+ {fact}" for fact in (after - before).elements()]
         less = [f"- {fact}" for fact in (before - after).elements()]
@@ -151,7 +151,7 @@ class HostState:
 
 
 def _addresses(there: Inventory) -> dict[str, list[str]]:
-    """Addresses by the name of their link, without those that IPv6 makes up by itself."""
+    """Addresses by link name, without automatic IPv6 addresses."""
     names = {link.index: link.name for link in there.links()}
     found: dict[str, list[str]] = {}
     for each in there.addresses():
@@ -173,7 +173,7 @@ def _links(there: Inventory) -> Iterator[str]:
 def _routes(there: Inventory) -> Iterator[str]:
     names = {link.index: link.name for link in there.links()}
     for route in there.routes():
-        # The kernel adds and removes these by itself, some time after a link went up.
+        # The kernel adds and removes these some time after a link went up.
         by_itself = route.destination.startswith(("fe80:", "ff00:"))
         if not by_itself and route.protocol != _RTPROT_KERNEL:
             yield (

@@ -100,10 +100,7 @@ def _show(report: dict[str, Any]) -> None:
     screen.say()
     _print_table(
         [("HOOK", "CALLED IN THIS ORDER")]
-        + [
-            (hook.removeprefix("multus_"), " ".join(users) or "-")
-            for hook, users in report["hooks"].items()
-        ]
+        + [(hook, " ".join(users) or "-") for hook, users in report["hooks"].items()]
     )
     for title, kind in (("not loaded", "broken"), ("clash", "clashes"), ("warning", "warnings")):
         for each in report[kind]:

@@ -1,4 +1,4 @@
-"""A stand-in for the Kubernetes API server that speaks its wire form over TLS.
+"""A stand-in for the Kubernetes API server that speaks its HTTP API over TLS.
 
 In a test::
 
@@ -9,12 +9,12 @@ In a test::
         ...
         assert api.requests["GET", "/api/v1/namespaces/default/pods/web"] == 2
 
-or as a process of its own, which prints its URL when it listens::
+or as a separate process, which prints its URL when it listens::
 
     python -m multus.testing.apiserver --directory /tmp/api --objects deploy/examples/*.yaml
 
-``kubectl --kubeconfig /tmp/api/kubeconfig`` works with it.  Certificates are made at the start by
-trustme (extra ``test``).
+``kubectl --kubeconfig /tmp/api/kubeconfig`` works with it.  At the start, trustme (extra ``test``)
+creates the certificates.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import Any
 
 from multus.api import atomic
 
-#: How a kubeconfig may prove who it is.
+#: The ways in which a kubeconfig authenticates.
 PROOFS = ("token", "token-file", "basic", "certificate", "certificate-file", "exec")
 
 
 class Access:
-    """An authority made for one stand-in, and the credentials that it accepts.
+    """A certificate authority for one stand-in, and the credentials that it accepts.
 
     ``ca_pem`` is the authority's certificate, ``client_certificate`` a chain and its key, all PEM.
     """
@@ -78,7 +78,7 @@ class Access:
             return {"client-certificate": "client.crt", "client-key": "client.key"}
         if proof == "exec":
             return {"exec": self._exec_plugin(where)}
-        raise ValueError(f"no such proof: {proof!r}; use one of {', '.join(PROOFS)}")
+        raise ValueError(f"unknown proof {proof!r}: use one of {', '.join(PROOFS)}")
 
     def _exec_plugin(self, where: str) -> dict[str, Any]:
         credential = {
@@ -98,7 +98,7 @@ class Access:
         }
 
     def server_tls(self) -> ssl.SSLContext:
-        """How the server proves who it is, and checks clients that show a certificate."""
+        """The server's TLS context: its certificate, and the check of client certificates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         names = ("127.0.0.1", "localhost", "kubernetes.default.svc")
         self._authority.issue_cert(*names).configure_cert(context)
@@ -108,7 +108,7 @@ class Access:
 
 
 def write(directory: str, name: str, content: bytes) -> str:
-    """Replace a file that only its owner may read; returns its path."""
+    """Write a file with mode 0600, replacing an old one; returns its path."""
     path = os.path.join(directory, name)
     atomic.write(path, content, fsync=False)
     return path

@@ -1,4 +1,4 @@
-"""Sending answers, whole ones and those that a fault spoils."""
+"""Sends responses, complete or broken by a fault."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from multus.testing.apiserver.store import compact_json
 
 
 class Answering(BaseHTTPRequestHandler):
-    """A connection's answers; ``api`` is set on a subclass for each server."""
+    """The responses of a connection; each server has a subclass that sets ``api``."""
 
     api: State
     protocol_version = "HTTP/1.1"
-    # The peer waits for small answers: Nagle's delay would be measured as ours.
+    # Without Nagle's algorithm, whose delay would distort measurements of small responses.
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Standard error is the tests'."""
+        """Log nothing: standard error belongs to the tests."""
 
     def _send(
         self,
@@ -47,7 +47,7 @@ class Answering(BaseHTTPRequestHandler):
             self.end_headers()
             self._send_badly(body, fault)
             return
-        # One write: the header in a segment of its own would cost a delayed acknowledgement.
+        # A single write: a separate segment for the header would cost a delayed ACK.
         self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
         self.flush_headers()
 

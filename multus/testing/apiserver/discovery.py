@@ -1,4 +1,4 @@
-"""Which groups, versions and kinds there are, as kubectl asks for them."""
+"""API discovery: the groups, versions and kinds, in the form that kubectl reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from multus.testing.apiserver.store import Kind, Refused
 
 
 def discover(segments: list[str], kinds: list[Kind]) -> dict[str, Any] | None:
-    """The answer to the path of *segments*, or None when it is not about discovery."""
+    """The response for the path of *segments*, or None when it is not a discovery path."""
     if segments == ["version"]:
         return {"major": "1", "minor": "32", "gitVersion": "v1.32.0"}
     if segments == ["api"]:

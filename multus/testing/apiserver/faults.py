@@ -1,4 +1,4 @@
-"""Misbehaviour on order: what an API server, or the network before it, does on a bad day."""
+"""Fault injection: errors of an API server, or of the network in front of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from attrs import field, frozen
 
 #: ``status``: a Status error; ``reset``: RST before the answer; ``truncate``: half a body;
 #: ``slow``: the answer waits ``seconds``; ``drip``: a byte every ``seconds``; ``garbage``: 200 with
-#: a page that is no JSON.
+#: a body that is not JSON.
 KINDS = ("status", "reset", "truncate", "slow", "drip", "garbage")
 
 
 @frozen
 class Fault:
-    """What happens to requests whose method and path match the patterns.
+    """A fault for requests whose method and path match the patterns.
 
-    ``times`` is for how many requests; 0 is for all until :meth:`Faults.clear`.
+    ``times`` is the number of requests; 0 means all until :meth:`Faults.clear`.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Fault:
     times: int = 1
     code: int = 500
     reason: str = "InternalError"
-    message: str = "the stand-in was told to fail"
+    message: str = "injected fault"
     retry_after: str = ""
     seconds: float = 0.0
 
@@ -39,14 +39,14 @@ class Fault:
 
 @frozen
 class Faults:
-    """The faults on order; the first that matches a request is served."""
+    """The active faults; the first one that matches a request applies."""
 
     _orders: list[list[Any]] = field(factory=list)
     _lock: Any = field(factory=threading.Lock)
 
     def add(self, fault: Fault) -> None:
         if fault.kind not in KINDS:
-            raise ValueError(f"no such fault: {fault.kind!r}; use one of {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {fault.kind!r}: use one of {', '.join(KINDS)}")
         with self._lock:
             self._orders.append([fault, fault.times])
 

@@ -34,7 +34,7 @@ _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 
 @frozen
 class Target:
-    """What a path names."""
+    """The target of a path."""
 
     kind: Kind
     namespace: str
@@ -50,7 +50,7 @@ class Handler(Answering):
         try:
             super().handle()
         except OSError:
-            # The client went away, or did not like our certificate: its affair.
+            # The client disconnected, or rejected our certificate.
             self.close_connection = True
 
     def _serve(self) -> None:
@@ -77,7 +77,7 @@ class Handler(Answering):
     # --- Faults and control ----------------------------------------------------------------------
 
     def _before(self, fault: Fault) -> bool:
-        """Carry out the part of a fault that comes before the answer; False ends the request."""
+        """Apply the part of a fault before the response; False ends the request."""
         if fault.kind == "status":
             refused = Refused(fault.code, fault.reason, fault.message)
             self._send(fault.code, refused.wire, retry_after=fault.retry_after)
@@ -86,7 +86,7 @@ class Handler(Answering):
             # Closing with a zero linger time sends RST instead of FIN.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            # The files on top of the socket hold it open: only the descriptor itself can be closed.
+            # The file objects on the socket keep it open, so close the descriptor itself.
             os.close(self.connection.detach())
             self.close_connection = True
             return False
@@ -98,7 +98,7 @@ class Handler(Answering):
         return True
 
     def _control(self, path: str) -> None:
-        """Orders for a stand-in in another process."""
+        """Control requests for a stand-in in another process."""
         if path == "/stand-in/requests":
             counts = {f"{method} {where}": n for (method, where), n in self.api.requests.items()}
             self._send(200, {"requests": counts, "connections": self.api.connections})
@@ -177,7 +177,7 @@ class Handler(Answering):
             )
 
     def _reviewed(self, wire: dict[str, Any]) -> dict[str, Any]:
-        """Answer a question that an account asks about its own rights."""
+        """Answer a SelfSubjectAccessReview."""
         asked = (wire.get("spec") or {}).get("resourceAttributes") or {}
         what = str(asked.get("resource", ""))
         if asked.get("subresource"):
@@ -294,7 +294,7 @@ class Handler(Answering):
                 store.changed.wait_for(happened, max(0.0, pause))
                 news = store.since(since, target.kind)
             if generation != self.api.generation:
-                # Told to drop watches: an abrupt end, without the last chunk.
+                # The test drops all watches: end abruptly, without the last chunk.
                 self.close_connection = True
                 return
             if news is None:

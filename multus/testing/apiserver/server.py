@@ -1,4 +1,4 @@
-"""The stand-in as a server: a listener on loopback, its threads, its objects."""
+"""The stand-in's server: a listener on loopback, its threads, its objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Listener(ThreadingHTTPServer):
-    """Threads end with the process; the TLS handshake is made in the connection's thread."""
+    """Daemon threads; the connection's thread does the TLS handshake."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -35,7 +35,7 @@ class _Listener(ThreadingHTTPServer):
         return wrapped, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Show defects of the stand-in, but not that a client went away."""
+        """Print errors of the stand-in, except disconnects of clients."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -43,8 +43,8 @@ class _Listener(ThreadingHTTPServer):
 class ApiServer(State):
     """The stand-in; a context manager that listens on loopback in threads of this process.
 
-    With *netns*, the path of a network namespace, it listens on the loopback in there, where a
-    node's programs are.
+    With *netns*, the path of a network namespace, it listens on the loopback of that namespace,
+    where a node's programs run.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ApiServer(State):
     # --- Objects ---------------------------------------------------------------------------------
 
     def create(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        """Store an object as if a user had created it; its kind must be served."""
+        """Store an object as if a user created it; its kind must be served."""
         kind = self.store.kind_of(wire)
         namespace = wire.get("metadata", {}).get("namespace", "default") if kind.namespaced else ""
         return self.store.create(kind, namespace, wire)
@@ -100,7 +100,7 @@ class ApiServer(State):
         node: str = "n1",
         **metadata: Any,
     ) -> dict[str, Any]:
-        """Store a small pod; its specification holds a secret that must not be seen anywhere."""
+        """Store a small pod; its specification contains a secret that must not leak."""
         container = {
             "name": name,
             "image": "busybox",
@@ -121,7 +121,7 @@ class ApiServer(State):
         )
 
     def get(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        """The stored form of an object that is named like *wire*."""
+        """The stored object with the kind and name of *wire*."""
         kind, namespace, name = self._key(wire)
         return self.store.get(kind, namespace, name)
 
@@ -129,7 +129,7 @@ class ApiServer(State):
         self.store.delete(*self._key(wire))
 
     def drop_watches(self) -> None:
-        """Cut every open watch, as a restart of the API server does."""
+        """Abort every open watch, as a restart of the API server does."""
         with self.store.changed:
             self.generation += 1
             self.store.changed.notify_all()
@@ -157,7 +157,7 @@ class ApiServer(State):
 
 @contextmanager
 def _within(netns: str) -> Iterator[None]:
-    """The calling thread is in *netns*: a socket that is opened there stays there."""
+    """Move the calling thread into *netns*; sockets that it opens stay there."""
     if not netns:
         yield
         return

@@ -1,4 +1,4 @@
-"""What the connections of one stand-in share, and what a test sets and reads."""
+"""The state that the connections of one stand-in share, and that tests set and read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from multus.testing.apiserver.store import Kind, Store
 
 
 class State:
-    """The objects, the faults, and what was asked for.
+    """The objects, the faults, and the counted requests.
 
     ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
     pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
-    ``last_headers`` are those of the last request.  The values in ``odd`` are in every list, and
-    each watch gets them once, as they are.
+    ``last_headers`` are those of the last request.  The values in ``odd`` are sent unchanged in
+    every list, and once in each watch.
     """
 
     def __init__(self, kinds: tuple[Kind, ...], bookmark_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What the API server stand-in holds: kinds, objects, and the history that watches replay."""
+"""The stand-in's storage: kinds, objects, and the history that watches replay."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CORE_KINDS = (
     Kind("extensions", "v1beta1", "thirdpartyresources", "ThirdPartyResource", False),
 )
 
-#: The kinds of every dialect in which networks were ever written down.
+#: The kinds of all dialects for networks, old and new.
 NETWORK_KINDS = (
     Kind("kubernetes.com", "v1", "networks", "Network"),
     Kind("kubernetes-network.cni.cncf.io", "v1", "networks", "Network"),
@@ -114,7 +114,7 @@ class Store:
         return self._kinds.get((group, version, plural))
 
     def kind_of(self, wire: Mapping[str, Any]) -> Kind:
-        """The served kind of an object; KeyError when its definition was not created."""
+        """The served kind of an object; KeyError when its definition does not exist."""
         for kind in self.kinds():
             if (kind.api_version, kind.kind) == (wire.get("apiVersion"), wire.get("kind")):
                 return kind
@@ -182,9 +182,9 @@ class Store:
             return found
 
     def since(self, version: int, kind: Kind) -> tuple[list[Event], int] | None:
-        """The history after *version* and where it ends; None when that far back is forgotten.
+        """The history after *version*, and its end; None when it was compacted.
 
-        Call it with ``changed`` held.
+        The caller holds ``changed``.
         """
         if version < self._compacted:
             return None
@@ -192,9 +192,9 @@ class Store:
         return [event for event in self._history[start:] if event.kind == kind], self._version
 
     def compact(self, version: int | None = None) -> None:
-        """Forget the history before *version*, as etcd does: a watch from there gets 410.
+        """Compact the history before *version*, as etcd does: a watch from there gets 410.
 
-        Without a version all of it is forgotten, and every watch that is open gets 410.
+        Without a version all of it is compacted, and every open watch gets 410.
         """
         with self.changed:
             if version is None:
@@ -221,7 +221,7 @@ class Store:
         self.changed.notify_all()
 
     def _serve(self, wire: Mapping[str, Any]) -> None:
-        """A definition of a kind makes the API server serve it."""
+        """Serve the kind that a definition describes."""
         spec = wire.get("spec") or {}
         if wire.get("kind") == "CustomResourceDefinition":
             names = spec["names"]
@@ -236,7 +236,7 @@ class Store:
                 )
                 self._kinds[kind.group, version, kind.plural] = kind
         elif wire.get("kind") == "ThirdPartyResource":
-            # network.example.org is the kind Network, its plural networks, its group example.org.
+            # network.example.org: kind Network, plural networks, group example.org.
             word, _, group = wire["metadata"]["name"].partition(".")
             title = "".join(part.capitalize() for part in word.split("-"))
             for entry in wire.get("versions") or []:
@@ -247,12 +247,12 @@ class Store:
 
 
 def resource(kind: Kind) -> str:
-    """``networks.example.org``, as messages of the API server name a kind."""
+    """The name of a kind in the API server's messages: ``networks.example.org``."""
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
 def matches(wire: Mapping[str, Any], fields: Mapping[str, str]) -> bool:
-    """Whether an object passes a fieldSelector of equalities."""
+    """Whether an object matches a fieldSelector of equalities."""
     for path, wanted in fields.items():
         value: Any = wire
         for part in path.split("."):
@@ -263,7 +263,7 @@ def matches(wire: Mapping[str, Any], fields: Mapping[str, str]) -> bool:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """Apply a merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}

@@ -1,27 +1,27 @@
-"""The conformance suite: tests that every plugin has to pass, run against one that is installed.
+"""The conformance suite: tests that every plugin has to pass, run on an installed plugin.
 
-``multus conformance PLUGIN`` runs it; so does ``run`` from a test.  What a plugin needs to show its
-work is in a *sample*, a JSON file:
+``multus conformance PLUGIN`` runs it, and so does ``run`` in a test.  A plugin's input is in a
+*sample*, a JSON file:
 
-* ``conf``: keys of Multus' configuration with which the plugin does something;
-* ``away``: the same, while the service that the plugin asks cannot be reached (sources, observers);
-* ``objects``: Kubernetes objects in their wire form, which an API server serves during each test;
-  the requests are for the first ``Pod`` among them;
+* ``conf``: keys of Multus' configuration that activate the plugin;
+* ``away``: the same, but with an unreachable service (sources, observers);
+* ``objects``: Kubernetes objects (JSON), which an API server serves during each test; the requests
+  are for the first ``Pod`` among them;
 * ``plugin``: for an invoker, a plugin's configuration that it carries out.  The node of the test
   has one interface, ``uplink``, on which a macvlan can be made;
-* ``card``: for an invoker, the name of an interface: the node has a stand-in for a card with
-  virtual functions of that name (``multus.testing.sriov``);
-* ``takesAll``: true for an invoker that takes every type.
+* ``card``: for an invoker, the name of an interface: the node gets a stand-in for an SR-IOV card of
+  that name (``multus.testing.sriov``);
+* ``takesAll``: true for an invoker that accepts every type.
 
-In any string of it, a word between two ``@`` stands for a path:
+In any string, a word between two ``@`` is replaced with a path:
 
-* ``@TMP@``: a folder that only this test has;
+* ``@TMP@``: a temporary folder of this test;
 * ``@KUBECONFIG@``: a kubeconfig for the API server with the ``objects``;
 * ``@NOWHERE@``: one for a server that refuses connections;
 * ``@SILENT@``: one for a server that accepts connections and never answers.
 
-The last three exist when the sample has ``objects``, even an empty list.  A source of
-networks that reads pods and definitions has for instance ::
+The last three exist when the sample has ``objects``, even an empty list.  Example for a source that
+reads pods and definitions::
 
     {
       "objects": [
@@ -40,8 +40,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-#: pytest rewrites the assertions of distributions that bring plugins for it, as Multus does, and
-#: warns of modules that were imported before; here that is the program itself.
+#: pytest rewrites assertions of distributions with pytest plugins, such as Multus, and warns about
+#: modules that are already imported; here that is the program itself.
 _IMPORTED = "Module already imported so cannot be rewritten"
 
 

@@ -1,4 +1,4 @@
-"""The cluster that a sample describes: its objects behind an API server, and two that are away."""
+"""The cluster of a sample: an API server with its objects, and two unreachable servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from multus.testing.apiserver import ApiServer
 
-#: What a sample may write for a path, and where below the test's folder that is.
+#: The placeholders of a sample, and their paths below the test's folder.
 PLACES: Mapping[str, str] = {
     "@KUBECONFIG@": "cluster/kubeconfig",
     "@NOWHERE@": "nowhere/kubeconfig",
@@ -23,14 +23,14 @@ PLACES: Mapping[str, str] = {
 
 @frozen
 class Cluster:
-    """An API server, None without one, and the pod that requests are for, in its wire form."""
+    """The API server (None without ``objects``), and the pod of the requests as JSON."""
 
     api: ApiServer | None = None
     pod: Mapping[str, Any] = field(factory=dict)
 
     @property
     def args(self) -> dict[str, str]:
-        """What a runtime says of the pod in ``CNI_ARGS``."""
+        """The ``CNI_ARGS`` for the pod."""
         metadata = self.pod.get("metadata", {})
         return {
             f"K8S_POD_{key.upper()}": metadata[key]
@@ -41,7 +41,7 @@ class Cluster:
 
 @contextmanager
 def serving(objects: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Cluster]:
-    """Serve *objects*, the first pod among them being the requests', and write ``PLACES``."""
+    """Serve *objects*, use the first pod for the requests, and write ``PLACES``."""
     from multus.testing.apiserver import ApiServer
 
     with ApiServer() as api, socket.socket() as nowhere, socket.socket() as silent:

@@ -1,4 +1,4 @@
-"""What the suite's tests are given."""
+"""The fixtures of the suite."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Given:
 
     @pytest.fixture
     def cluster(self, sample: Sample, tmp_path: Path) -> Iterator[Cluster]:
-        """The sample's objects, served; empty when it has none."""
+        """The API server with the sample's objects; empty when it has none."""
         if sample.objects is None:
             yield Cluster()
             return
@@ -48,7 +48,7 @@ class Given:
 
     @pytest.fixture
     def conf_with(self, tmp_path: Path) -> Callable[..., Conf]:
-        """Makes a configuration that keeps its state in the test's folder."""
+        """Makes configurations whose state is in the test's folder."""
 
         def make(**keys: Any) -> Conf:
             base = {
@@ -65,7 +65,7 @@ class Given:
 
     @pytest.fixture
     def request_(self, cluster: Cluster) -> Request:
-        """An ADD for the sample's pod, or for a container that is in none."""
+        """An ADD for the sample's pod, or for a container without a pod."""
         return Request(
             command="ADD",
             container_id="conformance",
@@ -77,24 +77,24 @@ class Given:
 
     @pytest.fixture
     def new_session(self) -> Iterator[Callable[[], Session]]:
-        """Makes a session; all of them are closed when the test has ended."""
+        """Makes sessions; they are closed when the test ends."""
         with ExitStack() as every:
             log = Log.from_conf({"logToStderr": False})
             yield lambda: every.enter_context(Session(log))
 
     @pytest.fixture
     def session(self, new_session: Callable[[], Session]) -> Session:
-        """What the plugin may use."""
+        """The session for the plugin."""
         return new_session()
 
     @pytest.fixture
     def engine(self) -> Engine:
-        """The engine with everything that is installed."""
+        """The engine with all installed plugins."""
         return Engine(self._subject.together, Log.from_conf({"logToStderr": False}))
 
     @pytest.fixture
     def attachments(self) -> tuple[Attachment, ...]:
-        """Three attachments as plugins of three ages report them, the primary first."""
+        """Three attachments with results of three CNI versions, the primary first."""
         return tuple(_attachment(*each) for each in _RESULTS)
 
 

@@ -1,4 +1,4 @@
-"""What holds for a plugin of any kind."""
+"""Tests for plugins of any kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multus.api.session import Session
 from multus.registry.warnings import warnings_of
 from multus.testing.conformance.subject import Sample, Subject
 
-#: What a process that is started per call must not load before it knows that it needs it.
+#: Modules that a plugin must import lazily, since a standalone process pays for them in each call.
 HEAVY = (
     "asyncio",
     "http.client",
@@ -36,7 +36,7 @@ HEAVY = (
     "yaml",
 )
 
-#: How many times the import of argparse a plugin's own import may cost.
+#: The limit for a plugin's import time, as a multiple of the import of argparse.
 IMPORT_BUDGET = 6.0
 
 _MEASURE = """
@@ -68,7 +68,7 @@ def test_it_loads_and_its_hooks_fit_the_specification(subject: Subject) -> None:
 
 
 def test_nothing_of_it_is_probably_a_mistake(subject: Subject) -> None:
-    """A hook without its mark, for instance, is never called."""
+    """For example, a hook without @hookimpl is never called."""
     assert [f"{each}: {each.fix}" for each in warnings_of(subject.alone)] == []
 
 
@@ -117,7 +117,7 @@ def test_it_leaves_strangers_alone(
     plugin = Plugin({"type": "nobody-knows-this"})
     delegate = Delegate("stranger", (plugin,), "1.1.0")
     assert hooks.validate(conf) == []
-    assert hooks.select(request_, conf, session) == [], "it selects networks that nobody asked for"
+    assert hooks.select(request_, conf, session) == [], "it selects unrequested networks"
     assert hooks.resolve(stranger, request_, conf, session) is None
     assert hooks.runtime_config(delegate, request_, conf, session) == {}
     assert hooks.merge((), request_, conf, session) is None

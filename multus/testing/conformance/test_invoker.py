@@ -1,4 +1,4 @@
-"""What holds for an invoker: it attaches, it detaches whatever happened, it leaves nothing."""
+"""Tests for invokers: attach, detach after any failure, leave nothing behind."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from multus.testing.sriov import Card
 
 @frozen
 class Attaching:
-    """An engine, a configuration with the sample as its only network, and a container.
+    """An engine, a configuration with only the sample's network, and a container.
 
-    ``card`` is the name of the stand-in for a card, if the node has one.
+    ``card`` is the name of the node's stand-in card, if there is one.
     """
 
     engine: Engine
@@ -57,7 +57,7 @@ class Attaching:
     def remove_pod(self) -> None:
         """Remove the network namespace of the container."""
         for link in self.pod.links() if self.card else ():
-            # The kernel sends a card's interface home, as sysfs shows; a stand-in would be gone.
+            # The kernel returns a card's interface to the host; a stand-in's link would be deleted.
             self.pod.ip("link", "set", link, "down")
             self.pod.ip("link", "set", link, "name", f"{self.card}v0")
             self.pod.ip("link", "set", f"{self.card}v0", "netns", self.node.name)
@@ -95,17 +95,17 @@ def attaching(
 def _on_card(
     engine: Engine, name: str, node: Node, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> Engine:
-    """An engine whose invoker for virtual functions works on a stand-in for a card on *node*."""
+    """An engine whose SR-IOV invoker uses a stand-in card on *node*."""
     module = Card.build(f"{folder}/sys", node, pf=name).install_plugin(f"{folder}/site")
     monkeypatch.syspath_prepend(f"{folder}/site")
-    # Every test has a card of its own, and its module is the same.
+    # Each test has its own card, but the module has the same name.
     monkeypatch.delitem(sys.modules, module, raising=False)
     stand_in = Entry(module, module, "multus.testing", "")
     return Engine(load([*engine.installed.loaded, stand_in]), engine.log)
 
 
 def left(before: HostState, attaching: Attaching) -> list[str]:
-    """What there is more and less than before, but for locks and what is only written down."""
+    """The differences to *before*, without locks and records."""
     kept = (".lock", ".messages", ".trace", ".trace.before")
     return [
         line
@@ -117,7 +117,7 @@ def left(before: HostState, attaching: Attaching) -> list[str]:
 def test_add_and_del_leave_nothing(attaching: Attaching) -> None:
     before = attaching.state()
     result = attaching.engine.add(attaching.request("ADD"), attaching.conf)
-    assert result.interfaces or result.ips, "its result says nothing of what it attached"
+    assert result.interfaces or result.ips, "its result has neither interfaces nor addresses"
     for version in SUPPORTED:
         result.to_wire(version)
     attaching.engine.check(attaching.request("CHECK"), attaching.conf)
@@ -138,7 +138,7 @@ def test_del_after_the_netns_is_gone_leaves_nothing(attaching: Attaching) -> Non
     attaching.engine.add(attaching.request("ADD"), attaching.conf)
     attaching.remove_pod()
     attaching.engine.delete(attaching.request("DEL"), attaching.conf)
-    # A namespace's links, and their ends here, go some time after its path.
+    # The kernel deletes a namespace's links, and their peers here, some time after its path.
     ends = time.monotonic() + 30.0
     while left(before, attaching) and time.monotonic() < ends:
         time.sleep(0.05)
@@ -163,7 +163,7 @@ def test_a_key_that_it_does_not_know_is_not_ignored(
     subject: Subject, sample: Sample, attaching: Attaching
 ) -> None:
     if sample.takes_all:
-        pytest.skip("it hands every key on")
+        pytest.skip("it passes every key on")
     assert sample.plugin is not None
     for config, offered in ((sample.plugin, True), ({**sample.plugin, "no-such-key": 1}, False)):
         assert _offers(subject, config, attaching.conf) is offered

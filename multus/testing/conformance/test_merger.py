@@ -1,4 +1,4 @@
-"""What holds for a merger."""
+"""Tests for mergers."""
 
 from __future__ import annotations
 

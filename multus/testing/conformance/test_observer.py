@@ -1,4 +1,4 @@
-"""What holds for an observer."""
+"""Tests for observers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from multus.registry.hooks import Observers
 from multus.testing.conformance.cluster import Cluster
 from multus.testing.conformance.subject import Sample, Subject
 
-#: How long an observer may hold up an answer when what it reports to is away, in seconds.
+#: The most seconds that an observer may delay an answer while its service is unreachable.
 PATIENCE = 30.0
 
 
 def _tell_everything(
     subject: Subject, conf: Conf, request: Request, attachments: tuple[Attachment, ...]
 ) -> list[str]:
-    """Tell it a whole life; returns what it raised."""
+    """Call its hooks for a container's whole life; returns the exceptions."""
     raised: list[str] = []
 
     class Listening(Log):
@@ -63,7 +63,7 @@ def test_it_takes_all_that_it_is_told_and_keeps_off_standard_output(
 ) -> None:
     conf = conf_with(**sample.conf)
     assert _tell_everything(subject, conf, request_, attachments) == []
-    assert cluster.api is None or cluster.api.requests, "it says nothing to the API server"
+    assert cluster.api is None or cluster.api.requests, "it sent no request to the API server"
     assert capfd.readouterr().out == "", "standard output belongs to CNI"
 
 
@@ -75,7 +75,7 @@ def test_it_holds_no_answer_up_when_what_it_reports_to_is_away(
     attachments: tuple[Attachment, ...],
 ) -> None:
     if sample.away is None:
-        pytest.skip("the sample has no 'away': it reports to nothing that could be")
+        pytest.skip("the sample has no 'away', so no service can be unreachable")
     started = time.monotonic()
     _tell_everything(subject, conf_with(**sample.away), request_, attachments)
     assert time.monotonic() - started < PATIENCE

@@ -1,4 +1,4 @@
-"""What holds for a source."""
+"""Tests for sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multus.testing.conformance.subject import Sample, Subject
 @pytest.fixture
 def conf(sample: Sample, conf_with: Callable[..., Conf]) -> Conf:
     if not sample.conf:
-        pytest.skip("the sample has no 'conf' with which it selects something")
+        pytest.skip("the sample has no 'conf' that makes it select a network")
     return conf_with(**sample.conf)
 
 
@@ -36,8 +36,8 @@ def test_what_it_selects_is_resolved(
     assert selection.elements and selection.origin
     for element in selection.elements:
         if selecting is subject.alone.hooks:
-            assert element.source == subject.entry.name, "an element says who selected it"
-        assert element.origin, "an element says where it stands"
+            assert element.source == subject.entry.name, "an element names its source"
+        assert element.origin, "an element has an origin"
         # A name may be another plugin's to resolve: a file, or an object of the API.
         found = element.config or subject.together.hooks.resolve(element, request_, conf, session)
         assert isinstance(found, Mapping | Delegate), f"no installed plugin resolves {element}"
@@ -50,7 +50,7 @@ def test_asking_twice_gives_the_same(
     request_: Request,
     new_session: Callable[[], Session],
 ) -> None:
-    # A session remembers what was read, so the second request has one of its own.
+    # A session caches reads, so the second request has its own session.
     sessions = (new_session(), new_session())
     first, second = (selecting.select(request_, conf, each) for each in sessions)
     assert first == second
@@ -69,12 +69,12 @@ def test_a_source_that_is_away_fails_the_request(
     session: Session,
 ) -> None:
     if sample.away is None:
-        pytest.skip("the sample has no 'away': it asks nothing that could be")
+        pytest.skip("the sample has no 'away', so no service can be unreachable")
     conf = conf_with(**sample.away)
     with pytest.raises(CNIError) as caught:
         for selection in selecting.select(request_, conf, session):
             for element in selection.elements:
                 subject.together.hooks.resolve(element, request_, conf, session)
     assert isinstance(caught.value, TryAgainLater | NotAvailable), (
-        "no container may come up with fewer networks than it asked for: raise TryAgainLater"
+        "a container must not start with fewer networks than requested: raise TryAgainLater"
     )

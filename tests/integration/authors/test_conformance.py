@@ -24,8 +24,8 @@ INSTALLED = sorted({each.name for each in discover()} & set(SAMPLES))
 
 #: Why a plugin need not show something that others of its kind have to.
 NOT_SHOWN: Mapping[str, tuple[str, ...]] = {
-    "invoker-exec": ("it hands every key on",),
-    "source-conffile": ("the sample has no 'away': it asks nothing that could be",),
+    "invoker-exec": ("it passes every key on",),
+    "source-conffile": ("the sample has no 'away', so no service can be unreachable",),
 }
 
 
@@ -102,7 +102,7 @@ def test_a_plugin_that_does_not_conform_is_told_how(tmp_path: Path) -> None:
     for said in (
         "install_requires names no version of multus",
         "standard output belongs to CNI",
-        "it selects networks that nobody asked for",
+        "it selects unrequested networks",
         "its function multus_resolve is not marked as a hook",
     ):
         assert said in done.stdout

@@ -114,7 +114,7 @@ def _call(
 
 
 def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
-    with ApiServer() as api, pytest.raises(ValueError, match="no such fault"):
+    with ApiServer() as api, pytest.raises(ValueError, match="unknown fault"):
         api.faults.add(Fault("sulk"))
 
 

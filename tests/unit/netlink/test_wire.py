@@ -66,9 +66,7 @@ def test_a_message_that_wants_no_acknowledgement_says_so() -> None:
 def test_a_number_that_does_not_fit_is_an_error_of_the_configuration(
     encode: Callable[[int, int, str], bytes], value: int
 ) -> None:
-    with pytest.raises(
-        InvalidConfig, match=f"the colour is {value}, which the kernel's message cannot hold"
-    ):
+    with pytest.raises(InvalidConfig, match=f"the colour is {value}, which does not fit"):
         encode(1, value, "the colour")
 
 

@@ -5,12 +5,12 @@ which networks, their order and interface names, the invoker of each, and its
 exact configuration.
 
 Examples:
-  multus explain --pod default/web                 the pod in the API server
-  multus explain -f pod.yaml -f networks.yaml      offline; the last pod in the files
-  multus explain --pod shop/web -f shop.yaml       offline; one of several pods
-  multus explain --conf multus.conf                without a pod: conf-file mode
+  multus explain --pod default/web               the pod in the API server
+  multus explain -f pod.yaml -f networks.yaml    offline; the last pod
+  multus explain --pod shop/web -f shop.yaml     offline; one of several pods
+  multus explain --conf multus.conf              without a pod: conf-file mode
   multus explain -f pod.yaml --json | jq .refused
-  multus explain --root /host --pod default/web    in a container
+  multus explain --root /host --pod default/web
 
 The configuration is the first of type multus in /etc/cni/net.d, unless --conf
 names another. The exit status is 0 when the ADD would succeed, 1 when it would

@@ -5,11 +5,11 @@ Examples:
   multus new-plugin observer audit --into ~/src
   cd multus-source-inventory && pip install -e '.[test]' && pytest
 
-The distribution has tests, a tox.ini, a workflow for GitHub that calls tox, and a license,
-Apache-2.0, whose holders are the plugin's authors.
+The distribution has tests, a tox.ini, a workflow for GitHub that calls tox,
+and a license, Apache-2.0, whose holders are the plugin's authors.
 
-A source says which networks a container gets; an invoker attaches them; a merger answers the
-runtime; an observer is told what happens.
+A source says which networks a container gets; an invoker attaches them; a
+merger answers the runtime; an observer is told what happens.
 """
 
 from __future__ import annotations
