@@ -19,7 +19,7 @@ _ENDINGS = (".conf", ".conflist", ".json")
 
 
 @frozen
-class Found:
+class NodeConf:
     """Multus' part of a configuration file: ``config`` is what the runtime passes on stdin.
 
     ``key`` is its path in the file: empty, or ``("plugins", 0)`` in a list.
@@ -42,21 +42,21 @@ def conf_files(net_d: str) -> list[str]:
     return [os.path.join(net_d, name) for name in names if name.endswith(_ENDINGS)]
 
 
-def multus_part(path: str, whole: Mapping[str, Any]) -> Found | None:
+def multus_part(path: str, whole: Mapping[str, Any]) -> NodeConf | None:
     """Multus' configuration in the decoded file *whole*; None if it configures another plugin."""
     if whole.get("type") == "multus":
-        return Found(path, whole)
+        return NodeConf(path, whole)
     plugins = whole.get("plugins")
     if isinstance(plugins, list):
         for index, each in enumerate(plugins):
             if isinstance(each, dict) and each.get("type") == "multus":
                 # Like libcni: copy only the list's name and versions.
                 given = {k: whole[k] for k in ("name", "cniVersion", "cniVersions") if k in whole}
-                return Found(path, {**each, **given}, ("plugins", index))
+                return NodeConf(path, {**each, **given}, ("plugins", index))
     return None
 
 
-def load_conf(path: str) -> Found:
+def load_conf(path: str) -> NodeConf:
     """Multus' configuration in the file at *path*; raises ``CNIError``."""
     whole = decode_object(_read(path), path)
     found = multus_part(path, whole)
@@ -68,7 +68,7 @@ def load_conf(path: str) -> Found:
     return found
 
 
-def find_conf(net_d: str = NET_D) -> Found:
+def find_conf(net_d: str = NET_D) -> NodeConf:
     """Multus' configuration in *net_d*: the first file that has one; raises ``CNIError``."""
     broken: list[CNIError] = []
     for path in conf_files(net_d):

@@ -22,7 +22,7 @@ PLACES: Mapping[str, str] = {
 
 
 @frozen
-class Cluster:
+class SampleCluster:
     """The API server (None without ``objects``), and the pod of the requests as JSON."""
 
     api: ApiServer | None = None
@@ -40,7 +40,7 @@ class Cluster:
 
 
 @contextmanager
-def serving(objects: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Cluster]:
+def serving(objects: Sequence[Mapping[str, Any]], folder: str) -> Iterator[SampleCluster]:
     """Serve *objects*, use the first pod for the requests, and write ``PLACES``."""
     from multus.testing.apiserver import ApiServer
 
@@ -55,4 +55,4 @@ def serving(objects: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Clust
             os.makedirs(directory)
             api.write_kubeconfig(directory, server=url)
         stored = [api.create(each) for each in objects]
-        yield Cluster(api, next((each for each in stored if each.get("kind") == "Pod"), {}))
+        yield SampleCluster(api, next((each for each in stored if each.get("kind") == "Pod"), {}))

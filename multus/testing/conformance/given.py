@@ -15,7 +15,7 @@ from multus.api.result import DNS, IP, Interface, Result, Route
 from multus.api.session import Session
 from multus.engine.pipeline import Engine
 from multus.log import Log
-from multus.testing.conformance.cluster import Cluster, serving
+from multus.testing.conformance.cluster import SampleCluster, serving
 from multus.testing.conformance.subject import Sample, Subject
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Given:
         return Sample.load(self._sample, str(tmp_path))
 
     @pytest.fixture
-    def cluster(self, sample: Sample, tmp_path: Path) -> Iterator[Cluster]:
+    def cluster(self, sample: Sample, tmp_path: Path) -> Iterator[SampleCluster]:
         """The API server with the sample's objects; empty when it has none."""
         if sample.objects is None:
-            yield Cluster()
+            yield SampleCluster()
             return
         with serving(sample.objects, str(tmp_path)) as cluster:
             yield cluster
@@ -64,7 +64,7 @@ class Given:
         return make
 
     @pytest.fixture
-    def request_(self, cluster: Cluster) -> Request:
+    def request_(self, cluster: SampleCluster) -> Request:
         """An ADD for the sample's pod, or for a container without a pod."""
         return Request(
             command="ADD",

@@ -15,7 +15,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.log import Log
 from multus.registry.hooks import Observers
-from multus.testing.conformance.cluster import Cluster
+from multus.testing.conformance.cluster import SampleCluster
 from multus.testing.conformance.subject import Sample, Subject
 
 #: The most seconds that an observer may delay an answer while its service is unreachable.
@@ -58,7 +58,7 @@ def test_it_takes_all_that_it_is_told_and_keeps_off_standard_output(
     conf_with: Callable[..., Conf],
     request_: Request,
     attachments: tuple[Attachment, ...],
-    cluster: Cluster,
+    cluster: SampleCluster,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     conf = conf_with(**sample.conf)

@@ -35,7 +35,7 @@ _CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec", "args"), ("args",), (
 
 
 @frozen
-class Cluster:
+class GivenObjects:
     """The given objects, as sources see them."""
 
     installed: Installed
@@ -45,7 +45,7 @@ class Cluster:
     @classmethod
     def of(
         cls, found: Sequence[Named], installed: Installed, config: Mapping[str, Any] | None
-    ) -> Cluster:
+    ) -> GivenObjects:
         """All of *found*, with the configuration *config*, or a minimal one."""
         plain = Conf("validate", NEWEST, {"name": "validate", "cniVersion": NEWEST})
         try:
@@ -70,9 +70,9 @@ def _request(namespace: str, name: str) -> Request:
     )
 
 
-def check_object(named: Named, cluster: Cluster) -> list[Finding]:
+def check_object(named: Named, cluster: GivenObjects) -> list[Finding]:
     """All problems of one object; kinds that Multus does not read are ignored."""
-    checks: Mapping[str, Callable[[Named, Cluster], Iterator[Finding]]] = {
+    checks: Mapping[str, Callable[[Named, GivenObjects], Iterator[Finding]]] = {
         "CustomResourceDefinition": _definition,
         "NetworkAttachmentDefinition": _network,
         "Network": _network,
@@ -102,7 +102,7 @@ def _unnamed(named: Named) -> Iterator[Finding]:
 # --- Networks -------------------------------------------------------------------------------------
 
 
-def _network(named: Named, cluster: Cluster) -> Iterator[Finding]:
+def _network(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     """Check the network as if a pod requested only this one."""
     if not named.name:
         return
@@ -162,7 +162,7 @@ def _install_for(named: Named) -> str:
 # --- Pods -----------------------------------------------------------------------------------------
 
 
-def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
+def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     """All errors of this pod's ADD; a network that is not in the files is a warning."""
     request, session = _request(named.namespace, named.name), cluster.session()
     hooks = cluster.installed.hooks
@@ -204,7 +204,7 @@ def _pod(named: Named, cluster: Cluster) -> Iterator[Finding]:
 # --- Kinds ----------------------------------------------------------------------------------------
 
 
-def _definition(named: Named, cluster: Cluster) -> Iterator[Finding]:
+def _definition(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     value = named.document.value
     spec = value.get("spec")
     spec = spec if isinstance(spec, dict) else {}
@@ -226,7 +226,7 @@ def _definition(named: Named, cluster: Cluster) -> Iterator[Finding]:
         yield named.document.finding(ERROR, ("spec",), reason, "see deploy/crds")
 
 
-def _third_party(named: Named, cluster: Cluster) -> Iterator[Finding]:
+def _third_party(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     reason = "ThirdPartyResources exist up to Kubernetes 1.7 only"
     fix = "on 1.7 and later use the CustomResourceDefinition in deploy/crds"
     yield named.document.finding(NOTE, ("kind",), reason, fix)

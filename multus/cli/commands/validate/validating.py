@@ -11,7 +11,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
-from multus.cli.commands.validate.objectchecks import Cluster, check_object
+from multus.cli.commands.validate.objectchecks import GivenObjects, check_object
 from multus.cli.documents import Document, Reading, files_of, read
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
 from multus.cli.node import multus_part
@@ -52,7 +52,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
     for each in configurations:
         findings += check_configuration(each, installed)
         findings += _not_ready(each, installed)
-    cluster = Cluster.of(objects, installed, _conf_in(configurations))
+    cluster = GivenObjects.of(objects, installed, _conf_in(configurations))
     for named in objects:
         findings += check_object(named, cluster)
     findings += check_addresses([*configurations, *(named.document for named in objects)])
