@@ -65,7 +65,7 @@ def test_a_front_worker_that_hangs_is_replaced(serve: Serve) -> None:
     assert front is not None
     front.send_signal(signal.SIGSTOP)
     assert daemon.call("ADD", b"2") == (0, b"2")
-    eventually(lambda: "does not answer" in daemon.log)
+    eventually(lambda: "the front worker does not respond" in daemon.log)
 
 
 def test_a_worker_gets_no_call_before_its_pidfd_is_known(

@@ -103,8 +103,9 @@ class TestSizes:
             with pytest.raises(InvalidConfig, match=f"'{key}' has [0-9]+ entries, at most"):
                 bench.ours.add(Caller(), config)
 
-        assert _spent(add) < 0.25
-        assert _spent(lambda: bench.ours.delete(Caller(), config)) < 0.25
+        # Reading each entry takes more than a second. A pause of the machine is not in all three.
+        assert min(_spent(add) for _ in range(3)) < 0.5
+        assert min(_spent(lambda: bench.ours.delete(Caller(), config)) for _ in range(3)) < 0.5
 
     @pytest.mark.parametrize("key", ["mtu", "advmss", "priority", "table", "scope"])
     @pytest.mark.parametrize("number", [-1, 2**32, 10**400])

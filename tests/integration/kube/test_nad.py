@@ -593,6 +593,6 @@ def test_a_definition_does_not_start_multus(cluster: Cluster, cni_pod: Netns, ki
     for name in ("evil", "sly"):
         container = cluster.pod(cni_pod, {NETWORKS: name}, name=name)
         answer = cluster.add(cluster.default(), container)
-        refused(answer, 7, f"default/{name}", f"'type' is '{kind}'", "name the plugin")
+        refused(answer, 7, f"default/{name}", f"type' is '{kind}'", "name the plugin")
         cluster.delete(cluster.default(), container).require()
     assert names(cni_pod) == []
