@@ -32,8 +32,8 @@ CONFIGURATION = """\
 # Configuration
 
 Multus is configured as every CNI plugin is: by the network configuration that the runtime hands it,
-a file in `/etc/cni/net.d`. Every key is here, with the plugin that reads it. `multus validate FILE`
-says what is wrong in a file, with line and fix, and names keys that no plugin reads.
+a file in `/etc/cni/net.d`. Every key is here, with the plugin that reads it. `multus validate -f
+FILE` says what is wrong in a file, with line and fix, and names keys that no plugin reads.
 
 ```json
 {

@@ -110,8 +110,11 @@ def _open_what_is_closed() -> None:
 def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
     import gc
 
+    from multus.api import progress
     from multus.cni import skel
 
+    # A process that a plugin forks leaves the request to this one.
+    os.register_at_fork(after_in_child=progress.leave_to_parent)
     # A process for one call ends before its garbage matters.
     gc.disable()
     with skel.exits_answered(stdin, partial(_write, answer_to)):
@@ -129,7 +132,7 @@ def _leave(status: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, OSError):  # closed or full
+            except (AttributeError, OSError, ValueError):  # closed, also by a plugin, or full
                 continue
         os._exit(status)
 

@@ -87,6 +87,14 @@ class Document:
         )
 
 
+#: JSON's characters that YAML's reader refuses or takes for the end of a line, replaced one by one
+#: so that positions stay the same.
+_FOR_YAML = {
+    ord("\t"): " ",
+    **dict.fromkeys((*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF), "\ufffd"),
+}
+
+
 @frozen
 class Reading:
     """The documents that could be read from a file, and the syntax errors in it."""
@@ -154,7 +162,7 @@ def _read_json(name: str, text: str) -> Reading:
         findings.append(_not_json(name, text, error))
         return Reading((), tuple(findings))
     # YAML accepts all of JSON except tabs between tokens.
-    node = _yaml().compose(mended.replace("\t", " "), Loader=_yaml().SafeLoader)
+    node = _yaml().compose(mended.translate(_FOR_YAML), Loader=_yaml().SafeLoader)
     walk = _Walk(name).over(node)
     document = Document(name, value, walk.marks, comments)
     return Reading((document,), (*findings, *walk.findings))

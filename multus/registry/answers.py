@@ -8,11 +8,12 @@ are used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from multus.api.errors import shown
 from multus.api.invoker import Invoker
-from multus.api.network import Delegate, Element, Plugin, Role, Selection
+from multus.api.network import Delegate, Element, Plugin, Provenance, Role, Selection
 from multus.api.result import DNS, IP, Interface, Result, Route
 
 #: The type of an answer: a class, or one of several.
@@ -23,16 +24,55 @@ def misfit(answer: object, kind: Kind) -> str:
     """What is wrong with *answer*, which must be of *kind*; "" when it is correct."""
     if not isinstance(answer, kind):
         return shown(answer)
+    wrong = _wrong_field(answer)
+    if wrong:
+        return wrong
     look = _INSIDE.get(type(answer))
     if look is not None:
         return look(answer)
     return _invoker(answer) if isinstance(answer, Invoker) else ""
 
 
-def _selection(answer: Any) -> str:
-    if not isinstance(answer.role, Role):
-        return _inside(answer, "role", answer.role)
-    return _each(answer, "elements", Element)
+def _wrong_field(answer: Any) -> str:
+    """What is wrong with the type of a field, by the annotations of the answer's class."""
+    kind: Any = type(answer)
+    for name, accepts in _checks(kind):
+        value = getattr(answer, name)
+        if not accepts(value):
+            return _inside(answer, name, value)
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _checks(kind: Any) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    fields = getattr(kind, "__attrs_attrs__", ())
+    return tuple((each.name, _ACCEPTS[each.type]) for each in fields if each.type in _ACCEPTS)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
+
+
+#: What a field takes, by its annotation.
+_ACCEPTS: Mapping[object, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": _is_whole,
+    "int | None": lambda value: value is None or _is_whole(value),
+    "tuple[str, ...]": _are_texts,
+    "Role": lambda value: isinstance(value, Role),
+    "Provenance": lambda value: isinstance(value, Provenance),
+    "DNS": lambda value: isinstance(value, DNS),
+}
+
+
+def _selection(answer: Selection) -> str:
+    wrong = _each(answer, "elements", Element)
+    return wrong or next(filter(None, map(_wrong_field, answer.elements)), "")
 
 
 def _delegate(answer: Delegate) -> str:
@@ -50,19 +90,20 @@ def _plugin(answer: Any) -> str:
 
 
 def _result(answer: Result) -> str:
-    for field, kind, name in _PARTS:
+    for field, kind in _PARTS:
         wrong = _each(answer, field, kind)
-        for each in () if wrong else getattr(answer, field):
-            value = getattr(each, name)
-            if not isinstance(value, str):
-                return _inside(each, name, value)
+        parts = () if wrong else getattr(answer, field)
+        wrong = wrong or next(filter(None, map(_wrong_field, parts)), "")
         if wrong:
             return wrong
-    return "" if isinstance(answer.dns, DNS) else _inside(answer, "dns", answer.dns)
+    for ip in answer.ips:
+        if ip.interface is not None and not 0 <= ip.interface < len(answer.interfaces):
+            return _inside(ip, "interface", ip.interface)
+    return _wrong_field(answer.dns)
 
 
-#: The fields of a result, the type of their entries, and the entries' identifying field.
-_PARTS = (("interfaces", Interface, "name"), ("ips", IP, "address"), ("routes", Route, "dst"))
+#: The fields of a result, and what they hold.
+_PARTS = (("interfaces", Interface), ("ips", IP), ("routes", Route))
 
 
 def _invoker(answer: Invoker) -> str:

@@ -206,4 +206,10 @@ def _register(manager: pluggy.PluginManager, entry: Entry, name: str) -> ModuleT
         if manager.has_plugin(name):
             manager.unregister(name=name)
         raise
+    if entry.reads and not manager.get_hookcallers(module):
+        manager.unregister(name=name)
+        raise TypeError(
+            "it has configuration keys and no hook, so these keys would be ignored: mark its hooks"
+            " with multus.hookimpl, and name the module in the entry point, not an object"
+        )
     return module

@@ -17,7 +17,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError, IncompatibleVersion, Interrupted
 from multus.api.invoker import Invoker
 from multus.api.network import Element, Invocation, Plugin, Role, Selection
-from multus.api.result import IP, Interface, Result
+from multus.api.result import DNS, IP, Interface, Result
 from multus.cni import skel
 from multus.engine.pipeline import Engine
 from multus.registry.hooks import PluginFailed
@@ -158,9 +158,19 @@ class TestInvokers:
             (Result, "add returned <class 'multus.api.result.Result'>"),
             (Result(interfaces=({"name": "x"},)), "a dict among its 'interfaces'"),  # type: ignore[arg-type]
             (Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
-            (Result((Interface("x", b"y"),)), "a result that cannot be written (TypeError"),  # type: ignore[arg-type]
+            (Result((Interface("x", mac=b"y"),)), "a Interface whose 'mac' is b'y'"),  # type: ignore[arg-type]
+            (
+                Result((Interface("x"),), (IP("10.0.0.1/24", interface=1),)),
+                "whose 'interface' is 1",
+            ),
+            (Result(ips=(IP("10.0.0.1/24", interface="x"),)), "whose 'interface' is 'x'"),  # type: ignore[arg-type]
+            (Result(dns=DNS(nameservers=(5,))), "a DNS whose 'nameservers' is (5,)"),  # type: ignore[arg-type]
+            (Result(dns=DNS(nameservers="8.8")), "a DNS whose 'nameservers' is '8.8'"),  # type: ignore[arg-type]
         ],
-        ids=["None", "text", "dict", "class", "interfaces", "address", "name"],
+        ids=[
+            *("None", "text", "dict", "class", "interfaces", "address", "mac", "no interface"),
+            *("interface", "servers", "server"),
+        ],
     )
     def test_an_add_that_answers_nonsense_is_undone(
         self, engine: Callable[..., Engine], conf: Conf, answer: Any, said: str
@@ -288,7 +298,7 @@ class TestHooks:
         def multus_merge() -> Result:
             return Result((Interface("eth0", mac=b"x"),))  # type: ignore[arg-type]
 
-        with pytest.raises(CNIError, match="the result of merger 'primary' is not JSON"):
+        with pytest.raises(CNIError, match="'odd', hook 'multus_merge', answered with a"):
             engine(source("a"), plugin_named("odd", multus_merge)).add(request_of(), conf)
         assert recorder.said == ["ADD a eth0", "DEL a eth0"]
 

@@ -203,6 +203,16 @@ def test_a_key_that_nobody_reads_is_a_warning_with_a_guess(multus: Command, file
     assert (warning["subject"], warning["fix"]) == ("kubeconfg", "did you mean 'kubeconfig'?")
 
 
+@pytest.mark.parametrize("code", [0x7F, 0x85, 0x2028, 0xFEFF, 0xFFFE])
+def test_a_character_that_only_yaml_refuses_moves_no_position(
+    multus: Command, file: File, code: int
+) -> None:
+    text = f'{{"name": "n", "type": "multus", "kubeconfig": "/k", "args": {{"x": "{chr(code)}"}},\n'
+    said = multus("validate", "--json", "-f", file("multus.conf", text + '  "logLevel": 5}'))
+    (problem,) = problems(said)
+    assert (problem["subject"], problem["line"], problem["column"]) == ("logLevel", 2, 3)
+
+
 def test_a_key_that_stands_twice_is_found(multus: Command, file: File) -> None:
     text = '{\n "name": "n",\n "type": "multus",\n "delegates": [{"type": "a",\n "type": "b"}]\n}'
     said = multus("validate", "--json", "-f", file("multus.conf", text))

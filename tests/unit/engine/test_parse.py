@@ -28,7 +28,14 @@ WRONG = {
 
 
 def owner(*keys: str) -> Entry:
-    return plugin_of(f"owner-of-{'-'.join(keys)}", "", keys)
+    text = """
+        from multus import hookimpl
+
+        @hookimpl
+        def multus_health():
+            pass
+    """
+    return plugin_of(f"owner-of-{'-'.join(keys)}", text, keys)
 
 
 class TestParse:

@@ -43,6 +43,7 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
 WRONG: list[Any] = [5, "x", object(), b"x", iter(()), [5], ["x"], [None], [{}], True]
 
 NAMELESS = Invoker()
+ODD_SOURCE = Element("x", "a test", source=5)  # type: ignore[arg-type]
 SELECTION = Selection(Role.DEFAULT, (ELEMENT,), "a test")
 
 
@@ -84,6 +85,8 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_select", Selection("default", (), "x"), "whose 'role' is 'default'"),  # type: ignore[arg-type]
         ("multus_select", Selection(Role.ADDED, ("x",), "x"), "a str among its 'elements'"),  # type: ignore[arg-type]
         ("multus_select", Selection(Role.ADDED, "x", "x"), "whose 'elements' is 'x'"),  # type: ignore[arg-type]
+        ("multus_select", Selection(Role.ADDED, (ODD_SOURCE,), "x"), "whose 'source' is 5"),
+        ("multus_select", Selection(Role.ADDED, (), 5), "whose 'origin' is 5"),  # type: ignore[arg-type]
         ("multus_resolve", Delegate("x", ({"type": "x"},), "1.1.0"), "a dict among its 'plugins'"),  # type: ignore[arg-type]
         ("multus_resolve", Delegate("x", (), "1.1.0"), "whose 'plugins' is ()"),
         ("multus_resolve", Delegate("x", (Plugin({}),), "1.1.0"), "has no 'type'"),

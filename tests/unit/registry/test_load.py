@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from contract.given import plugin_of
 from unit.registry.site import GOOD, Site, names
 from unit.values import conf_of
 
@@ -140,3 +141,12 @@ class TestTakingPart:
         assert names(every.taking_part(conf_of()).loaded) == ["b"]
         blocking = conf_of(inventory="/x", blockedPlugins=["b"])
         assert names(every.taking_part(blocking).loaded) == ["a"]
+
+
+def test_a_plugin_with_keys_and_without_hooks_cannot_be_used() -> None:
+    """Its keys would be ignored, and a container would get fewer networks."""
+    text = "def multus_select(): raise AssertionError"
+    installed = load([plugin_of("unmarked", text, ["inventory"])])
+    (broken,) = installed.broken
+    assert "no hook" in broken.reason and "hookimpl" in broken.reason
+    assert installed.refusal(["inventory"]) == broken
