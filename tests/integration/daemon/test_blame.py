@@ -109,3 +109,16 @@ def test_ending_the_process_while_it_is_imported_is_answered(
         return
     answer = either.multus.add(either.place.quiet, Container(cni_pod.path))
     refused(answer, 999, "the import of plugin 'leaving', ended the process by os._exit")
+
+
+@pytest.mark.parametrize("at", ["hook", "add", "observer"])
+def test_a_process_that_a_plugin_forks_does_not_answer(
+    either: Either, cni_pod: Netns, at: str
+) -> None:
+    """It returns from the plugin's code too; two answers would be no JSON for the runtime."""
+    either.start()
+    conf, container = either.place.conf(deed="twin", at=at), Container(cni_pod.path)
+    either.multus.add(conf, container).require()
+    either.place.calm()
+    either.multus.delete(conf, container).require()
+    assert cni_pod.links() == {}
