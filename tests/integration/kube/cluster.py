@@ -42,7 +42,7 @@ class Cluster:
             "binDir": self.bin.path,
             "cniDir": f"{self.folder}/multus",
             "confDir": f"{self.folder}/net.d",
-            "kubeletDir": f"{self.folder}/kubelet",
+            "kubeletDir": f"{self.folder}/k",
             "tenantPaths": {"dataDir": [f"{self.folder}/ipam"]},
             **keys,
         }

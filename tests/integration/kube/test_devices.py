@@ -32,7 +32,7 @@ def test_each_network_of_a_resource_gets_a_device(cluster: Cluster, cni_pod: Net
     definition(cluster, "a")
     definition(cluster, "b", capabilities={"deviceID": True})
     pods = {"default/web": {"intel.com/vf": [FIRST, SECOND]}}
-    with Kubelet(f"{cluster.folder}/kubelet", pods) as kubelet:
+    with Kubelet(f"{cluster.folder}/k", pods) as kubelet:
         cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a,b"})).require()
     assert [(c["deviceID"], c["pciBusID"]) for c in configs(cluster)] == [
         (FIRST, FIRST),
@@ -47,7 +47,7 @@ def test_in_a_list_the_first_plugin_gets_it(cluster: Cluster, cni_pod: Netns) ->
     plugins = [{"type": "card"}, {"type": "meta"}]
     cluster.nad("a", {"cniVersion": "1.0.0", "plugins": plugins}, annotations=RESOURCE)
     pods = {"default/web": {"intel.com/vf": [FIRST]}}
-    with Kubelet(f"{cluster.folder}/kubelet", pods):
+    with Kubelet(f"{cluster.folder}/k", pods):
         cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a"})).require()
     assert [c.get("deviceID") for c in configs(cluster)] == [FIRST, None]
 
@@ -57,7 +57,7 @@ def test_without_the_socket_the_checkpoint_is_read(cluster: Cluster, cni_pod: Ne
     container = cluster.pod(cni_pod, {NETWORKS: "a"})
     uid = dict(part.split("=") for part in container.args.split(";"))["K8S_POD_UID"]
     entry = {"PodUID": uid, "ResourceName": "intel.com/vf", "DeviceIDs": {"0": [FIRST]}}
-    folder = f"{cluster.folder}/kubelet/device-plugins"
+    folder = f"{cluster.folder}/k/device-plugins"
     os.makedirs(folder)
     with open(f"{folder}/kubelet_internal_checkpoint", "w") as file:
         json.dump({"Data": {"PodDeviceEntries": [entry]}, "Checksum": 1}, file)
@@ -68,7 +68,7 @@ def test_without_the_socket_the_checkpoint_is_read(cluster: Cluster, cni_pod: Ne
 def test_more_networks_than_devices_are_refused(cluster: Cluster, cni_pod: Netns) -> None:
     definition(cluster, "a")
     pods = {"default/web": {"intel.com/vf": [FIRST]}}
-    with Kubelet(f"{cluster.folder}/kubelet", pods):
+    with Kubelet(f"{cluster.folder}/k", pods):
         answer = cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a,a"}))
     refused(answer, 7, "default/a", "intel.com/vf", "has no free one", "pod's resources")
     assert cni_pod.links() == {}
@@ -77,7 +77,7 @@ def test_more_networks_than_devices_are_refused(cluster: Cluster, cni_pod: Netns
 @pytest.mark.parametrize("fault", ["status", "cut", "garbage"])
 def test_a_kubelet_that_fails_fails_the_pod(cluster: Cluster, cni_pod: Netns, fault: str) -> None:
     definition(cluster, "a")
-    with Kubelet(f"{cluster.folder}/kubelet", {}, fault):
+    with Kubelet(f"{cluster.folder}/k", {}, fault):
         answer = cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a"}))
     refused(answer, 11, "kubelet", "default/web")
 
@@ -88,7 +88,7 @@ def test_the_status_has_the_devices_address(cluster: Cluster, cni_pod: Netns) ->
     result["interfaces"][0]["pciID"] = FIRST
     cluster.bin.stand_in("card", ADD=Reply.json(result))
     pods = {"default/web": {"intel.com/vf": [FIRST]}}
-    with Kubelet(f"{cluster.folder}/kubelet", pods):
+    with Kubelet(f"{cluster.folder}/k", pods):
         cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a"})).require()
     assert cluster.status()[1]["device-info"] == {
         "type": "pci",
