@@ -45,9 +45,12 @@ def plugin() -> int:
     answer_to = _set_aside()
     try:
         status, stdout = _answer(answer_to)
+    except KeyboardInterrupt:
+        status, stdout = shim.error_answer(b"", 11, b"interrupted by SIGINT: call it again")
     except BaseException as error:  # noqa: BLE001  the runtime must get an error object
-        text = f"interrupted by {type(error).__name__}: call it again"
-        status, stdout = shim.error_answer(b"", 11, text.encode())
+        sys.excepthook(type(error), error, error.__traceback__)
+        text = f"internal error: {type(error).__name__}: the traceback is on standard error"
+        status, stdout = shim.error_answer(b"", 999, text.encode())
     try:
         _write(answer_to, stdout)
     except OSError as error:

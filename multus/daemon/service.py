@@ -212,6 +212,7 @@ class Service:
             known = self._logs[name] = Log.from_conf(keys)
             if len(self._logs) > _MOST_LOGS:
                 self._logs.popitem(last=False)[1].close()
+        self._logs.move_to_end(name)
         return known
 
 

@@ -156,6 +156,8 @@ class Journal:
                     yield path, recordfile.read(path, container_id, ifname)
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    yield path, IOFailure(f"cannot read {path}: {error.strerror}")
                 except CNIError as error:
                     yield path, error
 
