@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from waiting import PATIENCE
+from work import calls
 
 from multus import ipam
 from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
 ONE = {"type": "host-local", "subnet": "10.1.0.0/24"}
 MANY = [{"subnet": f"10.{n >> 8}.{n & 255}.0/24"} for n in range(4000)]
-
-
-def _spent(call: Any) -> float:
-    began = time.thread_time()
-    call()
-    return time.thread_time() - began
 
 
 class TestLock:
@@ -103,9 +98,10 @@ class TestSizes:
             with pytest.raises(InvalidConfig, match=f"'{key}' has [0-9]+ entries, at most"):
                 bench.ours.add(Caller(), config)
 
-        # Reading each entry takes more than a second. A pause of the machine is not in all three.
-        assert min(_spent(add) for _ in range(3)) < 0.5
-        assert min(_spent(lambda: bench.ours.delete(Caller(), config)) for _ in range(3)) < 0.5
+        # A range that is read takes some 350 calls.
+        most = 20 * max(len(MANY), len(pool.get("routes", ())))
+        assert calls(add) < most
+        assert calls(lambda: bench.ours.delete(Caller(), config)) < most
 
     @pytest.mark.parametrize("key", ["mtu", "advmss", "priority", "table", "scope"])
     @pytest.mark.parametrize("number", [-1, 2**32, 10**400])
@@ -130,16 +126,16 @@ class TestSizes:
         with pytest.raises(InvalidConfig, match=f"'{key}' has 5000 entries"):
             bench.ours.add(Caller(), bench.config(pool, **more))
 
-    def test_the_most_that_is_allowed_is_quick(self, bench: Bench) -> None:
+    def test_the_most_that_is_allowed_is_little_work(self, bench: Bench) -> None:
         sets = [[{"subnet": f"10.{a}.{b}.0/24"} for b in range(4)] for a in range(64)]
         config = bench.config({"type": "host-local", "ranges": sets})
-        assert _spent(lambda: bench.ours.add(Caller(), config)) < 0.5
+        assert calls(lambda: bench.ours.add(Caller(), config)) < 400 * 64 * 4
 
     def test_overlaps_are_found_by_sorting(self) -> None:
         many = [
             Range.from_wire({"subnet": f"10.{n >> 8}.{n & 255}.0/24"}, "r") for n in range(20_000)
         ]
-        assert _spent(lambda: overlapping(many)) < 0.5
+        assert calls(lambda: overlapping(many)) < 10 * len(many)
         assert overlapping(many) is None
         assert overlapping([*many, many[7]]) == (7, 20_000)
 
@@ -172,7 +168,7 @@ class TestSizes:
         with pytest.raises(TryAgainLater, match="could not be read in time"):
             getattr(pool, verb.lower())()
 
-    def test_an_exhausted_range_of_many_ranges_is_reported_quickly(self, bench: Bench) -> None:
+    def test_an_exhausted_range_of_many_ranges_is_little_work(self, bench: Bench) -> None:
         pool = [{"subnet": f"10.1.{n}.0/30", "rangeEnd": f"10.1.{n}.2"} for n in range(250)]
         config = bench.config({"type": "host-local", "ranges": [pool]})
         folder = bench.root / "shared" / "net1"
@@ -184,7 +180,7 @@ class TestSizes:
             with pytest.raises(AddressesExhausted, match="250 of 250"):
                 bench.ours.add(Caller(), config)
 
-        assert _spent(add) < 0.5
+        assert calls(add) < 400 * len(pool)
 
 
 class TestNames:

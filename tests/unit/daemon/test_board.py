@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from work import calls
 
 from multus.api.progress import Task, step
 from multus.daemon.board import Board, Sight, Slot
@@ -119,13 +120,8 @@ def test_showing_a_step_is_cheap(board: Board) -> None:
     """An ADD has about a hundred steps."""
     with Shown(board, 0) as slot:
         made = a_step("plugin 'some-plugin', hook 'multus_runtime_config'")
-        spent = []
-        for _ in range(5):
-            began = time.thread_time()
-            for _ in range(1000):
-                slot.show(made)
-            spent.append(time.thread_time() - began)
-    assert min(spent) < 0.02
+        slot.show(made)
+        assert calls(lambda: slot.show(made)) < 15
 
 
 def test_a_call_may_start_unless_its_container_has_a_call_under_way(board: Board) -> None:
