@@ -12,4 +12,11 @@ JSON keys live in the ``from_wire`` and ``to_wire`` of each value and nowhere el
 from __future__ import annotations
 
 #: The packages whose modules plugins may import.
-PUBLIC = ("multus.api", "multus.ipam", "multus.log", "multus.netlink", "multus.testing")
+PUBLIC = (
+    "multus.api",
+    "multus.inprocess",
+    "multus.ipam",
+    "multus.log",
+    "multus.netlink",
+    "multus.testing",
+)

@@ -95,6 +95,15 @@ class Invoker:
         """Call one of several steps of a removal; return any exception as a CNI error."""
         return attempted(f"invoker {self.name!r} of {type(self).__module__}", step, *arguments)
 
+    @staticmethod
+    def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
+        """Do at once what would take as long for each of several invokers' attachments.
+
+        Neighbouring attachments of one container whose invokers share this very function are given
+        to it together, before ``delete`` is called for each of them.  ``delete`` must not rely on
+        it: it is not called for a single invoker, and an exception of it is ignored.
+        """
+
     def check(self, invocation: Invocation) -> None:
         """Raise ``CheckFailed`` when the attachment differs from ``prev_result``."""
 

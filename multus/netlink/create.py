@@ -28,6 +28,7 @@ from multus.netlink.wire import Message
 
 if TYPE_CHECKING:
     from multus.netlink._namespace import Namespace
+    from multus.netlink.links import Link
 
 _RTM_NEWLINK = 16
 _CREATE = wire.NLM_F_CREATE | wire.NLM_F_EXCL
@@ -103,6 +104,12 @@ def macvlan(
     return _create(name, "macvlan", words, more, data, up)
 
 
+def macvlan_mode(link: Link) -> str:
+    """The mode of a macvlan that was read, by its name; "" when it has none."""
+    payload = dict(wire.attributes(link.data, 0)).get(_IFLA_MACVLAN_MODE)
+    return "" if payload is None else _named(wire.read_u32(payload), MACVLAN_MODES)
+
+
 def ipvlan(
     name: str,
     parent: int,
@@ -126,6 +133,12 @@ def ipvlan(
     words = f"create ipvlan {name} on interface {parent}{_in(namespace)}"
     more = [wire.u32(_IFLA_LINK, parent), *_common(namespace, mtu, "", txqlen)]
     return _create(name, "ipvlan", words, more, data, up)
+
+
+def ipvlan_mode(link: Link) -> str:
+    """The mode of an ipvlan that was read, by its name; "" when it has none."""
+    payload = dict(wire.attributes(link.data, 0)).get(_IFLA_IPVLAN_MODE)
+    return "" if payload is None else _named(int.from_bytes(payload, "little"), IPVLAN_MODES)
 
 
 def vlan(
@@ -267,6 +280,10 @@ def _chosen(what: str, name: str, known: Mapping[str, int]) -> int:
     if name not in known:
         raise InvalidConfig(f'{what} "{name}" is not known: use one of {", ".join(known)}')
     return known[name]
+
+
+def _named(number: int, known: Mapping[str, int]) -> str:
+    return next((name for name, each in known.items() if each == number), "")
 
 
 def _in(namespace: Namespace | None) -> str:

@@ -28,10 +28,11 @@ _RTM_NEWLINKPROP = 108
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_TXQLEN, _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 13, 16, 18, 27, 28
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 29, 37, 52, 53
-_IFLA_INFO_KIND = 1
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFF_UP = 1
+_IFF_PROMISC = 0x100
 _IFF_LOWER_UP = 0x10000
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 
@@ -48,7 +49,8 @@ class Link:
     ``peer`` is the index of a veth's other end or a macvlan's parent, in namespace
     ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the operational
     state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
-    ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).
+    ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).  ``data`` are the
+    kind's own attributes, undecoded (``promiscuous`` is what was asked of it, not its count); `multus.netlink.create` reads some of them.
     """
 
     index: int
@@ -65,6 +67,8 @@ class Link:
     peer: int
     peer_namespace: int | None
     alternative_names: tuple[str, ...]
+    promiscuous: bool = False
+    data: bytes = b""
 
 
 def set_up(link: int | str) -> Message:
@@ -75,6 +79,12 @@ def set_up(link: int | str) -> Message:
 def set_down(link: int | str) -> Message:
     """Set an interface down."""
     return _set(link, f"set {_called(link)} down", change=_IFF_UP)
+
+
+def set_promiscuous(link: int | str, on: bool = True) -> Message:
+    """Let an interface receive frames for all hardware addresses, or not."""
+    words = f"set {_called(link)} {'' if on else 'not '}promiscuous"
+    return _set(link, words, flags=_IFF_PROMISC if on else 0, change=_IFF_PROMISC)
 
 
 def set_mtu(link: int | str, mtu: int) -> Message:
@@ -213,6 +223,8 @@ def read(body: bytes | None) -> Link:
             for kind, payload in wire.attributes(found.get(_IFLA_PROP_LIST, b""), 0)
             if kind == _IFLA_ALT_IFNAME
         ),
+        promiscuous=bool(flags & _IFF_PROMISC),
+        data=info.get(_IFLA_INFO_DATA, b""),
     )
 
 
@@ -226,6 +238,12 @@ def find(channel: Channel, link: int | str) -> Link | None:
     """The interface with this index or name, None where there is none."""
     reply = channel.request([get(link, missing_ok=True)])[0]
     return None if reply is None else read(reply)
+
+
+def mac_of(channel: Channel, link: int | str) -> str:
+    """The hardware address of an interface that exists, as text."""
+    body = _there(channel.request([get(link)])[0])
+    return decode_mac(wire.first(body, _IFINFOMSG.size, _IFLA_ADDRESS) or b"")
 
 
 def list_all(channel: Channel) -> list[Link]:

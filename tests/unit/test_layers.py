@@ -14,7 +14,7 @@ from repository import ROOT
 
 #: The packages, from the ground up; docs/architecture.md says what each holds.
 LAYERS = (
-    *("api", "log", "netlink", "ipam", "kube", "registry", "state", "engine", "cni"),
+    *("api", "log", "netlink", "ipam", "inprocess", "kube", "registry", "state", "engine", "cni"),
     *("daemon", "testing", "cli", "__main__"),
 )
 

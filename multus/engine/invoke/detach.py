@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve
 
-from multus.api.errors import CNIError, IncompatibleVersion
+from multus.api.errors import CNIError, IncompatibleVersion, attempted
+from multus.api.invoker import Invoker
 from multus.api.network import Attachment, Delegate, Invocation
 from multus.engine.invoke.calling import (
     call_verb,
@@ -20,7 +21,6 @@ from multus.engine.invoke.plan import invoker_of
 from multus.state.plugins import Detached
 
 if TYPE_CHECKING:
-    from multus.api.invoker import Invoker
     from multus.engine.invoke.call import Call
     from multus.state.record import Planned, Step
 
@@ -50,14 +50,16 @@ def detach(
         if not step.leaves_nothing
     ]
     found = {index: Detached(index, each.delegate) for index, each in reversed(planned)}
-    for neighbours in _neighbours(removals):
-        started, clock = time.time(), time.perf_counter()
-        errors = _delete(neighbours)
-        share = (time.perf_counter() - clock) / len(neighbours)
-        for removal, error in zip(neighbours, errors, strict=True):
-            found[removal.number] = _with_step(
-                found[removal.number], removal, error, started, share
-            )
+    for together in _runs(removals, _prepared_alike):
+        common = _before(together)
+        for neighbours in _runs(together, _same):
+            started, clock = time.time(), time.perf_counter()
+            errors = _delete(neighbours)
+            share = (time.perf_counter() - clock) / len(neighbours) + common / len(together)
+            for removal, error in zip(neighbours, errors, strict=True):
+                found[removal.number] = _with_step(
+                    found[removal.number], removal, error, started, share
+                )
     return list(found.values())
 
 
@@ -98,18 +100,40 @@ def _removal(
         return _Removal(index, invocation, None, error)
 
 
-def _neighbours(removals: Sequence[_Removal]) -> list[list[_Removal]]:
+def _runs(
+    removals: Sequence[_Removal], alike: Callable[[Invoker, Invoker], bool]
+) -> list[list[_Removal]]:
+    """Neighbours whose invokers are alike, together."""
     groups: list[list[_Removal]] = []
     for each in removals:
-        if groups and each.invoker is not None and _same(groups[-1][0].invoker, each.invoker):
+        before = groups[-1][0].invoker if groups else None
+        if before is not None and each.invoker is not None and alike(before, each.invoker):
             groups[-1].append(each)
         else:
             groups.append([each])
     return groups
 
 
-def _same(one: Invoker | None, other: Invoker) -> bool:
-    return type(one) is type(other) and one is not None and one.name == other.name
+def _same(one: Invoker, other: Invoker) -> bool:
+    return type(one) is type(other) and one.name == other.name
+
+
+def _prepared_alike(one: Invoker, other: Invoker) -> bool:
+    shared = one.before_delete is other.before_delete
+    return _same(one, other) or (shared and one.before_delete is not Invoker.before_delete)
+
+
+def _before(together: Sequence[_Removal]) -> float:
+    """Let invokers of several kinds do what they do in common; returns the seconds it took."""
+    kinds = {type(each.invoker) for each in together}
+    if len(kinds) < 2:
+        return 0.0
+    clock = time.perf_counter()
+    deletions = [(each.invoker, each.invocation) for each in together if each.invoker is not None]
+    error = attempted("deleting in common", deletions[0][0].before_delete, deletions)
+    if error is not None:
+        deletions[0][1].log.verbose("attachments are deleted one by one", error=error)
+    return time.perf_counter() - clock
 
 
 def _delete(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:

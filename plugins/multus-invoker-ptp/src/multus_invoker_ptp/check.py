@@ -8,44 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CheckFailed, InvalidConfig
-from multus.netlink import Channel, Namespace, addresses, links, open_channel, results, routes
+from multus.api.errors import CheckFailed
+from multus.api.result import Result
+from multus.netlink import addresses, links, routes
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
-    from multus.api.result import IP, Result
+    from multus.api.result import IP
+    from multus.netlink import Channel
     from multus.netlink.links import Link
 
 _REMEDY = "delete the container and create it again"
 
 
-def require_attached(invocation: Invocation) -> None:
-    """Raise ``CheckFailed`` with the first difference."""
-    result = invocation.prev_result
-    if result is None:
-        raise InvalidConfig(f"{invocation}: CHECK needs 'prevResult', the result of ADD")
-    at = _recorded(invocation, result)
-    with (
-        Namespace(invocation.request.netns) as pod,
-        pod.channel() as inside,
-        open_channel() as host,
-    ):
-        link = results.check(result, at, inside, kind="veth")
-        ips = result.addresses_of(at)
-        _require_networks(inside, link, ips)
-        _require_host_end(host, link, ips)
-
-
-def _recorded(invocation: Invocation, result: Result) -> int:
-    """The index of the container's end in the result."""
-    for at, interface in enumerate(result.interfaces):
-        if (interface.name, interface.sandbox) == (invocation.ifname, invocation.request.netns):
-            return at
-    raise CheckFailed(
-        f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}:"
-        " the container's network namespace is not the one of its ADD",
-        fix=f"{_REMEDY}",
-    )
+def require_ends(invocation: Invocation, link: Link, host: Channel, inside: Channel) -> None:
+    """Raise ``CheckFailed`` with the first difference of routes and of the host's end."""
+    result = invocation.prev_result or Result()
+    at = next(i for i, each in enumerate(result.interfaces) if each.name == link.name)
+    ips = result.addresses_of(at)
+    _require_networks(inside, link, ips)
+    _require_host_end(host, link, ips)
 
 
 def _require_networks(inside: Channel, link: Link, ips: list[IP]) -> None:
@@ -57,7 +39,7 @@ def _require_networks(inside: Channel, link: Link, ips: list[IP]) -> None:
         if not alone and network not in reached:
             raise CheckFailed(
                 f"the route to {network} on {link.name} is missing",
-                fix=f"{_REMEDY}",
+                fix=_REMEDY,
             )
 
 
@@ -66,7 +48,7 @@ def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
     if near is None or near.kind != "veth" or near.peer != link.index:
         raise CheckFailed(
             f"the host's end of {link.name} is missing",
-            fix=f"{_REMEDY}",
+            fix=_REMEDY,
         )
     if not near.up:
         raise CheckFailed(

@@ -57,8 +57,3 @@ class Config(NamedTuple):
             backend=backend,
             dns=dns.from_config(reader),
         )
-
-
-def masquerades(invocation: Invocation) -> bool:
-    """Whether rules may exist; never raises: DEL must work with an invalid configuration."""
-    return invocation.config.get("ipMasq") not in (None, False, "false", "False")

@@ -1,168 +1,115 @@
-"""The invoker: ADD, DEL, CHECK, STATUS and GC of ptp attachments."""
+"""The invoker: a veth pair whose ends are routed to each other.
+
+    host                                             container
+    veth1234abcd  10.1.2.1/32 ─────────────────────  eth0  10.1.2.3/24
+    10.1.2.3/32 dev veth1234abcd scope host          10.1.2.1/32 dev eth0 scope link
+                                                     10.1.2.0/24 via 10.1.2.1
+
+A veth cannot be a point-to-point link.  So the container's network is routed through the gateway,
+and only the gateway through the link: the kernel's route for the address is deleted.  The host's
+end of every pair has the gateway's address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from multus import ipam
-from multus.api.errors import CNIError, InvalidConfig
-from multus.api.invoker import Invoker
-from multus.api.result import Interface, Result
-from multus.netlink import Transport
-from multus_invoker_ptp import attach
-from multus_invoker_ptp.attach import take_back
-from multus_invoker_ptp.config import Config, masquerades
+from multus.api.errors import InvalidConfig
+from multus.api.result import DNS, Interface
+from multus.inprocess import Job, LinkInvoker, Made, Pair, make_pair
+from multus.netlink import Channel, Message, addresses, results, routes, sysctl
+from multus_invoker_ptp.config import Config
 
 if TYPE_CHECKING:
-    import socket
-
     from multus.api.network import Invocation
-    from multus.ipam import Ipam
-    from multus_invoker_ptp.attach import Ends, Pair
+    from multus.api.result import IP, Result
+    from multus.netlink.links import Link
 
 
-class Ptp(Invoker):
-    """Creates a veth pair with its addresses, routes and rules, and deletes it.
-
-    Modules that only some verbs or configurations need are imported in the methods, because a
-    standalone ADD without rules is the common case.
-
-    *transport* sends netlink messages to the kernel; tests inject faults with it.
-    """
+class Ptp(LinkInvoker[Config]):
+    """Creates and deletes attachments of type ``ptp``."""
 
     name = "ptp"
+    kind = "veth"
+    needs_addresses = True
+    may_masquerade = True
 
-    def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
-        self._transport = transport
+    def read(self, invocation: Invocation) -> Config:
+        return Config.read(invocation)
 
-    def prepare(self, invocation: Invocation) -> None:
-        _pool(invocation).prepare()
+    def dns_of(self, config: Config) -> DNS:
+        return config.dns
 
-    def add(self, invocation: Invocation) -> Result:
-        config, pool = Config.read(invocation), _pool(invocation)
-        with ExitStack() as undo:
-            ends = attach.ends(invocation, self._transport)
-            given = pool.add()
-            undo.callback(take_back, invocation, pool.delete)
-            attach.require_usable(given)
-            if config.masquerade:
-                # Undone after the link: a rule is stale when its address is gone.
-                undo.callback(take_back, invocation, self._remove_rules, [invocation])
-            pair = self._connect(ends, invocation, config, given, undo)
-            if config.masquerade:
-                from multus.netlink import masquerade
+    def masquerade_backend(self, config: Config) -> str | None:
+        return config.backend if config.masquerade else None
 
-                owner = masquerade.Owner.of(invocation)
-                every = [ip.address for ip in given.ips]
-                masquerade.add(owner, every, config.backend, invocation.inherited)
-            undo.pop_all()
-        return Result(
-            interfaces=(
-                Interface(pair.name, pair.near_mac),
-                Interface(invocation.ifname, pair.far_mac, invocation.request.netns),
-            ),
-            ips=tuple(evolve(ip, interface=1) for ip in given.ips),
-            routes=given.routes,
-            dns=config.dns or given.dns,
-        )
+    def require_usable(self, given: Result, config: Config) -> None:
+        super().require_usable(given, config)
+        for ip in given.ips:
+            if not ip.gateway:
+                raise InvalidConfig(
+                    f"the IPAM plugin returned {ip.address} without a gateway, which is the address"
+                    " of the host's end",
+                    fix="add 'gateway' to its configuration",
+                )
 
-    def _connect(
-        self,
-        ends: Ends,
-        invocation: Invocation,
-        config: Config,
-        given: Result,
-        undo: ExitStack,
-    ) -> Pair:
-        pair = attach.make_pair(ends, invocation, config.mtu, undo)
-        families = frozenset(ip.family for ip in given.ips)
-        attach.prepare_host(ends, pair.name, families)
-        attach.configure_container(ends, pair.far, invocation.ifname, given)
-        attach.configure_host(ends.host, pair.near, given.ips)
-        return pair
+    def create(self, job: Job[Config]) -> Made:
+        """Create the pair in three datagrams."""
+        pair = make_pair(job, mtu=job.config.mtu)
+        _prepare_host(job, pair)
+        # IPAM assigns an address once, and no other host is on the link: duplicate address
+        # detection, which takes one to two seconds, is not needed.
+        job.apply(pair.far, job.given, alone=True, then=_through_gateways(pair.far, job.given.ips))
+        job.ends.host.request(_host_end(pair.near, job.given.ips))
+        interfaces = (Interface(pair.name, pair.near_mac), job.interface(pair.far_mac))
+        return Made(pair.far, interfaces, at=1)
 
-    def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Delete all links within one grace period; then the rules; then free the addresses."""
-        from multus_invoker_ptp.detach import delete_links
+    def require_same(
+        self, invocation: Invocation, link: Link, host: Channel, inside: Channel
+    ) -> None:
+        from multus_invoker_ptp.check import require_ends
 
-        links = delete_links(invocations, self._transport)
-        rules = self._without_rules(invocations)
-        return [
-            link or rule or self.attempted(_release, invocation)
-            for invocation, link, rule in zip(invocations, links, rules, strict=True)
-        ]
-
-    def _without_rules(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Remove the rules, all at once if possible; returns each one's error, or None."""
-        together = self.attempted(self._remove_rules, invocations)
-        if together is None or len(invocations) == 1:
-            return [together] * len(invocations)
-        return [self.attempted(self._remove_rules, [each]) for each in invocations]
-
-    def delete_one(self, invocation: Invocation) -> None:
-        error = self.delete([invocation])[0]
-        if error is not None:
-            raise error
-
-    def check(self, invocation: Invocation) -> None:
-        from multus_invoker_ptp.check import require_attached
-
-        _pool(invocation).check()
-        require_attached(invocation)
-
-    def status(self, invocation: Invocation) -> None:
-        config = Config.read(invocation)
-        if config.masquerade:
-            from multus.netlink import masquerade
-
-            masquerade.require_usable(config.backend)
-        _pool(invocation).status()
-
-    def gc(self, invocation: Invocation) -> None:
-        errors = [self.attempted(part, invocation) for part in (_collect_rules, _collect_addresses)]
-        for error in filter(None, errors):
-            raise error
-
-    def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
-        masqueraded = [each for each in invocations if masquerades(each)]
-        if masqueraded:
-            from multus.netlink import masquerade
-            from multus_invoker_ptp.detach import addresses_left
-
-            owners = [masquerade.Owner.of(each) for each in masqueraded]
-            netns = invocations[0].request.netns
-            left = addresses_left(netns, self._transport)
-            masquerade.remove(owners, left, invocations[0].inherited)
+        require_ends(invocation, link, host, inside)
 
 
-def _pool(invocation: Invocation) -> Ipam:
-    pool = ipam.for_plugin(invocation)
-    if pool is None:
-        raise InvalidConfig(
-            f"network {invocation.config.get('name')!r}: 'ipam' has no 'type': a ptp network needs"
-            " addresses, for instance of type host-local"
-        )
-    return pool
+def _prepare_host(job: Job[Config], pair: Pair) -> None:
+    """Enable forwarding on the host, and ignore router advertisements on its end."""
+    families = {ip.family for ip in job.given.ips}
+    job.ends.forward(families)
+    if 6 in families:
+        # No other host is on the link, so the link-local address cannot be a duplicate.  While it
+        # is tentative, the host could not resolve the container's MAC.
+        sysctl.ensure_if_there(f"ipv6/conf/{pair.name}/accept_dad", "0")
+    sysctl.ensure_if_there(f"ipv6/conf/{pair.name}/accept_ra", "0")
 
 
-def _release(invocation: Invocation) -> None:
-    pool = ipam.for_plugin(invocation)
-    if pool is not None:
-        pool.delete()
+def _host_end(index: int, ips: Sequence[IP]) -> list[Message]:
+    """The gateways' addresses for the host's end, and the routes to the container."""
+    messages: list[Message] = []
+    for gateway in dict.fromkeys(ip.gateway for ip in ips):
+        messages += results.address(index, _alone(gateway), alone=True)
+    for ip in ips:
+        host_route = _alone(ip.address.partition("/")[0])
+        messages.append(routes.add(index, host_route, scope=routes.SCOPE_HOST, exists_ok=True))
+    return messages
 
 
-def _collect_rules(invocation: Invocation) -> None:
-    if masquerades(invocation):
-        from multus.netlink import masquerade
+def _through_gateways(index: int, ips: Sequence[IP]) -> list[Message]:
+    """The container's routes to its networks; addresses may share them."""
+    messages: dict[str, Message] = {}
+    for ip in ips:
+        source, network = ip.address.partition("/")[0], addresses.network_of(ip.address)
+        gateway = _alone(ip.gateway)
+        alone = network == _alone(source)
+        if not alone and network not in messages:
+            messages[f"from the kernel {network}"] = routes.delete(index, network)
+        if gateway not in messages:
+            messages[gateway] = routes.add(index, gateway, source=source, scope=routes.SCOPE_LINK)
+        if not alone and network not in messages:
+            messages[network] = routes.add(index, network, gateway=ip.gateway, source=source)
+    return list(messages.values())
 
-        masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
 
-
-def _collect_addresses(invocation: Invocation) -> None:
-    pool = ipam.for_plugin(invocation)
-    if pool is not None:
-        pool.gc()
+def _alone(address: str) -> str:
+    return f"{address}/128" if ":" in address else f"{address}/32"

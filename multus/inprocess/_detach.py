@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import CNIError
 from multus.netlink import (
@@ -25,27 +26,41 @@ if TYPE_CHECKING:
 
     _Transports = Callable[[socket.socket], Transport]
 
+#: The names that the reference plugins and these give to a pair's end on the host.
+_HOST_END = re.compile(r"veth[0-9a-f]{8}")
 
-def delete_links(
-    invocations: Sequence[Invocation], transport: _Transports
-) -> list[CNIError | None]:
-    """Delete the veths of one container's attachments; returns each one's error, or None."""
-    netns = invocations[0].request.netns
+
+class Leaving(NamedTuple):
+    """A link that has to go: the attachment, and the kernel's kind of its link."""
+
+    invocation: Invocation
+    kind: str
+
+
+def delete_links(leaving: Sequence[Leaving], transport: _Transports) -> list[CNIError | None]:
+    """Delete the links of one container's attachments; returns each one's error, or None."""
+    netns = leaving[0].invocation.request.netns
     try:
         if not netns:
-            return _delete_host_ends(invocations, transport)
+            return _delete_host_ends(leaving, transport)
         with Namespace(netns) as pod, pod.channel(transport=transport) as inside:
-            errors, found = _delete(inside, [each.ifname for each in invocations], _is_veth)
-        # A link that the kernel or the container renamed is deleted by its other end.
-        renamed = [at for at, each in enumerate(invocations) if each.ifname not in found]
-        ends = _delete_host_ends([invocations[at] for at in renamed], transport)
+            kinds = {each.invocation.ifname: each.kind for each in leaving}
+            # An alternative name is looked up too, and the kernel answers with the first name.
+            errors, found = _delete(
+                inside,
+                [each.invocation.ifname for each in leaving],
+                lambda link: link.kind in [kinds.get(name) for name in _names([link])],
+            )
+        # A pair whose end in the container was renamed is deleted by its other end.
+        renamed = [at for at, each in enumerate(leaving) if each.invocation.ifname not in found]
+        ends = _delete_host_ends([leaving[at] for at in renamed], transport)
         for at, error in zip(renamed, ends, strict=True):
             errors[at] = errors[at] or error
         return errors
     except NamespaceGone:
-        return _delete_host_ends(invocations, transport)
+        return _delete_host_ends(leaving, transport)
     except CNIError as error:
-        return [error] * len(invocations)
+        return [error] * len(leaving)
 
 
 def addresses_left(netns: str, transport: _Transports) -> set[str]:
@@ -63,7 +78,7 @@ def addresses_left(netns: str, transport: _Transports) -> set[str]:
 def _delete(
     channel: Channel, names: Sequence[str], is_ours: Callable[[Link], bool]
 ) -> tuple[list[CNIError | None], set[str]]:
-    """Delete those of *names* that are veths; returns each one's error, and the names found."""
+    """Delete those of *names* that are ours; returns each one's error, and the names found."""
     replies = channel.request([links.get(name, missing_ok=True) for name in names])
     found = [links.read(reply) for reply in replies if reply is not None]
     try:
@@ -79,26 +94,20 @@ def _names(found: Sequence[Link]) -> set[str]:
     return {name for link in found for name in (link.name, *link.alternative_names)}
 
 
-def _is_veth(link: Link) -> bool:
-    return link.kind == "veth"
-
-
-def _delete_host_ends(
-    invocations: Sequence[Invocation], transport: _Transports
-) -> list[CNIError | None]:
-    """Delete the ends on the host, by their names in the results.
+def _delete_host_ends(leaving: Sequence[Leaving], transport: _Transports) -> list[CNIError | None]:
+    """Delete pairs by their ends on the host, whose names are in the results.
 
     The kernel deletes them with the container's namespace, but some time after its path is gone.
     Until then the container's routes on the host exist.
     """
-    ends = [_host_ends(each) for each in invocations]
+    ends = [_host_ends(each) for each in leaving]
     macs = {name: mac for each in ends for name, mac in each.items()}
     if not macs:
-        return [None] * len(invocations)
+        return [None] * len(leaving)
 
     def is_ours(link: Link) -> bool:
         # Compare the MAC too: another link may have the name by now.
-        return _is_veth(link) and link.mac == macs.get(link.name)
+        return link.kind == "veth" and link.mac == macs.get(link.name)
 
     try:
         with open_channel(transport=transport) as host:
@@ -108,7 +117,13 @@ def _delete_host_ends(
     return [next(filter(None, map(errors.get, each)), None) for each in ends]
 
 
-def _host_ends(invocation: Invocation) -> dict[str, str]:
-    """The names of the host's interfaces in an attachment's result, with their MACs."""
-    reported = invocation.prev_result.interfaces if invocation.prev_result is not None else ()
-    return {each.name: each.mac.lower() for each in reported if each.mac and not each.sandbox}
+def _host_ends(leaving: Leaving) -> dict[str, str]:
+    """The names of the pair's ends on the host in an attachment's result, with their MACs."""
+    result = leaving.invocation.prev_result
+    if leaving.kind != "veth" or result is None:
+        return {}
+    return {
+        each.name: each.mac.lower()
+        for each in result.interfaces
+        if each.mac and not each.sandbox and _HOST_END.fullmatch(each.name)
+    }

@@ -1,0 +1,29 @@
+"""What in-process invokers have in common, when their attachment is a link in the container.
+
+An invoker subclasses `LinkInvoker`, and says how its configuration is read and how its link is
+created; addresses, routes, rules, undoing, DEL, CHECK, STATUS and GC are the class's::
+
+    class Macvlan(LinkInvoker[Config]):
+        name = kind = "macvlan"
+
+        def read(self, invocation: Invocation) -> Config:
+            return Config.read(invocation)
+
+        def create(self, job: Job[Config]) -> Made:
+            parent = job.ends.host_link(job.config.master)
+            message = create.macvlan(job.ifname, parent.index, namespace=job.ends.pod)
+            link = job.create_inside(message)
+            return Made(link.index, (job.interface(link.mac),))
+
+The names below are public; a module or name that begins with an underscore is not.
+"""
+
+from __future__ import annotations
+
+from multus.inprocess._ends import Ends
+from multus.inprocess._job import Job, Made
+from multus.inprocess._link import LinkInvoker
+from multus.inprocess._requested import reader_of, requested_mac
+from multus.inprocess._veth import Pair, make_pair
+
+__all__ = ["Ends", "Job", "LinkInvoker", "Made", "Pair", "make_pair", "reader_of", "requested_mac"]

@@ -1,0 +1,221 @@
+"""The base class of invokers whose attachment is a link in the container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from attrs import evolve
+
+from multus import ipam
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.invoker import Invoker
+from multus.api.result import DNS, Result
+from multus.inprocess._ends import Ends
+from multus.inprocess._job import Job, Made, take_back
+from multus.netlink import Transport
+
+if TYPE_CHECKING:
+    import socket
+
+    from multus.api.network import Invocation
+    from multus.ipam import Ipam
+    from multus.netlink import Channel
+    from multus.netlink.links import Link
+
+C = TypeVar("C")
+
+
+class LinkInvoker(Invoker, Generic[C]):
+    """Creates a link with its addresses, routes and rules, and deletes it.
+
+    A subclass sets ``name`` and ``kind``, and overrides `read` and `create`, and of the others what
+    differs.  ``C`` is its configuration, a value.
+
+    *transport* sends netlink messages to the kernel; tests inject faults with it.
+
+    Modules that only some verbs or configurations need are imported in the methods, because a
+    standalone ADD without rules is the common case.
+    """
+
+    #: The kernel's kind of the container's link: "veth", "macvlan" …
+    kind: str = ""
+    #: Whether a network without addresses is refused.
+    needs_addresses: bool = False
+    #: Whether the key ``ipMasq`` has a meaning: DEL and GC then look for rules.
+    may_masquerade: bool = False
+
+    def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
+        self._transport = transport
+
+    # --- What a subclass says -----------------------------------------------------------------
+
+    def read(self, invocation: Invocation) -> C:
+        """Read the configuration for ADD; raise ``InvalidConfig`` with the key and the problem."""
+        raise NotImplementedError
+
+    def create(self, job: Job[C]) -> Made:
+        """Create the link, give it its addresses, and return it."""
+        raise NotImplementedError
+
+    def require_usable(self, given: Result, config: C) -> None:
+        """Raise when what IPAM gave cannot be used; called before anything is created."""
+        if not given.ips:
+            raise InvalidConfig(f"the IPAM plugin returned no address: {self.name} needs one")
+
+    def masquerade_backend(self, config: C) -> str | None:
+        """The backend of the rules, "" for the machine's; None when nothing is masqueraded."""
+        return None
+
+    def result(self, job: Job[C], made: Made) -> Result:
+        """The result of the ADD."""
+        return Result(
+            interfaces=made.interfaces,
+            ips=tuple(evolve(ip, interface=made.at) for ip in job.given.ips),
+            routes=job.given.routes,
+            dns=self.dns_of(job.config) or job.given.dns,
+        )
+
+    def dns_of(self, config: C) -> DNS:
+        """The configuration's DNS settings, which replace IPAM's."""
+        return DNS()
+
+    def require_same(
+        self, invocation: Invocation, link: Link, host: Channel, inside: Channel
+    ) -> None:
+        """Raise ``CheckFailed`` for what is particular to this kind of link."""
+
+    # --- The verbs ----------------------------------------------------------------------------
+
+    def prepare(self, invocation: Invocation) -> None:
+        pool = self._pool(invocation)
+        if pool is not None:
+            pool.prepare()
+
+    def add(self, invocation: Invocation) -> Result:
+        config, pool = self.read(invocation), self._pool(invocation)
+        with ExitStack() as undo:
+            ends, given = Ends.of(invocation, self._transport), Result()
+            if pool is not None:
+                given = pool.add()
+                undo.callback(take_back, invocation, pool.delete)
+                self.require_usable(given, config)
+            backend = self.masquerade_backend(config)
+            if backend is not None:
+                # Undone after the link: a rule is stale when its address is gone.
+                undo.callback(take_back, invocation, self._remove_rules, [invocation])
+            job = Job(ends, invocation, config, given, undo)
+            made = self.create(job)
+            if backend is not None:
+                from multus.netlink import masquerade
+
+                every = [ip.address for ip in job.given.ips]
+                owner = masquerade.Owner.of(invocation)
+                masquerade.add(owner, every, backend, invocation.inherited)
+            result = self.result(job, made)
+            undo.pop_all()
+        return result
+
+    def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Delete all links within one grace period; then the rules; then free the addresses."""
+        from multus.inprocess._detach import Leaving, delete_links
+
+        leaving = [Leaving(each, self.kind) for each in invocations]
+        links = delete_links(leaving, self._transport)
+        rules = self._without_rules(invocations)
+        return [
+            link or rule or self.attempted(self._release, invocation)
+            for invocation, link, rule in zip(invocations, links, rules, strict=True)
+        ]
+
+    @staticmethod
+    def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
+        """Delete the links of different kinds within one grace period."""
+        from multus.inprocess._detach import Leaving, delete_links
+
+        leaving = [
+            Leaving(invocation, invoker.kind)
+            for invoker, invocation in deletions
+            if isinstance(invoker, LinkInvoker)
+        ]
+        delete_links(leaving, Transport)
+
+    def delete_one(self, invocation: Invocation) -> None:
+        error = self.delete([invocation])[0]
+        if error is not None:
+            raise error
+
+    def check(self, invocation: Invocation) -> None:
+        from multus.inprocess._check import attached_link
+
+        pool = self._pool(invocation)
+        if pool is not None:
+            pool.check()
+        with attached_link(invocation, self.kind) as (link, host, inside):
+            self.require_same(invocation, link, host, inside)
+
+    def status(self, invocation: Invocation) -> None:
+        backend = self.masquerade_backend(self.read(invocation))
+        if backend is not None:
+            from multus.netlink import masquerade
+
+            masquerade.require_usable(backend)
+        pool = self._pool(invocation)
+        if pool is not None:
+            pool.status()
+
+    def gc(self, invocation: Invocation) -> None:
+        parts = (self._collect_rules, self._collect_addresses)
+        errors = [self.attempted(part, invocation) for part in parts]
+        for error in filter(None, errors):
+            raise error
+
+    # --- The parts ----------------------------------------------------------------------------
+
+    def _pool(self, invocation: Invocation) -> Ipam | None:
+        pool = ipam.for_plugin(invocation)
+        if pool is None and self.needs_addresses:
+            raise InvalidConfig(
+                f"network {invocation.config.get('name')!r}: 'ipam' has no 'type': a {self.name}"
+                " network needs addresses, for instance of type host-local"
+            )
+        return pool
+
+    def _release(self, invocation: Invocation) -> None:
+        pool = ipam.for_plugin(invocation)
+        if pool is not None:
+            pool.delete()
+
+    def _without_rules(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Remove the rules, all at once if possible; returns each one's error, or None."""
+        together = self.attempted(self._remove_rules, invocations)
+        if together is None or len(invocations) == 1:
+            return [together] * len(invocations)
+        return [self.attempted(self._remove_rules, [each]) for each in invocations]
+
+    def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
+        masqueraded = [each for each in invocations if self._masquerades(each)]
+        if masqueraded:
+            from multus.inprocess._detach import addresses_left
+            from multus.netlink import masquerade
+
+            owners = [masquerade.Owner.of(each) for each in masqueraded]
+            left = addresses_left(invocations[0].request.netns, self._transport)
+            masquerade.remove(owners, left, invocations[0].inherited)
+
+    def _collect_rules(self, invocation: Invocation) -> None:
+        if self._masquerades(invocation):
+            from multus.netlink import masquerade
+
+            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+
+    def _collect_addresses(self, invocation: Invocation) -> None:
+        pool = ipam.for_plugin(invocation)
+        if pool is not None:
+            pool.gc()
+
+    def _masquerades(self, invocation: Invocation) -> bool:
+        """Whether rules may exist; never raises: DEL must work with an invalid configuration."""
+        asked = invocation.config.get("ipMasq") not in (None, False, "false", "False")
+        return self.may_masquerade and asked

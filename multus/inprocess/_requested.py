@@ -1,0 +1,28 @@
+"""Reading a plugin's configuration, and what a runtime requests beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multus.api.reader import Reader
+
+if TYPE_CHECKING:
+    from multus.api.network import Invocation
+
+
+def requested_mac(invocation: Invocation, *, by_args: bool = True) -> str:
+    """The hardware address that is requested, "" when none is.
+
+    ``runtimeConfig.mac`` precedes ``args.cni.mac`` (with *by_args*), which precedes ``MAC`` of
+    ``CNI_ARGS``, as in the reference plugins.
+    """
+    reader = reader_of(invocation)
+    asked = reader.inner("runtimeConfig").text("mac")
+    if by_args:
+        asked = asked or reader.inner("args").inner("cni").text("mac")
+    return asked or invocation.request.args.get("MAC", "")
+
+
+def reader_of(invocation: Invocation) -> Reader:
+    """Typed access to the plugin's configuration; errors name the network."""
+    return Reader(invocation.config, f"network {invocation.config.get('name')!r}")

@@ -1,0 +1,158 @@
+"""The host's side: the bridge itself, which all containers share, and its addresses."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING
+
+from multus.api.errors import InvalidConfig, KernelRefused
+from multus.api.result import Interface
+from multus.ipam.addresses import Network
+from multus.netlink import Channel, Refused, addresses, bridges, create, links, sysctl
+from multus.netlink.bridges import Vlans
+
+if TYPE_CHECKING:
+    from multus.inprocess import Job, Pair
+    from multus.netlink import Message
+    from multus.netlink.links import Link
+    from multus_invoker_bridge.config import Config
+
+#: Seconds that a port may take until it forwards, as in the reference plugin.
+_PATIENCE = 2.5
+_INTERVAL = 0.001
+
+
+def ensure_bridge(host: Channel, config: Config) -> Link:
+    """The bridge, created and set up where it is not.  It is never removed: others may use it.
+
+    Raises ``InvalidConfig`` when another kind of interface has its name.
+    """
+    found = links.find(host, config.bridge)
+    if found is None:
+        _create(host, config)
+        found = links.find(host, config.bridge)
+    if found is None or found.kind != "bridge":
+        raise InvalidConfig(
+            f"is {config.bridge!r}, which is an interface of the host and not a bridge",
+            key="bridge",
+            fix="name another one",
+        )
+    messages = []
+    if config.promiscuous and not found.promiscuous:
+        messages.append(links.set_promiscuous(found.index))
+    if not found.up:
+        messages.append(links.set_up(found.index))
+    host.request(messages)
+    return found
+
+
+def _create(host: Channel, config: Config) -> None:
+    message = create.bridge(config.bridge, vlan_filtering=config.filtering, mtu=config.mtu, up=True)
+    try:
+        host.request([message])
+    except Refused as error:
+        if error.errno != errno.EEXIST:  # another pod's ADD was first
+            raise
+    # Its routes are configured, not learned.
+    sysctl.ensure_if_there(f"ipv6/conf/{config.bridge}/accept_ra", "0")
+
+
+def give_gateways(job: Job[Config], bridge: Link) -> Interface | None:
+    """Give the bridge, or its interface in the VLAN, the gateways' addresses; enable forwarding.
+
+    Returns the interface in the VLAN, if there is one.
+    """
+    config, channel = job.config, job.ends.host
+    holder = bridge if not config.vlan else _in_vlan(job, bridge)
+    held = addresses.list_of(channel, holder.index)
+    messages: list[Message] = []
+    for ip in job.given.ips:
+        wanted = f"{ip.gateway}/{ip.address.partition('/')[2]}"
+        if not any(each.address == wanted for each in held):
+            messages += _free(config, holder, wanted, held)
+            messages.append(addresses.add(holder.index, wanted))
+    if messages:
+        # A bridge without a MAC of its own takes the smallest of its ports'.
+        _request(channel, [*messages, links.set_mac(holder.index, holder.mac)])
+    job.ends.forward({ip.family for ip in job.given.ips})
+    return Interface(holder.name, holder.mac) if config.vlan else None
+
+
+def _request(channel: Channel, messages: list[Message]) -> None:
+    try:
+        channel.request(messages)
+    except Refused as error:
+        # Another pod's ADD gave the bridge the same address meanwhile.
+        if any(each.errno != errno.EEXIST for each in error.refusals):
+            raise
+
+
+def _free(
+    config: Config, holder: Link, wanted: str, held: list[addresses.Address]
+) -> list[Message]:
+    """Delete addresses that exclude the wanted one, or raise ``InvalidConfig``.
+
+    An interface has one IPv4 gateway address; IPv6 ones have to be of different networks.
+    """
+    family = 6 if ":" in wanted else 4
+    others = [
+        each.address
+        for each in held
+        if (6 if ":" in each.address else 4) == family
+        and (family == 4 or _overlap(each.address, wanted))
+    ]
+    if others and not config.force_address:
+        raise InvalidConfig(
+            f"{holder.name} has the address {others[0]}, and the gateway of this network is"
+            f" {wanted}",
+            key="isGateway",
+            fix="use another bridge, the same gateway, or 'forceAddress'",
+        )
+    return [addresses.delete(holder.index, each, missing_ok=True) for each in others]
+
+
+def _overlap(one: str, other: str) -> bool:
+    first, second = Network.parse(one), Network.parse(other)
+    if first is None or second is None:
+        return False
+    return first.first in second or second.first in first
+
+
+def _in_vlan(job: Job[Config], bridge: Link) -> Link:
+    """The host's interface in the port's VLAN; created when it does not exist, and never removed."""
+    channel, tag = job.ends.host, job.config.vlan
+    name = f"{bridge.name}.{tag}"
+    found = links.find(channel, name)
+    if found is None:
+        import os
+
+        near = f"veth{os.urandom(4).hex()}"
+        made = create.veth(near, name, mtu=bridge.mtu, master=bridge.index, up=True)
+        port = links.read(channel.request([made, links.set_up(name), links.get(near)])[2]).index
+        messages = []
+        if not job.config.keep_default:
+            now = next(each for each in bridges.list_ports(channel) if each.index == port)
+            messages += [bridges.delete_vlans(port, now.vlans)] if now.vlans else []
+        messages.append(bridges.add_vlans(port, [Vlans(tag, pvid=True, untagged=True)]))
+        channel.request(messages)
+        found = links.find(channel, name)
+    if found is None:
+        raise KernelRefused(f"interface {name} disappeared", fix="try again")
+    return found
+
+
+def wait_for_port(job: Job[Config], pair: Pair, bridge: Link) -> str:
+    """Wait until the port forwards; returns the bridge's MAC, which may change with a port."""
+    ends = time.monotonic() + job.invocation.session.remaining(_PATIENCE)
+    while True:
+        replies = job.ends.host.request([links.get(pair.near), links.get(bridge.index)])
+        port, now = map(links.read, replies)
+        if port.state == "up" or job.config.down:
+            return now.mac
+        if time.monotonic() > ends:
+            raise KernelRefused(
+                f"port {port.name} of bridge {now.name} is {port.state} after {_PATIENCE:g} s",
+                fix="see whether the bridge has STP, or other programs that set the port down",
+            )
+        time.sleep(_INTERVAL)
