@@ -12,9 +12,8 @@ from multus.netlink import Channel, Namespace, Transport, links, open_channel, s
 if TYPE_CHECKING:
     from socket import socket
 
-    from multus.api.reader import Reader
-
     from multus.api.network import Invocation
+    from multus.api.reader import Reader
     from multus.netlink.links import Link
 
 _KEY = "multus.inprocess.ends"

@@ -28,7 +28,7 @@ class Made(NamedTuple):
     ``at`` is the place of the container's interface among them.
     """
 
-    index: int
+    link: int
     interfaces: tuple[Interface, ...]
     at: int = 0
 
@@ -53,9 +53,9 @@ class Job(Generic[C]):
         """The name of the interface in the container."""
         return self.invocation.ifname
 
-    def interface(self, mac: str, mtu: int | None = None) -> Interface:
+    def interface(self, mac: str) -> Interface:
         """The container's interface, as a result reports it."""
-        return Interface(self.ifname, mac, self.invocation.request.netns, mtu=mtu)
+        return Interface(self.ifname, mac, self.invocation.request.netns)
 
     def on_failure(self, step: Callable[..., object], *arguments: object) -> None:
         """Take this step when the ADD fails later."""

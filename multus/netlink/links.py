@@ -49,8 +49,9 @@ class Link:
     ``peer`` is the index of a veth's other end or a macvlan's parent, in namespace
     ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the operational
     state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
-    ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).  ``data`` are the
-    kind's own attributes, undecoded (``promiscuous`` is what was asked of it, not its count); `multus.netlink.create` reads some of them.
+    ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).  ``data`` has the
+    kind's own attributes, undecoded: `multus.netlink.create` reads some.  ``promiscuous`` is what
+    was asked of this interface.
     """
 
     index: int

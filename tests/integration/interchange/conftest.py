@@ -1,4 +1,4 @@
-"""The reference ptp and the in-process one, each on its own host, with a common interface."""
+"""The reference plugins and the in-process ones, each on its own host, with a common interface."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from attrs import frozen
 from waiting import eventually
 
+from multus.api.invoker import Invoker
 from multus.api.result import Result
 from multus.netlink import Namespace
 from multus.testing.delegates import SYSTEM_FOLDERS
@@ -22,9 +24,16 @@ from multus.testing.netns import HostState, Netns, Node
 from multus.testing.runtime import Container, Runtime
 
 if TYPE_CHECKING:
-    from multus_invoker_ptp.invoker import Ptp
+    from multus.api.network import Invocation
 
-pytest.importorskip("multus_invoker_ptp")
+#: The module of each type's invoker.
+MODULES = {
+    "ptp": "multus_invoker_ptp",
+    "bridge": "multus_invoker_bridge",
+    **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
+}
+for _module in set(MODULES.values()):
+    pytest.importorskip(_module)
 
 Json = dict[str, Any]
 
@@ -101,23 +110,28 @@ class Ours(Side):
 
     def add(self, place: Place, config: Json) -> Json:
         with Namespace(place.node.path) as host, host.entered():
-            result = self._ptp().add(place.caller.invocation("ADD", config))
+            invocation = place.caller.invocation("ADD", config)
+            with invocation.session:
+                result = self._invoker(invocation).add(invocation)
         return result.to_wire(config["cniVersion"])
 
     def check(self, place: Place, config: Json, result: Json) -> None:
         with Namespace(place.node.path) as host, host.entered():
             previous = Result.from_wire(result)
-            self._ptp().check(place.caller.invocation("CHECK", config, previous))
+            invocation = place.caller.invocation("CHECK", config, previous)
+            self._invoker(invocation).check(invocation)
 
     def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
         previous = None if result is None else Result.from_wire(result)
         with Namespace(place.node.path) as host, host.entered():
-            self._ptp().delete_one(place.caller.invocation("DEL", config, previous))
+            invocation = place.caller.invocation("DEL", config, previous)
+            self._invoker(invocation).delete_one(invocation)
 
-    def _ptp(self) -> Ptp:
-        from multus_invoker_ptp.invoker import Ptp
-
-        return Ptp()
+    def _invoker(self, invocation: Invocation) -> Invoker:
+        module = import_module(MODULES[invocation.plugin.type])
+        offer = module.multus_invoker(invocation.plugin, invocation.delegate, invocation.conf)
+        assert isinstance(offer, Invoker), offer
+        return offer
 
 
 class Reference(Side):
@@ -126,19 +140,20 @@ class Reference(Side):
     name = "reference"
 
     def add(self, place: Place, config: Json) -> Json:
-        return self._runtime(place).add(config, self._container(place)).result
+        return self._runtime(place, config).add(config, self._container(place)).result
 
     def check(self, place: Place, config: Json, result: Json) -> None:
-        self._runtime(place).check(config, self._container(place), result).require()
+        self._runtime(place, config).check(config, self._container(place), result).require()
 
     def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
-        self._runtime(place).delete(config, self._container(place), result).require()
+        self._runtime(place, config).delete(config, self._container(place), result).require()
 
-    def _runtime(self, place: Place) -> Runtime:
+    def _runtime(self, place: Place, config: Json) -> Runtime:
         for folder in SYSTEM_FOLDERS:
-            if os.access(f"{folder}/ptp", os.X_OK):
-                return Runtime((f"{folder}/ptp",), ":".join(SYSTEM_FOLDERS), place.node)
-        pytest.skip("the reference plugin ptp is not on this machine")
+            program = f"{folder}/{config['type']}"
+            if os.access(program, os.X_OK):
+                return Runtime((program,), ":".join(SYSTEM_FOLDERS), place.node)
+        pytest.skip(f"the reference plugin {config['type']} is not on this machine")
 
     def _container(self, place: Place) -> Container:
         return Container(place.caller.netns, place.caller.container_id, place.caller.ifname)

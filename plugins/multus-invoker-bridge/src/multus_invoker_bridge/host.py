@@ -120,7 +120,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _in_vlan(job: Job[Config], bridge: Link) -> Link:
-    """The host's interface in the port's VLAN; created when it does not exist, and never removed."""
+    """The host's interface in the port's VLAN: created when it is missing, never removed."""
     channel, tag = job.ends.host, job.config.vlan
     name = f"{bridge.name}.{tag}"
     found = links.find(channel, name)

@@ -13,14 +13,12 @@ from attrs import evolve
 from multus.api.result import Interface, Route
 from multus.inprocess import Job, LinkInvoker, Made, Pair, make_pair
 from multus.ipam.addresses import Network
-from multus.netlink import Channel, bridges, links, sysctl
+from multus.netlink import Channel, bridges, sysctl
 from multus.netlink.bridges import Vlans
 from multus_invoker_bridge import host
 from multus_invoker_bridge.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from multus.api.network import Invocation
     from multus.api.result import DNS, IP, Result
     from multus.netlink.links import Link
@@ -95,7 +93,7 @@ def _set_port(job: Job[Config], pair: Pair) -> None:
         messages.append(bridges.set_port(port, hairpin=config.hairpin, isolated=config.isolated))
     if config.filtering:
         if not config.keep_default:
-            now = next((each for each in bridges.list_ports(job.ends.host) if each.index == port))
+            now = next(each for each in bridges.list_ports(job.ends.host) if each.index == port)
             if now.vlans:
                 messages.append(bridges.delete_vlans(port, now.vlans))
         untagged = config.vlan or 1
@@ -114,7 +112,7 @@ def _with_gateway(ip: IP) -> IP:
     return evolve(ip, gateway=str(network.first))
 
 
-def _with_default(given: Result) -> Sequence[Route]:
+def _with_default(given: Result) -> tuple[Route, ...]:
     """The routes, with a default route by the gateway for each family that has none."""
     routes = list(given.routes)
     for ip in given.ips:
