@@ -83,6 +83,7 @@ what may change, and when.
 
 _PAGES = {
     "multus.api": "Values, hooks, and what a plugin is given: below, module by module.\n",
+    "multus.inprocess": "Invokers of links: see [their page](inprocess.md).\n",
     "multus.ipam": "IP address management for in-process invokers: see [IPAM](ipam.md).\n",
     "multus.log": "The log that `session.log` is, and one of a plugin's own.\n",
     "multus.netlink": "Links, addresses, routes and rules: see [netlink](netlink.md).\n",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,8 @@ from multus_invoker_ptp.invoker import Ptp
 
 from multus.api.invoker import Invoker
 from multus.api.result import Result
-from multus.netlink import Namespace, Transport
+from multus.netlink import Namespace
+from multus.testing.faults import Damaging
 from multus.testing.invocation import Caller
 from multus.testing.netns import HostState, Netns, Node
 from multus.testing.session import new_session
@@ -65,48 +63,6 @@ class Host:
         return self.empty.difference(self.node.state(str(self.folder)))
 
 
-class Damaging(Transport):
-    """Makes the message at one place, counted over all datagrams, one that the kernel refuses.
-
-    ``places`` counts the messages that were sent, for a test to know how many there are.
-    """
-
-    def __init__(self, sock: socket.socket, target: int, places: list[int]) -> None:
-        super().__init__(sock)
-        self._target = target
-        self._places = places
-
-    @classmethod
-    def at(
-        cls, target: int, places: list[int] | None = None
-    ) -> Callable[[socket.socket], Transport]:
-        shared = [0] if places is None else places
-        return lambda sock: cls(sock, target, shared)
-
-    def send(self, messages: Sequence[bytes]) -> None:
-        sent = []
-        for message in messages:
-            if self._places[0] == self._target:
-                # A type that rtnetlink does not have; the header's other fields stay.
-                message = message[:4] + (0x3FFF).to_bytes(2, "little") + message[6:]
-            self._places[0] += 1
-            sent.append(message)
-        super().send(sent)
-
-
-class Killing(Damaging):
-    """Ends the process, hard, after so many messages have reached the kernel."""
-
-    def send(self, messages: Sequence[bytes]) -> None:
-        room = self._target - self._places[0]
-        if room < len(messages):
-            if room:
-                Transport.send(self, messages[:room])
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._places[0] += len(messages)
-        Transport.send(self, messages)
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     node = Node.create("ptphost")
@@ -148,8 +104,3 @@ def caller(pod: Netns) -> Caller:
 @pytest.fixture
 def damaging() -> type[Damaging]:
     return Damaging
-
-
-@pytest.fixture
-def killing() -> type[Killing]:
-    return Killing

@@ -14,7 +14,8 @@ from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
 
 if TYPE_CHECKING:
-    from conftest import Damaging, Host
+    from conftest import Host
+    from multus.testing.faults import Damaging
 
 V4 = [{"subnet": "10.90.0.0/24"}]
 

@@ -108,7 +108,7 @@ def test_both_attach_alike(
         rules = [line for line in place.left() if line.startswith("+ firewall")]
         shown.append((place.comparable(result), place.seen(), rules))
         side.delete(place, config, result)
-    assert list(differences(*shown)) == []
+    assert list(differences(shown[0], shown[1])) == []
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
@@ -165,7 +165,7 @@ def test_both_attach_without_addresses(
         shown.append((place.comparable(result), place.seen()))
         side.delete(place, config, result)
         assert place.pod.links() == {}
-    assert list(differences(*shown)) == []
+    assert list(differences(shown[0], shown[1])) == []
 
 
 @pytest.mark.parametrize("change", ["address", "link", "route", "file", "bridge"])

@@ -1,0 +1,108 @@
+"""A namespace that plays the host, a pod beside it, and the in-process invokers between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import frozen
+
+from multus.api.result import Result
+from multus.inprocess import LinkInvoker
+from multus.netlink import Namespace, Transport
+from multus.testing.invocation import Caller
+from multus.testing.netns import HostState, Netns, Node
+from multus.testing.session import new_session
+
+if TYPE_CHECKING:
+    from socket import socket
+
+#: The invoker of each type.
+INVOKERS = {
+    "ptp": "multus_invoker_ptp.invoker:Ptp",
+    "bridge": "multus_invoker_bridge.invoker:Bridge",
+    "macvlan": "multus_invoker_vlans.invokers:Macvlan",
+}
+
+#: Networks, each with most of its type's steps.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "ptp": {"type": "ptp", "ipMasq": True, "mtu": 1400},
+    "bridge": {"type": "bridge", "bridge": "br0", "isGateway": True, "ipMasq": True, "mtu": 1400},
+    "bridge port": {"type": "bridge", "bridge": "br0", "hairpinMode": True, "portIsolation": True},
+    "macvlan": {"type": "macvlan", "master": "uplink", "mode": "private"},
+}
+
+
+def invoker_of(
+    config: dict[str, Any], transport: Callable[[socket], Transport] = Transport
+) -> LinkInvoker[Any]:
+    """The invoker of a configuration's type."""
+    module, _, name = INVOKERS[config["type"]].partition(":")
+    made = getattr(pytest.importorskip(module) and import_module(module), name)(transport)
+    assert isinstance(made, LinkInvoker)
+    return made
+
+
+@frozen
+class Host:
+    """The host, a pod, and a folder for the addresses that are handed out."""
+
+    node: Node
+    pod: Netns
+    inside: Namespace
+    folder: Path
+    empty: HostState
+
+    @property
+    def caller(self) -> Caller:
+        return Caller("container1", self.pod.path)
+
+    def config(self, network: str, *, dual: bool = False, **more: Any) -> dict[str, Any]:
+        """One of the networks, with host-local addresses."""
+        sets = [[{"subnet": "10.90.0.0/24"}], *([[{"subnet": "fd90::/64"}]] if dual else [])]
+        pool = {"type": "host-local", "dataDir": str(self.folder), "ranges": sets}
+        return {"cniVersion": "1.0.0", "name": "net1", "ipam": pool, **NETWORKS[network], **more}
+
+    def add(
+        self, config: dict[str, Any], invoker: LinkInvoker[Any] | None = None, ifname: str = "eth0"
+    ) -> Result:
+        caller = Caller("container1", self.pod.path, ifname)
+        with self.inside.entered(), new_session() as session:
+            invocation = caller.invocation("ADD", config, session=session)
+            return (invoker or invoker_of(config)).add(invocation)
+
+    def delete(
+        self,
+        config: dict[str, Any],
+        result: Result | None = None,
+        invoker: LinkInvoker[Any] | None = None,
+        ifname: str = "eth0",
+    ) -> None:
+        caller = Caller("container1", self.pod.path, ifname)
+        with self.inside.entered():
+            (invoker or invoker_of(config)).delete_one(caller.invocation("DEL", config, result))
+
+    def left(self) -> list[str]:
+        """What is here and was not at first, except for bridges, which stay."""
+        lines = self.empty.difference(self.node.state(str(self.folder)))
+        return [line for line in lines if "br0" not in line]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    node, pod = Node.create("linkhost"), Netns.create("linkpod")
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    try:
+        # iptables never takes its tables away again; the host has them from the beginning.
+        for program in ("iptables", "ip6tables"):
+            for change in ("-A", "-D"):
+                node.run(program, "-t", "nat", change, "POSTROUTING", "-j", "ACCEPT")
+        with Namespace(node.path) as inside:
+            yield Host(node, pod, inside, folder, node.state(str(folder)))
+    finally:
+        pod.remove()
+        node.remove()

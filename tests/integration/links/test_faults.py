@@ -1,0 +1,125 @@
+"""Whatever fails, and wherever the process dies: after DEL nothing is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from integration.links.conftest import NETWORKS, invoker_of
+from multus.api.errors import InvalidConfig, KernelRefused
+from multus.netlink.masquerade import Owner
+from multus.testing.faults import Damaging, Killing, dies
+
+if TYPE_CHECKING:
+    from integration.links.conftest import Host
+
+#: Duplicate address detection on a macvlan takes two seconds.
+CASES = [
+    pytest.param(name, dual, id=f"{name}, {'dual' if dual else 'IPv4'}")
+    for name in NETWORKS
+    for dual in (False, True)
+    if not (dual and name in ("macvlan", "bridge port"))
+]
+
+
+def messages_of_add(host: Host, config: dict[str, Any]) -> int:
+    """How many messages an ADD sends; it is taken down again."""
+    places = [0]
+    result = host.add(config, invoker_of(config, Damaging.at(-1, places)))
+    host.delete(config, result)
+    return places[0]
+
+
+@pytest.mark.parametrize(("network", "dual"), CASES)
+def test_an_error_at_any_message_of_add_leaves_nothing(
+    host: Host, network: str, dual: bool
+) -> None:
+    config = host.config(network, dual=dual)
+    messages_of_add(host, config)  # a bridge is created once
+    count = messages_of_add(host, config)
+    assert count >= 5
+    for target in range(count):
+        with pytest.raises(KernelRefused) as caught:
+            host.add(config, invoker_of(config, Damaging.at(target)))
+        assert "Operation not supported" in str(caught.value)
+        assert (target, host.left(), host.pod.links()) == (target, [], {})
+        host.delete(config)
+        assert (target, host.left(), host.pod.links()) == (target, [], {})
+
+
+@pytest.mark.parametrize(("network", "dual"), CASES)
+def test_a_kill_at_any_message_of_add_leaves_nothing_after_del(
+    host: Host, network: str, dual: bool
+) -> None:
+    config = host.config(network, dual=dual)
+    messages_of_add(host, config)
+    for target in range(messages_of_add(host, config)):
+        add = invoker_of(config, Killing.at(target))
+        assert dies(lambda add=add: host.add(config, add))  # type: ignore[misc]
+        host.delete(config)
+        assert (target, host.left(), host.pod.links()) == (target, [], {})
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_error_at_any_message_of_del_is_reported_and_del_can_be_repeated(
+    host: Host, network: str
+) -> None:
+    config = host.config(network)
+    other = host.config(network, name="other")
+    other["ipam"] = {**other["ipam"], "ranges": [[{"subnet": "10.92.0.0/24"}]]}
+    if config["type"] == "bridge":
+        other["bridge"] = "br01"
+    target, errors = 0, [object()]
+    while any(errors):
+        result = host.add(config)
+        host.add(other, ifname="net1")
+        delete = invoker_of(config, Damaging.at(target))
+        with host.inside.entered():
+            first = host.caller.invocation("DEL", config)
+            second = type(host.caller)("container1", host.pod.path, "net1").invocation("DEL", other)
+            errors = list(delete.delete([first, second]))
+        if target < 4:  # two look-ups, two changes of group
+            assert any(errors)
+        host.delete(config, result)
+        host.delete(other, ifname="net1")
+        assert (target, host.left(), host.pod.links()) == (target, [], {})
+        target += 1
+    assert target > 4
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_kill_at_any_message_of_del_can_be_repeated(host: Host, network: str) -> None:
+    config = host.config(network)
+    target, died = 0, True
+    while died:
+        host.add(config)
+        delete = invoker_of(config, Killing.at(target))
+        died = dies(lambda delete=delete: host.delete(config, invoker=delete))  # type: ignore[misc]
+        host.delete(config)
+        assert (target, host.left(), host.pod.links()) == (target, [], {})
+        target += 1
+    assert target > 2
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_error_of_ipam_leaves_nothing(host: Host, network: str) -> None:
+    config = host.config(network)
+    config["ipam"] = {**config["ipam"], "ranges": [[{"subnet": "10.90.0.0/31"}]]}
+    with pytest.raises(InvalidConfig):
+        host.add(config)
+    assert (host.left(), host.pod.links()) == ([], {})
+
+
+@pytest.mark.parametrize("network", ["ptp", "bridge"])
+def test_an_error_of_iptables_leaves_nothing(host: Host, network: str) -> None:
+    config = host.config(network)
+    # Somebody has the chain's name in the way, as a chain with a hook.
+    chain = Owner("net1", "container1", "eth0").chain
+    hook = "{ type nat hook input priority 100 ; }"
+    host.node.run("nft", f"add chain ip nat {chain} {hook}")
+    before = host.left()
+    with pytest.raises(KernelRefused):
+        host.add(config)
+    assert host.left() == before
+    assert host.pod.links() == {}
