@@ -11,7 +11,7 @@ from multus.api.errors import CNIError, NotStarted, attempted, shown
 from multus.api.versions import SUPPORTED
 
 if TYPE_CHECKING:
-    from multus.api.network import Invocation
+    from multus.api.network import Invocation, Plugin
     from multus.api.result import Result
 
 
@@ -25,6 +25,18 @@ class Declined:
 
     invoker: str
     reason: str
+
+
+def declined(plugin: Plugin, known: frozenset[str]) -> Declined | None:
+    """The answer for a configuration with a key that an in-process invoker does not know.
+
+    None when every key is either in *known* or the engine's own.
+    """
+    unknown = plugin.unknown_keys(known)
+    if not unknown:
+        return None
+    kind = plugin.type
+    return Declined(kind, f"key {unknown[0]!r} is not one that the in-process {kind} knows")
 
 
 class NothingDone(CNIError):

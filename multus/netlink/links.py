@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from multus.api.errors import InvalidConfig, KernelRefused
 from multus.netlink import wire
@@ -32,7 +32,7 @@ _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFF_UP = 1
-_IFF_PROMISC = 0x100
+_IFF_PROMISC, _IFF_ALLMULTI = 0x100, 0x200
 _IFF_LOWER_UP = 0x10000
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 
@@ -50,8 +50,8 @@ class Link:
     ``peer_namespace`` (the kernel's id for it, None: the same one).  ``state`` is the operational
     state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
     ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).  ``data`` has the
-    kind's own attributes, undecoded: `multus.netlink.create` reads some.  ``promiscuous`` is what
-    was asked of this interface.
+    kind's own attributes, undecoded: `multus.netlink.create` reads some.  ``promiscuous``
+    and ``allmulti`` are what was asked of this interface.
     """
 
     index: int
@@ -69,7 +69,8 @@ class Link:
     peer_namespace: int | None
     alternative_names: tuple[str, ...]
     promiscuous: bool = False
-    data: bytes = b""
+    allmulti: bool = False
+    data: bytes = field(default=b"", eq=False, repr=False)
 
 
 def set_up(link: int | str) -> Message:
@@ -86,6 +87,12 @@ def set_promiscuous(link: int | str, on: bool = True) -> Message:
     """Let an interface receive frames for all hardware addresses, or not."""
     words = f"set {_called(link)} {'' if on else 'not '}promiscuous"
     return _set(link, words, flags=_IFF_PROMISC if on else 0, change=_IFF_PROMISC)
+
+
+def set_allmulti(link: int | str, on: bool = True) -> Message:
+    """Let an interface receive frames for all multicast groups, or not."""
+    words = f"set {_called(link)} to {'' if on else 'not '}receive all multicast"
+    return _set(link, words, flags=_IFF_ALLMULTI if on else 0, change=_IFF_ALLMULTI)
 
 
 def set_mtu(link: int | str, mtu: int) -> Message:
@@ -225,6 +232,7 @@ def read(body: bytes | None) -> Link:
             if kind == _IFLA_ALT_IFNAME
         ),
         promiscuous=bool(flags & _IFF_PROMISC),
+        allmulti=bool(flags & _IFF_ALLMULTI),
         data=info.get(_IFLA_INFO_DATA, b""),
     )
 

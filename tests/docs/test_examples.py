@@ -189,8 +189,8 @@ from contextlib import ExitStack
 from multus.netlink import Namespace, open_channel
 from multus.testing.invocation import Caller
 from multus.testing.netns import Node
-there, pod, host, undo = Node.create(), Namespace("/run/netns/pod"), open_channel(), ExitStack()
-node = Namespace(there.path)
+node, pod, host, undo = Node.create(), Namespace("/run/netns/pod"), open_channel(), ExitStack()
+outside = Namespace(node.path)
 _ipam = {"type": "host-local", "subnet": "10.1.0.0/24"}
 invocation = Caller(netns="/run/netns/pod").invocation("ADD", {"type": "ptp", "ipam": _ipam})
 """

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
+    "tuning": "multus_invoker_tuning",
     **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
 }
 for _module in set(MODULES.values()):
@@ -93,7 +94,8 @@ class Side:
 
     name = ""
 
-    def add(self, place: Place, config: Json) -> Json:
+    def add(self, place: Place, config: Json, previous: Json | None = None) -> Json:
+        """ADD; *previous* is the result of the plugin before it in a chain."""
         raise NotImplementedError
 
     def check(self, place: Place, config: Json, result: Json) -> None:
@@ -108,9 +110,10 @@ class Ours(Side):
 
     name = "ours"
 
-    def add(self, place: Place, config: Json) -> Json:
+    def add(self, place: Place, config: Json, previous: Json | None = None) -> Json:
+        before = None if previous is None else Result.from_wire(previous)
         with Namespace(place.node.path) as host, host.entered():
-            invocation = place.caller.invocation("ADD", config)
+            invocation = place.caller.invocation("ADD", config, before)
             with invocation.session:
                 result = self._invoker(invocation).add(invocation)
         return result.to_wire(config["cniVersion"])
@@ -139,8 +142,9 @@ class Reference(Side):
 
     name = "reference"
 
-    def add(self, place: Place, config: Json) -> Json:
-        return self._runtime(place, config).add(config, self._container(place)).result
+    def add(self, place: Place, config: Json, previous: Json | None = None) -> Json:
+        whole = config if previous is None else {**config, "prevResult": previous}
+        return self._runtime(place, config).add(whole, self._container(place)).result
 
     def check(self, place: Place, config: Json, result: Json) -> None:
         self._runtime(place, config).check(config, self._container(place), result).require()

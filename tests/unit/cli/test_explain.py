@@ -234,7 +234,7 @@ def test_the_text_for_people_tells_order_configuration_and_routes(
         "ADD of pod default/web, interface eth0",
         "annotation 'k8s.v1.cni.cncf.io/networks' of pod default/web",
         "eth0 (primary)",
-        "data: bridge, invoker exec",
+        "data: bridge, invoker bridge",
         '"type": "bridge"',
         "the ADD would succeed",
     ):

@@ -30,11 +30,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to execute type ``bridge`` when every key of the configuration is known."""
     if plugin.type != "bridge":
         return None
-    unknown = plugin.unknown_keys(KEYS)
-    if unknown:
-        from multus.api.invoker import Declined
-
-        return Declined("bridge", f"key {unknown[0]!r} is not one that the in-process bridge knows")
+    from multus.api.invoker import declined
     from multus_invoker_bridge.invoker import Bridge
 
-    return Bridge()
+    return declined(plugin, KEYS) or Bridge()

@@ -24,11 +24,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to execute type ``ptp`` when every key of the configuration is known."""
     if plugin.type != "ptp":
         return None
-    unknown = plugin.unknown_keys(KEYS)
-    if unknown:
-        from multus.api.invoker import Declined
-
-        return Declined("ptp", f"key {unknown[0]!r} is not one that the in-process ptp knows")
+    from multus.api.invoker import declined
     from multus_invoker_ptp.invoker import Ptp
 
-    return Ptp()
+    return declined(plugin, KEYS) or Ptp()

@@ -31,16 +31,9 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to execute the four types when every key of the configuration is known."""
     if plugin.type not in KEYS:
         return None
-    unknown = plugin.unknown_keys(KEYS[plugin.type])
-    reason = ""
-    if unknown:
-        reason = f"key {unknown[0]!r} is not one that the in-process {plugin.type} knows"
-    elif plugin != delegate.plugins[0]:
-        reason = f"{plugin.type} is not the first plugin of its chain"
-    if reason:
-        from multus.api.invoker import Declined
-
-        return Declined(plugin.type, reason)
+    from multus.api.invoker import Declined, declined
     from multus_invoker_vlans import invokers
 
-    return invokers.OF[plugin.type]()
+    if plugin != delegate.plugins[0]:
+        return Declined(plugin.type, f"{plugin.type} is not the first plugin of its chain")
+    return declined(plugin, KEYS[plugin.type]) or invokers.OF[plugin.type]()

@@ -1,0 +1,122 @@
+"""The reference tuning and the in-process one set, check and restore the same things."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.interchange.test_links import differences
+from integration.interchange.test_ptp import WAYS, config_of
+from multus.api.errors import CNIError
+from multus.testing.runtime import CallFailed
+
+if TYPE_CHECKING:
+    from integration.interchange.conftest import Json, Place, Side
+
+EVERYTHING: Json = {
+    "mac": "02:00:00:00:00:77",
+    "mtu": 1300,
+    "promisc": True,
+    "sysctl": {
+        "net.ipv4.conf.eth0.arp_filter": "1",
+        "net.ipv4.conf.eth0.log_martians": "1",
+        "net.ipv4.ip_local_port_range": "2000\t3000",
+    },
+}
+#: Keys that releases of the reference before 1.2 do not know.
+NEWER: Json = {
+    "allmulti": True,
+    "txQLen": 77,
+    "sysctl": {"net.ipv4.conf.IFNAME.log_martians": "1"},
+}
+
+
+def tuning(place: Place, **keys: object) -> Json:
+    folder = str(place.folder / "tuning")
+    return {"cniVersion": "1.0.0", "name": "t", "type": "tuning", "dataDir": folder, **keys}
+
+
+def attached(place: Place, sides: dict[str, Side]) -> Json:
+    """The result of a bridge network, for a tuning to follow."""
+    config = config_of(place, "static", "IPv4", type="bridge")
+    return sides["ours"].add(place, config)
+
+
+@pytest.mark.parametrize(("first", "second"), WAYS)
+def test_what_one_tuned_the_other_checks_and_restores(
+    place: Place, sides: dict[str, Side], first: str, second: str
+) -> None:
+    before = attached(place, sides)
+    start = place.pod.links()["eth0"]
+    config = tuning(place, **EVERYTHING)
+    result = sides[first].add(place, config, before)
+    assert place.pod.links()["eth0"].mac == EVERYTHING["mac"]
+    sides[second].check(place, config, result)
+    sides[second].delete(place, config, result)
+    assert place.pod.links()["eth0"] == start
+    assert list((place.folder / "tuning").iterdir()) == []
+    sides[first].delete(place, config, result)
+
+
+def test_both_tune_alike(new_place: Callable[[], Place], sides: dict[str, Side]) -> None:
+    shown = []
+    for side in sides.values():
+        place = new_place()
+        result = side.add(place, tuning(place, **EVERYTHING), attached(place, sides))
+        sysctls = [
+            place.pod.run("cat", f"/proc/sys/net/ipv4/{name}")
+            for name in ("conf/eth0/arp_filter", "conf/eth0/log_martians", "ip_local_port_range")
+        ]
+        (backup,) = (place.folder / "tuning").iterdir()
+        kept = json.loads(backup.read_text())
+        kept["mac"] = "any"
+        shown.append((place.comparable(result), place.seen()["container"], sysctls, kept))
+    assert list(differences(shown[0], shown[1])) == []
+
+
+def test_newer_keys_are_set_and_restored(place: Place, sides: dict[str, Side]) -> None:
+    before = attached(place, sides)
+    start = place.pod.links()["eth0"]
+    config = tuning(place, **NEWER)
+    sides["ours"].add(place, config, before)
+    tuned = place.pod.links()["eth0"]
+    assert (tuned.allmulti, tuned.txqlen) == (True, 77)
+    sides["ours"].check(place, config, before)
+    sides["ours"].delete(place, config, before)
+    assert place.pod.links()["eth0"] == start
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sysctl": {"kernel.hostname": "x"}},
+        {"sysctl": {"net.../kernel.hostname": "x"}},
+        {"mac": "no"},
+        {"sysctl": {"net.ipv4.conf.eth0.nothing": "1"}},
+    ],
+    ids=["not of the network", "outside", "mac", "no such sysctl"],
+)
+def test_both_refuse(place: Place, sides: dict[str, Side], wrong: Json) -> None:
+    before = attached(place, sides)
+    start = place.pod.links()["eth0"]
+    for side in sides.values():
+        with pytest.raises((CNIError, CallFailed)):
+            side.add(place, tuning(place, **wrong), before)
+        side.delete(place, tuning(place, **wrong), before)
+        assert place.pod.links()["eth0"] == start
+
+
+@pytest.mark.parametrize("change", ["mtu", "sysctl"])
+def test_neither_passes_what_is_changed(place: Place, sides: dict[str, Side], change: str) -> None:
+    config = tuning(place, **EVERYTHING)
+    result = sides["ours"].add(place, config, attached(place, sides))
+    if change == "mtu":
+        place.pod.ip("link", "set", "eth0", "mtu", "1400")
+    else:
+        place.pod.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/conf/eth0/arp_filter")
+    for side in sides.values():
+        with pytest.raises((CNIError, CallFailed)):
+            side.check(place, config, result)
