@@ -122,8 +122,10 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
     if found is None:
         return None
-    where = f"network configuration {found.path}"
-    return delegate_from(found.config, conf, where, provenance=_NODE)
+    config, where = found.config, f"network configuration {found.path}"
+    if element.name == conf.raw.get("clusterNetwork") and conf.reader.boolean("forceCNIVersion"):
+        config = {**config, "cniVersion": conf.cni_version, "cniVersions": []}
+    return delegate_from(config, conf, where, provenance=_NODE)
 
 
 @hookimpl
