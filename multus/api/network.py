@@ -43,6 +43,8 @@ class Role(Enum):
     ADDED = "added"
     #: The pod requested this one; it replaces the primary default.
     EXCHANGED = "exchanged"
+    #: The node carries these out for every pod, after all its networks.
+    LAST = "last"
 
 
 @frozen

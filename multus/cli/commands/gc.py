@@ -9,8 +9,9 @@ Examples:
   multus gc
   multus gc --json | jq .errors
 
-Containers in use by another command, and records of the Go Multus, are
-skipped. The exit status is 1 when something could not be removed.
+Records of the Go Multus count too; one that names no namespace is kept, until
+the container's DEL. Containers in use by another command are skipped. The exit
+status is 1 when something could not be removed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
+    from multus.state.journal import Journal
     from multus.state.record import Record
+
+#: The Go Multus's own network, where no record of ours says another.
+_ITS_CONF = {"name": "multus-cni-network", "type": "multus", "cniVersion": "1.0.0"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.state.liveness import lives
 
     journal = Journal(arguments.cni_dir)
-    found = list(journal.records())
+    found = [*journal.records(), *_of_the_go_program(journal)]
     errors = [each for each in found if isinstance(each, CNIError)]
     records = [each for each in found if not isinstance(each, CNIError)]
     alive = [each for each in records if lives(each)]
@@ -70,6 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(report, dry_run=arguments.dry_run)
     return 1 if errors or left else 0
+
+
+def _of_the_go_program(journal: Journal) -> Iterator[Record]:
+    """Its records as ours, with the configuration of our newest record."""
+    from multus.api.conf import Conf
+    from multus.api.errors import CNIError
+    from multus.api.request import Request
+    from multus.state import predecessor
+
+    ours = [each for each in journal.records() if not isinstance(each, CNIError)]
+    known = [each for each in ours if each.conf]
+    newest = max(known, key=lambda each: each.started).conf if known else _ITS_CONF
+    here = {"cniDir": os.path.abspath(journal.folder)}
+    return predecessor.records(journal, (), Request("GC"), Conf.from_wire({**newest, **here}))
 
 
 def _collect(

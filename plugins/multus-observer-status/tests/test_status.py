@@ -75,10 +75,13 @@ def test_addresses_that_name_no_interface_are_the_pods() -> None:
 
 
 def test_exactly_one_is_the_default() -> None:
-    found = json.loads(
-        annotation([attached({}, primary=True, default=True), attached({}, default=True)])
-    )
-    assert [each["default"] for each in found] == [True, False]
+    both = [attached(FULL, primary=True, default=True), attached(FULL, default=True)]
+    assert [each["default"] for each in json.loads(annotation(both))] == [True, False]
+
+
+def test_what_attached_nothing_has_no_status_unless_it_is_the_primary() -> None:
+    found = json.loads(annotation([attached({}, primary=True), attached(FULL), attached({})]))
+    assert [each["interface"] for each in found] == ["net1", "net1"]
 
 
 def test_the_default_route_is_named_where_it_was_asked_for() -> None:

@@ -32,6 +32,7 @@ SRIOV = {
     "if0": "enp12s0f0",
     "ipam": {"type": "host-local", "subnet": "10.56.217.0/24"},
 }
+CHAIN = {"auxiliaryCNIChainName": "chain"}
 FLANNEL = {"type": "flannel", "masterplugin": True, "delegate": {"isDefaultGateway": True}}
 
 
@@ -243,6 +244,7 @@ class TestValidation:
             {},
             {"delegates": [SRIOV, FLANNEL]},
             {"clusterNetwork": "x", "defaultNetworks": ["y"], "confDir": "/x"},
+            {**CHAIN, "clusterNetwork": "/x/y"},
         ],
     )
     def test_what_is_right(self, hooks: Hooks, keys: Any) -> None:
@@ -268,6 +270,13 @@ class TestValidation:
             ({"confDir": "x"}, "confDir", "relative"),
             ({"readinessindicatorfile": "x"}, "readinessindicatorfile", "relative"),
             ({"delegates": [SRIOV], "clusterNetwork": "x"}, "delegates", "stands beside"),
+            ({**CHAIN, "clusterNetwork": "x"}, "auxiliaryCNIChainName", "needs a path"),
+            ({**CHAIN, "delegates": [SRIOV]}, "auxiliaryCNIChainName", "needs a path"),
+            (
+                {"auxiliaryCNIChainName": "../x", "clusterNetwork": "/x/y"},
+                "auxiliaryCNIChainName",
+                "invalid network name",
+            ),
         ],
     )
     def test_a_problem_is_reported_under_its_key(

@@ -27,7 +27,7 @@ from multus.api.kubernetes import (
 from multus.api.network import Outcome
 from multus.api.request import Request
 from multus.api.session import Session
-from multus_observer_status.status import STATUS, added_message, annotation
+from multus_observer_status.status import STATUS, added_message, annotation, visible
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -78,6 +78,6 @@ def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
         return [PodEvent(pod, "Warning", reason, str(error))]
     events = [
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
-        for each in outcome.attachments
+        for each in visible(outcome.attachments)
     ]
     return [Annotate(pod, {STATUS: annotation(outcome.attachments)}), *events]

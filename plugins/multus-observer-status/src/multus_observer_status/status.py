@@ -27,7 +27,19 @@ def annotation(attachments: Sequence[Attachment], devices: str = DEVICE_PLUGINS)
 
     *devices* is the folder of the device plugins' descriptions.
     """
-    return json.dumps([entry(each, devices) for each in attachments], indent=4)
+    return json.dumps([entry(each, devices) for each in visible(attachments)], indent=4)
+
+
+def visible(attachments: Sequence[Attachment]) -> list[Attachment]:
+    """Those that a pod can see: the primary, and those with an interface or an address.
+
+    A chain of plugins that only change something has neither.
+    """
+    return [
+        each
+        for each in attachments
+        if each.delegate.primary or each.result.interfaces or each.result.ips
+    ]
 
 
 def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, Any]:

@@ -28,6 +28,13 @@ KEYS = (
         selects=True,
     ),
     Key(
+        "auxiliaryCNIChainName",
+        TEXT,
+        "The name of a folder beside the file of `clusterNetwork`, which must be a path. The"
+        " plugins in its `.conf` files are a chain of their own that is carried out for every pod,"
+        " after all its networks; without a file there, nothing is.",
+    ),
+    Key(
         "systemNamespaces",
         TEXTS,
         "Pods of these namespaces get only `clusterNetwork`.",
