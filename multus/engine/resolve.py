@@ -55,6 +55,9 @@ class Requested(NamedTuple):
 def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
     """Ask the sources what the container gets, and resolve each to a delegate."""
     selections = installed.hooks.select(request, conf, session)
+    for element in _elements(selections):
+        for remark in element.remarks:
+            session.log.verbose(f"{element.origin}: {remark}")
     networks = combine(selections, conf)
     if not networks and request.command == "STATUS" and _lets_choose(installed, conf):
         return Resolved((), conf.naming)  # the node has no defaults, and containers choose
