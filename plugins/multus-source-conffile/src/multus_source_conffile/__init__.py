@@ -86,7 +86,7 @@ def multus_select(request: Request, conf: Conf, session: Session) -> list[Select
     if conf.raw.get(_CHAIN):
         from multus_source_conffile import chain
 
-        found.append(chain.chain(conf, NAME))
+        found.append(chain.chain(request, conf, session, NAME))
     return [each for each in found if each is not None] or None
 
 
