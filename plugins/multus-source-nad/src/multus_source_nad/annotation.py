@@ -39,6 +39,7 @@ _KEYS = frozenset(
         "default-route",
         "infiniband-guid",
         "ipam-claim-reference",
+        "deviceID",
     }
 )
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
@@ -122,6 +123,7 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     _check_bandwidth(reader)
     _check_default_route(reader)
     reader.mapping("cni-args")
+    reader.text("deviceID")
     return Element(
         name=name,
         namespace=where,
