@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from multus_observer_status.status import added_message, annotation, entry
 
+from multus.api import deviceinfo
 from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.result import Result
 
@@ -90,38 +91,58 @@ def test_the_default_route_is_named_where_it_was_asked_for() -> None:
     assert "default-route" not in entry(attached(FULL))
 
 
-def device(tmp_path: Path, text: str) -> Attachment:
-    (tmp_path / "intel.com-vf-0000:03:02.0-device.json").write_text(text)
-    plugin = Plugin({"type": "sriov", "deviceID": "0000:03:02.0"})
-    return attached({}, plugins=(plugin,))
+INFO = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
 
 
-def test_the_device_plugins_description_is_copied(tmp_path: Path) -> None:
-    info = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
-    assert entry(device(tmp_path, json.dumps(info)), str(tmp_path))["device-info"] == info
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attachment:
+    """An attachment with a device; its files are in *tmp_path*."""
+    monkeypatch.setattr(deviceinfo, "FOLDER", str(tmp_path))
+    for folder in ("dp", "cni"):
+        (tmp_path / folder).mkdir()
+    path = deviceinfo.of_attachment("default/net-a", "c1", "net1")
+    return attached({}, resource="intel.com/vf", device="0000:03:02.0", device_info=path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
-    assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
+def by_device_plugin(tmp_path: Path) -> Path:
+    return tmp_path / "dp" / "intel.com-vf-0000:03:02.0-device.json"
 
 
-def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(tmp_path: Path) -> None:
+def test_the_device_plugins_description_is_copied(tmp_path: Path, device: Attachment) -> None:
+    assert "device-info" not in entry(device)
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    assert entry(device)["device-info"] == INFO
+
+
+def test_another_resources_description_of_a_device_of_that_name_is_not(
+    tmp_path: Path, device: Attachment
+) -> None:
+    (tmp_path / "dp" / "other.com-vf-0000:03:02.0-device.json").write_text(json.dumps(INFO))
+    assert "device-info" not in entry(device)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "", '{"type": 5}', '{"pci": "x"}', '{"pci": {"vhost-net": 1}}']
+)
+def test_a_malformed_description_is_left_out(tmp_path: Path, device: Attachment, text: str) -> None:
+    by_device_plugin(tmp_path).write_text(text)
+    assert "device-info" not in entry(device)
+
+
+def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(
+    tmp_path: Path, device: Attachment
+) -> None:
     """Opening a FIFO would wait for its other end."""
-    fifo = tmp_path / "intel.com-vf-0000:03:02.0-device.json"
-    there = device(tmp_path, "")
-    fifo.unlink()
-    os.mkfifo(fifo)
-    assert "device-info" not in entry(there, str(tmp_path))
-    written = attached({}, runtime_config={"CNIDeviceInfoFile": str(fifo)})
-    assert "device-info" not in entry(written, str(tmp_path))
+    os.mkfifo(by_device_plugin(tmp_path))
+    os.mkfifo(device.delegate.device_info)
+    assert "device-info" not in entry(device)
 
 
-def test_what_the_delegate_wrote_wins(tmp_path: Path) -> None:
-    written = tmp_path / "written.json"
-    written.write_text('{"type": "vhost-user"}')
-    there = attached({}, runtime_config={"CNIDeviceInfoFile": str(written)})
-    assert entry(there, str(tmp_path))["device-info"] == {"type": "vhost-user"}
+def test_what_the_delegate_wrote_wins(tmp_path: Path, device: Attachment) -> None:
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    written = {"type": "vhost-user", "vhost-user": {"mode": "client", "path": "/run/s"}}
+    Path(device.delegate.device_info).write_text(json.dumps({**written, "more": {"x": 1}}))
+    assert entry(device)["device-info"] == written
 
 
 def test_the_event_says_what_was_added() -> None:

@@ -6,28 +6,19 @@ Source: NPWG standard 1.3, section 5; Device Information Specification 1.1.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from multus.api import regular
-from multus.api.errors import CNIError
-from multus.api.jsontext import LARGEST, decode_object
+from multus.api import deviceinfo
 from multus.api.network import Attachment
 from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 
-#: The folder where device plugins describe their devices.
-DEVICE_PLUGINS = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
-
-def annotation(attachments: Sequence[Attachment], devices: str = DEVICE_PLUGINS) -> str:
-    """The annotation's value: a JSON list with one object for each attachment.
-
-    *devices* is the folder of the device plugins' descriptions.
-    """
-    return json.dumps([entry(each, devices) for each in visible(attachments)], indent=4)
+def annotation(attachments: Sequence[Attachment]) -> str:
+    """The annotation's value: a JSON list with one object for each attachment."""
+    return json.dumps([entry(each) for each in visible(attachments)], indent=4)
 
 
 def visible(attachments: Sequence[Attachment]) -> list[Attachment]:
@@ -42,7 +33,7 @@ def visible(attachments: Sequence[Attachment]) -> list[Attachment]:
     ]
 
 
-def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, Any]:
+def entry(attachment: Attachment) -> dict[str, Any]:
     """One attachment's status; exactly the primary of a pod is its default."""
     delegate, result = attachment.delegate, attachment.result
     link = _interface(result)
@@ -64,7 +55,7 @@ def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, An
         wire["gateway"] = gateways
         if "default-route" in delegate.options:
             wire["default-route"] = gateways
-    device = _device_info(attachment, link, devices)
+    device = _device_info(attachment, link)
     if device:
         wire["device-info"] = device
     return wire
@@ -95,31 +86,11 @@ def _gateways(result: Result) -> list[str]:
     return [gateway for gateway in found if gateway]
 
 
-def _device_info(
-    attachment: Attachment, link: Interface | None, devices: str
-) -> dict[str, Any] | None:
-    """The device information of the delegate, else of the device plugin, else of the result."""
+def _device_info(attachment: Attachment, link: Interface | None) -> dict[str, Any] | None:
+    """What plugins left in the attachment's file, else the device plugin's, else the result's."""
     delegate = attachment.delegate
-    written = delegate.runtime_config.get("CNIDeviceInfoFile")
-    if isinstance(written, str) and os.path.exists(written):
-        return _read(written)
-    ids = [str(p.config["deviceID"]) for p in delegate.plugins if p.config.get("deviceID")]
-    for device in ids:
-        ending = f"-{device.replace('/', '-')}-device.json"
-        names = sorted(os.listdir(devices)) if os.path.isdir(devices) else []
-        found = next((name for name in names if name.endswith(ending)), None)
-        if found:
-            return _read(os.path.join(devices, found))
-    if link and link.pci_id:
+    theirs = deviceinfo.of_device_plugin(delegate.resource, delegate.device)
+    found = deviceinfo.read(delegate.device_info) or deviceinfo.read(theirs)
+    if found is None and link and link.pci_id:
         return {"type": "pci", "version": "1.1.0", "pci": {"pci-address": link.pci_id}}
-    return None
-
-
-def _read(path: str) -> dict[str, Any] | None:
-    """The description in a file; None when it is damaged: the status is written without it."""
-    try:
-        return decode_object(
-            regular.read(path, LARGEST + 1, follow=True), f"device information {path}"
-        )
-    except (OSError, CNIError):
-        return None
+    return found
