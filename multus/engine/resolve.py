@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import evolve
 
 from multus.api.delegates import delegate_from, is_primary
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
 from multus.engine import devices
 from multus.engine.permit import require_permitted
@@ -194,7 +194,7 @@ def resolve_one(
             element.config, conf, element.origin, provenance=element.provenance
         )
     if delegate is None:
-        raise InvalidConfig(
+        raise NoSuchNetwork(
             f"network {str(element)!r} is not found: no installed source knows it",
             "; ".join(map(str, installed.broken)),
             where=element.origin,

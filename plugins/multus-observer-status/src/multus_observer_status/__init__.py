@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from multus import hookimpl
 from multus.api.conf import Conf
+from multus.api.errors import NoSuchNetwork
 from multus.api.kubernetes import (
     EVENTS,
     KUBECONFIG,
@@ -74,7 +75,8 @@ def _was_not_read(outcome: Outcome, view: View) -> bool:
 def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
     error = outcome.error
     if error is not None:
-        reason = "NoNetworkFound" if isinstance(error, NotFound) else "NetworkAttachmentFailed"
+        missing = isinstance(error, NotFound | NoSuchNetwork)
+        reason = "NoNetworkFound" if missing else "NetworkAttachmentFailed"
         return [PodEvent(pod, "Warning", reason, str(error))]
     events = [
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
