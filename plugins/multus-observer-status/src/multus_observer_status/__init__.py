@@ -62,7 +62,7 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Ses
     if outcome.command != "ADD" or pod is None or view is None or _was_not_read(outcome, view):
         return
     written = PodRef(pod.namespace, pod.name, view.pod_uid() or pod.uid)
-    view.api.write(_writes(outcome, written), PATIENCE)
+    view.api.write(_writes(outcome, written, request.netns), PATIENCE)
 
 
 def _was_not_read(outcome: Outcome, view: View) -> bool:
@@ -71,7 +71,7 @@ def _was_not_read(outcome: Outcome, view: View) -> bool:
     return isinstance(error, Unreachable) or (isinstance(error, NotFound) and not view.pod_uid())
 
 
-def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
+def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
     error = outcome.error
     if error is not None:
         reason = "NoNetworkFound" if isinstance(error, NotFound) else "NetworkAttachmentFailed"
@@ -80,4 +80,4 @@ def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
         for each in outcome.attachments
     ]
-    return [Annotate(pod, {STATUS: annotation(outcome.attachments)}), *events]
+    return [Annotate(pod, {STATUS: annotation(outcome.attachments, netns=netns)}), *events]
