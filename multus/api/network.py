@@ -140,6 +140,11 @@ class Delegate:
     observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
     tenant is assumed.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
     None before it.
+
+    ``resource`` names the resource of which the network takes a device, ``device`` is the ID of its
+    device: the one that the engine assigned (``multus_devices``), else the one that the source
+    gave, else "".  ``device_info`` is the path of the file in which plugins find and leave what is
+    known of the device (``multus.api.deviceinfo``), "" when none is used.
     """
 
     name: str
@@ -159,6 +164,9 @@ class Delegate:
     tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
         default=None, converter=frozen_or_none
     )
+    resource: str = ""
+    device: str = ""
+    device_info: str = ""
 
     def __attrs_post_init__(self) -> None:
         if not self.label:

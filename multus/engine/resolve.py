@@ -21,6 +21,7 @@ from attrs import evolve
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
+from multus.engine import devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -65,11 +66,19 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
+    origins = [each.element.origin for each in networks]
+    delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
     chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
     marked = _with_primary(chained, networks)
     return Resolved(
         delegates=tuple(
-            _with_runtime_config(each, hooks.runtime_config(each, request, conf, session))
+            _with_runtime_config(
+                each,
+                {
+                    **devices.runtime_config(each),
+                    **hooks.runtime_config(each, request, conf, session),
+                },
+            )
             for each in marked
         ),
         naming=conf.naming or _naming(selections),

@@ -44,6 +44,7 @@ _KEYS = frozenset(
         "default-route",
         "infiniband-guid",
         "ipam-claim-reference",
+        "deviceID",
     }
 )
 _PREFIX = re.compile(r"[0-9]{1,3}")
@@ -103,6 +104,7 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     _check_hardware(reader)
     _check_default_route(reader)
     reader.mapping("cni-args")
+    reader.text("deviceID")
     remarks = (
         *_about_keys(entry, reader),
         *_about_empty(reader),
