@@ -209,8 +209,25 @@ def _newer_form(entries: list[Mapping[str, Any]], ifname: str, conf: Conf, path:
             caches[place] = kept_there
         delegate = delegate_from(_fuller(config, kept_there), conf, path)
         asked = kept_there.capabilities if kept_there else _requests(reader) if place else {}
-        delegates.append(evolve(delegate, ifname=own, primary=place == 0, runtime_config=asked))
+        delegates.append(
+            evolve(
+                delegate,
+                ifname=own,
+                primary=place == 0,
+                runtime_config=asked,
+                device_info=_device_info(reader, container_id, own),
+            )
+        )
     return _found(delegates, caches, conf)
+
+
+def _device_info(reader: Reader, container_id: str, ifname: str) -> str:
+    """The path of the file that describes the attachment's device; "" when it has none."""
+    if not reader.text("deviceID"):
+        return ""
+    from multus.api import deviceinfo
+
+    return deviceinfo.of_attachment(reader.text("Name"), container_id, ifname)
 
 
 def _found(delegates: list[Delegate], caches: Mapping[int, Cached], conf: Conf) -> Found:
