@@ -27,7 +27,7 @@ from multus.api.kubernetes import (
 from multus.api.network import Outcome
 from multus.api.request import Request
 from multus.api.session import Session
-from multus_observer_status.status import STATUS, added_message, annotation
+from multus_observer_status.status import STATUS, added_message, annotation, unserved_messages
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -79,5 +79,10 @@ def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
     events = [
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
         for each in outcome.attachments
+    ]
+    events += [
+        PodEvent(pod, "Warning", "NetworkRequestUnserved", message)
+        for each in outcome.attachments
+        for message in unserved_messages(each)
     ]
     return [Annotate(pod, {STATUS: annotation(outcome.attachments)}), *events]

@@ -65,6 +65,12 @@ def added_message(attachment: Attachment) -> str:
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
 
 
+def unserved_messages(attachment: Attachment) -> list[str]:
+    """The texts of the events that say what was requested and is not there."""
+    delegate = attachment.delegate
+    return [f"{delegate}, interface {delegate.ifname}: {each}" for each in attachment.unserved]
+
+
 def _interface(result: Result) -> Interface | None:
     """The first interface in the sandbox (section 5.3.2.1)."""
     return next(iter(result.sandbox_interfaces()), None)

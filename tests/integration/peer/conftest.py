@@ -1,0 +1,7 @@
+"""What runs on the Go Multus: the installed program and real delegates on a node with an API."""
+
+from __future__ import annotations
+
+from integration.kube.conftest import api, cluster
+
+__all__ = ["api", "cluster"]
