@@ -80,9 +80,14 @@ def undeclared(delegate: Delegate) -> list[Problem]:
     ]
 
 
+def ignored(delegate: Delegate) -> list[Problem]:
+    """Those that no plugin gets: an undeclared MAC or address is in ``CNI_ARGS``."""
+    return [each for each in undeclared(delegate) if each.path[0] not in _OUTCOMES]
+
+
 def require_possible(delegate: Delegate) -> None:
-    """Raise ``InvalidConfig`` when a request cannot be served whatever the plugins do."""
-    problems = [each for each in undeclared(delegate) if each.path[0] not in _OUTCOMES]
+    """Raise ``InvalidConfig`` when no plugin gets a request, before anything is attached."""
+    problems = ignored(delegate)
     if problems:
         raise InvalidConfig.of(problems, str(delegate))
 
@@ -101,11 +106,10 @@ def unserved(attachment: Attachment, netns: str, log: Log) -> tuple[Problem, ...
     return nothing: then the kernel's interface in *netns* is looked at.
     """
     delegate = attachment.delegate
-    problems = [each for each in undeclared(delegate) if each.path[0] not in _OUTCOMES]
     found = _reported(attachment)
     if _missing(delegate, found):
         found = _with_kernel(attachment, found, netns, log)
-    return (*_missing(delegate, found), *problems)
+    return (*_missing(delegate, found), *ignored(delegate))
 
 
 def place(delegate: Delegate) -> str:

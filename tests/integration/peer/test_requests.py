@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from integration.blackbox.program import refused
-from integration.kube.cluster import DEFAULT_NETWORK, NETWORKS, Cluster
+from integration.kube.cluster import DEFAULT_NETWORK, DEPLOY, NETWORKS, Cluster
 from multus.testing.delegates import Call, Reply, interface_result
 from multus.testing.netns import Netns
 
@@ -235,7 +235,9 @@ def test_another_mac_and_address_than_requested_are_named(cluster: Cluster, cni_
     container = cluster.pod(cni_pod, {NETWORKS: [{"name": "net-a", "mac": MAC}]})
     cluster.add(cluster.default(), container).require()
     (message,) = unserved(cluster)
-    assert f"'mac' is {MAC}, and the interface has {cni_pod.links()['net1'].mac}" in message
+    has = cni_pod.links()["net1"].mac
+    assert f"'mac' is {MAC}, and the interface has {has}: use plugins" in message
+    assert message.replace(has, "…") in (DEPLOY.parent / "docs" / "networks-nad.md").read_text()
 
 
 def test_results_without_interfaces_are_compared_with_the_kernel(
