@@ -193,6 +193,10 @@ class InvalidConfig(CNIError):
         return (self.problem, *self._others)
 
 
+class MissingFile(InvalidConfig):
+    """A file of the node that a configuration relies on does not exist."""
+
+
 class TryAgainLater(CNIError):
     """An API, a daemon or a readiness file is not available yet; the runtime should try again."""
 
