@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import evolve
 
 from multus.api.delegates import delegate_from, is_primary
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
+from multus.engine import devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -65,11 +66,21 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
+    origins = [each.element.origin for each in networks]
+    delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
     chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
     marked = _with_primary(chained, networks)
     return Resolved(
         delegates=tuple(
-            _with_runtime_config(each, hooks.runtime_config(each, request, conf, session))
+            _with_requests(
+                each,
+                {
+                    **devices.runtime_config(each),
+                    **hooks.runtime_config(each, request, conf, session),
+                },
+                request,
+                conf,
+            )
             for each in marked
         ),
         naming=conf.naming or _naming(selections),
@@ -185,7 +196,7 @@ def resolve_one(
             element.config, conf, element.origin, provenance=element.provenance
         )
     if delegate is None:
-        raise InvalidConfig(
+        raise NoSuchNetwork(
             f"network {str(element)!r} is not found: no installed source knows it",
             "; ".join(map(str, installed.broken)),
             where=element.origin,
@@ -228,21 +239,24 @@ def _with_primary(delegates: Sequence[Delegate], networks: Sequence[Requested]) 
     ]
 
 
-def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> Delegate:
+def _with_requests(
+    delegate: Delegate, contributed: Mapping[str, Any], request: Request, conf: Conf
+) -> Delegate:
+    """*delegate* with what is requested of it: for ``runtimeConfig``, and for ``CNI_ARGS``."""
     asked = {**delegate.runtime_config, **contributed}
-    if not asked:
-        return delegate
-    served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))
-    missing = sorted(asked.keys() - served)
-    if missing:
-        # NPWG 1.3: an attachment fails when what is requested cannot be served.
-        raise InvalidConfig(
-            f"{delegate} is asked for {missing[0]!r}, and none of its plugins ({delegate.types})"
-            " declares that capability",
-            fix=f'add "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not'
-            " ask",
-        )
-    return evolve(delegate, runtime_config=asked)
+    args: dict[str, str] = {}
+    if asked:
+        # Imported here: most networks are requested without anything else.
+        from multus.engine import requests
+
+        args = requests.arguments(asked)
+        delegate = evolve(delegate, runtime_config=asked)
+        if conf.unserved_requests == "refuse":
+            requests.require_possible(delegate)
+    if (args or request.args) and "IgnoreUnknown" not in request.args:
+        # No plugin knows all of these arguments.
+        args["IgnoreUnknown"] = "true"
+    return evolve(delegate, args=args) if args else delegate
 
 
 def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:

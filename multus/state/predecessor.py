@@ -230,19 +230,23 @@ def _text(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
 
 
 def _fuller(config: Mapping[str, Any], kept_there: Cached | None) -> Mapping[str, Any]:
-    """The configuration of a record, or libcni's when that one has the same plugins.
+    """The configuration of a record, with libcni's plugins where they are the same.
 
-    Releases before 4.3 wrote only CNI's own keys of a list into the record.
+    Releases before 4.3 wrote only CNI's own keys of a list into the record.  libcni's configuration
+    lacks the plugins that a folder beside the list's file added.
     """
-    if kept_there is not None and _types(kept_there.config) == _types(config):
-        return kept_there.config
-    return config
+    full = kept_there.config if kept_there is not None else {}
+    ours, theirs = config.get("plugins"), full.get("plugins")
+    if not isinstance(ours, list) or not isinstance(theirs, list):
+        return config
+    count = len(theirs)
+    if [_type(each) for each in ours[:count]] != [_type(each) for each in theirs]:
+        return config
+    return {**full, "plugins": [*theirs, *ours[count:]]}
 
 
-def _types(config: Mapping[str, Any]) -> list[Any]:
-    listed = config.get("plugins")
-    plugins = listed if isinstance(listed, list | tuple) else [config]
-    return [each.get("type") for each in plugins if isinstance(each, Mapping)]
+def _type(plugin: Any) -> Any:
+    return plugin.get("type") if isinstance(plugin, Mapping) else None
 
 
 def _planned(delegate: Delegate, conf: Conf) -> Planned:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.cli import screen
@@ -78,17 +79,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_the_go_program(journal: Journal) -> Iterator[Record]:
-    """Its records as ours, with the configuration of our newest record."""
+    """Its records as ours, with the configuration of our newest record that has a valid one."""
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
     from multus.state import predecessor
 
+    if not journal.others():
+        return
     ours = [each for each in journal.records() if not isinstance(each, CNIError)]
-    known = [each for each in ours if each.conf]
-    newest = max(known, key=lambda each: each.started).conf if known else _ITS_CONF
+    newest_first = sorted(ours, key=lambda each: each.started, reverse=True)
     here = {"cniDir": os.path.abspath(journal.folder)}
-    return predecessor.records(journal, (), Request("GC"), Conf.from_wire({**newest, **here}))
+    for conf in (*(each.conf for each in newest_first), _ITS_CONF):
+        with suppress(CNIError):
+            known = Conf.from_wire({**conf, **here})
+            yield from predecessor.records(journal, (), Request("GC"), known)
+            return
 
 
 def _collect(

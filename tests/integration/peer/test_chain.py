@@ -165,6 +165,17 @@ def test_a_damaged_file_is_named_and_no_pod_comes_up_without_its_chain(
     vendor.cluster.delete(vendor.conf, container).require()
 
 
+def test_a_damaged_file_does_not_keep_a_del_without_a_record_from_the_networks(
+    vendor: Vendor, cni_pod: Netns
+) -> None:
+    container = vendor.cluster.pod(cni_pod)
+    vendor.cluster.add(vendor.conf, container).require()
+    Path(vendor.cluster.folder, "multus", f"{container.id}:eth0").unlink()
+    vendor.write(f"{CHAIN}/half.conf", '{"type": "tun')
+    vendor.cluster.delete(vendor.conf, container).require()
+    assert cni_pod.links() == {}
+
+
 @pytest.mark.parametrize("name", ["cluster", None])
 def test_without_a_path_in_cluster_network_it_is_refused(
     vendor: Vendor, cni_pod: Netns, name: str | None

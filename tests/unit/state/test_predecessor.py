@@ -141,9 +141,14 @@ class TestWhatLibcniKept:
         assert record.result.ips[0].address == "192.0.2.2/24"
 
     def test_has_what_an_older_record_lost_of_the_same_plugins(self, journal: Journal) -> None:
-        full = {"name": "two", "plugins": [{"type": "macvlan", "x": 1}, {"type": "tuning"}]}
-        more = {"name": "two", "plugins": [{"type": "macvlan", "x": 1}]}
-        for config, expected in ((full, [1, None]), (more, [None, None])):
+        first, second = {"type": "macvlan", "x": 1}, {"type": "tuning", "x": 2}
+        for plugins, expected in (
+            ([first, second], [1, 2]),
+            ([first], [1, None]),  # a folder added the second
+            ([second], [None, None]),
+            ([first, second, first], [None, None]),
+        ):
+            config = {"name": "two", "plugins": plugins}
             kept(
                 journal,
                 "two",

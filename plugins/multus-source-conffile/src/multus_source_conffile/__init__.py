@@ -86,7 +86,7 @@ def multus_select(request: Request, conf: Conf, session: Session) -> list[Select
     if conf.raw.get(_CHAIN):
         from multus_source_conffile import chain
 
-        found.append(chain.chain(conf, NAME))
+        found.append(chain.chain(request, conf, session, NAME))
     return [each for each in found if each is not None] or None
 
 
@@ -122,8 +122,10 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
     if found is None:
         return None
-    where = f"network configuration {found.path}"
-    return delegate_from(found.config, conf, where, provenance=_NODE)
+    config, where = found.config, f"network configuration {found.path}"
+    if element.name == conf.raw.get("clusterNetwork") and conf.reader.boolean("forceCNIVersion"):
+        config = {**config, "cniVersion": conf.cni_version, "cniVersions": []}
+    return delegate_from(config, conf, where, provenance=_NODE)
 
 
 @hookimpl

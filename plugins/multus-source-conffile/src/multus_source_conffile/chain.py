@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from multus.api.conffiles import plugins_in
+from multus.api.errors import CNIError
 from multus.api.names import is_identifier
 from multus.api.network import Element, Provenance, Role, Selection
 from multus.api.problem import Problem
@@ -18,6 +19,8 @@ from multus.api.where import Where
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.request import Request
+    from multus.api.session import Session
 
 KEY = "auxiliaryCNIChainName"
 PASSTHRU = "passthru"
@@ -38,13 +41,23 @@ def problems(conf: Conf) -> list[Problem]:
     return found
 
 
-def chain(conf: Conf, source: str) -> Selection | None:
-    """The chain of the node's configuration; None when it has none, or its folder no files."""
+def chain(request: Request, conf: Conf, session: Session, source: str) -> Selection | None:
+    """The chain of the node's configuration; None when it has none, or its folder no files.
+
+    A file that cannot be read fails an ADD.  It does not keep a DEL without a record from the
+    networks.
+    """
     name = conf.reader.text(KEY)
     if not name or problems(conf):
         return None
     folder = os.path.join(os.path.dirname(conf.reader.text("clusterNetwork")), name)
-    plugins = plugins_in(folder)
+    try:
+        plugins = plugins_in(folder)
+    except CNIError as error:
+        if request.command not in ("DEL", "GC"):
+            raise
+        session.log.verbose(f"chain {name!r} is left out: {error}")
+        return None
     if not plugins:
         return None
     config = {"name": name, "plugins": [{"type": PASSTHRU}, *plugins]}
