@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from attrs import define, field
 from repository import ROOT
 from waiting import eventually
 
-from integration.cli.conftest import MadeUpNode
+from integration.cli.conftest import MadeUpNode, Pods
 from integration.daemon.node import Daemon
+from integration.kube.cluster import NETWORKS, Cluster
 from integration.peer import left
+from integration.peer.attached import Network, attach
 from integration.peer.test_install_over import tree
 from multus.cli.upstream.carrying import HOST, SHARED
 from multus.testing.netns import Netns
@@ -92,7 +94,7 @@ def container(name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def install(made_up: MadeUpNode, settings: Any) -> str:
+def install(made_up: MadeUpNode, settings: Any, kubeconfig: str = "") -> str:
     """The command of the DaemonSet's init container, with this node's folders."""
     own = made_up.write("config/multus.json", settings)
     given = {"/etc/cni/multus/multus.json": str(own), "300": "0"}
@@ -100,7 +102,7 @@ def install(made_up: MadeUpNode, settings: Any) -> str:
     done = made_up.run(
         *arguments,
         *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
-        *("--kubeconfig", made_up.write("own.kubeconfig", "{}")),
+        *("--kubeconfig", kubeconfig or made_up.write("own.kubeconfig", "{}")),
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -191,6 +193,44 @@ def test_the_way_back_restores_every_file(
     runtime(made_up, daemon).delete(conf, pod).require()
     assert made_up.run("uninstall", *folders).returncode == 0
     assert tree(made_up.folder / "net.d", made_up.bin.path) == before
+
+
+@pytest.fixture
+def node_with_api(cluster: Cluster, cni_program: Sequence[str]) -> MadeUpNode:
+    folder = Path(cluster.folder)
+    return MadeUpNode(folder, cluster.node, cluster.bin, cni_program, cluster.runtime)
+
+
+def test_pods_from_before_and_after_the_switch_are_served_without_draining(
+    node_with_api: MadeUpNode, cluster: Cluster, cni_pods: Pods
+) -> None:
+    node, old, new = node_with_api, cni_pods(), cni_pods()
+    master = left.lan(node, cniVersion="1.0.0")
+    left.thick(node)
+    before = cluster.pod(old, name="before")
+    attach(cluster, before, Network("cluster-lan", master["plugins"]))
+    assert old.addresses("eth0") != []
+    install(node, {**settings(node), "cniVersion": "1.0.0"}, cluster.kubeconfig)
+    conf = {**conf_of(node), "cniDir": f"{cluster.folder}/multus"}
+    conf |= {
+        "kubeconfig": cluster.kubeconfig,
+        "tenantPaths": {"dataDir": [f"{cluster.folder}/ipam"]},
+    }
+    cluster.bridge("storage", "10.79.0")
+    after = cluster.pod(new, {NETWORKS: "storage"}, name="after")
+    daemon = Daemon(node.folder / "daemon", cluster.node, {"cniDir": f"{cluster.folder}/state"})
+    daemon.start()
+    try:
+        runtime(node, daemon).delete(conf, before).require()
+        assert old.links() == {}
+        assert not (node.folder / "multus" / before.id).exists()
+        runtime(node, daemon).add(conf, after).require()
+        assert new.addresses("eth0")[0].startswith("10.78.0.")
+        assert new.addresses("net1")[0].startswith("10.79.0.")
+        runtime(node, daemon).delete(conf, after).require()
+        assert new.links() == {}
+    finally:
+        daemon.stop()
 
 
 # --- The objects ----------------------------------------------------------------------------------
