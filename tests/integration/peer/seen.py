@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from integration.kube.cluster import Cluster
 from multus.testing.netns import Netns
@@ -59,12 +59,12 @@ class Seen:
                 )
                 for each in cluster.status(namespace=case.namespace)
             ],
-            {
-                name: link.mac
-                for name, link in links.items()
-                if link.mac.startswith("02:00:00:")
-            },
+            {name: link.mac for name, link in links.items() if link.mac.startswith("02:00:00:")},
         )
+
+    def to_json(self) -> Any:
+        """The same, made of what JSON has."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 def outcome(cluster: Cluster, pod: Netns, case: Case) -> Seen | str:
@@ -75,8 +75,8 @@ def outcome(cluster: Cluster, pod: Netns, case: Case) -> Seen | str:
         text = case.networks if isinstance(case.networks, str) else json.dumps(case.networks)
         annotations["k8s.v1.cni.cncf.io/networks"] = text
     container = cluster.pod(pod, annotations, namespace=case.namespace)
-    keys = case.keys(cluster)
-    conf = cluster.default(**keys)
+    changed = {**cluster.default(), **case.keys(cluster)}
+    conf = {key: value for key, value in changed.items() if value is not None}
     for delegate in conf.get("delegates", ()):
         delegate["cniVersion"] = "1.0.0"
     answer = cluster.add(conf, container)
