@@ -20,7 +20,7 @@ def requested_mac(invocation: Invocation, *, by_args: bool = True) -> str:
     asked = reader.inner("runtimeConfig").text("mac")
     if by_args:
         asked = asked or reader.inner("args").inner("cni").text("mac")
-    return asked or invocation.request.args.get("MAC", "")
+    return asked or invocation.args.get("MAC", "")
 
 
 def reader_of(invocation: Invocation) -> Reader:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 
 from multus.api.errors import InvalidConfig, KernelRefused
+from multus.api.hardware import hardware_address
 from multus.netlink import wire
 from multus.netlink._channel import Channel
 from multus.netlink._namespace import Namespace
@@ -263,15 +264,12 @@ def list_all(channel: Channel) -> list[Link]:
 
 def encode_mac(mac: str) -> bytes:
     """The bytes of a hardware address; raises `InvalidConfig` when it is not one."""
-    parts = mac.replace("-", ":").split(":")
-    try:
-        if len(parts) not in (6, 8, 20) or any(len(part) != 2 for part in parts):
-            raise ValueError(mac)
-        return bytes.fromhex("".join(parts))
-    except ValueError:
+    found = hardware_address(mac)
+    if found is None:
         raise InvalidConfig(
             f'"{mac}" is not a hardware address: six bytes in hexadecimal with colons between'
-        ) from None
+        )
+    return found
 
 
 def local_mac(random: bytes) -> str:

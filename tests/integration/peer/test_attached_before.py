@@ -90,7 +90,8 @@ def test_del_hands_each_plugin_the_result_and_what_was_asked(
     for name in ("bridge", "portmap", "firewall", "ptp"):
         before.bin.remove(name)
         before.bin.stand_in(name)
-    before.delete(conf_of(before, invokers={"ptp": "exec"}), container).require()
+    invokers = {"ptp": "exec", "bridge": "exec"}
+    before.delete(conf_of(before, invokers=invokers), container).require()
     assert before.bin.commands("DEL") == [
         "DEL ptp lan0",
         "DEL firewall eth0",

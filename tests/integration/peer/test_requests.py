@@ -175,6 +175,7 @@ def test_a_delegate_that_refuses_the_args_is_removed(cluster: Cluster, cni_pod: 
     element = {"name": "net-a", "ips": ["10.1.0.7", "10.1.0.8"]}
     container = cluster.pod(cni_pod, {NETWORKS: [element]})
     conf = cluster.default()
+    conf["invokers"] = {"bridge": "exec"}
     error = refused(cluster.add(conf, container), 999, "default/net-a", "10.1.0.7,10.1.0.8")
     assert "could not be undone" not in error.get("details", "")
     cluster.delete(conf, container).require()

@@ -49,7 +49,7 @@ class Config(NamedTuple):
         own = reader_of(invocation)
         args = own.inner("args").inner("cni")
         runtime = own.inner("runtimeConfig").text("mac")
-        mac = args.text("mac") or runtime or invocation.request.args.get("MAC") or own.text("mac")
+        mac = args.text("mac") or runtime or invocation.args.get("MAC") or own.text("mac")
         first = {key: args if args.raw.get(key) is not None else own for key in _OPTIONS}
         return cls(
             folder=folder_of(invocation),
