@@ -164,7 +164,7 @@ def test_deleting_many_missing_links_succeeds(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "02:00", "02:00:5e:10:20:3g", "0200.5e10.2030", "2:0:0:0:0:1"]
+    "wrong", ["", "02:00", "02:00:5e:10:20:3g", "0200.5e10", "2:0:0:0:0:1"]
 )
 def test_an_invalid_hardware_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidConfig):
