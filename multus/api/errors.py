@@ -193,6 +193,12 @@ class InvalidConfig(CNIError):
         return (self.problem, *self._others)
 
 
+class InvalidNamespace(CNIError):
+    """``CNI_NETNS`` is a network namespace that no container may have: the node's own."""
+
+    code = 8
+
+
 class TryAgainLater(CNIError):
     """An API, a daemon or a readiness file is not available yet; the runtime should try again."""
 
