@@ -199,6 +199,10 @@ class InvalidNamespace(CNIError):
     code = 8
 
 
+class NoSuchNetwork(InvalidConfig):
+    """No installed source knows a network by the name that was selected."""
+
+
 class TryAgainLater(CNIError):
     """An API, a daemon or a readiness file is not available yet; the runtime should try again."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from multus_observer_status.status import added_message, annotation, entries
 
+from multus.api import deviceinfo
 from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.result import Result
 from multus.testing.netns import Netns
@@ -50,10 +51,15 @@ FULL = {
 }
 
 
-def entry(attachment: Attachment, *devices: str) -> dict[str, Any]:
+def entry(attachment: Attachment) -> dict[str, Any]:
     """The one entry of an attachment."""
-    (found,) = entries(attachment, *devices)
+    (found,) = entries(attachment)
     return found
+
+
+def described(attachment: Attachment) -> list[dict[str, Any]]:
+    """The device-info of an attachment's entries."""
+    return [each["device-info"] for each in entries(attachment) if "device-info" in each]
 
 
 def test_each_interface_in_the_pod_has_an_entry() -> None:
@@ -133,44 +139,69 @@ def test_exactly_one_is_the_default() -> None:
     assert found == [True, False, False, False]
 
 
+def test_what_attached_nothing_has_no_status() -> None:
+    found = json.loads(annotation([attached({}, primary=True), attached(FULL), attached({})]))
+    assert [each["name"] for each in found] == ["default/net-a", "default/net-a"]
+
+
 def test_the_default_route_is_named_where_it_was_asked_for() -> None:
     asked = attached(FULL, options={"name": "net-a", "default-route": ["192.0.2.1"]})
     assert [each["default-route"] for each in entries(asked)] == [["192.0.2.1"]] * 2
     assert not any("default-route" in each for each in entries(attached(FULL)))
 
 
-def device(tmp_path: Path, text: str) -> Attachment:
-    (tmp_path / "intel.com-vf-0000:03:02.0-device.json").write_text(text)
-    plugin = Plugin({"type": "sriov", "deviceID": "0000:03:02.0"})
-    return attached(LINK, plugins=(plugin,))
+INFO = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
 
 
-def test_the_device_plugins_description_is_copied(tmp_path: Path) -> None:
-    info = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
-    assert entry(device(tmp_path, json.dumps(info)), str(tmp_path))["device-info"] == info
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attachment:
+    """An attachment with a device; its files are in *tmp_path*."""
+    monkeypatch.setattr(deviceinfo, "FOLDER", str(tmp_path))
+    for folder in ("dp", "cni"):
+        (tmp_path / folder).mkdir()
+    path = deviceinfo.of_attachment("default/net-a", "c1", "net1")
+    return attached({}, resource="intel.com/vf", device="0000:03:02.0", device_info=path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
-    assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
+def by_device_plugin(tmp_path: Path) -> Path:
+    return tmp_path / "dp" / "intel.com-vf-0000:03:02.0-device.json"
 
 
-def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(tmp_path: Path) -> None:
+def test_the_device_plugins_description_is_copied(tmp_path: Path, device: Attachment) -> None:
+    assert not described(device)
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    assert described(device) == [INFO]
+
+
+def test_another_resources_description_of_a_device_of_that_name_is_not(
+    tmp_path: Path, device: Attachment
+) -> None:
+    (tmp_path / "dp" / "other.com-vf-0000:03:02.0-device.json").write_text(json.dumps(INFO))
+    assert not described(device)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "", '{"type": 5}', '{"pci": "x"}', '{"pci": {"vhost-net": 1}}']
+)
+def test_a_malformed_description_is_left_out(tmp_path: Path, device: Attachment, text: str) -> None:
+    by_device_plugin(tmp_path).write_text(text)
+    assert not described(device)
+
+
+def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(
+    tmp_path: Path, device: Attachment
+) -> None:
     """Opening a FIFO would wait for its other end."""
-    fifo = tmp_path / "intel.com-vf-0000:03:02.0-device.json"
-    there = device(tmp_path, "")
-    fifo.unlink()
-    os.mkfifo(fifo)
-    assert "device-info" not in entry(there, str(tmp_path))
-    written = attached(LINK, runtime_config={"CNIDeviceInfoFile": str(fifo)})
-    assert "device-info" not in entry(written, str(tmp_path))
+    os.mkfifo(by_device_plugin(tmp_path))
+    os.mkfifo(device.delegate.device_info)
+    assert not described(device)
 
 
-def test_what_the_delegate_wrote_wins(tmp_path: Path) -> None:
-    written = tmp_path / "written.json"
-    written.write_text('{"type": "vhost-user"}')
-    there = attached(LINK, runtime_config={"CNIDeviceInfoFile": str(written)})
-    assert entry(there, str(tmp_path))["device-info"] == {"type": "vhost-user"}
+def test_what_the_delegate_wrote_wins(tmp_path: Path, device: Attachment) -> None:
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    written = {"type": "vhost-user", "vhost-user": {"mode": "client", "path": "/run/s"}}
+    Path(device.delegate.device_info).write_text(json.dumps({**written, "more": {"x": 1}}))
+    assert described(device) == [written]
 
 
 def test_the_event_says_what_was_added() -> None:

@@ -31,6 +31,7 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_validate": lambda hooks: hooks.validate(CONF),
     "multus_select": lambda hooks: hooks.select(REQUEST, CONF, SESSION),
     "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF, SESSION),
+    "multus_devices": lambda hooks: hooks.devices(REQUEST, CONF, SESSION),
     "multus_chain": lambda hooks: hooks.chain(DELEGATE, REQUEST, CONF, SESSION),
     "multus_runtime_config": lambda hooks: hooks.runtime_config(DELEGATE, REQUEST, CONF, SESSION),
     "multus_order": lambda hooks: hooks.order((DELEGATE,), REQUEST, CONF, SESSION),
@@ -121,6 +122,8 @@ def test_a_wrong_answer_is_reported_with_the_reason(hook: str, answer: object, s
         ("multus_select", Selection(Role.ADDED, [ELEMENT], "x")),  # type: ignore[arg-type]
         ("multus_resolve", DELEGATE),
         ("multus_chain", (PLUGIN,)),
+        ("multus_devices", {"r": ["d"]}),
+        ("multus_devices", {}),
         ("multus_runtime_config", {"mac": "x"}),
         ("multus_invoker", Declined("x", "no")),
         ("multus_merge", Result((Interface("x"),), (IP("10.0.0.1/24"),))),
