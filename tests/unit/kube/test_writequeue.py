@@ -289,6 +289,7 @@ def test_an_exception_ends_neither_the_thread_nor_the_pods_other_writes(
     queue.put(Odd(web, error))  # type: ignore[arg-type]
     queue.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
+    eventually(lambda: problems)
     assert type(error).__name__ in problems[0].msg
     assert queue.dropped == 1
 
