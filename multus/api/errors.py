@@ -199,6 +199,10 @@ class InvalidNamespace(CNIError):
     code = 8
 
 
+class MissingFile(InvalidConfig):
+    """A file of the node that a configuration relies on does not exist."""
+
+
 class NoSuchNetwork(InvalidConfig):
     """No installed source knows a network by the name that was selected."""
 
