@@ -11,17 +11,21 @@ from multus.api.delegates import handed_on
 from multus.api.errors import CNIError
 from multus.engine.invoke.calling import carry_out, naming_delegate
 from multus.engine.invoke.plan import choose, invoker_of, permitted
+from multus.engine.invoke.stranger import answers_the_same
+from multus.state.verify import sees
 
 if TYPE_CHECKING:
-    from multus.api.network import Delegate
+    from multus.api.network import Attachment, Delegate
     from multus.engine.invoke.call import Call
-    from multus.state.record import Record
+    from multus.state.record import Record, Step
 
 
 def check(record: Record, call: Call) -> list[CNIError]:
     """Carry out CHECK of every attachment of *record*, with its own result as ``prevResult``.
 
-    Returns what is wrong.
+    Returns what is wrong.  An error that says nothing about the container is only logged, where the
+    kernel can be compared with what the plugin made (``multus.state.verify``): recreating the pod
+    would not mend it.
     """
     errors = []
     for index in record.standing():
@@ -29,15 +33,32 @@ def check(record: Record, call: Call) -> list[CNIError]:
         delegate = planned.delegate
         if delegate.disable_check:
             continue
-        for step, version in zip(planned.steps, attachment.versions, strict=True):
+        for place, step in enumerate(planned.steps):
+            # The first plugin of a chain makes the interface; the others change what is not seen.
+            seen = place == 0 and sees(attachment, record.request.netns)
             try:
-                invoker = invoker_of(step, delegate, call)
-                invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
-                invocation = evolve(invocation.at(version), prev_result=attachment.result)
-                carry_out(invoker, invoker.check, invocation)
+                _check(step, attachment, place, call, seen=seen)
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, step.plugin))
     return errors
+
+
+def _check(step: Step, attachment: Attachment, place: int, call: Call, *, seen: bool) -> None:
+    """CHECK of one plugin; with *seen*, an error that is not about the container is logged."""
+    delegate = attachment.delegate
+    invoker = invoker_of(step, delegate, call)
+    invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
+    invocation = evolve(invocation.at(attachment.versions[place]), prev_result=attachment.result)
+    try:
+        carry_out(invoker, invoker.check, invocation)
+    except CNIError as error:
+        if not (seen and answers_the_same(invoker, invocation, error)):
+            raise
+        invocation.log.error(
+            f"{invocation}: the plugin's error is the same for a container that does not exist, so"
+            " the kernel alone is compared with what ADD reported",
+            error=error,
+        )
 
 
 def status(delegates: Sequence[Delegate], call: Call) -> None:
