@@ -153,11 +153,6 @@ class WriteQueue:
     def __len__(self) -> int:
         return self._waiting
 
-    def holds(self, pod: PodRef) -> bool:
-        """Whether writes to this pod are queued: a later one must come after them."""
-        with self._changed:
-            return pod in self._by_pod
-
     def annotated(self) -> list[PodRef]:
         """The pods whose annotations are queued: they would overwrite one that is written now."""
         with self._changed:

@@ -51,10 +51,10 @@ def test_an_api_that_comes_back_gets_what_waited_in_order(
     web = pod_of(api, "web")
     api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden", times=2))
     queue.put(Annotate(web, {"k": "1"}))
-    assert queue.holds(web)
+    assert queue.annotated() == [web]
     queue.put(Annotate(web, {"k": "2"}))
     queue.put(PodEvent(web, "Normal", "AddedInterface", "Add eth0 [] from a"))
-    eventually(lambda: not queue.holds(web))
+    eventually(lambda: len(queue) == 0)
     assert value(api, "web") == "2"
     assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 4
     assert [each.number for each in problems] == [11, 11]
@@ -68,7 +68,7 @@ def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, queue: Wri
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/stuck/status"])
     queue.put(Annotate(free, {"k": "1"}))
     eventually(lambda: value(api, "free") == "1")
-    assert queue.holds(stuck)
+    assert queue.annotated() == [stuck]
 
 
 @pytest.mark.parametrize("uid", ["gone", "successor"])
@@ -80,7 +80,7 @@ def test_what_is_for_a_pod_that_is_gone_is_dropped(
     web = PodRef("default", "web", "u-1")
     queue.put(Annotate(web, {"k": "1"}))
     queue.put(Annotate(web, {"k": "2"}))
-    eventually(lambda: not queue.holds(web))
+    eventually(lambda: len(queue) == 0)
     assert sum(n for (method, _), n in api.requests.items() if method == "PATCH") == 1
 
 
@@ -95,10 +95,9 @@ def test_a_status_does_not_wait_behind_an_event(api: ApiServer, queue: WriteQueu
     eventually(lambda: api.requests["POST", "/api/v1/namespaces/default/events"])
     queue.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
-    assert queue.holds(web)
-    assert queue.annotated() == []
+    assert (len(queue), queue.annotated()) == (1, [])
     api.faults.clear()
-    eventually(lambda: not queue.holds(web))
+    eventually(lambda: len(queue) == 0)
 
 
 def test_an_event_that_is_forbidden_is_dropped_and_said_once(
@@ -133,8 +132,8 @@ def test_what_is_refused_is_dropped_once_the_pod_is_known_to_be_gone(
         queue.put(Annotate(pod, {"k": "1"}))
         queue.put(PodEvent(pod, "Normal", "AddedInterface", "Add eth0 [] from a"))
     gone.add(dead)
-    eventually(lambda: not queue.holds(dead))
-    assert (queue.holds(alive), len(queue)) == (True, 2)
+    eventually(lambda: dead not in queue.annotated())
+    assert (queue.annotated(), len(queue)) == ([alive], 2)
     queue.close(0)
 
 
