@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -15,7 +15,7 @@ from multus.engine.invoke.stranger import answers_the_same
 from multus.state.verify import sees
 
 if TYPE_CHECKING:
-    from multus.api.network import Attachment, Delegate
+    from multus.api.network import Attachment, Delegate, Invocation
     from multus.engine.invoke.call import Call
     from multus.state.record import Record, Step
 
@@ -49,10 +49,21 @@ def _check(step: Step, attachment: Attachment, place: int, call: Call, *, seen: 
     invoker = invoker_of(step, delegate, call)
     invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
     invocation = evolve(invocation.at(attachment.versions[place]), prev_result=attachment.result)
+    said: list[CNIError] = []
+    verb: Callable[[Invocation], object] = invoker.check
+
+    def check(asked: Invocation) -> object:
+        try:
+            return verb(asked)  # an answer, where none is due, is the caller's to refuse
+        except CNIError as error:
+            said.append(error)
+            raise
+
     try:
-        carry_out(invoker, invoker.check, invocation)
+        carry_out(invoker, check, invocation)
     except CNIError as error:
-        if not (seen and answers_the_same(invoker, invocation, error)):
+        # A defect of the invoker, such as another exception, is always an error.
+        if not (seen and said and answers_the_same(invoker, invocation, error)):
             raise
         invocation.log.error(
             f"{invocation}: the plugin's error is the same for a container that does not exist, so"
