@@ -275,6 +275,50 @@ def test_every_interface_of_a_virtual_machine_has_its_mac(cluster: Cluster, cni_
     assert unserved(cluster) == []
 
 
+def test_a_binding_of_a_virtual_machine_gets_its_args(cluster: Cluster, cni_pod: Netns) -> None:
+    """KubeVirt's second kind of element: for a plugin that makes no interface of its own."""
+    binding = "binding-of-a-vm"
+    cluster.bin.stand_in(binding, ADD=Reply.json({"cniVersion": "1.0.0"}))
+    cluster.nad("binding", {"cniVersion": "1.0.0", "type": binding})
+    element = {
+        "name": "binding",
+        "namespace": "default",
+        "cni-args": {"logicNetworkName": "red"},
+    }
+    container = cluster.pod(cni_pod, {NETWORKS: [element]})
+    cluster.add(cluster.default(), container).require()
+    (call,) = [each for each in cluster.bin.calls if each.command == "ADD"]
+    assert call.conf["args"] == {"cni": {"logicNetworkName": "red"}}
+    assert unserved(cluster) == []
+
+
+def test_a_primary_network_of_users_keeps_its_addresses(cluster: Cluster, cni_pod: Netns) -> None:
+    """OVN-Kubernetes' form: the default network has a second interface, with what was requested."""
+    asked = ["10.3.0.5/24", "2001:db8:3::5/64"]
+    links = [
+        {"name": "eth0", "mac": "0a:58:0a:0a:00:02", "sandbox": "@NETNS@"},
+        {"name": "ovn-udn1", "mac": MAC, "sandbox": "@NETNS@"},
+    ]
+    ips = [
+        {"address": "10.10.0.2/24", "interface": 0},
+        *({"address": each, "interface": 1} for each in asked),
+    ]
+    result = {"cniVersion": "0.4.0", "interfaces": links, "ips": ips, "dns": {}}
+    cluster.bin.stand_in("ovn-k8s-cni-overlay", ADD=Reply.json(result))
+    config = {"cniVersion": "0.4.0", "name": "ovn-kubernetes", "type": "ovn-k8s-cni-overlay"}
+    cluster.nad("default", config, namespace="ovn-kubernetes")
+    element = {
+        "namespace": "ovn-kubernetes",
+        "name": "default",
+        "ips": asked,
+        "mac": MAC,
+        "ipam-claim-reference": "vm-1.tenantblue",
+    }
+    container = cluster.pod(cni_pod, {DEFAULT_NETWORK: [element]})
+    cluster.add(cluster.default(unservedRequests="refuse"), container).require()
+    assert unserved(cluster) == []
+
+
 def test_a_plugin_that_reads_the_pods_annotation_itself(cluster: Cluster, cni_pod: Netns) -> None:
     """OVN-Kubernetes' form: nothing declared, and the result has what was requested."""
     asked = interface_result(["10.1.0.7/24", "2001:db8::7/64"], mac=MAC)
