@@ -237,6 +237,14 @@ UNSERVED_REQUESTS = Key(
     choices=("warn", "refuse"),
     spared=True,
 )
+RETRY_DELETE = Key(
+    "retryDeleteOnError",
+    BOOLEAN,
+    "Whether a DEL that failed can be repeated: it always can, since the record stays until all is"
+    " removed. `false` changes nothing; the key is known for configurations of the Go Multus.",
+    True,
+    spared=True,
+)
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
@@ -312,6 +320,7 @@ OWN: tuple[Key, ...] = (
     TENANT_DATA_DIR,
     TENANT_RESOLV_CONF,
     UNSERVED_REQUESTS,
+    RETRY_DELETE,
     STANDALONE,
     RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),

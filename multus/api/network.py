@@ -44,6 +44,8 @@ class Role(Enum):
     ADDED = "added"
     #: The pod requested this one; it replaces the primary default.
     EXCHANGED = "exchanged"
+    #: The node carries these out for every pod, after all its networks.
+    LAST = "last"
 
 
 @frozen
@@ -56,6 +58,7 @@ class Element:
     ``provenance`` says who wrote the configuration, or the name: only a name that the node's owner
     wrote is looked up in the node's files.  ``options`` holds the other keys of the element
     unchanged, and ``handle`` is a value of the source's own, for its ``multus_resolve``.
+    ``remarks`` are faults that do not fail the request; their paths are counted from the object.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """
@@ -69,6 +72,7 @@ class Element:
     options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     handle: object = field(default=None, repr=False, eq=False)
     provenance: Provenance = Provenance.TENANT
+    remarks: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -128,15 +132,22 @@ def capabilities_of(config: Mapping[str, Any]) -> frozenset[str]:
 class Delegate:
     """A network with its configuration and its interface.
 
-    ``name`` is the network's CNI name, ``plugins`` its chain. ``label`` is the network's name for
-    people ("default/sriov-conf"), also in the status annotation. ``primary`` marks the one whose
-    result is reported (``masterplugin`` in configurations). ``default``: it is one of the node's
-    default networks. ``runtime_config`` is everything requested; each plugin gets the part that its
-    ``capabilities`` declare. ``args`` are added to ``CNI_ARGS`` for this network alone, with the
-    requested ``MAC`` and ``IP``; see ``multus.engine.requests``. ``order`` sets ``ifname``.
-    ``options`` are the element's, for observers and ``multus_order``. ``provenance`` says who wrote
-    the configuration; without it, a tenant is assumed. ``tenant_paths`` is ``Conf.tenant_paths`` at
-    the time of the attachment, None before it.
+    ``name`` is the network's CNI name, ``plugins`` its chain.  ``label`` is the network's name for
+    people ("default/sriov-conf"), also in the status annotation.  ``primary`` marks the one whose
+    result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
+    default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
+    its ``capabilities`` declare.  ``order`` sets ``ifname``.  ``options`` are the element's, for
+    observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
+    tenant is assumed.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
+    None before it.
+
+    ``args`` are added to ``CNI_ARGS`` for this network alone, with the requested ``MAC`` and ``IP``
+    (``multus.engine.requests``).
+
+    ``resource`` names the resource of which the network takes a device, ``device`` is the ID of its
+    device: the one that the engine assigned (``multus_devices``), else the one that the source
+    gave, else "".  ``device_info`` is the path of the file in which plugins find and leave what is
+    known of the device (``multus.api.deviceinfo``), "" when none is used.
     """
 
     name: str
@@ -157,6 +168,9 @@ class Delegate:
     tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
         default=None, converter=frozen_or_none
     )
+    resource: str = ""
+    device: str = ""
+    device_info: str = ""
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -228,11 +242,7 @@ class Invocation:
         return {**self.request.args, **self._own_args()}
 
     def _own_args(self) -> Mapping[str, str]:
-        """The network's arguments, without an ``IP`` of several addresses when it is redundant.
-
-        host-local refuses such a text.  A plugin that declares ``ips`` has them in
-        ``runtimeConfig``.
-        """
+        """Without several addresses in ``IP`` when ``runtimeConfig`` has them: host-local fails."""
         own = self.delegate.args
         if "," not in own.get("IP", "") or "ips" not in self.config.get("runtimeConfig", {}):
             return own

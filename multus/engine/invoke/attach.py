@@ -19,7 +19,7 @@ from multus.registry.answers import misfit
 
 if TYPE_CHECKING:
     from multus.api.invoker import Invoker
-    from multus.api.network import Plugin
+    from multus.api.network import Delegate, Plugin
     from multus.engine.invoke.call import Call
     from multus.state.record import Planned
 
@@ -35,6 +35,7 @@ def attach(
     compared with what was requested.
     """
     started = time.perf_counter()
+    _describe_device(planned.delegate, call)
     attachment = Attachment(planned.delegate)
     for step in planned.steps:
         try:
@@ -73,6 +74,18 @@ def _compared(attachment: Attachment, call: Call) -> Attachment:
     for each in unserved:
         log.error(f"{requests.place(attachment.delegate)}: {each}")
     return evolve(attachment, unserved=unserved) if unserved else attachment
+
+
+def _describe_device(delegate: Delegate, call: Call) -> None:
+    """Copy the device's description for the plugins; without it they still know the device."""
+    if not delegate.device_info:
+        return
+    from multus.api import deviceinfo
+
+    try:
+        deviceinfo.copy(delegate.resource, delegate.device, delegate.device_info)
+    except OSError as error:
+        call.log.error(f"{delegate}: its device information is not copied", error=error)
 
 
 def _blamed(

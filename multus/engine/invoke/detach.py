@@ -58,7 +58,24 @@ def detach(
             found[removal.number] = _with_step(
                 found[removal.number], removal, error, started, share
             )
+    _forget_devices([each.delegate for _, each in planned], call)
     return list(found.values())
+
+
+def _forget_devices(delegates: Sequence[Delegate], call: Call) -> None:
+    """Remove the device information of the attachments, whether their DEL succeeded or not.
+
+    It describes what was attached, and no DEL reads it.
+    """
+    for each in delegates:
+        if not each.device_info:
+            continue
+        from multus.api import deviceinfo
+
+        try:
+            deviceinfo.remove(each.device_info)
+        except OSError as error:
+            call.log.error(f"{each}: its device information is not removed", error=error)
 
 
 def _with_step(
