@@ -136,10 +136,11 @@ class Delegate:
     people ("default/sriov-conf"), also in the status annotation.  ``primary`` marks the one whose
     result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
     default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
-    its ``capabilities`` declare.  ``order`` sets ``ifname``.  ``options`` are the element's, for
-    observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
-    tenant is assumed.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
-    None before it.
+    its ``capabilities`` declare.  ``args`` are added to ``CNI_ARGS`` for this network alone, with
+    the requested ``MAC`` and ``IP``; see ``multus.engine.requests``.  ``order`` sets ``ifname``.
+    ``options`` are the element's, for observers and ``multus_order``.  ``provenance`` says who
+    wrote the configuration; without it, a tenant is assumed.  ``tenant_paths`` is
+    ``Conf.tenant_paths`` at the time of the attachment, None before it.
 
     ``args`` are added to ``CNI_ARGS`` for this network alone, with the requested ``MAC`` and ``IP``
     (``multus.engine.requests``).
