@@ -124,6 +124,23 @@ def test_a_pod_of_the_same_name_and_another_uid_is_read_directly(
     assert cni_pod.links() == {}
 
 
+def test_what_a_pod_requests_is_served_without_a_capability_or_told(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    asked = {"name": "front", "mac": "02:00:00:00:00:07", "ips": ["10.31.0.7"]}
+    elements = [{**asked, "bandwidth": {"ingressRate": 1000}}]
+    container = cluster.pod(cni_pod, {NETWORKS: elements})
+    cluster.add(conf, container).require()
+    assert cni_pod.links()["net1"].mac == "02:00:00:00:00:07"
+    assert cni_pod.addresses("net1") == ["10.31.0.7/24"]
+    unserved = "NetworkRequestUnserved"
+    eventually(lambda: unserved in [reason for _, reason, _ in cluster.events()])
+    (message,) = [text for _, reason, text in cluster.events() if reason == unserved]
+    assert "network 'default/front', interface net1: 'bandwidth' is requested" in message
+    cluster.delete(conf, container).require()
+    assert cni_pod.links() == {}
+
+
 def test_broken_watches_are_resumed(
     cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pods: Callable[[], Netns]
 ) -> None:

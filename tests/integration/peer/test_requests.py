@@ -169,13 +169,16 @@ def test_a_runtime_that_does_not_ask_to_ignore_unknown_args(
     assert cni_pod.links()["net1"].mac == MAC
 
 
-def test_a_delegate_that_refuses_the_args_is_removed(cluster: Cluster, cni_pod: Netns) -> None:
+@pytest.mark.parametrize(("kind", "code"), [("bridge", 999), ("ptp", 7)])
+def test_a_delegate_that_refuses_the_args_is_removed(
+    cluster: Cluster, cni_pod: Netns, kind: str, code: int
+) -> None:
     """host-local refuses two addresses in ``IP``, at DEL too: DEL goes without them."""
-    cluster.bridge("net-a", "10.1.0")
+    cluster.nad("net-a", {"cniVersion": "1.0.0", "type": kind, "ipam": cluster.ipam("10.1.0")})
     element = {"name": "net-a", "ips": ["10.1.0.7", "10.1.0.8"]}
     container = cluster.pod(cni_pod, {NETWORKS: [element]})
     conf = cluster.default()
-    error = refused(cluster.add(conf, container), 999, "default/net-a", "10.1.0.7,10.1.0.8")
+    error = refused(cluster.add(conf, container), code, "default/net-a", "10.1.0.7,10.1.0.8")
     assert "could not be undone" not in error.get("details", "")
     cluster.delete(conf, container).require()
     assert cni_pod.links().keys() == set()
