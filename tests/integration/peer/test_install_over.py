@@ -270,6 +270,28 @@ def test_a_primary_in_a_folder_of_its_own_is_found(made_up: MadeUpNode) -> None:
     assert plugin(made_up)["clusterNetwork"] == str(folder / "10-lan.conflist")
 
 
+def test_a_folder_that_its_container_has_under_another_name_is_the_nodes(
+    made_up: MadeUpNode,
+) -> None:
+    """As on k3s: the runtime's folder is not /etc/cni/net.d, but the container has it there."""
+    left.lan(made_up)
+    left.thick(made_up, clusterNetwork="/host/etc/cni/net.d/10-lan.conflist")
+    made_up.write("net.d/multus.d/daemon-config.json", left.DAEMON_CONFIG)
+    well(install(made_up))
+    assert plugin(made_up)["clusterNetwork"] == str(made_up.folder / "net.d" / "10-lan.conflist")
+
+
+def test_a_file_that_the_old_daemon_writes_again_is_put_away_again(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    path = left.thick(made_up)
+    made_up.write("net.d/multus.d/daemon-config.json", left.daemon_config(made_up))
+    well(install(made_up))
+    left.thick(made_up, namespaceIsolation=True)
+    well(install(made_up))
+    assert not path.exists()
+    assert plugin(made_up)["namespaceIsolation"] is True
+
+
 def test_override_network_name_gives_the_name_of_the_default_network(made_up: MadeUpNode) -> None:
     left.lan(made_up)
     settings = left.daemon_config(made_up, overrideNetworkName=True)

@@ -20,7 +20,7 @@ from multus.api.problem import Problem
 from multus.cli.commands.install.files import FOLDER, Manifest, contents
 from multus.cli.node import MULTUS, conf_files
 from multus.cli.upstream import known
-from multus.cli.upstream.carrying import SHARED, Carried, Carrying
+from multus.cli.upstream.carrying import RUN, SHARED, Carried, Carrying
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -136,26 +136,21 @@ def settings_for(
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
             f" copy the file to {os.path.join(net_d, FOLDER)}",
         )
-    carried = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:])).of(
-        older.raw, in_container=older.is_thick
-    )
+    rules = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:]), net_d=net_d)
+    carried = rules.of(older.raw, in_container=older.is_thick)
     carried = evolve(carried, refused=tuple(e for e in carried.refused if e.path[0] not in own))
-    where = older.path or DAEMON_CONFIG
-    if carried.net_d not in ("", net_d):
-        raise InvalidConfig(
-            f"'cniConfigDir' is {carried.net_d}, but this installs into {net_d}",
-            where=where,
-            fix=f"use --net-d {carried.net_d}",
-        )
-    return Settings(carried.require(where), own, older)
+    return Settings(carried.require(older.path or DAEMON_CONFIG), own, older)
 
 
-def carrying(installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED) -> Carrying:
+def carrying(
+    installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED, net_d: str = ""
+) -> Carrying:
     """The rules, with the keys that this installation reads."""
     from multus.daemon.settings import KEYS
 
     own = {key.top for key in (*keys.OWN, *installed.hooks.configuration_keys())}
-    return Carrying(own, {key.top for key in KEYS}, in_pod, tuple(dict.fromkeys(shared)))
+    served = {key.top for key in KEYS}
+    return Carrying(own, served, in_pod, tuple(dict.fromkeys(shared)), net_d)
 
 
 def kubeconfig(settings: Settings, net_d: str) -> str:
@@ -166,7 +161,8 @@ def kubeconfig(settings: Settings, net_d: str) -> str:
     if settings.older is None or "kubeconfig" in settings.own:
         return ""
     path = str(settings.older.raw.get("kubeconfig") or "")
-    if settings.older.is_thick or os.path.dirname(path) == os.path.join(net_d, FOLDER):
+    folders = (os.path.join(net_d, FOLDER), RUN)
+    if settings.older.is_thick or os.path.dirname(path) in folders:
         raise InvalidConfig(
             "the Go Multus asks the API server with the credentials of its pod, which end with it",
             where=settings.older.path or DAEMON_CONFIG,
