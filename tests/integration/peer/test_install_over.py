@@ -319,6 +319,32 @@ def test_own_settings_win(made_up: MadeUpNode) -> None:
     assert installed(made_up)["cniVersion"] == "1.0.0"
 
 
+def test_a_key_that_nothing_reads_is_refused(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    own = made_up.write("multus.json", {"namespaceIsolaton": True})
+    done = install(made_up, "--settings", str(own))
+    assert done.returncode == 1
+    assert "namespaceIsolaton" in done.stderr
+
+
+def test_settings_are_asked_for_after_the_old_daemon_has_removed_its_file(
+    made_up: MadeUpNode,
+) -> None:
+    left.lan(made_up)
+    left.thick(made_up).unlink()
+    done = install(made_up)
+    assert done.returncode == 1
+    assert "multus-shim" in done.stderr and "--settings" in done.stderr
+    own = made_up.write("multus.json", {"multusNamespace": "net"})
+    well(install(made_up, "--settings", str(own)))
+    # They stay until others are given.
+    well(install(made_up))
+    assert plugin(made_up)["multusNamespace"] == "net"
+    own = made_up.write("multus.json", {})
+    well(install(made_up, "--settings", str(own)))
+    assert "multusNamespace" not in plugin(made_up)
+
+
 # --- Pods -----------------------------------------------------------------------------------------
 
 

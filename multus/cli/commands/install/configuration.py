@@ -130,6 +130,7 @@ def make(
         plugin["binDir"] = bin_dir
     if not standalone:
         plugin["standalone"] = False
+        conf.pop("standalone", None)
     capabilities = {**conf.pop("capabilities", {}), **_capabilities(primary)}
     if capabilities:
         plugin["capabilities"] = capabilities

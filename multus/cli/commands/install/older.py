@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DAEMON_CONFIG = "daemon-config.json"
 #: How the names of its files begin, which its entrypoints make.
 _ITS_NAME = "00-multus."
+_INSTALLER = tuple(name for name, key in known.KEYS.items() if key.fate == known.INSTALLER)
 _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 
 
@@ -118,6 +119,40 @@ def _in_use(net_d: str, manifest: Manifest) -> Older | None:
             return None  # another network, which may still be being written
         return older if _is_multus(older.plugin) else None
     return None
+
+
+def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
+    """The keys in the installer's own file.
+
+    Raises ``CNIError``, also for a key that nothing reads: it would have no effect.
+    """
+    data = contents(path)
+    if data is None:
+        raise InvalidConfig(f"--settings: {path} does not exist", fix="correct the path")
+    own = known.canonical(decode_object(data, path))
+    read = {*carrying(installed, in_pod=False).own, *_INSTALLER}
+    unread = [
+        Problem((name,), "is no key that is read here", "correct or remove it")
+        for name in own
+        if name not in read
+    ]
+    if unread:
+        raise InvalidConfig.of(unread, path)
+    return own
+
+
+def require_known_past(net_d: str, bin_dir: str, own: Mapping[str, Any]) -> None:
+    """Raise ``InvalidConfig`` on a node whose Go Multus has taken its configuration away already.
+
+    Its daemon removes the file when it ends; the shim stays.
+    """
+    shim = os.path.join(bin_dir, known.THICK)
+    if not own and os.path.exists(shim):
+        raise InvalidConfig(
+            f"{shim} is of the Go Multus' daemon, whose settings are neither in {net_d} nor given",
+            fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
+            " remove that program if there are none to keep",
+        )
 
 
 def settings_for(
