@@ -105,9 +105,25 @@ def test_settings_stay_when_it_is_installed_again(made_up: MadeUpNode) -> None:
     assert "wrote" not in well(install(made_up))
     assert tree(made_up.folder / "net.d") == before
     # A change of the cluster's network is followed, with the same settings.
-    left.lan(made_up, cniVersion="0.4.0", name="new-lan")
+    left.lan(made_up, cniVersion="0.4.0")
     well(install(made_up))
+    assert plugin(made_up)["clusterNetwork"] == str(made_up.folder / "net.d" / "10-lan.conflist")
     assert {key: plugin(made_up)[key] for key in SEPARATE} == SEPARATE
+    assert installed(made_up)["cniVersion"] == "0.4.0"
+
+
+def test_a_default_network_whose_file_is_gone_is_not_replaced_by_the_next_one(
+    made_up: MadeUpNode,
+) -> None:
+    left.thin(made_up, left.lan(made_up))
+    well(install(made_up))
+    (made_up.folder / "net.d" / "10-lan.conflist").unlink()
+    left.lan(made_up, "20-other.conflist")
+    before = tree(made_up.folder / "net.d")
+    done = install(made_up)
+    assert done.returncode == 1
+    assert "10-lan.conflist does not exist" in done.stderr and "--primary" in done.stderr
+    assert tree(made_up.folder / "net.d") == before
 
 
 def test_the_network_whose_file_was_renamed_stays_the_default(made_up: MadeUpNode) -> None:

@@ -109,7 +109,7 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     daemon, different = older.daemon_settings(
         settings, wanted.daemon_settings, in_pod=wanted.shim_only
     )
-    found = _primary(wanted, settings, time.monotonic() + patience)
+    found = _primary(wanted, settings, manifest, time.monotonic() + patience)
     text = configuration.make(
         found,
         settings,
@@ -123,10 +123,16 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     return Plan(text, found.path if found else "", settings.older, own, daemon, notes)
 
 
-def _primary(wanted: Wanted, settings: Settings, deadline: float) -> configuration.Primary | None:
+def _primary(
+    wanted: Wanted, settings: Settings, manifest: Manifest, deadline: float
+) -> configuration.Primary | None:
     """The default network's file; None when the settings have the network itself or its name."""
     conf = settings.conf
-    named = wanted.primary or str(conf.get("clusterNetwork", ""))
+    named = wanted.primary or str(settings.own.get("clusterNetwork", ""))
+    if not named and settings.older and settings.older.replaced and "delegates" not in settings.own:
+        # What it had is a copy of then; the file may have changed since.
+        named = manifest.primary
+    named = named or str(conf.get("clusterNetwork", ""))
     if not named and "delegates" in conf:
         return configuration.file_of(conf["delegates"], wanted.net_d)
     if named and not named.startswith("/"):

@@ -35,11 +35,15 @@ _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 
 @frozen
 class Older:
-    """Another Multus' configuration: its file, its content, and the settings of its daemon."""
+    """Another Multus' configuration: its file, its content, and the settings of its daemon.
+
+    ``replaced``: an earlier installation has already put it away.
+    """
 
     path: str = ""
     whole: Mapping[str, Any] = field(factory=dict)
     daemon: Mapping[str, Any] | None = None
+    replaced: bool = False
 
     @property
     def plugins(self) -> list[Mapping[str, Any]]:
@@ -99,7 +103,7 @@ def find(net_d: str, manifest: Manifest) -> Older | None:
     daemon = contents(os.path.join(net_d, FOLDER, DAEMON_CONFIG))
     if found is None:
         kept = manifest.older
-        found = Older(**kept) if kept else None
+        found = Older(**kept, replaced=True) if kept else None
     if daemon is None:
         return found
     settings = decode_object(daemon, DAEMON_CONFIG)
