@@ -228,6 +228,14 @@ TENANT_RESOLV_CONF = Key(
     ("/etc/resolv.conf", "/run/systemd/resolve"),
     spared=True,
 )
+RETRY_DELETE = Key(
+    "retryDeleteOnError",
+    BOOLEAN,
+    "Whether a DEL that failed can be repeated: it always can, since the record stays until all is"
+    " removed. `false` changes nothing; the key is known for configurations of the Go Multus.",
+    True,
+    spared=True,
+)
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
@@ -302,6 +310,7 @@ OWN: tuple[Key, ...] = (
     TENANT_PATHS,
     TENANT_DATA_DIR,
     TENANT_RESOLV_CONF,
+    RETRY_DELETE,
     STANDALONE,
     RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),

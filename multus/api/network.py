@@ -17,6 +17,7 @@ from multus.api.versions import at_least
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
+    from multus.api.problem import Problem
     from multus.api.progress import Spent
     from multus.api.request import Request
     from multus.api.session import Session
@@ -43,6 +44,8 @@ class Role(Enum):
     ADDED = "added"
     #: The pod requested this one; it replaces the primary default.
     EXCHANGED = "exchanged"
+    #: The node carries these out for every pod, after all its networks.
+    LAST = "last"
 
 
 @frozen
@@ -55,6 +58,7 @@ class Element:
     ``provenance`` says who wrote the configuration, or the name: only a name that the node's owner
     wrote is looked up in the node's files.  ``options`` holds the other keys of the element
     unchanged, and ``handle`` is a value of the source's own, for its ``multus_resolve``.
+    ``remarks`` are faults that do not fail the request; their paths are counted from the object.
 
     Source: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, section 4.1.2.
     """
@@ -68,6 +72,7 @@ class Element:
     options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     handle: object = field(default=None, repr=False, eq=False)
     provenance: Provenance = Provenance.TENANT
+    remarks: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name

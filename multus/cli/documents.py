@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from multus.api.errors import DecodingFailure, IOFailure, MissingPlugin
 from multus.api.jsontext import LARGEST, decode
 from multus.api.where import Path, dotted, sentence
-from multus.cli.findings import ERROR, Finding, Place
+from multus.cli.findings import ERROR, WARNING, Finding, Place
 from multus.cli.mending import Slip, mend
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Document:
         path = (*base, *problem.path)
         known = self.known(path)
         missing = sentence("", path[len(known) :], problem.reason)
+        if problem.warning:
+            return self.finding(WARNING, known, missing, problem.fix)
         return self.finding(ERROR, known, missing, problem.fix, code)
 
     def told(

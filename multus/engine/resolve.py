@@ -7,6 +7,7 @@ Sources select networks, each selection with a role.  The rules are:
   ``always_use_default`` the defaults come before them, and the primary is a default;
 * ADDED: it gets the defaults, then the pod's.  Without a default, the pod's first is the primary;
 * EXCHANGED: the pod's network takes the place of the primary default;
+* LAST: whatever the others are, these come after them.  They alone attach nothing;
 * INSTEAD together with ADDED or EXCHANGED is refused: they contradict each other.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import evolve
 
 from multus.api.delegates import delegate_from, is_primary
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
 from multus.engine import devices
 from multus.engine.permit import require_permitted
@@ -55,6 +56,9 @@ class Requested(NamedTuple):
 def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
     """Ask the sources what the container gets, and resolve each to a delegate."""
     selections = installed.hooks.select(request, conf, session)
+    for element in _elements(selections):
+        for remark in element.remarks:
+            session.log.verbose(f"{element.origin}: {remark}")
     networks = combine(selections, conf)
     if not networks and request.command == "STATUS" and _lets_choose(installed, conf):
         return Resolved((), conf.naming)  # the node has no defaults, and containers choose
@@ -84,6 +88,16 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
 def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
     """Apply the rules of the roles; raises ``InvalidConfig`` for selections that contradict."""
     by_role = {role: [each for each in selections if each.role is role] for role in Role}
+    networks = _networks(by_role, conf)
+    last = [
+        Requested(element, default=True, may_be_primary=False)
+        for element in _elements(by_role[Role.LAST])
+    ]
+    return networks + last if networks else []
+
+
+def _networks(by_role: Mapping[Role, Sequence[Selection]], conf: Conf) -> list[Requested]:
+    """The pod's networks and the node's defaults, without what comes after them."""
     instead, exchanged = by_role[Role.INSTEAD], by_role[Role.EXCHANGED]
     added = by_role[Role.ADDED]
     defaults = [Requested(element, default=True) for element in _elements(by_role[Role.DEFAULT])]
@@ -131,6 +145,7 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
 
 def _naming(selections: Sequence[Selection]) -> str:
     # When the pod selects networks, the defaults do not decide how interfaces are named.
+    selections = [each for each in selections if each.role is not Role.LAST]
     asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
     return "seed" if all(each.naming == "seed" for each in asked) else "npwg"
 
@@ -179,7 +194,7 @@ def resolve_one(
             element.config, conf, element.origin, provenance=element.provenance
         )
     if delegate is None:
-        raise InvalidConfig(
+        raise NoSuchNetwork(
             f"network {str(element)!r} is not found: no installed source knows it",
             "; ".join(map(str, installed.broken)),
             where=element.origin,

@@ -100,7 +100,8 @@ def _result(answer: Result) -> str:
     for ip in answer.ips:
         if ip.interface is not None and not 0 <= ip.interface < len(answer.interfaces):
             return _inside(ip, "interface", ip.interface)
-    return _wrong_field(answer.dns)
+    wrong = answer.malformed()
+    return f"a Result in which {wrong}" if wrong else _wrong_field(answer.dns)
 
 
 #: The fields of a result, and what they hold.

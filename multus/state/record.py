@@ -224,7 +224,7 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
     if kind == "intent":
         return _with_intent(record, reader)
     if kind == "finished":
-        return evolve(record, result=Result.from_wire(reader.mapping("result")))
+        return evolve(record, result=Result.from_wire(reader.mapping("result"), recorded=True))
     if kind == "removing":
         return evolve(record, result=None)
     index = reader.integer("delegate", -1)
@@ -339,7 +339,7 @@ def _attachment(planned: Planned, reader: Reader) -> Attachment:
         raise ValueError("it does not fit this delegate's chain")
     return Attachment(
         delegate=planned.delegate,
-        result=Result.from_wire(reader.mapping("result")),
+        result=Result.from_wire(reader.mapping("result"), recorded=True),
         versions=versions,
         invokers=invokers,
         seconds=reader.number("seconds"),

@@ -12,6 +12,7 @@ from multus.api.jsontext import decode, decode_object
 from multus.api.kubernetes._settings import MOST_NETWORKS, is_label, is_object_name
 from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
+from multus.api.spelling import Spelling, spelled
 from multus.api.where import Where, path_of, within
 
 #: How many characters of an invalid value a message shows.
@@ -62,12 +63,16 @@ def shown(text: str) -> str:
 
 
 def short_form(text: str, origin: str) -> dict[str, str]:
-    """``<namespace>/<name>@<interface>`` as the keys of the JSON form."""
-    rest, at, interface = text.strip().partition("@")
-    namespace, slash, name = rest.rpartition("/")
+    """``<namespace>/<name>@<interface>`` as the keys of the JSON form.
+
+    As on the Go Multus, spaces around each part do not count, and an empty namespace or interface
+    is one that was left out.
+    """
+    rest, _, interface = (part.strip() for part in text.strip().partition("@"))
+    namespace, _, name = (part.strip() for part in rest.rpartition("/"))
     if not rest:
         raise _wrong(origin, "is empty", "name a network, or remove the comma")
-    if "/" in namespace or (slash and not namespace) or (at and not interface):
+    if "/" in namespace:
         raise InvalidConfig(
             f"{shown(text.strip())} is not <namespace>/<name>@<interface>, where the namespace and"
             " the interface may be left out",
@@ -82,13 +87,13 @@ def short_form(text: str, origin: str) -> dict[str, str]:
     return entry
 
 
-def named(entry: Any, origin: str, namespace: str) -> tuple[Reader, str, str]:
-    """An entry's reader, namespace and name, each checked."""
+def named(entry: Any, origin: str, namespace: str, spelling: Spelling) -> tuple[Reader, str, str]:
+    """An entry's reader, namespace and name, each checked; *spelling* has its keys."""
     if not isinstance(entry, dict):
         raise _wrong(
             origin, f"must be an object, not {describe(entry)}", 'write {"name": "a-network"}'
         )
-    reader = Reader(entry, origin)
+    reader = Reader(spelled(entry, spelling), origin)
     name, where = reader.text("name"), reader.text("namespace") or namespace
     if not name:
         raise _wrong(origin, "has no 'name'", "name the network")

@@ -117,7 +117,9 @@ class TestJournal:
             path = tmp_path / "c1"
             path.write_text(json.dumps(entries))
             path.chmod(0o600)
-            (planned,) = predecessor.read(str(path), "eth0", conf_of()) or ()
+            found = predecessor.read(str(path), "eth0", conf_of())
+            assert found is not None
+            (planned,) = found.planned
             assert planned.delegate.provenance is TENANT
 
     def test_gc_asks_for_one_configuration_of_two_owners_twice(self) -> None:

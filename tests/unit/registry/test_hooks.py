@@ -15,7 +15,7 @@ from multus.api.errors import CNIError
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Role, Selection
 from multus.api.progress import Task
-from multus.api.result import IP, Interface, Result
+from multus.api.result import IP, Interface, Result, Route
 from multus.registry.hooks import OBSERVING, Hooks, PluginFailed
 from multus.testing.session import new_session
 
@@ -98,6 +98,13 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_merge", Result(ips=({"address": "x"},)), "a dict among its 'ips'"),  # type: ignore[arg-type]
         ("multus_merge", Result(dns={}), "whose 'dns' is {}"),  # type: ignore[arg-type]
         ("multus_merge", Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
+        (
+            "multus_merge",
+            Result(ips=(IP("10.0.0.1"),)),
+            "'10.0.0.1' is not an address in CIDR",
+        ),
+        ("multus_merge", Result(routes=(Route("default"),)), "'default' is not an address in CIDR"),
+        ("multus_merge", Result(ips=(IP("::1/64", "x"),)), "the gateway 'x' is not an IP address"),
         ("multus_order", (DELEGATE, 5), "5"),
     ],
 )

@@ -174,6 +174,7 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     complete = True
     for selection in selections:
         for element in selection.elements:
+            yield from map(named.document.about, element.remarks)
             try:
                 delegate = hooks.resolve(element, request, cluster.conf, session)
             except NotFound:

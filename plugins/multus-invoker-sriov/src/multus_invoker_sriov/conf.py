@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from multus.api.errors import InvalidConfig
+from multus.api.hardware import hardware_address
 from multus.api.names import interface_problem
 from multus.api.reader import Reader
 from multus.api.result import DNS
@@ -57,7 +58,6 @@ _SWITCH = {"on": True, "off": False}
 _TAKEN_NAMES = ("eth0", "eth1", "lo")
 
 _PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _DRIVER = re.compile(r"[A-Za-z0-9_\-]+")
 
 
@@ -236,22 +236,20 @@ def _mac(invocation: Invocation, reader: Reader) -> str:
     """The MAC: the runtime's, else that of CNI_ARGS, else the configuration's."""
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
     candidates = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
-    mac = next((candidate for candidate in candidates if candidate), "").lower().replace("-", ":")
-    if mac and not _names_one(mac):
+    given = next((candidate for candidate in candidates if candidate), "")
+    mac = hardware_address(given)
+    if given and not _names_one(mac):
         raise InvalidConfig(
-            f"MAC {mac!r} is not a unicast hardware address",
+            f"MAC {given!r} is not a unicast hardware address",
             where=reader.where,
             fix="write six bytes in hexadecimal, not multicast, not all zero",
         )
-    return mac
+    return "" if mac is None else mac.hex(":")
 
 
-def _names_one(mac: str) -> bool:
-    """Whether it is a unicast address: not multicast, not all zero."""
-    if not _MAC.fullmatch(mac):
-        return False
-    value = int(mac.replace(":", ""), 16)
-    return value != 0 and not value >> 40 & 1
+def _names_one(mac: bytes | None) -> bool:
+    """Whether it is a unicast address of six bytes: not multicast, not all zero."""
+    return mac is not None and len(mac) == 6 and any(mac) and not mac[0] & 1
 
 
 def _choice(reader: Reader, key: str, values: Mapping[str, Any]) -> Any:

@@ -30,6 +30,7 @@ from multus.api.kubernetes import (
 )
 from multus.api.kubernetes.networks import DIALECTS, SEED, Dialect, config_of, holder_of
 from multus.api.network import Element, Provenance, Role, Selection
+from multus.api.spelling import Spelling
 from multus.api.where import Where, path_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _ALIASES = {"interfaceRequest": "interface"}
 _KEYS = ("name", "namespace", "interface")
+_SPELLING = Spelling((*_KEYS, *_ALIASES))
 
 
 @frozen
@@ -206,7 +208,7 @@ def parse(
 
 
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
-    reader, where, name = named(entry, origin, namespace)
+    reader, where, name = named(entry, origin, namespace, _SPELLING)
     unknown = min(reader.raw.keys() - {*_KEYS, *_ALIASES}, default=None)
     if unknown is not None:
         raise InvalidConfig(

@@ -10,33 +10,70 @@ from collections.abc import Sequence
 from typing import Any
 
 from multus.api import deviceinfo
+from multus.api.errors import CNIError
 from multus.api.network import Attachment
 from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 
-def annotation(attachments: Sequence[Attachment]) -> str:
-    """The annotation's value: a JSON list with one object for each attachment."""
-    return json.dumps([entry(each) for each in attachments], indent=4)
+def annotation(attachments: Sequence[Attachment], *, netns: str = "") -> str:
+    """The annotation's value: a JSON list with the entries of each attachment.
+
+    *netns* is the path of the container's namespace.
+    """
+    found = (each for attachment in attachments for each in entries(attachment, netns))
+    return json.dumps(list(found), indent=4)
 
 
-def entry(attachment: Attachment) -> dict[str, Any]:
-    """One attachment's status; exactly the primary of a pod is its default."""
+def entries(attachment: Attachment, netns: str = "") -> list[dict[str, Any]]:
+    """One attachment's status: an entry for each of its interfaces in the container.
+
+    An attachment with one interface that is not there (a machine drives the device) has an entry
+    without it, one with others of the host's alone has none.  Of a plugin that reports no interface
+    the kernel is asked, and without an interface, an address or a device there is no entry.
+
+    Exactly one entry of the pod's primary is the default: that of the interface with the gateway,
+    else of the first.
+    """
+    result = attachment.result
+    inside = [index for index, link in enumerate(result.interfaces) if link.sandbox]
+    if len(inside) > 1:
+        default = _default_of(result, inside)
+        return [
+            _entry(
+                attachment,
+                result.interfaces[index],
+                [ip for ip in result.ips if _place(ip, inside) == index],
+                default=index == default,
+            )
+            for index in inside
+        ]
+    if not inside and len(result.interfaces) > 1:
+        return []
+    link = result.interfaces[inside[0]] if inside else next(iter(result.interfaces), None)
+    if link is None:
+        link = _in_kernel(netns, attachment.delegate.ifname)
+    alone = len(result.interfaces) < 2
+    ips = [ip for ip in result.ips if alone or _place(ip, inside) == inside[0]]
+    made = _entry(attachment, link, ips)
+    return [made] if link or ips or "device-info" in made else []
+
+
+def _entry(
+    attachment: Attachment, link: Interface | None, ips: Sequence[IP], *, default: bool = True
+) -> dict[str, Any]:
     delegate, result = attachment.delegate, attachment.result
-    link = _interface(result)
-    wire: dict[str, Any] = {
-        "name": delegate.label,
-        "interface": link.name if link else delegate.ifname,
-    }
-    addresses = [ip.address.partition("/")[0] for ip in _addresses(result, link)]
-    if addresses:
-        wire["ips"] = addresses
-    if link and link.mac:
+    wire: dict[str, Any] = {"name": delegate.label}
+    if link and link.sandbox:
+        wire["interface"] = link.name
+    if ips:
+        wire["ips"] = [ip.address.partition("/")[0] for ip in ips]
+    if link and link.sandbox and link.mac:
         wire["mac"] = link.mac
-    if link and link.mtu:
+    if link and link.sandbox and link.mtu:
         wire["mtu"] = link.mtu
-    wire["default"] = delegate.primary
+    wire["default"] = delegate.primary and default
     wire["dns"] = result.to_wire("1.0.0")["dns"]
     gateways = _gateways(result)
     if gateways:
@@ -56,15 +93,27 @@ def added_message(attachment: Attachment) -> str:
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
 
 
-def _interface(result: Result) -> Interface | None:
-    """The first interface in the sandbox (section 5.3.2.1)."""
-    return next(iter(result.sandbox_interfaces()), None)
+def _default_of(result: Result, inside: Sequence[int]) -> int:
+    """The index of the interface with the gateway, else of the first, among those *inside*."""
+    at = (ip.interface for ip in result.ips if ip.gateway and ip.interface in inside)
+    return next((index for index in at if index is not None), inside[0])
 
 
-def _addresses(result: Result, link: Interface | None) -> list[IP]:
-    """The addresses of that interface, and those without an interface."""
-    index = result.interfaces.index(link) if link else None
-    return [ip for ip in result.ips if ip.interface is None or ip.interface == index]
+def _place(ip: IP, inside: Sequence[int]) -> int:
+    """The index of an address's interface; without one, the last in the container (as in Go)."""
+    return inside[-1] if ip.interface is None else ip.interface
+
+
+def _in_kernel(netns: str, ifname: str) -> Interface | None:
+    """The container's interface that a plugin did not report; None when there is none."""
+    from multus.netlink import Namespace, links
+
+    try:
+        with Namespace(netns) as pod, pod.channel() as channel:
+            link = links.find(channel, ifname)
+    except (CNIError, OSError):
+        return None
+    return None if link is None else Interface(link.name, link.mac, netns, link.mtu)
 
 
 def _gateways(result: Result) -> list[str]:

@@ -31,7 +31,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.where import path_of
 from multus_source_nad.annotation import parse, runtime_config
-from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, step_for
+from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, settled, step_for
 from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
 from multus_source_nad.devices import KUBELET_DIR, multus_devices
 
@@ -152,8 +152,8 @@ def _chosen(
 
     def read() -> tuple[tuple[Element, ...], tuple[Element, ...]]:
         exchanged, added = _exchanged(pod, view), _added(pod, view)
-        chosen_gateways((*exchanged, *added))  # raises when two request the default route
-        return exchanged, added
+        both = settled((*exchanged, *added))
+        return both[: len(exchanged)], both[len(exchanged) :]
 
     return session.once("multus_source_nad.chosen", read)
 

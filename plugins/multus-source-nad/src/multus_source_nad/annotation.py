@@ -1,7 +1,9 @@
 """The Network Attachment Selection Annotation: both its forms, and every key of an element.
 
-An invalid key fails the pod.  (By the standard, the whole annotation is ignored, and the pod starts
-without networks that it requested.)
+A key of the wrong type, and an address that is none, fail the pod, as on the Go Multus.  (By the
+standard, the whole annotation is ignored, and the pod starts without networks that it requested.)
+What is unknown, empty or out of bounds is a remark of the element: the pod starts, plugins decide
+about the values that they are given, and ``multus validate`` shows the remark.
 
 Source: NPWG standard 1.3, section 4.1.
 """
@@ -9,10 +11,10 @@ Source: NPWG standard 1.3, section 4.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from multus.api.errors import InvalidConfig
+from multus.api.hardware import hardware_address
 from multus.api.kubernetes import (
     MAX_NETWORKS,
     entry_of,
@@ -23,7 +25,10 @@ from multus.api.kubernetes import (
     shown,
 )
 from multus.api.network import Element
+from multus.api.problem import Problem, remark
 from multus.api.reader import Reader
+from multus.api.spelling import Spelling, misspelled
+from multus.api.where import Path, path_of
 
 _KEYS = frozenset(
     {
@@ -42,12 +47,12 @@ _KEYS = frozenset(
         "deviceID",
     }
 )
-_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_GUID = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){7}")
 _PREFIX = re.compile(r"[0-9]{1,3}")
 _MOST_ADDRESSES = 256
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+_PORTS = ("hostPort", "containerPort", "protocol", "hostIP")
+_SPELLING = Spelling(_KEYS, {"portMappings": Spelling(_PORTS), "bandwidth": Spelling(_RATES)})
 
 #: The capability for a key (CNI CONVENTIONS.md; NPWG 1.3, section 4.1.2.1).
 _CAPABILITIES = {
@@ -71,12 +76,10 @@ def parse(
         entries = json_list(text, origin, most)
     else:
         entries = short_list(text, origin, most)
-    elements = tuple(
+    return tuple(
         _element(entry, namespace, entry_of(origin, index), source)
         for index, entry in enumerate(entries)
     )
-    _refuse_two_default_routes(elements, origin)
-    return elements
 
 
 def runtime_config(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,38 +95,23 @@ def _for_plugins(key: str, value: Any) -> Any:
     if key != "portMappings":
         return value
     # The portmap plugin requires the protocol, in lower case.
-    return [{**each, "protocol": each.get("protocol", "tcp").lower()} for each in value]
-
-
-def _refuse_two_default_routes(elements: tuple[Element, ...], origin: str) -> None:
-    wanting = [each for each in elements if "default-route" in each.options]
-    if len(wanting) > 1:
-        raise InvalidConfig(
-            f"{len(wanting)} networks have 'default-route'",
-            where=origin,
-            fix="keep it on one",
-        )
+    return [{**each, "protocol": (each.get("protocol") or "tcp").lower()} for each in value]
 
 
 def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
-    reader, where, name = named(entry, origin, namespace)
-    # Names with a period belong to other implementations (section 4.1.2.1).
-    foreign = (key for key in reader.raw if key not in _KEYS and "." not in key)
-    unknown = min(foreign, default=None)
-    if unknown is not None:
-        raise InvalidConfig(
-            f"unknown key {shown(unknown)}",
-            where=origin,
-            path=(unknown,),
-            fix=f"use {', '.join(sorted(_KEYS))}",
-        )
+    reader, where, name = named(entry, origin, namespace, _SPELLING)
     _check_addresses(reader)
     _check_hardware(reader)
-    _check_ports(reader)
-    _check_bandwidth(reader)
     _check_default_route(reader)
     reader.mapping("cni-args")
     reader.text("deviceID")
+    remarks = (
+        *_about_keys(entry, reader),
+        *_about_empty(reader),
+        *_about_ports(reader),
+        *_about_bandwidth(reader),
+    )
+    base = path_of(origin)
     return Element(
         name=name,
         namespace=where,
@@ -131,13 +119,61 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
         source=source,
         interface=interface_of(reader),
         options={key: value for key, value in reader.raw.items() if value is not None},
+        remarks=tuple(each.beneath(base) for each in remarks),
     )
+
+
+def _about_keys(entry: Mapping[str, Any], reader: Reader) -> Iterator[Problem]:
+    for path, name in misspelled(entry, _SPELLING):
+        yield remark(path, f"is read as {name!r}", f"write {name!r}")
+    for key in reader.raw:
+        # Names with a period belong to other implementations (section 4.1.2.1).
+        if key not in _KEYS and "." not in key:
+            yield _unknown((key,), _KEYS)
+
+
+def _about_empty(reader: Reader) -> Iterator[Problem]:
+    for key in ("mac", "infiniband-guid", "ips", "portMappings", "bandwidth"):
+        if reader.raw.get(key) in ("", [], {}):
+            yield remark((key,), "is empty: it requests nothing", "remove the key")
+
+
+def _about_ports(reader: Reader) -> Iterator[Problem]:
+    for index, ports in enumerate(reader.inners("portMappings")):
+        path: Path = ("portMappings", index)
+        for key in ("hostPort", "containerPort"):
+            if not 1 <= ports.integer(key) <= 65535:
+                wrong = f"is {ports.raw.get(key)!r}"
+                yield remark((*path, key), wrong, "write a port from 1 to 65535")
+        protocol, host = ports.text("protocol"), ports.text("hostIP")
+        if protocol and protocol.lower() not in _PROTOCOLS:
+            wrong = f"is {shown(protocol)}"
+            yield remark((*path, "protocol"), wrong, "write tcp, udp or sctp")
+        if host and not _family(host):
+            wrong = f"is {shown(host)}"
+            yield remark((*path, "hostIP"), wrong, "write an address of the node")
+        yield from (_unknown((*path, key), _PORTS) for key in ports.raw if key not in _PORTS)
+
+
+def _about_bandwidth(reader: Reader) -> Iterator[Problem]:
+    bandwidth = reader.inner("bandwidth")
+    yield from (_unknown(("bandwidth", key), _RATES) for key in bandwidth.raw if key not in _RATES)
+    rates = {key: bandwidth.integer(key) for key in _RATES}
+    for key, rate in rates.items():
+        if rate < 0:
+            yield remark(("bandwidth", key), f"is {rate}", "write a number above 0")
+    for direction in ("ingress", "egress"):
+        if rates[f"{direction}Burst"] and not rates[f"{direction}Rate"]:
+            path = ("bandwidth", f"{direction}Burst")
+            yield remark(path, f"needs '{direction}Rate'", "add it")
+
+
+def _unknown(path: Path, known: Iterable[str]) -> Problem:
+    return remark(path, "is not a known key: it is ignored", f"use {', '.join(sorted(known))}")
 
 
 def _check_addresses(reader: Reader) -> None:
     ips = _addresses(reader, "ips")
-    if reader.raw.get("ips") == []:
-        raise reader.error("ips", "is empty", "name an address, or remove the key")
     for ip in ips:
         address, slash, prefix = ip.partition("/")
         bits = {4: 32, 6: 128}.get(_family(address), -1)
@@ -160,44 +196,13 @@ def _addresses(reader: Reader, key: str) -> list[str]:
 
 
 def _check_hardware(reader: Reader) -> None:
-    mac, guid = reader.text("mac"), reader.text("infiniband-guid")
-    if "mac" in reader.raw and not _MAC.fullmatch(mac):
-        raise reader.error("mac", f"is {shown(mac)}", "write six bytes, 02:00:00:00:00:01")
-    if "infiniband-guid" in reader.raw and not _GUID.fullmatch(guid):
-        raise reader.error(
-            "infiniband-guid",
-            f"is {shown(guid)}",
-            "write eight bytes, 24:8a:07:03:00:8d:ae:2f",
-        )
-
-
-def _check_ports(reader: Reader) -> None:
-    if reader.raw.get("portMappings") == []:
-        raise reader.error("portMappings", "is empty", "name a port, or remove the key")
-    for ports in reader.inners("portMappings"):
-        for key in ("hostPort", "containerPort"):
-            if not 1 <= ports.integer(key) <= 65535:
-                raise ports.error(key, f"is {ports.raw.get(key)!r}", "write a port from 1 to 65535")
-        protocol = ports.text("protocol", "tcp")
-        if protocol.lower() not in _PROTOCOLS:
-            raise ports.error("protocol", f"is {shown(protocol)}", "write tcp, udp or sctp")
-        host = ports.text("hostIP")
-        if host and not _family(host):
-            raise ports.error("hostIP", f"is {shown(host)}", "write an address of the node")
-
-
-def _check_bandwidth(reader: Reader) -> None:
-    bandwidth = reader.inner("bandwidth")
-    if reader.raw.get("bandwidth") == {}:
-        raise reader.error("bandwidth", "is empty", "limit something, or remove the key")
-    for key in bandwidth.raw:
-        if key not in _RATES:
-            raise reader.error("bandwidth", f"has no key {shown(key)}", f"use {', '.join(_RATES)}")
-        if bandwidth.integer(key) <= 0:
-            raise bandwidth.error(key, "must be above 0")
-    for direction in ("ingress", "egress"):
-        if f"{direction}Burst" in bandwidth.raw and f"{direction}Rate" not in bandwidth.raw:
-            raise bandwidth.error(f"{direction}Burst", f"needs '{direction}Rate'", "add it")
+    for key, fix in (
+        ("mac", "write six bytes, 02:00:00:00:00:01"),
+        ("infiniband-guid", "write eight bytes, 24:8a:07:03:00:8d:ae:2f"),
+    ):
+        text = reader.text(key)
+        if text and hardware_address(text) is None:
+            raise reader.error(key, f"is {shown(text)}", fix)
 
 
 def _check_default_route(reader: Reader) -> None:

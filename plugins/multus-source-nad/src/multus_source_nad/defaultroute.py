@@ -21,6 +21,7 @@ from multus import hookimpl
 from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.network import Plugin
+from multus.api.problem import remark
 from multus.api.result import Result, Route
 from multus.api.where import path_of
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from multus.netlink.wire import Message
 
 TYPE = "multus-default-route"
+KEY = "default-route"
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 #: The kernel's default metric of an IPv6 route (``IP6_RT_PRIO_USER``).
 _METRICS = {4: 0, 6: 1024}
@@ -39,31 +41,62 @@ _METRICS = {4: 0, 6: 1024}
 _TABLE_MAIN = 254
 
 
-def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
-    """The gateways of the element that requests the default route; None when none does.
+def settled(elements: Sequence[Element]) -> tuple[Element, ...]:
+    """*elements*, of which only those that get a default route keep ``default-route``.
 
-    Empty gateways mean those of the network's plugins.  Raises ``InvalidConfig`` when two elements
-    request the default route.
+    As on the Go Multus, one element may have the route of IPv4 and another one that of IPv6.  An
+    empty list means the gateways of the network's plugins: it counts when no element names a
+    gateway, and then for the first.  Raises ``InvalidConfig`` when two elements name gateways of
+    one family.
     """
-    asking = [each for each in elements if "default-route" in each.options]
-    if len(asking) > 1:
-        raise InvalidConfig(
-            f"{asking[0].origin} and {asking[1].origin} both have 'default-route'",
-            path=path_of(asking[0].origin),
-            fix="keep it on one",
-        )
-    return tuple(asking[0].options["default-route"]) if asking else None
+    asking = [each for each in elements if KEY in each.options]
+    naming = [each for each in asking if each.options[KEY]]
+    owners: dict[int, Element] = {}
+    for each in naming:
+        for family in {_family(gateway) for gateway in each.options[KEY]}:
+            other = owners.setdefault(family, each)
+            if other is not each:
+                raise InvalidConfig(
+                    f"{other.origin} and {each.origin} both name a gateway of IPv{family} in"
+                    f" {KEY!r}",
+                    path=path_of(each.origin),
+                    fix="keep it on one",
+                )
+    served = {id(each) for each in naming or asking[:1]}
+    return tuple(
+        _without(each) if KEY in each.options and id(each) not in served else each
+        for each in elements
+    )
+
+
+def _without(element: Element) -> Element:
+    said = remark(
+        (*path_of(element.origin), KEY),
+        "is empty, and another network has the default route: it is ignored",
+        "keep it on one",
+    )
+    options = {key: value for key, value in element.options.items() if key != KEY}
+    return evolve(element, options=options, remarks=(*element.remarks, said))
+
+
+def chosen_gateways(elements: Iterable[Element]) -> tuple[str, ...] | None:
+    """The gateways of settled *elements*; None when none requests a default route.
+
+    Empty gateways mean those of the network's plugins.
+    """
+    asking = [each.options[KEY] for each in elements if KEY in each.options]
+    return tuple(gateway for each in asking for gateway in each) if asking else None
 
 
 def step_for(delegate: Delegate, gateways: Sequence[str]) -> Plugin:
-    """The step of one network, for a pod whose default route goes through *gateways*.
+    """The step of one network, for a pod whose default routes go through *gateways*.
 
     The step changes only the families of the gateways; both when *gateways* is empty.
     """
     families = sorted({_family(each) for each in gateways}) or [4, 6]
     config: dict[str, Any] = {"type": TYPE, "families": families}
-    if "default-route" in delegate.options:
-        config["gateways"] = list(gateways)
+    if KEY in delegate.options:
+        config["gateways"] = list(delegate.options[KEY])
     return Plugin(config)
 
 
