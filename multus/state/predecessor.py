@@ -182,8 +182,20 @@ def _newer_form(entries: list[Mapping[str, Any]], ifname: str, conf: Conf, path:
             caches[place] = kept_there
         delegate = delegate_from(_fuller(config, kept_there), conf, path)
         asked = kept_there.capabilities if kept_there else _requests(reader) if place else {}
-        delegates.append(evolve(delegate, ifname=own, primary=place == 0, runtime_config=asked))
+        named = evolve(delegate, ifname=own, primary=place == 0, runtime_config=asked)
+        delegates.append(_with_device(named, reader, container_id))
     return _found(delegates, caches, conf)
+
+
+def _with_device(delegate: Delegate, entry: Reader, container_id: str) -> Delegate:
+    """*delegate* with its device, and the file that says what is known of it."""
+    device = entry.text("deviceID")
+    if not device or delegate.primary:
+        return delegate
+    from multus.api import deviceinfo
+
+    path = deviceinfo.of_attachment(entry.text("Name"), container_id, delegate.ifname)
+    return evolve(delegate, device=device, device_info=path)
 
 
 def _found(delegates: list[Delegate], caches: Mapping[int, Cached], conf: Conf) -> Found:
