@@ -305,8 +305,10 @@ def multus_runtime_config(
     Kind: collect.
     Called: once for each delegate after all are resolved; no side effects.
     Returns: a mapping from capability to value, or None.  Two plugins that contribute different
-        values for one capability fail the request, and so does an entry that none of the delegate's
-        plugins declares in ``capabilities`` (NPWG 1.3: what is asked for must be served).
+        values for one capability fail the request.  A plugin of the delegate gets an entry when it
+        declares the capability; ``mac`` and ``ips`` are in ``CNI_ARGS`` too, as ``MAC`` and ``IP``.
+        After ADD, a MAC or address that is not there, or another entry that no plugin declares, is
+        in ``Attachment.unserved``, or an error where ``unservedRequests`` is ``refuse``.
     Raises: ``InvalidConfig`` for a wish that is wrong, ``TryAgainLater`` for one that cannot be
         looked up now.
 

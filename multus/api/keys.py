@@ -236,6 +236,15 @@ RETRY_DELETE = Key(
     True,
     spared=True,
 )
+UNSERVED_REQUESTS = Key(
+    "unservedRequests",
+    WORD,
+    "When a network lacks what a pod requests of it, such as a MAC or an address: `warn` by an"
+    " event and in the log, or `refuse` the pod.",
+    "warn",
+    choices=("warn", "refuse"),
+    spared=True,
+)
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
@@ -311,6 +320,7 @@ OWN: tuple[Key, ...] = (
     TENANT_DATA_DIR,
     TENANT_RESOLV_CONF,
     RETRY_DELETE,
+    UNSERVED_REQUESTS,
     STANDALONE,
     RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),

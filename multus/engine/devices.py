@@ -75,6 +75,12 @@ def _with_device(delegate: Delegate, device: str) -> Delegate:
 
 
 def runtime_config(delegate: Delegate) -> Mapping[str, str]:
-    """The device by ``runtimeConfig``, when a plugin of the chain takes it so."""
+    """The device by ``runtimeConfig``, for plugins of the chain that take it so.
+
+    A device that the engine assigned is in every plugin's configuration too.  One that the source
+    asked for is not: when no plugin declares the capability, that request is not served.
+    """
+    device = delegate.device
     declared = any(CAPABILITY in each.capabilities for each in delegate.plugins)
-    return {CAPABILITY: delegate.device} if delegate.device and declared else {}
+    assigned = any(each.config.get(KEYS[0]) == device for each in delegate.plugins)
+    return {CAPABILITY: device} if device and (declared or not assigned) else {}

@@ -72,12 +72,14 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
     marked = _with_primary(chained, networks)
     return Resolved(
         delegates=tuple(
-            _with_runtime_config(
+            _with_requests(
                 each,
                 {
                     **devices.runtime_config(each),
                     **hooks.runtime_config(each, request, conf, session),
                 },
+                request,
+                conf,
             )
             for each in marked
         ),
@@ -237,21 +239,24 @@ def _with_primary(delegates: Sequence[Delegate], networks: Sequence[Requested]) 
     ]
 
 
-def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> Delegate:
+def _with_requests(
+    delegate: Delegate, contributed: Mapping[str, Any], request: Request, conf: Conf
+) -> Delegate:
+    """*delegate* with what is requested of it: for ``runtimeConfig``, and for ``CNI_ARGS``."""
     asked = {**delegate.runtime_config, **contributed}
-    if not asked:
-        return delegate
-    served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))
-    missing = sorted(asked.keys() - served)
-    if missing:
-        # NPWG 1.3: an attachment fails when what is requested cannot be served.
-        raise InvalidConfig(
-            f"{delegate} is asked for {missing[0]!r}, and none of its plugins ({delegate.types})"
-            " declares that capability",
-            fix=f'add "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not'
-            " ask",
-        )
-    return evolve(delegate, runtime_config=asked)
+    args: dict[str, str] = {}
+    if asked:
+        # Imported here: most networks are requested without anything else.
+        from multus.engine import requests
+
+        args = requests.arguments(asked)
+        delegate = evolve(delegate, runtime_config=asked)
+        if conf.unserved_requests == "refuse":
+            requests.require_possible(delegate)
+    if (args or request.args) and "IgnoreUnknown" not in request.args:
+        # No plugin knows all of these arguments.
+        args["IgnoreUnknown"] = "true"
+    return evolve(delegate, args=args) if args else delegate
 
 
 def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:

@@ -238,7 +238,7 @@ def _without_container(delegate: Delegate) -> Delegate:
         Plugin({k: v for k, v in each.config.items() if k != "runtimeConfig"}, each.invoker)
         for each in delegate.plugins
     )
-    return evolve(delegate, plugins=plugins, runtime_config={}, ifname="", options={})
+    return evolve(delegate, plugins=plugins, runtime_config={}, args={}, ifname="", options={})
 
 
 def _identity(delegate: Delegate) -> tuple[str, str, bytes]:

@@ -154,6 +154,7 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
+        **({"args": delegate.args} if delegate.args else {}),
         **_places_wire(delegate),
         **_device_wire(delegate),
         "steps": [_step_wire(step) for step in planned.steps],
@@ -302,6 +303,7 @@ def _planned(reader: Reader) -> Planned:
         ifname=_needed(reader, "ifname"),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
+        args=_args(reader),
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
@@ -317,6 +319,11 @@ def _planned(reader: Reader) -> Planned:
 def _provenance(reader: Reader) -> Provenance:
     """Earlier releases did not write it, and carried every delegate out as the node's."""
     return Provenance(reader.text("provenance", Provenance.NODE.value))
+
+
+def _args(reader: Reader) -> dict[str, str]:
+    args = reader.inner("args")
+    return {key: args.text(key) for key in args.raw}
 
 
 def _places(reader: Reader) -> Mapping[str, tuple[str, ...]] | None:

@@ -220,6 +220,7 @@ class Attempt:
             except CNIError as error:
                 self._begun[index] = self._begun_part(index, error)
                 raise
+            self._reached[index] = attachment
             attached(attachment)
             self._observers.attached(attachment, self._plugins.request, self._plugins.conf)
         return tuple(self._reached.values())

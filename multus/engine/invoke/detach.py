@@ -103,12 +103,18 @@ def _removal(
     attachment: Attachment | None,
     call: Call,
 ) -> _Removal:
+    versions = () if attachment is None else attachment.versions
+    if place >= len(versions) and delegate.args:
+        # Its ADD did not succeed, perhaps because of the requested arguments; its DEL must.
+        from multus.engine import requests
+
+        delegate = requests.without_arguments(delegate)
     invocation = call.invocation("DEL", delegate, step.plugin, step.config)
-    if attachment is not None and attachment.versions:
+    if attachment is not None and versions:
         # CNI 1.1: DEL gets the final result of ADD, in the CNI version of that ADD.
         invocation = evolve(invocation, prev_result=attachment.result)
-        if place < len(attachment.versions):
-            invocation = invocation.at(attachment.versions[place])
+        if place < len(versions):
+            invocation = invocation.at(versions[place])
     try:
         return _Removal(index, invocation, invoker_of(step, delegate, call))
     except CNIError as error:

@@ -384,6 +384,28 @@ metadata:
     assert problem["line"] == 13
 
 
+def test_a_request_that_the_standard_lets_fail_is_a_warning(multus: Command, file: File) -> None:
+    pod = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    v1.multus-cni.io/default-network: default/lan
+    k8s.v1.cni.cncf.io/networks: '[{"name": "lan"}, {"name": "lan", "mac": "02:00:00:00:00:07"}]'
+"""
+    nad = NAD.format('{"cniVersion": "1.0.0", "type": "ptp"}')
+    said = multus("validate", "--json", "-f", file("a.yaml", f"{nad}---\n{pod}"))
+    assert problems(said) == []
+    (warning,) = problems(said, "warning")
+    assert warning["line"] == 14
+    assert (
+        "network 'default/lan': 'mac' is requested, and none of its plugins (ptp) declares"
+        in (warning["reason"])
+    )
+    assert '"capabilities": {"mac": true}' in warning["fix"]
+
+
 def test_a_list_of_objects_is_taken_apart(multus: Command, file: File) -> None:
     items = {
         "kind": "List",

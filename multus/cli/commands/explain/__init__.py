@@ -219,6 +219,10 @@ def _show_device(shown: Screen, network: PlannedNetwork) -> None:
 
 
 def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
+    args = ";".join(f"{key}={value}" for key, value in network.delegate.args.items())
+    if args:
+        shown.line()
+        shown.line(f"{network.delegate.ifname}: CNI_ARGS has {args} too")
     for step in network.planned.steps:
         kind = step.plugin.type
         where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
@@ -245,6 +249,8 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
     shown.line()
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
+    for network in explanation.networks:
+        _show_requests(shown, network)
     for error in explanation.not_ready:
         shown.finding(of_error(error, "not ready", WARNING))
     if not explanation.refusals:
@@ -254,6 +260,20 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
         shown.finding(of_error(each.error, f"refused by {each.stage}"))
         if each.error.details:
             shown.line(f"    details: {each.error.details}")
+
+
+def _show_requests(shown: Screen, network: PlannedNetwork) -> None:
+    """The requests whose capability no plugin declares."""
+    from multus.api.where import dotted
+    from multus.cli.findings import NOTE, WARNING, Finding
+
+    for problem in network.undeclared:
+        reason = f"{network.delegate}: {dotted(problem.path)!r} {problem.reason}"
+        if problem in network.ignored:
+            shown.finding(Finding(WARNING, "request", reason, problem.fix))
+        else:
+            compared = "ADD compares what its plugins make of CNI_ARGS with it"
+            shown.finding(Finding(NOTE, "request", f"{reason}; {compared}"))
 
 
 def _answer(explanation: Explanation) -> Finding:

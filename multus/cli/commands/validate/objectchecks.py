@@ -18,14 +18,15 @@ from multus.api.kubernetes import NotFound
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST
-from multus.api.where import Path, Where, path_of
+from multus.api.where import Path, Where, dotted, path_of
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding
 from multus.cli.objects import NETWORKS, Named, Objects
-from multus.engine import order, resolve
+from multus.engine import order, requests, resolve
 from multus.engine.permit import require_permitted
 from multus.log import Log
 
 if TYPE_CHECKING:
+    from multus.api.network import Delegate
     from multus.registry.loading import Installed
 
 _NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
@@ -200,6 +201,24 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     except CNIError as error:
         path = named.document.known(path_of(selections[-1].origin))
         yield named.document.finding(ERROR, path, error.said, error.fix, error.number)
+        return
+    yield from _undeclared(named, resolve.combine(selections, cluster.conf), resolved.delegates)
+
+
+def _undeclared(
+    named: Named, networks: Sequence[resolve.Requested], delegates: Sequence[Delegate]
+) -> Iterator[Finding]:
+    """Requests that the standard lets fail (NPWG 1.3, section 4.1.2.1); Multus tries to serve them.
+
+    The standard does not cover the annotation for the default network.
+    """
+    for requested, delegate in zip(networks, delegates, strict=True):
+        for problem in () if requested.default else requests.undeclared(delegate):
+            path = named.document.known(path_of(requested.element.origin))
+            reason = (
+                f"{delegate}: {dotted(problem.path)!r} {problem.reason}, as the standard demands"
+            )
+            yield named.document.finding(WARNING, path, reason, problem.fix)
 
 
 # --- Kinds ----------------------------------------------------------------------------------------

@@ -28,7 +28,13 @@ from multus.api.kubernetes import (
 from multus.api.network import Outcome
 from multus.api.request import Request
 from multus.api.session import Session
-from multus_observer_status.status import STATUS, added_message, annotation, entries
+from multus_observer_status.status import (
+    STATUS,
+    added_message,
+    annotation,
+    entries,
+    unserved_messages,
+)
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -82,5 +88,10 @@ def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
         for each in outcome.attachments
         if entries(each, netns)
+    ]
+    events += [
+        PodEvent(pod, "Warning", "NetworkRequestUnserved", message)
+        for each in outcome.attachments
+        for message in unserved_messages(each)
     ]
     return [Annotate(pod, {STATUS: annotation(outcome.attachments, netns=netns)}), *events]

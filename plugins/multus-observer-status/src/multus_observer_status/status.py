@@ -93,6 +93,12 @@ def added_message(attachment: Attachment) -> str:
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
 
 
+def unserved_messages(attachment: Attachment) -> list[str]:
+    """The texts of the events that say what was requested and is not there."""
+    delegate = attachment.delegate
+    return [f"{delegate}, interface {delegate.ifname}: {each}" for each in attachment.unserved]
+
+
 def _default_of(result: Result, inside: Sequence[int]) -> int:
     """The index of the interface with the gateway, else of the first, among those *inside*."""
     at = (ip.interface for ip in result.ips if ip.gateway and ip.interface in inside)

@@ -183,8 +183,7 @@ def _check_addresses(reader: Reader) -> None:
                 f"holds {shown(ip)}",
                 "write addresses such as 10.0.0.2/24 or 2001:db8::2",
             )
-    if reader.text("ipam-claim-reference") and ips:
-        raise reader.error("ipam-claim-reference", "excludes 'ips'", "remove one of the two")
+    reader.text("ipam-claim-reference")  # may stand beside 'ips'
 
 
 def _addresses(reader: Reader, key: str) -> list[str]:
