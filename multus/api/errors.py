@@ -193,6 +193,10 @@ class InvalidConfig(CNIError):
         return (self.problem, *self._others)
 
 
+class MissingFile(InvalidConfig):
+    """A file of the node that a configuration relies on does not exist."""
+
+
 class NoSuchNetwork(InvalidConfig):
     """No installed source knows a network by the name that was selected."""
 

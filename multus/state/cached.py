@@ -19,9 +19,9 @@ from multus.api.errors import CNIError, DecodingFailure
 from multus.api.jsontext import decode_object
 from multus.api.reader import Reader
 from multus.api.result import Result
+from multus.state.journal import RESULTS
 from multus.state.recordfile import read_safely
 
-FOLDER = "results"
 _KIND = "cniCacheV1"
 
 
@@ -34,6 +34,7 @@ class Cached:
 
     path: str
     result: Result
+    container_id: str = ""
     network: str = ""
     ifname: str = ""
     netns: str = ""
@@ -44,40 +45,49 @@ class Cached:
 
 def find(folder: str, network: str, container_id: str, ifname: str) -> Cached | None:
     """What is kept under *folder*, a ``cniDir``; None when there is nothing that can be read."""
-    return _read(os.path.join(folder, FOLDER, f"{network}-{container_id}-{ifname}"), container_id)
+    return _read(os.path.join(folder, RESULTS, f"{network}-{container_id}-{ifname}"), container_id)
 
 
 def of_container(folder: str, container_id: str) -> Iterator[Cached]:
     """All that is kept of one container, sorted by file name."""
-    place = os.path.join(folder, FOLDER)
-    try:
-        names = sorted(os.listdir(place))
-    except OSError:
-        return
-    for name in names:
-        found = _read(os.path.join(place, name), container_id) if container_id in name else None
+    for path in _paths(folder):
+        found = _read(path, container_id) if container_id in os.path.basename(path) else None
         if found is not None:
             yield found
 
 
-def _read(path: str, container_id: str) -> Cached | None:
+def containers(folder: str) -> frozenset[str]:
+    """The containers of which a network's configuration is kept."""
+    found = (_read(path) for path in _paths(folder))
+    return frozenset(each.container_id for each in found if each is not None and each.config)
+
+
+def _paths(folder: str) -> list[str]:
+    place = os.path.join(folder, RESULTS)
     try:
-        raw = decode_object(read_safely(path), path)
-        return _cached(Reader(raw, path), container_id)
+        return [os.path.join(place, name) for name in sorted(os.listdir(place))]
+    except OSError:
+        return []
+
+
+def _read(path: str, container_id: str = "") -> Cached | None:
+    """The file at *path*, of any container or only of this one."""
+    try:
+        found = _cached(Reader(decode_object(read_safely(path), path), path))
     except (OSError, CNIError):
         # DEL goes on without it, as the Go Multus does.
         return None
+    return found if container_id in ("", found.container_id) or not found.container_id else None
 
 
-def _cached(reader: Reader, container_id: str) -> Cached | None:
+def _cached(reader: Reader) -> Cached:
     path = reader.where
     if reader.text("kind") != _KIND:
         return Cached(path, Result.from_wire(reader.raw))
-    if reader.text("containerId") != container_id:
-        return None
     return Cached(
         path,
         Result.from_wire(reader.mapping("result")),
+        container_id=reader.text("containerId"),
         network=reader.text("networkName"),
         ifname=reader.text("ifName"),
         netns=reader.text("netns"),

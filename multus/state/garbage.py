@@ -20,6 +20,7 @@ from multus.api.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLat
 from multus.api.jsontext import encode
 from multus.api.names import is_identifier, unnameable
 from multus.api.network import Delegate, Plugin
+from multus.state import cached
 from multus.state.liveness import lives
 from multus.state.lock import collector_lock, container_lock
 
@@ -84,7 +85,7 @@ class Before:
     """The records when GC began, before it waited for the ADDs under way.
 
     What was attached meanwhile is not in GC's list of valid attachments, and is kept.  *others* are
-    the containers that the Go Multus has a record of.
+    the containers of which the Go Multus left something.
     """
 
     keys: frozenset[Key]
@@ -110,7 +111,8 @@ def begin(journal: Journal, patience: float) -> Iterator[Before]:
     ``StateDamaged`` and ``IOFailure``.
     """
     journal.prepare()
-    before = Before(journal.keys(), time.time(), frozenset(journal.others()))
+    theirs = frozenset((*journal.others(), *cached.containers(journal.folder)))
+    before = Before(journal.keys(), time.time(), theirs)
     with collector_lock(journal.folder, patience):
         yield before
 

@@ -48,6 +48,9 @@ DAMAGED = ":damaged"
 #: Appended to the name of a second link to the file, when a delegate was given up.
 STUCK = ":stuck"
 
+#: The folder of libcni's files, which the Go Multus had beside its records.
+RESULTS = "results"
+
 #: A file's name may have 255 bytes on every file system of today.
 _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
 
@@ -119,6 +122,10 @@ class Journal:
         """The names of the files that the Go Multus may have written."""
         found = [name for name in self._names() if is_identifier(name)]
         return [name for name in found if not os.path.isdir(os.path.join(self.folder, name))]
+
+    def has_results(self) -> bool:
+        """Whether libcni may have files of the Go Multus's attachments here."""
+        return os.path.isdir(os.path.join(self.folder, RESULTS))
 
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people, see ``set_aside``."""

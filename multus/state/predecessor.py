@@ -8,8 +8,12 @@ There are two forms, which differ in their keys:
   runtime's interface, the others ``ifnameRequest`` or net<place>.  libcni kept the results beside
   them (``multus.state.cached``).
 
-They do not say who wrote a configuration, so each counts as a tenant's.  The Go Multus ran a binary
-for every configuration; what is not done in-process for a tenant is undone by the same binary.
+The Go Multus removes a record when a DEL failed too; then libcni's files alone are left, unless it
+has ``retryDeleteOnError``.
+
+The records do not say who wrote a configuration, so each counts as a tenant's.  The Go Multus ran a
+binary for every configuration; what is not done in-process for a tenant is undone by the same
+binary.
 """
 
 from __future__ import annotations
@@ -62,13 +66,13 @@ class Found(NamedTuple):
 
 
 def adopt(journal: Journal, request: Request, conf: Conf, log: Log) -> Record | None:
-    """Make a record of ours of what the Go Multus wrote of the request's container, if it did.
+    """Make a record of ours of what the Go Multus left of the request's container, if it did.
 
     Its files are removed.  A record that cannot be read is kept under another name.
     """
     path = os.path.join(journal.folder, request.container_id)
     try:
-        found = read(path, request.ifname, conf)
+        found = read(path, request.ifname, conf) or _kept_alone(path, request.ifname, conf)
     except DecodingFailure as error:
         log.error(f"{error}: it is kept as {journal.set_aside(path)}")
         return None
@@ -87,9 +91,11 @@ def look(folder: str, request: Request, conf: Conf) -> Record | None:
     ``result`` is that network's, None when it is not known.  Raises as ``read``.
     """
     path = os.path.join(folder, request.container_id)
-    found = read(path, request.ifname, conf)
+    found = read(path, request.ifname, conf) or _kept_alone(path, request.ifname, conf)
     if found is None:
         return None
+    if not os.path.exists(path):
+        path = next(iter(found.caches.values())).path
     primary = next((i for i, each in enumerate(found.planned) if each.delegate.primary), -1)
     if not request.ifname:
         ifname = found.planned[primary].delegate.ifname if primary >= 0 else _USUAL_IFNAME
@@ -114,15 +120,17 @@ def look(folder: str, request: Request, conf: Conf) -> Record | None:
 def records(
     journal: Journal, valid: Iterable[tuple[str, str]], request: Request, conf: Conf
 ) -> Iterator[Record]:
-    """What the Go Multus wrote of every container, as records; nothing is changed.
+    """What the Go Multus left of every container, as records; nothing is changed.
 
     *valid* are containers with their interface, where it is known.  Those that cannot be read are
-    left out.
+    left out, and those that have a record of ours.
     """
+    recorded = journal.keys()
+    ours = {container_id for container_id, _ in recorded}
     known: dict[str, list[str]] = {}
     for container_id, ifname in sorted(valid):
         known.setdefault(container_id, []).append(ifname)
-    for container_id in journal.others():
+    for container_id in sorted({*journal.others(), *cached.containers(journal.folder)} - ours):
         for ifname in known.get(container_id, [""]):
             asked = evolve(request, container_id=container_id, ifname=ifname)
             with suppress(CNIError):
@@ -154,6 +162,25 @@ def read(path: str, ifname: str, conf: Conf) -> Found | None:
         raise error.at(where).into(DecodingFailure) from error
 
 
+def _kept_alone(path: str, ifname: str, conf: Conf) -> Found | None:
+    """What libcni has of the container whose record at *path* is gone; None when it has nothing."""
+    folder, container_id = os.path.split(path)
+    found = [e for e in cached.of_container(folder, container_id) if e.config and e.ifname]
+    names = [each.ifname for each in found]
+    first = ifname or (_USUAL_IFNAME if _USUAL_IFNAME in names else "".join(names[:1]))
+    delegates: list[Delegate] = []
+    caches: dict[int, Cached] = {}
+    for each in sorted(found, key=lambda each: each.ifname != first):
+        with suppress(CNIError):
+            delegate = delegate_from(each.config, conf, each.path)
+            asked, primary = each.capabilities, each.ifname == first
+            caches[len(delegates)] = each
+            delegates.append(
+                evolve(delegate, ifname=each.ifname, primary=primary, runtime_config=asked)
+            )
+    return _found(delegates, caches, conf) if delegates else None
+
+
 def _has_newer_form(entries: list[Mapping[str, Any]]) -> bool:
     return any("Bytes" in entry for entry in entries)
 
@@ -182,20 +209,25 @@ def _newer_form(entries: list[Mapping[str, Any]], ifname: str, conf: Conf, path:
             caches[place] = kept_there
         delegate = delegate_from(_fuller(config, kept_there), conf, path)
         asked = kept_there.capabilities if kept_there else _requests(reader) if place else {}
-        named = evolve(delegate, ifname=own, primary=place == 0, runtime_config=asked)
-        delegates.append(_with_device(named, reader, container_id))
+        delegates.append(
+            evolve(
+                delegate,
+                ifname=own,
+                primary=place == 0,
+                runtime_config=asked,
+                device_info=_device_info(reader, container_id, own),
+            )
+        )
     return _found(delegates, caches, conf)
 
 
-def _with_device(delegate: Delegate, entry: Reader, container_id: str) -> Delegate:
-    """*delegate* with its device, and the file that says what is known of it."""
-    device = entry.text("deviceID")
-    if not device or delegate.primary:
-        return delegate
+def _device_info(reader: Reader, container_id: str, ifname: str) -> str:
+    """The path of the file that describes the attachment's device; "" when it has none."""
+    if not reader.text("deviceID"):
+        return ""
     from multus.api import deviceinfo
 
-    path = deviceinfo.of_attachment(entry.text("Name"), container_id, delegate.ifname)
-    return evolve(delegate, device=device, device_info=path)
+    return deviceinfo.of_attachment(reader.text("Name"), container_id, ifname)
 
 
 def _found(delegates: list[Delegate], caches: Mapping[int, Cached], conf: Conf) -> Found:

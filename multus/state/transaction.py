@@ -122,7 +122,7 @@ class Transaction:
 
         Returns what went wrong.
         """
-        record, request = self._record(), self._plugins.request
+        record, request = self._record() or self._of_a_failed_del(), self._plugins.request
         if record is not None:
             return self._remove_recorded(record, configured=True)
         if self._journal.is_stuck(request.container_id, request.ifname):
@@ -149,9 +149,14 @@ class Transaction:
         self._journal.remove_incomplete(request.container_id, request.ifname)
         return self._journal.find(request.container_id, request.ifname)
 
+    def _of_a_failed_del(self) -> Record | None:
+        """A record made of what the Go Multus left when its own DEL failed."""
+        return self._adopt() if self._journal.has_results() else None
+
     def _adopted(self) -> Record | None:
-        if not self._is_theirs():
-            return None
+        return self._adopt() if self._is_theirs() else None
+
+    def _adopt(self) -> Record | None:
         from multus.state import predecessor
 
         request, conf = self._plugins.request, self._plugins.conf

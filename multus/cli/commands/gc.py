@@ -83,9 +83,9 @@ def _of_the_go_program(journal: Journal) -> Iterator[Record]:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
-    from multus.state import predecessor
+    from multus.state import cached, predecessor
 
-    if not journal.others():
+    if not journal.others() and not cached.containers(journal.folder):
         return
     ours = [each for each in journal.records() if not isinstance(each, CNIError)]
     newest_first = sorted(ours, key=lambda each: each.started, reverse=True)

@@ -29,7 +29,7 @@ class Carried:
     """Settings in this Multus' form.
 
     ``conf`` has keys of Multus' configuration, ``daemon`` keys of the daemon's settings.
-    ``primary`` is the default network's file, or the folder that has it.  ``said`` has a line for
+    ``primary`` is the default network's file, or the folder that has it.  ``notes`` has a line for
     each key that became something else, ``refused`` a problem for each that cannot be carried over.
     """
 
@@ -37,7 +37,7 @@ class Carried:
     daemon: Mapping[str, Any] = field(factory=dict)
     primary: str = ""
     net_d: str = ""
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     refused: tuple[Problem, ...] = ()
 
     def require(self, where: str) -> Carried:
@@ -67,12 +67,12 @@ class Carrying:
         roots = _roots(settings) if in_container else ()
         conf: dict[str, Any] = {}
         daemon: dict[str, Any] = {}
-        said: list[str] = []
+        notes: list[str] = []
         refused: list[Problem] = []
         for name, value in settings.items():
             key = known.KEYS.get(name)
             if key is None or key.fate == known.INERT:
-                self._unknown(name, value, conf, said)
+                self._unknown(name, value, conf, notes)
                 continue
             if key.path:
                 value = _on_node(value, roots)
@@ -85,19 +85,19 @@ class Carrying:
             if key.fate == known.REFUSED and known.has_effect(value):
                 refused.append(_problem(name, f"cannot be carried over: {key.text}"))
             if key.fate == known.INSTEAD and key.text and known.has_effect(value):
-                said.append(f"{name}: here {key.text}")
+                notes.append(f"{name}: here {key.text}")
         if in_container and self.in_pod:
             daemon["chrootDir"] = HOST
         refused += self._unreachable(conf)
         _socket(daemon, refused)
         primary, net_d = _primary(settings, roots), _folder(settings, roots)
-        return Carried(conf, daemon, primary, net_d, tuple(said), tuple(refused))
+        return Carried(conf, daemon, primary, net_d, tuple(notes), tuple(refused))
 
-    def _unknown(self, name: str, value: Any, conf: dict[str, Any], said: list[str]) -> None:
+    def _unknown(self, name: str, value: Any, conf: dict[str, Any], notes: list[str]) -> None:
         if name in self.own:
             conf[name] = value
         elif known.has_effect(value):
-            said.append(f"{name}: left out, the Go Multus does not act on it")
+            notes.append(f"{name}: left out, the Go Multus does not act on it")
 
     def _into(
         self,

@@ -116,6 +116,21 @@ def test_del_that_fails_can_be_repeated_with_the_result(before: Cluster, cni_pod
     assert first["ips"] == again["ips"] != []
 
 
+@pytest.mark.parametrize("verb", ["DEL", "GC"])
+def test_what_a_failed_delete_of_the_go_multus_left_is_removed(
+    before: Cluster, cni_pod: Netns, verb: str
+) -> None:
+    """Without ``retryDeleteOnError`` it keeps libcni's files alone."""
+    container = Container(cni_pod.path)
+    attach(before, container, default(before), second(before)).unlink()
+    cni_pod.remove()
+    if verb == "DEL":
+        before.delete(conf_of(before), container).require()
+    else:
+        before.runtime.gc(conf_of(before)).require()
+    assert left_of(before, container) == []
+
+
 def test_without_libcnis_files_del_uses_what_the_runtime_gives(
     before: Cluster, cni_pod: Netns
 ) -> None:

@@ -38,6 +38,19 @@ def test_a_delete_that_failed_is_repeated_whatever_retry_delete_on_error_is(
     assert cluster.bin.commands("DEL") == ["DEL step eth0"] * 4
 
 
+def test_a_configuration_may_have_the_name_of_its_default_network(
+    cluster: Cluster, cni_pod: Netns
+) -> None:
+    """As ``overrideNetworkName`` makes it."""
+    cluster.bin.stand_in("step")
+    conf, container = named(cluster, name="lan", cniVersion="1.1.0"), cluster.pod(cni_pod)
+    cluster.add(conf, container).require()
+    cluster.runtime.gc(conf, [container]).require()
+    assert cluster.bin.commands("DEL") == []
+    cluster.delete(conf, container).require()
+    assert cluster.bin.commands("ADD", "DEL") == ["ADD step eth0", "DEL step eth0"]
+
+
 @pytest.mark.parametrize(
     ("given", "version"), [({}, "0.3.1"), ({"forceCNIVersion": True}, "1.0.0")]
 )

@@ -104,7 +104,7 @@ def carried(raw: Mapping[str, Any], *, daemon: bool) -> Carried:
 
 def named(found: Carried) -> set[str]:
     """The keys that the outcome names: carried over, replaced, or refused."""
-    said = {line.partition(":")[0] for line in found.said}
+    said = {line.partition(":")[0] for line in found.notes}
     return {*found.conf, *found.daemon, *said, *(str(each.path[0]) for each in found.refused)}
 
 

@@ -322,6 +322,22 @@ def test_programs_are_looked_up_in_the_nodes_own_files(
     assert said.json["networks"][0]["plugins"][0]["binary"] == "/cni/only-on-the-node"
 
 
+def test_the_nodes_own_chain_is_shown_after_the_networks(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    file("net.d/vendor/tuning.conf", {"type": "tuning"})
+    lan = file("net.d/lan.conf", {"name": "lan", "type": "bridge"})
+    conf = {"name": "n", "type": "multus", "binDir": bin_dir, "clusterNetwork": str(lan)}
+    path = file("m.conf", {**conf, "auxiliaryCNIChainName": "vendor"})
+    text = multus("explain", "--conf", path)
+    assert text.status == 0 and "after all networks" in text.out
+    found = multus("explain", "--json", "--conf", path).json["networks"]
+    assert [(each["interface"], each["network"]) for each in found] == [
+        ("eth0", "lan"),
+        ("net1", "vendor"),
+    ]
+
+
 def test_annotations_that_are_not_read_are_told(multus: Command, file: File, bin_dir: str) -> None:
     conf = {"name": "n", "type": "multus", "binDir": bin_dir, "delegates": [{"type": "bridge"}]}
     path, objects = file("m.conf", conf), file("all.yaml", LAN + pod("lan"))

@@ -361,11 +361,12 @@ spec:
     assert "longer than 15 characters" in problem["reason"]
 
 
-def test_a_network_outside_the_files_is_a_warning(multus: Command, file: File) -> None:
+def test_a_network_outside_the_files_is_not_checked(multus: Command, file: File) -> None:
     said = multus("validate", "--json", "-f", file("pod.yaml", seed.POD))
-    assert said.status == 0
-    assert len(problems(said, "warning")) == 3
-    assert "not in the given files" in problems(said, "warning")[0]["reason"]
+    assert (said.status, said.json["notChecked"]) == (0, 3)
+    first, *_ = problems(said, "unchecked")
+    assert "not in the given files" in first["reason"]
+    assert first["fix"].startswith("not checked here: ")
 
 
 def test_two_interfaces_of_one_name_are_found_in_the_pod(multus: Command, file: File) -> None:

@@ -189,6 +189,13 @@ class TestWhatLibcniKept:
         steps = planned_in(journal, entries)[1].steps
         assert steps[0].config["runtimeConfig"] == {"mac": "m"}
 
+    def test_the_description_of_a_device_is_named(self, journal: Journal) -> None:
+        entries = [NEWER[0], newer({"type": "x"}, Name="default/vf", deviceID="0000:03:02.0")]
+        first, second = planned_in(journal, entries)
+        assert first.delegate.device_info == ""
+        folder = "/var/run/k8s.cni.cncf.io/devinfo/cni"
+        assert second.delegate.device_info == f"{folder}/default-vf-c1_net1"
+
 
 def request_for_c1(journal: Journal) -> Request:
     written(journal, NEWER)

@@ -68,7 +68,7 @@ def convert(
     refused = [f"{each.path[0]} {each.reason}" for each in carried.refused]
     if carried.net_d not in ("", NET_D):
         refused.append(f"cniConfigDir is {carried.net_d}: set the same folder for the DaemonSet")
-    return Converted(wire, tuple(refused), notes=carried.said)
+    return Converted(wire, tuple(refused), notes=carried.notes)
 
 
 def _text(value: Mapping[str, Any]) -> Literal:

@@ -14,8 +14,7 @@ from multus.api.jsontext import LARGEST
 from multus.cli.commands.doctor.places import Holders, Node
 from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
 from multus.cli.node import read_regular
-from multus.state import cached
-from multus.state.journal import Journal
+from multus.state.journal import RESULTS, Journal
 from multus.state.liveness import lives
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _cached(node: Node) -> Iterator[dict[str, Any]]:
 
     The runtime has one, and the Go Multus has one in its own folder.
     """
-    theirs = os.path.join(node.conf.cni_dir, cached.FOLDER)
+    theirs = os.path.join(node.conf.cni_dir, RESULTS)
     for folder in map(node.places.at, (node.places.results, theirs)):
         yield from _entries(folder)
 

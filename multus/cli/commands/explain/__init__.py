@@ -24,6 +24,7 @@ import time
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
+from multus.api.network import Role
 from multus.cli import screen
 from multus.cli.node import BIN_DIR, find_conf, load_conf
 from multus.cli.screen import Screen
@@ -166,7 +167,7 @@ def _show(explanation: Explanation, path: str) -> None:
         shown.rows(
             ("BY", "MEANS", "NETWORKS"),
             (
-                (each.origin, _MEANS[each.role.value], ", ".join(map(str, each.elements)))
+                (each.origin, _meaning(each.role), ", ".join(map(str, each.elements)))
                 for each in explanation.selections
             ),
         )
@@ -179,12 +180,19 @@ def _show(explanation: Explanation, path: str) -> None:
     _show_refusals(shown, explanation)
 
 
-_MEANS = {
-    "default": "the node's defaults",
-    "instead": "in place of the defaults",
-    "added": "after the defaults",
-    "exchanged": "in place of the first default",
-}
+def _meaning(role: Role) -> str:
+    """A role in words; mypy finds one that is left out."""
+    match role:
+        case Role.DEFAULT:
+            return "the node's defaults"
+        case Role.INSTEAD:
+            return "in place of the defaults"
+        case Role.ADDED:
+            return "after the defaults"
+        case Role.EXCHANGED:
+            return "in place of the first default"
+        case Role.LAST:
+            return "after all networks"
 
 
 def _show_networks(shown: Screen, explanation: Explanation) -> None:

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     plan = plan_for(wanted, installed, arguments.wait)
     if arguments.dry_run:
-        for line in plan.said:
+        for line in plan.notes:
             _tell(line)
         screen.document(plan.text.decode())
         return 0

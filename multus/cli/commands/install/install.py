@@ -75,14 +75,14 @@ class Plan:
     """What is to be installed: the configuration, and the file of its default network.
 
     ``older`` is the Multus that was here before; ``daemon`` are its daemon's settings, for a node
-    whose daemon has no file yet.  ``said`` tells what became of its keys.
+    whose daemon has no file yet.  ``notes`` tell what became of its keys.
     """
 
     text: bytes
     primary: str = ""
     older: Older | None = None
     daemon: bytes = b""
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
@@ -116,8 +116,8 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     )
     # The default network comes from a file, so an unreachable API does not matter.
     configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
-    said = (*settings.carried.said, *different)
-    return Plan(text, found.path if found else "", settings.older, daemon, said)
+    notes = (*settings.carried.notes, *different)
+    return Plan(text, found.path if found else "", settings.older, daemon, notes)
 
 
 def _own_settings(wanted: Wanted) -> Mapping[str, Any]:
@@ -177,7 +177,7 @@ def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
     if (plan.primary, before) != (manifest.primary, manifest.older):
         manifest = evolve(manifest, primary=plan.primary, older=before)
         manifest.save()
-        for line in plan.said:
+        for line in plan.notes:
             tell(line)
     for target, data in programs(wanted).items():
         manifest = _put(manifest, target, data, 0o755, tell)

@@ -136,7 +136,7 @@ def settings_for(
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
             f" copy the file to {os.path.join(net_d, FOLDER)}",
         )
-    carried = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED)).of(
+    carried = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:])).of(
         older.raw, in_container=older.is_thick
     )
     carried = evolve(carried, refused=tuple(e for e in carried.refused if e.path[0] not in own))

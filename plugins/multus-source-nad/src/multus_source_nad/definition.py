@@ -12,7 +12,7 @@ from attrs import evolve
 
 from multus.api.conffiles import by_name
 from multus.api.delegates import delegate_from
-from multus.api.errors import InvalidConfig
+from multus.api.errors import InvalidConfig, MissingFile
 from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
 from multus.api.reader import Reader, describe
@@ -72,7 +72,7 @@ def _config(
     folder = conf.reader.text("confDir", CONF_DIR)
     found = by_name(folder, name, (".conflist",)) or by_name(folder, name, (".conf", ".json"))
     if found is None:
-        raise InvalidConfig(
+        raise MissingFile(
             f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}",
             path=("spec", "config"),
             fix="add one of the two",
