@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from multus.api._paths import is_within
 from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
 from multus.api.keys import CAPABILITIES, ENGINE_KEYS
+from multus.api.request import WITHIN
 from multus.api.result import Result
 from multus.api.versions import at_least
 
@@ -136,7 +137,8 @@ class Delegate:
     default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
     its ``capabilities`` declare.  ``order`` sets ``ifname``.  ``options`` are the element's, for
     observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
-    tenant is assumed.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
+    tenant is assumed.  ``origin`` is the file or object that has the configuration, for messages.
+    ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
     None before it.
     """
 
@@ -157,6 +159,7 @@ class Delegate:
     tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
         default=None, converter=frozen_or_none
     )
+    origin: str = field(default="", eq=False)
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -230,6 +233,7 @@ class Invocation:
         """The environment of a started plugin: the runtime's, with this invocation's values."""
         return {
             **self.request.environ,
+            WITHIN: self.request.container_id or "-",
             "CNI_COMMAND": self.verb,
             "CNI_CONTAINERID": self.request.container_id,
             "CNI_NETNS": self.request.netns,

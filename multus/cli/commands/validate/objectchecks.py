@@ -21,6 +21,7 @@ from multus.api.versions import NEWEST
 from multus.api.where import Path, Where, path_of
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding
 from multus.cli.objects import NETWORKS, Named, Objects
+from multus.cli.respelling import about_network
 from multus.engine import order, resolve
 from multus.engine.permit import require_permitted
 from multus.log import Log
@@ -133,8 +134,9 @@ def _network(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
             yield named.document.finding(WARNING, ("kind",), reason, _install_for(named))
             return
         delegate = cluster.installed.hooks.resolve(elements[0], request, conf, session)
+        path = next((each for each in _CONFIGS if each in named.document.marks), ())
+        yield from about_network(named.document, path)
         if delegate is not None:
-            path = next((each for each in _CONFIGS if each in named.document.marks), ())
             require_permitted(delegate, Where(str(named), path))
     except CNIError as error:
         yield named.document.told(error, whole=True)

@@ -1,7 +1,8 @@
 """The conf-file source: the networks that Multus' own configuration lists.
 
 There are two ways to list them: ``delegates`` holds configurations, as in Multus' first releases;
-``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.
+``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.  With both, ``clusterNetwork``
+decides, as on the Go Multus: with it ``delegates`` are ignored, without it ``defaultNetworks`` are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from multus.api.conffiles import Found, by_name, first_in, load
 from multus.api.delegates import delegate_from
 from multus.api.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
 from multus.api.network import Delegate, Element, Provenance, Role, Selection
-from multus.api.problem import Problem
+from multus.api.problem import Problem, remark
 from multus.api.progress import step
 from multus.api.request import Request
 from multus.api.session import Session
@@ -49,17 +50,16 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Every delegate must be valid; the two ways to list networks exclude each other.
+    """Every delegate must be valid, and one way to list networks should stand alone.
 
     The types of values are checked by the table of keys.
     """
     wrong: list[Problem] = []
-    cluster, others = conf.raw.get("clusterNetwork"), conf.raw.get("defaultNetworks")
-    named = (isinstance(cluster, str) and cluster) or (isinstance(others, list) and others)
-    if conf.raw.get("delegates") and named:
-        reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
-        wrong.append(Problem("delegates", reason, "keep one way to list the networks"))
     listed = conf.raw.get("delegates")
+    if listed and conf.raw.get("clusterNetwork"):
+        return [_ignored("delegates", "clusterNetwork")]
+    if listed and conf.raw.get("defaultNetworks"):
+        wrong.append(_ignored("defaultNetworks", "delegates"))
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(each, dict):
             continue
@@ -76,14 +76,15 @@ def multus_select(request: Request, conf: Conf, session: Session) -> Selection |
     if request.command == "ADD" and not request.dry_run:
         _wait_until_ready(conf, session)
     reader = conf.reader
-    delegates = reader.mappings("delegates")
+    cluster = reader.text("clusterNetwork")
+    delegates = [] if cluster else reader.mappings("delegates")
     if delegates:
         elements = tuple(
             Element(_name(each, conf), _place(conf, index), NAME, config=each, provenance=_NODE)
             for index, each in enumerate(delegates)
         )
         return Selection(Role.DEFAULT, elements, _key("delegates"), naming="seed")
-    names = [(reader.text("clusterNetwork"), _key("clusterNetwork"))]
+    names = [(cluster, _key("clusterNetwork"))]
     if not _is_system(request, conf):
         origin = _key("defaultNetworks")
         names += [(name, origin) for name in reader.texts("defaultNetworks")]
@@ -103,7 +104,7 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     by_owner = element.provenance is _NODE and not element.namespace
     if not by_owner or element.config is not None:
         return None
-    found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
+    found = _find(element.name, conf.reader.place("confDir", CONF_DIR))
     if found is None:
         return None
     where = f"network configuration {found.path}"
@@ -113,10 +114,14 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
 @hookimpl
 def multus_health(conf: Conf) -> CNIError | None:
     """The readiness indicator file must exist."""
-    path = conf.reader.path(_READINESS)
+    path = conf.reader.place(_READINESS)
     if path and not os.path.exists(path):
         return NotAvailable(_NOT_READY.format(path), key=_READINESS, fix=_READY_FIX)
     return None
+
+
+def _ignored(key: str, other: str) -> Problem:
+    return remark(key, f"stands beside {other!r}: it is ignored", "keep one way to list networks")
 
 
 def _key(name: str) -> Where:
@@ -124,10 +129,13 @@ def _key(name: str) -> Where:
 
 
 def _find(name: str, conf_dir: str) -> Found | None:
-    if os.path.isabs(name):
-        return first_in(name) if os.path.isdir(name) else load(name)
+    if "/" in name:
+        path = os.path.abspath(name)
+        if not os.path.isabs(name) and not os.path.exists(path):
+            return None
+        return first_in(path) if os.path.isdir(path) else load(path)
     found = by_name(conf_dir, name)
-    if found is None and "/" not in name and name not in (".", ".."):
+    if found is None and name not in (".", ".."):
         found = first_in(os.path.join(conf_dir, name))
     return found
 
@@ -147,7 +155,7 @@ def _is_system(request: Request, conf: Conf) -> bool:
 
 
 def _wait_until_ready(conf: Conf, session: Session) -> None:
-    path = conf.reader.path(_READINESS)
+    path = conf.reader.place(_READINESS)
     if not path:
         return
     deadline = time.monotonic() + session.remaining(_READY_WITHIN)
