@@ -53,6 +53,7 @@ class Conf:
     invokers: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     blocked_plugins: frozenset[str] = frozenset()
     delegate_timeout: float = keys.DELEGATE_TIMEOUT.absent
+    unserved_requests: str = keys.UNSERVED_REQUESTS.absent
     tenant_paths: Mapping[str, tuple[str, ...]] = field(
         default=TENANT_PATHS, converter=frozen_mapping
     )
@@ -95,6 +96,7 @@ class Conf:
             invokers=_text_map(reader, keys.INVOKERS.name),
             blocked_plugins=frozenset(keys.BLOCKED_PLUGINS.read(reader)),
             delegate_timeout=keys.DELEGATE_TIMEOUT.read(reader),
+            unserved_requests=keys.UNSERVED_REQUESTS.read(reader),
             tenant_paths=_tenant_paths(reader),
             runtime_config=keys.RUNTIME_CONFIG.read(reader),
             prev_result=keys.PREV_RESULT.read(reader) or None,

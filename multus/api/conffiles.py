@@ -81,6 +81,22 @@ def first_in(folder: str) -> Found | None:
     return load(paths[0]) if paths else None
 
 
+def plugins_in(folder: str) -> list[Mapping[str, Any]]:
+    """The plugins in the ``.conf`` files of *folder*, in lexical order: the rest of a chain.
+
+    Empty when there is no such folder.  Raises ``IOFailure``, ``DecodingFailure`` or
+    ``InvalidConfig`` for a file that is not one plugin's configuration.
+    """
+    found = []
+    for path in in_folder(folder, (".conf",)):
+        config = load(path).config
+        reader = Reader(config, f"network configuration {path}")
+        if not reader.text("type"):
+            raise reader.error("type", "is missing", "write one plugin's configuration")
+        found.append(config)
+    return found
+
+
 def _with_folder(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     reader = Reader(config, f"network configuration {path}")
     name = reader.text("name")
@@ -91,7 +107,7 @@ def _with_folder(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
             "name", f"is {name!r}: invalid network name", "use letters, digits, '_', '.', '-'"
         )
     folder = os.path.join(os.path.dirname(path), name)
-    more = [load(each).config for each in in_folder(folder, (".conf",))]
+    more = plugins_in(folder)
     return {**config, "plugins": [*reader.sequence("plugins"), *more]} if more else config
 
 

@@ -193,6 +193,14 @@ class InvalidConfig(CNIError):
         return (self.problem, *self._others)
 
 
+class MissingFile(InvalidConfig):
+    """A file of the node that a configuration relies on does not exist."""
+
+
+class NoSuchNetwork(InvalidConfig):
+    """No installed source knows a network by the name that was selected."""
+
+
 class TryAgainLater(CNIError):
     """An API, a daemon or a readiness file is not available yet; the runtime should try again."""
 

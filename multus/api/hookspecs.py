@@ -242,6 +242,35 @@ def multus_resolve(
 
 
 @hookspec
+def multus_devices(
+    request: Request, conf: Conf, session: Session
+) -> Mapping[str, Sequence[str]] | None:
+    """Name the devices that were assigned to this container, by resource.
+
+    Kind: collect.
+    Called: once for an ADD, and for ``multus explain``, after all delegates are resolved; only when
+        one of them has a ``resource``.  No side effects.
+    Returns: a mapping from a resource's name to the IDs of its devices, or None.  Networks take the
+        devices of their resource in the order of the list, one each.  The lists of several plugins
+        are joined in the plugins' order; a device that is listed twice counts once.  To agree with
+        other programs that assign devices, list those of one container (or of one claim) sorted,
+        and containers in the pod's order.  A network whose resource nobody lists gets no device.
+    Raises: ``TryAgainLater`` when the devices cannot be read: no container may come up without one
+        that it was assigned.
+
+    Example::
+
+        from multus import hookimpl
+
+        @hookimpl
+        def multus_devices(conf):
+            # The cards of this node, which its only container gets.
+            cards = conf.reader.texts("cards")
+            return {"example.com/card": sorted(cards)} if cards else None
+    """
+
+
+@hookspec
 def multus_chain(
     delegate: Delegate, request: Request, conf: Conf, session: Session
 ) -> Sequence[Plugin] | None:
@@ -276,8 +305,10 @@ def multus_runtime_config(
     Kind: collect.
     Called: once for each delegate after all are resolved; no side effects.
     Returns: a mapping from capability to value, or None.  Two plugins that contribute different
-        values for one capability fail the request, and so does an entry that none of the delegate's
-        plugins declares in ``capabilities`` (NPWG 1.3: what is asked for must be served).
+        values for one capability fail the request.  A plugin of the delegate gets an entry when it
+        declares the capability; ``mac`` and ``ips`` are in ``CNI_ARGS`` too, as ``MAC`` and ``IP``.
+        After ADD, a MAC or address that is not there, or another entry that no plugin declares, is
+        in ``Attachment.unserved``, or an error where ``unservedRequests`` is ``refuse``.
     Raises: ``InvalidConfig`` for a wish that is wrong, ``TryAgainLater`` for one that cannot be
         looked up now.
 

@@ -165,6 +165,23 @@ TENANT_RESOLV_CONF = Key(
     ("/etc/resolv.conf", "/run/systemd/resolve"),
     spared=True,
 )
+RETRY_DELETE = Key(
+    "retryDeleteOnError",
+    BOOLEAN,
+    "Whether a DEL that failed can be repeated: it always can, since the record stays until all is"
+    " removed. `false` changes nothing; the key is known for configurations of the Go Multus.",
+    True,
+    spared=True,
+)
+UNSERVED_REQUESTS = Key(
+    "unservedRequests",
+    WORD,
+    "When a network lacks what a pod requests of it, such as a MAC or an address: `warn` by an"
+    " event and in the log, or `refuse` the pod.",
+    "warn",
+    choices=("warn", "refuse"),
+    spared=True,
+)
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
@@ -276,6 +293,8 @@ OWN: tuple[Key, ...] = (
     TENANT_PATHS,
     TENANT_DATA_DIR,
     TENANT_RESOLV_CONF,
+    RETRY_DELETE,
+    UNSERVED_REQUESTS,
     STANDALONE,
     RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),

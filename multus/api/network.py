@@ -45,6 +45,8 @@ class Role(Enum):
     ADDED = "added"
     #: The pod requested this one; it replaces the primary default.
     EXCHANGED = "exchanged"
+    #: The node carries these out for every pod, after all its networks.
+    LAST = "last"
 
 
 @frozen
@@ -135,11 +137,17 @@ class Delegate:
     people ("default/sriov-conf"), also in the status annotation.  ``primary`` marks the one whose
     result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
     default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
-    its ``capabilities`` declare.  ``order`` sets ``ifname``.  ``options`` are the element's, for
-    observers and ``multus_order``.  ``provenance`` says who wrote the configuration; without it, a
-    tenant is assumed.  ``origin`` is the file or object that has the configuration, for messages.
-    ``tenant_paths`` is ``Conf.tenant_paths`` at the time of the attachment,
-    None before it.
+    its ``capabilities`` declare.  ``args`` are added to ``CNI_ARGS`` for this network alone, with
+    the requested ``MAC`` and ``IP``; see ``multus.engine.requests``.  ``order`` sets ``ifname``.
+    ``options`` are the element's, for observers and ``multus_order``.  ``provenance`` says who
+    wrote the configuration; without it, a tenant is assumed.  ``origin`` is the file or object that
+    has the configuration, for messages.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of
+    the attachment, None before it.
+
+    ``resource`` names the resource of which the network takes a device, ``device`` is the ID of its
+    device: the one that the engine assigned (``multus_devices``), else the one that the source
+    gave, else "".  ``device_info`` is the path of the file in which plugins find and leave what is
+    known of the device (``multus.api.deviceinfo``), "" when none is used.
     """
 
     name: str
@@ -152,6 +160,7 @@ class Delegate:
     primary: bool = False
     default: bool = False
     runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
+    args: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     disable_check: bool = False
     disable_gc: bool = False
@@ -159,6 +168,9 @@ class Delegate:
     tenant_paths: Mapping[str, tuple[str, ...]] | None = field(
         default=None, converter=frozen_or_none
     )
+    resource: str = ""
+    device: str = ""
+    device_info: str = ""
     origin: str = field(default="", eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -225,14 +237,36 @@ class Invocation:
         """The CNI version of this invocation."""
         return str(self.config["cniVersion"])
 
+    @property
+    def args(self) -> Mapping[str, str]:
+        """The arguments in ``CNI_ARGS``: the runtime's, and over them this network's own."""
+        return {**self.request.args, **self._own_args()}
+
+    def _own_args(self) -> Mapping[str, str]:
+        """The network's arguments, without an ``IP`` of several addresses when it is redundant.
+
+        host-local refuses such a text.  A plugin that declares ``ips`` has them in
+        ``runtimeConfig``.
+        """
+        own = self.delegate.args
+        if "," not in own.get("IP", "") or "ips" not in self.config.get("runtimeConfig", {}):
+            return own
+        return {key: value for key, value in own.items() if key != "IP"}
+
     def folders(self) -> tuple[str, ...]:
         """The folders of plugins' binaries: ``binDir``, then the runtime's ``CNI_PATH``."""
         return tuple(dict.fromkeys((self.conf.bin_dir, *self.request.path)))
 
     def environ(self) -> dict[str, str]:
         """The environment of a started plugin: the runtime's, with this invocation's values."""
+        environ = dict(self.request.environ)
+        own = [f"{key}={value}" for key, value in self._own_args().items()]
+        if own:
+            # At the end: plugins take the last one of several values.
+            asked = environ.get("CNI_ARGS", "").rstrip(";")
+            environ["CNI_ARGS"] = ";".join([asked, *own] if asked else own)
         return {
-            **self.request.environ,
+            **environ,
             WITHIN: self.request.container_id or "-",
             "CNI_COMMAND": self.verb,
             "CNI_CONTAINERID": self.request.container_id,
@@ -268,7 +302,8 @@ class Attachment:
     """A delegate that was attached to a container.
 
     ``versions`` holds the CNI version used with each plugin of the chain, and ``invokers`` the
-    invokers' names.  ``seconds`` is the duration of ADD.
+    invokers' names.  ``seconds`` is the duration of ADD.  ``unserved`` says what was requested and
+    is not there; only after the whole ADD of the network.
     """
 
     delegate: Delegate
@@ -276,6 +311,7 @@ class Attachment:
     versions: tuple[str, ...] = ()
     invokers: tuple[str, ...] = ()
     seconds: float = 0.0
+    unserved: tuple[Problem, ...] = ()
 
 
 class Carried(NamedTuple):

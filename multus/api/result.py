@@ -8,11 +8,12 @@ Source: CNI specification, section "Result types", tags spec-v0.1.0 to spec-v1.1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
 
+from multus.api import _fields, addresstext
 from multus.api.errors import DecodingFailure, IncompatibleVersion
 from multus.api.reader import describe
 from multus.api.versions import IMPLICIT, SUPPORTED, at_least
@@ -93,8 +94,13 @@ class Result:
     dns: DNS = field(factory=DNS)
 
     @classmethod
-    def from_wire(cls, raw: Mapping[str, Any] | None) -> Result:
+    def from_wire(cls, raw: Mapping[str, Any] | None, *, recorded: bool = False) -> Result:
         """Read a decoded result in the version that it names; null is the empty result.
+
+        As libcni does, it takes an interface index that names no interface: the address then has no
+        interface.  It leaves out an address entry without ``address``, and takes a route without
+        ``dst`` for the default route.  With *recorded*, text that is not an address is taken too:
+        earlier releases recorded it.
 
         Raises ``IncompatibleVersion`` or ``DecodingFailure``.
         """
@@ -109,7 +115,11 @@ class Result:
                 f" {', '.join(SUPPORTED)}"
             )
         try:
-            return _read_old(raw) if not at_least(version, "0.3.0") else _read(raw)
+            result = _read_old(raw) if not at_least(version, "0.3.0") else _read(raw)
+            problem = "" if recorded else result.malformed()
+            if problem:
+                raise ValueError(problem)
+            return result
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise DecodingFailure(
                 f"the result is not a CNI result of version {version}: {error}"
@@ -120,6 +130,16 @@ class Result:
         if version not in SUPPORTED:
             raise IncompatibleVersion(f"a result cannot be written as CNI version {version!r}")
         return _write(self, version) if at_least(version, "0.3.0") else _write_old(self, version)
+
+    def malformed(self) -> str:
+        """What is not an address in its address fields; "" when nothing is."""
+        for each in (*(ip.address for ip in self.ips), *(route.dst for route in self.routes)):
+            if not addresstext.is_prefix(each):
+                return f"{each!r} is not an address in CIDR form, like 10.0.0.2/24"
+        for each in (*(ip.gateway for ip in self.ips), *(route.gw for route in self.routes)):
+            if each and not addresstext.is_address(each):
+                return f"the gateway {each!r} is not an IP address"
+        return ""
 
     @property
     def gateways(self) -> dict[int, str]:
@@ -155,51 +175,50 @@ class Result:
 
 
 def _read(raw: Mapping[str, Any]) -> Result:
-    result = Result(
-        interfaces=tuple(_read_interface(each) for each in raw.get("interfaces") or ()),
-        ips=tuple(_read_ip(each) for each in raw.get("ips") or ()),
+    links = tuple(_read_interface(each) for each in raw.get("interfaces") or ())
+    return Result(
+        interfaces=links,
+        ips=tuple(
+            _read_ip(each, len(links))
+            for each in raw.get("ips") or ()
+            if _fields.has(each, "address")
+        ),
         routes=tuple(_read_route(each) for each in raw.get("routes") or ()),
         dns=_read_dns(raw.get("dns")),
     )
-    for ip in result.ips:
-        if ip.interface is not None and not 0 <= ip.interface < len(result.interfaces):
-            raise ValueError(
-                f"address {ip.address} is on interface {ip.interface},"
-                f" but the result has {len(result.interfaces)} interfaces"
-            )
-    return result
 
 
 def _read_interface(raw: Mapping[str, Any]) -> Interface:
     return Interface(
-        name=_text(raw, "name"),
-        mac=_text(raw, "mac"),
-        sandbox=_text(raw, "sandbox"),
-        mtu=_number(raw, "mtu") or 0,
-        socket_path=_text(raw, "socketPath"),
-        pci_id=_text(raw, "pciID"),
+        name=_fields.text(raw, "name"),
+        mac=_fields.text(raw, "mac"),
+        sandbox=_fields.text(raw, "sandbox"),
+        mtu=_fields.number(raw, "mtu") or 0,
+        socket_path=_fields.text(raw, "socketPath"),
+        pci_id=_fields.text(raw, "pciID"),
     )
 
 
-def _read_ip(raw: Mapping[str, Any]) -> IP:
-    address = _text(raw, "address")
-    if not address:
-        raise ValueError("an entry of 'ips' has no address")
-    return IP(address, _text(raw, "gateway"), _number(raw, "interface"))
+def _read_ip(raw: Mapping[str, Any], links: int) -> IP:
+    at = _fields.number(raw, "interface")
+    named = at if at is not None and 0 <= at < links else None
+    return IP(_fields.text(raw, "address"), _fields.text(raw, "gateway"), named)
 
 
 def _read_route(raw: Mapping[str, Any]) -> Route:
-    dst = _text(raw, "dst")
-    if not dst:
-        raise ValueError("an entry of 'routes' has no dst")
+    gateway = _fields.text(raw, "gw")
     return Route(
-        dst,
-        _text(raw, "gw"),
-        mtu=_number(raw, "mtu"),
-        advmss=_number(raw, "advmss"),
-        priority=_number(raw, "priority"),
-        table=_number(raw, "table"),
-        scope=_number(raw, "scope"),
+        _fields.text(raw, "dst")
+        if _fields.has(raw, "dst")
+        else "::/0"
+        if ":" in gateway
+        else "0.0.0.0/0",
+        gateway,
+        mtu=_fields.number(raw, "mtu"),
+        advmss=_fields.number(raw, "advmss"),
+        priority=_fields.number(raw, "priority"),
+        table=_fields.number(raw, "table"),
+        scope=_fields.number(raw, "scope"),
     )
 
 
@@ -207,10 +226,10 @@ def _read_dns(raw: Mapping[str, Any] | None) -> DNS:
     if raw is None:
         return DNS()
     return DNS(
-        nameservers=_texts(raw, "nameservers"),
-        domain=_text(raw, "domain"),
-        search=_texts(raw, "search"),
-        options=_texts(raw, "options"),
+        nameservers=_fields.texts(raw, "nameservers"),
+        domain=_fields.text(raw, "domain"),
+        search=_fields.texts(raw, "search"),
+        options=_fields.texts(raw, "options"),
     )
 
 
@@ -235,7 +254,9 @@ def _write_interface(link: Interface, version: str) -> dict[str, Any]:
     if link.sandbox:
         wire["sandbox"] = link.sandbox
     if at_least(version, "1.1.0"):
-        wire |= _present({"socketPath": link.socket_path or None, "pciID": link.pci_id or None})
+        wire |= _fields.present(
+            {"socketPath": link.socket_path or None, "pciID": link.pci_id or None}
+        )
     return wire
 
 
@@ -257,12 +278,12 @@ def _write_route(route: Route, version: str) -> dict[str, Any]:
         wire["gw"] = route.gw
     if at_least(version, "1.1.0"):
         names = ("mtu", "advmss", "priority", "table", "scope")
-        wire |= _present({name: getattr(route, name) for name in names})
+        wire |= _fields.present({name: getattr(route, name) for name in names})
     return wire
 
 
 def _write_dns(dns: DNS) -> dict[str, Any]:
-    return _present(
+    return _fields.present(
         {
             "nameservers": list(dns.nameservers) or None,
             "domain": dns.domain or None,
@@ -278,17 +299,14 @@ def _write_dns(dns: DNS) -> dict[str, Any]:
 def _read_old(raw: Mapping[str, Any]) -> Result:
     parts = [part for part in (raw.get("ip4"), raw.get("ip6")) if part]
     return Result(
-        ips=tuple(_read_old_ip(part) for part in parts),
+        ips=tuple(_read_old_ip(part) for part in parts if _fields.has(part, "ip")),
         routes=tuple(_read_route(route) for part in parts for route in part.get("routes") or ()),
         dns=_read_dns(raw.get("dns")),
     )
 
 
 def _read_old_ip(raw: Mapping[str, Any]) -> IP:
-    address = _text(raw, "ip")
-    if not address:
-        raise ValueError("'ip4' or 'ip6' has no ip")
-    return IP(address, _text(raw, "gateway"))
+    return IP(_fields.text(raw, "ip"), _fields.text(raw, "gateway"))
 
 
 def _write_old(result: Result, version: str) -> dict[str, Any]:
@@ -306,35 +324,3 @@ def _write_old(result: Result, version: str) -> dict[str, Any]:
         wire[key] = part
     wire["dns"] = _write_dns(result.dns)
     return wire
-
-
-# --- JSON's types -------------------------------------------------------------------------------
-
-
-def _text(raw: Mapping[str, Any], key: str) -> str:
-    value = raw.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise TypeError(f"'{key}' must be a string")
-    return value
-
-
-def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values: Sequence[Any] = raw.get(key) or ()
-    if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
-        raise TypeError(f"'{key}' must be a list of strings")
-    return tuple(values)
-
-
-def _number(raw: Mapping[str, Any], key: str) -> int | None:
-    value = raw.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"'{key}' must be a whole number")
-    return value
-
-
-def _present(wire: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in wire.items() if value is not None}

@@ -56,7 +56,7 @@ def _state(record: Record, index: int) -> str:
 def others(journal: Journal) -> Iterator[Mapping[str, str]]:
     """Every state file that is not a record: ``{"file": …, "why": …}``."""
     for name in journal.others():
-        why = "written by the Go Multus: the container's DEL removes its attachments"
+        why = "written by the Go Multus: the container's DEL, or GC, removes its attachments"
         yield {"file": f"{journal.folder}/{name}", "why": why}
     for path in journal.kept_aside():
         yield {"file": path, "why": "damaged record: its attachments were removed; delete the file"}

@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 from multus.api.errors import DecodingFailure, IOFailure, MissingPlugin
 from multus.api.jsontext import LARGEST, decode
 from multus.api.where import Path, dotted, sentence
+from multus.cli.embedded import Scalar
 from multus.cli.findings import ERROR, WARNING, Finding, Place
 from multus.cli.mending import Slip, mend
 
@@ -30,13 +31,16 @@ _JSON_ENDINGS = (".conf", ".conflist", ".json")
 class Document:
     """One document of a file: its value, and the position of each key.
 
-    ``comments`` are the places of comments that were skipped to parse it.
+    ``comments`` are the places of comments that were skipped to parse it.  ``scalars`` are the
+    strings of a YAML document, whose text is ``source``.
     """
 
     file: str
     value: Any
     marks: Mapping[Path, tuple[int, int]] = field(factory=dict, repr=False)
     comments: tuple[Place, ...] = ()
+    scalars: Mapping[Path, Scalar] = field(factory=dict, repr=False)
+    source: str = field(default="", repr=False)
 
     def place(self, path: Path = ()) -> Place:
         """The position of the key at *path*, or of its nearest parent that has one."""
@@ -50,7 +54,8 @@ class Document:
         """The part of this document at *path*, for an object inside a list."""
         depth = len(path)
         marks = {key[depth:]: mark for key, mark in self.marks.items() if key[:depth] == path}
-        return evolve(self, value=value, marks=marks)
+        scalars = {key[depth:]: each for key, each in self.scalars.items() if key[:depth] == path}
+        return evolve(self, value=value, marks=marks, scalars=scalars)
 
     def finding(self, severity: str, path: Path, reason: str, fix: str, code: int = 0) -> Finding:
         """A finding about the key at *path*."""
@@ -80,7 +85,17 @@ class Document:
             reason = error.said
         elif error.key:
             reason = sentence("", path[len(known) :], reason)
-        return self.finding(severity, known, reason, error.fix, error.number)
+        finding = self.finding(severity, known, reason, error.fix, error.number)
+        place = self._within_text(known, error)
+        return finding if place is None else evolve(finding, place=place)
+
+    def _within_text(self, path: Path, error: CNIError) -> Place | None:
+        """Where the string at *path* stops being JSON, when that is what *error* says."""
+        cause, scalar = error.__cause__, self.scalars.get(path)
+        if scalar is None or not isinstance(cause, DecodingFailure) or cause.position is None:
+            return None
+        found = scalar.find(self.source, cause.position)
+        return None if found is None else Place(self.file, *found)
 
     def known(self, path: Path) -> Path:
         """The longest prefix of *path* that exists in the document (a missing key does not)."""
@@ -203,8 +218,10 @@ def _read_yaml(name: str, text: str) -> Reading:
             walk = _Walk(name).over(node)
             findings += walk.findings
             value = _construct(node)
-            if value is not None:
-                documents.append(Document(name, value, walk.marks))
+            # Nothing between two separators is common; "null" is not.
+            if value is not None or node.value:
+                given = Document(name, value, walk.marks, scalars=walk.scalars, source=text)
+                documents.append(given)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
@@ -257,6 +274,7 @@ class _Walk:
     file: str
     marks: dict[Path, tuple[int, int]] = field(factory=dict)
     findings: list[Finding] = field(factory=list)
+    scalars: dict[Path, Scalar] = field(factory=dict)
     #: Each anchor is walked once, since nested aliases may expand without limit.
     seen: set[int] = field(factory=set)
 
@@ -271,6 +289,9 @@ class _Walk:
                 self.over(child, (*path, index))
         elif isinstance(node, yaml.MappingNode):
             self._mapping(node, path)
+        else:
+            start, end = node.start_mark.index, node.end_mark.index
+            self.scalars[path] = Scalar(node.value, node.style, start, end)
         return self
 
     def _mapping(self, node: Any, path: Path) -> None:

@@ -10,8 +10,8 @@ from attrs import frozen
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
 
-#: From worst to best.
-ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
+#: From worst to best.  ``UNCHECKED``: the files at hand do not say whether it is right.
+ERROR, WARNING, UNCHECKED, NOTE, OK = "error", "warning", "unchecked", "note", "ok"
 
 
 @frozen
@@ -63,5 +63,5 @@ def of_error(
 
 def worst(findings: Iterable[Finding]) -> str:
     """The worst severity among *findings*; ``OK`` when there is none."""
-    order = (ERROR, WARNING, NOTE, OK)
+    order = (ERROR, WARNING, UNCHECKED, NOTE, OK)
     return min((each.severity for each in findings), key=order.index, default=OK)

@@ -17,7 +17,10 @@ from multus.api.spelling import spelled
 
 NET_D = "/etc/cni/net.d"
 BIN_DIR = "/opt/cni/bin"
+DAEMON_SETTINGS = "/etc/cni/multus/daemon.json"
 _ENDINGS = (".conf", ".conflist", ".json")
+#: The types of plugin that are Multus; the second is the shim of the Go Multus' daemon.
+MULTUS = ("multus", "multus-shim")
 
 
 @frozen
@@ -59,6 +62,13 @@ def multus_part(path: str, whole: Mapping[str, Any]) -> NodeConf | None:
     return None
 
 
+def is_multus(whole: Mapping[str, Any]) -> bool:
+    """Whether the decoded file *whole* configures a Multus, this one or the Go Multus."""
+    plugins = whole.get("plugins")
+    listed = plugins if isinstance(plugins, list) else []
+    return any(isinstance(each, dict) and each.get("type") in MULTUS for each in (whole, *listed))
+
+
 def load_conf(path: str) -> NodeConf:
     """Multus' configuration in the file at *path*; raises ``CNIError``."""
     whole = decode_object(_read(path), path)
@@ -94,7 +104,7 @@ def others(net_d: str) -> Iterator[str]:
     """The configuration files of other plugins, including unreadable ones."""
     for path in conf_files(net_d):
         try:
-            if multus_part(path, decode_object(_read(path), path)) is None:
+            if not is_multus(decode_object(_read(path), path)):
                 yield path
         except CNIError:
             yield path

@@ -9,14 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from multus.api.errors import CNIError
+from multus.api.errors import (
+    CNIError,
+    IOFailure,
+    LimitedConnectivity,
+    MissingFile,
+    NotAvailable,
+    TryAgainLater,
+)
 from multus.api.kubernetes import NotFound
 from multus.cli.documents import Document
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, ObjectRef, Write
+
+#: Errors about a node or a cluster, which files alone cannot answer for.
+ELSEWHERE = (IOFailure, LimitedConnectivity, MissingFile, NotAvailable, TryAgainLater)
+#: The key of a definition that names the resource whose devices its pods get.
+RESOURCE = ("metadata", "annotations", "k8s.v1.cni.cncf.io/resourceName")
 
 _GIVE_FILE = "pass the file that defines it (-f)"
 
@@ -61,7 +73,8 @@ def objects_in(document: Document) -> Iterator[Named]:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         return
     kind = value["kind"]
-    if kind == "List" and isinstance(value.get("items"), list):
+    # The API server lists each kind as one of its own, "NetworkAttachmentDefinitionList".
+    if kind.endswith("List") and isinstance(value.get("items"), list):
         for index, item in enumerate(value["items"]):
             yield from objects_in(document.within(("items", index), item))
         return
@@ -72,7 +85,7 @@ def objects_in(document: Document) -> Iterator[Named]:
         kind=kind,
         group=str(value.get("apiVersion", "")).rpartition("/")[0],
         namespace=str(metadata.get("namespace") or "default"),
-        name=str(metadata.get("name") or ""),
+        name=str(metadata.get("name") or metadata.get("generateName") or ""),
     )
     yield named
     pod = _template(named)
@@ -92,6 +105,25 @@ def _template(owner: Named) -> Named | None:
     named = {**metadata, "name": owner.name, "namespace": owner.namespace}
     document = owner.document.within(path, {**value, "kind": "Pod", "metadata": named})
     return Named(document, "Pod", "", owner.namespace, owner.name)
+
+
+def resource_of(named: Named) -> object | None:
+    """The resource whose devices the pods of a definition get, None when there is none."""
+    value: object = named.wire
+    for part in RESOURCE:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if named.kind == "NetworkAttachmentDefinition" and value else None
+
+
+def without_resource(named: Named) -> Named:
+    """The object without its resource: only a node's kubelet knows the devices of a pod."""
+    if resource_of(named) is None:
+        return named
+    wire = named.wire
+    metadata = dict(wire["metadata"])
+    annotations = {k: v for k, v in metadata["annotations"].items() if k != RESOURCE[-1]}
+    changed = {**wire, "metadata": {**metadata, "annotations": annotations}}
+    return evolve(named, document=evolve(named.document, value=changed))
 
 
 @frozen

@@ -12,20 +12,27 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from multus.api.errors import IOFailure
 
 #: Connections that wait to be accepted; the kernel's own limit is net.core.somaxconn.
 BACKLOG = 4096
+_LOOK_EVERY = 0.2
 
 
 @contextmanager
-def listening(path: str, inherited: socket.socket | None = None) -> Iterator[socket.socket]:
+def listening(
+    path: str,
+    inherited: socket.socket | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Iterator[socket.socket]:
     """A non-blocking listening socket at *path*, under a lock that other daemons respect.
 
-    *inherited* is a socket that the service manager opened; it stays when the daemon ends.  Raises
+    *inherited* is a socket that the service manager opened; it stays when the daemon ends.  A
+    program without the lock that serves *path* is waited for, and *waiting* is told so.  Raises
     ``IOFailure`` when another daemon serves *path*, or when others can write to the folder.
     """
     with ExitStack() as undo:
@@ -37,6 +44,7 @@ def listening(path: str, inherited: socket.socket | None = None) -> Iterator[soc
             yield inherited
             return
         own = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        _outlast(path, waiting)
         _bind(own, path)
         undo.callback(_remove, path)
         own.listen(BACKLOG)
@@ -83,6 +91,32 @@ def _locked(path: str) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+def _outlast(path: str, waiting: Callable[[str], None]) -> None:
+    """Wait until no program serves *path*.
+
+    The Go Multus' daemon takes no lock, and removes the file at its path when it ends, whoever's
+    it is by then.
+    """
+    told = False
+    while _is_served(path):
+        if not told:
+            told = True
+            waiting(f"another program serves {path}, the Go Multus' daemon for instance: waiting")
+        time.sleep(_LOOK_EVERY)
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full
+        except OSError:
+            return False
+    return True
 
 
 def _bind(own: socket.socket, path: str) -> None:

@@ -7,6 +7,8 @@ import gc
 import glob
 import os
 import resource
+import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from attrs import evolve
@@ -46,7 +48,8 @@ def run(path: str) -> None:
     limits = _affordable(settings.limits, log)
     _allow_descriptors()
     with ExitStack() as stack:
-        listener = stack.enter_context(listening(settings.socket, inherited))
+        with _ended_by_sigterm():
+            listener = stack.enter_context(listening(settings.socket, inherited, log.error))
         _remove_old_sockets(settings.socket)
         board = Board.create(limits.slots)
         stack.callback(board.close)
@@ -82,6 +85,20 @@ def run(path: str) -> None:
         log.verbose("serving", socket=settings.socket)
         server.run()
         log.verbose("stopped", socket=settings.socket)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """The first process of a container ignores signals without a handler."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _affordable(limits: Limits, log: Log) -> Limits:

@@ -35,6 +35,9 @@ _OWN_PREFIX = "multus"
 #: of this size is parsed in a few milliseconds.
 LARGEST = 256 * 1024
 
+#: ``multus.api.deviceinfo.CAPABILITY``, in lower case.
+_INFO_FILE = "cnideviceinfofile"
+
 #: The longest chain of a tenant.  Each plugin of it is a process and a line in the journal.
 MOST_PLUGINS = 32
 
@@ -128,3 +131,19 @@ def withheld(plugin: Plugin, delegate: Delegate, node_keys: frozenset[str]) -> l
     if delegate.provenance is Provenance.NODE or not node_keys:
         return []
     return sorted(node_keys.intersection(plugin.config))
+
+
+def without_info_file(plugin: Plugin, delegate: Delegate) -> Plugin:
+    """*plugin* without a ``CNIDeviceInfoFile`` that a tenant wrote.
+
+    Plugins write that file.  Its path is chosen by the engine, for plugins that declare the
+    capability.  Plugins in Go ignore the case of keys.
+    """
+    if delegate.provenance is Provenance.NODE:
+        return plugin
+    changed = {
+        key: {name: each for name, each in value.items() if name.lower() != _INFO_FILE}
+        for key, value in plugin.config.items()
+        if key.lower() == "runtimeconfig" and isinstance(value, Mapping)
+    }
+    return evolve(plugin, config={**plugin.config, **changed}) if changed else plugin

@@ -159,16 +159,16 @@ class Engine:
             journal = Journal(conf.cni_dir)
             with garbage.begin(journal, serving.patience) as before:
                 errors = garbage.remove_incomplete(journal)
+                offered = _offered(serving.call)
                 found = garbage.sort(journal.records(), conf.name, valid, before)
+                others = predecessor.records(journal, valid, request, conf)
+                found += garbage.sort_others(others, offered, valid, before)
                 errors += found.errors
                 for record in found.dead:
                     errors += self._remove_dead(record, request, conf)
-                left = garbage.still_recorded(journal, found.dead)
-                theirs = predecessor.records(conf.cni_dir, valid, request, conf)
-                kept = [*found.kept, *left, *theirs]
+                kept = [*found.kept, *garbage.still_recorded(journal, found.dead)]
                 incomplete = garbage.incomplete(kept, valid)
                 if incomplete is None:
-                    offered = _offered(serving.call)
                     networks = garbage.networks(offered, conf.name, kept, found.dead)
                     errors += upkeep.collect_garbage(networks, serving.call)
                 else:

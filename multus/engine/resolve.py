@@ -7,6 +7,7 @@ Sources select networks, each selection with a role.  The rules are:
   ``always_use_default`` the defaults come before them, and the primary is a default;
 * ADDED: it gets the defaults, then the pod's.  Without a default, the pod's first is the primary;
 * EXCHANGED: the pod's network takes the place of the primary default;
+* LAST: whatever the others are, these come after them.  They alone attach nothing;
 * INSTEAD together with ADDED or EXCHANGED is refused: they contradict each other.
 """
 
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import evolve
 
 from multus.api.delegates import delegate_from, is_primary
-from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
+from multus.engine import devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -64,11 +66,21 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
+    origins = [each.element.origin for each in networks]
+    delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
     chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
     marked = _with_primary(chained, networks)
     return Resolved(
         delegates=tuple(
-            _with_runtime_config(each, hooks.runtime_config(each, request, conf, session))
+            _with_requests(
+                each,
+                {
+                    **devices.runtime_config(each),
+                    **hooks.runtime_config(each, request, conf, session),
+                },
+                request,
+                conf,
+            )
             for each in marked
         ),
         naming=conf.naming or _naming(selections),
@@ -78,6 +90,16 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
 def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
     """Apply the rules of the roles; raises ``InvalidConfig`` for selections that contradict."""
     by_role = {role: [each for each in selections if each.role is role] for role in Role}
+    networks = _networks(by_role, conf)
+    last = [
+        Requested(element, default=True, may_be_primary=False)
+        for element in _elements(by_role[Role.LAST])
+    ]
+    return networks + last if networks else []
+
+
+def _networks(by_role: Mapping[Role, Sequence[Selection]], conf: Conf) -> list[Requested]:
+    """The pod's networks and the node's defaults, without what comes after them."""
     instead, exchanged = by_role[Role.INSTEAD], by_role[Role.EXCHANGED]
     added = by_role[Role.ADDED]
     defaults = [Requested(element, default=True) for element in _elements(by_role[Role.DEFAULT])]
@@ -125,6 +147,7 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
 
 def _naming(selections: Sequence[Selection]) -> str:
     # When the pod selects networks, the defaults do not decide how interfaces are named.
+    selections = [each for each in selections if each.role is not Role.LAST]
     asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
     return "seed" if all(each.naming == "seed" for each in asked) else "npwg"
 
@@ -173,7 +196,7 @@ def resolve_one(
             element.config, conf, element.origin, provenance=element.provenance
         )
     if delegate is None:
-        raise InvalidConfig(
+        raise NoSuchNetwork(
             f"network {str(element)!r} is not found: no installed source knows it",
             "; ".join(map(str, installed.broken)),
             where=element.origin,
@@ -216,21 +239,24 @@ def _with_primary(delegates: Sequence[Delegate], networks: Sequence[Requested]) 
     ]
 
 
-def _with_runtime_config(delegate: Delegate, contributed: Mapping[str, Any]) -> Delegate:
+def _with_requests(
+    delegate: Delegate, contributed: Mapping[str, Any], request: Request, conf: Conf
+) -> Delegate:
+    """*delegate* with what is requested of it: for ``runtimeConfig``, and for ``CNI_ARGS``."""
     asked = {**delegate.runtime_config, **contributed}
-    if not asked:
-        return delegate
-    served = frozenset().union(*(plugin.capabilities for plugin in delegate.plugins))
-    missing = sorted(asked.keys() - served)
-    if missing:
-        # NPWG 1.3: an attachment fails when what is requested cannot be served.
-        raise InvalidConfig(
-            f"{delegate} is asked for {missing[0]!r}, and none of its plugins ({delegate.types})"
-            " declares that capability",
-            fix=f'add "capabilities": {{"{missing[0]}": true}} to one that serves it, or do not'
-            " ask",
-        )
-    return evolve(delegate, runtime_config=asked)
+    args: dict[str, str] = {}
+    if asked:
+        # Imported here: most networks are requested without anything else.
+        from multus.engine import requests
+
+        args = requests.arguments(asked)
+        delegate = evolve(delegate, runtime_config=asked)
+        if conf.unserved_requests == "refuse":
+            requests.require_possible(delegate)
+    if (args or request.args) and "IgnoreUnknown" not in request.args:
+        # No plugin knows all of these arguments.
+        args["IgnoreUnknown"] = "true"
+    return evolve(delegate, args=args) if args else delegate
 
 
 def missing_plugin(what: str, install: str, installed: Installed) -> MissingPlugin:

@@ -79,7 +79,7 @@ def arguments(invocation: Invocation, *known: str) -> dict[str, str]:
     Raises ``InvalidConfig`` for any other key, unless ``IgnoreUnknown`` is set: that is the
     convention of ``CNI_ARGS``, which the reference plugins keep.
     """
-    given = invocation.request.args
+    given = invocation.args
     ignored = given.get("IgnoreUnknown", "").lower() in ("1", "true")
     unknown = [key for key in given if key not in known and key != "IgnoreUnknown"]
     if unknown and not ignored:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from multus.api import addresstext
 from multus.api.errors import CheckFailed
 from multus.netlink import addresses, links, routes, sysctl
 from multus.netlink._socket import socket
@@ -149,22 +150,36 @@ def link_differences(result: Result, at: int, link: Link, channel: Channel) -> I
     if not wanted:
         return
     there = {each.address for each in addresses.list_of(channel, link.index)}
+    hosts = {each.partition("/")[0] for each in there}
     for ip in wanted:
-        if canonical(ip.address) not in there:
+        if not _is_there(ip.address, there, hosts):
             has = ", ".join(sorted(there)) or "none"
             yield f"{link.name} has no address {ip.address}: it has {has}"
+
+
+def _is_there(address: str, there: set[str], hosts: set[str]) -> bool:
+    """Whether an address is set.
+
+    Earlier releases recorded what ADD refuses now: without a prefix length it is compared without
+    one, and other text is not compared.
+    """
+    if addresstext.is_prefix(address):
+        return canonical(address) in there
+    return not addresstext.is_address(address) or canonical(address) in hosts
 
 
 def route_differences(result: Result, channel: Channel) -> Iterator[str]:
     """Routes of the result that are missing in the channel's namespace, as text.
 
     A key that the result omits is not compared: without a gateway, plugins use the address's;
-    without a table, a later plugin may have moved the route into a table of its own.
+    without a table, a later plugin may have moved the route into a table of its own.  Nor is a
+    destination that ADD refuses now, and earlier releases recorded.
     """
-    if not result.routes:
+    wanted = [each for each in result.routes if addresstext.is_prefix(each.dst)]
+    if not wanted:
         return
     there = [each for each in routes.list_all(channel) if each.kind == routes.UNICAST]
-    for route in result.routes:
+    for route in wanted:
         if not any(_is(route, each) for each in there):
             via = f" via {route.gw}" if route.gw else ""
             table = f" in table {route.table}" if route.table else ""

@@ -53,7 +53,8 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _are_texts(value: object) -> bool:
+def are_texts(value: object) -> bool:
+    """Whether *value* is a sequence of strings."""
     return isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
 
 
@@ -63,7 +64,7 @@ _ACCEPTS: Mapping[object, Callable[[Any], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "int": _is_whole,
     "int | None": lambda value: value is None or _is_whole(value),
-    "tuple[str, ...]": _are_texts,
+    "tuple[str, ...]": are_texts,
     "Role": lambda value: isinstance(value, Role),
     "Provenance": lambda value: isinstance(value, Provenance),
     "DNS": lambda value: isinstance(value, DNS),
@@ -99,7 +100,8 @@ def _result(answer: Result) -> str:
     for ip in answer.ips:
         if ip.interface is not None and not 0 <= ip.interface < len(answer.interfaces):
             return _inside(ip, "interface", ip.interface)
-    return _wrong_field(answer.dns)
+    wrong = answer.malformed()
+    return f"a Result in which {wrong}" if wrong else _wrong_field(answer.dns)
 
 
 #: The fields of a result, and what they hold.

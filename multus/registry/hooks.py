@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
 
-from multus.api.errors import PASSING, CNIError, InvalidConfig, attempted, described, failure
+from multus.api.errors import (
+    PASSING,
+    CNIError,
+    InvalidConfig,
+    attempted,
+    described,
+    failure,
+    shown,
+)
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Selection
 from multus.api.problem import Problem
 from multus.api.progress import Overdue, Task, step
 from multus.api.result import Result
-from multus.registry.answers import Kind, misfit
+from multus.registry.answers import Kind, are_texts, misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +143,21 @@ class Hooks:
     ) -> Delegate | None:
         arguments = {"element": element, "request": request, "conf": conf, "session": session}
         return next((each for _, each in self._asked("multus_resolve", Delegate, arguments)), None)
+
+    def devices(self, request: Request, conf: Conf, session: Session) -> dict[str, list[str]]:
+        """The container's devices by resource, in the order in which networks take them."""
+        arguments = {"request": request, "conf": conf, "session": session}
+        found: dict[str, list[str]] = {}
+        for plugin, answer in self._asked("multus_devices", Mapping, arguments):
+            for resource, devices in answer.items():
+                if not are_texts([resource]) or not are_texts(devices):
+                    raise PluginFailed(
+                        f"plugin {plugin!r}, hook 'multus_devices', answered with"
+                        f" {shown(resource)}: {shown(devices)}, which the hook does not allow",
+                        fix=_REPORT,
+                    )
+                found.setdefault(resource, []).extend(devices)
+        return {resource: list(dict.fromkeys(devices)) for resource, devices in found.items()}
 
     def chain(
         self, delegate: Delegate, request: Request, conf: Conf, session: Session

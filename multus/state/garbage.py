@@ -8,6 +8,7 @@ Source: CNI specification 1.1.0, section "GC".
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from multus.api.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLat
 from multus.api.jsontext import encode
 from multus.api.names import is_identifier, unnameable
 from multus.api.network import Delegate, Plugin
+from multus.state import cached
+from multus.state.liveness import lives
 from multus.state.lock import collector_lock, container_lock
 
 if TYPE_CHECKING:
@@ -37,6 +40,11 @@ class Sorted:
     dead: Sequence[Record] = ()
     kept: Sequence[Record] = ()
     errors: Sequence[CNIError] = field(factory=list)
+
+    def __add__(self, other: Sorted) -> Sorted:
+        return Sorted(
+            [*self.dead, *other.dead], [*self.kept, *other.kept], [*self.errors, *other.errors]
+        )
 
 
 def valid_keys(conf: Conf) -> frozenset[Key]:
@@ -76,11 +84,13 @@ def remove_incomplete(journal: Journal) -> list[CNIError]:
 class Before:
     """The records when GC began, before it waited for the ADDs under way.
 
-    What was attached meanwhile is not in GC's list of valid attachments, and is kept.
+    What was attached meanwhile is not in GC's list of valid attachments, and is kept.  *others* are
+    the containers of which the Go Multus left something.
     """
 
     keys: frozenset[Key]
     began: float
+    others: frozenset[str] = frozenset()
 
     def spares(self, record: Record, now: float) -> bool:
         """Whether *record* was made since.
@@ -89,7 +99,8 @@ class Before:
         between *began* and *now*.  A time after *now* comes from a clock that was set back since;
         such a record is not spared, since it would be for ever.
         """
-        return record.key not in self.keys or self.began < record.started <= now
+        known = record.key in self.keys or record.key[0] in self.others
+        return not known or self.began < record.started <= now
 
 
 @contextmanager
@@ -100,7 +111,8 @@ def begin(journal: Journal, patience: float) -> Iterator[Before]:
     ``StateDamaged`` and ``IOFailure``.
     """
     journal.prepare()
-    before = Before(journal.keys(), time.time())
+    theirs = frozenset((*journal.others(), *cached.containers(journal.folder)))
+    before = Before(journal.keys(), time.time(), theirs)
     with collector_lock(journal.folder, patience):
         yield before
 
@@ -126,13 +138,38 @@ def sort(
     return Sorted(dead, kept, errors)
 
 
+def sort_others(
+    records: Iterable[Record], offered: Iterable[Delegate], valid: frozenset[Key], before: Before
+) -> Sorted:
+    """The same for records of the Go Multus, which do not say the name of Multus' own network.
+
+    A dead one has a default network that is *offered* here, or its namespace is gone.  Any other
+    may be a living container's of another network.
+    """
+    dead: list[Record] = []
+    kept: list[Record] = []
+    now = time.time()
+    names = {each.name for each in offered}
+    for each in records:
+        primary = next((p.delegate.name for p in each.planned.values() if p.delegate.primary), "")
+        ours = primary in names or not lives(each)
+        gone = ours and each.key not in valid and not before.spares(each, now)
+        (dead if gone else kept).append(each)
+    return Sorted(dead, kept)
+
+
 def still_recorded(journal: Journal, dead: Iterable[Record]) -> list[Record]:
-    """Those of the *dead* records that still exist; one that cannot be read counts as it was."""
+    """Those of the *dead* records that still exist; one that cannot be read counts as it was.
+
+    One of the Go Multus exists as ours, or as it was.
+    """
     left = []
     for each in dead:
         try:
             record = journal.find(*each.key)
         except CNIError:
+            record = each
+        if record is None and os.path.lexists(each.path):
             record = each
         if record is not None:
             left.append(record)
@@ -203,7 +240,7 @@ def _without_container(delegate: Delegate) -> Delegate:
         Plugin({k: v for k, v in each.config.items() if k != "runtimeConfig"}, each.invoker)
         for each in delegate.plugins
     )
-    return evolve(delegate, plugins=plugins, runtime_config={}, ifname="", options={})
+    return evolve(delegate, plugins=plugins, runtime_config={}, args={}, ifname="", options={})
 
 
 def _identity(delegate: Delegate) -> tuple[str, str, bytes]:

@@ -27,7 +27,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
@@ -38,6 +38,7 @@ from multus.state.record import intent_wire, planned_wire
 from multus.state.recordfile import NEW, unlink, unwritable
 
 if TYPE_CHECKING:
+    from multus.api.network import Attachment
     from multus.api.request import Request
     from multus.state.record import Planned, Record
 
@@ -46,6 +47,9 @@ DAMAGED = ":damaged"
 
 #: Appended to the name of a second link to the file, when a delegate was given up.
 STUCK = ":stuck"
+
+#: The folder of libcni's files, which the Go Multus had beside its records.
+RESULTS = "results"
 
 #: A file's name may have 255 bytes on every file system of today.
 _LONGEST_ID = 255 - len(":") - 15 - len(DAMAGED)
@@ -116,7 +120,12 @@ class Journal:
 
     def others(self) -> list[str]:
         """The names of the files that the Go Multus may have written."""
-        return [name for name in self._names() if is_identifier(name)]
+        found = [name for name in self._names() if is_identifier(name)]
+        return [name for name in found if not os.path.isdir(os.path.join(self.folder, name))]
+
+    def has_results(self) -> bool:
+        """Whether libcni may have files of the Go Multus's attachments here."""
+        return os.path.isdir(os.path.join(self.folder, RESULTS))
 
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people, see ``set_aside``."""
@@ -162,11 +171,19 @@ class Journal:
                     yield path, error
 
     def adopt(
-        self, path: str, request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
+        self,
+        paths: Sequence[str],
+        request: Request,
+        conf: Mapping[str, Any],
+        planned: Sequence[Planned],
+        done: Mapping[int, Attachment],
     ) -> Record | None:
-        """Make a record of what the Go Multus wrote to *path*, and remove that file."""
-        self.begin(request, conf, planned).close()
-        unlink(path)
+        """Make a record of what the Go Multus wrote to *paths*, and remove these files in order."""
+        with closing(self.begin(request, conf, planned)) as writer:
+            for index, attachment in done.items():
+                writer.attached(index, attachment)
+        for path in paths:
+            unlink(path)
         return self.find(request.container_id, request.ifname)
 
     def incomplete(self) -> list[tuple[str, str]]:

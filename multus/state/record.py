@@ -154,7 +154,9 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,
         "options": delegate.options,
+        **({"args": delegate.args} if delegate.args else {}),
         **_places_wire(delegate),
+        **_device_wire(delegate),
         "steps": [_step_wire(step) for step in planned.steps],
     }
 
@@ -167,6 +169,15 @@ def _step_wire(step: Step) -> dict[str, Any]:
 def _places_wire(delegate: Delegate) -> dict[str, Any]:
     places = delegate.tenant_paths
     return {} if places is None else {"tenantPaths": {k: list(v) for k, v in places.items()}}
+
+
+def _device_wire(delegate: Delegate) -> dict[str, str]:
+    found = {
+        "resource": delegate.resource,
+        "device": delegate.device,
+        "deviceInfo": delegate.device_info,
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
@@ -214,7 +225,7 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
     if kind == "intent":
         return _with_intent(record, reader)
     if kind == "finished":
-        return evolve(record, result=Result.from_wire(reader.mapping("result")))
+        return evolve(record, result=Result.from_wire(reader.mapping("result"), recorded=True))
     if kind == "removing":
         return evolve(record, result=None)
     index = reader.integer("delegate", -1)
@@ -292,11 +303,15 @@ def _planned(reader: Reader) -> Planned:
         ifname=_needed(reader, "ifname"),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
+        args=_args(reader),
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),
         disable_gc=reader.boolean("disableGC"),
         provenance=_provenance(reader),
         tenant_paths=_places(reader),
+        resource=reader.text("resource"),
+        device=reader.text("device"),
+        device_info=reader.text("deviceInfo"),
     )
     return Planned(delegate, steps)
 
@@ -304,6 +319,11 @@ def _planned(reader: Reader) -> Planned:
 def _provenance(reader: Reader) -> Provenance:
     """Earlier releases did not write it, and carried every delegate out as the node's."""
     return Provenance(reader.text("provenance", Provenance.NODE.value))
+
+
+def _args(reader: Reader) -> dict[str, str]:
+    args = reader.inner("args")
+    return {key: args.text(key) for key in args.raw}
 
 
 def _places(reader: Reader) -> Mapping[str, tuple[str, ...]] | None:
@@ -326,7 +346,7 @@ def _attachment(planned: Planned, reader: Reader) -> Attachment:
         raise ValueError("it does not fit this delegate's chain")
     return Attachment(
         delegate=planned.delegate,
-        result=Result.from_wire(reader.mapping("result")),
+        result=Result.from_wire(reader.mapping("result"), recorded=True),
         versions=versions,
         invokers=invokers,
         seconds=reader.number("seconds"),

@@ -103,9 +103,12 @@ class Transaction:
         return Attempt(planned, writer, self._plugins, self._observers)
 
     def finished_record(self) -> Record:
-        """The record of a container that has all its networks; raises ``UnknownContainer``."""
+        """The record of a container that has all its networks; raises ``UnknownContainer``.
+
+        What the Go Multus wrote counts, and is not changed.
+        """
         request = self._plugins.request
-        record = self._journal.find(request.container_id, request.ifname)
+        record = self._journal.find(request.container_id, request.ifname) or self._theirs()
         if record is None or record.result is None:
             raise UnknownContainer(
                 f"{request} with interface {request.ifname!r} has no finished attachment in"
@@ -119,7 +122,7 @@ class Transaction:
 
         Returns what went wrong.
         """
-        record, request = self._record(), self._plugins.request
+        record, request = self._record() or self._of_a_failed_del(), self._plugins.request
         if record is not None:
             return self._remove_recorded(record, configured=True)
         if self._journal.is_stuck(request.container_id, request.ifname):
@@ -128,25 +131,48 @@ class Transaction:
         return self._remove_configured()
 
     def remove_unfinished(self) -> list[CNIError]:
-        """Remove what an unfinished record names; a finished one is a living container's."""
-        record = self._record()
+        """Remove what an unfinished record names; a finished one is a living container's.
+
+        No command of ours is interrupted that has no record: the Go Multus's is left alone.
+        """
+        record = self._own_record()
         if record is None or record.result is not None:
             return []
         return self._remove_recorded(record, configured=False)
 
     def _record(self) -> Record | None:
         """The record of this container and interface, or one made of the Go Multus's."""
+        return self._own_record() or self._adopted()
+
+    def _own_record(self) -> Record | None:
         request = self._plugins.request
         self._journal.remove_incomplete(request.container_id, request.ifname)
-        return self._journal.find(request.container_id, request.ifname) or self._adopted()
+        return self._journal.find(request.container_id, request.ifname)
+
+    def _of_a_failed_del(self) -> Record | None:
+        """A record made of what the Go Multus left when its own DEL failed."""
+        return self._adopt() if self._journal.has_results() else None
 
     def _adopted(self) -> Record | None:
+        return self._adopt() if self._is_theirs() else None
+
+    def _adopt(self) -> Record | None:
+        from multus.state import predecessor
+
         request, conf = self._plugins.request, self._plugins.conf
-        if not os.path.lexists(os.path.join(self._journal.folder, request.container_id)):
+        return predecessor.adopt(self._journal, request, conf, self._plugins.log)
+
+    def _theirs(self) -> Record | None:
+        if not self._is_theirs():
             return None
         from multus.state import predecessor
 
-        return predecessor.adopt(self._journal, request, conf, self._plugins.log)
+        return predecessor.look(self._journal.folder, self._plugins.request, self._plugins.conf)
+
+    def _is_theirs(self) -> bool:
+        """Whether the Go Multus wrote a record of this container."""
+        container_id = self._plugins.request.container_id
+        return os.path.lexists(os.path.join(self._journal.folder, container_id))
 
     def _remove_recorded(self, record: Record, *, configured: bool) -> list[CNIError]:
         """Remove what *record* names; where it is incomplete, if *configured*, what stdin says."""
@@ -199,6 +225,7 @@ class Attempt:
             except CNIError as error:
                 self._begun[index] = self._begun_part(index, error)
                 raise
+            self._reached[index] = attachment
             attached(attachment)
             self._observers.attached(attachment, self._plugins.request, self._plugins.conf)
         return tuple(self._reached.values())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import CheckFailed, CNIError, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from multus.api.network import Attachment
     from multus.netlink import Channel
@@ -49,6 +49,16 @@ def problems(record: Record, netns: str) -> list[CNIError]:
                 ]
     except NamespaceGone as error:
         return [error.into(CheckFailed)]
+
+
+def addresses_in(netns: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The MACs and the addresses of the interfaces that exist of *names*; raises ``CNIError``."""
+    from multus.netlink import Namespace, addresses, links
+
+    with Namespace(netns) as pod, pod.channel() as channel:
+        there = [link for name in names if (link := links.find(channel, name)) is not None]
+        found = [each for link in there for each in addresses.list_of(channel, link.index)]
+    return [link.mac for link in there], [each.address for each in found]
 
 
 def _of(

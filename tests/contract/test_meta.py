@@ -85,6 +85,7 @@ def test_the_file_is_in_the_order_of_a_requests_life() -> None:
             "kubernetes",
             "select",
             "resolve",
+            "devices",
             "chain",
             "runtime_config",
             "order",

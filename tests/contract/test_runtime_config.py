@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from attrs import evolve
 from contract.given import Recorder, at_work, example, plugin_named
 from unit.values import conf_of, delegate_of, request_of
 
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig
-from multus.api.network import Delegate, Element, Role, Selection
+from multus.api.network import Delegate, Element, Outcome, Role, Selection
 from multus.engine.pipeline import Engine
 from multus.testing.session import new_session
 
@@ -68,11 +69,39 @@ def test_a_plugin_gets_what_it_declares(
     assert recorder.calls[0].config["runtimeConfig"] == {"mac": MAC}
 
 
-@pytest.mark.parametrize("capabilities", [{}, {"mac": False}, {"ips": True}])
-def test_an_undeclared_capability_fails_the_request(
+@pytest.mark.parametrize("capabilities", [{}, {"portMappings": False}, {"ips": True}])
+def test_an_undeclared_capability_is_told_to_observers(
     engine: Callable[..., Engine], recorder: Recorder, conf: Conf, capabilities: Any
 ) -> None:
-    given = plugin_named("given", giving(mac=MAC))
-    with pytest.raises(InvalidConfig, match=r"asked for 'mac'"):
-        engine(given, plugin_named("source", selecting(capabilities))).add(request_of(), conf)
+    told: list[str] = []
+
+    def multus_finished(outcome: Outcome) -> None:
+        told.extend(str(each) for one in outcome.attachments for each in one.unserved)
+
+    given = plugin_named("given", giving(portMappings=[]), multus_finished)
+    engine(given, plugin_named("source", selecting(capabilities))).add(request_of(), conf)
+    assert "runtimeConfig" not in recorder.calls[0].config
+    (text,) = told
+    assert "'portMappings' is requested, and none of its plugins (fake) declares" in text
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"portMappings": False}, {"ips": True}])
+def test_an_undeclared_capability_fails_the_request_where_that_is_configured(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf, capabilities: Any
+) -> None:
+    given = plugin_named("given", giving(portMappings=[]))
+    strict = evolve(conf, unserved_requests="refuse")
+    with pytest.raises(InvalidConfig, match=r"'portMappings' is requested"):
+        engine(given, plugin_named("source", selecting(capabilities))).add(request_of(), strict)
     assert recorder.said == []
+
+
+def test_a_mac_is_an_argument_and_its_absence_undoes_where_that_is_configured(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+) -> None:
+    given = plugin_named("given", giving(mac=MAC))
+    strict = evolve(conf, unserved_requests="refuse")
+    with pytest.raises(InvalidConfig, match=rf"'mac' is {MAC}, and the interface has"):
+        engine(given, plugin_named("source", selecting({}))).add(request_of(), strict)
+    assert recorder.calls[0].args["MAC"] == MAC
+    assert [each.partition(" ")[0] for each in recorder.said] == ["ADD", "DEL"]

@@ -9,26 +9,32 @@ Examples:
   multus gc
   multus gc --json | jq .errors
 
-Containers in use by another command, and records of the Go Multus, are
-skipped. The exit status is 1 when something could not be removed.
+Records of the Go Multus count too; one that names no namespace is kept, until
+the container's DEL. Containers in use by another command are skipped. The exit
+status is 1 when something could not be removed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.request import Request
+    from multus.state.journal import Journal
     from multus.state.record import Record
+
+#: The Go Multus's own network, where no record of ours says another.
+_ITS_CONF = {"name": "multus-cni-network", "type": "multus", "cniVersion": "1.0.0"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.state.liveness import lives
 
     journal = Journal(arguments.cni_dir)
-    found = list(journal.records())
+    found = [*journal.records(), *_of_the_go_program(journal)]
     errors = [each for each in found if isinstance(each, CNIError)]
     records = [each for each in found if not isinstance(each, CNIError)]
     alive = [each for each in records if lives(each)]
@@ -70,6 +76,25 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(report, dry_run=arguments.dry_run)
     return 1 if errors or left else 0
+
+
+def _of_the_go_program(journal: Journal) -> Iterator[Record]:
+    """Its records as ours, with the configuration of our newest record that has a valid one."""
+    from multus.api.conf import Conf
+    from multus.api.errors import CNIError
+    from multus.api.request import Request
+    from multus.state import cached, predecessor
+
+    if not journal.others() and not cached.containers(journal.folder):
+        return
+    ours = [each for each in journal.records() if not isinstance(each, CNIError)]
+    newest_first = sorted(ours, key=lambda each: each.started, reverse=True)
+    here = {"cniDir": os.path.abspath(journal.folder)}
+    for conf in (*(each.conf for each in newest_first), _ITS_CONF):
+        with suppress(CNIError):
+            known = Conf.from_wire({**conf, **here})
+            yield from predecessor.records(journal, (), Request("GC"), known)
+            return
 
 
 def _collect(

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from multus.api.errors import CNIError, described
 from multus.api.jsontext import encode
 from multus.api.network import Attachment
@@ -17,7 +19,7 @@ from multus.registry.answers import misfit
 
 if TYPE_CHECKING:
     from multus.api.invoker import Invoker
-    from multus.api.network import Plugin
+    from multus.api.network import Delegate, Plugin
     from multus.engine.invoke.call import Call
     from multus.state.record import Planned
 
@@ -29,9 +31,11 @@ def attach(
 ) -> Attachment:
     """Carry out ADD of one delegate's chain; each plugin gets the result of the one before it.
 
-    After every step, *reached* is called with the attachment so far.
+    After every step, *reached* is called with the attachment so far.  At the end, the result is
+    compared with what was requested.
     """
     started = time.perf_counter()
+    _describe_device(planned.delegate, call)
     attachment = Attachment(planned.delegate)
     for step in planned.steps:
         try:
@@ -55,7 +59,33 @@ def attach(
             reached(attachment)
         except (TypeError, ValueError, AttributeError) as error:
             raise _blamed(attachment, invoker, step.plugin, error) from error
-    return attachment
+    return _compared(attachment, call) if planned.delegate.runtime_config else attachment
+
+
+def _compared(attachment: Attachment, call: Call) -> Attachment:
+    """*attachment* with what it lacks of the requests; raises for it when that is configured."""
+    from multus.engine import requests
+
+    netns, log = call.request.netns, call.log
+    if call.conf.unserved_requests == "refuse":
+        requests.require_served(attachment, netns, log)
+        return attachment
+    unserved = requests.unserved(attachment, netns, log)
+    for each in unserved:
+        log.error(f"{requests.place(attachment.delegate)}: {each}")
+    return evolve(attachment, unserved=unserved) if unserved else attachment
+
+
+def _describe_device(delegate: Delegate, call: Call) -> None:
+    """Copy the device's description for the plugins; without it they still know the device."""
+    if not delegate.device_info:
+        return
+    from multus.api import deviceinfo
+
+    try:
+        deviceinfo.copy(delegate.resource, delegate.device, delegate.device_info)
+    except OSError as error:
+        call.log.error(f"{delegate}: its device information is not copied", error=error)
 
 
 def _blamed(

@@ -58,7 +58,24 @@ def detach(
             found[removal.number] = _with_step(
                 found[removal.number], removal, error, started, share
             )
+    _forget_devices([each.delegate for _, each in planned], call)
     return list(found.values())
+
+
+def _forget_devices(delegates: Sequence[Delegate], call: Call) -> None:
+    """Remove the device information of the attachments, whether their DEL succeeded or not.
+
+    It describes what was attached, and no DEL reads it.
+    """
+    for each in delegates:
+        if not each.device_info:
+            continue
+        from multus.api import deviceinfo
+
+        try:
+            deviceinfo.remove(each.device_info)
+        except OSError as error:
+            call.log.error(f"{each}: its device information is not removed", error=error)
 
 
 def _with_step(
@@ -86,12 +103,18 @@ def _removal(
     attachment: Attachment | None,
     call: Call,
 ) -> _Removal:
+    versions = () if attachment is None else attachment.versions
+    if place >= len(versions) and delegate.args:
+        # Its ADD did not succeed, perhaps because of the requested arguments; its DEL must.
+        from multus.engine import requests
+
+        delegate = requests.without_arguments(delegate)
     invocation = call.invocation("DEL", delegate, step.plugin, step.config)
-    if attachment is not None and attachment.versions:
+    if attachment is not None and versions:
         # CNI 1.1: DEL gets the final result of ADD, in the CNI version of that ADD.
         invocation = evolve(invocation, prev_result=attachment.result)
-        if place < len(attachment.versions):
-            invocation = invocation.at(attachment.versions[place])
+        if place < len(versions):
+            invocation = invocation.at(versions[place])
     try:
         return _Removal(index, invocation, invoker_of(step, delegate, call))
     except CNIError as error:

@@ -13,7 +13,7 @@ from multus.api.invoker import Declined, Invoker
 from multus.api.jsontext import encode
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.engine.invoke.calling import carry_out, naming_delegate
-from multus.engine.permit import withheld, without
+from multus.engine.permit import withheld, without, without_info_file
 from multus.engine.resolve import missing_plugin
 from multus.state.record import Planned, Step
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.engine.invoke.call import Call
     from multus.registry.loading import Installed
+
+
+#: ``multus.api.deviceinfo.CAPABILITY``, without the import: few networks have a device.
+_INFO_FILE = "CNIDeviceInfoFile"
 
 
 class Choice(NamedTuple):
@@ -80,6 +84,7 @@ def plan(delegates: Sequence[Delegate], call: Call) -> tuple[Planned, ...]:
 
 
 def _plan_one(delegate: Delegate, call: Call) -> Planned:
+    delegate = _with_device_info(delegate, call)
     steps = []
     for plugin in delegate.plugins:
         choice = choose(call.installed, plugin, delegate, call.conf)
@@ -101,11 +106,25 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
     return Planned(_with_places(delegate, call.conf), tuple(steps))
 
 
+def _with_device_info(delegate: Delegate, call: Call) -> Delegate:
+    """*delegate* with the path of its device information, when a plugin or its device has some."""
+    declared = any(_INFO_FILE in plugin.capabilities for plugin in delegate.plugins)
+    if not declared and not (delegate.resource and delegate.device):
+        return delegate
+    from multus.api import deviceinfo
+
+    request = call.request
+    path = deviceinfo.of_attachment(delegate.label, request.container_id, delegate.ifname)
+    asked = {**delegate.runtime_config, **({_INFO_FILE: path} if declared else {})}
+    return evolve(delegate, device_info=path, runtime_config=asked)
+
+
 def permitted(plugin: Plugin, delegate: Delegate, invoker: Invoker, call: Call) -> Plugin:
     """*plugin* without the keys that its writer may not give to *invoker*.
 
     The journal gets the same, so that DEL and CHECK look where ADD did.
     """
+    plugin = without_info_file(plugin, delegate)
     keys = withheld(plugin, delegate, invoker.node_keys)
     for key in keys:
         call.log.verbose(

@@ -102,7 +102,7 @@ class TestAdd:
     def test_a_result_that_is_wrong_cannot_be_decoded(
         self, folder: BinDir, exec_: ExecInvoker
     ) -> None:
-        folder.stand_in("fake", ADD=Reply.json({"cniVersion": "1.0.0", "ips": [{}]}))
+        folder.stand_in("fake", ADD=Reply.json({"cniVersion": "1.0.0", "ips": [5]}))
         with pytest.raises(DecodingFailure):
             exec_.add(invocation(folder, "ADD"))
 

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multus_observer_status.status import added_message, annotation, entry
+from multus_observer_status.status import added_message, annotation, entries
 
+from multus.api import deviceinfo
 from multus.api.network import Attachment, Delegate, Plugin
 from multus.api.result import Result
+from multus.testing.netns import Netns
 
 POD = "/run/netns/pod"
+
+
+#: One interface in the pod.
+LINK = {"interfaces": [{"name": "net1", "sandbox": POD}]}
 
 
 def attached(result: dict[str, Any], **delegate: Any) -> Attachment:
@@ -45,26 +51,79 @@ FULL = {
 }
 
 
-def test_it_is_about_the_first_interface_in_the_pod() -> None:
-    assert entry(attached(FULL)) == {
+def entry(attachment: Attachment) -> dict[str, Any]:
+    """The one entry of an attachment."""
+    (found,) = entries(attachment)
+    return found
+
+
+def described(attachment: Attachment) -> list[dict[str, Any]]:
+    """The device-info of an attachment's entries."""
+    return [each["device-info"] for each in entries(attachment) if "device-info" in each]
+
+
+def test_each_interface_in_the_pod_has_an_entry() -> None:
+    common = {
         "name": "default/net-a",
-        "interface": "net1",
-        "ips": ["192.0.2.2", "2001:db8::2"],
-        "mac": "02:00:00:00:00:02",
-        "mtu": 1400,
         "default": False,
         "dns": {"nameservers": ["192.0.2.53"], "search": ["example.org"]},
         "gateway": ["192.0.2.1"],
     }
-
-
-def test_an_empty_result_gives_a_minimal_status() -> None:
-    assert entry(attached({})) == {
-        "name": "default/net-a",
+    net1 = {
         "interface": "net1",
+        "ips": ["192.0.2.2", "2001:db8::2"],
+        "mac": "02:00:00:00:00:02",
+        "mtu": 1400,
+    }
+    other = {"interface": "other", "ips": ["192.0.2.3"], "mac": "02:00:00:00:00:03"}
+    assert entries(attached(FULL)) == [{**common, **net1}, {**common, **other}]
+
+
+def defaults(result: dict[str, Any]) -> list[bool]:
+    return [each["default"] for each in entries(attached(result, primary=True))]
+
+
+def test_the_default_is_the_interface_with_the_gateway_else_the_first() -> None:
+    assert defaults(FULL) == [True, False]
+    with_gateway = {"address": "192.0.2.3/24", "gateway": "192.0.2.1", "interface": 2}
+    assert defaults({**FULL, "ips": [with_gateway]}) == [False, True]
+    assert defaults({**FULL, "ips": [{**with_gateway, "interface": 0}]}) == [True, False]
+    assert defaults({**FULL, "ips": []}) == [True, False]
+
+
+@pytest.mark.parametrize("index", [None, -1, 9])
+def test_an_address_of_no_interface_is_the_last_ones(index: int | None) -> None:
+    found = entries(attached({**FULL, "ips": [{"address": "192.0.2.7/24", "interface": index}]}))
+    assert [each.get("ips") for each in found] == [None, ["192.0.2.7"]]
+
+
+def test_what_attached_nothing_has_no_entry() -> None:
+    assert entries(attached({})) == []
+    assert entries(attached({"interfaces": [{"name": "br0"}, {"name": "veth0"}]})) == []
+    assert annotation([attached({}, primary=True)]) == "[]"
+
+
+def test_one_interface_that_is_not_in_the_pod_is_not_named() -> None:
+    result = {"interfaces": [{"name": "vf0", "pciID": "0000:3b:02.1"}]}
+    assert entry(attached({**result, "ips": [{"address": "192.0.2.2/24", "interface": 0}]})) == {
+        "name": "default/net-a",
+        "ips": ["192.0.2.2"],
         "default": False,
         "dns": {},
+        "device-info": {
+            "type": "pci",
+            "version": "1.1.0",
+            "pci": {"pci-address": "0000:3b:02.1"},
+        },
     }
+
+
+def test_an_interface_that_the_plugin_did_not_report_is_looked_for(cni_pod: Netns) -> None:
+    """Plugins before CNI 0.3.0 report addresses alone, and some report nothing."""
+    assert entries(attached({}), netns=cni_pod.path) == []
+    cni_pod.ip("link", "add", "net1", "address", "02:00:00:00:00:02", "type", "veth")
+    (found,) = entries(attached({}), netns=cni_pod.path)
+    assert (found["interface"], found["mac"], found["mtu"]) == ("net1", "02:00:00:00:00:02", 1500)
 
 
 def test_addresses_that_name_no_interface_are_the_pods() -> None:
@@ -75,50 +134,74 @@ def test_addresses_that_name_no_interface_are_the_pods() -> None:
 
 
 def test_exactly_one_is_the_default() -> None:
-    found = json.loads(
-        annotation([attached({}, primary=True, default=True), attached({}, default=True)])
-    )
-    assert [each["default"] for each in found] == [True, False]
+    both = [attached(FULL, primary=True, default=True), attached(FULL, default=True)]
+    found = [each["default"] for each in json.loads(annotation(both))]
+    assert found == [True, False, False, False]
+
+
+def test_what_attached_nothing_has_no_status() -> None:
+    found = json.loads(annotation([attached({}, primary=True), attached(FULL), attached({})]))
+    assert [each["name"] for each in found] == ["default/net-a", "default/net-a"]
 
 
 def test_the_default_route_is_named_where_it_was_asked_for() -> None:
     asked = attached(FULL, options={"name": "net-a", "default-route": ["192.0.2.1"]})
-    assert entry(asked)["default-route"] == ["192.0.2.1"]
-    assert "default-route" not in entry(attached(FULL))
+    assert [each["default-route"] for each in entries(asked)] == [["192.0.2.1"]] * 2
+    assert not any("default-route" in each for each in entries(attached(FULL)))
 
 
-def device(tmp_path: Path, text: str) -> Attachment:
-    (tmp_path / "intel.com-vf-0000:03:02.0-device.json").write_text(text)
-    plugin = Plugin({"type": "sriov", "deviceID": "0000:03:02.0"})
-    return attached({}, plugins=(plugin,))
+INFO = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
 
 
-def test_the_device_plugins_description_is_copied(tmp_path: Path) -> None:
-    info = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:03:02.0"}}
-    assert entry(device(tmp_path, json.dumps(info)), str(tmp_path))["device-info"] == info
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attachment:
+    """An attachment with a device; its files are in *tmp_path*."""
+    monkeypatch.setattr(deviceinfo, "FOLDER", str(tmp_path))
+    for folder in ("dp", "cni"):
+        (tmp_path / folder).mkdir()
+    path = deviceinfo.of_attachment("default/net-a", "c1", "net1")
+    return attached({}, resource="intel.com/vf", device="0000:03:02.0", device_info=path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_a_damaged_description_is_left_out(tmp_path: Path, text: str) -> None:
-    assert "device-info" not in entry(device(tmp_path, text), str(tmp_path))
+def by_device_plugin(tmp_path: Path) -> Path:
+    return tmp_path / "dp" / "intel.com-vf-0000:03:02.0-device.json"
 
 
-def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(tmp_path: Path) -> None:
+def test_the_device_plugins_description_is_copied(tmp_path: Path, device: Attachment) -> None:
+    assert not described(device)
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    assert described(device) == [INFO]
+
+
+def test_another_resources_description_of_a_device_of_that_name_is_not(
+    tmp_path: Path, device: Attachment
+) -> None:
+    (tmp_path / "dp" / "other.com-vf-0000:03:02.0-device.json").write_text(json.dumps(INFO))
+    assert not described(device)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "", '{"type": 5}', '{"pci": "x"}', '{"pci": {"vhost-net": 1}}']
+)
+def test_a_malformed_description_is_left_out(tmp_path: Path, device: Attachment, text: str) -> None:
+    by_device_plugin(tmp_path).write_text(text)
+    assert not described(device)
+
+
+def test_a_description_that_is_not_a_regular_file_is_omitted_at_once(
+    tmp_path: Path, device: Attachment
+) -> None:
     """Opening a FIFO would wait for its other end."""
-    fifo = tmp_path / "intel.com-vf-0000:03:02.0-device.json"
-    there = device(tmp_path, "")
-    fifo.unlink()
-    os.mkfifo(fifo)
-    assert "device-info" not in entry(there, str(tmp_path))
-    written = attached({}, runtime_config={"CNIDeviceInfoFile": str(fifo)})
-    assert "device-info" not in entry(written, str(tmp_path))
+    os.mkfifo(by_device_plugin(tmp_path))
+    os.mkfifo(device.delegate.device_info)
+    assert not described(device)
 
 
-def test_what_the_delegate_wrote_wins(tmp_path: Path) -> None:
-    written = tmp_path / "written.json"
-    written.write_text('{"type": "vhost-user"}')
-    there = attached({}, runtime_config={"CNIDeviceInfoFile": str(written)})
-    assert entry(there, str(tmp_path))["device-info"] == {"type": "vhost-user"}
+def test_what_the_delegate_wrote_wins(tmp_path: Path, device: Attachment) -> None:
+    by_device_plugin(tmp_path).write_text(json.dumps(INFO))
+    written = {"type": "vhost-user", "vhost-user": {"mode": "client", "path": "/run/s"}}
+    Path(device.delegate.device_info).write_text(json.dumps({**written, "more": {"x": 1}}))
+    assert described(device) == [written]
 
 
 def test_the_event_says_what_was_added() -> None:

@@ -14,7 +14,7 @@ from waiting import PATIENCE
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, TryAgainLater
-from multus.api.keys import problems
+from multus.api.keys import BOOLEAN, Key, problems
 from multus.api.network import Delegate, Element, Provenance, Role, Selection
 from multus.api.problem import Problem
 from multus.api.request import Request
@@ -32,6 +32,7 @@ SRIOV = {
     "if0": "enp12s0f0",
     "ipam": {"type": "host-local", "subnet": "10.56.217.0/24"},
 }
+CHAIN = {"auxiliaryCNIChainName": "chain"}
 FLANNEL = {"type": "flannel", "masterplugin": True, "delegate": {"isDefaultGateway": True}}
 
 
@@ -243,6 +244,7 @@ class TestValidation:
             {},
             {"delegates": [SRIOV, FLANNEL]},
             {"clusterNetwork": "x", "defaultNetworks": ["y"], "confDir": "/x"},
+            {**CHAIN, "clusterNetwork": "/x/y"},
         ],
     )
     def test_what_is_right(self, hooks: Hooks, keys: Any) -> None:
@@ -268,6 +270,13 @@ class TestValidation:
             ({"confDir": "x"}, "confDir", "relative"),
             ({"readinessindicatorfile": "x"}, "readinessindicatorfile", "relative"),
             ({"delegates": [SRIOV], "clusterNetwork": "x"}, "delegates", "stands beside"),
+            ({**CHAIN, "clusterNetwork": "x"}, "auxiliaryCNIChainName", "needs a path"),
+            ({**CHAIN, "delegates": [SRIOV]}, "auxiliaryCNIChainName", "needs a path"),
+            (
+                {"auxiliaryCNIChainName": "../x", "clusterNetwork": "/x/y"},
+                "auxiliaryCNIChainName",
+                "invalid network name",
+            ),
         ],
     )
     def test_a_problem_is_reported_under_its_key(
@@ -282,15 +291,15 @@ class TestValidation:
         delegates = ["delegates[0].type", "delegates[1].type"]
         assert sorted(paths) == ["confDir", *delegates, "systemNamespaces"]
 
-    @pytest.mark.parametrize("key", [key.name for key in KEYS])
-    def test_no_key_takes_any_type(self, hooks: Hooks, key: str) -> None:
-        wrong: tuple[Any, ...] = (5, True, 1.5, {"a": {}})
+    @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+    def test_no_key_takes_any_type(self, hooks: Hooks, key: Key) -> None:
+        wrong: tuple[Any, ...] = (5, 1.5, {"a": {}}, "true?" if key.kind is BOOLEAN else True)
         for value in wrong:
             try:
-                found = self.problems(hooks, **{key: value})
+                found = self.problems(hooks, **{key.name: value})
             except CNIError as error:
                 pytest.fail(f"{error}")
-            assert [each.path for each in found] == [(key,)]
+            assert [each.path for each in found] == [(key.name,)]
 
 
 def test_a_wrong_delegate_is_refused_when_it_is_resolved_too(hooks: Hooks) -> None:

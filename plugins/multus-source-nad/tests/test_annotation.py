@@ -101,6 +101,7 @@ KEYS = [
     ({"default-route": ["10.0.0.1"]}, {}),
     ({"default-route": []}, {}),
     ({"ipam-claim-reference": "vm123.tenantblue"}, {}),
+    ({"ipam-claim-reference": "vm123.tenantblue", "ips": ["10.0.0.2"]}, {"ips": ["10.0.0.2"]}),
 ]
 
 
@@ -238,10 +239,7 @@ BAD = [
     (one(**{"default-route": "10.0.0.1"}), "'default-route' must be a list"),
     (one(**{"default-route": ["x"]}), "'default-route' holds 'x': write a gateway's address"),
     (one(**{"default-route": ["10.0.0.1/24"]}), "'default-route' holds '10.0.0.1/24'"),
-    (
-        one(ips=["10.0.0.1"], **{"ipam-claim-reference": "c"}),
-        "'ipam-claim-reference' excludes 'ips': remove one of the two",
-    ),
+    (one(**{"ipam-claim-reference": 1}), "'ipam-claim-reference' must be a string"),
 ]
 
 

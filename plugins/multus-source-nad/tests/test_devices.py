@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multus_source_nad.checkpoint import devices_of_uid
-from multus_source_nad.devices import Devices
-from multus_source_nad.podresources import devices_of
+from multus_source_nad.checkpoint import containers_of_uid
+from multus_source_nad.devices import joined
+from multus_source_nad.podresources import containers_of
 from waiting import PATIENCE
 
 from integration.kube.kubelet import Kubelet, listed
@@ -26,6 +26,14 @@ PODS = {
         "example.org/fpga": ["f0"],
     },
 }
+
+
+def devices_of(path: str, namespace: str, name: str, deadline: Deadline) -> dict[str, list[str]]:
+    return joined(containers_of(path, namespace, name, deadline))
+
+
+def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
+    return joined(containers_of_uid(path, uid, pod))
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ def test_a_device_of_two_numa_nodes_is_one_device(tmp_path: Path, soon: Deadline
     twice = {"default/web": {"intel.com/vf": ["0000:03:02.1", "0000:03:02.0", "0000:03:02.1"]}}
     with Kubelet(str(tmp_path), twice) as kubelet:
         found = devices_of(kubelet.path, "default", "web", soon)
-    assert found == {"intel.com/vf": ["0000:03:02.1", "0000:03:02.0"]}
+    assert found == {"intel.com/vf": ["0000:03:02.0", "0000:03:02.1"]}
 
 
 def checkpoint(path: Path, ids: Any) -> str:
@@ -140,15 +148,26 @@ def test_without_kubelet_the_message_says_what_to_set(tmp_path: Path) -> None:
         devices_of_uid(str(tmp_path / "none"), "u-1", "default/web")
 
 
-def test_each_element_gets_one_device_and_always_the_same() -> None:
-    devices = Devices({"r": ["a", "b"]})
-    assert [devices.take("r", "entry 1"), devices.take("r", "entry 2")] == ["a", "b"]
-    assert devices.take("r", "entry 1") == "a"
-    assert devices.take("r", "entry 3") is None
-    assert devices.take("other", "entry 1") is None
+def test_devices_are_sorted_in_each_container_and_containers_keep_their_order(
+    tmp_path: Path, soon: Deadline
+) -> None:
+    containers = [
+        {"intel.com/vf": ["0000:03:02.7", "0000:03:02.6"]},
+        {"intel.com/vf": ["0000:03:02.3", "0000:03:02.1"], "example.org/fpga": ["f0"]},
+    ]
+    with Kubelet(str(tmp_path), {"default/web": containers}) as kubelet:
+        found = devices_of(kubelet.path, "default", "web", soon)
+    wanted = [f"0000:03:02.{number}" for number in (6, 7, 1, 3)]
+    assert found == {"intel.com/vf": wanted, "example.org/fpga": ["f0"]}
 
 
-def test_no_device_is_assigned_twice() -> None:
-    devices = Devices({"r": ["b", "a", "b", "a"]})
-    taken = [devices.take("r", f"entry {number}") for number in range(4)]
-    assert taken == ["b", "a", None, None]
+def test_a_container_that_lists_a_resource_twice_has_one_sorted_list(
+    tmp_path: Path, soon: Deadline
+) -> None:
+    entries = [
+        {"PodUID": "u-1", "ContainerName": c, "ResourceName": "intel.com/vf", "DeviceIDs": ids}
+        for c, ids in (("one", {"0": ["c"]}), ("two", {"1": ["b"]}), ("one", {"1": ["a", "c"]}))
+    ]
+    path = tmp_path / "checkpoint"
+    path.write_text(json.dumps({"Data": {"PodDeviceEntries": entries}}))
+    assert devices_of_uid(str(path), "u-1", "default/web") == {"intel.com/vf": ["a", "c", "b"]}

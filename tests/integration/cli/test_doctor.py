@@ -346,15 +346,16 @@ def test_a_container_whose_namespace_is_gone_is_a_stale_record_and_a_leak(
     assert container.id[:13] in leak["reason"]
 
 
-def test_an_address_of_nobody_is_a_leak_and_one_in_the_runtimes_cache_is_not(
-    made_up: MadeUpNode, cni_pod: Netns
+@pytest.mark.parametrize("cache", ["results", "state/results"], ids=["runtime", "Go Multus"])
+def test_an_address_of_nobody_is_a_leak_and_one_in_a_cache_is_not(
+    made_up: MadeUpNode, cni_pod: Netns, cache: str
 ) -> None:
     made_up.healthy()
     made_up.write("networks/lan/10.77.0.9", "dead-container\r\neth0")
     made_up.write("networks/lan/10.77.0.10", "known-container\r\neth0")
     made_up.write("networks/other/10.9.0.9", "not-ours\neth0")
     cached = {"kind": "cniCacheV1", "containerId": "known-container", "netns": cni_pod.path}
-    made_up.write("results/lan-known-container-eth0", cached)
+    made_up.write(f"{cache}/lan-known-container-eth0", cached)
     leaks = of(made_up.doctor()[1], "leaked addresses")
     assert [(each["severity"], each["reason"][:35]) for each in leaks] == [
         ("warning", "network 'lan': 1 address(es) of con"),

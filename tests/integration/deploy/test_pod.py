@@ -83,6 +83,7 @@ class Pod:
         """Where the node's folders are, and where the containers see them."""
         own = {name: self.path(name) for name in ("net-d", "bin", "state", "socket")}
         shared = {name: (path, path) for name, path in own.items()}
+        shared["devices"] = (self.path("devices"), "/run/k8s.cni.cncf.io")
         return {**shared, "host": ("/", "/host"), "netns": ("/run/netns", "/run/netns")}
 
     def file_system(self) -> list[str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamEnded
 
-#: namespace/name -> resource -> device IDs, one container for each resource.
-Pods = Mapping[str, Mapping[str, list[str]]]
+#: namespace/name -> the containers, each resource -> device IDs.  A mapping in place of the list
+#: has one container for each resource.
+Pods = Mapping[str, Mapping[str, list[str]] | Sequence[Mapping[str, list[str]]]]
 
 
 def listed(pods: Pods) -> bytes:
@@ -21,18 +22,27 @@ def listed(pods: Pods) -> bytes:
     answer = b""
     for pod, resources in pods.items():
         namespace, _, name = pod.partition("/")
-        containers = b"".join(
-            _container(number, *each) for number, each in enumerate(resources.items())
+        by_container = (
+            [{resource: ids} for resource, ids in resources.items()]
+            if isinstance(resources, Mapping)
+            else resources
         )
+        containers = b"".join(_container(number, each) for number, each in enumerate(by_container))
         answer += _field(1, _field(1, name.encode()) + _field(2, namespace.encode()) + containers)
     return answer
 
 
-def _container(number: int, resource: str, ids: list[str]) -> bytes:
+def _container(number: int, resources: Mapping[str, list[str]]) -> bytes:
     # NUMA topology (field 3) and CPU numbers (field 3 of the container, packed): readers skip them.
     topology = _field(3, _field(1, b"\x08\x00"))
-    device = _field(1, resource.encode()) + b"".join(_field(2, i.encode()) for i in ids) + topology
-    return _field(3, _field(1, b"c%d" % number) + _field(2, device) + _field(3, bytes([1, 2])))
+    devices = b"".join(
+        _field(
+            2,
+            _field(1, resource.encode()) + b"".join(_field(2, i.encode()) for i in ids) + topology,
+        )
+        for resource, ids in resources.items()
+    )
+    return _field(3, _field(1, b"c%d" % number) + devices + _field(3, bytes([1, 2])))
 
 
 def _field(number: int, content: bytes) -> bytes:

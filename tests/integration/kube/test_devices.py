@@ -42,14 +42,14 @@ def test_each_network_of_a_resource_gets_a_device(cluster: Cluster, cni_pod: Net
     assert kubelet.calls == 1
 
 
-def test_in_a_list_the_first_plugin_gets_it(cluster: Cluster, cni_pod: Netns) -> None:
+def test_in_a_list_every_plugin_gets_it(cluster: Cluster, cni_pod: Netns) -> None:
     cluster.bin.stand_in("card").stand_in("meta")
     plugins = [{"type": "card"}, {"type": "meta"}]
     cluster.nad("a", {"cniVersion": "1.0.0", "plugins": plugins}, annotations=RESOURCE)
     pods = {"default/web": {"intel.com/vf": [FIRST]}}
     with Kubelet(f"{cluster.folder}/k", pods):
         cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "a"})).require()
-    assert [c.get("deviceID") for c in configs(cluster)] == [FIRST, None]
+    assert [c.get("deviceID") for c in configs(cluster)] == [FIRST, FIRST]
 
 
 def test_without_the_socket_the_checkpoint_is_read(cluster: Cluster, cni_pod: Netns) -> None:

@@ -163,26 +163,6 @@ def test_requests_become_runtime_config_of_that_network_only(
     assert "runtimeConfig" not in conf_of(cluster, "net2")
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "capability"),
-    [
-        ("ips", ["10.1.0.7/24"], "ips"),
-        ("mac", "02:00:00:00:00:07", "mac"),
-        ("portMappings", [{"hostPort": 1, "containerPort": 1}], "portMappings"),
-        ("bandwidth", {"ingressRate": 1}, "bandwidth"),
-        ("infiniband-guid", "24:8a:07:03:00:8d:ae:2f", "infinibandGUID"),
-    ],
-)
-def test_a_capability_that_no_plugin_has_is_refused(
-    cluster: Cluster, cni_pod: Netns, key: str, value: Any, capability: str
-) -> None:
-    recording(cluster)
-    container = cluster.pod(cni_pod, {NETWORKS: [{"name": "net-a", key: value}]})
-    answer = cluster.add(cluster.default(), container)
-    refused(answer, 7, "default/net-a", f"'{capability}'", "capabilities")
-    assert names(cni_pod) == []
-
-
 def test_cni_args_win_over_the_definitions(cluster: Cluster, cni_pod: Netns) -> None:
     recording(cluster, args={"cni": {"spoofchk": "off", "kept": 1}, "other": 2})
     element = {"name": "net-a", "cni-args": {"spoofchk": "on"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from integration.cli.conftest import made_up
 from integration.kube.conftest import api, cluster
 
-__all__ = ["api", "cluster"]
+__all__ = ["api", "cluster", "made_up"]

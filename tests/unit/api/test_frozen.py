@@ -120,7 +120,9 @@ def _mappings() -> dict[str, Any]:
     )
     request = request_of(args={"A": "1"}, environ={"B": "2"})
     element = Element("n", "the test", config=inner, options=inner)
-    delegate = delegate_of("n", runtime_config=inner, options=inner, tenant_paths={"dataDir": ()})
+    delegate = delegate_of(
+        "n", runtime_config=inner, options=inner, args={"MAC": "x"}, tenant_paths={"dataDir": ()}
+    )
     plugin = Plugin({"type": "a", **inner})
     invocation = Invocation(
         verb="GC",
@@ -168,7 +170,13 @@ def test_these_places_were_looked_at() -> None:
     wanted = {"conf.raw", "conf.invokers", "conf.tenant_paths", "conf.runtime_config"}
     wanted |= {"conf.prev_result", "request.args", "request.environ", "element.config"}
     wanted |= {"element.options", "delegate.runtime_config", "delegate.options"}
-    wanted |= {"delegate.tenant_paths", "plugin.config", "invocation.config", "at.config"}
+    wanted |= {
+        "delegate.args",
+        "delegate.tenant_paths",
+        "plugin.config",
+        "invocation.config",
+        "at.config",
+    }
     wanted |= {"invocation.valid_attachments", "evolved.args", "outcome.stages"}
     assert wanted <= _MAPPINGS.keys()
 

@@ -45,6 +45,47 @@ class TestInvocation:
             "CNI_PATH": "/opt/cni/bin:/one:/two",
         }
 
+    @pytest.mark.parametrize(
+        ("runtimes", "text"),
+        [
+            (None, "MAC=02:00:00:00:00:01"),
+            ("", "MAC=02:00:00:00:00:01"),
+            ("A=1;MAC=x", "A=1;MAC=x;MAC=02:00:00:00:00:01"),
+            ("A=1;", "A=1;MAC=02:00:00:00:00:01"),
+        ],
+    )
+    def test_a_networks_arguments_follow_the_runtimes(
+        self, runtimes: str | None, text: str
+    ) -> None:
+        invocation = Caller(args=runtimes or "").invocation("ADD", {"type": "tap"})
+        environ = {} if runtimes is None else {"CNI_ARGS": runtimes}
+        invocation = evolve(
+            invocation,
+            request=evolve(invocation.request, environ=environ),
+            delegate=evolve(invocation.delegate, args={"MAC": "02:00:00:00:00:01"}),
+        )
+        assert invocation.environ()["CNI_ARGS"] == text
+        assert invocation.args["MAC"] == "02:00:00:00:00:01"
+        assert invocation.args.get("A") == ("1" if "A=" in text else None)
+
+    @pytest.mark.parametrize(
+        ("ips", "runtime_config", "given"),
+        [
+            ("10.0.0.1", {"ips": ["10.0.0.1"]}, True),
+            ("10.0.0.1,10.0.0.2", {"mac": "x"}, True),
+            ("10.0.0.1,10.0.0.2", {"ips": ["10.0.0.1", "10.0.0.2"]}, False),
+        ],
+    )
+    def test_several_addresses_are_no_argument_of_a_plugin_that_declares_ips(
+        self, ips: str, runtime_config: dict[str, Any], given: bool
+    ) -> None:
+        config = {"type": "tap", "runtimeConfig": runtime_config}
+        invocation = Caller().invocation("ADD", config)
+        own = {"MAC": "x", "IP": ips}
+        invocation = evolve(invocation, delegate=evolve(invocation.delegate, args=own))
+        assert invocation.args == (own if given else {"MAC": "x"})
+        assert (f";IP={ips}" in invocation.environ()["CNI_ARGS"]) is given
+
     def test_a_folder_is_searched_once(self) -> None:
         caller = Caller(path=("/one", "/opt/cni/bin", "/one"))
         assert caller.invocation("ADD", {"type": "tap"}).folders() == ("/opt/cni/bin", "/one")

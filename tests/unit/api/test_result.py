@@ -154,13 +154,12 @@ WRONG: list[dict[str, Any]] = [
     {"interfaces": [{"name": 5}]},
     {"interfaces": [{"name": "eth0", "mtu": "1500"}]},
     {"interfaces": [{"name": "eth0", "mtu": True}]},
-    {"ips": [{}]},
+    {"ips": ["10.0.0.2/8"]},
     {"ips": [{"address": 5}]},
-    {"ips": [{"address": "10.0.0.2/8", "interface": 0}]},
-    {"ips": [{"address": "10.0.0.2/8", "interface": -1}], "interfaces": [{"name": "eth0"}]},
     {"ips": [{"address": "10.0.0.2/8", "interface": "0"}], "interfaces": [{"name": "eth0"}]},
-    {"routes": [{"gw": "10.0.0.1"}]},
+    {"ips": [{"address": "10.0.0.2/8", "gateway": "router"}]},
     {"routes": [None]},
+    {"routes": [{"dst": "10.0.0.0/8", "gw": "10.0.0.1/8"}]},
     {"dns": []},
     {"dns": ["10.0.0.1"]},
     {"dns": {"nameservers": "10.0.0.1"}},
@@ -173,6 +172,38 @@ WRONG: list[dict[str, Any]] = [
 def test_an_invalid_result_cannot_be_decoded(wrong: dict[str, Any]) -> None:
     with pytest.raises(DecodingFailure):
         Result.from_wire({"cniVersion": "1.0.0", **wrong})
+
+
+#: What libcni refuses as an address with its prefix length.
+NOT_CIDR = ["", "default", "10.0.0.2", "10.0.0.2/33", "10.0.0.2/", "10.0.0.02/8", "::1/129", "a/8"]
+
+
+@pytest.mark.parametrize("text", NOT_CIDR)
+@pytest.mark.parametrize(("key", "field"), [("ips", "address"), ("routes", "dst")])
+def test_an_address_without_its_prefix_length_is_refused_but_read_from_a_record(
+    key: str, field: str, text: str
+) -> None:
+    raw = {"cniVersion": "1.0.0", key: [{field: text}]}
+    with pytest.raises(DecodingFailure, match="CIDR"):
+        Result.from_wire(raw)
+    (read,) = getattr(Result.from_wire(raw, recorded=True), key)
+    assert getattr(read, field) == text
+
+
+@pytest.mark.parametrize("index", [-1, 1, 7])
+def test_an_index_that_names_no_interface_leaves_the_address_without_one(index: int) -> None:
+    raw = {"interfaces": [{"name": "eth0"}], "ips": [{"address": "10.0.0.2/8", "interface": index}]}
+    result = Result.from_wire({"cniVersion": "1.0.0", **raw})
+    assert result.ips == (IP("10.0.0.2/8"),)
+    assert result.shifted(3).ips == result.ips
+
+
+def test_an_entry_without_an_address_says_nothing_and_a_route_without_dst_is_the_default() -> None:
+    raw = {"ips": [{}], "routes": [{}, {"gw": "10.0.0.1"}, {"gw": "fd00::1"}]}
+    result = Result.from_wire({"cniVersion": "1.0.0", **raw})
+    assert result.ips == ()
+    assert [each.dst for each in result.routes] == ["0.0.0.0/0", "0.0.0.0/0", "::/0"]
+    assert all(each.is_default for each in result.routes)
 
 
 @pytest.mark.parametrize("raw", [[], [1], "", "fine", 0, 5, True])

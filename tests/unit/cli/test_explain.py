@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,38 @@ def test_a_requested_default_route_is_the_one_that_counts(
     assert routes["net1"]["gw"] == "10.2.0.1"
     assert routes["net1"]["note"] == "requested"
     assert "net1 has the default route" in routes["eth0"]["note"]
+
+
+MAC_AND_PORT = (
+    '[{"name": "lan", "mac": "02:00:00:00:00:07",'
+    ' "portMappings": [{"hostPort": 1, "containerPort": 1}]}]'
+)
+
+
+def test_a_request_without_a_capability_is_told_and_the_arguments_are_shown(
+    multus: Command, file: File, node: Path
+) -> None:
+    objects = file("all.yaml", LAN + pod(MAC_AND_PORT))
+    said = multus("explain", "--json", "--conf", node, "-f", objects)
+    (network,) = said.json["networks"]
+    assert (said.status, said.json["refused"]) == (0, [])
+    assert network["args"] == {"MAC": "02:00:00:00:00:07"}
+    assert [each.partition(" is ")[0] for each in network["undeclared"]] == [
+        "'mac'",
+        "'portMappings'",
+    ]
+    shown = " ".join(multus("explain", "--conf", node, "-f", objects).out.split())
+    assert "eth0: CNI_ARGS has MAC=02:00:00:00:00:07 too" in shown
+    assert "none of its plugins (bridge) declares that capability; ADD compares" in shown
+
+
+def test_it_is_refused_where_that_is_configured(multus: Command, file: File, node: Path) -> None:
+    strict = file("strict.conf", {**json.loads(node.read_text()), "unservedRequests": "refuse"})
+    objects = file("all.yaml", LAN + pod(MAC_AND_PORT))
+    said = multus("explain", "--json", "--conf", strict, "-f", objects)
+    (refusal,) = said.json["refused"]
+    assert (said.status, refusal["code"]) == (1, 7)
+    assert "'portMappings' is requested" in refusal["msg"]
 
 
 def test_every_refusal_is_told_with_its_code_not_only_the_first(
@@ -287,6 +320,22 @@ def test_programs_are_looked_up_in_the_nodes_own_files(
     said = multus("explain", "--json", "--conf", path, "--root", tmp_path / "host")
     assert said.status == 0
     assert said.json["networks"][0]["plugins"][0]["binary"] == "/cni/only-on-the-node"
+
+
+def test_the_nodes_own_chain_is_shown_after_the_networks(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    file("net.d/vendor/tuning.conf", {"type": "tuning"})
+    lan = file("net.d/lan.conf", {"name": "lan", "type": "bridge"})
+    conf = {"name": "n", "type": "multus", "binDir": bin_dir, "clusterNetwork": str(lan)}
+    path = file("m.conf", {**conf, "auxiliaryCNIChainName": "vendor"})
+    text = multus("explain", "--conf", path)
+    assert text.status == 0 and "after all networks" in text.out
+    found = multus("explain", "--json", "--conf", path).json["networks"]
+    assert [(each["interface"], each["network"]) for each in found] == [
+        ("eth0", "lan"),
+        ("net1", "vendor"),
+    ]
 
 
 def test_annotations_that_are_not_read_are_told(multus: Command, file: File, bin_dir: str) -> None:

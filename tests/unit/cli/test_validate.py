@@ -405,11 +405,12 @@ spec:
     assert "longer than 15 characters" in problem["reason"]
 
 
-def test_a_network_outside_the_files_is_a_warning(multus: Command, file: File) -> None:
+def test_a_network_outside_the_files_is_not_checked(multus: Command, file: File) -> None:
     said = multus("validate", "--json", "-f", file("pod.yaml", seed.POD))
-    assert said.status == 0
-    assert len(problems(said, "warning")) == 3
-    assert "not in the given files" in problems(said, "warning")[0]["reason"]
+    assert (said.status, said.json["notChecked"]) == (0, 3)
+    first, *_ = problems(said, "unchecked")
+    assert "not in the given files" in first["reason"]
+    assert first["fix"].startswith("not checked here: ")
 
 
 def test_two_interfaces_of_one_name_are_found_in_the_pod(multus: Command, file: File) -> None:
@@ -426,6 +427,28 @@ metadata:
     (problem,) = problems(said)
     assert "both get interface 'net1'" in problem["reason"]
     assert problem["line"] == 13
+
+
+def test_a_request_that_the_standard_lets_fail_is_a_warning(multus: Command, file: File) -> None:
+    pod = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    v1.multus-cni.io/default-network: default/lan
+    k8s.v1.cni.cncf.io/networks: '[{"name": "lan"}, {"name": "lan", "mac": "02:00:00:00:00:07"}]'
+"""
+    nad = NAD.format('{"cniVersion": "1.0.0", "type": "ptp"}')
+    said = multus("validate", "--json", "-f", file("a.yaml", f"{nad}---\n{pod}"))
+    assert problems(said) == []
+    (warning,) = problems(said, "warning")
+    assert warning["line"] == 14
+    assert (
+        "network 'default/lan': 'mac' is requested, and none of its plugins (ptp) declares"
+        in (warning["reason"])
+    )
+    assert '"capabilities": {"mac": true}' in warning["fix"]
 
 
 def test_a_list_of_objects_is_taken_apart(multus: Command, file: File) -> None:

@@ -16,7 +16,7 @@ from unit.deploy.conftest import DEPLOY, objects
 
 CHART = DEPLOY / "helm" / "multus"
 NODE_NAME = "authentication.kubernetes.io/node-name"
-MULTUS = "system:serviceaccount:kube-system:multus"
+MULTUS = "system:serviceaccount:kube-system:multus-python"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 FILES = ("definitions", "pods")
 
@@ -205,7 +205,9 @@ def test_they_fit_the_schema(version: str) -> None:
 
 
 def test_the_account_is_the_one_of_the_manifests() -> None:
-    account = objects((DEPLOY / "rbac" / "multus.yaml").read_text())["ServiceAccount", "multus"]
+    account = objects((DEPLOY / "rbac" / "multus.yaml").read_text())[
+        "ServiceAccount", "multus-python"
+    ]
     meta = account["metadata"]
     name = f"system:serviceaccount:{meta['namespace']}:{meta['name']}"
     (condition,) = policy("pods").spec["matchConditions"]

@@ -134,9 +134,12 @@ def test_the_bases_pod_reads_the_generated_settings(
     kustomized: dict[tuple[str, str], dict[str, Any]],
 ) -> None:
     (name,) = (name for kind, name in kustomized if kind == "ConfigMap")
-    pod = kustomized["DaemonSet", "multus"]["spec"]["template"]["spec"]
+    pod = kustomized["DaemonSet", "multus-python"]["spec"]["template"]["spec"]
     assert pod["volumes"][0] == {"name": "config", "configMap": {"name": name}}
-    assert pod["serviceAccountName"] == kustomized["ServiceAccount", "multus"]["metadata"]["name"]
+    assert (
+        pod["serviceAccountName"]
+        == kustomized["ServiceAccount", "multus-python"]["metadata"]["name"]
+    )
 
 
 # --- Helm -----------------------------------------------------------------------------------------
@@ -180,13 +183,13 @@ def test_the_chart_has_no_lint(helm: Any) -> None:
 
 def test_the_chart_renders_what_the_manifests_say(helm: Any, daemonset: dict[str, Any]) -> None:
     rendered = render(helm)
-    assert without_labels(rendered["DaemonSet", "multus"]) == without_labels(daemonset)
+    assert without_labels(rendered["DaemonSet", "multus-python"]) == without_labels(daemonset)
     rbac = objects((DEPLOY / "rbac" / "multus.yaml").read_text())
     for key, wire in rbac.items():
         assert without_labels(rendered[key]) == without_labels(wire)
-    settings = json.loads(rendered["ConfigMap", "multus"]["data"]["daemon.json"])
+    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
     assert settings == json.loads((DEPLOY / "daemonset" / "daemon.json").read_text())
-    assert set(rendered) == {("DaemonSet", "multus"), ("ConfigMap", "multus"), *rbac}
+    assert set(rendered) == {("DaemonSet", "multus-python"), ("ConfigMap", "multus-python"), *rbac}
 
 
 VALUES: list[dict[str, Any]] = [
@@ -212,24 +215,24 @@ def test_what_the_chart_renders_fits_the_schema(
     for wire in rendered.values():
         validate(wire, version)
     known = parser()
-    for each in containers(rendered["DaemonSet", "multus"]):
+    for each in containers(rendered["DaemonSet", "multus-python"]):
         assert each["resources"]["limits"] == each["resources"]["requests"]
         if "args" in each:
             known.parse_args(each["args"])
-    settings = json.loads(rendered["ConfigMap", "multus"]["data"]["daemon.json"])
+    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
     Settings.of(settings, "daemon.json", {})
 
 
 def test_other_folders_reach_every_place(helm: Any) -> None:
     rendered = render(helm, paths={"netD": "/k3s/net.d", "binDir": "/k3s/bin"})
-    wire = rendered["DaemonSet", "multus"]
+    wire = rendered["DaemonSet", "multus-python"]
     for each in containers(wire):
         mounted = {mount["mountPath"] for mount in each["volumeMounts"]}
         assert "/k3s/net.d" in mounted
         assert "/etc/cni/net.d" not in mounted
         if "args" in each:
             assert each["args"][-4:] == ["--net-d", "/k3s/net.d", "--bin-dir", "/k3s/bin"]
-    settings = json.loads(rendered["ConfigMap", "multus"]["data"]["daemon.json"])
+    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
     assert settings["kubeconfig"] == "/k3s/net.d/multus.d/multus.kubeconfig"
 
 

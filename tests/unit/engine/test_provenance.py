@@ -57,7 +57,7 @@ class TestSources:
     def test_a_definition_is_a_tenants_in_every_namespace(self, namespace: str) -> None:
         wire = {"spec": {"config": json.dumps(CONFIG)}}
         element = Element("net", "annotation")
-        found = delegate_of(wire, namespace, element, request_of(), conf_of(), new_session())
+        found = delegate_of(wire, namespace, element, conf_of())
         assert found.provenance is TENANT
 
     def test_a_file_that_a_definition_leaves_its_configuration_to_is_the_nodes(
@@ -66,9 +66,7 @@ class TestSources:
         (tmp_path / "a.conf").write_text(json.dumps(CONFIG))
         conf = conf_of(confDir=str(tmp_path))
         element = Element("net", "annotation")
-        assert (
-            delegate_of({}, "team", element, request_of(), conf, new_session()).provenance is NODE
-        )
+        assert delegate_of({}, "team", element, conf).provenance is NODE
 
     @pytest.mark.parametrize("dialect", [FIRST, SEED, SPRING], ids=lambda each: each.group)
     def test_a_network_object_is_a_tenants(self, dialect: Any, tmp_path: Path) -> None:
@@ -119,7 +117,9 @@ class TestJournal:
             path = tmp_path / "c1"
             path.write_text(json.dumps(entries))
             path.chmod(0o600)
-            (planned,) = predecessor.read(str(path), "eth0", conf_of()) or ()
+            found = predecessor.read(str(path), "eth0", conf_of())
+            assert found is not None
+            (planned,) = found.planned
             assert planned.delegate.provenance is TENANT
 
     def test_gc_asks_for_one_configuration_of_two_owners_twice(self) -> None:

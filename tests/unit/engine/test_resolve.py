@@ -67,6 +67,7 @@ DEFAULTS = selection(Role.DEFAULT, "d1", "d2", naming="seed")
 INSTEAD = selection(Role.INSTEAD, "p1", "p2", naming="seed")
 ADDED = selection(Role.ADDED, "a1", "a2")
 EXCHANGED = selection(Role.EXCHANGED, "x")
+LAST = selection(Role.LAST, "l")
 
 
 class TestRules:
@@ -95,6 +96,15 @@ class TestRules:
     def test_exchanged_for_the_default_that_would_be_the_primary(self) -> None:
         defaults = marked(Role.DEFAULT, "d1", "d2", "d3", primary="d2")
         assert resolved(defaults, EXCHANGED) == (["x", "d1", "d3"], "x", "npwg")
+
+    @pytest.mark.parametrize("before", [(), (ADDED,), (INSTEAD,), (EXCHANGED, ADDED)])
+    def test_last_whatever_the_others_are(self, before: Sequence[Selection]) -> None:
+        names, primary, naming = resolved(DEFAULTS, *before)
+        assert resolved(LAST, DEFAULTS, *before) == ([*names, "l"], primary, naming)
+
+    def test_last_alone_is_nothing(self) -> None:
+        with pytest.raises(InvalidConfig, match="no network is selected"):
+            resolved(LAST)
 
     def test_several_sources_offer_defaults(self) -> None:
         more = selection(Role.DEFAULT, "e")

@@ -15,7 +15,7 @@ from multus.api.errors import CNIError
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Role, Selection
 from multus.api.progress import Task
-from multus.api.result import IP, Interface, Result
+from multus.api.result import IP, Interface, Result, Route
 from multus.registry.hooks import OBSERVING, Hooks, PluginFailed
 from multus.testing.session import new_session
 
@@ -31,6 +31,7 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_validate": lambda hooks: hooks.validate(CONF),
     "multus_select": lambda hooks: hooks.select(REQUEST, CONF, SESSION),
     "multus_resolve": lambda hooks: hooks.resolve(ELEMENT, REQUEST, CONF, SESSION),
+    "multus_devices": lambda hooks: hooks.devices(REQUEST, CONF, SESSION),
     "multus_chain": lambda hooks: hooks.chain(DELEGATE, REQUEST, CONF, SESSION),
     "multus_runtime_config": lambda hooks: hooks.runtime_config(DELEGATE, REQUEST, CONF, SESSION),
     "multus_order": lambda hooks: hooks.order((DELEGATE,), REQUEST, CONF, SESSION),
@@ -97,6 +98,13 @@ def test_a_wrong_answer_names_plugin_and_hook(hook: str, answer: object) -> None
         ("multus_merge", Result(ips=({"address": "x"},)), "a dict among its 'ips'"),  # type: ignore[arg-type]
         ("multus_merge", Result(dns={}), "whose 'dns' is {}"),  # type: ignore[arg-type]
         ("multus_merge", Result(ips=(IP(None),)), "a IP whose 'address' is None"),  # type: ignore[arg-type]
+        (
+            "multus_merge",
+            Result(ips=(IP("10.0.0.1"),)),
+            "'10.0.0.1' is not an address in CIDR",
+        ),
+        ("multus_merge", Result(routes=(Route("default"),)), "'default' is not an address in CIDR"),
+        ("multus_merge", Result(ips=(IP("::1/64", "x"),)), "the gateway 'x' is not an IP address"),
         ("multus_order", (DELEGATE, 5), "5"),
     ],
 )
@@ -114,6 +122,8 @@ def test_a_wrong_answer_is_reported_with_the_reason(hook: str, answer: object, s
         ("multus_select", Selection(Role.ADDED, [ELEMENT], "x")),  # type: ignore[arg-type]
         ("multus_resolve", DELEGATE),
         ("multus_chain", (PLUGIN,)),
+        ("multus_devices", {"r": ["d"]}),
+        ("multus_devices", {}),
         ("multus_runtime_config", {"mac": "x"}),
         ("multus_invoker", Declined("x", "no")),
         ("multus_merge", Result((Interface("x"),), (IP("10.0.0.1/24"),))),

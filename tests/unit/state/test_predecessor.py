@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from unit.values import conf_of, request_of
 
+from multus.api.conf import Conf
 from multus.api.errors import DecodingFailure, StateDamaged
 from multus.api.network import Provenance
+from multus.api.request import Request
 from multus.log import Log
 from multus.state import predecessor
 from multus.state.journal import Journal
@@ -30,6 +32,7 @@ NEWER = [
     newer({"plugins": [{"type": "macvlan"}, {"type": "tuning"}], "name": "two"}),
     newer({"type": "ptp", "name": "three"}, ifnameRequest="data"),
 ]
+RESULT = {"cniVersion": "1.0.0", "ips": [{"address": "192.0.2.2/24"}]}
 OLDER = [{"type": "macvlan"}, {"type": "bridge", "masterplugin": True}, {"type": "ptp"}]
 
 
@@ -47,25 +50,40 @@ def written(journal: Journal, entries: Any, container_id: str = "c1") -> str:
     return str(path)
 
 
-def places(planned: tuple[Planned, ...] | None) -> list[tuple[str, str, bool]]:
-    return [(e.delegate.types, e.delegate.ifname, e.delegate.primary) for e in planned or ()]
+def kept(journal: Journal, network: str, ifname: str, **keys: Any) -> Path:
+    """What libcni kept of container c1; without *keys*, the form before 2020."""
+    path = Path(journal.folder, "results", f"{network}-c1-{ifname}")
+    path.parent.mkdir(exist_ok=True)
+    form = {"kind": "cniCacheV1", "containerId": "c1", "networkName": network, "ifName": ifname}
+    path.write_text(json.dumps({**form, "result": RESULT, **keys} if keys else RESULT))
+    path.chmod(0o600)
+    return path
+
+
+def planned_in(journal: Journal, entries: Any, conf: Conf = CONF) -> tuple[Planned, ...]:
+    found = predecessor.read(written(journal, entries), "eth0", conf)
+    assert found is not None
+    return found.planned
+
+
+def places(planned: tuple[Planned, ...]) -> list[tuple[str, str, bool]]:
+    return [(e.delegate.types, e.delegate.ifname, e.delegate.primary) for e in planned]
 
 
 class TestRead:
     def test_the_newer_form_names_interfaces_by_request_or_place(self, journal: Journal) -> None:
-        found = predecessor.read(written(journal, NEWER), "eth0", CONF)
+        found = planned_in(journal, NEWER)
         assert places(found) == [
             ("bridge", "eth0", True),
             ("macvlan+tuning", "net1", False),
             ("ptp", "data", False),
         ]
-        assert found is not None
         assert [step.config["name"] for each in found for step in each.steps] == [
             "one", "two", "two", "three",
         ]  # fmt: skip
 
     def test_the_older_form_counts_all_but_the_primary(self, journal: Journal) -> None:
-        found = predecessor.read(written(journal, OLDER), "eth0", CONF)
+        found = planned_in(journal, OLDER)
         assert places(found) == [
             ("macvlan", "net0", False),
             ("bridge", "eth0", True),
@@ -74,7 +92,7 @@ class TestRead:
 
     @pytest.mark.parametrize("entries", [NEWER, OLDER])
     def test_each_counts_as_a_tenants(self, journal: Journal, entries: Any) -> None:
-        found = predecessor.read(written(journal, entries), "eth0", CONF) or ()
+        found = planned_in(journal, entries)
         assert {each.delegate.provenance for each in found} == {Provenance.TENANT}
 
     def test_none_is_there(self, journal: Journal) -> None:
@@ -82,7 +100,17 @@ class TestRead:
 
     @pytest.mark.parametrize(
         "data",
-        [b"", b"{}", b"[5]", b'[{"type":5}]', b'[{"Bytes":5}]', b'[{"Bytes":"!"}]', b"[{}]", b"\0"],
+        [
+            b"",
+            b"{}",
+            b"[]",
+            b"[5]",
+            b'[{"type":5}]',
+            b'[{"Bytes":5}]',
+            b'[{"Bytes":"!"}]',
+            b"[{}]",
+            b"\0",
+        ],
     )
     def test_something_else_is_not_one(self, journal: Journal, data: bytes) -> None:
         with pytest.raises(DecodingFailure, match="Go Multus"):
@@ -93,6 +121,85 @@ class TestRead:
         os.chmod(path, 0o666)
         with pytest.raises(StateDamaged):
             predecessor.read(path, "eth0", CONF)
+
+
+class TestWhatLibcniKept:
+    def test_is_the_result_of_its_delegate(self, journal: Journal) -> None:
+        kept(journal, "two", "net1", capabilityArgs={"mac": "x"}, cniArgs=[["A", ""], ["A", "1"]])
+        found = predecessor.read(written(journal, NEWER), "eth0", CONF)
+        assert found is not None and list(found.done) == [1]
+        done = found.done[1]
+        assert done.result.ips[0].address == "192.0.2.2/24"
+        assert (done.versions, done.delegate) == (("1.1.0",) * 2, found.planned[1].delegate)
+        assert done.delegate.runtime_config == {"mac": "x"}
+        assert found.caches[1].args == "A=1"
+
+    def test_may_be_the_result_alone(self, journal: Journal) -> None:
+        kept(journal, "one", "eth0")
+        record = predecessor.look(journal.folder, request_for_c1(journal), CONF)
+        assert record is not None and record.result is not None
+        assert record.result.ips[0].address == "192.0.2.2/24"
+
+    def test_has_what_an_older_record_lost_of_the_same_plugins(self, journal: Journal) -> None:
+        first, second = {"type": "macvlan", "x": 1}, {"type": "tuning", "x": 2}
+        for plugins, expected in (
+            ([first, second], [1, 2]),
+            ([first], [1, None]),  # a folder added the second
+            ([second], [None, None]),
+            ([first, second, first], [None, None]),
+        ):
+            config = {"name": "two", "plugins": plugins}
+            kept(
+                journal,
+                "two",
+                "net1",
+                config=base64.b64encode(json.dumps(config).encode()).decode(),
+            )
+            steps = planned_in(journal, NEWER)[1].steps
+            assert [step.config.get("x") for step in steps] == expected
+
+    @pytest.mark.parametrize(
+        "keys",
+        [{"containerId": "c2"}, {"config": "!"}, {"result": 5}, {"config": "W10="}],
+    )
+    def test_of_another_or_damaged_is_left_out(self, journal: Journal, keys: Any) -> None:
+        kept(journal, "one", "eth0", **keys)
+        found = predecessor.read(written(journal, NEWER), "eth0", CONF)
+        assert found is not None and not found.done
+
+    def test_that_others_may_write_is_left_out(self, journal: Journal) -> None:
+        kept(journal, "one", "eth0", netns="").chmod(0o622)
+        found = predecessor.read(written(journal, NEWER), "eth0", CONF)
+        assert found is not None and not found.done
+
+    def test_names_the_interface_and_the_namespace(self, journal: Journal) -> None:
+        kept(journal, "one", "ens5", netns="/run/netns/x", cniArgs=[["K8S_POD_NAME", "web"]])
+        written(journal, NEWER)
+        (record,) = predecessor.records(journal, (), request_of("GC"), CONF)
+        assert record.key == ("c1", "ens5")
+        assert record.request.netns == "/run/netns/x"
+        assert record.request.args == {"K8S_POD_NAME": "web"}
+
+    def test_without_it_the_runtimes_result_is_the_default_networks(self, journal: Journal) -> None:
+        found = predecessor.read(written(journal, NEWER), "eth0", conf_of(prevResult=RESULT))
+        assert found is not None and list(found.done) == [0]
+
+    def test_without_it_a_record_has_what_was_asked(self, journal: Journal) -> None:
+        entries = [NEWER[0], newer({"type": "x", "capabilities": {"mac": True}}, macRequest="m")]
+        steps = planned_in(journal, entries)[1].steps
+        assert steps[0].config["runtimeConfig"] == {"mac": "m"}
+
+    def test_the_description_of_a_device_is_named(self, journal: Journal) -> None:
+        entries = [NEWER[0], newer({"type": "x"}, Name="default/vf", deviceID="0000:03:02.0")]
+        first, second = planned_in(journal, entries)
+        assert first.delegate.device_info == ""
+        folder = "/var/run/k8s.cni.cncf.io/devinfo/cni"
+        assert second.delegate.device_info == f"{folder}/default-vf-c1_net1"
+
+
+def request_for_c1(journal: Journal) -> Request:
+    written(journal, NEWER)
+    return request_of("CHECK")
 
 
 class TestAdopt:
@@ -107,6 +214,15 @@ class TestAdopt:
         ]  # fmt: skip
         assert not os.path.exists(path)
         assert journal.find("c1", "eth0") == record
+
+    def test_the_record_has_the_results_and_libcnis_files_are_removed(
+        self, journal: Journal
+    ) -> None:
+        written(journal, NEWER)
+        path = kept(journal, "two", "net1")
+        record = predecessor.adopt(journal, request_of("DEL"), CONF, self.LOG)
+        assert record is not None and list(record.done) == [1] == record.standing()
+        assert not path.exists()
 
     def test_one_that_cannot_be_read_is_kept_for_people(
         self, journal: Journal, capfd: pytest.CaptureFixture[str]
@@ -126,9 +242,10 @@ def test_for_gc_those_of_valid_attachments_are_looked_at_and_stay(journal: Journ
         written(journal, entries, container_id)
     before = sorted(os.listdir(journal.folder))
     keys = frozenset([("c1", "eth0"), ("c2", "eth0"), ("c3", "eth0")])
-    (record,) = predecessor.records(journal.folder, keys, request_of("GC"), CONF)
+    record, dead = predecessor.records(journal, keys, request_of("GC"), CONF)
     assert record.key == ("c1", "eth0") and record.complete
     assert [record.planned[index].delegate.name for index in record.left()] == [
         "one", "two", "three",
     ]  # fmt: skip
+    assert dead.key == ("c4", "eth0")
     assert sorted(os.listdir(journal.folder)) == before

@@ -3,7 +3,7 @@
 {{- end }}
 
 {{- define "multus.labels" -}}
-app.kubernetes.io/name: multus
+app.kubernetes.io/name: multus-python
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -23,6 +23,10 @@ limits:
 {{- $own := dict "chrootDir" "/host" "cniDir" "/var/lib/cni/multus" -}}
 {{- $_ := set $own "kubeconfig" (printf "%s/multus.d/multus.kubeconfig" .Values.paths.netD) -}}
 {{ merge (dict) .Values.daemon $own | toPrettyJson }}
+{{- end }}
+
+{{- define "multus.keys" -}}
+{{ .Values.configuration | toPrettyJson }}
 {{- end }}
 
 {{- define "multus.folders" -}}

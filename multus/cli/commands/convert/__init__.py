@@ -1,11 +1,14 @@
 """Convert Network objects to or from NetworkAttachmentDefinitions.
 
-Converts the annotations of pods and workloads too. Objects without networks,
-and objects already in the target form, are copied unchanged. What the target
-form cannot express is written as a comment before the object, and to stderr.
+Converts the annotations of pods and workloads too, and the Go Multus'
+daemon-config.json, or a ConfigMap with it, to this DaemonSet's ConfigMap.
+Objects without networks, and objects already in the target form, are copied
+unchanged. What the target form cannot express is written as a comment before
+the object, and to stderr.
 
 Examples:
   multus convert -f networks.yaml -f pod.yaml > new.yaml
+  multus convert -f daemon-config.json
   kubectl get networks -A -o yaml | multus convert -f - | kubectl apply -f -
   multus convert --to network -f nads.yaml        convert back
   multus convert --always-use-default -f pod.yaml
@@ -20,15 +23,18 @@ everything was converted, else 1.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from multus.api.errors import InvalidConfig
 from multus.cli import screen
+from multus.cli.commands.convert import daemonconfig
 from multus.cli.commands.convert.converting import NAD, NETWORK, Conversion, Converted, Literal
 from multus.cli.documents import Document, read
 from multus.cli.objects import Named, objects_in
 from multus.log._printable import printable
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 SEPARATOR = "---\n"
 
@@ -55,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     first = True
     for path in arguments.file:
         for document in _documents(path):
-            for value, told in _converted(document, conversion):
-                comments = "".join(f"# {printable(each)}\n" for each in told)
+            for value, told, notes in _converted(document, conversion):
+                comments = "".join(f"# {printable(each)}\n" for each in (*told, *notes))
                 screen.document(f"{'' if first else SEPARATOR}{comments}{_text(value)}")
                 first = False
                 unsaid += told
@@ -76,9 +82,18 @@ def _documents(path: str) -> Iterator[Document]:
     yield from reading.documents
 
 
-def _converted(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list[str]]]:
+#: A converted object, what it cannot express, and what it says in another way.
+_Told = tuple[Any, Sequence[str], Sequence[str]]
+
+
+def _converted(document: Document, conversion: Conversion) -> Iterator[_Told]:
     """The converted objects of a document; a list is split into its items."""
     value = document.value
+    settings = daemonconfig.settings_in(value)
+    if settings is not None:
+        converted = daemonconfig.convert(value, settings, load(discover()))
+        yield converted.wire, converted.unsaid, converted.notes
+        return
     if isinstance(value, dict) and value.get("kind") == "List":
         for named in objects_in(document):
             if named.kind != "Pod" or _stands_alone(named, value):
@@ -92,7 +107,7 @@ def _stands_alone(named: Named, whole: dict[str, Any]) -> bool:
     return any(item is named.document.value for item in whole.get("items", ()))
 
 
-def _one(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list[str]]]:
+def _one(document: Document, conversion: Conversion) -> Iterator[_Told]:
     value = document.value
     told: list[str] = []
     for named in objects_in(document):
@@ -100,7 +115,7 @@ def _one(document: Document, conversion: Conversion) -> Iterator[tuple[Any, list
         told += converted.unsaid
         if converted.changed:
             value = _placed(document, value, named, converted)
-    yield value, told
+    yield value, told, ()
 
 
 def _placed(document: Document, value: Any, named: Named, converted: Converted) -> Any:

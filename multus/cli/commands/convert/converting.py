@@ -40,11 +40,12 @@ class Literal(str):
 
 @frozen
 class Converted:
-    """A converted object, and what its new form cannot express."""
+    """A converted object, what its new form cannot express, and what it says in another way."""
 
     wire: dict[str, Any]
     unsaid: tuple[str, ...] = ()
     changed: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @frozen

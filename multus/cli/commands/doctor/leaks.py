@@ -14,7 +14,7 @@ from multus.api.jsontext import LARGEST
 from multus.cli.commands.doctor.places import Holders, Node
 from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
 from multus.cli.node import read_regular
-from multus.state.journal import Journal
+from multus.state.journal import RESULTS, Journal
 from multus.state.liveness import lives
 
 if TYPE_CHECKING:
@@ -76,13 +76,17 @@ def _configured(node: Node) -> Iterator[str]:
 
 
 def _cached(node: Node) -> Iterator[dict[str, Any]]:
-    """libcni's cache of attachments: ``results/<network>-<container>-<interface>``."""
-    folder = node.places.at(node.places.results)
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    for name in names:
+    """libcni's cache of attachments: ``results/<network>-<container>-<interface>``.
+
+    The runtime has one, and the Go Multus has one in its own folder.
+    """
+    theirs = os.path.join(node.conf.cni_dir, RESULTS)
+    for folder in map(node.places.at, (node.places.results, theirs)):
+        yield from _entries(folder)
+
+
+def _entries(folder: str) -> Iterator[dict[str, Any]]:
+    for name in _listed(folder):
         try:
             entry = json.loads(read_regular(os.path.join(folder, name), LARGEST))
         except (OSError, ValueError, RecursionError):

@@ -24,6 +24,7 @@ import time
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
+from multus.api.network import Role
 from multus.cli import screen
 from multus.cli.node import BIN_DIR, find_conf, load_conf
 from multus.cli.screen import Screen
@@ -168,7 +169,7 @@ def _show(explanation: Explanation, path: str) -> None:
         shown.rows(
             ("BY", "MEANS", "NETWORKS"),
             (
-                (each.origin, _MEANS[each.role.value], ", ".join(map(str, each.elements)))
+                (each.origin, _meaning(each.role), ", ".join(map(str, each.elements)))
                 for each in explanation.selections
             ),
         )
@@ -180,12 +181,19 @@ def _show(explanation: Explanation, path: str) -> None:
     _show_refusals(shown, explanation)
 
 
-_MEANS = {
-    "default": "the node's defaults",
-    "instead": "in place of the defaults",
-    "added": "after the defaults",
-    "exchanged": "in place of the first default",
-}
+def _meaning(role: Role) -> str:
+    """A role in words; mypy finds one that is left out."""
+    match role:
+        case Role.DEFAULT:
+            return "the node's defaults"
+        case Role.INSTEAD:
+            return "in place of the defaults"
+        case Role.ADDED:
+            return "after the defaults"
+        case Role.EXCHANGED:
+            return "in place of the first default"
+        case Role.LAST:
+            return "after all networks"
 
 
 def _show_networks(shown: Screen, explanation: Explanation) -> None:
@@ -207,6 +215,10 @@ def _show_networks(shown: Screen, explanation: Explanation) -> None:
 
 
 def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
+    args = ";".join(f"{key}={value}" for key, value in network.delegate.args.items())
+    if args:
+        shown.line()
+        shown.line(f"{network.delegate.ifname}: CNI_ARGS has {args} too")
     for step in network.planned.steps:
         kind = step.plugin.type
         where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
@@ -233,6 +245,8 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
     shown.line()
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
+    for network in explanation.networks:
+        _show_requests(shown, network)
     for error in explanation.not_ready:
         shown.finding(of_error(error, "not ready", WARNING))
     if not explanation.refusals:
@@ -242,6 +256,20 @@ def _show_refusals(shown: Screen, explanation: Explanation) -> None:
         shown.finding(of_error(each.error, f"refused by {each.stage}"))
         if each.error.details:
             shown.line(f"    details: {each.error.details}")
+
+
+def _show_requests(shown: Screen, network: PlannedNetwork) -> None:
+    """The requests whose capability no plugin declares."""
+    from multus.api.where import dotted
+    from multus.cli.findings import NOTE, WARNING, Finding
+
+    for problem in network.undeclared:
+        reason = f"{network.delegate}: {dotted(problem.path)!r} {problem.reason}"
+        if problem in network.ignored:
+            shown.finding(Finding(WARNING, "request", reason, problem.fix))
+        else:
+            compared = "ADD compares what its plugins make of CNI_ARGS with it"
+            shown.finding(Finding(NOTE, "request", f"{reason}; {compared}"))
 
 
 def _answer(explanation: Explanation) -> Finding:

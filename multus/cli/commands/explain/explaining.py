@@ -12,7 +12,7 @@ from multus.api.execute import Executor
 from multus.api.invoker import Declined
 from multus.api.network import Delegate, Element, Selection
 from multus.cli.routes import Expected, expected
-from multus.engine import order, parse, resolve
+from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import choose, plan
 from multus.registry.hooks import Hooks
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from multus.api.conf import Conf
+    from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.registry.loading import Installed
@@ -53,6 +54,16 @@ class PlannedNetwork:
     def delegate(self) -> Delegate:
         return self.planned.delegate
 
+    @property
+    def undeclared(self) -> list[Problem]:
+        """The requests whose capability no plugin declares."""
+        return requests.undeclared(self.delegate)
+
+    @property
+    def ignored(self) -> list[Problem]:
+        """Those of them that no plugin gets."""
+        return requests.ignored(self.delegate)
+
     def to_wire(self) -> dict[str, Any]:
         delegate = self.delegate
         return {
@@ -63,6 +74,8 @@ class PlannedNetwork:
             "origin": self.origin,
             "primary": delegate.primary,
             "default": delegate.default,
+            "args": dict(delegate.args),
+            "undeclared": [str(each) for each in self.undeclared],
             "plugins": [
                 {
                     "type": step.plugin.type,

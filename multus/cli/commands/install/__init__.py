@@ -6,6 +6,9 @@ pod's service account. Everything is checked first and written atomically, and
 recorded in a manifest, so that 'multus uninstall' can restore the previous
 state. Installing again changes only what differs.
 
+The settings of another Multus that the runtime uses, the Go Multus too, are
+carried over; a setting that cannot be is named, and nothing is installed.
+
 Examples:
   multus install --dry-run                    only show the configuration
   multus install                              on a node that has Python
@@ -13,6 +16,7 @@ Examples:
   multus install --shim-only --wait 300       in the DaemonSet's init container
   multus install --shim-only --watch          in the DaemonSet: renews the token
   multus install --conf multus.conflist       your own configuration
+  multus install --settings keys.json         more keys for what it writes
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from collections.abc import Callable
 
 from multus.cli import screen
 from multus.cli.commands.install.account import SERVICE_ACCOUNT, Account
-from multus.cli.node import BIN_DIR, NET_D
+from multus.cli.node import BIN_DIR, DAEMON_SETTINGS, NET_D
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=SERVICE_ACCOUNT,
         metavar="FOLDER",
         help="the service account for a new kubeconfig, in a pod",
+    )
+    parser.add_argument(
+        "--settings", default="", metavar="FILE", help="keys for the configuration, in JSON"
+    )
+    parser.add_argument(
+        "--daemon-settings", default=DAEMON_SETTINGS, metavar="FILE", help="(%(default)s)"
     )
     parser.add_argument("--net-d", default=NET_D, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--bin-dir", default=BIN_DIR, metavar="FOLDER", help="(%(default)s)")
@@ -59,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Install; status 0 on success."""
-    from multus.cli.commands.install.install import Wanted, configuration_for, install, watch
+    from multus.cli.commands.install.install import Wanted, install, plan_for, watch
     from multus.registry.index import discover
     from multus.registry.loading import load
 
@@ -71,16 +81,21 @@ def run(arguments: argparse.Namespace) -> int:
         primary=os.path.abspath(arguments.primary) if arguments.primary else "",
         kubeconfig=os.path.abspath(arguments.kubeconfig) if arguments.kubeconfig else "",
         account=Account.of_pod(os.environ, arguments.service_account),
+        settings=arguments.settings,
+        daemon_settings=arguments.daemon_settings,
         program=arguments.program,
         shim_only=arguments.shim_only,
         force=arguments.force,
     )
-    text, primary = configuration_for(wanted, installed, arguments.wait)
+    plan = plan_for(wanted, installed, arguments.wait)
     if arguments.dry_run:
-        screen.document(text.decode())
+        for line in plan.notes:
+            _tell(line)
+        screen.document(plan.text.decode())
         return 0
-    install(wanted, text, primary, _tell)
-    _tell(f"installed: {wanted.conf_path}{f', default network {primary}' if primary else ''}")
+    install(wanted, plan, _tell)
+    network = f", default network {plan.primary}" if plan.primary else ""
+    _tell(f"installed: {wanted.conf_path}{network}")
     if arguments.watch:
         watch(wanted, installed, _tell, _until_told())
     return 0

@@ -16,10 +16,11 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
 from multus.cli.commands.install.files import contents
+from multus.cli.commands.install.older import Settings
 from multus.cli.commands.validate.confchecks import check_configuration
 from multus.cli.documents import Document, read
 from multus.cli.findings import ERROR
-from multus.cli.node import conf_files, multus_part
+from multus.cli.node import conf_files, is_multus, multus_part
 from multus.engine import parse, resolve
 from multus.log import Log
 from multus.registry.known import OFFERING
@@ -60,7 +61,7 @@ def find_primary(net_d: str) -> Primary:
                 f"{error}",
                 fix="repair or remove it, then install again",
             ) from error
-        if multus_part(path, whole) is None:
+        if not is_multus(whole):
             return Primary(path, whole)
     raise TryAgainLater(
         f"{net_d} has no network yet that can be the default",
@@ -74,57 +75,94 @@ def of_predecessors(path: str) -> list[str]:
     for other in conf_files(os.path.dirname(path)):
         if other >= path:
             break
-        if multus_part(other, decode_object(contents(other) or b"", other)) is not None:
+        if is_multus(decode_object(contents(other) or b"", other)):
             found.append(other)
     return found
 
 
-def load_primary(path: str) -> Primary:
-    """The network in the file at *path*; raises ``CNIError``."""
+def load_primary(path: str, option: str = "--primary") -> Primary:
+    """The network in the file at *path*, which *option* names; raises ``CNIError``."""
     data = contents(path)
     if data is None:
-        raise InvalidConfig(
-            f"--primary: {path} does not exist",
-            fix="correct the path",
-        )
+        raise InvalidConfig(f"{option}: {path} does not exist", fix="correct the path")
     whole = decode_object(data, path)
-    if multus_part(path, whole) is not None:
+    if is_multus(whole):
         raise InvalidConfig(
-            f"--primary: {path} configures Multus itself",
+            f"{option}: {path} configures Multus itself",
             fix="name another network",
         )
     return Primary(os.path.abspath(path), whole)
 
 
-def make(primary: Primary, *, kubeconfig: str, bin_dir: str, standalone: bool) -> bytes:
-    """The configuration's text.
+def file_of(delegates: Any, net_d: str) -> Primary | None:
+    """The file in *net_d* that *delegates* is a copy of; None when there is none."""
+    if not isinstance(delegates, list) or len(delegates) != 1:
+        return None
+    for path in conf_files(net_d):
+        try:
+            whole = decode_object(contents(path) or b"", path)
+        except CNIError:
+            continue
+        if whole == delegates[0]:
+            return Primary(path, whole)
+    return None
+
+
+def make(
+    primary: Primary | None, settings: Settings, *, kubeconfig: str, bin_dir: str, standalone: bool
+) -> bytes:
+    """The configuration's text; *primary* is None when the settings name the default network.
 
     Version and capabilities are those of the primary: the runtime supports that version, and keeps
     passing port mappings.
     """
-    versions = [str(primary.config.get("cniVersion") or IMPLICIT)]
-    more = primary.config.get("cniVersions")
-    versions += [str(each) for each in more] if isinstance(more, list) else []
-    plugin: dict[str, Any] = {"type": "multus", "clusterNetwork": primary.path}
+    conf = settings.conf
+    plugin: dict[str, Any] = {"type": "multus"}
+    if primary is not None:
+        conf.pop("delegates", None)
+        plugin["clusterNetwork"] = primary.path
+    elif settings.older and len(conf.get("delegates", ())) > 1:
+        # The Go Multus counts interfaces by position, also those of 'delegates'.
+        conf.setdefault("naming", "npwg")
+    kubeconfig = str(settings.own.get("kubeconfig") or kubeconfig)
     if kubeconfig:
         plugin["kubeconfig"] = kubeconfig
     if bin_dir != "/opt/cni/bin":
         plugin["binDir"] = bin_dir
     if not standalone:
         plugin["standalone"] = False
-    capabilities = _capabilities(primary)
+    capabilities = {**conf.pop("capabilities", {}), **_capabilities(primary)}
     if capabilities:
         plugin["capabilities"] = capabilities
-    whole = {
-        "cniVersion": highest_common(versions) or versions[0],
-        "name": NETWORK,
-        "plugins": [plugin],
-    }
+    listed = _listed(conf, primary)
+    for key in ("type", "clusterNetwork", "kubeconfig") if primary else ("type", "kubeconfig"):
+        conf.pop(key, None)
+    plugin |= conf
+    older = settings.older
+    whole = {**listed, "plugins": older.around(plugin) if older else [plugin]}
     return json.dumps(whole, indent=2).encode() + b"\n"
 
 
-def _capabilities(primary: Primary) -> dict[str, bool]:
-    objects = (each for each in primary.plugins if isinstance(each, dict))
+def _listed(conf: dict[str, Any], primary: Primary | None) -> dict[str, Any]:
+    """What stands around the plugin; taken out of *conf*."""
+    network = primary.config if primary else {}
+    given: dict[str, Any] = {
+        key: conf.pop(key)
+        for key in ("cniVersion", "cniVersions", "name", "disableCheck", "disableGC")
+        if key in conf
+    }
+    versions = [str(network.get("cniVersion") or IMPLICIT)]
+    more = network.get("cniVersions")
+    versions += [str(each) for each in more] if isinstance(more, list) else []
+    ours: dict[str, Any] = {"cniVersion": highest_common(versions) or versions[0], "name": NETWORK}
+    if conf.pop("overrideNetworkName", False) and primary:
+        given["name"] = network.get("name", NETWORK)
+    return {**ours, **given}
+
+
+def _capabilities(primary: Primary | None) -> dict[str, bool]:
+    plugins = primary.plugins if primary else ()
+    objects = (each for each in plugins if isinstance(each, dict))
     return {name: True for each in objects for name in sorted(capabilities_of(each))}
 
 
@@ -146,10 +184,17 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
     if found is None:
         raise InvalidConfig("not installed: the configuration has no plugin of type 'multus'")
     conf = parse.parse(found.config, spelling=spelling_with(installed.every))
-    if any(conf.raw.get(key) for key in OFFERING):
+    if _in_files(conf.raw) and any(conf.raw.get(key) for key in OFFERING):
         request = Request("STATUS", path=(bin_dir,))
         with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
             resolve.resolve(installed.taking_part(conf), request, conf, session)
+
+
+def _in_files(raw: Mapping[str, Any]) -> bool:
+    """Whether all networks for every container are in files: only those can be read here."""
+    more = raw.get("defaultNetworks") or ()
+    names = [str(each) for each in (raw.get("clusterNetwork"), *more) if each]
+    return all(each.startswith("/") for each in names)
 
 
 def given(path: str) -> bytes:

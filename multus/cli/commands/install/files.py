@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import evolve, field, frozen
 
@@ -90,11 +91,15 @@ class Written:
 
 @frozen
 class Manifest:
-    """The installed files of this node, by path; ``primary`` is the default network's file."""
+    """The installed files of this node, by path; ``primary`` is the default network's file.
+
+    ``older`` is what another Multus had configured, as it was found; empty if there was none.
+    """
 
     folder: str
     written: Mapping[str, Written] = field(factory=dict)
     primary: str = ""
+    older: Mapping[str, Any] = field(factory=dict)
 
     @classmethod
     def load(cls, net_d: str) -> Manifest:
@@ -109,7 +114,8 @@ class Manifest:
             if raw["format"] != _FORMAT:
                 raise ValueError(f"its format is {raw['format']}")
             written = [Written(**each) for each in raw["written"]]
-            return cls(folder, {each.path: each for each in written}, raw["primary"])
+            files = {each.path: each for each in written}
+            return cls(folder, files, raw["primary"], raw.get("older", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise StateDamaged(
                 f"{path} cannot be read ({error})",
@@ -168,6 +174,7 @@ class Manifest:
         wire = {
             "format": _FORMAT,
             "primary": self.primary,
+            "older": self.older,
             "written": [
                 {k: getattr(each, k) for k in ("path", "sha256", "previous", "mode")}
                 for each in self.written.values()

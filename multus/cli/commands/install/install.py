@@ -10,15 +10,17 @@ import os
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
 from multus.api.errors import CNIError, InvalidConfig
-from multus.cli.commands.install import configuration
+from multus.api.jsontext import decode_object
+from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
 from multus.cli.commands.install.files import FOLDER, Manifest, contents
+from multus.cli.commands.install.older import Older, Settings
 from multus.cli.objects import Objects
 from multus.cni.shim import MARK, launcher
 from multus.daemon.spool import FOLDERS, remembered
@@ -40,8 +42,9 @@ class Wanted:
 
     ``conf`` is a configuration to install unchanged, ``primary`` the file of the default network;
     if both are empty, the node's first network is the default. ``kubeconfig`` is an existing one;
-    without it, and in a pod, ``account`` makes one. ``shim_only`` installs no program that needs
-    Python on the node: every call goes to the daemon.
+    without it, and in a pod, ``account`` makes one. ``settings`` is a file with keys for the
+    configuration, ``daemon_settings`` the daemon's own file. ``shim_only`` installs no program that
+    needs Python on the node: every call goes to the daemon.
     """
 
     net_d: str
@@ -50,6 +53,8 @@ class Wanted:
     primary: str = ""
     kubeconfig: str = ""
     account: Account | None = None
+    settings: str = ""
+    daemon_settings: str = ""
     program: str = ""
     shim_only: bool = False
     force: bool = False
@@ -65,69 +70,134 @@ class Wanted:
         return os.path.join(self.net_d, FOLDER, KUBECONFIG)
 
 
-def configuration_for(wanted: Wanted, installed: Installed, patience: float) -> tuple[bytes, str]:
-    """The valid configuration to install, and the file of its default network.
+@frozen
+class Plan:
+    """What is to be installed: the configuration, and the file of its default network.
+
+    ``older`` is the Multus that was here before; ``daemon`` are its daemon's settings, for a node
+    whose daemon has no file yet.  ``notes`` tell what became of its keys.
+    """
+
+    text: bytes
+    primary: str = ""
+    older: Older | None = None
+    daemon: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
+    """The valid configuration to install, with the settings of the Multus that it replaces.
 
     Waits up to *patience* seconds for a network that can be the default.  Raises ``CNIError``.
     """
     if wanted.conf:
-        text, primary = configuration.given(wanted.conf), ""
+        text = configuration.given(wanted.conf)
         configuration.require_valid(text, installed, wanted.bin_dir)
-    else:
-        found = _primary(wanted, time.monotonic() + patience)
-        primary = found.path
-        text = configuration.make(
-            found,
-            kubeconfig=wanted.kubeconfig_path,
-            bin_dir=wanted.bin_dir,
-            standalone=not wanted.shim_only,
-        )
-        # The default network comes from a file, so an unreachable API does not matter.
-        configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
-    return text, primary
+        return Plan(text)
+    manifest = Manifest.load(wanted.net_d)
+    settings = older.settings_for(
+        older.find(wanted.net_d, manifest),
+        _own_settings(wanted),
+        installed,
+        net_d=wanted.net_d,
+        in_pod=wanted.shim_only,
+    )
+    kubeconfig = wanted.kubeconfig_path or older.kubeconfig(settings, wanted.net_d)
+    daemon, different = older.daemon_settings(
+        settings, wanted.daemon_settings, in_pod=wanted.shim_only
+    )
+    found = _primary(wanted, settings, time.monotonic() + patience)
+    text = configuration.make(
+        found,
+        settings,
+        kubeconfig=kubeconfig,
+        bin_dir=wanted.bin_dir,
+        standalone=not wanted.shim_only,
+    )
+    # The default network comes from a file, so an unreachable API does not matter.
+    configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
+    notes = (*settings.carried.notes, *different)
+    return Plan(text, found.path if found else "", settings.older, daemon, notes)
 
 
-def _primary(wanted: Wanted, deadline: float) -> configuration.Primary:
-    if wanted.primary:
-        return configuration.load_primary(wanted.primary)
+def _own_settings(wanted: Wanted) -> Mapping[str, Any]:
+    if not wanted.settings:
+        return {}
+    data = contents(wanted.settings)
+    if data is None:
+        raise InvalidConfig(f"--settings: {wanted.settings} does not exist", fix="correct the path")
+    return decode_object(data, wanted.settings)
+
+
+def _primary(wanted: Wanted, settings: Settings, deadline: float) -> configuration.Primary | None:
+    """The default network's file; None when the settings have the network itself or its name."""
+    conf = settings.conf
+    named = wanted.primary or str(conf.get("clusterNetwork", ""))
+    if not named and "delegates" in conf:
+        return configuration.file_of(conf["delegates"], wanted.net_d)
+    if named and not named.startswith("/"):
+        return None
+    folder = named or settings.carried.primary or wanted.net_d
     while True:
         try:
-            found = configuration.find_primary(wanted.net_d)
-        except CNIError:
+            return _primary_at(wanted, folder, "--primary" if wanted.primary else "clusterNetwork")
+        except CNIError as error:
             # Retry unreadable files too: other installers do not write atomically.
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or wanted.primary or isinstance(error, OutOfOrder):
                 raise
             time.sleep(_LOOK_EVERY)
-            continue
-        if found.path > wanted.conf_path:
-            return found
-        raise InvalidConfig(
+
+
+class OutOfOrder(InvalidConfig):
+    """The runtime would use another file than the one to install."""
+
+
+def _primary_at(wanted: Wanted, path: str, option: str) -> configuration.Primary:
+    if not os.path.isdir(path) and path != wanted.net_d:
+        return configuration.load_primary(path, option)
+    found = configuration.find_primary(path)
+    if path == wanted.net_d and found.path < wanted.conf_path:
+        raise OutOfOrder(
             f"{found.path} sorts before {configuration.NAME}, so the runtime would keep using it",
             fix="rename it so that it sorts later, then install again",
         )
+    return found
 
 
-def install(wanted: Wanted, text: bytes, primary: str, tell: Tell) -> None:
+def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
     """Install all files that are missing or different.  Raises ``CNIError``."""
     manifest = Manifest.load(wanted.net_d)
     path = wanted.conf_path
-    if manifest.is_changed(path) and not wanted.force and contents(path) != text:
+    if manifest.is_changed(path) and not wanted.force and contents(path) != plan.text:
         raise InvalidConfig(
             f"{path} was changed since it was installed",
             fix=f"keep the change with --conf {path}, or overwrite it with --force",
         )
-    if primary != manifest.primary:
-        manifest = evolve(manifest, primary=primary)
+    before = plan.older.to_wire() if plan.older else manifest.older
+    if (plan.primary, before) != (manifest.primary, manifest.older):
+        manifest = evolve(manifest, primary=plan.primary, older=before)
         manifest.save()
+        for line in plan.notes:
+            tell(line)
     for target, data in programs(wanted).items():
         manifest = _put(manifest, target, data, 0o755, tell)
     manifest = refresh(wanted, manifest, tell)
-    manifest = _put(manifest, path, text, 0o600, tell)
-    for older in configuration.of_predecessors(path):
+    if plan.daemon:
+        manifest = _put(manifest, wanted.daemon_settings, plan.daemon, 0o600, tell)
+    manifest = _put(manifest, path, plan.text, 0o600, tell)
+    for each in _replaced(plan, path):
         # Only now: without either file, the runtime would use the next network for a moment.
-        manifest, done = manifest.put_away(older)
+        manifest, done = manifest.put_away(each)
         if done:
-            tell(f"backed up and removed {older}, an older configuration of Multus")
+            tell(f"backed up and removed {each}, an older configuration of Multus")
+
+
+def _replaced(plan: Plan, path: str) -> list[str]:
+    """The files of another Multus, which the runtime could use instead of *path*."""
+    found = configuration.of_predecessors(path)
+    if plan.older and plan.older.path not in ("", path, *found):
+        found.append(plan.older.path)
+    return found
 
 
 def refresh(wanted: Wanted, manifest: Manifest, tell: Tell) -> Manifest:
@@ -192,8 +262,7 @@ def watch(
                     said = _GONE
                     tell(said)
                 continue
-            text, primary = configuration_for(wanted, installed, 0.0)
-            install(wanted, text, primary, tell)
+            install(wanted, plan_for(wanted, installed, 0.0), tell)
             said = ""
         except CNIError as error:
             if str(error) != said:

@@ -11,8 +11,9 @@ Examples:
   kubectl get net-attach-def -A -o yaml | multus validate -f -
   multus validate -f networks/ --json | jq -r '.findings[].reason'
 
-The exit status is 0 without errors (warnings do not count), 1 with errors, 2
-for a usage error.
+What only a node or the cluster can answer is marked "?" and counted apart. The
+exit status is 0 without errors (warnings do not count), 1 with errors, 2 for a
+usage error.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; status 1 when there is an error."""
     from multus.cli.commands.validate.validating import validate
+    from multus.cli.findings import UNCHECKED
     from multus.registry.index import discover
     from multus.registry.loading import load
 
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             "files": list(report.files),
             "checked": report.checked,
             "problems": report.problems,
+            "notChecked": report.count(UNCHECKED),
             "findings": [each.to_wire() for each in report.findings],
         }
         screen.as_json(wire)
@@ -84,13 +87,14 @@ def _of_node(net_d: str) -> list[str]:
 
 
 def _show(report: Report) -> None:
-    from multus.cli.findings import ERROR, OK, WARNING, Finding
+    from multus.cli.findings import ERROR, OK, UNCHECKED, WARNING, Finding
 
     shown = screen.Screen.open()
     for each in report.findings:
         shown.finding(each)
-    warnings = sum(each.severity == WARNING for each in report.findings)
     count = f"{report.checked} checked in {len(report.files)} file(s)"
-    said = f"{report.problems} problem(s), {warnings} warning(s)"
+    said = f"{report.problems} problem(s), {report.count(WARNING)} warning(s)"
+    unchecked = report.count(UNCHECKED)
+    said += f", {unchecked} not checked here" if unchecked else ""
     severity = ERROR if report.problems else OK
     shown.finding(Finding(severity, count, said))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from multus import ipam
 from multus.api.errors import CNIError, InvalidConfig
@@ -19,13 +19,31 @@ from multus.api.jsontext import decode_object
 from multus.api.reader import describe
 from multus.api.where import Path
 from multus.cli.documents import Document
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding
+from multus.cli.findings import ERROR, NOTE, UNCHECKED, WARNING, Finding
 from multus.cli.node import multus_part
 from multus.cli.pools import handed_out
 
 if TYPE_CHECKING:
     from netaddr import IPSet
 
+#: Plugins that hand their ``ipam`` to its type as it is written.  Others may change it first, as
+#: calico does for its "usePodCidr".
+_PASSING_ON = frozenset(
+    [
+        "bond",
+        "bridge",
+        "dummy",
+        "host-device",
+        "ib-sriov",
+        "ipoib",
+        "ipvlan",
+        "macvlan",
+        "ptp",
+        "sriov",
+        "tap",
+        "vlan",
+    ]
+)
 #: The IPAM types whose configuration defines the pool.
 _POOLS = ("host-local", "whereabouts")
 
@@ -112,7 +130,12 @@ def _refused(written: Written) -> Iterator[Finding]:
     try:
         ipam.require_valid(written.config)
     except InvalidConfig as error:
-        yield written.document.told(error, written.path)
+        found = written.document.told(error, written.path)
+        kind = written.config.get("type")
+        if kind not in _PASSING_ON:
+            reason = f"{found.reason}, unless {kind!r} changes it"
+            found = evolve(found, severity=UNCHECKED, reason=reason, code=0)
+        yield found
 
 
 def _pool(written: Written) -> Iterator[Pool]:

@@ -1,7 +1,8 @@
 """Checks Kubernetes objects: networks, pods that use them, and the definitions of their kinds.
 
 Networks and pods pass through the same stages as in an ADD, with the given objects in place of the
-API server, so the same errors are found.
+API server, so the same errors are found.  What depends on a node or on objects that are not given
+is not an error: it is "not checked here".
 """
 
 from __future__ import annotations
@@ -13,23 +14,36 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from multus.api.conf import Conf
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, IOFailure
 from multus.api.kubernetes import NotFound
+from multus.api.network import Role
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST
-from multus.api.where import Path, Where, path_of
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding
-from multus.cli.objects import NETWORKS, Named, Objects
+from multus.api.where import Path, Where, dotted, path_of
+from multus.cli.findings import ERROR, NOTE, UNCHECKED, WARNING, Finding
+from multus.cli.objects import (
+    ELSEWHERE,
+    NETWORKS,
+    RESOURCE,
+    TEMPLATES,
+    Named,
+    Objects,
+    resource_of,
+    without_resource,
+)
 from multus.cli.respelling import about_network
-from multus.engine import order, resolve
+from multus.engine import order, requests, resolve
 from multus.engine.permit import require_permitted
 from multus.log import Log
 
 if TYPE_CHECKING:
+    from multus.api.network import Delegate, Element
     from multus.registry.loading import Installed
 
 _NAD_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
+#: Stands for a node's default network when no configuration of Multus is given.
+_DEFAULT = {"type": "default-network", "name": "default-network"}
 _PROBE = "multus-validate"
 #: The path of the configuration in an object.
 _CONFIGS: tuple[Path, ...] = (("spec", "config"), ("spec", "args"), ("args",), ("spec",))
@@ -48,12 +62,13 @@ class GivenObjects:
         cls, found: Sequence[Named], installed: Installed, config: Mapping[str, Any] | None
     ) -> GivenObjects:
         """All of *found*, with the configuration *config*, or a minimal one."""
-        plain = Conf("validate", NEWEST, {"name": "validate", "cniVersion": NEWEST})
+        keys = {"name": "validate", "cniVersion": NEWEST, "delegates": [_DEFAULT]}
+        plain = Conf("validate", NEWEST, keys)
         try:
             conf = Conf.from_wire(config) if config else plain
         except CNIError:
             conf = plain
-        return cls(installed, conf, Objects.of(found))
+        return cls(installed, conf, Objects.of([without_resource(each) for each in found]))
 
     def session(self) -> Session:
         """A session on the given objects; it has no resources to close."""
@@ -71,16 +86,24 @@ def _request(namespace: str, name: str) -> Request:
     )
 
 
-def check_object(named: Named, cluster: GivenObjects) -> list[Finding]:
-    """All problems of one object; kinds that Multus does not read are ignored."""
-    checks: Mapping[str, Callable[[Named, GivenObjects], Iterator[Finding]]] = {
+def is_checked(named: Named) -> bool:
+    """Whether the object is of a kind that Multus reads, or holds a pod's template."""
+    return named.kind in _checks() or named.kind in TEMPLATES
+
+
+def _checks() -> Mapping[str, Callable[[Named, GivenObjects], Iterator[Finding]]]:
+    return {
         "CustomResourceDefinition": _definition,
         "NetworkAttachmentDefinition": _network,
         "Network": _network,
         "Pod": _pod,
         "ThirdPartyResource": _third_party,
     }
-    check = checks.get(named.kind)
+
+
+def check_object(named: Named, cluster: GivenObjects) -> list[Finding]:
+    """All problems of one object; kinds that Multus does not read are ignored."""
+    check = _checks().get(named.kind)
     if check is None:
         return []
     lost = list(_lost_indentation(named))
@@ -138,8 +161,16 @@ def _network(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
         yield from about_network(named.document, path)
         if delegate is not None:
             require_permitted(delegate, Where(str(named), path))
+    except ELSEWHERE as error:
+        found = named.document.told(error, severity=UNCHECKED, whole=True)
+        yield evolve(found, fix=f"not checked here: {found.fix}", code=0)
     except CNIError as error:
         yield named.document.told(error, whole=True)
+    resource = resource_of(named)
+    if resource is not None:
+        reason = f"which device of {resource} a pod gets"
+        fix = "not checked here: 'multus explain --pod' on a node shows it"
+        yield named.document.finding(UNCHECKED, RESOURCE, reason, fix)
 
 
 _GROUPS = {
@@ -179,7 +210,7 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
             yield from map(named.document.about, element.remarks)
             try:
                 delegate = hooks.resolve(element, request, cluster.conf, session)
-            except NotFound:
+            except (NotFound, IOFailure):
                 delegate = None
             except CNIError as error:
                 # Problems of a network are reported at the network itself.
@@ -189,11 +220,7 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
                 continue
             if delegate is None and element.config is None:
                 complete = False
-                path = named.document.known(path_of(element.origin))
-                reason = f"network {str(element)!r} is not in the given files: it is not checked"
-                yield named.document.finding(
-                    WARNING, path, reason, "pass the file that defines it (-f)"
-                )
+                yield _not_given(named, element, selection.role)
     if not selections or not complete:
         return
     try:
@@ -202,6 +229,32 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     except CNIError as error:
         path = named.document.known(path_of(selections[-1].origin))
         yield named.document.finding(ERROR, path, error.said, error.fix, error.number)
+        return
+    yield from _undeclared(named, resolve.combine(selections, cluster.conf), resolved.delegates)
+
+
+def _undeclared(
+    named: Named, networks: Sequence[resolve.Requested], delegates: Sequence[Delegate]
+) -> Iterator[Finding]:
+    """Requests that the standard lets fail (NPWG 1.3, section 4.1.2.1); Multus tries to serve them.
+
+    The standard does not cover the annotation for the default network.
+    """
+    for requested, delegate in zip(networks, delegates, strict=True):
+        for problem in () if requested.default else requests.undeclared(delegate):
+            path = named.document.known(path_of(requested.element.origin))
+            reason = (
+                f"{delegate}: {dotted(problem.path)!r} {problem.reason}, as the standard demands"
+            )
+            yield named.document.finding(WARNING, path, reason, problem.fix)
+
+
+def _not_given(named: Named, element: Element, role: Role) -> Finding:
+    what = "the default network" if role is Role.DEFAULT else "network"
+    path = named.document.known(path_of(element.origin)) if role is not Role.DEFAULT else ()
+    reason = f"{what} {str(element)!r} is not in the given files"
+    fix = "not checked here: pass the file that defines it (-f)"
+    return named.document.finding(UNCHECKED, path, reason, fix)
 
 
 # --- Kinds ----------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from attrs import evolve, field, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
+from multus.api.reader import describe
 from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
-from multus.cli.commands.validate.objectchecks import GivenObjects, check_object
+from multus.cli.commands.validate.objectchecks import GivenObjects, check_object, is_checked
 from multus.cli.commands.validate.offeredchecks import check_offered
 from multus.cli.documents import Document, Reading, files_of, read
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
@@ -33,7 +34,11 @@ class Report:
 
     @property
     def problems(self) -> int:
-        return sum(each.severity == ERROR for each in self.findings)
+        return self.count(ERROR)
+
+    def count(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(each.severity == severity for each in self.findings)
 
 
 def validate(paths: list[str], installed: Installed) -> Report:
@@ -68,17 +73,27 @@ def validate(paths: list[str], installed: Installed) -> Report:
         findings += check_object(named, cluster)
     findings += check_addresses([*configurations, *(named.document for named in objects)])
     findings += [
-        each.finding(
-            WARNING,
-            (),
-            "this is neither a CNI configuration nor a Kubernetes object: it is not checked",
-            "add 'type', 'plugins' or 'kind', or do not pass the file",
-        )
+        _of_no_kind(each)
         for each in documents
         if not is_configuration(each.value) and not list(objects_in(each))
     ]
-    checked = len(configurations) + len(objects)
+    checked = len(configurations) + sum(map(is_checked, objects))
     return Report(files, checked, tuple(_sorted(findings)))
+
+
+def _of_no_kind(document: Document) -> Finding:
+    value = document.value
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        return document.finding(NOTE, (), "the list is empty", "")
+    if not isinstance(value, dict):
+        reason = f"must be an object, not {describe(value)}"
+        return document.finding(ERROR, (), reason, "write one document for each object")
+    return document.finding(
+        WARNING,
+        (),
+        "this is neither a CNI configuration nor a Kubernetes object: it is not checked",
+        "add 'type', 'plugins' or 'kind', or do not pass the file",
+    )
 
 
 def _about_text(reading: Reading) -> list[Finding]:

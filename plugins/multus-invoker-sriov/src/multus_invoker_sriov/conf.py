@@ -235,7 +235,7 @@ def _rates(reader: Reader) -> tuple[int | None, int | None]:
 def _mac(invocation: Invocation, reader: Reader) -> str:
     """The MAC: the runtime's, else that of CNI_ARGS, else the configuration's."""
     runtime = Reader(reader.mapping("runtimeConfig"), f"{reader.where}: runtimeConfig")
-    candidates = (runtime.text("mac"), invocation.request.args.get("MAC", ""), reader.text("mac"))
+    candidates = (runtime.text("mac"), invocation.args.get("MAC", ""), reader.text("mac"))
     given = next((candidate for candidate in candidates if candidate), "")
     mac = hardware_address(given)
     if given and not _names_one(mac):

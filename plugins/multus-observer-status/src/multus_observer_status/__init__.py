@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from multus import hookimpl
 from multus.api.conf import Conf
+from multus.api.errors import NoSuchNetwork
 from multus.api.kubernetes import (
     EVENTS,
     KUBECONFIG,
@@ -27,7 +28,13 @@ from multus.api.kubernetes import (
 from multus.api.network import Outcome
 from multus.api.request import Request
 from multus.api.session import Session
-from multus_observer_status.status import STATUS, added_message, annotation
+from multus_observer_status.status import (
+    STATUS,
+    added_message,
+    annotation,
+    entries,
+    unserved_messages,
+)
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -62,7 +69,7 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Ses
     if outcome.command != "ADD" or pod is None or view is None or _was_not_read(outcome, view):
         return
     written = PodRef(pod.namespace, pod.name, view.pod_uid() or pod.uid)
-    view.api.write(_writes(outcome, written), PATIENCE)
+    view.api.write(_writes(outcome, written, request.netns), PATIENCE)
 
 
 def _was_not_read(outcome: Outcome, view: View) -> bool:
@@ -71,13 +78,20 @@ def _was_not_read(outcome: Outcome, view: View) -> bool:
     return isinstance(error, Unreachable) or (isinstance(error, NotFound) and not view.pod_uid())
 
 
-def _writes(outcome: Outcome, pod: PodRef) -> list[Write]:
+def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
     error = outcome.error
     if error is not None:
-        reason = "NoNetworkFound" if isinstance(error, NotFound) else "NetworkAttachmentFailed"
+        missing = isinstance(error, NotFound | NoSuchNetwork)
+        reason = "NoNetworkFound" if missing else "NetworkAttachmentFailed"
         return [PodEvent(pod, "Warning", reason, str(error))]
     events = [
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
         for each in outcome.attachments
+        if entries(each, netns)
     ]
-    return [Annotate(pod, {STATUS: annotation(outcome.attachments)}), *events]
+    events += [
+        PodEvent(pod, "Warning", "NetworkRequestUnserved", message)
+        for each in outcome.attachments
+        for message in unserved_messages(each)
+    ]
+    return [Annotate(pod, {STATUS: annotation(outcome.attachments, netns=netns)}), *events]

@@ -6,53 +6,81 @@ Source: NPWG standard 1.3, section 5; Device Information Specification 1.1.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from multus.api import regular
+from multus.api import deviceinfo
 from multus.api.errors import CNIError
-from multus.api.jsontext import LARGEST, decode_object
 from multus.api.network import Attachment
 from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 
-#: The folder where device plugins describe their devices.
-DEVICE_PLUGINS = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
+def annotation(attachments: Sequence[Attachment], *, netns: str = "") -> str:
+    """The annotation's value: a JSON list with the entries of each attachment.
 
-def annotation(attachments: Sequence[Attachment], devices: str = DEVICE_PLUGINS) -> str:
-    """The annotation's value: a JSON list with one object for each attachment.
-
-    *devices* is the folder of the device plugins' descriptions.
+    *netns* is the path of the container's namespace.
     """
-    return json.dumps([entry(each, devices) for each in attachments], indent=4)
+    found = (each for attachment in attachments for each in entries(attachment, netns))
+    return json.dumps(list(found), indent=4)
 
 
-def entry(attachment: Attachment, devices: str = DEVICE_PLUGINS) -> dict[str, Any]:
-    """One attachment's status; exactly the primary of a pod is its default."""
+def entries(attachment: Attachment, netns: str = "") -> list[dict[str, Any]]:
+    """One attachment's status: an entry for each of its interfaces in the container.
+
+    An attachment with one interface that is not there (a machine drives the device) has an entry
+    without it, one with others of the host's alone has none.  Of a plugin that reports no interface
+    the kernel is asked, and without an interface, an address or a device there is no entry.
+
+    Exactly one entry of the pod's primary is the default: that of the interface with the gateway,
+    else of the first.
+    """
+    result = attachment.result
+    inside = [index for index, link in enumerate(result.interfaces) if link.sandbox]
+    if len(inside) > 1:
+        default = _default_of(result, inside)
+        return [
+            _entry(
+                attachment,
+                result.interfaces[index],
+                [ip for ip in result.ips if _place(ip, inside) == index],
+                default=index == default,
+            )
+            for index in inside
+        ]
+    if not inside and len(result.interfaces) > 1:
+        return []
+    link = result.interfaces[inside[0]] if inside else next(iter(result.interfaces), None)
+    if link is None:
+        link = _in_kernel(netns, attachment.delegate.ifname)
+    alone = len(result.interfaces) < 2
+    ips = [ip for ip in result.ips if alone or _place(ip, inside) == inside[0]]
+    made = _entry(attachment, link, ips)
+    return [made] if link or ips or "device-info" in made else []
+
+
+def _entry(
+    attachment: Attachment, link: Interface | None, ips: Sequence[IP], *, default: bool = True
+) -> dict[str, Any]:
     delegate, result = attachment.delegate, attachment.result
-    link = _interface(result)
-    wire: dict[str, Any] = {
-        "name": delegate.label,
-        "interface": link.name if link else delegate.ifname,
-    }
-    addresses = [ip.address.partition("/")[0] for ip in _addresses(result, link)]
-    if addresses:
-        wire["ips"] = addresses
-    if link and link.mac:
+    wire: dict[str, Any] = {"name": delegate.label}
+    if link and link.sandbox:
+        wire["interface"] = link.name
+    if ips:
+        wire["ips"] = [ip.address.partition("/")[0] for ip in ips]
+    if link and link.sandbox and link.mac:
         wire["mac"] = link.mac
-    if link and link.mtu:
+    if link and link.sandbox and link.mtu:
         wire["mtu"] = link.mtu
-    wire["default"] = delegate.primary
+    wire["default"] = delegate.primary and default
     wire["dns"] = result.to_wire("1.0.0")["dns"]
     gateways = _gateways(result)
     if gateways:
         wire["gateway"] = gateways
         if "default-route" in delegate.options:
             wire["default-route"] = gateways
-    device = _device_info(attachment, link, devices)
+    device = _device_info(attachment, link)
     if device:
         wire["device-info"] = device
     return wire
@@ -65,15 +93,33 @@ def added_message(attachment: Attachment) -> str:
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
 
 
-def _interface(result: Result) -> Interface | None:
-    """The first interface in the sandbox (section 5.3.2.1)."""
-    return next(iter(result.sandbox_interfaces()), None)
+def unserved_messages(attachment: Attachment) -> list[str]:
+    """The texts of the events that say what was requested and is not there."""
+    delegate = attachment.delegate
+    return [f"{delegate}, interface {delegate.ifname}: {each}" for each in attachment.unserved]
 
 
-def _addresses(result: Result, link: Interface | None) -> list[IP]:
-    """The addresses of that interface, and those without an interface."""
-    index = result.interfaces.index(link) if link else None
-    return [ip for ip in result.ips if ip.interface is None or ip.interface == index]
+def _default_of(result: Result, inside: Sequence[int]) -> int:
+    """The index of the interface with the gateway, else of the first, among those *inside*."""
+    at = (ip.interface for ip in result.ips if ip.gateway and ip.interface in inside)
+    return next((index for index in at if index is not None), inside[0])
+
+
+def _place(ip: IP, inside: Sequence[int]) -> int:
+    """The index of an address's interface; without one, the last in the container (as in Go)."""
+    return inside[-1] if ip.interface is None else ip.interface
+
+
+def _in_kernel(netns: str, ifname: str) -> Interface | None:
+    """The container's interface that a plugin did not report; None when there is none."""
+    from multus.netlink import Namespace, links
+
+    try:
+        with Namespace(netns) as pod, pod.channel() as channel:
+            link = links.find(channel, ifname)
+    except (CNIError, OSError):
+        return None
+    return None if link is None else Interface(link.name, link.mac, netns, link.mtu)
 
 
 def _gateways(result: Result) -> list[str]:
@@ -83,31 +129,11 @@ def _gateways(result: Result) -> list[str]:
     return [gateway for gateway in found if gateway]
 
 
-def _device_info(
-    attachment: Attachment, link: Interface | None, devices: str
-) -> dict[str, Any] | None:
-    """The device information of the delegate, else of the device plugin, else of the result."""
+def _device_info(attachment: Attachment, link: Interface | None) -> dict[str, Any] | None:
+    """What plugins left in the attachment's file, else the device plugin's, else the result's."""
     delegate = attachment.delegate
-    written = delegate.runtime_config.get("CNIDeviceInfoFile")
-    if isinstance(written, str) and os.path.exists(written):
-        return _read(written)
-    ids = [str(p.config["deviceID"]) for p in delegate.plugins if p.config.get("deviceID")]
-    for device in ids:
-        ending = f"-{device.replace('/', '-')}-device.json"
-        names = sorted(os.listdir(devices)) if os.path.isdir(devices) else []
-        found = next((name for name in names if name.endswith(ending)), None)
-        if found:
-            return _read(os.path.join(devices, found))
-    if link and link.pci_id:
+    theirs = deviceinfo.of_device_plugin(delegate.resource, delegate.device)
+    found = deviceinfo.read(delegate.device_info) or deviceinfo.read(theirs)
+    if found is None and link and link.pci_id:
         return {"type": "pci", "version": "1.1.0", "pci": {"pci-address": link.pci_id}}
-    return None
-
-
-def _read(path: str) -> dict[str, Any] | None:
-    """The description in a file; None when it is damaged: the status is written without it."""
-    try:
-        return decode_object(
-            regular.read(path, LARGEST + 1, follow=True), f"device information {path}"
-        )
-    except (OSError, CNIError):
-        return None
+    return found

@@ -3,6 +3,7 @@
 There are two ways to list them: ``delegates`` holds configurations, as in Multus' first releases;
 ``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.  With both, ``clusterNetwork``
 decides, as on the Go Multus: with it ``delegates`` are ignored, without it ``defaultNetworks`` are.
+``chain`` has what the node carries out for every pod after them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from multus.api.conf import Conf
 from multus.api.conffiles import Found, by_name, first_in, load
 from multus.api.delegates import delegate_from
 from multus.api.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
-from multus.api.network import Delegate, Element, Provenance, Role, Selection
+from multus.api.network import Delegate, Element, Plugin, Provenance, Role, Selection
 from multus.api.problem import Problem, remark
 from multus.api.progress import step
 from multus.api.request import Request
@@ -25,6 +26,7 @@ from multus.api.session import Session
 from multus.api.where import Where, within
 
 if TYPE_CHECKING:
+    from multus.api.invoker import Invoker
     from multus.api.keys import Key
 
 NAME = "source-conffile"
@@ -37,6 +39,7 @@ SYSTEM_NAMESPACES = ("kube-system",)
 _READY_WITHIN, _LOOK_EVERY = 45.0, 0.25
 _READINESS = "readinessindicatorfile"
 _NOT_READY = "names {}, which is missing: the default network is not ready"
+_CHAIN = "auxiliaryCNIChainName"
 _READY_FIX = "start what writes the file, or correct the path"
 
 
@@ -57,8 +60,9 @@ def multus_validate(conf: Conf) -> list[Problem]:
     wrong: list[Problem] = []
     listed = conf.raw.get("delegates")
     if listed and conf.raw.get("clusterNetwork"):
-        return [_ignored("delegates", "clusterNetwork")]
-    if listed and conf.raw.get("defaultNetworks"):
+        wrong.append(_ignored("delegates", "clusterNetwork"))
+        listed = None
+    elif listed and conf.raw.get("defaultNetworks"):
         wrong.append(_ignored("defaultNetworks", "delegates"))
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(each, dict):
@@ -67,14 +71,27 @@ def multus_validate(conf: Conf) -> list[Problem]:
             delegate_from(each, conf, Where("", ("delegates", index)), provenance=_NODE)
         except InvalidConfig as error:
             wrong += error.problems
+    if conf.raw.get(_CHAIN):
+        from multus_source_conffile import chain
+
+        wrong += chain.problems(conf)
     return wrong
 
 
 @hookimpl
-def multus_select(request: Request, conf: Conf, session: Session) -> Selection | None:
-    """The configuration's networks, for every container."""
+def multus_select(request: Request, conf: Conf, session: Session) -> list[Selection] | None:
+    """The configuration's networks, for every container, and the chain that comes after them."""
     if request.command == "ADD" and not request.dry_run:
         _wait_until_ready(conf, session)
+    found = [_defaults(request, conf)]
+    if conf.raw.get(_CHAIN):
+        from multus_source_conffile import chain
+
+        found.append(chain.chain(request, conf, session, NAME))
+    return [each for each in found if each is not None] or None
+
+
+def _defaults(request: Request, conf: Conf) -> Selection | None:
     reader = conf.reader
     cluster = reader.text("clusterNetwork")
     delegates = [] if cluster else reader.mappings("delegates")
@@ -107,8 +124,20 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     found = _find(element.name, conf.reader.place("confDir", CONF_DIR))
     if found is None:
         return None
-    where = f"network configuration {found.path}"
-    return delegate_from(found.config, conf, where, provenance=_NODE)
+    config, where = found.config, f"network configuration {found.path}"
+    if element.name == conf.raw.get("clusterNetwork") and conf.reader.boolean("forceCNIVersion"):
+        config = {**config, "cniVersion": conf.cni_version, "cniVersions": []}
+    return delegate_from(config, conf, where, provenance=_NODE)
+
+
+@hookimpl
+def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | None:
+    """Offer the invoker of the chain's first plugin."""
+    if plugin.type != "passthru":
+        return None
+    from multus_source_conffile.passthru import Passthru
+
+    return Passthru()
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multus.api.keys import OBJECTS, PLACE, TEXT, TEXTS, Key
+from multus.api.keys import BOOLEAN, OBJECTS, PLACE, TEXT, TEXTS, Key
 
 KEYS = (
     # The journal has the configuration of each attached delegate.
@@ -27,6 +27,20 @@ KEYS = (
         TEXTS,
         "More networks for every container, named like `clusterNetwork`.",
         selects=True,
+    ),
+    Key(
+        "auxiliaryCNIChainName",
+        TEXT,
+        "The name of a folder beside the file of `clusterNetwork`, which must be a path. The"
+        " plugins in its `.conf` files are a chain of their own that is carried out for every pod,"
+        " after all its networks; without a file there, nothing is.",
+    ),
+    Key(
+        "forceCNIVersion",
+        BOOLEAN,
+        "The file of `clusterNetwork` is used with Multus' own `cniVersion` in place of the file's;"
+        " the file is not changed.",
+        False,
     ),
     Key(
         "systemNamespaces",

@@ -33,7 +33,7 @@ from multus.api.where import path_of
 from multus_source_nad.annotation import parse, runtime_config
 from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, settled, step_for
 from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
-from multus_source_nad.devices import KUBELET_DIR, device_runtime_config
+from multus_source_nad.devices import KUBELET_DIR, multus_devices
 
 if TYPE_CHECKING:
     from multus.api.keys import Key
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "multus_chain",
+    "multus_devices",
     "multus_invoker",
     "multus_keys",
     "multus_kubernetes",
@@ -119,7 +120,7 @@ def multus_resolve(
         if chosen:
             raise found
         return None
-    return delegate_of(found, namespace, element, request, conf, session)
+    return delegate_of(found, namespace, element, conf)
 
 
 @hookimpl
@@ -140,9 +141,8 @@ def multus_chain(
 def multus_runtime_config(
     delegate: Delegate, request: Request, conf: Conf
 ) -> Mapping[str, Any] | None:
-    """The requests of the selection element, and the device that the kubelet assigned."""
-    asked = runtime_config(delegate.options) if delegate.source == NAME else {}
-    return {**device_runtime_config(delegate, request), **asked} or None
+    """The requests of the selection element."""
+    return runtime_config(delegate.options) or None if delegate.source == NAME else None
 
 
 def _chosen(

@@ -44,6 +44,7 @@ _KEYS = frozenset(
         "default-route",
         "infiniband-guid",
         "ipam-claim-reference",
+        "deviceID",
     }
 )
 _PREFIX = re.compile(r"[0-9]{1,3}")
@@ -103,6 +104,7 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     _check_hardware(reader)
     _check_default_route(reader)
     reader.mapping("cni-args")
+    reader.text("deviceID")
     remarks = (
         *_about_keys(entry, reader),
         *_about_empty(reader),
@@ -181,8 +183,7 @@ def _check_addresses(reader: Reader) -> None:
                 f"holds {shown(ip)}",
                 "write addresses such as 10.0.0.2/24 or 2001:db8::2",
             )
-    if reader.text("ipam-claim-reference") and ips:
-        raise reader.error("ipam-claim-reference", "excludes 'ips'", "remove one of the two")
+    reader.text("ipam-claim-reference")  # may stand beside 'ips'
 
 
 def _addresses(reader: Reader, key: str) -> list[str]:

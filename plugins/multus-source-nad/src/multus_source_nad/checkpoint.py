@@ -13,8 +13,11 @@ from multus.api.errors import DecodingFailure, TryAgainLater
 from multus.api.jsontext import LARGEST, decode_object
 
 
-def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
-    """The device IDs of the pod with *uid*, by resource; raises ``TryAgainLater``."""
+def containers_of_uid(path: str, uid: str, pod: str) -> list[dict[str, list[str]]]:
+    """The device IDs of the containers of the pod with *uid*, by resource.
+
+    Containers are in the file's order.  Raises ``TryAgainLater``.
+    """
     try:
         content = regular.read(path, LARGEST + 1, follow=True)
     except OSError as error:
@@ -22,23 +25,24 @@ def devices_of_uid(path: str, uid: str, pod: str) -> dict[str, list[str]]:
             f"the kubelet's devices of pod {pod} cannot be read from {path}: {error.strerror}",
             fix="set 'kubeletDir', or mount the kubelet's pod-resources socket",
         ) from error
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     try:
         wire = decode_object(content, f"the kubelet's checkpoint {path}")
         for entry in (wire.get("Data") or {}).get("PodDeviceEntries") or ():
             if entry.get("PodUID") == uid:
-                found.setdefault(str(entry["ResourceName"]), []).extend(_ids(entry))
+                container = found.setdefault(str(entry.get("ContainerName")), {})
+                container.setdefault(str(entry["ResourceName"]), []).extend(_ids(entry))
     except (DecodingFailure, AttributeError, KeyError, TypeError) as error:
         raise TryAgainLater(
             f"the kubelet's checkpoint {path} is damaged or of an unknown form: {error}",
             fix="restart the kubelet",
         ) from error
-    return found
+    return list(found.values())
 
 
 def _ids(entry: dict[str, Any]) -> list[str]:
-    """Each device once, in the kubelet's order: a device of two NUMA nodes is listed twice."""
+    """The devices of all NUMA nodes."""
     ids = entry.get("DeviceIDs") or []
     if isinstance(ids, dict):
         ids = [each for node in sorted(ids) for each in ids[node]]
-    return list(dict.fromkeys(str(each) for each in ids))
+    return [str(each) for each in ids]

@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from multus.api.conffiles import by_name
 from multus.api.delegates import delegate_from
-from multus.api.errors import InvalidConfig
+from multus.api.errors import InvalidConfig, MissingFile
 from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
 from multus.api.reader import Reader, describe
 from multus.api.where import Where, path_of, within
-from multus_source_nad.devices import assign
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.network import Delegate, Element
-    from multus.api.request import Request
-    from multus.api.session import Session
 
 DEFINITIONS = Resource(
     "k8s.cni.cncf.io",
@@ -39,33 +38,28 @@ def wanted(namespace: str, name: str) -> ObjectRef:
     return DEFINITIONS.object(namespace, name)
 
 
-def delegate_of(
-    wire: Mapping[str, Any],
-    namespace: str,
-    element: Element,
-    request: Request,
-    conf: Conf,
-    session: Session,
-) -> Delegate:
-    """The delegate of *element* with the definition *wire*.
+def delegate_of(wire: Mapping[str, Any], namespace: str, element: Element, conf: Conf) -> Delegate:
+    """The delegate of *element* with the definition *wire*; raises ``InvalidConfig``.
 
-    Raises ``InvalidConfig`` for an invalid definition, ``TryAgainLater`` when the pod's device
-    cannot be read from the kubelet.
+    Its ``resource`` is the definition's.  Its ``device`` is the one that the element names, until
+    the engine assigns another one.
     """
     where = str(wanted(namespace, element.name))
     config, provenance = _config(wire, element.name, where, conf)
     place = Where(where, ("spec", "config"))
     _refuse_long_chain(config, place)
     annotations = Reader(wire, where).inner("metadata").mapping("annotations")
-    resource = annotations.get(RESOURCE_NAME)
-    more: dict[str, Any] = {}
-    if resource:
-        device = assign(str(resource), element.origin, where, request, conf, session)
-        # Older and newer plugins read different keys.
-        more = {"deviceID": device, "pciBusID": device}
-    config = _with_args(_with_device(config, more), element.options, place)
-    label = f"{namespace}/{element.name}"
-    return delegate_from(config, conf, place, name=element.name, label=label, provenance=provenance)
+    resource = str(annotations.get(RESOURCE_NAME) or "")
+    delegate = delegate_from(
+        _with_args(config, element.options, place),
+        conf,
+        place,
+        name=element.name,
+        label=f"{namespace}/{element.name}",
+        provenance=provenance,
+    )
+    device = str(element.options.get("deviceID", ""))
+    return evolve(delegate, resource=resource, device=device)
 
 
 def _config(
@@ -78,7 +72,7 @@ def _config(
     folder = conf.reader.place("confDir", CONF_DIR)
     found = by_name(folder, name, (".conflist",)) or by_name(folder, name, (".conf", ".json"))
     if found is None:
-        raise InvalidConfig(
+        raise MissingFile(
             f"{where} has no 'spec.config', and no file in {folder} has a network named {name!r}",
             path=("spec", "config"),
             fix="add one of the two",
@@ -95,16 +89,6 @@ def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
             path=(*path_of(where), "plugins"),
             fix=f"write at most {_LONGEST_CHAIN}",
         )
-
-
-def _with_device(config: dict[str, Any], device: Mapping[str, str]) -> dict[str, Any]:
-    """Add the device to a single plugin, or to a list's first, which creates the interface."""
-    plugins = config.get("plugins")
-    if not device:
-        return config
-    if isinstance(plugins, list) and plugins and isinstance(plugins[0], dict):
-        return {**config, "plugins": [{**plugins[0], **device}, *plugins[1:]]}
-    return {**config, **device}
 
 
 def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:

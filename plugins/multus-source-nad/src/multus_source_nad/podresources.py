@@ -34,11 +34,16 @@ _LARGEST = 64 * 1024 * 1024
 _EMPTY_MESSAGE = bytes(5)
 
 
-def devices_of(path: str, namespace: str, name: str, deadline: Deadline) -> dict[str, list[str]]:
-    """The device IDs of a pod, by resource, as the kubelet at socket *path* lists them."""
+def containers_of(
+    path: str, namespace: str, name: str, deadline: Deadline
+) -> list[dict[str, list[str]]]:
+    """The device IDs of a pod's containers, by resource, as the kubelet at socket *path* has them.
+
+    Containers and devices are in the kubelet's order.  Raises ``TryAgainLater``.
+    """
     try:
         listed = _call(path, deadline)
-        return _devices(listed, namespace, name)
+        return _containers(listed, namespace, name)
     except (OSError, ProtocolError, ValueError, IndexError) as error:
         raise TryAgainLater(
             f"the kubelet's devices of pod {namespace}/{name} cannot be read from {path}:"
@@ -126,18 +131,19 @@ def _message(body: bytes) -> bytes:
 # --- Protocol buffers ----------------------------------------------------------------------------
 
 
-def _devices(listed: bytes, namespace: str, name: str) -> dict[str, list[str]]:
+def _containers(listed: bytes, namespace: str, name: str) -> list[dict[str, list[str]]]:
     """ListPodResourcesResponse.pod_resources[].containers[].devices[]."""
-    found: dict[str, list[str]] = {}
+    found = []
     for pod in _messages(listed, 1):
         if (_text(pod, 1), _text(pod, 2)) != (name, namespace):
             continue
         for container in _messages(pod, 3):
+            by_resource: dict[str, list[str]] = {}
             for devices in _messages(container, 2):
                 ids = [each.decode() for each in _messages(devices, 2)]
-                found.setdefault(_text(devices, 1), []).extend(ids)
-    # A device of two NUMA nodes is listed twice.
-    return {resource: list(dict.fromkeys(ids)) for resource, ids in found.items()}
+                by_resource.setdefault(_text(devices, 1), []).extend(ids)
+            found.append(by_resource)
+    return found
 
 
 def _text(message: bytes, number: int) -> str:

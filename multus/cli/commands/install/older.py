@@ -1,0 +1,214 @@
+"""Finds what another Multus had configured on this node, and takes its settings over.
+
+What was found is kept in the manifest: the file is put away, and its settings stay in effect when
+the configuration is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from multus.api import keys
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.jsontext import decode_object
+from multus.api.problem import Problem
+from multus.cli.commands.install.files import FOLDER, Manifest, contents
+from multus.cli.node import MULTUS, conf_files
+from multus.cli.upstream import known
+from multus.cli.upstream.carrying import SHARED, Carried, Carrying
+
+if TYPE_CHECKING:
+    from multus.registry.loading import Installed
+
+#: What the Go Multus' daemon reads, beside the runtime's configurations.
+DAEMON_CONFIG = "daemon-config.json"
+#: How the names of its files begin, which its entrypoints make.
+_ITS_NAME = "00-multus."
+_LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
+
+
+@frozen
+class Older:
+    """Another Multus' configuration: its file, its content, and the settings of its daemon."""
+
+    path: str = ""
+    whole: Mapping[str, Any] = field(factory=dict)
+    daemon: Mapping[str, Any] | None = None
+
+    @property
+    def plugins(self) -> list[Mapping[str, Any]]:
+        listed = self.whole.get("plugins")
+        return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+
+    @property
+    def plugin(self) -> Mapping[str, Any]:
+        """The configuration of Multus itself, without what the list around it says."""
+        return next((each for each in self.plugins if _is_multus(each)), self.whole)
+
+    @property
+    def is_thick(self) -> bool:
+        """Whether a daemon serves it: its settings and its paths are the daemon's."""
+        return self.plugin.get("type") == known.THICK if self.whole else self.daemon is not None
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """All its keys, as it reads them: the daemon's settings win."""
+        listed = {key: self.whole[key] for key in _LISTED if key in self.whole}
+        raw = {**known.canonical(self.plugin), **listed}
+        return {**raw, **known.canonical(self.daemon or {})} if self.is_thick else raw
+
+    def around(self, plugin: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The plugins of its list, with *plugin* in Multus' place."""
+        return [plugin if _is_multus(e) else e for e in self.plugins] or [plugin]
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"path": self.path, "whole": self.whole, "daemon": self.daemon}
+
+
+@frozen
+class Settings:
+    """What the new configuration is made with; ``own`` are the installer's own keys."""
+
+    carried: Carried = field(factory=Carried)
+    own: Mapping[str, Any] = field(factory=dict)
+    older: Older | None = None
+
+    @property
+    def conf(self) -> dict[str, Any]:
+        conf = {**self.carried.conf, **self.own}
+        # Two ways to name the default network; the installer's own wins.
+        if "clusterNetwork" in self.own:
+            conf.pop("delegates", None)
+        elif "delegates" in self.own:
+            conf.pop("clusterNetwork", None)
+        return conf
+
+
+def find(net_d: str, manifest: Manifest) -> Older | None:
+    """The Multus that the runtime uses now; else the one that was here before; None if neither.
+
+    Raises ``CNIError`` for a file that cannot be decoded.
+    """
+    found = _in_use(net_d, manifest)
+    daemon = contents(os.path.join(net_d, FOLDER, DAEMON_CONFIG))
+    if found is None:
+        kept = manifest.older
+        found = Older(**kept) if kept else None
+    if daemon is None:
+        return found
+    settings = decode_object(daemon, DAEMON_CONFIG)
+    return evolve(found or Older(), daemon=settings)
+
+
+def _in_use(net_d: str, manifest: Manifest) -> Older | None:
+    for path in conf_files(net_d) if os.path.isdir(net_d) else ():
+        entry = manifest.written.get(path)
+        if entry is not None and entry.sha256:
+            continue  # it was installed by us
+        try:
+            older = Older(path, decode_object(contents(path) or b"", path))
+        except CNIError:
+            if os.path.basename(path).startswith(_ITS_NAME):
+                raise
+            return None  # another network, which may still be being written
+        return older if _is_multus(older.plugin) else None
+    return None
+
+
+def settings_for(
+    older: Older | None, own: Mapping[str, Any], installed: Installed, *, net_d: str, in_pod: bool
+) -> Settings:
+    """The settings for a new configuration.
+
+    Raises ``InvalidConfig``, with every key that cannot be carried over.
+    """
+    if older is None:
+        return Settings(own=own)
+    if older.is_thick and older.daemon is None and not own:
+        raise InvalidConfig(
+            f"{older.path} is of the Go Multus' daemon, whose settings are in its"
+            f" {DAEMON_CONFIG}, and that is not on this node",
+            fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
+            f" copy the file to {os.path.join(net_d, FOLDER)}",
+        )
+    carried = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:])).of(
+        older.raw, in_container=older.is_thick
+    )
+    carried = evolve(carried, refused=tuple(e for e in carried.refused if e.path[0] not in own))
+    where = older.path or DAEMON_CONFIG
+    if carried.net_d not in ("", net_d):
+        raise InvalidConfig(
+            f"'cniConfigDir' is {carried.net_d}, but this installs into {net_d}",
+            where=where,
+            fix=f"use --net-d {carried.net_d}",
+        )
+    return Settings(carried.require(where), own, older)
+
+
+def carrying(installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED) -> Carrying:
+    """The rules, with the keys that this installation reads."""
+    from multus.daemon.settings import KEYS
+
+    own = {key.top for key in (*keys.OWN, *installed.hooks.configuration_keys())}
+    return Carrying(own, {key.top for key in KEYS}, in_pod, tuple(dict.fromkeys(shared)))
+
+
+def kubeconfig(settings: Settings, net_d: str) -> str:
+    """The kubeconfig of the older Multus, for a node where none is given.
+
+    Raises ``InvalidConfig`` for credentials that end with the Go Multus' pod.
+    """
+    if settings.older is None or "kubeconfig" in settings.own:
+        return ""
+    path = str(settings.older.raw.get("kubeconfig") or "")
+    if settings.older.is_thick or os.path.dirname(path) == os.path.join(net_d, FOLDER):
+        raise InvalidConfig(
+            "the Go Multus asks the API server with the credentials of its pod, which end with it",
+            where=settings.older.path or DAEMON_CONFIG,
+            key="kubeconfig",
+            fix="name a kubeconfig of this node with --kubeconfig",
+        )
+    if path and not os.path.exists(path):
+        raise InvalidConfig(
+            f"is {path}, which does not exist",
+            where=settings.older.path,
+            key="kubeconfig",
+            fix="name another one with --kubeconfig",
+        )
+    return path
+
+
+def daemon_settings(
+    settings: Settings, path: str, *, in_pod: bool
+) -> tuple[bytes, tuple[str, ...]]:
+    """What to write to the daemon's file at *path*, and a line for each key that differs there.
+
+    Nothing is written when it exists, or comes from a ConfigMap.  Raises ``InvalidConfig`` with the
+    keys that it leaves out.
+    """
+    older = settings.older
+    if older is None or not older.is_thick or older.daemon is None:
+        return b"", ()
+    wanted = {k: v for k, v in settings.carried.daemon.items() if known.has_effect(v)}
+    data = contents(path)
+    if data is None and not in_pod:
+        return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()
+    present = decode_object(data, path, comments=True) if data is not None else {}
+    lacking = [
+        Problem((name,), f"is not in {path}", "add it ('multus convert' shows all of them)")
+        for name in wanted
+        if name not in present
+    ]
+    if lacking:
+        raise InvalidConfig.of(lacking, DAEMON_CONFIG)
+    different = (name for name in wanted if present[name] != wanted[name])
+    return b"", tuple(f"{name}: {path} has another value" for name in different)
+
+
+def _is_multus(config: Mapping[str, Any]) -> bool:
+    return config.get("type") in MULTUS

@@ -1,0 +1,80 @@
+"""Devices: which of the container's devices each network gets.
+
+A delegate with a ``resource`` takes the next free device of that resource, in the order in which
+the networks were requested.  Plugins name the container's devices (``multus_devices``); the engine
+does not know where they come from.  Each plugin of the network's chain gets the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from multus.api.errors import InvalidConfig
+from multus.api.network import Plugin
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate
+    from multus.api.request import Request
+    from multus.api.session import Session
+    from multus.registry.hooks import Hooks
+
+#: The keys of a plugin's configuration for its device: newer plugins read the first, older ones the
+#: second.
+KEYS = ("deviceID", "pciBusID")
+#: The capability of plugins that take the device by ``runtimeConfig``.
+CAPABILITY = "deviceID"
+
+
+def with_devices(
+    delegates: Sequence[Delegate],
+    origins: Sequence[str],
+    hooks: Hooks,
+    request: Request,
+    conf: Conf,
+    session: Session,
+) -> list[Delegate]:
+    """*delegates*, each with a device of its resource, as far as the container has such devices.
+
+    *origins* are the places that requested them, for errors.  A resource of which the container has
+    no device at all is used for scheduling alone: its networks get none.  Raises ``InvalidConfig``
+    when it has some, and fewer than networks.
+    """
+    if request.command != "ADD" or not any(each.resource for each in delegates):
+        return list(delegates)
+    free = {
+        resource: iter(devices)
+        for resource, devices in hooks.devices(request, conf, session).items()
+        if devices
+    }
+    assigned = []
+    for each, origin in zip(delegates, origins, strict=True):
+        device = next(free[each.resource], "") if each.resource in free else None
+        if device == "":
+            raise InvalidConfig(
+                f"{each} needs a device of {each.resource}, and {_who(request)} has no free one",
+                where=origin,
+                fix="request one more in the pod's resources",
+            )
+        assigned.append(each if device is None else _with_device(each, device))
+    return assigned
+
+
+def _who(request: Request) -> str:
+    return f"pod {request.pod}" if request.pod else str(request)
+
+
+def _with_device(delegate: Delegate, device: str) -> Delegate:
+    """Every plugin of the chain gets it: rdma behind sriov reads it too."""
+    given = dict.fromkeys(KEYS, device)
+    plugins = tuple(Plugin({**each.config, **given}, each.invoker) for each in delegate.plugins)
+    return evolve(delegate, plugins=plugins, device=device)
+
+
+def runtime_config(delegate: Delegate) -> Mapping[str, str]:
+    """The device by ``runtimeConfig``, when a plugin of the chain takes it so."""
+    declared = any(CAPABILITY in each.capabilities for each in delegate.plugins)
+    return {CAPABILITY: delegate.device} if delegate.device and declared else {}

@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from integration.blackbox.test_chain import *  # noqa: F403
