@@ -8,6 +8,10 @@ from attrs import field, frozen
 
 from multus.api.frozen import EMPTY, frozen_mapping
 
+#: The variable of a started plugin's environment that holds the container's ID.  A call of Multus
+#: that has it comes from one of its own plugins.
+WITHIN = "MULTUS_WITHIN"
+
 
 @frozen
 class Pod:

@@ -66,12 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.engine.parse import parse
     from multus.registry.index import discover
     from multus.registry.loading import load
+    from multus.registry.spelling import spelling_with
 
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
-    conf = parse(found.config)
+    entries = discover()
+    conf = parse(found.config, spelling=spelling_with(entries))
     objects = _objects(arguments.file) if arguments.file else []
     request = _request(arguments, conf, objects)
-    installed = load(discover(), conf.blocked_plugins, conf.raw)
+    installed = load(entries, conf.blocked_plugins, conf.raw)
     with _session(arguments, objects) as session:
         explanation = explain(installed, request, conf, session)
     if arguments.json:
