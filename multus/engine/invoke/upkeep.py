@@ -15,9 +15,10 @@ from multus.engine.invoke.stranger import answers_the_same
 from multus.state.verify import sees
 
 if TYPE_CHECKING:
-    from multus.api.network import Attachment, Delegate, Invocation
+    from multus.api.invoker import Invoker
+    from multus.api.network import Delegate, Invocation
     from multus.engine.invoke.call import Call
-    from multus.state.record import Record, Step
+    from multus.state.record import Record
 
 
 def check(record: Record, call: Call) -> list[CNIError]:
@@ -33,22 +34,28 @@ def check(record: Record, call: Call) -> list[CNIError]:
         delegate = planned.delegate
         if delegate.disable_check:
             continue
-        for place, step in enumerate(planned.steps):
-            # The first plugin of a chain makes the interface; the others change what is not seen.
-            seen = place == 0 and sees(attachment, record.request.netns)
+        # The first plugin of a chain makes the interface; what the others change is not compared.
+        compared = sees(attachment, record.request.netns)
+        for place, (step, version) in enumerate(
+            zip(planned.steps, attachment.versions, strict=True)
+        ):
             try:
-                _check(step, attachment, place, call, seen=seen)
+                invoker = invoker_of(step, delegate, call)
+                invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
+                invocation = evolve(invocation.at(version), prev_result=attachment.result)
+                own = record.request.ifname
+                _ask(invoker, invocation, own, compared=compared and place == 0)
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, step.plugin))
     return errors
 
 
-def _check(step: Step, attachment: Attachment, place: int, call: Call, *, seen: bool) -> None:
-    """CHECK of one plugin; with *seen*, an error that is not about the container is logged."""
-    delegate = attachment.delegate
-    invoker = invoker_of(step, delegate, call)
-    invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
-    invocation = evolve(invocation.at(attachment.versions[place]), prev_result=attachment.result)
+def _ask(invoker: Invoker, invocation: Invocation, own: str, *, compared: bool) -> None:
+    """CHECK of one plugin; raises an error that is about the container, or a defect of the invoker.
+
+    *own* is the container's interface; *compared* says that the kernel is compared with what the
+    plugin made.
+    """
     said: list[CNIError] = []
     verb: Callable[[Invocation], object] = invoker.check
 
@@ -62,14 +69,32 @@ def _check(step: Step, attachment: Attachment, place: int, call: Call, *, seen: 
     try:
         carry_out(invoker, check, invocation)
     except CNIError as error:
-        # A defect of the invoker, such as another exception, is always an error.
-        if not (seen and said and answers_the_same(invoker, invocation, error)):
+        if said and _succeeds_elsewhere(invoker, invocation, own):
+            return
+        if not (said and compared and answers_the_same(invoker, invocation, error)):
             raise
         invocation.log.error(
             f"{invocation}: the plugin's error is the same for a container that does not exist, so"
             " the kernel alone is compared with what ADD reported",
             error=error,
         )
+
+
+def _succeeds_elsewhere(invoker: Invoker, invocation: Invocation, own: str) -> bool:
+    """Whether a network that attached nothing is right with the container's *own* interface.
+
+    Such a network, like the node's own chain, has a name for an interface that never existed, and
+    plugins look for it.
+    """
+    result = invocation.prev_result
+    if result is None or result.interfaces or result.ips:
+        return False
+    there = evolve(invocation, delegate=evolve(invocation.delegate, ifname=own))
+    try:
+        carry_out(invoker, invoker.check, there)
+    except CNIError:
+        return False
+    return True
 
 
 def status(delegates: Sequence[Delegate], call: Call) -> None:
