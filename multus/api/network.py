@@ -144,6 +144,9 @@ class Delegate:
     has the configuration, for messages.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of
     the attachment, None before it.
 
+    ``args`` are added to ``CNI_ARGS`` for this network alone, with the requested ``MAC`` and ``IP``
+    (``multus.engine.requests``).
+
     ``resource`` names the resource of which the network takes a device, ``device`` is the ID of its
     device: the one that the engine assigned (``multus_devices``), else the one that the source
     gave, else "".  ``device_info`` is the path of the file in which plugins find and leave what is
@@ -243,11 +246,7 @@ class Invocation:
         return {**self.request.args, **self._own_args()}
 
     def _own_args(self) -> Mapping[str, str]:
-        """The network's arguments, without an ``IP`` of several addresses when it is redundant.
-
-        host-local refuses such a text.  A plugin that declares ``ips`` has them in
-        ``runtimeConfig``.
-        """
+        """Without several addresses in ``IP`` when ``runtimeConfig`` has them: host-local fails."""
         own = self.delegate.args
         if "," not in own.get("IP", "") or "ips" not in self.config.get("runtimeConfig", {}):
             return own

@@ -31,9 +31,10 @@ class Request:
     """One CNI call, read-only.  The ``Session`` has the resources to serve it.
 
     ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
-    Delegation"); ``args`` is the parsed ``CNI_ARGS``; ``path`` is ``CNI_PATH``.  ``dry_run``: the
-    request is not executed, because ``multus explain`` or ``multus validate`` asks what an ADD
-    would do.  A plugin answers a dry run at once, from the current state, and does not wait.
+    Delegation"); ``args`` is the parsed ``CNI_ARGS``, to which a network may add
+    (``Invocation.args``); ``path`` is ``CNI_PATH``.  ``dry_run``: the request is not executed,
+    because ``multus explain`` or ``multus validate`` asks what an ADD would do.  A plugin answers a
+    dry run at once, from the current state, and does not wait.
     """
 
     command: str

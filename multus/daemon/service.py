@@ -150,9 +150,9 @@ class Service:
         return {**found, **{str(each): f"{each}: {each.fix}" for each in self._every.clashes}}
 
     @property
-    def cached(self) -> dict[Resource, tuple[str, ...]]:
-        """The kinds of Kubernetes objects to cache for plugins, and the keys that they read."""
-        found: dict[Resource, tuple[str, ...]] = {}
+    def cached(self) -> dict[Resource, tuple[str | tuple[str, ...], ...]]:
+        """The kinds of Kubernetes objects to cache for plugins, and the parts that they read."""
+        found: dict[Resource, tuple[str | tuple[str, ...], ...]] = {}
         for use in self._every.hooks.kubernetes():
             if use.cached:
                 known = found.get(use.resource, ())

@@ -70,7 +70,7 @@ KEYS: Mapping[str, Known] = {
     "logOptions": Known(BOTH),
     # Of daemon-config.json: the daemon.
     "chrootDir": Known(INSTEAD, "the DaemonSet has the node's root at /host"),
-    "perNodeCertificate": Known(DAEMON),
+    "perNodeCertificate": Known(DAEMON, path=True),
     "connectionLimit": Known(DAEMON),
     "metricsPort": Known(DAEMON),
     "enablePprof": Known(

@@ -105,9 +105,25 @@ def test_settings_stay_when_it_is_installed_again(made_up: MadeUpNode) -> None:
     assert "wrote" not in well(install(made_up))
     assert tree(made_up.folder / "net.d") == before
     # A change of the cluster's network is followed, with the same settings.
-    left.lan(made_up, cniVersion="0.4.0", name="new-lan")
+    left.lan(made_up, cniVersion="0.4.0")
     well(install(made_up))
+    assert plugin(made_up)["clusterNetwork"] == str(made_up.folder / "net.d" / "10-lan.conflist")
     assert {key: plugin(made_up)[key] for key in SEPARATE} == SEPARATE
+    assert installed(made_up)["cniVersion"] == "0.4.0"
+
+
+def test_a_default_network_whose_file_is_gone_is_not_replaced_by_the_next_one(
+    made_up: MadeUpNode,
+) -> None:
+    left.thin(made_up, left.lan(made_up))
+    well(install(made_up))
+    (made_up.folder / "net.d" / "10-lan.conflist").unlink()
+    left.lan(made_up, "20-other.conflist")
+    before = tree(made_up.folder / "net.d")
+    done = install(made_up)
+    assert done.returncode == 1
+    assert "10-lan.conflist does not exist" in done.stderr and "--primary" in done.stderr
+    assert tree(made_up.folder / "net.d") == before
 
 
 def test_the_network_whose_file_was_renamed_stays_the_default(made_up: MadeUpNode) -> None:
@@ -270,6 +286,28 @@ def test_a_primary_in_a_folder_of_its_own_is_found(made_up: MadeUpNode) -> None:
     assert plugin(made_up)["clusterNetwork"] == str(folder / "10-lan.conflist")
 
 
+def test_a_folder_that_its_container_has_under_another_name_is_the_nodes(
+    made_up: MadeUpNode,
+) -> None:
+    """As on k3s: the runtime's folder is not /etc/cni/net.d, but the container has it there."""
+    left.lan(made_up)
+    left.thick(made_up, clusterNetwork="/host/etc/cni/net.d/10-lan.conflist")
+    made_up.write("net.d/multus.d/daemon-config.json", left.DAEMON_CONFIG)
+    well(install(made_up))
+    assert plugin(made_up)["clusterNetwork"] == str(made_up.folder / "net.d" / "10-lan.conflist")
+
+
+def test_a_file_that_the_old_daemon_writes_again_is_put_away_again(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    path = left.thick(made_up)
+    made_up.write("net.d/multus.d/daemon-config.json", left.daemon_config(made_up))
+    well(install(made_up))
+    left.thick(made_up, namespaceIsolation=True)
+    well(install(made_up))
+    assert not path.exists()
+    assert plugin(made_up)["namespaceIsolation"] is True
+
+
 def test_override_network_name_gives_the_name_of_the_default_network(made_up: MadeUpNode) -> None:
     left.lan(made_up)
     settings = left.daemon_config(made_up, overrideNetworkName=True)
@@ -295,6 +333,32 @@ def test_own_settings_win(made_up: MadeUpNode) -> None:
     well(install(made_up, "--settings", str(own)))
     assert plugin(made_up)["namespaceIsolation"] is True
     assert installed(made_up)["cniVersion"] == "1.0.0"
+
+
+def test_a_key_that_nothing_reads_is_refused(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    own = made_up.write("multus.json", {"namespaceIsolaton": True})
+    done = install(made_up, "--settings", str(own))
+    assert done.returncode == 1
+    assert "namespaceIsolaton" in done.stderr
+
+
+def test_settings_are_asked_for_after_the_old_daemon_has_removed_its_file(
+    made_up: MadeUpNode,
+) -> None:
+    left.lan(made_up)
+    left.thick(made_up).unlink()
+    done = install(made_up)
+    assert done.returncode == 1
+    assert "multus-shim" in done.stderr and "--settings" in done.stderr
+    own = made_up.write("multus.json", {"multusNamespace": "net"})
+    well(install(made_up, "--settings", str(own)))
+    # They stay until others are given.
+    well(install(made_up))
+    assert plugin(made_up)["multusNamespace"] == "net"
+    own = made_up.write("multus.json", {})
+    well(install(made_up, "--settings", str(own)))
+    assert "multusNamespace" not in plugin(made_up)
 
 
 # --- Pods -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from integration.cli.conftest import MadeUpNode
 from integration.peer.left import DAEMON_CONFIG
 from multus.cli.commands.install.older import carrying
 from multus.cli.upstream import known
-from multus.cli.upstream.carrying import Carried
+from multus.cli.upstream.carrying import Carried, Carrying
 from multus.registry.index import discover
 from multus.registry.loading import load
 
@@ -140,6 +140,18 @@ def test_what_has_no_effect_there_is_left_out_and_said() -> None:
     found = carried({**dict.fromkeys(WITHOUT_EFFECT, "x"), "myOwnKey": 1}, daemon=False)
     assert found.conf == {}
     assert named(found) == {*WITHOUT_EFFECT, "myOwnKey"}
+
+
+def test_the_bootstrap_credentials_are_those_of_the_node() -> None:
+    keys = {"enabled": True, "bootstrapKubeconfig": "/var/lib/kubelet/kubeconfig"}
+    rules = Carrying(own=(), served=("perNodeCertificate",), in_pod=True)
+    raw = {"perNodeCertificate": {**keys, "certDuration": "24h"}}
+    given = rules.of(raw, in_container=True).daemon["perNodeCertificate"]
+    assert given == {
+        "enabled": True,
+        "bootstrapKubeconfig": "/host/var/lib/kubelet/kubeconfig",
+        "certDuration": "24h",
+    }
 
 
 def test_paths_are_those_that_the_daemon_sees() -> None:

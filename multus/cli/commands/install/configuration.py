@@ -84,7 +84,10 @@ def load_primary(path: str, option: str = "--primary") -> Primary:
     """The network in the file at *path*, which *option* names; raises ``CNIError``."""
     data = contents(path)
     if data is None:
-        raise InvalidConfig(f"{option}: {path} does not exist", fix="correct the path")
+        raise InvalidConfig(
+            f"{option}: {path} does not exist",
+            fix="correct the path, or name another network with --primary",
+        )
     whole = decode_object(data, path)
     if is_multus(whole):
         raise InvalidConfig(
@@ -119,7 +122,9 @@ def make(
     conf = settings.conf
     plugin: dict[str, Any] = {"type": "multus"}
     if primary is not None:
-        conf.pop("delegates", None)
+        if conf.pop("delegates", None) and "cniVersion" not in settings.own:
+            # The version was that of the file, too, which may have changed since.
+            conf.pop("cniVersion", None)
         plugin["clusterNetwork"] = primary.path
     elif settings.older and len(conf.get("delegates", ())) > 1:
         # The Go Multus counts interfaces by position, also those of 'delegates'.
@@ -131,6 +136,7 @@ def make(
         plugin["binDir"] = bin_dir
     if not standalone:
         plugin["standalone"] = False
+        conf.pop("standalone", None)
     capabilities = {**conf.pop("capabilities", {}), **_capabilities(primary)}
     if capabilities:
         plugin["capabilities"] = capabilities
