@@ -99,9 +99,9 @@ class Result:
         """Read a decoded result in the version that it names; null is the empty result.
 
         As libcni does, it takes an interface index that names no interface: the address then has no
-        interface.  The letter case of keys does not matter.  An address entry without ``address`` is
-        left out, and a route without ``dst`` is the default route.  With *recorded*, text that is not an address is taken too:
-        earlier releases recorded it.
+        interface.  An address entry without ``address`` is left out, and a route without ``dst`` is
+        the default route.  The letter case of keys does not matter.  With *recorded*, text that is
+        not an address is taken too: earlier releases recorded it.
 
         Raises ``IncompatibleVersion`` or ``DecodingFailure``.
         """
