@@ -154,6 +154,22 @@ def test_the_bootstrap_credentials_are_those_of_the_node() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("folder", "link", "refused"),
+    [
+        ("/host/run/multus/", None, []),
+        ("/host/run/multus/socket", "/run/multus/socket", []),
+        ("/host/run/other", "/run/other", ["socketDir"]),
+    ],
+)
+def test_another_folder_of_the_socket_gets_a_link(
+    folder: str, link: str | None, refused: list[str]
+) -> None:
+    found = carried({"socketDir": folder}, daemon=True)
+    assert found.daemon.get("socketLinkDir") == link
+    assert [each.path[0] for each in found.refused] == refused
+
+
 def test_paths_are_those_that_the_daemon_sees() -> None:
     paths = {
         "readinessindicatorfile": "/host/run/flannel/subnet.env",
