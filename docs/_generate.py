@@ -47,9 +47,15 @@ FILE` says what is wrong in a file, with line and fix, and names keys that no pl
 }
 ```
 
-A boolean may also be written as the string `"true"` or `"false"`. A path is absolute. A key that is
-`null` is as if it were not there. A DEL and a GC go on without a key that is wrong, where they can:
-a configuration that went bad must not keep a container from being removed.
+A boolean may also be written as the string `"true"` or `"false"`. A path that need not be absolute
+is taken from the working folder of the process that reads it. A key that is `null` is as if it were
+not there. A DEL and a GC go on without a key that is wrong, where they can: a configuration that
+went bad must not keep a container from being removed.
+
+The letter case of a key does not matter, as on the Go Multus: `kubeConfig` is `kubeconfig`. Of
+several spellings the last one counts. This is so for Multus' own keys, the daemon's, and those of a
+network that CNI itself reads; the other keys of a network are its plugin's. `multus validate` warns
+of another spelling, and of every value that is taken as another one.
 
 A key that selects networks is never ignored: while the plugin that reads it is not installed, or
 cannot be loaded, an ADD fails and says what to install. The keys of the daemon are in a file of its

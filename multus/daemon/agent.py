@@ -37,7 +37,7 @@ _LAST_WRITES = 4.0
 class Agent:
     """Serves workers; *control* is the channel to the supervisor.
 
-    *cached* maps each kind of object to watch to the keys of an object to keep.
+    *cached* maps each kind of object to watch to the parts of an object to keep.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Agent:
         control: Channel,
         board: Board,
         log: Log,
-        cached: Mapping[Resource, Sequence[str]],
+        cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
     ) -> None:
         self._control = control
         self._board = board
@@ -148,7 +148,7 @@ class Agent:
             return {"error": error_to_wire(CNIError(text))}, b""
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-        from multus.api.kubernetes import Deadline
+        from multus.api.kubernetes import Deadline, Resource
         from multus.kube.writequeue import from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
@@ -157,6 +157,9 @@ class Agent:
             return api.pod(asked["namespace"], asked["name"], deadline, asked["uid"])
         if verb == "get":
             return api.get(ref_from_wire(asked), deadline)
+        if verb == "select":
+            kind, fields = Resource(*asked["kind"]), asked["fields"]
+            return api.select(kind, fields, deadline, fresh=asked["fresh"])
         if verb == "get_each":
             each = [ref_from_wire(wire) for wire in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]

@@ -21,7 +21,7 @@ from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Write
+    from multus.api.kubernetes import Deadline, ObjectRef, Resource, Write
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
 
@@ -64,6 +64,19 @@ class RemoteApi:
         asked = {"wanted": [ref_to_wire(each) for each in wanted]}
         answers = self._ask("get_each", deadline.remaining(), asked)
         return [_object_or_error(each) for each in answers]
+
+    def select(
+        self,
+        resource: Resource,
+        fields: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> list[dict[str, Any]]:
+        kind = ref_to_wire(resource.object("", ""))["kind"]
+        asked = {"kind": kind, "fields": dict(fields), "fresh": fresh}
+        found: list[dict[str, Any]] = self._ask("select", deadline.remaining(), asked)
+        return found
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         sent = self._expected == (namespace, name, uid)

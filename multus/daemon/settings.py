@@ -13,6 +13,7 @@ from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
 from multus.api.keys import DAEMON, INTEGER, PATH, TEXT, Key
 from multus.api.reader import Reader
+from multus.api.spelling import spelled
 from multus.cni.shim import SOCKET
 
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
@@ -181,6 +182,7 @@ class Settings:
     @classmethod
     def of(cls, raw: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> Settings:
         """The settings from the decoded *raw*; *where* names it in errors."""
+        raw = spelled(raw, keys.spelling_of(KEYS))
         reader = Reader(raw, where)
         unknown = min(raw.keys() - {key.top for key in KEYS}, default=None)
         if unknown is not None:

@@ -55,7 +55,8 @@ class CacheState:
 class NodeApi:
     """Caches of this node's pods and of other objects, a client, and queued writes.
 
-    *cached* has the kinds that are followed, and the keys at the top of an object that are kept.
+    *cached* has the kinds that are followed, and the parts of an object that are kept
+    (``ApiUse.cached``).
     A kind that the API server does not serve costs one request in a while.
     """
 
@@ -63,7 +64,7 @@ class NodeApi:
         self,
         access: Access,
         node: str,
-        cached: Mapping[Resource, Sequence[str]],
+        cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
         *,
         on_problem: Callable[[CNIError], None] | None = None,
         busy: Callable[[], bool] = lambda: False,
@@ -71,7 +72,7 @@ class NodeApi:
         self.client = KubeClient(access, node)
         self.pods = PodCache(self.client, node, on_problem=on_problem)
         self.caches = {
-            kind: DefinitionCache(self.client, kind, keys, on_problem=on_problem)
+            kind: DefinitionCache(self.client, kind, keys, node, on_problem=on_problem)
             for kind, keys in cached.items()
         }
         self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy)
@@ -138,6 +139,19 @@ class NodeApi:
         asked = [each for each in known if known[each] is None]
         answers = dict(zip(asked, self.client.get_each(asked, deadline), strict=True))
         return [known[each] or answers[each] for each in wanted]
+
+    def select(
+        self,
+        resource: Resource,
+        fields: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> list[dict[str, Any]]:
+        """From the kind's cache when it is complete; else, and with *fresh*, from the server."""
+        cache = None if fresh else self.caches.get(resource)
+        known = cache.select(fields) if cache else None
+        return self.client.select(resource, fields, deadline) if known is None else known
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """A pod's ``metadata``; the server is asked when the cache has none with *uid*.

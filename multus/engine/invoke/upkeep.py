@@ -13,7 +13,8 @@ from multus.engine.invoke.calling import carry_out, naming_delegate
 from multus.engine.invoke.plan import choose, invoker_of, permitted
 
 if TYPE_CHECKING:
-    from multus.api.network import Delegate
+    from multus.api.invoker import Invoker
+    from multus.api.network import Delegate, Invocation
     from multus.engine.invoke.call import Call
     from multus.state.record import Record
 
@@ -34,10 +35,36 @@ def check(record: Record, call: Call) -> list[CNIError]:
                 invoker = invoker_of(step, delegate, call)
                 invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
                 invocation = evolve(invocation.at(version), prev_result=attachment.result)
-                carry_out(invoker, invoker.check, invocation)
+                _ask(invoker, invocation, record.request.ifname)
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, step.plugin))
     return errors
+
+
+def _ask(invoker: Invoker, invocation: Invocation, own: str) -> None:
+    """CHECK of one plugin, whose error is about the container.
+
+    A network that attached nothing, like the node's own chain, has a name for an interface that
+    never existed, and plugins look for it.  So one that fails is asked once more with *own*, the
+    container's interface: an error that is gone then was not about the container.
+    """
+    try:
+        carry_out(invoker, invoker.check, invocation)
+    except CNIError:
+        result = invocation.prev_result
+        if result is None or result.interfaces or result.ips:
+            raise
+        there = evolve(invocation, delegate=evolve(invocation.delegate, ifname=own))
+        if not _succeeds(invoker, there):
+            raise
+
+
+def _succeeds(invoker: Invoker, invocation: Invocation) -> bool:
+    try:
+        carry_out(invoker, invoker.check, invocation)
+    except CNIError:
+        return False
+    return True
 
 
 def status(delegates: Sequence[Delegate], call: Call) -> None:

@@ -66,12 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.engine.parse import parse
     from multus.registry.index import discover
     from multus.registry.loading import load
+    from multus.registry.spelling import spelling_with
 
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
-    conf = parse(found.config)
+    entries = discover()
+    conf = parse(found.config, spelling=spelling_with(entries))
     objects = _objects(arguments.file) if arguments.file else []
     request = _request(arguments, conf, objects)
-    installed = load(discover(), conf.blocked_plugins, conf.raw)
+    installed = load(entries, conf.blocked_plugins, conf.raw)
     with _session(arguments, objects) as session:
         explanation = explain(installed, request, conf, session)
     if arguments.json:
@@ -174,6 +176,7 @@ def _show(explanation: Explanation, path: str) -> None:
     if explanation.networks:
         _show_networks(shown, explanation)
         for network in explanation.networks:
+            _show_device(shown, network)
             _show_configs(shown, network)
         _show_routes(shown, explanation)
     _show_refusals(shown, explanation)
@@ -210,6 +213,19 @@ def _show_networks(shown: Screen, explanation: Explanation) -> None:
             for each in explanation.networks
         ),
     )
+
+
+def _show_device(shown: Screen, network: PlannedNetwork) -> None:
+    delegate = network.delegate
+    if not delegate.resource and not delegate.device:
+        return
+    shown.heading(f"{delegate.ifname}: device")
+    if not delegate.device:
+        shown.line(f"none: no plugin names a device of {delegate.resource}")
+        return
+    by = f"named by {network.device_by}" if network.device_by else "asked for by the pod"
+    of = f" of {delegate.resource}" if network.device_by else ""
+    shown.line(f"{delegate.device}{of}, {by}")
 
 
 def _show_configs(shown: Screen, network: PlannedNetwork) -> None:

@@ -43,16 +43,28 @@ class Refusal:
 
 @frozen
 class PlannedNetwork:
-    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start."""
+    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start.
+
+    ``device_by`` is the plugin that named the network's device.
+    """
 
     planned: Planned
     origin: str
     declined: tuple[tuple[str, Declined], ...] = ()
     binaries: Mapping[str, str] = field(factory=dict)
+    device_by: str = ""
 
     @property
     def delegate(self) -> Delegate:
         return self.planned.delegate
+
+    def _device_wire(self) -> dict[str, Any]:
+        found = {
+            "resource": self.delegate.resource,
+            "device": self.delegate.device,
+            "deviceBy": self.device_by,
+        }
+        return {key: value for key, value in found.items() if value}
 
     @property
     def undeclared(self) -> list[Problem]:
@@ -74,6 +86,7 @@ class PlannedNetwork:
             "origin": self.origin,
             "primary": delegate.primary,
             "default": delegate.default,
+            **self._device_wire(),
             "args": dict(delegate.args),
             "undeclared": [str(each) for each in self.undeclared],
             "plugins": [
@@ -144,10 +157,22 @@ class _Listening(Hooks):
         super().__init__(manager)
         self.selections: list[Selection] = []
         self.asked: list[Element] = []
+        self.named: list[tuple[str, Mapping[str, Sequence[str]]]] = []
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
         self.selections[:] = super().select(request, conf, session)
         return list(self.selections)
+
+    def devices_by_plugin(
+        self, request: Request, conf: Conf, session: Session
+    ) -> list[tuple[str, Mapping[str, Sequence[str]]]]:
+        self.named[:] = super().devices_by_plugin(request, conf, session)
+        return list(self.named)
+
+    def device_by(self, delegate: Delegate) -> str:
+        """The plugin that named the delegate's device; "" when the network's source did."""
+        resource, device = delegate.resource, delegate.device
+        return next((name for name, each in self.named if device in each.get(resource, ())), "")
 
     def resolve(
         self, element: Element, request: Request, conf: Conf, session: Session
@@ -186,7 +211,8 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
     networks = []
     for delegate in delegates:
         try:
-            networks.append(_planned(delegate, _origin(delegate, asked), call))
+            planned = _planned(delegate, _origin(delegate, asked), call)
+            networks.append(evolve(planned, device_by=hooks.device_by(delegate)))
         except CNIError as error:
             refusals.append(Refusal("invoke", error))
     refusals += [each for network in networks for each in _missing(network, call)]

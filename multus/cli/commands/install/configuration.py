@@ -24,6 +24,7 @@ from multus.cli.node import conf_files, is_multus, multus_part
 from multus.engine import parse, resolve
 from multus.log import Log
 from multus.registry.known import OFFERING
+from multus.registry.spelling import spelling_with
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
@@ -188,7 +189,7 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
     found = multus_part(NAME, document.value)
     if found is None:
         raise InvalidConfig("not installed: the configuration has no plugin of type 'multus'")
-    conf = parse.parse(found.config)
+    conf = parse.parse(found.config, spelling=spelling_with(installed.every))
     if _in_files(conf.raw) and any(conf.raw.get(key) for key in OFFERING):
         request = Request("STATUS", path=(bin_dir,))
         with Session(Log.from_conf({"logLevel": "panic"}), api) as session:

@@ -19,6 +19,7 @@ from multus.cli.documents import Document
 from multus.cli.editing import with_value, without
 from multus.cli.findings import ERROR, WARNING, Finding
 from multus.cli.node import multus_part
+from multus.cli.respelling import well_spelled
 from multus.engine import parse
 from multus.engine.permit import require_permitted
 from multus.registry.known import SELECTING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _STAND_IN = "validated"
 #: The most problems that are reported for one configuration.
 _MOST = 50
+#: Keys that only a CNI configuration has, in lower case.
+_TELLING = {"type", "plugins", "delegates", "cniversion"}
 
 
 def is_configuration(value: object) -> bool:
@@ -37,14 +40,15 @@ def is_configuration(value: object) -> bool:
     return (
         isinstance(value, dict)
         and "kind" not in value
-        and bool(value.keys() & {"type", "plugins", "delegates", "cniVersion"})
+        and bool({str(key).lower() for key in value} & _TELLING)
     )
 
 
 def check_configuration(document: Document, installed: Installed) -> list[Finding]:
     """All problems of a configuration file."""
+    document, findings = well_spelled(document, installed)
     value: dict[str, Any] = document.value
-    findings = list(_shape(document))
+    findings += _shape(document)
     found = multus_part(document.file, value)
     if found is None:
         conf = Conf("delegate", NEWEST, {})
@@ -148,8 +152,8 @@ def _without_wrong(raw: dict[str, Any], error: CNIError) -> dict[str, Any] | Non
 
 def _delegates(document: Document, conf: Conf, base: Path) -> list[Finding]:
     listed = conf.raw.get("delegates")
-    if not isinstance(listed, list):
-        return []
+    if not isinstance(listed, list) or conf.raw.get("clusterNetwork"):
+        return []  # beside clusterNetwork they are ignored
     findings = []
     for index, each in enumerate(listed):
         path = (*base, "delegates", index)

@@ -13,10 +13,12 @@ from multus.api.reader import describe
 from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
 from multus.cli.commands.validate.objectchecks import GivenObjects, check_object, is_checked
+from multus.cli.commands.validate.offeredchecks import check_offered
 from multus.cli.documents import Document, Reading, files_of, read
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
 from multus.cli.node import multus_part
 from multus.cli.objects import Named, objects_in
+from multus.cli.respelling import well_spelled
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -52,12 +54,21 @@ def validate(paths: list[str], installed: Installed) -> Report:
             continue
         findings += _about_text(reading)
         documents += reading.documents
-    configurations = [each for each in documents if is_configuration(each.value)]
+    configurations = []
     objects = [named for each in documents for named in objects_in(each)]
-    for each in configurations:
+    for written in documents:
+        if not is_configuration(written.value):
+            continue
+        each, about_keys = well_spelled(written, installed)
+        configurations.append(each)
+        findings += about_keys
         findings += check_configuration(each, installed)
         findings += _not_ready(each, installed)
     cluster = GivenObjects.of(objects, installed, _conf_in(configurations))
+    for each in configurations:
+        found = multus_part(each.file, each.value)
+        if found is not None:
+            findings += check_offered(each, found, installed, cluster.objects)
     for named in objects:
         findings += check_object(named, cluster)
     findings += check_addresses([*configurations, *(named.document for named in objects)])
