@@ -33,7 +33,7 @@ def install(
     return made_up.run(
         "install",
         *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
-        *("--daemon-settings", made_up.folder / "daemon.json"),
+        *("--daemon-settings", made_up.folder / "multus" / "daemon.json"),
         *given,
         *arguments,
     )
@@ -282,10 +282,10 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
     made_up.write("net.d/multus.d/daemon-config.json", settings)
     well(install(made_up))
     assert {key: plugin(made_up)[key] for key in conf} == conf
-    written = json.loads((made_up.folder / "daemon.json").read_text())
+    written = json.loads((made_up.folder / "multus" / "daemon.json").read_text())
     assert written == {"logLevel": "verbose", "logToStderr": True, **daemon}
     uninstall(made_up)
-    assert not (made_up.folder / "daemon.json").exists()
+    assert not (made_up.folder / "multus" / "daemon.json").exists()
 
 
 def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUpNode) -> None:
@@ -293,11 +293,13 @@ def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUp
     left.thick(made_up)
     settings = left.daemon_config(made_up, metricsPort=9091)
     made_up.write("net.d/multus.d/daemon-config.json", settings)
-    made_up.write("daemon.json", {"logLevel": "error", "logToStderr": True})
+    made_up.write("multus/daemon.json", {"logLevel": "error", "logToStderr": True})
     done = install(made_up)
     assert done.returncode == 1
     assert "metricsPort" in done.stderr
-    made_up.write("daemon.json", {"logLevel": "error", "logToStderr": True, "metricsPort": 1})
+    made_up.write(
+        "multus/daemon.json", {"logLevel": "error", "logToStderr": True, "metricsPort": 1}
+    )
     said = well(install(made_up))
     assert "logLevel" in said and "metricsPort" in said
 
