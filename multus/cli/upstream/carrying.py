@@ -31,8 +31,8 @@ class Carried:
 
     ``conf`` has keys of Multus' configuration, ``daemon`` keys of the daemon's settings.
     ``primary`` is the default network's file, or the folder that has it; ``net_d`` is the runtime's
-    folder.  ``notes`` has a line for
-    each key that became something else, ``refused`` a problem for each that cannot be carried over.
+    folder.  ``notes`` has a line for each key that became something else, ``refused`` a problem for
+    each that cannot be carried over.
     """
 
     conf: Mapping[str, Any] = field(factory=dict)

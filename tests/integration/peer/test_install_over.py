@@ -275,7 +275,7 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
         "readinessindicatorfile": "/run/lan/ready",
         "binDir": "/opt/more/bin",
     }
-    daemon = {"metricsPort": 9091, "connectionLimit": 50}
+    daemon = {"metricsPort": 9091, "connectionLimit": 50, "logToStderr": False}
     settings = left.daemon_config(
         made_up, **{**conf, "readinessindicatorfile": "/host/run/lan/ready"}, **daemon
     )
@@ -283,7 +283,7 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
     well(install(made_up))
     assert {key: plugin(made_up)[key] for key in conf} == conf
     written = json.loads((made_up.folder / "multus" / "daemon.json").read_text())
-    assert written == {"logLevel": "verbose", "logToStderr": True, **daemon}
+    assert written == {"logLevel": "verbose", **daemon}
     uninstall(made_up)
     assert not (made_up.folder / "multus" / "daemon.json").exists()
 
