@@ -43,7 +43,6 @@ _SAME_FOR: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     # Without a kubeconfig it may be one of the first releases, whose names of interfaces are ours.
     "delegates[1]": lambda config: config.get("naming") == "npwg" or not config.get("kubeconfig"),
     "logLevel": lambda config: str(config["logLevel"]).lower() in LOG_LEVEL.choices,
-    "namespaceIsolation": lambda config: "kube-system" in str(config.get("globalNamespaces")),
 }
 
 

@@ -610,3 +610,24 @@ def test_a_configuration_that_means_the_same_lists_no_difference(
     keys = {"kubeconfig": "/k", "logLevel": "debug", "capabilities": {"portMappings": True}}
     said = multus("validate", "--json", "-f", file("00-multus.conf", conf(**keys)))
     assert (said.json["differences"], problems(said, "warning")) == ([], [])
+
+
+def test_the_daemons_settings_in_a_config_map_are_compared_at_their_lines(
+    multus: Command, file: File
+) -> None:
+    text = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: multus-daemon-config}
+data:
+  notes: "{ not JSON"
+  daemon-config.json: |
+    {
+      "logLevel": "verbose",
+      "metricsPort": 9091
+    }
+"""
+    said = multus("validate", "--json", "-f", file("daemon.yaml", text))
+    (found,) = said.json["differences"]
+    assert (found["subject"], found["line"], found["column"]) == ("metricsPort", 9, 7)
+    assert (said.status, said.json["findings"]) == (0, [])

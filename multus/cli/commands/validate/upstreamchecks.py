@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import frozen
 
+from multus.api.errors import CNIError
 from multus.api.where import Path, dotted
 from multus.cli.documents import Document
 from multus.cli.findings import WARNING, Finding, Place
 from multus.cli.node import NodeConf, multus_part
+from multus.cli.objects import objects_in
 from multus.cli.upstream import known
 from multus.cli.upstream.comparison import CONFIGURATION_KEY, DAEMON_KEY, differences
 from multus.daemon import settings
@@ -46,6 +49,21 @@ def is_daemon_config(value: object) -> bool:
     if not isinstance(value, dict) or value.keys() & {"kind", "type", "plugins", "delegates"}:
         return False
     return bool(known.canonical(value).keys() & known.OF_DAEMON) and not value.keys() & _OWN
+
+
+def daemon_configs(document: Document) -> Iterator[Document]:
+    """The ``daemon-config.json`` that a document is, or that a ConfigMap in it has."""
+    if is_daemon_config(document.value):
+        yield document
+    for named in objects_in(document):
+        data = named.wire.get("data") if named.kind == "ConfigMap" else None
+        for key, text in data.items() if isinstance(data, dict) else ():
+            if not isinstance(text, str) or not text.lstrip().startswith("{"):
+                continue
+            with suppress(CNIError):
+                inner = named.document.embedded(("data", key), text)
+                if is_daemon_config(inner.value):
+                    yield inner
 
 
 def check_daemon_config(document: Document) -> Iterator[Finding]:

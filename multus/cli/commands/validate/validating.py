@@ -17,6 +17,7 @@ from multus.cli.commands.validate.offeredchecks import check_offered
 from multus.cli.commands.validate.upstreamchecks import (
     Difference,
     check_daemon_config,
+    daemon_configs,
     differing,
     is_daemon_config,
 )
@@ -53,7 +54,7 @@ def validate(paths: list[str], installed: Installed) -> Report:
     files = tuple(files_of(paths))
     documents, findings = _read(files)
     configurations, about_keys = _configurations(documents, installed)
-    of_daemons = [each for each in documents if is_daemon_config(each.value)]
+    of_daemons = [config for each in documents for config in daemon_configs(each)]
     objects = [named for each in documents for named in objects_in(each)]
     findings += about_keys
     for each in configurations:
