@@ -575,3 +575,59 @@ def test_the_text_for_people_has_place_reason_and_fix(multus: Command, file: Fil
     assert f"✗ {path}:10:3: cniDir: " in said.out
     assert "    use an absolute path" in said.out
     assert "\x1b" not in said.out
+
+
+def test_what_differs_from_the_go_multus_is_listed_for_its_files(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    shim = {
+        "cniVersion": "0.3.1",
+        "name": "multus-cni-network",
+        "type": "multus-shim",
+        "clusterNetwork": "/host/etc/cni/net.d/10-flannel.conflist",
+        "retryDeleteOnError": True,
+        "logToStderr": True,
+    }
+    daemon = {"cniVersion": "0.3.1", "logLevel": "verbose", "MetricsPort": 9091, "typo": 1}
+    daemon |= {"enablePprof": False, "multusConfigFile": "auto"}
+    file("net.d/00-multus.conf", shim)
+    file("net.d/multus.d/daemon-config.json", daemon)
+    call = ("validate", "--net-d", tmp_path / "net.d")
+    said = multus(*call, "--json")
+    found = [(each["subject"], each["line"]) for each in said.json["differences"]]
+    assert found == [("retryDeleteOnError", 6), ("MetricsPort", 4), ("multusConfigFile", 7)]
+    assert [each["subject"] for each in problems(said, "warning")] == ["typo"]
+    assert said.status == 0
+    text = multus(*call).out
+    assert "Different from the Go Multus: 3 of these settings" in text
+    listed = text[text.index("Different from") :].splitlines()
+    assert [line for line in listed if len(line) > 80 and line.startswith("    ")] == []
+
+
+def test_a_configuration_that_means_the_same_lists_no_difference(
+    multus: Command, file: File
+) -> None:
+    keys = {"kubeconfig": "/k", "logLevel": "debug", "capabilities": {"portMappings": True}}
+    said = multus("validate", "--json", "-f", file("00-multus.conf", conf(**keys)))
+    assert (said.json["differences"], problems(said, "warning")) == ([], [])
+
+
+def test_the_daemons_settings_in_a_config_map_are_compared_at_their_lines(
+    multus: Command, file: File
+) -> None:
+    text = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: multus-daemon-config}
+data:
+  notes: "{ not JSON"
+  daemon-config.json: |
+    {
+      "logLevel": "verbose",
+      "metricsPort": 9091
+    }
+"""
+    said = multus("validate", "--json", "-f", file("daemon.yaml", text))
+    (found,) = said.json["differences"]
+    assert (found["subject"], found["line"], found["column"]) == ("metricsPort", 9, 7)
+    assert (said.status, said.json["findings"]) == (0, [])

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, NotStarted
 from multus.api.execute import Executor
 from multus.api.invoker import Declined
+from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Element, Selection
+from multus.cli.objects import ELSEWHERE
 from multus.cli.routes import Expected, expected
 from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
@@ -116,6 +118,8 @@ class Explanation:
     #: Conditions under which an ADD would wait or be refused for now.
     not_ready: tuple[CNIError, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    #: What only the pod's node can answer.
+    unchecked: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -147,6 +151,7 @@ class Explanation:
             "notes": list(self.notes),
             "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
             "refused": [each.to_wire() for each in self.refusals],
+            "notChecked": list(self.unchecked),
         }
 
 
@@ -294,6 +299,33 @@ def _executed(network: PlannedNetwork) -> Sequence[str]:
         kind = ipam.get("type") if isinstance(ipam, dict) else None
         found += [step.plugin.type, *([kind] if isinstance(kind, str) and kind else [])]
     return list(dict.fromkeys(found))
+
+
+def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:
+    """The explanation for another machine than the pod's node.
+
+    What depends on the node is not a refusal: it is named as not checked.  *resources* are those of
+    the definitions whose devices a kubelet gives, by network.
+    """
+    devices = [
+        f"which device of {resources[each.delegate.label]} {each.delegate} gets"
+        for each in explanation.networks
+        if each.delegate.label in resources
+    ]
+    here = [each for each in explanation.refusals if not _is_elsewhere(each.error)]
+    elsewhere = [each.error.said for each in explanation.refusals if each not in here]
+    elsewhere += [each.said for each in explanation.not_ready]
+    return evolve(
+        explanation,
+        refusals=tuple(here),
+        not_ready=(),
+        unchecked=(*devices, *dict.fromkeys(elsewhere)),
+    )
+
+
+def _is_elsewhere(error: CNIError) -> bool:
+    # Without an object that the pod names, what it would get is not known.
+    return isinstance(error, (*ELSEWHERE, NotStarted)) and not isinstance(error, NotFound)
 
 
 def _executor(call: Call) -> Executor:
