@@ -177,7 +177,7 @@ def test_a_delegate_that_refuses_the_args_is_removed(
     cluster.nad("net-a", {"cniVersion": "1.0.0", "type": kind, "ipam": cluster.ipam("10.1.0")})
     element = {"name": "net-a", "ips": ["10.1.0.7", "10.1.0.8"]}
     container = cluster.pod(cni_pod, {NETWORKS: [element]})
-    conf = cluster.default()
+    conf = cluster.default(invokers={"bridge": "exec"})
     error = refused(cluster.add(conf, container), code, "default/net-a", "10.1.0.7,10.1.0.8")
     assert "could not be undone" not in error.get("details", "")
     cluster.delete(conf, container).require()
