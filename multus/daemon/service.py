@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
 from multus.api import progress
-from multus.api.errors import IOFailure, StateDamaged
+from multus.api.errors import CNIError, IOFailure, StateDamaged
 from multus.api.request import parse_args
 from multus.cni import skel
 from multus.cni.confs import Confs
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _MOST_LOGS = 16
 _MOST_PARTS = 64
 _WORTH_REPORTING = 0.001
+
+#: How a request came over HTTP: the path, and the ``interfaceAttributes``.
+Way = tuple[str, Mapping[str, Any]]
 
 #: What decides which plugins take part: the blocked plugins, and the keys in the configuration.
 _Parts = tuple[frozenset[str], frozenset[str] | None]
@@ -91,8 +94,39 @@ class Service:
             import multus.kube.client
             import multus.kube.writequeue  # noqa: F401
 
-    def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        """Carry out a CNI call."""
+    def answer(
+        self,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        deadline: float,
+        way: Way | None = None,
+    ) -> Answer:
+        """Carry out a CNI call, which came by *way*."""
+        if way is not None:
+            return self._over_http(environ, stdin, deadline, way)
+        return self._call(environ, stdin, deadline)
+
+    def _over_http(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: Way
+    ) -> Answer:
+        from multus.daemon import overhttp
+
+        path, attributes = way
+        if path == overhttp.DELEGATE:
+            from multus.daemon import delegate
+
+            with self._timed():
+                asked = delegate.Asked(environ, stdin, attributes, self._settings.cni_dir)
+                engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
+                return delegate.answer(asked, engine_for, deadline)
+        try:
+            stdin = overhttp.as_ours(environ, stdin, self._settings.kubeconfig)
+        except CNIError as error:
+            self.log.error(f"{environ.get('CNI_COMMAND')} over HTTP", error=error)
+            return skel.failed(error, stdin)
+        return self._call(environ, stdin, deadline)
+
+    def _call(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
@@ -121,9 +155,20 @@ class Service:
                 if namespace and name:
                     api.expect(namespace, name, args.get("K8S_POD_UID", ""))
 
-    def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+    def recover(
+        self,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        deadline: float,
+        way: Way | None = None,
+    ) -> Answer:
         """Undo an ADD or DEL whose worker was lost."""
         with self._timed():
+            if way is not None and way[0] != "/cni":
+                from multus.daemon import delegate
+
+                asked = delegate.Asked(environ, stdin, way[1], self._settings.cni_dir)
+                return delegate.recover(asked, partial(self._engine_for, "DEL"), deadline)
             return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
 
     def begin(self) -> None:
