@@ -263,6 +263,8 @@ class Service:
 
 def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
     """The service of a daemon with these *settings*; logs faults of the plugins."""
+    if settings.certificate is not None:
+        settings.certificate.prepare()
     service = Service(settings, log, api_path, board)
     service.log_faults()
     return service

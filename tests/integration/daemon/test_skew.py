@@ -37,7 +37,7 @@ def test_this_releases_messages_are_kept() -> None:
     assert max(VERSIONS) == wire.VERSION
 
 
-# --- A shim of before, a daemon of today ------------------------------------------------------------
+# --- A shim of before, a daemon of today --------------------------------------------------
 
 
 @versions
@@ -78,7 +78,7 @@ def test_a_version_that_the_daemon_does_not_know_is_refused_in_one_that_the_shim
     assert json.loads(answer[20:])["code"] == 6
 
 
-# --- A shim of today, a daemon of before ------------------------------------------------------------
+# --- A shim of today, a daemon of before --------------------------------------------------
 
 
 class Before:
