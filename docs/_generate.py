@@ -1,5 +1,6 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
-configuration.md from the tables of keys, reference.md from the public modules.
+configuration.md from the tables of keys, reference.md from the public modules, the comparison in
+migration.md from its rows.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
+from multus.cli.upstream import comparison
 from multus.daemon import settings
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load
@@ -47,9 +49,15 @@ FILE` says what is wrong in a file, with line and fix, and names keys that no pl
 }
 ```
 
-A boolean may also be written as the string `"true"` or `"false"`. A path is absolute. A key that is
-`null` is as if it were not there. A DEL and a GC go on without a key that is wrong, where they can:
-a configuration that went bad must not keep a container from being removed.
+A boolean may also be written as the string `"true"` or `"false"`. A path that need not be absolute
+is taken from the working folder of the process that reads it. A key that is `null` is as if it were
+not there. A DEL and a GC go on without a key that is wrong, where they can: a configuration that
+went bad must not keep a container from being removed.
+
+The letter case of a key does not matter, as on the Go Multus: `kubeConfig` is `kubeconfig`. Of
+several spellings the last one counts. This is so for Multus' own keys, the daemon's, and those of a
+network that CNI itself reads; the other keys of a network are its plugin's. `multus validate` warns
+of another spelling, and of every value that is taken as another one.
 
 A key that selects networks is never ignored: while the plugin that reads it is not installed, or
 cannot be loaded, an ADD fails and says what to install. The keys of the daemon are in a file of its
@@ -88,6 +96,18 @@ _PAGES = {
     "multus.netlink": "Links, addresses, routes and rules: see [netlink](netlink.md).\n",
     "multus.testing": "For tests: namespaces, an API server, and the conformance suite.\n",
 }
+_BEGIN, _END = "<!-- The comparison: written by _generate.py -->", "<!-- End of the comparison -->"
+_HEADINGS = {
+    "annotation": "Annotations",
+    "element key": "Keys of an element of `k8s.v1.cni.cncf.io/networks`",
+    "configuration key": "Keys of the configuration",
+    "daemon key": "Keys of `daemon-config.json`",
+    "endpoint": "Endpoints",
+    "event": "Events",
+    "metric": "Metrics",
+    "file": "Files",
+    "behaviour": "Behaviour",
+}
 _HEAD = "| module | what it is for |\n|---|---|"
 
 #: Modules of the API that have pages of their own.
@@ -115,6 +135,7 @@ def pages() -> dict[str, str]:
         "hooks.md": hooks_page(),
         "configuration.md": configuration_page(load(discover())),
         "reference.md": reference_page(),
+        "migration.md": migration_page((HERE / "migration.md").read_text(encoding="utf-8")),
     }
 
 
@@ -194,6 +215,28 @@ def _public_modules(package: str) -> list[str]:
 def _summary(name: str) -> str:
     text = inspect.getdoc(importlib.import_module(name)) or ""
     return _markdown(" ".join(text.partition("\n\n")[0].split()))
+
+
+# --- The comparison with the Go Multus ------------------------------------------------------------
+
+
+def migration_page(written: str) -> str:
+    """The page as it is written, with the rows between its two marks."""
+    before, begin, rest = written.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    assert begin and end, "migration.md has no marks for the comparison"
+    tables = "\n".join(_comparison(kind) for kind in comparison.KINDS)
+    return f"{before}{begin}\n\n{tables}\n{end}{after}"
+
+
+def _comparison(kind: str) -> str:
+    rows = [row for row in comparison.rows() if row.kind == kind]
+    lines = [f"### {_HEADINGS[kind]}\n", "| | | what differs, why, and which setting changes it |"]
+    lines += ["|---|---|---|"]
+    for row in rows:
+        name = row.name if " " in row.name.split("<")[0] else f"`{row.name}`"
+        lines.append(f"| {name} | {row.verdict} | {row.text.replace('<', '&lt;')} |")
+    return "\n".join(lines) + "\n"
 
 
 # --- Configuration --------------------------------------------------------------------------------

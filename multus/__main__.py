@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.spelling import Spelling
     from multus.engine.pipeline import Engine
 
 
@@ -121,7 +122,7 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
     # A process for one call ends before its garbage matters.
     gc.disable()
     with skel.exits_answered(stdin, partial(_write, answer_to)):
-        return skel.answer(os.environ, stdin, _engine_for)
+        return skel.answer(os.environ, stdin, _engine_for, spelling=_spelling)
 
 
 def _leave(status: int) -> None:
@@ -145,6 +146,12 @@ def _engine_for(conf: Conf, deadline: float | None) -> Engine:
     from multus.engine.assembly import engine_for
 
     return engine_for(conf, deadline)
+
+
+def _spelling() -> Spelling:
+    from multus.engine.assembly import spelling
+
+    return spelling()
 
 
 if __name__ == "__main__":

@@ -196,6 +196,10 @@ int main(int count, char **arguments) {
     if (command && !strcmp(command, "VERSION") && end + strspn(input + end, SPACE) == input_length &&
         strlen(version) == 5 && strstr(VERSIONS, version))
         return printf("{\"cniVersion\": \"%s\", \"supportedVersions\": [" VERSIONS "]}\n", version) < 0;
+    if (command && getenv("MULTUS_WITHIN") && strcmp(command, "VERSION")) {
+        if (delete || !strcmp(command, "GC")) return 0;
+        fail(7, "a network's plugin started Multus again: Multus would call itself: name the plugin that attaches the network", "");
+    }
     compose(command ? 1 : 2);
     int fd = dial(path, 0);
     const char *folder = string_of("cniDir", "/_.-", "/var/lib/cni/multus"), *standalone = value_of("standalone");

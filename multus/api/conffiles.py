@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from multus.api.errors import CNIError, IOFailure
 from multus.api.jsontext import LARGEST, decode_object
-from multus.api.keys import INLINED_ONLY
+from multus.api.keys import INLINED_ONLY, NETWORK_SPELLING
 from multus.api.reader import Reader
+from multus.api.spelling import spelled
 
 _ENDINGS = (".conf", ".conflist", ".json")
 
@@ -30,7 +31,8 @@ class Found(NamedTuple):
 
 def load(path: str) -> Found:
     """Read the file at *path*; raises ``IOFailure``, ``DecodingFailure`` or ``InvalidConfig``."""
-    config = decode_object(_read(path), f"network configuration {path}", comments=True)
+    decoded = decode_object(_read(path), f"network configuration {path}", comments=True)
+    config = spelled(decoded, NETWORK_SPELLING)
     # A list without plugins gets all of them from the folder.
     if "plugins" in config or "type" not in config:
         config = _with_folder(path, config)
@@ -95,7 +97,7 @@ def plugins_in(folder: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _with_folder(path: str, config: dict[str, Any]) -> dict[str, Any]:
+def _with_folder(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     reader = Reader(config, f"network configuration {path}")
     name = reader.text("name")
     if INLINED_ONLY.read(reader) or not name:

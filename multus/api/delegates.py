@@ -18,6 +18,7 @@ from multus.api.frozen import frozen_mapping
 from multus.api.names import is_identifier
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.reader import Reader, describe
+from multus.api.spelling import spelled
 from multus.api.where import within
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def delegate_from(
     people; *provenance* is who wrote the configuration.  Raises ``InvalidConfig`` and
     ``IncompatibleVersion``.
     """
+    config = spelled(config, keys.NETWORK_SPELLING)
     reader = Reader(config, where)
     network = reader.text("name") or name or conf.name
     if not is_identifier(network):
@@ -65,6 +67,7 @@ def delegate_from(
         disable_check=keys.DISABLE_CHECK.read(reader),
         disable_gc=keys.DISABLE_GC.read(reader),
         provenance=provenance,
+        origin=str(where),
     )
 
 

@@ -6,151 +6,88 @@ One table serves reading (:meth:`Key.read`), validation (:func:`problems`) and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from multus.api._key import (
+    BOOLEAN,
+    DAEMON,
+    INTEGER,
+    MULTUS,
+    NETWORK,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    PATH,
+    PLACE,
+    TEXT,
+    TEXTS,
+    WORD,
+    Key,
+    Kind,
+    kept,
+    problems,
+    spelling_of,
+)
+from multus.api.spelling import Spelling
 
-from multus.api.errors import InvalidConfig, either
-from multus.api.problem import Problem
-from multus.api.reader import Reader
-
-#: Where a key is set: Multus' own configuration, a network's configuration, the daemon's file.
-MULTUS, NETWORK, DAEMON = "multus", "network", "daemon"
-
-
-# Named tuples: an attrs class takes six times as long to create, in every standalone call.
-
-
-class Kind(NamedTuple):
-    """A type: its name in tables, its reader, and the factory of an empty value."""
-
-    name: str
-    read: Callable[[Reader, str], Any]
-    empty: Callable[[], Any]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def _texts(reader: Reader, key: str) -> tuple[str, ...]:
-    return tuple(reader.texts(key))
-
-
-def _word(reader: Reader, key: str) -> str:
-    return reader.text(key).lower()
-
-
-TEXT = Kind("string", Reader.text, str)
-#: A case-insensitive string; it is read in lower case.
-WORD = Kind("string", _word, str)
-PATH = Kind("absolute path", Reader.path, str)
-BOOLEAN = Kind("boolean", Reader.boolean, bool)
-INTEGER = Kind("integer", Reader.integer, int)
-NUMBER = Kind("number", Reader.number, float)
-OBJECT = Kind("object", Reader.mapping, dict)
-TEXTS = Kind("list of strings", _texts, tuple)
-OBJECTS = Kind("list of objects", Reader.mappings, list)
-
-
-class Key(NamedTuple):
-    """A configuration key.
-
-    ``name`` is its path from the top of a configuration ("logOptions.maxSize"); ``text`` is a
-    sentence for the table.  ``default`` is the value of an absent key, None when the key is
-    required or has no default.  ``of`` is ``MULTUS`` for a key of Multus' own configuration,
-    ``NETWORK`` for one of any delegate's, ``DAEMON`` for one of the daemon's file, or the ``type``
-    of the plugin whose configuration has it.
-
-    A value must be one of ``choices``, at least ``least``, more than ``above`` and at most
-    ``most``; a limit that is not set is not checked.
-
-    ``spared``: DEL and GC ignore the key when its value is invalid.  ``kept``: the journal keeps
-    the key.  ``selects``: the key selects networks, or lets containers choose theirs.
-    """
-
-    name: str
-    kind: Kind
-    text: str
-    default: Any = None
-    of: str = MULTUS
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    above: float | None = None
-    most: float | None = None
-    spared: bool = False
-    kept: bool = True
-    selects: bool = False
-
-    @property
-    def top(self) -> str:
-        """The key at the top of the configuration: "logOptions" for "logOptions.maxSize"."""
-        return self.name if "/" in self.name else self.name.partition(".")[0]
-
-    def read(self, reader: Reader) -> Any:
-        """The value in *reader*'s object, or the default; raises ``InvalidConfig``."""
-        name = self.name
-        if self.top != name:
-            reader, name = reader.inner(self.top), name[len(self.top) + 1 :]
-        if reader.raw.get(name) is None:
-            return self.absent
-        value = self.kind.read(reader, name)
-        if value == "" and (self.kind is PATH or self.default is None):
-            return self.absent
-        if self.choices or self._bounded:
-            self._require_allowed(reader, name, value)
-        return value
-
-    @property
-    def absent(self) -> Any:
-        """The value of an absent key."""
-        return self.kind.empty() if self.default is None else self.default
-
-    @property
-    def _bounded(self) -> bool:
-        return self.least is not None or self.above is not None or self.most is not None
-
-    def _require_allowed(self, reader: Reader, name: str, value: Any) -> None:
-        if self.choices:
-            given = value if isinstance(value, tuple) else (value,)
-            wrong = next((each for each in given if each not in self.choices), None)
-            if wrong is not None:
-                verb = "is" if given == (value,) else "has"
-                shown = reader.raw[name] if verb == "is" else wrong
-                raise reader.error(name, f"{verb} {shown!r}", f"use {either(self.choices)}")
-            return
-        low = self.least is not None and value < self.least
-        low = low or (self.above is not None and value <= self.above)
-        if low or (self.most is not None and value > self.most):
-            raise reader.error(name, f"is {reader.raw[name]}", f"use {self._range()}")
-
-    def _range(self) -> str:
-        number = "a whole number" if self.kind is INTEGER else "a number"
-        if self.above is not None:
-            most = "" if self.most is None else f", at most {self.most}"
-            return f"{number} above {self.above}{most}"
-        if self.most is None:
-            return f"{self.least} or more"
-        return f"{number} from {self.least} to {self.most}"
-
-
-def problems(reader: Reader, keys: Iterable[Key], of: str = MULTUS) -> list[Problem]:
-    """The problems with the values of *keys* in *reader*'s object."""
-    found: list[Problem] = []
-    for key in keys:
-        if key.of == of and reader.raw.get(key.top) is not None:
-            try:
-                key.read(reader)
-            except InvalidConfig as error:
-                found += error.problems
-    # A value that is not an object gives the same problem for every key in it: report it once.
-    return list(dict.fromkeys(found))
-
-
-def kept(raw: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
-    """The keys of a configuration that the journal keeps."""
-    passing = {key.name for key in keys if not key.kept}
-    return {key: value for key, value in raw.items() if key not in passing}
-
+__all__ = [
+    "ALWAYS_USE_DEFAULT",
+    "BIN_DIR",
+    "BLOCKED_PLUGINS",
+    "BOOLEAN",
+    "CAPABILITIES",
+    "CNI_DIR",
+    "CNI_VERSION",
+    "CNI_VERSIONS",
+    "CORE",
+    "DAEMON",
+    "DELEGATE_TIMEOUT",
+    "DISABLE_CHECK",
+    "DISABLE_GC",
+    "ENGINE_KEYS",
+    "INLINED_ONLY",
+    "INTEGER",
+    "INVOKER",
+    "INVOKERS",
+    "Key",
+    "Kind",
+    "LOG",
+    "LOG_COMPRESS",
+    "LOG_FILE",
+    "LOG_LEVEL",
+    "LOG_MAX_AGE",
+    "LOG_MAX_BACKUPS",
+    "LOG_MAX_SIZE",
+    "LOG_OPTIONS",
+    "LOG_TO_STDERR",
+    "MASTERPLUGIN",
+    "MERGER",
+    "MULTUS",
+    "NAME",
+    "NAMING",
+    "NETWORK",
+    "NETWORK_SPELLING",
+    "NUMBER",
+    "OBJECT",
+    "OBJECTS",
+    "OF_NETWORKS",
+    "OWN",
+    "OWN_SPELLING",
+    "PATH",
+    "PLACE",
+    "PREV_RESULT",
+    "RUNTIME_CONFIG",
+    "STANDALONE",
+    "TENANT_DATA_DIR",
+    "TENANT_PATHS",
+    "TENANT_RESOLV_CONF",
+    "TEXT",
+    "TEXTS",
+    "TYPE",
+    "VALID_ATTACHMENTS",
+    "WORD",
+    "kept",
+    "problems",
+    "spelling_of",
+]
 
 # --- Multus' own configuration --------------------------------------------------------------------
 
@@ -160,7 +97,7 @@ CNI_VERSION = Key("cniVersion", TEXT, "The CNI version that the runtime speaks."
 CNI_VERSIONS = Key("cniVersions", TEXTS, "More versions; the newest that both support is used.")
 BIN_DIR = Key(
     "binDir",
-    PATH,
+    PLACE,
     "The folder of plugins' binaries, searched before `CNI_PATH`.",
     "/opt/cni/bin",
     spared=True,
@@ -273,22 +210,59 @@ VALID_ATTACHMENTS = (
 )
 
 LOG_TO_STDERR = Key("logToStderr", BOOLEAN, "Log to standard error.", True)
-LOG_FILE = Key("logFile", PATH, "Log to this file too.")
+#: Levels of other programs, and the nearest one here.  Warnings are logged as errors.
+_NEAREST_LEVELS = {
+    "fatal": "panic",
+    "critical": "panic",
+    "info": "verbose",
+    "notice": "verbose",
+    "trace": "debug",
+}
+
+
+def _nearest_level(level: str) -> str:
+    return _NEAREST_LEVELS.get(level, "error")
+
+
+def _not_negative(number: int) -> int:
+    return max(0, number)
+
+
+LOG_FILE = Key("logFile", PLACE, "Log to this file too.")
 LOG_LEVEL = Key(
     "logLevel",
     WORD,
-    "`panic`, `error`, `verbose` or `debug`.",
+    "`panic`, `error`, `verbose` or `debug`. Of other names the nearest is taken: `fatal` is"
+    " `panic`, `info` is `verbose`, `trace` is `debug`; the others are `error`.",
     "error",
     choices=("panic", "error", "verbose", "debug"),
+    nearest=_nearest_level,
 )
 LOG_OPTIONS = Key("logOptions", OBJECT, "How the file is rotated.")
 LOG_MAX_SIZE = Key(
-    "logOptions.maxSize", INTEGER, "Size in megabytes at which the file is rotated.", 100, least=0
+    "logOptions.maxSize",
+    INTEGER,
+    "Size in megabytes at which the file is rotated.",
+    100,
+    least=0,
+    nearest=_not_negative,
 )
 LOG_MAX_AGE = Key(
-    "logOptions.maxAge", INTEGER, "Age in days at which an old file is removed.", 5, least=0
+    "logOptions.maxAge",
+    INTEGER,
+    "Age in days at which an old file is removed; 0 for never.",
+    5,
+    least=0,
+    nearest=_not_negative,
 )
-LOG_MAX_BACKUPS = Key("logOptions.maxBackups", INTEGER, "How many old files are kept.", 5, least=0)
+LOG_MAX_BACKUPS = Key(
+    "logOptions.maxBackups",
+    INTEGER,
+    "How many old files are kept; 0 for all.",
+    5,
+    least=0,
+    nearest=_not_negative,
+)
 LOG_COMPRESS = Key("logOptions.compress", BOOLEAN, "Compress old files.", True)
 
 #: The log's keys; the daemon's file has them too.
@@ -381,3 +355,17 @@ CORE: tuple[Key, ...] = (*OWN, *OF_NETWORKS)
 ENGINE_KEYS = frozenset(
     {key.name for key in OF_NETWORKS} | {"args", PREV_RESULT.name, RUNTIME_CONFIG.name}
 )
+
+_OF_PLUGINS = Spelling(
+    sorted(ENGINE_KEYS),
+    {
+        "dns": Spelling(("nameservers", "domain", "search", "options")),
+        "ipam": Spelling(("type",)),
+    },
+)
+
+#: The keys of any network's configuration.  The other keys belong to its plugins.
+NETWORK_SPELLING = Spelling(_OF_PLUGINS.names, {**_OF_PLUGINS.within, "plugins": _OF_PLUGINS})
+
+#: The core's keys in Multus' own configuration.
+OWN_SPELLING = spelling_of(OWN)

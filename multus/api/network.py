@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from multus.api._paths import is_within
 from multus.api.frozen import EMPTY, frozen_each, frozen_mapping, frozen_or_none
 from multus.api.keys import CAPABILITIES, ENGINE_KEYS
+from multus.api.request import WITHIN
 from multus.api.result import Result
 from multus.api.versions import at_least
 
@@ -139,8 +140,12 @@ class Delegate:
     its ``capabilities`` declare.  ``args`` are added to ``CNI_ARGS`` for this network alone, with
     the requested ``MAC`` and ``IP``; see ``multus.engine.requests``.  ``order`` sets ``ifname``.
     ``options`` are the element's, for observers and ``multus_order``.  ``provenance`` says who
-    wrote the configuration; without it, a tenant is assumed.  ``tenant_paths`` is
-    ``Conf.tenant_paths`` at the time of the attachment, None before it.
+    wrote the configuration; without it, a tenant is assumed.  ``origin`` is the file or object that
+    has the configuration, for messages.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of
+    the attachment, None before it.
+
+    ``args`` are added to ``CNI_ARGS`` for this network alone, with the requested ``MAC`` and ``IP``
+    (``multus.engine.requests``).
 
     ``resource`` names the resource of which the network takes a device, ``device`` is the ID of its
     device: the one that the engine assigned (``multus_devices``), else the one that the source
@@ -169,6 +174,7 @@ class Delegate:
     resource: str = ""
     device: str = ""
     device_info: str = ""
+    origin: str = field(default="", eq=False)
 
     def __attrs_post_init__(self) -> None:
         if not self.label:
@@ -240,11 +246,7 @@ class Invocation:
         return {**self.request.args, **self._own_args()}
 
     def _own_args(self) -> Mapping[str, str]:
-        """The network's arguments, without an ``IP`` of several addresses when it is redundant.
-
-        host-local refuses such a text.  A plugin that declares ``ips`` has them in
-        ``runtimeConfig``.
-        """
+        """Without several addresses in ``IP`` when ``runtimeConfig`` has them: host-local fails."""
         own = self.delegate.args
         if "," not in own.get("IP", "") or "ips" not in self.config.get("runtimeConfig", {}):
             return own
@@ -264,6 +266,7 @@ class Invocation:
             environ["CNI_ARGS"] = ";".join([asked, *own] if asked else own)
         return {
             **environ,
+            WITHIN: self.request.container_id or "-",
             "CNI_COMMAND": self.verb,
             "CNI_CONTAINERID": self.request.container_id,
             "CNI_NETNS": self.request.netns,

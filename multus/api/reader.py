@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -67,11 +68,20 @@ class Reader(NamedTuple):
 
     def path(self, key: str, default: str = "") -> str:
         """An absolute path, without a trailing slash; an empty one counts as absent."""
+        path = self.place(key, default)
+        if path and not (self.text(key) or default).startswith("/"):
+            raise self.error(
+                key, f"is {self.text(key)!r}, which is relative", "use an absolute path"
+            )
+        return path
+
+    def place(self, key: str, default: str = "") -> str:
+        """Like ``path``; a relative path is made absolute, from this process's working folder."""
         path = self.text(key) or default
-        if path and not path.startswith("/"):
-            raise self.error(key, f"is {path!r}, which is relative", "use an absolute path")
         if "\0" in path or not _is_encodable(path):
             raise self.error(key, f"is {path!r}, which is not a valid path")
+        if path and not path.startswith("/"):
+            return os.path.abspath(path)
         return path.rstrip("/") or path[:1]
 
     def boolean(self, key: str, default: bool = False) -> bool:

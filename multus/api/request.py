@@ -8,6 +8,10 @@ from attrs import field, frozen
 
 from multus.api.frozen import EMPTY, frozen_mapping
 
+#: The variable of a started plugin's environment that holds the container's ID.  A call of Multus
+#: that has it comes from one of its own plugins.
+WITHIN = "MULTUS_WITHIN"
+
 
 @frozen
 class Pod:
@@ -27,9 +31,10 @@ class Request:
     """One CNI call, read-only.  The ``Session`` has the resources to serve it.
 
     ``environ`` is the caller's whole environment, which delegates inherit (CNI 1.1, "Plugin
-    Delegation"); ``args`` is the parsed ``CNI_ARGS``; ``path`` is ``CNI_PATH``.  ``dry_run``: the
-    request is not executed, because ``multus explain`` or ``multus validate`` asks what an ADD
-    would do.  A plugin answers a dry run at once, from the current state, and does not wait.
+    Delegation"); ``args`` is the parsed ``CNI_ARGS``, to which a network may add
+    (``Invocation.args``); ``path`` is ``CNI_PATH``.  ``dry_run``: the request is not executed,
+    because ``multus explain`` or ``multus validate`` asks what an ADD would do.  A plugin answers a
+    dry run at once, from the current state, and does not wait.
     """
 
     command: str

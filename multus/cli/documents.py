@@ -57,6 +57,20 @@ class Document:
         scalars = {key[depth:]: each for key, each in self.scalars.items() if key[:depth] == path}
         return evolve(self, value=value, marks=marks, scalars=scalars)
 
+    def embedded(self, path: Path, text: str) -> Document:
+        """The JSON in the string at *path*; positions are those in this file, as far as known.
+
+        Raises ``DecodingFailure``.
+        """
+        value = decode(text.encode("utf-8", "surrogatepass"), dotted(path))
+        node = _yaml().compose(text.translate(_FOR_YAML), Loader=_yaml().SafeLoader)
+        scalar, key = self.scalars.get(path), self.place(path)
+        marks = {
+            each: (scalar and scalar.find(self.source, mark)) or (key.line, key.column)
+            for each, mark in _Walk(self.file).over(node).marks.items()
+        }
+        return Document(self.file, value, marks)
+
     def finding(self, severity: str, path: Path, reason: str, fix: str, code: int = 0) -> Finding:
         """A finding about the key at *path*."""
         return Finding(severity, dotted(path) or "(all of it)", reason, fix, self.place(path), code)

@@ -12,6 +12,8 @@ from attrs import frozen
 
 from multus.api.errors import CNIError, InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
+from multus.api.keys import NETWORK_SPELLING
+from multus.api.spelling import spelled
 
 NET_D = "/etc/cni/net.d"
 BIN_DIR = "/opt/cni/bin"
@@ -47,6 +49,7 @@ def conf_files(net_d: str) -> list[str]:
 
 def multus_part(path: str, whole: Mapping[str, Any]) -> NodeConf | None:
     """Multus' configuration in the decoded file *whole*; None if it configures another plugin."""
+    whole = spelled(whole, NETWORK_SPELLING)
     if whole.get("type") == "multus":
         return NodeConf(path, whole)
     plugins = whole.get("plugins")

@@ -23,7 +23,7 @@ from multus.api.kubernetes import NotFound
 from multus.cli.documents import Document
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Write
+    from multus.api.kubernetes import Deadline, ObjectRef, Resource, Write
 
 #: Errors about a node or a cluster, which files alone cannot answer for.
 ELSEWHERE = (IOFailure, LimitedConnectivity, MissingFile, NotAvailable, TryAgainLater)
@@ -140,9 +140,8 @@ class Objects:
         for each in found:
             if each.kind == "Pod":
                 pods[each.namespace, each.name] = _pod_metadata(each)
-            elif each.kind in NETWORKS:
-                key = (each.group, NETWORKS[each.kind], each.namespace, each.name)
-                by_name[key] = each.wire
+            plural = NETWORKS.get(each.kind, f"{each.kind.lower()}s")
+            by_name[each.group, plural, each.namespace, each.name] = each.wire
         return cls(by_name, pods)
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
@@ -164,6 +163,21 @@ class Objects:
             except CNIError as error:
                 answers.append(error)
         return answers
+
+    def select(
+        self,
+        resource: Resource,
+        fields: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The objects of the files with these values of *fields*."""
+        from multus.kube.fields import matches
+
+        kind = (resource.group, resource.plural)
+        found = (dict(wire) for key, wire in self.by_name.items() if key[:2] == kind)
+        return [each for each in found if matches(each, fields)]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """A pod's ``metadata``, or ``NotFound``."""

@@ -37,6 +37,10 @@ _NOT_KEPT = (
     b"the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir':"
     b" free some space there, look at its owner and mode, or start the daemon"
 )
+_ITSELF = (
+    b"a network's plugin started Multus again: Multus would call itself: name the plugin that"
+    b" attaches the network"
+)
 
 #: Exit status and stdout.
 Answer = tuple[int, bytes]
@@ -65,6 +69,9 @@ def main() -> int:
 def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
     """Send a CNI call to the daemon; None when the engine has to run in this process."""
     command = environ[b"CNI_COMMAND"]
+    if b"MULTUS_WITHIN" in environ and command != b"VERSION":
+        # The daemon would wait for the call whose plugin sends this one.
+        return (0, b"") if command in (b"DEL", b"GC") else error_answer(stdin, 7, _ITSELF)
     if len(stdin) > LARGEST:
         return error_answer(stdin, 6, b"the network configuration on stdin is larger than 8 MiB")
     if command == b"VERSION" and (version := _asked_version(stdin)):

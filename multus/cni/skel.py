@@ -20,6 +20,7 @@ from multus.api.errors import (
     CNIError,
     IncompatibleVersion,
     Interrupted,
+    InvalidConfig,
     TryAgainLater,
     described,
 )
@@ -29,6 +30,7 @@ from multus.api.versions import NEWEST, SUPPORTED, at_least
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.request import Request
+    from multus.api.spelling import Spelling
     from multus.cni.confs import Confs
     from multus.engine.pipeline import Engine
     from multus.log import Log
@@ -58,16 +60,21 @@ def answer(
     deadline: float | None = None,
     confs: Confs | None = None,
     deleting: Callable[[Engine, Request, Conf], None] | None = None,
+    spelling: Callable[[], Spelling] | None = None,
 ) -> tuple[int, bytes]:
     """Carry out one call: ``(exit status, stdout)``.
 
     *deadline* is the caller's, a ``time.monotonic()`` time.  *confs* is a daemon's cache of parsed
-    and validated configurations.  *deleting* replaces the engine's DEL.  Never raises: a failure
-    becomes an error object and status 1.  The engine has already logged its own errors.
+    and validated configurations.  *deleting* replaces the engine's DEL.  *spelling* gives the names
+    of the configuration's keys, those of plugins included; without it, only the core's.  Never
+    raises: a failure becomes an error object and status 1.  The engine has already logged its own
+    errors.
     """
     version = NEWEST
     try:
         command = _command(environ)
+        if "MULTUS_WITHIN" in environ and command != "VERSION":
+            return _within(command)
         known = confs.recall(stdin) if confs is not None and command == "ADD" else None
         raw = known.raw if known is not None else _decode(stdin, command)
         offered = raw.get("cniVersion")
@@ -78,7 +85,7 @@ def answer(
         if known is None:
             from multus.engine.parse import parse
 
-            known = parse(raw, command)
+            known = parse(raw, command) if spelling is None else parse(raw, command, spelling())
         said = _carry_out(
             command, environ, known, engine_for, deadline, deleting, validated=validated
         )
@@ -135,7 +142,11 @@ def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[N
 
 
 def recover(
-    environ: Mapping[str, str], stdin: bytes, engine_for: EngineFor, deadline: float
+    environ: Mapping[str, str],
+    stdin: bytes,
+    engine_for: EngineFor,
+    deadline: float,
+    spelling: Callable[[], Spelling] | None = None,
 ) -> tuple[int, bytes]:
     """Undo an ADD or DEL that was cut off, given its environment and stdin.
 
@@ -145,7 +156,8 @@ def recover(
     def undo(engine: Engine, request: Request, conf: Conf) -> None:
         engine.recover(request, conf)
 
-    return answer({**environ, "CNI_COMMAND": "DEL"}, stdin, engine_for, deadline, deleting=undo)
+    asked = {**environ, "CNI_COMMAND": "DEL"}
+    return answer(asked, stdin, engine_for, deadline, deleting=undo, spelling=spelling)
 
 
 def _carry_out(
@@ -180,6 +192,19 @@ def _carry_out(
     }
     verbs[command](request, conf)
     return b""
+
+
+def _within(command: str) -> tuple[int, bytes]:
+    """The answer to a call that comes from a plugin which Multus itself started.
+
+    It would wait for the lock that the outer call holds.  There is nothing of its own to remove.
+    """
+    if command in ("DEL", "GC"):
+        return 0, b""
+    raise InvalidConfig(
+        "a network's plugin started Multus again: Multus would call itself",
+        fix="name the plugin that attaches the network",
+    )
 
 
 def _command(environ: Mapping[str, str]) -> str:
@@ -224,10 +249,11 @@ def request_of(command: str, environ: Mapping[str, str]) -> Request:
         args = parse_args(environ.get("CNI_ARGS", ""))
     except ValueError as error:
         raise BadEnvironment(f"invalid CNI_ARGS: {error}") from error
-    path = tuple(folder for folder in environ.get("CNI_PATH", "").split(":") if folder)
-    relative = next((folder for folder in path if not folder.startswith("/")), None)
-    if relative is not None:
-        raise BadEnvironment(f"invalid CNI_PATH: {relative!r} is not an absolute path")
+    folders = (folder for folder in environ.get("CNI_PATH", "").split(":") if folder)
+    # As with libcni's own tools, a relative folder is one of the working folder.
+    path = tuple(
+        folder if folder.startswith("/") else os.path.abspath(folder) for folder in folders
+    )
     return Request(
         command=command,
         container_id=container_id,
@@ -251,13 +277,15 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
 
 
 def _log_of(stdin: bytes) -> Log:
+    from multus.api.keys import OWN_SPELLING
+    from multus.api.spelling import spelled
     from multus.log import Log
 
     try:
         conf = json.loads(stdin)
     except (ValueError, RecursionError):
         conf = {}
-    return Log.from_conf(conf if isinstance(conf, dict) else {})
+    return Log.from_conf(spelled(conf, OWN_SPELLING) if isinstance(conf, dict) else {})
 
 
 def _stack() -> str:

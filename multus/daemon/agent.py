@@ -38,7 +38,7 @@ _LAST_WRITES = 4.0
 class Agent:
     """Serves workers; *control* is the channel to the supervisor.
 
-    *cached* maps each kind of object to watch to the keys of an object to keep.
+    *cached* maps each kind of object to watch to the parts of an object to keep.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Agent:
         control: Channel,
         board: Board,
         log: Log,
-        cached: Mapping[Resource, Sequence[str]],
+        cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
     ) -> None:
         self._control = control
         self._board = board
@@ -158,8 +158,8 @@ class Agent:
             return {"error": error_to_wire(CNIError(text))}, b""
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-        from multus.api.kubernetes import Deadline
-        from multus.kube.writequeue import from_wire
+        from multus.api.kubernetes import Deadline, Resource
+        from multus.kube.writequeue import annotation_from_wire, from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
         verb = head["do"]
@@ -167,16 +167,23 @@ class Agent:
             return api.pod(asked["namespace"], asked["name"], deadline, asked["uid"])
         if verb == "get":
             return api.get(ref_from_wire(asked), deadline)
+        if verb == "select":
+            kind, fields = Resource(*asked["kind"]), asked["fields"]
+            return api.select(kind, fields, deadline, fresh=asked["fresh"])
         if verb == "get_each":
             each = [ref_from_wire(wire) for wire in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]
+        if verb == "make_way":
+            made = api.queue.make_way(annotation_from_wire(asked), deadline.remaining())
+            self._publish_queued()
+            return made
         for wire in asked["writes"]:
             api.queue.put(from_wire(wire))
         self._publish_queued()
         return None
 
     def _publish_queued(self) -> None:
-        """Publish the pods with a queued annotation: workers must not write theirs before it."""
+        """Publish the pods with a queued annotation: it would overwrite a worker's later one."""
         with self._publishing:
             queued = [str(pod) for api in self._apis for pod in api.queue.annotated()]
             self._board.publish_queued(queued)

@@ -29,8 +29,8 @@ _MOST = 4
 class Apis:
     """Caches, clients and queued writes; used by many threads.
 
-    *busy* says whether calls are under way.  *cached* maps each kind of object to watch to the keys
-    of an object to keep.
+    *busy* says whether calls are under way.  *cached* maps each kind of object to watch to the
+    parts of an object to keep.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Apis:
         environ: Mapping[str, str],
         log: Log,
         busy: Callable[[], bool],
-        cached: Mapping[Resource, Sequence[str]],
+        cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
     ) -> None:
         self._node = node
         self._environ = environ

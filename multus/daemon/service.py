@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -25,11 +26,13 @@ from multus.engine.pipeline import Engine
 from multus.log import Log
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load, log_faults, relevant_keys
+from multus.registry.spelling import spelling_with
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.kubernetes import Resource
     from multus.api.network import Outcome
+    from multus.api.spelling import Spelling
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
 
@@ -86,6 +89,7 @@ class Service:
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._confs = Confs()
         self._entries = discover()
+        self._spelling = spelling_with(self._entries)
         self._conditions = frozenset(key for each in self._entries for key in each.only_with)
         installed = self._every = load(self._entries)
         preload(installed.modules.values())
@@ -131,7 +135,9 @@ class Service:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
         with self._timed():
-            return skel.answer(environ, stdin, engine_for, deadline, self._confs)
+            return skel.answer(
+                environ, stdin, engine_for, deadline, self._confs, spelling=self._spelled
+            )
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -164,12 +170,16 @@ class Service:
     ) -> Answer:
         """Undo an ADD or DEL whose worker was lost."""
         with self._timed():
+            engine_for = partial(self._engine_for, "DEL")
             if way is not None and way[0] != "/cni":
                 from multus.daemon import delegate
 
                 asked = delegate.Asked(environ, stdin, way[1], self._settings.cni_dir)
-                return delegate.recover(asked, partial(self._engine_for, "DEL"), deadline)
-            return skel.recover(environ, stdin, partial(self._engine_for, "DEL"), deadline)
+                return delegate.recover(asked, engine_for, deadline)
+            return skel.recover(environ, stdin, engine_for, deadline, self._spelled)
+
+    def _spelled(self) -> Spelling:
+        return self._spelling
 
     def begin(self) -> None:
         """Start a new report."""
@@ -185,9 +195,9 @@ class Service:
         return {**found, **{str(each): f"{each}: {each.fix}" for each in self._every.clashes}}
 
     @property
-    def cached(self) -> dict[Resource, tuple[str, ...]]:
-        """The kinds of Kubernetes objects to cache for plugins, and the keys that they read."""
-        found: dict[Resource, tuple[str, ...]] = {}
+    def cached(self) -> dict[Resource, tuple[str | tuple[str, ...], ...]]:
+        """The kinds of Kubernetes objects to cache for plugins, and the parts that they read."""
+        found: dict[Resource, tuple[str | tuple[str, ...], ...]] = {}
         for use in self._every.hooks.kubernetes():
             if use.cached:
                 known = found.get(use.resource, ())
@@ -236,6 +246,7 @@ class Service:
         """The API for a configuration with this value of ``kubeconfig``; None when it has none."""
         if not isinstance(kubeconfig, str) or not kubeconfig:
             return None
+        kubeconfig = os.path.abspath(kubeconfig)
         known = self._apis.get(kubeconfig)
         if known is None:
             self._apis.clear()  # a node has one API server: close the connection to another one

@@ -13,6 +13,7 @@ from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
 from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, Kind
 from multus.api.reader import Reader
+from multus.api.spelling import spelled
 from multus.certificate.wanted import Wanted, duration_problem, seconds_of
 from multus.cni.shim import SOCKET
 
@@ -34,6 +35,13 @@ SOCKET_DIR = Key(
     PATH,
     "The folder of `multus.sock`; `MULTUS_SOCKET` in the environment names the socket itself.",
     _FOLDER,
+    of=DAEMON,
+)
+SOCKET_LINK_DIR = Key(
+    "socketLinkDir",
+    PATH,
+    "A folder that gets a link to `multus.sock`, for programs that look there: the Go Multus' shim"
+    " and its neighbours, on a node where its `socketDir` was another one.",
     of=DAEMON,
 )
 CNI_DIR = Key(
@@ -130,6 +138,7 @@ WORKER_MEMORY = Key(
 #: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
     SOCKET_DIR,
+    SOCKET_LINK_DIR,
     CNI_DIR,
     KUBECONFIG,
     NODE_NAME,
@@ -183,6 +192,7 @@ class Settings:
 
     path: str
     socket: str
+    socket_link: str
     cni_dir: str
     kubeconfig: str
     node: str
@@ -215,6 +225,7 @@ class Settings:
     @classmethod
     def of(cls, raw: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> Settings:
         """The settings from the decoded *raw*; *where* names it in errors."""
+        raw = spelled(raw, keys.spelling_of(KEYS))
         reader = Reader(raw, where)
         unknown = min(raw.keys() - {key.top for key in KEYS}, default=None)
         if unknown is not None:
@@ -230,6 +241,7 @@ class Settings:
             path=where,
             socket=environ.get("MULTUS_SOCKET")
             or os.path.join(SOCKET_DIR.read(reader), _SOCKET_NAME),
+            socket_link=_in(SOCKET_LINK_DIR.read(reader)),
             cni_dir=CNI_DIR.read(reader),
             kubeconfig=KUBECONFIG.read(reader) if certificate is None else certificate.kubeconfig,
             node=node,
@@ -254,3 +266,7 @@ def _certificate(reader: Reader, node: str) -> Wanted | None:
             path = tuple(key.name.split("."))
             raise reader.error(path, "is missing", "give it, or do not enable the certificate")
     return Wanted(node, bootstrap, folder, int(CERTIFICATE_DURATION.read(reader)))
+
+
+def _in(folder: str) -> str:
+    return os.path.join(folder, _SOCKET_NAME) if folder else ""

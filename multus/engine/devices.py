@@ -40,8 +40,8 @@ def with_devices(
     """*delegates*, each with a device of its resource, as far as the container has such devices.
 
     *origins* are the places that requested them, for errors.  A resource of which the container has
-    no device at all is used for scheduling alone: its networks get none.  Raises ``InvalidConfig``
-    when it has some, and fewer than networks.
+    no device at all is used for scheduling alone: its networks get none.  A network for which none
+    is left keeps the device that its source gave.  Raises ``InvalidConfig`` for one without.
     """
     if request.command != "ADD" or not any(each.resource for each in delegates):
         return list(delegates)
@@ -52,14 +52,14 @@ def with_devices(
     }
     assigned = []
     for each, origin in zip(delegates, origins, strict=True):
-        device = next(free[each.resource], "") if each.resource in free else None
-        if device == "":
+        device = next(free[each.resource], "") if each.resource in free else ""
+        if not device and each.resource in free and not each.device:
             raise InvalidConfig(
                 f"{each} needs a device of {each.resource}, and {_who(request)} has no free one",
                 where=origin,
                 fix="request one more in the pod's resources",
             )
-        assigned.append(each if device is None else _with_device(each, device))
+        assigned.append(_with_device(each, device) if device else each)
     return assigned
 
 
@@ -75,6 +75,12 @@ def _with_device(delegate: Delegate, device: str) -> Delegate:
 
 
 def runtime_config(delegate: Delegate) -> Mapping[str, str]:
-    """The device by ``runtimeConfig``, when a plugin of the chain takes it so."""
+    """The device by ``runtimeConfig``, for plugins of the chain that take it so.
+
+    A device that the engine assigned is in every plugin's configuration too.  One that the source
+    asked for is not: when no plugin declares the capability, that request is not served.
+    """
+    device = delegate.device
     declared = any(CAPABILITY in each.capabilities for each in delegate.plugins)
-    return {CAPABILITY: delegate.device} if delegate.device and declared else {}
+    assigned = any(each.config.get(KEYS[0]) == device for each in delegate.plugins)
+    return {CAPABILITY: device} if device and (declared or not assigned) else {}

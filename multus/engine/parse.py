@@ -9,10 +9,12 @@ from multus import log
 from multus.api import keys
 from multus.api.conf import Conf
 from multus.api.errors import InvalidConfig, MissingPlugin, either
+from multus.api.spelling import spelled
 from multus.registry.known import SELECTING
 
 if TYPE_CHECKING:
     from multus.api.problem import Problem
+    from multus.api.spelling import Spelling
     from multus.registry.loading import Installed
 
 #: The wording of the Go Multus, which users search for.
@@ -26,13 +28,16 @@ DEFAULT_NEEDS_BOTH = (
 _SPARED = frozenset(key.top for key in keys.OWN if key.spared)
 
 
-def parse(raw: Mapping[str, Any], command: str = "ADD") -> Conf:
-    """Read the engine's keys of a decoded configuration.
+def parse(
+    raw: Mapping[str, Any], command: str = "ADD", spelling: Spelling = keys.OWN_SPELLING
+) -> Conf:
+    """Read the engine's keys of a decoded configuration; *spelling* has the names of all keys.
 
     A wrong configuration must not prevent the removal of a container: for DEL and GC, a key that is
     wrong and can be spared is left out.  Raises ``InvalidConfig`` (7) and ``IncompatibleVersion``
     (1).
     """
+    raw = spelled(raw, spelling)
     try:
         return Conf.from_wire(raw)
     except InvalidConfig:
@@ -53,12 +58,16 @@ def validate(conf: Conf, installed: Installed) -> None:
     Raises ``InvalidConfig`` with the first problem in the message and the others in the details,
     and ``MissingPlugin`` when no plugin reads a key that selects networks.  A name in
     ``blockedPlugins`` that matches nothing is logged: it blocks nothing, and may be a typing error.
+    Problems that are warnings are logged too.
     """
     _require_plugins(conf, installed)
     refuse_lone_default(conf)
-    wrong = problems(conf, installed)
+    found = problems(conf, installed)
+    wrong = [each for each in found if not each.warning]
     if wrong:
         raise InvalidConfig.of(wrong, conf.reader.where)
+    for each in found:
+        log.Log.from_conf(conf.raw).error(f"{conf.reader.where}: {each}")
     for name in installed.unmatched(conf.blocked_plugins):
         reason = f"'blockedPlugins' names {name!r}, which no installed plugin is called"
         log.Log.from_conf(conf.raw).error(f"{conf.reader.where}: {reason}")

@@ -11,7 +11,7 @@ the owner of the node do not reach that invoker.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -24,8 +24,9 @@ from multus.api.where import Path, Where, path_of
 if TYPE_CHECKING:
     from multus.api.network import Delegate, Plugin
 
-#: The programs of this project: a node's configuration that names one would call itself.
-_OWN = ("multus", "multus-shim")
+#: The programs of this project and of the Go Multus: a node's configuration that names one would
+#: call itself.
+_OWN = frozenset(("multus", "multus-shim", "multus-standalone"))
 
 #: The same for a tenant's, with every other program of such a name.
 _OWN_PREFIX = "multus"
@@ -46,17 +47,10 @@ def require_permitted(delegate: Delegate, where: str) -> None:
 
     *where* names the object and the key that selected it.
     """
-    place = Where(f"{delegate} ({where})", path_of(where))
+    found = "" if delegate.origin in ("", str(where)) else f", {delegate.origin}"
+    place = Where(f"{delegate} ({where}{found})", path_of(where))
     if delegate.provenance is Provenance.NODE:
-        for number, plugin in enumerate(delegate.plugins):
-            if plugin.type not in _OWN:
-                continue
-            raise InvalidConfig(
-                f"is {plugin.type!r}: Multus would call itself",
-                where=place,
-                key=(*_prefix(delegate, number), "type"),
-                fix="name the plugin that attaches the network",
-            )
+        _refuse_itself(delegate, place)
         return
     count = len(delegate.plugins)
     if count > MOST_PLUGINS:
@@ -75,7 +69,7 @@ def require_permitted(delegate: Delegate, where: str) -> None:
             where=place,
             fix="make it smaller, or let the owner of the node put it into a file in 'confDir'",
         )
-    named = _named_own(configs)
+    named = _named_own(configs, lambda kind: kind.startswith(_OWN_PREFIX))
     if named is not None:
         (index, *inner), own = named
         raise InvalidConfig(
@@ -86,12 +80,27 @@ def require_permitted(delegate: Delegate, where: str) -> None:
         )
 
 
+def _refuse_itself(delegate: Delegate, place: Where) -> None:
+    named = _named_own([each.config for each in delegate.plugins], _OWN.__contains__)
+    if named is None:
+        return
+    (index, *inner), own = named
+    raise InvalidConfig(
+        f"is {own!r}: Multus would call itself",
+        where=place,
+        key=(*_prefix(delegate, int(index)), *inner),
+        fix="name the plugin that attaches the network",
+    )
+
+
 def _prefix(delegate: Delegate, index: int) -> Path:
     """The path of a plugin of a chain; one that is alone is the network's configuration itself."""
     return ("plugins", index) if len(delegate.plugins) > 1 else ()
 
 
-def _named_own(configs: list[dict[str, Any]]) -> tuple[Path, str] | None:
+def _named_own(
+    configs: Sequence[Mapping[str, Any]], is_own: Callable[[str], bool]
+) -> tuple[Path, str] | None:
     """The first of this project's programs that a ``type`` at any depth names, and its path.
 
     Plugins run other plugins: bridge for IPAM, flannel for the network.  Plugins in Go ignore the
@@ -104,11 +113,7 @@ def _named_own(configs: list[dict[str, Any]]) -> tuple[Path, str] | None:
         for key, item in items:
             if isinstance(item, dict | list):
                 left.append(((*path, key), item))
-            elif (
-                isinstance(item, str)
-                and item.startswith(_OWN_PREFIX)
-                and str(key).lower() == "type"
-            ):
+            elif isinstance(item, str) and is_own(item) and str(key).lower() == "type":
                 return (*path, key), item
     return None
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import evolve
 
 from multus.api.errors import CNIError, InvalidConfig
+from multus.api.hardware import hardware_address
 from multus.api.problem import Problem
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def _missing(delegate: Delegate, found: Found) -> list[Problem]:
 
 def _mac(asked: tuple[str, ...], found: Found) -> str:
     """Why a requested MAC is missing; empty when it is there."""
-    has = [_digits(each) for each in found.macs]
-    if all(_digits(each) in has for each in asked):
+    has = [_bytes(each) for each in found.macs]
+    if all(_bytes(each) in has for each in asked):
         return ""
     return f"is {' '.join(asked)}, and the interface has {' '.join(found.macs) or 'an unknown one'}"
 
@@ -171,7 +172,7 @@ def _with_kernel(attachment: Attachment, found: Found, netns: str, log: Log) -> 
         log.verbose(f"{place(attachment.delegate)}: its interface cannot be read: {error}")
         return found
     return Found(
-        _distinct([*found.macs, *macs], _digits),
+        _distinct([*found.macs, *macs], _bytes),
         _distinct([*found.addresses, *addresses], _packed),
     )
 
@@ -188,9 +189,9 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(each for each in given if isinstance(each, str) and each)
 
 
-def _digits(mac: str) -> str:
-    """A hardware address without its separators: colons, dashes or dots."""
-    return mac.lower().translate({ord(each): None for each in ":-."})
+def _bytes(mac: str) -> object:
+    """A hardware address, the same for every spelling."""
+    return hardware_address(mac) or mac
 
 
 def _packed(address: str) -> object:

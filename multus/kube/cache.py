@@ -15,6 +15,7 @@ from multus.api.kubernetes._objects import PODS, Resource
 from multus.api.kubernetes._pods import is_same
 from multus.kube.client import KubeClient
 from multus.kube.decoding import metadata_of
+from multus.kube.fields import matches, selector
 from multus.kube.follower import Followed, Follower
 
 _PODS, _OBJECTS = 16 * 1024 * 1024, 32 * 1024 * 1024
@@ -68,7 +69,9 @@ class PodCache(ObjectCache):
 
 
 class DefinitionCache(ObjectCache):
-    """The objects of one kind in all namespaces, each with *keys* of those at its top.
+    """The objects of one kind in all namespaces, each with the parts at *keys*.
+
+    They are those of *node* alone when the kind has a ``node_field``.
 
     A kind that the API server does not serve is an empty, unsynced cache that looks again later.
     """
@@ -77,16 +80,20 @@ class DefinitionCache(ObjectCache):
         self,
         client: KubeClient,
         resource: Resource,
-        keys: Iterable[str],
+        keys: Iterable[str | tuple[str, ...]],
+        node: str = "",
         *,
         on_problem: Callable[[CNIError], None] | None = None,
     ) -> None:
         self.resource = resource
-        self._keys = (*_ALWAYS, *keys)
+        self._paths = [(each,) if isinstance(each, str) else each for each in (*_ALWAYS, *keys)]
+        self._tree = _tree(self._paths)
         self._report = on_problem
+        self._fields = {resource.node_field: node} if resource.node_field else {}
+        of_node = f" of node {node}" if self._fields else ""
         self.follower = Follower(
             client,
-            Followed(resource, str(resource)),
+            Followed(resource, f"{resource}{of_node}", selector(self._fields)),
             self._kept,
             budget=_OBJECTS,
             on_problem=self._problem,
@@ -96,9 +103,21 @@ class DefinitionCache(ObjectCache):
         """The object as plugins read it; None when unknown."""
         return self.follower[namespace, name]
 
+    def select(self, fields: Mapping[str, str]) -> list[dict[str, Any]] | None:
+        """The objects with these values of *fields*; None when the cache may lack one of them."""
+        if any(fields.get(name) != value for name, value in self._fields.items()):
+            return None
+        others = {name: value for name, value in fields.items() if name not in self._fields}
+        if not all(self._keeps(tuple(name.split("."))) for name in others):
+            return None
+        found = self.follower.all()
+        return None if found is None else [each for each in found if matches(each, others)]
+
+    def _keeps(self, path: tuple[str, ...]) -> bool:
+        return any(path[: len(known)] == known for known in self._paths)
+
     def _kept(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {key: wire[key] for key in self._keys if key in wire}
-        return {**kept, "metadata": _metadata(wire)}
+        return {**_part(wire, self._tree), "metadata": _metadata(wire)}
 
     def _problem(self, error: CNIError) -> None:
         if self._report and not (isinstance(error, NotFound) and not error.kind_known):
@@ -118,3 +137,25 @@ def _metadata(wire: Mapping[str, Any]) -> dict[str, Any]:
             if key != "kubectl.kubernetes.io/last-applied-configuration"
         },
     }
+
+
+#: Keys to keep, each with those below it; empty for all.
+_Tree = dict[str, Any]
+
+
+def _tree(paths: Iterable[tuple[str, ...]]) -> _Tree:
+    below: dict[str, list[tuple[str, ...]]] = {}
+    for first, *rest in paths:
+        below.setdefault(first, []).append(tuple(rest))
+    # A path that ends here keeps everything below it.
+    return {key: {} if () in rests else _tree(rests) for key, rests in below.items()}
+
+
+def _part(value: Any, tree: _Tree) -> Any:
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_part(each, tree) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _part(value[key], below) for key, below in tree.items() if key in value}

@@ -18,6 +18,7 @@ from multus.api.kubernetes._interface import Annotate
 from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
+from multus.kube.fields import selector
 from multus.kube.transport import MAX_BODY, HttpClient, Stream
 from multus.kube.urls import list_path, path_of
 
@@ -111,6 +112,27 @@ class KubeClient:
 
         with ThreadPoolExecutor(min(_CONCURRENT, len(wanted))) as workers:
             return list(workers.map(one, wanted))
+
+    def select(
+        self,
+        resource: Resource,
+        fields: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        fresh: bool = True,
+    ) -> list[dict[str, Any]]:
+        """The objects of a kind with these values of *fields*; the server is always asked.
+
+        Raises ``TooLarge`` when one object alone is too large.
+        """
+        found: list[dict[str, Any]] = []
+        what = f"{resource} with {selector(fields)}"
+        query = {"fieldSelector": selector(fields)} if fields else None
+        for page in self.pages(resource, what, deadline.remaining(), query=query):
+            if not page.whole:
+                raise TooLarge(f"cannot list {what}: one of them is longer than {MAX_BODY} bytes")
+            found += [each for each in page.items if isinstance(each, dict)]
+        return found
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; its specification, with all its secrets, is not asked for.

@@ -137,6 +137,10 @@ class Follower:
         """What is stored for ``(namespace, name)``; None: ask the API server."""
         return self._objects.get(key) if self.synced else None
 
+    def all(self) -> list[dict[str, Any]] | None:
+        """All objects; None when one may be missing: ask the API server."""
+        return self._objects.all() if self.synced else None
+
     def _follow(self) -> None:
         pause = _FIRST_WAIT
         while not self._stop.is_set():

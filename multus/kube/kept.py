@@ -29,6 +29,8 @@ class Kept:
         self._texts: dict[Key, bytes | None] = {}
         self.bytes = 0
         self.marked = 0
+        #: Whether an object was left out, since not even its mark had room.
+        self.full = False
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -37,6 +39,13 @@ class Kept:
         """The object; None when it is unknown, or only marked."""
         text = self._texts.get(key)
         return None if text is None else dict(json.loads(text))
+
+    def all(self) -> list[dict[str, Any]] | None:
+        """All objects; None when one of them is only marked, or was not even marked."""
+        texts = list(self._texts.values())
+        if self.full or any(text is None for text in texts):
+            return None
+        return [dict(json.loads(text)) for text in texts if text is not None]
 
     def put(self, key: Key, value: Mapping[str, Any] | None, before: Kept | None = None) -> None:
         """Keep *value* in place of an earlier one; None marks the object.
@@ -52,6 +61,7 @@ class Kept:
             text = None
         cost = _cost(key, text)
         if self.bytes + cost > self._budget:
+            self.full = True
             return
         self._texts[key] = text
         self.bytes += cost

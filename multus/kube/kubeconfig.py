@@ -105,11 +105,7 @@ def load_kubeconfig(path: str, context: str = "") -> Access:
 
     Every problem is an :class:`InvalidConfig` that names the file, the key and the fix.
     """
-    if not os.path.isabs(path):
-        raise InvalidConfig(
-            f"kubeconfig {path!r} is not an absolute path",
-            fix="write it in full",
-        )
+    path = os.path.abspath(path)
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -208,9 +204,6 @@ class _Document:
     def cluster(self, name: str, context: str) -> Cluster:
         section = self.section("clusters", name, "cluster")
         where = f"clusters[{name}].cluster"
-        server = self.text(section, "server", where).rstrip("/")
-        if not server.startswith(("https://", "http://")):
-            raise self.problem(f"{where}.server", "must be a URL such as https://10.0.0.1:6443")
         authority = self.pem(section, "certificate-authority", where)
         insecure = section.get("insecure-skip-tls-verify") is True
         if insecure and authority:
@@ -219,13 +212,26 @@ class _Document:
                 "excludes a certificate-authority; remove one of the two",
             )
         return Cluster(
-            server=server,
+            server=self.server(section, where, secure=insecure or bool(authority)),
             origin=f"kubeconfig {self.path}, context {context!r}",
             authority=authority,
             insecure=insecure,
             tls_server_name=self.text(section, "tls-server-name", where),
             proxy_url=self.text(section, "proxy-url", where),
         )
+
+    def server(self, section: Mapping[str, Any], where: str, *, secure: bool) -> str:
+        """The server's URL, without a trailing slash.
+
+        Like client-go, "host:port" is taken too: it is https with an authority, or when the
+        certificate is not verified.
+        """
+        server = self.text(section, "server", where).rstrip("/")
+        if server and "/" not in server:
+            server = f"{'https' if secure else 'http'}://{server}"
+        if not server.startswith(("https://", "http://")):
+            raise self.problem(f"{where}.server", "must be a URL such as https://10.0.0.1:6443")
+        return server
 
     def user(self, name: str, section: dict[str, Any], context: Mapping[str, Any]) -> User:
         where = f"users[{name}].user"

@@ -146,9 +146,19 @@ class Hooks:
 
     def devices(self, request: Request, conf: Conf, session: Session) -> dict[str, list[str]]:
         """The container's devices by resource, in the order in which networks take them."""
-        arguments = {"request": request, "conf": conf, "session": session}
         found: dict[str, list[str]] = {}
-        for plugin, answer in self._asked("multus_devices", Mapping, arguments):
+        for _, answer in self.devices_by_plugin(request, conf, session):
+            for resource, devices in answer.items():
+                found.setdefault(resource, []).extend(devices)
+        return {resource: list(dict.fromkeys(devices)) for resource, devices in found.items()}
+
+    def devices_by_plugin(
+        self, request: Request, conf: Conf, session: Session
+    ) -> list[tuple[str, Mapping[str, Sequence[str]]]]:
+        """The same, with the name of the plugin that gave each answer."""
+        arguments = {"request": request, "conf": conf, "session": session}
+        found = list(self._asked("multus_devices", Mapping, arguments))
+        for plugin, answer in found:
             for resource, devices in answer.items():
                 if not are_texts([resource]) or not are_texts(devices):
                     raise PluginFailed(
@@ -156,8 +166,7 @@ class Hooks:
                         f" {shown(resource)}: {shown(devices)}, which the hook does not allow",
                         fix=_REPORT,
                     )
-                found.setdefault(resource, []).extend(devices)
-        return {resource: list(dict.fromkeys(devices)) for resource, devices in found.items()}
+        return found
 
     def chain(
         self, delegate: Delegate, request: Request, conf: Conf, session: Session

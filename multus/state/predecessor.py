@@ -94,8 +94,10 @@ def look(folder: str, request: Request, conf: Conf) -> Record | None:
     found = read(path, request.ifname, conf) or _kept_alone(path, request.ifname, conf)
     if found is None:
         return None
+    expected: int | None = len(found.planned)
     if not os.path.exists(path):
-        path = next(iter(found.caches.values())).path
+        # libcni's files do not say whether they are all.
+        path, expected = next(iter(found.caches.values())).path, None
     primary = next((i for i, each in enumerate(found.planned) if each.delegate.primary), -1)
     if not request.ifname:
         ifname = found.planned[primary].delegate.ifname if primary >= 0 else _USUAL_IFNAME
@@ -110,7 +112,7 @@ def look(folder: str, request: Request, conf: Conf) -> Record | None:
         request,
         conf.raw,
         dict(enumerate(found.planned)),
-        len(found.planned),
+        expected,
         started=_written(path),
         done=found.done,
         result=done.result if done else None,

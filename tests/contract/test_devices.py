@@ -26,8 +26,11 @@ def giving(name: str, devices: Mapping[str, Any] | None, **marks: Any) -> Entry:
     return plugin_named(name, multus_devices, **marks)
 
 
-def needing(*resources: str, **config: Any) -> Entry:
-    """A source of one network for each resource; "" needs no device."""
+def needing(*resources: str, device: str = "", **config: Any) -> Entry:
+    """A source of one network for each resource; "" needs no device.
+
+    *device* is the one that the source gives.
+    """
 
     def multus_select() -> Selection:
         elements = [Element(f"n{n}", f"entry {n}") for n in range(len(resources))]
@@ -37,7 +40,7 @@ def needing(*resources: str, **config: Any) -> Entry:
         from attrs import evolve
 
         found = delegate_from({"type": "fake", **config}, conf, "the test", name=element.name)
-        return evolve(found, resource=resources[int(element.name[1:])])
+        return evolve(found, resource=resources[int(element.name[1:])], device=device)
 
     return plugin_named("needing", multus_select, multus_resolve)
 
@@ -121,3 +124,12 @@ def test_a_plugin_that_declares_the_capability_gets_it_by_runtime_config(
     made = engine(needing(R, capabilities={"deviceID": True}), giving("given", {R: ["c0"]}))
     made.add(request_of(), conf)
     assert recorder.calls[0].config["runtimeConfig"] == {"deviceID": "c0"}
+
+
+def test_the_device_of_a_source_is_kept_where_none_is_left(
+    engine: Callable[..., Engine], recorder: Recorder, conf: Conf
+) -> None:
+    given = giving("given", {R: ["c0"]})
+    engine(needing(R, R, device="own"), given).add(request_of(), conf)
+    assert devices(recorder) == ["c0", "-"]
+    assert [each.delegate.device for each in recorder.calls] == ["c0", "own"]

@@ -137,6 +137,9 @@ class Objects:
     def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
         return [self.definition for _ in wanted]
 
+    def select(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return []
+
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"name": name, "namespace": namespace, "annotations": self.annotations}
 

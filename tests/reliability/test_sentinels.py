@@ -46,6 +46,9 @@ class Definitions:
     def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
         return [self.get(each, deadline) for each in wanted]
 
+    def select(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return []
+
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"annotations": {"k8s.v1.cni.cncf.io/networks": "net"}}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode, decode_object
+from multus.api.keys import NETWORK_SPELLING
 from multus.api.kubernetes._settings import MOST_NETWORKS, is_label, is_object_name
 from multus.api.names import interface_problem
 from multus.api.reader import Reader, describe
@@ -25,13 +26,19 @@ def annotation_of(key: str, pod: str) -> Where:
     return Where(f"annotation {key!r} of pod {pod}", ("metadata", "annotations", key))
 
 
-def config_in(spec: Reader) -> dict[str, Any]:
-    """The JSON object that ``spec.config`` of a definition holds as text."""
+def config_in(spec: Reader, name: str = "") -> dict[str, Any]:
+    """The JSON object that ``spec.config`` of a definition holds as text.
+
+    Without a key that is spelled "name", it gets the definition's *name*, whatever "Name" says.
+    """
     text = spec.text("config").encode("utf-8", "surrogatepass")
     try:
-        return decode_object(text, "it")
+        decoded = decode_object(text, "it")
     except DecodingFailure as error:
         raise spec.error("config", error.wrong, error.fix or "correct it") from error
+    if name and not decoded.get("name"):
+        decoded = {**{key: value for key, value in decoded.items() if key != "name"}, "name": name}
+    return dict(spelled(decoded, NETWORK_SPELLING))
 
 
 def short_list(text: str, origin: str, most: int) -> list[dict[str, str]]:

@@ -81,16 +81,31 @@ class Api(Protocol):
     ) -> list[dict[str, Any] | CNIError]:
         """Read several objects at the same time; returns each object or its error."""
 
+    def select(
+        self,
+        resource: Resource,
+        fields: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The objects of a kind, in all namespaces, whose fields have these values.
+
+        A field is a path: ``{"spec.nodeName": "n1"}``.  The API server knows few for each kind.
+        With *fresh* the server is asked, whatever is cached: for those who do not find in the
+        answer what has to be there.
+        """
+
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; a cached pod with another *uid* is read again."""
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Write to one pod, in this order.
 
-        Annotations are written before this returns, unless that takes longer than *seconds*.  In a
-        daemon, events and failed writes are queued, and retried until the pod is gone.  Without a
-        daemon, everything is written within *seconds*.  Raises the first error, also of a write
-        that was queued.
+        Annotations are written before this returns, unless that takes longer than *seconds*; what
+        is queued of them is dropped.  In a daemon, events and failed writes are queued, annotations
+        before events, and retried until the pod is gone.  Without a daemon, everything is written
+        within *seconds*.  Raises the first error, also of a write that was queued.
         """
 
 
@@ -100,8 +115,10 @@ class ApiUse:
 
     ``verb`` is the API's verb, such as "get"; ``subresource`` is, for example, "status".
     ``consequence`` says what happens when the account lacks the permission; with ``required``,
-    pods are refused then.  ``cached`` names the top-level keys of an object that the plugin reads:
-    the daemon then watches all objects of the kind, and caches these keys.
+    pods are refused then.  ``cached`` names what the plugin reads of an object, each a
+    top-level key or a path (a tuple of keys, through every element of a list): the daemon then
+    watches all objects of the kind, or those of its node (``Resource.node_field``), and caches
+    these parts.
     """
 
     verb: str
@@ -109,7 +126,7 @@ class ApiUse:
     consequence: str
     subresource: str = ""
     required: bool = True
-    cached: tuple[str, ...] = ()
+    cached: tuple[str | tuple[str, ...], ...] = ()
 
     def __str__(self) -> str:
         kind = self.resource

@@ -11,7 +11,8 @@ class Resource:
 
     ``group`` is "" for the core group, which has pods.  ``noun`` is the kind's name in messages.
     ``title`` is the format of an object's name in messages; its fields are ``noun``,
-    ``namespace``, ``name`` and ``group``.
+    ``namespace``, ``name`` and ``group``.  ``node_field`` is the field that names an object's node
+    ("spec.nodeName"), if the API server selects by it: a daemon caches those of its own node.
     """
 
     group: str
@@ -19,6 +20,7 @@ class Resource:
     plural: str
     noun: str = field(default="object", eq=False)
     title: str = field(default="{noun} {namespace}/{name}", eq=False, repr=False)
+    node_field: str = field(default="", eq=False)
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural

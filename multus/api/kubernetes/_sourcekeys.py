@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PATH, TEXT, Key
+from multus.api.keys import BOOLEAN, INTEGER, NUMBER, PLACE, TEXT, Key
 
 KUBECONFIG = Key(
     "kubeconfig",
-    PATH,
+    PLACE,
     "The kubeconfig for the API server; without it, no pod is looked up.",
     selects=True,
 )

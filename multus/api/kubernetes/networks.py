@@ -14,9 +14,11 @@ from attrs import frozen
 
 from multus.api.errors import DecodingFailure, InvalidConfig
 from multus.api.jsontext import decode
+from multus.api.keys import NETWORK_SPELLING
 from multus.api.kubernetes._annotations import config_in
 from multus.api.kubernetes._objects import ObjectRef, Resource
 from multus.api.reader import Reader, describe
+from multus.api.spelling import spelled
 from multus.api.where import Path
 
 
@@ -94,4 +96,4 @@ def _only_object(args: str, reader: Reader) -> dict[str, Any]:
         raise reader.error("args", f"holds a list of {len(listed)}", form)
     if not isinstance(listed[0], dict):
         raise reader.error("args", f"holds a list of {describe(listed[0])}", form)
-    return listed[0]
+    return dict(spelled(listed[0], NETWORK_SPELLING))

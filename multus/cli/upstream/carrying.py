@@ -7,7 +7,7 @@ silence: a key is carried over, has an equivalent that is named, or is refused b
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -21,7 +21,8 @@ SHARED = ("/etc/cni/net.d", "/etc/cni/multus/net.d", "/var/lib/cni", "/run/multu
 #: Where the DaemonSet's daemon sees the node's root, and where the Go Multus' containers see it.
 HOST = "/host"
 _ROOTS = ("/hostroot", HOST)
-_RUN = "/run/multus"
+_NET_D = "/host/etc/cni/net.d"
+RUN = "/run/multus"
 
 
 @frozen
@@ -29,8 +30,9 @@ class Carried:
     """Settings in this Multus' form.
 
     ``conf`` has keys of Multus' configuration, ``daemon`` keys of the daemon's settings.
-    ``primary`` is the default network's file, or the folder that has it.  ``notes`` has a line for
-    each key that became something else, ``refused`` a problem for each that cannot be carried over.
+    ``primary`` is the default network's file, or the folder that has it; ``net_d`` is the runtime's
+    folder.  ``notes`` has a line for each key that became something else, ``refused`` a problem for
+    each that cannot be carried over.
     """
 
     conf: Mapping[str, Any] = field(factory=dict)
@@ -53,18 +55,21 @@ class Carrying:
 
     ``own`` are the configuration keys that this installation reads, ``served`` those of the
     daemon's settings.  ``in_pod``: this Multus' daemon runs in the DaemonSet's container, where a
-    node's path may have another name; ``shared`` are the folders that have the same.
+    node's path may have another name; ``shared`` are the folders that have the same.  ``net_d`` is
+    the runtime's folder on this node, when that is known: the thick plugin's container may have it
+    under the name of another one.
     """
 
     own: Collection[str]
     served: Collection[str]
     in_pod: bool
     shared: tuple[str, ...] = SHARED
+    net_d: str = ""
 
     def of(self, raw: Mapping[str, Any], *, in_container: bool) -> Carried:
         """What becomes of *raw*; *in_container*: its paths are those of the thick plugin's pod."""
         settings = known.canonical(raw)
-        roots = _roots(settings) if in_container else ()
+        roots = self._roots(settings) if in_container else {}
         conf: dict[str, Any] = {}
         daemon: dict[str, Any] = {}
         notes: list[str] = []
@@ -89,9 +94,16 @@ class Carrying:
         if in_container and self.in_pod:
             daemon["chrootDir"] = HOST
         refused += self._unreachable(conf)
-        _socket(daemon, refused)
+        refused += self._socket(daemon)
         primary, net_d = _primary(settings, roots), _folder(settings, roots)
         return Carried(conf, daemon, primary, net_d, tuple(notes), tuple(refused))
+
+    def _roots(self, settings: Mapping[str, Any]) -> Mapping[str, str]:
+        """The thick plugin container's folders that are the node's, and where they are there."""
+        chroot = str(settings.get("chrootDir") or "").rstrip("/")
+        folder = str(settings.get("cniConfigDir") or _NET_D).rstrip("/")
+        net_d = {folder: self.net_d} if self.net_d else {}
+        return {**net_d, **{each: "" for each in (chroot, *_ROOTS) if each}}
 
     def _unknown(self, name: str, value: Any, conf: dict[str, Any], notes: list[str]) -> None:
         if name in self.own:
@@ -124,6 +136,16 @@ class Carrying:
     def _is_shared(self, path: str) -> bool:
         return any(path == each or path.startswith(f"{each}/") for each in self.shared)
 
+    def _socket(self, daemon: dict[str, Any]) -> Iterator[Problem]:
+        """The shim here knows one folder; a link serves those who look in another one."""
+        folder = str(daemon.pop("socketDir", RUN)).rstrip("/")
+        if folder == RUN:
+            return
+        daemon["socketLinkDir"] = folder
+        if self.in_pod and not self._is_shared(folder):
+            reason = f"is {folder}, which the DaemonSet's containers do not see"
+            yield _problem("socketDir", reason, f"use {RUN}, or a folder below it")
+
     def _unreachable(self, conf: Mapping[str, Any]) -> Iterator[Problem]:
         """Paths that have to be the same for the installer, the daemon and the node."""
         if not self.in_pod:
@@ -139,43 +161,33 @@ def _problem(name: str, reason: str, fix: str = "") -> Problem:
     return Problem((name,), reason, fix or "remove the key from what the Go Multus left")
 
 
-def _roots(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The folders in which the thick plugin's container has parts of the node's root."""
-    chroot = str(settings.get("chrootDir") or "").rstrip("/")
-    return tuple(dict.fromkeys(each for each in (chroot, *_ROOTS) if each))
-
-
-def _on_node(value: Any, roots: tuple[str, ...]) -> Any:
+def _on_node(value: Any, roots: Mapping[str, str]) -> Any:
     def on_node(path: str) -> str:
-        for root in roots:
+        for root, place in roots.items():
+            if path.rstrip("/") == root and place:
+                return place
             if path.startswith(f"{root}/"):
-                return os.path.normpath(path[len(root) :])
+                return os.path.normpath(place + path[len(root) :])
         return path
 
     return _mapped(value, on_node)
 
 
-def _mapped(value: Any, change: Any) -> Any:
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     """*value* with each absolute path in it changed; names of objects stay."""
     if isinstance(value, str):
         return change(value) if value.startswith("/") else value
     if isinstance(value, (list, tuple)):
         return [_mapped(each, change) for each in value]
+    if isinstance(value, dict):
+        return {key: _mapped(each, change) for key, each in value.items()}
     return value
 
 
-def _primary(settings: Mapping[str, Any], roots: tuple[str, ...]) -> str:
+def _primary(settings: Mapping[str, Any], roots: Mapping[str, str]) -> str:
     folder = str(_on_node(settings.get("multusAutoconfigDir") or "", roots))
     return os.path.join(folder, str(settings.get("multusMasterCNI") or "")).rstrip("/")
 
 
-def _folder(settings: Mapping[str, Any], roots: tuple[str, ...]) -> str:
+def _folder(settings: Mapping[str, Any], roots: Mapping[str, str]) -> str:
     return str(_on_node(settings.get("cniConfigDir") or "", roots)).rstrip("/")
-
-
-def _socket(daemon: dict[str, Any], refused: list[Problem]) -> None:
-    """The usual folder needs no key; the shim knows no other one."""
-    folder = str(daemon.pop("socketDir", _RUN)).rstrip("/")
-    if folder != _RUN:
-        reason = f"is {folder}, but the shim looks for the socket in {_RUN}"
-        refused.append(_problem("socketDir", reason, f"use {_RUN}"))

@@ -22,6 +22,15 @@ from __future__ import annotations
 from multus.testing.apiserver.access import PROOFS
 from multus.testing.apiserver.faults import Fault, Faults
 from multus.testing.apiserver.server import ApiServer
-from multus.testing.apiserver.store import CORE_KINDS, NETWORK_KINDS, Kind
+from multus.testing.apiserver.store import CORE_KINDS, DEVICE_KINDS, NETWORK_KINDS, Kind
 
-__all__ = ["CORE_KINDS", "NETWORK_KINDS", "PROOFS", "ApiServer", "Fault", "Faults", "Kind"]
+__all__ = [
+    "CORE_KINDS",
+    "DEVICE_KINDS",
+    "NETWORK_KINDS",
+    "PROOFS",
+    "ApiServer",
+    "Fault",
+    "Faults",
+    "Kind",
+]

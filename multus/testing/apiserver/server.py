@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.testing.apiserver.handler import Handler
 from multus.testing.apiserver.state import State
-from multus.testing.apiserver.store import CORE_KINDS, NETWORK_KINDS, Kind
+from multus.testing.apiserver.store import CORE_KINDS, DEVICE_KINDS, NETWORK_KINDS, Kind
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +49,7 @@ class ApiServer(State):
 
     def __init__(
         self,
-        kinds: tuple[Kind, ...] = CORE_KINDS + NETWORK_KINDS,
+        kinds: tuple[Kind, ...] = CORE_KINDS + DEVICE_KINDS + NETWORK_KINDS,
         *,
         port: int = 0,
         netns: str = "",

@@ -48,6 +48,12 @@ CORE_KINDS = (
     Kind("extensions", "v1beta1", "thirdpartyresources", "ThirdPartyResource", False),
 )
 
+#: Devices that are allocated to claims (Kubernetes 1.34 and later).
+DEVICE_KINDS = (
+    Kind("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim"),
+    Kind("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", namespaced=False),
+)
+
 #: The kinds of all dialects for networks, old and new.
 NETWORK_KINDS = (
     Kind("kubernetes.com", "v1", "networks", "Network"),

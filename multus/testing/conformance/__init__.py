@@ -4,13 +4,14 @@
 *sample*, a JSON file:
 
 * ``conf``: keys of Multus' configuration that activate the plugin;
-* ``away``: the same, but with an unreachable service (sources, observers);
+* ``away``: the same, but with an unreachable service (sources, devices, observers);
 * ``objects``: Kubernetes objects (JSON), which an API server serves during each test; the requests
   are for the first ``Pod`` among them;
 * ``plugin``: for an invoker, a plugin's configuration that it carries out.  The node of the test
   has one interface, ``uplink``, on which a macvlan can be made;
 * ``card``: for an invoker, the name of an interface: the node gets a stand-in for an SR-IOV card of
   that name (``multus.testing.sriov``);
+* ``files``: files of the node that the plugin reads: the content by path below ``@TMP@``;
 * ``takesAll``: true for an invoker that accepts every type.
 
 In any string, a word between two ``@`` is replaced with a path:

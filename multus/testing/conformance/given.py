@@ -35,7 +35,12 @@ class Given:
 
     @pytest.fixture
     def sample(self, tmp_path: Path) -> Sample:
-        return Sample.load(self._sample, str(tmp_path))
+        sample = Sample.load(self._sample, str(tmp_path))
+        for name, content in sample.files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        return sample
 
     @pytest.fixture
     def cluster(self, sample: Sample, tmp_path: Path) -> Iterator[SampleCluster]:

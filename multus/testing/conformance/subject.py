@@ -19,6 +19,7 @@ from multus.testing.conformance.cluster import PLACES
 #: Hooks by the kind of plugin that they make.
 KINDS: Mapping[str, frozenset[str]] = {
     "source": frozenset({"multus_select", "multus_resolve"}),
+    "devices": frozenset({"multus_devices"}),
     "invoker": frozenset({"multus_invoker"}),
     "merger": frozenset({"multus_merge"}),
     "observer": OBSERVING,
@@ -35,6 +36,7 @@ class Sample:
     plugin: Mapping[str, Any] | None = None
     card: str = ""
     takes_all: bool = False
+    files: Mapping[str, str] = field(factory=dict)
 
     @classmethod
     def load(cls, path: str | None, folder: str) -> Sample:
@@ -53,6 +55,7 @@ class Sample:
             plugin=raw.get("plugin"),
             card=raw.get("card", ""),
             takes_all=bool(raw.get("takesAll")),
+            files=raw.get("files", {}),
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import multus_invoker_sriov
 import pytest
+from attrs import evolve
 from multus_invoker_sriov.conf import SriovConf
 from multus_invoker_sriov.invoker import SriovInvoker
 from multus_invoker_sriov.vf import VfState
@@ -50,6 +51,14 @@ def test_every_key_of_the_first_plugin_and_of_todays_is_known() -> None:
 def test_the_first_plugins_example_is_read() -> None:
     conf = _read(if0="enp2s0", vlan=210, if0name="north", l2enable=True)
     assert (conf.pf, conf.vlan, conf.ifname, conf.layer2) == ("enp2s0", 210, "north", True)
+
+
+def test_a_mac_that_the_pod_requests_of_the_network_is_taken() -> None:
+    """As sriov-cni takes ``MAC`` from ``CNI_ARGS``; the network's own is after the runtime's."""
+    config = {"type": "sriov", "deviceID": "0000:03:02.0", "mac": "02:00:00:00:00:01"}
+    invocation = Caller(args="MAC=02:00:00:00:00:02").invocation("ADD", config)
+    delegate = evolve(invocation.delegate, args={"MAC": "02:00:00:00:00:03"})
+    assert SriovConf.read(evolve(invocation, delegate=delegate)).mac == "02:00:00:00:00:03"
 
 
 def test_without_if0name_the_interface_is_the_runtimes() -> None:

@@ -286,10 +286,10 @@ class TestValidation:
         assert dotted(problem.path) == path and said in problem.reason and problem.fix
 
     def test_all_problems_are_reported_at_once(self, hooks: Hooks) -> None:
-        wrong = {"delegates": [{}, {"type": 5}], "confDir": "x", "defaultNetworks": 5}
+        wrong = {"delegates": [{}, {"type": 5}], "confDir": 5, "systemNamespaces": 5}
         paths = [dotted(each.path) for each in self.problems(hooks, **wrong)]
         delegates = ["delegates[0].type", "delegates[1].type"]
-        assert sorted(paths) == ["confDir", "defaultNetworks", *delegates]
+        assert sorted(paths) == ["confDir", *delegates, "systemNamespaces"]
 
     @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
     def test_no_key_takes_any_type(self, hooks: Hooks, key: Key) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,11 +105,11 @@ WRONG: list[tuple[str, Any]] = [
     ("always_use_default", 1),
     ("always_use_default", []),
     ("binDir", 5),
-    ("binDir", "relative"),
+    ("binDir", "a\0b"),
     ("cniDir", []),
     ("cniDir", "relative"),
     ("confDir", 5),
-    ("confDir", "relative"),
+    ("confDir", "a\0b"),
     ("clusterNetwork", 5),
     ("clusterNetwork", []),
     ("defaultNetworks", "n"),
@@ -124,9 +123,8 @@ WRONG: list[tuple[str, Any]] = [
     ("naming", "mine"),
     ("naming", 5),
     ("logLevel", 5),
-    ("logLevel", "chatty"),
     ("logFile", 5),
-    ("logFile", "relative"),
+    ("logFile", "a\0b"),
     ("logToStderr", "perhaps"),
     ("logOptions", []),
     ("logOptions", {"maxSize": "big"}),
@@ -146,15 +144,6 @@ def test_a_wrong_type_is_refused_and_the_key_named(multus: Multus, key: str, val
     refused(multus.add(conf, Container(NETNS)), 7, _named_in_message(key, value))
     assert multus.bin.commands() == []
     assert multus.records() == []
-
-
-def test_a_log_file_that_is_refused_is_not_written(
-    multus: Multus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    conf = multus.conf({"type": "fake"}, logFile="relative", logLevel="debug")
-    refused(multus.add(conf, Container(NETNS)), 7, "logFile")
-    assert not (tmp_path / "relative").exists()
 
 
 def _named_in_message(key: str, value: Any) -> str:

@@ -55,6 +55,18 @@ def test_an_empty_file_before_ours_is_an_error(made_up: MadeUpNode) -> None:
     assert "empty" in finding["reason"]
 
 
+def test_a_cluster_network_that_is_multus_itself_is_named_with_its_file(
+    made_up: MadeUpNode,
+) -> None:
+    path = str(made_up.folder / "net.d" / "00-multus.conf")
+    made_up.healthy(clusterNetwork=path, delegates=[])
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "networks")
+    assert (status, finding["severity"]) == (1, "error")
+    assert "Multus would call itself" in finding["reason"]
+    assert path in finding["reason"]
+
+
 def test_a_second_configuration_of_multus_is_a_warning(made_up: MadeUpNode) -> None:
     made_up.healthy()
     made_up.write("net.d/10-multus.conf", made_up.conf())

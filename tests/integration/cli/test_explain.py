@@ -13,6 +13,8 @@ def explain(made_up: MadeUpNode, *arguments: str) -> tuple[int, dict[str, Any]]:
         "--json",
         "--conf",
         str(made_up.folder / "net.d" / "00-multus.conf"),
+        "--cni-path",
+        "/opt/cni/bin",
         *arguments,
         online=True,
     )

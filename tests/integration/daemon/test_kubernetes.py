@@ -16,6 +16,7 @@ from waiting import PATIENCE, becomes, eventually
 
 from integration.daemon.family import Call, Pids, processes
 from integration.daemon.node import Daemon
+from integration.kube.claims import claim, reserve, result, slice_of, vf
 from integration.kube.cluster import NETWORKS, Cluster
 from multus.testing.apiserver import ApiServer, Fault
 from multus.testing.delegates import BinDir
@@ -121,6 +122,23 @@ def test_a_pod_of_the_same_name_and_another_uid_is_read_directly(
     container = cluster.container(cni_pod, "web", "default", "another-uid")
     assert cluster.add(conf, container).error["code"] == 11
     assert cluster.gets("/pods/web") == 1
+    assert cni_pod.links() == {}
+
+
+def test_what_a_pod_requests_is_served_without_a_capability_or_told(
+    cluster: Cluster, daemon: Daemon, conf: dict[str, Any], cni_pod: Netns
+) -> None:
+    asked = {"name": "front", "mac": "02:00:00:00:00:07", "ips": ["10.31.0.7"]}
+    elements = [{**asked, "bandwidth": {"ingressRate": 1000}}]
+    container = cluster.pod(cni_pod, {NETWORKS: elements})
+    cluster.add(conf, container).require()
+    assert cni_pod.links()["net1"].mac == "02:00:00:00:00:07"
+    assert cni_pod.addresses("net1") == ["10.31.0.7/24"]
+    unserved = "NetworkRequestUnserved"
+    eventually(lambda: unserved in [reason for _, reason, _ in cluster.events()])
+    (message,) = [text for _, reason, text in cluster.events() if reason == unserved]
+    assert "network 'default/front', interface net1: 'bandwidth' is requested" in message
+    cluster.delete(conf, container).require()
     assert cni_pod.links() == {}
 
 
@@ -294,3 +312,27 @@ def test_calls_fail_with_code_11_while_the_api_process_can_start_no_thread(
         assert daemon.control("health") == (0, "ok\n")
         pids.open()
         cluster.add(conf, container).require()
+
+
+def test_the_slices_of_the_node_are_cached_for_devices_of_claims(
+    cluster: Cluster, daemon: Daemon, cni_pod: Netns
+) -> None:
+    cluster.bin.stand_in("card")
+    card = {"cniVersion": "1.0.0", "type": "card"}
+    cluster.nad("fast", card, annotations={"k8s.v1.cni.cncf.io/resourceName": "example.org/vf"})
+    slice_of(cluster.api, vf(3))
+    slice_of(cluster.api, vf(4), node="n2", name="n2-card")
+    daemon.start()
+    becomes(lambda: daemon.control("ready"), (0, "ok\n"))
+    cache = 'multus_cache_objects{cache="resourceslices.resource.k8s.io of node n1"}'
+    eventually(lambda: daemon.metric(cache) == 1)
+    container = cluster.pod(cni_pod, {NETWORKS: "fast"})
+    claim(cluster.api, "one", result("r", "vf-3"))
+    reserve(cluster.api, "one")
+    lists = cluster.gets("/resourceslices")
+    os.makedirs(f"{cluster.folder}/k/device-plugins")
+    Path(cluster.folder, "k/device-plugins/kubelet_internal_checkpoint").write_text("{}")
+    cluster.add(cluster.default(), container).require()
+    assert [call.conf.get("deviceID") for call in cluster.bin.calls] == ["0000:03:02.3"]
+    assert cluster.gets("/resourceslices") == lists
+    assert cluster.gets("/resourceclaims/one") == 1

@@ -76,6 +76,19 @@ def test_configurations_of_every_size_arrive_whole(run: Shim, serve: Serve, size
     assert daemon.asked[0][2] == text
 
 
+def test_a_call_by_a_plugin_that_multus_started_does_not_wait_for_the_daemon(
+    run: Shim, serve: Serve
+) -> None:
+    daemon = serve()
+    for command in ("ADD", "CHECK", "STATUS"):
+        found = error(run(command, MULTUS_WITHIN="c1"))
+        assert (found["code"], "Multus would call itself" in found["msg"]) == (7, True)
+    for command in ("DEL", "GC"):
+        assert run(command, MULTUS_WITHIN="c1") == (0, b"")
+    assert daemon.asked == []
+    assert run("VERSION", MULTUS_WITHIN="c1")[0] == 0
+
+
 def test_a_configuration_beyond_the_limit_is_refused(run: Shim, serve: Serve) -> None:
     daemon = serve()
     assert error(run("ADD", b" " * ((8 << 20) + 1)))["code"] == 6

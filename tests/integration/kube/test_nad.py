@@ -522,10 +522,10 @@ def test_without_pod_arguments_the_default_network_is_attached(
 def test_a_wrong_key_is_named_before_anything_is_asked(cluster: Cluster, cni_pod: Netns) -> None:
     container = cluster.pod(cni_pod)
     for keys, word in (
-        ({"kubeconfig": "relative"}, "kubeconfig"),
+        ({"kubeconfig": 5}, "kubeconfig"),
         ({"apiTimeout": 0}, "apiTimeout"),
         ({"namespaceIsolation": "yes"}, "namespaceIsolation"),
-        ({"multusNamespace": "Kube_System"}, "multusNamespace"),
+        ({"multusNamespace": 5}, "multusNamespace"),
         ({"kubeletDir": "x"}, "kubeletDir"),
     ):
         refused(cluster.add(cluster.default(**keys), container), 7, word)

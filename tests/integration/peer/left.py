@@ -54,11 +54,11 @@ DAEMON_CONFIG: Mapping[str, Any] = {
 }
 
 
-def lan(made_up: MadeUpNode, name: str = "10-lan.conflist", **keys: Any) -> dict[str, Any]:
+def lan(made_up: MadeUpNode, file: str = "10-lan.conflist", **keys: Any) -> dict[str, Any]:
     """The cluster's network, with addresses of this test; written, and returned."""
     whole: dict[str, Any] = json.loads(json.dumps({**LAN, **keys}))
     whole["plugins"][0]["ipam"]["dataDir"] = str(made_up.folder / "networks")
-    made_up.write(f"net.d/{name}", whole)
+    made_up.write(f"net.d/{file}", whole)
     return whole
 
 

@@ -64,6 +64,20 @@ def test_a_chain_in_the_folder_of_its_name_runs_for_a_pod(vendor: Vendor, cni_po
     assert cni_pod.links() == {}
 
 
+def test_check_finds_what_differs_though_the_chain_has_no_interface(
+    vendor: Vendor, cni_pod: Netns
+) -> None:
+    """The system's tuning looks for an interface in every CHECK."""
+    sysctl = {"net.ipv4.conf.eth0.arp_filter": "1"}
+    vendor.write(f"{CHAIN}/sysctltwiddle.conf", {**TUNING, "sysctl": sysctl})
+    container = vendor.cluster.pod(cni_pod)
+    result = vendor.cluster.add(vendor.conf, container).result
+    vendor.cluster.runtime.check(vendor.conf, container, result).require()
+    cni_pod.run("sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_filter")
+    error = vendor.cluster.runtime.check(vendor.conf, container, result).error
+    assert CHAIN in error["msg"] and "net1" in error["msg"]
+
+
 def test_it_runs_after_all_networks_of_a_pod_and_is_deleted_first(
     vendor: Vendor, cni_pod: Netns
 ) -> None:

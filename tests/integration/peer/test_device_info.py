@@ -14,6 +14,7 @@ import pytest
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, Cluster
 from integration.kube.kubelet import Kubelet, Pods
+from integration.peer.attached import Network, attach
 from multus.api import deviceinfo
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
@@ -241,3 +242,22 @@ def test_the_name_of_a_device_leads_to_no_other_folder(
         assert node.device_info() is None
     finally:
         outside.unlink()
+
+
+def test_the_file_of_a_container_that_the_go_multus_attached_is_removed(
+    cluster: Cluster, cni_pod: Netns
+) -> None:
+    container = Container(cni_pod.path)
+    networks = [
+        Network(name, [{"type": "ptp", "ipam": cluster.ipam(subnet)}], ifname)
+        for name, subnet, ifname in (("p0", "10.9.0", "eth0"), ("a", "10.8.0", "net1"))
+    ]
+    record = attach(cluster, container, *networks)
+    first, second = json.loads(record.read_text())
+    record.write_text(json.dumps([first, {**second, "Name": "default/a", "deviceID": DEVICE}]))
+    file = Path(deviceinfo.FOLDER, "cni", f"default-a-{container.id}_net1")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(INFO))
+    cluster.delete(cluster.default(), container).require()
+    assert not file.exists()
+    assert cni_pod.links() == {}

@@ -107,6 +107,8 @@ def test_an_elements_device_is_passed_where_the_kubelet_gave_none(
         None,
     ]
     assert given(cluster) == [("card", None, None)] * 2
+    ((_, _, message),) = [each for each in cluster.events() if each[0] == "Warning"]
+    assert "default/b" in message and "deviceID" in message
 
 
 def test_the_kubelets_device_goes_before_an_elements(cluster: Cluster, cni_pod: Netns) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from integration.kube.cluster import DEFAULT_NETWORK, NETWORKS, Cluster
+from multus.testing.apiserver import Fault
 from multus.testing.netns import Netns
 
 
@@ -41,6 +42,17 @@ def test_the_configuration_names_a_network_that_does_not_exist(
     cluster.add(cluster.conf(**given), cluster.pod(cni_pod))
     (said,) = missing(cluster)
     assert "'nowhere'" in said
+
+
+def test_a_definition_that_may_not_be_read_is_not_called_missing(
+    cluster: Cluster, cni_pod: Netns
+) -> None:
+    cluster.bridge("net-a", "10.1.0")
+    cluster.api.faults.add(Fault("status", path="*/net-a", code=403, reason="Forbidden", times=0))
+    answer = cluster.add(cluster.default(), cluster.pod(cni_pod, {NETWORKS: "net-a"}))
+    assert answer.error["code"] == 11
+    assert missing(cluster) == []
+    assert [why for _, why, _ in cluster.events()] == ["NetworkAttachmentFailed"]
 
 
 def test_a_network_that_a_file_has_is_not_missing(cluster: Cluster, cni_pod: Netns) -> None:

@@ -169,13 +169,16 @@ def test_a_runtime_that_does_not_ask_to_ignore_unknown_args(
     assert cni_pod.links()["net1"].mac == MAC
 
 
-def test_a_delegate_that_refuses_the_args_is_removed(cluster: Cluster, cni_pod: Netns) -> None:
+@pytest.mark.parametrize(("kind", "code"), [("bridge", 999), ("ptp", 7)])
+def test_a_delegate_that_refuses_the_args_is_removed(
+    cluster: Cluster, cni_pod: Netns, kind: str, code: int
+) -> None:
     """host-local refuses two addresses in ``IP``, at DEL too: DEL goes without them."""
-    cluster.bridge("net-a", "10.1.0")
+    cluster.nad("net-a", {"cniVersion": "1.0.0", "type": kind, "ipam": cluster.ipam("10.1.0")})
     element = {"name": "net-a", "ips": ["10.1.0.7", "10.1.0.8"]}
     container = cluster.pod(cni_pod, {NETWORKS: [element]})
     conf = cluster.default()
-    error = refused(cluster.add(conf, container), 999, "default/net-a", "10.1.0.7,10.1.0.8")
+    error = refused(cluster.add(conf, container), code, "default/net-a", "10.1.0.7,10.1.0.8")
     assert "could not be undone" not in error.get("details", "")
     cluster.delete(conf, container).require()
     assert cni_pod.links().keys() == set()
@@ -272,6 +275,50 @@ def test_every_interface_of_a_virtual_machine_has_its_mac(cluster: Cluster, cni_
     cluster.add(cluster.default(), container).require()
     macs = {name: link.mac for name, link in cni_pod.links().items()}
     assert [macs[each["interface"]] for each in elements] == [each["mac"] for each in elements]
+    assert unserved(cluster) == []
+
+
+def test_a_binding_of_a_virtual_machine_gets_its_args(cluster: Cluster, cni_pod: Netns) -> None:
+    """KubeVirt's second kind of element: for a plugin that makes no interface of its own."""
+    binding = "binding-of-a-vm"
+    cluster.bin.stand_in(binding, ADD=Reply.json({"cniVersion": "1.0.0"}))
+    cluster.nad("binding", {"cniVersion": "1.0.0", "type": binding})
+    element = {
+        "name": "binding",
+        "namespace": "default",
+        "cni-args": {"logicNetworkName": "red"},
+    }
+    container = cluster.pod(cni_pod, {NETWORKS: [element]})
+    cluster.add(cluster.default(), container).require()
+    (call,) = [each for each in cluster.bin.calls if each.command == "ADD"]
+    assert call.conf["args"] == {"cni": {"logicNetworkName": "red"}}
+    assert unserved(cluster) == []
+
+
+def test_a_primary_network_of_users_keeps_its_addresses(cluster: Cluster, cni_pod: Netns) -> None:
+    """OVN-Kubernetes' form: the default network has a second interface, with what was requested."""
+    asked = ["10.3.0.5/24", "2001:db8:3::5/64"]
+    links = [
+        {"name": "eth0", "mac": "0a:58:0a:0a:00:02", "sandbox": "@NETNS@"},
+        {"name": "ovn-udn1", "mac": MAC, "sandbox": "@NETNS@"},
+    ]
+    ips = [
+        {"address": "10.10.0.2/24", "interface": 0},
+        *({"address": each, "interface": 1} for each in asked),
+    ]
+    result = {"cniVersion": "0.4.0", "interfaces": links, "ips": ips, "dns": {}}
+    cluster.bin.stand_in("ovn-k8s-cni-overlay", ADD=Reply.json(result))
+    config = {"cniVersion": "0.4.0", "name": "ovn-kubernetes", "type": "ovn-k8s-cni-overlay"}
+    cluster.nad("default", config, namespace="ovn-kubernetes")
+    element = {
+        "namespace": "ovn-kubernetes",
+        "name": "default",
+        "ips": asked,
+        "mac": MAC,
+        "ipam-claim-reference": "vm-1.tenantblue",
+    }
+    container = cluster.pod(cni_pod, {DEFAULT_NETWORK: [element]})
+    cluster.add(cluster.default(unservedRequests="refuse"), container).require()
     assert unserved(cluster) == []
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from integration.peer import left
 from integration.peer.attached import Network, attach
 from integration.peer.test_install_over import tree
 from multus.cli.upstream.carrying import HOST, SHARED
+from multus.cni import shim
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, Runtime
 
@@ -166,6 +169,28 @@ def test_a_delete_meanwhile_is_kept_for_the_new_daemon(
     eventually(lambda: list(spool.iterdir()) == [])
 
 
+def test_programs_that_look_in_another_folder_find_the_socket(
+    made_up: MadeUpNode, cni_node: Netns
+) -> None:
+    """As on OpenShift, where it is a folder below the usual one."""
+    folder = made_up.folder / "daemon"
+    its_daemon = ItsDaemon(folder / "run" / "socket" / "multus.sock")
+    its_daemon.start()
+    settings = {"cniDir": f"{made_up.folder}/state", "socketLinkDir": str(its_daemon.path.parent)}
+    daemon = Daemon(folder, cni_node, settings)
+    daemon.spawn()
+    eventually(lambda: "waiting" in daemon.log)
+    its_daemon.stop()
+    daemon.wait()
+    try:
+        environ = {b"MULTUS_SOCKET": os.fsencode(its_daemon.path)}
+        assert shim.control(environ, b"health")[0] == 0
+    finally:
+        daemon.stop()
+    daemon.start()
+    daemon.stop()
+
+
 def test_a_daemon_that_waits_for_the_old_one_can_be_stopped(
     daemon: Daemon, its_daemon: ItsDaemon
 ) -> None:
@@ -265,25 +290,63 @@ def test_every_container_sees_the_folders_that_carried_paths_may_name(name: str)
     assert name != "daemon" or HOST in mounted
 
 
-def test_converted_settings_are_a_patch_of_the_kustomization(
-    made_up: MadeUpNode, tmp_path: Path
+def kubectl(*arguments: str | Path) -> list[dict[str, Any]]:
+    """The objects that a command without a cluster prints."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    argv = ["kubectl", *map(str, arguments)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture
+def page() -> list[Any]:
+    """The objects that the migration page shows in its steps: the patch, and the overlay."""
+    steps = (ROOT / "docs" / "migration.md").read_text().partition("\n## In a cluster\n")[2]
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", steps, re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(textwrap.dedent(each)) for each in blocks]
+
+
+def test_the_pages_overlay_has_the_converted_settings_and_the_label(
+    made_up: MadeUpNode, tmp_path: Path, page: list[Any]
 ) -> None:
     given = made_up.write("daemon-config.json", {**left.DAEMON_CONFIG, "metricsPort": 9091})
     done = made_up.run("convert", "-f", given)
     assert done.returncode == 0, done.stderr
     (tmp_path / "settings.yaml").write_text(done.stdout)
-    base = os.path.relpath(ROOT / "deploy", tmp_path)
-    overlay = {"resources": [base], "patches": [{"path": "settings.yaml"}]}
+    overlay = {**page[1], "resources": [os.path.relpath(ROOT / "deploy", tmp_path)]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
-    built = subprocess.run(
-        ["kubectl", "kustomize", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert built.returncode == 0, built.stderr
-    wires = list(yaml.safe_load_all(built.stdout))
+    wires = kubectl("kustomize", tmp_path)
     (settings,) = (each for each in wires if each["kind"] == "ConfigMap")
     assert json.loads(settings["data"]["daemon.json"])["metricsPort"] == 9091
+    assert json.loads(settings["data"]["multus.json"])["cniVersion"] == "0.3.1"
     (daemonset,) = (each for each in wires if each["kind"] == "DaemonSet")
-    volumes = daemonset["spec"]["template"]["spec"]["volumes"]
-    assert volumes[0]["configMap"]["name"] == settings["metadata"]["name"]
+    pod = daemonset["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["configMap"]["name"] == settings["metadata"]["name"]
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "multus-python": "yes"}
+    assert pod["containers"][0]["image"].startswith("registry.example/multus:")
+
+
+def test_the_pages_patch_lets_the_other_daemonset_leave_a_node(
+    tmp_path: Path, page: list[Any]
+) -> None:
+    container = {"name": "kube-multus", "image": "multus"}
+    template = {"metadata": {"labels": ITS_LABELS}, "spec": {"containers": [container]}}
+    wire = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "kube-multus-ds", "namespace": "kube-system"},
+        "spec": {"selector": {"matchLabels": {"name": "multus"}}, "template": template},
+    }
+    (tmp_path / "its.yaml").write_text(yaml.safe_dump(wire))
+    (tmp_path / "leave.yaml").write_text(yaml.safe_dump(page[0]))
+    given = ("--patch-file", tmp_path / "leave.yaml", "-f", tmp_path / "its.yaml")
+    (patched,) = kubectl("patch", "--local", "-o", "yaml", *given)
+    assert patched["spec"]["updateStrategy"]["type"] == "OnDelete"
+    spec = patched["spec"]["template"]["spec"]
+    assert spec["containers"][0]["name"] == "kube-multus"
+    kept = "requiredDuringSchedulingIgnoredDuringExecution"
+    (term,) = spec["affinity"]["nodeAffinity"][kept]["nodeSelectorTerms"]
+    (expression,) = term["matchExpressions"]
+    assert expression == {"key": "multus-go", "operator": "NotIn", "values": ["no"]}

@@ -30,7 +30,7 @@ def test_a_bad_name_is_refused(name: Any) -> None:
 
 
 WRONG: list[tuple[str, Any]] = [
-    ("binDir", "opt"),
+    ("binDir", "\0"),
     ("binDir", 5),
     ("binDir", "/a\0b"),
     ("cniDir", "/\ud800"),

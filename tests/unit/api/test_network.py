@@ -37,6 +37,7 @@ class TestInvocation:
         environ = evolve(invocation, request=request).environ()
         assert environ == {
             "TRACEPARENT": "00-1",
+            "MULTUS_WITHIN": "c1",
             "CNI_COMMAND": "ADD",
             "CNI_CONTAINERID": "c1",
             "CNI_NETNS": "/run/netns/pod",

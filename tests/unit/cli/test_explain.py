@@ -192,10 +192,45 @@ def test_a_missing_binary_is_refused_before_anything_is_started(
     multus: Command, file: File, node: Path
 ) -> None:
     objects = nad("x", '{"cniVersion": "1.0.0", "type": "nobody-has-this"}') + pod("x")
-    said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
-    (refusal,) = said.json["refused"]
+    call = ("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    (refusal,) = multus(*call, "--cni-path", "/opt/cni/bin").json["refused"]
     assert (refusal["stage"], refusal["code"]) == ("invoke", 106)
     assert "'nobody-has-this' is not found" in refusal["msg"]
+
+
+def test_off_the_node_binaries_devices_and_files_are_not_checked(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    resource = {"k8s.v1.cni.cncf.io/resourceName": "example.com/vf"}
+    definitions = [
+        {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": "fast", "namespace": "default", "annotations": resource},
+            "spec": {"config": '{"cniVersion": "1.0.0", "type": "nobody-has-this"}'},
+        }
+    ]
+    objects = json.dumps({"kind": "List", "items": definitions})
+    conf = {
+        "name": "n",
+        "type": "multus",
+        "cniVersion": "1.0.0",
+        "kubeconfig": "/k",
+        "binDir": bin_dir,
+        "readinessindicatorfile": "/not/on/this/machine",
+        "delegates": [{"type": "ptp", "ipam": {"type": "static"}}],
+    }
+    files = ("-f", file("l.json", objects), "-f", file("p.yaml", pod("fast,fast")))
+    call = ("explain", "--conf", file("m.conf", conf), *files)
+    said = multus(*call, "--json")
+    device, other, *rest = said.json["notChecked"]
+    assert (said.status, said.json["refused"], said.json["notReady"]) == (0, [], [])
+    assert "which device of example.com/vf network 'default/fast' gets" in (device, other)
+    assert ["nobody-has-this" in each for each in rest] == [True, True, False]
+    assert "/not/on/this/machine" in rest[-1]
+    text = multus(*call).out
+    assert text.count("not checked here: ") == len(said.json["notChecked"])
+    assert "the ADD would succeed, if its node has the 5 above" in text
 
 
 def test_an_invoker_that_declines_says_why(multus: Command, file: File, bin_dir: str) -> None:

@@ -124,7 +124,7 @@ WRONG_KEYS: list[tuple[dict[str, Any], str, int, str]] = [
     ({"name": None}, "name", 7, "missing network name"),
     ({"cniVersion": "9.9"}, "cniVersion", 1, "incompatible CNI versions"),
     ({"cniVersions": "1.0.0"}, "cniVersions", 7, "must be a list"),
-    ({"binDir": "opt"}, "binDir", 7, "'opt'"),
+    ({"binDir": "\0"}, "binDir", 7, "is not a valid path"),
     ({"cniDir": 5}, "cniDir", 7, "must be a string"),
     ({"naming": "x"}, "naming", 7, "'x'"),
     ({"merger": []}, "merger", 7, "must be a string"),
@@ -132,9 +132,9 @@ WRONG_KEYS: list[tuple[dict[str, Any], str, int, str]] = [
     ({"blockedPlugins": [1]}, "blockedPlugins[0]", 7, "must be a string"),
     ({"delegateTimeout": -1}, "delegateTimeout", 7, "-1"),
     ({"always_use_default": "perhaps"}, "always_use_default", 7, "must be true or false"),
-    ({"logLevel": "loud"}, "logLevel", 7, "is 'loud'"),
-    ({"logOptions": {"maxAge": -1}}, "logOptions.maxAge", 7, "is -1"),
-    ({"logFile": "x.log"}, "logFile", 7, "relative"),
+    ({"logLevel": 3}, "logLevel", 7, "must be a string"),
+    ({"logOptions": {"maxAge": "1"}}, "logOptions.maxAge", 7, "must be a whole number"),
+    ({"logFile": 5}, "logFile", 7, "must be a string"),
     ({"delegates": {"type": "ptp"}}, "delegates", 7, "must be a list"),
     ({"delegates": [5]}, "delegates[0]", 7, "must be an object"),
     ({"delegates": [{}]}, "delegates[0]", 7, "delegate must have the field 'type'"),
@@ -155,9 +155,8 @@ WRONG_KEYS: list[tuple[dict[str, Any], str, int, str]] = [
     ({"delegates": [{"plugins": []}]}, "delegates[0].plugins", 7, "is empty"),
     ({"delegates": [{"plugins": [{"type": ""}]}]}, "delegates[0].plugins[0].type", 7, "'type'"),
     ({"delegates": None}, "(all of it)", 7, "delegates or kubeconfig option is must"),
-    ({"kubeconfig": "node.yaml"}, "kubeconfig", 7, "relative"),
-    ({"confDir": "x", "delegates": [{"type": "a"}]}, "confDir", 7, "relative"),
-    ({"clusterNetwork": "x"}, "delegates", 7, "stands beside"),
+    ({"kubeconfig": 5}, "kubeconfig", 7, "must be a string"),
+    ({"confDir": 5, "delegates": [{"type": "a"}]}, "confDir", 7, "must be a string"),
     ({"apiTimeout": 0}, "apiTimeout", 7, "0"),
 ]
 
@@ -180,7 +179,7 @@ def test_a_wrong_key_is_told_with_its_path_line_and_code(
 
 
 def test_all_wrong_keys_are_told_not_only_the_first(multus: Command, file: File) -> None:
-    bad = conf(name="a b", cniVersion="9", binDir="x", cniDir="y", logLevel="z", naming="q")
+    bad = conf(name="a b", cniVersion="9", binDir=5, cniDir="y", logLevel=5, naming="q")
     bad["delegates"] = [{}, {"type": 1}, {"type": "ptp", "masterplugin": 3}]
     said = multus("validate", "--json", "-f", file("multus.conf", bad))
     assert [each["subject"] for each in problems(said)] == [
@@ -194,6 +193,51 @@ def test_all_wrong_keys_are_told_not_only_the_first(multus: Command, file: File)
         "logLevel",
         "naming",
     ]
+
+
+REMARKS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"binDir": "opt"}, "binDir", "is 'opt', relative to the working", "use an absolute path"),
+    ({"kubeconfig": "k"}, "kubeconfig", "is 'k', relative to", "use an absolute path"),
+    ({"logLevel": "info"}, "logLevel", "is 'info', which is read as 'verbose'", "use panic"),
+    ({"logLevel": "loud"}, "logLevel", "is 'loud', which is read as 'error'", "use panic"),
+    ({"logOptions": {"maxAge": -1}}, "logOptions.maxAge", "is -1, which is read as 0", "0 or more"),
+    ({"clusterNetwork": "x"}, "delegates", "beside 'clusterNetwork': it is ignored", "keep one"),
+    ({"defaultNetworks": ["x"]}, "defaultNetworks", "beside 'delegates': it is", "keep one way"),
+    ({"kubeConfig": "/k"}, "kubeConfig", "is read as 'kubeconfig'", "write 'kubeconfig'"),
+    ({"LogOptions": {"MaxAge": 1}}, "LogOptions.MaxAge", "is read as 'maxAge'", "write 'maxAge'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "subject", "reason", "fix"), REMARKS, ids=[str(each[0]) for each in REMARKS]
+)
+def test_what_is_taken_in_another_form_is_a_warning(
+    multus: Command, file: File, keys: dict[str, Any], subject: str, reason: str, fix: str
+) -> None:
+    said = multus("validate", "--json", "-f", file("multus.conf", conf(**keys)))
+    assert said.status == 0
+    found = {each["subject"]: each for each in problems(said, "warning")}
+    assert reason in found[subject]["reason"]
+    assert fix in found[subject]["fix"]
+    assert found[subject]["line"] > 1
+
+
+@pytest.mark.parametrize("by", ["path", "name"])
+@pytest.mark.parametrize("key", ["clusterNetwork", "defaultNetworks"])
+def test_a_network_that_is_multus_itself_is_an_error(
+    multus: Command, file: File, by: str, key: str
+) -> None:
+    path = str(file("00-multus.conf", conf(name="own")))
+    named = path if by == "path" else "own"
+    folder = os.path.dirname(path)
+    keys: dict[str, Any] = {"delegates": None, "confDir": folder, "clusterNetwork": "not-here"}
+    keys[key] = named if key == "clusterNetwork" else [named]
+    said = multus("validate", "--json", "-f", file("00-multus.conf", conf(name="own", **keys)))
+    (found,) = problems(said)
+    assert found["subject"] == (key if key == "clusterNetwork" else f"{key}[0]")
+    assert found["code"] == 7
+    assert "Multus would call itself" in found["reason"]
+    assert path in found["reason"]
 
 
 def test_a_key_that_nobody_reads_is_a_warning_with_a_guess(multus: Command, file: File) -> None:
@@ -526,8 +570,64 @@ def test_a_wrong_call_is_status_2(multus: Command) -> None:
 
 
 def test_the_text_for_people_has_place_reason_and_fix(multus: Command, file: File) -> None:
-    path = file("multus.conf", conf(binDir="opt"))
+    path = file("multus.conf", conf(cniDir="opt"))
     said = multus("validate", "-f", path)
-    assert f"✗ {path}:10:3: binDir: " in said.out
+    assert f"✗ {path}:10:3: cniDir: " in said.out
     assert "    use an absolute path" in said.out
     assert "\x1b" not in said.out
+
+
+def test_what_differs_from_the_go_multus_is_listed_for_its_files(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    shim = {
+        "cniVersion": "0.3.1",
+        "name": "multus-cni-network",
+        "type": "multus-shim",
+        "clusterNetwork": "/host/etc/cni/net.d/10-flannel.conflist",
+        "retryDeleteOnError": True,
+        "logToStderr": True,
+    }
+    daemon = {"cniVersion": "0.3.1", "logLevel": "verbose", "MetricsPort": 9091, "typo": 1}
+    daemon |= {"enablePprof": False, "multusConfigFile": "auto"}
+    file("net.d/00-multus.conf", shim)
+    file("net.d/multus.d/daemon-config.json", daemon)
+    call = ("validate", "--net-d", tmp_path / "net.d")
+    said = multus(*call, "--json")
+    found = [(each["subject"], each["line"]) for each in said.json["differences"]]
+    assert found == [("retryDeleteOnError", 6), ("MetricsPort", 4), ("multusConfigFile", 7)]
+    assert [each["subject"] for each in problems(said, "warning")] == ["typo"]
+    assert said.status == 0
+    text = multus(*call).out
+    assert "Different from the Go Multus: 3 of these settings" in text
+    listed = text[text.index("Different from") :].splitlines()
+    assert [line for line in listed if len(line) > 80 and line.startswith("    ")] == []
+
+
+def test_a_configuration_that_means_the_same_lists_no_difference(
+    multus: Command, file: File
+) -> None:
+    keys = {"kubeconfig": "/k", "logLevel": "debug", "capabilities": {"portMappings": True}}
+    said = multus("validate", "--json", "-f", file("00-multus.conf", conf(**keys)))
+    assert (said.json["differences"], problems(said, "warning")) == ([], [])
+
+
+def test_the_daemons_settings_in_a_config_map_are_compared_at_their_lines(
+    multus: Command, file: File
+) -> None:
+    text = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: multus-daemon-config}
+data:
+  notes: "{ not JSON"
+  daemon-config.json: |
+    {
+      "logLevel": "verbose",
+      "metricsPort": 9091
+    }
+"""
+    said = multus("validate", "--json", "-f", file("daemon.yaml", text))
+    (found,) = said.json["differences"]
+    assert (found["subject"], found["line"], found["column"]) == ("metricsPort", 9, 7)
+    assert (said.status, said.json["findings"]) == (0, [])

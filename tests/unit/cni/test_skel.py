@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ CONTAINER = {
     "CNI_NETNS": "/run/netns/none",
     "CNI_IFNAME": "eth0",
     "CNI_PATH": "/opt/cni/bin",
+    "CNI_NETNS_OVERRIDE": "1",
 }
 COMMANDS = ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION")
 
@@ -201,9 +203,37 @@ class TestEnvironment:
     def test_bad_arguments(self, args: str) -> None:
         assert "CNI_ARGS" in refused(4, "ADD", {"name": "n"}, CNI_ARGS=args)
 
-    @pytest.mark.parametrize("path", ["bin", "/opt/cni/bin:bin", "./x"])
-    def test_a_relative_path(self, path: str) -> None:
-        assert "CNI_PATH" in refused(4, "ADD", {"name": "n"}, CNI_PATH=path)
+    @pytest.mark.parametrize(
+        ("path", "folders"),
+        [
+            ("bin", ["/here/bin"]),
+            ("/opt/cni/bin:./bin/:", ["/opt/cni/bin", "/here/bin"]),
+            ("../x", ["/x"]),
+        ],
+    )
+    def test_a_relative_path_is_one_of_the_working_folder(
+        self, path: str, folders: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "getcwd", lambda: "/here")
+        environ = {**CONTAINER, "CNI_PATH": path}
+        found = skel._request("ADD", {k: v for k, v in environ.items() if v is not None})
+        assert list(found.path) == folders
+
+
+class TestWithin:
+    """A plugin that Multus started calls Multus: it would wait for itself."""
+
+    @pytest.mark.parametrize("command", ["ADD", "CHECK", "STATUS"])
+    def test_it_is_refused_before_anything_is_read(self, command: str) -> None:
+        message = refused(7, command, b"no JSON", MULTUS_WITHIN="c1")
+        assert "Multus would call itself" in message
+
+    @pytest.mark.parametrize("command", ["DEL", "GC"])
+    def test_there_is_nothing_to_remove(self, command: str) -> None:
+        assert asked(command, b"no JSON", MULTUS_WITHIN="c1") == (0, None)
+
+    def test_its_version_is_told(self) -> None:
+        assert asked("VERSION", b"", MULTUS_WITHIN="c1")[0] == 0
 
 
 class TestVersions:

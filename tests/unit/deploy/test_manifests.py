@@ -223,6 +223,19 @@ def test_what_the_chart_renders_fits_the_schema(
     Settings.of(settings, "daemon.json", {})
 
 
+def test_keys_of_the_configuration_reach_the_file_that_the_installer_reads(helm: Any) -> None:
+    data = render(helm, configuration={"namespaceIsolation": True})
+    settings = data["ConfigMap", "multus-python"]["data"]["multus.json"]
+    assert json.loads(settings) == {"namespaceIsolation": True}
+    default = render(helm)["ConfigMap", "multus-python"]["data"]["multus.json"]
+    assert json.loads(default) == json.loads((DEPLOY / "daemonset" / "multus.json").read_text())
+    for each in containers(data["DaemonSet", "multus-python"]):
+        if "args" in each:
+            given = each["args"][each["args"].index("--settings") + 1]
+            mounts = {mount["mountPath"]: mount.get("subPath") for mount in each["volumeMounts"]}
+            assert mounts[given] == "multus.json"
+
+
 def test_other_folders_reach_every_place(helm: Any) -> None:
     rendered = render(helm, paths={"netD": "/k3s/net.d", "binDir": "/k3s/bin"})
     wire = rendered["DaemonSet", "multus-python"]

@@ -23,7 +23,7 @@ WRONG = {
     "prevResult": "x",
     "blockedPlugins": {},
     "always_use_default": "maybe",
-    "binDir": "relative",
+    "binDir": 5,
 }
 
 
@@ -113,9 +113,8 @@ class TestValidate:
     @pytest.mark.parametrize(
         ("key", "value"),
         [
-            ("logLevel", "chatty"),
             ("logLevel", 5),
-            ("logFile", "relative"),
+            ("logFile", 5),
             ("logToStderr", "yes"),
             ("logOptions", []),
             ("logOptions", {"maxSize": "big"}),
@@ -134,7 +133,7 @@ class TestValidate:
 
         installed = at_work(plugin_named("p", multus_validate))
         with pytest.raises(InvalidConfig) as caught:
-            validate(conf_of(logLevel="chatty"), installed)
+            validate(conf_of(logLevel=5), installed)
         assert caught.value.msg.startswith("configuration 'unit': 'logLevel'")
         assert caught.value.details == "'a' is odd: mend it; 'b' is odd: mend it"
         assert [each.path for each in caught.value.problems] == [("logLevel",), ("a",), ("b",)]

@@ -216,3 +216,19 @@ class TestMissingPlugin:
         )
         assert isinstance(error, MissingPlugin)
         assert error.details == "plugin 'x' of multus-x 1.0: odd"
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({}, {}),
+        ({"IgnoreUnknown": "0", "K8S_POD_NAME": "web"}, {}),
+        ({"K8S_POD_NAME": "web"}, {"IgnoreUnknown": "true"}),
+    ],
+)
+def test_delegates_may_ignore_arguments_that_they_do_not_know(
+    given: dict[str, str], added: dict[str, str]
+) -> None:
+    sources = selecting(selection(Role.DEFAULT, "a"))
+    (delegate,) = resolve(sources, request_of(args=given), conf_of(), new_session()).delegates
+    assert delegate.args == added

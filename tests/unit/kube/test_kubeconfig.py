@@ -137,7 +137,9 @@ WRONG = [
     ({"users": []}, "'users' has no entry named 'u'"),
     ({"clusters": {}}, "'clusters' has no entry named 'c'"),
     ({"clusters": "c"}, "'clusters' must be a list"),
-    ({"cluster": {"server": "10.0.0.1"}}, "must be a URL"),
+    ({"cluster": {"server": "10.0.0.1/path"}}, "must be a URL"),
+    ({"cluster": {"server": "ftp://10.0.0.1"}}, "must be a URL"),
+    ({"cluster": {"server": ""}}, "must be a URL"),
     ({"cluster": {"server": 1}}, "must be a string"),
     ({"cluster": {"certificate-authority-data": "%"}}, "is not base64"),
     (
@@ -174,11 +176,31 @@ def test_a_broken_file_is_named_and_not_quoted(tmp_path: Path, text: str) -> Non
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_relative_path_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="No such file"):
         load_kubeconfig(str(tmp_path / "none"))
-    with pytest.raises(InvalidConfig, match="not an absolute path"):
-        load_kubeconfig("config")
+
+
+def test_a_relative_path_is_one_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert load_kubeconfig("config").cluster.origin.startswith(f"kubeconfig {tmp_path}/config")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "server"),
+    [
+        ({"server": "10.0.0.1:6443"}, "http://10.0.0.1:6443"),
+        ({"server": "api"}, "http://api"),
+        ({"server": "[fd00::1]:6443/"}, "http://[fd00::1]:6443"),
+        ({"server": "api:6443", "certificate-authority": "ca.crt"}, "https://api:6443"),
+        ({"server": "api:6443", "insecure-skip-tls-verify": True}, "https://api:6443"),
+    ],
+)
+def test_a_server_without_a_scheme(tmp_path: Path, cluster: dict[str, Any], server: str) -> None:
+    assert loaded(tmp_path, cluster=cluster).cluster.server == server
 
 
 def test_a_pod_finds_its_api_server_in_the_environment() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from waiting import eventually
 
+from integration.kube.claims import DRIVER, slice_of, vf
 from multus.api.conf import Conf
 from multus.api.kubernetes import Deadline, NotFound, ObjectRef, Resource, view_of
 from multus.api.request import Request
+from multus.kube.kept import Kept
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
 from multus.testing.apiserver import ApiServer
@@ -147,3 +149,82 @@ def test_two_thousand_pods_and_definitions_cost_little(
     assert len(node.pods.follower) == 2000
     # KiB; the stand-in in this same process takes its part of it.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+
+
+SLICES = Resource("resource.k8s.io", "v1", "resourceslices", node_field="spec.nodeName")
+OF_NODE = {"spec.nodeName": "n1", "spec.driver": DRIVER}
+PARTS: dict[Resource, list[str | tuple[str, ...]]] = {
+    SLICES: [("spec", "driver"), ("spec", "devices", "name")]
+}
+
+
+class TestSelect:
+    """Objects by their fields: from the cache of this node's, else from the server."""
+
+    @pytest.fixture
+    def slices(self, api: ApiServer, tmp_path: Path) -> Iterator[NodeApi]:
+        """The API of node n1, which follows its slices."""
+        found = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", PARTS)
+        found.start()
+        yield found
+        found.close()
+
+    @pytest.fixture(autouse=True)
+    def published(self, api: ApiServer) -> None:
+        slice_of(api, vf(0))
+        slice_of(api, vf(1), name="other", driver="other.example.org")
+        slice_of(api, vf(2), name="n2-card", node="n2")
+
+    def test_this_nodes_come_from_the_cache_with_the_parts_that_are_kept(
+        self, api: ApiServer, slices: NodeApi, soon: Deadline
+    ) -> None:
+        eventually(lambda: synced(slices))
+        before = gets(api, "")
+        (found,) = slices.select(SLICES, OF_NODE, soon)
+        assert found["metadata"]["name"] == "n1-card"
+        assert found["spec"] == {"driver": DRIVER, "devices": [{"name": "vf-0"}]}
+        assert gets(api, "") == before
+        assert {state.what: state.objects for state in slices.states()} == {
+            "pods of node n1": 0,
+            "resourceslices.resource.k8s.io of node n1": 2,
+        }
+
+    @pytest.mark.parametrize(
+        ("fields", "names"),
+        [
+            ({"spec.nodeName": "n2"}, ["n2-card"]),
+            ({}, ["n1-card", "n2-card", "other"]),
+            ({"spec.driver": DRIVER}, ["n1-card", "n2-card"]),
+            ({**OF_NODE, "spec.pool.name": "n1"}, ["n1-card"]),
+        ],
+        ids=["another-node", "all", "any-node", "a-field-that-is-not-kept"],
+    )
+    def test_the_server_is_asked_for_what_the_cache_may_not_have(
+        self,
+        api: ApiServer,
+        slices: NodeApi,
+        soon: Deadline,
+        fields: dict[str, str],
+        names: list[str],
+    ) -> None:
+        eventually(lambda: synced(slices))
+        found = slices.select(SLICES, fields, soon)
+        assert sorted(each["metadata"]["name"] for each in found) == names
+        assert all("pool" in each["spec"] for each in found), "a cached one has no pool"
+
+    def test_a_fresh_answer_comes_from_the_server(self, slices: NodeApi, soon: Deadline) -> None:
+        eventually(lambda: synced(slices))
+        (found,) = slices.select(SLICES, OF_NODE, soon, fresh=True)
+        assert found["spec"]["devices"] == [vf(0)]
+
+
+def test_a_cache_without_room_for_all_does_not_answer_with_all() -> None:
+    kept = Kept(700)
+    for number in range(3):
+        kept.put(("", f"s{number}"), {"spec": {"text": "x" * 100}})
+    assert (kept.all(), kept.full) == (None, True)
+    small = Kept(10_000)
+    small.put(("", "s"), {"spec": 1})
+    assert small.all() == [{"spec": 1}]
+    small.put(("", "t"), None)
+    assert small.all() is None

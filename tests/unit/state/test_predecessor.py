@@ -180,6 +180,14 @@ class TestWhatLibcniKept:
         assert record.request.netns == "/run/netns/x"
         assert record.request.args == {"K8S_POD_NAME": "web"}
 
+    def test_alone_it_does_not_say_whether_it_is_all(self, journal: Journal) -> None:
+        config = base64.b64encode(json.dumps({"name": "x", "type": "y"}).encode()).decode()
+        path = kept(journal, "x", "eth0", config=config)
+        (record,) = predecessor.records(journal, [("c1", "eth0")], request_of("GC"), CONF)
+        assert record.path == str(path) and not record.complete
+        adopted = predecessor.adopt(journal, request_of("DEL"), CONF, TestAdopt.LOG)
+        assert adopted is not None and adopted.complete and not path.exists()
+
     def test_without_it_the_runtimes_result_is_the_default_networks(self, journal: Journal) -> None:
         found = predecessor.read(written(journal, NEWER), "eth0", conf_of(prevResult=RESULT))
         assert found is not None and list(found.done) == [0]

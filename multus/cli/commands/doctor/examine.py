@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
+from multus.api.spelling import spelled
 from multus.api.versions import NEWEST
 from multus.cli.commands.doctor import (
     api,
@@ -22,6 +23,7 @@ from multus.cli.findings import WARNING, Finding
 from multus.cli.node import find_conf, load_conf
 from multus.registry.index import discover
 from multus.registry.loading import load
+from multus.registry.spelling import spelling_with
 
 #: Ordered: later checks are of little use when an earlier one fails.
 EXAMINATIONS = {
@@ -42,7 +44,7 @@ def node_at(places: Places, conf_file: str = "") -> Node:
     try:
         found = load_conf(conf_file) if conf_file else find_conf(places.at(places.net_d))
         path = found.path if conf_file else found.path.removeprefix(places.root)
-        conf = Conf.from_wire(found.config)
+        conf = Conf.from_wire(spelled(found.config, spelling_with(discover())))
     except CNIError:
         # The check of the configuration reports this error.
         return Node(places, load(discover()), plain, path)

@@ -57,7 +57,8 @@ class Node:
 
     def delegates(self) -> Iterator[Mapping[str, Any]]:
         """The delegates' configurations in the conf file itself."""
-        listed = self.conf.raw.get("delegates")
+        ignored = self.conf.raw.get("clusterNetwork")
+        listed = None if ignored else self.conf.raw.get("delegates")
         for each in listed if isinstance(listed, list) else []:
             if isinstance(each, dict):
                 plugins = each.get("plugins")

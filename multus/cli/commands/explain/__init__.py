@@ -13,8 +13,9 @@ Examples:
   multus explain --root /host --pod default/web
 
 The configuration is the first of type multus in /etc/cni/net.d, unless --conf
-names another. The exit status is 0 when the ADD would succeed, 1 when it would
-be refused.
+names another. With -f and --conf, what only a node can answer (a binary, a
+device, a file) is "not checked here"; --cni-path or --root say where to look.
+The exit status is 0 when the ADD would succeed, 1 when it would be refused.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
     parser.add_argument("--ifname", default="eth0", help="the runtime's CNI_IFNAME (%(default)s)")
-    parser.add_argument("--cni-path", default=BIN_DIR, help="the runtime's CNI_PATH (%(default)s)")
+    parser.add_argument("--cni-path", help=f"the runtime's CNI_PATH ({BIN_DIR})")
     parser.add_argument(
         "--root", default="", metavar="FOLDER", help="where the node's / is mounted"
     )
@@ -62,23 +63,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; status 1 when the ADD would be refused."""
-    from multus.cli.commands.explain.explaining import explain
+    from multus.cli.commands.explain.explaining import explain, off_node
+    from multus.cli.objects import resource_of, without_resource
     from multus.engine.parse import parse
     from multus.registry.index import discover
     from multus.registry.loading import load
+    from multus.registry.spelling import spelling_with
 
     found = load_conf(arguments.conf) if arguments.conf else find_conf()
-    conf = parse(found.config)
+    entries = discover()
+    conf = parse(found.config, spelling=spelling_with(entries))
     objects = _objects(arguments.file) if arguments.file else []
     request = _request(arguments, conf, objects)
-    installed = load(discover(), conf.blocked_plugins, conf.raw)
+    installed = load(entries, conf.blocked_plugins, conf.raw)
+    resources = {f"{each.namespace}/{each.name}": resource_of(each) for each in objects}
+    elsewhere = _is_off_node(arguments)
+    if elsewhere:
+        objects = [without_resource(each) for each in objects]
     with _session(arguments, objects) as session:
         explanation = explain(installed, request, conf, session)
+    if elsewhere:
+        explanation = off_node(explanation, {k: v for k, v in resources.items() if v})
     if arguments.json:
         screen.as_json({"file": found.path, **explanation.to_wire()})
     else:
         _show(explanation, found.path)
     return 1 if explanation.refusals else 0
+
+
+def _is_off_node(arguments: argparse.Namespace) -> bool:
+    """Whether only files are given: nothing says that this machine is the pod's node."""
+    given = arguments.file and arguments.conf
+    return bool(given) and arguments.cni_path is None and not arguments.root
 
 
 def _session(arguments: argparse.Namespace, objects: list[Named]) -> Session:
@@ -114,7 +130,7 @@ def _request(arguments: argparse.Namespace, conf: Conf, objects: list[Named]) ->
         command="ADD",
         container_id="explain",
         ifname=arguments.ifname,
-        path=tuple(folder for folder in arguments.cni_path.split(":") if folder),
+        path=tuple(folder for folder in (arguments.cni_path or BIN_DIR).split(":") if folder),
         args=args,
         environ={"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())},
         dry_run=True,
@@ -174,6 +190,7 @@ def _show(explanation: Explanation, path: str) -> None:
     if explanation.networks:
         _show_networks(shown, explanation)
         for network in explanation.networks:
+            _show_device(shown, network)
             _show_configs(shown, network)
         _show_routes(shown, explanation)
     _show_refusals(shown, explanation)
@@ -212,6 +229,19 @@ def _show_networks(shown: Screen, explanation: Explanation) -> None:
     )
 
 
+def _show_device(shown: Screen, network: PlannedNetwork) -> None:
+    delegate = network.delegate
+    if not delegate.resource and not delegate.device:
+        return
+    shown.heading(f"{delegate.ifname}: device")
+    if not delegate.device:
+        shown.line(f"none: no plugin names a device of {delegate.resource}")
+        return
+    by = f"named by {network.device_by}" if network.device_by else "asked for by the pod"
+    of = f" of {delegate.resource}" if network.device_by else ""
+    shown.line(f"{delegate.device}{of}, {by}")
+
+
 def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
     args = ";".join(f"{key}={value}" for key, value in network.delegate.args.items())
     if args:
@@ -238,9 +268,12 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
 
 
 def _show_refusals(shown: Screen, explanation: Explanation) -> None:
-    from multus.cli.findings import NOTE, WARNING, Finding, of_error
+    from multus.cli.findings import NOTE, UNCHECKED, WARNING, Finding, of_error
 
     shown.line()
+    for reason in explanation.unchecked:
+        fix = "run this on the pod's node, or say where its files are (--root, --cni-path)"
+        shown.finding(Finding(UNCHECKED, "not checked here", reason, fix))
     for note in explanation.notes:
         shown.finding(Finding(NOTE, "note", note))
     for network in explanation.networks:
@@ -274,6 +307,9 @@ def _answer(explanation: Explanation) -> Finding:
     """The finding about the runtime's answer if nothing refuses the ADD."""
     from multus.cli.findings import OK, WARNING, Finding
 
+    if explanation.unchecked:
+        reason = f"the ADD would succeed, if its node has the {len(explanation.unchecked)} above"
+        return Finding(OK, "answer", reason)
     if explanation.not_ready:
         return Finding(WARNING, "answer", "the ADD would succeed once the node is ready")
     return Finding(OK, "answer", "the ADD would succeed")

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, NotStarted
 from multus.api.execute import Executor
 from multus.api.invoker import Declined
+from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Element, Selection
+from multus.cli.objects import ELSEWHERE
 from multus.cli.routes import Expected, expected
 from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
@@ -43,16 +45,28 @@ class Refusal:
 
 @frozen
 class PlannedNetwork:
-    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start."""
+    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start.
+
+    ``device_by`` is the plugin that named the network's device.
+    """
 
     planned: Planned
     origin: str
     declined: tuple[tuple[str, Declined], ...] = ()
     binaries: Mapping[str, str] = field(factory=dict)
+    device_by: str = ""
 
     @property
     def delegate(self) -> Delegate:
         return self.planned.delegate
+
+    def _device_wire(self) -> dict[str, Any]:
+        found = {
+            "resource": self.delegate.resource,
+            "device": self.delegate.device,
+            "deviceBy": self.device_by,
+        }
+        return {key: value for key, value in found.items() if value}
 
     @property
     def undeclared(self) -> list[Problem]:
@@ -74,6 +88,7 @@ class PlannedNetwork:
             "origin": self.origin,
             "primary": delegate.primary,
             "default": delegate.default,
+            **self._device_wire(),
             "args": dict(delegate.args),
             "undeclared": [str(each) for each in self.undeclared],
             "plugins": [
@@ -103,6 +118,8 @@ class Explanation:
     #: Conditions under which an ADD would wait or be refused for now.
     not_ready: tuple[CNIError, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    #: What only the pod's node can answer.
+    unchecked: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -134,6 +151,7 @@ class Explanation:
             "notes": list(self.notes),
             "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
             "refused": [each.to_wire() for each in self.refusals],
+            "notChecked": list(self.unchecked),
         }
 
 
@@ -144,10 +162,22 @@ class _Listening(Hooks):
         super().__init__(manager)
         self.selections: list[Selection] = []
         self.asked: list[Element] = []
+        self.named: list[tuple[str, Mapping[str, Sequence[str]]]] = []
 
     def select(self, request: Request, conf: Conf, session: Session) -> list[Selection]:
         self.selections[:] = super().select(request, conf, session)
         return list(self.selections)
+
+    def devices_by_plugin(
+        self, request: Request, conf: Conf, session: Session
+    ) -> list[tuple[str, Mapping[str, Sequence[str]]]]:
+        self.named[:] = super().devices_by_plugin(request, conf, session)
+        return list(self.named)
+
+    def device_by(self, delegate: Delegate) -> str:
+        """The plugin that named the delegate's device; "" when the network's source did."""
+        resource, device = delegate.resource, delegate.device
+        return next((name for name, each in self.named if device in each.get(resource, ())), "")
 
     def resolve(
         self, element: Element, request: Request, conf: Conf, session: Session
@@ -186,7 +216,8 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
     networks = []
     for delegate in delegates:
         try:
-            networks.append(_planned(delegate, _origin(delegate, asked), call))
+            planned = _planned(delegate, _origin(delegate, asked), call)
+            networks.append(evolve(planned, device_by=hooks.device_by(delegate)))
         except CNIError as error:
             refusals.append(Refusal("invoke", error))
     refusals += [each for network in networks for each in _missing(network, call)]
@@ -268,6 +299,33 @@ def _executed(network: PlannedNetwork) -> Sequence[str]:
         kind = ipam.get("type") if isinstance(ipam, dict) else None
         found += [step.plugin.type, *([kind] if isinstance(kind, str) and kind else [])]
     return list(dict.fromkeys(found))
+
+
+def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:
+    """The explanation for another machine than the pod's node.
+
+    What depends on the node is not a refusal: it is named as not checked.  *resources* are those of
+    the definitions whose devices a kubelet gives, by network.
+    """
+    devices = [
+        f"which device of {resources[each.delegate.label]} {each.delegate} gets"
+        for each in explanation.networks
+        if each.delegate.label in resources
+    ]
+    here = [each for each in explanation.refusals if not _is_elsewhere(each.error)]
+    elsewhere = [each.error.said for each in explanation.refusals if each not in here]
+    elsewhere += [each.said for each in explanation.not_ready]
+    return evolve(
+        explanation,
+        refusals=tuple(here),
+        not_ready=(),
+        unchecked=(*devices, *dict.fromkeys(elsewhere)),
+    )
+
+
+def _is_elsewhere(error: CNIError) -> bool:
+    # Without an object that the pod names, what it would get is not known.
+    return isinstance(error, (*ELSEWHERE, NotStarted)) and not isinstance(error, NotFound)
 
 
 def _executor(call: Call) -> Executor:

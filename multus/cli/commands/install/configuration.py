@@ -24,6 +24,7 @@ from multus.cli.node import conf_files, is_multus, multus_part
 from multus.engine import parse, resolve
 from multus.log import Log
 from multus.registry.known import OFFERING
+from multus.registry.spelling import spelling_with
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
@@ -83,7 +84,10 @@ def load_primary(path: str, option: str = "--primary") -> Primary:
     """The network in the file at *path*, which *option* names; raises ``CNIError``."""
     data = contents(path)
     if data is None:
-        raise InvalidConfig(f"{option}: {path} does not exist", fix="correct the path")
+        raise InvalidConfig(
+            f"{option}: {path} does not exist",
+            fix="correct the path, or name another network with --primary",
+        )
     whole = decode_object(data, path)
     if is_multus(whole):
         raise InvalidConfig(
@@ -118,7 +122,9 @@ def make(
     conf = settings.conf
     plugin: dict[str, Any] = {"type": "multus"}
     if primary is not None:
-        conf.pop("delegates", None)
+        if conf.pop("delegates", None) and "cniVersion" not in settings.own:
+            # The version was that of the file, too, which may have changed since.
+            conf.pop("cniVersion", None)
         plugin["clusterNetwork"] = primary.path
     elif settings.older and len(conf.get("delegates", ())) > 1:
         # The Go Multus counts interfaces by position, also those of 'delegates'.
@@ -130,6 +136,7 @@ def make(
         plugin["binDir"] = bin_dir
     if not standalone:
         plugin["standalone"] = False
+        conf.pop("standalone", None)
     capabilities = {**conf.pop("capabilities", {}), **_capabilities(primary)}
     if capabilities:
         plugin["capabilities"] = capabilities
@@ -182,7 +189,7 @@ def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | No
     found = multus_part(NAME, document.value)
     if found is None:
         raise InvalidConfig("not installed: the configuration has no plugin of type 'multus'")
-    conf = parse.parse(found.config)
+    conf = parse.parse(found.config, spelling=spelling_with(installed.every))
     if _in_files(conf.raw) and any(conf.raw.get(key) for key in OFFERING):
         request = Request("STATUS", path=(bin_dir,))
         with Session(Log.from_conf({"logLevel": "panic"}), api) as session:

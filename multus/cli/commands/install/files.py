@@ -94,12 +94,14 @@ class Manifest:
     """The installed files of this node, by path; ``primary`` is the default network's file.
 
     ``older`` is what another Multus had configured, as it was found; empty if there was none.
+    ``settings`` are the keys that the installer gave.
     """
 
     folder: str
     written: Mapping[str, Written] = field(factory=dict)
     primary: str = ""
     older: Mapping[str, Any] = field(factory=dict)
+    settings: Mapping[str, Any] = field(factory=dict)
 
     @classmethod
     def load(cls, net_d: str) -> Manifest:
@@ -115,7 +117,9 @@ class Manifest:
                 raise ValueError(f"its format is {raw['format']}")
             written = [Written(**each) for each in raw["written"]]
             files = {each.path: each for each in written}
-            return cls(folder, files, raw["primary"], raw.get("older", {}))
+            # Earlier releases wrote neither of the last two.
+            kept = raw.get("older", {}), raw.get("settings", {})
+            return cls(folder, files, raw["primary"], *kept)
         except (ValueError, KeyError, TypeError) as error:
             raise StateDamaged(
                 f"{path} cannot be read ({error})",
@@ -175,6 +179,7 @@ class Manifest:
             "format": _FORMAT,
             "primary": self.primary,
             "older": self.older,
+            "settings": self.settings,
             "written": [
                 {k: getattr(each, k) for k in ("path", "sha256", "previous", "mode")}
                 for each in self.written.values()

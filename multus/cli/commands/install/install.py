@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from multus.api.errors import CNIError, InvalidConfig
-from multus.api.jsontext import decode_object
 from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
-from multus.cli.commands.install.files import FOLDER, Manifest, contents
+from multus.cli.commands.install.files import FOLDER, Manifest, contents, make_folder
 from multus.cli.commands.install.older import Older, Settings
 from multus.cli.objects import Objects
 from multus.cni.shim import MARK, launcher
@@ -74,13 +73,15 @@ class Wanted:
 class Plan:
     """What is to be installed: the configuration, and the file of its default network.
 
-    ``older`` is the Multus that was here before; ``daemon`` are its daemon's settings, for a node
-    whose daemon has no file yet.  ``notes`` tell what became of its keys.
+    ``older`` is the Multus that was here before, ``settings`` the installer's own keys.  ``daemon``
+    is the daemon's file, for a node that has none yet.  ``notes`` tell what became of the older
+    Multus' keys.
     """
 
     text: bytes
     primary: str = ""
     older: Older | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
     daemon: bytes = b""
     notes: tuple[str, ...] = ()
 
@@ -90,23 +91,25 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
 
     Waits up to *patience* seconds for a network that can be the default.  Raises ``CNIError``.
     """
+    manifest = Manifest.load(wanted.net_d)
     if wanted.conf:
         text = configuration.given(wanted.conf)
         configuration.require_valid(text, installed, wanted.bin_dir)
-        return Plan(text)
-    manifest = Manifest.load(wanted.net_d)
+        return Plan(text, settings=manifest.settings)
+    before = older.find(wanted.net_d, manifest)
+    own = manifest.settings
+    if wanted.settings:
+        own = older.own_settings(wanted.settings, installed)
+    if before is None and not manifest.written:
+        older.require_known_past(wanted.net_d, wanted.bin_dir, own)
     settings = older.settings_for(
-        older.find(wanted.net_d, manifest),
-        _own_settings(wanted),
-        installed,
-        net_d=wanted.net_d,
-        in_pod=wanted.shim_only,
+        before, own, installed, net_d=wanted.net_d, in_pod=wanted.shim_only
     )
     kubeconfig = wanted.kubeconfig_path or older.kubeconfig(settings, wanted.net_d)
     daemon, different = older.daemon_settings(
         settings, wanted.daemon_settings, in_pod=wanted.shim_only
     )
-    found = _primary(wanted, settings, time.monotonic() + patience)
+    found = _primary(wanted, settings, manifest, time.monotonic() + patience)
     text = configuration.make(
         found,
         settings,
@@ -117,22 +120,19 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     # The default network comes from a file, so an unreachable API does not matter.
     configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
     notes = (*settings.carried.notes, *different)
-    return Plan(text, found.path if found else "", settings.older, daemon, notes)
+    return Plan(text, found.path if found else "", settings.older, own, daemon, notes)
 
 
-def _own_settings(wanted: Wanted) -> Mapping[str, Any]:
-    if not wanted.settings:
-        return {}
-    data = contents(wanted.settings)
-    if data is None:
-        raise InvalidConfig(f"--settings: {wanted.settings} does not exist", fix="correct the path")
-    return decode_object(data, wanted.settings)
-
-
-def _primary(wanted: Wanted, settings: Settings, deadline: float) -> configuration.Primary | None:
+def _primary(
+    wanted: Wanted, settings: Settings, manifest: Manifest, deadline: float
+) -> configuration.Primary | None:
     """The default network's file; None when the settings have the network itself or its name."""
     conf = settings.conf
-    named = wanted.primary or str(conf.get("clusterNetwork", ""))
+    named = wanted.primary or str(settings.own.get("clusterNetwork", ""))
+    if not named and settings.older and settings.older.replaced and "delegates" not in settings.own:
+        # What it had is a copy of then; the file may have changed since.
+        named = manifest.primary
+    named = named or str(conf.get("clusterNetwork", ""))
     if not named and "delegates" in conf:
         return configuration.file_of(conf["delegates"], wanted.net_d)
     if named and not named.startswith("/"):
@@ -173,16 +173,12 @@ def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
             f"{path} was changed since it was installed",
             fix=f"keep the change with --conf {path}, or overwrite it with --force",
         )
-    before = plan.older.to_wire() if plan.older else manifest.older
-    if (plan.primary, before) != (manifest.primary, manifest.older):
-        manifest = evolve(manifest, primary=plan.primary, older=before)
-        manifest.save()
-        for line in plan.notes:
-            tell(line)
+    manifest = _remembered(manifest, plan, tell)
     for target, data in programs(wanted).items():
         manifest = _put(manifest, target, data, 0o755, tell)
     manifest = refresh(wanted, manifest, tell)
     if plan.daemon:
+        make_folder(os.path.dirname(wanted.daemon_settings), 0o755)
         manifest = _put(manifest, wanted.daemon_settings, plan.daemon, 0o600, tell)
     manifest = _put(manifest, path, plan.text, 0o600, tell)
     for each in _replaced(plan, path):
@@ -190,6 +186,17 @@ def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
         manifest, done = manifest.put_away(each)
         if done:
             tell(f"backed up and removed {each}, an older configuration of Multus")
+
+
+def _remembered(manifest: Manifest, plan: Plan, tell: Tell) -> Manifest:
+    """The manifest with what the plan was made from; saved, and its notes told, if it is new."""
+    before = plan.older.to_wire() if plan.older else manifest.older
+    known = evolve(manifest, primary=plan.primary, older=before, settings=plan.settings)
+    if known != manifest:
+        known.save()
+        for line in plan.notes:
+            tell(line)
+    return known
 
 
 def _replaced(plan: Plan, path: str) -> list[str]:

@@ -20,7 +20,7 @@ from multus.api.problem import Problem
 from multus.cli.commands.install.files import FOLDER, Manifest, contents
 from multus.cli.node import MULTUS, conf_files
 from multus.cli.upstream import known
-from multus.cli.upstream.carrying import SHARED, Carried, Carrying
+from multus.cli.upstream.carrying import RUN, SHARED, Carried, Carrying
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -29,16 +29,21 @@ if TYPE_CHECKING:
 DAEMON_CONFIG = "daemon-config.json"
 #: How the names of its files begin, which its entrypoints make.
 _ITS_NAME = "00-multus."
+_INSTALLER = tuple(name for name, key in known.KEYS.items() if key.fate == known.INSTALLER)
 _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 
 
 @frozen
 class Older:
-    """Another Multus' configuration: its file, its content, and the settings of its daemon."""
+    """Another Multus' configuration: its file, its content, and the settings of its daemon.
+
+    ``replaced``: an earlier installation has already put it away.
+    """
 
     path: str = ""
     whole: Mapping[str, Any] = field(factory=dict)
     daemon: Mapping[str, Any] | None = None
+    replaced: bool = False
 
     @property
     def plugins(self) -> list[Mapping[str, Any]]:
@@ -98,7 +103,7 @@ def find(net_d: str, manifest: Manifest) -> Older | None:
     daemon = contents(os.path.join(net_d, FOLDER, DAEMON_CONFIG))
     if found is None:
         kept = manifest.older
-        found = Older(**kept) if kept else None
+        found = Older(**kept, replaced=True) if kept else None
     if daemon is None:
         return found
     settings = decode_object(daemon, DAEMON_CONFIG)
@@ -120,6 +125,40 @@ def _in_use(net_d: str, manifest: Manifest) -> Older | None:
     return None
 
 
+def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
+    """The keys in the installer's own file.
+
+    Raises ``CNIError``, also for a key that nothing reads: it would have no effect.
+    """
+    data = contents(path)
+    if data is None:
+        raise InvalidConfig(f"--settings: {path} does not exist", fix="correct the path")
+    own = known.canonical(decode_object(data, path))
+    read = {*carrying(installed, in_pod=False).own, *_INSTALLER}
+    unread = [
+        Problem((name,), "is no key that is read here", "correct or remove it")
+        for name in own
+        if name not in read
+    ]
+    if unread:
+        raise InvalidConfig.of(unread, path)
+    return own
+
+
+def require_known_past(net_d: str, bin_dir: str, own: Mapping[str, Any]) -> None:
+    """Raise ``InvalidConfig`` on a node whose Go Multus has taken its configuration away already.
+
+    Its daemon removes the file when it ends; the shim stays.
+    """
+    shim = os.path.join(bin_dir, known.THICK)
+    if not own and os.path.exists(shim):
+        raise InvalidConfig(
+            f"{shim} is of the Go Multus' daemon, whose settings are neither in {net_d} nor given",
+            fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
+            " remove that program if there are none to keep",
+        )
+
+
 def settings_for(
     older: Older | None, own: Mapping[str, Any], installed: Installed, *, net_d: str, in_pod: bool
 ) -> Settings:
@@ -136,26 +175,21 @@ def settings_for(
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
             f" copy the file to {os.path.join(net_d, FOLDER)}",
         )
-    carried = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:])).of(
-        older.raw, in_container=older.is_thick
-    )
+    rules = carrying(installed, in_pod=in_pod, shared=(net_d, *SHARED[1:]), net_d=net_d)
+    carried = rules.of(older.raw, in_container=older.is_thick)
     carried = evolve(carried, refused=tuple(e for e in carried.refused if e.path[0] not in own))
-    where = older.path or DAEMON_CONFIG
-    if carried.net_d not in ("", net_d):
-        raise InvalidConfig(
-            f"'cniConfigDir' is {carried.net_d}, but this installs into {net_d}",
-            where=where,
-            fix=f"use --net-d {carried.net_d}",
-        )
-    return Settings(carried.require(where), own, older)
+    return Settings(carried.require(older.path or DAEMON_CONFIG), own, older)
 
 
-def carrying(installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED) -> Carrying:
+def carrying(
+    installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED, net_d: str = ""
+) -> Carrying:
     """The rules, with the keys that this installation reads."""
     from multus.daemon.settings import KEYS
 
     own = {key.top for key in (*keys.OWN, *installed.hooks.configuration_keys())}
-    return Carrying(own, {key.top for key in KEYS}, in_pod, tuple(dict.fromkeys(shared)))
+    served = {key.top for key in KEYS}
+    return Carrying(own, served, in_pod, tuple(dict.fromkeys(shared)), net_d)
 
 
 def kubeconfig(settings: Settings, net_d: str) -> str:
@@ -166,7 +200,8 @@ def kubeconfig(settings: Settings, net_d: str) -> str:
     if settings.older is None or "kubeconfig" in settings.own:
         return ""
     path = str(settings.older.raw.get("kubeconfig") or "")
-    if settings.older.is_thick or os.path.dirname(path) == os.path.join(net_d, FOLDER):
+    folders = (os.path.join(net_d, FOLDER), RUN)
+    if settings.older.is_thick or os.path.dirname(path) in folders:
         raise InvalidConfig(
             "the Go Multus asks the API server with the credentials of its pod, which end with it",
             where=settings.older.path or DAEMON_CONFIG,
@@ -194,7 +229,8 @@ def daemon_settings(
     older = settings.older
     if older is None or not older.is_thick or older.daemon is None:
         return b"", ()
-    wanted = {k: v for k, v in settings.carried.daemon.items() if known.has_effect(v)}
+    # A false value can differ from an absent one: it is written, too.
+    wanted = {k: v for k, v in settings.carried.daemon.items() if v not in (None, "")}
     data = contents(path)
     if data is None and not in_pod:
         return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()

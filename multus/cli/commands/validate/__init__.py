@@ -11,6 +11,9 @@ Examples:
   kubectl get net-attach-def -A -o yaml | multus validate -f -
   multus validate -f networks/ --json | jq -r '.findings[].reason'
 
+Of a node that ran the Go Multus, with -f daemon-config.json too: it lists the
+settings that mean something else here.
+
 What only a node or the cluster can answer is marked "?" and counted apart. The
 exit status is 0 without errors (warnings do not count), 1 with errors, 2 for a
 usage error.
@@ -20,11 +23,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig
 from multus.cli import screen
 from multus.cli.node import NET_D, conf_files, find_conf
+
+_COLUMNS, _INDENT = 80, "    "
+#: What the Go Multus's daemon reads, in the folder of the runtime's files.
+_DAEMON_CONFIG = "multus.d/daemon-config.json"
 
 if TYPE_CHECKING:
     from multus.cli.commands.validate.validating import Report
@@ -61,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             "problems": report.problems,
             "notChecked": report.count(UNCHECKED),
             "findings": [each.to_wire() for each in report.findings],
+            "differences": [each.to_wire() for each in report.differences],
         }
         screen.as_json(wire)
     else:
@@ -78,6 +87,9 @@ def _of_node(net_d: str) -> list[str]:
     conf_dir = conf.get("confDir", "/etc/cni/multus/net.d")
     if isinstance(conf_dir, str) and os.path.isdir(conf_dir):
         paths.append(conf_dir)
+    daemon_config = os.path.join(net_d, _DAEMON_CONFIG)
+    if os.path.isfile(daemon_config):
+        paths.append(daemon_config)
     if not paths:
         raise InvalidConfig(
             f"{net_d} has no configuration",
@@ -92,9 +104,26 @@ def _show(report: Report) -> None:
     shown = screen.Screen.open()
     for each in report.findings:
         shown.finding(each)
+    if report.differences:
+        _show_differences(shown, report)
     count = f"{report.checked} checked in {len(report.files)} file(s)"
     said = f"{report.problems} problem(s), {report.count(WARNING)} warning(s)"
     unchecked = report.count(UNCHECKED)
     said += f", {unchecked} not checked here" if unchecked else ""
     severity = ERROR if report.problems else OK
     shown.finding(Finding(severity, count, said))
+
+
+def _show_differences(shown: screen.Screen, report: Report) -> None:
+    """Each setting in a line, what differs below it, in 80 columns."""
+    shown.heading(f"Different from the Go Multus: {len(report.differences)} of these settings")
+    for each in report.differences:
+        shown.line((each.subject, "bold"), f"  {each.place}")
+        for line in _wrapped(each.text):
+            shown.line(f"{_INDENT}{line}")
+    shown.line()
+
+
+def _wrapped(text: str) -> list[str]:
+    plain = text.replace("`", "")
+    return textwrap.wrap(plain, _COLUMNS - len(_INDENT), break_on_hyphens=False)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: Plugins that hand their ``ipam`` to its type as it is written.  Others may change it first, as
 #: calico does for its "usePodCidr".
-_PASSING_ON = frozenset(
-    ["bond", "bridge", "dummy", "host-device", "ib-sriov", "ipoib", "ipvlan", "macvlan", "ptp", "sriov", "tap", "vlan"]
+_PASSING_ON = (
+    *("bond", "bridge", "dummy", "host-device", "ib-sriov", "ipoib", "ipvlan", "macvlan"),
+    *("ptp", "sriov", "tap", "vlan"),
 )
 #: The IPAM types whose configuration defines the pool.
 _POOLS = ("host-local", "whereabouts")

@@ -15,10 +15,12 @@ from multus.api.errors import CNIError, IncompatibleVersion, InvalidConfig
 from multus.api.network import Provenance
 from multus.api.versions import NEWEST
 from multus.api.where import Path, dotted
+from multus.cli.commands.validate.upstreamchecks import is_daemon_config, part_of
 from multus.cli.documents import Document
 from multus.cli.editing import with_value, without
 from multus.cli.findings import ERROR, WARNING, Finding
-from multus.cli.node import multus_part
+from multus.cli.respelling import well_spelled
+from multus.cli.upstream.known import KEYS
 from multus.engine import parse
 from multus.engine.permit import require_permitted
 from multus.registry.known import SELECTING
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _STAND_IN = "validated"
 #: The most problems that are reported for one configuration.
 _MOST = 50
+#: Keys that only a CNI configuration has, in lower case.
+_TELLING = {"type", "plugins", "delegates", "cniversion"}
 
 
 def is_configuration(value: object) -> bool:
@@ -37,15 +41,17 @@ def is_configuration(value: object) -> bool:
     return (
         isinstance(value, dict)
         and "kind" not in value
-        and bool(value.keys() & {"type", "plugins", "delegates", "cniVersion"})
+        and bool({str(key).lower() for key in value} & _TELLING)
+        and not is_daemon_config(value)
     )
 
 
 def check_configuration(document: Document, installed: Installed) -> list[Finding]:
     """All problems of a configuration file."""
+    document, findings = well_spelled(document, installed)
     value: dict[str, Any] = document.value
-    findings = list(_shape(document))
-    found = multus_part(document.file, value)
+    findings += _shape(document)
+    found = part_of(document)
     if found is None:
         conf = Conf("delegate", NEWEST, {})
         if "type" in value or "plugins" in value:
@@ -148,8 +154,8 @@ def _without_wrong(raw: dict[str, Any], error: CNIError) -> dict[str, Any] | Non
 
 def _delegates(document: Document, conf: Conf, base: Path) -> list[Finding]:
     listed = conf.raw.get("delegates")
-    if not isinstance(listed, list):
-        return []
+    if not isinstance(listed, list) or conf.raw.get("clusterNetwork"):
+        return []  # beside clusterNetwork they are ignored
     findings = []
     for index, each in enumerate(listed):
         path = (*base, "delegates", index)
@@ -237,7 +243,7 @@ def _nothing_to_do(
 def _unread(document: Document, conf: Conf, base: Path, installed: Installed) -> Iterator[Finding]:
     told = {key.top for key in (*keys.CORE, *installed.hooks.configuration_keys())}
     owned = {key for entry in installed.loaded for key in entry.reads}
-    known = told | owned | {"args", "dns", "ipam", "plugins"}
+    known = told | owned | KEYS.keys() | {"plugins"}
     for key in sorted(conf.raw.keys() - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it, or install its plugin"

@@ -32,6 +32,7 @@ from multus.cli.objects import (
     resource_of,
     without_resource,
 )
+from multus.cli.respelling import about_network
 from multus.engine import order, requests, resolve
 from multus.engine.permit import require_permitted
 from multus.log import Log
@@ -156,8 +157,9 @@ def _network(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
             yield named.document.finding(WARNING, ("kind",), reason, _install_for(named))
             return
         delegate = cluster.installed.hooks.resolve(elements[0], request, conf, session)
+        path = next((each for each in _CONFIGS if each in named.document.marks), ())
+        yield from about_network(named.document, path)
         if delegate is not None:
-            path = next((each for each in _CONFIGS if each in named.document.marks), ())
             require_permitted(delegate, Where(str(named), path))
     except ELSEWHERE as error:
         found = named.document.told(error, severity=UNCHECKED, whole=True)

@@ -13,10 +13,19 @@ from multus.api.reader import describe
 from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
 from multus.cli.commands.validate.objectchecks import GivenObjects, check_object, is_checked
+from multus.cli.commands.validate.offeredchecks import check_offered
+from multus.cli.commands.validate.upstreamchecks import (
+    Difference,
+    check_daemon_config,
+    daemon_configs,
+    differing,
+    is_daemon_config,
+)
 from multus.cli.documents import Document, Reading, files_of, read
 from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
 from multus.cli.node import multus_part
 from multus.cli.objects import Named, objects_in
+from multus.cli.respelling import well_spelled
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -29,6 +38,7 @@ class Report:
     files: tuple[str, ...]
     checked: int
     findings: tuple[Finding, ...] = field(default=())
+    differences: tuple[Difference, ...] = ()
 
     @property
     def problems(self) -> int:
@@ -42,8 +52,34 @@ class Report:
 def validate(paths: list[str], installed: Installed) -> Report:
     """Check the content of all files, each against the objects of all files."""
     files = tuple(files_of(paths))
-    findings: list[Finding] = []
+    documents, findings = _read(files)
+    configurations, about_keys = _configurations(documents, installed)
+    of_daemons = [config for each in documents for config in daemon_configs(each)]
+    objects = [named for each in documents for named in objects_in(each)]
+    findings += about_keys
+    for each in configurations:
+        findings += check_configuration(each, installed)
+        findings += _not_ready(each, installed)
+    for each in of_daemons:
+        findings += check_daemon_config(each)
+    cluster = GivenObjects.of(objects, installed, _conf_in(configurations))
+    for each in configurations:
+        found = multus_part(each.file, each.value)
+        if found is not None:
+            findings += check_offered(each, found, installed, cluster.objects)
+    for named in objects:
+        findings += check_object(named, cluster)
+    findings += check_addresses([*configurations, *(named.document for named in objects)])
+    findings += [_of_no_kind(each) for each in documents if _has_no_kind(each)]
+    checked = len(configurations) + len(of_daemons) + sum(map(is_checked, objects))
+    differences = [one for each in (*configurations, *of_daemons) for one in differing(each)]
+    return Report(files, checked, tuple(_sorted(findings)), tuple(differences))
+
+
+def _read(files: Sequence[str]) -> tuple[list[Document], list[Finding]]:
+    """The documents of all files, and the errors in their text."""
     documents: list[Document] = []
+    findings: list[Finding] = []
     for path in files:
         try:
             reading = read(path)
@@ -52,22 +88,22 @@ def validate(paths: list[str], installed: Installed) -> Report:
             continue
         findings += _about_text(reading)
         documents += reading.documents
-    configurations = [each for each in documents if is_configuration(each.value)]
-    objects = [named for each in documents for named in objects_in(each)]
-    for each in configurations:
-        findings += check_configuration(each, installed)
-        findings += _not_ready(each, installed)
-    cluster = GivenObjects.of(objects, installed, _conf_in(configurations))
-    for named in objects:
-        findings += check_object(named, cluster)
-    findings += check_addresses([*configurations, *(named.document for named in objects)])
-    findings += [
-        _of_no_kind(each)
-        for each in documents
-        if not is_configuration(each.value) and not list(objects_in(each))
-    ]
-    checked = len(configurations) + sum(map(is_checked, objects))
-    return Report(files, checked, tuple(_sorted(findings)))
+    return documents, findings
+
+
+def _configurations(
+    documents: Sequence[Document], installed: Installed
+) -> tuple[list[Document], list[Finding]]:
+    """The CNI configurations, with the documented spelling of each key."""
+    spelled = [well_spelled(each, installed) for each in documents if is_configuration(each.value)]
+    about_keys = [finding for _, findings in spelled for finding in findings]
+    return [document for document, _ in spelled], about_keys
+
+
+def _has_no_kind(document: Document) -> bool:
+    value = document.value
+    known = is_configuration(value) or is_daemon_config(value)
+    return not known and not list(objects_in(document))
 
 
 def _of_no_kind(document: Document) -> Finding:

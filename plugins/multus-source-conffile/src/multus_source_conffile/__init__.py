@@ -1,8 +1,9 @@
 """The conf-file source: the networks that Multus' own configuration lists.
 
 There are two ways to list them: ``delegates`` holds configurations, as in Multus' first releases;
-``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.  ``chain`` has what the node
-carries out for every pod after them.
+``clusterNetwork`` and ``defaultNetworks`` hold names, as in today's.  With both, ``clusterNetwork``
+decides, as on the Go Multus: with it ``delegates`` are ignored, without it ``defaultNetworks`` are.
+``chain`` has what the node carries out for every pod after them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from multus.api.conffiles import Found, by_name, first_in, load
 from multus.api.delegates import delegate_from
 from multus.api.errors import CNIError, InvalidConfig, NotAvailable, TryAgainLater
 from multus.api.network import Delegate, Element, Plugin, Provenance, Role, Selection
-from multus.api.problem import Problem
+from multus.api.problem import Problem, remark
 from multus.api.progress import step
 from multus.api.request import Request
 from multus.api.session import Session
@@ -52,17 +53,17 @@ def multus_keys() -> list[Key]:
 
 @hookimpl
 def multus_validate(conf: Conf) -> list[Problem]:
-    """Every delegate must be valid; the two ways to list networks exclude each other.
+    """Every delegate must be valid, and one way to list networks should stand alone.
 
     The types of values are checked by the table of keys.
     """
     wrong: list[Problem] = []
-    cluster, others = conf.raw.get("clusterNetwork"), conf.raw.get("defaultNetworks")
-    named = (isinstance(cluster, str) and cluster) or (isinstance(others, list) and others)
-    if conf.raw.get("delegates") and named:
-        reason = "stands beside 'clusterNetwork' or 'defaultNetworks'"
-        wrong.append(Problem("delegates", reason, "keep one way to list the networks"))
     listed = conf.raw.get("delegates")
+    if listed and conf.raw.get("clusterNetwork"):
+        wrong.append(_ignored("delegates", "clusterNetwork"))
+        listed = None
+    elif listed and conf.raw.get("defaultNetworks"):
+        wrong.append(_ignored("defaultNetworks", "delegates"))
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(each, dict):
             continue
@@ -92,14 +93,15 @@ def multus_select(request: Request, conf: Conf, session: Session) -> list[Select
 
 def _defaults(request: Request, conf: Conf) -> Selection | None:
     reader = conf.reader
-    delegates = reader.mappings("delegates")
+    cluster = reader.text("clusterNetwork")
+    delegates = [] if cluster else reader.mappings("delegates")
     if delegates:
         elements = tuple(
             Element(_name(each, conf), _place(conf, index), NAME, config=each, provenance=_NODE)
             for index, each in enumerate(delegates)
         )
         return Selection(Role.DEFAULT, elements, _key("delegates"), naming="seed")
-    names = [(reader.text("clusterNetwork"), _key("clusterNetwork"))]
+    names = [(cluster, _key("clusterNetwork"))]
     if not _is_system(request, conf):
         origin = _key("defaultNetworks")
         names += [(name, origin) for name in reader.texts("defaultNetworks")]
@@ -119,7 +121,7 @@ def multus_resolve(element: Element, request: Request, conf: Conf) -> Delegate |
     by_owner = element.provenance is _NODE and not element.namespace
     if not by_owner or element.config is not None:
         return None
-    found = _find(element.name, conf.reader.path("confDir", CONF_DIR))
+    found = _find(element.name, conf.reader.place("confDir", CONF_DIR))
     if found is None:
         return None
     config, where = found.config, f"network configuration {found.path}"
@@ -141,10 +143,14 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
 @hookimpl
 def multus_health(conf: Conf) -> CNIError | None:
     """The readiness indicator file must exist."""
-    path = conf.reader.path(_READINESS)
+    path = conf.reader.place(_READINESS)
     if path and not os.path.exists(path):
         return NotAvailable(_NOT_READY.format(path), key=_READINESS, fix=_READY_FIX)
     return None
+
+
+def _ignored(key: str, other: str) -> Problem:
+    return remark(key, f"stands beside {other!r}: it is ignored", "keep one way to list networks")
 
 
 def _key(name: str) -> Where:
@@ -152,10 +158,13 @@ def _key(name: str) -> Where:
 
 
 def _find(name: str, conf_dir: str) -> Found | None:
-    if os.path.isabs(name):
-        return first_in(name) if os.path.isdir(name) else load(name)
+    if "/" in name:
+        path = os.path.abspath(name)
+        if not os.path.isabs(name) and not os.path.exists(path):
+            return None
+        return first_in(path) if os.path.isdir(path) else load(path)
     found = by_name(conf_dir, name)
-    if found is None and "/" not in name and name not in (".", ".."):
+    if found is None and name not in (".", ".."):
         found = first_in(os.path.join(conf_dir, name))
     return found
 
@@ -175,7 +184,7 @@ def _is_system(request: Request, conf: Conf) -> bool:
 
 
 def _wait_until_ready(conf: Conf, session: Session) -> None:
-    path = conf.reader.path(_READINESS)
+    path = conf.reader.place(_READINESS)
     if not path:
         return
     deadline = time.monotonic() + session.remaining(_READY_WITHIN)

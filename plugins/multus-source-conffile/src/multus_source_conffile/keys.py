@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from multus.api.keys import BOOLEAN, OBJECTS, PATH, TEXT, TEXTS, Key
+from multus.api.keys import BOOLEAN, OBJECTS, PLACE, TEXT, TEXTS, Key
 
 KEYS = (
     # The journal has the configuration of each attached delegate.
     Key(
         "delegates",
         OBJECTS,
-        "The networks, each a plugin's configuration or a chain of them.",
+        "The networks, each a plugin's configuration or a chain of them. Ignored beside"
+        " `clusterNetwork`.",
         kept=False,
         selects=True,
     ),
@@ -47,10 +48,10 @@ KEYS = (
         "Pods of these namespaces get only `clusterNetwork`.",
         ("kube-system",),
     ),
-    Key("confDir", PATH, "The folder of named networks.", "/etc/cni/multus/net.d"),
+    Key("confDir", PLACE, "The folder of named networks.", "/etc/cni/multus/net.d"),
     Key(
         "readinessindicatorfile",
-        PATH,
+        PLACE,
         "A file that the default network writes when it is ready: an ADD waits up to 45 s for it;"
         " STATUS, `multus explain` and `multus validate` report at once that it is missing.",
     ),

@@ -68,8 +68,8 @@ def _config(
     """The configuration, and its author: a tenant, or the node's owner in a file."""
     spec = Reader(wire, where).inner("spec")
     if spec.text("config").strip():
-        return config_in(spec), Provenance.TENANT
-    folder = conf.reader.text("confDir", CONF_DIR)
+        return config_in(spec, name), Provenance.TENANT
+    folder = conf.reader.place("confDir", CONF_DIR)
     found = by_name(folder, name, (".conflist",)) or by_name(folder, name, (".conf", ".json"))
     if found is None:
         raise MissingFile(

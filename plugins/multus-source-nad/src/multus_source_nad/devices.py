@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from multus import hookimpl
 from multus.api.errors import TryAgainLater
 from multus.api.kubernetes import view_of
+from multus.api.progress import step
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -40,7 +41,9 @@ def multus_devices(
         # Imported here: few definitions need a device, and HTTP/2 is slow to import.
         from multus_source_nad.podresources import containers_of
 
-        return joined(containers_of(socket_path, pod.namespace, pod.name, view.deadline))
+        with step("the kubelet", view.deadline.remaining() + 5.0, waits=True):
+            found = containers_of(socket_path, pod.namespace, pod.name, view.deadline)
+        return joined(found)
     from multus_source_nad.checkpoint import containers_of_uid
 
     path = os.path.join(folder, "device-plugins", "kubelet_internal_checkpoint")

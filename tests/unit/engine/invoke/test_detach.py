@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 from contract.given import Recorder
 from unit.engine.invoke.given import NET, Aged, call_of, planned
 from unit.values import delegate_of
@@ -35,6 +36,18 @@ class TestDetach:
             (final, "0.4.0"),
             (final, "1.0.0"),
         ]
+
+    @pytest.mark.parametrize("attached", [0, 1, 2])
+    def test_only_steps_that_were_attached_get_the_requested_arguments(self, attached: int) -> None:
+        """Another step may have failed because of them, and would fail again."""
+        recorder = Recorder()
+        call = call_of(recorder)
+        args = {"IgnoreUnknown": "true", "MAC": "02:00:00:00:00:07", "IP": "10.0.0.1,10.0.0.2"}
+        asked = evolve(NET, args=args)
+        done = {0: Attachment(asked, versions=("1.1.0",) * attached)} if attached else {}
+        detach(planned(call, asked), done, call)
+        given = [dict(each.args) for each in reversed(recorder.calls)]
+        assert given == [args] * attached + [{"IgnoreUnknown": "true"}] * (2 - attached)
 
     def test_goes_on_past_errors_and_keeps_them_with_their_network(self) -> None:
         recorder = Recorder(DEL_net1=IOFailure("stuck"), DEL_eth0=IOFailure("jammed"))
