@@ -20,15 +20,15 @@ from multus.cni.shim import SOCKET
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
 
 
-def _duration(reader: Reader, key: str) -> float:
+def _duration(reader: Reader, key: str) -> str:
     text = reader.text(key)
-    problem = duration_problem(text)
+    problem = duration_problem(text) if text else ""
     if problem:
         raise reader.error(key, problem, "write one such as 24h, from 10m to 8760h")
-    return seconds_of(text)
+    return text
 
 
-DURATION = Kind("duration", _duration, float)
+DURATION = Kind("duration", _duration, str)
 
 SOCKET_DIR = Key(
     "socketDir",
@@ -85,7 +85,7 @@ CERTIFICATE_DURATION = Key(
     "perNodeCertificate.certDuration",
     DURATION,
     "How long it is valid, such as `24h`; at least `10m`.",
-    600.0,
+    "10m",
     of=DAEMON,
 )
 CHROOT_DIR = Key("chrootDir", PATH, "The host's root as the daemon's container sees it.", of=DAEMON)
@@ -265,7 +265,8 @@ def _certificate(reader: Reader, node: str) -> Wanted | None:
         if not value:
             path = tuple(key.name.split("."))
             raise reader.error(path, "is missing", "give it, or do not enable the certificate")
-    return Wanted(node, bootstrap, folder, int(CERTIFICATE_DURATION.read(reader)))
+    duration = CERTIFICATE_DURATION.read(reader) or CERTIFICATE_DURATION.absent
+    return Wanted(node, bootstrap, folder, int(seconds_of(duration)))
 
 
 def _in(folder: str) -> str:

@@ -155,6 +155,7 @@ def test_without_a_certificate_the_daemon_is_not_ready_and_pods_wait(
         ({"certDir": None}, "perNodeCertificate.certDir"),
         ({"certDuration": "5m"}, "certDuration"),
         ({"certDuration": "a day"}, "certDuration"),
+        ({"certDuration": "9000h"}, "certDuration"),
         ({"bootstrapKubeconfig": "/nowhere/kubeconfig"}, "/nowhere/kubeconfig"),
     ],
 )
