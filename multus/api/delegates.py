@@ -24,7 +24,7 @@ from multus.api.where import within
 if TYPE_CHECKING:
     from multus.api.conf import Conf
 
-__all__ = ["delegate_from", "is_primary"]
+__all__ = ["delegate_from", "is_list", "is_primary"]
 
 
 def delegate_from(
@@ -52,7 +52,7 @@ def delegate_from(
         )
     own = reader.text("cniVersion") or reader.texts("cniVersions")
     version = negotiated_version(reader) if own else conf.cni_version
-    plugins = reader.mappings("plugins") if "plugins" in config else [config]
+    plugins = reader.mappings("plugins") if is_list(config) else [config]
     if not plugins:
         raise reader.error("plugins", "is empty", "list at least one plugin")
     return Delegate(
@@ -71,8 +71,13 @@ def delegate_from(
     )
 
 
+def is_list(config: Mapping[str, Any]) -> bool:
+    """Whether *config* is a list of plugins; as on the Go Multus, one with a ``type`` is not."""
+    return "plugins" in config and not config.get("type")
+
+
 def _place(where: str, config: Mapping[str, Any], index: int) -> str:
-    if "plugins" not in config:
+    if not is_list(config):
         return where
     return within(where, f", plugins[{index}]", "plugins", index)
 

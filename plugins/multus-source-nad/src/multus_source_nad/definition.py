@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from multus.api.conffiles import by_name
-from multus.api.delegates import delegate_from
+from multus.api.delegates import delegate_from, is_list
 from multus.api.errors import InvalidConfig, MissingFile
 from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
@@ -100,7 +100,7 @@ def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -
         asked.setdefault("ipam-claim-reference", options["ipam-claim-reference"])
     if not asked:
         return config
-    if isinstance(config.get("plugins"), list):
+    if is_list(config) and isinstance(config["plugins"], list):
         plugins = [
             _merged(each, asked, within(where, f", plugins[{index}]", "plugins", index))
             for index, each in enumerate(config["plugins"])
