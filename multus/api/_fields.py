@@ -9,6 +9,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multus.api.reader import describe
+from multus.api.spelling import Spelling
+
+_DNS = Spelling(("nameservers", "domain", "search", "options"))
+_ROUTE = Spelling(("dst", "gw", "mtu", "advmss", "priority", "table", "scope"))
+_OLD = Spelling(("ip", "gateway"), {"routes": _ROUTE})
+
+#: The names of a result's fields, in every version.
+SPELLING = Spelling(
+    ("cniVersion",),
+    {
+        "interfaces": Spelling(("name", "mac", "mtu", "sandbox", "socketPath", "pciID")),
+        "ips": Spelling(("version", "interface", "address", "gateway")),
+        "routes": _ROUTE,
+        "dns": _DNS,
+        "ip4": _OLD,
+        "ip6": _OLD,
+    },
+)
 
 
 def has(raw: Mapping[str, Any], key: str) -> bool:

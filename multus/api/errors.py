@@ -193,6 +193,12 @@ class InvalidConfig(CNIError):
         return (self.problem, *self._others)
 
 
+class InvalidNamespace(CNIError):
+    """``CNI_NETNS`` is a network namespace that no container may have: the node's own."""
+
+    code = 8
+
+
 class MissingFile(InvalidConfig):
     """A file of the node that a configuration relies on does not exist."""
 

@@ -122,7 +122,8 @@ def multus_validate(conf: Conf) -> Sequence[Problem] | None:
         type than ``multus_keys`` says: all that is wrong is told at once.
     Returns: problems, or None, each with the key's path, a reason that continues a sentence which
         begins with the key, and what to do.  The first fails the request with code 7, the others
-        are in its details; ``multus validate`` shows them all.
+        are in its details; ``multus validate`` shows them all.  One that is a warning
+        (``multus.api.problem.remark``) is logged, and the request goes on.
     Raises: nothing, for what can be said as a problem.
 
     Example::
@@ -182,7 +183,8 @@ def multus_select(
         are several roles, or None when this source has nothing to say, for instance because the pod
         has no such annotation.  An element that holds a name and no configuration is resolved by
         ``multus_resolve``, this plugin's or another's.  A name that the owner of the node wrote has
-        ``provenance=Provenance.NODE``: the conf-file source then finds it in ``confDir``.
+        ``provenance=Provenance.NODE``: the conf-file source then finds it in ``confDir``.  What is
+        odd and need not fail the container is in the element's ``remarks``.
     Raises: ``TryAgainLater`` when it cannot answer, since no container may come up with fewer
         networks than it asked for; ``NotAvailable`` for a STATUS when a pod's choice could not be
         read; ``InvalidConfig`` for an annotation that is wrong.

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from multus.api import _fields, addresstext
 from multus.api.errors import DecodingFailure, IncompatibleVersion
 from multus.api.reader import describe
+from multus.api.spelling import spelled
 from multus.api.versions import IMPLICIT, SUPPORTED, at_least
 
 #: ``RT_TABLE_MAIN``: the table of routes that name none.
@@ -98,9 +99,9 @@ class Result:
         """Read a decoded result in the version that it names; null is the empty result.
 
         As libcni does, it takes an interface index that names no interface: the address then has no
-        interface.  It leaves out an address entry without ``address``, and takes a route without
-        ``dst`` for the default route.  With *recorded*, text that is not an address is taken too:
-        earlier releases recorded it.
+        interface.  An address entry without ``address`` is left out, and a route without ``dst`` is
+        the default route.  The letter case of keys does not matter.  With *recorded*, text that is
+        not an address is taken too: earlier releases recorded it.
 
         Raises ``IncompatibleVersion`` or ``DecodingFailure``.
         """
@@ -108,6 +109,8 @@ class Result:
             return cls()
         if not isinstance(raw, dict):
             raise DecodingFailure(f"the result is {describe(raw)}, not an object")
+        if not recorded:
+            raw = spelled(raw, _fields.SPELLING)
         version = raw.get("cniVersion") or IMPLICIT
         if version not in SUPPORTED:
             raise IncompatibleVersion(

@@ -149,7 +149,7 @@ class Agent:
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
         from multus.api.kubernetes import Deadline, Resource
-        from multus.kube.writequeue import from_wire
+        from multus.kube.writequeue import annotation_from_wire, from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
         verb = head["do"]
@@ -163,13 +163,17 @@ class Agent:
         if verb == "get_each":
             each = [ref_from_wire(wire) for wire in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]
+        if verb == "make_way":
+            made = api.queue.make_way(annotation_from_wire(asked), deadline.remaining())
+            self._publish_queued()
+            return made
         for wire in asked["writes"]:
             api.queue.put(from_wire(wire))
         self._publish_queued()
         return None
 
     def _publish_queued(self) -> None:
-        """Publish the pods with a queued annotation: workers must not write theirs before it."""
+        """Publish the pods with a queued annotation: it would overwrite a worker's later one."""
         with self._publishing:
             queued = [str(pod) for api in self._apis for pod in api.queue.annotated()]
             self._board.publish_queued(queued)

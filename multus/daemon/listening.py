@@ -6,6 +6,7 @@ to, and the daemon also checks the credentials of every peer.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -50,6 +51,24 @@ def listening(
         own.listen(BACKLOG)
         own.setblocking(False)
         yield own
+
+
+def link(path: str, target: str, waiting: Callable[[str], None] = lambda _: None) -> None:
+    """Make *path* a link to the socket *target*, when no program serves *path*.
+
+    It stays when the daemon ends.  Raises ``IOFailure``.
+    """
+    _safe_folder(os.path.dirname(path))
+    with contextlib.suppress(OSError):
+        if os.readlink(path) == target:
+            return
+    _outlast(path, waiting)
+    new = f"{path}.{os.getpid()}"
+    try:
+        os.symlink(target, new)
+        os.replace(new, path)
+    except OSError as error:
+        raise IOFailure(f"cannot make the link {path}: {error.strerror}") from error
 
 
 def may_connect(peer: socket.socket) -> tuple[bool, int]:

@@ -21,7 +21,7 @@ from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Resource, Write
+    from multus.api.kubernetes import Annotate, Deadline, ObjectRef, Resource, Write
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
 
@@ -102,12 +102,14 @@ class RemoteApi:
 
         queued: list[Write] = []
         problem: CNIError | None = None
+        deadline = Deadline.after(seconds)
         for each in writes:
-            if isinstance(each, Annotate) and not self._board.is_queued(str(each.pod)):
+            if isinstance(each, Annotate):
                 try:
-                    with step("the API server", seconds + 5.0, waits=True):
-                        self._own_client().carry_out(each, Deadline.after(seconds))
-                    continue
+                    if self._make_way(each, deadline):
+                        with step("the API server", seconds + 5.0, waits=True):
+                            self._own_client().carry_out(each, deadline)
+                        continue
                 except CNIError as error:
                     problem = error
             queued.append(each)
@@ -118,6 +120,15 @@ class RemoteApi:
             self._tell("events", asked)
         if problem is not None:
             raise problem
+
+    def _make_way(self, write: Annotate, deadline: Deadline) -> bool:
+        """Have dropped what is queued and *write* replaces; False when it has to be queued too."""
+        from multus.kube.writequeue import to_wire
+
+        if not self._board.is_queued(str(write.pod)):
+            return True
+        made: bool = self._ask("make_way", deadline.remaining(), to_wire(write))
+        return made
 
     def _own_client(self) -> KubeClient:
         """This worker's own API client: it writes a status without the API process."""

@@ -25,6 +25,13 @@ SOCKET_DIR = Key(
     _FOLDER,
     of=DAEMON,
 )
+SOCKET_LINK_DIR = Key(
+    "socketLinkDir",
+    PATH,
+    "A folder that gets a link to `multus.sock`, for programs that look there: the Go Multus' shim"
+    " and its neighbours, on a node where its `socketDir` was another one.",
+    of=DAEMON,
+)
 CNI_DIR = Key(
     "cniDir",
     PATH,
@@ -95,6 +102,7 @@ WORKER_MEMORY = Key(
 #: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
     SOCKET_DIR,
+    SOCKET_LINK_DIR,
     CNI_DIR,
     KUBECONFIG,
     NODE_NAME,
@@ -142,6 +150,7 @@ class Settings:
 
     path: str
     socket: str
+    socket_link: str
     cni_dir: str
     kubeconfig: str
     node: str
@@ -187,6 +196,7 @@ class Settings:
             path=where,
             socket=environ.get("MULTUS_SOCKET")
             or os.path.join(SOCKET_DIR.read(reader), _SOCKET_NAME),
+            socket_link=_in(SOCKET_LINK_DIR.read(reader)),
             cni_dir=CNI_DIR.read(reader),
             kubeconfig=KUBECONFIG.read(reader),
             node=NODE_NAME.read(reader)
@@ -200,3 +210,7 @@ class Settings:
             worker_memory=WORKER_MEMORY.read(reader) << 20,
             raw=raw,
         )
+
+
+def _in(folder: str) -> str:
+    return os.path.join(folder, _SOCKET_NAME) if folder else ""

@@ -27,7 +27,7 @@ from multus.api.ordering import primary_first
 from multus.api.request import Request
 from multus.api.result import Result
 from multus.api.session import Meter, Session
-from multus.engine import merge, order, parse, resolve
+from multus.engine import merge, namespace, order, parse, resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
@@ -77,6 +77,7 @@ class Engine:
         """
         with self._serving(request, conf) as serving:
             session = serving.session
+            namespace.require_containers(request, self.chroot)
             if not validated:
                 parse.validate(conf, self.installed)
             with serving.transaction(adding=True) as transaction:
@@ -101,7 +102,8 @@ class Engine:
 
     def delete(self, request: Request, conf: Conf) -> None:
         """Detach the container; what does not exist is no error.  Needs the journal alone."""
-        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+        asked = namespace.removable(request, self.chroot)
+        with self._serving(asked, conf) as serving, serving.transaction() as transaction:
             _raise(transaction.remove(), serving.session.log)
 
     def recover(self, request: Request, conf: Conf) -> None:
@@ -109,7 +111,8 @@ class Engine:
 
         A container that has all its networks is left alone.
         """
-        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+        asked = namespace.removable(request, self.chroot)
+        with self._serving(asked, conf) as serving, serving.transaction() as transaction:
             _raise(transaction.remove_unfinished(), serving.session.log)
 
     def check(self, request: Request, conf: Conf) -> None:

@@ -18,17 +18,21 @@ from attrs import frozen
 
 from multus.api.errors import CNIError
 from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._failures import NotFound
 from multus.api.kubernetes._interface import Annotate
+from multus.api.kubernetes._pods import is_same
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
 from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes._interface import Write
+    from multus.api.kubernetes._interface import PodRef, Write
     from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.follower import Follower
     from multus.kube.kubeconfig import Access
 
+#: How long it may take to find out whether a pod is gone, in seconds.
+_LOOK = 5.0
 #: How long a thread that was stopped may take to end.
 _ENDING = 0.2
 
@@ -75,7 +79,7 @@ class NodeApi:
             kind: DefinitionCache(self.client, kind, keys, node, on_problem=on_problem)
             for kind, keys in cached.items()
         }
-        self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy)
+        self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy, gone=self._is_gone)
 
     def start(self) -> None:
         """Begin to follow; until a cache is synced, the server is asked."""
@@ -115,10 +119,11 @@ class NodeApi:
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Write annotations at once; events, and what failed, are queued."""
         problem: CNIError | None = None
+        deadline = Deadline.after(seconds)
         for each in writes:
-            if isinstance(each, Annotate) and not self.queue.holds(each.pod):
+            if isinstance(each, Annotate) and self.queue.make_way(each, deadline.remaining()):
                 try:
-                    self.client.carry_out(each, Deadline.after(seconds))
+                    self.client.carry_out(each, deadline)
                     continue
                 except CNIError as error:
                     problem = error
@@ -160,6 +165,18 @@ class NodeApi:
         """
         known = self.pods.get(namespace, name, uid) if uid else None
         return known if known is not None else self.client.pod(namespace, name, deadline, uid)
+
+    def _is_gone(self, pod: PodRef) -> bool:
+        """Whether the server says that a pod that is not cached does not exist."""
+        if self.pods.get(pod.namespace, pod.name, pod.uid) is not None:
+            return False
+        try:
+            found = self.client.pod(pod.namespace, pod.name, Deadline.after(_LOOK))
+        except NotFound:
+            return True
+        except CNIError:
+            return False
+        return not is_same(found, pod.uid)
 
     def _known(self, wanted: ObjectRef) -> dict[str, Any] | None:
         cache = self.caches.get(wanted.resource)

@@ -1,8 +1,9 @@
 """Queued writes to the API: what a container's answer does not depend on.
 
-The daemon's queue has events, and status annotations that could not be written at once.  The writes
-to one pod are made in order.  Each is repeated with growing pauses until it is written or the pod
-is gone; one pod's failing writes do not delay another's.
+The daemon's queue has events, and status annotations that could not be written at once.  A pod's
+annotations are written in order, and its events after them.  Each write is repeated with growing
+pauses until it is made or the pod is gone; an event that the account may not create is dropped.
+One pod's failing writes do not delay another's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -51,26 +52,60 @@ def to_wire(write: Write) -> dict[str, Any]:
 
 def from_wire(wire: Mapping[str, Any]) -> Write:
     """The write that ``to_wire`` made JSON of."""
-    pod = PodRef(*wire["pod"])
     if "annotations" in wire:
-        return Annotate(pod, wire["annotations"])
-    return PodEvent(pod, *wire["event"])
+        return annotation_from_wire(wire)
+    return PodEvent(PodRef(*wire["pod"]), *wire["event"])
+
+
+def annotation_from_wire(wire: Mapping[str, Any]) -> Annotate:
+    """The same for annotations alone."""
+    return Annotate(PodRef(*wire["pod"]), wire["annotations"])
 
 
 class _Pending:
-    """One pod's writes, and when the first is tried (again)."""
+    """One pod's writes, and when the next is tried (again): annotations come before events."""
 
     def __init__(self) -> None:
-        self.writes: deque[Write] = deque()
+        self.annotations: deque[Annotate] = deque()
+        self.events: deque[PodEvent] = deque()
+        self.begin()
+
+    def begin(self) -> None:
+        """The next write is a new one: it does not inherit the pauses of another."""
         self.due = time.monotonic() + _DELAY
         self.wait = _FIRST_WAIT
+
+    def put(self, write: Write) -> None:
+        if isinstance(write, Annotate):
+            if not self.annotations:
+                self.begin()
+            self.annotations.append(write)
+        else:
+            self.events.append(write)
+
+    @property
+    def next(self) -> Write:
+        return self.annotations[0] if self.annotations else self.events[0]
+
+    def remove(self, write: Write) -> bool:
+        """Remove a write; False when it is not here any more."""
+        writes: deque[Any] = self.annotations if isinstance(write, Annotate) else self.events
+        kept = [each for each in writes if each is not write]
+        removed = len(kept) < len(writes)
+        writes.clear()
+        writes.extend(kept)
+        return removed
+
+    def __iter__(self) -> Iterator[Write]:
+        return iter((*self.annotations, *self.events))
 
 
 class WriteQueue:
     """A thread that makes the writes that are put here.
 
     At most *most* are queued, and *budget* bytes of them; beyond that the oldest are dropped.
-    *busy* says whether containers wait for their answers.  No exception ends the thread.
+    *busy* says whether containers wait for their answers; *gone* whether a pod does not exist, for
+    one whose write the server refused.  No exception ends the thread.
     """
 
     def __init__(
@@ -81,13 +116,17 @@ class WriteQueue:
         budget: int = 8 * 1024 * 1024,
         on_problem: Callable[[CNIError], None] | None = None,
         busy: Callable[[], bool] = lambda: False,
+        gone: Callable[[PodRef], bool] = lambda _: False,
     ) -> None:
-        self._client, self._on_problem, self._busy = client, on_problem, busy
+        self._client, self._on_problem, self._busy, self._gone = client, on_problem, busy, gone
         self._most, self._budget = most, budget
         self._by_pod: OrderedDict[PodRef, _Pending] = OrderedDict()
         self._changed = threading.Condition()
         self._draining = self._closing = False
         self._waiting = 0
+        self._under_way: Write | None = None
+        #: Namespaces for which it was said that no events can be created.
+        self._forbidden: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="queued writes", daemon=True)
         self.dropped = 0
         self.bytes = 0
@@ -114,19 +153,52 @@ class WriteQueue:
     def __len__(self) -> int:
         return self._waiting
 
-    def holds(self, pod: PodRef) -> bool:
-        """Whether writes to this pod are queued: a later one must come after them."""
-        with self._changed:
-            return pod in self._by_pod
-
     def annotated(self) -> list[PodRef]:
         """The pods whose annotations are queued: they would overwrite one that is written now."""
         with self._changed:
-            return [
-                pod
-                for pod, pending in self._by_pod.items()
-                if any(isinstance(each, Annotate) for each in pending.writes)
-            ]
+            return [pod for pod, pending in self._by_pod.items() if pending.annotations]
+
+    def make_way(self, write: Annotate, seconds: float) -> bool:
+        """Drop what is queued for the pod and *write* replaces, so that it can be written at once.
+
+        Waits at most *seconds* for such a write that is under way; False when that goes on, so that
+        *write* has to be queued behind it.
+        """
+        ends = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                replaced = self._replaced_by(write)
+                for pod, pending, each in replaced:
+                    if each is not self._under_way:
+                        self._replace(pod, pending, each, write.annotations.keys())
+                if not any(each is self._under_way for _, _, each in replaced):
+                    return True
+                left = ends - time.monotonic()
+                if left <= 0 or self._closing:
+                    return False
+                self._changed.wait(left)
+
+    def _replaced_by(self, write: Annotate) -> list[tuple[PodRef, _Pending, Annotate]]:
+        """What sets the same annotations of the pod, and of earlier ones of its name."""
+        return [
+            (pod, pending, each)
+            for pod, pending in self._by_pod.items()
+            if str(pod) == str(write.pod)
+            for each in pending.annotations
+            if each.annotations.keys() & write.annotations.keys()
+        ]
+
+    def _replace(
+        self, pod: PodRef, pending: _Pending, write: Annotate, keys: Collection[str]
+    ) -> None:
+        """Leave of *write* what sets other annotations than *keys*."""
+        rest = {key: each for key, each in write.annotations.items() if key not in keys}
+        if not rest:
+            self._remove(pod, pending, write)
+            return
+        kept = Annotate(pod, rest)
+        pending.annotations[pending.annotations.index(write)] = kept
+        self.bytes -= write.size - kept.size
 
     def put(self, write: Write) -> None:
         """Queue a write; returns at once."""
@@ -136,7 +208,7 @@ class WriteQueue:
                 return
             while self._by_pod and not self._has_room(write):
                 self._drop_oldest()
-            self._by_pod.setdefault(write.pod, _Pending()).writes.append(write)
+            self._by_pod.setdefault(write.pod, _Pending()).put(write)
             self._waiting += 1
             self.bytes += write.size
 
@@ -144,15 +216,19 @@ class WriteQueue:
         return self._waiting < self._most and self.bytes + write.size <= self._budget
 
     def _drop_oldest(self) -> None:
-        self._remove_first(*next(iter(self._by_pod.items())))
+        pod, pending = next(iter(self._by_pod.items()))
+        self._remove(pod, pending, pending.events[0] if pending.events else pending.next)
         self.dropped += 1
 
-    def _remove_first(self, pod: PodRef, pending: _Pending) -> None:
-        write = pending.writes.popleft()
+    def _remove(self, pod: PodRef, pending: _Pending, write: Write) -> bool:
+        """Remove a write; False when it was dropped before."""
+        if self._by_pod.get(pod) is not pending or not pending.remove(write):
+            return False
         self._waiting -= 1
         self.bytes -= write.size
-        if not pending.writes:
+        if not (pending.annotations or pending.events):
             del self._by_pod[pod]
+        return True
 
     def _run(self) -> None:
         while True:
@@ -174,13 +250,19 @@ class WriteQueue:
                     found = self._next()
                 if found is None or self._closing:
                     return
-            self._write(*found)
+                self._under_way = found[2]
+            try:
+                self._write(*found)
+            finally:
+                with self._changed:
+                    self._under_way = None
+                    self._changed.notify_all()
 
     def _next(self) -> tuple[PodRef, _Pending, Write] | None:
         due = time.monotonic() - (_LONGEST_DELAY if self._has_to_wait() else 0.0)
         for pod, pending in self._by_pod.items():
             if pending.due <= due:
-                return pod, pending, pending.writes[0]
+                return pod, pending, pending.next
         return None
 
     def _pause(self) -> float:
@@ -197,23 +279,38 @@ class WriteQueue:
             self._client.carry_out(write, Deadline.after(_EACH))
         except Exception as caught:  # noqa: BLE001  the other writes go on
             error = caught
+        forbidden = error is not None and _is_forbidden_event(write, error)
+        final = error is None or forbidden or _is_final(error)
+        gone = error is not None and not final and self._is_for_a_pod_that_is_gone(pod, error)
         with self._changed:
-            # It may have been dropped while it was being written.
-            if self._by_pod.get(pod) is not pending or pending.writes[0] is not write:
-                return
-            if error is None or _is_final(error):
+            if gone:
+                for each in pending:
+                    self._remove(pod, pending, each)
+            elif final and self._remove(pod, pending, write):
                 self.dropped += error is not None
                 pending.due, pending.wait = time.monotonic(), _FIRST_WAIT
-                self._remove_first(pod, pending)
-            elif _pod_is_gone(error):
-                while pending.writes:
-                    self._remove_first(pod, pending)
-            else:
+            elif not final and next(iter(pending), None) is write:
                 pending.due = time.monotonic() + pending.wait * random.uniform(0.8, 1.0)
                 pending.wait = min(pending.wait * 2, _LONGEST_WAIT)
-            self._changed.notify_all()
-        if error is not None:
+        if error is not None and not (forbidden and pod.namespace in self._forbidden):
             self._tell(error)
+        self._note_events(write, forbidden=forbidden)
+
+    def _is_for_a_pod_that_is_gone(self, pod: PodRef, error: Exception) -> bool:
+        """404, 409 because a pod of the same name has another UID, or *gone* says so.
+
+        The server may refuse a write without a look whether the pod exists.
+        """
+        if not isinstance(error, ApiFailure):
+            return False
+        return isinstance(error, NotFound) or error.status == 409 or self._gone(pod)
+
+    def _note_events(self, write: Write, *, forbidden: bool) -> None:
+        """That events are forbidden is said once, until one is created again."""
+        if forbidden:
+            self._forbidden.add(write.pod.namespace)
+        elif not isinstance(write, Annotate):
+            self._forbidden.discard(write.pod.namespace)
 
     def _tell(self, error: Exception) -> None:
         if self._on_problem is None:
@@ -235,6 +332,7 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, ApiFailure) and error.status in _FOR_GOOD
 
 
-def _pod_is_gone(error: Exception) -> bool:
-    """404, or 409 because a pod of the same name has another UID."""
-    return isinstance(error, NotFound) or (isinstance(error, ApiFailure) and error.status == 409)
+def _is_forbidden_event(write: Write, error: Exception) -> bool:
+    """Whether the account may not create events: it would not succeed before the rights change."""
+    forbidden = isinstance(error, ApiFailure) and error.status == 403
+    return forbidden and not isinstance(write, Annotate)

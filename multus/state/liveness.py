@@ -36,6 +36,17 @@ def netns_identity(path: str) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
+def is_nodes(path: str, chroot: str = "") -> bool:
+    """Whether the namespace at *path* is the node's own, or that of this process.
+
+    *chroot* is where the node's root is mounted, when this process runs in a container: there the
+    process 1 is another one, and a path under ``/proc`` is the node's.
+    """
+    there = (chroot and netns_identity(f"{chroot}{path}")) or netns_identity(path)
+    own = ("/proc/thread-self/ns/net", "/proc/1/ns/net", f"{chroot}/proc/1/ns/net")
+    return bool(there) and there in map(netns_identity, own)
+
+
 def look(path: str, recorded: str) -> Liveness:
     """What is at *path* now; *recorded* is the identity in the journal, "" when it has none."""
     there = netns_identity(path)
@@ -75,8 +86,10 @@ def path_for_removal(record: Record) -> str:
     """The path of the record's namespace, for a DEL that names none; empty when it is gone.
 
     A path under ``/proc`` is never given: the process may end, and its number be used again,
-    between this look and the DEL.
+    between this look and the DEL.  Nor is the node's own namespace, which earlier releases took.
     """
     netns = record.request.netns
+    if is_nodes(netns):
+        return ""
     same = look(netns, record.netns_identity) is Liveness.SAME
     return netns if same and not os.path.realpath(netns).startswith("/proc/") else ""

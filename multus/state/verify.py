@@ -61,6 +61,17 @@ def addresses_in(netns: str, names: Sequence[str]) -> tuple[list[str], list[str]
     return [link.mac for link in there], [each.address for each in found]
 
 
+def sees(attachment: Attachment, netns: str) -> bool:
+    """Whether `problems` compares an interface of *attachment* that is in the namespace *netns*.
+
+    An interface that an application may drive itself is not required to be there.
+    """
+    return any(
+        link.name and link.sandbox == netns and not (link.pci_id or link.socket_path)
+        for link in attachment.result.interfaces
+    )
+
+
 def _of(
     attachment: Attachment, netns: str, inside: Channel, outside: Channel
 ) -> Iterator[CNIError]:

@@ -61,6 +61,7 @@ class Desk:
             "CNI_NETNS": "/run/netns/none",
             "CNI_IFNAME": "eth0",
             "CNI_PATH": str(self.folder),
+            "CNI_NETNS_OVERRIDE": "1",
             **variables,
         }
         stdin = json.dumps(conf).encode()

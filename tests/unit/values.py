@@ -19,9 +19,10 @@ def conf_of(**keys: Any) -> Conf:
 
 
 def request_of(command: str = "ADD", **values: Any) -> Request:
-    """A request of container ``c1`` for ``eth0``."""
-    named = {"container_id": "c1", "netns": "/run/netns/none", "ifname": "eth0", **values}
-    return Request(command=command, **named)
+    """A request of container ``c1`` for ``eth0``, whose namespace may be that of this process."""
+    own: dict[str, Any] = {"container_id": "c1", "netns": "/run/netns/none", "ifname": "eth0"}
+    own["environ"] = {"CNI_NETNS_OVERRIDE": "1"}
+    return Request(command=command, **{**own, **values})
 
 
 def delegate_of(name: str, *kinds: str, **values: Any) -> Delegate:

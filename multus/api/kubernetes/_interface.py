@@ -102,10 +102,10 @@ class Api(Protocol):
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Write to one pod, in this order.
 
-        Annotations are written before this returns, unless that takes longer than *seconds*.  In a
-        daemon, events and failed writes are queued, and retried until the pod is gone.  Without a
-        daemon, everything is written within *seconds*.  Raises the first error, also of a write
-        that was queued.
+        Annotations are written before this returns, unless that takes longer than *seconds*; what
+        is queued of them is dropped.  In a daemon, events and failed writes are queued, annotations
+        before events, and retried until the pod is gone.  Without a daemon, everything is written
+        within *seconds*.  Raises the first error, also of a write that was queued.
         """
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import _sourcekeys as keys
-from multus.api.problem import Problem
+from multus.api.problem import Problem, remark
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -53,9 +53,10 @@ class SourceSettings:
 
 
 def problems(conf: Conf) -> list[Problem]:
-    """Invalid names of namespaces, for the ``multus_validate`` of every Kubernetes source.
+    """Names that no namespace has, for the ``multus_validate`` of every Kubernetes source.
 
-    The types of values are checked by the table of keys.
+    They are remarks: such a name matches nothing.  The types of values are checked by the table of
+    keys.
     """
     found = []
     for key in (keys.GLOBAL_NAMESPACES, keys.MULTUS_NAMESPACE):
@@ -66,7 +67,7 @@ def problems(conf: Conf) -> list[Problem]:
         for name in _listed(text) if key is keys.GLOBAL_NAMESPACES else (text,):
             if not is_label(name):
                 reason = f"has {name!r}, which cannot be the name of a namespace"
-                found.append(Problem(key.name, reason, "correct it"))
+                found.append(remark(key.name, reason, "correct it"))
     return found
 
 

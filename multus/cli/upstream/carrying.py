@@ -31,8 +31,8 @@ class Carried:
 
     ``conf`` has keys of Multus' configuration, ``daemon`` keys of the daemon's settings.
     ``primary`` is the default network's file, or the folder that has it; ``net_d`` is the runtime's
-    folder.  ``notes`` has a line for
-    each key that became something else, ``refused`` a problem for each that cannot be carried over.
+    folder.  ``notes`` has a line for each key that became something else, ``refused`` a problem for
+    each that cannot be carried over.
     """
 
     conf: Mapping[str, Any] = field(factory=dict)
@@ -94,7 +94,7 @@ class Carrying:
         if in_container and self.in_pod:
             daemon["chrootDir"] = HOST
         refused += self._unreachable(conf)
-        _socket(daemon, refused)
+        refused += self._socket(daemon)
         primary, net_d = _primary(settings, roots), _folder(settings, roots)
         return Carried(conf, daemon, primary, net_d, tuple(notes), tuple(refused))
 
@@ -135,6 +135,16 @@ class Carrying:
 
     def _is_shared(self, path: str) -> bool:
         return any(path == each or path.startswith(f"{each}/") for each in self.shared)
+
+    def _socket(self, daemon: dict[str, Any]) -> Iterator[Problem]:
+        """The shim here knows one folder; a link serves those who look in another one."""
+        folder = str(daemon.pop("socketDir", RUN)).rstrip("/")
+        if folder == RUN:
+            return
+        daemon["socketLinkDir"] = folder
+        if self.in_pod and not self._is_shared(folder):
+            reason = f"is {folder}, which the DaemonSet's containers do not see"
+            yield _problem("socketDir", reason, f"use {RUN}, or a folder below it")
 
     def _unreachable(self, conf: Mapping[str, Any]) -> Iterator[Problem]:
         """Paths that have to be the same for the installer, the daemon and the node."""
@@ -181,11 +191,3 @@ def _primary(settings: Mapping[str, Any], roots: Mapping[str, str]) -> str:
 
 def _folder(settings: Mapping[str, Any], roots: Mapping[str, str]) -> str:
     return str(_on_node(settings.get("cniConfigDir") or "", roots)).rstrip("/")
-
-
-def _socket(daemon: dict[str, Any], refused: list[Problem]) -> None:
-    """The usual folder needs no key; the shim knows no other one."""
-    folder = str(daemon.pop("socketDir", RUN)).rstrip("/")
-    if folder != RUN:
-        reason = f"is {folder}, but the shim looks for the socket in {RUN}"
-        refused.append(_problem("socketDir", reason, f"use {RUN}"))

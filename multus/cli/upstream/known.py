@@ -77,7 +77,7 @@ KEYS: Mapping[str, Known] = {
         REFUSED, "this daemon has no pprof pages; 'multus-shim workers' says more"
     ),
     "socketDir": Known(DAEMON, path=True),
-    "daemonSocketDir": Known(INSTEAD, "'socketDir' of the daemon's settings", path=True),
+    "daemonSocketDir": Known(INSTEAD, "'socketLinkDir' of the daemon's settings", path=True),
     # Of daemon-config.json: how the daemon makes the shim's configuration.
     "multusConfigFile": Known(INSTEAD, "'auto' is what install does, --conf takes a file"),
     "multusMasterCNI": Known(INSTEAD, "--primary"),

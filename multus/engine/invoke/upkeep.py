@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -11,6 +11,8 @@ from multus.api.delegates import handed_on
 from multus.api.errors import CNIError
 from multus.engine.invoke.calling import carry_out, naming_delegate
 from multus.engine.invoke.plan import choose, invoker_of, permitted
+from multus.engine.invoke.stranger import answers_the_same
+from multus.state.verify import sees
 
 if TYPE_CHECKING:
     from multus.api.invoker import Invoker
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 def check(record: Record, call: Call) -> list[CNIError]:
     """Carry out CHECK of every attachment of *record*, with its own result as ``prevResult``.
 
-    Returns what is wrong.
+    Returns what is wrong.  An error that says nothing about the container is only logged, where the
+    kernel can be compared with what the plugin made (``multus.state.verify``): recreating the pod
+    would not mend it.
     """
     errors = []
     for index in record.standing():
@@ -30,38 +34,64 @@ def check(record: Record, call: Call) -> list[CNIError]:
         delegate = planned.delegate
         if delegate.disable_check:
             continue
-        for step, version in zip(planned.steps, attachment.versions, strict=True):
+        # The first plugin of a chain makes the interface; what the others change is not compared.
+        compared = sees(attachment, record.request.netns)
+        for place, (step, version) in enumerate(
+            zip(planned.steps, attachment.versions, strict=True)
+        ):
             try:
                 invoker = invoker_of(step, delegate, call)
                 invocation = call.invocation("CHECK", delegate, step.plugin, step.config)
                 invocation = evolve(invocation.at(version), prev_result=attachment.result)
-                _ask(invoker, invocation, record.request.ifname)
+                own = record.request.ifname
+                _ask(invoker, invocation, own, compared=compared and place == 0)
             except CNIError as error:
                 errors.append(naming_delegate(error, delegate, step.plugin))
     return errors
 
 
-def _ask(invoker: Invoker, invocation: Invocation, own: str) -> None:
-    """CHECK of one plugin, whose error is about the container.
+def _ask(invoker: Invoker, invocation: Invocation, own: str, *, compared: bool) -> None:
+    """CHECK of one plugin; raises an error that is about the container, or a defect of the invoker.
 
-    A network that attached nothing, like the node's own chain, has a name for an interface that
-    never existed, and plugins look for it.  So one that fails is asked once more with *own*, the
-    container's interface: an error that is gone then was not about the container.
+    *own* is the container's interface; *compared* says that the kernel is compared with what the
+    plugin made.
     """
-    try:
-        carry_out(invoker, invoker.check, invocation)
-    except CNIError:
-        result = invocation.prev_result
-        if result is None or result.interfaces or result.ips:
-            raise
-        there = evolve(invocation, delegate=evolve(invocation.delegate, ifname=own))
-        if not _succeeds(invoker, there):
+    said: list[CNIError] = []
+    verb: Callable[[Invocation], object] = invoker.check
+
+    def check(asked: Invocation) -> object:
+        try:
+            return verb(asked)  # an answer, where none is due, is the caller's to refuse
+        except CNIError as error:
+            said.append(error)
             raise
 
-
-def _succeeds(invoker: Invoker, invocation: Invocation) -> bool:
     try:
-        carry_out(invoker, invoker.check, invocation)
+        carry_out(invoker, check, invocation)
+    except CNIError as error:
+        if said and _succeeds_elsewhere(invoker, invocation, own):
+            return
+        if not (said and compared and answers_the_same(invoker, invocation, error)):
+            raise
+        invocation.log.error(
+            f"{invocation}: the plugin's error is the same for a container that does not exist, so"
+            " the kernel alone is compared with what ADD reported",
+            error=error,
+        )
+
+
+def _succeeds_elsewhere(invoker: Invoker, invocation: Invocation, own: str) -> bool:
+    """Whether a network that attached nothing is right with the container's *own* interface.
+
+    Such a network, like the node's own chain, has a name for an interface that never existed, and
+    plugins look for it.
+    """
+    result = invocation.prev_result
+    if result is None or result.interfaces or result.ips:
+        return False
+    there = evolve(invocation, delegate=evolve(invocation.delegate, ifname=own))
+    try:
+        carry_out(invoker, invoker.check, there)
     except CNIError:
         return False
     return True

@@ -114,7 +114,11 @@ def test_keys_become_runtime_config(keys: dict[str, Any], asked: dict[str, Any])
 
 
 REMARKS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"gateway": ["10.0.0.1"]}, {}, "'gateway' is not a known key: it is ignored: use bandwidth"),
+    (
+        {"gateway": ["10.0.0.1"]},
+        {},
+        "has the unknown key 'gateway', which is ignored: use bandwidth",
+    ),
     ({"MAC": "02:23:45:67:89:01"}, {"mac": "02:23:45:67:89:01"}, "'MAC' is read as 'mac'"),
     ({"mac": ""}, {}, "'mac' is empty: it requests nothing: remove the key"),
     ({"ips": []}, {}, "'ips' is empty"),
@@ -124,7 +128,7 @@ REMARKS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"bandwidth": {"rate": 1}},
         {"bandwidth": {"rate": 1}},
-        "'bandwidth.rate' is not a known key: it is ignored: use egressBurst",
+        "'bandwidth' has the unknown key 'rate', which is ignored: use egressBurst",
     ),
     (
         {"bandwidth": {"IngressRate": -1}},
@@ -169,6 +173,7 @@ def test_what_go_takes_is_taken_and_remarked(
     assert runtime_config(element.options) == asked
     where = "metadata.annotations.x[0]."
     (element,) = parse(one(**keys), "team", annotation_of("x", "team/web"), "source-nad")
+    assert all(each.path[:4] == ("metadata", "annotations", "x", 0) for each in element.remarks)
     assert said in "\n".join(str(each).replace(where, "") for each in element.remarks)
 
 

@@ -146,9 +146,11 @@ def garbage() -> dict[str, Reply]:
         "interfaces no list": Reply('{"cniVersion": "1.0.0", "interfaces": 5}'),
         "an interface no object": Reply('{"cniVersion": "1.0.0", "interfaces": ["eth0"]}'),
         "a name no string": Reply('{"cniVersion": "1.0.0", "interfaces": [{"name": 5}]}'),
-        "an address missing": Reply('{"cniVersion": "1.0.0", "ips": [{}]}'),
-        "an index out of range": Reply(
-            '{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.1/8", "interface": 3}]}'
+        "an address without its length": Reply(
+            '{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.1"}]}'
+        ),
+        "an index that is no number": Reply(
+            '{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.1/8", "interface": "0"}]}'
         ),
         "a failure without a word": Reply(status=1),
         "a failure in prose": Reply("segmentation fault", status=2),

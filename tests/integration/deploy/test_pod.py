@@ -210,3 +210,45 @@ def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
         daemon.terminate()
         daemon.wait(60)
     assert (net_d / "00-multus.conflist").exists()
+
+
+def files(folder: str) -> dict[str, tuple[int, bytes]]:
+    return {
+        path.name: (path.stat().st_mode & 0o777, path.read_bytes())
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
+    pod: Pod, account: tuple[str, Mapping[str, str], ApiServer]
+) -> None:
+    net_d, program = Path(pod.path("net-d")), str(pod.image / "bin" / "multus")
+    lan = {"cniVersion": "0.4.0", "name": "lan", "type": "bridge"}
+    (net_d / "10-lan.conf").write_text(json.dumps(lan))
+    (net_d / "multus.d").mkdir()
+    (net_d / "multus.d" / "multus.kubeconfig").write_text("the old one's")
+    keys = {"type": "multus", "namespaceIsolation": True, "delegates": [lan]}
+    old = {"cniVersion": "0.4.0", "name": "multus-cni-network", **keys}
+    (net_d / "00-multus.conf").write_text(json.dumps(old))
+    (net_d / "own").mkdir()
+    (net_d / "own" / "multus.json").write_text("{}")
+    (Path(pod.path("bin")) / "multus").write_text("the old program")
+    before = files(str(net_d)) | files(pod.path("bin"))
+
+    given = {"/etc/cni/multus/multus.json": f"{net_d}/own/multus.json"}
+    arguments = [given.get(each, each) for each in pod.container("install")["args"]]
+    places = ["--net-d", str(net_d), "--bin-dir", pod.path("bin")]
+    done = pod.run(
+        "install", [program, *arguments, *places, "--service-account", account[0]], account[1]
+    )
+    assert done.returncode == 0, done.stderr
+    (plugin,) = json.loads((net_d / "00-multus.conflist").read_text())["plugins"]
+    assert plugin["namespaceIsolation"] is True
+    assert plugin["clusterNetwork"] == f"{net_d}/10-lan.conf"
+    assert not (net_d / "00-multus.conf").exists()
+
+    back = ["uninstall", *places[:2], "--cni-dir", f"{pod.path('state')}/multus"]
+    done = pod.run("refresh", [program, *back], {})
+    assert done.returncode == 0, done.stderr
+    assert files(str(net_d)) | files(pod.path("bin")) == before

@@ -525,7 +525,7 @@ def test_a_wrong_key_is_named_before_anything_is_asked(cluster: Cluster, cni_pod
         ({"kubeconfig": 5}, "kubeconfig"),
         ({"apiTimeout": 0}, "apiTimeout"),
         ({"namespaceIsolation": "yes"}, "namespaceIsolation"),
-        ({"multusNamespace": "Kube_System"}, "multusNamespace"),
+        ({"multusNamespace": 5}, "multusNamespace"),
         ({"kubeletDir": "x"}, "kubeletDir"),
     ):
         refused(cluster.add(cluster.default(**keys), container), 7, word)

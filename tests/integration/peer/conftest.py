@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from integration.cli.conftest import made_up
+from integration.daemon.conftest import programs
 from integration.kube.conftest import api, cluster
 
-__all__ = ["api", "cluster", "made_up"]
+__all__ = ["api", "cluster", "made_up", "programs"]

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, Cluster
+from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
 
@@ -202,3 +203,20 @@ def test_a_readiness_file_is_found_by_a_relative_path(
     Path("ready").touch()
     conf = cluster.conf(delegates=[default(cluster)], readinessindicatorfile="ready")
     cluster.add(conf, Container(cni_pod.path)).require()
+
+
+def test_a_plugins_result_is_read_in_any_letter_case(cluster: Cluster, cni_pod: Netns) -> None:
+    printed = {
+        "CNIVersion": "1.0.0",
+        "Interfaces": [{"Name": "eth0", "MAC": "02:00:5e:10:00:01", "Sandbox": cni_pod.path}],
+        "IPs": [{"Address": "10.9.0.2/24", "Gateway": "10.9.0.1", "Interface": 0}],
+        "Routes": [{"Dst": "0.0.0.0/0", "GW": "10.9.0.1"}],
+        "DNS": {"NameServers": ["10.9.0.1"]},
+    }
+    cluster.bin.stand_in("odd", ADD=Reply.json(printed))
+    conf = cluster.conf(delegates=[{"type": "odd"}])
+    result = cluster.add(conf, Container(cni_pod.path)).result
+    assert result["interfaces"][0]["mac"] == "02:00:5e:10:00:01"
+    assert result["ips"] == [{"address": "10.9.0.2/24", "gateway": "10.9.0.1", "interface": 0}]
+    assert result["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.9.0.1"}]
+    assert result["dns"] == {"nameservers": ["10.9.0.1"]}

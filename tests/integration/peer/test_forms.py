@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from integration.blackbox.program import refused
 from integration.kube.cluster import NETWORKS, Cluster
 from multus.testing.netns import Netns
 
@@ -131,3 +132,28 @@ def test_one_network_has_the_route_of_ipv4_and_another_that_of_ipv6(
         for family in ("-4", "-6")
     }
     assert found == {"-4": [("net1", "10.1.0.1")], "-6": [("net2", "fd02::1")]}
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.3.1", "0.4.0", "1.0.0"])
+def test_the_default_route_moves_whatever_version_the_plugins_answer_in(
+    cluster: Cluster, cni_pod: Netns, version: str
+) -> None:
+    cluster.bridge("a", "10.1.0", cniVersion=version)
+    conf = cluster.default(cniVersion=version)
+    element = {"name": "a", "default-route": ["10.1.0.1"]}
+    container = cluster.pod(cni_pod, {NETWORKS: [element]})
+    result = cluster.add(conf, container).result
+    routes = cni_pod.ip("-4", "route", "show", "default")
+    assert [(route["dev"], route["gateway"]) for route in routes] == [("net1", "10.1.0.1")]
+    cluster.delete(conf, container, result).require()
+    assert cni_pod.links() == {}
+
+
+def test_two_default_routes_of_one_family_are_refused(cluster: Cluster, cni_pod: Netns) -> None:
+    cluster.bridge("a", "10.1.0")
+    cluster.bridge("b", "10.2.0")
+    names = (("a", "10.1.0.1"), ("b", "10.2.0.1"))
+    both = [{"name": name, "default-route": [gateway]} for name, gateway in names]
+    container = cluster.pod(cni_pod, {NETWORKS: both})
+    refused(cluster.add(cluster.default(), container), 7, "both name a gateway of IPv4")
+    assert cni_pod.links() == {}

@@ -33,7 +33,7 @@ def install(
     return made_up.run(
         "install",
         *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
-        *("--daemon-settings", made_up.folder / "daemon.json"),
+        *("--daemon-settings", made_up.folder / "multus" / "daemon.json"),
         *given,
         *arguments,
     )
@@ -182,6 +182,44 @@ def test_names_of_definitions_and_namespaces_are_carried_over(made_up: MadeUpNod
     assert {key: plugin(made_up)[key] for key in keys} == keys
 
 
+def test_a_configuration_without_a_version_stays_one(made_up: MadeUpNode) -> None:
+    """As in the example of the Go Multus' ConfigMap, which is copied to 70-multus.conf."""
+    chain = [{"type": "bridge"}, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    networks = [{"cniVersion": "0.3.1", "name": "default-cni-network", "plugins": chain}]
+    conf = {
+        "name": "multus-cni-network",
+        "type": "multus",
+        "capabilities": {"portMappings": True},
+        "delegates": networks,
+        "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
+    }
+    made_up.write("net.d/70-multus.conf", conf)
+    well(install(made_up))
+    assert plugin(made_up)["delegates"] == networks
+    assert installed(made_up)["cniVersion"] == "0.1.0"
+
+
+def test_in_a_pod_the_service_account_takes_the_place_of_its_kubeconfig(
+    made_up: MadeUpNode,
+) -> None:
+    path = made_up.folder / "net.d" / "multus.d" / "multus.kubeconfig"
+    left.thin(made_up, left.lan(made_up), kubeconfig=str(path))
+    before = tree(made_up.folder / "net.d")
+    for name in ("token", "ca.crt"):
+        made_up.write(f"account/{name}", name)
+    done = made_up.run(
+        "install",
+        *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
+        *("--service-account", made_up.folder / "account"),
+        environ={"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"},
+    )
+    well(done)
+    assert plugin(made_up)["kubeconfig"] == str(path)
+    assert "its-token" not in path.read_text()
+    uninstall(made_up)
+    assert tree(made_up.folder / "net.d") == before
+
+
 def test_credentials_that_end_with_its_pod_are_refused(made_up: MadeUpNode) -> None:
     kubeconfig = str(made_up.folder / "net.d" / "multus.d" / "multus.kubeconfig")
     left.thin(made_up, left.lan(made_up), kubeconfig=kubeconfig)
@@ -237,17 +275,17 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
         "readinessindicatorfile": "/run/lan/ready",
         "binDir": "/opt/more/bin",
     }
-    daemon = {"metricsPort": 9091, "connectionLimit": 50}
+    daemon = {"metricsPort": 9091, "connectionLimit": 50, "logToStderr": False}
     settings = left.daemon_config(
         made_up, **{**conf, "readinessindicatorfile": "/host/run/lan/ready"}, **daemon
     )
     made_up.write("net.d/multus.d/daemon-config.json", settings)
     well(install(made_up))
     assert {key: plugin(made_up)[key] for key in conf} == conf
-    written = json.loads((made_up.folder / "daemon.json").read_text())
-    assert written == {"logLevel": "verbose", "logToStderr": True, **daemon}
+    written = json.loads((made_up.folder / "multus" / "daemon.json").read_text())
+    assert written == {"logLevel": "verbose", **daemon}
     uninstall(made_up)
-    assert not (made_up.folder / "daemon.json").exists()
+    assert not (made_up.folder / "multus" / "daemon.json").exists()
 
 
 def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUpNode) -> None:
@@ -255,11 +293,13 @@ def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUp
     left.thick(made_up)
     settings = left.daemon_config(made_up, metricsPort=9091)
     made_up.write("net.d/multus.d/daemon-config.json", settings)
-    made_up.write("daemon.json", {"logLevel": "error", "logToStderr": True})
+    made_up.write("multus/daemon.json", {"logLevel": "error", "logToStderr": True})
     done = install(made_up)
     assert done.returncode == 1
     assert "metricsPort" in done.stderr
-    made_up.write("daemon.json", {"logLevel": "error", "logToStderr": True, "metricsPort": 1})
+    made_up.write(
+        "multus/daemon.json", {"logLevel": "error", "logToStderr": True, "metricsPort": 1}
+    )
     said = well(install(made_up))
     assert "logLevel" in said and "metricsPort" in said
 
@@ -267,12 +307,12 @@ def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUp
 def test_what_has_no_equivalent_is_refused_by_name(made_up: MadeUpNode) -> None:
     left.lan(made_up)
     left.thick(made_up)
-    settings = left.daemon_config(made_up, enablePprof=True, socketDir="/host/run/other")
+    settings = left.daemon_config(made_up, enablePprof=True)
     made_up.write("net.d/multus.d/daemon-config.json", settings)
     before = tree(made_up.folder / "net.d")
     done = install(made_up)
     assert done.returncode == 1
-    assert "enablePprof" in done.stderr and "socketDir" in done.stderr
+    assert "enablePprof" in done.stderr
     assert tree(made_up.folder / "net.d") == before
 
 
@@ -306,6 +346,15 @@ def test_a_file_that_the_old_daemon_writes_again_is_put_away_again(made_up: Made
     well(install(made_up))
     assert not path.exists()
     assert plugin(made_up)["namespaceIsolation"] is True
+
+
+def test_a_folder_in_the_installers_settings_gives_its_first_network(made_up: MadeUpNode) -> None:
+    left.lan(made_up, "../multus-net.d/10-lan.conflist")
+    folder = made_up.folder / "multus-net.d"
+    own = made_up.write("multus.json", {"clusterNetwork": str(folder)})
+    well(install(made_up, "--settings", str(own)))
+    assert plugin(made_up)["clusterNetwork"] == str(folder / "10-lan.conflist")
+    assert plugin(made_up)["capabilities"] == {"portMappings": True}
 
 
 def test_override_network_name_gives_the_name_of_the_default_network(made_up: MadeUpNode) -> None:

@@ -45,8 +45,10 @@ def test_an_index_of_no_interface_starts_and_is_checked(
 ) -> None:
     """On the Go Multus too: libcni takes any number."""
     container = pod_of(cluster, cni_pod, rf's/"interface": *[0-9]*/"interface": {index}/')
-    conf = cluster.default()
-    result = cluster.add(conf, container).require().json
+    conf = cluster.default(logLevel="verbose")
+    answer = cluster.add(conf, container).require()
+    result = answer.json
+    assert b"an address is on an interface that the result does not have" in answer.stderr
     assert cni_pod.addresses("net1") == ["10.1.0.2/24"]
     assert [each["interface"] for each in cluster.status()] == ["eth0", "net1"]
     assert cluster.status()[1]["ips"] == ["10.1.0.2"]

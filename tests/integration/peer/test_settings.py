@@ -66,31 +66,35 @@ OF_DAEMON: Mapping[str, Any] = {
     "forceCNIVersion": True,
     "overrideNetworkName": True,
 }
-#: Each option of the thin entrypoint, and the key that it writes; none for the others.
-OPTIONS: Mapping[str, str] = {
-    "cni-bin-dir": "",
-    "cni-conf-dir": "",
+#: Each option of the thin entrypoint that writes a key.
+WRITES: Mapping[str, str] = {
     "cni-version": "cniVersion",
-    "multus-conf-file": "",
-    "multus-bin-file": "",
+    "force-cni-version": "cniVersion",
+    "override-network-name": "name",
     "multus-cni-conf-dir": "cniConf",
-    "skip-multus-binary-copy": "",
     "multus-kubeconfig-file-host": "kubeconfig",
+    "skip-tls-verify": "kubeconfig",
     "multus-master-cni-file-name": "delegates",
+    "multus-autoconfig-dir": "delegates",
+    "rename-conf-file": "delegates",
     "namespace-isolation": "namespaceIsolation",
     "global-namespaces": "globalNamespaces",
-    "multus-autoconfig-dir": "delegates",
     "multus-log-to-stderr": "logToStderr",
     "multus-log-level": "logLevel",
     "multus-log-file": "logFile",
-    "override-network-name": "name",
-    "cleanup-config-on-exit": "",
-    "rename-conf-file": "delegates",
     "readiness-indicator-file": "readinessindicatorfile",
     "additional-bin-dir": "binDir",
-    "force-cni-version": "cniVersion",
-    "skip-tls-verify": "kubeconfig",
-    "skip-config-watch": "",
+}
+#: Each of the others, and the option of 'multus install' that does it.
+DOES: Mapping[str, str] = {
+    "cni-bin-dir": "--bin-dir",
+    "cni-conf-dir": "--net-d",
+    "multus-conf-file": "--conf",
+    "multus-bin-file": "--program",
+    "skip-multus-binary-copy": "--program",
+    "skip-config-watch": "--watch",
+    # What is installed stays until 'multus uninstall'.
+    "cleanup-config-on-exit": "--watch",
 }
 #: Without a meaning for Multus itself.
 WITHOUT_EFFECT = {"ipam", "dns", "cniConf"}
@@ -126,10 +130,20 @@ def test_each_key_of_the_daemons_settings_is_accounted_for(name: str) -> None:
     assert name != "overrideNetworkName" or found.conf == {name: True}
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_each_option_of_the_thin_entrypoint_writes_a_known_key_or_none(option: str) -> None:
-    key = OPTIONS[option]
-    assert key == "" or key in known.KEYS
+@pytest.mark.parametrize("option", WRITES)
+def test_what_an_option_of_the_thin_entrypoint_writes_is_accounted_for(option: str) -> None:
+    name = WRITES[option]
+    value = OF_NETCONF.get(name, "/host/etc/cni/multus/net.d")
+    found = carried({name: value}, daemon=False)
+    assert name in named(found)
+    assert found.refused == ()
+
+
+@pytest.mark.parametrize("option", DOES)
+def test_every_other_option_of_the_thin_entrypoint_is_one_of_the_installer(
+    made_up: MadeUpNode, option: str
+) -> None:
+    assert DOES[option] in made_up.run("install", "--help").stdout
 
 
 def test_the_table_has_no_key_that_the_go_multus_has_not() -> None:
@@ -152,6 +166,22 @@ def test_the_bootstrap_credentials_are_those_of_the_node() -> None:
         "bootstrapKubeconfig": "/host/var/lib/kubelet/kubeconfig",
         "certDuration": "24h",
     }
+
+
+@pytest.mark.parametrize(
+    ("folder", "link", "refused"),
+    [
+        ("/host/run/multus/", None, []),
+        ("/host/run/multus/socket", "/run/multus/socket", []),
+        ("/host/run/other", "/run/other", ["socketDir"]),
+    ],
+)
+def test_another_folder_of_the_socket_gets_a_link(
+    folder: str, link: str | None, refused: list[str]
+) -> None:
+    found = carried({"socketDir": folder}, daemon=True)
+    assert found.daemon.get("socketLinkDir") == link
+    assert [each.path[0] for each in found.refused] == refused
 
 
 def test_paths_are_those_that_the_daemon_sees() -> None:
@@ -212,6 +242,38 @@ def test_daemon_config_becomes_the_settings_of_the_daemonset(made_up: MadeUpNode
         },
     }
     assert "# multusConfigFile:" in done.stdout
+
+
+def test_settings_with_a_primary_and_a_socket_of_their_own_are_converted(
+    made_up: MadeUpNode,
+) -> None:
+    """In the form that OpenShift's operator writes."""
+    given = {
+        "cniVersion": "0.3.1",
+        "chrootDir": "/hostroot",
+        "binDir": "/var/lib/cni/bin",
+        "cniConfigDir": "/host/etc/cni/net.d",
+        "multusConfigFile": "auto",
+        "multusAutoconfigDir": "/host/run/multus/cni/net.d",
+        "namespaceIsolation": True,
+        "globalNamespaces": "default,openshift-multus",
+        "readinessindicatorfile": "/host/run/multus/cni/net.d/10-ovn-kubernetes.conf",
+        "daemonSocketDir": "/run/multus/socket",
+        "socketDir": "/host/run/multus/socket",
+        "auxiliaryCNIChainName": "vendor-cni-chain",
+    }
+    done = convert(made_up, json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    assert files(done)["multus.json"] == {
+        "cniVersion": "0.3.1",
+        "binDir": "/var/lib/cni/bin",
+        "namespaceIsolation": True,
+        "globalNamespaces": "default,openshift-multus",
+        "readinessindicatorfile": "/run/multus/cni/net.d/10-ovn-kubernetes.conf",
+        "auxiliaryCNIChainName": "vendor-cni-chain",
+        "clusterNetwork": "/run/multus/cni/net.d",
+    }
+    assert files(done)["daemon.json"]["socketLinkDir"] == "/run/multus/socket"
 
 
 def test_a_config_map_is_converted_in_its_namespace(made_up: MadeUpNode) -> None:

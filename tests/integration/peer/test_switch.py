@@ -27,6 +27,7 @@ from integration.peer import left
 from integration.peer.attached import Network, attach
 from integration.peer.test_install_over import tree
 from multus.cli.upstream.carrying import HOST, SHARED
+from multus.cni import shim
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, Runtime
 
@@ -166,6 +167,28 @@ def test_a_delete_meanwhile_is_kept_for_the_new_daemon(
     its_daemon.stop()
     daemon.start()
     eventually(lambda: list(spool.iterdir()) == [])
+
+
+def test_programs_that_look_in_another_folder_find_the_socket(
+    made_up: MadeUpNode, cni_node: Netns
+) -> None:
+    """As on OpenShift, where it is a folder below the usual one."""
+    folder = made_up.folder / "daemon"
+    its_daemon = ItsDaemon(folder / "run" / "socket" / "multus.sock")
+    its_daemon.start()
+    settings = {"cniDir": f"{made_up.folder}/state", "socketLinkDir": str(its_daemon.path.parent)}
+    daemon = Daemon(folder, cni_node, settings)
+    daemon.spawn()
+    eventually(lambda: "waiting" in daemon.log)
+    its_daemon.stop()
+    daemon.wait()
+    try:
+        environ = {b"MULTUS_SOCKET": os.fsencode(its_daemon.path)}
+        assert shim.control(environ, b"health")[0] == 0
+    finally:
+        daemon.stop()
+    daemon.start()
+    daemon.stop()
 
 
 def test_a_daemon_that_waits_for_the_old_one_can_be_stopped(

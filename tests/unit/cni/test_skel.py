@@ -33,6 +33,7 @@ CONTAINER = {
     "CNI_NETNS": "/run/netns/none",
     "CNI_IFNAME": "eth0",
     "CNI_PATH": "/opt/cni/bin",
+    "CNI_NETNS_OVERRIDE": "1",
 }
 COMMANDS = ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION")
 

@@ -42,6 +42,13 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.log == {"logLevel": "debug"}
 
 
+def test_the_letter_case_of_a_key_does_not_matter() -> None:
+    raw = {"SocketDir": "/a", "WORKERS": 3, "LogLevel": "debug", "logOptions": {"MaxAge": 1}}
+    settings = Settings.of(raw, "x", {})
+    assert (settings.socket, settings.limits.workers) == ("/a/multus.sock", 3)
+    assert settings.log == {"logLevel": "debug", "logOptions": {"maxAge": 1}}
+
+
 def test_the_environment_names_the_socket_and_the_node() -> None:
     environ = {"MULTUS_SOCKET": "/a/b.sock", "MULTUS_NODE_NAME": "n2"}
     settings = Settings.of({"socketDir": "/x"}, "here", environ)

@@ -14,6 +14,7 @@ import multus_source_crd
 import multus_source_nad
 import pytest
 from attrs import frozen
+from multus_source_nad.annotation import parse
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
@@ -210,17 +211,12 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "name": {"name": f"A{LONG}"},
     "namespace": {"namespace": f"A{LONG}"},
     "interface": {"interface": LONG},
-    "key": {LONG: 1},
-    "keys": {f"k{number}": 1 for number in range(20_000)},
     "ips": {"ips": [LONG]},
     "prefix": {"ips": ["10.0.0.1/" + "1" * 200_000]},
     "prefix-of-other-digits": {"ips": ["10.0.0.1/²"]},
     "many-ips": {"ips": ["10.0.0.1"] * 15_000},
     "mac": {"mac": LONG},
     "guid": {"infiniband-guid": LONG},
-    "protocol": {"portMappings": [{"hostPort": 1, "containerPort": 1, "protocol": LONG}]},
-    "host-ip": {"portMappings": [{"hostPort": 1, "containerPort": 1, "hostIP": LONG}]},
-    "bandwidth": {"bandwidth": {LONG: 1}},
     "gateway": {"default-route": [LONG]},
     "many-gateways": {"default-route": ["10.0.0.1"] * 15_000},
 }
@@ -233,6 +229,25 @@ def test_whatever_is_refused_is_refused_in_few_words(keys: dict[str, Any]) -> No
         Pod.of({NETWORKS: text}).resolved(multus_source_nad)
     assert len(caught.value.msg) < 1000
     assert "pod team/web, entry 1" in caught.value.msg
+
+
+PORT = {"hostPort": 1, "containerPort": 1}
+ODD: dict[str, dict[str, Any]] = {
+    "key": {LONG: 1},
+    "keys": {f"k{number}": 1 for number in range(20_000)},
+    "protocol": {"portMappings": [{**PORT, "protocol": LONG}]},
+    "host-ip": {"portMappings": [{**PORT, "hostIP": LONG}]},
+    "ports": {"portMappings": [{"hostPort": 0}] * 5_000},
+    "bandwidth": {"bandwidth": {LONG: 1}},
+}
+
+
+@pytest.mark.parametrize("keys", ODD.values(), ids=ODD.keys())
+def test_whatever_is_remarked_is_remarked_in_few_words(keys: dict[str, Any]) -> None:
+    text = json.dumps([{"name": "e", **keys}])
+    (element,) = parse(text, "team", "here", "source-nad")
+    assert 1 <= len(element.remarks) <= 20
+    assert all(len(str(each)) < 500 for each in element.remarks)
 
 
 @pytest.mark.parametrize("form", ["{}/e", "e@{}", "{}"])

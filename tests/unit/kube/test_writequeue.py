@@ -51,10 +51,10 @@ def test_an_api_that_comes_back_gets_what_waited_in_order(
     web = pod_of(api, "web")
     api.faults.add(Fault("status", method="PATCH", code=403, reason="Forbidden", times=2))
     queue.put(Annotate(web, {"k": "1"}))
-    assert queue.holds(web)
+    assert queue.annotated() == [web]
     queue.put(Annotate(web, {"k": "2"}))
     queue.put(PodEvent(web, "Normal", "AddedInterface", "Add eth0 [] from a"))
-    eventually(lambda: not queue.holds(web))
+    eventually(lambda: len(queue) == 0)
     assert value(api, "web") == "2"
     assert api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"] == 4
     assert [each.number for each in problems] == [11, 11]
@@ -68,7 +68,7 @@ def test_a_pod_that_is_stuck_does_not_hold_up_another(api: ApiServer, queue: Wri
     eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/stuck/status"])
     queue.put(Annotate(free, {"k": "1"}))
     eventually(lambda: value(api, "free") == "1")
-    assert queue.holds(stuck)
+    assert stuck in queue.annotated()
 
 
 @pytest.mark.parametrize("uid", ["gone", "successor"])
@@ -80,8 +80,106 @@ def test_what_is_for_a_pod_that_is_gone_is_dropped(
     web = PodRef("default", "web", "u-1")
     queue.put(Annotate(web, {"k": "1"}))
     queue.put(Annotate(web, {"k": "2"}))
-    eventually(lambda: not queue.holds(web))
+    eventually(lambda: len(queue) == 0)
     assert sum(n for (method, _), n in api.requests.items() if method == "PATCH") == 1
+
+
+def refusing_events(api: ApiServer, code: int) -> None:
+    api.faults.add(Fault("status", path="*/events", method="POST", code=code, times=0))
+
+
+def test_a_status_does_not_wait_behind_an_event(api: ApiServer, queue: WriteQueue) -> None:
+    web = pod_of(api, "web")
+    refusing_events(api, 500)
+    queue.put(PodEvent(web, "Normal", "AddedInterface", "Add eth0 [] from a"))
+    eventually(lambda: api.requests["POST", "/api/v1/namespaces/default/events"])
+    queue.put(Annotate(web, {"k": "1"}))
+    eventually(lambda: value(api, "web") == "1")
+    becomes(lambda: (len(queue), queue.annotated()), (1, []))
+    api.faults.clear()
+    eventually(lambda: len(queue) == 0)
+
+
+def test_an_event_that_is_forbidden_is_dropped_and_said_once(
+    api: ApiServer, queue: WriteQueue, problems: list[CNIError]
+) -> None:
+    refusing_events(api, 403)
+    pods = [pod_of(api, f"p{number}") for number in range(3)]
+    for pod in pods:
+        queue.put(PodEvent(pod, "Normal", "AddedInterface", "Add eth0 [] from a"))
+    eventually(lambda: len(queue) == 0)
+    assert (queue.dropped, queue.bytes) == (3, 0)
+    (said,) = problems
+    assert "create an event on pod default/p0" in said.msg
+    api.faults.clear()
+    queue.put(PodEvent(pods[0], "Normal", "AddedInterface", "Add eth0 [] from b"))
+    eventually(lambda: len(queue) == 0)
+    refusing_events(api, 403)
+    queue.put(PodEvent(pods[0], "Normal", "AddedInterface", "Add eth0 [] from c"))
+    becomes(lambda: len(problems), 2)
+
+
+def test_what_is_refused_is_dropped_once_the_pod_is_known_to_be_gone(
+    api: ApiServer, connect: Connect
+) -> None:
+    """The server looks at rights first: for a pod that does not exist it answers 403 too."""
+    gone: set[PodRef] = set()
+    queue = WriteQueue(connect(), gone=gone.__contains__)
+    queue.start()
+    api.faults.add(Fault("status", method="PATCH", code=403, times=0))
+    dead, alive = pod_of(api, "dead"), pod_of(api, "alive")
+    for pod in (dead, alive):
+        queue.put(Annotate(pod, {"k": "1"}))
+        queue.put(PodEvent(pod, "Normal", "AddedInterface", "Add eth0 [] from a"))
+    gone.add(dead)
+    eventually(lambda: dead not in queue.annotated())
+    assert (queue.annotated(), len(queue)) == ([alive], 2)
+    queue.close(0)
+
+
+class TestMakingWay:
+    """A pod that is added again: its status is written at once, and no older one after it."""
+
+    NEW = {"k": "new"}
+
+    def test_drops_what_it_replaces_and_nothing_else(
+        self, api: ApiServer, connect: Connect
+    ) -> None:
+        queue = WriteQueue(connect())
+        web, other = pod_of(api, "web"), pod_of(api, "other")
+        before = PodRef("default", "web", "an earlier one")
+        for pod in (web, other, before):
+            queue.put(Annotate(pod, {"k": "old"}))
+        queue.put(Annotate(web, {"k": "old", "kept": "1"}))
+        event = PodEvent(web, "Normal", "AddedInterface", "Add eth0 [] from a")
+        queue.put(event)
+        assert queue.make_way(Annotate(web, self.NEW), 0)
+        assert queue.annotated() == [web, other]
+        assert len(queue) == 3
+        size = Annotate(web, {"kept": "1"}).size + Annotate(other, {"k": "old"}).size
+        assert queue.bytes == size + event.size
+
+    def test_waits_for_one_that_is_under_way(self, api: ApiServer, connect: Connect) -> None:
+        queue = WriteQueue(connect())
+        queue.start()
+        api.faults.add(Fault("slow", method="PATCH", seconds=0.5))
+        web = pod_of(api, "web")
+        queue.put(Annotate(web, {"k": "old"}))
+        eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"])
+        assert queue.make_way(Annotate(web, self.NEW), PATIENCE)
+        assert (value(api, "web"), len(queue)) == ("old", 0)
+        queue.close(0)
+
+    def test_does_not_wait_longer_than_it_may(self, api: ApiServer, connect: Connect) -> None:
+        queue = WriteQueue(connect())
+        queue.start()
+        api.faults.add(Fault("slow", method="PATCH", seconds=LONG))
+        web = pod_of(api, "web")
+        queue.put(Annotate(web, {"k": "old"}))
+        eventually(lambda: api.requests["PATCH", "/api/v1/namespaces/default/pods/web/status"])
+        assert not queue.make_way(Annotate(web, self.NEW), 0.1)
+        assert queue.annotated() == [web]
+        queue.close(0)
 
 
 def test_beyond_its_bound_the_oldest_is_dropped(api: ApiServer, connect: Connect) -> None:
@@ -190,6 +288,7 @@ def test_an_exception_ends_neither_the_thread_nor_the_pods_other_writes(
     queue.put(Odd(web, error))  # type: ignore[arg-type]
     queue.put(Annotate(web, {"k": "1"}))
     eventually(lambda: value(api, "web") == "1")
+    eventually(lambda: problems)
     assert type(error).__name__ in problems[0].msg
     assert queue.dropped == 1
 

@@ -11,7 +11,15 @@ import pytest
 from attrs import evolve
 
 from multus.api.request import Request
-from multus.state.liveness import Liveness, is_gone, lives, look, netns_identity, path_for_removal
+from multus.state.liveness import (
+    Liveness,
+    is_gone,
+    is_nodes,
+    lives,
+    look,
+    netns_identity,
+    path_for_removal,
+)
 from multus.state.record import Record, restored
 from multus.testing.netns import Netns
 
@@ -117,6 +125,31 @@ class TestIsGone:
     def test_without_an_identity_anything_at_a_path_counts(self, pod: Netns) -> None:
         assert not is_gone(record_of(pod.path, identity=""))
         assert is_gone(record_of("/run/netns/gone", identity=""), "")
+
+
+class TestTheNodes:
+    def test_are_this_processs_own_and_no_containers(self, pod: Netns) -> None:
+        assert is_nodes(f"/proc/{os.getpid()}/ns/net")
+        assert not is_nodes(pod.path)
+        assert not is_nodes("/run/netns/gone")
+
+    def test_in_a_container_also_that_of_the_nodes_first_process(
+        self, pod: Netns, other: Netns, tmp_path: Path
+    ) -> None:
+        first = tmp_path / "proc/1/ns"
+        first.mkdir(parents=True)
+        (first / "net").symlink_to(pod.path)
+        assert is_nodes(pod.path, str(tmp_path))
+        assert is_nodes("/proc/1/ns/net", str(tmp_path))
+        assert not is_nodes(other.path, str(tmp_path))
+
+    def test_a_number_under_proc_is_the_nodes_not_the_containers(
+        self, pod: Netns, tmp_path: Path
+    ) -> None:
+        own = f"proc/{os.getpid()}/ns"
+        (tmp_path / own).mkdir(parents=True)
+        (tmp_path / own / "net").symlink_to(pod.path)
+        assert not is_nodes(f"/{own}/net", str(tmp_path))
 
 
 class TestPathForRemoval:

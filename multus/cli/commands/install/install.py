@@ -18,7 +18,7 @@ from multus.api.errors import CNIError, InvalidConfig
 from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
-from multus.cli.commands.install.files import FOLDER, Manifest, contents
+from multus.cli.commands.install.files import FOLDER, Manifest, contents, make_folder
 from multus.cli.commands.install.older import Older, Settings
 from multus.cli.objects import Objects
 from multus.cni.shim import MARK, launcher
@@ -178,6 +178,7 @@ def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
         manifest = _put(manifest, target, data, 0o755, tell)
     manifest = refresh(wanted, manifest, tell)
     if plan.daemon:
+        make_folder(os.path.dirname(wanted.daemon_settings), 0o755)
         manifest = _put(manifest, wanted.daemon_settings, plan.daemon, 0o600, tell)
     manifest = _put(manifest, path, plan.text, 0o600, tell)
     for each in _replaced(plan, path):

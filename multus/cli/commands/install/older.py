@@ -229,7 +229,8 @@ def daemon_settings(
     older = settings.older
     if older is None or not older.is_thick or older.daemon is None:
         return b"", ()
-    wanted = {k: v for k, v in settings.carried.daemon.items() if known.has_effect(v)}
+    # A false value can differ from an absent one: it is written, too.
+    wanted = {k: v for k, v in settings.carried.daemon.items() if v not in (None, "")}
     data = contents(path)
     if data is None and not in_pod:
         return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()

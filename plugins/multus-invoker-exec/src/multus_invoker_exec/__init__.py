@@ -51,10 +51,16 @@ class ExecInvoker(Invoker):
             )
         try:
             # Old plugins omit the version in results, or print nothing.
-            return Result.from_wire(printed and {"cniVersion": invocation.cni_version, **printed})
+            wire = printed and {"cniVersion": invocation.cni_version, **printed}
+            result = Result.from_wire(wire)
         except IncompatibleVersion as error:
             # IncompatibleVersion would make the engine try another version, so raise another error.
             raise error.at(f"plugin {invocation.plugin.type!r}").into(DelegateFailed) from error
+        if _placed(wire) > sum(ip.interface is not None for ip in result.ips):
+            invocation.log.verbose(
+                f"{invocation}: an address is on an interface that the result does not have"
+            )
+        return result
 
     def delete_one(self, invocation: Invocation) -> None:
         _run(invocation)
@@ -94,6 +100,12 @@ class ExecInvoker(Invoker):
             return ("0.1.0",)
         versions = printed.get("supportedVersions") or [printed.get("cniVersion")]
         return tuple(each for each in versions if isinstance(each, str))
+
+
+def _placed(wire: Mapping[str, Any] | None) -> int:
+    """How many addresses of a result name an interface."""
+    ips = (wire or {}).get("ips") or ()
+    return sum(each.get("interface") is not None for each in ips)
 
 
 def _executor(invocation: Invocation) -> Executor:

@@ -49,6 +49,8 @@ _KEYS = frozenset(
 )
 _PREFIX = re.compile(r"[0-9]{1,3}")
 _MOST_ADDRESSES = 256
+#: More remarks of one element are dropped: a tenant must not fill the log.
+_MOST_REMARKS = 20
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
 _PORTS = ("hostPort", "containerPort", "protocol", "hostIP")
@@ -119,7 +121,7 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
         source=source,
         interface=interface_of(reader),
         options={key: value for key, value in reader.raw.items() if value is not None},
-        remarks=tuple(each.beneath(base) for each in remarks),
+        remarks=tuple(each.beneath(base) for each in remarks[:_MOST_REMARKS]),
     )
 
 
@@ -143,7 +145,7 @@ def _about_ports(reader: Reader) -> Iterator[Problem]:
         path: Path = ("portMappings", index)
         for key in ("hostPort", "containerPort"):
             if not 1 <= ports.integer(key) <= 65535:
-                wrong = f"is {ports.raw.get(key)!r}"
+                wrong = f"is {str(ports.raw.get(key))[:20]}"
                 yield remark((*path, key), wrong, "write a port from 1 to 65535")
         protocol, host = ports.text("protocol"), ports.text("hostIP")
         if protocol and protocol.lower() not in _PROTOCOLS:
@@ -161,7 +163,7 @@ def _about_bandwidth(reader: Reader) -> Iterator[Problem]:
     rates = {key: bandwidth.integer(key) for key in _RATES}
     for key, rate in rates.items():
         if rate < 0:
-            yield remark(("bandwidth", key), f"is {rate}", "write a number above 0")
+            yield remark(("bandwidth", key), f"is {str(rate)[:20]}", "write a number above 0")
     for direction in ("ingress", "egress"):
         if rates[f"{direction}Burst"] and not rates[f"{direction}Rate"]:
             path = ("bandwidth", f"{direction}Burst")
@@ -169,7 +171,9 @@ def _about_bandwidth(reader: Reader) -> Iterator[Problem]:
 
 
 def _unknown(path: Path, known: Iterable[str]) -> Problem:
-    return remark(path, "is not a known key: it is ignored", f"use {', '.join(sorted(known))}")
+    fix = f"use {', '.join(sorted(known))}"
+    key = shown(str(path[-1]))
+    return remark(path[:-1], f"has the unknown key {key}, which is ignored", fix)
 
 
 def _check_addresses(reader: Reader) -> None:

@@ -8,12 +8,12 @@ from contract.given import Recorder
 from unit.engine.invoke.given import NET, call_of, planned
 from unit.values import delegate_of, request_of
 
-from multus.api.errors import CheckFailed, CNIError, IOFailure
-from multus.api.network import Attachment, Delegate
-from multus.api.result import IP, Result
+from multus.api.errors import CheckFailed, CNIError, DelegateFailed, IOFailure, NotStarted
+from multus.api.network import Attachment, Delegate, Invocation
+from multus.api.result import IP, Interface, Result
 from multus.engine.invoke.carrier import Carrier
 from multus.engine.invoke.upkeep import check, collect_garbage, status
-from multus.state.record import Record
+from multus.state.record import Record, restored
 
 
 class TestGarbage:
@@ -45,6 +45,24 @@ class TestStatus:
         assert recorder.said == ["STATUS make eth0"]
 
 
+class PerContainer(CNIError):
+    """An error that names the container."""
+
+
+class Always(Recorder):
+    """A plugin whose CHECK fails for every container."""
+
+    def __init__(self, error: CNIError) -> None:
+        super().__init__()
+        self.error = error
+
+    def check(self, invocation: Invocation) -> None:
+        super().check(invocation)
+        if isinstance(self.error, PerContainer):
+            raise self.error.detailed(invocation.request.container_id)
+        raise self.error
+
+
 class TestCheck:
     RESULT = Result(ips=(IP("10.0.0.2/8"),))
 
@@ -56,6 +74,18 @@ class TestCheck:
             for index, each in every.items()
         }
         return Record("/x", request_of("DEL"), planned=every, expected=len(every), done=done)
+
+    MADE = Result(
+        (Interface("veth0"), Interface("eth0", "02:00:00:00:00:01", "/run/netns/none")),
+        (IP("10.0.0.2/8", interface=1),),
+    )
+
+    def made(self, call: Carrier) -> Record:
+        """The record of a delegate of one plugin, which made an interface."""
+        record = self.record(call, delegate_of("one", ifname="eth0"))
+        request = restored(request_of("DEL"), "/run/netns/none", (), "")
+        done = {0: evolve(record.done[0], result=self.MADE)}
+        return evolve(record, request=request, done=done)
 
     def test_every_plugin_gets_the_result_in_the_version_of_its_add(self) -> None:
         recorder = Recorder()
@@ -75,6 +105,55 @@ class TestCheck:
             "network 'net', plugin 'tune', interface eth0: gone",
         ]
         assert len(recorder.calls) == 3
+
+    @pytest.mark.parametrize(
+        "error", [CNIError("no plugin name"), IOFailure("no tool", "in /opt"), NotStarted("x")]
+    )
+    def test_an_error_that_a_stranger_gets_too_is_logged(self, error: CNIError) -> None:
+        recorder = Always(error)
+        args = {"K8S_POD_NAMESPACE": "default", "K8S_POD_NAME": "web"}
+        call = call_of(recorder)
+        call = call.asked_by(evolve(call.request, args=args))
+        assert check(self.made(call), call) == []
+        asked, control = recorder.calls
+        assert asked.prev_result == self.MADE
+        assert control.prev_result is not None
+        assert (control.request.netns, control.config) == (asked.request.netns, asked.config)
+        names = {each.name for each in control.prev_result.interfaces}
+        assert control.ifname in names and not names & {"eth0", "veth0"}
+        assert control.prev_result.ips == self.MADE.ips
+        assert control.request.container_id not in ("", asked.request.container_id)
+        environ = control.environ()
+        assert environ["CNI_CONTAINERID"] == control.request.container_id
+        assert environ["CNI_ARGS"].startswith("K8S_POD_NAMESPACE=default;K8S_POD_NAME=")
+        assert "web" not in environ["CNI_ARGS"]
+
+    @pytest.mark.parametrize(
+        "error", [CheckFailed("gone"), DelegateFailed("killed"), PerContainer("not found")]
+    )
+    def test_any_other_error_is_about_the_container(self, error: CNIError) -> None:
+        recorder = Always(error)
+        call = call_of(recorder)
+        (found,) = check(self.made(call), call)
+        assert error.reason in found.msg
+        asked = 2 if isinstance(error, PerContainer) else 1
+        assert len(recorder.calls) == asked
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            Interface("eth0"),
+            Interface("eth0", sandbox="qemu:vm1"),
+            Interface("eth0", sandbox="/run/netns/none", pci_id="0000:3b:02.1"),
+        ],
+    )
+    def test_without_an_interface_to_compare_the_plugin_is_believed(self, link: Interface) -> None:
+        recorder = Always(CNIError("no plugin name provided"))
+        call = call_of(recorder)
+        record = self.made(call)
+        done = evolve(record.done[0], result=Result((link,)))
+        assert len(check(evolve(record, done={0: done}), call)) == 1
+        assert len(recorder.calls) == 1
 
     def test_leaves_out_what_is_disabled_gone_or_half_attached(self) -> None:
         recorder = Recorder()
