@@ -106,6 +106,13 @@ class TestAdd:
         with pytest.raises(DecodingFailure):
             exec_.add(invocation(folder, "ADD"))
 
+    @pytest.mark.parametrize("ips", [5, "x", [5], {"a": 1}])
+    def test_a_key_that_its_version_does_not_have_is_ignored(
+        self, folder: BinDir, exec_: ExecInvoker, ips: object
+    ) -> None:
+        folder.stand_in("fake", ADD=Reply.json({"cniVersion": "0.2.0", "ips": ips}))
+        assert exec_.add(invocation(folder, "ADD")) == Result()
+
     def test_a_refused_version_raises_incompatible_version(
         self, folder: BinDir, exec_: ExecInvoker
     ) -> None:

@@ -15,6 +15,7 @@ from integration.peer.left import DAEMON_CONFIG
 from multus.cli.commands.install.older import carrying
 from multus.cli.upstream import known
 from multus.cli.upstream.carrying import Carried, Carrying
+from multus.cli.upstream.comparison import DIFFERENT, rows
 from multus.registry.index import discover
 from multus.registry.loading import load
 
@@ -148,6 +149,15 @@ def test_every_other_option_of_the_thin_entrypoint_is_one_of_the_installer(
 
 def test_the_table_has_no_key_that_the_go_multus_has_not() -> None:
     assert set(known.KEYS) == {*OF_NETCONF, *OF_DAEMON, "cniConf", "args"}
+
+
+def test_the_comparison_with_the_go_multus_says_the_same() -> None:
+    found = [row for row in rows() if row.kind in ("configuration key", "daemon key")]
+    named = {row.name.partition(".")[0] for row in found}
+    # CNI's own, of any list of plugins.
+    assert set(known.KEYS) - named == {"cniVersions", "disableCheck", "disableGC", "args"}
+    refused = {name for name, key in known.KEYS.items() if key.fate == known.REFUSED}
+    assert refused <= {row.name for row in found if row.verdict == DIFFERENT}
 
 
 def test_what_has_no_effect_there_is_left_out_and_said() -> None:

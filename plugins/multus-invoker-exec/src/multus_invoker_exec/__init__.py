@@ -103,9 +103,10 @@ class ExecInvoker(Invoker):
 
 
 def _placed(wire: Mapping[str, Any] | None) -> int:
-    """How many addresses of a result name an interface."""
-    ips = (wire or {}).get("ips") or ()
-    return sum(each.get("interface") is not None for each in ips)
+    """How many addresses of a result name an interface; before CNI 0.3.0 there is no such list."""
+    ips = (wire or {}).get("ips")
+    named = [each for each in ips if isinstance(each, dict)] if isinstance(ips, list) else []
+    return sum(each.get("interface") is not None for each in named)
 
 
 def _executor(invocation: Invocation) -> Executor:
