@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from multus.cli.upstream import known
 from multus.cli.upstream.comparison import DIFFERENT, KINDS, ONLY_HERE, SAME, differences, rows
 
 ROOT = Path(__file__).parents[3]
@@ -57,13 +56,6 @@ def test_everything_of_the_go_program_has_a_row(kind: str) -> None:
     if kind == "file":  # rows say which file of that name
         names = [fact for fact in FACTS[kind].split() if any(fact in name for name in names)]
     assert sorted(set(FACTS[kind].split()) - set(names)) == []
-
-
-def test_every_key_that_install_knows_has_a_row() -> None:
-    """``known.KEYS`` says what install makes of a key, the row what it means here."""
-    named = {row.name for row in rows() if row.kind in ("configuration key", "daemon key")}
-    named |= {name.partition(".")[0] for name in named}
-    assert sorted(known.KEYS.keys() - named) == []
 
 
 def test_rows_have_a_kind_a_verdict_and_say_what_differs() -> None:
