@@ -330,6 +330,7 @@ class Carried(NamedTuple):
 class Outcome:
     """The outcome of a command, for ``multus_finished``.
 
+    ``command`` is CNI's, or ``ATTACH`` and ``DETACH`` for one network of a running container.
     ``started`` is in seconds since 1970, ``seconds`` the duration.  ``stages`` maps a stage's name
     to its seconds.  ``delegates`` are the verbs that were started, in that order.  After a failed
     ADD, ``attachments`` has what was attached before the roll-back.  ``plugins`` has the seconds of

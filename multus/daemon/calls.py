@@ -104,11 +104,12 @@ class Calls:
         if self.admitted >= self._limits.admitted:
             refusal = _BUSY
         if refusal:
-            self._refuse(connection, message.payload, command, refusal)
+            self._refuse(connection, message, command, refusal)
             return
         container = message.variable(b"CNI_CONTAINERID")
         deadline = connection.began + (message.seconds or SERVE_S)
-        self._queue.put(Job("call", command, container, deadline, message, connection))
+        head = connection.head
+        self._queue.put(Job("call", command, container, deadline, message, connection, head=head))
         self.pump()
 
     def pump(self) -> None:
@@ -232,8 +233,7 @@ class Calls:
         for each in report.replayed:
             self.spool.ended(each.path, each.outcome, each.reason)
         if job.connection is not None:
-            took = time.monotonic() - job.connection.began
-            metrics.request("/cni", job.command, report.code, took)
+            self._answered(job.connection, job.command, report.code)
             job.connection.close()
             if not report.taken:
                 self._log.error(
@@ -262,8 +262,7 @@ class Calls:
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
         if job.connection is not None:
-            took = time.monotonic() - job.connection.began
-            self._metrics.request("/cni", job.command, "11", took)
+            self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:
                 job.connection.close()
             else:
@@ -272,7 +271,8 @@ class Calls:
                 job.connection.answer_at_once(said)
         if job.kind == "call" and job.command in ("ADD", "DEL") and not self._stopping:
             deadline = time.monotonic() + _BEHIND_SECONDS
-            self._queue.put(Job("recover", "DEL", job.container, deadline, job.message))
+            lost = Job("recover", "DEL", job.container, deadline, job.message, head=job.head)
+            self._queue.put(lost)
 
     # --- Periodic work ---------------------------------------------------------------------------
 
@@ -282,7 +282,7 @@ class Calls:
         for job in self._queue.expired(now):
             assert job.connection is not None
             text = b"the call waited too long in the queue: try again"
-            self._refuse(job.connection, job.payload, job.command, text)
+            self._refuse(job.connection, job.message, job.command, text)
         if self.pool.refusal and not len(self.pool):
             self._refuse_all(plain(f"no worker can be started ({self.pool.refusal}): try again"))
         if now >= self._look_at and not self._stopping:
@@ -307,10 +307,19 @@ class Calls:
         for job in self._queue.drain():
             self._replaying.discard(job.path)
             if job.connection is not None:
-                self._refuse(job.connection, job.payload, job.command, text)
+                self._refuse(job.connection, job.message, job.command, text)
 
-    def _refuse(self, connection: Connection, payload: bytes, command: str, text: bytes) -> None:
-        self._metrics.request("/cni", command, "11", 0.0)
+    def _answered(self, connection: Connection, command: str, code: str) -> None:
+        self._metrics.count(*connection.counted(command, code))
+        self._metrics.took(command, time.monotonic() - connection.began)
+
+    def _refuse(
+        self, connection: Connection, message: wire.Received | None, command: str, text: bytes
+    ) -> None:
+        self._answered(connection, command, "11")
+        payload = message.payload if message is not None else b""
+        if message is not None and command == "DEL":
+            connection.keep(command, wire.decode(message.raw))
         connection.answer_at_once(error_answer(payload, 11, text))
 
     def close(self) -> None:

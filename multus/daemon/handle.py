@@ -67,7 +67,7 @@ class Worker(Process):
 
     def send(self, job: Job) -> None:
         """Hand *job* over; raises ``Closed``, ``BlockingIOError`` or another ``OSError``."""
-        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
+        head: dict[str, Any] = {**job.head, "kind": job.kind, "deadline": job.deadline}
         fds: tuple[int, ...] = ()
         body = b""
         if job.connection is not None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from attrs import define, field
 
@@ -25,7 +26,8 @@ class Job:
     """A job for one worker: ``kind`` is ``call``, ``replay`` (a spooled DEL) or ``recover`` (an
     undo).
 
-    ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay.
+    ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay; ``head`` is what
+    the worker has to know beside the message (``Connection.head``).
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Job:
     message: Received | None = field(default=None, repr=False)
     connection: Connection | None = field(default=None, repr=False)
     path: str = ""
+    head: Mapping[str, Any] = field(factory=dict, repr=False)
     queued: float = field(factory=time.monotonic)
 
     @property

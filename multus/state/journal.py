@@ -13,6 +13,8 @@ space, and a JSON object (``multus.state.record``).
 * ``trying``: the removal of a delegate begins once more.
 * ``failed``: a delegate could not be removed, and why.
 * ``finished``: the answer that the runtime got.
+* ``attaching``, ``detaching``: the intent of a change of the running container, one more delegate
+  or one less, fsynced before it is carried out; ``joined`` ends the first, ``detached`` the second.
 * ``removing``: a removal has begun, and some delegates may be gone: the record is not finished any
   more.
 
@@ -33,8 +35,8 @@ from typing import TYPE_CHECKING, Any
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
+from multus.state.lines import intent_wire, planned_wire
 from multus.state.liveness import netns_identity
-from multus.state.record import intent_wire, planned_wire
 from multus.state.recordfile import NEW, unlink, unwritable
 
 if TYPE_CHECKING:
@@ -104,6 +106,10 @@ class Journal:
     def keys(self) -> frozenset[tuple[str, str]]:
         """The containers and interfaces that have a record."""
         return frozenset(self._keys())
+
+    def of(self, container_id: str) -> list[str]:
+        """The interfaces for which a container has a record, sorted."""
+        return sorted(ifname for known, ifname in self._keys() if known == container_id)
 
     def records(self) -> Iterator[Record | CNIError]:
         """Every record, sorted by file name; an error in place of one that cannot be read."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.result import Result
     from multus.registry.hooks import Observers
+    from multus.state.change import Change
     from multus.state.record import Planned, Record
     from multus.state.recordfile import Writer
 
@@ -117,6 +118,35 @@ class Transaction:
             )
         return record
 
+    def change(self) -> Change:
+        """A change of the running container; what an earlier one left is removed first.
+
+        Raises ``UnknownContainer``, ``BadEnvironment`` when the request's namespace is another one,
+        and ``TryAgainLater`` for what cannot be removed.
+        """
+        request, record = self._plugins.request, self._record()
+        if record is None or record.result is None:
+            raise UnknownContainer(
+                f"{request} has no finished attachment in {self._journal.folder}",
+                fix="a network is attached to, and detached from, a container that has its others",
+            )
+        change = self._changing(record)
+        if record.changing:
+            errors = change.remove_unfinished()
+            if errors:
+                left = f"an earlier change of {request} left a network that cannot be removed"
+                error = TryAgainLater(left, fix="see the details, then try again")
+                raise undo.with_undo_errors(error, errors)
+            record = self._journal.find(*record.key)
+            assert record is not None  # the lock is held
+        return self._changing(record)
+
+    def _changing(self, record: Record) -> Change:
+        from multus.state.change import Change
+
+        plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
+        return Change(record, plugins, self._observers)
+
     def remove(self) -> list[CNIError]:
         """Remove the container's networks: the record's, without a record the configuration's.
 
@@ -136,7 +166,9 @@ class Transaction:
         No command of ours is interrupted that has no record: the Go Multus's is left alone.
         """
         record = self._own_record()
-        if record is None or record.result is not None:
+        if record is not None and record.result is not None:
+            return self._changing(record).remove_unfinished() if record.changing else []
+        if record is None:
             return []
         return self._remove_recorded(record, configured=False)
 
