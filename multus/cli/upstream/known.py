@@ -111,7 +111,7 @@ _CANONICAL = {name.lower(): name for name in KEYS}
 
 def canonical(raw: Mapping[str, Any]) -> dict[str, Any]:
     """*raw* with the usual spelling of each known key; the last of two spellings wins."""
-    return {_CANONICAL.get(name.lower(), name): value for name, value in raw.items()}
+    return {_CANONICAL.get(str(name).lower(), name): value for name, value in raw.items()}
 
 
 def has_effect(value: Any) -> bool:

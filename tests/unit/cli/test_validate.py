@@ -631,3 +631,18 @@ data:
     (found,) = said.json["differences"]
     assert (found["subject"], found["line"], found["column"]) == ("metricsPort", 9, 7)
     assert (said.status, said.json["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1: a\nsocketDir: /x\n",
+        "null: a\nmetricsPort: {2: [3]}\n",
+        "kind: ConfigMap\ndata: {1: '{', a: '{\"socketDir\": {}}'}\n",
+        "kind: ConfigMap\ndata: [a]\n",
+        "1: {2: 3}\n",
+    ],
+)
+def test_keys_that_are_no_text_do_no_harm(multus: Command, file: File, text: str) -> None:
+    said = multus("validate", "--json", "-f", file("odd.yaml", text))
+    assert (said.status, said.json["problems"]) == (0, 0)

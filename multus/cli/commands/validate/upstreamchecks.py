@@ -79,7 +79,7 @@ def differing(document: Document) -> Iterator[Difference]:
     """What differs for the settings in a configuration or in a ``daemon-config.json``."""
     base: Path = ()
     if is_daemon_config(document.value):
-        found = differences(document.value, DAEMON_KEY)
+        found = differences(document.value, DAEMON_KEY, CONFIGURATION_KEY)
     else:
         part = part_of(document)
         if part is None:
