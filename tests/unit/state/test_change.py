@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from contract.given import Recorder
-from unit.state.given import Desk, in_a_process_that_is_killed
+from unit.state.given import OWN_NETNS, Desk, in_a_process_that_is_killed
 from unit.state.test_transaction import Fatal
 from unit.values import delegate_of
 
@@ -184,3 +186,51 @@ def test_the_del_of_a_container_whose_change_was_killed_removes_everything(desk:
     said = ["DEL two net7", "DEL one net7", "DEL c net2", "DEL b net1", "DEL a net0"]
     assert desk.recorder.said == said
     assert desk.files() == []
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["detach", "attach"])
+def test_what_the_go_multus_attached_stays_a_living_containers(
+    tmp_path: Path, attached: bool
+) -> None:
+    desk = of_the_go_multus(tmp_path / "state", result=True)
+    if attached:
+        hot(desk)
+    else:
+        assert cold(desk, "net1") == []
+    assert desk.record().result is not None
+    assert desk.record().request.netns == OWN_NETNS
+    assert ifnames(desk) == (["eth0", "net1", "net7"] if attached else ["eth0"])
+    desk.recorder.calls.clear()
+    recovered(desk)
+    assert desk.recorder.said == []
+
+
+def test_what_the_go_multus_may_not_have_ended_is_left_alone(tmp_path: Path) -> None:
+    desk = of_the_go_multus(tmp_path / "state", result=False)
+    with pytest.raises(UnknownContainer, match="no finished attachment"):
+        hot(desk)
+    assert desk.files() == []
+    recovered(desk)
+    assert desk.recorder.said == []
+
+
+def of_the_go_multus(folder: Path, *, result: bool) -> Desk:
+    """Container c1 with eth0 and net1; without *result*, libcni's files are missing."""
+    desk = Desk(folder)
+    (folder / "results").mkdir(mode=0o700, parents=True)
+    folder.chmod(0o700)
+    entries = []
+    for name, ifname in (("one", "eth0"), ("two", "net1")):
+        config = json.dumps({"cniVersion": "1.0.0", "name": name, "type": name}).encode()
+        text = b64encode(config).decode()
+        entries.append({"Bytes": text})
+        kept = {"kind": "cniCacheV1", "containerId": "c1", "networkName": name, "ifName": ifname}
+        kept |= {"config": text, "netns": OWN_NETNS}
+        if result:
+            path = folder / "results" / f"{name}-c1-{ifname}"
+            path.write_text(json.dumps({**kept, "result": {"cniVersion": "1.0.0"}}))
+            path.chmod(0o600)
+    path = folder / "c1"
+    path.write_text(json.dumps(entries))
+    path.chmod(0o600)
+    return desk
