@@ -122,8 +122,8 @@ class Transaction:
     def change(self) -> Change:
         """A change of the running container; what an earlier one left is removed first.
 
-        Raises ``UnknownContainer``, ``BadEnvironment`` when the request's namespace is another one,
-        and ``TryAgainLater`` for what cannot be removed.
+        What cannot be removed is logged, and keeps its interface.  Raises ``UnknownContainer``, and
+        ``BadEnvironment`` when the request's namespace is another one.
         """
         request, record = self._plugins.request, self._own_record() or self._adopted_running()
         if record is None or record.result is None:
@@ -133,11 +133,11 @@ class Transaction:
             )
         change = self._changing(record)
         if record.changing:
-            errors = change.remove_unfinished()
-            if errors:
-                left = f"an earlier change of {request} left a network that cannot be removed"
-                error = TryAgainLater(left, fix="see the details, then try again")
-                raise undo.with_undo_errors(error, errors)
+            for error in change.remove_unfinished():
+                self._plugins.log.error(
+                    f"an earlier change of {request} left a network that cannot be removed",
+                    error=error,
+                )
             record = self._journal.find(*record.key)
             assert record is not None  # the lock is held
         return self._changing(record)

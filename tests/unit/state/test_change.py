@@ -126,7 +126,7 @@ def test_what_began_nothing_needs_no_undo(desk: Desk) -> None:
     assert other.recorder.said == ["ADD hot net7"]
 
 
-def test_what_cannot_be_undone_is_removed_before_the_next_change(desk: Desk) -> None:
+def test_what_cannot_be_undone_keeps_only_its_interface(desk: Desk) -> None:
     errors = {"ADD_net7": CNIError("no"), "DEL_net7": CNIError("neither")}
     other = with_recorder(desk, Recorder(**errors))
     with pytest.raises(CNIError, match="no") as raised:
@@ -134,10 +134,12 @@ def test_what_cannot_be_undone_is_removed_before_the_next_change(desk: Desk) -> 
     assert "could not be undone: " in raised.value.details
     assert desk.record().changing == frozenset({3})
     with pytest.raises(TryAgainLater, match="an earlier change"):
-        hot(other, "net8")
-    hot(desk, "net8")
-    assert desk.recorder.said == ["DEL hot net7", "ADD hot net8"]
+        hot(other)
+    hot(other, "net8")
     assert ifnames(desk) == ["net0", "net1", "net2", "net8"]
+    hot(desk)
+    assert desk.recorder.said == ["DEL hot net7", "ADD hot net7"]
+    assert ifnames(desk) == ["net0", "net1", "net2", "net8", "net7"]
 
 
 def test_a_detachment_that_fails_is_repeated(desk: Desk) -> None:
