@@ -131,6 +131,11 @@ class Transaction:
                 f"{request} has no finished attachment in {self._journal.folder}",
                 fix="a network is attached to, and detached from, a container that has its others",
             )
+        if look(request.netns, record.netns_identity) is Liveness.OTHER:
+            raise BadEnvironment(
+                f"{request.netns} is not the network namespace of {request}",
+                fix="name the namespace of its sandbox",
+            )
         change = self._changing(record)
         if record.changing:
             for error in change.remove_unfinished():

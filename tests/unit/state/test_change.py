@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -236,3 +237,17 @@ def of_the_go_multus(folder: Path, *, result: bool) -> Desk:
     path.write_text(json.dumps(entries))
     path.chmod(0o600)
     return desk
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_another_namespace_is_refused(tmp_path: Path, command: str) -> None:
+    desk = Desk(tmp_path / "state")
+    desk.add(netns=OWN_NETNS)
+    desk.recorder.calls.clear()
+    other = f"/proc/{os.getpid()}/ns/mnt"
+    with (
+        desk.begun(command, netns=other) as (made, _),
+        pytest.raises(BadEnvironment, match=f"{other} is not the network namespace"),
+    ):
+        made.change()
+    assert desk.recorder.said == []
