@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 from attrs import evolve
-from waiting import eventually
+from waiting import becomes, eventually
 
+from integration.peer.attached import Network, attach
 from integration.peer.served import NONE_VALID, Served
 from multus.testing.delegates import Reply
 from multus.testing.netns import Netns
@@ -175,3 +176,24 @@ def test_what_a_killed_worker_began_is_undone_and_the_pod_stays(
     assert served.go.delegate("ADD", conf, container, "net1").status == 200
     served.delete(container)
     assert calls.read_text().split() == ["ADD", "DEL"]
+
+
+def test_a_pod_of_the_go_multus_stays_when_the_worker_of_one_network_is_lost(
+    served: Served, cni_pod: Netns
+) -> None:
+    container, cluster = served.cluster.pod(cni_pod), served.cluster
+    one, two = served.bridge("one", "10.6.0"), served.bridge("two", "10.7.0")
+    attach(cluster, container, Network("one", [one]), Network("two", [two], "net1"))
+    becomes(lambda: served.go.state("/readyz"), 200)
+    conf = served.bridge("hot", "10.5.0")
+    assert served.go.delegate("DEL", two, container, "net1", path=cluster.bin.path).status == 200
+    assert served.go.delegate("ADD", conf, container, "net7").status == 200
+    cluster.bin.file("killer", b"#!/bin/sh\n[ $CNI_COMMAND != ADD ] || kill -9 $PPID\n")
+    killer = {"cniVersion": "1.0.0", "name": "lost", "type": "killer"}
+    assert served.go.delegate("ADD", killer, container, "net8").status == 400
+    served.daemon.kill()
+    served.daemon.start()
+    assert served.go.delegate("CHECK", conf, container, "net7").status == 200
+    assert set(cni_pod.links()) == {"eth0", "net7"}
+    served.delete(container)
+    assert cni_pod.links() == {}
