@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from multus.api import regular
 from multus.api.errors import CNIError, IOFailure
 from multus.api.jsontext import LARGEST, decode_object
 from multus.api.keys import INLINED_ONLY, NETWORK_SPELLING
@@ -113,8 +114,13 @@ def _with_folder(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(LARGEST + 1)
+        # A name in a folder may be a FIFO, a socket or a device: opening one could block forever.
+        return regular.read(path, LARGEST + 1, follow=True)
+    except regular.NotRegular as error:
+        raise IOFailure(
+            f"cannot read network configuration {path}: {error.strerror}",
+            fix="put a regular file there, or remove it",
+        ) from error
     except OSError as error:
         raise IOFailure(
             f"cannot read network configuration {path}: {error.strerror}",

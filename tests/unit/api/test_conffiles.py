@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,26 @@ def test_whole_lines_may_be_comments(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(IOFailure, match=r"gone\.conf"):
         load(str(tmp_path / "gone.conf"))
+
+
+def test_a_fifo_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    os.mkfifo(path)
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO") as caught:
+        load(str(path))
+    assert caught.value.fix == "put a regular file there, or remove it"
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO"):
+        first_in(str(tmp_path))
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO"):
+        by_name(str(tmp_path), "wanted")
+    write(tmp_path / "b.conf", {"name": "wanted", "type": "x"})
+    assert by_name(str(tmp_path), "wanted")
+
+
+def test_a_link_to_a_regular_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.symlink_to(write(tmp_path / "elsewhere", SEED))
+    assert load(str(path)).config["name"] == "seed"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
