@@ -43,12 +43,18 @@ def load(path: str) -> Found:
 def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
     """The files of *folder* that end in one of *kinds*, in lexical order.
 
-    Empty when there is no such folder.
+    Empty when there is nothing of that name.  Raises ``IOFailure`` for anything else that is not a
+    readable folder, for example a file or a link to nothing.
     """
     try:
         names = sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not os.path.lexists(folder):
+            return []
+        kind = "a link to nothing" if isinstance(error, FileNotFoundError) else "not a folder"
+        raise IOFailure(
+            f"cannot list {folder}: it is {kind}", fix="make it a folder, or remove it"
+        ) from error
     except OSError as error:
         raise IOFailure(
             f"cannot list {folder}: {error.strerror}", fix="give this process access to the folder"

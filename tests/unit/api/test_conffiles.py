@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from multus.api.conffiles import by_name, first_in, in_folder, load
+from multus.api.conffiles import by_name, first_in, in_folder, load, plugins_in
 from multus.api.errors import DecodingFailure, InvalidConfig, IOFailure
 
 SEED = """\
@@ -70,6 +70,20 @@ def test_a_folder_is_read_in_order_and_without_other_files(tmp_path: Path) -> No
     names = [Path(path).name for path in in_folder(str(tmp_path))]
     assert names == [".conf", "10-a.conf", "20-b.conflist", "30.json"]
     assert in_folder(str(tmp_path / "gone")) == []
+
+
+def test_what_has_the_folders_name_and_is_no_folder_is_named(tmp_path: Path) -> None:
+    file, link = write(tmp_path / "file", ""), tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(IOFailure, match="file: it is not a folder: make it a folder, or remove"):
+        plugins_in(str(file))
+    with pytest.raises(IOFailure, match="link: it is a link to nothing"):
+        plugins_in(str(link))
+    link.unlink()
+    link.symlink_to(file)
+    with pytest.raises(IOFailure, match="link: it is not a folder"):
+        plugins_in(str(link))
+    assert plugins_in(str(tmp_path / "gone")) == plugins_in(str(file / "below")) == []
 
 
 def test_the_first_of_a_folder(tmp_path: Path) -> None:
