@@ -39,7 +39,7 @@ def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch, wanted: Wanted) -> b
         patch.setattr(os, "rename", until(os.rename))
         patch.setattr(os, "unlink", until(os.unlink))
         try:
-            install_here(wanted, plan_for(wanted, INSTALLED, 0.0), str)
+            install_here(wanted, plan_for(wanted, INSTALLED, 0.0), lambda _: None)
         except Killed:
             return True
     return False
