@@ -93,7 +93,20 @@ def _environ(value: object) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(text, str) or "\0" in text + name or "=" in name:
             raise Refused(f"env, {name[:100]!r}: it is not a variable")
+        if not _is_encodable(f"{name}={text}"):
+            raise Refused(
+                f"env, {name[:100]!r}: it has half of a surrogate pair, which no variable can have:"
+                " remove it"
+            )
     return {**value, **{name: text for name, text in _ABSENT.items() if not value.get(name)}}
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _attributes(value: object) -> Mapping[str, Any]:

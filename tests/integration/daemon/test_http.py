@@ -90,6 +90,9 @@ def test_a_large_configuration_is_read(go: GoClient) -> None:
         (b'{"env": {"CNI_COMMAND": 7}}', "CNI_COMMAND"),
         (b'{"env": {"A=B": "x"}}', "A=B"),
         (b'{"env": {"A": "x\\u0000y"}}', "env"),
+        (b'{"env": {"A": "\\ud800"}}', "env, 'A': it has half of a surrogate pair"),
+        (b'{"env": {"\\ud800": "x"}}', "surrogate"),
+        (b'{"env": {}, "config": "\\ud800"}', "base64"),
         (b'{"env": {}, "config": {}}', "config"),
         (b'{"env": {}, "config": "%%%"}', "base64"),
         (b'{"env": {}, "interfaceAttributes": []}', "interfaceAttributes"),
@@ -160,6 +163,20 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(go: GoClient) -> 
 )
 def test_what_is_not_http_is_refused(go: GoClient, data: bytes) -> None:
     assert go.send(data).status == 400
+    assert add(go).status == 200
+
+
+def test_a_request_that_fails_as_it_is_read_is_answered(
+    daemon: Running, go: GoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(body: bytes) -> overhttp.Asked:
+        raise ValueError(f"{len(body)} bytes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(overhttp, "decode", fails)
+        found = go.post("/cni", b"{}")
+    assert (found.status, found.body) == (400, b"the request cannot be read: 2 bytes\n")
+    assert "internal error" not in daemon.log
     assert add(go).status == 200
 
 
