@@ -118,7 +118,7 @@ class Renewal:
             client.close()
 
     def _create(self, client: HttpClient, name: str, request: bytes) -> None:
-        from multus.api.kubernetes._failures import ApiFailure
+        from multus.api.kubernetes import ApiFailure
 
         spec = {
             "request": base64.b64encode(request).decode(),
