@@ -144,14 +144,10 @@ class Calls:
         self.pool.want(self.generation, limits.workers + limits.quick_workers, first)
 
     def _cannot_give(self, job: Job, error: TooLarge) -> None:
-        self._log.error(f"cannot give a {job.command} to a worker", error=error)
+        text = f"no worker can receive this {job.command}: {error}"
+        self._log.error(text, container=job.container)
         if job.connection is not None:
-            self._refuse(
-                job.connection,
-                job.message,
-                job.command,
-                plain(f"no worker can receive it: {error}"),
-            )
+            self._refuse(job.connection, job.message, job.command, plain(text))
 
     def _next(self) -> Job | None:
         if not self.pool.idle:
@@ -264,8 +260,8 @@ class Calls:
         """A worker died during its job: answer its client, and queue the undo."""
         job = ended.job
         self._finished(job)
-        if not ended.begun and ended.why == IT_ENDED and job.lost < _MOST_PUT_BACK:
-            job.lost += 1
+        job.lost += 1
+        if not ended.begun and ended.why == IT_ENDED and job.lost <= _MOST_PUT_BACK:
             self._queue.put_back(job)  # the job had not started
             if job.path:
                 self._replaying.add(job.path)
@@ -314,8 +310,7 @@ class Calls:
             if path not in self._replaying:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
-                container = container_of(path)
-                self._queue.put(Job("replay", "DEL", container, deadline, path=path))
+                self._queue.put(Job("replay", "DEL", container_of(path), deadline, path=path))
 
     def stop(self) -> None:
         """Refuse queued calls and new ones."""
