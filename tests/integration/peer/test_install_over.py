@@ -316,6 +316,30 @@ def test_what_has_no_equivalent_is_refused_by_name(made_up: MadeUpNode) -> None:
     assert tree(made_up.folder / "net.d") == before
 
 
+@pytest.mark.parametrize("name", left.UNREADABLE)
+def test_what_the_daemon_could_not_read_is_refused_by_name(made_up: MadeUpNode, name: str) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    settings = left.daemon_config(made_up, **{name: left.UNREADABLE[name]})
+    made_up.write("net.d/multus.d/daemon-config.json", settings)
+    before = tree(made_up.folder / "net.d", made_up.folder / "multus")
+    done = install(made_up)
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert tree(made_up.folder / "net.d", made_up.folder / "multus") == before
+
+
+def test_a_certificate_that_is_not_enabled_is_not_missed_in_the_daemons_file(
+    made_up: MadeUpNode,
+) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    settings = left.daemon_config(made_up, perNodeCertificate={"enabled": False})
+    made_up.write("net.d/multus.d/daemon-config.json", settings)
+    made_up.write("multus/daemon.json", {"logLevel": "verbose", "logToStderr": True})
+    well(install(made_up))
+
+
 def test_a_primary_in_a_folder_of_its_own_is_found(made_up: MadeUpNode) -> None:
     """As on OpenShift: the runtime's folder has nothing but Multus' configuration."""
     left.lan(made_up, "../multus-net.d/10-lan.conflist")

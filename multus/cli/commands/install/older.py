@@ -224,7 +224,7 @@ def daemon_settings(
     """What to write to the daemon's file at *path*, and a line for each key that differs there.
 
     Nothing is written when it exists, or comes from a ConfigMap.  Raises ``InvalidConfig`` with the
-    keys that it leaves out.
+    keys that it leaves out, and with those that the daemon could not read.
     """
     older = settings.older
     if older is None or not older.is_thick or older.daemon is None:
@@ -233,17 +233,39 @@ def daemon_settings(
     wanted = {k: v for k, v in settings.carried.daemon.items() if v not in (None, "")}
     data = contents(path)
     if data is None and not in_pod:
+        _require_readable(wanted)
         return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()
     present = decode_object(data, path, comments=True) if data is not None else {}
     lacking = [
         Problem((name,), f"is not in {path}", "add it ('multus convert' shows all of them)")
-        for name in wanted
-        if name not in present
+        for name in _asked(wanted, present, path)
     ]
     if lacking:
         raise InvalidConfig.of(lacking, DAEMON_CONFIG)
-    different = (name for name in wanted if present[name] != wanted[name])
+    different = (name for name in wanted if name in present and present[name] != wanted[name])
     return b"", tuple(f"{name}: {path} has another value" for name in different)
+
+
+def _require_readable(daemon: Mapping[str, Any]) -> None:
+    from multus.daemon.settings import problems
+
+    wrong = problems(daemon)
+    if wrong:
+        raise InvalidConfig.of(wrong, DAEMON_CONFIG)
+
+
+def _asked(wanted: Mapping[str, Any], present: Mapping[str, Any], path: str) -> list[str]:
+    """The keys of *wanted* without which the daemon's file at *path* means something else."""
+    from multus.daemon.settings import Settings
+
+    lacking = {name: value for name, value in wanted.items() if name not in present}
+    _require_readable(lacking)
+    without = Settings.of(present, path, {})
+    return [
+        name
+        for name, value in lacking.items()
+        if evolve(Settings.of({**present, name: value}, path, {}), raw=without.raw) != without
+    ]
 
 
 def _is_multus(config: Mapping[str, Any]) -> bool:
