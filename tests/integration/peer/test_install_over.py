@@ -283,7 +283,11 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
     well(install(made_up))
     assert {key: plugin(made_up)[key] for key in conf} == conf
     written = json.loads((made_up.folder / "multus" / "daemon.json").read_text())
-    assert written == {"logLevel": "verbose", **daemon}
+    assert written == {
+        "logLevel": "verbose",
+        **daemon,
+        "kubeconfig": str(made_up.folder / "own.kubeconfig"),
+    }
     uninstall(made_up)
     assert not (made_up.folder / "multus" / "daemon.json").exists()
 
@@ -302,6 +306,18 @@ def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUp
     )
     said = well(install(made_up))
     assert "logLevel" in said and "metricsPort" in said
+
+
+def test_the_daemon_gets_the_kubeconfig_of_the_configuration(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    own = made_up.write("multus.json", {"namespaceIsolation": True})
+    well(install(made_up, "--settings", str(own)))
+    daemon = made_up.folder / "multus" / "daemon.json"
+    assert json.loads(daemon.read_text()) == {"kubeconfig": plugin(made_up)["kubeconfig"]}
+    uninstall(made_up)
+    made_up.write("multus/daemon.json", {"workers": 8})
+    assert f"kubeconfig: {daemon} has none" in well(install(made_up, "--settings", str(own)))
 
 
 def test_what_has_no_equivalent_is_refused_by_name(made_up: MadeUpNode) -> None:

@@ -219,20 +219,25 @@ def kubeconfig(settings: Settings, net_d: str) -> str:
 
 
 def daemon_settings(
-    settings: Settings, path: str, *, in_pod: bool
+    settings: Settings, path: str, kubeconfig: str, *, in_pod: bool
 ) -> tuple[bytes, tuple[str, ...]]:
     """What to write to the daemon's file at *path*, and a line for each key that differs there.
 
+    *kubeconfig* is the configuration's: the daemon needs it for calls of a Go Multus' shim.
     Nothing is written when it exists, or comes from a ConfigMap.  Raises ``InvalidConfig`` with the
     keys that it leaves out, and with those that the daemon could not read.
     """
     older = settings.older
-    if older is None or not older.is_thick or older.daemon is None:
+    if older is None or not older.is_thick:
         return b"", ()
+    carried = settings.carried.daemon if older.daemon is not None else {}
     # A false value can differ from an absent one: it is written, too.
-    wanted = {k: v for k, v in settings.carried.daemon.items() if v not in (None, "")}
+    wanted = {k: v for k, v in carried.items() if v not in (None, "")}
+    kubeconfig = "" if in_pod else str(settings.own.get("kubeconfig") or kubeconfig)
+    own = {"kubeconfig": kubeconfig} if kubeconfig else {}
     data = contents(path)
     if data is None and not in_pod:
+        wanted |= own
         _require_readable(wanted)
         return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()
     present = decode_object(data, path, comments=True) if data is not None else {}
@@ -242,8 +247,9 @@ def daemon_settings(
     ]
     if lacking:
         raise InvalidConfig.of(lacking, DAEMON_CONFIG)
-    different = (name for name in wanted if name in present and present[name] != wanted[name])
-    return b"", tuple(f"{name}: {path} has another value" for name in different)
+    without = [f"{name}: {path} has none" for name in _asked(own, present, path)]
+    different = (k for k, v in {**wanted, **own}.items() if k in present and present[k] != v)
+    return b"", (*without, *(f"{name}: {path} has another value" for name in different))
 
 
 def _require_readable(daemon: Mapping[str, Any]) -> None:
