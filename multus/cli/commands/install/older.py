@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 DAEMON_CONFIG = "daemon-config.json"
 #: How the names of its files begin, which its entrypoints make.
 _ITS_NAME = "00-multus."
+#: What only the installer reads: it is not in the configuration that it writes.
+OVERRIDE_NETWORK_NAME = keys.Key(
+    "overrideNetworkName",
+    keys.BOOLEAN,
+    "Multus' network gets the name of the default network.",
+    False,
+)
 _INSTALLER = tuple(name for name, key in known.KEYS.items() if key.fate == known.INSTALLER)
 _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 
