@@ -32,7 +32,7 @@ _DUE = (0.7, 0.9)
 _LOOK, _ASK = 10.0, 1.0
 #: How long a request may wait for its signature; timeout of one call of the API; in seconds.
 _SIGNING, _CALL = 900.0, 20.0
-#: Pauses after a failure, in seconds.
+#: Pauses after a failure, in seconds; the longest also after a certificate that is due at once.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -56,17 +56,29 @@ class Renewal:
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
-            due = self._due()
-            if due > 0:
-                self._stop.wait(min(due, _LOOK))
-                continue
             try:
+                due = self._due()
+                if due > 0:
+                    self._stop.wait(min(due, _LOOK))
+                    continue
                 self._renew()
                 pause = _FIRST_PAUSE
+                self._rest()
             except Exception as error:  # noqa: BLE001  the thread has to try again
                 self._log.error("the node gets no certificate", user=self._wanted.user, error=error)
                 self._stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _rest(self) -> None:
+        """Wait when the new certificate is due already: the next one may be so too."""
+        if self._due() > 0:
+            return
+        self._log.error(
+            f"the new certificate {self._wanted.current} is due for renewal already: set the node's"
+            " clock, or let the signer sign for a longer time",
+            user=self._wanted.user,
+        )
+        self._stop.wait(_LONGEST_PAUSE)
 
     def _due(self) -> float:
         """Seconds until the certificate is due; 0 without a usable one."""

@@ -49,12 +49,12 @@ def new_request(user: str) -> Request:
 def validity_of(pem: bytes, user: str) -> Validity | None:
     """The validity of the certificate in *pem*; None unless it is *user*'s and has its key there.
 
-    *pem* is a certificate and its key, in any order.
+    *pem* is a certificate and its key, in any order; an encrypted key is of no use.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         key = serialization.load_pem_private_key(pem, None)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: the key is encrypted
         return None
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if [each.value for each in names] != [user] or key.public_key() != certificate.public_key():

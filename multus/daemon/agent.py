@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
-from multus.daemon.channel import Channel, Closed
+from multus.daemon.channel import Channel, Closed, TooLarge
 from multus.daemon.listening import may_connect
 from multus.daemon.remote import error_to_wire, ref_from_wire
 
@@ -140,8 +140,12 @@ class Agent:
             while True:
                 packet = channel.receive()
                 head, body = self._answer(packet.head, packet.body)
-                if packet.head["do"] != "events":  # events get no answer
+                if packet.head["do"] == "events":
+                    continue  # events get no answer
+                try:
                     channel.send(head, body)
+                except TooLarge as error:
+                    channel.send({"error": error_to_wire(error)})
         except Closed:
             return
         finally:

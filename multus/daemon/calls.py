@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from multus.cni.shim import SERVE_S, error_answer
 from multus.daemon import wire
+from multus.daemon.channel import TooLarge
 from multus.daemon.connection import Connection, plain
 from multus.daemon.handle import Ended, Worker
 from multus.daemon.jobs import Job, Queue
@@ -34,6 +35,8 @@ _BUSY = b"the multus daemon has reached its limit of calls: try again"
 STOPPING = b"the multus daemon is stopping: try again"
 #: Interval between two looks at the spool, in seconds.
 _SPOOL_SECONDS = 1.0
+#: How often a job is given to another worker because its worker ended before it began the job.
+_MOST_PUT_BACK = 2
 #: Deadline of background jobs, in seconds.
 _BEHIND_SECONDS = 120.0
 
@@ -123,7 +126,12 @@ class Calls:
                 self._log.verbose(f"a client disconnected before its {job.command} started")
                 job.connection.close()
                 continue
-            if not self.pool.give(job):
+            try:
+                given = self.pool.give(job)
+            except TooLarge as error:
+                self._cannot_give(job, error)
+                continue
+            if not given:
                 self._queue.put_back(job)
                 break
             self._begun(job)
@@ -134,6 +142,12 @@ class Calls:
         self._choose_front(now)
         first = next(iter(self._queue), None)
         self.pool.want(self.generation, limits.workers + limits.quick_workers, first)
+
+    def _cannot_give(self, job: Job, error: TooLarge) -> None:
+        text = f"no worker can receive this {job.command}: {error}"
+        self._log.error(text, container=job.container)
+        if job.connection is not None:
+            self._refuse(job.connection, job.message, job.command, plain(text))
 
     def _next(self) -> Job | None:
         if not self.pool.idle:
@@ -246,7 +260,8 @@ class Calls:
         """A worker died during its job: answer its client, and queue the undo."""
         job = ended.job
         self._finished(job)
-        if not ended.begun and ended.why == IT_ENDED:
+        job.lost += 1
+        if not ended.begun and ended.why == IT_ENDED and job.lost <= _MOST_PUT_BACK:
             self._queue.put_back(job)  # the job had not started
             if job.path:
                 self._replaying.add(job.path)
@@ -295,8 +310,7 @@ class Calls:
             if path not in self._replaying:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
-                container = container_of(path)
-                self._queue.put(Job("replay", "DEL", container, deadline, path=path))
+                self._queue.put(Job("replay", "DEL", container_of(path), deadline, path=path))
 
     def stop(self) -> None:
         """Refuse queued calls and new ones."""

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from multus.api.conf import Conf
+from multus.api.delegates import with_cni_args
 from multus.api.errors import BadEnvironment, UnknownContainer, either
 from multus.api.jsontext import decode_object
 from multus.api.network import Element
 from multus.api.reader import Reader
+from multus.api.spelling import Spelling, spelled
 from multus.cni import skel
 from multus.cni.shim import Answer
 from multus.engine.parse import parse
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from multus.api.request import Request
 
 _COMMANDS = ("ADD", "DEL", "CHECK", "STATUS")
+_SPELLING = Spelling(("ips", "mac", "cni-args"))
 _ORIGIN = "the configuration in the request to /delegate"
 
 
@@ -68,11 +71,12 @@ def _carry_out(asked: Asked, engine_for: skel.EngineFor, deadline: float) -> byt
     if command not in _COMMANDS:
         raise BadEnvironment("unknown CNI_COMMAND", fix=f"use {either(_COMMANDS)}")
     request = skel.request_of(command, _ignoring(asked.environ))
-    element = _element(asked, request)
+    reader = Reader(spelled(asked.attributes, _SPELLING), "interfaceAttributes")
+    element = _element(asked, request, reader)
     request, conf = _of_pod(request, asked.cni_dir)
     engine = engine_for(conf, deadline)
     if command == "ADD":
-        attachment = engine.attach_one(request, conf, element, _requests(asked.attributes))
+        attachment = engine.attach_one(request, conf, element, _requests(reader))
         version = attachment.delegate.cni_version
         return json.dumps(attachment.result.to_wire(version)).encode()
     verbs = {"DEL": engine.detach_one, "CHECK": engine.check_one, "STATUS": engine.status_one}
@@ -87,33 +91,21 @@ def _ignoring(environ: Mapping[str, str]) -> Mapping[str, str]:
     return environ if known else {**environ, "CNI_ARGS": f"IgnoreUnknown=1;{args}"}
 
 
-def _requests(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def _requests(reader: Reader) -> Mapping[str, Any]:
     """What is requested, by capability."""
-    return {key: attributes[key] for key in ("mac", "ips") if attributes.get(key)}
+    asked = {"mac": reader.text("mac"), "ips": reader.texts("ips")}
+    return {key: value for key, value in asked.items() if value}
 
 
-def _with_args(config: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*config* with ``cni-args`` in ``args.cni`` of each plugin, as CNI's conventions have it."""
-    if not added:
-        return config
-    if "plugins" in config:
-        plugins = Reader(config, _ORIGIN).mappings("plugins")
-        return {**config, "plugins": [_with_args(each, added) for each in plugins]}
-    reader = Reader(config, _ORIGIN)
-    known = reader.inner("args")
-    cni = {**known.mapping("cni"), **added}
-    return {**config, "args": {**known.raw, "cni": cni}}
-
-
-def _element(asked: Asked, request: Request) -> Element:
-    reader = Reader(asked.attributes, "interfaceAttributes")
-    config = _with_args(decode_object(asked.stdin, _ORIGIN), reader.mapping("cni-args"))
+def _element(asked: Asked, request: Request, reader: Reader) -> Element:
+    given = decode_object(asked.stdin, _ORIGIN)
+    config = with_cni_args(given, reader.mapping("cni-args"), _ORIGIN)
     return Element(
         name=str(config.get("name") or request.ifname),
         origin=_ORIGIN,
         interface=request.ifname,
         config=config,
-        options=asked.attributes,
+        options=reader.raw,
     )
 
 

@@ -66,7 +66,7 @@ class Worker(Process):
             raise Malformed("it reports on a job, but has none")
 
     def send(self, job: Job) -> None:
-        """Hand *job* over; raises ``Closed``, ``BlockingIOError`` or another ``OSError``."""
+        """Hand *job* over; raises as ``Channel.send``."""
         head: dict[str, Any] = {**job.head, "kind": job.kind, "deadline": job.deadline}
         fds: tuple[int, ...] = ()
         body = b""

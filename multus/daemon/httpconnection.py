@@ -54,6 +54,8 @@ class HTTPConnection(Answering):
             raise self._served(400, f"malformed request: {error}") from error
         except (Refused, wire.Malformed) as error:
             raise self._served(400, f"the body cannot be read: {error}") from error
+        except ValueError as error:
+            raise self._served(400, f"the request cannot be read: {error}") from error
 
     def encoded(self, answer: Answer) -> bytes:
         if self.path in _CALLS:
@@ -135,7 +137,7 @@ class HTTPConnection(Answering):
                 raise Gone(str(error)) from error
 
     def _served(self, status: int, text: str) -> Served:
-        body = f"{text}\n".encode() if text else b""
+        body = f"{text}\n".encode(errors="replace") if text else b""
         counted = Counted(self.path, _method(self._method), str(status))
         return Served(response(status, body, _TEXT), counted)
 

@@ -27,7 +27,8 @@ class Job:
     undo).
 
     ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay; ``head`` is what
-    the worker has to know beside the message (``Connection.head``).
+    the worker has to know beside the message (``Connection.head``); ``lost`` is how many workers
+    ended before they began it.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Job:
     path: str = ""
     head: Mapping[str, Any] = field(factory=dict, repr=False)
     queued: float = field(factory=time.monotonic)
+    lost: int = 0
 
     @property
     def payload(self) -> bytes:

@@ -31,6 +31,7 @@ from multus.api.versions import at_least
 from multus.cni import shim
 from multus.cni.shim import Answer
 from multus.daemon import wire
+from multus.daemon.channel import encoded as encoded_head
 from multus.daemon.connection import Connection, Counted
 
 CNI, DELEGATE, HEALTH, READY = "/cni", "/delegate", "/healthz", "/readyz"
@@ -39,6 +40,8 @@ CNI, DELEGATE, HEALTH, READY = "/cni", "/delegate", "/healthz", "/readyz"
 LARGEST = wire.LARGEST * 4 // 3 + 2 * wire.LARGEST_ENVIRONMENT
 #: The most JSON values in a body.  What decoding costs depends on their number.
 _MOST_VALUES = 20_000
+#: Largest ``interfaceAttributes``, in bytes as the worker is sent them.
+_LARGEST_ATTRIBUTES = 64 << 10
 #: What the Go Multus takes for a variable that is missing.
 _ABSENT = {"CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
@@ -90,7 +93,20 @@ def _environ(value: object) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(text, str) or "\0" in text + name or "=" in name:
             raise Refused(f"env, {name[:100]!r}: it is not a variable")
+        if not _is_encodable(f"{name}={text}"):
+            raise Refused(
+                f"env, {name[:100]!r}: it has half of a surrogate pair, which no variable can have:"
+                " remove it"
+            )
     return {**value, **{name: text for name, text in _ABSENT.items() if not value.get(name)}}
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _attributes(value: object) -> Mapping[str, Any]:
@@ -98,7 +114,17 @@ def _attributes(value: object) -> Mapping[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise Refused(f"interfaceAttributes is {describe(value)}, not an object")
-    return {key: each for key, each in value.items() if each is not None}
+    found = {key: each for key, each in value.items() if each is not None}
+    try:
+        size = len(encoded_head(found))
+    except RecursionError as error:
+        raise Refused(f"interfaceAttributes cannot be encoded: {error}") from error
+    if size > _LARGEST_ATTRIBUTES:
+        raise Refused(
+            f"interfaceAttributes has {size} bytes as JSON in ASCII, at most"
+            f" {_LARGEST_ATTRIBUTES} are read: shorten 'cni-args'"
+        )
+    return found
 
 
 def as_ours(environ: Mapping[str, str], stdin: bytes, kubeconfig: str) -> bytes:

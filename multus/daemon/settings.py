@@ -12,6 +12,7 @@ from multus.api import keys
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
 from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, Kind
+from multus.api.problem import Problem
 from multus.api.reader import Reader
 from multus.api.spelling import spelled
 from multus.certificate.wanted import Wanted, duration_problem, seconds_of
@@ -254,6 +255,15 @@ class Settings:
             worker_memory=WORKER_MEMORY.read(reader) << 20,
             raw=raw,
         )
+
+
+def problems(raw: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Why the daemon would not start with the decoded *raw*; empty when it would."""
+    try:
+        Settings.of(raw, "", {})
+    except InvalidConfig as error:
+        return error.problems
+    return ()
 
 
 def _certificate(reader: Reader, node: str) -> Wanted | None:

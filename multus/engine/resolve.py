@@ -45,13 +45,15 @@ class Requested(NamedTuple):
     """A network that the container is to get.
 
     ``default`` says that the node offers it, ``chosen_primary`` that it is the primary whatever
-    configurations say by ``masterplugin``, ``may_be_primary`` that its own ``masterplugin`` counts.
+    configurations say by ``masterplugin``, ``may_be_primary`` that its own ``masterplugin`` counts,
+    ``last`` that it is of ``Role.LAST``.
     """
 
     element: Element
     default: bool = False
     chosen_primary: bool = False
     may_be_primary: bool = True
+    last: bool = False
 
 
 def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
@@ -119,7 +121,7 @@ def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
     by_role = {role: [each for each in selections if each.role is role] for role in Role}
     networks = _networks(by_role, conf)
     last = [
-        Requested(element, default=True, may_be_primary=False)
+        Requested(element, default=True, may_be_primary=False, last=True)
         for element in _elements(by_role[Role.LAST])
     ]
     return networks + last if networks else []
@@ -236,6 +238,7 @@ def resolve_one(
         delegate,
         source=element.source,
         default=requested.default,
+        last=requested.last,
         requested_ifname=element.interface,
         options=element.options,
     )

@@ -53,6 +53,7 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "ifname": delegate.ifname,
         "primary": delegate.primary,
         "default": delegate.default,
+        **({"last": True} if delegate.last else {}),
         "provenance": delegate.provenance.value,
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,

@@ -241,6 +241,7 @@ def _planned(reader: Reader) -> Planned:
         ifname=_needed(reader, "ifname"),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
+        last=reader.boolean("last"),
         args=_args(reader),
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),

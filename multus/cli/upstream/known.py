@@ -114,6 +114,15 @@ def canonical(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {_CANONICAL.get(str(name).lower(), name): value for name, value in raw.items()}
 
 
+def of_daemon(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the daemon's settings take over of *raw*, with the usual spelling of each key."""
+    return {
+        name: value
+        for name, value in canonical(raw).items()
+        if name in KEYS and KEYS[name].fate in (DAEMON, BOTH)
+    }
+
+
 def has_effect(value: Any) -> bool:
     """Whether the Go Multus tells a key with this value from one that is absent."""
     return value not in (None, False, "", 0, [], {})

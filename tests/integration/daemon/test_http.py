@@ -10,7 +10,9 @@ import pytest
 from waiting import becomes, eventually
 
 from integration.peer.goclient import GoClient, Response, body, head, response_of
-from multus.daemon import overhttp
+from multus.daemon import channel, overhttp
+from multus.daemon.handle import Worker
+from multus.daemon.jobs import Job
 from multus.daemon.settings import Limits
 
 from .conftest import Running
@@ -88,9 +90,16 @@ def test_a_large_configuration_is_read(go: GoClient) -> None:
         (b'{"env": {"CNI_COMMAND": 7}}', "CNI_COMMAND"),
         (b'{"env": {"A=B": "x"}}', "A=B"),
         (b'{"env": {"A": "x\\u0000y"}}', "env"),
+        (b'{"env": {"A": "\\ud800"}}', "env, 'A': it has half of a surrogate pair"),
+        (b'{"env": {"\\ud800": "x"}}', "surrogate"),
+        (b'{"env": {}, "config": "\\ud800"}', "base64"),
         (b'{"env": {}, "config": {}}', "config"),
         (b'{"env": {}, "config": "%%%"}', "base64"),
         (b'{"env": {}, "interfaceAttributes": []}', "interfaceAttributes"),
+        (
+            b'{"env": {}, "interfaceAttributes": {"cni-args": "' + b"\xc3\xa9" * 11_000 + b'"}}',
+            "shorten 'cni-args'",
+        ),
         (b'{"env": ' + b"[" * 19_000 + b"]" * 19_000 + b"}", "JSON"),
         (b'{"env": [' + b"0," * 20_000 + b"0]}", "values"),
     ],
@@ -99,6 +108,34 @@ def test_a_body_that_is_not_a_request_is_refused(go: GoClient, data: bytes, reas
     found = go.post("/cni", data)
     assert found.status == 400
     assert reason in found.body.decode()
+    assert add(go).status == 200
+
+
+def test_a_call_that_no_worker_can_receive_is_answered(
+    daemon: Running, go: GoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(channel, "_LARGEST_FILE", 32 << 10)
+        found = go.post("/cni", call(conf={**RESULT, "x": "x" * (40 << 10)}))
+    assert (found.status, found.json["code"]) == (400, 11)
+    assert "make the request smaller" in found.json["msg"]
+    assert add(go).status == 200
+
+
+def test_a_call_that_ends_each_worker_is_answered(
+    daemon: Running, go: GoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def garbled(worker: Worker, job: Job) -> None:
+        given.append(job)
+        worker.channel.socket.send(b"x")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "send", garbled)
+        found = go.post("/cni", call("CHECK"))
+    assert (found.status, found.json["code"]) == (400, 11)
+    assert len(given) == 3
     assert add(go).status == 200
 
 
@@ -126,6 +163,20 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(go: GoClient) -> 
 )
 def test_what_is_not_http_is_refused(go: GoClient, data: bytes) -> None:
     assert go.send(data).status == 400
+    assert add(go).status == 200
+
+
+def test_a_request_that_fails_as_it_is_read_is_answered(
+    daemon: Running, go: GoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(body: bytes) -> overhttp.Asked:
+        raise ValueError(f"{len(body)} bytes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(overhttp, "decode", fails)
+        found = go.post("/cni", b"{}")
+    assert (found.status, found.body) == (400, b"the request cannot be read: 2 bytes\n")
+    assert "internal error" not in daemon.log
     assert add(go).status == 200
 
 

@@ -106,6 +106,42 @@ def test_a_stale_socket_of_a_dead_daemon_is_replaced(serve: Serve, tmp_path: Pat
     assert serve().call("ADD") == (0, b"{}")
 
 
+@pytest.mark.parametrize("left", ["nothing", "a socket"])
+def test_a_link_of_earlier_settings_at_the_sockets_path_is_replaced(
+    serve: Serve, tmp_path: Path, left: str
+) -> None:
+    path, earlier = tmp_path / "run" / "multus.sock", tmp_path / "earlier.sock"
+    path.parent.mkdir(mode=0o700)
+    path.symlink_to(earlier)
+    if left == "a socket":
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(earlier))
+    assert serve().call("ADD") == (0, b"{}")
+    assert not path.is_symlink()
+
+
+def test_a_link_to_the_socket_is_made_whatever_a_killed_daemon_left(tmp_path: Path) -> None:
+    path, link = tmp_path / "run" / "multus.sock", tmp_path / "link" / "multus.sock"
+    link.parent.mkdir(mode=0o700)
+    for _ in range(2):
+        for name in ("new", str(os.getpid())):
+            Path(f"{link}.{name}").symlink_to("nowhere")
+        with listening(str(path), link=str(link)):
+            assert (link.is_symlink(), link.resolve()) == (True, path)
+        link.unlink()
+        Path(f"{link}.{os.getpid()}").unlink()
+    assert list(link.parent.iterdir()) == []
+
+
+def test_a_daemon_that_has_not_the_lock_makes_no_link(tmp_path: Path) -> None:
+    path, link = tmp_path / "run" / "multus.sock", tmp_path / "link" / "multus.sock"
+    with listening(str(path)):
+        with pytest.raises(IOFailure, match="another daemon"):
+            with listening(str(path), link=str(link)):
+                pass
+    assert not link.parent.exists()
+
+
 def test_a_file_at_the_sockets_path_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     path = tmp_path / "run" / "multus.sock"

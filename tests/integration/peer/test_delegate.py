@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
 from attrs import evolve
 from waiting import becomes, eventually
 
@@ -91,6 +93,28 @@ def test_cni_args_of_the_attributes_are_in_every_plugins_configuration(
     served.go.delegate("ADD", conf, container, "net1", cni_args={"vlan": 7}).result  # noqa: B018
     given = [call.conf["args"]["cni"] for call in served.cluster.bin.calls]
     assert given == [{"mine": "kept", "vlan": 7}, {"vlan": 7}]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"mac": 5}, "'mac' must be a string, not a whole number"),
+        ({"ips": [5]}, "'ips[0]' must be a string, not a whole number"),
+        ({"ips": "10.5.0.7/24"}, "'ips' must be a list, not a string"),
+        ({"MAC": 5}, "'mac' must be a string, not a whole number"),
+        ({"cni_args": []}, "'cni-args' must be an object, not a list"),
+    ],
+)
+def test_attributes_of_another_type_are_refused(
+    served: Served, cni_pod: Netns, attributes: dict[str, Any], reason: str
+) -> None:
+    container = served.cluster.pod(cni_pod)
+    served.add(container)
+    conf = served.bridge("hot", "10.5.0")
+    found = served.go.delegate("ADD", conf, container, "net1", **attributes)
+    assert (found.status, found.json["code"]) == (400, 7)
+    assert f"interfaceAttributes: {reason}" in found.json["msg"]
+    assert set(cni_pod.links()) == {"eth0"}
 
 
 def test_a_network_that_fails_leaves_the_pod_as_it_was(served: Served, cni_pod: Netns) -> None:

@@ -52,6 +52,7 @@ def planned_delegates(draw: st.DrawFn) -> Planned:
         ifname=draw(_names),
         primary=draw(st.booleans()),
         default=draw(st.booleans()),
+        last=draw(st.booleans()),
         args=draw(st.dictionaries(_names, _names, max_size=2)),
         options=draw(objects),
         disable_check=draw(st.booleans()),
