@@ -11,7 +11,6 @@ from multus.api.delegates import delegate_from
 from multus.api.errors import BadEnvironment, CNIError, UnknownContainer
 from multus.engine.invoke.plan import plan, prepare
 from multus.engine.resolve import one_more
-from multus.state.liveness import Liveness, look
 from multus.state.undo import request_for
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ def attach(
     """Attach the network of *element* beside those that the container has."""
     change.require_free(element.interface)
     request = serving.call.request
-    if look(request.netns, change.record.netns_identity) is Liveness.OTHER:
-        raise BadEnvironment(
-            f"{request.netns} is not the network namespace of {request}",
-            fix="name the namespace of its sandbox",
-        )
     call = serving.call.asked_by(request_for(change.record, request))
     given = (call.installed, call.request, call.conf, call.session)
     with serving.stage("resolve"):

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from multus.api import progress
-from multus.api.errors import BadEnvironment, CNIError
+from multus.api.errors import BadEnvironment, CNIError, TryAgainLater
 from multus.api.invoker import NothingDone
 from multus.state import undo
 from multus.state.plugins import Detached
@@ -40,8 +40,17 @@ class Change:
         return next(named, None)
 
     def require_free(self, ifname: str) -> None:
-        """Raise ``BadEnvironment`` when a network of the container has the interface *ifname*."""
+        """Raise ``BadEnvironment`` when a network of the container has the interface *ifname*.
+
+        Raises ``TryAgainLater`` when it is one that an earlier change could not remove.
+        """
         index = self.find(ifname)
+        if index is not None and index in self.record.changing:
+            raise TryAgainLater(
+                f"an earlier change of {self._plugins.request} left"
+                f" {self.record.planned[index].delegate} on {ifname!r}, which cannot be removed",
+                fix="see Multus' log, then try again, or use another interface",
+            )
         if index is not None:
             raise BadEnvironment(
                 f"{self._plugins.request} already has {self.record.planned[index].delegate} on"

@@ -45,7 +45,7 @@ def test_a_number_has_the_value_that_it_says(number: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
 def test_nan_and_infinity_are_not_written(value: Any) -> None:
-    with pytest.raises(ValueError, match="not a JSON number|not JSON compliant"):
+    with pytest.raises(ValueError, match=r"not a JSON number|not JSON compliant"):
         encode(value)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from typing import Any, cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.oid import NameOID
 
 from multus.certificate import signing
 from multus.certificate.renewal import Renewal
 from multus.certificate.wanted import Wanted
+from multus.log import Log
 
 
 class Written:
@@ -31,8 +38,8 @@ class Stepped(Renewal):
     """Goes through *dues*, one at each question; counts renewals and keeps the waits."""
 
     def __init__(self, *dues: float | Exception) -> None:
-        self.written: Any = Written()
-        super().__init__(Wanted("n1", "/b", "/c", 600), self.written)
+        self.written = Written()
+        super().__init__(Wanted("n1", "/b", "/c", 600), cast("Log", self.written))
         self.dues = list(dues)
         self.renewed = 0
         self.waits: list[float] = []
@@ -76,9 +83,28 @@ def test_what_fails_while_it_looks_is_told_and_tried_again() -> None:
     assert "broken" in renewal.written.errors[0]
 
 
-def test_a_certificate_with_an_encrypted_key_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+@pytest.mark.parametrize(
+    ("encryption", "is_of_use"),
+    [(NoEncryption(), True), (BestAvailableEncryption(b"secret"), False)],
+    ids=["plain", "encrypted"],
+)
+def test_a_certificate_with_an_encrypted_key_is_of_no_use(
+    encryption: KeySerializationEncryption, is_of_use: bool
+) -> None:
+    user = "system:multus:n1"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user)])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
     )
-    monkeypatch.setattr(signing.x509, "load_pem_x509_certificate", lambda pem: None)
-    assert signing.validity_of(key, "system:multus:n1") is None
+    pem = certificate.public_bytes(Encoding.PEM)
+    pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    assert (signing.validity_of(pem, user) is not None) is is_of_use

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from contract.given import Recorder
-from unit.state.given import Desk, in_a_process_that_is_killed
+from unit.state.given import OWN_NETNS, Desk, in_a_process_that_is_killed
 from unit.state.test_transaction import Fatal
 from unit.values import delegate_of
 
@@ -124,7 +127,7 @@ def test_what_began_nothing_needs_no_undo(desk: Desk) -> None:
     assert other.recorder.said == ["ADD hot net7"]
 
 
-def test_what_cannot_be_undone_is_removed_before_the_next_change(desk: Desk) -> None:
+def test_what_cannot_be_undone_keeps_only_its_interface(desk: Desk) -> None:
     errors = {"ADD_net7": CNIError("no"), "DEL_net7": CNIError("neither")}
     other = with_recorder(desk, Recorder(**errors))
     with pytest.raises(CNIError, match="no") as raised:
@@ -132,10 +135,12 @@ def test_what_cannot_be_undone_is_removed_before_the_next_change(desk: Desk) -> 
     assert "could not be undone: " in raised.value.details
     assert desk.record().changing == frozenset({3})
     with pytest.raises(TryAgainLater, match="an earlier change"):
-        hot(other, "net8")
-    hot(desk, "net8")
-    assert desk.recorder.said == ["DEL hot net7", "ADD hot net8"]
+        hot(other)
+    hot(other, "net8")
     assert ifnames(desk) == ["net0", "net1", "net2", "net8"]
+    hot(desk)
+    assert desk.recorder.said == ["DEL hot net7", "ADD hot net7"]
+    assert ifnames(desk) == ["net0", "net1", "net2", "net8", "net7"]
 
 
 def test_a_detachment_that_fails_is_repeated(desk: Desk) -> None:
@@ -184,3 +189,65 @@ def test_the_del_of_a_container_whose_change_was_killed_removes_everything(desk:
     said = ["DEL two net7", "DEL one net7", "DEL c net2", "DEL b net1", "DEL a net0"]
     assert desk.recorder.said == said
     assert desk.files() == []
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["detach", "attach"])
+def test_what_the_go_multus_attached_stays_a_living_containers(
+    tmp_path: Path, attached: bool
+) -> None:
+    desk = of_the_go_multus(tmp_path / "state", result=True)
+    if attached:
+        hot(desk)
+    else:
+        assert cold(desk, "net1") == []
+    assert desk.record().result is not None
+    assert desk.record().request.netns == OWN_NETNS
+    assert ifnames(desk) == (["eth0", "net1", "net7"] if attached else ["eth0"])
+    desk.recorder.calls.clear()
+    recovered(desk)
+    assert desk.recorder.said == []
+
+
+def test_what_the_go_multus_may_not_have_ended_is_left_alone(tmp_path: Path) -> None:
+    desk = of_the_go_multus(tmp_path / "state", result=False)
+    with pytest.raises(UnknownContainer, match="no finished attachment"):
+        hot(desk)
+    assert desk.files() == []
+    recovered(desk)
+    assert desk.recorder.said == []
+
+
+def of_the_go_multus(folder: Path, *, result: bool) -> Desk:
+    """Container c1 with eth0 and net1; without *result*, libcni's files are missing."""
+    desk = Desk(folder)
+    (folder / "results").mkdir(mode=0o700, parents=True)
+    folder.chmod(0o700)
+    entries = []
+    for name, ifname in (("one", "eth0"), ("two", "net1")):
+        config = json.dumps({"cniVersion": "1.0.0", "name": name, "type": name}).encode()
+        text = b64encode(config).decode()
+        entries.append({"Bytes": text})
+        kept = {"kind": "cniCacheV1", "containerId": "c1", "networkName": name, "ifName": ifname}
+        kept |= {"config": text, "netns": OWN_NETNS}
+        if result:
+            path = folder / "results" / f"{name}-c1-{ifname}"
+            path.write_text(json.dumps({**kept, "result": {"cniVersion": "1.0.0"}}))
+            path.chmod(0o600)
+    path = folder / "c1"
+    path.write_text(json.dumps(entries))
+    path.chmod(0o600)
+    return desk
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_another_namespace_is_refused(tmp_path: Path, command: str) -> None:
+    desk = Desk(tmp_path / "state")
+    desk.add(netns=OWN_NETNS)
+    desk.recorder.calls.clear()
+    other = f"/proc/{os.getpid()}/ns/mnt"
+    with (
+        desk.begun(command, netns=other) as (made, _),
+        pytest.raises(BadEnvironment, match=f"{other} is not the network namespace"),
+    ):
+        made.change()
+    assert desk.recorder.said == []
