@@ -69,7 +69,7 @@ KEYS: Mapping[str, Known] = {
     "logToStderr": Known(BOTH),
     "logOptions": Known(BOTH),
     # Of daemon-config.json: the daemon.
-    "chrootDir": Known(INSTEAD, "the DaemonSet has the node's root at /host"),
+    "chrootDir": Known(INSTEAD, "the DaemonSet has the root of the node at /host"),
     "perNodeCertificate": Known(DAEMON, path=True),
     "connectionLimit": Known(DAEMON),
     "metricsPort": Known(DAEMON),

@@ -146,15 +146,19 @@ def test_readyz_says_500_once_the_daemon_stops_and_a_del_is_not_lost(
     held = Thread(lambda: served.go.cni("ADD", conf, other, served.cluster.bin.path))
     becomes(lambda: served.daemon.metric("multus_server_calls"), 1.0)
     assert served.daemon.process is not None
-    served.daemon.process.terminate()
-    becomes(lambda: served.go.state("/readyz"), 500)
-    assert served.go.state("/healthz") == 200
-    # The shim says that it succeeded whatever the answer is.
-    assert served.go.cni("DEL", served.conf, container, served.cluster.bin.path).status == 400
-    gate.open()
+    try:
+        served.daemon.process.terminate()
+        becomes(lambda: served.go.state("/readyz"), 500)
+        assert served.go.state("/healthz") == 200
+        deleted = served.go.cni("DEL", served.conf, container, served.cluster.bin.path)
+    finally:
+        gate.open()
     assert held.answer().status == 200
     served.daemon.stop()
-    assert "eth0" in cni_pod.links()
+    # The shim says that it succeeded whatever the answer is.  A worker that has not heard of the
+    # end yet may carry it out.
+    assert deleted.status in (200, 400)
+    assert ("eth0" in cni_pod.links()) is (deleted.status == 400)
     served.daemon.start()
     becomes(lambda: set(cni_pod.links()), set())
 
