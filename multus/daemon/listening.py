@@ -160,8 +160,8 @@ def _bind(own: socket.socket, path: str) -> None:
 def _is_stale(path: str) -> bool:
     """Whether *path* is a socket, or a link to one or to nothing.
 
-    We hold the lock and nobody serves it: a daemon that died left the socket, or one with another
-    'socketLinkDir' the link.
+    This daemon holds the lock.  So the socket was left by a daemon that died, and a link also by
+    one that had another 'socketLinkDir'.
     """
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)

@@ -172,7 +172,7 @@ class Manifest:
         return manifest, done
 
     def is_changed(self, path: str) -> bool:
-        """Whether somebody changed the file at *path* since it was installed.
+        """Whether the file at *path* was changed since it was installed.
 
         The file that it replaced is there if the installation was interrupted before it: no change.
         """

@@ -143,7 +143,7 @@ def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
     own = known.canonical(decode_object(data, path))
     read = {*carrying(installed, in_pod=False).own, *_INSTALLER}
     unread = [
-        Problem((name,), "is no key that is read here", "correct or remove it")
+        Problem((name,), "is an unknown key", "correct or remove it")
         for name in own
         if name not in read
     ]
@@ -162,7 +162,7 @@ def require_known_past(net_d: str, bin_dir: str, own: Mapping[str, Any]) -> None
         raise InvalidConfig(
             f"{shim} is of the Go Multus' daemon, whose settings are neither in {net_d} nor given",
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
-            " remove that program if there are none to keep",
+            " remove that program when no setting is to be kept",
         )
 
 
