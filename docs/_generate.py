@@ -22,6 +22,7 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
+from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
 from multus.cli.upstream import comparison
 from multus.daemon import settings
 from multus.registry.index import discover
@@ -71,6 +72,13 @@ In every configuration of a network, wherever it is written: an entry of `delega
 `confDir`, an API object. All other keys belong to its plugin and reach it as they were written.
 """
 
+
+_INSTALLER = """\
+## The installer
+
+In the file of `multus install --settings`, beside the keys of Multus and of its plugins. It is not
+in the configuration that is written.
+"""
 
 _DAEMON = """\
 ## The daemon
@@ -244,7 +252,7 @@ def _comparison(kind: str) -> str:
 
 
 def configuration_page(installed: Installed) -> str:
-    """Every key of the core, of the loaded plugins and of the daemon."""
+    """Every key of the core, of the loaded plugins, of the installer and of the daemon."""
     owners = _owners(installed)
     parts = [CONFIGURATION, f"## Multus itself\n\n{_table(OWN)}"]
     for names in sorted(set(owners.values())):
@@ -257,6 +265,7 @@ def configuration_page(installed: Installed) -> str:
         keys = [key for key in owners if key.of == kind]
         names = " and ".join(owners[keys[0]])
         parts.append(f"## Keys of `{kind}` networks, carried out by {names}\n\n{_table(keys)}")
+    parts.append(f"{_INSTALLER}\n{_table([OVERRIDE_NETWORK_NAME])}")
     parts.append(f"{_DAEMON}\n{_table(settings.KEYS)}")
     return "\n".join(parts)
 

@@ -17,7 +17,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 tar -C "$source" --exclude=.git --exclude=build --exclude='*.egg-info' --exclude='.venv*' \
     --exclude=.tox --exclude=__pycache__ -cf - . | tar -C "$copy" -xf -
-set -- "$copy[kube,netlink,daemon,cli]"
+set -- "$copy[kube,certificate,netlink,daemon,cli]"
 for plugin in "$copy"/plugins/*/setup.cfg; do
     set -- "$@" "$(dirname "$plugin")"
 done

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from multus.api import regular
 from multus.api.errors import CNIError, IOFailure
 from multus.api.jsontext import LARGEST, decode_object
 from multus.api.keys import INLINED_ONLY, NETWORK_SPELLING
@@ -42,12 +43,18 @@ def load(path: str) -> Found:
 def in_folder(folder: str, kinds: tuple[str, ...] = _ENDINGS) -> list[str]:
     """The files of *folder* that end in one of *kinds*, in lexical order.
 
-    Empty when there is no such folder.
+    Empty when there is nothing of that name.  Raises ``IOFailure`` for anything else that is not a
+    readable folder, for example a file or a link to nothing.
     """
     try:
         names = sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not os.path.lexists(folder):
+            return []
+        kind = "a link to nothing" if isinstance(error, FileNotFoundError) else "not a folder"
+        raise IOFailure(
+            f"cannot list {folder}: it is {kind}", fix="make it a folder, or remove it"
+        ) from error
     except OSError as error:
         raise IOFailure(
             f"cannot list {folder}: {error.strerror}", fix="give this process access to the folder"
@@ -113,8 +120,13 @@ def _with_folder(path: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(LARGEST + 1)
+        # A name in a folder may be a FIFO, a socket or a device: opening one could block forever.
+        return regular.read(path, LARGEST + 1, follow=True)
+    except regular.NotRegular as error:
+        raise IOFailure(
+            f"cannot read network configuration {path}: {error.strerror}",
+            fix="put a regular file there, or remove it",
+        ) from error
     except OSError as error:
         raise IOFailure(
             f"cannot read network configuration {path}: {error.strerror}",

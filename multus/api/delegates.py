@@ -19,12 +19,12 @@ from multus.api.names import is_identifier
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.reader import Reader, describe
 from multus.api.spelling import spelled
-from multus.api.where import within
+from multus.api.where import path_of, within
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
 
-__all__ = ["delegate_from", "is_primary"]
+__all__ = ["delegate_from", "is_list", "is_primary", "with_cni_args"]
 
 
 def delegate_from(
@@ -52,7 +52,7 @@ def delegate_from(
         )
     own = reader.text("cniVersion") or reader.texts("cniVersions")
     version = negotiated_version(reader) if own else conf.cni_version
-    plugins = reader.mappings("plugins") if "plugins" in config else [config]
+    plugins = reader.mappings("plugins") if is_list(config) else [config]
     if not plugins:
         raise reader.error("plugins", "is empty", "list at least one plugin")
     return Delegate(
@@ -71,8 +71,45 @@ def delegate_from(
     )
 
 
+def is_list(config: Mapping[str, Any]) -> bool:
+    """Whether *config* is a list of plugins; as on the Go Multus, one with a ``type`` is not."""
+    return "plugins" in config and not config.get("type")
+
+
+def with_cni_args(
+    config: Mapping[str, Any], added: Mapping[str, Any], where: str
+) -> Mapping[str, Any]:
+    """*config* with *added* in ``args.cni`` of each of its plugins, key by key.
+
+    *where* names the configuration in errors.  Raises ``InvalidConfig``.
+
+    Source: CNI ``CONVENTIONS.md``, "args in network config".
+    """
+    if not added:
+        return config
+    config = spelled(config, keys.NETWORK_SPELLING)
+    if not is_list(config) or not isinstance(config["plugins"], list):
+        return _with_args(config, added, where)
+    plugins = [
+        _with_args(each, added, _place(where, config, index))
+        for index, each in enumerate(config["plugins"])
+    ]
+    return {**config, "plugins": plugins}
+
+
+def _with_args(config: Any, added: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if not isinstance(config, dict):
+        raise InvalidConfig(
+            f"{where} must be an object, not {describe(config)}",
+            path=path_of(where),
+            fix="correct it",
+        )
+    args = Reader(config, where).inner("args")
+    return {**config, "args": {**args.raw, "cni": {**args.mapping("cni"), **added}}}
+
+
 def _place(where: str, config: Mapping[str, Any], index: int) -> str:
-    if "plugins" not in config:
+    if not is_list(config):
         return where
     return within(where, f", plugins[{index}]", "plugins", index)
 

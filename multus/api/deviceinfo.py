@@ -49,7 +49,11 @@ _OBJECTS: Mapping[str, tuple[str, ...]] = {
 def of_device_plugin(resource: str, device: str) -> str:
     """The path of a device plugin's file; "" when there cannot be one."""
     name = f"{resource}-{device}-device.json".replace("/", "-")
-    usable = resource and device and "\0" not in name and len(_encoded(name)) <= _LONGEST_NAME
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:  # a half of a pair of UTF-16, which JSON can write
+        return ""
+    usable = resource and device and "\0" not in name and length <= _LONGEST_NAME
     return os.path.join(FOLDER, "dp", name) if usable else ""
 
 

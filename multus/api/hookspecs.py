@@ -256,7 +256,7 @@ def multus_devices(
         devices of their resource in the order of the list, one each.  The lists of several plugins
         are joined in the plugins' order; a device that is listed twice counts once.  To agree with
         other programs that assign devices, list those of one container (or of one claim) sorted,
-        and containers in the pod's order.  A network whose resource nobody lists gets no device.
+        and containers in the pod's order.  A network whose resource no plugin lists gets no device.
     Raises: ``TryAgainLater`` when the devices cannot be read: no container may come up without one
         that it was assigned.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NoReturn
 
@@ -13,6 +14,10 @@ from multus.api.frozen import DEEPEST, freeze
 LARGEST = 4 * 1024 * 1024
 
 _TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
+
+
+class _NotJSON(ValueError):
+    """Something that the library reads, and that is refused here."""
 
 
 class _Number(float):
@@ -26,7 +31,7 @@ class _Number(float):
 def _number(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text} is too large")
+        raise _NotJSON(f"the number {text} is too large")
     if repr(number) == text:
         return number
     number = _Number(number)
@@ -56,8 +61,13 @@ def decode(data: bytes, what: str, *, comments: bool = False) -> Any:
         raise _located(what, text, error) from error
     except RecursionError as error:
         raise _failure(what, _TOO_DEEP) from error
-    except ValueError as error:
+    except _NotJSON as error:
         raise _failure(what, f"is not JSON: {error}") from error
+    except ValueError as error:
+        # int() refuses it, and advises a change of the program.
+        most = sys.get_int_max_str_digits()
+        reason = f"has a number with more than {most} digits"
+        raise _failure(what, reason, "write a shorter number") from error
     return value
 
 
@@ -111,7 +121,7 @@ def is_comment(line: str) -> bool:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    raise _NotJSON(f"{name} is not a JSON number")
 
 
 def _failure(what: str, wrong: str, fix: str = "") -> DecodingFailure:

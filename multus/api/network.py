@@ -136,9 +136,9 @@ class Delegate:
     ``name`` is the network's CNI name, ``plugins`` its chain.  ``label`` is the network's name for
     people ("default/sriov-conf"), also in the status annotation.  ``primary`` marks the one whose
     result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
-    default networks.  ``runtime_config`` is everything requested; each plugin gets the part that
-    its ``capabilities`` declare.  ``args`` are added to ``CNI_ARGS`` for this network alone, with
-    the requested ``MAC`` and ``IP``; see ``multus.engine.requests``.  ``order`` sets ``ifname``.
+    default networks.  ``last``: it is the node's own chain after them all (``Role.LAST``).
+    ``runtime_config`` is everything requested; each plugin gets the part that its ``capabilities``
+    declare.  ``order`` sets ``ifname``.
     ``options`` are the element's, for observers and ``multus_order``.  ``provenance`` says who
     wrote the configuration; without it, a tenant is assumed.  ``origin`` is the file or object that
     has the configuration, for messages.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of
@@ -162,6 +162,7 @@ class Delegate:
     requested_ifname: str = ""
     primary: bool = False
     default: bool = False
+    last: bool = False
     runtime_config: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
     args: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     options: Mapping[str, Any] = field(default=EMPTY, converter=frozen_mapping)
@@ -330,6 +331,7 @@ class Carried(NamedTuple):
 class Outcome:
     """The outcome of a command, for ``multus_finished``.
 
+    ``command`` is CNI's, or ``ATTACH`` and ``DETACH`` for one network of a running container.
     ``started`` is in seconds since 1970, ``seconds`` the duration.  ``stages`` maps a stage's name
     to its seconds.  ``delegates`` are the verbs that were started, in that order.  After a failed
     ADD, ``attachments`` has what was attached before the roll-back.  ``plugins`` has the seconds of

@@ -250,23 +250,25 @@ def _read_yaml(name: str, text: str) -> Reading:
 def _construct(node: Node) -> Any:
     loader = _yaml().SafeLoader("")
     try:
-        return loader.construct_document(_without_timestamps(node, set()))
+        return loader.construct_document(_as_in_the_api(node, set()))
     finally:
         loader.dispose()
 
 
-def _without_timestamps(node: Any, seen: set[int]) -> Any:
-    """Like the parent, but dates in metadata stay text, as in the API."""
+def _as_in_the_api(node: Any, seen: set[int]) -> Any:
+    """The node with what the API has as text: every key, and dates."""
     yaml = _yaml()
     if id(node) in seen:
         return node
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            _without_timestamps(value, seen)
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                key.tag = "tag:yaml.org,2002:str"
+            _as_in_the_api(value, seen)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _without_timestamps(value, seen)
+            _as_in_the_api(value, seen)
     elif node.tag == "tag:yaml.org,2002:timestamp":
         node.tag = "tag:yaml.org,2002:str"
     return node

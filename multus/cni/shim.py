@@ -94,7 +94,7 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
     except OSError as error:
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
-            return _spool(environ, stdin)
+            return spool(environ, stdin)
     return error_answer(stdin, 50 if command == b"STATUS" else 11, _AWAY, reason.encode())
 
 
@@ -190,7 +190,7 @@ def _exists(path: bytes) -> bool:
     return True
 
 
-def _spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer:
+def spool(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer:
     """Keep a DEL for the daemon; returns the answer."""
     container_id = environ.get(b"CNI_CONTAINERID", b"")
     rest = container_id.strip(_ALNUM).translate(None, _ALNUM + b"_.-")

@@ -92,21 +92,25 @@ def answer(
         if confs is not None and command == "ADD" and not validated:
             confs.keep(stdin, known)
         return 0, said
-    except CNIError as error:
-        return 1, _line(error.to_wire(version))
-    except Overdue as error:
-        late = TryAgainLater(str(error), fix="see the log for what is slow")
-        return 1, _line(late.to_wire(version))
-    except Interrupted:
-        interrupted = TryAgainLater("interrupted by SIGINT", fix="call it again")
-        return 1, _line(interrupted.to_wire(version))
     except BaseException as error:  # noqa: BLE001  the runtime must get an error object
-        wrapped = CNIError(
+        return failed(error, stdin, version)
+
+
+def failed(error: BaseException, stdin: bytes, version: str = NEWEST) -> tuple[int, bytes]:
+    """The answer of a call with the configuration *stdin* that ended in *error*."""
+    if isinstance(error, CNIError):
+        told = error
+    elif isinstance(error, Overdue):
+        told = TryAgainLater(str(error), fix="see the log for what is slow")
+    elif isinstance(error, Interrupted):
+        told = TryAgainLater("interrupted by SIGINT", fix="call it again")
+    else:
+        told = CNIError(
             f"internal error: {described(error)}",
             fix="please report it, with the log",
         )
         _log_traceback(error, stdin)
-        return 1, _line(wrapped.to_wire(version))
+    return 1, _line(told.to_wire(version))
 
 
 @contextmanager
@@ -173,7 +177,7 @@ def _carry_out(
             f" {conf.cni_version}",
             fix=f"raise it, or do not call {command}",
         )
-    request = _request(command, environ)
+    request = request_of(command, environ)
     engine = engine_for(conf, deadline)
     if command == "ADD":
         return _line(engine.add(request, conf, validated=validated).to_wire(conf.cni_version))
@@ -226,7 +230,8 @@ def _decode(stdin: bytes, command: str) -> Mapping[str, Any]:
     return decode_object(stdin, "the network configuration on stdin")
 
 
-def _request(command: str, environ: Mapping[str, str]) -> Request:
+def request_of(command: str, environ: Mapping[str, str]) -> Request:
+    """The request of *command* that the environment describes; raises ``BadEnvironment``."""
     from multus.api.names import interface_problem, is_identifier, unnameable
     from multus.api.request import Request, parse_args
 

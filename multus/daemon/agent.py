@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
-from multus.daemon.channel import Channel, Closed
+from multus.daemon.channel import Channel, Closed, TooLarge
 from multus.daemon.listening import may_connect
 from multus.daemon.remote import error_to_wire, ref_from_wire
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Resource
+    from multus.certificate.renewal import Renewal
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.log import Log
@@ -54,6 +55,11 @@ class Agent:
         self._log = log
         busy = lambda: board.calls > 0  # noqa: E731
         self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy, cached)
+        self._renewal: Renewal | None = None
+        if settings.certificate is not None:
+            from multus.certificate.renewal import Renewal
+
+            self._renewal = Renewal(settings.certificate, log)
         self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
@@ -62,6 +68,8 @@ class Agent:
         """Serve until the supervisor closes its end or sends stop; then flush the write queue."""
         listener = _listening(path)
         self._control.send({"ready": True})
+        if self._renewal is not None:
+            self._renewal.start()
         while True:
             listened: list[Any] = [listener, self._control]
             ready, _, _ = select.select(listened, [], [], _LOOK)
@@ -75,6 +83,8 @@ class Agent:
             except Closed:
                 break
         listener.close()
+        if self._renewal is not None:
+            self._renewal.close()
         self._apis.close(_LAST_WRITES)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -130,8 +140,12 @@ class Agent:
             while True:
                 packet = channel.receive()
                 head, body = self._answer(packet.head, packet.body)
-                if packet.head["do"] != "events":  # events get no answer
+                if packet.head["do"] == "events":
+                    continue  # events get no answer
+                try:
                     channel.send(head, body)
+                except TooLarge as error:
+                    channel.send({"error": error_to_wire(error)})
         except Closed:
             return
         finally:

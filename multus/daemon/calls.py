@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from multus.cni.shim import SERVE_S, error_answer
 from multus.daemon import wire
+from multus.daemon.channel import TooLarge
 from multus.daemon.connection import Connection, plain
 from multus.daemon.handle import Ended, Worker
 from multus.daemon.jobs import Job, Queue
@@ -34,6 +35,8 @@ _BUSY = b"the multus daemon has reached its limit of calls: try again"
 STOPPING = b"the multus daemon is stopping: try again"
 #: Interval between two looks at the spool, in seconds.
 _SPOOL_SECONDS = 1.0
+#: How often a job is given to another worker because its worker ended before it began the job.
+_MOST_PUT_BACK = 2
 #: Deadline of background jobs, in seconds.
 _BEHIND_SECONDS = 120.0
 
@@ -104,11 +107,12 @@ class Calls:
         if self.admitted >= self._limits.admitted:
             refusal = _BUSY
         if refusal:
-            self._refuse(connection, message.payload, command, refusal)
+            self._refuse(connection, message, command, refusal)
             return
         container = message.variable(b"CNI_CONTAINERID")
         deadline = connection.began + (message.seconds or SERVE_S)
-        self._queue.put(Job("call", command, container, deadline, message, connection))
+        head = connection.head
+        self._queue.put(Job("call", command, container, deadline, message, connection, head=head))
         self.pump()
 
     def pump(self) -> None:
@@ -122,7 +126,12 @@ class Calls:
                 self._log.verbose(f"a client disconnected before its {job.command} started")
                 job.connection.close()
                 continue
-            if not self.pool.give(job):
+            try:
+                given = self.pool.give(job)
+            except TooLarge as error:
+                self._cannot_give(job, error)
+                continue
+            if not given:
                 self._queue.put_back(job)
                 break
             self._begun(job)
@@ -133,6 +142,12 @@ class Calls:
         self._choose_front(now)
         first = next(iter(self._queue), None)
         self.pool.want(self.generation, limits.workers + limits.quick_workers, first)
+
+    def _cannot_give(self, job: Job, error: TooLarge) -> None:
+        text = f"no worker can receive this {job.command}: {error}"
+        self._log.error(text, container=job.container)
+        if job.connection is not None:
+            self._refuse(job.connection, job.message, job.command, plain(text))
 
     def _next(self) -> Job | None:
         if not self.pool.idle:
@@ -232,8 +247,7 @@ class Calls:
         for each in report.replayed:
             self.spool.ended(each.path, each.outcome, each.reason)
         if job.connection is not None:
-            took = time.monotonic() - job.connection.began
-            metrics.request("/cni", job.command, report.code, took)
+            self._answered(job.connection, job.command, report.code)
             job.connection.close()
             if not report.taken:
                 self._log.error(
@@ -246,7 +260,8 @@ class Calls:
         """A worker died during its job: answer its client, and queue the undo."""
         job = ended.job
         self._finished(job)
-        if not ended.begun and ended.why == IT_ENDED:
+        job.lost += 1
+        if not ended.begun and ended.why == IT_ENDED and job.lost <= _MOST_PUT_BACK:
             self._queue.put_back(job)  # the job had not started
             if job.path:
                 self._replaying.add(job.path)
@@ -262,8 +277,7 @@ class Calls:
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
         if job.connection is not None:
-            took = time.monotonic() - job.connection.began
-            self._metrics.request("/cni", job.command, "11", took)
+            self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:
                 job.connection.close()
             else:
@@ -272,7 +286,8 @@ class Calls:
                 job.connection.answer_at_once(said)
         if job.kind == "call" and job.command in ("ADD", "DEL") and not self._stopping:
             deadline = time.monotonic() + _BEHIND_SECONDS
-            self._queue.put(Job("recover", "DEL", job.container, deadline, job.message))
+            lost = Job("recover", "DEL", job.container, deadline, job.message, head=job.head)
+            self._queue.put(lost)
 
     # --- Periodic work ---------------------------------------------------------------------------
 
@@ -282,7 +297,7 @@ class Calls:
         for job in self._queue.expired(now):
             assert job.connection is not None
             text = b"the call waited too long in the queue: try again"
-            self._refuse(job.connection, job.payload, job.command, text)
+            self._refuse(job.connection, job.message, job.command, text)
         if self.pool.refusal and not len(self.pool):
             self._refuse_all(plain(f"no worker can be started ({self.pool.refusal}): try again"))
         if now >= self._look_at and not self._stopping:
@@ -295,8 +310,7 @@ class Calls:
             if path not in self._replaying:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
-                container = container_of(path)
-                self._queue.put(Job("replay", "DEL", container, deadline, path=path))
+                self._queue.put(Job("replay", "DEL", container_of(path), deadline, path=path))
 
     def stop(self) -> None:
         """Refuse queued calls and new ones."""
@@ -307,10 +321,19 @@ class Calls:
         for job in self._queue.drain():
             self._replaying.discard(job.path)
             if job.connection is not None:
-                self._refuse(job.connection, job.payload, job.command, text)
+                self._refuse(job.connection, job.message, job.command, text)
 
-    def _refuse(self, connection: Connection, payload: bytes, command: str, text: bytes) -> None:
-        self._metrics.request("/cni", command, "11", 0.0)
+    def _answered(self, connection: Connection, command: str, code: str) -> None:
+        self._metrics.count(*connection.counted(command, code))
+        self._metrics.took(command, time.monotonic() - connection.began)
+
+    def _refuse(
+        self, connection: Connection, message: wire.Received | None, command: str, text: bytes
+    ) -> None:
+        self._answered(connection, command, "11")
+        payload = message.payload if message is not None else b""
+        if message is not None and command == "DEL":
+            connection.keep(command, wire.decode(message.raw))
         connection.answer_at_once(error_answer(payload, 11, text))
 
     def close(self) -> None:

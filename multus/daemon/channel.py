@@ -20,10 +20,12 @@ from typing import Any
 
 from attrs import field, frozen
 
+from multus.api.errors import CNIError
+
 #: Largest packet sent in a datagram, in bytes; the kernel's default buffer has 208 KiB.
 _INLINE = 16 << 10
 _LARGEST = 64 << 10
-#: Largest packet sent through a memfd: a call's message and a head, in bytes.
+#: Largest packet, which goes through a memfd: a call's message and a head, in bytes.
 _LARGEST_FILE = 16 << 20
 #: Room for four descriptors.
 _SPACE = socket.CMSG_LEN(4 * array("i").itemsize)
@@ -33,6 +35,10 @@ _IN_MEMORY = b"\xff\xff\xff\xff"
 
 class Closed(Exception):
     """The process at the other end has ended."""
+
+
+class TooLarge(CNIError):
+    """The packet was not sent: the other end would not read one of its size."""
 
 
 @frozen
@@ -65,12 +71,20 @@ class Channel:
     def send(self, head: Mapping[str, Any], body: bytes = b"", fds: Sequence[int] = ()) -> None:
         """Send one packet.
 
-        Raises ``Closed``; ``BlockingIOError`` or ``TimeoutError``, depending on the socket's
-        timeout; another ``OSError`` when this process has no descriptors or no memory left.
+        Raises ``Closed``; ``TooLarge``; ``BlockingIOError`` or ``TimeoutError``, depending on the
+        socket's timeout; another ``OSError`` when this process has no descriptors or no memory
+        left.
         """
-        text = json.dumps(head, separators=(",", ":")).encode()
+        text = encoded(head)
         parts, own = [len(text).to_bytes(4, "big"), text, body], -1
-        if len(text) + len(body) > _INLINE:
+        size = 4 + len(text) + len(body)
+        if size > _LARGEST_FILE:
+            raise TooLarge(
+                f"a packet of {size} bytes is larger than {_LARGEST_FILE}, which is the most that a"
+                " process of the daemon reads",
+                fix="make the request smaller",
+            )
+        if size > _INLINE + 4:
             own = _in_memory(parts)
             parts, fds = [_IN_MEMORY], (*fds, own)
         try:
@@ -117,6 +131,11 @@ class Channel:
                 os.close(descriptor)
             raise Closed(f"malformed packet: {error}") from error
         return Packet(head, data[end:], tuple(fds))
+
+
+def encoded(head: Mapping[str, Any]) -> bytes:
+    """*head* as it is sent."""
+    return json.dumps(head, separators=(",", ":")).encode()
 
 
 def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:

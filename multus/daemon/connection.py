@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from multus.cni.shim import Answer
 from multus.daemon import wire
@@ -10,10 +12,33 @@ from multus.daemon import wire
 #: Timeout for sending an answer, in seconds.
 PATIENCE = 10.0
 _CHUNK = 1 << 16
+#: How a request over HTTP begins; no message of ``multus.daemon.wire`` does.
+_HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"PATC", b"DELE", b"OPTI")
 
 
 class Gone(Exception):
     """The client disconnected before its message was complete."""
+
+
+class OverHTTP(Exception):
+    """The client speaks HTTP: ``multus.daemon.httpconnection`` reads its request."""
+
+
+class Counted(NamedTuple):
+    """A request as the metrics count it."""
+
+    handler: str
+    method: str
+    code: str
+
+
+class Served(Exception):
+    """The request needs no call: *response* answers it."""
+
+    def __init__(self, response: bytes, counted: Counted) -> None:
+        super().__init__(f"{counted.method} {counted.handler}: {counted.code}")
+        self.response = response
+        self.counted = counted
 
 
 class Connection:
@@ -42,9 +67,11 @@ class Connection:
     def read(self) -> wire.Received | None:
         """Read what has arrived; returns the message once it is complete.
 
-        Raises ``Gone``, and ``wire.Malformed`` as soon as the header is wrong.
+        Raises ``Gone``, ``OverHTTP``, and ``wire.Malformed`` as soon as the header is wrong.
         """
         while True:
+            if self._data[:4] in _HTTP:
+                raise OverHTTP
             if len(self._data) >= wire.HEADER == self._expected:
                 self._expected = wire.length_of(self._data)
             if len(self._data) >= max(self._expected, wire.HEADER):
@@ -71,10 +98,13 @@ class Connection:
 
     def answer(self, answer: Answer, patience: float = PATIENCE) -> bool:
         """Send the answer and close; returns whether the client took it."""
-        status, stdout = answer
+        return self.send(self.encoded(answer), patience)
+
+    def send(self, response: bytes, patience: float = 0.0) -> bool:
+        """Send *response* and close; returns whether the client took it."""
         try:
             self.socket.settimeout(patience)
-            self.socket.sendall(wire.Message(wire.ANSWER, stdout, status=status).encode())
+            self.socket.sendall(response)
         except OSError:
             return False
         finally:
@@ -87,6 +117,33 @@ class Connection:
 
     def close(self) -> None:
         self.socket.close()
+
+    # --- What depends on the protocol ------------------------------------------------------------
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """What the worker of its call has to know beside the message."""
+        return {}
+
+    def encoded(self, answer: Answer) -> bytes:
+        """The answer as bytes."""
+        status, stdout = answer
+        return wire.Message(wire.ANSWER, stdout, status=status).encode()
+
+    def counted(self, command: str, code: str) -> Counted:
+        """How the metrics count its call of *command*, which ended with the CNI code *code*."""
+        return Counted("/cni", command, code)
+
+    def keep(self, command: str, message: wire.Message) -> bool:
+        """Keep a call that failed on disk, for later; whether that was done.
+
+        A shim of ours reports the failure, and the runtime repeats the call.
+        """
+        return False
+
+    def counted_control(self, answer: Answer) -> Counted | None:
+        """How the metrics count its control request; None when they do not."""
+        return None
 
 
 def plain(text: str) -> bytes:

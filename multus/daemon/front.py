@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from multus.cni.shim import SERVE_S
 from multus.daemon import wire
 from multus.daemon.channel import Channel, Packet
-from multus.daemon.connection import Connection, Gone
+from multus.daemon.connection import Connection, Gone, OverHTTP
 from multus.daemon.listening import may_connect
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ class Front:
 
 
 def _message_of(connection: Connection) -> wire.Received | None:
-    """A client's message; None when it is incomplete, malformed, or the client is not allowed."""
+    """A client's message; None when it is incomplete, malformed, over HTTP, or not allowed."""
     if not may_connect(connection.socket)[0]:
         return None
     try:
         return connection.read()
-    except (Gone, wire.Malformed):
-        return None  # the supervisor finds this too, and logs it
+    except (Gone, OverHTTP, wire.Malformed):
+        return None  # the supervisor finds this too

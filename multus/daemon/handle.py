@@ -66,8 +66,8 @@ class Worker(Process):
             raise Malformed("it reports on a job, but has none")
 
     def send(self, job: Job) -> None:
-        """Hand *job* over; raises ``Closed``, ``BlockingIOError`` or another ``OSError``."""
-        head: dict[str, Any] = {"kind": job.kind, "deadline": job.deadline}
+        """Hand *job* over; raises as ``Channel.send``."""
+        head: dict[str, Any] = {**job.head, "kind": job.kind, "deadline": job.deadline}
         fds: tuple[int, ...] = ()
         body = b""
         if job.connection is not None:

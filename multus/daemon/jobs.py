@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from attrs import define, field
 
@@ -25,7 +26,9 @@ class Job:
     """A job for one worker: ``kind`` is ``call``, ``replay`` (a spooled DEL) or ``recover`` (an
     undo).
 
-    ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay.
+    ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay; ``head`` is what
+    the worker has to know beside the message (``Connection.head``); ``lost`` is how many workers
+    ended before they began it.
     """
 
     kind: str
@@ -35,7 +38,9 @@ class Job:
     message: Received | None = field(default=None, repr=False)
     connection: Connection | None = field(default=None, repr=False)
     path: str = ""
+    head: Mapping[str, Any] = field(factory=dict, repr=False)
     queued: float = field(factory=time.monotonic)
+    lost: int = 0
 
     @property
     def payload(self) -> bytes:

@@ -29,16 +29,20 @@ def listening(
     path: str,
     inherited: socket.socket | None = None,
     waiting: Callable[[str], None] = lambda _: None,
+    link: str = "",
 ) -> Iterator[socket.socket]:
     """A non-blocking listening socket at *path*, under a lock that other daemons respect.
 
-    *inherited* is a socket that the service manager opened; it stays when the daemon ends.  A
-    program without the lock that serves *path* is waited for, and *waiting* is told so.  Raises
-    ``IOFailure`` when another daemon serves *path*, or when others can write to the folder.
+    *inherited* is a socket that the service manager opened; it stays when the daemon ends.  *link*
+    becomes a link to *path*, and stays too.  A program without the lock that serves one of the two
+    is waited for, and *waiting* is told so.  Raises ``IOFailure`` when another daemon serves
+    *path*, or when others can write to a folder.
     """
     with ExitStack() as undo:
         _safe_folder(os.path.dirname(path))
         undo.callback(os.close, _locked(f"{path}.lock"))
+        if link:
+            _link(link, path, waiting)
         if inherited is not None:
             undo.enter_context(inherited)
             inherited.setblocking(False)
@@ -53,18 +57,16 @@ def listening(
         yield own
 
 
-def link(path: str, target: str, waiting: Callable[[str], None] = lambda _: None) -> None:
-    """Make *path* a link to the socket *target*, when no program serves *path*.
-
-    It stays when the daemon ends.  Raises ``IOFailure``.
-    """
+def _link(path: str, target: str, waiting: Callable[[str], None]) -> None:
+    """Make *path* a link to the socket *target*, when no program serves *path*."""
     _safe_folder(os.path.dirname(path))
     with contextlib.suppress(OSError):
         if os.readlink(path) == target:
             return
     _outlast(path, waiting)
-    new = f"{path}.{os.getpid()}"
+    new = f"{path}.new"
     try:
+        _remove(new)  # a daemon that was killed in between left it
         os.symlink(target, new)
         os.replace(new, path)
     except OSError as error:
@@ -139,12 +141,8 @@ def _is_served(path: str) -> bool:
 
 
 def _bind(own: socket.socket, path: str) -> None:
-    try:
-        # We hold the lock, so an existing socket is stale: a daemon that died left it.
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
+    if _is_stale(path):
+        _remove(path)
     # The socket must have its mode when it appears, and only the umask sets the mode in bind().
     # The daemon has no other threads yet.
     before = os.umask(0o177)
@@ -157,6 +155,18 @@ def _bind(own: socket.socket, path: str) -> None:
         raise IOFailure(f"cannot listen at {path}: {reason}") from error
     finally:
         os.umask(before)
+
+
+def _is_stale(path: str) -> bool:
+    """Whether *path* is a socket, or a link to one or to nothing.
+
+    This daemon holds the lock.  So the socket was left by a daemon that died, and a link also by
+    one that had another 'socketLinkDir'.
+    """
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return os.path.islink(path)
 
 
 def _remove(path: str) -> None:

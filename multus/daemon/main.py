@@ -18,7 +18,7 @@ from multus.cni.shim import MARK
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
-from multus.daemon.listening import link, listening
+from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
 from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
@@ -49,9 +49,8 @@ def run(path: str) -> None:
     _allow_descriptors()
     with ExitStack() as stack:
         with _ended_by_sigterm():
-            if settings.socket_link:
-                link(settings.socket_link, settings.socket, log.error)
-            listener = stack.enter_context(listening(settings.socket, inherited, log.error))
+            at = listening(settings.socket, inherited, log.error, settings.socket_link)
+            listener = stack.enter_context(at)
         _remove_old_sockets(settings.socket)
         board = Board.create(limits.slots)
         stack.callback(board.close)

@@ -1,7 +1,9 @@
 """The daemon's metrics, in Prometheus' text format.
 
 ``multus_server_request_total{handler,code,method}`` has the usual labels of a request counter:
-handler is ``/cni``, method the CNI command, code the CNI error code or 0.
+handler is ``/cni``, method the CNI command, code the CNI error code or 0.  A request over HTTP has
+the labels that the Go Multus' daemon gives it: handler is its path, or ``NotFound``, method HTTP's
+in small letters, code HTTP's status.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from prometheus_client import (
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
+_METHODS = _COMMANDS | {"get", "post", "head", "put", "delete"}
 
 #: The stages that are timed (``multus.engine.pipeline``).
 _STAGES = frozenset(("resolve", "order", "journal", "invoke", "merge"))
@@ -98,11 +101,15 @@ class Metrics:
             registry=registry,
         )
 
-    def request(self, handler: str, method: str, code: str, seconds: float) -> None:
+    def count(self, handler: str, method: str, code: str) -> None:
         """Count a request that was answered."""
-        method = method if method in _COMMANDS else OTHER
+        method = method if method in _METHODS else OTHER
         self._of(self._requests, handler, self._codes.bounded(code), method).inc()
-        self._of(self._request_seconds, method).observe(seconds)
+
+    def took(self, command: str, seconds: float) -> None:
+        """Add the time of a call."""
+        command = command if command in _COMMANDS else OTHER
+        self._of(self._request_seconds, command).observe(seconds)
 
     def stage(self, verb: str, stage: str, seconds: float) -> None:
         """Add the time of one stage of a request."""

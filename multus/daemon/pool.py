@@ -96,7 +96,7 @@ class Pool:
     # --- Jobs ------------------------------------------------------------------------------------
 
     def give(self, job: Job) -> bool:
-        """Give *job* to an idle worker; False when there is none."""
+        """Give *job* to an idle worker; False when there is none; may raise ``TooLarge``."""
         while True:
             worker = max(self.idle, key=lambda each: each.idle_since, default=None)
             if worker is None:

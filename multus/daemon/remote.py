@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, TryAgainLater
 from multus.api.progress import step
-from multus.daemon.channel import Channel, Closed
+from multus.daemon.channel import Channel, Closed, TooLarge
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Annotate, Deadline, ObjectRef, Resource, Write
@@ -173,11 +173,13 @@ class RemoteApi:
                     time.sleep(_PAUSE)
 
     def _tell(self, verb: str, said: Mapping[str, Any]) -> None:
-        """Send a request without a response; events are lost when the API process is down."""
+        """Send a request without a response; events are lost when the API process is down, or
+        when they are too many for a packet.
+        """
         head = {"do": verb, "kubeconfig": self._kubeconfig, "seconds": 0.0}
         if self._expected is not None:
             self.close()
-        with contextlib.suppress(OSError, Closed):
+        with contextlib.suppress(OSError, Closed, TooLarge):
             self._connected(_GRACE).send(head, json.dumps(said).encode())
 
     def _exchange(self, head: Mapping[str, Any] | None, body: bytes, left: float) -> Any:

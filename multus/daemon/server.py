@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from multus.cni.shim import Answer, error_answer
 from multus.daemon import wire
 from multus.daemon.calls import STOPPING, Calls
-from multus.daemon.connection import Connection, Gone
+from multus.daemon.connection import Connection, Gone, OverHTTP, Served
 from multus.daemon.generations import Generations
 from multus.daemon.listening import may_connect
 from multus.daemon.loop import Loop
@@ -62,6 +62,7 @@ class Server:
         self._loop = loop
         self._calls = calls
         self._generations = generations
+        self._metrics = metrics
         self._log = log
         self._limits = limits or Limits()
         self._notifier = notifier or Notifier()
@@ -169,6 +170,18 @@ class Server:
     def _read(self, connection: Connection) -> None:
         try:
             message = connection.read()
+        except OverHTTP:
+            from multus.daemon.httpconnection import HTTPConnection
+
+            self._forget(connection)
+            self._read(HTTPConnection(connection))
+            return
+        except Served as served:
+            self._log.verbose(f"answered over HTTP without a call: {served}")
+            self._forget(connection)
+            self._metrics.count(*served.counted)
+            connection.send(served.response)
+            return
         except Gone as reason:
             self._log.verbose(f"a client disconnected before its message was complete: {reason}")
             self._forget(connection)
@@ -203,7 +216,11 @@ class Server:
             self._reload(connection)
         elif word in self._controls:
             # Answers fit into a socket's buffer, except for very many metrics.
-            connection.answer(self._controls[word](), _TAKING)
+            answer = self._controls[word]()
+            connection.answer(answer, _TAKING)
+            counted = connection.counted_control(answer)
+            if counted is not None:
+                self._metrics.count(*counted)
         else:
             text = b"unknown request: use health, ready, metrics, workers or reload\n"
             connection.answer_at_once((1, text))

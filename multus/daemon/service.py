@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus import hookimpl
 from multus.api import progress
-from multus.api.errors import IOFailure, StateDamaged
+from multus.api.errors import CNIError, IOFailure, StateDamaged
 from multus.api.request import parse_args
 from multus.cni import skel
 from multus.cni.confs import Confs
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _MOST_LOGS = 16
 _MOST_PARTS = 64
 _WORTH_REPORTING = 0.001
+
+#: How a request came over HTTP: the path, and the ``interfaceAttributes``.
+Way = tuple[str, Mapping[str, Any]]
 
 #: What decides which plugins take part: the blocked plugins, and the keys in the configuration.
 _Parts = tuple[frozenset[str], frozenset[str] | None]
@@ -95,8 +98,39 @@ class Service:
             import multus.kube.client
             import multus.kube.writequeue  # noqa: F401
 
-    def answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
-        """Carry out a CNI call."""
+    def answer(
+        self,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        deadline: float,
+        way: Way | None = None,
+    ) -> Answer:
+        """Carry out a CNI call, which came by *way*."""
+        if way is not None:
+            return self._over_http(environ, stdin, deadline, way)
+        return self._call(environ, stdin, deadline)
+
+    def _over_http(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: Way
+    ) -> Answer:
+        from multus.daemon import overhttp
+
+        path, attributes = way
+        if path == overhttp.DELEGATE:
+            from multus.daemon import delegate
+
+            with self._timed():
+                asked = delegate.Asked(environ, stdin, attributes, self._settings.cni_dir)
+                engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
+                return delegate.answer(asked, engine_for, deadline)
+        try:
+            stdin = overhttp.as_ours(environ, stdin, self._settings.kubeconfig)
+        except CNIError as error:
+            self.log.error(f"{environ.get('CNI_COMMAND')} over HTTP", error=error)
+            return skel.failed(error, stdin)
+        return self._call(environ, stdin, deadline)
+
+    def _call(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
@@ -127,10 +161,21 @@ class Service:
                 if namespace and name:
                     api.expect(namespace, name, args.get("K8S_POD_UID", ""))
 
-    def recover(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+    def recover(
+        self,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        deadline: float,
+        way: Way | None = None,
+    ) -> Answer:
         """Undo an ADD or DEL whose worker was lost."""
         with self._timed():
             engine_for = partial(self._engine_for, "DEL")
+            if way is not None and way[0] != "/cni":
+                from multus.daemon import delegate
+
+                asked = delegate.Asked(environ, stdin, way[1], self._settings.cni_dir)
+                return delegate.recover(asked, engine_for, deadline)
             return skel.recover(environ, stdin, engine_for, deadline, self._spelled)
 
     def _spelled(self) -> Spelling:
@@ -229,6 +274,8 @@ class Service:
 
 def main_of(settings: Settings, log: Log, api_path: str, board: Board) -> Service:
     """The service of a daemon with these *settings*; logs faults of the plugins."""
+    if settings.certificate is not None:
+        settings.certificate.prepare()
     service = Service(settings, log, api_path, board)
     service.log_faults()
     return service

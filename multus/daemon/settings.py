@@ -11,12 +11,25 @@ from attrs import frozen
 from multus.api import keys
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
-from multus.api.keys import DAEMON, INTEGER, PATH, TEXT, Key
+from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, Kind
+from multus.api.problem import Problem
 from multus.api.reader import Reader
 from multus.api.spelling import spelled
+from multus.certificate.wanted import Wanted, duration_problem, seconds_of
 from multus.cni.shim import SOCKET
 
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
+
+
+def _duration(reader: Reader, key: str) -> str:
+    text = reader.text(key)
+    problem = duration_problem(text) if text else ""
+    if problem:
+        raise reader.error(key, problem, "write one such as 24h, from 10m to 8760h")
+    return text
+
+
+DURATION = Kind("duration", _duration, str)
 
 SOCKET_DIR = Key(
     "socketDir",
@@ -50,6 +63,30 @@ NODE_NAME = Key(
     TEXT,
     "Whose pods are followed; without it `MULTUS_NODE_NAME` in the environment says it, else the"
     " host's name.",
+    of=DAEMON,
+)
+NODE_CERTIFICATE = Key(
+    "perNodeCertificate",
+    OBJECT,
+    "A client certificate of this node's own in place of `kubeconfig`, requested from Kubernetes"
+    " and renewed.",
+    of=DAEMON,
+)
+CERTIFICATE_ENABLED = Key(
+    "perNodeCertificate.enabled", BOOLEAN, "Whether it is used.", False, of=DAEMON
+)
+CERTIFICATE_BOOTSTRAP = Key(
+    "perNodeCertificate.bootstrapKubeconfig",
+    PATH,
+    "The kubeconfig by whose credentials it is requested, such as the kubelet's.",
+    of=DAEMON,
+)
+CERTIFICATE_DIR = Key("perNodeCertificate.certDir", PATH, "The folder where it is kept.", of=DAEMON)
+CERTIFICATE_DURATION = Key(
+    "perNodeCertificate.certDuration",
+    DURATION,
+    "How long it is valid, such as `24h`; at least `10m`.",
+    "10m",
     of=DAEMON,
 )
 CHROOT_DIR = Key("chrootDir", PATH, "The host's root as the daemon's container sees it.", of=DAEMON)
@@ -106,6 +143,11 @@ KEYS: tuple[Key, ...] = (
     CNI_DIR,
     KUBECONFIG,
     NODE_NAME,
+    NODE_CERTIFICATE,
+    CERTIFICATE_ENABLED,
+    CERTIFICATE_BOOTSTRAP,
+    CERTIFICATE_DIR,
+    CERTIFICATE_DURATION,
     CHROOT_DIR,
     METRICS_PORT,
     CONNECTION_LIMIT,
@@ -145,7 +187,8 @@ class Limits:
 class Settings:
     """The decoded and checked file; ``raw`` is the decoded JSON.
 
-    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.
+    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.  ``certificate`` is the node's own;
+    None when ``kubeconfig`` has the credentials.
     """
 
     path: str
@@ -154,6 +197,7 @@ class Settings:
     cni_dir: str
     kubeconfig: str
     node: str
+    certificate: Wanted | None
     chroot: str
     metrics_port: int
     limits: Limits
@@ -192,16 +236,17 @@ class Settings:
         wrong = keys.problems(reader, KEYS, DAEMON)
         if wrong:
             raise InvalidConfig.of(wrong, where)
+        node = NODE_NAME.read(reader) or environ.get("MULTUS_NODE_NAME") or os.uname().nodename
+        certificate = _certificate(reader, node)
         return cls(
             path=where,
             socket=environ.get("MULTUS_SOCKET")
             or os.path.join(SOCKET_DIR.read(reader), _SOCKET_NAME),
             socket_link=_in(SOCKET_LINK_DIR.read(reader)),
             cni_dir=CNI_DIR.read(reader),
-            kubeconfig=KUBECONFIG.read(reader),
-            node=NODE_NAME.read(reader)
-            or environ.get("MULTUS_NODE_NAME", "")
-            or os.uname().nodename,
+            kubeconfig=KUBECONFIG.read(reader) if certificate is None else certificate.kubeconfig,
+            node=node,
+            certificate=certificate,
             chroot=CHROOT_DIR.read(reader).rstrip("/"),
             metrics_port=METRICS_PORT.read(reader),
             limits=Limits(workers=WORKERS.read(reader), admitted=CONNECTION_LIMIT.read(reader)),
@@ -210,6 +255,28 @@ class Settings:
             worker_memory=WORKER_MEMORY.read(reader) << 20,
             raw=raw,
         )
+
+
+def problems(raw: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Why the daemon would not start with the decoded *raw*; empty when it would."""
+    try:
+        Settings.of(raw, "", {})
+    except InvalidConfig as error:
+        return error.problems
+    return ()
+
+
+def _certificate(reader: Reader, node: str) -> Wanted | None:
+    """The certificate that ``perNodeCertificate`` asks for; None when it is not enabled."""
+    if not CERTIFICATE_ENABLED.read(reader):
+        return None
+    bootstrap, folder = CERTIFICATE_BOOTSTRAP.read(reader), CERTIFICATE_DIR.read(reader)
+    for key, value in ((CERTIFICATE_BOOTSTRAP, bootstrap), (CERTIFICATE_DIR, folder)):
+        if not value:
+            path = tuple(key.name.split("."))
+            raise reader.error(path, "is missing", "give it, or do not enable the certificate")
+    duration = CERTIFICATE_DURATION.read(reader) or CERTIFICATE_DURATION.absent
+    return Wanted(node, bootstrap, folder, int(seconds_of(duration)))
 
 
 def _in(folder: str) -> str:

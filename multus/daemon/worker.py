@@ -32,7 +32,7 @@ from multus.state import lock
 
 if TYPE_CHECKING:
     from multus.daemon.board import Slot
-    from multus.daemon.service import Service
+    from multus.daemon.service import Service, Way
 
 #: Time that a call may spend in the engine, without plugins and waits, in seconds.
 _ENGINE = 30.0
@@ -46,6 +46,10 @@ _OOM_SCORE = "500"
 _FAT = 48 << 20
 #: Descriptors that may stay open after a call: logs, and the connection to the API process.
 _SPARE_DESCRIPTORS = 24
+
+
+#: The codes of calls that need no repetition: success, and requests that are wrong themselves.
+_FINAL = frozenset(("0", "1", "2", "4", "6", "7"))
 
 
 @frozen
@@ -184,25 +188,31 @@ class Worker:
         self, head: Mapping[str, Any], message: wire.Message, fds: tuple[int, ...]
     ) -> dict[str, Any]:
         environ, stdin, deadline = message.environ, message.payload, head["deadline"]
+        way = _way(head)
         if head["kind"] == "recover":
-            return {"answer": _shown(self._service.recover(environ, stdin, deadline))}
+            return {"answer": _shown(self._service.recover(environ, stdin, deadline, way))}
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
-        self._client = connection = Connection(peer, head["began"])
+        self._client = connection = _connection(peer, head)
         replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
             text = b"an earlier DEL of this container still fails: try again"
             answer = error_answer(stdin, 11, text)
         else:
-            answer = self._answer(environ, stdin, deadline)
+            answer = self._answer(environ, stdin, deadline, way)
+        code = code_of(answer)
+        if code not in _FINAL:
+            connection.keep(environ.get("CNI_COMMAND", ""), message)
         self._slot.answering()
         taken = connection.answer(answer)
-        return {"code": code_of(answer), "taken": taken, "replayed": replayed}
+        return {"code": code, "taken": taken, "replayed": replayed}
 
-    def _answer(self, environ: Mapping[str, str], stdin: bytes, deadline: float) -> Answer:
+    def _answer(
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: Way | None = None
+    ) -> Answer:
         try:
             with progress.step("the engine", _ENGINE):
-                return self._service.answer(environ, stdin, deadline)
+                return self._service.answer(environ, stdin, deadline, way)
         except BaseException as error:  # noqa: BLE001  the client must get an answer
             self._service.log.error("internal error", error=error)
             where = f" in {progress.failed()}" if progress.failed() else ""
@@ -226,6 +236,19 @@ class Worker:
         path = head["path"]
         outcome, reason = spooled.carry_out(path, self._answer)
         return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
+
+
+def _way(head: Mapping[str, Any]) -> Way | None:
+    """The way of a request over HTTP; None for a shim's."""
+    return (head["http"], head["attributes"]) if "http" in head else None
+
+
+def _connection(peer: socket.socket, head: Mapping[str, Any]) -> Connection:
+    if "http" not in head:
+        return Connection(peer, head["began"])
+    from multus.daemon.overhttp import Answering
+
+    return Answering(peer, head["began"])
 
 
 def run(front: Front, slot: Slot, service: Service, memory: int) -> None:

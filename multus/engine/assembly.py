@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from multus.engine.pipeline import Engine
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from multus.registry.entry import Entry
 
 
-@cache
 def _entries() -> tuple[Entry, ...]:
+    return _found_along(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _found_along(_path: tuple[str, ...]) -> tuple[Entry, ...]:
+    """The installed plugins; one call asks twice, and a path that is another has others."""
     return discover()
 
 

@@ -6,9 +6,9 @@ stage answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -22,7 +22,7 @@ from multus.api.errors import (
     TryAgainLater,
     failure,
 )
-from multus.api.network import Delegate
+from multus.api.network import Attachment, Delegate, Element
 from multus.api.ordering import primary_first
 from multus.api.request import Request
 from multus.api.result import Result
@@ -115,6 +115,36 @@ class Engine:
         with self._serving(asked, conf) as serving, serving.transaction() as transaction:
             _raise(transaction.remove_unfinished(), serving.session.log)
 
+    def attach_one(
+        self, request: Request, conf: Conf, element: Element, asked: Mapping[str, Any]
+    ) -> Attachment:
+        """Attach one more network to a running container, or nothing; raises ``CNIError``.
+
+        *request* is an ADD with the interface of the container's own ADD, *conf* the configuration
+        of that; *element* has the network's configuration and interface, *asked* what is requested
+        of it, by capability.
+        """
+        from multus.engine import running
+
+        with self._serving(request, conf) as serving:
+            serving.outcome = evolve(serving.outcome, command="ATTACH")
+            with serving.transaction(adding=True) as transaction:
+                attachment = running.attach(transaction.change(), serving, element, asked)
+                serving.outcome = evolve(serving.outcome, result=attachment.result)
+        return attachment
+
+    def detach_one(self, request: Request, conf: Conf, element: Element) -> None:
+        """Detach one network from a running container; what does not exist is no error.
+
+        The record says how; without a record, *element*'s configuration.
+        """
+        from multus.engine import running
+
+        with self._serving(request, conf) as serving:
+            serving.outcome = evolve(serving.outcome, command="DETACH")
+            with serving.transaction() as transaction:
+                _raise(running.detach(transaction, serving, element), serving.session.log)
+
     def check(self, request: Request, conf: Conf) -> None:
         """Raise ``CheckFailed``, or a delegate's error, when something differs from the record."""
         from multus.engine.invoke import upkeep
@@ -125,6 +155,26 @@ class Engine:
             serving.outcome = evolve(serving.outcome, attachments=record.attachments())
             errors = upkeep.check(record, serving.call)
             _raise(errors + verify.problems(record, request.netns), serving.session.log)
+
+    def check_one(self, request: Request, conf: Conf, element: Element) -> None:
+        """As ``check``, for the network on *element*'s interface."""
+        from multus.engine import running
+        from multus.engine.invoke import upkeep
+        from multus.state import verify
+
+        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+            record = running.part_of(transaction.finished_record(), element.interface)
+            errors = upkeep.check(record, serving.call)
+            _raise(errors + verify.problems(record, request.netns), serving.session.log)
+
+    def status_one(self, request: Request, conf: Conf, element: Element) -> None:
+        """Raise the reason why *element*'s plugins could not serve an ADD now."""
+        from multus.engine import running
+        from multus.engine.invoke import upkeep
+
+        with self.session(request) as session:
+            call = Call(self.installed, session, request, conf)
+            upkeep.status([running.delegate_of(element, call)], call)
 
     def status(self, request: Request, conf: Conf) -> None:
         """Raise the first reason why an ADD could not be served now."""

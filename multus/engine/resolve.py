@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from multus.api.network import Delegate, Element, Plugin, Selection
     from multus.api.request import Request
     from multus.api.session import Session
+    from multus.registry.hooks import Hooks
     from multus.registry.loading import Installed
 
 
@@ -44,13 +45,15 @@ class Requested(NamedTuple):
     """A network that the container is to get.
 
     ``default`` says that the node offers it, ``chosen_primary`` that it is the primary whatever
-    configurations say by ``masterplugin``, ``may_be_primary`` that its own ``masterplugin`` counts.
+    configurations say by ``masterplugin``, ``may_be_primary`` that its own ``masterplugin`` counts,
+    ``last`` that it is of ``Role.LAST``.
     """
 
     element: Element
     default: bool = False
     chosen_primary: bool = False
     may_be_primary: bool = True
+    last: bool = False
 
 
 def resolve(installed: Installed, request: Request, conf: Conf, session: Session) -> Resolved:
@@ -64,27 +67,53 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         return Resolved((), conf.naming)  # the node has no defaults, and containers choose
     if not networks:
         raise _nothing_selected(installed, request, conf)
+    chained = _chains(networks, installed, request, conf, session)
+    marked = _with_primary(chained, networks)
+    hooks = installed.hooks
+    return Resolved(
+        delegates=tuple(_requested(each, hooks, request, conf, session) for each in marked),
+        naming=conf.naming or _naming(selections),
+    )
+
+
+def one_more(
+    element: Element,
+    asked: Mapping[str, Any],
+    installed: Installed,
+    request: Request,
+    conf: Conf,
+    session: Session,
+) -> Delegate:
+    """The delegate of a network that a running container gets, named as *element* says.
+
+    *asked* is what is requested of it, by capability.
+    """
+    (found,) = _chains([Requested(element)], installed, request, conf, session)
+    delegate = evolve(found, primary=False, ifname=element.interface, runtime_config=asked)
+    return _requested(delegate, installed.hooks, request, conf, session)
+
+
+def _chains(
+    networks: Sequence[Requested],
+    installed: Installed,
+    request: Request,
+    conf: Conf,
+    session: Session,
+) -> list[Delegate]:
+    """The delegates with their devices and whole chains."""
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
     origins = [each.element.origin for each in networks]
     delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
-    chained = [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
-    marked = _with_primary(chained, networks)
-    return Resolved(
-        delegates=tuple(
-            _with_requests(
-                each,
-                {
-                    **devices.runtime_config(each),
-                    **hooks.runtime_config(each, request, conf, session),
-                },
-                request,
-                conf,
-            )
-            for each in marked
-        ),
-        naming=conf.naming or _naming(selections),
-    )
+    return [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
+
+
+def _requested(
+    delegate: Delegate, hooks: Hooks, request: Request, conf: Conf, session: Session
+) -> Delegate:
+    asked = hooks.runtime_config(delegate, request, conf, session)
+    given = {**devices.runtime_config(delegate), **asked}
+    return _with_requests(delegate, given, request, conf)
 
 
 def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
@@ -92,7 +121,7 @@ def combine(selections: Sequence[Selection], conf: Conf) -> list[Requested]:
     by_role = {role: [each for each in selections if each.role is role] for role in Role}
     networks = _networks(by_role, conf)
     last = [
-        Requested(element, default=True, may_be_primary=False)
+        Requested(element, default=True, may_be_primary=False, last=True)
         for element in _elements(by_role[Role.LAST])
     ]
     return networks + last if networks else []
@@ -209,6 +238,7 @@ def resolve_one(
         delegate,
         source=element.source,
         default=requested.default,
+        last=requested.last,
         requested_ifname=element.interface,
         options=element.options,
     )

@@ -58,7 +58,9 @@ class Credentials:
 
     def _given(self) -> Proof:
         """What the kubeconfig itself gives: a file's token goes before an inline one."""
-        user, chain, key = self._user, self._chain.read(), self._key.read()
+        user, chain = self._user, self._chain.read()
+        # One file with both may be replaced between two looks.
+        key = chain if user.key == user.certificate else self._key.read()
         certificate = Certificate(chain, key) if chain else None
         token = user.token
         if self._token_file:

@@ -13,6 +13,8 @@ space, and a JSON object (``multus.state.record``).
 * ``trying``: the removal of a delegate begins once more.
 * ``failed``: a delegate could not be removed, and why.
 * ``finished``: the answer that the runtime got.
+* ``attaching``, ``detaching``: the intent of a change of the running container, one more delegate
+  or one less, fsynced before it is carried out; ``joined`` ends the first, ``detached`` the second.
 * ``removing``: a removal has begun, and some delegates may be gone: the record is not finished any
   more.
 
@@ -27,19 +29,20 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
+from multus.state.lines import attached_wire, finished_wire, intent_wire, planned_wire
 from multus.state.liveness import netns_identity
-from multus.state.record import intent_wire, planned_wire
 from multus.state.recordfile import NEW, unlink, unwritable
 
 if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.request import Request
+    from multus.api.result import Result
     from multus.state.record import Planned, Record
 
 #: Appended to the name of a damaged file, which is kept for people once what it names is removed.
@@ -81,11 +84,7 @@ class Journal:
         ``IOFailure``, and ``InvalidConfig`` for what is too large.
         """
         path = self._path(request.container_id, request.ifname)
-        intent = intent_wire(
-            request, conf, len(planned), time.time(), netns_identity(request.netns)
-        )
-        wires = [intent, *(planned_wire(index, each) for index, each in enumerate(planned))]
-        return recordfile.create(path, wires)
+        return recordfile.create(path, _intended(request, conf, planned))
 
     def find(self, container_id: str, ifname: str) -> Record | None:
         """The record of one container and interface; None when there is none.
@@ -104,6 +103,10 @@ class Journal:
     def keys(self) -> frozenset[tuple[str, str]]:
         """The containers and interfaces that have a record."""
         return frozenset(self._keys())
+
+    def of(self, container_id: str) -> list[str]:
+        """The interfaces for which a container has a record, sorted."""
+        return sorted(ifname for known, ifname in self._keys() if known == container_id)
 
     def records(self) -> Iterator[Record | CNIError]:
         """Every record, sorted by file name; an error in place of one that cannot be read."""
@@ -177,11 +180,16 @@ class Journal:
         conf: Mapping[str, Any],
         planned: Sequence[Planned],
         done: Mapping[int, Attachment],
+        result: Result | None = None,
     ) -> Record | None:
-        """Make a record of what the Go Multus wrote to *paths*, and remove these files in order."""
-        with closing(self.begin(request, conf, planned)) as writer:
-            for index, attachment in done.items():
-                writer.attached(index, attachment)
+        """Make a record of what the Go Multus wrote to *paths*, and remove these files in order.
+
+        With *result*, the answer that the runtime got, it is finished from the moment it is there.
+        """
+        wires = _intended(request, conf, planned)
+        wires += [attached_wire(index, attachment) for index, attachment in done.items()]
+        wires += [] if result is None else [finished_wire(result)]
+        recordfile.create(self._path(request.container_id, request.ifname), wires).close()
         for path in paths:
             unlink(path)
         return self.find(request.container_id, request.ifname)
@@ -239,6 +247,15 @@ class Journal:
                 f"'cniDir' {self.folder} is writable for others than root",
                 fix="make it root's, with mode 0700",
             )
+
+
+def _intended(
+    request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
+) -> list[dict[str, Any]]:
+    """The lines of the intent to attach *planned*."""
+    identity = netns_identity(request.netns)
+    intent = intent_wire(request, conf, len(planned), time.time(), identity)
+    return [intent, *(planned_wire(index, each) for index, each in enumerate(planned))]
 
 
 def _make_folder(path: str, mode: int) -> None:

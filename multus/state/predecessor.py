@@ -65,10 +65,13 @@ class Found(NamedTuple):
     caches: Mapping[int, Cached]
 
 
-def adopt(journal: Journal, request: Request, conf: Conf, log: Log) -> Record | None:
+def adopt(
+    journal: Journal, request: Request, conf: Conf, log: Log, result: Result | None = None
+) -> Record | None:
     """Make a record of ours of what the Go Multus left of the request's container, if it did.
 
-    Its files are removed.  A record that cannot be read is kept under another name.
+    Its files are removed.  A record that cannot be read is kept under another name.  With *result*,
+    the runtime's answer, the record is finished: the container lives on with its networks.
     """
     path = os.path.join(journal.folder, request.container_id)
     try:
@@ -81,7 +84,7 @@ def adopt(journal: Journal, request: Request, conf: Conf, log: Log) -> Record | 
     # libcni's files first: as long as the record is there, the next DEL finds them.
     paths = [*(each.path for each in found.caches.values()), path]
     # A DEL does not ask plugins for their keys.
-    return journal.adopt(paths, request, kept(conf.raw, OWN), found.planned, found.done)
+    return journal.adopt(paths, request, kept(conf.raw, OWN), found.planned, found.done, result)
 
 
 def look(folder: str, request: Request, conf: Conf) -> Record | None:

@@ -1,11 +1,11 @@
-"""What the journal says of one container and interface: the values, and the lines of the file.
+"""What the journal says of one container and interface.
 
-``*_wire`` makes a line's JSON object of a value; ``applied`` reads one.
+``applied`` reads a line of its file; ``multus.state.lines`` writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve, field, frozen
@@ -17,12 +17,6 @@ from multus.api.result import Result
 
 if TYPE_CHECKING:
     from multus.api.invoker import Invoker
-
-#: The version of the lines written here.
-FORMAT = 1
-
-#: The line of a DEL that has begun.
-REMOVING: Mapping[str, Any] = {"kind": "removing"}
 
 
 @frozen
@@ -65,6 +59,8 @@ class Record:
       its ADD did not end;
     * ``gone``: the indexes of those that were detached; ``failures``: by index, the removals that
       failed; ``trying``: the indexes of those whose last removal did not end;
+    * ``changing``: the indexes of those whose attachment to the running container, or whose removal
+      from it, did not end;
     * ``started``: when the ADD began (seconds since 1970);
     * ``netns_identity``: the container's namespace (``multus.state.liveness``);
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
@@ -82,6 +78,7 @@ class Record:
     gone: frozenset[int] = frozenset()
     failures: Mapping[int, Failures] = field(factory=dict)
     trying: frozenset[int] = frozenset()
+    changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
 
@@ -106,7 +103,9 @@ class Record:
 
     def standing(self) -> list[int]:
         """The indexes of the delegates whose whole chain is attached, in order."""
-        attached = [index for index in self.left() if index in self.done]
+        attached = [
+            index for index in self.left() if index in self.done and index not in self.changing
+        ]
         steps = {index: len(self.planned[index].steps) for index in attached}
         return [index for index in attached if len(self.done[index].versions) == steps[index]]
 
@@ -115,104 +114,7 @@ class Record:
         return tuple(self.done[index] for index in self.standing())
 
 
-# --- Written -------------------------------------------------------------------------------------
-
-
-def intent_wire(
-    request: Request, conf: Mapping[str, Any], count: int, started: float, netns_identity: str
-) -> dict[str, Any]:
-    """The first line: the request, and how many ``delegate`` lines follow."""
-    return {
-        "kind": "intent",
-        "format": FORMAT,
-        "started": round(started, 3),
-        "container": request.container_id,
-        "ifname": request.ifname,
-        "netns": request.netns,
-        "netnsIdentity": netns_identity,
-        "path": list(request.path),
-        "args": request.environ.get("CNI_ARGS", ""),
-        "conf": conf,
-        "delegates": count,
-    }
-
-
-def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
-    """A delegate about to be attached.  One line each: a damaged line loses one delegate only."""
-    delegate = planned.delegate
-    return {
-        "kind": "delegate",
-        "delegate": index,
-        "name": delegate.name,
-        "cniVersion": delegate.cni_version,
-        "label": delegate.label,
-        "source": delegate.source,
-        "ifname": delegate.ifname,
-        "primary": delegate.primary,
-        "default": delegate.default,
-        "provenance": delegate.provenance.value,
-        "disableCheck": delegate.disable_check,
-        "disableGC": delegate.disable_gc,
-        "options": delegate.options,
-        **({"args": delegate.args} if delegate.args else {}),
-        **_places_wire(delegate),
-        **_device_wire(delegate),
-        "steps": [_step_wire(step) for step in planned.steps],
-    }
-
-
-def _step_wire(step: Step) -> dict[str, Any]:
-    wire = {"config": step.config, "invoker": step.invoker}
-    return {**wire, "leavesNothing": True} if step.leaves_nothing else wire
-
-
-def _places_wire(delegate: Delegate) -> dict[str, Any]:
-    places = delegate.tenant_paths
-    return {} if places is None else {"tenantPaths": {k: list(v) for k, v in places.items()}}
-
-
-def _device_wire(delegate: Delegate) -> dict[str, str]:
-    found = {
-        "resource": delegate.resource,
-        "device": delegate.device,
-        "deviceInfo": delegate.device_info,
-    }
-    return {key: value for key, value in found.items() if value}
-
-
-def attached_wire(index: int, attachment: Attachment) -> dict[str, Any]:
-    """How far a delegate's chain has come; written after each of its steps."""
-    return {
-        "kind": "attached",
-        "delegate": index,
-        "result": attachment.result.to_wire("1.1.0"),
-        "versions": list(attachment.versions),
-        "invokers": list(attachment.invokers),
-        "seconds": round(attachment.seconds, 6),
-    }
-
-
-def detached_wire(index: int) -> dict[str, Any]:
-    """A delegate is gone, while others could not be removed."""
-    return {"kind": "detached", "delegate": index}
-
-
-def trying_wire(index: int, at: float) -> dict[str, Any]:
-    """The removal of a delegate begins once more; without a later line it counts as failed."""
-    return {"kind": "trying", "delegate": index, "at": round(at, 3)}
-
-
-def failed_wire(index: int, error: str, at: float) -> dict[str, Any]:
-    """Removing a delegate failed; people read the beginning of the *error*."""
-    return {"kind": "failed", "delegate": index, "error": error[:500], "at": round(at, 3)}
-
-
-def finished_wire(result: Result) -> dict[str, Any]:
-    """The container has all its networks; the answer that the runtime got."""
-    return {"kind": "finished", "result": result.to_wire("1.1.0")}
-
-
-# --- Read ----------------------------------------------------------------------------------------
+# --- Lines ---------------------------------------------------------------------------------------
 
 
 def applied(record: Record, line: Mapping[str, Any]) -> Record:
@@ -229,25 +131,50 @@ def applied(record: Record, line: Mapping[str, Any]) -> Record:
     if kind == "removing":
         return evolve(record, result=None)
     index = reader.integer("delegate", -1)
-    if kind == "delegate" and index >= 0:
-        return evolve(record, planned={**record.planned, index: _planned(reader)})
+    if kind in ("delegate", "attaching") and index >= 0:
+        planned = {**record.planned, index: _planned(reader)}
+        known = evolve(record, planned=planned)
+        return known if kind == "delegate" else _with_one_more(known, index)
     if index not in record.planned:
         raise ValueError(f"delegate {index} is not known")
-    if kind == "attached":
-        attachment = _attachment(record.planned[index], reader)
-        return evolve(record, done={**record.done, index: attachment})
-    if kind == "detached":
-        return _without(record, index)
-    if kind in ("trying", "failed"):
-        return _with_failure(record, index, reader)
-    raise ValueError(f"unknown kind {kind!r}")
+    change = _CHANGES.get(kind)
+    if change is None:
+        raise ValueError(f"unknown kind {kind!r}")
+    return change(record, index, reader)
 
 
-def _without(record: Record, index: int) -> Record:
+def _with_attachment(record: Record, index: int, reader: Reader) -> Record:
+    attachment = _attachment(record.planned[index], reader)
+    return evolve(record, done={**record.done, index: attachment})
+
+
+def _joined(record: Record, index: int, _reader: Reader) -> Record:
+    return evolve(record, changing=record.changing - {index})
+
+
+def _detaching(record: Record, index: int, _reader: Reader) -> Record:
+    return evolve(record, changing=record.changing | {index})
+
+
+def _without(record: Record, index: int, _reader: Reader) -> Record:
     """A delegate is gone: that removing it failed before, or began, does not matter any more."""
     failures = {each: known for each, known in record.failures.items() if each != index}
-    trying = record.trying - {index}
-    return evolve(record, gone=record.gone | {index}, failures=failures, trying=trying)
+    return evolve(
+        record,
+        gone=record.gone | {index},
+        failures=failures,
+        trying=record.trying - {index},
+        changing=record.changing - {index},
+    )
+
+
+def _with_one_more(record: Record, index: int) -> Record:
+    """A delegate beyond those of the ADD; until it has joined, it is not a standing one."""
+    return evolve(
+        record,
+        expected=None if record.expected is None else record.expected + 1,
+        changing=record.changing | {index},
+    )
 
 
 def _with_failure(record: Record, index: int, reader: Reader) -> Record:
@@ -258,6 +185,17 @@ def _with_failure(record: Record, index: int, reader: Reader) -> Record:
     failures = {**record.failures, index: known._replace(times=known.times + 1)}
     begun = frozenset({index} if reader.text("kind") == "trying" else ())
     return evolve(record, failures=failures, trying=record.trying | begun)
+
+
+#: How a line about a known delegate changes the record, by its kind.
+_CHANGES: Mapping[str, Callable[[Record, int, Reader], Record]] = {
+    "attached": _with_attachment,
+    "joined": _joined,
+    "detaching": _detaching,
+    "detached": _without,
+    "trying": _with_failure,
+    "failed": _with_failure,
+}
 
 
 def _with_intent(record: Record, reader: Reader) -> Record:
@@ -303,6 +241,7 @@ def _planned(reader: Reader) -> Planned:
         ifname=_needed(reader, "ifname"),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
+        last=reader.boolean("last"),
         args=_args(reader),
         options=reader.mapping("options"),
         disable_check=reader.boolean("disableCheck"),

@@ -19,21 +19,24 @@ from multus.api import atomic
 from multus.api.errors import CNIError, InvalidConfig, IOFailure, StateDamaged
 from multus.api.jsontext import LARGEST, decode_object, encode
 from multus.api.request import Request
-from multus.state.record import (
+from multus.state.lines import (
     FORMAT,
     REMOVING,
-    Record,
-    applied,
     attached_wire,
+    attaching_wire,
     detached_wire,
+    detaching_wire,
     failed_wire,
     finished_wire,
+    joined_wire,
     trying_wire,
 )
+from multus.state.record import Record, applied
 
 if TYPE_CHECKING:
     from multus.api.network import Attachment
     from multus.api.result import Result
+    from multus.state.record import Planned
 
 #: Appended to the name of a file that is being created; only a killed process leaves one.
 NEW = ":new"
@@ -79,6 +82,20 @@ class Writer:
         """The removal of delegate *index* begins once more."""
         self._append(trying_wire(index, time.time()), _LARGEST_FILE)
 
+    def attaching(self, index: int, planned: Planned) -> None:
+        """Delegate *index* is about to be attached to the running container; fsynced."""
+        self._append(attaching_wire(index, planned), _FULL)
+        self._sync()
+
+    def joined(self, index: int) -> None:
+        """The running container has delegate *index*."""
+        self._append(joined_wire(index), _FULL)
+
+    def detaching(self, index: int) -> None:
+        """Delegate *index* is about to be detached from the running container; fsynced."""
+        self._append(detaching_wire(index), _LARGEST_FILE)
+        self._sync()
+
     def finished(self, result: Result) -> None:
         """The container has all its networks; *result* is the answer."""
         self._append(finished_wire(result), _FULL)
@@ -102,6 +119,12 @@ class Writer:
                     f" has {limit} bytes at most: attach fewer, or find out why they are large"
                 )
             self._write(line)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._descriptor)
         except OSError as error:
             raise unwritable(self.path, error) from error
 

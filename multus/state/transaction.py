@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from multus.api.network import Attachment
+    from multus.api.request import Request
     from multus.api.result import Result
     from multus.registry.hooks import Observers
+    from multus.state.change import Change
     from multus.state.record import Planned, Record
     from multus.state.recordfile import Writer
 
@@ -117,6 +119,40 @@ class Transaction:
             )
         return record
 
+    def change(self) -> Change:
+        """A change of the running container; what an earlier one left is removed first.
+
+        What cannot be removed is logged, and keeps its interface.  Raises ``UnknownContainer``, and
+        ``BadEnvironment`` when the request's namespace is another one.
+        """
+        request, record = self._plugins.request, self._own_record() or self._adopted_running()
+        if record is None or record.result is None:
+            raise UnknownContainer(
+                f"{request} has no finished attachment in {self._journal.folder}",
+                fix="a network is attached to, and detached from, a container that has its others",
+            )
+        if look(request.netns, record.netns_identity) is Liveness.OTHER:
+            raise BadEnvironment(
+                f"{request.netns} is not the network namespace of {request}",
+                fix="name the namespace of its sandbox",
+            )
+        change = self._changing(record)
+        if record.changing:
+            for error in change.remove_unfinished():
+                self._plugins.log.error(
+                    f"an earlier change of {request} left a network that cannot be removed",
+                    error=error,
+                )
+            record = self._journal.find(*record.key)
+            assert record is not None  # the lock is held
+        return self._changing(record)
+
+    def _changing(self, record: Record) -> Change:
+        from multus.state.change import Change
+
+        plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
+        return Change(record, plugins, self._observers)
+
     def remove(self) -> list[CNIError]:
         """Remove the container's networks: the record's, without a record the configuration's.
 
@@ -136,7 +172,9 @@ class Transaction:
         No command of ours is interrupted that has no record: the Go Multus's is left alone.
         """
         record = self._own_record()
-        if record is None or record.result is not None:
+        if record is not None and record.result is not None:
+            return self._changing(record).remove_unfinished() if record.changing else []
+        if record is None:
             return []
         return self._remove_recorded(record, configured=False)
 
@@ -156,11 +194,18 @@ class Transaction:
     def _adopted(self) -> Record | None:
         return self._adopt() if self._is_theirs() else None
 
-    def _adopt(self) -> Record | None:
+    def _adopted_running(self) -> Record | None:
+        """A finished record made of the Go Multus's; what it is not known to have ended is left."""
+        theirs = self._theirs()
+        if theirs is None or theirs.result is None:
+            return None
+        return self._adopt(theirs.request, theirs.result)
+
+    def _adopt(self, request: Request | None = None, result: Result | None = None) -> Record | None:
         from multus.state import predecessor
 
-        request, conf = self._plugins.request, self._plugins.conf
-        return predecessor.adopt(self._journal, request, conf, self._plugins.log)
+        asked, conf, log = request or self._plugins.request, self._plugins.conf, self._plugins.log
+        return predecessor.adopt(self._journal, asked, conf, log, result)
 
     def _theirs(self) -> Record | None:
         if not self._is_theirs():

@@ -41,6 +41,8 @@ from multus import hookimpl
 def multus_invoker(plugin, delegate, conf):
     import multus_invoker_sriov
 
+    if plugin.config.get("if0", {pf!r}) != {pf!r}:
+        return None  # another card's
     offer = multus_invoker_sriov.multus_invoker(plugin, delegate, conf)
     if getattr(offer, "name", "") != "sriov":
         return offer

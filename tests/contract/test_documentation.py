@@ -12,6 +12,7 @@ import pytest
 from repository import ROOT, distributions, plugins
 
 from multus.api.keys import MULTUS, Key
+from multus.cli.upstream import known
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load
 
@@ -38,6 +39,15 @@ def generator() -> ModuleType:
 def test_a_page_is_as_generated(generator: ModuleType, installed: Installed, page: str) -> None:
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert generator.pages()[page] == written, "run python docs/_generate.py"
+
+
+def test_every_key_that_is_taken_over_of_a_go_multus_is_on_the_page(
+    generator: ModuleType, installed: Installed
+) -> None:
+    page = generator.pages()["configuration.md"]
+    read = {known.CONF, known.DAEMON, known.BOTH, known.INSTALLER}
+    names = [name for name, key in known.KEYS.items() if key.fate in read]
+    assert [name for name in names if f"| `{name}` |" not in page] == []
 
 
 def test_every_plugins_keys_are_those_of_its_distribution(installed: Installed) -> None:

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "multus"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/setup.cfg"))
-RUNTIME = ("kube", "netlink", "daemon", "cli")
+RUNTIME = ("kube", "certificate", "netlink", "daemon", "cli")
 
 
 def normal(distribution: str) -> str:
@@ -71,7 +71,7 @@ def test_an_extra_installs_nothing_that_the_core_does_not_import(extra: str) -> 
     assert required(ROOT, extra) - imported(runtime()) == set()
 
 
-@pytest.mark.parametrize("extra", ["kube", "netlink", "daemon"])
+@pytest.mark.parametrize("extra", ["kube", "certificate", "netlink", "daemon"])
 def test_a_part_of_the_core_needs_the_extra_of_its_name_alone(extra: str) -> None:
     assert imported(sources(CORE / extra)) - required(ROOT, extra) == set()
 

@@ -80,15 +80,18 @@ def _rows(text: str) -> Iterator[Row]:
 def differences(config: Mapping[str, Any], *kinds: str) -> Iterator[tuple[Path, Row]]:
     """The keys of *config* that have an effect in the Go Multus and differ here, with their rows.
 
-    A key that two *kinds* have is of the first.  Its path has the spelling of *config*: the Go
-    Multus takes any letter case.
+    A key that differs in two *kinds* is of the first.  Its path has the spelling of *config*: the
+    Go Multus takes any letter case.
     """
     by_name = {
-        row.name.lower(): row for kind in reversed(kinds) for row in rows() if row.kind == kind
+        row.name.lower(): row
+        for kind in reversed(kinds)
+        for row in rows()
+        if row.kind == kind and row.verdict == DIFFERENT
     }
     for path, value in _keys(config):
         row = by_name.get(dotted(path).lower())
-        if row is None or row.verdict != DIFFERENT or not known.has_effect(value):
+        if row is None or not known.has_effect(value):
             continue
         means_the_same = _SAME_FOR.get(row.name)
         if means_the_same is None or not means_the_same(known.canonical(config)):

@@ -69,7 +69,7 @@ KEYS: Mapping[str, Known] = {
     "logToStderr": Known(BOTH),
     "logOptions": Known(BOTH),
     # Of daemon-config.json: the daemon.
-    "chrootDir": Known(INSTEAD, "the DaemonSet has the node's root at /host"),
+    "chrootDir": Known(INSTEAD, "the DaemonSet has the root of the node at /host"),
     "perNodeCertificate": Known(DAEMON, path=True),
     "connectionLimit": Known(DAEMON),
     "metricsPort": Known(DAEMON),
@@ -111,7 +111,16 @@ _CANONICAL = {name.lower(): name for name in KEYS}
 
 def canonical(raw: Mapping[str, Any]) -> dict[str, Any]:
     """*raw* with the usual spelling of each known key; the last of two spellings wins."""
-    return {_CANONICAL.get(name.lower(), name): value for name, value in raw.items()}
+    return {_CANONICAL.get(str(name).lower(), name): value for name, value in raw.items()}
+
+
+def of_daemon(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the daemon's settings take over of *raw*, with the usual spelling of each key."""
+    return {
+        name: value
+        for name, value in canonical(raw).items()
+        if name in KEYS and KEYS[name].fate in (DAEMON, BOTH)
+    }
 
 
 def has_effect(value: Any) -> bool:

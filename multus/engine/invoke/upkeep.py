@@ -81,19 +81,23 @@ def _ask(invoker: Invoker, invocation: Invocation, own: str, *, compared: bool) 
 
 
 def _succeeds_elsewhere(invoker: Invoker, invocation: Invocation, own: str) -> bool:
-    """Whether a network that attached nothing is right with the container's *own* interface.
+    """Whether the node's own chain, which attached nothing, is right with the *own* interface.
 
-    Such a network, like the node's own chain, has a name for an interface that never existed, and
-    plugins look for it.
+    It has a name for an interface that never existed, and plugins look for it.  Any other network
+    has to be right with the interface that it was asked to make, whatever it reported.
     """
     result = invocation.prev_result
-    if result is None or result.interfaces or result.ips:
+    if not invocation.delegate.last or result is None or result.interfaces or result.ips:
         return False
     there = evolve(invocation, delegate=evolve(invocation.delegate, ifname=own))
     try:
         carry_out(invoker, invoker.check, there)
     except CNIError:
         return False
+    invocation.log.verbose(
+        f"{invocation}: the node's own chain made no interface {invocation.ifname}, and its CHECK"
+        f" succeeds with the container's {own}"
+    )
     return True
 
 

@@ -33,6 +33,29 @@ class Access:
             node.private_key_pem.bytes(),
         )
 
+    def sign(self, request: bytes, begins: float, ends: float) -> bytes:
+        """A client certificate for the PEM *request*; its validity is in seconds since 1970."""
+        from datetime import datetime, timezone
+
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.x509.oid import ExtendedKeyUsageOID
+
+        authority = x509.load_pem_x509_certificate(self.ca_pem)
+        key: Any = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        asked = x509.load_pem_x509_csr(request)
+        made = x509.CertificateBuilder(
+            issuer_name=authority.subject,
+            subject_name=asked.subject,
+            public_key=asked.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=datetime.fromtimestamp(begins, timezone.utc),
+            not_valid_after=datetime.fromtimestamp(ends, timezone.utc),
+        )
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        signed = made.add_extension(usage, critical=False).sign(key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
     def write_kubeconfig(
         self, url: str, directory: str | os.PathLike[str], proof: str, **cluster: Any
     ) -> str:

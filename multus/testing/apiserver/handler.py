@@ -190,7 +190,19 @@ class Handler(Answering):
 
     def _create(self, target: Target) -> tuple[int, dict[str, Any]]:
         wire = self._object()
+        if target.kind.plural == "certificatesigningrequests":
+            wire["spec"] = {**(wire.get("spec") or {}), **self._user()}
         return 201, self.api.store.create(target.kind, target.namespace, wire)
+
+    def _user(self) -> dict[str, Any]:
+        """Who sends the request, as the API server writes it into a certificate's request."""
+        proven: Any = None
+        if isinstance(self.connection, ssl.SSLSocket):
+            proven = self.connection.getpeercert()
+        named = dict(pair for part in (proven or {}).get("subject", ()) for pair in part)
+        user = named.get("commonName", "system:node:n1")
+        groups = [named.get("organizationName", "system:nodes"), "system:authenticated"]
+        return {"username": user, "groups": groups}
 
     def _delete(self, target: Target) -> tuple[int, dict[str, Any]]:
         return 200, self.api.store.delete(target.kind, target.namespace, target.name)

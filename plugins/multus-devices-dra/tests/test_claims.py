@@ -81,11 +81,31 @@ def test_slices_are_read_once_for_a_driver_by_node_and_driver(api: ApiServer, as
     assert gets(api, "/resourceslices") == 1
 
 
-def test_a_device_in_the_slice_of_another_node_is_not_taken(api: ApiServer, asked: Asked) -> None:
-    slice_of(api, vf(0), node="n2")
+@pytest.mark.parametrize("node", ["n2", None], ids=["another-node", "withdrawn"])
+def test_a_device_in_no_slice_for_the_node_fails_the_pod(
+    api: ApiServer, asked: Asked, node: str | None
+) -> None:
+    if node:
+        slice_of(api, vf(0), node=node)
     claim(api, "a", result("r", "vf-0"))
     reserve(api, "a")
-    assert asked() == {}
+    words = "claim default/a: device card.example.org/n1/vf-0 is in no resource slice of node 'n1'"
+    with pytest.raises(TryAgainLater, match=words):
+        asked()
+
+
+@pytest.mark.parametrize(
+    "scope", [{"allNodes": True}, {"nodeSelector": {"nodeSelectorTerms": []}}], ids=list
+)
+def test_a_device_in_a_slice_of_several_nodes_is_found(
+    api: ApiServer, asked: Asked, scope: dict[str, Any]
+) -> None:
+    slice_of(api, vf(0))
+    slice_of(api, vf(1), device("gpu-0"), name="fabric", pool="fabric", node=None, **scope)
+    allocated = (result("r", name, pool="fabric") for name in ("vf-1", "gpu-0"))
+    claim(api, "a", result("r", "vf-0"), *allocated)
+    reserve(api, "a")
+    assert asked() == {VF: IDS[:2]}
 
 
 def test_pools_of_one_driver_are_apart(api: ApiServer, asked: Asked) -> None:
@@ -113,9 +133,8 @@ def test_the_newer_generation_of_a_pool_counts(api: ApiServer, asked: Asked) -> 
         device("gpu-0", resource="", id=IDS[5]),
         {"name": "gpu-0"},
         {"name": "gpu-0", "attributes": {"k8s.cni.cncf.io/deviceID": {"int": 5}}},
-        device("another"),
     ],
-    ids=["neither", "no-id", "no-resource", "empty", "no-attributes", "no-text", "not-published"],
+    ids=["neither", "no-id", "no-resource", "empty", "no-attributes", "no-text"],
 )
 def test_a_device_that_is_not_for_a_network_is_skipped(
     api: ApiServer, asked: Asked, published: dict[str, Any]
@@ -183,7 +202,7 @@ def test_extended_resources_come_after_the_claims(api: ApiServer, asked: Asked) 
         (vf(0), ("one", "r0", OTHER), f"is published as {VF}.*'r0' of the pod is for {OTHER}"),
         (device("vf-0", id=IDS[0]), ("one", "r0", VF), "has no attribute k8s.cni.*resourceName"),
         (device("vf-0", resource=VF), ("one", "r0", VF), "has no attribute k8s.cni.*deviceID"),
-        (vf(1), ("one", "r0", VF), "no resource slice of this node has it"),
+        (vf(1), ("one", "r0", VF), "is in no resource slice of node 'n1'"),
     ],
 )
 def test_an_extended_resource_must_match_exactly(

@@ -302,6 +302,18 @@ class TestValidation:
             assert [each.path for each in found] == [(key.name,)]
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_chain_whose_name_is_no_folders_is_refused_and_a_del_goes_on(
+    hooks: Hooks, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "chain"
+    path.symlink_to("gone") if kind == "link" else path.write_text("")
+    conf = conf_of(**CHAIN, clusterNetwork=str(tmp_path / "lan.conf"))
+    with pytest.raises(IOFailure, match=str(path)):
+        hooks.select(request_of(), conf, new_session())
+    assert len(hooks.select(request_of("DEL"), conf, new_session())) == 1
+
+
 def test_a_wrong_delegate_is_refused_when_it_is_resolved_too(hooks: Hooks) -> None:
     with pytest.raises(InvalidConfig, match=r"delegates\[0\]"):
         resolved(hooks, conf_of(delegates=[{"type": 5}]))

@@ -245,6 +245,7 @@ BAD = [
     (one(**{"default-route": ["x"]}), "'default-route' holds 'x': write a gateway's address"),
     (one(**{"default-route": ["10.0.0.1/24"]}), "'default-route' holds '10.0.0.1/24'"),
     (one(**{"ipam-claim-reference": 1}), "'ipam-claim-reference' must be a string"),
+    (one(deviceID="\ud800"), r"'deviceID' is '\ud800', which is no text: write the device's ID"),
 ]
 
 

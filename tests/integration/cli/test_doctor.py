@@ -393,6 +393,16 @@ def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
     assert leak["reason"].startswith("veth0123abcd belongs to no container")
 
 
+def test_a_pair_of_a_container_whose_result_names_no_interface_is_no_leak(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    pool = {"type": "host-local", "subnet": "10.78.0.0/28", "dataDir": str(made_up.folder / "ip")}
+    old = {"name": "old", "cniVersion": "0.2.0", "type": "ptp", "ipam": pool}
+    conf = made_up.healthy(delegates=[old], invokers={"ptp": "exec"})
+    made_up.attach(conf, cni_pod)
+    assert of(made_up.doctor()[1], "leaked interfaces") == []
+
+
 def test_a_host_end_without_a_record_is_a_leak(made_up: MadeUpNode, cni_pod: Netns) -> None:
     conf = made_up.healthy()
     made_up.attach(conf, cni_pod)

@@ -39,7 +39,7 @@ class Echo:
         self.report = Report()
 
     def answer(
-        self, environ: Mapping[str, str], stdin: bytes, deadline: float
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: object = None
     ) -> tuple[int, bytes]:
         text = stdin.decode("latin-1")
         self._note([environ.get("CNI_COMMAND"), dict(environ), text, deadline])
@@ -66,7 +66,7 @@ class Echo:
         return 0, answers.get(what, stdin)
 
     def recover(
-        self, environ: Mapping[str, str], stdin: bytes, deadline: float
+        self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: object = None
     ) -> tuple[int, bytes]:
         self._note(["recover", dict(environ), stdin.decode("latin-1"), deadline])
         return 0, b""

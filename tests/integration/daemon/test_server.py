@@ -106,6 +106,42 @@ def test_a_stale_socket_of_a_dead_daemon_is_replaced(serve: Serve, tmp_path: Pat
     assert serve().call("ADD") == (0, b"{}")
 
 
+@pytest.mark.parametrize("left", ["nothing", "a socket"])
+def test_a_link_of_earlier_settings_at_the_sockets_path_is_replaced(
+    serve: Serve, tmp_path: Path, left: str
+) -> None:
+    path, earlier = tmp_path / "run" / "multus.sock", tmp_path / "earlier.sock"
+    path.parent.mkdir(mode=0o700)
+    path.symlink_to(earlier)
+    if left == "a socket":
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(earlier))
+    assert serve().call("ADD") == (0, b"{}")
+    assert not path.is_symlink()
+
+
+def test_a_link_to_the_socket_is_made_whatever_a_killed_daemon_left(tmp_path: Path) -> None:
+    path, link = tmp_path / "run" / "multus.sock", tmp_path / "link" / "multus.sock"
+    link.parent.mkdir(mode=0o700)
+    for _ in range(2):
+        for name in ("new", str(os.getpid())):
+            Path(f"{link}.{name}").symlink_to("nowhere")
+        with listening(str(path), link=str(link)):
+            assert (link.is_symlink(), link.resolve()) == (True, path)
+        link.unlink()
+        Path(f"{link}.{os.getpid()}").unlink()
+    assert list(link.parent.iterdir()) == []
+
+
+def test_a_daemon_that_has_not_the_lock_makes_no_link(tmp_path: Path) -> None:
+    path, link = tmp_path / "run" / "multus.sock", tmp_path / "link" / "multus.sock"
+    with listening(str(path)):
+        with pytest.raises(IOFailure, match="another daemon"):
+            with listening(str(path), link=str(link)):
+                pass
+    assert not link.parent.exists()
+
+
 def test_a_file_at_the_sockets_path_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     path = tmp_path / "run" / "multus.sock"
@@ -136,7 +172,7 @@ def test_a_path_too_long_for_a_socket_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nHost: x\r\n\r\n",
         b"MULT\x02" + b"\0" * 15,
         b"MULT\x01\x07" + b"\0" * 14,
         b"MULT\x01\x01\0\0" + b"\xff" * 12,
@@ -173,7 +209,8 @@ def test_a_client_that_sends_byte_by_byte_is_served(serve: Serve) -> None:
 
 
 def test_clients_that_disconnect_leave_nothing_behind(serve: Serve) -> None:
-    daemon = serve()
+    # One worker: another one would be forked, and have descriptors, while this one is busy.
+    daemon = serve(limits=Limits(workers=1))
     daemon.call("ADD")
     before = held()
     for cut in (0, 5, 20, 25):

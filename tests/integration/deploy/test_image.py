@@ -12,9 +12,12 @@ pytestmark = pytest.mark.timeout(600)
 
 #: Everything that the image has of its own beside our distributions; a new one is a decision.
 LIBRARIES = {
+    "_cffi_backend",
     "_yaml",
     "attr",
     "attrs",
+    "cffi",
+    "cryptography",
     "h11",
     "h2",
     "hpack",
@@ -24,6 +27,7 @@ LIBRARIES = {
     "netaddr",
     "pluggy",
     "prometheus_client",
+    "pycparser",
     "pygments",
     "pyroute2",
     "rich",
@@ -36,7 +40,7 @@ LIBRARIES = {
 def packages(image: Path) -> set[str]:
     (folder,) = image.glob("lib/python3*/site-packages")
     return {
-        path.name.removesuffix(".py")
+        path.name.partition(".")[0]
         for path in folder.iterdir()
         if not path.name.endswith(".dist-info") and path.name != "__pycache__"
     }

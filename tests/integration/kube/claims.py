@@ -28,14 +28,16 @@ def slice_of(
     api: ApiServer,
     *devices: Mapping[str, Any],
     name: str = "n1-card",
-    node: str = "n1",
+    node: str | None = "n1",
     driver: str = DRIVER,
     pool: str = "n1",
     generation: int = 1,
+    **scope: Any,
 ) -> None:
-    """Publish devices."""
+    """Publish devices: of *node*, or without one of the nodes that *scope* says."""
     pools = {"name": pool, "generation": generation, "resourceSliceCount": 1}
-    spec = {"nodeName": node, "driver": driver, "pool": pools, "devices": list(devices)}
+    where = scope if node is None else {"nodeName": node}
+    spec = {**where, "driver": driver, "pool": pools, "devices": list(devices)}
     metadata = {"name": name}
     api.create({"apiVersion": API, "kind": "ResourceSlice", "metadata": metadata, "spec": spec})
 

@@ -5,5 +5,6 @@ from __future__ import annotations
 from integration.cli.conftest import made_up
 from integration.daemon.conftest import programs
 from integration.kube.conftest import api, cluster
+from integration.peer.served import served
 
-__all__ = ["api", "cluster", "made_up", "programs"]
+__all__ = ["api", "cluster", "made_up", "programs", "served"]

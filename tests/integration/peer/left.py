@@ -52,6 +52,18 @@ DAEMON_CONFIG: Mapping[str, Any] = {
     "multusConfigFile": "auto",
     "socketDir": "/host/run/multus/",
 }
+#: Settings of the daemon that the Go Multus takes, and this one's daemon does not start with.
+UNREADABLE: Mapping[str, Any] = {
+    "connectionLimit": 0,
+    "metricsPort": -1,
+    "logLevel": 5,
+    "perNodeCertificate": {
+        "enabled": True,
+        "bootstrapKubeconfig": "/b",
+        "certDir": "/c",
+        "certDuration": "5m",
+    },
+}
 
 
 def lan(made_up: MadeUpNode, file: str = "10-lan.conflist", **keys: Any) -> dict[str, Any]:

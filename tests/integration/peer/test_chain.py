@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,19 @@ def test_a_damaged_file_does_not_keep_a_del_without_a_record_from_the_networks(
     vendor.cluster.add(vendor.conf, container).require()
     Path(vendor.cluster.folder, "multus", f"{container.id}:eth0").unlink()
     vendor.write(f"{CHAIN}/half.conf", '{"type": "tun')
+    vendor.cluster.delete(vendor.conf, container).require()
+    assert cni_pod.links() == {}
+
+
+@pytest.mark.parametrize("name", ["10-cluster.conflist", f"{CHAIN}/step.conf"])
+def test_a_fifo_is_named_at_once_and_a_del_without_a_record_succeeds(
+    vendor: Vendor, cni_pod: Netns, name: str
+) -> None:
+    path = vendor.write(name, "")
+    path.unlink()
+    os.mkfifo(path)
+    container = vendor.cluster.pod(cni_pod)
+    refused(vendor.cluster.add(vendor.conf, container), 5, str(path), "FIFO")
     vendor.cluster.delete(vendor.conf, container).require()
     assert cni_pod.links() == {}
 

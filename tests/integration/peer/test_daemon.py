@@ -16,7 +16,7 @@ from multus.daemon.page import MetricsPage
 @pytest.fixture
 def port() -> Iterator[int]:
     metrics = Metrics()
-    metrics.request("/cni", "ADD", "0", 0.2)
+    metrics.count("/cni", "ADD", "0")
     page = MetricsPage(0, metrics.text)
     page.start()
     yield int(page._listener.getsockname()[1])

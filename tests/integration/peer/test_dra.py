@@ -117,6 +117,7 @@ def test_explain_says_where_each_device_comes_from(cluster: Cluster, tmp_path: P
             nads.append({"apiVersion": kind.api_version, "kind": kind.kind, **each})
     objects.write_text(yaml.safe_dump_all(nads))
     argv = [sys.executable, "-m", "multus", "explain", "--conf", str(conf), "-f", str(objects)]
+    argv += ["--cni-path", cluster.bin.path]  # this machine is the node
     with Kubelet(f"{tmp_path}/k", {}):
         told = subprocess.run([*argv, "--json"], capture_output=True, text=True, check=True)
         shown = subprocess.run(argv, capture_output=True, text=True, check=True)

@@ -283,7 +283,11 @@ def test_every_key_of_the_daemons_settings_is_carried_over(made_up: MadeUpNode) 
     well(install(made_up))
     assert {key: plugin(made_up)[key] for key in conf} == conf
     written = json.loads((made_up.folder / "multus" / "daemon.json").read_text())
-    assert written == {"logLevel": "verbose", **daemon}
+    assert written == {
+        "logLevel": "verbose",
+        **daemon,
+        "kubeconfig": str(made_up.folder / "own.kubeconfig"),
+    }
     uninstall(made_up)
     assert not (made_up.folder / "multus" / "daemon.json").exists()
 
@@ -304,6 +308,18 @@ def test_settings_that_the_daemons_own_file_leaves_out_are_named(made_up: MadeUp
     assert "logLevel" in said and "metricsPort" in said
 
 
+def test_the_daemon_gets_the_kubeconfig_of_the_configuration(made_up: MadeUpNode) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    own = made_up.write("multus.json", {"namespaceIsolation": True})
+    well(install(made_up, "--settings", str(own)))
+    daemon = made_up.folder / "multus" / "daemon.json"
+    assert json.loads(daemon.read_text()) == {"kubeconfig": plugin(made_up)["kubeconfig"]}
+    uninstall(made_up)
+    made_up.write("multus/daemon.json", {"workers": 8})
+    assert f"kubeconfig: {daemon} has none" in well(install(made_up, "--settings", str(own)))
+
+
 def test_what_has_no_equivalent_is_refused_by_name(made_up: MadeUpNode) -> None:
     left.lan(made_up)
     left.thick(made_up)
@@ -314,6 +330,30 @@ def test_what_has_no_equivalent_is_refused_by_name(made_up: MadeUpNode) -> None:
     assert done.returncode == 1
     assert "enablePprof" in done.stderr
     assert tree(made_up.folder / "net.d") == before
+
+
+@pytest.mark.parametrize("name", left.UNREADABLE)
+def test_what_the_daemon_could_not_read_is_refused_by_name(made_up: MadeUpNode, name: str) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    settings = left.daemon_config(made_up, **{name: left.UNREADABLE[name]})
+    made_up.write("net.d/multus.d/daemon-config.json", settings)
+    before = tree(made_up.folder / "net.d", made_up.folder / "multus")
+    done = install(made_up)
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert tree(made_up.folder / "net.d", made_up.folder / "multus") == before
+
+
+def test_a_certificate_that_is_not_enabled_is_not_missed_in_the_daemons_file(
+    made_up: MadeUpNode,
+) -> None:
+    left.lan(made_up)
+    left.thick(made_up)
+    settings = left.daemon_config(made_up, perNodeCertificate={"enabled": False})
+    made_up.write("net.d/multus.d/daemon-config.json", settings)
+    made_up.write("multus/daemon.json", {"logLevel": "verbose", "logToStderr": True})
+    well(install(made_up))
 
 
 def test_a_primary_in_a_folder_of_its_own_is_found(made_up: MadeUpNode) -> None:

@@ -40,11 +40,17 @@ def test_the_result_has_the_configurations_version(
     assert cluster.add(conf, cluster.pod(cni_pod)).result["cniVersion"] == version
 
 
-def test_capabilities_dns_and_ipam_change_nothing(cluster: Cluster, cni_pod: Netns) -> None:
+def test_keys_for_the_runtime_and_keys_that_are_not_acted_on_change_nothing(
+    cluster: Cluster, cni_pod: Netns
+) -> None:
     conf = cluster.default(
         capabilities={"portMappings": True, "bandwidth": True},
         dns={"nameservers": ["192.0.2.53"]},
         ipam={"type": "nobody-has-this"},
+        args={"cni": {"mac": "not a MAC"}},
+        cniVersions=["0.4.0", "1.0.0"],
+        disableCheck=True,
+        disableGC=True,
     )
     result = cluster.add(conf, cluster.pod(cni_pod)).result
     assert attached(cni_pod) == {"eth0": "10.10.0"}

@@ -133,6 +133,9 @@ DELEGATES: list[tuple[dict[str, Any], str]] = [
     ({"name": "n", "plugins": [{"type": "a"}], "disableCheck": "TRUE", "disableGC": "false"}, "a"),
     ({"name": "n", "cniVersions": ["0.4.0", "1.0.0", "9.0.0"], "plugins": [{"type": "a"}]}, "a"),
     ({"type": "mynet", "cniVersion": ""}, "mynet"),
+    ({"type": "mynet", "plugins": [{"type": "a"}, {"type": "b"}]}, "mynet"),
+    ({"type": "mynet", "plugins": None}, "mynet"),
+    ({"type": "mynet", "plugins": []}, "mynet"),
     ({"type": "mynet", "name": ""}, "mynet"),
     ({"type": "mynet", "ipam": {}, "dns": {"nameservers": ["10.0.0.1"]}}, "mynet"),
     ({"type": "mynet", "args": {"cni": {"ips": ["10.0.0.1"]}}}, "mynet"),
@@ -277,6 +280,7 @@ def test_a_definition_without_a_configuration_is_a_file(net_d: Path) -> None:
         ({"type": "mynet"}, [{"k": 1, "l": [2]}]),
         ({"type": "mynet", "args": {"cni": {"k": 0, "m": 3}}}, [{"k": 1, "l": [2], "m": 3}]),
         ({"plugins": [{"type": "a"}, {"type": "b", "args": {"x": 1}}]}, [{"k": 1, "l": [2]}] * 2),
+        ({"type": "mynet", "plugins": [{"type": "a"}, {"type": "b"}]}, [{"k": 1, "l": [2]}]),
     ],
 )
 def test_cni_args_are_merged_into_every_plugin(config: Any, expected: list[Any]) -> None:

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 from integration.cli.conftest import MadeUpNode
-from integration.peer.left import DAEMON_CONFIG
+from integration.peer.left import DAEMON_CONFIG, UNREADABLE
 from multus.cli.commands.install.older import carrying
 from multus.cli.upstream import known
 from multus.cli.upstream.carrying import Carried, Carrying
 from multus.cli.upstream.comparison import DIFFERENT, rows
+from multus.daemon.settings import problems
 from multus.registry.index import discover
 from multus.registry.loading import load
 
@@ -154,8 +155,7 @@ def test_the_table_has_no_key_that_the_go_multus_has_not() -> None:
 def test_the_comparison_with_the_go_multus_says_the_same() -> None:
     found = [row for row in rows() if row.kind in ("configuration key", "daemon key")]
     named = {row.name.partition(".")[0] for row in found}
-    # CNI's own, of any list of plugins.
-    assert set(known.KEYS) - named == {"cniVersions", "disableCheck", "disableGC", "args"}
+    assert sorted(known.KEYS.keys() - named) == []
     refused = {name for name, key in known.KEYS.items() if key.fate == known.REFUSED}
     assert refused <= {row.name for row in found if row.verdict == DIFFERENT}
 
@@ -310,3 +310,13 @@ def test_other_config_maps_are_copied_unchanged(made_up: MadeUpNode) -> None:
     wire = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}}
     done = convert(made_up, yaml.safe_dump(wire))
     assert (done.returncode, yaml.safe_load(done.stdout)) == (0, wire)
+
+
+def test_values_that_the_daemon_could_not_read_are_named_and_left_out(made_up: MadeUpNode) -> None:
+    done = convert(made_up, json.dumps({**DAEMON_CONFIG, **UNREADABLE}))
+    assert done.returncode == 1
+    assert "'connectionLimit' is 0: use a whole number from 1 to 65536" in done.stderr
+    assert "'perNodeCertificate.certDuration' is 5m, not 10m to 8760h: write" in done.stderr
+    written = files(done)
+    assert not problems(written["daemon.json"])
+    assert not UNREADABLE.keys() & {*written["daemon.json"], *written["multus.json"]}

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multus.api.conffiles import by_name, first_in, in_folder, load
+from multus.api.conffiles import by_name, first_in, in_folder, load, plugins_in
 from multus.api.errors import DecodingFailure, InvalidConfig, IOFailure
 
 SEED = """\
@@ -36,6 +37,26 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(str(tmp_path / "gone.conf"))
 
 
+def test_a_fifo_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    os.mkfifo(path)
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO") as caught:
+        load(str(path))
+    assert caught.value.fix == "put a regular file there, or remove it"
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO"):
+        first_in(str(tmp_path))
+    with pytest.raises(IOFailure, match=r"a\.conf: it is a FIFO"):
+        by_name(str(tmp_path), "wanted")
+    write(tmp_path / "b.conf", {"name": "wanted", "type": "x"})
+    assert by_name(str(tmp_path), "wanted")
+
+
+def test_a_link_to_a_regular_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.symlink_to(write(tmp_path / "elsewhere", SEED))
+    assert load(str(path)).config["name"] == "seed"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
 def test_a_file_that_holds_no_configuration_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "bad.conf", text)
@@ -49,6 +70,20 @@ def test_a_folder_is_read_in_order_and_without_other_files(tmp_path: Path) -> No
     names = [Path(path).name for path in in_folder(str(tmp_path))]
     assert names == [".conf", "10-a.conf", "20-b.conflist", "30.json"]
     assert in_folder(str(tmp_path / "gone")) == []
+
+
+def test_what_has_the_folders_name_and_is_no_folder_is_named(tmp_path: Path) -> None:
+    file, link = write(tmp_path / "file", ""), tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(IOFailure, match="file: it is not a folder: make it a folder, or remove"):
+        plugins_in(str(file))
+    with pytest.raises(IOFailure, match="link: it is a link to nothing"):
+        plugins_in(str(link))
+    link.unlink()
+    link.symlink_to(file)
+    with pytest.raises(IOFailure, match="link: it is not a folder"):
+        plugins_in(str(link))
+    assert plugins_in(str(tmp_path / "gone")) == plugins_in(str(file / "below")) == []
 
 
 def test_the_first_of_a_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from unit.values import conf_of, objects
 
-from multus.api.delegates import delegate_from, handed_on, is_primary
+from multus.api.delegates import delegate_from, handed_on, is_primary, with_cni_args
 from multus.api.errors import IncompatibleVersion, InvalidConfig
 from multus.api.jsontext import decode, encode
 from multus.api.keys import CORE, NETWORK, NETWORK_SPELLING
@@ -52,6 +52,27 @@ def test_of_its_versions_the_newest_that_we_know_is_spoken() -> None:
 def test_an_unknown_version_is_incompatible() -> None:
     with pytest.raises(IncompatibleVersion, match="here"):
         delegate_from({"type": "fake", "cniVersion": "7.0.0"}, conf_of(), "here")
+
+
+@pytest.mark.parametrize(
+    ("config", "in_each"),
+    [
+        ({"type": "fake"}, [{"a": 1}]),
+        ({"plugins": [{"type": "one"}, {"type": "two"}]}, [{"a": 1}, {"a": 1}]),
+        ({"Plugins": [{"type": "one"}, {"type": "two"}]}, [{"a": 1}, {"a": 1}]),
+        ({"type": "fake", "plugins": [{"type": "other"}]}, [{"a": 1}]),
+        ({"type": "fake", "args": {"cni": {"a": 0, "b": 2}}}, [{"a": 1, "b": 2}]),
+        ({"type": "fake", "Args": {"cni": {"b": 2}}}, [{"a": 1, "b": 2}]),
+    ],
+)
+def test_cni_args_reach_each_plugin(config: dict[str, Any], in_each: list[Any]) -> None:
+    delegate = delegate_from(with_cni_args(config, {"a": 1}, "here"), conf_of(), "here")
+    assert [each.config["args"]["cni"] for each in delegate.plugins] == in_each
+
+
+def test_a_plugin_of_a_list_that_is_no_object_gets_no_cni_args() -> None:
+    with pytest.raises(InvalidConfig, match=r"here, plugins\[0\] must be an object, not a list"):
+        with_cni_args({"plugins": [[]]}, {"a": 1}, "here")
 
 
 def test_a_chain_is_one_delegate() -> None:

@@ -97,4 +97,8 @@ def test_a_difference_that_another_key_removes_is_not_one() -> None:
     assert found({**two, "naming": "npwg"}) == []
     assert found({**two, "delegates": [{"type": "a"}]}) == []
     assert found({"kubeConfig": "/k", "LogLevel": "debug", "cniDir": "/var/lib/cni/multus"}) == []
+    isolated = {"namespaceIsolation": True}
+    assert [path for path, _ in differences(isolated, "daemon key", "configuration key")] == [
+        ("namespaceIsolation",)
+    ]
     assert found({"namespaceIsolation": True}) == [("namespaceIsolation",)]

@@ -35,6 +35,7 @@ VERDICTS = {
     "calico.yaml": Verdict(unchecked=1),
     "cluster-objects.yaml": RIGHT,
     "cron-and-job.yaml": RIGHT,
+    "daemon-config.json": RIGHT,
     "daemon.yaml": RIGHT,
     "default-route.yaml": Verdict(warnings=1),
     "documents-and-nothing.yaml": RIGHT,
@@ -50,6 +51,7 @@ VERDICTS = {
     "mac-without-capability.yaml": Verdict(warnings=1),
     "macvlan-dhcp.yaml": RIGHT,
     "no-config.yaml": Verdict(unchecked=1),
+    "node-shim.conf": RIGHT,
     "node-thin.conf": RIGHT,
     "overlay-primary.yaml": Verdict(unchecked=1),
     "overlay-provider.yaml": RIGHT,
@@ -103,3 +105,14 @@ def test_the_count_of_what_is_not_checked_is_in_the_last_line(multus: Command) -
         "✓ 3 checked in 2 file(s): 0 problem(s), 0 warning(s), 3 not checked here"
     )
     assert said.out.count("not checked here: ") == 3
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n---\n"])
+def test_a_file_with_nothing_in_it_is_not_called_valid(
+    multus: Command, tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text(text)
+    assert multus("validate", "-f", path).out == (
+        "! 0 checked in 1 file(s): 0 problem(s), 0 warning(s)\n"
+    )

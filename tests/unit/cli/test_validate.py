@@ -604,6 +604,26 @@ def test_what_differs_from_the_go_multus_is_listed_for_its_files(
     assert [line for line in listed if len(line) > 80 and line.startswith("    ")] == []
 
 
+def test_values_with_which_the_daemon_would_not_start_are_errors(
+    multus: Command, file: File
+) -> None:
+    daemon: dict[str, Any] = {"ConnectionLimit": 0, "metricsPort": -1, "logLevel": 5}
+    certificate = {"enabled": True, "bootstrapKubeconfig": "/b", "certDir": "/c"}
+    daemon["perNodeCertificate"] = {**certificate, "certDuration": "5m"}
+    said = multus("validate", "--json", "-f", file("daemon-config.json", daemon))
+    assert [(each["subject"], each["line"]) for each in problems(said)] == [
+        ("ConnectionLimit", 2),
+        ("metricsPort", 3),
+        ("logLevel", 4),
+        ("perNodeCertificate.certDuration", 9),
+    ]
+    assert all(each["fix"] for each in problems(said))
+    assert said.status == 1
+    del daemon["ConnectionLimit"], daemon["metricsPort"], daemon["logLevel"]
+    daemon["perNodeCertificate"] = {"enabled": False}
+    assert multus("validate", "-f", file("daemon-config.json", daemon)).status == 0
+
+
 def test_a_configuration_that_means_the_same_lists_no_difference(
     multus: Command, file: File
 ) -> None:
@@ -631,3 +651,20 @@ data:
     (found,) = said.json["differences"]
     assert (found["subject"], found["line"], found["column"]) == ("metricsPort", 9, 7)
     assert (said.status, said.json["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("1: a\nsocketDir: /x\n", 0),
+        ("null: a\nmetricsPort: {2: [3]}\n", 1),
+        ("kind: ConfigMap\ndata: {1: '{', a: '{\"socketDir\": {}}'}\n", 1),
+        ("kind: ConfigMap\ndata: [a]\n", 0),
+        ("1: {2: 3}\n", 0),
+    ],
+)
+def test_keys_that_are_no_text_do_no_harm(
+    multus: Command, file: File, text: str, wrong: int
+) -> None:
+    said = multus("validate", "--json", "-f", file("odd.yaml", text))
+    assert (said.status, said.json["problems"]) == (wrong, wrong)

@@ -216,7 +216,7 @@ class TestEnvironment:
     ) -> None:
         monkeypatch.setattr(os, "getcwd", lambda: "/here")
         environ = {**CONTAINER, "CNI_PATH": path}
-        found = skel._request("ADD", {k: v for k, v in environ.items() if v is not None})
+        found = skel.request_of("ADD", {k: v for k, v in environ.items() if v is not None})
         assert list(found.path) == folders
 
 

@@ -13,7 +13,7 @@ import pytest
 from descriptors import all_closed, copies
 from waiting import PATIENCE
 
-from multus.daemon.channel import Channel, Closed
+from multus.daemon.channel import Channel, Closed, TooLarge
 
 Pair = tuple[Channel, Channel]
 
@@ -48,6 +48,21 @@ def test_a_packet_arrives_whole_and_the_sender_does_not_wait(
         here.send(head, body)
         packet = there.receive()
     assert (packet.head, packet.body, packet.fds) == (head, body, ())
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [({"a": "x" * (16 << 20)}, b""), ({}, b"x" * (16 << 20)), ({"a": "é" * (3 << 20)}, b"")],
+    ids=["head", "body", "escaped"],
+)
+def test_what_the_other_end_would_not_read_is_not_sent(
+    pair: Pair, head: dict[str, Any], body: bytes
+) -> None:
+    here, there = pair
+    with all_closed(), pytest.raises(TooLarge, match="make the request smaller"):
+        here.send(head, body)
+    here.send({"a": 1})
+    assert there.receive().head == {"a": 1}
 
 
 @pytest.mark.parametrize("size", [0, 1 << 20])

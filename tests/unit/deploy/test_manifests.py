@@ -13,7 +13,7 @@ import yaml
 from unit.deploy.conftest import DEPLOY, objects
 
 from multus.cli import parser
-from multus.daemon.settings import Settings
+from multus.daemon.settings import Limits, Settings
 
 CHART = DEPLOY / "helm" / "multus"
 #: The oldest version that knows every field, and the newest that the validator knows.
@@ -44,6 +44,11 @@ def test_the_pod_is_of_the_guaranteed_class(daemonset: dict[str, Any]) -> None:
         resources = each["resources"]
         assert set(resources["limits"]) == {"cpu", "memory"}
         assert resources["limits"] == resources["requests"], each["name"]
+
+
+def test_running_calls_have_time_to_end(daemonset: dict[str, Any]) -> None:
+    spec = daemonset["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > Limits().stop_seconds
 
 
 def test_no_container_has_more_rights_than_it_says_why(daemonset: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ from multus.engine.pipeline import Engine
 from multus.engine.resolve import resolve
 from multus.log import Log
 from multus.registry.loading import Installed
-from multus.state.record import Record, applied, planned_wire
+from multus.state.lines import planned_wire
+from multus.state.record import Record, applied
 from multus.testing.session import new_session
 
 NODE, TENANT = Provenance.NODE, Provenance.TENANT

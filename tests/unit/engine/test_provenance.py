@@ -24,7 +24,8 @@ from multus.registry.loading import load
 from multus.state import predecessor
 from multus.state.garbage import networks
 from multus.state.journal import Journal
-from multus.state.record import Planned, Record, Step, applied, planned_wire
+from multus.state.lines import planned_wire
+from multus.state.record import Planned, Record, Step, applied
 from multus.testing.apiserver import ApiServer
 from multus.testing.session import new_session
 

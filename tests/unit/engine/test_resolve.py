@@ -102,6 +102,14 @@ class TestRules:
         names, primary, naming = resolved(DEFAULTS, *before)
         assert resolved(LAST, DEFAULTS, *before) == ([*names, "l"], primary, naming)
 
+    def test_delegates_say_whether_they_are_last(self) -> None:
+        found = resolve(selecting(LAST, DEFAULTS), request_of(), conf_of(), new_session())
+        assert [(each.name, each.last) for each in found.delegates] == [
+            ("d1", False),
+            ("d2", False),
+            ("l", True),
+        ]
+
     def test_last_alone_is_nothing(self) -> None:
         with pytest.raises(InvalidConfig, match="no network is selected"):
             resolved(LAST)

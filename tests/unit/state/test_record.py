@@ -17,12 +17,8 @@ from multus.api.errors import CNIError, IOFailure
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.result import Result
-from multus.state.record import (
+from multus.state.lines import (
     REMOVING,
-    Planned,
-    Record,
-    Step,
-    applied,
     attached_wire,
     detached_wire,
     failed_wire,
@@ -31,6 +27,7 @@ from multus.state.record import (
     planned_wire,
     trying_wire,
 )
+from multus.state.record import Planned, Record, Step, applied
 
 _names = st.text("abcdefghij0123456789", min_size=1, max_size=8)
 
@@ -55,6 +52,7 @@ def planned_delegates(draw: st.DrawFn) -> Planned:
         ifname=draw(_names),
         primary=draw(st.booleans()),
         default=draw(st.booleans()),
+        last=draw(st.booleans()),
         args=draw(st.dictionaries(_names, _names, max_size=2)),
         options=draw(objects),
         disable_check=draw(st.booleans()),

@@ -12,6 +12,7 @@ import pytest
 from contract.given import Recorder
 from descriptors import all_closed
 from unit.state.given import OWN_NETNS, Desk, die, in_a_process_that_is_killed
+from waiting import becomes
 
 from multus.api.errors import (
     BadEnvironment,
@@ -81,6 +82,8 @@ class TestBegin:
             os.set_inheritable(descriptor, True)
             outliving = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
         try:
+            # The kernel closes what Popen waits for, and then renames the process.
+            becomes(Path(f"/proc/{outliving.pid}/comm").read_text, "sleep\n")
             with pytest.raises(TryAgainLater, match=f"process {outliving.pid} 'sleep'"):
                 with desk.begun("DEL"):
                     pass

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.api.jsontext import decode_object
+from multus.api.where import sentence
 from multus.cli.commands.convert.converting import Converted, Literal
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.files import FOLDER
 from multus.cli.commands.install.older import DAEMON_CONFIG, carrying
 from multus.cli.node import NET_D
 from multus.cli.upstream import known
+from multus.daemon.settings import problems
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -53,7 +55,10 @@ def convert(
     daemon = {"cniDir": "/var/lib/cni/multus", "kubeconfig": f"{NET_D}/{FOLDER}/{KUBECONFIG}"}
     metadata = value.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    conf = dict(carried.conf)
+    wrong = problems({**daemon, **carried.daemon})
+    left_out = {each.path[0] for each in wrong}
+    conf = {name: value for name, value in carried.conf.items() if name not in left_out}
+    daemon |= {name: value for name, value in carried.daemon.items() if name not in left_out}
     if carried.primary and carried.primary != NET_D:
         conf.setdefault("clusterNetwork", carried.primary)
     wire = {
@@ -61,11 +66,12 @@ def convert(
         "kind": "ConfigMap",
         "metadata": {"name": NAME, "namespace": str(namespace or NAMESPACE)},
         "data": {
-            DAEMON: _text({**daemon, **carried.daemon}),
+            DAEMON: _text(daemon),
             CONFIGURATION: _text(conf),
         },
     }
     refused = [f"{each.path[0]} {each.reason}" for each in carried.refused]
+    refused += [sentence("", each.path, each.reason, each.fix) for each in wrong]
     if carried.net_d not in ("", NET_D):
         refused.append(f"cniConfigDir is {carried.net_d}: set the same folder for the DaemonSet")
     return Converted(wire, tuple(refused), notes=carried.notes)

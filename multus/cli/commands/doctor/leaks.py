@@ -165,13 +165,31 @@ def _of_kernel(node: Node, holders: Holders) -> Iterator[Finding]:
     yield from _rules(firewall, holders)
 
 
+def _ends_of_containers(holders: Holders) -> set[tuple[int, int]]:
+    """The pairs that known containers have, as the indexes here and there.
+
+    A result of CNI 0.1.0 or 0.2.0 names no interface: only the kernel knows whose a pair is.
+    """
+    from multus.netlink import Namespace, links
+
+    found = set()
+    for path in set(filter(None, holders.containers.values())):
+        try:
+            with Namespace(path) as pod, pod.channel() as inside:
+                found |= {(each.peer, each.index) for each in links.list_all(inside)}
+        except (CNIError, OSError):
+            continue  # it ended meanwhile
+    return found
+
+
 def _interfaces(links: list[Link], holders: Holders) -> Iterator[Finding]:
-    here = {each.index for each in links}
+    here, theirs = {each.index for each in links}, _ends_of_containers(holders)
     for each in links:
         if each.kind != "veth" or not _HOST_VETH.fullmatch(each.name):
             continue
         both_here = each.peer_namespace is None and each.peer in here
-        if each.name in holders.interfaces and not both_here:
+        known = each.name in holders.interfaces or (each.index, each.peer) in theirs
+        if known and not both_here:
             continue
         why = "both ends are on the host" if both_here else "no record names it"
         reason = f"{each.name} belongs to no container: {why}"

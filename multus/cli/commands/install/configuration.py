@@ -16,7 +16,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
 from multus.cli.commands.install.files import contents
-from multus.cli.commands.install.older import Settings
+from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME, Settings
 from multus.cli.commands.validate.confchecks import check_configuration
 from multus.cli.documents import Document, read
 from multus.cli.findings import ERROR
@@ -161,7 +161,7 @@ def _listed(conf: dict[str, Any], primary: Primary | None) -> dict[str, Any]:
     more = network.get("cniVersions")
     versions += [str(each) for each in more] if isinstance(more, list) else []
     ours: dict[str, Any] = {"cniVersion": highest_common(versions) or versions[0], "name": NETWORK}
-    if conf.pop("overrideNetworkName", False) and primary:
+    if conf.pop(OVERRIDE_NETWORK_NAME.name, False) and primary:
         given["name"] = network.get("name", NETWORK)
     return {**ours, **given}
 

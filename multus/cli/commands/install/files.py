@@ -129,15 +129,19 @@ class Manifest:
     def put(self, path: str, data: bytes, mode: int) -> tuple[Manifest, bool]:
         """Write a file and record it; a foreign file at its path is backed up.
 
-        The manifest is fsynced before the file is written, so an interrupted installation can be
-        undone.
+        The manifest is fsynced before the first file is written at *path*, so an interrupted
+        installation can be undone. It is fsynced after a newer one: a repeated installation finds
+        the old file with its checksum, or the one that it would write.
         """
         known = self.written.get(path)
-        previous = known.previous if known else self._keep(path, data)
-        entry = Written(path, digest(data), previous, known.mode if known else _mode_of(path))
-        manifest = evolve(self, written={**self.written, path: entry})
-        if manifest != self:
-            manifest.save()
+        if known:
+            changed = write(path, data, mode)
+            manifest = self._with(evolve(known, sha256=digest(data)))
+            if manifest != self:
+                manifest.save()
+            return manifest, changed
+        manifest = self._with(Written(path, digest(data), self._keep(path, data), _mode_of(path)))
+        manifest.save()
         return manifest, write(path, data, mode)
 
     def put_away(self, path: str) -> tuple[Manifest, bool]:
@@ -145,8 +149,7 @@ class Manifest:
         before = contents(path)
         if before is None:
             return self, False
-        entry = Written(path, "", self._keep(path, b""), _mode_of(path))
-        manifest = evolve(self, written={**self.written, path: entry})
+        manifest = self._with(Written(path, "", self._keep(path, b""), _mode_of(path)))
         manifest.save()
         return manifest, remove(path)
 
@@ -169,9 +172,14 @@ class Manifest:
         return manifest, done
 
     def is_changed(self, path: str) -> bool:
-        """Whether the file at *path* changed since it was installed."""
+        """Whether the file at *path* was changed since it was installed.
+
+        The file that it replaced is there if the installation was interrupted before it: no change.
+        """
         entry, now = self.written.get(path), contents(path)
-        return bool(entry and entry.sha256 and now is not None and digest(now) != entry.sha256)
+        if entry is None or not entry.sha256 or now is None or digest(now) == entry.sha256:
+            return False
+        return not entry.previous or now != contents(entry.previous)
 
     def save(self) -> None:
         make_folder(self.folder, 0o700)
@@ -196,6 +204,9 @@ class Manifest:
                 os.rmdir(folder)
             except OSError:
                 continue  # it contains files of others
+
+    def _with(self, entry: Written) -> Manifest:
+        return evolve(self, written={**self.written, entry.path: entry})
 
     def _keep(self, path: str, data: bytes) -> str:
         before = contents(path)

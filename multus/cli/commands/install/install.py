@@ -107,7 +107,7 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     )
     kubeconfig = wanted.kubeconfig_path or older.kubeconfig(settings, wanted.net_d)
     daemon, different = older.daemon_settings(
-        settings, wanted.daemon_settings, in_pod=wanted.shim_only
+        settings, wanted.daemon_settings, kubeconfig, in_pod=wanted.shim_only
     )
     found = _primary(wanted, settings, manifest, time.monotonic() + patience)
     text = configuration.make(

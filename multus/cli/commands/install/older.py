@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 DAEMON_CONFIG = "daemon-config.json"
 #: How the names of its files begin, which its entrypoints make.
 _ITS_NAME = "00-multus."
+#: What only the installer reads: it is not in the configuration that it writes.
+OVERRIDE_NETWORK_NAME = keys.Key(
+    "overrideNetworkName",
+    keys.BOOLEAN,
+    "Multus' network gets the name of the default network.",
+    False,
+)
 _INSTALLER = tuple(name for name, key in known.KEYS.items() if key.fate == known.INSTALLER)
 _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 
@@ -136,7 +143,7 @@ def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
     own = known.canonical(decode_object(data, path))
     read = {*carrying(installed, in_pod=False).own, *_INSTALLER}
     unread = [
-        Problem((name,), "is no key that is read here", "correct or remove it")
+        Problem((name,), "is an unknown key", "correct or remove it")
         for name in own
         if name not in read
     ]
@@ -155,7 +162,7 @@ def require_known_past(net_d: str, bin_dir: str, own: Mapping[str, Any]) -> None
         raise InvalidConfig(
             f"{shim} is of the Go Multus' daemon, whose settings are neither in {net_d} nor given",
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
-            " remove that program if there are none to keep",
+            " remove that program when no setting is to be kept",
         )
 
 
@@ -219,31 +226,59 @@ def kubeconfig(settings: Settings, net_d: str) -> str:
 
 
 def daemon_settings(
-    settings: Settings, path: str, *, in_pod: bool
+    settings: Settings, path: str, kubeconfig: str, *, in_pod: bool
 ) -> tuple[bytes, tuple[str, ...]]:
     """What to write to the daemon's file at *path*, and a line for each key that differs there.
 
+    *kubeconfig* is the configuration's: the daemon needs it for calls of a Go Multus' shim.
     Nothing is written when it exists, or comes from a ConfigMap.  Raises ``InvalidConfig`` with the
-    keys that it leaves out.
+    keys that it leaves out, and with those that the daemon could not read.
     """
     older = settings.older
-    if older is None or not older.is_thick or older.daemon is None:
+    if older is None or not older.is_thick:
         return b"", ()
+    carried = settings.carried.daemon if older.daemon is not None else {}
     # A false value can differ from an absent one: it is written, too.
-    wanted = {k: v for k, v in settings.carried.daemon.items() if v not in (None, "")}
+    wanted = {k: v for k, v in carried.items() if v not in (None, "")}
+    kubeconfig = "" if in_pod else str(settings.own.get("kubeconfig") or kubeconfig)
+    own = {"kubeconfig": kubeconfig} if kubeconfig else {}
     data = contents(path)
     if data is None and not in_pod:
+        wanted |= own
+        _require_readable(wanted)
         return (json.dumps(wanted, indent=2).encode() + b"\n" if wanted else b""), ()
     present = decode_object(data, path, comments=True) if data is not None else {}
     lacking = [
         Problem((name,), f"is not in {path}", "add it ('multus convert' shows all of them)")
-        for name in wanted
-        if name not in present
+        for name in _asked(wanted, present, path)
     ]
     if lacking:
         raise InvalidConfig.of(lacking, DAEMON_CONFIG)
-    different = (name for name in wanted if present[name] != wanted[name])
-    return b"", tuple(f"{name}: {path} has another value" for name in different)
+    without = [f"{name}: {path} has none" for name in _asked(own, present, path)]
+    different = (k for k, v in {**wanted, **own}.items() if k in present and present[k] != v)
+    return b"", (*without, *(f"{name}: {path} has another value" for name in different))
+
+
+def _require_readable(daemon: Mapping[str, Any]) -> None:
+    from multus.daemon.settings import problems
+
+    wrong = problems(daemon)
+    if wrong:
+        raise InvalidConfig.of(wrong, DAEMON_CONFIG)
+
+
+def _asked(wanted: Mapping[str, Any], present: Mapping[str, Any], path: str) -> list[str]:
+    """The keys of *wanted* without which the daemon's file at *path* means something else."""
+    from multus.daemon.settings import Settings
+
+    lacking = {name: value for name, value in wanted.items() if name not in present}
+    _require_readable(lacking)
+    without = Settings.of(present, path, {})
+    return [
+        name
+        for name, value in lacking.items()
+        if evolve(Settings.of({**present, name: value}, path, {}), raw=without.raw) != without
+    ]
 
 
 def _is_multus(config: Mapping[str, Any]) -> bool:

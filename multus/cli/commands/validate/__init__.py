@@ -110,7 +110,7 @@ def _show(report: Report) -> None:
     said = f"{report.problems} problem(s), {report.count(WARNING)} warning(s)"
     unchecked = report.count(UNCHECKED)
     said += f", {unchecked} not checked here" if unchecked else ""
-    severity = ERROR if report.problems else OK
+    severity = ERROR if report.problems else OK if report.checked else WARNING
     shown.finding(Finding(severity, count, said))
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from multus.api.errors import CNIError
 from multus.api.where import Path, dotted
 from multus.cli.documents import Document
-from multus.cli.findings import WARNING, Finding, Place
+from multus.cli.findings import ERROR, WARNING, Finding, Place
 from multus.cli.node import NodeConf, multus_part
 from multus.cli.objects import objects_in
 from multus.cli.upstream import known
@@ -67,19 +67,23 @@ def daemon_configs(document: Document) -> Iterator[Document]:
 
 
 def check_daemon_config(document: Document) -> Iterator[Finding]:
-    """Keys that neither this Multus nor the Go Multus reads."""
+    """Keys that nothing reads, and values with which this Multus' daemon would not start."""
     for key in document.value:
         if known.canonical({key: None}).keys() <= known.KEYS.keys():
             continue
         reason, fix = "the Go Multus does not read this key", "correct its spelling, or remove it"
         yield document.finding(WARNING, (key,), reason, fix)
+    written = {name: key for key in document.value for name in known.canonical({key: None})}
+    for each in settings.problems(known.of_daemon(document.value)):
+        path = (written[str(each.path[0])], *each.path[1:])
+        yield document.finding(ERROR, path, each.reason, each.fix)
 
 
 def differing(document: Document) -> Iterator[Difference]:
     """What differs for the settings in a configuration or in a ``daemon-config.json``."""
     base: Path = ()
     if is_daemon_config(document.value):
-        found = differences(document.value, DAEMON_KEY)
+        found = differences(document.value, DAEMON_KEY, CONFIGURATION_KEY)
     else:
         part = part_of(document)
         if part is None:

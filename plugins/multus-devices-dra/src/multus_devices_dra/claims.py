@@ -49,8 +49,8 @@ def devices_of(pod: Pod, view: View, log: Log) -> dict[str, list[str]]:
     """The device IDs of the pod's claims, by resource.
 
     They are sorted in each claim, and claims keep the pod's order.  Raises ``TryAgainLater`` when
-    an object cannot be read, a claim has no allocation, or a device of an extended resource is not
-    the one that the pod's status says.
+    an object cannot be read, a claim has no allocation, a device is in no slice, or a device of an
+    extended resource is not the one that the pod's status says.
     """
     wanted = PODS.object(pod.namespace, pod.name)
     wire = view.api.get(wanted, view.deadline)
@@ -102,17 +102,15 @@ def _of_claim(
     """The devices of a claim that are for networks: those with both attributes."""
     found = []
     for each in allocated:
-        device = slices.find(each)
-        if device is None or not all(device):
+        device = slices.find(each, claim)
+        if not all(device):
             log.verbose(f"{claim}: {each} is not for a network: {_lack(device)}")
             continue
         found.append(device)
     return found
 
 
-def _lack(device: Published | None) -> str:
-    if device is None:
-        return "no resource slice of this node has it"
+def _lack(device: Published) -> str:
     return f"it has no attribute {RESOURCE_NAME if device.device_id else DEVICE_ID}"
 
 
@@ -131,8 +129,8 @@ def _of_extended(
         if not devices:
             raise TryAgainLater(f"{claim} has no device for request {request!r}", fix=_FIX)
         for each in devices:
-            device = slices.find(each)
-            if device is None or not all(device):
+            device = slices.find(each, claim)
+            if not all(device):
                 raise TryAgainLater(
                     f"{claim}: {each} for resource {resource} cannot be used: {_lack(device)}",
                     fix=_FIX,
@@ -148,30 +146,45 @@ def _of_extended(
 
 
 class Slices:
-    """What drivers publish on one node, each driver's slices read once."""
+    """What drivers publish for one node, each driver's slices read once.
+
+    A slice is of one node, or of no certain one (``allNodes``, ``nodeSelector``,
+    ``perDeviceNodeSelection``): the scheduler allocated only what this node can reach.
+    """
 
     def __init__(self, view: View, node: str) -> None:
         self._view = view
         self._node = node
         self._known: dict[str, Mapping[tuple[str, str], Published]] = {}
         self._fresh: set[str] = set()
+        self._shared: dict[str, Mapping[tuple[str, str], Published]] = {}
 
-    def find(self, wanted: Allocated) -> Published | None:
-        """The attributes of a device; None when no slice of the node has it.
+    def find(self, wanted: Allocated, claim: ObjectRef) -> Published:
+        """The attributes of a device of *claim*; raises ``TryAgainLater`` when no slice has it.
 
-        The daemon's cache may not have a new slice yet, so the API server is asked before that.
+        Without its slice nobody knows whether the device is for a network.  The daemon's cache may
+        not have a new slice yet, so the API server is asked before that.
         """
         driver, key = wanted.driver, (wanted.pool, wanted.device)
         if driver not in self._known:
-            self._known[driver] = self._read(driver, fresh=False)
+            self._known[driver] = self._read(driver, self._node, fresh=False)
         if key not in self._known[driver] and driver not in self._fresh:
             self._fresh.add(driver)
-            self._known[driver] = self._read(driver, fresh=True)
-        return self._known[driver].get(key)
+            self._known[driver] = self._read(driver, self._node, fresh=True)
+        if key not in self._known[driver] and driver not in self._shared:
+            self._shared[driver] = self._read(driver, "", fresh=True)
+        found = self._known[driver].get(key) or self._shared.get(driver, {}).get(key)
+        if found is None:
+            raise TryAgainLater(
+                f"{claim}: {wanted} is in no resource slice of node {self._node!r}, nor in one of"
+                " several nodes",
+                fix=f"see whether the DRA driver {driver} runs on the node and publishes it",
+            )
+        return found
 
-    def _read(self, driver: str, *, fresh: bool) -> dict[tuple[str, str], Published]:
-        fields = {SLICES.node_field: self._node} if self._node else {}
-        fields["spec.driver"] = driver
+    def _read(self, driver: str, node: str, *, fresh: bool) -> dict[tuple[str, str], Published]:
+        """The devices in the slices of *node*, or in those that name none."""
+        fields = {SLICES.node_field: node, "spec.driver": driver}
         listed = self._view.api.select(SLICES, fields, self._view.deadline, fresh=fresh)
         specs = [Reader(wire, "a resource slice").inner("spec") for wire in listed]
         # While a driver replaces a pool, slices of both generations exist: the newer one counts.

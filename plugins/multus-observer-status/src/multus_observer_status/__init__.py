@@ -66,7 +66,9 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Ses
     """
     pod = request.pod
     view = view_of(request, conf, session)
-    if outcome.command != "ADD" or pod is None or view is None or _was_not_read(outcome, view):
+    if outcome.command not in ("ADD", "ATTACH") or pod is None or view is None:
+        return
+    if _was_not_read(outcome, view):
         return
     written = PodRef(pod.namespace, pod.name, view.pod_uid() or pod.uid)
     view.api.write(_writes(outcome, written, request.netns), PATIENCE)
@@ -94,4 +96,6 @@ def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
         for each in outcome.attachments
         for message in unserved_messages(each)
     ]
+    if outcome.command == "ATTACH":
+        return list(events)  # who asked for one more network writes its status
     return [Annotate(pod, {STATUS: annotation(outcome.attachments, netns=netns)}), *events]

@@ -106,7 +106,7 @@ def _element(entry: Any, namespace: str, origin: str, source: str) -> Element:
     _check_hardware(reader)
     _check_default_route(reader)
     reader.mapping("cni-args")
-    reader.text("deviceID")
+    _check_device(reader)
     remarks = (
         *_about_keys(entry, reader),
         *_about_empty(reader),
@@ -206,6 +206,17 @@ def _check_hardware(reader: Reader) -> None:
         text = reader.text(key)
         if text and hardware_address(text) is None:
             raise reader.error(key, f"is {shown(text)}", fix)
+
+
+def _check_device(reader: Reader) -> None:
+    """Device IDs are parts of files' names, which are UTF-8."""
+    text = reader.text("deviceID")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise reader.error(
+            "deviceID", f"is {shown(text)}, which is no text", "write the device's ID"
+        ) from None
 
 
 def _check_default_route(reader: Reader) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from multus.api.conffiles import by_name
-from multus.api.delegates import delegate_from
+from multus.api.delegates import delegate_from, with_cni_args
 from multus.api.errors import InvalidConfig, MissingFile
 from multus.api.kubernetes import ObjectRef, Resource, config_in
 from multus.api.network import Provenance
-from multus.api.reader import Reader, describe
-from multus.api.where import Where, path_of, within
+from multus.api.reader import Reader
+from multus.api.where import Where, path_of
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -51,7 +51,7 @@ def delegate_of(wire: Mapping[str, Any], namespace: str, element: Element, conf:
     annotations = Reader(wire, where).inner("metadata").mapping("annotations")
     resource = str(annotations.get(RESOURCE_NAME) or "")
     delegate = delegate_from(
-        _with_args(config, element.options, place),
+        with_cni_args(config, _args(element.options), place),
         conf,
         place,
         name=element.name,
@@ -91,30 +91,11 @@ def _refuse_long_chain(config: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _with_args(config: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Merge the element's ``cni-args`` over the definition's ``args.cni``, key by key."""
+def _args(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the element adds to the definition's ``args.cni``."""
     asked = dict(options.get("cni-args") or {})
     if options.get("ipam-claim-reference"):
         # The standard does not say how a delegate gets the claim.  Passed here, the delegate does
         # not need the API.
         asked.setdefault("ipam-claim-reference", options["ipam-claim-reference"])
-    if not asked:
-        return config
-    if isinstance(config.get("plugins"), list):
-        plugins = [
-            _merged(each, asked, within(where, f", plugins[{index}]", "plugins", index))
-            for index, each in enumerate(config["plugins"])
-        ]
-        return {**config, "plugins": plugins}
-    return _merged(config, asked, where)
-
-
-def _merged(config: Any, asked: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if not isinstance(config, dict):
-        raise InvalidConfig(
-            f"{where} must be an object, not {describe(config)}",
-            path=path_of(where),
-            fix="correct it",
-        )
-    args = Reader(config, where).inner("args")
-    return {**config, "args": {**args.raw, "cni": {**args.mapping("cni"), **asked}}}
+    return asked

@@ -10,7 +10,8 @@ from unit.values import delegate_of
 from multus.api.errors import InvalidConfig
 from multus.api.network import Delegate, Invocation, Plugin
 from multus.engine.invoke.plan import invoker_of, plan, prepare
-from multus.state.record import Step, planned_wire
+from multus.state.lines import planned_wire
+from multus.state.record import Step
 
 
 class TestPlan:

@@ -106,6 +106,24 @@ class TestCheck:
         ]
         assert len(recorder.calls) == 3
 
+    @pytest.mark.parametrize("last", [True, False])
+    def test_only_the_nodes_own_chain_is_asked_again_with_the_containers_interface(
+        self, last: bool
+    ) -> None:
+        recorder = Recorder(CHECK_net1=CheckFailed("gone"))
+        call = call_of(recorder)
+        record = self.record(call, delegate_of("own", ifname="net1", last=last))
+        record = evolve(record, done={0: evolve(record.done[0], result=Result())})
+        errors = check(record, call)
+        asked = [each.ifname for each in recorder.calls]
+        if last:
+            assert (errors, asked) == ([], ["net1", "eth0"])
+        else:
+            assert [each.msg for each in errors] == [
+                "network 'own', plugin 'fake', interface net1: gone"
+            ]
+            assert "eth0" not in asked
+
     @pytest.mark.parametrize(
         "error", [CNIError("no plugin name"), IOFailure("no tool", "in /opt"), NotStarted("x")]
     )

@@ -1,0 +1,19 @@
+"""The paths of device information files."""
+
+from __future__ import annotations
+
+import pytest
+
+from multus.api.deviceinfo import of_device_plugin
+
+
+@pytest.mark.parametrize(
+    ("resource", "device"),
+    [("", "a"), ("r", ""), ("r", "a\0"), ("r", "a" * 255), ("r", "\ud800"), ("\ud800", "a")],
+)
+def test_there_is_no_file_whose_name_cannot_be(resource: str, device: str) -> None:
+    assert of_device_plugin(resource, device) == ""
+
+
+def test_the_name_has_resource_and_device() -> None:
+    assert of_device_plugin("example.org/vf", "ü").endswith("/example.org-vf-ü-device.json")
