@@ -133,11 +133,25 @@ def _failure(what: str, wrong: str, fix: str = "") -> DecodingFailure:
 def _located(what: str, text: str, error: json.JSONDecodeError) -> DecodingFailure:
     if not text.strip():
         return _failure(what, "is not JSON: it is empty")
-    syntax, fix = _explained(text, error)
+    comma = _trailing_comma(text, error.pos)
+    if comma is not None:
+        error = json.JSONDecodeError("a comma stands before the closing bracket", text, comma)
+    syntax, fix = _explained(text, error) if comma is None else (error.msg, "delete it")
     line, column = error.lineno, error.colno
     failure = _failure(what, f"is not JSON: line {line} column {column}: {syntax}", fix)
     failure.position, failure.syntax = (line, column), syntax
     return failure
+
+
+def _trailing_comma(text: str, position: int) -> int | None:
+    """Where the comma is that ends an object or a list wrongly.
+
+    From Python 3.13 the library reports the comma's position, before it that of what follows.
+    """
+    before = text[: position + 1].rstrip()
+    comma = len(before.rstrip("}]").rstrip()) - 1
+    after = text[comma + 1 :].lstrip()
+    return comma if comma >= 0 and text[comma] == "," and after[:1] in ("}", "]") else None
 
 
 def _explained(text: str, error: json.JSONDecodeError) -> tuple[str, str]:

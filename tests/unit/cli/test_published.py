@@ -66,7 +66,7 @@ VERDICTS = {
     "vlan-vrf-bandwidth.yaml": RIGHT,
     "whereabouts-many-ranges.yaml": RIGHT,
     "bad-config-is-an-object.yaml": Verdict(error="must be a string", at=(5, 3)),
-    "bad-folded.yaml": Verdict(error="is not JSON", at=(9, 5)),
+    "bad-folded.yaml": Verdict(error="a comma stands before", at=(8, 24)),
     "bad-group.yaml": Verdict(error="does not serve", at=(1, 1)),
     "bad-list.json": Verdict(error="must be an object, not a list", at=(1, 1)),
     "bad-no-type.yaml": Verdict(error="'type' is missing", at=(4, 8)),
@@ -77,7 +77,7 @@ VERDICTS = {
     "bad-subnet.yaml": Verdict(error="not a network in CIDR form", at=(4, 8)),
     "bad-template.yaml": Verdict(error="this is not YAML"),
     "bad-text.yaml": Verdict(error="must be an object, not a list", at=(1, 1)),
-    "bad-trailing-comma.yaml": Verdict(error="is not JSON", at=(7, 28)),
+    "bad-trailing-comma.yaml": Verdict(error="a comma stands before", at=(7, 23)),
     "bad-two-interfaces.yaml": Verdict(error="'data'", at=(11, 5)),
 }
 
