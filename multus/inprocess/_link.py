@@ -112,7 +112,8 @@ class LinkInvoker(Invoker, Generic[C]):
 
                 every = [ip.address for ip in job.given.ips]
                 owner = masquerade.Owner.of(invocation)
-                masquerade.add(owner, every, backend, invocation.inherited)
+                seconds = invocation.session.remaining(masquerade.PATIENCE)
+                masquerade.add(owner, every, backend, invocation.inherited, seconds)
             result = self.result(job, made)
             undo.pop_all()
         return result

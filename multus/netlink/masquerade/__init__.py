@@ -28,18 +28,26 @@ from multus.netlink.masquerade import _iptables as iptables
 from multus.netlink.masquerade import _nftables as nftables
 from multus.netlink.masquerade._owner import Owner
 
+#: Seconds that the programs of iptables may take for one change.
+PATIENCE = 30.0
+
 
 def add(
-    owner: Owner, addresses: Sequence[str], backend: str = "", inherited: tuple[int, ...] = ()
+    owner: Owner,
+    addresses: Sequence[str],
+    backend: str = "",
+    inherited: tuple[int, ...] = (),
+    seconds: float = PATIENCE,
 ) -> None:
     """Masquerade what comes from these addresses (with prefix) and goes beyond their networks.
 
     *backend* is iptables or nftables; "": iptables where it is installed, else nftables, as in the
     reference plugins.  With nftables, the rules replace the owner's old ones; with iptables, an
-    existing rule is not added twice.  A started program keeps the descriptors *inherited*.
+    existing rule is not added twice.  Started programs keep the descriptors *inherited*, and may
+    take *seconds* together.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
-        iptables.add(owner, addresses, inherited)
+        iptables.add(owner, addresses, iptables.Programs.within(seconds, inherited))
     else:
         nftables.add(owner, addresses)
 
@@ -61,7 +69,7 @@ def remove(
     The iptables rules of one container and network share a chain for all interfaces: rules for an
     address in *kept*, which the container still has, stay.
     """
-    iptables.remove(owners, kept, inherited)
+    iptables.remove(owners, kept, iptables.Programs.within(PATIENCE, inherited))
     nftables.remove(owners)
 
 
@@ -71,7 +79,8 @@ def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
     *valid* has ``containerID`` and ``ifname`` of each, as `Invocation.valid_attachments`.
     """
     attachments = list(valid)
-    iptables.collect(network, {each["containerID"] for each in attachments})
+    containers = {each["containerID"] for each in attachments}
+    iptables.collect(network, containers, iptables.Programs.within(PATIENCE))
     owners = [Owner(network, each["containerID"], each["ifname"]) for each in attachments]
     nftables.collect(network, owners)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,6 @@ from multus.netlink.masquerade import _nft as nft
 from multus.netlink.masquerade._owner import Owner
 
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
-_SECONDS = 30
 _JUMP = re.compile(
     r'-A POSTROUTING -s (?P<address>\S+)/\d+ -m comment --comment "(?P<comment>.*)"'
     r" -j (?P<chain>CNI-[0-9a-f]{24})"
@@ -59,12 +59,40 @@ _FAMILIES = {
 }
 
 
+class Programs(NamedTuple):
+    """Runs iptables' programs, all of them until *deadline*, a ``time.monotonic()`` value.
+
+    They keep the descriptors *inherited* open.
+    """
+
+    deadline: float
+    inherited: tuple[int, ...] = ()
+
+    @classmethod
+    def within(cls, seconds: float, inherited: tuple[int, ...] = ()) -> Programs:
+        """All of them together may take *seconds*."""
+        return cls(time.monotonic() + seconds, inherited)
+
+    def run(self, argv: Sequence[str], stdin: str) -> str:
+        """The standard output of a program; raises ``KernelRefused`` when it fails."""
+        seconds = max(0.0, self.deadline - time.monotonic())
+        environ = {"PATH": ":".join(_FOLDERS)}
+        executor = Executor((), inherited=self.inherited)
+        finished = executor.run(argv, stdin.encode(), environ, seconds)
+        if finished.status != 0:
+            raise KernelRefused(
+                f"{os.path.basename(argv[0])} failed with status {finished.status}",
+                finished.stderr.decode(errors="replace").strip(),
+            )
+        return finished.stdout.decode(errors="replace")
+
+
 class _Saved(NamedTuple):
-    """The contents of a family's table nat, and the executor that changes it."""
+    """The contents of a family's table nat, and the programs that change it."""
 
     family: _Family
     lines: Sequence[str]
-    executor: Executor
+    programs: Programs
 
 
 class _Jump(NamedTuple):
@@ -81,40 +109,37 @@ def installed() -> bool:
     return _find("iptables-restore") is not None
 
 
-def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> None:
+def add(owner: Owner, addresses: Sequence[str], programs: Programs) -> None:
     """Add the rules for these addresses (with prefix); an existing rule is not added twice."""
-    executor = Executor((), inherited=inherited)
     for version, family in _FAMILIES.items():
         ours = [each for each in addresses if (":" in each) == (version == 6)]
         if not ours:
             continue
         rules = _rules(owner, ours, family)
         try:
-            _restore(family, [f"-N {owner.chain}", *rules], executor)
+            _restore(family, [f"-N {owner.chain}", *rules], programs)
         except KernelRefused:
             # The chain exists already: another interface of the container is in this network.
-            present = _saved(family, executor)
+            present = _saved(family, programs)
             if not _is_declared(owner.chain, present):
                 raise
-            _restore(family, [rule for rule in rules if rule not in present], executor)
+            _restore(family, [rule for rule in rules if rule not in present], programs)
 
 
-def remove(owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]) -> None:
+def remove(owners: Iterable[Owner], kept: Collection[str], programs: Programs) -> None:
     """Remove the rules in these owners' chains, except for addresses in *kept*."""
-    executor = Executor((), inherited=inherited)
     chains = {owner.chain for owner in owners}
     for family in _FAMILIES.values():
         if _may_have(family, chains):
-            _remove(_Saved(family, _saved(family, executor), executor), chains, kept)
+            _remove(_Saved(family, _saved(family, programs), programs), chains, kept)
 
 
-def collect(network: str, containers: Collection[str]) -> None:
+def collect(network: str, containers: Collection[str], programs: Programs) -> None:
     """Remove the rules of the network's containers that are not among these."""
-    executor = Executor(())
     for family in _FAMILIES.values():
         if not _may_have(family, ["POSTROUTING"]):
             continue
-        lines = _saved(family, executor)
+        lines = _saved(family, programs)
         stale = {
             jump.chain
             for jump in _jumps(lines)
@@ -122,7 +147,7 @@ def collect(network: str, containers: Collection[str]) -> None:
             and owned["network"] == network
             and owned["container"] not in containers
         }
-        _remove(_Saved(family, lines, executor), stale, ())
+        _remove(_Saved(family, lines, programs), stale, ())
 
 
 def _rules(owner: Owner, addresses: Sequence[str], family: _Family) -> list[str]:
@@ -148,7 +173,7 @@ def _remove(saved: _Saved, chains: Collection[str], kept: Collection[str]) -> No
         if chain not in used and _is_declared(chain, saved.lines):
             script += [f"-F {chain}", f"-X {chain}"]
     if script:
-        _restore(saved.family, script, saved.executor)
+        _restore(saved.family, script, saved.programs)
 
 
 def _jumps(lines: Sequence[str]) -> list[_Jump]:
@@ -189,13 +214,13 @@ def _is_declared(chain: str, lines: Sequence[str]) -> bool:
     return any(line.startswith(f":{chain} ") for line in lines)
 
 
-def _saved(family: _Family, executor: Executor) -> list[str]:
+def _saved(family: _Family, programs: Programs) -> list[str]:
     """The contents of table nat; empty when iptables is not installed."""
     program = _find(family.save)
-    return [] if program is None else _run(executor, [program, "-t", "nat"], "").splitlines()
+    return [] if program is None else programs.run([program, "-t", "nat"], "").splitlines()
 
 
-def _restore(family: _Family, commands: Sequence[str], executor: Executor) -> None:
+def _restore(family: _Family, commands: Sequence[str], programs: Programs) -> None:
     """Apply the commands to table nat: all of them, or none."""
     program = _find(family.restore)
     if program is None:
@@ -204,18 +229,7 @@ def _restore(family: _Family, commands: Sequence[str], executor: Executor) -> No
             fix="install iptables, or set 'ipMasqBackend' to nftables",
         )
     script = "\n".join(["*nat", *commands, "COMMIT", ""])
-    _run(executor, [program, "--noflush", "--wait", "5"], script)
-
-
-def _run(executor: Executor, argv: Sequence[str], stdin: str) -> str:
-    environ = {"PATH": ":".join(_FOLDERS)}
-    finished = executor.run(argv, stdin.encode(), environ, _SECONDS)
-    if finished.status != 0:
-        raise KernelRefused(
-            f"{os.path.basename(argv[0])} failed with status {finished.status}",
-            finished.stderr.decode(errors="replace").strip(),
-        )
-    return finished.stdout.decode(errors="replace")
+    programs.run([program, "--noflush", "--wait", "5"], script)
 
 
 def _find(program: str) -> str | None:
