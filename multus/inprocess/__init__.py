@@ -23,7 +23,17 @@ from __future__ import annotations
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._link import LinkInvoker
-from multus.inprocess._requested import reader_of, requested_mac
+from multus.inprocess._requested import reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
 
-__all__ = ["Ends", "Job", "LinkInvoker", "Made", "Pair", "make_pair", "reader_of", "requested_mac"]
+__all__ = [
+    "Ends",
+    "Job",
+    "LinkInvoker",
+    "Made",
+    "Pair",
+    "make_pair",
+    "reader_of",
+    "requested_mac",
+    "require_nameable",
+]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import InvalidConfig
+from multus.inprocess._requested import require_nameable
 from multus.netlink import Channel, Namespace, Transport, links, open_channel, sysctl
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Ends(NamedTuple):
         channel = self.inside if inside else self.host
         there = f"the container ({self.pod.path})" if inside else "the host"
         name = reader.text(key)
+        require_nameable(reader, key, name)
         found = links.find(channel, name or _default_route(channel))
         if found is not None:
             return found
