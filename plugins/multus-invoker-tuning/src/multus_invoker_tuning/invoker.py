@@ -30,7 +30,6 @@ class Tuning(Invoker):
     """
 
     name = "tuning"
-    node_keys = frozenset({"dataDir"})
     # Restoring an interface that is deleted anyway would only take time.
     before_delete = staticmethod(LinkInvoker.before_delete)
 
@@ -61,9 +60,7 @@ class Tuning(Invoker):
 
     def delete_one(self, invocation: Invocation) -> None:
         before = backup.load(_path(invocation))
-        if before is None:
-            return
-        if invocation.request.netns:
+        if before is not None and invocation.request.netns:
             try:
                 self._restore(invocation, before)
             except NamespaceGone:
