@@ -34,6 +34,10 @@ not.  Each module is imported when it is first used:
     Apply a CNI result to a link, and check a link against a result.
 ``masquerade``
     Rules that translate container traffic to the host's address.
+``nftables``, ``nftexpressions``
+    Tables, chains and rules of nf_tables.
+``iptables``
+    Rules of iptables in table nat.
 ``sysctl``
     Network sysctls.
 ``inventory``
@@ -68,9 +72,12 @@ MODULES = (
     "bridges",
     "create",
     "inventory",
+    "iptables",
     "links",
     "masquerade",
     "neighbours",
+    "nftables",
+    "nftexpressions",
     "results",
     "routes",
     "sysctl",
