@@ -38,6 +38,8 @@ not.  Each module is imported when it is first used:
     Tables, chains and rules of nf_tables.
 ``iptables``
     Rules of iptables in table nat.
+``conntrack``
+    Forget tracked connections.
 ``sysctl``
     Network sysctls.
 ``inventory``
@@ -70,6 +72,7 @@ from multus.netlink.wire import Message
 MODULES = (
     "addresses",
     "bridges",
+    "conntrack",
     "create",
     "inventory",
     "iptables",
