@@ -25,11 +25,15 @@ The names below, and the modules, are public; a module or name that begins with 
 not.  Each module is imported when it is first used:
 
 ``create``
-    Messages that create links: veth, macvlan, ipvlan, vlan, bridge, vxlan.
+    Messages that create links: veth, macvlan, ipvlan, vlan, bridge, vxlan, vrf.
 ``links``, ``addresses``, ``routes``, ``neighbours``
     Messages that change and list existing objects.
 ``bridges``
     A bridge's ports: options, VLANs.
+``rules``
+    Policy rules: which routing table a packet uses.
+``queues``
+    Traffic control: limit what leaves an interface, and redirect what enters it.
 ``results``
     Apply a CNI result to a link, and check a link against a result.
 ``masquerade``
@@ -81,8 +85,10 @@ MODULES = (
     "neighbours",
     "nftables",
     "nftexpressions",
+    "queues",
     "results",
     "routes",
+    "rules",
     "sysctl",
     "wire",
 )
