@@ -108,12 +108,11 @@ class LinkInvoker(Invoker, Generic[C]):
             job = Job(ends, invocation, config, given, undo)
             made = self.create(job)
             if backend is not None:
-                from multus.netlink import masquerade
+                from multus.netlink import iptables, masquerade
 
                 every = [ip.address for ip in job.given.ips]
                 owner = masquerade.Owner.of(invocation)
-                seconds = invocation.session.remaining(masquerade.PATIENCE)
-                masquerade.add(owner, every, backend, invocation.inherited, seconds)
+                masquerade.add(owner, every, backend, iptables.Programs.of(invocation))
             result = self.result(job, made)
             undo.pop_all()
         return result
@@ -199,17 +198,18 @@ class LinkInvoker(Invoker, Generic[C]):
         masqueraded = [each for each in invocations if self._masquerades(each)]
         if masqueraded:
             from multus.inprocess._detach import addresses_left
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
             left = addresses_left(invocations[0].request.netns, self._transport)
-            masquerade.remove(owners, left, invocations[0].inherited)
+            masquerade.remove(owners, left, iptables.Programs.of(invocations[0]))
 
     def _collect_rules(self, invocation: Invocation) -> None:
         if self._masquerades(invocation):
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
-            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+            network, valid = str(invocation.config["name"]), invocation.valid_attachments
+            masquerade.collect(network, valid, iptables.Programs.of(invocation))
 
     def _collect_addresses(self, invocation: Invocation) -> None:
         pool = ipam.for_plugin(invocation)

@@ -24,32 +24,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from multus.api.errors import NotAvailable
-from multus.netlink.masquerade import _iptables as iptables
-from multus.netlink.masquerade import _nftables as nftables
+from multus.netlink import iptables
+from multus.netlink.masquerade import _iptables, _nftables
 from multus.netlink.masquerade._owner import Owner
 
-#: Seconds that the programs of iptables may take for one change.
-PATIENCE = 30.0
+_USUAL = iptables.Programs()
 
 
 def add(
     owner: Owner,
     addresses: Sequence[str],
     backend: str = "",
-    inherited: tuple[int, ...] = (),
-    seconds: float = PATIENCE,
+    programs: iptables.Programs = _USUAL,
 ) -> None:
     """Masquerade what comes from these addresses (with prefix) and goes beyond their networks.
 
     *backend* is iptables or nftables; "": iptables where it is installed, else nftables, as in the
     reference plugins.  With nftables, the rules replace the owner's old ones; with iptables, an
-    existing rule is not added twice.  Started programs keep the descriptors *inherited*, and may
-    take *seconds* together.
+    existing rule is not added twice.  *programs* is how those of iptables are started.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
-        iptables.add(owner, addresses, iptables.Programs.within(seconds, inherited))
+        _iptables.add(owner, addresses, programs)
     else:
-        nftables.add(owner, addresses)
+        _nftables.add(owner, addresses)
 
 
 def require_usable(backend: str) -> None:
@@ -62,27 +59,32 @@ def require_usable(backend: str) -> None:
 
 
 def remove(
-    owners: Sequence[Owner], kept: Collection[str] = (), inherited: tuple[int, ...] = ()
+    owners: Sequence[Owner],
+    kept: Collection[str] = (),
+    programs: iptables.Programs = _USUAL,
 ) -> None:
     """Remove the rules of these owners; missing rules are ignored.
 
     The iptables rules of one container and network share a chain for all interfaces: rules for an
     address in *kept*, which the container still has, stay.
     """
-    iptables.remove(owners, kept, iptables.Programs.within(PATIENCE, inherited))
-    nftables.remove(owners)
+    _iptables.remove(owners, kept, programs)
+    _nftables.remove(owners)
 
 
-def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
+def collect(
+    network: str,
+    valid: Iterable[Mapping[str, str]],
+    programs: iptables.Programs = _USUAL,
+) -> None:
     """Remove the rules of the network's attachments that are not in *valid*.
 
     *valid* has ``containerID`` and ``ifname`` of each, as `Invocation.valid_attachments`.
     """
     attachments = list(valid)
-    containers = {each["containerID"] for each in attachments}
-    iptables.collect(network, containers, iptables.Programs.within(PATIENCE))
+    _iptables.collect(network, {each["containerID"] for each in attachments}, programs)
     owners = [Owner(network, each["containerID"], each["ifname"]) for each in attachments]
-    nftables.collect(network, owners)
+    _nftables.collect(network, owners)
 
 
 __all__ = ["Owner", "add", "collect", "remove", "require_usable"]
