@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
@@ -34,13 +34,6 @@ _SECONDS = 30
 _TARGET = re.compile(r"-A (?P<entry>\S+) (?P<match>.*?)-[jg] (?P<chain>\S+)")
 _SOURCE = re.compile(r"(?<!! )-s (?P<address>\S+)/\d+ ")
 _COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>\S+)) ')
-
-
-class Jump(NamedTuple):
-    """A rule that sends packets to another chain: that chain, and the rule's comment or ""."""
-
-    chain: str
-    comment: str
 
 
 class _Family(NamedTuple):
@@ -109,17 +102,21 @@ def declares(lines: Collection[str], chain: str) -> bool:
     return any(line.startswith(f":{chain} ") for line in lines)
 
 
-def jumps(entry: str) -> set[Jump]:
-    """The rules of chain *entry*, of both families, that continue in another chain."""
-    found: set[Jump] = set()
+def remove_jumped_to(entry: str, stale: Callable[[str], bool]) -> None:
+    """Remove the chains to which chain *entry* jumps by rules whose comments are *stale*.
+
+    Rules without a comment have the comment "".
+    """
+    found: set[str] = set()
     with open_channel(NETLINK_NETFILTER) as channel:
         for family in _FAMILIES.values():
             for rule in family.table.list_rules(channel, entry):
-                found |= {Jump(each, rule.comment) for each in rule.targets()}
+                found.update(rule.targets() if stale(rule.comment) else ())
     for version in _FAMILIES:
         if _has_legacy(version):
-            found |= {Jump(each.chain, each.comment) for each in _read(saved(version), entry)}
-    return found
+            found |= {each.chain for each in _read(saved(version), entry) if stale(each.comment)}
+    if found:
+        remove_chains(dict.fromkeys(found, entry))
 
 
 def remove_chains(
