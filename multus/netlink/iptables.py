@@ -135,7 +135,8 @@ def remove_chains(
         ]
         replies = channel.request([message for _family, _chain, message in asked])
         for (family, chain, _message), reply in zip(asked, replies, strict=True):
-            if reply is not None:
+            # A chain with a hook is another program's.
+            if reply is not None and not nftables.has_hook(reply):
                 _remove(channel, family.table, chain, chains[chain], kept)
     for version in _FAMILIES:
         if _has_legacy(version):
@@ -147,9 +148,9 @@ def remove_chains(
 def _remove(
     channel: Channel, table: nftables.Table, chain: str, entry: str, kept: Collection[str]
 ) -> None:
-    addresses = [encode(each)[1] for each in kept]
+    addresses = {encode(each)[1] for each in kept}
     jumping = [rule for rule in table.list_rules(channel, entry) if rule.jumps_to(chain)]
-    stale = [rule for rule in jumping if not any(map(rule.compares, addresses))]
+    stale = [rule for rule in jumping if addresses.isdisjoint(rule.compared())]
     messages = [table.delete_rule(entry, rule.handle) for rule in stale]
     if len(stale) == len(jumping):
         messages += [table.flush(chain), table.delete_chain(chain)]
