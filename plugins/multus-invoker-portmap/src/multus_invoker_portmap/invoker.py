@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CheckFailed, CNIError, InvalidConfig, KernelRefused, NotAvailable
-from multus.api.invoker import Invoker
+from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
+from multus.inprocess import Chained
 from multus.netlink import (
     NETLINK_NETFILTER,
-    Transport,
     conntrack,
     iptables,
     links,
@@ -20,8 +19,7 @@ from multus_invoker_portmap import by_iptables, by_nftables
 from multus_invoker_portmap.config import PORTS, Config, requested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from socket import socket
+    from collections.abc import Iterable, Iterator, Mapping
 
     from multus.api.network import Invocation
     from multus.api.result import Result
@@ -29,17 +27,10 @@ if TYPE_CHECKING:
 _REMEDY = "delete the container and create it again"
 
 
-class Portmap(Invoker):
-    """Maps ports of the host to those of a container that an earlier plugin attached.
-
-    Without mappings it does nothing.  *transport* sends netlink messages to the kernel; tests
-    inject faults with it.
-    """
+class Portmap(Chained):
+    """Maps ports of the host to those of a container; without mappings it does nothing."""
 
     name = "portmap"
-
-    def __init__(self, transport: Callable[[socket], Transport] = Transport) -> None:
-        self._transport = transport
 
     def prepare(self, invocation: Invocation) -> None:
         config = Config.read(invocation)
@@ -47,7 +38,7 @@ class Portmap(Invoker):
             _require_usable(config)
 
     def add(self, invocation: Invocation) -> Result:
-        config, before = Config.read(invocation), _before(invocation)
+        config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return before
         targets = _targets(before, invocation)
@@ -71,7 +62,7 @@ class Portmap(Invoker):
             raise error
 
     def check(self, invocation: Invocation) -> None:
-        config, before = Config.read(invocation), _before(invocation)
+        config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return
         for version, address in _targets(before, invocation).items():
@@ -141,15 +132,6 @@ def _require_usable(config: Config) -> None:
         raise NotAvailable(
             "'backend' is iptables, which is not installed", fix="install it, or use nftables"
         )
-
-
-def _before(invocation: Invocation) -> Result:
-    if invocation.prev_result is None:
-        raise InvalidConfig(
-            f"{invocation} has no 'prevResult'",
-            fix="put portmap after the plugin that creates the interface",
-        )
-    return invocation.prev_result
 
 
 def _targets(result: Result, invocation: Invocation) -> dict[int, str]:
