@@ -48,6 +48,7 @@ _IFLA_BR_VLAN_FILTERING, _IFLA_BR_VLAN_DEFAULT_PVID = 7, 39
 _IFLA_VXLAN_ID, _IFLA_VXLAN_GROUP, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 2, 3, 4
 _IFLA_VXLAN_TTL, _IFLA_VXLAN_LEARNING, _IFLA_VXLAN_PORT = 5, 7, 15
 _IFLA_VXLAN_GROUP6, _IFLA_VXLAN_LOCAL6 = 16, 17
+_IFLA_VRF_TABLE = 1
 
 #: Modes by their names in configurations and in ``ip link``.
 MACVLAN_MODES: Mapping[str, int] = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -229,6 +230,19 @@ def vxlan(
     ]
     words = f"create VXLAN {identifier} as {name}{_in(namespace)}"
     return _create(name, "vxlan", words, _common(namespace, mtu, mac, txqlen), data, up)
+
+
+def vrf(name: str, table: int, *, namespace: Namespace | None = None, up: bool = False) -> Message:
+    """A VRF: interfaces whose master it is (`links.set_master`) use this routing table."""
+    data = [wire.u32(_IFLA_VRF_TABLE, table, "the table of a VRF")]
+    words = f"create VRF {name} of table {table}{_in(namespace)}"
+    return _create(name, "vrf", words, _common(namespace, 0, "", 0), data, up)
+
+
+def vrf_table(link: Link) -> int:
+    """The routing table of a VRF that was read; 0 for another kind of link."""
+    payload = dict(wire.attributes(link.data, 0)).get(_IFLA_VRF_TABLE)
+    return 0 if payload is None or link.kind != "vrf" else wire.read_u32(payload)
 
 
 def plain(

@@ -31,6 +31,7 @@ MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
     "tuning": "multus_invoker_tuning",
+    "portmap": "multus_invoker_portmap",
     **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
 }
 for _module in set(MODULES.values()):
