@@ -31,6 +31,7 @@ MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
     "tuning": "multus_invoker_tuning",
+    "portmap": "multus_invoker_portmap",
     **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
 }
 for _module in set(MODULES.values()):
@@ -210,8 +211,9 @@ def _comparable(value: Any) -> Any:
             _text(key): _comparable(each)
             for key, each in value.items()
             # The name of a namespace is the test's; the queue length is 0 in releases of the
-            # reference before 1.5 and the kernel's default in later ones and in ours.
-            if key not in ("link_netns", "txqlen")
+            # reference before 1.5 and the kernel's default in later ones and in ours.  A pair may
+            # have more queues than the one that is used when the reference made it.
+            if key not in ("link_netns", "txqlen", "num_tx_queues", "num_rx_queues")
         }
     if isinstance(value, list):
         return sorted(map(_comparable, value), key=lambda each: json.dumps(each, sort_keys=True))
