@@ -38,6 +38,12 @@ not.  Each module is imported when it is first used:
     Apply a CNI result to a link, and check a link against a result.
 ``masquerade``
     Rules that translate container traffic to the host's address.
+``nftables``, ``nftexpressions``
+    Tables, chains and rules of nf_tables.
+``iptables``
+    Rules of iptables in table nat.
+``conntrack``
+    Forget tracked connections.
 ``sysctl``
     Network sysctls.
 ``inventory``
@@ -70,11 +76,15 @@ from multus.netlink.wire import Message
 MODULES = (
     "addresses",
     "bridges",
+    "conntrack",
     "create",
     "inventory",
+    "iptables",
     "links",
     "masquerade",
     "neighbours",
+    "nftables",
+    "nftexpressions",
     "queues",
     "results",
     "routes",

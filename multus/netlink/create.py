@@ -37,6 +37,7 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_TXQLEN, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 13, 18, 28
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 
 _VETH_INFO_PEER = 1
@@ -59,6 +60,11 @@ VLAN_PROTOCOLS: Mapping[str, int] = {"802.1q": 0x8100, "802.1ad": 0x88A8}
 VXLAN_PORT = 4789
 
 
+#: A veth's queues.  The kernel's default is one for each processor, of which it then turns off all
+#: but the first, and waits for two grace periods.
+_ONE_QUEUE = (wire.u32(_IFLA_NUM_TX_QUEUES, 1), wire.u32(_IFLA_NUM_RX_QUEUES, 1))
+
+
 def veth(
     name: str,
     peer: str,
@@ -76,11 +82,12 @@ def veth(
 
     ``mtu`` and ``txqlen`` are for both ends.  ``master`` (the index of a bridge beside *name*) and
     ``up`` are for the near end: the kernel refuses to create the peer up, so a later message does
-    that.
+    that.  Each end has one queue in each direction.
     """
     far = [wire.string(_IFLA_IFNAME, peer), *_common(peer_namespace, mtu, peer_mac, txqlen)]
+    far += _ONE_QUEUE
     peer_info = wire.nested(_VETH_INFO_PEER, _IFINFOMSG.pack(0, 0, 0, 0, 0), *far)
-    more = _common(namespace, mtu, mac, txqlen)
+    more = [*_common(namespace, mtu, mac, txqlen), *_ONE_QUEUE]
     if master:
         more.append(wire.u32(_IFLA_MASTER, master, "the index of a master"))
     words = f"create veth {name}{_in(namespace)} with peer {peer}{_in(peer_namespace)}"

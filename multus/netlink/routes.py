@@ -31,6 +31,7 @@ TABLE_MAIN = 254
 UNICAST = 1
 
 _RTPROT_BOOT = 3
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
 _RTNH_F_ONLINK = 4
 _TABLE_COMPAT = 252
 
@@ -151,6 +152,16 @@ def list_all(channel: Channel, family: int = socket.AF_UNSPEC, *, index: int = 0
         for entry in channel.dump(Message(_RTM_GETROUTE, 0, body, "list routes")):
             found.extend(route for route in read(entry) if index in (0, route.index))
     return found
+
+
+def find_to(channel: Channel, address: str) -> Route | None:
+    """The route that a packet to this address (without prefix) takes; None without one."""
+    family, packed, prefix = encode(address)
+    body = _RTMSG.pack(family, prefix, 0, 0, 0, 0, 0, 0, 0) + wire.attribute(_RTA_DST, packed)
+    words = f"look up the route to {address}"
+    asked = Message(_RTM_GETROUTE, 0, body, words, _UNREACHABLE, replies=True)
+    reply = channel.request([asked])[0]
+    return None if reply is None else next(iter(read(reply)), None)
 
 
 def read(body: bytes) -> list[Route]:

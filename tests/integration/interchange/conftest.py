@@ -35,6 +35,7 @@ MODULES = {
     "tuning": "multus_invoker_tuning",
     "bandwidth": "multus_invoker_bandwidth",
     **dict.fromkeys(("vrf", "sbr"), "multus_invoker_routes"),
+    "portmap": "multus_invoker_portmap",
     **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
 }
 for _module in set(MODULES.values()):
@@ -294,8 +295,8 @@ class Both:
         """Require the same results, and the same in the kernel when it has come to rest."""
         ours, theirs = attached
         results = [each.place.comparable(each.result) for each in attached]
-        assert list(_differences(results[0], results[1])) == []
-        becomes(lambda: list(_differences(ours.place.seen(), theirs.place.seen())), [], 5.0)
+        assert list(differences(results[0], results[1])) == []
+        becomes(lambda: list(differences(ours.place.seen(), theirs.place.seen())), [], 5.0)
 
     def exchange(self, attached: list[Attached]) -> None:
         """Let each side check and delete what the other one attached, and then its own again."""
@@ -310,16 +311,16 @@ def both(new_place: Callable[[], Place], ours: Side, reference: Side) -> Both:
     return Both(new_place, ours, reference)
 
 
-def _differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
     """Where two facts differ, without counters and timers of bridges."""
     if path.rpartition(".")[2] in _VOLATILE or ours == theirs:
         return
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for key in sorted(ours.keys() | theirs.keys()):
-            yield from _differences(ours.get(key), theirs.get(key), f"{path}.{key}")
+            yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}")
     elif isinstance(ours, list | tuple) and len(ours) == len(theirs):
         for at, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-            yield from _differences(our, their, f"{path}.{at}")
+            yield from differences(our, their, f"{path}.{at}")
     else:
         yield f"{path}: ours {ours!r}, theirs {theirs!r}"
 
@@ -330,8 +331,9 @@ def _comparable(value: Any) -> Any:
             _text(key): _comparable(each)
             for key, each in value.items()
             # The name of a namespace is the test's; the queue length is 0 in releases of the
-            # reference before 1.5 and the kernel's default in later ones and in ours.
-            if key not in ("link_netns", "txqlen")
+            # reference before 1.5 and the kernel's default in later ones and in ours.  A pair may
+            # have more queues than the one that is used when the reference made it.
+            if key not in ("link_netns", "txqlen", "num_tx_queues", "num_rx_queues")
         }
     if isinstance(value, list):
         return sorted(map(_comparable, value), key=lambda each: json.dumps(each, sort_keys=True))

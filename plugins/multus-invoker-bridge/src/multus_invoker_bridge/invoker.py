@@ -45,7 +45,9 @@ class Bridge(LinkInvoker[Config]):
     def create(self, job: Job[Config]) -> Made:
         config = job.config
         bridge = host.ensure_bridge(job.ends.host, config)
-        pair = make_pair(job, mtu=config.mtu, mac=config.mac, master=bridge.index)
+        # Duplicates are detected over a link that is up at both ends.
+        up = config.detect_duplicates
+        pair = make_pair(job, mtu=config.mtu, mac=config.mac, master=bridge.index, up=up)
         _set_port(job, pair)
         if config.gateway:
             job.given = evolve(job.given, ips=tuple(map(_with_gateway, job.given.ips)))

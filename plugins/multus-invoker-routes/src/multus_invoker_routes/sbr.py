@@ -63,7 +63,7 @@ class Sbr(Chained):
 
     def add(self, invocation: Invocation) -> Result:
         config, before = Config.read(invocation), self.previous(invocation)
-        ips = _own(before, invocation)
+        ips = self.addresses(invocation, before)
         if not ips:
             raise InvalidConfig(
                 f"the plugin before gave {invocation.ifname} no address: sbr needs one",
@@ -84,7 +84,8 @@ class Sbr(Chained):
         def forget(inside: Channel) -> None:
             # With its link, the address may be gone already.
             result, link = invocation.prev_result, links.find(inside, invocation.ifname)
-            texts = [ip.address for ip in _own(result, invocation)] if result else []
+            known = self.addresses(invocation, result) if result else []
+            texts = [ip.address for ip in known]
             if link is not None:
                 texts += [each.address for each in addresses.list_of(inside, link.index)]
             ours = set(map(_alone, texts))
@@ -101,7 +102,7 @@ class Sbr(Chained):
         config, before = Config.read(invocation), self.previous(invocation)
         with self.container(invocation) as (_, inside):
             there = rules.list_all(inside)
-        for ip in _own(before, invocation):
+        for ip in self.addresses(invocation, before):
             source = _alone(ip.address)
             if not any(
                 each.source == source and config.table in (None, each.table) for each in there
@@ -162,12 +163,6 @@ def _concerns(route: Route, ip: IP) -> bool:
     network = Network.parse(ip.address)
     near = map(Address.parse, (route.source, route.gateway))
     return network is not None and any(each is not None and each in network for each in near)
-
-
-def _own(result: Result, invocation: Invocation) -> list[IP]:
-    """The addresses of the invocation's interface, and those without an interface."""
-    named = [each.name == invocation.ifname for each in result.interfaces]
-    return [ip for ip in result.ips if ip.interface is None or named[ip.interface]]
 
 
 def _alone(address: str) -> str:
