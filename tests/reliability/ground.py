@@ -58,6 +58,10 @@ class Ground:
     def tuning_dir(self) -> str:
         return f"{self.folder}/tuning"
 
+    @property
+    def flannel_dir(self) -> str:
+        return f"{self.folder}/flannel"
+
     def container(self, name: str, ifname: str = "eth0") -> Container:
         """A container with its own namespace, created on first use."""
         if name not in self.pods:
@@ -101,17 +105,35 @@ class Ground:
         return self.conf(*every)
 
     def everyday(self) -> Conf:
-        """Three networks of in-process plugins, one of them a chain: both backends, a macvlan."""
+        """Three networks of the in-process plugins of every day, two of them chains."""
         bridge = {"type": "bridge", "bridge": "cni5", "isDefaultGateway": True, "ipMasq": True}
         tuning = {"type": "tuning", "dataDir": self.tuning_dir, "mtu": 1400, "promisc": True}
         tuning |= {"mac": "02:00:00:00:05:01", "sysctl": {"net.core.somaxconn": "500"}}
-        every: list[dict[str, Any]] = [
-            {"name": "chain", "plugins": [{**bridge, "ipam": self.ipam(5)}, tuning]},
-            {**bridge, "name": "nft", "bridge": "cni6", "ipam": self.ipam(6, 6)},
-            {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
-        ]
-        every[1] |= {"isDefaultGateway": False, "isGateway": True, "ipMasqBackend": "nftables"}
-        return self.conf(*every)
+        portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+        macvlan = {"type": "macvlan", "master": "uplink", "ipam": self.ipam(7)}
+        plugins = [{**bridge, "ipam": self.ipam(5)}, tuning, portmap]
+        ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
+        return self.conf(
+            {"name": "chain", "plugins": plugins},
+            self.flannel(),
+            {"name": "macvlan", "plugins": [macvlan, {"type": "sbr"}]},
+            runtimeConfig={"portMappings": ports},
+        )
+
+    def flannel(self) -> Conf:
+        """A network of flannel, by a bridge and with rules of nftables."""
+        lease = f"{self.folder}/subnet.env"
+        with open(lease, "w", encoding="ascii") as file:
+            file.write("FLANNEL_NETWORK=10.6.0.0/16\nFLANNEL_SUBNET=10.6.0.1/24\n")
+            file.write("FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n")
+        return {
+            "name": "flannel",
+            "type": "flannel",
+            "subnetFile": lease,
+            "dataDir": self.flannel_dir,
+            "ipam": {"dataDir": self.ipam_dir},
+            "delegate": {"bridge": "cni6", "ipMasqBackend": "nftables"},
+        }
 
     def tagged(self) -> Conf:
         """Two in-process networks of one bridge, each in a VLAN of its own."""
@@ -217,7 +239,8 @@ class Ground:
             with Namespace(netns.path) as namespace:
                 facts += [f"{name}: {fact}" for fact in _network(namespace)]
         facts += _firewall()
-        folders = (self.cni_dir, self.ipam_dir, self.tuning_dir, f"{self.folder}/sriov")
+        own = (self.tuning_dir, self.flannel_dir, f"{self.folder}/sriov")
+        folders = (self.cni_dir, self.ipam_dir, *own)
         facts += [path for folder in folders for path in _files(folder)]
         facts += [fact for card in self.cards for fact in _card(card, self.node)]
         return HostState(Counter(facts))
