@@ -18,9 +18,11 @@ Source: iptables-restore(8), iptables-save(8); linux/netfilter/nf_tables_compat.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
@@ -95,6 +97,21 @@ def saved(version: int, inherited: tuple[int, ...] = ()) -> list[str]:
     """Table nat as ``iptables-save`` prints it; empty when iptables is not installed."""
     program = _find(_FAMILIES[version].save)
     return [] if program is None else _run([program, "-t", "nat"], "", inherited).splitlines()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other process in this network namespace is inside, and let none in.
+
+    For a change that is made from what was read, since no command adds a rule that may exist.
+    """
+    # The namespace's own file: it needs no folder, and the lock ends with its holder.
+    lock = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def declares(lines: Collection[str], chain: str) -> bool:

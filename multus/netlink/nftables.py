@@ -197,7 +197,9 @@ def commit(channel: Channel, messages: Sequence[Message]) -> None:
         Message(kind, 0, _head(socket.AF_UNSPEC, _SUBSYSTEM), "change the rules", (), False)
         for kind in (_BATCH_BEGIN, _BATCH_END)
     )
-    channel.request([first, *messages, last])
+    # The kernel answers every refused message; of the others, the last one's answer is enough.
+    quiet = [message._replace(acknowledged=False) for message in messages[:-1]]
+    channel.request([first, *quiet, messages[-1], last], whole=True)
 
 
 def has_hook(reply: bytes) -> bool:

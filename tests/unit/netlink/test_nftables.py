@@ -18,6 +18,7 @@ from multus.netlink import (
     open_channel,
 )
 from multus.netlink import nftexpressions as nft
+from multus.testing.iptables import using
 from multus.testing.netns import Node, inside
 
 V4, V6 = nftables.Table(nftables.IPV4, "mine"), nftables.Table(nftables.IPV6, "mine")
@@ -121,17 +122,7 @@ def test_names_that_the_kernel_has_no_room_for_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["nft", "legacy"])
-def test_chains_of_iptables_are_found_and_removed_with_their_jumps(
-    node: Node, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    programs = {
-        version: family._replace(
-            save=family.save.replace("tables", f"tables-{kind}"),
-            restore=family.restore.replace("tables", f"tables-{kind}"),
-        )
-        for version, family in iptables._FAMILIES.items()
-    }
-    monkeypatch.setattr(iptables, "_FAMILIES", programs)
+def test_chains_of_iptables_are_found_and_removed_with_their_jumps(node: Node, kind: str) -> None:
     said = 'name: "a\\b" id: "c"'
 
     def targets() -> list[str]:
@@ -139,7 +130,7 @@ def test_chains_of_iptables_are_found_and_removed_with_their_jumps(
         return [line[-1] for line in lines]
 
     other = "-A OUTPUT -d 10.9.9.9/32 -j ACCEPT"
-    with inside(node):
+    with using(kind), inside(node):
         iptables.restore(4, ["-N ENTRY", other, "-A OUTPUT -j ENTRY"])
         before = iptables.saved(4)[2:-2]
         iptables.restore(

@@ -46,7 +46,8 @@ def add(config: Config, version: int, address: str, inherited: tuple[int, ...]) 
     try:
         iptables.restore(version, [*present, f"-N {chain}", *_appended(own)], inherited)
     except KernelRefused as error:
-        _add_what_is_missing(config, version, own, error, inherited)
+        with iptables.alone():
+            _add_what_is_missing(config, version, own, error, inherited)
 
 
 def check(config: Config, version: int, address: str, inherited: tuple[int, ...]) -> None:
@@ -82,7 +83,7 @@ def _add_what_is_missing(
     error: KernelRefused,
     inherited: tuple[int, ...],
 ) -> None:
-    """Add the rules after the kernel's table was read; again when others change it meanwhile."""
+    """Add the rules after the kernel's table was read; again when others changed it meanwhile."""
     before: list[str] = []
     for _attempt in range(_ATTEMPTS):
         saved = iptables.saved(version, inherited)
