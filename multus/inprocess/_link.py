@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import evolve
 
 from multus import ipam
+from multus.api.delegation import Delegating
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.result import DNS, Result
@@ -155,12 +156,15 @@ class LinkInvoker(Invoker, Generic[C]):
         """Delete the links of different kinds within one grace period."""
         from multus.inprocess._detach import Leaving, delete_links
 
-        leaving = [
-            Leaving(invocation, invoker.kind)
-            for invoker, invocation in deletions
-            if isinstance(invoker, LinkInvoker)
-        ]
-        delete_links(leaving, Transport)
+        leaving = []
+        for invoker, invocation in deletions:
+            if isinstance(invoker, Delegating):
+                inner = invoker.inner(invocation)
+                invoker, invocation = inner.invoker, inner.invocation
+            if isinstance(invoker, LinkInvoker) and invoker.kind:
+                leaving.append(Leaving(invocation, invoker.kind))
+        if leaving:
+            delete_links(leaving, Transport)
 
     def delete_one(self, invocation: Invocation) -> None:
         error = self.delete([invocation])[0]

@@ -28,7 +28,10 @@ _REMEDY = "delete the container and create it again"
 
 
 class Portmap(Chained):
-    """Maps ports of the host to those of a container; without mappings it does nothing."""
+    """Maps ports of the host to those of a container that an earlier plugin attached.
+
+    Without mappings it does nothing.
+    """
 
     name = "portmap"
 
@@ -41,7 +44,7 @@ class Portmap(Chained):
         config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return before
-        targets = _targets(before, invocation)
+        targets = self._targets(before, invocation)
         if config.backend == "nftables":
             by_nftables.add(config, targets, self._transport)
         else:
@@ -65,7 +68,7 @@ class Portmap(Chained):
         config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return
-        for version, address in _targets(before, invocation).items():
+        for version, address in self._targets(before, invocation).items():
             if config.backend == "nftables":
                 chain = by_nftables.missing(config, version)
                 if chain:
@@ -87,13 +90,20 @@ class Portmap(Chained):
         containers = {each["containerID"] for each in invocation.valid_attachments}
         by_iptables.collect(str(invocation.config["name"]), containers)
 
+    def _targets(self, result: Result, invocation: Invocation) -> dict[int, str]:
+        """The container's first address of each family (4 and 6), with prefix."""
+        found: dict[int, str] = {}
+        for ip in self.addresses(invocation, result):
+            found.setdefault(ip.family, ip.address)
+        return dict(sorted(found.items()))
+
     def _remove_iptables(self, invocation: Invocation) -> None:
         network, container = str(invocation.config["name"]), invocation.request.container_id
         by_iptables.remove(network, container, invocation.inherited)
 
     def _remove_nftables(self, invocation: Invocation) -> None:
         before = invocation.prev_result
-        targets = {} if before is None else _targets(before, invocation)
+        targets = {} if before is None else self._targets(before, invocation)
         addresses = [each.partition("/")[0] for each in targets.values()]
         by_nftables.remove(invocation.request.container_id, addresses, self._transport)
 
@@ -132,16 +142,3 @@ def _require_usable(config: Config) -> None:
         raise NotAvailable(
             "'backend' is iptables, which is not installed", fix="install it, or use nftables"
         )
-
-
-def _targets(result: Result, invocation: Invocation) -> dict[int, str]:
-    """The container's first address of each family (4 and 6), with prefix."""
-    found: dict[int, str] = {}
-    for ip in result.ips:
-        at = ip.interface
-        if at is not None and 0 <= at < len(result.interfaces):
-            interface = result.interfaces[at]
-            if interface.name != invocation.ifname or not interface.sandbox:
-                continue
-        found.setdefault(ip.family, ip.address)
-    return dict(sorted(found.items()))
