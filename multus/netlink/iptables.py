@@ -28,7 +28,7 @@ from typing import NamedTuple
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
 from multus.api.execute import Executor
 from multus.netlink import nftables
-from multus.netlink._channel import NETLINK_NETFILTER, Channel, open_channel
+from multus.netlink._channel import Channel
 from multus.netlink.addresses import encode
 
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
@@ -125,7 +125,7 @@ def remove_jumped_to(entry: str, stale: Callable[[str], bool]) -> None:
     Rules without a comment have the comment "".
     """
     found: set[str] = set()
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         for family in _FAMILIES.values():
             for rule in family.table.list_rules(channel, entry):
                 found.update(rule.targets() if stale(rule.comment) else ())
@@ -144,7 +144,7 @@ def remove_chains(
     A missing chain is ignored.  A jump for a source address (without prefix) in *kept* stays, and
     so does its chain.
     """
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         asked = [
             (family, chain, family.table.get_chain(chain))
             for family in _FAMILIES.values()
