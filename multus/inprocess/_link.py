@@ -69,6 +69,10 @@ class LinkInvoker(Invoker, Generic[C]):
         """The backend of the rules, "" for the machine's; None when nothing is masqueraded."""
         return None
 
+    def leaves_down(self, config: C) -> bool:
+        """Whether ADD does not set the container's interface up, which CHECK then accepts."""
+        return False
+
     def result(self, job: Job[C], made: Made) -> Result:
         """The result of the ADD."""
         return Result(
@@ -178,7 +182,8 @@ class LinkInvoker(Invoker, Generic[C]):
         pool = self._pool(invocation)
         if pool is not None:
             pool.check()
-        with attached_link(invocation, self.kind) as (link, host, inside):
+        down_ok = self.leaves_down(self.read(invocation))
+        with attached_link(invocation, self.kind, down_ok=down_ok) as (link, host, inside):
             self.require_same(invocation, link, host, inside)
 
     def status(self, invocation: Invocation) -> None:
