@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(real_plugin("portmap") is None, reason="no containernetworking-plugins"),
 ]
 
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_direct_execution_attaches_and_detaches(
     kind: str, cni_node: Node, cni_pod: Netns, tmp_path: Path
