@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CheckFailed, CNIError, InvalidConfig, KernelRefused, NotAvailable
-from multus.api.invoker import Invoker
+from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
+from multus.inprocess import Chained
 from multus.netlink import (
     NETLINK_NETFILTER,
-    Transport,
     conntrack,
     iptables,
     links,
@@ -20,8 +19,7 @@ from multus_invoker_portmap import by_iptables, by_nftables
 from multus_invoker_portmap.config import PORTS, Config, requested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from socket import socket
+    from collections.abc import Iterable, Iterator, Mapping
 
     from multus.api.network import Invocation
     from multus.api.result import Result
@@ -29,17 +27,13 @@ if TYPE_CHECKING:
 _REMEDY = "delete the container and create it again"
 
 
-class Portmap(Invoker):
+class Portmap(Chained):
     """Maps ports of the host to those of a container that an earlier plugin attached.
 
-    Without mappings it does nothing.  *transport* sends netlink messages to the kernel; tests
-    inject faults with it.
+    Without mappings it does nothing.
     """
 
     name = "portmap"
-
-    def __init__(self, transport: Callable[[socket], Transport] = Transport) -> None:
-        self._transport = transport
 
     def prepare(self, invocation: Invocation) -> None:
         config = Config.read(invocation)
@@ -47,10 +41,10 @@ class Portmap(Invoker):
             _require_usable(config)
 
     def add(self, invocation: Invocation) -> Result:
-        config, before = Config.read(invocation), _before(invocation)
+        config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return before
-        targets = _targets(before, invocation)
+        targets = self._targets(before, invocation)
         if config.backend == "nftables":
             by_nftables.add(config, targets, self._transport)
         else:
@@ -71,10 +65,10 @@ class Portmap(Invoker):
             raise error
 
     def check(self, invocation: Invocation) -> None:
-        config, before = Config.read(invocation), _before(invocation)
+        config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return
-        for version, address in _targets(before, invocation).items():
+        for version, address in self._targets(before, invocation).items():
             if config.backend == "nftables":
                 chain = by_nftables.missing(config, version)
                 if chain:
@@ -96,13 +90,20 @@ class Portmap(Invoker):
         containers = {each["containerID"] for each in invocation.valid_attachments}
         by_iptables.collect(str(invocation.config["name"]), containers)
 
+    def _targets(self, result: Result, invocation: Invocation) -> dict[int, str]:
+        """The container's first address of each family (4 and 6), with prefix."""
+        found: dict[int, str] = {}
+        for ip in self.addresses(invocation, result):
+            found.setdefault(ip.family, ip.address)
+        return dict(sorted(found.items()))
+
     def _remove_iptables(self, invocation: Invocation) -> None:
         network, container = str(invocation.config["name"]), invocation.request.container_id
         by_iptables.remove(network, container, invocation.inherited)
 
     def _remove_nftables(self, invocation: Invocation) -> None:
         before = invocation.prev_result
-        targets = {} if before is None else _targets(before, invocation)
+        targets = {} if before is None else self._targets(before, invocation)
         addresses = [each.partition("/")[0] for each in targets.values()]
         by_nftables.remove(invocation.request.container_id, addresses, self._transport)
 
@@ -141,25 +142,3 @@ def _require_usable(config: Config) -> None:
         raise NotAvailable(
             "'backend' is iptables, which is not installed", fix="install it, or use nftables"
         )
-
-
-def _before(invocation: Invocation) -> Result:
-    if invocation.prev_result is None:
-        raise InvalidConfig(
-            f"{invocation} has no 'prevResult'",
-            fix="put portmap after the plugin that creates the interface",
-        )
-    return invocation.prev_result
-
-
-def _targets(result: Result, invocation: Invocation) -> dict[int, str]:
-    """The container's first address of each family (4 and 6), with prefix."""
-    found: dict[int, str] = {}
-    for ip in result.ips:
-        at = ip.interface
-        if at is not None and 0 <= at < len(result.interfaces):
-            interface = result.interfaces[at]
-            if interface.name != invocation.ifname or not interface.sandbox:
-                continue
-        found.setdefault(ip.family, ip.address)
-    return dict(sorted(found.items()))
