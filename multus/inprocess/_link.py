@@ -40,7 +40,7 @@ class LinkInvoker(Invoker, Generic[C]):
     standalone ADD without rules is the common case.
     """
 
-    #: The kernel's kind of the container's link: "veth", "macvlan" …
+    #: The kernel's kind of the container's link: "veth", "macvlan" …  Empty for any.
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
@@ -145,16 +145,22 @@ class LinkInvoker(Invoker, Generic[C]):
         return result
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Delete all links within one grace period; then the rules; then free the addresses."""
-        from multus.inprocess._detach import Leaving, delete_links
-
-        leaving = [Leaving(each, self.kind) for each in invocations]
-        links = delete_links(leaving, self._transport)
+        """Detach all links; then remove the rules; then free the addresses."""
+        links = self.detach(invocations)
         rules = self._without_rules(invocations)
         return [
             link or rule or self.attempted(self._release, invocation)
             for invocation, link, rule in zip(invocations, links, rules, strict=True)
         ]
+
+    def detach(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Delete the links, within one grace period; returns each one's error, or None.
+
+        A subclass whose links are not deleted overrides it and has no ``kind``.
+        """
+        from multus.inprocess._detach import Leaving, delete_links
+
+        return delete_links([Leaving(each, self.kind) for each in invocations], self._transport)
 
     @staticmethod
     def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
