@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import aims, load
+from bench import aims, burst, load
 from bench.plot import Bar, duration, svg
 from bench.report import Report
 from bench.sandboxes import ONE
@@ -39,6 +39,7 @@ def pages(report: Report) -> dict[str, str]:
         "bench.svg": svg(title, bars),
         "bench-headline.md": headline(report),
         "bench-aims.md": _aims(report),
+        "bench-burst.md": _bursts(report),
         "bench.md": tables(report),
     }
 
@@ -48,7 +49,8 @@ def whole(report: Report) -> str:
     imported = report.imports
     longest = [(name, _ms(seconds)) for name, seconds in imported.longest] if imported else []
     count = f"Of {imported.count} modules that a standalone ADD imports" if imported else ""
-    parts = [headline(report), tables(report), _aims(report), _rows(count, "ms", longest)]
+    imports = _rows(count, "ms", longest)
+    parts = [headline(report), tables(report), _bursts(report), _aims(report), imports]
     return "\n\n".join(each.strip() for each in parts if each) + "\n"
 
 
@@ -178,6 +180,16 @@ def _singles(report: Report) -> str:
         f"A warm ADD of four networks asks the API server for {calls} before it answers."
         f" STATUS takes {_ms(report.status)} ms of the daemon's own time."
     )
+
+
+def _bursts(report: Report) -> str:
+    rows = [[each.how, f"{each.memory / (1 << 20):.0f}", _ms(each.cpu)] for each in report.bursts]
+    heads = [
+        f"{burst.AT_ONCE} pods of {burst.NETWORKS} networks at once ({_KINDS[burst.KIND]})",
+        "memory at most, MiB",
+        "CPU for each ADD and DEL, ms",
+    ]
+    return f"{_table(heads, rows)}\n" if rows else "No cgroup could be made.\n"
 
 
 def _aims(report: Report) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import asdict, define, field
 
+from bench.burst import Burst
 from bench.load import Load
 from bench.memory import Growth
 from bench.rounds import Figure
@@ -37,6 +38,7 @@ class Report:
     cold: dict[str, float] = field(factory=dict)
     loads: list[Load] = field(factory=list)
     status: float = 0.0
+    bursts: list[Burst] = field(factory=list)
     peaks: dict[str, int] = field(factory=dict)
     growth: list[Growth] = field(factory=list)
     api: dict[str, int] = field(factory=dict)
@@ -49,7 +51,13 @@ class Report:
     def read(cls, path: Path) -> Report:
         """The report that `write` wrote."""
         wire = json.loads(path.read_text())
-        lists = {"sandboxes": Start, "figures": Figure, "loads": Load, "growth": Growth}
+        lists = {
+            "sandboxes": Start,
+            "figures": Figure,
+            "loads": Load,
+            "bursts": Burst,
+            "growth": Growth,
+        }
         made = {key: [kind(**each) for each in wire[key]] for key, kind in lists.items()}
         imports = wire["imports"] and Imports(**wire["imports"])
         return cls(**{**wire, **made, "imports": imports})

@@ -17,13 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import load, memory, page, rounds, sandboxes, startup
+from bench import burst, load, memory, page, rounds, sandboxes, startup
 from bench.report import Report
 from bench.subjects import Subjects
 from bench.ways import Direct, Program, Way
 from bench.workload import KINDS, Workload, unserved
 from multus.netlink import Namespace
 from multus.testing.netns import Node
+
+#: How often a burst is repeated.
+_BURSTS = 3
 
 
 class Part(NamedTuple):
@@ -97,6 +100,7 @@ class _Run:
             print(f"bench: no pods of containerd are measured: {against}", file=sys.stderr)
         elif self._options.sandboxes:
             yield Part(f"pods of containerd, {sandboxes.AT_ONCE} at once", self._sandboxes)
+        yield Part(f"the daemon in a burst of {burst.AT_ONCE} pods", self._bursts)
         yield Part(f"memory, {self._options.grow} pods", self._memory)
 
     def _starts(self) -> None:
@@ -129,6 +133,11 @@ class _Run:
             rows, self._subjects.cluster, self._node, turns, self._folder
         )
 
+    def _bursts(self) -> None:
+        for how in ("in-process", "exec"):
+            found = burst.measure(how, _BURSTS, self._folder)
+            self._report.bursts += [found] if found else []
+
     def _memory(self) -> None:
         subjects = self._subjects
         programs = [*subjects.programs(), *self._options.peer]
@@ -145,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of networks (all)"
     )
     parser.add_argument("--networks", type=int, nargs="+", default=[1, 4, 16], metavar="N")
-    parser.add_argument("--at-once", type=int, nargs="*", default=[1, 64], metavar="PODS")
+    parser.add_argument("--at-once", type=int, nargs="*", default=[8, 64], metavar="PODS")
     parser.add_argument("--pods", type=int, default=64, help="how many under load (64)")
     parser.add_argument(
         "--sandboxes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,13 @@ from attrs import frozen
 
 from bench.node import Cluster, Daemon
 from bench.pods import settle
+from bench.tests import ours
 from bench.workload import UPLINK, VERSION, served
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import Netns
 
 if TYPE_CHECKING:
     from e2e.containerd import ContainerdHost
-
-#: How containerd is driven stands with the tests of it.
-_TESTS = str(Path(__file__).parents[1] / "tests")
 
 ONE = "one network, no Multus"
 AT_ONCE = 15
@@ -78,10 +75,8 @@ def measure(
     rows: Sequence[Row], cluster: Cluster, node: Netns, rounds: int, folder: str
 ) -> list[Start]:
     """*AT_ONCE* pods by every row in turn, round after round; the first row counts as 1."""
-    if _TESTS not in sys.path:
-        sys.path.append(_TESTS)
     ones: dict[str, list[float]] = {each.name: [] for each in rows}
-    alls: dict[str, list[float]] = {each.name: [] for each in rows}
+    totals: dict[str, list[float]] = {each.name: [] for each in rows}
     with ExitStack() as stack:
         sites = [
             stack.enter_context(_site(row, cluster, node, Path(folder, f"cri{place}")))
@@ -92,10 +87,10 @@ def measure(
                 of_each, of_all = site.start_pods(turn)
                 if turn:  # the first round only warms caches up
                     ones[site.row.name] += of_each
-                    alls[site.row.name].append(of_all)
+                    totals[site.row.name].append(of_all)
     medians = {name: statistics.median(each) for name, each in ones.items()}
     return [
-        Start(name, AT_ONCE, one, statistics.median(alls[name]), one / medians[rows[0].name])
+        Start(name, AT_ONCE, one, statistics.median(totals[name]), one / medians[rows[0].name])
         for name, one in medians.items()
     ]
 
@@ -150,17 +145,15 @@ class _Site:
 
 @contextmanager
 def _site(row: Row, cluster: Cluster, node: Netns, folder: Path) -> Iterator[_Site]:
-    from e2e import image
-    from e2e.containerd import ContainerdHost
-
     folder.mkdir()
     layout = folder / "image.tar"
-    image.write(layout, os.uname().machine)
+    ours("e2e.image").write(layout, os.uname().machine)
     plugins = {name: path for name in _DELEGATES if (path := real_plugin(name))}
     if row.program:
         plugins["multus"] = row.program
     environ = row.daemon.variables if row.daemon else {}
-    with ContainerdHost.started(folder / "run", node, plugins, layout, environ) as host:
+    started = ours("e2e.containerd").ContainerdHost.started
+    with started(folder / "run", node, plugins, layout, environ) as host:
         site = _Site(row, folder.name, host, cluster, _networks(folder))
         host.network(_conf(row, cluster, folder) if row.program else _default(folder))
         host.wait_until_network_is(True)
@@ -200,7 +193,7 @@ def _ipam(folder: Path, number: int) -> dict[str, Any]:
 def _conf(row: Row, cluster: Cluster, folder: Path) -> dict[str, Any]:
     types = ("bridge", "macvlan", "portmap")
     chosen = {each: each if row.how == "in-process" and served(each) else "exec" for each in types}
-    ours = {"invokers": chosen, "tenantPaths": {"dataDir": [f"{folder}/ipam"]}}
+    keys = {"invokers": chosen, "tenantPaths": {"dataDir": [f"{folder}/ipam"]}}
     return {
         "cniVersion": VERSION,
         "name": "bench",
@@ -210,5 +203,5 @@ def _conf(row: Row, cluster: Cluster, folder: Path) -> dict[str, Any]:
         "binDir": f"{folder}/run/bin_dir",
         "capabilities": {"portMappings": True},
         "delegates": [_default(folder)],
-        **(ours if row.how else {}),
+        **(keys if row.how else {}),
     }

@@ -23,9 +23,8 @@ class Subjects:
     def __init__(self, stack: ExitStack, folder: str) -> None:
         self._folder = folder
         self.cluster: Cluster = stack.enter_context(cluster(os.path.join(folder, "api")))
-        settings = {"kubeconfig": self.cluster.kubeconfig}
         self.daemon: Daemon = stack.enter_context(
-            daemon(os.path.join(folder, "daemon"), **settings)
+            daemon(os.path.join(folder, "daemon"), kubeconfig=self.cluster.kubeconfig)
         )
         self.pods = self._pods("in-process, C shim, API", "in-process", self._shim())
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
@@ -34,13 +34,6 @@ _SECONDS = 30
 _TARGET = re.compile(r"-A (?P<entry>\S+) (?P<match>.*?)-[jg] (?P<chain>\S+)")
 _SOURCE = re.compile(r"(?<!! )-s (?P<address>\S+)/\d+ ")
 _COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>\S+)) ')
-
-
-class Jump(NamedTuple):
-    """A rule that sends packets to another chain: that chain, and the rule's comment or ""."""
-
-    chain: str
-    comment: str
 
 
 class _Family(NamedTuple):
@@ -109,17 +102,21 @@ def declares(lines: Collection[str], chain: str) -> bool:
     return any(line.startswith(f":{chain} ") for line in lines)
 
 
-def jumps(entry: str) -> set[Jump]:
-    """The rules of chain *entry*, of both families, that continue in another chain."""
-    found: set[Jump] = set()
+def remove_jumped_to(entry: str, stale: Callable[[str], bool]) -> None:
+    """Remove the chains to which chain *entry* jumps by rules whose comments are *stale*.
+
+    Rules without a comment have the comment "".
+    """
+    found: set[str] = set()
     with open_channel(NETLINK_NETFILTER) as channel:
         for family in _FAMILIES.values():
             for rule in family.table.list_rules(channel, entry):
-                found |= {Jump(each, rule.comment) for each in rule.targets()}
+                found.update(rule.targets() if stale(rule.comment) else ())
     for version in _FAMILIES:
         if _has_legacy(version):
-            found |= {Jump(each.chain, each.comment) for each in _read(saved(version), entry)}
-    return found
+            found |= {each.chain for each in _read(saved(version), entry) if stale(each.comment)}
+    if found:
+        remove_chains(dict.fromkeys(found, entry))
 
 
 def remove_chains(
@@ -138,7 +135,8 @@ def remove_chains(
         ]
         replies = channel.request([message for _family, _chain, message in asked])
         for (family, chain, _message), reply in zip(asked, replies, strict=True):
-            if reply is not None:
+            # A chain with a hook is another program's.
+            if reply is not None and not nftables.has_hook(reply):
                 _remove(channel, family.table, chain, chains[chain], kept)
     for version in _FAMILIES:
         if _has_legacy(version):
@@ -150,9 +148,9 @@ def remove_chains(
 def _remove(
     channel: Channel, table: nftables.Table, chain: str, entry: str, kept: Collection[str]
 ) -> None:
-    addresses = [encode(each)[1] for each in kept]
+    addresses = {encode(each)[1] for each in kept}
     jumping = [rule for rule in table.list_rules(channel, entry) if rule.jumps_to(chain)]
-    stale = [rule for rule in jumping if not any(map(rule.compares, addresses))]
+    stale = [rule for rule in jumping if addresses.isdisjoint(rule.compared())]
     messages = [table.delete_rule(entry, rule.handle) for rule in stale]
     if len(stale) == len(jumping):
         messages += [table.flush(chain), table.delete_chain(chain)]

@@ -73,7 +73,12 @@ class Rule(NamedTuple):
     @property
     def comment(self) -> str:
         """The comment, of nft or of iptables; "" for none."""
-        return _read_comment(self.userdata) or _match_comment(self.body)
+        said = _read_comment(self.userdata)
+        if said or wire.string(_MATCH_NAME, "comment") not in self.body:
+            return said
+        # The comment of iptables is a match.
+        found = {each.get(_MATCH_NAME): each.get(_MATCH_INFO, b"") for each in self._all("match")}
+        return wire.read_string(found.get(b"comment\0", b""))
 
     def jumps_to(self, chain: str) -> bool:
         """Whether it continues in this chain (jump or goto)."""
@@ -82,18 +87,24 @@ class Rule(NamedTuple):
     def targets(self) -> list[str]:
         """The chains that it continues in (jump or goto)."""
         found = []
-        for data in _data_of(self.body, "immediate"):
+        for data in self._all("immediate"):
             verdict = wire.first(data.get(_IMMEDIATE_DATA, b""), 0, _DATA_VERDICT) or b""
             chain = wire.first(verdict, 0, _VERDICT_CHAIN)
             found += [] if chain is None else [wire.read_string(chain)]
         return found
 
-    def compares(self, value: bytes) -> bool:
-        """Whether it compares a part of a packet, for instance an address, with this value."""
-        return value in self.body and any(
-            wire.first(data.get(_COMPARE_DATA, b""), 0, 1) == value
-            for data in _data_of(self.body, "cmp")
-        )
+    def compared(self) -> list[bytes]:
+        """The values with which it compares parts of a packet, or of what is known of it."""
+        return [wire.first(data.get(_COMPARE_DATA, b""), 0, 1) or b"" for data in self._all("cmp")]
+
+    def _all(self, kind: str) -> list[dict[int, bytes]]:
+        """The attributes of each expression of this kind."""
+        name = wire.string(_EXPRESSION_NAME, kind)
+        return [
+            dict(wire.attributes(wire.first(each, 0, _EXPRESSION_DATA) or b"", 0))
+            for _element, each in wire.attributes(self.body, 0)
+            if each.startswith(name)
+        ]
 
 
 class Table(NamedTuple):
@@ -189,6 +200,11 @@ def commit(channel: Channel, messages: Sequence[Message]) -> None:
     channel.request([first, *messages, last])
 
 
+def has_hook(reply: bytes) -> bool:
+    """Whether the chain of a reply to `Table.get_chain` is one that the kernel calls itself."""
+    return wire.first(reply, 4, _CHAIN_HOOK) is not None
+
+
 def comment_of(text: str) -> str:
     """The comment that a rule with this one has in the kernel, which is 128 bytes at most."""
     return text.encode()[:_LONGEST_COMMENT].decode(errors="ignore")
@@ -207,26 +223,6 @@ def _read_comment(userdata: bytes) -> str:
             return wire.read_string(userdata[2 : 2 + size])
         userdata = userdata[2 + size :]
     return ""
-
-
-def _match_comment(expressions: bytes) -> str:
-    """The comment of iptables, which is a match."""
-    if wire.string(_MATCH_NAME, "comment") not in expressions:
-        return ""
-    for match in _data_of(expressions, "match"):
-        if match.get(_MATCH_NAME) == b"comment\0":
-            return wire.read_string(match.get(_MATCH_INFO, b""))
-    return ""
-
-
-def _data_of(expressions: bytes, kind: str) -> list[dict[int, bytes]]:
-    """The attributes of each expression of this kind."""
-    name = wire.string(_EXPRESSION_NAME, kind)
-    return [
-        dict(wire.attributes(wire.first(each, 0, _EXPRESSION_DATA) or b"", 0))
-        for _element, each in wire.attributes(expressions, 0)
-        if each.startswith(name)
-    ]
 
 
 def _head(family: int, resource: int = 0) -> bytes:

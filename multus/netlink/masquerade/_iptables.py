@@ -45,15 +45,14 @@ def remove(owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int,
 
 def collect(network: str, containers: Collection[str]) -> None:
     """Remove the rules of the network's containers that are not among these."""
-    stale = {
-        jump.chain: _ENTRY
-        for jump in iptables.jumps(_ENTRY)
-        if (owned := _OWNED.fullmatch(jump.comment))
-        and owned["network"] == network
-        and owned["container"] not in containers
-    }
-    if stale:
-        iptables.remove_chains(stale)
+
+    def stale(comment: str) -> bool:
+        owned = _OWNED.fullmatch(comment)
+        if owned is None or owned["network"] != network:
+            return False
+        return owned["container"] not in containers
+
+    iptables.remove_jumped_to(_ENTRY, stale)
 
 
 def _rules(owner: Owner, addresses: Sequence[str], multicast: str) -> list[str]:

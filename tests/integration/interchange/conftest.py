@@ -31,6 +31,7 @@ MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
     "tuning": "multus_invoker_tuning",
+    "flannel": "multus_invoker_flannel",
     "bandwidth": "multus_invoker_bandwidth",
     **dict.fromkeys(("vrf", "sbr"), "multus_invoker_routes"),
     "portmap": "multus_invoker_portmap",
@@ -138,22 +139,23 @@ class Ours(Side):
         with Namespace(place.node.path) as host, host.entered():
             invocation = place.caller.invocation("ADD", config, before)
             with invocation.session:
-                result = self._invoker(invocation).add(invocation)
+                result = self.invoker(invocation).add(invocation)
         return result.to_wire(config["cniVersion"])
 
     def check(self, place: Place, config: Json, result: Json) -> None:
         with Namespace(place.node.path) as host, host.entered():
             previous = Result.from_wire(result)
             invocation = place.caller.invocation("CHECK", config, previous)
-            self._invoker(invocation).check(invocation)
+            self.invoker(invocation).check(invocation)
 
     def delete(self, place: Place, config: Json, result: Json | None = None) -> None:
         previous = None if result is None else Result.from_wire(result)
         with Namespace(place.node.path) as host, host.entered():
             invocation = place.caller.invocation("DEL", config, previous)
-            self._invoker(invocation).delete_one(invocation)
+            self.invoker(invocation).delete_one(invocation)
 
-    def _invoker(self, invocation: Invocation) -> Invoker:
+    def invoker(self, invocation: Invocation) -> Invoker:
+        """What carries this invocation out."""
         module = import_module(MODULES[invocation.plugin.type])
         offer = module.multus_invoker(invocation.plugin, invocation.delegate, invocation.conf)
         assert isinstance(offer, Invoker), offer
@@ -215,7 +217,7 @@ def place(new_place: Callable[[], Place]) -> Place:
 
 
 @pytest.fixture
-def ours() -> Side:
+def ours() -> Ours:
     return Ours()
 
 
@@ -225,7 +227,7 @@ def reference() -> Side:
 
 
 @pytest.fixture
-def sides(ours: Side, reference: Side) -> dict[str, Side]:
+def sides(ours: Ours, reference: Side) -> dict[str, Side]:
     return {side.name: side for side in (ours, reference)}
 
 

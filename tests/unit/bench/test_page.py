@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import evolve
 
 from bench import page
+from bench.burst import Burst
 from bench.report import Report
 from bench.rounds import Figure
 from bench.sandboxes import ONE, Start
@@ -20,6 +21,7 @@ REPORT = Report(
         Start(OURS, 15, 0.6, 0.7, 0.75),
         Start("three networks, Peer", 15, 1.6, 1.8, 2.0),
     ],
+    bursts=[Burst("in-process", 153 << 20, 0.015)],
     figures=[
         Figure("ptp", "direct exec", 1, 0.010, 0.020, 1.0, 1.0),
         Figure("ptp", "in-process, C shim", 1, 0.004, 0.010, 0.40, 0.5),

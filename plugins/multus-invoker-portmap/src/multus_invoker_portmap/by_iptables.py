@@ -65,15 +65,14 @@ def remove(network: str, container_id: str, inherited: tuple[int, ...]) -> None:
 
 def collect(network: str, containers: Collection[str]) -> None:
     """Remove the chains of the network's containers that are not among these."""
-    stale = {
-        jump.chain: _TOP
-        for jump in iptables.jumps(_TOP)
-        if (owned := _OWNED.fullmatch(jump.comment))
-        and owned["network"] == network
-        and owned["container"] not in containers
-    }
-    if stale:
-        iptables.remove_chains(stale)
+
+    def stale(comment: str) -> bool:
+        owned = _OWNED.fullmatch(comment)
+        if owned is None or owned["network"] != network:
+            return False
+        return owned["container"] not in containers
+
+    iptables.remove_jumped_to(_TOP, stale)
 
 
 def _add_what_is_missing(
