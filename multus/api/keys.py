@@ -185,8 +185,8 @@ UNSERVED_REQUESTS = Key(
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
-    "Whether the program executes calls itself while no daemon runs; without it, only on a node"
-    " without a daemon.",
+    "Whether calls are carried out without a daemon when none answers; without it, where the"
+    " engine's program is beside the shim.",
 )
 RUNTIME_CONFIG = Key(
     "runtimeConfig",

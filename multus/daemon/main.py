@@ -13,8 +13,6 @@ from contextlib import ExitStack
 
 from attrs import evolve
 
-from multus.api.errors import IOFailure
-from multus.cni.shim import MARK
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
@@ -25,7 +23,7 @@ from multus.daemon.metrics import Metrics
 from multus.daemon.page import MetricsPage
 from multus.daemon.server import Server
 from multus.daemon.settings import Limits, Settings
-from multus.daemon.spool import Spool
+from multus.daemon.spool import Spool, remove_mark
 from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket
 from multus.log import Log
@@ -59,7 +57,7 @@ def run(path: str) -> None:
         generations = Generations(settings, os.environ, board, loop, log, SERVICE)
         stack.callback(generations.close)
         generations.start()
-        _leave_mark(settings.cni_dir)
+        remove_mark(settings.cni_dir)
         spool = Spool(settings.cni_dir, log)
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         generations.calls = calls
@@ -122,13 +120,3 @@ def _remove_old_sockets(path: str) -> None:
     for old in glob.glob(f"{glob.escape(path)}.api.*"):
         with contextlib.suppress(OSError):
             os.unlink(old)
-
-
-def _leave_mark(cni_dir: str) -> None:
-    """Write the mark that tells shims, also after a reboot, that this node has a daemon."""
-    path = os.path.join(cni_dir, os.fsdecode(MARK))
-    try:
-        os.makedirs(cni_dir, mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        raise IOFailure(f"cannot write {path}: {error.strerror}") from error
