@@ -25,7 +25,6 @@ class Load:
 
     way: str
     verb: str
-    networks: int
     at_once: int
     per_second: float
     p50: float
@@ -35,8 +34,11 @@ class Load:
 
 _ROUNDS = 3
 
+#: The pods' networks.
+KIND, NETWORKS = "mixed", 4
 
-def measure(each: Sequence[Way], networks: int, at_once: int, pods: int, folder: str) -> list[Load]:
+
+def measure(each: Sequence[Way], at_once: int, pods: int, folder: str) -> list[Load]:
     """*pods* pods by every way, *at_once* of them at a time; the first way is what counts as 1.
 
     All ways take their turn, three times, with the same namespaces.
@@ -46,7 +48,7 @@ def measure(each: Sequence[Way], networks: int, at_once: int, pods: int, folder:
     with namespaces(pods) as made:
         for _ in range(_ROUNDS):
             for place, way in enumerate(each):
-                work = Workload(networks, os.path.join(folder, f"load{place}"))
+                work = Workload(NETWORKS, os.path.join(folder, f"load{place}"), KIND)
                 containers = [way.container(work, pod) for pod in made]
                 for verb in ("ADD", "DEL"):
                     all_of_them, of_each = _all(way, verb, work, containers, at_once)
@@ -60,7 +62,6 @@ def measure(each: Sequence[Way], networks: int, at_once: int, pods: int, folder:
         Load(
             way=name,
             verb=verb,
-            networks=networks,
             at_once=at_once,
             per_second=rate,
             p50=statistics.median(times[name, verb]),

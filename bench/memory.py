@@ -31,7 +31,7 @@ def peaks(programs: list[Program], folder: str) -> dict[str, int]:
         pod = Netns.create("bench")
         try:
             container = Container(pod.path)
-            stdin = work.conf(**program.keys)
+            stdin = work.conf(program.how, **program.keys)
             variables = {**environ("ADD", container), **program.variables}
             found[program.name] = _peak(list(program.argv), stdin, variables)
             program.call("DEL", work, container)

@@ -158,6 +158,10 @@ class Daemon:
         lines = self.control("metrics")[1].splitlines()
         return sum(float(each.split()[-1]) for each in lines if each.startswith(line))
 
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes have taken, with the programs that they started."""
+        return sum(map(_seconds, _family(self.pid)))
+
     def memory(self) -> int:
         """Bytes that all its processes have now; what they share is counted once."""
         return sum(map(_share, _family(self.pid)))
@@ -179,9 +183,17 @@ def _share(pid: int) -> int:
     return 0
 
 
+def _seconds(pid: int) -> float:
+    """User and system time of a process and of its children that ended: proc(5), stat."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 @contextmanager
-def daemon(folder: str, **settings: Any) -> Iterator[Daemon]:
-    """Run a daemon in this network namespace."""
+def daemon(folder: str, cgroup: Path | None = None, **settings: Any) -> Iterator[Daemon]:
+    """Run a daemon in this network namespace, and in *cgroup* when one is given."""
     os.makedirs(folder, exist_ok=True)
     config, socket = os.path.join(folder, "daemon.json"), os.path.join(folder, "run", "multus.sock")
     keys = {"cniDir": os.path.join(folder, "state"), "nodeName": NODE, **settings}
@@ -190,6 +202,9 @@ def daemon(folder: str, **settings: Any) -> Iterator[Daemon]:
     Path(script).write_text(shim.launcher())
     os.chmod(script, 0o755)
     argv = [*installed_program(), "daemon", "--config", config]
+    if cgroup is not None:
+        enter = f'echo $$ >"{cgroup}/cgroup.procs" && exec "$@"'
+        argv = ["sh", "-c", enter, "sh", *argv]
     environ = {**os.environ, "MULTUS_SOCKET": socket}
     with subprocess.Popen(argv, env=environ) as process:
         try:

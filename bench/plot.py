@@ -1,51 +1,64 @@
-"""The figures as a picture: horizontal bars, on a logarithmic axis since they span two decades."""
+"""One picture: a few horizontal bars on a linear axis."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
-from bench.rounds import Figure
-
-_COLOURS = {True: "#9aa0a6", False: "#1a73e8"}
-_LEFT, _WIDTH, _BAR, _GAP, _HEAD = 250, 460, 14, 6, 34
-_FONT = 'font-family="sans-serif" font-size="12"'
-
-
-def svg(figures: Sequence[Figure]) -> str:
-    """A chart for each number of networks: ADD in milliseconds by way, and over direct exec."""
-    parts: list[str] = []
-    top = 10
-    slowest = max(each.add for each in figures) * 1000
-    for networks in dict.fromkeys(each.networks for each in figures):
-        rows = [each for each in figures if each.networks == networks]
-        parts.append(_text(10, top + 16, f"ADD of {networks} network{'s' * (networks > 1)}", True))
-        top += _HEAD
-        for place, each in enumerate(rows):
-            parts += _bar(top, each, slowest, first=place == 0)
-            top += _BAR + _GAP
-        top += _GAP
-    size = f'width="{_LEFT + _WIDTH + 130}" height="{top}"'
-    body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n{body}\n</svg>\n'
+_LEFT, _WIDTH, _BAR, _GAP, _HEAD, _FOOT = 250, 400, 30, 14, 46, 14
+_FONT = 'font-family="sans-serif" fill="#202124"'
+_COLOURS = {"ours": "#1a73e8", "base": "#9aa0a6", "other": "#c9782b"}
 
 
-def _bar(top: int, each: Figure, slowest: float, *, first: bool) -> list[str]:
-    milliseconds = each.add * 1000
-    length = max(2.0, _WIDTH * math.log10(max(1.0, milliseconds)) / math.log10(max(10.0, slowest)))
-    shape = (
-        f'<rect x="{_LEFT}" y="{top}" width="{length:.0f}" height="{_BAR}"'
-        f' fill="{_COLOURS[first]}"/>'
+class Bar(NamedTuple):
+    """A bar; its ``kind`` is ``base`` (the others are compared with it), ``ours`` or ``other``."""
+
+    label: str
+    seconds: float
+    kind: str
+
+
+def svg(title: str, bars: Sequence[Bar]) -> str:
+    """The bars under each other, with a line where the first one ends."""
+    longest = max(each.seconds for each in bars)
+    scale = _WIDTH / longest
+    bottom = _HEAD + len(bars) * (_BAR + _GAP)
+    base = _LEFT + bars[0].seconds * scale
+    # A page may be dark: the picture has a ground of its own.
+    parts = [
+        '<rect width="100%" height="100%" rx="6" fill="#ffffff"/>',
+        _text(10, 24, title, 'font-size="16" font-weight="bold"'),
+    ]
+    for place, each in enumerate(bars):
+        parts += _bar(_HEAD + place * (_BAR + _GAP), each, scale)
+    parts.append(
+        f'<line x1="{base:.0f}" x2="{base:.0f}" y1="{_HEAD - 6}" y2="{bottom - _GAP + 6}"'
+        ' stroke="#202124" stroke-dasharray="4 3" opacity="0.6"/>'
     )
-    label = f"{milliseconds:.1f} ms" + ("" if first else f", {each.add_ratio:.2f}×")
+    width, height = _LEFT + _WIDTH + 100, bottom + _FOOT
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+    body = "\n".join(parts)
+    return f'{head} width="{width}" height="{height}" role="img">\n{body}\n</svg>\n'
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them in."""
+    if seconds >= 0.1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.1f} ms"
+
+
+def _bar(top: int, each: Bar, scale: float) -> list[str]:
+    length = each.seconds * scale
+    weight = ' font-weight="bold"' if each.kind == "ours" else ""
     return [
-        shape,
-        _text(10, top + 11, each.way),
-        _text(_LEFT + int(length) + 6, top + 11, label),
+        f'<rect x="{_LEFT}" y="{top}" width="{length:.0f}" height="{_BAR}"'
+        f' fill="{_COLOURS[each.kind]}"/>',
+        _text(10, top + 20, each.label, f'font-size="14"{weight}'),
+        _text(_LEFT + length + 8, top + 20, duration(each.seconds), f'font-size="14"{weight}'),
     ]
 
 
-def _text(x: int, y: int, text: str, bold: bool = False) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}" {_FONT}{weight} fill="currentColor">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, style: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" {_FONT} {style}>{escape(text)}</text>'

@@ -21,15 +21,18 @@ def namespaces(count: int) -> Iterator[list[Netns]]:
     """
     with ExitStack() as stack:
         made = []
-        stack.callback(_last)
+        stack.callback(settle)
         for _ in range(count):
             made.append(Netns.create("bench"))
             stack.callback(made[-1].remove)
         yield made
 
 
-def _last() -> None:
-    """Remove one more namespace, and wait until the link into it is gone: all others are too."""
+def settle() -> None:
+    """Wait until the kernel has taken all removed namespaces apart.
+
+    One more is removed: when the link into it is gone, all others are too.
+    """
     pod = Netns.create("bench")
     with Namespace.current() as host, host.channel() as channel:
         with Namespace(pod.path) as inside:

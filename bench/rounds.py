@@ -16,8 +16,9 @@ from multus.testing.netns import Netns
 
 @frozen
 class Figure:
-    """One way's medians for a number of networks, in seconds, and over direct execution."""
+    """One way's medians for networks of a kind, in seconds, and over direct execution."""
 
+    kind: str
     way: str
     networks: int
     add: float
@@ -26,14 +27,16 @@ class Figure:
     delete_ratio: float
 
 
-def measure(each: Sequence[Way], networks: int, rounds: int, folder: str) -> list[Figure]:
+def measure(
+    each: Sequence[Way], kind: str, networks: int, rounds: int, folder: str
+) -> list[Figure]:
     """ADD and DEL by every way; the first way is what the others are compared with."""
     times: dict[str, tuple[list[float], list[float]]] = {way.name: ([], []) for way in each}
     for turn in range(rounds + 1):
         with namespaces(len(each)) as pods:
             for place, (way, pod) in enumerate(zip(each, pods, strict=True)):
                 # Each way has stores of its own: a used-up range of one must not slow another.
-                work = Workload(networks, os.path.join(folder, str(place)))
+                work = Workload(networks, os.path.join(folder, kind, str(place)), kind)
                 add, delete = round_trip(way, work, pod)
                 way.settle()
                 if turn:  # the first round only warms caches up
@@ -42,7 +45,7 @@ def measure(each: Sequence[Way], networks: int, rounds: int, folder: str) -> lis
     medians = {name: tuple(map(statistics.median, both)) for name, both in times.items()}
     add, delete = medians[each[0].name]
     return [
-        Figure(name, networks, ours[0], ours[1], ours[0] / add, ours[1] / delete)
+        Figure(kind, name, networks, ours[0], ours[1], ours[0] / add, ours[1] / delete)
         for name, ours in medians.items()
     ]
 

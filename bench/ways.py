@@ -44,29 +44,54 @@ class Direct(Way):
     """Each delegate's binary in turn, with no meta-plugin: what nothing that execs can beat."""
 
     name: str = "direct exec"
+    #: What each chain's container got, by the container's ID: its DEL needs it.
+    results: dict[str, bytes] = field(factory=dict)
 
     def call(self, command: str, work: Workload, container: Container) -> float:
-        delegates = list(enumerate(work.delegates()))
+        networks = list(enumerate(work.plugins()))
         begin = time.perf_counter()
-        for index, conf in delegates if command == "ADD" else reversed(delegates):
-            stdin = json.dumps({"cniVersion": VERSION, **conf}).encode()
+        for index, plugins in networks if command == "ADD" else reversed(networks):
             ifname = "eth0" if index == 0 else f"net{index - 1}"
-            path = real_plugin(conf["type"])
-            run([str(path)], stdin, environ(command, container, ifname))
+            variables = environ(command, container, ifname)
+            if len(plugins) == 1:
+                run([_binary(plugins[0])], json.dumps(plugins[0]).encode(), variables)
+            elif command == "ADD":
+                self.results[container.id] = _chain(plugins, b"", variables)
+            else:
+                _chain(plugins[::-1], self.results.pop(container.id, b""), variables)
         return time.perf_counter() - begin
+
+
+def _chain(
+    plugins: Sequence[Mapping[str, Any]], result: bytes, variables: Mapping[str, str]
+) -> bytes:
+    """Start one binary after the other, each with the result before it; returns the last one's."""
+    for each in plugins:
+        previous = {"prevResult": json.loads(result)} if result else {}
+        stdin = json.dumps({**each, **previous}).encode()
+        result = run([_binary(each)], stdin, variables) or result
+    return result
+
+
+def _binary(conf: Mapping[str, Any]) -> str:
+    return str(real_plugin(conf["type"]))
 
 
 @frozen
 class Program(Way):
-    """A meta-plugin: an argument vector, keys for its configuration, variables for its process."""
+    """A meta-plugin: an argument vector, keys for its configuration, variables for its process.
+
+    ``how`` is ``exec`` or ``in-process``; a peer has neither.
+    """
 
     name: str
     argv: Sequence[str]
+    how: str = ""
     keys: Mapping[str, Any] = field(factory=dict)
     variables: Mapping[str, str] = field(factory=dict)
 
     def call(self, command: str, work: Workload, container: Container) -> float:
-        stdin = work.conf(**self.keys)
+        stdin = work.conf(self.how, **self.keys)
         variables = {**environ(command, container), **self.variables}
         begin = time.perf_counter()
         run(self.argv, stdin, variables)
@@ -120,9 +145,8 @@ class Pods(Way):
             "delegates": work.delegates()[:1],
             "tenantPaths": {"dataDir": [f"{work.folder}/ipam"]},
         }
-        return evolve(self.program, keys={**self.program.keys, **keys}).call(
-            command, work, container
-        )
+        program = evolve(self.program, keys={**self.program.keys, **keys})
+        return program.call(command, work, container)
 
 
 def run(argv: Sequence[str], stdin: bytes, variables: Mapping[str, str]) -> bytes:

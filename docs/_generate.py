@@ -1,6 +1,6 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
 configuration.md from the tables of keys, reference.md from the public modules, the comparison in
-migration.md from its rows.
+migration.md from its rows, _static/bench* from the figures in bench.json.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -145,7 +145,18 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration_page(load(discover())),
         "reference.md": reference_page(),
         "migration.md": migration_page((HERE / "migration.md").read_text(encoding="utf-8")),
+        **figures(),
     }
+
+
+def figures() -> dict[str, str]:
+    """The parts of performance.md, of the figures of the last run of the benchmark."""
+    sys.path.append(str(HERE.parent))
+    from bench import page
+    from bench.report import Report
+
+    made = page.pages(Report.read(HERE / "_static" / "bench.json"))
+    return {f"_static/{name}": text for name, text in made.items()}
 
 
 # --- Hooks ----------------------------------------------------------------------------------------

@@ -35,16 +35,30 @@ def write(
 
 
 def write_open(
-    path: str, data: bytes, mode: int = 0o600, *, fsync: bool, temporary: str | None = None
+    path: str,
+    data: bytes,
+    mode: int = 0o600,
+    *,
+    fsync: bool,
+    temporary: str | None = None,
+    replacing: bool = True,
 ) -> int:
-    """Like ``write``; returns a descriptor of the file for reading and appending."""
+    """Like ``write``; returns a descriptor of the file for reading and appending.
+
+    Without *replacing*, nothing is at *path*, and the file is renamed before it is fsynced.  A file
+    system with a journal then commits once, not twice.  A power cut before the function returns may
+    leave a torn file, which for a reader is one that was never written.
+    """
     new = temporary or f"{path}.{os.urandom(4).hex()}.new"
     descriptor = _create(new, mode)
     try:
         write_all(descriptor, data)
-        if fsync:
+        if fsync and replacing:
             os.fdatasync(descriptor)
         os.rename(new, path)
+        if fsync and not replacing:
+            new = path
+            os.fdatasync(descriptor)
         if fsync:
             sync_folder(path)
     except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,7 +199,8 @@ class Invocation:
     resources; ``log`` is its log, with the network in every line.  ``valid_attachments`` is for GC:
     ``{"containerID": …, "ifname": …}`` of every attachment of this network that is still in use.
     ``inherited`` are descriptors that a started process keeps open: the container's lock is held
-    until all these processes have ended.
+    until all these processes have ended.  ``delegating`` is the engine's, for
+    ``multus.api.delegation``.
     """
 
     verb: str
@@ -213,6 +214,9 @@ class Invocation:
     prev_result: Result | None = None
     inherited: tuple[int, ...] = ()
     valid_attachments: tuple[Mapping[str, str], ...] = field(default=(), converter=frozen_each)
+    delegating: Callable[[Invocation, Mapping[str, Any]], Any] | None = field(
+        default=None, repr=False, eq=False
+    )
 
     @property
     def ifname(self) -> str:

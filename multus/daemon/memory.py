@@ -10,17 +10,22 @@ import os
 #: Memory of the supervisor, the template and the API process together, and of a worker, in bytes;
 #: measured with every plugin of this project.
 _BASE, _WORKER = 64 << 20, 8 << 20
+
+#: What a delegate that is a binary may take, with its IPAM plugin: it runs in the same control
+#: group, one at a time for each worker.  The reference plugins take 2 MiB.
+_PROGRAM = 16 << 20
 _LEAST = 4
 
 
 def affordable(workers: int, limit: int | None) -> int:
     """How many of *workers* fit into *limit* bytes; all of them without a limit.
 
-    Each counts twice: a stuck worker gets a replacement.
+    Each counts twice, since a stuck worker gets a replacement, and with the program that it runs.
     """
     if limit is None:
         return workers
-    return max(min(_LEAST, workers), min(workers, (limit - _BASE) // (2 * _WORKER)))
+    fit = (limit - _BASE) // (2 * _WORKER + _PROGRAM)
+    return max(min(_LEAST, workers), min(workers, fit))
 
 
 def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> int | None:

@@ -2,7 +2,7 @@
 
 Every delegate is checked here once, whatever its source (``multus.engine.resolve``).  The
 configuration of each plugin is checked once more before an invoker gets it
-(``multus.engine.invoke.plan``).
+(``multus.engine.invoke.choice``).
 
 A tenant's configuration names plugins and their keys, as CNI has it.  It may not start Multus with
 a configuration of its own, and its size is limited.  Keys that an in-process invoker reserves for

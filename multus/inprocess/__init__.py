@@ -15,15 +15,28 @@ created; addresses, routes, rules, undoing, DEL, CHECK, STATUS and GC are the cl
             link = job.create_inside(message)
             return Made(link.index, (job.interface(link.mac),))
 
+An invoker that changes a link which an earlier plugin of the chain created subclasses `Chained`.
+
 The names below are public; a module or name that begins with an underscore is not.
 """
 
 from __future__ import annotations
 
+from multus.inprocess._chained import Chained
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._link import LinkInvoker
 from multus.inprocess._requested import reader_of, requested_mac
 from multus.inprocess._veth import Pair, make_pair
 
-__all__ = ["Ends", "Job", "LinkInvoker", "Made", "Pair", "make_pair", "reader_of", "requested_mac"]
+__all__ = [
+    "Chained",
+    "Ends",
+    "Job",
+    "LinkInvoker",
+    "Made",
+    "Pair",
+    "make_pair",
+    "reader_of",
+    "requested_mac",
+]

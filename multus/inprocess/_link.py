@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import evolve
 
 from multus import ipam
+from multus.api.delegation import Delegating
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.invoker import Invoker
 from multus.api.result import DNS, Result
@@ -86,6 +87,27 @@ class LinkInvoker(Invoker, Generic[C]):
     ) -> None:
         """Raise ``CheckFailed`` for what is particular to this kind of link."""
 
+    def remove_rules(self, invocations: Sequence[Invocation]) -> None:
+        """Remove the rules of these attachments of one container, after their links are deleted.
+
+        A subclass with more rules than those of ``ipMasq`` overrides it, and calls this one too.
+        """
+        masqueraded = [each for each in invocations if self._masquerades(each)]
+        if masqueraded:
+            from multus.inprocess._detach import addresses_left
+            from multus.netlink import masquerade
+
+            owners = [masquerade.Owner.of(each) for each in masqueraded]
+            left = addresses_left(invocations[0].request.netns, self._transport)
+            masquerade.remove(owners, left, invocations[0].inherited)
+
+    def collect_rules(self, invocation: Invocation) -> None:
+        """Remove the rules of the network's attachments that are gone, as `remove_rules`."""
+        if self._masquerades(invocation):
+            from multus.netlink import masquerade
+
+            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+
     # --- The verbs ----------------------------------------------------------------------------
 
     def prepare(self, invocation: Invocation) -> None:
@@ -104,7 +126,7 @@ class LinkInvoker(Invoker, Generic[C]):
             backend = self.masquerade_backend(config)
             if backend is not None:
                 # Undone after the link: a rule is stale when its address is gone.
-                undo.callback(take_back, invocation, self._remove_rules, [invocation])
+                undo.callback(take_back, invocation, self.remove_rules, [invocation])
             job = Job(ends, invocation, config, given, undo)
             made = self.create(job)
             if backend is not None:
@@ -134,12 +156,15 @@ class LinkInvoker(Invoker, Generic[C]):
         """Delete the links of different kinds within one grace period."""
         from multus.inprocess._detach import Leaving, delete_links
 
-        leaving = [
-            Leaving(invocation, invoker.kind)
-            for invoker, invocation in deletions
-            if isinstance(invoker, LinkInvoker)
-        ]
-        delete_links(leaving, Transport)
+        leaving = []
+        for invoker, invocation in deletions:
+            if isinstance(invoker, Delegating):
+                inner = invoker.inner(invocation)
+                invoker, invocation = inner.invoker, inner.invocation
+            if isinstance(invoker, LinkInvoker) and invoker.kind:
+                leaving.append(Leaving(invocation, invoker.kind))
+        if leaving:
+            delete_links(leaving, Transport)
 
     def delete_one(self, invocation: Invocation) -> None:
         error = self.delete([invocation])[0]
@@ -166,7 +191,7 @@ class LinkInvoker(Invoker, Generic[C]):
             pool.status()
 
     def gc(self, invocation: Invocation) -> None:
-        parts = (self._collect_rules, self._collect_addresses)
+        parts = (self.collect_rules, self._collect_addresses)
         errors = [self.attempted(part, invocation) for part in parts]
         for error in filter(None, errors):
             raise error
@@ -189,26 +214,10 @@ class LinkInvoker(Invoker, Generic[C]):
 
     def _without_rules(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """Remove the rules, all at once if possible; returns each one's error, or None."""
-        together = self.attempted(self._remove_rules, invocations)
+        together = self.attempted(self.remove_rules, invocations)
         if together is None or len(invocations) == 1:
             return [together] * len(invocations)
-        return [self.attempted(self._remove_rules, [each]) for each in invocations]
-
-    def _remove_rules(self, invocations: Sequence[Invocation]) -> None:
-        masqueraded = [each for each in invocations if self._masquerades(each)]
-        if masqueraded:
-            from multus.inprocess._detach import addresses_left
-            from multus.netlink import masquerade
-
-            owners = [masquerade.Owner.of(each) for each in masqueraded]
-            left = addresses_left(invocations[0].request.netns, self._transport)
-            masquerade.remove(owners, left, invocations[0].inherited)
-
-    def _collect_rules(self, invocation: Invocation) -> None:
-        if self._masquerades(invocation):
-            from multus.netlink import masquerade
-
-            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+        return [self.attempted(self.remove_rules, [each]) for each in invocations]
 
     def _collect_addresses(self, invocation: Invocation) -> None:
         pool = ipam.for_plugin(invocation)

@@ -27,8 +27,13 @@ class Pair(NamedTuple):
     far_mac: str
 
 
-def make_pair(job: Job[Any], *, mtu: int = 0, mac: str = "", master: int = 0) -> Pair:
-    """Create the pair, its host's end up, a port of the bridge *master* (an index) if one is given.
+def make_pair(
+    job: Job[Any], *, mtu: int = 0, mac: str = "", master: int = 0, up: bool = False
+) -> Pair:
+    """Create the pair, its host's end a port of the bridge *master* (an index) if one is given.
+
+    With *up* the host's end is up.  Else set it up after the container's end: an end that is up
+    without a carrier makes the kernel wait for a grace period.
 
     *mac* is for the container's end.  MACs are always set explicitly, because udev may replace one
     that the kernel chose.  A later failure deletes the pair.  Raises ``KernelRefused`` when the
@@ -48,7 +53,7 @@ def make_pair(job: Job[Any], *, mtu: int = 0, mac: str = "", master: int = 0) ->
             mac=near_mac,
             peer_mac=far_mac,
             master=master,
-            up=True,
+            up=up,
         )
         with ExitStack() as mine:
             gone = [links.delete(name, missing_ok=True)]

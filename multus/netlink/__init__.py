@@ -25,15 +25,25 @@ The names below, and the modules, are public; a module or name that begins with 
 not.  Each module is imported when it is first used:
 
 ``create``
-    Messages that create links: veth, macvlan, ipvlan, vlan, bridge, vxlan.
+    Messages that create links: veth, macvlan, ipvlan, vlan, bridge, vxlan, vrf.
 ``links``, ``addresses``, ``routes``, ``neighbours``
     Messages that change and list existing objects.
 ``bridges``
     A bridge's ports: options, VLANs.
+``rules``
+    Policy rules: which routing table a packet uses.
+``queues``
+    Traffic control: limit what leaves an interface, and redirect what enters it.
 ``results``
     Apply a CNI result to a link, and check a link against a result.
 ``masquerade``
     Rules that translate container traffic to the host's address.
+``nftables``, ``nftexpressions``
+    Tables, chains and rules of nf_tables.
+``iptables``
+    Rules of iptables in table nat.
+``conntrack``
+    Forget tracked connections.
 ``sysctl``
     Network sysctls.
 ``inventory``
@@ -66,13 +76,19 @@ from multus.netlink.wire import Message
 MODULES = (
     "addresses",
     "bridges",
+    "conntrack",
     "create",
     "inventory",
+    "iptables",
     "links",
     "masquerade",
     "neighbours",
+    "nftables",
+    "nftexpressions",
+    "queues",
     "results",
     "routes",
+    "rules",
     "sysctl",
     "wire",
 )

@@ -37,6 +37,7 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_TXQLEN, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 13, 18, 28
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 
 _VETH_INFO_PEER = 1
@@ -47,6 +48,7 @@ _IFLA_BR_VLAN_FILTERING, _IFLA_BR_VLAN_DEFAULT_PVID = 7, 39
 _IFLA_VXLAN_ID, _IFLA_VXLAN_GROUP, _IFLA_VXLAN_LINK, _IFLA_VXLAN_LOCAL = 1, 2, 3, 4
 _IFLA_VXLAN_TTL, _IFLA_VXLAN_LEARNING, _IFLA_VXLAN_PORT = 5, 7, 15
 _IFLA_VXLAN_GROUP6, _IFLA_VXLAN_LOCAL6 = 16, 17
+_IFLA_VRF_TABLE = 1
 
 #: Modes by their names in configurations and in ``ip link``.
 MACVLAN_MODES: Mapping[str, int] = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -56,6 +58,11 @@ VLAN_PROTOCOLS: Mapping[str, int] = {"802.1q": 0x8100, "802.1ad": 0x88A8}
 
 #: The port that IANA gave VXLAN; the kernel's own default is an older one.
 VXLAN_PORT = 4789
+
+
+#: A veth's queues.  The kernel's default is one for each processor, of which it then turns off all
+#: but the first, and waits for two grace periods.
+_ONE_QUEUE = (wire.u32(_IFLA_NUM_TX_QUEUES, 1), wire.u32(_IFLA_NUM_RX_QUEUES, 1))
 
 
 def veth(
@@ -75,11 +82,12 @@ def veth(
 
     ``mtu`` and ``txqlen`` are for both ends.  ``master`` (the index of a bridge beside *name*) and
     ``up`` are for the near end: the kernel refuses to create the peer up, so a later message does
-    that.
+    that.  Each end has one queue in each direction.
     """
     far = [wire.string(_IFLA_IFNAME, peer), *_common(peer_namespace, mtu, peer_mac, txqlen)]
+    far += _ONE_QUEUE
     peer_info = wire.nested(_VETH_INFO_PEER, _IFINFOMSG.pack(0, 0, 0, 0, 0), *far)
-    more = _common(namespace, mtu, mac, txqlen)
+    more = [*_common(namespace, mtu, mac, txqlen), *_ONE_QUEUE]
     if master:
         more.append(wire.u32(_IFLA_MASTER, master, "the index of a master"))
     words = f"create veth {name}{_in(namespace)} with peer {peer}{_in(peer_namespace)}"
@@ -222,6 +230,19 @@ def vxlan(
     ]
     words = f"create VXLAN {identifier} as {name}{_in(namespace)}"
     return _create(name, "vxlan", words, _common(namespace, mtu, mac, txqlen), data, up)
+
+
+def vrf(name: str, table: int, *, namespace: Namespace | None = None, up: bool = False) -> Message:
+    """A VRF: interfaces whose master it is (`links.set_master`) use this routing table."""
+    data = [wire.u32(_IFLA_VRF_TABLE, table, "the table of a VRF")]
+    words = f"create VRF {name} of table {table}{_in(namespace)}"
+    return _create(name, "vrf", words, _common(namespace, 0, "", 0), data, up)
+
+
+def vrf_table(link: Link) -> int:
+    """The routing table of a VRF that was read; 0 for another kind of link."""
+    payload = dict(wire.attributes(link.data, 0)).get(_IFLA_VRF_TABLE)
+    return 0 if payload is None or link.kind != "vrf" else wire.read_u32(payload)
 
 
 def plain(

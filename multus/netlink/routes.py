@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from attrs import frozen
+from attrs import field, frozen
 
 from multus.netlink import wire
 from multus.netlink._channel import Channel
@@ -21,7 +21,7 @@ from multus.netlink.wire import Message
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
-_RTA_METRICS, _RTA_MULTIPATH, _RTA_TABLE = 8, 9, 15
+_RTA_METRICS, _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TABLE = 8, 9, 12, 15
 _RTAX_MTU, _RTAX_ADVMSS = 2, 8
 
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
@@ -31,6 +31,7 @@ TABLE_MAIN = 254
 UNICAST = 1
 
 _RTPROT_BOOT = 3
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
 _RTNH_F_ONLINK = 4
 _TABLE_COMPAT = 252
 
@@ -43,7 +44,8 @@ _RTNEXTHOP = struct.Struct("=HBBi")
 class Route:
     """A route as the kernel lists it; "" and 0 mean that a field is not set.
 
-    A route with several next hops is listed once for each of them.
+    A route with several next hops is listed once for each of them, and has no ``entry``: the
+    kernel's own words, which `copy` needs.
     """
 
     destination: str
@@ -57,6 +59,7 @@ class Route:
     kind: int
     mtu: int
     advmss: int
+    entry: bytes = field(default=b"", eq=False, repr=False)
 
 
 def add(
@@ -73,14 +76,18 @@ def add(
     onlink: bool = False,
     exclusive: bool = True,
     exists_ok: bool = False,
+    replace: bool = False,
 ) -> Message:
     """A unicast route through the interface with this index.
 
     ``exclusive``: an equal route is an error (EEXIST), unless ``exists_ok``; without ``exclusive``
-    the kernel keeps both (IPv6: as one multipath route).  ``onlink``: the kernel does not check
-    that the gateway is reachable on the link.
+    the kernel keeps both (IPv6: as one multipath route).  With ``replace`` it takes the place of
+    the route to the same destination that has the same priority.  ``onlink``: the kernel does not
+    check that the gateway is reachable on the link.
     """
     flags = wire.NLM_F_CREATE | (wire.NLM_F_EXCL if exclusive else 0)
+    if replace:
+        flags = wire.NLM_F_CREATE | wire.NLM_F_REPLACE
     body = _body(index, destination, gateway, scope, table, _RTNH_F_ONLINK if onlink else 0)
     if source:
         body += wire.attribute(_RTA_PREFSRC, encode(source)[1])
@@ -112,6 +119,28 @@ def delete(
     return Message(_RTM_DELROUTE, 0, body, _words("delete", index, destination, gateway), expected)
 
 
+def copy(route: Route, table: int) -> Message:
+    """The listed *route* in another table, where it replaces the one to the same destination.
+
+    Everything that the kernel says of it is kept: its source, metrics, encapsulation ….
+    """
+    family, prefix, source, tos, _, protocol, scope, kind, flags = _RTMSG.unpack_from(route.entry)
+    head = (family, prefix, source, tos, table if table < 256 else _TABLE_COMPAT, protocol, scope)
+    kept = [
+        wire.attribute(each, payload)
+        for each, payload in wire.attributes(route.entry, _RTMSG.size)
+        if each not in (_RTA_TABLE, _RTA_CACHEINFO)
+    ]
+    number = wire.u32(_RTA_TABLE, table, _of(route.destination, "table"))
+    return Message(
+        _RTM_NEWROUTE,
+        wire.NLM_F_CREATE | wire.NLM_F_REPLACE,
+        # The other flags are the state of the route, which the kernel does not take.
+        _RTMSG.pack(*head, kind, flags & _RTNH_F_ONLINK) + b"".join(kept) + number,
+        f"{_words('copy', route.index, route.destination, route.gateway)} to table {table}",
+    )
+
+
 def list_all(channel: Channel, family: int = socket.AF_UNSPEC, *, index: int = 0) -> list[Route]:
     """The routes of all tables, of one family or both; with *index*, only of that interface."""
     families = (socket.AF_INET, socket.AF_INET6) if family == socket.AF_UNSPEC else (family,)
@@ -123,6 +152,16 @@ def list_all(channel: Channel, family: int = socket.AF_UNSPEC, *, index: int = 0
         for entry in channel.dump(Message(_RTM_GETROUTE, 0, body, "list routes")):
             found.extend(route for route in read(entry) if index in (0, route.index))
     return found
+
+
+def find_to(channel: Channel, address: str) -> Route | None:
+    """The route that a packet to this address (without prefix) takes; None without one."""
+    family, packed, prefix = encode(address)
+    body = _RTMSG.pack(family, prefix, 0, 0, 0, 0, 0, 0, 0) + wire.attribute(_RTA_DST, packed)
+    words = f"look up the route to {address}"
+    asked = Message(_RTM_GETROUTE, 0, body, words, _UNREACHABLE, replies=True)
+    reply = channel.request([asked])[0]
+    return None if reply is None else next(iter(read(reply)), None)
 
 
 def read(body: bytes) -> list[Route]:
@@ -147,6 +186,7 @@ def read(body: bytes) -> list[Route]:
             kind=kind,
             mtu=_number(metrics, _RTAX_MTU),
             advmss=_number(metrics, _RTAX_ADVMSS),
+            entry=b"" if _RTA_MULTIPATH in found else body,
         )
         for index, gateway in hops
     ]

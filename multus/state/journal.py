@@ -5,9 +5,9 @@ A file consists of lines, which are appended one by one: a CRC-32 in eight hexad
 space, and a JSON object (``multus.state.record``).
 
 * ``intent``, then a ``delegate`` for each network: all that another process needs to undo the
-  request, without the configuration, the API or the namespace.  They are in a file that is fsynced
-  and renamed into place before the first delegate is attached, since an address may outlive a power
-  cut.  A file without all of them is damaged.
+  request, without the configuration, the API or the namespace.  They are in a file that is renamed
+  into place and fsynced, in this order, before the first delegate is attached, since an address may
+  outlive a power cut.  A file without all of them is damaged, or its request attached nothing.
 * ``attached``: a step of a delegate's chain succeeded, with its result.
 * ``detached``: a delegate is gone, while others could not be removed.
 * ``trying``: the removal of a delegate begins once more.
@@ -189,9 +189,10 @@ class Journal:
         wires = _intended(request, conf, planned)
         wires += [attached_wire(index, attachment) for index, attachment in done.items()]
         wires += [] if result is None else [finished_wire(result)]
-        recordfile.create(self._path(request.container_id, request.ifname), wires).close()
-        for path in paths:
-            unlink(path)
+        path = self._path(request.container_id, request.ifname)
+        recordfile.create(path, wires, replacing=True).close()
+        for each in paths:
+            unlink(each)
         return self.find(request.container_id, request.ifname)
 
     def incomplete(self) -> list[tuple[str, str]]:

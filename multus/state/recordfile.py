@@ -148,9 +148,10 @@ class Writer:
         self._size += len(line)
 
 
-def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
+def create(path: str, wires: Sequence[Mapping[str, Any]], *, replacing: bool = False) -> Writer:
     """Write and fsync a file with these lines, whole or not at all; the caller closes the writer.
 
+    With *replacing*, other files say the same until this one is there, after a power cut too.
     Raises ``InvalidConfig`` or ``IOFailure``.
     """
     data = b"".join(_line(wire, path) for wire in wires)
@@ -160,7 +161,9 @@ def create(path: str, wires: Sequence[Mapping[str, Any]]) -> Writer:
             f" {path} takes {_FULL // 2}: attach fewer, or smaller ones"
         )
     try:
-        descriptor = atomic.write_open(path, data, fsync=True, temporary=f"{path}{NEW}")
+        descriptor = atomic.write_open(
+            path, data, fsync=True, temporary=f"{path}{NEW}", replacing=replacing
+        )
     except OSError as error:
         raise unwritable(path, error) from error
     return Writer(path, descriptor, len(data))

@@ -1,10 +1,10 @@
-"""Invocations without the engine, for tests that call an invoker or IPAM directly."""
+"""Invocations without a transaction, for tests that call an invoker or IPAM directly."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -16,6 +16,9 @@ from multus.api.session import Session
 from multus.api.versions import NEWEST
 from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.session import new_session
+
+if TYPE_CHECKING:
+    from multus.api.delegation import Delegated
 
 
 @frozen
@@ -70,6 +73,7 @@ class Caller:
             valid_attachments=tuple(
                 {"containerID": each.container_id, "ifname": each.ifname} for each in valid
             ),
+            delegating=_delegating,
         )
 
     def _request(self, verb: str) -> Request:
@@ -82,3 +86,12 @@ class Caller:
             args=parse_args(self.args),
             environ={"CNI_ARGS": self.args, "PATH": os.environ.get("PATH", os.defpath)},
         )
+
+
+def _delegating(outer: Invocation, config: Mapping[str, Any]) -> Delegated:
+    """Delegate to the installed plugins."""
+    from multus.engine.invoke.delegation import delegated
+    from multus.registry.index import discover
+    from multus.registry.loading import load
+
+    return delegated(load(discover()), outer, config)

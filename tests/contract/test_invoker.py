@@ -12,7 +12,7 @@ from multus.api.errors import CNIError, InvalidConfig, MissingPlugin
 from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Invocation, Plugin
 from multus.api.result import Interface, Result
-from multus.engine.invoke.plan import choose
+from multus.engine.invoke.choice import choose
 from multus.engine.pipeline import Engine
 from multus.registry.entry import Entry
 from multus.registry.hooks import PluginFailed

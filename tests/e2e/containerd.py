@@ -48,6 +48,7 @@ class ContainerdHost:
     folder: Path
     node: Netns
     cri: CRI
+    environ: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -58,8 +59,12 @@ class ContainerdHost:
         node: Netns,
         plugins: Mapping[str, str],
         image: Path,
+        environ: Mapping[str, str] | None = None,
     ) -> Iterator[ContainerdHost]:
-        """Start it with the image loaded; *plugins* maps a CNI plugin's name to its program."""
+        """Start it with the image loaded; *plugins* maps a CNI plugin's name to its program.
+
+        *environ* is for containerd, and so for the CNI plugins, beside this process' own.
+        """
         conf = {key: str(folder / key) for key in ("root", "state", "bin_dir", "conf_dir")}
         for path in conf.values():
             os.makedirs(path)
@@ -71,7 +76,7 @@ class ContainerdHost:
         with ExitStack() as stack:
             cri = CRI(str(folder / "socket"), folder / "generated")
             stack.callback(cri.close)
-            host = cls(folder, node, cri)
+            host = cls(folder, node, cri, {**os.environ, **(environ or {})})
             stack.callback(host.stop)
             host.start()
             stack.callback(host.clear)
@@ -82,7 +87,8 @@ class ContainerdHost:
     def network(self, conf: Mapping[str, Any]) -> None:
         """Write the node's network configuration, as the first file of its folder."""
         # Beside and renamed: containerd watches the folder.
-        path = self.folder / "conf_dir" / "00-multus.conf"
+        kind = "conflist" if "plugins" in conf else "conf"
+        path = self.folder / "conf_dir" / f"00-multus.{kind}"
         path.with_suffix(".new").write_text(json.dumps(conf))
         path.with_suffix(".new").rename(path)
 
@@ -146,7 +152,7 @@ class ContainerdHost:
         argv = ["containerd", "--config", str(self.folder / "config.toml"), "--log-level", "info"]
         with (self.folder / "containerd.log").open("ab") as log:
             command = self.node.command(argv)
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         self.cri.ready(30)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 #: The daemon's memory limit in ``deploy/daemonset/daemonset.yaml``, in bytes.
-DAEMONSET_BYTES = 256 << 20
+DAEMONSET_BYTES = 512 << 20
 
 _ROOT = Path("/sys/fs/cgroup")
 

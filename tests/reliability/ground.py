@@ -27,6 +27,7 @@ from multus.testing.sriov import Card
 Conf = Mapping[str, Any]
 
 _SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+_EXECUTED = ("bridge", "macvlan", "ptp", "tuning")
 _OURS = ("invoker", "ipMasqBackend")
 _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
@@ -105,7 +106,7 @@ class Ground:
             {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
             {"name": "goptp", "type": "ptp", "ipam": self.ipam(8)},
         ]
-        return self.conf(*every, invokers={"ptp": "exec"})
+        return self.conf(*every, invokers=dict.fromkeys(_EXECUTED, "exec"))
 
     def mixed(self) -> Conf:
         """Four networks, half of them of executed plugins."""
@@ -113,8 +114,10 @@ class Ground:
             {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
             {"name": "br", "type": "bridge", "bridge": "br0", "ipam": self.ipam(5)},
             {"name": "plain", "type": "ptp", "ipam": self.ipam(3)},
-            {"name": "goptp", "type": "ptp", "invoker": "exec", "ipam": self.ipam(8)},
+            {"name": "goptp", "type": "ptp", "ipam": self.ipam(8)},
         ]
+        for executed in (every[1], every[3]):
+            executed["invoker"] = "exec"
         return self.conf(*every)
 
     def virtual_functions(self) -> Conf:

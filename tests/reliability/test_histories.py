@@ -280,6 +280,7 @@ def _conf(base: Ground, kubeconfig: str) -> Conf:
         {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": base.ipam(1)},
         {"name": "br", "type": "bridge", "bridge": "br0", "ipam": base.ipam(5)},
     ]
+    defaults[1]["invoker"] = "exec"
     return {**base.conf(*defaults), "kubeconfig": kubeconfig}
 
 

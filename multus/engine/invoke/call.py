@@ -10,6 +10,7 @@ from multus.api.network import Carried, Invocation
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.delegation import Delegated
     from multus.api.network import Delegate, Plugin
     from multus.api.request import Request
     from multus.api.result import Result
@@ -87,4 +88,11 @@ class Call:
             log=self.log.bind(network=delegate.label, ifname=delegate.ifname, type=plugin.type),
             prev_result=prev_result,
             inherited=() if self.lock is None else (self.lock,),
+            delegating=self._delegated,
         )
+
+    def _delegated(self, outer: Invocation, config: Mapping[str, Any]) -> Delegated:
+        # Few plugins delegate.
+        from multus.engine.invoke.delegation import delegated
+
+        return delegated(self.installed, outer, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from multus.api import progress
@@ -74,6 +74,56 @@ def common_version(invoker: Invoker, invocation: Invocation) -> str | None:
     if not texts:
         raise malformed_answer(invoker, "versions", known, "return a list of versions")
     return highest_common(known)
+
+
+def delete(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIError | None]:
+    """DEL of neighbouring attachments by one invoker; returns each one's error, or None."""
+    return [
+        _in_common_version(invoker, invocation, error)
+        if isinstance(error, IncompatibleVersion)
+        else error
+        for invocation, error in zip(invocations, _answers(invoker, invocations), strict=True)
+    ]
+
+
+def _answers(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIError | None]:
+    """An answer for each invocation, whatever the invoker does.
+
+    When the joint call fails, each is deleted by itself: one bad configuration must not keep its
+    neighbours from being deleted.
+    """
+    try:
+        answers = call_verb(invoker, invoker.delete, invocations)
+        if _fits(answers, len(invocations)):
+            return answers
+        fix = "return a list with an error or None for each invocation"
+        error = malformed_answer(invoker, "delete", answers, fix)
+    except CNIError as caught:
+        error = caught
+    if len(invocations) == 1:
+        return [error]
+    return [_answers(invoker, [each])[0] for each in invocations]
+
+
+def _fits(answers: object, count: int) -> bool:
+    return (
+        isinstance(answers, list | tuple)
+        and len(answers) == count
+        and all(each is None or isinstance(each, CNIError) for each in answers)
+    )
+
+
+def _in_common_version(
+    invoker: Invoker, invocation: Invocation, refusal: IncompatibleVersion
+) -> CNIError | None:
+    """Delete once more in a version that both sides know; returns the error, or None."""
+    try:
+        version = common_version(invoker, invocation)
+    except CNIError as error:
+        return error
+    if version is None or version == invocation.cni_version:
+        return refusal
+    return _answers(invoker, [invocation.at(version)])[0]
 
 
 def malformed_answer(invoker: Invoker, verb: str, answer: object, fix: str) -> CNIError:

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve
 
-from multus.api.errors import CNIError, IncompatibleVersion, attempted
+from multus.api.errors import CNIError, attempted
 from multus.api.invoker import Invoker
 from multus.api.network import Attachment, Delegate, Invocation
-from multus.engine.invoke.calling import (
-    call_verb,
-    common_version,
-    malformed_answer,
-    naming_delegate,
-)
+from multus.engine.invoke.calling import delete, naming_delegate
 from multus.engine.invoke.plan import invoker_of
 from multus.state.plugins import Detached
 
@@ -163,50 +158,4 @@ def _delete(neighbours: Sequence[_Removal]) -> Sequence[CNIError | None]:
     invoker = neighbours[0].invoker
     if invoker is None:
         return [neighbours[0].error]
-    invocations = [each.invocation for each in neighbours]
-    return [
-        _in_common_version(invoker, invocation, error)
-        if isinstance(error, IncompatibleVersion)
-        else error
-        for invocation, error in zip(invocations, _answers(invoker, invocations), strict=True)
-    ]
-
-
-def _answers(invoker: Invoker, invocations: list[Invocation]) -> Sequence[CNIError | None]:
-    """An answer for each invocation, whatever the invoker does.
-
-    When the joint call fails, each is deleted by itself: one bad configuration must not keep its
-    neighbours from being deleted.
-    """
-    try:
-        answers = call_verb(invoker, invoker.delete, invocations)
-        if _fits(answers, len(invocations)):
-            return answers
-        fix = "return a list with an error or None for each invocation"
-        error = malformed_answer(invoker, "delete", answers, fix)
-    except CNIError as caught:
-        error = caught
-    if len(invocations) == 1:
-        return [error]
-    return [_answers(invoker, [each])[0] for each in invocations]
-
-
-def _fits(answers: object, count: int) -> bool:
-    return (
-        isinstance(answers, list | tuple)
-        and len(answers) == count
-        and all(each is None or isinstance(each, CNIError) for each in answers)
-    )
-
-
-def _in_common_version(
-    invoker: Invoker, invocation: Invocation, refusal: IncompatibleVersion
-) -> CNIError | None:
-    """Delete once more in a version that both sides know; returns the error, or None."""
-    try:
-        version = common_version(invoker, invocation)
-    except CNIError as error:
-        return error
-    if version is None or version == invocation.cni_version:
-        return refusal
-    return _answers(invoker, [invocation.at(version)])[0]
+    return delete(invoker, [each.invocation for each in neighbours])

@@ -3,72 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from multus.api.delegates import handed_on
-from multus.api.errors import CNIError, InvalidConfig, described
-from multus.api.invoker import Declined, Invoker
+from multus.api.errors import CNIError, described
 from multus.api.jsontext import encode
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.engine.invoke.calling import carry_out, naming_delegate
-from multus.engine.permit import withheld, without, without_info_file
-from multus.engine.resolve import missing_plugin
+from multus.engine.invoke.choice import choose, permitted
 from multus.state.record import Planned, Step
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
+    from multus.api.invoker import Invoker
     from multus.engine.invoke.call import Call
-    from multus.registry.loading import Installed
 
 
 #: ``multus.api.deviceinfo.CAPABILITY``, without the import: few networks have a device.
 _INFO_FILE = "CNIDeviceInfoFile"
-
-
-class Choice(NamedTuple):
-    """The invoker for a plugin, and the answers of those that declined before it."""
-
-    invoker: Invoker
-    declined: tuple[Declined, ...] = ()
-
-
-def choose(
-    installed: Installed, plugin: Plugin, delegate: Delegate, conf: Conf, *, strict: bool = True
-) -> Choice:
-    """The invoker for *plugin*: the one that its configuration names, else the first that offers.
-
-    With *strict*, it is an error when the named one does not offer itself.  Without (DEL, CHECK,
-    GC) the first that offers takes its place: in-process invokers and binaries share their stores.
-    Raises ``InvalidConfig`` and ``MissingPlugin``.
-    """
-    offers: list[Invoker] = []
-    declined: list[Declined] = []
-    for each in installed.hooks.invokers(plugin, delegate, conf):
-        if isinstance(each, Declined):
-            declined.append(each)
-        elif plugin.invoker in ("", each.name):
-            return Choice(each, tuple(declined))
-        else:
-            offers.append(each)
-    if plugin.invoker and strict:
-        refused = next((no for no in declined if no.invoker == plugin.invoker), None)
-        if refused is not None:
-            raise InvalidConfig(
-                f"{delegate}: invoker {plugin.invoker!r} cannot serve it: {refused.reason}",
-                fix="correct that, or do not ask for this invoker",
-            )
-        raise missing_plugin(
-            f"is the invoker {plugin.invoker!r} that {delegate} asks for",
-            f"multus-invoker-{plugin.invoker}",
-            installed,
-        )
-    if not offers:
-        raise missing_plugin(
-            f"carries out type {plugin.type!r} of {delegate}", "multus-invoker-exec", installed
-        )
-    return Choice(offers[0], tuple(declined))
 
 
 def invoker_of(step: Step, delegate: Delegate, call: Call) -> Invoker:
@@ -94,7 +48,7 @@ def _plan_one(delegate: Delegate, call: Call) -> Planned:
                 f"{delegate}: {each.invoker} leaves type {plugin.type!r} to"
                 f" {invoker.name}: {each.reason}"
             )
-        kept = permitted(plugin, delegate, invoker, call)
+        kept = permitted(plugin, delegate, invoker, call.log)
         step = Step(
             plugin=Plugin(kept.config, invoker.name),
             config=handed_on(delegate, kept, call.conf),
@@ -117,21 +71,6 @@ def _with_device_info(delegate: Delegate, call: Call) -> Delegate:
     path = deviceinfo.of_attachment(delegate.label, request.container_id, delegate.ifname)
     asked = {**delegate.runtime_config, **({_INFO_FILE: path} if declared else {})}
     return evolve(delegate, device_info=path, runtime_config=asked)
-
-
-def permitted(plugin: Plugin, delegate: Delegate, invoker: Invoker, call: Call) -> Plugin:
-    """*plugin* without the keys that its writer may not give to *invoker*.
-
-    The journal gets the same, so that DEL and CHECK look where ADD did.
-    """
-    plugin = without_info_file(plugin, delegate)
-    keys = withheld(plugin, delegate, invoker.node_keys)
-    for key in keys:
-        call.log.verbose(
-            f"{delegate}: key {key!r} of type {plugin.type!r} is for the owner of the node:"
-            f" it is not passed to {invoker.name}"
-        )
-    return without(plugin, keys)
 
 
 def unwritable(planned: Sequence[Planned]) -> CNIError | None:

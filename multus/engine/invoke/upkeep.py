@@ -10,7 +10,8 @@ from attrs import evolve
 from multus.api.delegates import handed_on
 from multus.api.errors import CNIError
 from multus.engine.invoke.calling import carry_out, naming_delegate
-from multus.engine.invoke.plan import choose, invoker_of, permitted
+from multus.engine.invoke.choice import choose, permitted
+from multus.engine.invoke.plan import invoker_of
 from multus.engine.invoke.stranger import answers_the_same
 from multus.state.verify import sees
 
@@ -109,7 +110,7 @@ def status(delegates: Sequence[Delegate], call: Call) -> None:
     for delegate in delegates:
         for plugin in delegate.plugins:
             invoker = choose(call.installed, plugin, delegate, call.conf).invoker
-            kept = permitted(plugin, delegate, invoker, call)
+            kept = permitted(plugin, delegate, invoker, call.log)
             config = handed_on(delegate, kept, call.conf)
             carry_out(invoker, invoker.status, call.invocation("STATUS", delegate, kept, config))
 
@@ -125,7 +126,7 @@ def collect_garbage(
         for plugin in delegate.plugins:
             try:
                 invoker = choose(call.installed, plugin, delegate, call.conf, strict=False).invoker
-                kept = permitted(plugin, delegate, invoker, call)
+                kept = permitted(plugin, delegate, invoker, call.log)
                 config = handed_on(delegate, kept, call.conf)
                 invocation = call.invocation("GC", delegate, kept, config)
                 carry_out(invoker, invoker.gc, evolve(invocation, valid_attachments=valid))

@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from multus.api.errors import NotAvailable
-from multus.netlink.masquerade import _iptables as iptables
-from multus.netlink.masquerade import _nftables as nftables
+from multus.netlink import iptables
+from multus.netlink.masquerade import _iptables, _nftables
 from multus.netlink.masquerade._owner import Owner
 
 
@@ -39,9 +39,9 @@ def add(
     existing rule is not added twice.  A started program keeps the descriptors *inherited*.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
-        iptables.add(owner, addresses, inherited)
+        _iptables.add(owner, addresses, inherited)
     else:
-        nftables.add(owner, addresses)
+        _nftables.add(owner, addresses)
 
 
 def require_usable(backend: str) -> None:
@@ -61,8 +61,8 @@ def remove(
     The iptables rules of one container and network share a chain for all interfaces: rules for an
     address in *kept*, which the container still has, stay.
     """
-    iptables.remove(owners, kept, inherited)
-    nftables.remove(owners)
+    _iptables.remove(owners, kept, inherited)
+    _nftables.remove(owners)
 
 
 def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
@@ -71,9 +71,9 @@ def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
     *valid* has ``containerID`` and ``ifname`` of each, as `Invocation.valid_attachments`.
     """
     attachments = list(valid)
-    iptables.collect(network, {each["containerID"] for each in attachments})
+    _iptables.collect(network, {each["containerID"] for each in attachments})
     owners = [Owner(network, each["containerID"], each["ifname"]) for each in attachments]
-    nftables.collect(network, owners)
+    _nftables.collect(network, owners)
 
 
 __all__ = ["Owner", "add", "collect", "remove", "require_usable"]

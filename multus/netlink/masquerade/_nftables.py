@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multus.netlink import NETLINK_NETFILTER, Channel, Message, Refused, open_channel
+from multus.netlink import NETLINK_NETFILTER, Channel, Message, nftables, open_channel
+from multus.netlink import nftexpressions as nft
 from multus.netlink.addresses import network_of
-from multus.netlink.masquerade import _nft as nft
 from multus.netlink.masquerade._owner import Owner, network_mark
 
-TABLE = "cni_plugins_masquerade"
+TABLE = nftables.Table(nftables.INET, "cni_plugins_masquerade")
 CHAIN = "masq_checks"
 _HOOKED = "postrouting"
 _TABLE_COMMENT = "Masquerading of CNI networks"
@@ -25,30 +25,33 @@ def add(owner: Owner, addresses: Sequence[str]) -> None:
     """Add a rule for each address (with prefix); these replace the owner's old rules."""
     with open_channel(NETLINK_NETFILTER) as channel:
         messages = [
-            nft.add_table(TABLE, _TABLE_COMMENT),
-            nft.add_chain(TABLE, CHAIN, _CHAIN_COMMENT),
-            nft.add_postrouting(TABLE, _HOOKED),
+            TABLE.add(_TABLE_COMMENT),
+            TABLE.add_chain(CHAIN, _CHAIN_COMMENT),
+            TABLE.add_base_chain(
+                _HOOKED, kind="nat", hook=nftables.POSTROUTING, priority=nftables.SOURCE_NAT
+            ),
             # Written again each time: another program may have flushed or changed the chain.
-            nft.flush(TABLE, _HOOKED),
+            TABLE.flush(_HOOKED),
         ]
         for multicast in _MULTICAST:
-            matched = nft.of_family(multicast) + nft.to_network(multicast, inside=True)
-            messages.append(nft.add_rule(TABLE, _HOOKED, [*matched, nft.leave()]))
-        messages.append(nft.add_rule(TABLE, _HOOKED, [nft.goto(CHAIN)]))
+            matched = nft.of_family(multicast) + nft.address("destination", multicast)
+            messages.append(TABLE.add_rule(_HOOKED, [*matched, nft.leave()]))
+        messages.append(TABLE.add_rule(_HOOKED, [nft.goto(CHAIN)]))
         messages += [
-            nft.delete_rule(TABLE, CHAIN, rule.handle)
-            for rule in _rules(channel)
+            TABLE.delete_rule(CHAIN, rule.handle)
+            for rule in TABLE.list_rules(channel, CHAIN)
             if rule.comment.startswith(owner.mark)
         ]
         messages += [_rule(owner, address) for address in addresses]
-        nft.commit(channel, messages)
+        nftables.commit(channel, messages)
 
 
 def remove(owners: Iterable[Owner]) -> None:
     """Remove the owners' rules."""
     marks = tuple(owner.mark for owner in owners)
     with open_channel(NETLINK_NETFILTER) as channel:
-        _delete(channel, [rule for rule in _rules(channel) if rule.comment.startswith(marks)])
+        rules = TABLE.list_rules(channel, CHAIN)
+        _delete(channel, [rule for rule in rules if rule.comment.startswith(marks)])
 
 
 def collect(network: str, valid: Iterable[Owner]) -> None:
@@ -57,27 +60,18 @@ def collect(network: str, valid: Iterable[Owner]) -> None:
     with open_channel(NETLINK_NETFILTER) as channel:
         stale = [
             rule
-            for rule in _rules(channel)
+            for rule in TABLE.list_rules(channel, CHAIN)
             if rule.comment.startswith(network_mark(network)) and not rule.comment.startswith(kept)
         ]
         _delete(channel, stale)
 
 
 def _rule(owner: Owner, address: str) -> Message:
-    matched = nft.from_address(address.partition("/")[0])
-    matched += nft.to_network(network_of(address), inside=False)
-    return nft.add_rule(TABLE, CHAIN, [*matched, nft.masquerade()], owner.description)
+    alone = address.partition("/")[0]
+    matched = nft.of_family(alone) + nft.address("source", alone)
+    matched += nft.address("destination", network_of(address), inside=False)
+    return TABLE.add_rule(CHAIN, [*matched, nft.masquerade()], owner.description)
 
 
-def _rules(channel: Channel) -> list[nft.Rule]:
-    try:
-        return nft.list_rules(channel, TABLE, CHAIN)
-    except Refused as error:
-        if error.errno in nft.ABSENT:
-            return []
-        raise
-
-
-def _delete(channel: Channel, rules: Sequence[nft.Rule]) -> None:
-    if rules:
-        nft.commit(channel, [nft.delete_rule(TABLE, CHAIN, rule.handle) for rule in rules])
+def _delete(channel: Channel, rules: Sequence[nftables.Rule]) -> None:
+    nftables.commit(channel, [TABLE.delete_rule(CHAIN, rule.handle) for rule in rules])

@@ -9,6 +9,9 @@
   are for the first ``Pod`` among them;
 * ``plugin``: for an invoker, a plugin's configuration that it carries out.  The node of the test
   has one interface, ``uplink``, on which a macvlan can be made;
+* ``chain``: the plugins that precede it in its network's chain, for one that needs them;
+* ``leavesShared``: true for an invoker that leaves on the node what all containers share, such as a
+  bridge: what is left is compared with the node after a first container came and went;
 * ``card``: for an invoker, the name of an interface: the node gets a stand-in for an SR-IOV card of
   that name (``multus.testing.sriov``);
 * ``files``: files of the node that the plugin reads: the content by path below ``@TMP@``;

@@ -35,7 +35,9 @@ class Sample:
     objects: Sequence[Mapping[str, Any]] | None = None
     plugin: Mapping[str, Any] | None = None
     card: str = ""
+    chain: Sequence[Mapping[str, Any]] = ()
     takes_all: bool = False
+    leaves_shared: bool = False
     files: Mapping[str, str] = field(factory=dict)
 
     @classmethod
@@ -54,7 +56,9 @@ class Sample:
             objects=raw.get("objects"),
             plugin=raw.get("plugin"),
             card=raw.get("card", ""),
+            chain=raw.get("chain", ()),
             takes_all=bool(raw.get("takesAll")),
+            leaves_shared=bool(raw.get("leavesShared")),
             files=raw.get("files", {}),
         )
 

@@ -41,11 +41,11 @@ class Attaching:
     folder: str
     card: str
 
-    def request(self, command: str) -> Request:
+    def request(self, command: str, pod: Netns | None = None) -> Request:
         return Request(
             command=command,
-            container_id="conformance",
-            netns=self.pod.path,
+            container_id="conformance-first" if pod else "conformance",
+            netns=(pod or self.pod).path,
             ifname="eth0",
             path=SYSTEM_FOLDERS,
             environ=dict(os.environ),
@@ -53,6 +53,15 @@ class Attaching:
 
     def state(self) -> HostState:
         return self.node.state(self.folder)
+
+    def serve_first(self) -> None:
+        """Attach and detach another container, for what the plugin leaves for all of them."""
+        pod = Netns.create("pod")
+        try:
+            self.engine.add(self.request("ADD", pod), self.conf)
+            self.engine.delete(self.request("DEL", pod), self.conf)
+        finally:
+            pod.remove()
 
     def remove_pod(self) -> None:
         """Remove the network namespace of the container."""
@@ -78,15 +87,21 @@ def attaching(
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
     BinDir(str(tmp_path / "bin"))
-    name = subject.entry.name.removeprefix("invoker-")
-    wanted = {**sample.plugin, "invoker": name}
-    conf = conf_with(**{**sample.conf, "delegates": [wanted]})
+    conf = conf_with(**sample.conf)
+    offered = _offered(subject, sample.plugin, conf)
+    assert offered is not None, "it does not offer to carry out the sample's 'plugin'"
+    wanted = {**sample.plugin, "invoker": offered.name}
+    chain = {"name": "conformance", "plugins": [*sample.chain, wanted]}
+    conf = conf_with(**{**sample.conf, "delegates": [chain if sample.chain else wanted]})
     node, pod = Node.create(), Netns.create("pod")
     try:
         if sample.card:
             engine = _on_card(engine, sample.card, node, str(tmp_path), monkeypatch)
         with inside(node):
-            yield Attaching(engine, conf, pod, node, str(tmp_path), sample.card)
+            made = Attaching(engine, conf, pod, node, str(tmp_path), sample.card)
+            if sample.leaves_shared:
+                made.serve_first()
+            yield made
     finally:
         pod.remove()
         node.remove()
@@ -166,13 +181,14 @@ def test_a_key_that_it_does_not_know_is_not_ignored(
         pytest.skip("it passes every key on")
     assert sample.plugin is not None
     for config, offered in ((sample.plugin, True), ({**sample.plugin, "no-such-key": 1}, False)):
-        assert _offers(subject, config, attaching.conf) is offered
+        assert (_offered(subject, config, attaching.conf) is not None) is offered
 
 
-def _offers(subject: Subject, config: Mapping[str, Any], conf: Conf) -> bool:
+def _offered(subject: Subject, config: Mapping[str, Any], conf: Conf) -> Invoker | None:
+    """The invoker with which the plugin offers to carry this configuration out."""
     plugin = Plugin(config)
     delegate = Delegate(
         "conformance", (plugin,), "1.1.0", ifname="eth0", provenance=Provenance.NODE
     )
     answers = subject.alone.hooks.invokers(plugin, delegate, conf)
-    return any(isinstance(each, Invoker) for each in answers)
+    return next((each for each in answers if isinstance(each, Invoker)), None)

@@ -165,7 +165,7 @@ def test_a_flushed_table_is_restored(host: Host, caller: Caller) -> None:
 def test_iptables_of_the_older_interface_are_taken_down_too(
     host: Host, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from multus.netlink.masquerade import _iptables as iptables
+    from multus.netlink import iptables
 
     if not iptables._find("iptables-legacy-restore"):
         pytest.skip("no iptables-legacy on this machine")

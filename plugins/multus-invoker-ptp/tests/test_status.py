@@ -6,7 +6,7 @@ import pytest
 from multus_invoker_ptp.invoker import Ptp
 
 from multus.api.errors import InvalidConfig, MissingPlugin, NotAvailable
-from multus.netlink.masquerade import _iptables as iptables
+from multus.netlink import iptables
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:

@@ -115,3 +115,37 @@ def test_a_source_of_the_pages_attaches(
     runtime.delete(conf, cni_container, result).require()
     assert cni_pod.links() == {}
     assert before.difference(cni_node.state()) == []
+
+
+_DELEGATING = """
+
+from multus import hookimpl
+
+@hookimpl
+def multus_invoker(plugin):
+    return Rack() if plugin.type == "rack" else None
+"""
+
+
+def test_the_plugin_of_the_page_that_delegates_attaches(
+    cni_node: Node, cni_pod: Netns, cni_container: Container, cni_runtime: Runtime, tmp_path: Path
+) -> None:
+    blocks = _BLOCK.findall((ROOT / "docs" / "inprocess.md").read_text())
+    text = next(each for each in blocks if "Delegating" in each) + _DELEGATING
+    path = installed(tmp_path, "invoker-rack", text, (), RANGE)
+    runtime = evolve(cni_runtime, environ={**cni_runtime.environ, "PYTHONPATH": path})
+    pool = {"type": "host-local", "subnet": "10.9.0.0/24", "dataDir": str(tmp_path / "networks")}
+    conf = {
+        "cniVersion": "1.0.0",
+        "name": "node",
+        "type": "multus",
+        "cniDir": str(tmp_path / "state"),
+        "delegates": [{"type": "rack", "ipam": pool}],
+    }
+    before = cni_node.state()
+    result = runtime.add(conf, cni_container).result
+    assert cni_pod.links()["eth0"].kind == "macvlan"
+    runtime.check(conf, cni_container, result).require()
+    runtime.delete(conf, cni_container, result).require()
+    assert cni_pod.links() == {}
+    assert before.difference(cni_node.state()) == []

@@ -176,8 +176,9 @@ def test_one_that_fails_undoes_the_others(real: Multus, cni_pod: Netns) -> None:
 
 
 def test_what_cannot_be_undone_yet_is_said_and_removed_later(real: Multus, cni_pod: Netns) -> None:
-    # macvlan wants its master to be there even for DEL.
-    conf = real.conf(ptp(real, 1), {**macvlan(real, 2), "master": "late-card"})
+    # The binary macvlan wants its master to be there even for DEL.
+    late = {**macvlan(real, 2), "master": "late-card", "invoker": "exec"}
+    conf = real.conf(ptp(real, 1), late)
     before = real.node.state(real.ipam_dir, real.cni_dir)
     container = Container(cni_pod.path)
     answer = real.add(conf, container)

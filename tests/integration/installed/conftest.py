@@ -21,7 +21,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no virtual environment can be made: install python3-venv")
     plugins = [str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/setup.cfg")]
     subprocess.run(
-        ["sh", "dev", "wheels", str(folder / "bin/python"), *sorted(plugins)],
+        ["sh", "dev", "wheels", str(folder / "bin/python"), "all,test", *sorted(plugins)],
         cwd=ROOT,
         env=os.environ,
         check=True,

@@ -31,9 +31,17 @@ INVOKERS = {
 NETWORKS: dict[str, dict[str, Any]] = {
     "ptp": {"type": "ptp", "ipMasq": True, "mtu": 1400},
     "bridge": {"type": "bridge", "bridge": "br0", "isGateway": True, "ipMasq": True, "mtu": 1400},
-    "bridge port": {"type": "bridge", "bridge": "br0", "hairpinMode": True, "portIsolation": True},
+    "bridge port": {
+        "type": "bridge",
+        "bridge": "br0",
+        **dict.fromkeys(("hairpinMode", "portIsolation", "macspoofchk"), True),
+    },
     "macvlan": {"type": "macvlan", "master": "uplink", "mode": "private"},
 }
+
+
+#: What stays: bridges, and the table and the chain from which their rules start.
+SHARED = ("br0", "firewall table bridge nat / nat:", "firewall chain bridge nat / PREROUTING:")
 
 
 def invoker_of(
@@ -86,9 +94,9 @@ class Host:
             (invoker or invoker_of(config)).delete_one(caller.invocation("DEL", config, result))
 
     def left(self) -> list[str]:
-        """What is here and was not at first, except for bridges, which stay."""
+        """What is here and was not at first, except for what all containers share."""
         lines = self.empty.difference(self.node.state(str(self.folder)))
-        return [line for line in lines if "br0" not in line]
+        return [line for line in lines if not any(shared in line for shared in SHARED)]
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_what_the_plugin_alone_can_see_still_fails(cluster: Cluster, cni_pod: Ne
     pod = added(cluster, cni_pod, {**BRIDGE, "ipam": cluster.ipam("10.1.0")})
     pod.check().require()
     os.unlink(f"{cluster.folder}/ipam/net-a/10.1.0.2")
-    pod.failed("default/net-a", "host-local: Failed to find address", pod.container.id)
+    pod.failed("default/net-a", "address 10.1.0.2 is not reserved", pod.container.id)
 
 
 @pytest.mark.parametrize("first", ["the interface's", "another step of the chain"])

@@ -6,27 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-from attrs import evolve
-
-from multus.testing.netns import Netns, Node
+from multus.testing.netns import Netns
 from multus.testing.runtime import Container, Runtime
 from multus.testing.sriov import Card
 
 RANGE = {"type": "host-local", "subnet": "10.56.217.0/24"}
-
-
-@pytest.fixture
-def card(cni_node: Node, tmp_path: Path) -> Card:
-    card = Card.build(str(tmp_path / "sys"), cni_node)
-    card.install_plugin(str(tmp_path / "site"))
-    return card
-
-
-@pytest.fixture
-def runtime(cni_runtime: Runtime, card: Card, tmp_path: Path) -> Runtime:
-    environ = {**cni_runtime.environ, "PYTHONPATH": str(tmp_path / "site")}
-    return evolve(cni_runtime, environ=environ)
 
 
 def _conf(tmp_path: Path, **keys: Any) -> dict[str, Any]:

@@ -176,9 +176,20 @@ def test_the_descriptor_goes_on_appending_to_the_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-@pytest.mark.parametrize("fsync", [True, False])
-def test_the_file_is_fsynced_before_the_rename_and_the_folder_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
+@pytest.mark.parametrize(
+    ("fsync", "replacing", "expected"),
+    [
+        (True, True, ["fdatasync", "rename", "fsync of the folder"]),
+        (True, False, ["rename", "fdatasync", "fsync of the folder"]),
+        (False, True, ["rename"]),
+    ],
+)
+def test_what_a_power_cut_may_cost_decides_what_is_fsynced_when(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fsync: bool,
+    replacing: bool,
+    expected: list[str],
 ) -> None:
     calls: list[str] = []
 
@@ -194,5 +205,19 @@ def test_the_file_is_fsynced_before_the_rename_and_the_folder_after_it(
 
     for name in ("fdatasync", "rename", "fsync"):
         monkeypatch.setattr(os, name, noting(name))
-    atomic.write(str(tmp_path / "file"), b"x", fsync=fsync)
-    assert calls == (["fdatasync", "rename", "fsync of the folder"] if fsync else ["rename"])
+    path = str(tmp_path / "file")
+    os.close(atomic.write_open(path, b"x", fsync=fsync, replacing=replacing))
+    assert calls == expected
+
+
+@pytest.mark.parametrize("failing", ["fdatasync", "fsync"])
+def test_a_new_file_that_cannot_be_fsynced_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="gone"):
+        atomic.write_open(str(tmp_path / "file"), b"x", fsync=True, replacing=False)
+    assert list(tmp_path.iterdir()) == []

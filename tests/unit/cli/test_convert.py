@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from unit.cli import seed
 from unit.cli.conftest import Command
 
+from multus.api.keys import NETWORK_SPELLING
+from multus.api.spelling import spelled
 from multus.cli.commands.convert.converting import NAD, NETWORK, Conversion
 from multus.cli.documents import Document
 from multus.cli.objects import objects_in
@@ -217,12 +219,16 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-KEYS = st.text(min_size=1, max_size=8).filter(lambda key: key != "type")
+KEYS = (st.text(min_size=1, max_size=8) | st.sampled_from(["NAME", "Ipam", "dnS"])).filter(
+    lambda key: key.lower() != "type"
+)
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=5), st.sampled_from(["ptp", "sriov", "x-y"]))
 @settings(max_examples=100)
-def test_any_arguments_come_back_as_they_were(args: dict[str, Any], plugin: str) -> None:
+def test_any_arguments_come_back_with_the_documented_spelling_of_their_keys(
+    args: dict[str, Any], plugin: str
+) -> None:
     wire = {
         "apiVersion": "kubernetes-network.cni.cncf.io/v1",
         "kind": "Network",
@@ -235,4 +241,6 @@ def test_any_arguments_come_back_as_they_were(args: dict[str, Any], plugin: str)
     (nad,) = objects_in(Document("y", there.wire))
     back = Conversion(NETWORK).of(nad)
     assert (there.unsaid, back.unsaid) == ((), ())
-    assert meaning(back.wire) == meaning(wire)
+    assert meaning(back.wire) == meaning(
+        {**wire, "args": json.dumps([spelled(args, NETWORK_SPELLING)])}
+    )

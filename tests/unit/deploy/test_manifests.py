@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from reliability.cgroup import DAEMONSET_BYTES
 from unit.deploy.conftest import DEPLOY, objects
 
 from multus.cli import parser
+from multus.daemon.memory import affordable
 from multus.daemon.settings import Limits, Settings
 
 CHART = DEPLOY / "helm" / "multus"
@@ -39,11 +41,27 @@ def test_the_daemonset_fits_the_schema(daemonset: dict[str, Any], version: str) 
     validate(daemonset, version)
 
 
-def test_the_pod_is_of_the_guaranteed_class(daemonset: dict[str, Any]) -> None:
+def test_no_container_is_throttled_and_the_memory_of_each_is_bounded(
+    daemonset: dict[str, Any],
+) -> None:
     for each in containers(daemonset):
-        resources = each["resources"]
-        assert set(resources["limits"]) == {"cpu", "memory"}
-        assert resources["limits"] == resources["requests"], each["name"]
+        assert set(each["resources"]["limits"]) == {"memory"}, each["name"]
+        assert set(each["resources"]["requests"]) == {"cpu", "memory"}, each["name"]
+    # The kubelet protects the processes of this class alone as it does Guaranteed pods.
+    spec = daemonset["spec"]["template"]["spec"]
+    assert spec["priorityClassName"] == "system-node-critical"
+
+
+@pytest.mark.parametrize("path", ["daemonset/daemonset.yaml", "helm/multus/values.yaml"])
+def test_the_daemons_memory_is_enough_for_its_workers_and_their_binaries(
+    daemonset: dict[str, Any], path: str
+) -> None:
+    (daemon,) = (each for each in containers(daemonset) if each["name"] == "daemon")
+    amount = daemon["resources"]["limits"]["memory"]
+    workers = affordable(Limits().workers, int(amount.removesuffix("Mi")) << 20)
+    text = " ".join((DEPLOY / path).read_text().replace("#", "").split())
+    assert f"64 MiB for the daemon, and for each of {workers} workers 16 MiB and 16 more" in text
+    assert int(amount.removesuffix("Mi")) << 20 == DAEMONSET_BYTES
 
 
 def test_running_calls_have_time_to_end(daemonset: dict[str, Any]) -> None:
@@ -201,6 +219,7 @@ VALUES: list[dict[str, Any]] = [
     {},
     {"image": {"repository": "registry.example:5000/multus", "tag": "1"}, "hostPID": True},
     {"extraCapabilities": ["BPF", "IPC_LOCK"], "sriov": True, "waitForNetwork": 0},
+    {"resources": {"daemon": {"limits": {"cpu": 2, "memory": "1Gi"}}}},
     {
         "priorityClassName": "",
         "nodeSelector": {},
@@ -221,7 +240,6 @@ def test_what_the_chart_renders_fits_the_schema(
         validate(wire, version)
     known = parser()
     for each in containers(rendered["DaemonSet", "multus-python"]):
-        assert each["resources"]["limits"] == each["resources"]["requests"]
         if "args" in each:
             known.parse_args(each["args"])
     settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])

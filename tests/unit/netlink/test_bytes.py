@@ -320,6 +320,10 @@ def test_a_message_has_the_bytes_that_pyroute2_makes(name: str) -> None:
     assert message._replace(replies=False).encode(77).hex() == expected.hex()
 
 
+#: Those of each end of a veth pair.
+QUEUES = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
+
+
 def test_a_veth_is_encoded_with_its_peer_in_the_namespace() -> None:
     with Namespace.current() as here:
         message = create.veth(
@@ -330,6 +334,7 @@ def test_a_veth_is_encoded_with_its_peer_in_the_namespace() -> None:
             ("IFLA_MTU", 1400),
             ("IFLA_ADDRESS", "02:00:00:00:00:02"),
             ("IFLA_NET_NS_FD", here.fd),
+            *QUEUES,
         ]
         expected = link(
             16,
@@ -338,6 +343,7 @@ def test_a_veth_is_encoded_with_its_peer_in_the_namespace() -> None:
             ("IFLA_IFNAME", "veth1"),
             ("IFLA_MTU", 1400),
             ("IFLA_ADDRESS", MAC),
+            *QUEUES,
             info("veth", ("VETH_INFO_PEER", {"attrs": peer})),
         )
     assert message.encode(77).hex() == expected.hex()
@@ -345,8 +351,9 @@ def test_a_veth_is_encoded_with_its_peer_in_the_namespace() -> None:
 
 def test_a_veth_that_is_made_up_has_the_flag_at_its_near_end() -> None:
     message = create.veth("veth1", "eth0", up=True)
-    peer = info("veth", ("VETH_INFO_PEER", {"attrs": [("IFLA_IFNAME", "eth0")]}))
-    expected = link(16, CREATED, {"flags": 1, "change": 1}, ("IFLA_IFNAME", "veth1"), peer)
+    peer = info("veth", ("VETH_INFO_PEER", {"attrs": [("IFLA_IFNAME", "eth0"), *QUEUES]}))
+    up = {"flags": 1, "change": 1}
+    expected = link(16, CREATED, up, ("IFLA_IFNAME", "veth1"), *QUEUES, peer)
     assert message.encode(77).hex() == expected.hex()
 
 

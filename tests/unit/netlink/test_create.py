@@ -223,3 +223,19 @@ def test_ipv6_ends_of_a_tunnel_are_attributes_of_their_own() -> None:
     found = info_data(create.vxlan("x", 7, remote="fd00::2", local="fd00::1", parent=3))
     assert (found["IFLA_VXLAN_GROUP6"], found["IFLA_VXLAN_LOCAL6"]) == ("fd00::2", "fd00::1")
     assert found["IFLA_VXLAN_LINK"] == 3
+
+
+def test_a_vrf_has_its_table_and_its_interfaces_use_it(
+    channel: Channel, make: Callable[[Message], None]
+) -> None:
+    make(create.vrf("red", 77, up=True))
+    channel.request([create.veth("a0", "a1")])
+    red, near = links.find(channel, "red"), links.find(channel, "a0")
+    assert red is not None
+    assert near is not None
+    assert (red.kind, create.vrf_table(red), red.up) == ("vrf", 77, True)
+    assert create.vrf_table(near) == 0
+    channel.request([links.set_master("a0", red.index)])
+    port = links.find(channel, "a0")
+    assert port is not None
+    assert port.master == red.index

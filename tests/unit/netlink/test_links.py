@@ -163,9 +163,7 @@ def test_deleting_many_missing_links_succeeds(channel: Channel) -> None:
     assert links.delete_many([]) == []
 
 
-@pytest.mark.parametrize(
-    "wrong", ["", "02:00", "02:00:5e:10:20:3g", "0200.5e10", "2:0:0:0:0:1"]
-)
+@pytest.mark.parametrize("wrong", ["", "02:00", "02:00:5e:10:20:3g", "0200.5e10", "2:0:0:0:0:1"])
 def test_an_invalid_hardware_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidConfig):
         links.encode_mac(wrong)

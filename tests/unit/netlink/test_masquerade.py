@@ -58,17 +58,17 @@ def rules(node: Node) -> list[str]:
 def test_nftables_rules_are_those_that_nft_makes_of_the_references_text(node: Node) -> None:
     owner = Owner("ptpnet", "container1", "eth0")
     networks = ["10.90.0.2/24", "10.90.0.2/20", "10.90.0.2/32", "fd90::2/64", "fd90::2/61"]
-    text = REFERENCE_NFT.format(table=nftables.TABLE)
+    text = REFERENCE_NFT.format(table=nftables.TABLE.name)
     for each in networks:
         own, family = each.partition("/")[0], "ip6" if ":" in each else "ip"
         text += (
-            f"add rule inet {nftables.TABLE} masq_checks {family} saddr == {own}"
+            f"add rule inet {nftables.TABLE.name} masq_checks {family} saddr == {own}"
             f' {family} daddr != {each} masquerade comment "{owner.description}"\n'
         )
     with inside(node):
         masquerade.add(owner, networks, "nftables")
     ours = described(node)
-    node.run("nft", "delete", "table", "inet", nftables.TABLE)
+    node.run("nft", "delete", "table", "inet", nftables.TABLE.name)
     subprocess.run(node.command(["nft", "-f", "-"]), input=text, text=True, check=True)
     assert ours == described(node)
     with inside(node):
@@ -78,6 +78,8 @@ def test_nftables_rules_are_those_that_nft_makes_of_the_references_text(node: No
 
 def described(node: Node) -> list[str]:
     """The ruleset and its bytecode, without handles and the comments on table and chain."""
-    lines = node.run("nft", "--debug=netlink", "list", "table", "inet", nftables.TABLE).splitlines()
+    lines = node.run(
+        "nft", "--debug=netlink", "list", "table", "inet", nftables.TABLE.name
+    ).splitlines()
     lines = [line for line in lines if not re.match(r'\s+comment "', line)]
     return [re.sub(r"^(inet \S+ \S+)( \d+)+$", r"\1", line) for line in lines]

@@ -185,3 +185,35 @@ def test_of_two_routes_the_one_with_the_priority_is_deleted(channel: Channel, in
         channel.request([route])
     channel.request([routes.delete(index, "0.0.0.0/0", gateway="10.1.2.1", priority=20)])
     assert [route.priority for route in ours(channel)] == [10]
+
+
+def test_a_copy_in_another_table_has_all_that_the_route_has(
+    channel: Channel, index: int, netns: Netns
+) -> None:
+    channel.request(
+        [
+            routes.add(index, "0.0.0.0/0", gateway="10.9.9.9", onlink=True, priority=7, mtu=1300),
+            routes.add(index, "fd01::/48", gateway="fd00::1", advmss=1200),
+        ]
+    )
+    for table in (100, 1000):
+        listed = routes.list_all(channel, index=index)
+        mine = [each for each in listed if each.table == routes.TABLE_MAIN]
+        for _twice in range(2):  # it replaces
+            channel.request([routes.copy(each, table) for each in mine])
+        for version in ("-4", "-6"):
+            shown = [
+                [{**each, "flags": sorted(set(each["flags"]) - {"linkdown"})} for each in found]
+                for found in (
+                    netns.ip(version, "route", "show", "proto", "boot", "table", str(each))
+                    for each in ("main", table)
+                )
+            ]
+            assert shown[0] == shown[1]
+
+
+def test_a_route_that_replaces_takes_the_place_of_the_kernels(channel: Channel, index: int) -> None:
+    channel.request([routes.add(index, "10.1.2.0/24", scope=routes.SCOPE_LINK, replace=True)])
+    listed = routes.list_all(channel, socket.AF_INET, index=index)
+    (route,) = (each for each in listed if each.destination == "10.1.2.0/24")
+    assert (route.protocol, route.source) == (3, "")

@@ -10,15 +10,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{- define "multus.resources" -}}
-requests:
-  cpu: {{ .cpu }}
-  memory: {{ .memory }}
-limits:
-  cpu: {{ .cpu }}
-  memory: {{ .memory }}
-{{- end }}
-
 {{- define "multus.settings" -}}
 {{- $own := dict "chrootDir" "/host" "cniDir" "/var/lib/cni/multus" -}}
 {{- $_ := set $own "kubeconfig" (printf "%s/multus.d/multus.kubeconfig" .Values.paths.netD) -}}

@@ -1,8 +1,10 @@
 """Attach three networks to a temporary pod, then remove them.
 
 The demo runs in temporary network namespaces: one is the node, one is the pod.
-It starts the program as a container runtime does. If an ordinary user runs it,
-the demo runs as root of a user namespace, where the machine allows that.
+It starts Multus as a container runtime does. The folder of CNI programs has
+only those that are needed here: none, if the plugins that attach these
+networks in-process are installed. If an ordinary user runs it, the demo runs
+as root of a user namespace, where the machine allows that.
 
 Examples:
   multus demo
@@ -14,15 +16,15 @@ import argparse
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from multus.api.errors import CNIError, IOFailure
 from multus.cli import screen
-from multus.cli.commands.demo.networks import Networks, choose
+from multus.cli.commands.demo.networks import delegates, prepare
 from multus.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -52,30 +54,29 @@ def run(arguments: argparse.Namespace) -> int:
 class _Stage:
     """The node, the pod and the runtime of the demo."""
 
-    networks: Networks
     node: Node
     pod: Netns
     runtime: Runtime
     container: Container
     folder: str
+    programs: Sequence[str]
 
     @classmethod
     def set_up(cls, stack: ExitStack) -> _Stage:
         """Create them; *stack* removes them."""
-        from multus.testing.delegates import SYSTEM_FOLDERS
+        from multus.testing.delegates import BinDir
         from multus.testing.netns import Netns, Node
         from multus.testing.runtime import Container, Runtime, installed_program
 
-        networks = choose()
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="multus-demo-"))
         node = Node.create("demo-node")
         stack.callback(node.remove)
         pod = Netns.create("demo-pod")
         stack.callback(pod.remove)
-        environ = networks.prepare(node, folder)
-        runtime = Runtime(installed_program(), ":".join(SYSTEM_FOLDERS), node)
-        runtime = evolve(runtime, environ={**runtime.environ, **environ})
-        return cls(networks, node, pod, runtime, Container(pod.path, id="demo"), folder)
+        programs = BinDir(os.path.join(folder, "bin"))
+        needed = prepare(node, programs)
+        runtime = Runtime(installed_program(), programs.path, node)
+        return cls(node, pod, runtime, Container(pod.path, id="demo"), folder, needed)
 
     @property
     def ipam_dir(self) -> str:
@@ -92,7 +93,7 @@ class _Stage:
             "name": "demo",
             "type": "multus",
             "cniDir": self.cni_dir,
-            "delegates": self.networks.delegates(self.ipam_dir),
+            "delegates": delegates(self.ipam_dir),
         }
 
 
@@ -102,6 +103,7 @@ def _show(stage: _Stage, shown: Screen) -> int:
     conf = stage.conf()
     kinds = ", ".join(each["type"] for each in conf["delegates"])
     shown.line(f"ADD    requests three networks: {kinds}")
+    shown.line(f"CNI programs that it can start: {', '.join(stage.programs) or 'none'}")
 
     before = stage.node.state(stage.ipam_dir, stage.cni_dir)
     added = stage.runtime.add(conf, stage.container)
@@ -109,7 +111,7 @@ def _show(stage: _Stage, shown: Screen) -> int:
     shown.line()
     shown.line(("ADD", "bold"), f" took {added.seconds * 1000:.0f} ms. The pod now has:")
     shown.line()
-    titles = ("Link", "Address", "MAC", "MTU", "Network", "Plugin", "Invoker", "Time")
+    titles = ("Link", "Address", "MAC", "Network", "Plugin", "Attached", "Time")
     shown.rows(titles, _attached(stage))
     shown.line()
     shown.line("The runtime gets this result:")
@@ -139,12 +141,15 @@ def _attached(stage: _Stage) -> Iterator[tuple[str, ...]]:
             ifname,
             ", ".join(stage.pod.addresses(ifname)),
             links[ifname].mac,
-            str(links[ifname].mtu),
             attachment.delegate.label,
             attachment.delegate.types,
-            "+".join(attachment.invokers),
+            ", ".join(map(_way, attachment.invokers)),
             f"{attachment.seconds * 1000:.1f} ms",
         )
+
+
+def _way(invoker: str) -> str:
+    return "program" if invoker == "exec" else "in-process"
 
 
 def _record(stage: _Stage) -> Record:

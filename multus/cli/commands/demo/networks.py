@@ -1,50 +1,82 @@
-"""The sets of networks for the demo, as data; the demo uses the first one that can run here."""
+"""The networks of the demo, as data, and the CNI programs that they need on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
 
 from multus.api.errors import MissingPlugin
 
 if TYPE_CHECKING:
+    from multus.testing.delegates import BinDir
     from multus.testing.netns import Node
 
+#: By type of network: the plugin of Multus that attaches it in-process.
+_IN_PROCESS = {"bridge": "invoker-bridge", "macvlan": "invoker-vlans", "ptp": "invoker-ptp"}
 
-@frozen
-class Networks:
-    """Three networks: their configurations, and their prerequisites.
+#: ``@IPAM@`` in a configuration is the folder for allocated addresses.
+_HOST_LOCAL = {"type": "host-local", "dataDir": "@IPAM@"}
 
-    ``@IPAM@`` in a configuration is the folder for allocated addresses. ``prepare`` creates what
-    the networks need on a node, stores files in a folder, and returns environment variables for the
-    program.
+#: A macvlan on the node's card, a ptp link, and a bridge, which is the primary.
+_NETWORKS: tuple[Mapping[str, Any], ...] = (
+    {
+        "name": "storage",
+        "type": "macvlan",
+        "master": "uplink",
+        "ipam": {"type": "static", "addresses": ({"address": "192.0.2.10/24"},)},
+    },
+    {"name": "control", "type": "ptp", "ipam": {**_HOST_LOCAL, "subnet": "10.2.0.0/24"}},
+    {
+        "name": "pods",
+        "type": "bridge",
+        "bridge": "demo0",
+        "isDefaultGateway": True,
+        "masterplugin": True,
+        "ipam": {**_HOST_LOCAL, "subnet": "10.1.0.0/24"},
+    },
+)
+
+
+def delegates(ipam_dir: str) -> list[dict[str, Any]]:
+    """The configurations; allocated addresses are stored under *ipam_dir*."""
+    return [_placed(each, ipam_dir) for each in _NETWORKS]
+
+
+def prepare(node: Node, programs: BinDir) -> list[str]:
+    """Create what the networks need on *node*, and add the CNI programs that are needed.
+
+    Returns the names of the programs: none when all networks are attached in-process.  Raises
+    ``MissingPlugin`` with what to install.
     """
+    names = _programs()
+    try:
+        if names:  # all that there are, unless some are named
+            programs.real(*names)
+    except FileNotFoundError as error:
+        raise _missing(str(error)) from error
+    # Created before the snapshot: the bridge plugin never removes its bridge, by design.
+    node.bridge("demo0", "10.1.0.1/24")
+    return names
 
-    binaries: tuple[str, ...]
-    plugins: tuple[str, ...]
-    configurations: tuple[Mapping[str, Any], ...]
-    prepare: Callable[[Node, str], dict[str, str]]
 
-    def delegates(self, ipam_dir: str) -> list[dict[str, Any]]:
-        """The configurations; allocated addresses are stored under *ipam_dir*."""
-        return [_placed(each, ipam_dir) for each in self.configurations]
-
-
-def choose() -> Networks:
-    """The first set that can run here; raises ``MissingPlugin`` with what to install."""
+def _programs() -> list[str]:
     from multus.registry.index import discover
-    from multus.testing.delegates import real_plugin
 
     installed = {entry.name for entry in discover()}
-    for each in SETS:
-        if installed.issuperset(each.plugins) and all(map(real_plugin, each.binaries)):
-            return each
-    raise MissingPlugin(
-        "the demo needs the reference plugins and multus-source-conffile,"
-        " multus-invoker-exec, multus-merger-primary",
-        fix="apt-get install containernetworking-plugins, and pip install these",
+    names = {each["type"] for each in _NETWORKS if _IN_PROCESS[each["type"]] not in installed}
+    needed = {"source-conffile", "merger-primary", *(["invoker-exec"] if names else ())}
+    if not installed.issuperset(needed):
+        lacking = ", ".join(f"multus-{each}" for each in sorted(needed - installed))
+        raise _missing(f"not installed: {lacking}")
+    if names:
+        names.update(each["ipam"]["type"] for each in _NETWORKS)
+    return sorted(names)
+
+
+def _missing(reason: str) -> MissingPlugin:
+    return MissingPlugin(
+        f"the demo cannot run: {reason}",
+        fix="pip install the plugins of Multus, or apt-get install containernetworking-plugins",
     )
 
 
@@ -54,69 +86,3 @@ def _placed(value: Any, ipam_dir: str) -> Any:
     if isinstance(value, tuple):
         return [_placed(each, ipam_dir) for each in value]
     return ipam_dir if value == "@IPAM@" else value
-
-
-def _host_local(subnet: str) -> dict[str, Any]:
-    return {"type": "host-local", "dataDir": "@IPAM@", "subnet": subnet}
-
-
-def _with_bridge(node: Node, folder: str) -> dict[str, str]:
-    # Created before the snapshot: the bridge plugin never removes its bridge, by design.
-    node.bridge("demo0", "10.1.0.1/24")
-    return {}
-
-
-def _with_card(node: Node, folder: str) -> dict[str, str]:
-    """Make a stand-in for an SR-IOV card, installed for the program as a plugin."""
-    from multus.testing.sriov import Card
-
-    card = Card.build(f"{folder}/sysfs", node, pf="card")
-    card.install_plugin(f"{folder}/site")
-    return {"PYTHONPATH": f"{folder}/site"}
-
-
-_CORE = ("source-conffile", "merger-primary")
-
-#: A ptp link, a macvlan on the node's card, and a bridge, which is the primary.
-REFERENCE = Networks(
-    binaries=("macvlan", "ptp", "bridge", "static", "host-local"),
-    plugins=(*_CORE, "invoker-exec"),
-    configurations=(
-        {
-            "name": "storage",
-            "type": "macvlan",
-            "master": "uplink",
-            "mtu": 1400,
-            "ipam": {"type": "static", "addresses": ({"address": "192.0.2.10/24"},)},
-        },
-        {"name": "control", "type": "ptp", "ipam": _host_local("10.2.0.0/24")},
-        {
-            "name": "pods",
-            "type": "bridge",
-            "bridge": "demo0",
-            "isDefaultGateway": True,
-            "masterplugin": True,
-            "ipam": _host_local("10.1.0.0/24"),
-        },
-    ),
-    prepare=_with_bridge,
-)
-
-#: A virtual function and two ptp links, all in-process: no CNI binary is needed.
-IN_PROCESS = Networks(
-    binaries=(),
-    plugins=(*_CORE, "invoker-ptp", "invoker-sriov"),
-    configurations=(
-        {"name": "storage", "type": "sriov", "if0": "card", "ipam": _host_local("192.0.2.0/24")},
-        {"name": "control", "type": "ptp", "ipam": _host_local("10.2.0.0/24")},
-        {
-            "name": "pods",
-            "type": "ptp",
-            "masterplugin": True,
-            "ipam": {**_host_local("10.1.0.0/24"), "routes": ({"dst": "0.0.0.0/0"},)},
-        },
-    ),
-    prepare=_with_card,
-)
-
-SETS = (REFERENCE, IN_PROCESS)

@@ -16,7 +16,8 @@ from multus.cli.objects import ELSEWHERE
 from multus.cli.routes import Expected, expected
 from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
-from multus.engine.invoke.plan import choose, plan
+from multus.engine.invoke.choice import choose
+from multus.engine.invoke.plan import plan
 from multus.registry.hooks import Hooks
 from multus.state.record import Planned
 

@@ -20,7 +20,15 @@ KEYS = frozenset(
     {
         *("bridge", "dns", "disableContainerInterface", "enabledad", "forceAddress"),
         *("hairpinMode", "ipMasq", "ipMasqBackend", "ipam", "isDefaultGateway", "isGateway"),
-        *("mtu", "portIsolation", "preserveDefaultVlan", "promiscMode", "vlan", "vlanTrunk"),
+        *(
+            "macspoofchk",
+            "mtu",
+            "portIsolation",
+            "preserveDefaultVlan",
+            "promiscMode",
+            "vlan",
+            "vlanTrunk",
+        ),
     }
 )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CheckFailed
 from multus.netlink import Channel, links
+from multus_invoker_bridge import spoofing
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -40,3 +41,5 @@ def require_port(config: Config, invocation: Invocation, link: Link, host: Chann
         raise CheckFailed(f"{near.name} is no port of bridge {bridge.name}", fix=_REMEDY)
     if not near.up:
         raise CheckFailed(f"{near.name}, the host's end of {link.name}, is down", fix="set it up")
+    if config.only_own_mac and not spoofing.is_guarded(invocation):
+        raise CheckFailed(f"the rules of 'macspoofchk' for {near.name} are missing", fix=_REMEDY)

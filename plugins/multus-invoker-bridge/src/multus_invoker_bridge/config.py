@@ -22,7 +22,8 @@ class Config(NamedTuple):
     """The keys for ADD.  ``mtu`` 0 and ``mac`` "" are the kernel's, ``backend`` "" the machine's.
 
     ``vlan`` is the port's untagged VLAN (0: none), ``trunk`` the tagged ones.  ``keep_default``:
-    the port stays in the bridge's default VLAN.
+    the port stays in the bridge's default VLAN.  ``only_own_mac``: frames from other addresses than
+    the container's are dropped.
 
     Source: the documentation of the reference plugin, "Network configuration reference".
     """
@@ -42,6 +43,7 @@ class Config(NamedTuple):
     detect_duplicates: bool
     down: bool
     isolated: bool
+    only_own_mac: bool
     mac: str
     dns: DNS
 
@@ -70,6 +72,7 @@ class Config(NamedTuple):
             detect_duplicates=reader.boolean("enabledad"),
             down=reader.boolean("disableContainerInterface"),
             isolated=reader.boolean("portIsolation"),
+            only_own_mac=reader.boolean("macspoofchk"),
             mac=links.decode_mac(links.encode_mac(mac)) if mac else "",
             dns=dns.from_config(reader),
         )

@@ -143,11 +143,14 @@ def _in_vlan(job: Job[Config], bridge: Link) -> Link:
 
 
 def wait_for_port(job: Job[Config], pair: Pair, bridge: Link) -> str:
-    """Wait until the port forwards; returns the bridge's MAC, which may change with a port."""
+    """Set the port up and wait until it forwards; returns the bridge's MAC.
+
+    A bridge takes the MAC of a port when it has none of its own.
+    """
     ends = time.monotonic() + job.invocation.session.remaining(_PATIENCE)
+    messages = [links.set_up(pair.near), links.get(pair.near), links.get(bridge.index)]
     while True:
-        replies = job.ends.host.request([links.get(pair.near), links.get(bridge.index)])
-        port, now = map(links.read, replies)
+        port, now = map(links.read, job.ends.host.request(messages)[-2:])
         if port.state == "up" or job.config.down:
             return now.mac
         if time.monotonic() > ends:
@@ -156,3 +159,4 @@ def wait_for_port(job: Job[Config], pair: Pair, bridge: Link) -> str:
                 fix="see whether the bridge has STP, or other programs that set the port down",
             )
         time.sleep(_INTERVAL)
+        messages = messages[-2:]

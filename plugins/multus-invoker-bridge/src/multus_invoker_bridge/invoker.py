@@ -15,10 +15,12 @@ from multus.inprocess import Job, LinkInvoker, Made, Pair, make_pair
 from multus.ipam.addresses import Network
 from multus.netlink import Channel, bridges, sysctl
 from multus.netlink.bridges import Vlans
-from multus_invoker_bridge import host
+from multus_invoker_bridge import host, spoofing
 from multus_invoker_bridge.config import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multus.api.network import Invocation
     from multus.api.result import DNS, IP, Result
     from multus.netlink.links import Link
@@ -45,8 +47,12 @@ class Bridge(LinkInvoker[Config]):
     def create(self, job: Job[Config]) -> Made:
         config = job.config
         bridge = host.ensure_bridge(job.ends.host, config)
-        pair = make_pair(job, mtu=config.mtu, mac=config.mac, master=bridge.index)
+        # Duplicates are detected over a link that is up at both ends.
+        up = config.detect_duplicates
+        pair = make_pair(job, mtu=config.mtu, mac=config.mac, master=bridge.index, up=up)
         _set_port(job, pair)
+        if config.only_own_mac:
+            spoofing.guard(job, pair)
         if config.gateway:
             job.given = evolve(job.given, ips=tuple(map(_with_gateway, job.given.ips)))
         if config.default_gateway:
@@ -64,6 +70,21 @@ class Bridge(LinkInvoker[Config]):
             ),
             at=2,
         )
+
+    def remove_rules(self, invocations: Sequence[Invocation]) -> None:
+        guarded = [each for each in invocations if spoofing.may_guard(each)]
+        try:
+            if guarded:
+                spoofing.remove(guarded)
+        finally:
+            super().remove_rules(invocations)
+
+    def collect_rules(self, invocation: Invocation) -> None:
+        try:
+            if spoofing.may_guard(invocation):
+                spoofing.collect()
+        finally:
+            super().collect_rules(invocation)
 
     def require_same(
         self, invocation: Invocation, link: Link, host: Channel, inside: Channel

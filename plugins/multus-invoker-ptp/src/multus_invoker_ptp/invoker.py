@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import InvalidConfig
 from multus.api.result import DNS, Interface
 from multus.inprocess import Job, LinkInvoker, Made, Pair, make_pair
-from multus.netlink import Channel, Message, addresses, results, routes, sysctl
+from multus.netlink import Channel, Message, addresses, links, results, routes, sysctl
 from multus_invoker_ptp.config import Config
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _prepare_host(job: Job[Config], pair: Pair) -> None:
 
 def _host_end(index: int, ips: Sequence[IP]) -> list[Message]:
     """The gateways' addresses for the host's end, and the routes to the container."""
-    messages: list[Message] = []
+    messages: list[Message] = [links.set_up(index)]
     for gateway in dict.fromkeys(ip.gateway for ip in ips):
         messages += results.address(index, _alone(gateway), alone=True)
     for ip in ips:

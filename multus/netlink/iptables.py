@@ -1,0 +1,220 @@
+"""Rules of iptables in table nat: written by its programs, removed without them where possible::
+
+    from multus.netlink import iptables
+
+    iptables.restore(4, ["-N OURS", "-A OURS -d 10.1.2.3 -j ACCEPT", "-A OUTPUT -j OURS"])
+    iptables.remove_chains({"OURS": "OUTPUT"})
+
+Only ``iptables-restore`` knows how a rule's options are stored, and which of the kernel's two
+interfaces (nf_tables, or the older "legacy") this machine's iptables uses.  It takes any number of
+changes and applies all or none.  Chains are found and removed over netlink when they are in
+nf_tables; programs are started for this only when the older interface has a table nat.
+
+All functions act in the calling thread's network namespace.  They raise ``KernelRefused`` when the
+kernel or a program refuses.
+
+Source: iptables-restore(8), iptables-save(8); linux/netfilter/nf_tables_compat.h.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
+from multus.api.execute import Executor
+from multus.netlink import nftables
+from multus.netlink._channel import NETLINK_NETFILTER, Channel, open_channel
+from multus.netlink.addresses import encode
+
+_FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
+_SECONDS = 30
+_TARGET = re.compile(r"-A (?P<entry>\S+) (?P<match>.*?)-[jg] (?P<chain>\S+)")
+_SOURCE = re.compile(r"(?<!! )-s (?P<address>\S+)/\d+ ")
+_COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>\S+)) ')
+
+
+class _Family(NamedTuple):
+    """What differs between the address families."""
+
+    save: str
+    restore: str
+    legacy_tables: str
+    table: nftables.Table
+
+
+_FAMILIES = {
+    4: _Family(
+        save="iptables-save",
+        restore="iptables-restore",
+        legacy_tables="/proc/thread-self/net/ip_tables_names",
+        table=nftables.Table(nftables.IPV4, "nat"),
+    ),
+    6: _Family(
+        save="ip6tables-save",
+        restore="ip6tables-restore",
+        legacy_tables="/proc/thread-self/net/ip6_tables_names",
+        table=nftables.Table(nftables.IPV6, "nat"),
+    ),
+}
+
+
+def installed() -> bool:
+    """Whether this machine has iptables."""
+    return _find("iptables-restore") is not None
+
+
+def quoted(text: str) -> str:
+    """One argument of a rule, in quotes; raises ``InvalidConfig`` when it has several lines."""
+    if not text.isprintable():
+        raise InvalidConfig(f"{text!r} cannot be an argument of iptables", fix="correct it")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def restore(version: int, commands: Sequence[str], inherited: tuple[int, ...] = ()) -> None:
+    """Apply these commands to table nat of IPv4 or IPv6 (*version* 4 or 6): all of them, or none.
+
+    Each is the arguments of ``iptables`` in one line, without the table.  A ``-C`` whose rule does
+    not exist fails, and nothing is applied.  The program keeps the descriptors *inherited* open.
+    """
+    family = _FAMILIES[version]
+    program = _find(family.restore)
+    if program is None:
+        raise MissingPlugin(
+            f"rules of iptables need {family.restore}, which is not installed",
+            fix="install iptables, or use the backend nftables",
+        )
+    script = "\n".join(["*nat", *commands, "COMMIT", ""])
+    _run([program, "--noflush", "--wait", "5"], script, inherited)
+
+
+def saved(version: int, inherited: tuple[int, ...] = ()) -> list[str]:
+    """Table nat as ``iptables-save`` prints it; empty when iptables is not installed."""
+    program = _find(_FAMILIES[version].save)
+    return [] if program is None else _run([program, "-t", "nat"], "", inherited).splitlines()
+
+
+def declares(lines: Collection[str], chain: str) -> bool:
+    """Whether a saved table has this chain."""
+    return any(line.startswith(f":{chain} ") for line in lines)
+
+
+def remove_jumped_to(entry: str, stale: Callable[[str], bool]) -> None:
+    """Remove the chains to which chain *entry* jumps by rules whose comments are *stale*.
+
+    Rules without a comment have the comment "".
+    """
+    found: set[str] = set()
+    with open_channel(NETLINK_NETFILTER) as channel:
+        for family in _FAMILIES.values():
+            for rule in family.table.list_rules(channel, entry):
+                found.update(rule.targets() if stale(rule.comment) else ())
+    for version in _FAMILIES:
+        if _has_legacy(version):
+            found |= {each.chain for each in _read(saved(version), entry) if stale(each.comment)}
+    if found:
+        remove_chains(dict.fromkeys(found, entry))
+
+
+def remove_chains(
+    chains: Mapping[str, str], kept: Collection[str] = (), inherited: tuple[int, ...] = ()
+) -> None:
+    """Remove these chains of both families, each with the jumps to it in the chain it maps to.
+
+    A missing chain is ignored.  A jump for a source address (without prefix) in *kept* stays, and
+    so does its chain.
+    """
+    with open_channel(NETLINK_NETFILTER) as channel:
+        asked = [
+            (family, chain, family.table.get_chain(chain))
+            for family in _FAMILIES.values()
+            for chain in chains
+        ]
+        replies = channel.request([message for _family, _chain, message in asked])
+        for (family, chain, _message), reply in zip(asked, replies, strict=True):
+            # A chain with a hook is another program's.
+            if reply is not None and not nftables.has_hook(reply):
+                _remove(channel, family.table, chain, chains[chain], kept)
+    for version in _FAMILIES:
+        if _has_legacy(version):
+            script = _removal(saved(version, inherited), chains, kept)
+            if script:
+                restore(version, script, inherited)
+
+
+def _remove(
+    channel: Channel, table: nftables.Table, chain: str, entry: str, kept: Collection[str]
+) -> None:
+    addresses = {encode(each)[1] for each in kept}
+    jumping = [rule for rule in table.list_rules(channel, entry) if rule.jumps_to(chain)]
+    stale = [rule for rule in jumping if addresses.isdisjoint(rule.compared())]
+    messages = [table.delete_rule(entry, rule.handle) for rule in stale]
+    if len(stale) == len(jumping):
+        messages += [table.flush(chain), table.delete_chain(chain)]
+    nftables.commit(channel, messages)
+
+
+class _Line(NamedTuple):
+    """A jump in a saved table: the line, and what it has."""
+
+    line: str
+    chain: str
+    comment: str
+    source: str
+
+
+def _removal(lines: Sequence[str], chains: Mapping[str, str], kept: Collection[str]) -> list[str]:
+    script = []
+    for chain, entry in chains.items():
+        if not declares(lines, chain):
+            continue
+        jumping = [each for each in _read(lines, entry) if each.chain == chain]
+        stale = [each for each in jumping if each.source not in kept]
+        script += [f"-D{each.line[2:]}" for each in stale]
+        if len(stale) == len(jumping):
+            script += [f"-F {chain}", f"-X {chain}"]
+    return script
+
+
+def _read(lines: Sequence[str], entry: str) -> list[_Line]:
+    found = []
+    for line in lines:
+        rule = _TARGET.fullmatch(line) if line.startswith(f"-A {entry} ") else None
+        if rule is not None:
+            source, comment = _SOURCE.search(rule["match"]), _COMMENT.search(rule["match"])
+            text = "" if comment is None else comment["quoted"] or comment["plain"] or ""
+            said = re.sub(r"\\(.)", r"\1", text)
+            found.append(_Line(line, rule["chain"], said, source["address"] if source else ""))
+    return found
+
+
+def _has_legacy(version: int) -> bool:
+    """Whether the kernel's older interface has a table nat."""
+    try:
+        with open(_FAMILIES[version].legacy_tables, encoding="ascii") as file:
+            return "nat" in file.read().split()
+    except FileNotFoundError:
+        return False
+
+
+def _run(argv: Sequence[str], stdin: str, inherited: tuple[int, ...]) -> str:
+    environ = {"PATH": ":".join(_FOLDERS)}
+    executor = Executor((), inherited=inherited)
+    finished = executor.run(argv, stdin.encode(), environ, _SECONDS)
+    if finished.status != 0:
+        raise KernelRefused(
+            f"{os.path.basename(argv[0])} failed with status {finished.status}",
+            finished.stderr.decode(errors="replace").strip(),
+        )
+    return finished.stdout.decode(errors="replace")
+
+
+def _find(program: str) -> str | None:
+    for folder in _FOLDERS:
+        path = f"{folder}/{program}"
+        if os.access(path, os.X_OK):
+            return path
+    return None

@@ -1,0 +1,204 @@
+"""What a rule of nf_tables is made of: what it matches, and what it does.
+
+A match is a list of expressions, and an action is one expression; a rule has them in order::
+
+    [*address("source", "10.1.2.3"), *port("udp", 53), translate_to("10.9.9.9", 5353)]
+
+Addresses and networks are text: ``"10.1.2.3"``, ``"fd00::/64"``.  In a table of family INET a match
+of an address has to follow `of_family`.
+
+Source: linux/netfilter/nf_tables.h; nft(8), by ``nft --debug=netlink``.
+"""
+
+from __future__ import annotations
+
+from multus.api.errors import InvalidConfig
+from multus.netlink import wire
+from multus.netlink._socket import socket
+from multus.netlink.addresses import encode
+
+#: The transport protocols that have ports.
+PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
+
+_LIST_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
+_DROP, _JUMP, _GOTO, _RETURN = 0, -3, -4, -5
+_REGISTER_VERDICT, _REGISTER_1, _REGISTER_2 = 0, 1, 2
+_META_INPUT_NAME, _META_NFPROTO, _META_L4PROTO = 6, 15, 16
+_LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
+_EQUAL, _NOT_EQUAL = 0, 1
+_FIB_ADDRESS_TYPE, _FIB_DESTINATION = 3, 2
+_ROUTE_LOCAL = 2
+_NAT_DESTINATION, _PORT_GIVEN = 1, 2
+_NAME_SIZE = 16
+
+#: Offsets of the addresses in the network header.
+_OFFSETS: dict[tuple[str, int], int] = {
+    ("source", socket.AF_INET): 12,
+    ("destination", socket.AF_INET): 16,
+    ("source", socket.AF_INET6): 8,
+    ("destination", socket.AF_INET6): 24,
+}
+
+
+# --- Matches --------------------------------------------------------------------------------------
+
+
+def of_family(address: str) -> list[bytes]:
+    """Matches packets of this address's (or network's) family."""
+    meta = _meta(_META_NFPROTO)
+    return [meta, _compare(_EQUAL, bytes([encode(address)[0]]))]
+
+
+def address(end: str, network: str, *, inside: bool = True) -> list[bytes]:
+    """Matches packets whose *end* (source or destination) is this address, or in this network.
+
+    Without *inside*, those whose end is not.
+    """
+    family, packed, prefix = encode(network)
+    offset = _OFFSETS[end, family]
+    operator = _EQUAL if inside else _NOT_EQUAL
+    if prefix and prefix % 8 == 0:
+        size = prefix // 8
+        return [_load(_NETWORK_HEADER, offset, size), _compare(operator, packed[:size])]
+    size = len(packed)
+    mask = (((1 << prefix) - 1) << (size * 8 - prefix)).to_bytes(size, "big")
+    masked = bytes(one & other for one, other in zip(packed, mask, strict=True))
+    return [_load(_NETWORK_HEADER, offset, size), _mask(mask), _compare(operator, masked)]
+
+
+def port(protocol: str, number: int) -> list[bytes]:
+    """Matches packets of this transport protocol to this port.
+
+    Raises ``InvalidConfig`` for a protocol that has no ports.
+    """
+    if protocol not in PROTOCOLS:
+        raise InvalidConfig(
+            f"{protocol!r} is not a protocol with ports", fix=f"use one of {', '.join(PROTOCOLS)}"
+        )
+    return [
+        _meta(_META_L4PROTO),
+        _compare(_EQUAL, bytes([PROTOCOLS[protocol]])),
+        _load(_TRANSPORT_HEADER, 2, 2),
+        _compare(_EQUAL, number.to_bytes(2, "big")),
+    ]
+
+
+def to_this_host() -> list[bytes]:
+    """Matches packets to any address of the host."""
+    fib = _expression(
+        "fib",
+        wire.be32(1, _REGISTER_1),
+        wire.be32(2, _FIB_ADDRESS_TYPE),
+        wire.be32(3, _FIB_DESTINATION),
+    )
+    # The kernel writes this number in the machine's byte order.
+    return [fib, _compare(_EQUAL, wire.u32(0, _ROUTE_LOCAL)[4:])]
+
+
+def from_interface(name: str) -> list[bytes]:
+    """Matches packets that came in by this interface, which need not exist."""
+    raw = name.encode()
+    if len(raw) >= _NAME_SIZE:
+        raise InvalidConfig(f"{name!r} is longer than the name of an interface", fix="correct it")
+    return [_meta(_META_INPUT_NAME), _compare(_EQUAL, raw.ljust(_NAME_SIZE, b"\0"))]
+
+
+def from_mac(mac: bytes) -> list[bytes]:
+    """Matches frames from this Ethernet address, six bytes; for tables of family BRIDGE."""
+    return [_load(_LINK_HEADER, 6, 6), _compare(_EQUAL, mac)]
+
+
+# --- Actions --------------------------------------------------------------------------------------
+
+
+def masquerade() -> bytes:
+    """Sets the packet's source address to that of its outgoing link."""
+    return _expression("masq")
+
+
+def translate_to(address: str, number: int) -> list[bytes]:
+    """Sets the destination's address and port."""
+    family, packed, _prefix = encode(address)
+    nat = _expression(
+        "nat",
+        wire.be32(1, _NAT_DESTINATION),
+        wire.be32(2, family),
+        wire.be32(3, _REGISTER_1),
+        wire.be32(5, _REGISTER_2),
+        wire.be32(7, _PORT_GIVEN),
+    )
+    return [
+        _immediate(_REGISTER_1, wire.attribute(1, packed)),
+        _immediate(_REGISTER_2, wire.attribute(1, number.to_bytes(2, "big"))),
+        nat,
+    ]
+
+
+def jump(chain: str) -> bytes:
+    """Continues in another chain, and returns after its end."""
+    return _verdict(_JUMP, wire.string(2, chain))
+
+
+def goto(chain: str) -> bytes:
+    """Continues in another chain, without returning."""
+    return _verdict(_GOTO, wire.string(2, chain))
+
+
+def leave() -> bytes:
+    """Ends the chain."""
+    return _verdict(_RETURN)
+
+
+def drop() -> bytes:
+    """Drops the packet."""
+    return _verdict(_DROP)
+
+
+# --- Bytes ----------------------------------------------------------------------------------------
+
+
+def _nested(kind: int, *attributes: bytes) -> bytes:
+    return wire.nested(kind | wire.NLA_F_NESTED, *attributes)
+
+
+def _expression(name: str, *attributes: bytes) -> bytes:
+    data = _nested(_EXPRESSION_DATA, *attributes)
+    return _nested(_LIST_ELEMENT, wire.string(_EXPRESSION_NAME, name), data)
+
+
+def _meta(key: int) -> bytes:
+    return _expression("meta", wire.be32(2, key), wire.be32(1, _REGISTER_1))
+
+
+def _load(header: int, offset: int, size: int) -> bytes:
+    return _expression(
+        "payload",
+        wire.be32(1, _REGISTER_1),
+        wire.be32(2, header),
+        wire.be32(3, offset),
+        wire.be32(4, size),
+    )
+
+
+def _compare(operator: int, value: bytes) -> bytes:
+    data = _nested(3, wire.attribute(1, value))
+    return _expression("cmp", wire.be32(1, _REGISTER_1), wire.be32(2, operator), data)
+
+
+def _mask(mask: bytes) -> bytes:
+    return _expression(
+        "bitwise",
+        wire.be32(1, _REGISTER_1),
+        wire.be32(2, _REGISTER_1),
+        wire.be32(3, len(mask)),
+        _nested(4, wire.attribute(1, mask)),
+        _nested(5, wire.attribute(1, bytes(len(mask)))),
+    )
+
+
+def _immediate(register: int, data: bytes) -> bytes:
+    return _expression("immediate", wire.be32(1, register), _nested(2, data))
+
+
+def _verdict(code: int, *chain: bytes) -> bytes:
+    return _immediate(_REGISTER_VERDICT, _nested(2, wire.be32(1, code), *chain))

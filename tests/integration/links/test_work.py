@@ -1,0 +1,69 @@
+"""What an ADD asks of the kernel, counted."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from integration.links.conftest import invoker_of
+from multus.netlink import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.links.conftest import Host
+
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_NEWLINK, _SETLINK = 16, 19
+_IFF_UP = 1
+
+
+class Recording(Transport):
+    """Keeps every datagram, as a list of messages."""
+
+    def __init__(self, sock: Any, sent: list[list[bytes]]) -> None:
+        super().__init__(sock)
+        self._sent = sent
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        self._sent.append(list(messages))
+        super().send(messages)
+
+
+def _sent(host: Host, network: str, **more: Any) -> list[list[bytes]]:
+    """The datagrams of the second ADD of a network; the first one may create a bridge."""
+    config = {**host.config(network), **more}
+    sent: list[list[bytes]] = []
+    for _ in range(2):
+        sent.clear()
+        result = host.add(config, invoker_of(config, lambda sock: Recording(sock, sent)))
+        host.delete(config, result)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("network", "datagrams"), [("ptp", 3), ("bridge", 5), ("bridge port", 5), ("macvlan", 5)]
+)
+def test_an_add_takes_few_datagrams(host: Host, network: str, datagrams: int) -> None:
+    assert len(_sent(host, network, ipMasq=False)) == datagrams
+
+
+@pytest.mark.parametrize("network", ["ptp", "bridge"])
+def test_no_end_of_a_pair_is_set_up_twice_nor_created_up(host: Host, network: str) -> None:
+    # An end that is up while its peer is down costs a grace period at the next request for it.
+    messages = [each for datagram in _sent(host, network) for each in datagram]
+    changed = [each for each in messages if _HEADER.unpack_from(each)[1] in (_NEWLINK, _SETLINK)]
+    flags = [_LINK.unpack_from(each, _HEADER.size)[3] & _IFF_UP for each in changed]
+    assert flags[0] == 0
+    assert flags.count(_IFF_UP) == 2
+
+
+def test_a_pair_has_one_queue_each_way(host: Host) -> None:
+    config = host.config("ptp")
+    host.add(config, invoker_of(config))
+    (link,) = host.pod.ip("link", "show", "eth0")
+    assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
+    host.delete(config)
