@@ -1,5 +1,6 @@
 /* The shim that a container runtime starts: it sends the call to the daemon and prints the answer.  Without
- * a daemon it executes the engine's program beside it.  Where there is none, or the configuration has
+ * a daemon it sends the call to the warm engine that an earlier call left, else it executes the engine's
+ * program beside it.  Where there is none, or the configuration has
  * "standalone": false, it keeps a DEL on disk until the daemon starts; other commands wait a bounded time,
  * then fail so that the runtime retries them.  multus/daemon/wire.py has the messages' layout;
  * multus/cni/shim.py is the same program. */
@@ -176,6 +177,29 @@ static const char *engine_beside(void) {
     return NULL;
 }
 
+static uint64_t mixed(uint64_t id, uint64_t value) { return (id ^ value) * 0x100000001b3; }
+
+/* The socket of the program's warm engine, in the folder of the daemon's; NULL: there is none.  Its name stands for
+ * all that an engine has from its first caller: program, user, namespaces, root, variables of the interpreter. */
+static const char *warm_engine(const char *daemon, const char *program) {
+    static char path[300];
+    const char *value = value_of("warmSeconds"), *slash = strrchr(daemon, '/'), *letter;
+    const char *places[] = {program, "/", "/proc/self/ns/mnt", "/proc/self/ns/net", "/proc/self/ns/pid", "/proc/self/ns/user"};
+    struct stat found;
+    uint64_t id = geteuid();
+    if (!slash || (value && *value == '0')) return NULL;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (stat(places[i], &found)) return NULL;
+        id = mixed(mixed(id, found.st_dev), found.st_ino);
+        if (!i) id = mixed(mixed(id, found.st_mtim.tv_sec), found.st_mtim.tv_nsec);
+    }
+    for (char **each = environ; *each; each++)
+        if (!strncmp(*each, "PYTHON", 6) || !strncmp(*each, "LD_", 3))
+            for (letter = *each; *letter; letter++) id = mixed(id, (unsigned char)*letter);
+    snprintf(path, sizeof path, "%.*s/warm.%016llx", (int)(slash - daemon), daemon, (unsigned long long)id);
+    return path;
+}
+
 /* Executes the engine's program, with the configuration on stdin again; returns when that fails. */
 static void stand_alone(const char *program, char **arguments) {
     int copy = memfd_create("stdin", 0);
@@ -212,7 +236,7 @@ int main(int count, char **arguments) {
     int fd = dial(path, 0), answer = fd < 0 ? -1 : exchange(fd);
     if (answer >= 0) return answer;
     int reason = errno; /* refused: a daemon restarts; one that stopped for good removed its socket */
-    const char *program = command ? engine_beside() : NULL, *standalone = value_of("standalone");
+    const char *program = engine_beside(), *standalone = value_of("standalone"), *warm = NULL;
     int alone = command && (standalone ? !strncmp(standalone + (*standalone == '"'), "true", 4) : program != NULL);
     double patience = seconds_of(wait ? wait : status ? "3" : "30");
     if (alone) patience = standalone || reason != ECONNREFUSED ? 0 : patience < 1 ? patience : 1;
@@ -220,7 +244,12 @@ int main(int count, char **arguments) {
         fd = dial(path, patience), answer = fd < 0 ? -1 : exchange(fd), reason = errno;
         if (answer >= 0) return answer;
     }
+    if (program && !late && (alone || !command) && (warm = warm_engine(path, program)) && (fd = dial(warm, 0)) >= 0) {
+        if ((answer = exchange(fd)) >= 0) return answer; /* it may end, or be killed, at any time */
+        close(fd);
+    }
     if (alone && !late) {
+        if (warm) setenv("MULTUS_WARM", warm, 1);
         if (program && !getenv("MULTUS_STANDALONE")) stand_alone(program, arguments);
         fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
     }

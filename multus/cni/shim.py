@@ -5,7 +5,8 @@ imports are most of such a process's time.  The layout of messages is in ``multu
 ``multus.__main__`` uses this module too, to send a call to the daemon if there is one.
 
 Without a daemon, the engine runs in this process where the configuration has
-``"standalone": true``, or where the key is missing and the engine's program is beside the shim.
+``"standalone": true``, or where the key is missing and the engine's program is beside the shim;
+the warm engine serves the call that an earlier call left behind (``multus.cni.warm``), if any.
 Everywhere else the node relies on its daemon: a DEL is kept on disk until the daemon starts; every
 other command waits a bounded time, then fails so that the runtime retries it.
 """
@@ -29,6 +30,9 @@ VERSIONS = (b"0.1.0", b"0.2.0", b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0"
 LARGEST = 8 << 20
 SERVE_S = 220
 CONTROL_S, RELOAD_S = 5, 70
+#: What an engine has from its first caller, beside the program and the variables of these names.
+_PLACES = ("/", *(f"/proc/self/ns/{each}" for each in ("mnt", "net", "pid", "user")))
+_INHERITED = (b"PYTHON", b"LD_")
 #: Longest wait for a daemon that restarts, on a node that can do without, in seconds.
 RESTART_S = 1.0
 #: The engine's program, which an installed shim has beside it.
@@ -95,18 +99,66 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
         reason = "no answer in time"
     except OSError as error:
         if alone:
-            return None
+            return _ask_warm_engine(environ, stdin, path)
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
             return spool(environ, stdin)
     return error_answer(stdin, 50 if command == b"STATUS" else 11, _away(path), reason.encode())
 
 
+def warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> bytes:
+    """The socket of this program's warm engine, in the folder of the daemon's; b"": there is none.
+
+    Its name stands for all that an engine has from its first caller.
+    """
+    folder, slash, _ = daemon.rpartition(b"/")
+    if not slash or _value(stdin, b"warmSeconds")[:1] == b"0":
+        return b""
+    try:
+        program = posix.stat(_ENGINE)
+        found = [program, *map(posix.stat, _PLACES)]
+    except OSError:
+        return b""
+    numbers = [posix.geteuid(), program.st_mtime_ns]
+    for each in found:
+        numbers += each.st_dev, each.st_ino
+    texts = [sys.executable.encode(), *(b"%s=%s" % pair for pair in inherited(environ).items())]
+    identity = 0
+    for number in (*numbers, *b"\0".join(texts)):
+        identity = (identity ^ number) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return folder + b"/warm.%016x" % identity
+
+
+def inherited(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The variables that change an interpreter: an engine has those of its first caller."""
+    return {name: value for name, value in environ.items() if name.startswith(_INHERITED)}
+
+
+def _ask_warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> Answer | None:
+    """Send a call to the warm engine; None when there is none: it may end at any time."""
+    path = warm_engine(environ, stdin, daemon)
+    if not path or b"MULTUS_STANDALONE" in environ:
+        return None
+    try:
+        return _exchange(_dial(path, 0), _message(1, environ, stdin))
+    except TimeoutError:
+        reason = b"no answer in time"
+        return error_answer(stdin, 11, _away(path), reason)
+    except OSError:
+        return None
+
+
 def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
     """Send a control request: ``health``, ``ready``, ``metrics``, ``workers`` or ``reload``."""
     path = environ.get(b"MULTUS_SOCKET", SOCKET)
     try:
-        connection = _dial(path, 0)
+        try:
+            connection = _dial(path, 0)
+        except OSError:
+            warm = warm_engine(environ, b"", path)
+            if not warm or not _exists(warm):
+                raise
+            connection = _dial(warm, 0)
         connection.settimeout(RELOAD_S if word == b"reload" else CONTROL_S)
         return _exchange(connection, _message(2, environ, word))
     except TimeoutError:
@@ -197,7 +249,7 @@ def _receive(connection: socket, size: int) -> bytes:
 # --- Without a daemon ----------------------------------------------------------------------------
 
 
-def _exists(path: str) -> bool:
+def _exists(path: str | bytes) -> bool:
     try:
         posix.stat(path)
     except OSError:
@@ -258,7 +310,9 @@ def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
     posix.dup2(copy, 0)
     program = "from multus.__main__ import program; program()"
     arguments = [sys.executable, "-I", "-c", program]
-    posix.execve(sys.executable, arguments, {**environ, b"MULTUS_STANDALONE": b"1"})
+    warm = warm_engine(environ, stdin, environ.get(b"MULTUS_SOCKET", SOCKET))
+    more = {b"MULTUS_STANDALONE": b"1", **({b"MULTUS_WARM": warm} if warm else {})}
+    posix.execve(sys.executable, arguments, {**environ, **more})
 
 
 # --- Reading the configuration -------------------------------------------------------------------

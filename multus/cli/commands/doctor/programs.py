@@ -12,6 +12,7 @@ from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
 from multus.api.session import Session
+from multus.cli import engines
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
@@ -25,7 +26,7 @@ _PATIENCE = 5.0
 
 def look(node: Node) -> Iterator[Finding]:
     """Check the program itself, the delegates' binaries, the installed plugins, and the daemon."""
-    for part in (_program, _delegates, _plugins, _health, _daemon):
+    for part in (_program, _delegates, _plugins, _health, _daemon, _warm_engines):
         yield from part(node)
 
 
@@ -194,6 +195,18 @@ def _absent(node: Node, path: str) -> Finding:
         why = f"the engine's program is not in {node.places.bin_dir}"
     fix = f"start 'multus daemon'; until then, {_meanwhile(node)}"
     return Finding(ERROR, "daemon", f"{path} does not exist, and {why}", fix, code=11)
+
+
+def _warm_engines(node: Node) -> Iterator[Finding]:
+    """Name the engines that calls have left, and say why one did not start."""
+    for each in engines.found(os.path.dirname(node.places.at(node.places.socket))):
+        if each.process:
+            reason = f"process {each.process} is a warm engine: it serves calls at {each.socket}"
+            yield Finding(NOTE, "daemon", reason, "'multus-shim workers' shows what it does")
+        elif each.failure:
+            reason = f"no warm engine serves calls at {each.socket}: {each.failure}"
+            fix = "mend that, or set 'warmSeconds' to 0"
+            yield Finding(WARNING, "daemon", reason, fix)
 
 
 def _meanwhile(node: Node) -> str:

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.jsontext import decode_object
 from multus.api.keys import CNI_DIR
+from multus.cli import engines
 from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
@@ -322,6 +323,7 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
+    yield from engines.end(engines.folder())
     for path in filter(None, (_forget_folders(cni_dir), remove_mark(cni_dir))):
         yield f"removed {path}, a leftover of the daemon"
 
