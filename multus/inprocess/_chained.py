@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
 
     from multus.api.network import Invocation
-    from multus.api.result import Result
+    from multus.api.result import IP, Result
     from multus.netlink.links import Link
 
 
@@ -42,6 +42,11 @@ class Chained(Invoker):
                 fix=f"put {self.name} after the plugin that creates the interface",
             )
         return invocation.prev_result
+
+    def addresses(self, invocation: Invocation, result: Result) -> list[IP]:
+        """The addresses in *result* of the container's interface, and those of no interface."""
+        ours = [bool(each.sandbox) and each.name == invocation.ifname for each in result.interfaces]
+        return [ip for ip in result.ips if ip.interface is None or ours[ip.interface]]
 
     def link(self, invocation: Invocation, inside: Channel) -> Link:
         """The container's link; raises ``CheckFailed`` without one."""

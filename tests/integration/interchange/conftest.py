@@ -7,17 +7,19 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import frozen
-from waiting import eventually
+from waiting import becomes
 
 from multus.api.invoker import Invoker
 from multus.api.result import Result
 from multus.netlink import Namespace
+from multus.testing.command import CommandFailed
 from multus.testing.delegates import SYSTEM_FOLDERS
 from multus.testing.invocation import Caller
 from multus.testing.netns import HostState, Netns, Node
@@ -31,7 +33,11 @@ MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
     "tuning": "multus_invoker_tuning",
+    "host-device": "multus_invoker_host_device",
+    "loopback": "multus_invoker_loopback",
     "flannel": "multus_invoker_flannel",
+    "bandwidth": "multus_invoker_bandwidth",
+    **dict.fromkeys(("vrf", "sbr"), "multus_invoker_routes"),
     "portmap": "multus_invoker_portmap",
     **dict.fromkeys(("macvlan", "ipvlan", "vlan", "dummy"), "multus_invoker_vlans"),
 }
@@ -40,9 +46,30 @@ for _module in set(MODULES.values()):
 
 Json = dict[str, Any]
 
+#: What is compared, as arguments of ``ip``; addresses come with all that is known of their links.
+_SHOWN = (
+    ("address",),
+    ("-4", "route", "show", "table", "all"),
+    ("-6", "route", "show", "table", "all"),
+    ("-4", "rule"),
+    ("-6", "rule"),
+)
+_FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+#: Addresses are usable at once, and links have only those that plugins give them: the kernel's own
+#: come at a time of their own.
+_NO_WAIT = ("net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.addr_gen_mode=1")
+
 _MAC = re.compile(r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$")
 _HOST_END = re.compile(r"^veth[0-9a-f]{8}$")
-_LINK_LOCAL = re.compile(r"^fe80::[0-9a-f:]+")
+_IFB = re.compile(r"^bwp[0-9a-f]{12}$")
+
+#: Numbers that the kernel counts up, and the places of links that it numbers.
+_VOLATILE = {
+    *("ifindex", "link_index", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"),
+    *("bridge_id", "root_id", "root_port", "designated_bridge", "designated_root", "id", "no"),
+    *("port_id", "port_no", "forward_delay_timer", "hold_timer", "message_age_timer"),
+}
 
 
 @frozen
@@ -63,32 +90,30 @@ class Place:
         return self.empty.difference(self.node.state(str(self.folder)))
 
     def seen(self) -> Json:
-        """Links, addresses and routes of both ends, without random values."""
-        self._settle()
-        return {
-            name: {
-                what: _comparable(netns.ip(*arguments))
-                for what, arguments in {
-                    "link": ("link", "show"),
-                    "address": ("address", "show"),
-                    "route": ("-4", "route", "show", "table", "all"),
-                    "route6": ("-6", "route", "show", "table", "all"),
-                    "rule": ("-4", "rule", "show"),
-                }.items()
-            }
+        """What is in the kernel at both ends, without random values."""
+        found: Json = {
+            name: {" ".join(what): _comparable(netns.ip(*what)) for what in _SHOWN}
             for name, netns in (("host", self.node), ("container", self.pod))
         }
+        found["firewall"] = [line for line in self.left() if line.startswith("+ firewall")]
+        found["queues"], found["filters"] = self._traffic_control()
+        found["forwarding"] = self.node.run("sysctl", "-n", *_FORWARDING)
+        return found
+
+    def _traffic_control(self) -> tuple[Any, list[Any]]:
+        queues = json.loads(self.node.run("tc", "-j", "-d", "qdisc", "show"))
+        filters = []
+        for each in queues:
+            if each["kind"] == "ingress":
+                parent = ("dev", each["dev"], "parent", "ffff:")
+                *_, last = json.loads(self.node.run("tc", "-j", "filter", "show", *parent))
+                # The reference adds a second action, which no packet gets to.
+                filters.append([last["options"]["match"], last["options"]["actions"][:1]])
+        return _comparable(queues), _comparable(filters)
 
     def comparable(self, result: Json) -> Any:
         """A result without random values."""
         return _comparable(json.loads(json.dumps(result).replace(self.pod.path, "CONTAINER")))
-
-    def _settle(self) -> None:
-        def settled() -> bool:
-            shown = [json.dumps(netns.ip("address")) for netns in (self.node, self.pod)]
-            return not any('"tentative"' in each for each in shown)
-
-        eventually(settled)
 
 
 class Side:
@@ -166,6 +191,36 @@ class Reference(Side):
         return Container(place.caller.netns, place.caller.container_id, place.caller.ifname)
 
 
+#: Commands that fail on a kernel which lacks what a type needs.
+_PROBES: Mapping[str, str] = {
+    "ipvlan": "ip link add link uplink name probe type ipvlan",
+    "vlan": "ip link add link uplink name probe type vlan id 7",
+    "dummy": "ip link add probe type dummy",
+    "vrf": "ip link add probe type vrf table 9",
+    "bandwidth": "ip link add probe type ifb && tc qdisc add dev uplink root tbf rate 1mbit"
+    " burst 9kb latency 1s && tc qdisc add dev uplink ingress && tc filter add dev uplink parent"
+    " ffff: u32 match u32 0 0 action mirred egress redirect dev probe",
+}
+
+
+def require_kernel(kind: str) -> None:
+    """Skip the test when this kernel lacks what plugins of this type need."""
+    if not _kernel_has(kind):
+        pytest.skip(f"this kernel lacks a kind of link ({kind})")
+
+
+@cache
+def _kernel_has(kind: str) -> bool:
+    node = Node.create("icprobe")
+    try:
+        node.run("sh", "-c", _PROBES.get(kind, "true"))
+    except CommandFailed:
+        return False
+    finally:
+        node.remove()
+    return True
+
+
 @pytest.fixture
 def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
     with ExitStack() as stack:
@@ -175,6 +230,8 @@ def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
             node, pod = Node.create("ichost"), Netns.create("icpod")
             stack.callback(pod.remove)
             stack.callback(node.remove)
+            for netns in (node, pod):
+                netns.run("sysctl", "-qw", *_NO_WAIT)
             folder = tmp_path / f"place{len(made)}"
             folder.mkdir()
             # iptables never removes its tables: create them at the start.
@@ -207,6 +264,71 @@ def sides(ours: Ours, reference: Side) -> dict[str, Side]:
     return {side.name: side for side in (ours, reference)}
 
 
+@frozen
+class Attached:
+    """What one side attached, on a host of its own."""
+
+    side: Side
+    other: Side
+    place: Place
+    config: Json
+    result: Json
+
+
+class Both:
+    """Both sides, each on a host of its own."""
+
+    def __init__(self, new_place: Callable[[], Place], ours: Side, reference: Side) -> None:
+        self._sides = ((ours, reference), (reference, ours))
+        self._places = (new_place(), new_place())
+
+    def attach(
+        self,
+        config_at: Callable[[Place], Json],
+        before: Callable[[Place], Json | None] = lambda _: None,
+    ) -> list[Attached]:
+        """Each side's ADD; *before* attaches what it is chained to, and returns the result."""
+        found = []
+        for (side, other), place in zip(self._sides, self._places, strict=True):
+            config = config_at(place)
+            result = side.add(place, config, before(place))
+            found.append(Attached(side, other, place, config, result))
+        return found
+
+    def require_alike(self, attached: list[Attached]) -> None:
+        """Require the same results, and the same in the kernel when it has come to rest."""
+        ours, theirs = attached
+        results = [each.place.comparable(each.result) for each in attached]
+        assert list(differences(results[0], results[1])) == []
+        becomes(lambda: list(differences(ours.place.seen(), theirs.place.seen())), [], 5.0)
+
+    def exchange(self, attached: list[Attached]) -> None:
+        """Let each side check and delete what the other one attached, and then its own again."""
+        for each in attached:
+            each.other.check(each.place, each.config, each.result)
+            each.other.delete(each.place, each.config, each.result)
+            each.side.delete(each.place, each.config, each.result)
+
+
+@pytest.fixture
+def both(new_place: Callable[[], Place], ours: Side, reference: Side) -> Both:
+    return Both(new_place, ours, reference)
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+    """Where two facts differ, without counters and timers of bridges."""
+    if path.rpartition(".")[2] in _VOLATILE or ours == theirs:
+        return
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in sorted(ours.keys() | theirs.keys()):
+            yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}")
+    elif isinstance(ours, list | tuple) and len(ours) == len(theirs):
+        for at, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(our, their, f"{path}.{at}")
+    else:
+        yield f"{path}: ours {ours!r}, theirs {theirs!r}"
+
+
 def _comparable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
@@ -227,4 +349,4 @@ def _text(text: str) -> str:
         return "MAC"
     if _HOST_END.match(text):
         return "HOST-END"
-    return _LINK_LOCAL.sub("LINK-LOCAL", text)
+    return "IFB" if _IFB.match(text) else text

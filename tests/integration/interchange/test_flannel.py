@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.interchange.conftest import Ours, Reference
-from integration.interchange.test_links import differences
+from integration.interchange.conftest import Ours, Reference, differences
 from integration.interchange.test_ptp import WAYS
 from multus.api.errors import CNIError
 from multus.testing.delegates import SYSTEM_FOLDERS

@@ -2,127 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.interchange.test_ptp import FAMILIES, WAYS, config_of
+from integration.interchange.conftest import require_kernel
+from integration.interchange.test_ptp import FAMILIES, config_of
 from multus.api.errors import CNIError
-from multus.testing.command import CommandFailed
 from multus.testing.runtime import CallFailed
 
 if TYPE_CHECKING:
-    from integration.interchange.conftest import Json, Place, Side
+    from integration.interchange.conftest import Both, Json, Place, Side
 
 #: Configurations, by what they are about.
 LINKS: Mapping[str, Json] = {
+    "ptp": {"type": "ptp", "mtu": 1400},
+    "ptp with rules": {"type": "ptp", "ipMasq": True},
     "macvlan": {"type": "macvlan", "master": "uplink", "mode": "private", "mtu": 1400},
-    "macvlan, defaults": {"type": "macvlan", "master": "uplink"},
     "ipvlan": {"type": "ipvlan", "master": "uplink", "mode": "l3"},
     "vlan": {"type": "vlan", "master": "uplink", "vlanId": 100, "mtu": 1400},
     "dummy": {"type": "dummy"},
-    "bridge": {"type": "bridge", "bridge": "br0"},
+    "bridge": {"type": "bridge", "bridge": "br0", "promiscMode": True},
     "bridge as gateway": {"type": "bridge", "bridge": "br0", "isDefaultGateway": True, "mtu": 1400},
-    "bridge with its options": {
+    "bridge with rules": {
         "type": "bridge",
         "bridge": "br0",
         "isGateway": True,
         "hairpinMode": True,
         "ipMasq": True,
     },
-    "promiscuous bridge": {"type": "bridge", "bridge": "br0", "promiscMode": True},
 }
-#: Numbers that the kernel counts up, and the places of links that it numbers.
-_VOLATILE = {
-    *("ifindex", "link_index", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"),
-    *("bridge_id", "root_id", "root_port", "designated_bridge", "designated_root", "id", "no"),
-    *("port_id", "port_no", "forward_delay_timer", "hold_timer", "message_age_timer"),
-}
-#: IPv6 on these waits for duplicate address detection, two seconds at each side.
-_SLOW = ("macvlan", "ipvlan", "vlan")
+#: How addresses are given: each kind of IPAM, and each family alone and both.
+POOLS = [("host-local", "IPv4"), ("static", "IPv6"), ("host-local", "dual")]
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(name, kind, family, id=f"{name}-{kind}-{family}")
-        for name, config in LINKS.items()
-        for kind, family in (("host-local", "IPv4"), ("host-local", "dual"), ("static", "IPv6"))
-        if family == "IPv4" or config["type"] not in _SLOW or (name, family) == ("macvlan", "dual")
-    ]
-
-
-def link_config(place: Place, kind: str, family: str, name: str) -> Json:
-    """The configuration of this name, with IPAM of this kind for these families."""
-    config = config_of(place, kind, family, **LINKS[name])
-    if config.get("isDefaultGateway"):
-        config["ipam"]["routes"] = []  # the reference refuses a second default route
+@pytest.fixture(params=LINKS)
+def network(request: pytest.FixtureRequest) -> Json:
+    """A configuration without addresses."""
+    config = LINKS[request.param]
+    require_kernel(config["type"])
     return config
 
 
-@pytest.fixture(autouse=True)
-def _kernel(place: Place, request: pytest.FixtureRequest) -> None:
-    """Skip kinds of link that this kernel does not have."""
-    name = request.node.callspec.params.get("name", "bridge")
-    kind = LINKS[name]["type"]
-    if kind in ("ipvlan", "vlan", "dummy"):
-        more = {"ipvlan": ["link", "uplink"], "vlan": ["link", "uplink"], "dummy": []}[kind]
-        extra = ["id", "7"] if kind == "vlan" else []
-        try:
-            place.node.ip("link", "add", *more, "name", "probe", "type", kind, *extra)
-        except CommandFailed:
-            pytest.skip(f"this kernel lacks a kind of link ({kind})")
-        place.node.ip("link", "delete", "probe")
-
-
-@pytest.mark.parametrize(("name", "kind", "family"), _cases())
-@pytest.mark.parametrize(("first", "second"), WAYS)
-def test_what_one_attached_the_other_checks_and_detaches(
-    place: Place,
-    sides: dict[str, Side],
-    first: str,
-    second: str,
-    name: str,
-    kind: str,
-    family: str,
+@pytest.mark.parametrize(("kind", "family"), POOLS)
+def test_both_attach_alike_and_either_checks_and_detaches_the_others(
+    both: Both, network: Json, kind: str, family: str
 ) -> None:
-    config = link_config(place, kind, family, name)
-    result = sides[first].add(place, config)
-    assert len(place.pod.addresses("eth0")) == len(FAMILIES[family])
-    sides[second].check(place, config, result)
-    sides[second].delete(place, config, result)
-    assert place.pod.links() == {}
-    sides[first].delete(place, config, result)
-    assert [line for line in place.left() if "br0" not in line] == []
+    attached = both.attach(lambda place: _with_addresses(place, network, kind, family))
+    for each in attached:
+        assert len(each.place.pod.addresses("eth0")) == len(FAMILIES[family])
+    both.require_alike(attached)
+    both.exchange(attached)
+    for each in attached:
+        assert each.place.pod.links() == {}
+        assert [line for line in each.place.left() if "br0" not in line] == []
 
 
-@pytest.mark.parametrize(("name", "kind", "family"), _cases())
-def test_both_attach_alike(
-    new_place: Callable[[], Place], sides: dict[str, Side], name: str, kind: str, family: str
-) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = link_config(place, kind, family, name)
-        result = side.add(place, config)
-        rules = [line for line in place.left() if line.startswith("+ firewall")]
-        shown.append((place.comparable(result), place.seen(), rules))
-        side.delete(place, config, result)
-    assert list(differences(shown[0], shown[1])) == []
-
-
-def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """Where two facts differ, without counters and timers of bridges."""
-    if path.rpartition(".")[2] in _VOLATILE or ours == theirs:
-        return
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in sorted(ours.keys() | theirs.keys()):
-            yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}")
-    elif isinstance(ours, list | tuple) and len(ours) == len(theirs):
-        for at, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(our, their, f"{path}.{at}")
-    else:
-        yield f"{path}: ours {ours!r}, theirs {theirs!r}"
+def _with_addresses(place: Place, network: Json, kind: str, family: str) -> Json:
+    config = config_of(place, kind, family, **network)
+    if config.get("isDefaultGateway"):
+        config["ipam"]["routes"] = []  # the reference refuses a second default route
+    return config
 
 
 @pytest.mark.parametrize(
@@ -134,54 +75,55 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
     ids=["runtimeConfig", "args"],
 )
 @pytest.mark.parametrize("kind", ["bridge", "macvlan"])
-def test_both_honour_a_requested_mac(
-    new_place: Callable[[], Place], sides: dict[str, Side], kind: str, asked: Json
-) -> None:
+def test_both_honour_a_requested_mac(both: Both, kind: str, asked: Json) -> None:
+    more = {"master": "uplink"} if kind == "macvlan" else {}
     shown = []
-    for side in sides.values():
-        place = new_place()
-        config = config_of(place, "static", "IPv4", type=kind, master="uplink", **asked)
-        if kind == "bridge":
-            del config["master"]
-        result = side.add(place, config)
-        mac = next(each["mac"] for each in result["interfaces"] if each.get("sandbox"))
-        assert place.pod.links()["eth0"].mac == mac
+    for each in both.attach(
+        lambda place: config_of(place, "static", "IPv4", type=kind, **more, **asked)
+    ):
+        mac = next(link["mac"] for link in each.result["interfaces"] if link.get("sandbox"))
+        assert each.place.pod.links()["eth0"].mac == mac
         shown.append(mac if mac.startswith("02:00:00:00:00") else "another")
-        side.delete(place, config, result)
     assert shown[0] == shown[1]
 
 
 @pytest.mark.parametrize("kind", ["bridge", "macvlan"])
-def test_both_attach_without_addresses(
-    new_place: Callable[[], Place], sides: dict[str, Side], kind: str
+def test_both_attach_without_addresses(both: Both, kind: str) -> None:
+    config = {"cniVersion": "1.0.0", "name": "layer2", "type": kind}
+    if kind == "macvlan":
+        config["master"] = "uplink"
+    attached = both.attach(lambda _: config)
+    both.require_alike(attached)
+    for each in attached:  # CHECK of the reference bridge fails without addresses
+        each.other.delete(each.place, each.config, each.result)
+        assert each.place.pod.links() == {}
+
+
+#: What somebody may have changed since ADD, by what it is.
+CHANGES: Mapping[str, Callable[[Place], object]] = {
+    "address": lambda place: place.pod.ip("address", "flush", "dev", "eth0"),
+    "link": lambda place: place.pod.ip("link", "delete", "eth0"),
+    "route": lambda place: place.pod.ip("route", "delete", "default"),
+    "file": lambda place: (place.folder / "interchange" / "10.91.0.2").unlink(),
+    "bridge": lambda place: place.node.ip("link", "delete", "br0"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (name, change)
+        for name in ("ptp", "bridge as gateway", "macvlan")
+        for change in CHANGES
+        if change != "bridge" or name.startswith("bridge")
+    ],
+)
+def test_neither_passes_what_is_broken(
+    place: Place, sides: dict[str, Side], name: str, change: str
 ) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = {"cniVersion": "1.0.0", "name": "layer2", "type": kind}
-        if kind == "macvlan":
-            config["master"] = "uplink"
-        result = side.add(place, config)
-        shown.append((place.comparable(result), place.seen()))
-        side.delete(place, config, result)
-        assert place.pod.links() == {}
-    assert list(differences(shown[0], shown[1])) == []
-
-
-@pytest.mark.parametrize("change", ["address", "link", "route", "file", "bridge"])
-def test_neither_passes_what_is_broken(place: Place, sides: dict[str, Side], change: str) -> None:
-    config = link_config(place, "host-local", "IPv4", "bridge as gateway")
+    config: Any = _with_addresses(place, LINKS[name], "host-local", "IPv4")
     result = sides["ours"].add(place, config)
-    if change == "address":
-        place.pod.ip("address", "flush", "dev", "eth0")
-    elif change == "link":
-        place.pod.ip("link", "delete", "eth0")
-    elif change == "route":
-        place.pod.ip("route", "delete", "default")
-    elif change == "bridge":
-        place.node.ip("link", "delete", "br0")
-    else:
-        (place.folder / "interchange" / "10.91.0.2").unlink()
+    CHANGES[change](place)
     for side in sides.values():
         with pytest.raises((CNIError, CallFailed)):
             side.check(place, config, result)

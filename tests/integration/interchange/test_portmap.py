@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.interchange.test_links import differences
+from integration.interchange.conftest import differences
 from integration.interchange.test_ptp import WAYS, config_of
 from multus.api.errors import CNIError
 from multus.api.result import Result

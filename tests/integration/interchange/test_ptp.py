@@ -1,17 +1,13 @@
-"""Each side can check and detach the other's attachments, and both attach alike."""
+"""What is particular to ptp: routes, older versions, resolvers, DEL without a result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from multus.api.errors import CNIError
-from multus.testing.runtime import CallFailed
-
 if TYPE_CHECKING:
-    from integration.interchange.conftest import Json, Place, Side
+    from integration.interchange.conftest import Both, Json, Place
 
 WAYS = [("ours", "reference"), ("reference", "ours")]
 
@@ -38,67 +34,6 @@ def config_of(place: Place, kind: str, family: str, **more: Any) -> Json:
     return {"cniVersion": "1.0.0", "name": "interchange", "type": "ptp", "ipam": pool, **more}
 
 
-@pytest.fixture(params=["host-local", "static"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=list(FAMILIES))
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "masquerading"])
-def masquerading(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.mark.parametrize(("first", "second"), WAYS)
-def test_what_one_attached_the_other_checks_and_takes_down(
-    place: Place,
-    sides: dict[str, Side],
-    first: str,
-    second: str,
-    kind: str,
-    family: str,
-    masquerading: bool,
-) -> None:
-    config = config_of(place, kind, family, ipMasq=masquerading)
-    result = sides[first].add(place, config)
-    assert len(place.pod.addresses("eth0")) == len(FAMILIES[family])
-    assert len(place.left()) > 0
-    sides[second].check(place, config, result)
-    sides[second].delete(place, config, result)
-    assert place.left() == []
-    assert place.pod.links() == {}
-    sides[first].delete(place, config, result)
-    assert place.left() == []
-
-
-def test_both_attach_alike(
-    new_place: Callable[[], Place],
-    sides: dict[str, Side],
-    kind: str,
-    family: str,
-    masquerading: bool,
-) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = config_of(place, kind, family, ipMasq=masquerading, mtu=1400)
-        result = side.add(place, config)
-        rules = [line for line in place.left() if line.startswith("+ firewall")]
-        shown.append((place.comparable(result), place.seen(), rules))
-        side.delete(place, config, result)
-    (our_result, our_seen, our_rules), (their_result, their_seen, their_rules) = shown
-    assert our_result == their_result
-    for netns, facts in their_seen.items():
-        for what, theirs in facts.items():
-            assert (netns, what, our_seen[netns][what]) == (netns, what, theirs)
-    assert our_rules == their_rules
-    assert bool(our_rules) is masquerading
-
-
 @pytest.mark.parametrize(
     "more",
     [
@@ -108,72 +43,47 @@ def test_both_attach_alike(
     ],
     ids=["two routes", "a route by another gateway", "no route"],
 )
-def test_both_attach_alike_with_other_routes(
-    new_place: Callable[[], Place], sides: dict[str, Side], more: dict[str, Any]
-) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = config_of(place, "host-local", "IPv4")
-        config["ipam"] |= more
-        shown.append((place.comparable(side.add(place, config)), place.seen()))
-    assert shown[0] == shown[1]
+def test_both_attach_alike_with_other_routes(both: Both, more: dict[str, Any]) -> None:
+    def config(place: Place) -> Json:
+        found = config_of(place, "host-local", "IPv4")
+        found["ipam"] |= more
+        return found
+
+    both.require_alike(both.attach(config))
 
 
 @pytest.mark.parametrize("version", ["0.2.0", "0.3.1", "0.4.0"])
-def test_both_attach_alike_in_older_versions(
-    new_place: Callable[[], Place], sides: dict[str, Side], version: str
-) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = config_of(place, "host-local", "dual", mtu=1300) | {"cniVersion": version}
-        shown.append(place.comparable(side.add(place, config)))
-        side.delete(place, config)
-        assert place.left() == []
+def test_both_attach_alike_in_older_versions(both: Both, version: str) -> None:
+    attached = both.attach(
+        lambda place: config_of(place, "host-local", "dual") | {"cniVersion": version}
+    )
+    shown = [each.place.comparable(each.result) for each in attached]
     assert shown[0] == shown[1]
+    for each in attached:
+        each.other.delete(each.place, each.config)
+        assert each.place.left() == []
 
 
-def test_both_report_the_same_resolver(
-    new_place: Callable[[], Place], sides: dict[str, Side]
-) -> None:
+def test_both_report_the_same_resolver(both: Both) -> None:
     dns = {
         "nameservers": ["10.91.0.1"],
         "domain": "example",
         "search": ["a", "b"],
         "options": ["x"],
     }
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        config = config_of(place, "static", "IPv4", dns=dns)
-        config["ipam"]["dns"] = {"nameservers": ["192.0.2.1"]}
-        shown.append(side.add(place, config)["dns"])
-    assert shown == [dns, dns]
+
+    def config(place: Place) -> Json:
+        found = config_of(place, "static", "IPv4", dns=dns)
+        found["ipam"]["dns"] = {"nameservers": ["192.0.2.1"]}
+        return found
+
+    assert [each.result["dns"] for each in both.attach(config)] == [dns, dns]
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-def test_the_other_takes_down_without_the_result(
-    place: Place, sides: dict[str, Side], first: str, second: str, masquerading: bool
-) -> None:
-    config = config_of(place, "host-local", "IPv4", ipMasq=masquerading)
-    sides[first].add(place, config)
-    sides[second].delete(place, config)
-    assert place.left() == []
-
-
-@pytest.mark.parametrize("change", ["address", "link", "route", "file"])
-def test_neither_passes_what_is_broken(place: Place, sides: dict[str, Side], change: str) -> None:
-    config = config_of(place, "host-local", "IPv4")
-    result = sides["ours"].add(place, config)
-    if change == "address":
-        place.pod.ip("address", "flush", "dev", "eth0")
-    elif change == "link":
-        place.pod.ip("link", "delete", "eth0")
-    elif change == "route":
-        place.pod.ip("route", "delete", "default")
-    else:
-        (place.folder / "interchange" / "10.91.0.2").unlink()
-    for side in sides.values():
-        with pytest.raises((CNIError, CallFailed)):
-            side.check(place, config, result)
+@pytest.mark.parametrize("masquerading", [False, True], ids=["plain", "masquerading"])
+def test_the_other_detaches_without_the_result(both: Both, masquerading: bool) -> None:
+    for each in both.attach(
+        lambda place: config_of(place, "host-local", "IPv4", ipMasq=masquerading)
+    ):
+        each.other.delete(each.place, each.config)
+        assert each.place.left() == []

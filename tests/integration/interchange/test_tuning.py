@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.interchange.test_links import differences
-from integration.interchange.test_ptp import WAYS, config_of
+from integration.interchange.test_ptp import config_of
 from multus.api.errors import CNIError
 from multus.testing.runtime import CallFailed
 
 if TYPE_CHECKING:
-    from integration.interchange.conftest import Json, Place, Side
+    from integration.interchange.conftest import Both, Json, Place, Side
 
 EVERYTHING: Json = {
     "mac": "02:00:00:00:00:77",
@@ -51,36 +49,29 @@ def attached(place: Place, sides: dict[str, Side]) -> Json:
     return sides["ours"].add(place, config)
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-def test_what_one_tuned_the_other_checks_and_restores(
-    place: Place, sides: dict[str, Side], first: str, second: str
+def test_both_tune_alike_and_either_checks_and_restores_the_others(
+    both: Both, sides: dict[str, Side]
 ) -> None:
-    before = attached(place, sides)
-    start = options(place)
-    config = tuning(place, **EVERYTHING)
-    result = sides[first].add(place, config, before)
-    assert place.pod.links()["eth0"].mac == EVERYTHING["mac"]
-    sides[second].check(place, config, result)
-    sides[second].delete(place, config, result)
-    assert options(place) == start
-    assert list((place.folder / "tuning").iterdir()) == []
-    sides[first].delete(place, config, result)
+    start: dict[str, object] = {}
 
+    def attach(place: Place) -> Json:
+        result = attached(place, sides)
+        start[place.pod.path] = options(place)
+        return result
 
-def test_both_tune_alike(new_place: Callable[[], Place], sides: dict[str, Side]) -> None:
-    shown = []
-    for side in sides.values():
-        place = new_place()
-        result = side.add(place, tuning(place, **EVERYTHING), attached(place, sides))
-        sysctls = [
-            place.pod.run("cat", f"/proc/sys/net/ipv4/{name}")
-            for name in ("conf/eth0/arp_filter", "conf/eth0/log_martians", "ip_local_port_range")
-        ]
-        (backup,) = (place.folder / "tuning").iterdir()
-        kept = json.loads(backup.read_text())
-        kept["mac"] = "any"
-        shown.append((place.comparable(result), place.seen()["container"], sysctls, kept))
-    assert list(differences(shown[0], shown[1])) == []
+    tuned = both.attach(lambda place: tuning(place, **EVERYTHING), attach)
+    both.require_alike(tuned)
+    kept = []
+    for each in tuned:
+        names = ("conf/eth0/arp_filter", "conf/eth0/log_martians", "ip_local_port_range")
+        sysctls = [each.place.pod.run("cat", f"/proc/sys/net/ipv4/{name}") for name in names]
+        (backup,) = (each.place.folder / "tuning").iterdir()
+        kept.append((sysctls, {**json.loads(backup.read_text()), "mac": "any"}))
+    assert kept[0] == kept[1]
+    both.exchange(tuned)
+    for each in tuned:
+        assert options(each.place) == start[each.place.pod.path]
+        assert list((each.place.folder / "tuning").iterdir()) == []
 
 
 def test_newer_keys_are_set_and_restored(place: Place, sides: dict[str, Side]) -> None:

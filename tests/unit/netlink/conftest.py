@@ -32,14 +32,16 @@ def channel(namespace: Namespace) -> Iterator[Channel]:
 
 @pytest.fixture
 def make(channel: Channel) -> Callable[[Message], None]:
-    """Sends a message that creates a link; skips the test when the kernel lacks this kind."""
+    """Sends a message that creates something; skips the test when the kernel lacks this kind."""
 
     def send(message: Message) -> None:
         try:
             channel.request([message])
         except Refused as error:
-            if error.errno == errno.EOPNOTSUPP:
-                pytest.skip("this kernel lacks a kind of link (ipvlan, VLAN, dummy, VLAN filter)")
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOENT):
+                pytest.skip(
+                    "this kernel lacks a kind of link (ipvlan, VLAN, dummy …), filter or queue"
+                )
             raise
 
     return send

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import socket
 from collections.abc import Callable
@@ -25,21 +24,6 @@ def pair(channel: Channel) -> tuple[int, int]:
     return links.read_indexes(replies[2])
 
 
-@pytest.fixture
-def send(channel: Channel) -> Callable[[Message], None]:
-    """Sends a message; skips the test when the kernel lacks this kind of queue."""
-
-    def sent(message: Message) -> None:
-        try:
-            channel.request([message])
-        except Refused as error:
-            if error.errno == errno.ENOENT:
-                pytest.skip("this kernel lacks traffic control (tbf, ingress, u32, mirred)")
-            raise
-
-    return sent
-
-
 def shown(netns: Netns, *what: str) -> Any:
     return json.loads(netns.run("tc", "-j", "-d", *what))
 
@@ -49,12 +33,12 @@ def test_a_limit_is_set_and_read(
     channel: Channel,
     pair: tuple[int, int],
     netns: Netns,
-    send: Callable[[Message], None],
+    make: Callable[[Message], None],
     rate: int,
 ) -> None:
     assert queues.limit_of(channel, pair[0]) is None
     bucket = Limit(rate, 100_000, 1_562_500)
-    send(queues.limit(pair[0], bucket))
+    make(queues.limit(pair[0], bucket))
     assert queues.limit_of(channel, pair[0]) == bucket
     (queue,) = shown(netns, "qdisc", "show", "dev", "a0")
     options = queue["options"]
@@ -67,13 +51,12 @@ def test_what_an_interface_receives_is_redirected(
     pair: tuple[int, int],
     netns: Netns,
     make: Callable[[Message], None],
-    send: Callable[[Message], None],
 ) -> None:
     make(create.plain("ifb7", "ifb", up=True))
     other = links.find(channel, "ifb7")
     assert other is not None
-    send(queues.receive(pair[0]))
-    send(queues.redirect(pair[0], other.index))
+    make(queues.receive(pair[0]))
+    make(queues.redirect(pair[0], other.index))
     filters = shown(netns, "filter", "show", "dev", "a0", "parent", "ffff:")
     (action,) = filters[-1]["options"]["actions"]
     assert (action["direction"], action["to_dev"]) == ("egress", "ifb7")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
 from multus.inprocess import Chained
 from multus.netlink import (
-    NETLINK_NETFILTER,
     conntrack,
     iptables,
     links,
+    nftables,
     open_channel,
     routes,
     sysctl,
@@ -28,7 +28,10 @@ _REMEDY = "delete the container and create it again"
 
 
 class Portmap(Chained):
-    """Maps ports of the host to those of a container; without mappings it does nothing."""
+    """Maps ports of the host to those of a container that an earlier plugin attached.
+
+    Without mappings it does nothing.
+    """
 
     name = "portmap"
 
@@ -41,12 +44,12 @@ class Portmap(Chained):
         config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return before
-        targets = _targets(before, invocation)
+        targets = self._targets(before, invocation)
         if config.backend == "nftables":
             by_nftables.add(config, targets, self._transport)
         else:
             for version, address in targets.items():
-                by_iptables.add(config, version, address, invocation.inherited)
+                by_iptables.add(config, version, address, iptables.Programs.of(invocation))
         self._forget_udp(invocation)
         if config.snat and 4 in targets:
             self._route_localnet(targets[4].partition("/")[0])
@@ -65,14 +68,14 @@ class Portmap(Chained):
         config, before = Config.read(invocation), self.previous(invocation)
         if not config.forwards:
             return
-        for version, address in _targets(before, invocation).items():
+        for version, address in self._targets(before, invocation).items():
             if config.backend == "nftables":
                 chain = by_nftables.missing(config, version)
                 if chain:
                     raise CheckFailed(f"chain {chain} lacks rules of the container", fix=_REMEDY)
                 continue
             try:
-                by_iptables.check(config, version, address, invocation.inherited)
+                by_iptables.check(config, version, address, iptables.Programs.of(invocation))
             except KernelRefused as error:
                 raise CheckFailed(
                     f"a rule of iptables for the container's IPv{version} ports is missing",
@@ -85,15 +88,23 @@ class Portmap(Chained):
     def gc(self, invocation: Invocation) -> None:
         # Rules of nftables do not say which network they are of.
         containers = {each["containerID"] for each in invocation.valid_attachments}
-        by_iptables.collect(str(invocation.config["name"]), containers)
+        programs = iptables.Programs.of(invocation)
+        by_iptables.collect(str(invocation.config["name"]), containers, programs)
+
+    def _targets(self, result: Result, invocation: Invocation) -> dict[int, str]:
+        """The container's first address of each family (4 and 6), with prefix."""
+        found: dict[int, str] = {}
+        for ip in self.addresses(invocation, result):
+            found.setdefault(ip.family, ip.address)
+        return dict(sorted(found.items()))
 
     def _remove_iptables(self, invocation: Invocation) -> None:
         network, container = str(invocation.config["name"]), invocation.request.container_id
-        by_iptables.remove(network, container, invocation.inherited)
+        by_iptables.remove(network, container, iptables.Programs.of(invocation))
 
     def _remove_nftables(self, invocation: Invocation) -> None:
         before = invocation.prev_result
-        targets = {} if before is None else _targets(before, invocation)
+        targets = {} if before is None else self._targets(before, invocation)
         addresses = [each.partition("/")[0] for each in targets.values()]
         by_nftables.remove(invocation.request.container_id, addresses, self._transport)
 
@@ -103,7 +114,7 @@ class Portmap(Chained):
         if not ports:
             return
         try:
-            with open_channel(NETLINK_NETFILTER, self._transport) as channel:
+            with nftables.channel(self._transport) as channel:
                 conntrack.forget_udp(channel, ports)
         except CNIError as error:
             # As with the reference plugin: the rules are there, and most clients are new.
@@ -132,16 +143,3 @@ def _require_usable(config: Config) -> None:
         raise NotAvailable(
             "'backend' is iptables, which is not installed", fix="install it, or use nftables"
         )
-
-
-def _targets(result: Result, invocation: Invocation) -> dict[int, str]:
-    """The container's first address of each family (4 and 6), with prefix."""
-    found: dict[int, str] = {}
-    for ip in result.ips:
-        at = ip.interface
-        if at is not None and 0 <= at < len(result.interfaces):
-            interface = result.interfaces[at]
-            if interface.name != invocation.ifname or not interface.sandbox:
-                continue
-        found.setdefault(ip.family, ip.address)
-    return dict(sorted(found.items()))
