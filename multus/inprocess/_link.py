@@ -40,7 +40,7 @@ class LinkInvoker(Invoker, Generic[C]):
     standalone ADD without rules is the common case.
     """
 
-    #: The kernel's kind of the container's link: "veth", "macvlan" …
+    #: The kernel's kind of the container's link: "veth", "macvlan" …  Empty for any.
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
@@ -68,6 +68,10 @@ class LinkInvoker(Invoker, Generic[C]):
     def masquerade_backend(self, config: C) -> str | None:
         """The backend of the rules, "" for the machine's; None when nothing is masqueraded."""
         return None
+
+    def leaves_down(self, config: C) -> bool:
+        """Whether ADD does not set the container's interface up, which CHECK then accepts."""
+        return False
 
     def result(self, job: Job[C], made: Made) -> Result:
         """The result of the ADD."""
@@ -141,16 +145,22 @@ class LinkInvoker(Invoker, Generic[C]):
         return result
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Delete all links within one grace period; then the rules; then free the addresses."""
-        from multus.inprocess._detach import Leaving, delete_links
-
-        leaving = [Leaving(each, self.kind) for each in invocations]
-        links = delete_links(leaving, self._transport)
+        """Detach all links; then remove the rules; then free the addresses."""
+        links = self.detach(invocations)
         rules = self._without_rules(invocations)
         return [
             link or rule or self.attempted(self._release, invocation)
             for invocation, link, rule in zip(invocations, links, rules, strict=True)
         ]
+
+    def detach(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Delete the links, within one grace period; returns each one's error, or None.
+
+        A subclass whose links are not deleted overrides it and has no ``kind``.
+        """
+        from multus.inprocess._detach import Leaving, delete_links
+
+        return delete_links([Leaving(each, self.kind) for each in invocations], self._transport)
 
     @staticmethod
     def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
@@ -178,7 +188,8 @@ class LinkInvoker(Invoker, Generic[C]):
         pool = self._pool(invocation)
         if pool is not None:
             pool.check()
-        with attached_link(invocation, self.kind) as (link, host, inside):
+        down_ok = self.leaves_down(self.read(invocation))
+        with attached_link(invocation, self.kind, down_ok=down_ok) as (link, host, inside):
             self.require_same(invocation, link, host, inside)
 
     def status(self, invocation: Invocation) -> None:

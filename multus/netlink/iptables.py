@@ -21,13 +21,15 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from multus.api import regular
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
 from multus.api.execute import Executor
 from multus.netlink import nftables
-from multus.netlink._channel import NETLINK_NETFILTER, Channel, open_channel
+from multus.netlink._channel import Channel
 from multus.netlink.addresses import encode
 
 if TYPE_CHECKING:
@@ -139,6 +141,27 @@ def saved(version: int, programs: Programs = _USUAL) -> list[str]:
     return [] if program is None else programs.run([program, "-t", "nat"], "").splitlines()
 
 
+@contextmanager
+def alone(programs: Programs = _USUAL) -> Iterator[None]:
+    """Wait until no other process in this network namespace is inside, and let none in.
+
+    For a change that is made from what was read, since no command adds a rule that may exist.
+    Raises ``KernelRefused`` when the deadline of *programs* passes meanwhile.
+    """
+    deadline = programs.deadline or time.monotonic() + PATIENCE
+    # The namespace's own file: it needs no folder, and the lock ends with its holder.
+    lock = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not regular.locked(lock, deadline):
+            raise KernelRefused(
+                f"{regular.holder(lock)} changes the rules of iptables, and did not end in time",
+                fix="try again, or end that process",
+            )
+        yield
+    finally:
+        os.close(lock)
+
+
 def declares(lines: Collection[str], chain: str) -> bool:
     """Whether a saved table has this chain."""
     return any(line.startswith(f":{chain} ") for line in lines)
@@ -150,7 +173,7 @@ def remove_jumped_to(entry: str, stale: Callable[[str], bool], programs: Program
     Rules without a comment have the comment "".
     """
     found: set[str] = set()
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         for family in _FAMILIES.values():
             for rule in family.table.list_rules(channel, entry):
                 found.update(rule.targets() if stale(rule.comment) else ())
@@ -170,7 +193,7 @@ def remove_chains(
     A missing chain is ignored.  A jump for a source address (without prefix) in *kept* stays, and
     so does its chain.
     """
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         asked = [
             (family, chain, family.table.get_chain(chain))
             for family in _FAMILIES.values()

@@ -104,12 +104,14 @@ def _route(index: int, route: Route, gateways: dict[int, str]) -> Message:
 # --- Checking -----------------------------------------------------------------------------------
 
 
-def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
+def check(
+    result: Result, at: int, channel: Channel, kind: str = "", *, down_ok: bool = False
+) -> Link:
     """Check the link of the result's interface *at* against the result; return the link.
 
     *channel* is a channel of the interface's namespace.  Compares the kind (when *kind* is given),
-    whether it is up, the MAC, the addresses, and all routes of the result.  Raises `CheckFailed`
-    with the first difference.
+    whether it is up (without *down_ok*), the MAC, the addresses, and all routes of the result.
+    Raises `CheckFailed` with the first difference.
     """
     interface = result.interfaces[at]
     where = f"interface {interface.name} in {interface.sandbox or 'the host'}"
@@ -124,7 +126,7 @@ def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
             f"{where} is of kind {link.kind or 'none'!r}, not {kind}",
             fix=f"{_REMEDY}",
         )
-    if not link.up:
+    if not (link.up or down_ok):
         raise CheckFailed(
             f"{where} is down",
             fix=f"set it up, or {_REMEDY}",

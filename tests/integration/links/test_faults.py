@@ -15,12 +15,12 @@ from multus.testing.faults import Damaging, Killing, dies
 if TYPE_CHECKING:
     from integration.links.conftest import Host
 
-#: Duplicate address detection on a macvlan takes two seconds.
+#: Duplicate address detection on a macvlan and on a device takes two seconds.
 CASES = [
     pytest.param(name, dual, id=f"{name}, {'dual' if dual else 'IPv4'}")
     for name in NETWORKS
     for dual in (False, True)
-    if not (dual and name in ("macvlan", "bridge port"))
+    if not (dual and name in ("macvlan", "bridge port", "host-device"))
 ]
 
 
@@ -71,6 +71,8 @@ def test_an_error_at_any_message_of_del_is_reported_and_del_can_be_repeated(
     other["ipam"] = {**other["ipam"], "ranges": [[{"subnet": "10.92.0.0/24"}]]}
     if config["type"] == "bridge":
         other["bridge"] = "br01"
+    if config["type"] == "host-device":
+        other["device"] = "card1"
     target, errors = 0, [object()]
     while any(errors):
         result = host.add(config)

@@ -47,7 +47,8 @@ def add(config: Config, version: int, address: str, programs: Programs) -> None:
     try:
         iptables.restore(version, [*present, f"-N {chain}", *_appended(own)], programs)
     except KernelRefused as error:
-        _add_what_is_missing(config, version, own, error, programs)
+        with iptables.alone(programs):
+            _add_what_is_missing(config, version, own, error, programs)
 
 
 def check(config: Config, version: int, address: str, programs: Programs) -> None:
@@ -83,7 +84,7 @@ def _add_what_is_missing(
     error: KernelRefused,
     programs: Programs,
 ) -> None:
-    """Add the rules after the kernel's table was read; again when others change it meanwhile."""
+    """Add the rules after the kernel's table was read; again when others changed it meanwhile."""
     before: list[str] = []
     for _attempt in range(_ATTEMPTS):
         saved = iptables.saved(version, programs)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
 from multus.inprocess import Chained
 from multus.netlink import (
-    NETLINK_NETFILTER,
     conntrack,
     iptables,
     links,
+    nftables,
     open_channel,
     routes,
     sysctl,
@@ -114,7 +114,7 @@ class Portmap(Chained):
         if not ports:
             return
         try:
-            with open_channel(NETLINK_NETFILTER, self._transport) as channel:
+            with nftables.channel(self._transport) as channel:
                 conntrack.forget_udp(channel, ports)
         except CNIError as error:
             # As with the reference plugin: the rules are there, and most clients are new.
