@@ -40,7 +40,7 @@ class LinkInvoker(Invoker, Generic[C]):
     standalone ADD without rules is the common case.
     """
 
-    #: The kernel's kind of the container's link: "veth", "macvlan" …
+    #: The kernel's kind of the container's link: "veth", "macvlan" …  Empty for any.
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
@@ -99,18 +99,19 @@ class LinkInvoker(Invoker, Generic[C]):
         masqueraded = [each for each in invocations if self._masquerades(each)]
         if masqueraded:
             from multus.inprocess._detach import addresses_left
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
             left = addresses_left(invocations[0].request.netns, self._transport)
-            masquerade.remove(owners, left, invocations[0].inherited)
+            masquerade.remove(owners, left, iptables.Programs.of(invocations[0]))
 
     def collect_rules(self, invocation: Invocation) -> None:
         """Remove the rules of the network's attachments that are gone, as `remove_rules`."""
         if self._masquerades(invocation):
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
-            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+            network, valid = str(invocation.config["name"]), invocation.valid_attachments
+            masquerade.collect(network, valid, iptables.Programs.of(invocation))
 
     # --- The verbs ----------------------------------------------------------------------------
 
@@ -134,26 +135,32 @@ class LinkInvoker(Invoker, Generic[C]):
             job = Job(ends, invocation, config, given, undo)
             made = self.create(job)
             if backend is not None:
-                from multus.netlink import masquerade
+                from multus.netlink import iptables, masquerade
 
                 every = [ip.address for ip in job.given.ips]
                 owner = masquerade.Owner.of(invocation)
-                masquerade.add(owner, every, backend, invocation.inherited)
+                masquerade.add(owner, every, backend, iptables.Programs.of(invocation))
             result = self.result(job, made)
             undo.pop_all()
         return result
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Delete all links within one grace period; then the rules; then free the addresses."""
-        from multus.inprocess._detach import Leaving, delete_links
-
-        leaving = [Leaving(each, self.kind) for each in invocations]
-        links = delete_links(leaving, self._transport)
+        """Detach all links; then remove the rules; then free the addresses."""
+        links = self.detach(invocations)
         rules = self._without_rules(invocations)
         return [
             link or rule or self.attempted(self._release, invocation)
             for invocation, link, rule in zip(invocations, links, rules, strict=True)
         ]
+
+    def detach(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Delete the links, within one grace period; returns each one's error, or None.
+
+        A subclass whose links are not deleted overrides it and has no ``kind``.
+        """
+        from multus.inprocess._detach import Leaving, delete_links
+
+        return delete_links([Leaving(each, self.kind) for each in invocations], self._transport)
 
     @staticmethod
     def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:

@@ -40,13 +40,14 @@ def apply(
     name: str,
     alone: bool = False,
     then: Sequence[Message] = (),
+    seconds: float = 5.0,
 ) -> None:
     """Give the link with this index and name the result's addresses, set it up, add the routes.
 
     The link is in *namespace*, and *channel* is a channel of that namespace.  The function waits
-    until IPv6 addresses have passed duplicate address detection.  With *alone*, for a link where no
-    other host can have them, they are usable at once, and everything is sent as one datagram.  The
-    messages of *then* follow the routes.
+    up to *seconds* until IPv6 addresses have passed duplicate address detection.  With *alone*, for
+    a link where no other host can have them, they are usable at once, and everything is sent as one
+    datagram.  The messages of *then* follow the routes.
 
     A route without a gateway uses its family's gateway (`Result.gateways`).  An identical existing
     route counts as done.  A different route to the same destination stays: the new one precedes it
@@ -64,7 +65,7 @@ def apply(
     messages.append(links.set_up(index))
     if has_ipv6 and not alone:
         channel.request(messages)
-        addresses.settle(channel, index)
+        addresses.settle(channel, index, seconds)
         messages = []
     gateways = result.gateways
     messages += [_route(index, route, gateways) for route in result.routes]
