@@ -120,6 +120,33 @@ class Ground:
             executed["invoker"] = "exec"
         return self.conf(*every)
 
+    def everyday(self) -> Conf:
+        """Two networks of flannel, by a bridge and by ptp, a chain, and the loopback."""
+        bridge = {"type": "bridge", "bridge": "br0", "ipam": self.ipam(5)}
+        tuning = {"type": "tuning", "mtu": 1400, "dataDir": f"{self.folder}/tuning"}
+        every: list[dict[str, Any]] = [
+            {"name": "bridged", "delegate": {"bridge": "cni0"}, **self.flannel(11)},
+            {"name": "routed", "delegate": {"type": "ptp"}, **self.flannel(12)},
+            {"name": "chain", "plugins": [bridge, tuning]},
+            {"name": "lo", "type": "loopback"},
+        ]
+        return self.conf(*every)
+
+    def flannel(self, number: int) -> Conf:
+        """Keys of a network of flannel with its own addresses."""
+        lease = f"{self.folder}/subnet{number}.env"
+        with open(lease, "w") as file:
+            file.write(
+                f"FLANNEL_NETWORK=10.{number}.0.0/16\nFLANNEL_SUBNET=10.{number}.1.1/24\n"
+                "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
+            )
+        return {
+            "type": "flannel",
+            "subnetFile": lease,
+            "dataDir": f"{self.folder}/flannel",
+            "ipam": {"dataDir": self.ipam_dir},
+        }
+
     def virtual_functions(self) -> Conf:
         """Three VFs of a simulated card, one for DPDK, and an in-process network."""
         card = Card.build(f"{self.folder}/sys", self.node, pf=f"p{secrets.token_hex(3)}", vfs=6)
@@ -191,7 +218,8 @@ class Ground:
             with Namespace(netns.path) as namespace:
                 facts += [f"{name}: {fact}" for fact in _network(namespace)]
         facts += _firewall()
-        folders = (self.cni_dir, self.ipam_dir, f"{self.folder}/sriov")
+        stores = [f"{self.folder}/{each}" for each in ("sriov", "flannel", "tuning")]
+        folders = (self.cni_dir, self.ipam_dir, *stores)
         facts += [path for folder in folders for path in _files(folder)]
         facts += [fact for card in self.cards for fact in _card(card, self.node)]
         return HostState(Counter(facts))

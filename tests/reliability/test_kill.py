@@ -29,7 +29,7 @@ FOREIGN = {
     "+ pod: link veth": "a link of macvlan, before it was named: it goes with the pod",
 }
 
-KINDS = ("in_process", "virtual_functions", "executed", "mixed")
+KINDS = ("in_process", "everyday", "virtual_functions", "executed", "mixed")
 
 
 @frozen
@@ -145,6 +145,8 @@ def cases() -> Iterator[object]:
     small = {
         ("in_process", "ADD", True, "DEL"),
         ("in_process", "DEL", True, "DEL"),
+        ("everyday", "ADD", True, "DEL"),
+        ("everyday", "DEL", True, "DEL"),
         ("virtual_functions", "ADD", True, "DEL"),
         ("virtual_functions", "DEL", True, "DEL"),
         ("executed", "ADD", True, "DEL"),
@@ -174,7 +176,7 @@ def test_nothing_is_left(
     if full and not full_size:
         pytest.skip("of the full size")
     conf = getattr(on_ground, kind)()
-    ours = kind in ("in_process", "virtual_functions")
+    ours = kind in ("in_process", "everyday", "virtual_functions")
     sweep = Sweep(on_ground, conf, command, whole, patient=not ours)
     moments = sweep.run(RECOVERIES[recovery])
     whom = "all processes" if whole else "the program alone"

@@ -50,10 +50,8 @@ class Flannel(Delegating):
         return inner.add()
 
     def delete_one(self, invocation: Invocation) -> None:
-        kept = store.load(invocation)
         super().delete_one(invocation)
-        if kept is not None:
-            store.forget(kept)
+        store.forget(invocation)
 
     def status(self, invocation: Invocation) -> None:
         try:
@@ -68,7 +66,7 @@ class Flannel(Delegating):
         for kept in store.of_network(invocation):
             known = (kept.container_id, kept.ifname) in valid
             if not known and (kept.ifname or kept.container_id not in containers):
-                store.forget(kept)
+                store.remove(kept.path)
 
 
 def _config(invocation: Invocation) -> Mapping[str, Any]:

@@ -25,6 +25,8 @@ FOLDER = "/var/lib/cni/flannel"
 _LARGEST = 1 << 20
 #: Our key in the file: whose configuration it is.  Plugins in Go ignore keys that they do not know.
 _IFNAME = "multus.ifname"
+#: The end of a temporary file's name.
+_UNFINISHED = ".new"
 
 
 class Kept(NamedTuple):
@@ -53,29 +55,37 @@ def save(invocation: Invocation, config: Mapping[str, Any]) -> None:
             taken = _read(path, name)
             if taken is None or (taken.config and not _is_of(taken, invocation)):
                 path = f"{path}_{invocation.ifname}"
-        atomic.write(path, data, fsync=False)
+        # The container's lock excludes another writer.
+        atomic.write(path, data, fsync=False, temporary=f"{path}{_UNFINISHED}")
     except OSError as error:
         raise IOFailure(f"{path} cannot be written: {error}") from error
 
 
 def load(invocation: Invocation) -> Kept | None:
     """What ADD kept for this attachment; its configuration is empty when the file is damaged."""
-    folder, name = folder_of(invocation), invocation.request.container_id
-    for path in (f"{folder}/{name}_{invocation.ifname}", f"{folder}/{name}"):
-        kept = _read(path, name)
+    for path in _paths(invocation):
+        kept = _read(path, invocation.request.container_id)
         if kept is not None and (not kept.config or _is_of(kept, invocation)):
             return kept
     return None
 
 
-def forget(kept: Kept) -> None:
-    """Remove the file, if it is there."""
+def forget(invocation: Invocation) -> None:
+    """Remove what ADD kept for this attachment, and what a killed ADD left of it."""
+    kept = load(invocation)
+    unfinished = (f"{path}{_UNFINISHED}" for path in _paths(invocation))
+    for path in (*unfinished, *([] if kept is None else [kept.path])):
+        remove(path)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
     try:
-        os.unlink(kept.path)
+        os.unlink(path)
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise IOFailure(f"{kept.path} cannot be removed: {error.strerror}") from error
+        raise IOFailure(f"{path} cannot be removed: {error.strerror}") from error
 
 
 def of_network(invocation: Invocation) -> Iterator[Kept]:
@@ -89,6 +99,11 @@ def of_network(invocation: Invocation) -> Iterator[Kept]:
         kept = _read(f"{folder}/{name}", name)
         if kept is not None and kept.config.get("name") == invocation.config["name"]:
             yield kept
+
+
+def _paths(invocation: Invocation) -> tuple[str, str]:
+    path = f"{folder_of(invocation)}/{invocation.request.container_id}"
+    return f"{path}_{invocation.ifname}", path
 
 
 def _is_of(kept: Kept, invocation: Invocation) -> bool:
