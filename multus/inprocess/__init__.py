@@ -29,7 +29,7 @@ from multus.inprocess._chained import Chained
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._link import LinkInvoker
-from multus.inprocess._requested import reader_of, requested_mac
+from multus.inprocess._requested import reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
 
 #: The public modules of this package.
@@ -45,4 +45,5 @@ __all__ = [
     "make_pair",
     "reader_of",
     "requested_mac",
+    "require_nameable",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from multus.api.names import interface_problem
 from multus.api.reader import Reader
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ def requested_mac(invocation: Invocation, *, by_args: bool = True) -> str:
     if by_args:
         asked = asked or reader.inner("args").inner("cni").text("mac")
     return asked or invocation.args.get("MAC", "")
+
+
+def require_nameable(reader: Reader, key: str, name: str) -> None:
+    """Raise ``InvalidConfig`` when no interface can have this *name*, the value of *key*."""
+    problem = interface_problem(name) if name else None
+    if problem is not None:
+        raise reader.error(key, f"{problem}: {name!r:.100}", "use the name of an interface")
 
 
 def reader_of(invocation: Invocation) -> Reader:

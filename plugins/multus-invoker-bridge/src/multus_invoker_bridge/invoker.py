@@ -44,6 +44,9 @@ class Bridge(LinkInvoker[Config]):
     def masquerade_backend(self, config: Config) -> str | None:
         return config.backend if config.masquerade else None
 
+    def leaves_down(self, config: Config) -> bool:
+        return config.down
+
     def create(self, job: Job[Config]) -> Made:
         config = job.config
         bridge = host.ensure_bridge(job.ends.host, config)
