@@ -168,6 +168,30 @@ class Ground:
             executed["invoker"] = "exec"
         return self.conf(*every)
 
+    def delegating(self) -> Conf:
+        """Two networks of flannel, by a bridge and by ptp, and the loopback."""
+        every: list[dict[str, Any]] = [
+            {"name": "bridged", "delegate": {"bridge": "cni0"}, **self.flannel(11)},
+            {"name": "routed", "delegate": {"type": "ptp"}, **self.flannel(12)},
+            {"name": "lo", "type": "loopback"},
+        ]
+        return self.conf(*every)
+
+    def flannel(self, number: int) -> Conf:
+        """Keys of a network of flannel with its own addresses."""
+        lease = f"{self.folder}/subnet{number}.env"
+        with open(lease, "w") as file:
+            file.write(
+                f"FLANNEL_NETWORK=10.{number}.0.0/16\nFLANNEL_SUBNET=10.{number}.1.1/24\n"
+                "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
+            )
+        return {
+            "type": "flannel",
+            "subnetFile": lease,
+            "dataDir": f"{self.folder}/flannel",
+            "ipam": {"dataDir": self.ipam_dir},
+        }
+
     def virtual_functions(self) -> Conf:
         """Three VFs of a simulated card, one for DPDK, and an in-process network."""
         card = Card.build(f"{self.folder}/sys", self.node, pf=f"p{secrets.token_hex(3)}", vfs=6)
