@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         parts = list(run.parts())
         for kind in unserved():
             print(f"bench: rows 'in-process' start {kind}: no plugin attaches it", file=sys.stderr)
-        failed = _measure(parts)
+        failed = run_all(parts)
     print(page.whole(report))
     if options.out:
         page.write(report, Path(options.out))
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _measure(parts: Sequence[Part]) -> list[str]:
+def run_all(parts: Sequence[Part]) -> list[str]:
     """Measure all parts; returns the titles of those that failed, whose errors are printed."""
     began, failed = time.monotonic(), []
     for place, part in enumerate(parts, 1):
