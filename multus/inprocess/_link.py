@@ -60,6 +60,10 @@ class LinkInvoker(Invoker, Generic[C]):
         """Create the link, give it its addresses, and return it."""
         raise NotImplementedError
 
+    def pool(self, invocation: Invocation) -> Ipam | None:
+        """The IPAM plugin of the network; None when it gives no addresses."""
+        return ipam.for_plugin(invocation)
+
     def require_usable(self, given: Result, config: C) -> None:
         """Raise when what IPAM gave cannot be used; called before anything is created."""
         if not given.ips:
@@ -111,12 +115,12 @@ class LinkInvoker(Invoker, Generic[C]):
     # --- The verbs ----------------------------------------------------------------------------
 
     def prepare(self, invocation: Invocation) -> None:
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.prepare()
 
     def add(self, invocation: Invocation) -> Result:
-        config, pool = self.read(invocation), self._pool(invocation)
+        config, pool = self.read(invocation), self._required(invocation)
         with ExitStack() as undo:
             ends, given = Ends.of(invocation, self._transport), Result()
             if pool is not None:
@@ -140,16 +144,22 @@ class LinkInvoker(Invoker, Generic[C]):
         return result
 
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
-        """Delete all links within one grace period; then the rules; then free the addresses."""
-        from multus.inprocess._detach import Leaving, delete_links
-
-        leaving = [Leaving(each, self.kind) for each in invocations]
-        links = delete_links(leaving, self._transport)
+        """Detach all links; then remove the rules; then free the addresses."""
+        links = self.detach(invocations)
         rules = self._without_rules(invocations)
         return [
             link or rule or self.attempted(self._release, invocation)
             for invocation, link, rule in zip(invocations, links, rules, strict=True)
         ]
+
+    def detach(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        """Delete the links, within one grace period; returns each one's error, or None.
+
+        A subclass whose links are not deleted overrides it and has no ``kind``.
+        """
+        from multus.inprocess._detach import Leaving, delete_links
+
+        return delete_links([Leaving(each, self.kind) for each in invocations], self._transport)
 
     @staticmethod
     def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
@@ -174,7 +184,7 @@ class LinkInvoker(Invoker, Generic[C]):
     def check(self, invocation: Invocation) -> None:
         from multus.inprocess._check import attached_link
 
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.check()
         with attached_link(invocation, self.kind) as (link, host, inside):
@@ -186,7 +196,7 @@ class LinkInvoker(Invoker, Generic[C]):
             from multus.netlink import masquerade
 
             masquerade.require_usable(backend)
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.status()
 
@@ -198,8 +208,8 @@ class LinkInvoker(Invoker, Generic[C]):
 
     # --- The parts ----------------------------------------------------------------------------
 
-    def _pool(self, invocation: Invocation) -> Ipam | None:
-        pool = ipam.for_plugin(invocation)
+    def _required(self, invocation: Invocation) -> Ipam | None:
+        pool = self.pool(invocation)
         if pool is None and self.needs_addresses:
             raise InvalidConfig(
                 f"network {invocation.config.get('name')!r}: 'ipam' has no 'type': a {self.name}"
@@ -208,7 +218,7 @@ class LinkInvoker(Invoker, Generic[C]):
         return pool
 
     def _release(self, invocation: Invocation) -> None:
-        pool = ipam.for_plugin(invocation)
+        pool = self.pool(invocation)
         if pool is not None:
             pool.delete()
 
@@ -220,7 +230,7 @@ class LinkInvoker(Invoker, Generic[C]):
         return [self.attempted(self.remove_rules, [each]) for each in invocations]
 
     def _collect_addresses(self, invocation: Invocation) -> None:
-        pool = ipam.for_plugin(invocation)
+        pool = self.pool(invocation)
         if pool is not None:
             pool.gc()
 
