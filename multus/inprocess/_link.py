@@ -15,6 +15,7 @@ from multus.api.invoker import Invoker
 from multus.api.result import DNS, Result
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made, take_back
+from multus.inprocess._requested import masquerade_backend, reader_of
 from multus.netlink import Transport
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LinkInvoker(Invoker, Generic[C]):
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
-    #: Whether the key ``ipMasq`` has a meaning: DEL and GC then look for rules.
+    #: Whether the keys ``ipMasq`` and ``ipMasqBackend`` have a meaning.
     may_masquerade: bool = False
 
     def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
@@ -68,10 +69,6 @@ class LinkInvoker(Invoker, Generic[C]):
         """Raise when what IPAM gave cannot be used; called before anything is created."""
         if not given.ips:
             raise InvalidConfig(f"the IPAM plugin returned no address: {self.name} needs one")
-
-    def masquerade_backend(self, config: C) -> str | None:
-        """The backend of the rules, "" for the machine's; None when nothing is masqueraded."""
-        return None
 
     def result(self, job: Job[C], made: Made) -> Result:
         """The result of the ADD."""
@@ -120,14 +117,14 @@ class LinkInvoker(Invoker, Generic[C]):
             pool.prepare()
 
     def add(self, invocation: Invocation) -> Result:
-        config, pool = self.read(invocation), self._required(invocation)
+        config, backend = self.read(invocation), self._backend(invocation)
+        pool = self._required(invocation)
         with ExitStack() as undo:
             ends, given = Ends.of(invocation, self._transport), Result()
             if pool is not None:
                 given = pool.add()
                 undo.callback(take_back, invocation, pool.delete)
                 self.require_usable(given, config)
-            backend = self.masquerade_backend(config)
             if backend is not None:
                 # Undone after the link: a rule is stale when its address is gone.
                 undo.callback(take_back, invocation, self.remove_rules, [invocation])
@@ -191,7 +188,8 @@ class LinkInvoker(Invoker, Generic[C]):
             self.require_same(invocation, link, host, inside)
 
     def status(self, invocation: Invocation) -> None:
-        backend = self.masquerade_backend(self.read(invocation))
+        self.read(invocation)
+        backend = self._backend(invocation)
         if backend is not None:
             from multus.netlink import masquerade
 
@@ -207,6 +205,10 @@ class LinkInvoker(Invoker, Generic[C]):
             raise error
 
     # --- The parts ----------------------------------------------------------------------------
+
+    def _backend(self, invocation: Invocation) -> str | None:
+        """The backend of masquerading, "" for the machine's; None when nothing is masqueraded."""
+        return masquerade_backend(reader_of(invocation)) if self.may_masquerade else None
 
     def _required(self, invocation: Invocation) -> Ipam | None:
         pool = self.pool(invocation)

@@ -41,9 +41,6 @@ class Bridge(LinkInvoker[Config]):
     def dns_of(self, config: Config) -> DNS:
         return config.dns
 
-    def masquerade_backend(self, config: Config) -> str | None:
-        return config.backend if config.masquerade else None
-
     def create(self, job: Job[Config]) -> Made:
         config = job.config
         bridge = host.ensure_bridge(job.ends.host, config)

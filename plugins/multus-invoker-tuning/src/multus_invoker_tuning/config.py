@@ -54,7 +54,7 @@ class Config(NamedTuple):
         return cls(
             folder=folder_of(invocation),
             sysctls=_sysctls(own, args, invocation.ifname),
-            mac=links.decode_mac(links.encode_mac(mac)) if mac else "",
+            mac=links.canonical_mac(mac),
             promiscuous=first["promisc"].boolean("promisc"),
             mtu=first["mtu"].integer("mtu", within=range(_MOST)),
             allmulti=_switch(first["allmulti"], "allmulti"),
