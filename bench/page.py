@@ -64,12 +64,13 @@ def headline(report: Report) -> str:
         return f"{picture(report)[0]}: {_listed(picture(report)[1])}.\n"
     ours, one = found["three networks, in-process"], found[ONE]
     others = [
-        f" With three through {name} it takes {duration(found[f'three networks, {name}'].one)}."
+        f" With three through {name} it starts in {duration(found[f'three networks, {name}'].one)}."
         for name in report.peers
     ]
     return (
-        f"**A pod with three networks starts in {duration(ours.one)}; a pod with one network and no"
-        f" Multus in {duration(one.one)}.**{''.join(others)} {ours.at_once} pods start at once.\n"
+        f"**Of {ours.at_once} pods that start at once, one with three networks starts in"
+        f" {duration(ours.one)}; with one network and no Multus in {duration(one.one)}.**"
+        f"{''.join(others)}\n"
     )
 
 

@@ -72,9 +72,17 @@ def reason_against() -> str | None:
 
 
 def measure(
-    rows: Sequence[Row], cluster: Cluster, node: Netns, rounds: int, folder: str
+    rows: Sequence[Row],
+    cluster: Cluster,
+    node: Netns,
+    rounds: int,
+    folder: str,
+    at_once: int = AT_ONCE,
 ) -> list[Start]:
-    """*AT_ONCE* pods by every row in turn, round after round; the first row counts as 1."""
+    """*at_once* pods by every row in turn, round after round; the first row counts as 1.
+
+    Raises ``RuntimeError`` when a pod has not the networks that its row names.
+    """
     ones: dict[str, list[float]] = {each.name: [] for each in rows}
     totals: dict[str, list[float]] = {each.name: [] for each in rows}
     with ExitStack() as stack:
@@ -84,13 +92,13 @@ def measure(
         ]
         for turn in range(rounds + 1):
             for site in sites:
-                of_each, of_all = site.start_pods(turn)
+                of_each, of_all = site.start_pods(turn, at_once)
                 if turn:  # the first round only warms caches up
                     ones[site.row.name] += of_each
                     totals[site.row.name].append(of_all)
     medians = {name: statistics.median(each) for name, each in ones.items()}
     return [
-        Start(name, AT_ONCE, one, statistics.median(totals[name]), one / medians[rows[0].name])
+        Start(name, at_once, one, statistics.median(totals[name]), one / medians[rows[0].name])
         for name, one in medians.items()
     ]
 
@@ -105,13 +113,14 @@ class _Site:
     cluster: Cluster
     networks: Mapping[str, Mapping[str, Any]]
 
-    def start_pods(self, turn: int) -> tuple[list[float], float]:
+    def start_pods(self, turn: int, at_once: int) -> tuple[list[float], float]:
         """Seconds of each call and of all of them; the pods are gone afterwards."""
-        pods = self._pods(turn)
-        with ThreadPoolExecutor(AT_ONCE) as threads:
+        pods = self._pods(turn, at_once)
+        with ThreadPoolExecutor(at_once) as threads:
             begin = time.perf_counter()
             done = list(threads.map(lambda pod: self._run(*pod), pods))
             took = time.perf_counter() - begin
+            self._require_networks(done[0][0])
             list(threads.map(lambda each: self._remove(each[0]), done))
         if self.row.program:
             for name, _ in pods:
@@ -121,16 +130,22 @@ class _Site:
         settle()
         return [seconds for _, seconds in done], took
 
-    def _pods(self, turn: int) -> list[tuple[str, str]]:
+    def _require_networks(self, sandbox: str) -> None:
+        found = self.host.links(sandbox)
+        wanted = 1 + (len(self.networks) if self.row.program else 0)
+        if len(found) != wanted:
+            raise RuntimeError(f"{self.row.name}: a pod has {', '.join(found)}")
+
+    def _pods(self, turn: int, at_once: int) -> list[tuple[str, str]]:
         """Name and UID of each pod; the API server knows those of Multus."""
-        names = [f"{self.label}-{turn}-{number}" for number in range(AT_ONCE)]
+        names = [f"{self.label}-{turn}-{number}" for number in range(at_once)]
         if not self.row.program:
             return [(name, name) for name in names]
         for name, config in self.networks.items():
             self.cluster.definition(name, config)
         pods = [(name, self.cluster.pod(name, list(self.networks))) for name in names]
         if self.row.daemon:
-            self.row.daemon.wait_known(AT_ONCE)
+            self.row.daemon.wait_known(at_once)
         return pods
 
     def _run(self, name: str, uid: str) -> tuple[str, float]:

@@ -121,10 +121,10 @@ class Executor(NamedTuple):
         with _Descriptors() as ours:
             (child_in, to), (out, child_out), (err, child_err) = (ours.pipe() for _ in range(3))
             pid = self._spawn(argv, environ, (child_in, child_out, child_err))
-            process = _Process(argv[-1], pid)
+            process = _Process(argv[0], pid)
             try:
                 ours.close(child_in, child_out, child_err)
-                with step(f"program {argv[-1]!r}", timeout + _TO_END, waits=True):
+                with step(f"program {argv[0]!r}", timeout + _TO_END, waits=True):
                     return process.talk(stdin, (to, out, err), ours, time.monotonic() + timeout)
             finally:
                 process.end()
@@ -252,7 +252,7 @@ class _Process:
         events = poll.poll(left * 1000) if left > 0 else []
         if not events:
             raise DelegateFailed(
-                f"plugin {os.path.basename(self._name)!r} did not end in time and was killed",
+                f"program {os.path.basename(self._name)!r} did not end in time and was killed",
                 fix="find out why it hangs, or raise 'delegateTimeout'",
             )
         return {descriptor for descriptor, _ in events}

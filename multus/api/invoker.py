@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from multus.api._paths import is_possible
 from multus.api.errors import CNIError, NotStarted, attempted, shown
 from multus.api.versions import SUPPORTED
 
 if TYPE_CHECKING:
-    from multus.api.network import Invocation, Plugin
+    from multus.api.conf import Conf
+    from multus.api.network import Delegate, Invocation, Plugin
     from multus.api.result import Result
 
 
@@ -37,6 +39,24 @@ def declined(plugin: Plugin, known: frozenset[str]) -> Declined | None:
         return None
     kind = plugin.type
     return Declined(kind, f"key {unknown[0]!r} is not one that the in-process {kind} knows")
+
+
+def elsewhere(
+    plugin: Plugin, delegate: Delegate, conf: Conf, own: Mapping[str, str]
+) -> Declined | None:
+    """The answer for a tenant's configuration that names a path outside ``tenantPaths``.
+
+    *own* maps each key that holds a path to the path that is used without it, which a tenant may
+    name too.  What is not a valid path is left to the invoker, which refuses it.
+    """
+    for key, usual in own.items():
+        path = plugin.config.get(key)
+        if not isinstance(path, str) or not is_possible(path) or path == usual:
+            continue
+        if not delegate.serves_path(conf, key, path):
+            reason = f"key {key!r} is {path!r}, outside 'tenantPaths.{key}'"
+            return Declined(plugin.type, reason)
+    return None
 
 
 class NothingDone(CNIError):

@@ -186,6 +186,17 @@ class Delegate:
         """The chain's types, for people: ``bridge+tuning``."""
         return "+".join(plugin.type for plugin in self.plugins)
 
+    def serves_path(self, conf: Conf, key: str, path: str) -> bool:
+        """Whether *path*, the value of *key*, may be used in-process.
+
+        A path of the node's owner may always be used.  A tenant's must be within ``tenantPaths``,
+        with the value that it had when the network was attached.
+        """
+        if self.provenance is Provenance.NODE:
+            return True
+        places = conf.tenant_paths if self.tenant_paths is None else self.tenant_paths
+        return is_within(path, places.get(key, ()))
+
     def __str__(self) -> str:
         return f"network {self.label!r}"
 
@@ -229,16 +240,8 @@ class Invocation:
         return self.delegate.provenance
 
     def serves_path(self, key: str, path: str) -> bool:
-        """Whether *path*, the value of *key*, may be used in-process.
-
-        A path of the node's owner may always be used.  A tenant's must be within ``tenantPaths``,
-        with the value that it had when the network was attached.
-        """
-        if self.provenance is Provenance.NODE:
-            return True
-        known = self.delegate.tenant_paths
-        places = self.conf.tenant_paths if known is None else known
-        return is_within(path, places.get(key, ()))
+        """Whether *path*, the value of *key*, may be used in-process: `Delegate.serves_path`."""
+        return self.delegate.serves_path(self.conf, key, path)
 
     @property
     def cni_version(self) -> str:

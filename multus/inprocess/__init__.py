@@ -17,7 +17,10 @@ created; addresses, routes, rules, undoing, DEL, CHECK, STATUS and GC are the cl
 
 An invoker that changes a link which an earlier plugin of the chain created subclasses `Chained`.
 
-The names below are public; a module or name that begins with an underscore is not.
+The names below, and the module, are public; a module or name that begins with an underscore is not:
+
+``devices``
+    Interfaces of the host that are moved to a container and back.
 """
 
 from __future__ import annotations
@@ -26,8 +29,11 @@ from multus.inprocess._chained import Chained
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._link import LinkInvoker
-from multus.inprocess._requested import reader_of, requested_mac
+from multus.inprocess._requested import reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
+
+#: The public modules of this package.
+MODULES = ("devices",)
 
 __all__ = [
     "Chained",
@@ -39,4 +45,5 @@ __all__ = [
     "make_pair",
     "reader_of",
     "requested_mac",
+    "require_nameable",
 ]

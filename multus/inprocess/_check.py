@@ -22,8 +22,12 @@ REMEDY = "delete the container and create it again"
 
 
 @contextmanager
-def attached_link(invocation: Invocation, kind: str) -> Iterator[tuple[Link, Channel, Channel]]:
+def attached_link(
+    invocation: Invocation, kind: str, *, down_ok: bool = False
+) -> Iterator[tuple[Link, Channel, Channel]]:
     """The container's link, and channels into the host's and the container's namespace.
+
+    With *down_ok* the link may be down.
 
     Raises ``CheckFailed`` with the first difference from ADD's result.
     """
@@ -36,7 +40,7 @@ def attached_link(invocation: Invocation, kind: str) -> Iterator[tuple[Link, Cha
         pod.channel() as inside,
         open_channel() as host,
     ):
-        yield results.check(result, at, inside, kind=kind), host, inside
+        yield results.check(result, at, inside, kind=kind, down_ok=down_ok), host, inside
 
 
 def recorded(invocation: Invocation, result: Result) -> int:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import InvalidConfig
+from multus.inprocess._requested import require_nameable
 from multus.netlink import Channel, Namespace, Transport, links, open_channel, sysctl
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ _FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 class Ends(NamedTuple):
     """A channel into each namespace, and the container's namespace.
 
-    ``forwarding`` holds the address families that the host is known to forward.
+    ``forwarding`` holds the address families that the host is known to forward, ``parents`` the
+    interfaces of the host that were found, by name.
     """
 
     host: Channel
     inside: Channel
     pod: Namespace
     forwarding: set[int]
+    parents: dict[str, Link]
 
     @classmethod
     def of(cls, invocation: Invocation, transport: Callable[[socket], Transport]) -> Ends:
@@ -49,15 +52,21 @@ class Ends(NamedTuple):
     def parent(self, reader: Reader, key: str = "master", *, inside: bool = False) -> Link:
         """The interface that a configuration names under *key*, on the host or in the container.
 
-        Without a name it is the interface of a default route, as in the reference plugins.  Raises
-        ``InvalidConfig`` when there is none.
+        Without a name it is the interface of a default route, as in the reference plugins.  One
+        of the host is looked up once for all networks of a request.  Raises ``InvalidConfig`` when
+        there is none.
         """
-        channel = self.inside if inside else self.host
-        there = f"the container ({self.pod.path})" if inside else "the host"
         name = reader.text(key)
+        require_nameable(reader, key, name)
+        if not inside and name in self.parents:
+            return self.parents[name]
+        channel = self.inside if inside else self.host
         found = links.find(channel, name or _default_route(channel))
         if found is not None:
+            if not inside:
+                self.parents[name] = found
             return found
+        there = f"the container ({self.pod.path})" if inside else "the host"
         if name:
             raise reader.error(
                 key,
@@ -79,7 +88,7 @@ def _open(invocation: Invocation, transport: Callable[[socket], Transport]) -> E
         )
     host = closing.enter_context(open_channel(transport=transport))
     inside = closing.enter_context(pod.channel(transport=transport))
-    return Ends(host, inside, pod, set())
+    return Ends(host, inside, pod, set(), {})
 
 
 def _default_route(channel: Channel) -> int:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from multus.inprocess._ends import Ends
     from multus.netlink import Message
 
+#: Seconds that duplicate address detection may take.
+_SETTLING = 5.0
+
 C = TypeVar("C")
 
 
@@ -101,6 +104,7 @@ class Job(Generic[C]):
             name=self.ifname,
             alone=alone,
             then=then,
+            seconds=self.invocation.session.remaining(_SETTLING),
         )
 
 

@@ -41,7 +41,7 @@ class LinkInvoker(Invoker, Generic[C]):
     standalone ADD without rules is the common case.
     """
 
-    #: The kernel's kind of the container's link: "veth", "macvlan" …
+    #: The kernel's kind of the container's link: "veth", "macvlan" …  Empty for any.
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
@@ -70,6 +70,10 @@ class LinkInvoker(Invoker, Generic[C]):
         if not given.ips:
             raise InvalidConfig(f"the IPAM plugin returned no address: {self.name} needs one")
 
+    def leaves_down(self, config: C) -> bool:
+        """Whether ADD does not set the container's interface up, which CHECK then accepts."""
+        return False
+
     def result(self, job: Job[C], made: Made) -> Result:
         """The result of the ADD."""
         return Result(
@@ -96,18 +100,19 @@ class LinkInvoker(Invoker, Generic[C]):
         masqueraded = [each for each in invocations if self._masquerades(each)]
         if masqueraded:
             from multus.inprocess._detach import addresses_left
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
             left = addresses_left(invocations[0].request.netns, self._transport)
-            masquerade.remove(owners, left, invocations[0].inherited)
+            masquerade.remove(owners, left, iptables.Programs.of(invocations[0]))
 
     def collect_rules(self, invocation: Invocation) -> None:
         """Remove the rules of the network's attachments that are gone, as `remove_rules`."""
         if self._masquerades(invocation):
-            from multus.netlink import masquerade
+            from multus.netlink import iptables, masquerade
 
-            masquerade.collect(str(invocation.config["name"]), invocation.valid_attachments)
+            network, valid = str(invocation.config["name"]), invocation.valid_attachments
+            masquerade.collect(network, valid, iptables.Programs.of(invocation))
 
     # --- The verbs ----------------------------------------------------------------------------
 
@@ -131,11 +136,11 @@ class LinkInvoker(Invoker, Generic[C]):
             job = Job(ends, invocation, config, given, undo)
             made = self.create(job)
             if backend is not None:
-                from multus.netlink import masquerade
+                from multus.netlink import iptables, masquerade
 
                 every = [ip.address for ip in job.given.ips]
                 owner = masquerade.Owner.of(invocation)
-                masquerade.add(owner, every, backend, invocation.inherited)
+                masquerade.add(owner, every, backend, iptables.Programs.of(invocation))
             result = self.result(job, made)
             undo.pop_all()
         return result
@@ -184,7 +189,8 @@ class LinkInvoker(Invoker, Generic[C]):
         pool = self._required(invocation)
         if pool is not None:
             pool.check()
-        with attached_link(invocation, self.kind) as (link, host, inside):
+        down_ok = self.leaves_down(self.read(invocation))
+        with attached_link(invocation, self.kind, down_ok=down_ok) as (link, host, inside):
             self.require_same(invocation, link, host, inside)
 
     def status(self, invocation: Invocation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from multus.api.names import interface_problem
 from multus.api.reader import Reader
 from multus.netlink import links
 
@@ -36,6 +37,13 @@ def masquerade_backend(reader: Reader) -> str | None:
         known = ", ".join(_BACKENDS)
         raise reader.error("ipMasqBackend", f"is {backend!r}", f"use one of {known}")
     return backend if reader.boolean("ipMasq") else None
+
+
+def require_nameable(reader: Reader, key: str, name: str) -> None:
+    """Raise ``InvalidConfig`` when no interface can have this *name*, the value of *key*."""
+    problem = interface_problem(name) if name else None
+    if problem is not None:
+        raise reader.error(key, f"{problem}: {name!r:.100}", "use the name of an interface")
 
 
 def reader_of(invocation: Invocation) -> Reader:

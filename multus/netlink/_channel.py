@@ -10,6 +10,7 @@ Source: net/netlink/af_netlink.c (``netlink_rcv_skb``), net/netfilter/nfnetlink.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -34,6 +35,9 @@ _NETLINK_GET_STRICT_CHK = 12
 _MESSAGES_A_DATAGRAM = 128
 # The send buffer's default is 208 KiB for the socket buffer and its book-keeping.
 _BYTES_A_DATAGRAM = 96 * 1024
+# A batch of nftables cannot be divided: there, the buffer has room for thousands of rules.
+_BATCH_BYTES = 4 * 1024 * 1024
+_SO_SNDBUFFORCE = 32
 _RECEIVE_BYTES = 64 * 1024
 _SECONDS_TO_ANSWER = 10
 _DUMP_ATTEMPTS = 5
@@ -104,15 +108,18 @@ class Channel:
         """Close the socket; closing twice is allowed."""
         self._transport.close()
 
-    def request(self, messages: Sequence[Message]) -> list[bytes | None]:
+    def request(self, messages: Sequence[Message], *, whole: bool = False) -> list[bytes | None]:
         """Send these messages in as few datagrams as the kernel takes, and read every answer.
+
+        With *whole* they are one datagram, as a batch of nftables has to be.  No more than some 200
+        of it may be acknowledged.
 
         Returns for each message the body of the kernel's reply, or None for an acknowledgement.
         Raises `Refused` for the first refused message; the kernel still tried the ones after it.
         """
         replies: list[bytes | None] = []
         refusals: list[Refused] = []
-        for chunk in _datagrams(messages):
+        for chunk in [messages] if whole else _datagrams(messages):
             self._exchange(chunk, replies, refusals)
         if refusals:
             first = refusals[0]
@@ -208,6 +215,12 @@ def _datagrams(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
         yield messages[start:]
 
 
+def _widen(sock: socket.socket) -> None:
+    # In a user namespace the default has to do, which is enough for hundreds of rules.
+    with contextlib.suppress(PermissionError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BATCH_BYTES)
+
+
 def open_channel(
     protocol: int = NETLINK_ROUTE, transport: Callable[[socket.socket], Transport] = Transport
 ) -> Channel:
@@ -221,6 +234,8 @@ def open_channel(
         sock.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         if protocol == NETLINK_ROUTE:
             sock.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
+        else:
+            _widen(sock)
         seconds = struct.pack("@ll", _SECONDS_TO_ANSWER, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
     except OSError as error:

@@ -34,8 +34,7 @@ _UNABLE = (errno.EINVAL, errno.EOPNOTSUPP)
 def forget_udp(channel: Channel, ports: Collection[int]) -> None:
     """Forget the UDP connections of both families whose first packet went to one of these ports.
 
-    *channel* is of `multus.netlink.NETLINK_NETFILTER`.  A kernel that tracks no connections is no
-    error.
+    *channel* is of `multus.netlink.nftables.channel`.  A kernel that tracks none is no error.
     """
     chosen = [_choosing(family, port) for family in _FAMILIES for port in sorted(set(ports))]
     try:

@@ -20,20 +20,64 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
+from multus.api import regular
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
 from multus.api.execute import Executor
 from multus.netlink import nftables
-from multus.netlink._channel import NETLINK_NETFILTER, Channel, open_channel
+from multus.netlink._channel import Channel
 from multus.netlink.addresses import encode
 
+if TYPE_CHECKING:
+    from multus.api.network import Invocation
+
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
-_SECONDS = 30
 _TARGET = re.compile(r"-A (?P<entry>\S+) (?P<match>.*?)-[jg] (?P<chain>\S+)")
 _SOURCE = re.compile(r"(?<!! )-s (?P<address>\S+)/\d+ ")
 _COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>\S+)) ')
+
+
+#: Seconds that programs may take for one change.
+PATIENCE = 30.0
+
+
+class Programs(NamedTuple):
+    """How programs are started: they keep the descriptors *inherited* open.
+
+    All of them end at *deadline*, a ``time.monotonic()`` value; without one, each may take
+    `PATIENCE`.
+    """
+
+    inherited: tuple[int, ...] = ()
+    deadline: float | None = None
+
+    @classmethod
+    def of(cls, invocation: Invocation) -> Programs:
+        """Those of an invocation, until its caller's deadline; a DEL is not cut short by it."""
+        waits = invocation.verb != "DEL"
+        seconds = invocation.session.remaining(PATIENCE) if waits else PATIENCE
+        return cls(invocation.inherited, time.monotonic() + seconds)
+
+    def run(self, argv: Sequence[str], stdin: str) -> str:
+        """A program's standard output; raises ``KernelRefused`` when it fails."""
+        seconds = PATIENCE
+        if self.deadline is not None:
+            seconds = max(0.0, self.deadline - time.monotonic())
+        executor, environ = Executor((), inherited=self.inherited), {"PATH": ":".join(_FOLDERS)}
+        finished = executor.run(argv, stdin.encode(), environ, seconds)
+        if finished.status != 0:
+            raise KernelRefused(
+                f"{os.path.basename(argv[0])} failed with status {finished.status}",
+                finished.stderr.decode(errors="replace").strip(),
+            )
+        return finished.stdout.decode(errors="replace")
+
+
+_USUAL = Programs()
 
 
 class _Family(NamedTuple):
@@ -74,11 +118,11 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def restore(version: int, commands: Sequence[str], inherited: tuple[int, ...] = ()) -> None:
+def restore(version: int, commands: Sequence[str], programs: Programs = _USUAL) -> None:
     """Apply these commands to table nat of IPv4 or IPv6 (*version* 4 or 6): all of them, or none.
 
     Each is the arguments of ``iptables`` in one line, without the table.  A ``-C`` whose rule does
-    not exist fails, and nothing is applied.  The program keeps the descriptors *inherited* open.
+    not exist fails, and nothing is applied.
     """
     family = _FAMILIES[version]
     program = _find(family.restore)
@@ -88,13 +132,34 @@ def restore(version: int, commands: Sequence[str], inherited: tuple[int, ...] = 
             fix="install iptables, or use the backend nftables",
         )
     script = "\n".join(["*nat", *commands, "COMMIT", ""])
-    _run([program, "--noflush", "--wait", "5"], script, inherited)
+    programs.run([program, "--noflush", "--wait", "5"], script)
 
 
-def saved(version: int, inherited: tuple[int, ...] = ()) -> list[str]:
+def saved(version: int, programs: Programs = _USUAL) -> list[str]:
     """Table nat as ``iptables-save`` prints it; empty when iptables is not installed."""
     program = _find(_FAMILIES[version].save)
-    return [] if program is None else _run([program, "-t", "nat"], "", inherited).splitlines()
+    return [] if program is None else programs.run([program, "-t", "nat"], "").splitlines()
+
+
+@contextmanager
+def alone(programs: Programs = _USUAL) -> Iterator[None]:
+    """Wait until no other process in this network namespace is inside, and let none in.
+
+    For a change that is made from what was read, since no command adds a rule that may exist.
+    Raises ``KernelRefused`` when the deadline of *programs* passes meanwhile.
+    """
+    deadline = programs.deadline or time.monotonic() + PATIENCE
+    # The namespace's own file: it needs no folder, and the lock ends with its holder.
+    lock = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not regular.locked(lock, deadline):
+            raise KernelRefused(
+                f"{regular.holder(lock)} changes the rules of iptables, and did not end in time",
+                fix="try again, or end that process",
+            )
+        yield
+    finally:
+        os.close(lock)
 
 
 def declares(lines: Collection[str], chain: str) -> bool:
@@ -102,32 +167,33 @@ def declares(lines: Collection[str], chain: str) -> bool:
     return any(line.startswith(f":{chain} ") for line in lines)
 
 
-def remove_jumped_to(entry: str, stale: Callable[[str], bool]) -> None:
+def remove_jumped_to(entry: str, stale: Callable[[str], bool], programs: Programs = _USUAL) -> None:
     """Remove the chains to which chain *entry* jumps by rules whose comments are *stale*.
 
     Rules without a comment have the comment "".
     """
     found: set[str] = set()
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         for family in _FAMILIES.values():
             for rule in family.table.list_rules(channel, entry):
                 found.update(rule.targets() if stale(rule.comment) else ())
     for version in _FAMILIES:
         if _has_legacy(version):
-            found |= {each.chain for each in _read(saved(version), entry) if stale(each.comment)}
+            lines = saved(version, programs)
+            found |= {each.chain for each in _read(lines, entry) if stale(each.comment)}
     if found:
-        remove_chains(dict.fromkeys(found, entry))
+        remove_chains(dict.fromkeys(found, entry), programs=programs)
 
 
 def remove_chains(
-    chains: Mapping[str, str], kept: Collection[str] = (), inherited: tuple[int, ...] = ()
+    chains: Mapping[str, str], kept: Collection[str] = (), programs: Programs = _USUAL
 ) -> None:
     """Remove these chains of both families, each with the jumps to it in the chain it maps to.
 
     A missing chain is ignored.  A jump for a source address (without prefix) in *kept* stays, and
     so does its chain.
     """
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         asked = [
             (family, chain, family.table.get_chain(chain))
             for family in _FAMILIES.values()
@@ -140,9 +206,9 @@ def remove_chains(
                 _remove(channel, family.table, chain, chains[chain], kept)
     for version in _FAMILIES:
         if _has_legacy(version):
-            script = _removal(saved(version, inherited), chains, kept)
+            script = _removal(saved(version, programs), chains, kept)
             if script:
-                restore(version, script, inherited)
+                restore(version, script, programs)
 
 
 def _remove(
@@ -198,18 +264,6 @@ def _has_legacy(version: int) -> bool:
             return "nat" in file.read().split()
     except FileNotFoundError:
         return False
-
-
-def _run(argv: Sequence[str], stdin: str, inherited: tuple[int, ...]) -> str:
-    environ = {"PATH": ":".join(_FOLDERS)}
-    executor = Executor((), inherited=inherited)
-    finished = executor.run(argv, stdin.encode(), environ, _SECONDS)
-    if finished.status != 0:
-        raise KernelRefused(
-            f"{os.path.basename(argv[0])} failed with status {finished.status}",
-            finished.stderr.decode(errors="replace").strip(),
-        )
-    return finished.stdout.decode(errors="replace")
 
 
 def _find(program: str) -> str | None:

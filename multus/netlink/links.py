@@ -28,6 +28,7 @@ _RTM_NEWLINKPROP = 108
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_TXQLEN, _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 13, 16, 18, 27, 28
+_IFLA_IFALIAS = 20
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 29, 37, 52, 53
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -36,6 +37,8 @@ _IFF_UP = 1
 _IFF_PROMISC, _IFF_ALLMULTI = 0x100, 0x200
 _IFF_LOWER_UP = 0x10000
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+
+_LONGEST = 15
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 
@@ -52,7 +55,8 @@ class Link:
     state, ``mac`` is lower case with colons, ``kind`` is "veth", "macvlan" … or "".
     ``mtu`` is in bytes, ``txqlen`` in packets, ``master`` an index (0: none).  ``data`` has the
     kind's own attributes, undecoded: `multus.netlink.create` reads some.  ``promiscuous``
-    and ``allmulti`` are what was asked of this interface.
+    and ``allmulti`` are what was asked of this interface.  ``alias`` is a free text, which moves
+    with the interface.
     """
 
     index: int
@@ -71,6 +75,7 @@ class Link:
     alternative_names: tuple[str, ...]
     promiscuous: bool = False
     allmulti: bool = False
+    alias: str = ""
     data: bytes = field(default=b"", eq=False, repr=False)
 
 
@@ -124,6 +129,12 @@ def set_master(link: int | str, master: int) -> Message:
     """Make an interface a port of the bridge (or bond) with this index; 0 removes it from one."""
     words = f"set the master of {_called(link)} to {master}"
     return _set(link, words, wire.u32(_IFLA_MASTER, master))
+
+
+def set_alias(link: int | str, alias: str) -> Message:
+    """Set an interface's alias, a text of up to 255 bytes; an empty one removes it."""
+    words = f"set the alias of {_called(link)} to {alias!r}"
+    return _set(link, words, wire.attribute(_IFLA_IFALIAS, alias.encode()))
 
 
 def rename(index: int, name: str) -> Message:
@@ -234,6 +245,7 @@ def read(body: bytes | None) -> Link:
         ),
         promiscuous=bool(flags & _IFF_PROMISC),
         allmulti=bool(flags & _IFF_ALLMULTI),
+        alias=wire.read_string(found.get(_IFLA_IFALIAS, b"")),
         data=info.get(_IFLA_INFO_DATA, b""),
     )
 
@@ -295,7 +307,9 @@ def _set(link: int | str, words: str, *more: bytes, flags: int = 0, change: int 
 def _addressed(link: int | str, flags: int = 0, change: int = 0) -> tuple[bytes, bytes]:
     if isinstance(link, int):
         return _IFINFOMSG.pack(0, 0, link, flags, change), b""
-    return _IFINFOMSG.pack(0, 0, 0, flags, change), wire.string(_IFLA_IFNAME, link)
+    # An interface has a name of up to 15 bytes, and alternative names that may be longer.
+    kind = _IFLA_IFNAME if len(link.encode()) <= _LONGEST else _IFLA_ALT_IFNAME
+    return _IFINFOMSG.pack(0, 0, 0, flags, change), wire.string(kind, link)
 
 
 def _called(link: int | str) -> str:

@@ -1,10 +1,10 @@
 """Tables, chains and rules of nf_tables, without a program::
 
-    from multus.netlink import NETLINK_NETFILTER, nftables, open_channel
+    from multus.netlink import nftables
     from multus.netlink import nftexpressions as matching
 
     ours = nftables.Table(nftables.IPV4, "ours")
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         nftables.commit(channel, [
             ours.add("what it is for"),
             ours.add_base_chain("prerouting", kind="filter", hook=nftables.PREROUTING),
@@ -23,11 +23,19 @@ Source: linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from multus.netlink import wire
-from multus.netlink._channel import Channel, Refused
+from multus.netlink._channel import (
+    NETLINK_NETFILTER,
+    Channel,
+    Refused,
+    Transport,
+    open_channel,
+)
 from multus.netlink._socket import socket
 from multus.netlink.wire import Message
 
@@ -61,6 +69,14 @@ _ACCEPT = 1
 
 # nft prints no longer comment.
 _LONGEST_COMMENT = 128
+
+
+class _Place(NamedTuple):
+    """A process, and the network namespace that has this file."""
+
+    process: int
+    device: int
+    inode: int
 
 
 class Rule(NamedTuple):
@@ -189,6 +205,43 @@ class Table(NamedTuple):
         return Message(kind, wire.NLM_F_CREATE | flags, self._head + body, words)
 
 
+# At most one, with the process and the namespace that it is of.
+_kept: list[tuple[_Place, Channel]] = []
+
+
+@contextmanager
+def channel(transport: Callable[[socket.socket], Transport] = Transport) -> Iterator[Channel]:
+    """A channel for netfilter in the calling thread's network namespace.
+
+    The kernel lets the close of such a socket wait until deleted rules are freed, which takes
+    milliseconds.  So the process keeps it for the next use in the same namespace.
+    """
+    if transport is not Transport:
+        with open_channel(NETLINK_NETFILTER, transport) as opened:
+            yield opened
+        return
+    there = os.stat("/proc/thread-self/ns/net")
+    place = _Place(os.getpid(), there.st_dev, there.st_ino)
+    used = _kept_of(place) or open_channel(NETLINK_NETFILTER)
+    try:
+        yield used
+    except BaseException:
+        used.close()  # answers may be unread
+        raise
+    _kept.append((place, used))
+    while len(_kept) > 1:
+        _kept.pop(0)[1].close()
+
+
+def _kept_of(place: _Place) -> Channel | None:
+    with suppress(IndexError):
+        known, found = _kept.pop()
+        if known == place:
+            return found
+        found.close()
+    return None
+
+
 def commit(channel: Channel, messages: Sequence[Message]) -> None:
     """Apply these changes: all of them, or none.  Raises `multus.netlink.Refused`."""
     if not messages:
@@ -197,7 +250,9 @@ def commit(channel: Channel, messages: Sequence[Message]) -> None:
         Message(kind, 0, _head(socket.AF_UNSPEC, _SUBSYSTEM), "change the rules", (), False)
         for kind in (_BATCH_BEGIN, _BATCH_END)
     )
-    channel.request([first, *messages, last])
+    # The kernel answers every refused message; of the others, the last one's answer is enough.
+    quiet = [message._replace(acknowledged=False) for message in messages[:-1]]
+    channel.request([first, *quiet, messages[-1], last], whole=True)
 
 
 def has_hook(reply: bytes) -> bool:

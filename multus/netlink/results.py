@@ -40,13 +40,14 @@ def apply(
     name: str,
     alone: bool = False,
     then: Sequence[Message] = (),
+    seconds: float = 5.0,
 ) -> None:
     """Give the link with this index and name the result's addresses, set it up, add the routes.
 
     The link is in *namespace*, and *channel* is a channel of that namespace.  The function waits
-    until IPv6 addresses have passed duplicate address detection.  With *alone*, for a link where no
-    other host can have them, they are usable at once, and everything is sent as one datagram.  The
-    messages of *then* follow the routes.
+    up to *seconds* until IPv6 addresses have passed duplicate address detection.  With *alone*, for
+    a link where no other host can have them, they are usable at once, and everything is sent as one
+    datagram.  The messages of *then* follow the routes.
 
     A route without a gateway uses its family's gateway (`Result.gateways`).  An identical existing
     route counts as done.  A different route to the same destination stays: the new one precedes it
@@ -64,7 +65,7 @@ def apply(
     messages.append(links.set_up(index))
     if has_ipv6 and not alone:
         channel.request(messages)
-        addresses.settle(channel, index)
+        addresses.settle(channel, index, seconds)
         messages = []
     gateways = result.gateways
     messages += [_route(index, route, gateways) for route in result.routes]
@@ -103,12 +104,14 @@ def _route(index: int, route: Route, gateways: dict[int, str]) -> Message:
 # --- Checking -----------------------------------------------------------------------------------
 
 
-def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
+def check(
+    result: Result, at: int, channel: Channel, kind: str = "", *, down_ok: bool = False
+) -> Link:
     """Check the link of the result's interface *at* against the result; return the link.
 
     *channel* is a channel of the interface's namespace.  Compares the kind (when *kind* is given),
-    whether it is up, the MAC, the addresses, and all routes of the result.  Raises `CheckFailed`
-    with the first difference.
+    whether it is up (without *down_ok*), the MAC, the addresses, and all routes of the result.
+    Raises `CheckFailed` with the first difference.
     """
     interface = result.interfaces[at]
     where = f"interface {interface.name} in {interface.sandbox or 'the host'}"
@@ -123,7 +126,7 @@ def check(result: Result, at: int, channel: Channel, kind: str = "") -> Link:
             f"{where} is of kind {link.kind or 'none'!r}, not {kind}",
             fix=f"{_REMEDY}",
         )
-    if not link.up:
+    if not (link.up or down_ok):
         raise CheckFailed(
             f"{where} is down",
             fix=f"set it up, or {_REMEDY}",

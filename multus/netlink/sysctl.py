@@ -32,11 +32,11 @@ def read(name: str) -> str:
 
 def write(name: str, value: str) -> None:
     """Set the value."""
-    path = _path(name)
+    path, data = _path(name), _bytes(value, f"the value of sysctl net/{name}")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(fd, value.encode())
+            os.write(fd, data)
         finally:
             os.close(fd)
     except OSError as error:
@@ -75,5 +75,14 @@ def exists(name: str) -> bool:
 def _path(name: str) -> str:
     for part in name.split("/"):
         if part in ("", ".", "..") or not _FORBIDDEN.isdisjoint(part):
-            raise InvalidConfig(f'"{name}" is not the name of a sysctl below net/')
+            raise InvalidConfig(f"{name!r} is not the name of a sysctl below net/")
+    _bytes(name, "the name of a sysctl")
     return _ROOT + name
+
+
+def _bytes(text: str, what: str) -> bytes:
+    # JSON can contain an unpaired surrogate, which has no bytes.
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidConfig(f"{what} is {text!r}", fix="correct it") from None

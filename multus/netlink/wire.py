@@ -161,22 +161,29 @@ def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
 
     Stops at a truncated attribute without an error, as the kernel's own parser does.
     """
-    return list(_walk(body, start))
+    # A loop without calls: an interface has fifty attributes, and an ADD reads several interfaces.
+    found = []
+    unpack, end = _ATTRIBUTE.unpack_from, len(body)
+    while start + 4 <= end:
+        size, kind = unpack(body, start)
+        if size < 4 or start + size > end:
+            break
+        found.append((kind & _TYPE_MASK, body[start + 4 : start + size]))
+        start += (size + 3) & ~3
+    return found
 
 
 def first(body: bytes, start: int, kind: int) -> bytes | None:
     """The payload of the first attribute of this type, from this offset of a body on; or None."""
-    return next((payload for found, payload in _walk(body, start) if found == kind), None)
-
-
-def _walk(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    end = len(body)
+    unpack, end = _ATTRIBUTE.unpack_from, len(body)
     while start + 4 <= end:
-        size, kind = _ATTRIBUTE.unpack_from(body, start)
+        size, found = unpack(body, start)
         if size < 4 or start + size > end:
-            return
-        yield kind & _TYPE_MASK, body[start + 4 : start + size]
+            break
+        if found & _TYPE_MASK == kind:
+            return body[start + 4 : start + size]
         start += (size + 3) & ~3
+    return None
 
 
 def read_u32(payload: bytes) -> int:

@@ -167,7 +167,8 @@ def _links(there: Inventory, links: Sequence[Link]) -> Iterator[str]:
     for link in links:
         if link.name != "lo":
             master = f" master {names.get(link.master, link.master)}" if link.master else ""
-            yield f"link {link.name} {link.mac} mtu {link.mtu}{master}"
+            alias = f" alias {link.alias}" if link.alias else ""
+            yield f"link {link.name} {link.mac} mtu {link.mtu}{master}{alias}"
             yield from (f"address {link.name} {each}" for each in addresses.get(link.name, ()))
 
 

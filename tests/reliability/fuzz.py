@@ -46,6 +46,27 @@ TOKENS: tuple[Any, ...] = (
     "ns/a@if", "@", "/@", ",", "a@" + "i" * 16, "[" * 200, '{"type":', "ptp", "sriov", "multus",
 )  # fmt: skip
 
+#: The types that are links of the container, with every key that is served in-process.
+_LINKS: tuple[dict[str, Any], ...] = (
+    {"type": "bridge", "bridge": "br7", "isDefaultGateway": True, "forceAddress": True,
+     "ipMasq": True, "ipMasqBackend": "nftables", "hairpinMode": True, "mtu": 1400},
+    {"type": "bridge", "bridge": "br8", "isGateway": True, "promiscMode": True, "vlan": 7,
+     "vlanTrunk": [{"minID": 10, "maxID": 12}, {"id": 20}], "preserveDefaultVlan": True,
+     "portIsolation": True, "enabledad": True, "dns": {"nameservers": ["1.1.1.1"]}},
+    {"type": "bridge", "bridge": "br7", "disableContainerInterface": True, "ipam": {}},
+    {"type": "macvlan", "master": "uplink", "mode": "bridge", "mtu": 1400, "dns": {},
+     "mac": "02:00:00:00:00:09", "linkInContainer": False},
+    {"type": "ipvlan", "master": "uplink", "mode": "l2", "mtu": 1400, "linkInContainer": False},
+    {"type": "vlan", "master": "uplink", "vlanId": 7, "mtu": 1400, "linkInContainer": False},
+    {"type": "dummy", "dns": {"nameservers": ["1.1.1.1"]}},
+)  # fmt: skip
+
+_TUNING: dict[str, Any] = {
+    "type": "tuning", "mac": "02:00:00:00:00:08", "mtu": 1300, "promisc": True, "allmulti": True,
+    "txQLen": 7, "sysctl": {"net.core.somaxconn": "500", "net.ipv4.conf.IFNAME.arp_filter": "1"},
+    "args": {"cni": {"mtu": 1200}},
+}  # fmt: skip
+
 ANNOTATIONS = (
     "k8s.v1.cni.cncf.io/networks",
     "v1.multus-cni.io/default-network",
@@ -195,9 +216,9 @@ class Fuzzer:
         for command in ("ADD", *self._one(((), (), ("CHECK",), ("GC",))), "DEL"):
             environ = {**self._environ(command), "CNI_NETNS": self.netns}
             stdin = self._stdin("gc" if command == "GC" else "bare")
-            status = self._answer("annotation", environ, stdin, engine)
-            if command == "DEL" and status and len(self.wrong) < 20:
-                self.wrong.append(f"a DEL that fails: {objects!r}")
+            said = self._answer("annotation", environ, stdin, engine)
+            if command == "DEL" and said and len(self.wrong) < 20:
+                self.wrong.append(f"a DEL that fails: {said!r:.600} for {objects!r}")
 
     def _definition(self) -> Any:
         config: Any = self._config()
@@ -241,9 +262,18 @@ class Fuzzer:
              "logLevel": "debug"},
             {"type": "sriov", "deviceID": "0000:03:02.0", "mac": "02:00:00:00:00:07",
              "cniDir": root, "dns": {}},
+            *_LINKS,
         )  # fmt: skip
         name = self._one(names) if self.mutator.random.random() < 0.5 else "a"
-        return {"cniVersion": "1.1.0", "name": name, "ipam": pool, **self._one(kinds)}
+        config = {"cniVersion": "1.1.0", "name": name, "ipam": pool, **self._one(kinds)}
+        if self.mutator.random.random() < 0.7:
+            return config
+        folder = self._one((place, root, f"{self.folder}/open", "/run/cni/tuning"))
+        return {
+            "cniVersion": "1.1.0",
+            "name": name,
+            "plugins": [config, {**_TUNING, "dataDir": folder}],
+        }
 
     def record(self) -> None:
         """A file under ``cniDir``: our record, or one of the Go Multus."""
@@ -342,9 +372,10 @@ class Fuzzer:
 
     # --- The answer ------------------------------------------------------------------------------
 
-    def _answer(self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine) -> int:
+    def _answer(self, kind: str, environ: Mapping[str, str], stdin: bytes, engine: Engine) -> bytes:
+        """Answer, and note what is wrong; returns the error, nothing after a success."""
         answer: object = None
-        status = 1
+        status, stdout = 1, b""
         try:
             answer = status, stdout = skel.answer(environ, stdin, lambda *_: engine)
             problem = _problem(environ["CNI_COMMAND"], status, stdout)
@@ -355,7 +386,7 @@ class Fuzzer:
         if problem and len(self.wrong) < 20:
             made = (kind, dict(environ), stdin[:20000], engine.api)
             self.wrong.append(f"{problem}: {answer!r:.600} for {made!r}")
-        return status
+        return stdout if status else b""
 
 
 def _problem(command: str, status: int, stdout: bytes) -> str:

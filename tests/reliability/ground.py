@@ -33,7 +33,7 @@ _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
 
 #: Files that stay by design: locks, and host-local's last reserved address.
-_STAYS = (".lock", ".daemon", "lock", "last_reserved_ip")
+_STAYS = (".lock", "lock", "last_reserved_ip")
 
 
 @frozen
@@ -53,6 +53,10 @@ class Ground:
     @property
     def ipam_dir(self) -> str:
         return f"{self.folder}/ipam"
+
+    @property
+    def tuning_dir(self) -> str:
+        return f"{self.folder}/tuning"
 
     def container(self, name: str, ifname: str = "eth0") -> Container:
         """A container with its own namespace, created on first use."""
@@ -95,6 +99,28 @@ class Ground:
         ]
         every[1]["ipMasqBackend"] = "nftables"
         return self.conf(*every)
+
+    def everyday(self) -> Conf:
+        """Three networks of in-process plugins, one of them a chain: both backends, a macvlan."""
+        bridge = {"type": "bridge", "bridge": "cni5", "isDefaultGateway": True, "ipMasq": True}
+        tuning = {"type": "tuning", "dataDir": self.tuning_dir, "mtu": 1400, "promisc": True}
+        tuning |= {"mac": "02:00:00:00:05:01", "sysctl": {"net.core.somaxconn": "500"}}
+        every: list[dict[str, Any]] = [
+            {"name": "chain", "plugins": [{**bridge, "ipam": self.ipam(5)}, tuning]},
+            {**bridge, "name": "nft", "bridge": "cni6", "ipam": self.ipam(6, 6)},
+            {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
+        ]
+        every[1] |= {"isDefaultGateway": False, "isGateway": True, "ipMasqBackend": "nftables"}
+        return self.conf(*every)
+
+    def tagged(self) -> Conf:
+        """Two in-process networks of one bridge, each in a VLAN of its own."""
+        bridge = {"type": "bridge", "bridge": "cni5", "isGateway": True}
+        trunk = [{"minID": 20, "maxID": 29}]
+        return self.conf(
+            {**bridge, "name": "five", "vlan": 5, "ipam": self.ipam(5)},
+            {**bridge, "name": "six", "vlan": 6, "vlanTrunk": trunk, "ipam": self.ipam(6)},
+        )
 
     def executed(self) -> Conf:
         """Four networks of executed plugins, one of them a chain, one of them with ipMasq."""
@@ -191,7 +217,7 @@ class Ground:
             with Namespace(netns.path) as namespace:
                 facts += [f"{name}: {fact}" for fact in _network(namespace)]
         facts += _firewall()
-        folders = (self.cni_dir, self.ipam_dir, f"{self.folder}/sriov")
+        folders = (self.cni_dir, self.ipam_dir, self.tuning_dir, f"{self.folder}/sriov")
         facts += [path for folder in folders for path in _files(folder)]
         facts += [fact for card in self.cards for fact in _card(card, self.node)]
         return HostState(Counter(facts))

@@ -1,7 +1,7 @@
 """A tree that must not change: files of the host, and files with the names of a plugin's files.
 
-Every folder of it may be the store of a network (``dataDir`` is the tree, ``name`` the folder), or
-the ``cniDir`` of the SR-IOV plugin.
+Every folder of it may be the store of a network (``dataDir`` is the tree, ``name`` the folder), the
+``cniDir`` of the SR-IOV plugin, or the ``dataDir`` of tuning.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import NamedTuple
 #: Kinds of files that are not regular files.
 ODD = ("fifo", "device", "socket", "link", "dangling", "folder")
 
-#: Names of the store's files, and of the SR-IOV plugin's files for containers c1 and c2.
+#: Names of the store's files, and of the files of sriov and tuning for containers c1 and c2.
 _LOCKS = ("lock", "last_reserved_ip.0", "10.1.0.2", "fd00:1::2", ".new")
 _CLAIMS = ("c1-eth0", "c1-net1", ".c1-eth0.new", "c2-eth0")
+_BACKUPS = ("c1_eth0.json", "c1_eth0.json.new", "c1_net1.json")
 
 #: Files of the host whose names begin like addresses, and addresses in unusual forms.
 _PLAIN = (
@@ -53,7 +54,7 @@ class Sentinels(NamedTuple):
         # A file with the name of an address that does not belong to a store.
         _write(f"{root}/pam.d/10.1.0.33", b"a precious file\n")
         for kind in ODD:
-            for name in (*_LOCKS, *_CLAIMS):
+            for name in (*_LOCKS, *_CLAIMS, *_BACKUPS):
                 os.makedirs(f"{root}/{kind}", exist_ok=True)
                 make(kind, f"{root}/{kind}/{name}")
             os.makedirs(f"{root}/{kind}-inside/pci/vf_lock")

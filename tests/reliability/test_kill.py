@@ -29,7 +29,8 @@ FOREIGN = {
     "+ pod: link veth": "a link of macvlan, before it was named: it goes with the pod",
 }
 
-KINDS = ("in_process", "virtual_functions", "executed", "mixed")
+KINDS = ("in_process", "everyday", "tagged", "virtual_functions", "executed", "mixed")
+OURS = ("in_process", "everyday", "tagged", "virtual_functions")
 
 
 @frozen
@@ -145,6 +146,8 @@ def cases() -> Iterator[object]:
     small = {
         ("in_process", "ADD", True, "DEL"),
         ("in_process", "DEL", True, "DEL"),
+        ("everyday", "ADD", True, "DEL"),
+        ("everyday", "DEL", True, "DEL"),
         ("virtual_functions", "ADD", True, "DEL"),
         ("virtual_functions", "DEL", True, "DEL"),
         ("executed", "ADD", True, "DEL"),
@@ -174,7 +177,7 @@ def test_nothing_is_left(
     if full and not full_size:
         pytest.skip("of the full size")
     conf = getattr(on_ground, kind)()
-    ours = kind in ("in_process", "virtual_functions")
+    ours = kind in OURS
     sweep = Sweep(on_ground, conf, command, whole, patient=not ours)
     moments = sweep.run(RECOVERIES[recovery])
     whom = "all processes" if whole else "the program alone"

@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, frozen
+from reliability.life import LONG, NODE, TENANT, Life
 from reliability.sentinels import ODD, Sentinels
 from waiting import PATIENCE
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Provenance
-from multus.api.request import Request, parse_args
-from multus.engine.pipeline import Engine
 from multus.ipam import _store as store
-from multus.log import Log
 from multus.netlink import Namespace
-from multus.registry.index import discover
-from multus.registry.loading import load
 from multus.testing.netns import Netns, Node
 
-NODE, TENANT = Provenance.NODE, Provenance.TENANT
-ARGS = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"
 FOLDERS = ("pam.d", *ODD, *(f"{kind}-inside" for kind in ODD), *(f"as-{kind}" for kind in ODD))
-
-#: The timeout of each verb, in seconds.
-LONG = 600.0
-
-
-@frozen
-class Definitions:
-    """A stand-in for the API: one pod that requests one network, with this definition."""
-
-    config: Mapping[str, Any]
-
-    def get(self, wanted: Any, deadline: object) -> Any:
-        return {"spec": {"config": json.dumps(self.config)}}
-
-    def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
-        return [self.get(each, deadline) for each in wanted]
-
-    def select(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        return []
-
-    def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
-        return {"annotations": {"k8s.v1.cni.cncf.io/networks": "net"}}
-
-    def write(self, writes: Sequence[Any], seconds: float) -> None:
-        """Accept every write."""
 
 
 @pytest.fixture
@@ -68,46 +35,6 @@ def sentinels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sentinels:
 def host(cni_node: Node) -> Iterator[Node]:
     with Namespace(cni_node.path) as namespace, namespace.entered():
         yield cni_node
-
-
-class Life:
-    """ADD, CHECK, DEL and GC of one network, written by the node's owner or by a tenant."""
-
-    def __init__(self, pod: Netns, folder: Path, config: Any, provenance: Provenance) -> None:
-        raw = {"cniVersion": "1.1.0", "name": "node", "type": "multus", "logToStderr": False}
-        raw |= {"cniDir": str(folder / "multus"), "binDir": str(folder / "none")}
-        raw |= {"delegates": [config]} if provenance is NODE else {"kubeconfig": "/none"}
-        api = Definitions(config) if provenance is TENANT else None
-        self.pod, self.raw = pod, raw
-        self.engine = Engine(load(discover()), Log.from_conf(raw), api=api)
-
-    def request(self, verb: str) -> Request:
-        self.engine.deadline = time.monotonic() + LONG
-        request = Request(verb, args=parse_args(ARGS))
-        if verb != "GC":
-            request = evolve(request, container_id="c1", netns=self.pod.path, ifname="eth0")
-        return request
-
-    def outcomes(self) -> dict[str, CNIError | None]:
-        """The result of each verb; DEL is retried, as runtimes do."""
-        conf = Conf.from_wire(self.raw)
-        gc = Conf.from_wire({**self.raw, "cni.dev/valid-attachments": []})
-        verbs: dict[str, Callable[[], object]] = {
-            "ADD": lambda: self.engine.add(self.request("ADD"), conf),
-            "CHECK": lambda: self.engine.check(self.request("CHECK"), conf),
-            "DEL": lambda: self.engine.delete(self.request("DEL"), conf),
-            "DEL again": lambda: self.engine.delete(self.request("DEL"), conf),
-            "GC": lambda: self.engine.collect_garbage(self.request("GC"), gc),
-        }
-        found: dict[str, CNIError | None] = {}
-        for verb, carry_out in verbs.items():
-            try:
-                carry_out()
-            except CNIError as error:
-                found[verb] = error
-            else:
-                found[verb] = None
-        return found
 
 
 def unchanged(sentinels: Sentinels, life: Life) -> dict[str, CNIError | None]:
@@ -206,6 +133,38 @@ class TestStores:
         }
         outcomes = unchanged(sentinels, Life(cni_pod, tmp_path, config, provenance))
         assert outcomes["ADD"] is not None  # there is no card
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pam.d", ""),
+        *((kind, "c1_eth0.json cannot be written: it is") for kind in ODD),
+        ("as-fifo", "cannot be written"),
+        ("as-dangling", "cannot be written"),
+    ],
+)
+def test_tuning_keeps_its_files_in_the_tree(
+    sentinels: Sentinels, host: Node, cni_pod: Netns, tmp_path: Path, name: str, said: str
+) -> None:
+    folder = f"{sentinels.root}/{name}"
+    error = unchanged(sentinels, Life(cni_pod, tmp_path, tuned(dataDir=folder), NODE))["ADD"]
+    assert said in error.msg if error else not said
+
+
+@pytest.mark.parametrize("folder", ["/etc", "/run/cni/tuning/..", "/var/lib/cni/networksx"])
+def test_tuning_of_a_tenant_in_another_folder_is_left_to_the_binary(
+    sentinels: Sentinels, host: Node, cni_pod: Netns, tmp_path: Path, folder: str
+) -> None:
+    error = unchanged(sentinels, Life(cni_pod, tmp_path, tuned(dataDir=folder), TENANT))["ADD"]
+    assert error is not None and "'tuning' is not found" in error.msg
+
+
+def tuned(**keys: Any) -> dict[str, Any]:
+    static = {"type": "static", "addresses": [{"address": "10.1.0.7/24"}]}
+    first = {"type": "macvlan", "master": "uplink", "ipam": static}
+    tuning = {"type": "tuning", "mtu": 1400, **keys}
+    return {"cniVersion": "1.1.0", "name": "net", "plugins": [first, tuning]}
 
 
 def test_gc_frees_addresses_of_the_subnets_alone(

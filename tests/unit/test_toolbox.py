@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("multus.netlink", "multus.ipam", "multus.api.kubernetes")
+PACKAGES = ("multus.netlink", "multus.ipam", "multus.inprocess", "multus.api.kubernetes")
 MODULES = [
     f"{name}{f'.{each}' if each else ''}"
     for name in PACKAGES
@@ -81,7 +81,8 @@ def test_only_its_implementation_imports_what_is_internal(name: str) -> None:
 def test_every_public_name_stands_on_its_page(name: str) -> None:
     """The pages are written by hand; their reference is made of the docstrings."""
     pages = {"multus.netlink.masquerade": "masquerade", "multus.netlink": "netlink"}
-    pages |= {"multus.ipam": "ipam", "multus.api.kubernetes": "kubernetes-api"}
+    pages |= {"multus.ipam": "ipam", "multus.inprocess": "inprocess"}
+    pages |= {"multus.api.kubernetes": "kubernetes-api"}
     page = pages.get(name) or pages[name.rpartition(".")[0]]
     text = (ROOT / "docs" / f"{page}.md").read_text()
     assert f"automodule:: {name}\n" in text

@@ -69,6 +69,7 @@ def link(message: Any) -> Link:
         alternative_names=tuple(names.get_attrs("IFLA_ALT_IFNAME")) if names else (),
         promiscuous=bool(message["flags"] & _IFF_PROMISC),
         allmulti=bool(message["flags"] & _IFF_ALLMULTI),
+        alias=message.get("ifalias") or "",
     )
 
 

@@ -28,18 +28,23 @@ from multus.netlink import iptables
 from multus.netlink.masquerade import _iptables, _nftables
 from multus.netlink.masquerade._owner import Owner
 
+_USUAL = iptables.Programs()
+
 
 def add(
-    owner: Owner, addresses: Sequence[str], backend: str = "", inherited: tuple[int, ...] = ()
+    owner: Owner,
+    addresses: Sequence[str],
+    backend: str = "",
+    programs: iptables.Programs = _USUAL,
 ) -> None:
     """Masquerade what comes from these addresses (with prefix) and goes beyond their networks.
 
     *backend* is iptables or nftables; "": iptables where it is installed, else nftables, as in the
     reference plugins.  With nftables, the rules replace the owner's old ones; with iptables, an
-    existing rule is not added twice.  A started program keeps the descriptors *inherited*.
+    existing rule is not added twice.  *programs* is how those of iptables are started.
     """
     if (backend or ("iptables" if iptables.installed() else "nftables")) == "iptables":
-        _iptables.add(owner, addresses, inherited)
+        _iptables.add(owner, addresses, programs)
     else:
         _nftables.add(owner, addresses)
 
@@ -54,24 +59,30 @@ def require_usable(backend: str) -> None:
 
 
 def remove(
-    owners: Sequence[Owner], kept: Collection[str] = (), inherited: tuple[int, ...] = ()
+    owners: Sequence[Owner],
+    kept: Collection[str] = (),
+    programs: iptables.Programs = _USUAL,
 ) -> None:
     """Remove the rules of these owners; missing rules are ignored.
 
     The iptables rules of one container and network share a chain for all interfaces: rules for an
     address in *kept*, which the container still has, stay.
     """
-    _iptables.remove(owners, kept, inherited)
+    _iptables.remove(owners, kept, programs)
     _nftables.remove(owners)
 
 
-def collect(network: str, valid: Iterable[Mapping[str, str]]) -> None:
+def collect(
+    network: str,
+    valid: Iterable[Mapping[str, str]],
+    programs: iptables.Programs = _USUAL,
+) -> None:
     """Remove the rules of the network's attachments that are not in *valid*.
 
     *valid* has ``containerID`` and ``ifname`` of each, as `Invocation.valid_attachments`.
     """
     attachments = list(valid)
-    _iptables.collect(network, {each["containerID"] for each in attachments})
+    _iptables.collect(network, {each["containerID"] for each in attachments}, programs)
     owners = [Owner(network, each["containerID"], each["ifname"]) for each in attachments]
     _nftables.collect(network, owners)
 

@@ -20,7 +20,7 @@ _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 _OWNED = re.compile(r'name: "(?P<network>[^"]+)" id: "(?P<container>[^"]+)"')
 
 
-def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> None:
+def add(owner: Owner, addresses: Sequence[str], programs: iptables.Programs) -> None:
     """Add the rules for these addresses (with prefix); an existing rule is not added twice."""
     for version in (4, 6):
         ours = [each for each in addresses if (":" in each) == (version == 6)]
@@ -28,22 +28,22 @@ def add(owner: Owner, addresses: Sequence[str], inherited: tuple[int, ...]) -> N
             continue
         rules = _rules(owner, ours, _MULTICAST[version])
         try:
-            iptables.restore(version, [f"-N {owner.chain}", *rules], inherited)
+            iptables.restore(version, [f"-N {owner.chain}", *rules], programs)
         except KernelRefused:
             # The chain exists already: another interface of the container is in this network.
-            present = iptables.saved(version, inherited)
+            present = iptables.saved(version, programs)
             if not iptables.declares(present, owner.chain):
                 raise
             new = [rule for rule in rules if rule not in present]
-            iptables.restore(version, new, inherited)
+            iptables.restore(version, new, programs)
 
 
-def remove(owners: Iterable[Owner], kept: Collection[str], inherited: tuple[int, ...]) -> None:
+def remove(owners: Iterable[Owner], kept: Collection[str], programs: iptables.Programs) -> None:
     """Remove the rules in these owners' chains, except for addresses in *kept*."""
-    iptables.remove_chains({owner.chain: _ENTRY for owner in owners}, kept, inherited)
+    iptables.remove_chains({owner.chain: _ENTRY for owner in owners}, kept, programs)
 
 
-def collect(network: str, containers: Collection[str]) -> None:
+def collect(network: str, containers: Collection[str], programs: iptables.Programs) -> None:
     """Remove the rules of the network's containers that are not among these."""
 
     def stale(comment: str) -> bool:
@@ -52,7 +52,7 @@ def collect(network: str, containers: Collection[str]) -> None:
             return False
         return owned["container"] not in containers
 
-    iptables.remove_jumped_to(_ENTRY, stale)
+    iptables.remove_jumped_to(_ENTRY, stale, programs)
 
 
 def _rules(owner: Owner, addresses: Sequence[str], multicast: str) -> list[str]:

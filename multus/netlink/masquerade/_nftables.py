@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multus.netlink import NETLINK_NETFILTER, Channel, Message, nftables, open_channel
+from multus.netlink import Channel, Message, nftables
 from multus.netlink import nftexpressions as nft
 from multus.netlink.addresses import network_of
 from multus.netlink.masquerade._owner import Owner, network_mark
@@ -23,7 +23,7 @@ _MULTICAST = ("224.0.0.0/4", "ff00::/8")
 
 def add(owner: Owner, addresses: Sequence[str]) -> None:
     """Add a rule for each address (with prefix); these replace the owner's old rules."""
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         messages = [
             TABLE.add(_TABLE_COMMENT),
             TABLE.add_chain(CHAIN, _CHAIN_COMMENT),
@@ -49,7 +49,7 @@ def add(owner: Owner, addresses: Sequence[str]) -> None:
 def remove(owners: Iterable[Owner]) -> None:
     """Remove the owners' rules."""
     marks = tuple(owner.mark for owner in owners)
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         rules = TABLE.list_rules(channel, CHAIN)
         _delete(channel, [rule for rule in rules if rule.comment.startswith(marks)])
 
@@ -57,7 +57,7 @@ def remove(owners: Iterable[Owner]) -> None:
 def collect(network: str, valid: Iterable[Owner]) -> None:
     """Remove the network's rules that belong to none of *valid*."""
     kept = tuple(owner.mark for owner in valid)
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         stale = [
             rule
             for rule in TABLE.list_rules(channel, CHAIN)

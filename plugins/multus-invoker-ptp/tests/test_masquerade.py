@@ -11,6 +11,7 @@ from multus_invoker_ptp.invoker import Ptp
 from multus.netlink import Namespace, masquerade
 from multus.netlink.masquerade import Owner
 from multus.testing.invocation import Caller
+from multus.testing.iptables import using
 from multus.testing.netns import Netns
 
 if TYPE_CHECKING:
@@ -162,25 +163,12 @@ def test_a_flushed_table_is_restored(host: Host, caller: Caller) -> None:
     assert "goto masq_checks" in host.node.run("nft", "list", "ruleset")
 
 
-def test_iptables_of_the_older_interface_are_taken_down_too(
-    host: Host, caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from multus.netlink import iptables
-
-    if not iptables._find("iptables-legacy-restore"):
-        pytest.skip("no iptables-legacy on this machine")
-    legacy = {
-        version: family._replace(
-            save=family.save.replace("tables", "tables-legacy"),
-            restore=family.restore.replace("tables", "tables-legacy"),
-        )
-        for version, family in iptables._FAMILIES.items()
-    }
-    monkeypatch.setattr(iptables, "_FAMILIES", legacy)
+def test_iptables_of_the_older_interface_are_taken_down_too(host: Host, caller: Caller) -> None:
     config = config_of(host, "iptables")
-    host.add(caller, config)
-    saved = host.node.run("iptables-legacy-save", "-t", "nat")
-    assert "-s 10.90.0.2/32" in saved
-    host.delete(caller, config)
+    with using("legacy"):
+        host.add(caller, config)
+        saved = host.node.run("iptables-legacy-save", "-t", "nat")
+        assert "-s 10.90.0.2/32" in saved
+        host.delete(caller, config)
     assert "CNI-" not in host.node.run("iptables-legacy-save", "-t", "nat")
     assert "CNI-" not in host.node.run("ip6tables-legacy-save", "-t", "nat")

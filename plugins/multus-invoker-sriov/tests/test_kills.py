@@ -15,6 +15,7 @@ from attrs import evolve
 
 from multus import ipam
 from multus.api.network import Invocation
+from multus.inprocess import devices
 from multus.testing.netns import Netns
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ STEPS = [
         str(Path(multus_invoker_sriov.__file__).with_name(name))
         for name in ("invoker.py", "host.py", "netdev.py", "sysfs.py")
     ),
-    str(Path(ipam.__file__).with_name("hostlocal.py")),
+    devices.__file__,
+    str(Path(ipam.__file__).with_name("_hostlocal.py")),
 ]
 RANGE = {"type": "host-local", "subnet": "10.1.0.0/24"}
 DPDK = {"kernel_driver": "iavf", "dpdk_driver": "vfio-pci"}

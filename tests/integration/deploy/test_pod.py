@@ -56,6 +56,8 @@ class Pod:
         options = [f"--cap-drop={each}" for each in capabilities["drop"]]
         options += [f"--cap-add={each}" for each in capabilities.get("add", ())]
         options += ["--read-only"] if context["readOnlyRootFilesystem"] else []
+        limit = self.container(name)["resources"]["limits"]["memory"]
+        options.append(f"--memory={limit.removesuffix('i').lower()}")  # podman writes 512m
         options += [f"--env={key}={value}" for key, value in environ.items()]
         for mount in self.container(name)["volumeMounts"]:
             if mount["name"] in ("config", "networks", "pod-resources"):

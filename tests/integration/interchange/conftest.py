@@ -31,6 +31,8 @@ MODULES = {
     "ptp": "multus_invoker_ptp",
     "bridge": "multus_invoker_bridge",
     "tuning": "multus_invoker_tuning",
+    "host-device": "multus_invoker_host_device",
+    "loopback": "multus_invoker_loopback",
     "flannel": "multus_invoker_flannel",
     "bandwidth": "multus_invoker_bandwidth",
     **dict.fromkeys(("vrf", "sbr"), "multus_invoker_routes"),

@@ -25,6 +25,7 @@ INVOKERS = {
     "ptp": "multus_invoker_ptp.invoker:Ptp",
     "bridge": "multus_invoker_bridge.invoker:Bridge",
     "macvlan": "multus_invoker_vlans.invokers:Macvlan",
+    "host-device": "multus_invoker_host_device.invoker:HostDevice",
 }
 
 #: Networks, each with most of its type's steps.
@@ -37,6 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("hairpinMode", "portIsolation", "macspoofchk"), True),
     },
     "macvlan": {"type": "macvlan", "master": "uplink", "mode": "private"},
+    "host-device": {"type": "host-device", "device": "card0"},
 }
 
 
@@ -109,6 +111,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         for program in ("iptables", "ip6tables"):
             for change in ("-A", "-D"):
                 node.run(program, "-t", "nat", change, "POSTROUTING", "-j", "ACCEPT")
+        for at in range(2):  # devices to move
+            node.ip("link", "add", f"card{at}", "type", "veth", "peer", "name", f"far{at}")
         with Namespace(node.path) as inside:
             yield Host(node, pod, inside, folder, node.state(str(folder)))
     finally:

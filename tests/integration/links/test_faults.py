@@ -8,18 +8,19 @@ import pytest
 
 from integration.links.conftest import NETWORKS, invoker_of
 from multus.api.errors import InvalidConfig, KernelRefused
+from multus.netlink import bridges, links, open_channel, sysctl
 from multus.netlink.masquerade import Owner
 from multus.testing.faults import Damaging, Killing, dies
 
 if TYPE_CHECKING:
     from integration.links.conftest import Host
 
-#: Duplicate address detection on a macvlan takes two seconds.
+#: Duplicate address detection on a macvlan and on a device takes two seconds.
 CASES = [
     pytest.param(name, dual, id=f"{name}, {'dual' if dual else 'IPv4'}")
     for name in NETWORKS
     for dual in (False, True)
-    if not (dual and name in ("macvlan", "bridge port"))
+    if not (dual and name in ("macvlan", "bridge port", "host-device"))
 ]
 
 
@@ -70,6 +71,8 @@ def test_an_error_at_any_message_of_del_is_reported_and_del_can_be_repeated(
     other["ipam"] = {**other["ipam"], "ranges": [[{"subnet": "10.92.0.0/24"}]]}
     if config["type"] == "bridge":
         other["bridge"] = "br01"
+    if config["type"] == "host-device":
+        other["device"] = "card1"
     target, errors = 0, [object()]
     while any(errors):
         result = host.add(config)
@@ -100,6 +103,44 @@ def test_a_kill_at_any_message_of_del_can_be_repeated(host: Host, network: str) 
         assert (target, host.left(), host.pod.links()) == (target, [], {})
         target += 1
     assert target > 2
+
+
+@pytest.mark.parametrize("more", [{}, {"vlan": 7}], ids=["plain", "vlan"])
+def test_a_bridge_that_a_killed_add_left_half_made_is_completed(
+    host: Host, more: dict[str, Any]
+) -> None:
+    names = ["br0.7", "br0"] if more else ["br0"]
+    config = host.config("bridge", ipMasq=False, **more)
+
+    def seen() -> list[object]:
+        """What the next ADD makes of the bridge, and of the host's interface in its VLAN."""
+        host.delete(config, host.add(config))
+        with host.inside.entered(), open_channel() as channel:
+            up = [(link := links.find(channel, each)) and link.up for each in names]
+            accepts = sysctl.read("ipv6/conf/br0/accept_ra")
+            vlans = [each.vlans for each in bridges.list_ports(channel)]
+            channel.request([links.delete(each) for each in names])
+        return [up, accepts, vlans]
+
+    try:
+        whole = seen()
+    except KernelRefused:
+        pytest.skip("this kernel lacks a kind of link (VLAN filter)")
+    target, died = 0, True
+    while died:
+        add = invoker_of(config, Killing.at(target))
+        died = dies(lambda add=add: host.add(config, add))  # type: ignore[misc]
+        host.delete(config)
+        assert (target, seen()) == (target, whole)
+        target += 1
+    assert target > 5
+
+
+def test_a_bridge_that_has_lost_its_ports_becomes_a_gateway(host: Host) -> None:
+    # The kernel takes its MAC away with the last port.
+    port, gateway = host.config("bridge port"), host.config("bridge", ipMasq=False)
+    host.delete(port, host.add(port))
+    host.delete(gateway, host.add(gateway))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -6,9 +6,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 
 from integration.links.conftest import invoker_of
 from multus.netlink import Transport
+from multus.testing.session import new_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,17 @@ def _sent(host: Host, network: str, **more: Any) -> list[list[bytes]]:
 )
 def test_an_add_takes_few_datagrams(host: Host, network: str, datagrams: int) -> None:
     assert len(_sent(host, network, ipMasq=False)) == datagrams
+
+
+def test_the_parent_of_a_requests_networks_is_looked_up_once(host: Host) -> None:
+    sent: list[list[bytes]] = []
+    with host.inside.entered(), new_session() as session:
+        for ifname in ("net1", "net2"):
+            config = {**host.config("macvlan"), "name": ifname}
+            invoker = invoker_of(config, lambda sock: Recording(sock, sent))
+            caller = evolve(host.caller, ifname=ifname)
+            invoker.add(caller.invocation("ADD", config, session=session))
+    assert len(sent) == 5 + 4
 
 
 @pytest.mark.parametrize("network", ["ptp", "bridge"])

@@ -41,8 +41,8 @@ def test_a_report_comes_back_from_its_file(tmp_path: Path) -> None:
 
 def test_one_sentence_and_one_picture_say_what_a_pod_waits_for() -> None:
     assert page.headline(REPORT) == (
-        "**A pod with three networks starts in 0.60 s; a pod with one network and no Multus in"
-        " 0.80 s.** With three through Peer it takes 1.60 s. 15 pods start at once.\n"
+        "**Of 15 pods that start at once, one with three networks starts in 0.60 s; with one"
+        " network and no Multus in 0.80 s.** With three through Peer it starts in 1.60 s.\n"
     )
     title, bars = page.picture(REPORT)
     assert "15 at once" in title

@@ -85,9 +85,19 @@ def test_properties_are_set_and_read(channel: Channel) -> None:
     assert (link.mtu, link.mac, link.group, link.master) == (1300, MAC, 42, bridge.index)
     assert link.up
     assert link.alternative_names == ("the-first-one-of-the-pair",)
+    assert found(channel, "the-first-one-of-the-pair").index == link.index
     channel.request([links.set_master("a0", 0), links.set_down("a0")])
     link = found(channel, "a0")
     assert (link.master, link.up) == (0, False)
+
+
+def test_an_alias_moves_with_a_link_and_is_removed(channel: Channel, pod: Namespace) -> None:
+    channel.request([create.veth("a0", "a1"), links.set_alias("a0", "a uplink, 255 bytes long")])
+    channel.request([links.move(found(channel, "a0").index, pod, "net1")])
+    with pod.channel() as inside:
+        assert found(inside, "net1").alias == "a uplink, 255 bytes long"
+        inside.request([links.set_alias("net1", "")])
+        assert found(inside, "net1").alias == ""
 
 
 def test_a_link_is_renamed_and_moved(channel: Channel, pod: Namespace) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from multus.netlink import masquerade
+from multus.api.errors import DelegateFailed
+from multus.netlink import iptables, masquerade
 from multus.netlink.masquerade import Owner
 from multus.netlink.masquerade import _nftables as nftables
 from multus.testing.netns import Node, inside
@@ -48,6 +51,21 @@ def test_an_owners_rules_come_and_go_and_others_stay(node: Node, backend: str) -
         assert rules(node) == before
         masquerade.collect("a", [])
     assert rules(node) == []
+
+
+def test_programs_that_hang_end_at_the_deadline_of_them_all(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("iptables-save", "iptables-restore", "ip6tables-restore"):
+        (tmp_path / name).write_text(
+            f"#!/bin/sh\necho {name} >>{tmp_path}/started\n/bin/sleep 300\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(iptables, "_FOLDERS", (str(tmp_path),))
+    owner, both = Owner("a", "c1", "eth0"), ["10.90.0.2/24", "fd90::2/64"]
+    with inside(node), pytest.raises(DelegateFailed, match="'iptables-restore' did not end"):
+        masquerade.add(owner, both, "iptables", iptables.Programs(deadline=time.monotonic() + 0.2))
+    assert (tmp_path / "started").read_text().split() == ["iptables-restore"]
 
 
 def rules(node: Node) -> list[str]:

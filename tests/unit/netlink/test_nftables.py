@@ -10,14 +10,15 @@ import pytest
 
 from multus.api.errors import InvalidConfig
 from multus.netlink import (
-    NETLINK_NETFILTER,
+    Channel,
     Message,
     Refused,
     iptables,
     nftables,
-    open_channel,
 )
 from multus.netlink import nftexpressions as nft
+from multus.testing.faults import dies
+from multus.testing.iptables import using
 from multus.testing.netns import Node, inside
 
 V4, V6 = nftables.Table(nftables.IPV4, "mine"), nftables.Table(nftables.IPV6, "mine")
@@ -75,7 +76,7 @@ def chains(table: nftables.Table) -> list[Message]:
 @pytest.mark.parametrize("table", [V4, V6, FRAMES], ids=["IPv4", "IPv6", "bridge"])
 def test_rules_are_those_that_nft_makes_of_the_same_text(node: Node, table: nftables.Table) -> None:
     place = f"{FAMILIES[table]} {table.name} hooked"
-    with inside(node), open_channel(NETLINK_NETFILTER) as channel:
+    with inside(node), nftables.channel() as channel:
         added = [table.add_rule("hooked", made, "a comment") for made, _words in RULES[table]]
         nftables.commit(channel, [*chains(table), *added])
     ours = described(node, table)
@@ -87,7 +88,7 @@ def test_rules_are_those_that_nft_makes_of_the_same_text(node: Node, table: nfta
 
 
 def test_a_rule_is_found_by_what_it_has_and_deleted(node: Node) -> None:
-    with inside(node), open_channel(NETLINK_NETFILTER) as channel:
+    with inside(node), nftables.channel() as channel:
         assert V4.list_rules(channel, "hooked") == []
         match = nft.address("source", "10.1.2.3")
         nftables.commit(
@@ -121,17 +122,7 @@ def test_names_that_the_kernel_has_no_room_for_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["nft", "legacy"])
-def test_chains_of_iptables_are_found_and_removed_with_their_jumps(
-    node: Node, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    programs = {
-        version: family._replace(
-            save=family.save.replace("tables", f"tables-{kind}"),
-            restore=family.restore.replace("tables", f"tables-{kind}"),
-        )
-        for version, family in iptables._FAMILIES.items()
-    }
-    monkeypatch.setattr(iptables, "_FAMILIES", programs)
+def test_chains_of_iptables_are_found_and_removed_with_their_jumps(node: Node, kind: str) -> None:
     said = 'name: "a\\b" id: "c"'
 
     def targets() -> list[str]:
@@ -139,7 +130,7 @@ def test_chains_of_iptables_are_found_and_removed_with_their_jumps(
         return [line[-1] for line in lines]
 
     other = "-A OUTPUT -d 10.9.9.9/32 -j ACCEPT"
-    with inside(node):
+    with using(kind), inside(node):
         iptables.restore(4, ["-N ENTRY", other, "-A OUTPUT -j ENTRY"])
         before = iptables.saved(4)[2:-2]
         iptables.restore(
@@ -165,3 +156,27 @@ def test_chains_of_iptables_are_found_and_removed_with_their_jumps(
 def test_an_argument_of_iptables_is_one_line(text: str) -> None:
     with pytest.raises(InvalidConfig):
         iptables.quoted(text)
+
+
+def test_a_channel_is_kept_for_the_next_use_in_its_namespace_alone(node: Node) -> None:
+    with inside(node):
+        with nftables.channel() as first:
+            nftables.commit(first, chains(V4))
+        with nftables.channel() as second, nftables.channel() as third:
+            assert second is first and third is not first
+            assert V4.list_rules(third, "hooked") == []
+        with pytest.raises(Refused), nftables.channel() as fourth:
+            nftables.commit(fourth, [V4.delete_chain("never")])
+        with nftables.channel() as fifth:
+            assert fifth is not fourth
+            # A child has the same socket, and must not take its parent's answers.
+            assert not dies(lambda: _use_another(fifth))
+    with nftables.channel() as elsewhere:
+        assert elsewhere is not fifth
+        assert V4.list_rules(elsewhere, "hooked") == []
+
+
+def _use_another(kept: Channel) -> None:
+    with nftables.channel() as used:
+        assert used is not kept
+        assert V4.list_rules(used, "hooked") == []

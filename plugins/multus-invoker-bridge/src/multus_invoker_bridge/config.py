@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.inprocess import reader_of, requested_mac
+from multus.inprocess import reader_of, requested_mac, require_nameable
 from multus.ipam import dns
 from multus.netlink.bridges import Vlans
 
@@ -48,8 +48,10 @@ class Config(NamedTuple):
         """Read the configuration; raises ``InvalidConfig`` with the key and the problem."""
         reader = reader_of(invocation)
         default_gateway = reader.boolean("isDefaultGateway")
+        name = reader.text("bridge") or "cni0"
+        require_nameable(reader, "bridge", name)
         found = cls(
-            bridge=reader.text("bridge") or "cni0",
+            bridge=name,
             gateway=default_gateway or reader.boolean("isGateway"),
             default_gateway=default_gateway,
             force_address=reader.boolean("forceAddress"),
@@ -87,7 +89,7 @@ class Config(NamedTuple):
 
 def _trunk(reader: Reader) -> tuple[Vlans, ...]:
     """The ranges of ``vlanTrunk``: ``{minID, maxID}`` or ``{id}`` or both in one entry."""
-    numbers: set[int] = set()
+    found: set[tuple[int, int]] = set()
     for each in reader.inners("vlanTrunk"):
         first, last = (each.integer(key, within=_VLANS, default=1) for key in ("minID", "maxID"))
         given = [key for key in ("minID", "maxID") if each.raw.get(key) is not None]
@@ -96,18 +98,19 @@ def _trunk(reader: Reader) -> tuple[Vlans, ...]:
         if given and first > last:
             raise each.error("minID", f"is {first}, more than 'maxID' {last}", "swap them")
         if given:
-            numbers.update(range(first, last + 1))
+            found.add((first, last))
         if each.raw.get("id") is not None:
-            numbers.add(each.integer("id", within=_VLANS))
-    return _ranges(numbers)
+            number = each.integer("id", within=_VLANS)
+            found.add((number, number))
+    return _joined(found)
 
 
-def _ranges(numbers: set[int]) -> tuple[Vlans, ...]:
-    found: list[Vlans] = []
-    for number in sorted(numbers):
-        before = found[-1] if found else None
-        if before is not None and (before.last or before.first) == number - 1:
-            found[-1] = Vlans(before.first, number)
+def _joined(ranges: set[tuple[int, int]]) -> tuple[Vlans, ...]:
+    """The same VLANs in as few ranges as possible, sorted."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
         else:
-            found.append(Vlans(number))
-    return tuple(found)
+            found.append((first, last))
+    return tuple(Vlans(first, last if last > first else 0) for first, last in found)

@@ -42,20 +42,16 @@ def ensure_bridge(host: Channel, config: Config) -> Link:
     if config.promiscuous and not found.promiscuous:
         messages.append(links.set_promiscuous(found.index))
     if not found.up:
+        # Also after the process that created it was killed.  Routes are configured, not learned.
+        sysctl.ensure_if_there(f"ipv6/conf/{config.bridge}/accept_ra", "0")
         messages.append(links.set_up(found.index))
     host.request(messages)
     return found
 
 
 def _create(host: Channel, config: Config) -> None:
-    message = create.bridge(config.bridge, vlan_filtering=config.filtering, mtu=config.mtu, up=True)
-    try:
-        host.request([message])
-    except Refused as error:
-        if error.errno != errno.EEXIST:  # another pod's ADD was first
-            raise
-    # Its routes are configured, not learned.
-    sysctl.ensure_if_there(f"ipv6/conf/{config.bridge}/accept_ra", "0")
+    made = create.bridge(config.bridge, vlan_filtering=config.filtering, mtu=config.mtu)
+    _request(host, [made])
 
 
 def give_gateways(job: Job[Config], bridge: Link) -> Interface | None:
@@ -73,8 +69,9 @@ def give_gateways(job: Job[Config], bridge: Link) -> Interface | None:
             messages += _free(config, holder, wanted, held)
             messages.append(addresses.add(holder.index, wanted))
     if messages:
-        # A bridge without a MAC of its own takes the smallest of its ports'.
-        _request(channel, [*messages, links.set_mac(holder.index, holder.mac)])
+        # A bridge without a MAC of its own takes the smallest of its ports', or has none.
+        now = links.read(channel.request([links.get(holder.index)])[0])
+        _request(channel, [*messages, links.set_mac(now.index, now.mac)])
     job.ends.forward({ip.family for ip in job.given.ips})
     return Interface(holder.name, holder.mac) if config.vlan else None
 
@@ -83,7 +80,7 @@ def _request(channel: Channel, messages: list[Message]) -> None:
     try:
         channel.request(messages)
     except Refused as error:
-        # Another pod's ADD gave the bridge the same address meanwhile.
+        # Another pod's ADD did the same meanwhile.
         if any(each.errno != errno.EEXIST for each in error.refusals):
             raise
 
@@ -121,25 +118,30 @@ def _overlap(one: str, other: str) -> bool:
 
 def _in_vlan(job: Job[Config], bridge: Link) -> Link:
     """The host's interface in the port's VLAN: created when it is missing, never removed."""
-    channel, tag = job.ends.host, job.config.vlan
-    name = f"{bridge.name}.{tag}"
+    channel, name = job.ends.host, f"{bridge.name}.{job.config.vlan}"
     found = links.find(channel, name)
     if found is None:
         import os
 
         near = f"veth{os.urandom(4).hex()}"
-        made = create.veth(near, name, mtu=bridge.mtu, master=bridge.index, up=True)
-        port = links.read(channel.request([made, links.set_up(name), links.get(near)])[2]).index
-        messages = []
-        if not job.config.keep_default:
-            now = next(each for each in bridges.list_ports(channel) if each.index == port)
-            messages += [bridges.delete_vlans(port, now.vlans)] if now.vlans else []
-        messages.append(bridges.add_vlans(port, [Vlans(tag, pvid=True, untagged=True)]))
-        channel.request(messages)
+        _request(channel, [create.veth(near, name, mtu=bridge.mtu, master=bridge.index)])
         found = links.find(channel, name)
     if found is None:
         raise KernelRefused(f"interface {name} disappeared", fix="try again")
+    if found.kind == "veth" and not found.up:
+        # Also after the process that created it was killed.
+        _put_into_vlan(job, found)
     return found
+
+
+def _put_into_vlan(job: Job[Config], made: Link) -> None:
+    channel, port = job.ends.host, made.peer
+    messages = []
+    if not job.config.keep_default:
+        now = next((each.vlans for each in bridges.list_ports(channel) if each.index == port), ())
+        messages += [bridges.delete_vlans(port, now)] if now else []
+    messages.append(bridges.add_vlans(port, [Vlans(job.config.vlan, pvid=True, untagged=True)]))
+    channel.request([*messages, links.set_up(port), links.set_up(made.index)])
 
 
 def wait_for_port(job: Job[Config], pair: Pair, bridge: Link) -> str:

@@ -41,6 +41,9 @@ class Bridge(LinkInvoker[Config]):
     def dns_of(self, config: Config) -> DNS:
         return config.dns
 
+    def leaves_down(self, config: Config) -> bool:
+        return config.down
+
     def create(self, job: Job[Config]) -> Made:
         config = job.config
         bridge = host.ensure_bridge(job.ends.host, config)

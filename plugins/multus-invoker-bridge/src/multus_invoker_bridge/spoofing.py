@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from multus.netlink import NETLINK_NETFILTER, Channel, links, nftables, open_channel
+from multus.netlink import Channel, links, nftables, open_channel
 from multus.netlink import nftexpressions as nft
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def guard(job: Job[Config], pair: Pair) -> None:
         _TABLE.add_rule(by_mac, from_container, comment),
         _TABLE.add_rule(by_mac, [nft.drop()], comment),
     ]
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         nftables.commit(channel, messages)
 
 
@@ -64,7 +64,7 @@ def may_guard(invocation: Invocation) -> bool:
 def is_guarded(invocation: Invocation) -> bool:
     """Whether all chains are there, and used."""
     chain, by_mac = _chains(invocation)
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         return all(
             any(rule.jumps_to(to) for rule in _TABLE.list_rules(channel, origin))
             for origin, to in ((_ENTRY, chain), (chain, by_mac))
@@ -73,13 +73,13 @@ def is_guarded(invocation: Invocation) -> bool:
 
 def remove(invocations: Sequence[Invocation]) -> None:
     """Remove the rules of these attachments; missing ones are ignored."""
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         _remove(channel, [_chains(each) for each in invocations])
 
 
 def collect() -> None:
     """Remove rules for interfaces that do not exist: nobody can use them."""
-    with open_channel(NETLINK_NETFILTER) as channel, open_channel() as host:
+    with nftables.channel() as channel, open_channel() as host:
         stale = [
             (chain, f"{chain}-mac")
             for rule in _TABLE.list_rules(channel, _ENTRY)

@@ -26,6 +26,7 @@ from multus.netlink import iptables
 from multus.netlink.addresses import network_of
 
 if TYPE_CHECKING:
+    from multus.netlink.iptables import Programs
     from multus_invoker_portmap.config import Config, Forward
 
 _TOP, _SET_MARK, _MASQUERADE = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ"
@@ -38,32 +39,33 @@ _ATTEMPTS = 5
 _OWNED = re.compile(r'dnat name: "(?P<network>[^"]+)" id: "(?P<container>[^"]+)"')
 
 
-def add(config: Config, version: int, address: str, inherited: tuple[int, ...]) -> None:
+def add(config: Config, version: int, address: str, programs: Programs) -> None:
     """Map the ports to this address (with prefix); an existing rule is not added twice."""
     own = _own_rules(config, version, address)
     chain = _chain("DN", config.network, config.container_id)
     present = [f"-C {rule}" for _option, rule in _shared_rules(config)]
     try:
-        iptables.restore(version, [*present, f"-N {chain}", *_appended(own)], inherited)
+        iptables.restore(version, [*present, f"-N {chain}", *_appended(own)], programs)
     except KernelRefused as error:
-        _add_what_is_missing(config, version, own, error, inherited)
+        with iptables.alone(programs):
+            _add_what_is_missing(config, version, own, error, programs)
 
 
-def check(config: Config, version: int, address: str, inherited: tuple[int, ...]) -> None:
+def check(config: Config, version: int, address: str, programs: Programs) -> None:
     """Raise ``KernelRefused`` when a rule for this address (with prefix) is missing."""
     shared = [rule for _option, rule in _shared_rules(config)]
     rules = [*shared, *_own_rules(config, version, address)]
-    iptables.restore(version, [f"-C {rule}" for rule in rules], inherited)
+    iptables.restore(version, [f"-C {rule}" for rule in rules], programs)
 
 
-def remove(network: str, container_id: str, inherited: tuple[int, ...]) -> None:
+def remove(network: str, container_id: str, programs: Programs) -> None:
     """Remove the container's chains in this network, and the jumps to them."""
     chains = {_chain("DN", network, container_id): _TOP}
     chains[_chain("SN", network, container_id)] = _OLD_TOP
-    iptables.remove_chains(chains, inherited=inherited)
+    iptables.remove_chains(chains, programs=programs)
 
 
-def collect(network: str, containers: Collection[str]) -> None:
+def collect(network: str, containers: Collection[str], programs: Programs) -> None:
     """Remove the chains of the network's containers that are not among these."""
 
     def stale(comment: str) -> bool:
@@ -72,7 +74,7 @@ def collect(network: str, containers: Collection[str]) -> None:
             return False
         return owned["container"] not in containers
 
-    iptables.remove_jumped_to(_TOP, stale)
+    iptables.remove_jumped_to(_TOP, stale, programs)
 
 
 def _add_what_is_missing(
@@ -80,12 +82,12 @@ def _add_what_is_missing(
     version: int,
     own: Sequence[str],
     error: KernelRefused,
-    inherited: tuple[int, ...],
+    programs: Programs,
 ) -> None:
-    """Add the rules after the kernel's table was read; again when others change it meanwhile."""
+    """Add the rules after the kernel's table was read; again when others changed it meanwhile."""
     before: list[str] = []
     for _attempt in range(_ATTEMPTS):
-        saved = iptables.saved(version, inherited)
+        saved = iptables.saved(version, programs)
         if _rules_of(saved) == _rules_of(before):
             break  # nobody changed it: the rules themselves are refused
         before = saved
@@ -94,15 +96,18 @@ def _add_what_is_missing(
         script = [f"-N {chain}" for chain in chains if not iptables.declares(saved, chain)]
         for option, rule in _shared_rules(config):
             script += [] if f"-A {rule}" in saved else [f"{option} {rule}"]
-        script += _appended(rule for rule in own if not _exists(rule, saved, config, version))
+        new = [each for each in own if not _exists(each, saved, config, version, programs)]
+        script += _appended(new)
         try:
-            return iptables.restore(version, script, inherited)
+            return iptables.restore(version, script, programs)
         except KernelRefused as refused:
             error = refused
     raise error
 
 
-def _exists(rule: str, saved: Sequence[str], config: Config, version: int) -> bool:
+def _exists(
+    rule: str, saved: Sequence[str], config: Config, version: int, programs: Programs
+) -> bool:
     if f"-A {rule}" in saved:
         return True
     chain = _chain("DN", config.network, config.container_id)
@@ -110,7 +115,7 @@ def _exists(rule: str, saved: Sequence[str], config: Config, version: int) -> bo
         return False
     # Conditions are in the words of the configuration: only iptables can compare them.
     try:
-        iptables.restore(version, [f"-C {rule}"])
+        iptables.restore(version, [f"-C {rule}"], programs)
     except KernelRefused:
         return False
     return True
@@ -121,7 +126,7 @@ def _rules_of(saved: Sequence[str]) -> list[str]:
     return [line.partition(" [")[0] for line in saved if line[:1] in (":", "-")]
 
 
-def _appended(rules: Sequence[str] | Iterator[str]) -> list[str]:
+def _appended(rules: Sequence[str]) -> list[str]:
     return [f"-A {rule}" for rule in rules]
 
 

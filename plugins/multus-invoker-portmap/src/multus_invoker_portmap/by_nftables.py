@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
-from multus.netlink import NETLINK_NETFILTER, Channel, Transport, nftables, open_channel
+from multus.netlink import Channel, Transport, nftables
 from multus.netlink import nftexpressions as nft
 from multus.netlink.addresses import encode
 
@@ -50,7 +50,7 @@ def add(config: Config, targets: Mapping[int, str], transport: _Transports = Tra
             *_own(config, version, address.partition("/")[0]),
         )
     ]
-    with open_channel(NETLINK_NETFILTER, transport) as channel:
+    with nftables.channel(transport) as channel:
         nftables.commit(channel, messages)
 
 
@@ -59,7 +59,7 @@ def missing(config: Config, version: int) -> str:
     forwards = sum(each.applies_to(version) for each in config.forwards)
     masqueraded = len(_masqueraded(config, version, "")) if config.snat else 0
     table, comment = _TABLES[version], nftables.comment_of(config.container_id)
-    with open_channel(NETLINK_NETFILTER) as channel:
+    with nftables.channel() as channel:
         for chain, wanted in ((_PORTS, forwards), (_MASQUERADING, masqueraded)):
             if wanted:
                 rules = table.list_rules(channel, chain)
@@ -74,7 +74,7 @@ def remove(
     """Remove the container's rules for these addresses (without prefix); without any, all."""
     packed = [encode(each)[1] for each in addresses]
     comment = nftables.comment_of(container_id)
-    with open_channel(NETLINK_NETFILTER, transport) as channel:
+    with nftables.channel(transport) as channel:
         asked = [table.get_chain(_PORTS) for table in _TABLES.values()]
         found = zip(_TABLES.values(), channel.request(asked), strict=True)
         messages = [

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
 from multus.inprocess import Chained
 from multus.netlink import (
-    NETLINK_NETFILTER,
     conntrack,
     iptables,
     links,
+    nftables,
     open_channel,
     routes,
     sysctl,
@@ -49,7 +49,7 @@ class Portmap(Chained):
             by_nftables.add(config, targets, self._transport)
         else:
             for version, address in targets.items():
-                by_iptables.add(config, version, address, invocation.inherited)
+                by_iptables.add(config, version, address, iptables.Programs.of(invocation))
         self._forget_udp(invocation)
         if config.snat and 4 in targets:
             self._route_localnet(targets[4].partition("/")[0])
@@ -75,7 +75,7 @@ class Portmap(Chained):
                     raise CheckFailed(f"chain {chain} lacks rules of the container", fix=_REMEDY)
                 continue
             try:
-                by_iptables.check(config, version, address, invocation.inherited)
+                by_iptables.check(config, version, address, iptables.Programs.of(invocation))
             except KernelRefused as error:
                 raise CheckFailed(
                     f"a rule of iptables for the container's IPv{version} ports is missing",
@@ -88,7 +88,8 @@ class Portmap(Chained):
     def gc(self, invocation: Invocation) -> None:
         # Rules of nftables do not say which network they are of.
         containers = {each["containerID"] for each in invocation.valid_attachments}
-        by_iptables.collect(str(invocation.config["name"]), containers)
+        programs = iptables.Programs.of(invocation)
+        by_iptables.collect(str(invocation.config["name"]), containers, programs)
 
     def _targets(self, result: Result, invocation: Invocation) -> dict[int, str]:
         """The container's first address of each family (4 and 6), with prefix."""
@@ -99,7 +100,7 @@ class Portmap(Chained):
 
     def _remove_iptables(self, invocation: Invocation) -> None:
         network, container = str(invocation.config["name"]), invocation.request.container_id
-        by_iptables.remove(network, container, invocation.inherited)
+        by_iptables.remove(network, container, iptables.Programs.of(invocation))
 
     def _remove_nftables(self, invocation: Invocation) -> None:
         before = invocation.prev_result
@@ -113,7 +114,7 @@ class Portmap(Chained):
         if not ports:
             return
         try:
-            with open_channel(NETLINK_NETFILTER, self._transport) as channel:
+            with nftables.channel(self._transport) as channel:
                 conntrack.forget_udp(channel, ports)
         except CNIError as error:
             # As with the reference plugin: the rules are there, and most clients are new.

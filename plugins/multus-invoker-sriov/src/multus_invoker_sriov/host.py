@@ -12,13 +12,14 @@ from attrs import evolve, frozen
 from multus.api.errors import InvalidConfig, TryAgainLater
 from multus.api.progress import step
 from multus.api.reader import Reader
+from multus.inprocess.devices import RETURN, RETURN_PAUSE, USERSPACE_DRIVERS
 from multus.log import Log, Sink
 from multus.netlink import Namespace, NamespaceGone, is_namespace
 from multus_invoker_sriov import netdev, vf
 from multus_invoker_sriov.claims import Before, Claims, Record
 from multus_invoker_sriov.conf import directory
 from multus_invoker_sriov.netdev import Place
-from multus_invoker_sriov.sysfs import USERSPACE_DRIVERS, Sysfs, VirtualFunction, bind
+from multus_invoker_sriov.sysfs import Sysfs, VirtualFunction, bind
 from multus_invoker_sriov.vf import VfPort
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 #: How long a command waits for a VF that another command has locked, in seconds.
 _PATIENCE = 60.0
-
-#: How long the kernel may take to return the interfaces of a namespace that is gone, in seconds.
-_RETURN, _RETURN_PAUSE = 1.0, 0.02
 
 #: The levels of the SR-IOV plugin's log, as levels of Multus' log.
 _LEVELS = {"warning": "error", "info": "verbose"}
@@ -129,7 +127,7 @@ class Host:
             self.claims.tidy(record.pci)
             # No mark: nothing was changed yet, or all is restored.  Another mark: a new owner.
             if self.claims.marked(record.pci) == record.netns:
-                if not self.release(record, _RETURN):
+                if not self.release(record, RETURN):
                     self.log.error(
                         f"VF {record.pci} has no interface: only attributes are restored"
                     )
@@ -162,7 +160,7 @@ class Host:
             while record.before.name and not self._bring_home(record):
                 if time.monotonic() >= deadline:
                     return False
-                time.sleep(_RETURN_PAUSE)
+                time.sleep(RETURN_PAUSE)
         return True
 
     def _bring_home(self, record: Record) -> bool:

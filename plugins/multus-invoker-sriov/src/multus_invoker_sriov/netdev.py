@@ -1,7 +1,6 @@
 """Move a VF's interface into the container's namespace, set it up there, and move it back.
 
-Moving an interface sets it down and takes two RCU grace periods, some 20 ms.  One message moves and
-renames it, so the container never sees it under the host's name.
+One message moves and renames it, so the container never sees it under the host's name.
 
 Source: net/core/dev.c (``__dev_change_net_namespace``), Documentation/networking/ip-sysctl.rst.
 """
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from multus.api.errors import InvalidConfig, KernelRefused
+from multus.inprocess.devices import find_moved, send_home
 from multus.netlink import (
     Channel,
     Message,
@@ -126,13 +126,8 @@ def tell(pod: Place, link: Link, result: Result, log: Log) -> None:
 
 def find_in_container(pod: Place, ifname: str, before: Before, mac: str) -> Link | None:
     """Find the VF's interface in a container: by name, or by MAC if the container renamed it."""
-    for name in (ifname, before.name):
-        link = pod.find(name) if name else None
-        if link is not None and may_be(link, before):
-            return link
-    macs = {each for each in (mac, before.mac) if each}
-    every = links.list_all(pod.channel)
-    return next((each for each in every if each.mac in macs and may_be(each, before)), None)
+    names, macs = filter(None, (ifname, before.name)), {*filter(None, (mac, before.mac))}
+    return find_moved(pod.channel, names, macs, before.kind)
 
 
 def may_be(link: Link, before: Before) -> bool:
@@ -143,18 +138,10 @@ def may_be(link: Link, before: Before) -> bool:
 def bring_home(host: Place, pod: Place, link: Link, before: Before, spare: str) -> None:
     """Move an interface from the container to the host, and restore it.
 
-    It is one batch: after a kill the interface is either in the container or on the host.  *spare*
-    is its name on the host when its own is in use there.
+    *spare* is its name on the host when its own is in use there.
     """
-    # Checked before: the kernel would move it and then refuse the name.
     name = before.name if host.find(before.name) is None else spare
-    pod.channel.request(
-        [
-            links.set_down(link.index),
-            *_restoring(link, before),
-            links.move(link.index, host.namespace, name),
-        ]
-    )
+    send_home(pod.channel, link, host.namespace, name, _restoring(link, before))
     restore(host, host.require(name), before)
 
 

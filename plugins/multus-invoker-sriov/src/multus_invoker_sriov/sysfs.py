@@ -12,9 +12,7 @@ import re
 from attrs import frozen
 
 from multus.api.errors import InvalidConfig, IOFailure, KernelRefused
-
-#: Drivers whose devices have no interface in the kernel.
-USERSPACE_DRIVERS = ("vfio-pci", "uio_pci_generic", "igb_uio")
+from multus.inprocess.devices import Devices
 
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
 
@@ -32,10 +30,8 @@ class VirtualFunction:
 
 
 @frozen
-class Sysfs:
-    """sysfs as mounted at *root*."""
-
-    root: str
+class Sysfs(Devices):
+    """sysfs as mounted at *root*, with the cards' virtual functions."""
 
     def virtual_functions(self, pf: str) -> list[VirtualFunction]:
         """The VFs of the card whose interface is *pf*, by number."""
@@ -55,8 +51,8 @@ class Sysfs:
 
     def virtual_function(self, pci: str) -> VirtualFunction:
         """The VF with this PCI address."""
-        physical = f"{self._device(pci)}/physfn"
-        pfs = self._list(f"{physical}/net")
+        physical = f"{self.pci(pci)}/physfn"
+        pfs = self.names(f"{physical}/net")
         if not pfs:
             raise InvalidConfig(
                 f"PCI device {pci} is not a virtual function of a card with an interface",
@@ -70,17 +66,6 @@ class Sysfs:
             fix=f"see {physical}/virtfn*",
         )
 
-    def interfaces(self, pci: str) -> list[str]:
-        """The names of a VF's interfaces; empty when it is in another namespace, or has none."""
-        return self._list(f"{self._device(pci)}/net")
-
-    def driver(self, pci: str) -> str:
-        """The driver that a device is bound to; empty for none."""
-        try:
-            return os.path.basename(os.readlink(f"{self._device(pci)}/driver"))
-        except OSError:
-            return ""
-
     def write(self, path: str, text: str) -> None:
         """Write an attribute at *path* below the root; all changes to sysfs use this method."""
         try:
@@ -91,11 +76,8 @@ class Sysfs:
                 f"writing {text.strip()!r} to {self.root}/{path} failed: {error.strerror}"
             ) from error
 
-    def _device(self, pci: str) -> str:
-        return f"{self.root}/bus/pci/devices/{pci}"
-
     def _virtfns(self, device: str) -> list[tuple[int, str]]:
-        matches = [match for name in self._list(device) if (match := _VIRTFN.fullmatch(name))]
+        matches = [match for name in self.names(device) if (match := _VIRTFN.fullmatch(name))]
         try:
             return sorted(
                 (int(match[1]), os.path.basename(os.readlink(f"{device}/{match[0]}")))
@@ -103,13 +85,6 @@ class Sysfs:
             )
         except OSError as error:
             raise IOFailure(f"reading {device}/virtfn* failed: {error.strerror}") from error
-
-    def _list(self, path: str) -> list[str]:
-        try:
-            return sorted(os.listdir(path))
-        except OSError:
-            # A missing file is not an error: the device is gone, is not a VF, or has no interface.
-            return []
 
     def _read(self, path: str) -> str:
         try:

@@ -21,10 +21,12 @@ KEYS = frozenset({"allmulti", "dataDir", "dns", "mac", "mtu", "promisc", "sysctl
 
 @hookimpl
 def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | Declined | None:
-    """Offer to execute type ``tuning`` when every key of the configuration is known."""
+    """Offer to execute type ``tuning`` when every key is known, and a path is the node's."""
     if plugin.type != "tuning":
         return None
-    from multus.api.invoker import declined
+    from multus.api.invoker import declined, elsewhere
+    from multus_invoker_tuning.config import FOLDER
     from multus_invoker_tuning.invoker import Tuning
 
-    return declined(plugin, KEYS) or Tuning()
+    no = declined(plugin, KEYS) or elsewhere(plugin, delegate, conf, {"dataDir": FOLDER})
+    return no or Tuning()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api import atomic, regular
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from multus_invoker_tuning.config import Config
 
 _LARGEST = 4096
+
+#: The end of the temporary file's name.  The container's lock excludes other writers of it.
+_NEW = ".new"
 
 
 def save(path: str, config: Config, link: Link) -> None:
@@ -37,8 +41,11 @@ def save(path: str, config: Config, link: Link) -> None:
         before["txQLen"] = link.txqlen
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            regular.require(path)
         # After a reboot the interface is gone: no fsync.
-        atomic.write(path, json.dumps(before, indent=1).encode(), fsync=False)
+        data = json.dumps(before, indent=1).encode()
+        atomic.write(path, data, fsync=False, temporary=f"{path}{_NEW}")
     except OSError as error:
         raise IOFailure(f"{path} cannot be written: {error.strerror}") from error
 
@@ -55,13 +62,16 @@ def load(path: str) -> dict[str, Any] | None:
 
 
 def forget(path: str) -> None:
-    """Remove the file, if it is there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise IOFailure(f"{path} cannot be removed: {error.strerror}") from error
+    """Remove the file, and what a killed ``save`` left, if they are there and regular files."""
+    for each in (path, f"{path}{_NEW}"):
+        try:
+            regular.require(each)
+        except OSError:
+            continue
+        try:
+            os.unlink(each)
+        except OSError as error:
+            raise IOFailure(f"{each} cannot be removed: {error.strerror}") from error
 
 
 def restoring(index: int, before: dict[str, Any]) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,8 @@ ALLOWED = "/etc/cni/tuning/allowlist.conf"
 
 _LARGEST = 64 * 1024
 _MOST = 2**31 - 1
+#: The longest name of a sysctl that is compared with the node's expressions.
+_LONGEST = 255
 
 
 class Config(NamedTuple):
@@ -52,7 +55,7 @@ class Config(NamedTuple):
         mac = args.text("mac") or runtime or invocation.args.get("MAC") or own.text("mac")
         first = {key: args if args.raw.get(key) is not None else own for key in _OPTIONS}
         return cls(
-            folder=folder_of(invocation),
+            folder=own.path("dataDir") or FOLDER,
             sysctls=_sysctls(own, args, invocation.ifname),
             mac=links.canonical_mac(mac),
             promiscuous=first["promisc"].boolean("promisc"),
@@ -72,9 +75,11 @@ _OPTIONS = ("promisc", "mtu", "allmulti", "txQLen")
 
 
 def folder_of(invocation: Invocation) -> str:
-    """The folder of backups; never raises, since DEL needs it."""
-    named = invocation.config.get("dataDir")
-    return named if isinstance(named, str) and named.startswith("/") else FOLDER
+    """The folder of backups.  It never raises: DEL needs it, also when ADD refused the path."""
+    try:
+        return reader_of(invocation).path("dataDir") or FOLDER
+    except InvalidConfig:
+        return FOLDER
 
 
 def _switch(reader: Reader, key: str) -> bool | None:
@@ -100,18 +105,26 @@ def _name(reader: Reader, key: str, ifname: str) -> str:
     """The name below ``net/``: dots are slashes, ``IFNAME`` is the interface's name."""
     path = key.replace(".", "/").replace("IFNAME", ifname, 1)
     parts = path.split("/")
-    if parts[0] != "net" or len(parts) < 2 or {"", "..", "."} & set(parts):
+    outside = parts[0] != "net" or len(parts) < 2 or {"", "..", "."} & set(parts)
+    if outside or len(path) > _LONGEST:
         raise reader.error(key, "is not a sysctl of the network", "use one that begins with net.")
     return "/".join(parts[1:])
 
 
 def _require_allowed(keys: list[str], reader: Reader) -> None:
     try:
-        text = regular.read(ALLOWED, _LARGEST, follow=True).decode()
-    except FileNotFoundError:
-        return
+        data = regular.read(ALLOWED, _LARGEST + 1, follow=True)
+        text = data.decode()
+    except FileNotFoundError as error:
+        if not os.path.islink(ALLOWED):
+            return
+        # A list that went away allows nothing.
+        raise IOFailure(f"{ALLOWED} is a link to no file", fix="correct it") from error
     except (OSError, ValueError) as error:
         raise IOFailure(f"{ALLOWED} cannot be read: {error}", fix="correct it") from error
+    if len(data) > _LARGEST:
+        # A part of an expression may allow more than the whole.
+        raise IOFailure(f"{ALLOWED} has more than {_LARGEST} bytes", fix="make it smaller")
     try:
         allowed = [re.compile(line.strip()) for line in text.splitlines() if line.strip()]
     except re.error as error:

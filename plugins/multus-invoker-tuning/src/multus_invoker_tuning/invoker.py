@@ -26,7 +26,6 @@ class Tuning(Chained):
     """
 
     name = "tuning"
-    node_keys = frozenset({"dataDir"})
 
     def prepare(self, invocation: Invocation) -> None:
         Config.read(invocation)
@@ -51,9 +50,7 @@ class Tuning(Chained):
         return evolve(before, interfaces=tuple(interfaces))
 
     def delete_one(self, invocation: Invocation) -> None:
-        before = backup.load(_path(invocation))
-        if before is None:
-            return
+        before = backup.load(_path(invocation)) or {}
 
         def restore(inside: Channel) -> None:
             link = links.find(inside, invocation.ifname)
@@ -61,7 +58,8 @@ class Tuning(Chained):
                 inside.request(backup.restoring(link.index, before))
 
         try:
-            self.undo_inside(invocation, restore)
+            if before:
+                self.undo_inside(invocation, restore)
         except CNIError as error:
             # As with the reference plugin: the interface goes next.
             invocation.log.verbose("an interface is not restored", error=error)
