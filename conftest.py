@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--note-lacking",
         metavar="FILE",
-        help="write the tests that are skipped since this kernel lacks something to FILE, one a line",
+        help="write what is skipped since this kernel lacks something to FILE, one test a line",
     )
     parser.addoption(
         "--every",

@@ -27,6 +27,7 @@ chmod +x run/kernel/modprobe
 pivot_root . mnt
 umount -l mnt
 echo /run/kernel/modprobe >/proc/sys/kernel/modprobe
+modprobe -d /run/kernel ipv6 # which every node has
 hostname vm
 ip link set lo up
 # Debian's has no nf_tables for IP: the same commands have an older way.
