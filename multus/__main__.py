@@ -43,9 +43,9 @@ def plugin() -> int:
 
     if sys.stdout is None:
         return _unanswered("it is closed: the runtime would not learn what an ADD did")
-    answer_to = _set_aside()
+    answer_to, warm = _set_aside(), None
     try:
-        status, stdout = _answer(answer_to)
+        (status, stdout), warm = _answer(answer_to)
     except KeyboardInterrupt:
         status, stdout = shim.error_answer(b"", 11, b"interrupted by SIGINT: call it again")
     except BaseException as error:  # noqa: BLE001  the runtime must get an error object
@@ -56,6 +56,10 @@ def plugin() -> int:
         _write(answer_to, stdout)
     except OSError as error:
         return _unanswered(str(error.strerror))
+    if warm is not None and status == 0:
+        from multus.cni import warm as engines
+
+        engines.leave(*warm)
     return status
 
 
@@ -65,15 +69,27 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise Interrupted
 
 
-def _answer(answer_to: int) -> tuple[int, bytes]:
+def _answer(answer_to: int) -> tuple[tuple[int, bytes], tuple[str, bytes] | None]:
+    """The answer, and the warm engine that this call may leave: its socket, the configuration."""
     from multus.cni import shim
 
-    if os.environb[b"CNI_COMMAND"] not in shim.COMMANDS:
-        return _in_place(b"", answer_to)  # it will be refused: do not read stdin, it may never end
+    # Delegates inherit the environment, and are no callers of that engine.
+    path = os.environb.pop(b"MULTUS_WARM", b"")
+    command = os.environb[b"CNI_COMMAND"]
+    if command not in shim.COMMANDS:
+        # It will be refused: do not read stdin, it may never end.
+        return _in_place(b"", answer_to), None
     stdin = shim.read_stdin()
     # A shim that found no daemon sets this, so that this process does not look for one again.
-    answer = None if "MULTUS_STANDALONE" in os.environ else shim.ask(os.environb, stdin)
-    return answer or _in_place(stdin, answer_to)
+    if "MULTUS_STANDALONE" not in os.environ:
+        answer = shim.ask(os.environb, stdin)
+        if answer is not None:
+            return answer, None
+        daemon = os.environb.get(b"MULTUS_SOCKET", shim.SOCKET)
+        path = shim.warm_engine(os.environb, stdin, daemon)
+    # Runtimes ask for the STATUS every few seconds: an engine for that would never end.
+    leaves = path and command not in (b"STATUS", b"VERSION")
+    return _in_place(stdin, answer_to), (os.fsdecode(path), stdin) if leaves else None
 
 
 def _write(answer_to: int, stdout: bytes) -> None:

@@ -1,7 +1,9 @@
-/* The shim that a container runtime starts: it sends the call to the daemon and prints the answer.  When
- * the daemon does not answer, it keeps a DEL on disk until the daemon starts; other commands wait a
- * bounded time, then fail so that the runtime retries them.  On a node without a daemon it executes the
- * multus program.  multus/daemon/wire.py has the messages' layout; multus/cni/shim.py is the same program. */
+/* The shim that a container runtime starts: it sends the call to the daemon and prints the answer.  Without
+ * a daemon it sends the call to the warm engine that an earlier call left, else it executes the engine's
+ * program beside it.  Where there is none, or the configuration has
+ * "standalone": false, it keeps a DEL on disk until the daemon starts; other commands wait a bounded time,
+ * then fail so that the runtime retries them.  multus/daemon/wire.py has the messages' layout;
+ * multus/cni/shim.py is the same program. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -160,26 +162,56 @@ static int spool(const char *folder) {
     return unlinkat(dir, part, 0), -1; /* unlinkat keeps errno when it succeeds */
 }
 
-/* Executes the multus program, with the configuration on stdin again; returns when that fails. */
-static void stand_alone(char **arguments) {
-    char path[600];
+/* The engine's program in this shim's folder; NULL: there is none, and the node relies on its daemon. */
+static const char *engine_beside(void) {
+    static char path[600];
     struct stat mine, other;
+    ssize_t n = readlink("/proc/self/exe", path, 500);
+    path[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(path, '/');
+    for (int i = 0; slash && i < 2; i++) { /* an installed shim may itself be called multus */
+        strcpy(slash + 1, i ? "multus" : "multus-standalone");
+        if (stat("/proc/self/exe", &mine) || stat(path, &other) || mine.st_ino == other.st_ino) continue;
+        if (S_ISREG(other.st_mode) && !access(path, X_OK)) return path;
+    }
+    return NULL;
+}
+
+static uint64_t mixed(uint64_t id, uint64_t value) { return (id ^ value) * 0x100000001b3; }
+
+/* The socket of the program's warm engine, in the folder of the daemon's; NULL: there is none.  Its name stands for
+ * all that an engine has from its first caller: program, user, namespaces, root, variables of the interpreter. */
+static const char *warm_engine(const char *daemon, const char *program) {
+    static char path[300];
+    const char *value = value_of("warmSeconds"), *slash = strrchr(daemon, '/'), *letter;
+    const char *places[] = {program, "/", "/proc/self/ns/mnt", "/proc/self/ns/net", "/proc/self/ns/pid", "/proc/self/ns/user"};
+    struct stat found;
+    uint64_t id = geteuid();
+    if (!slash || (value && *value == '0')) return NULL;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (stat(places[i], &found)) return NULL;
+        id = mixed(mixed(id, found.st_dev), found.st_ino);
+        if (!i) id = mixed(mixed(id, found.st_mtim.tv_sec), found.st_mtim.tv_nsec);
+    }
+    for (char **each = environ; *each; each++)
+        if (!strncmp(*each, "PYTHON", 6) || !strncmp(*each, "LD_", 3))
+            for (letter = *each; *letter; letter++) id = mixed(id, (unsigned char)*letter);
+    snprintf(path, sizeof path, "%.*s/warm.%016llx", (int)(slash - daemon), daemon, (unsigned long long)id);
+    return path;
+}
+
+/* Executes the engine's program, with the configuration on stdin again; returns when that fails. */
+static void stand_alone(const char *program, char **arguments) {
     int copy = memfd_create("stdin", 0);
     if (copy < 0 || transfer(copy, input, input_length, 1) || lseek(copy, 0, SEEK_SET) || dup2(copy, 0)) return;
     setenv("MULTUS_STANDALONE", "1", 1), signal(SIGPIPE, SIG_DFL), alarm(0);
-    for (int i = 0; i < 2; i++) { /* an installed shim may itself be called multus */
-        ssize_t n = readlink("/proc/self/exe", path, 500);
-        path[n > 0 ? n : 0] = 0;
-        strcpy(strrchr(path, '/') ? strrchr(path, '/') + 1 : path, i ? "multus" : "multus-standalone");
-        if (stat("/proc/self/exe", &mine) || stat(path, &other) || mine.st_ino == other.st_ino) continue;
-        execv(path, arguments);
-    }
+    execv(program, arguments);
 }
 
 int main(int count, char **arguments) {
     const char *given = getenv("MULTUS_SOCKET"), *wait = getenv("MULTUS_WAIT"), *command = getenv("CNI_COMMAND");
     const char *path = given ? given : "/run/multus/multus.sock";
-    char marker[300], version[16] = "1.1.0";
+    char version[16] = "1.1.0", away[600];
     int end = 0, delete = command && !strcmp(command, "DEL"), status = command && !strcmp(command, "STATUS");
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
@@ -201,24 +233,33 @@ int main(int count, char **arguments) {
         fail(7, "a network's plugin started Multus again: Multus would call itself: name the plugin that attaches the network", "");
     }
     compose(command ? 1 : 2);
-    int fd = dial(path, 0);
-    const char *folder = string_of("cniDir", "/_.-", "/var/lib/cni/multus"), *standalone = value_of("standalone");
-    if (fd < 0 && command) {
-        snprintf(marker, sizeof marker, "%s/.daemon", folder);
-        if (standalone ? !strncmp(standalone + (*standalone == '"'), "true", 4)
-                       : !given && access(path, F_OK) && access(marker, F_OK)) {
-            if (!getenv("MULTUS_STANDALONE")) stand_alone(arguments);
-            fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
-        }
-        if (!delete) fd = dial(path, seconds_of(wait ? wait : status ? "3" : "30"));
-    }
-    int answer = fd < 0 ? -1 : exchange(fd);
+    int fd = dial(path, 0), answer = fd < 0 ? -1 : exchange(fd);
     if (answer >= 0) return answer;
+    int reason = errno; /* refused: a daemon restarts; one that stopped for good removed its socket */
+    const char *program = engine_beside(), *standalone = value_of("standalone"), *warm = NULL;
+    int alone = command && (standalone ? !strncmp(standalone + (*standalone == '"'), "true", 4) : program != NULL);
+    double patience = seconds_of(wait ? wait : status ? "3" : "30");
+    if (alone) patience = standalone || reason != ECONNREFUSED ? 0 : patience < 1 ? patience : 1;
+    if (fd < 0 && (alone || (command && !delete))) {
+        fd = dial(path, patience), answer = fd < 0 ? -1 : exchange(fd), reason = errno;
+        if (answer >= 0) return answer;
+    }
+    if (program && !late && (alone || !command) && (warm = warm_engine(path, program)) && (fd = dial(warm, 0)) >= 0) {
+        if ((answer = exchange(fd)) >= 0) return answer; /* it may end, or be killed, at any time */
+        close(fd);
+    }
+    if (alone && !late) {
+        if (warm) setenv("MULTUS_WARM", warm, 1);
+        if (program && !getenv("MULTUS_STANDALONE")) stand_alone(program, arguments);
+        fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
+    }
     if (delete && !late) {
-        if (!spool(folder)) return 0;
+        if (!spool(string_of("cniDir", "/_.-", "/var/lib/cni/multus"))) return 0;
         fail(11, "the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir': free some space there,"
                  " look at its owner and mode, or start the daemon", strerror(errno));
     }
-    fail(status ? 50 : 11, "the multus daemon does not answer: see whether it runs, then try again",
-         late ? "no answer in time" : strerror(errno));
+    snprintf(away, sizeof away, "no daemon answers at %.200s: there, 'multus daemon' serves this node, in its DaemonSet's pod or as"
+             " multus.service: 'kubectl -n kube-system describe pods -l app.kubernetes.io/name=multus-python' or"
+             " 'systemctl status multus' shows why it does not", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
+    fail(status ? 50 : 11, away, late ? "no answer in time" : strerror(reason));
 }

@@ -76,6 +76,7 @@ __all__ = [
     "PREV_RESULT",
     "RUNTIME_CONFIG",
     "STANDALONE",
+    "WARM_SECONDS",
     "TENANT_DATA_DIR",
     "TENANT_PATHS",
     "TENANT_RESOLV_CONF",
@@ -185,8 +186,19 @@ UNSERVED_REQUESTS = Key(
 STANDALONE = Key(
     "standalone",
     BOOLEAN,
-    "Whether the program executes calls itself while no daemon runs; without it, only on a node"
-    " without a daemon.",
+    "Whether calls are carried out without a daemon when none answers; without it, where the"
+    " engine's program is beside the shim.",
+)
+WARM_SECONDS = Key(
+    "warmSeconds",
+    INTEGER,
+    "On a node without a daemon: seconds (at most 3600) that the engine which a call leaves behind"
+    " stays without another call; 0 for none.",
+    60,
+    least=0,
+    most=3600,
+    spared=True,
+    kept=False,
 )
 RUNTIME_CONFIG = Key(
     "runtimeConfig",
@@ -296,6 +308,7 @@ OWN: tuple[Key, ...] = (
     RETRY_DELETE,
     UNSERVED_REQUESTS,
     STANDALONE,
+    WARM_SECONDS,
     RUNTIME_CONFIG,
     Key("capabilities", OBJECT, "The capabilities that the runtime may use in `runtimeConfig`."),
     PREV_RESULT,

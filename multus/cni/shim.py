@@ -4,11 +4,11 @@
 imports are most of such a process's time.  The layout of messages is in ``multus.daemon.wire``.
 ``multus.__main__`` uses this module too, to send a call to the daemon if there is one.
 
-When the daemon does not answer, the shim keeps a DEL on disk until the daemon starts; every other
-command waits a bounded time, then fails so that the runtime retries it.  On a node without a
-daemon, the engine runs in this process.  That is a node where the configuration has ``"standalone":
-true``; or where the key is missing, ``MULTUS_SOCKET`` is not set, and there is neither a socket nor
-the mark that a daemon leaves under ``cniDir``.
+Without a daemon, the engine runs in this process where the configuration has
+``"standalone": true``, or where the key is missing and the engine's program is beside the shim;
+the warm engine serves the call that an earlier call left behind (``multus.cni.warm``), if any.
+Everywhere else the node relies on its daemon: a DEL is kept on disk until the daemon starts; every
+other command waits a bounded time, then fails so that the runtime retries it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,26 @@ if TYPE_CHECKING:
 
 SOCKET = b"/run/multus/multus.sock"
 CNI_DIR = b"/var/lib/cni/multus"
-SPOOL, MARK = b".spool", b".daemon"
+SPOOL = b".spool"
 COMMANDS = (b"ADD", b"CHECK", b"DEL", b"GC", b"STATUS", b"VERSION")
 VERSIONS = (b"0.1.0", b"0.2.0", b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
 LARGEST = 8 << 20
 SERVE_S = 220
 CONTROL_S, RELOAD_S = 5, 70
+#: What an engine has from its first caller, beside the program and the variables of these names.
+_PLACES = ("/", *(f"/proc/self/ns/{each}" for each in ("mnt", "net", "pid", "user")))
+_INHERITED = (b"PYTHON", b"LD_")
+#: Longest wait for a daemon that restarts, on a node that can do without, in seconds.
+RESTART_S = 1.0
+#: The engine's program, which an installed shim has beside it.
+_ENGINE = __file__.rpartition("/")[0].rpartition("/")[0] + "/__main__.py"
 _SPACE = b" \t\r\n"
 _ALNUM = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_AWAY = b"the multus daemon does not answer: see whether it runs, then try again"
+_AWAY = (
+    b"no daemon answers at %s: there, 'multus daemon' serves this node, in its DaemonSet's pod or"
+    b" as multus.service: 'kubectl -n kube-system describe pods -l"
+    b" app.kubernetes.io/name=multus-python' or 'systemctl status multus' shows why it does not"
+)
 _NOT_KEPT = (
     b"the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir':"
     b" free some space there, look at its owner and mode, or start the daemon"
@@ -78,40 +89,101 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
         known = b'", "'.join(VERSIONS)
         return 0, b'{"cniVersion": "%s", "supportedVersions": ["%s"]}\n' % (version, known)
     path = environ.get(b"MULTUS_SOCKET", SOCKET)
+    standalone = _value(stdin, b"standalone")
+    alone = standalone.lstrip(b'"')[:4] == b"true" if standalone else _exists(_ENGINE)
     try:
-        try:
-            connection = _dial(path, 0)
-        except OSError:
-            if _in_place(environ, stdin, path):
-                return None
-            if command == b"DEL":
-                raise
-            default = b"3" if command == b"STATUS" else b"30"
-            connection = _dial(path, _seconds(environ.get(b"MULTUS_WAIT", default)))
+        patience = 0.0 if alone and standalone else _patience(environ, alone=alone)
+        connection = _dial(path, patience, for_restart=alone)
         return _exchange(connection, _message(1, environ, stdin))
     except TimeoutError:
         reason = "no answer in time"
     except OSError as error:
+        if alone:
+            return _ask_warm_engine(environ, stdin, path)
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
             return spool(environ, stdin)
-    return error_answer(stdin, 50 if command == b"STATUS" else 11, _AWAY, reason.encode())
+    return error_answer(stdin, 50 if command == b"STATUS" else 11, _away(path), reason.encode())
+
+
+def warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> bytes:
+    """The socket of this program's warm engine, in the folder of the daemon's; b"": there is none.
+
+    Its name stands for all that an engine has from its first caller.
+    """
+    folder, slash, _ = daemon.rpartition(b"/")
+    if not slash or _value(stdin, b"warmSeconds")[:1] == b"0":
+        return b""
+    try:
+        program = posix.stat(_ENGINE)
+        found = [program, *map(posix.stat, _PLACES)]
+    except OSError:
+        return b""
+    numbers = [posix.geteuid(), program.st_mtime_ns]
+    for each in found:
+        numbers += each.st_dev, each.st_ino
+    texts = [sys.executable.encode(), *(b"%s=%s" % pair for pair in inherited(environ).items())]
+    identity = 0
+    for number in (*numbers, *b"\0".join(texts)):
+        identity = (identity ^ number) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return folder + b"/warm.%016x" % identity
+
+
+def inherited(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The variables that change an interpreter: an engine has those of its first caller."""
+    return {name: value for name, value in environ.items() if name.startswith(_INHERITED)}
+
+
+def _ask_warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> Answer | None:
+    """Send a call to the warm engine; None when there is none: it may end at any time."""
+    path = warm_engine(environ, stdin, daemon)
+    if not path or b"MULTUS_STANDALONE" in environ:
+        return None
+    try:
+        return _exchange(_dial(path, 0), _message(1, environ, stdin))
+    except TimeoutError:
+        reason = b"no answer in time"
+        return error_answer(stdin, 11, _away(path), reason)
+    except OSError:
+        return None
 
 
 def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
     """Send a control request: ``health``, ``ready``, ``metrics``, ``workers`` or ``reload``."""
+    path = environ.get(b"MULTUS_SOCKET", SOCKET)
     try:
-        connection = _dial(environ.get(b"MULTUS_SOCKET", SOCKET), 0)
+        try:
+            connection = _dial(path, 0)
+        except OSError:
+            warm = warm_engine(environ, b"", path)
+            if not warm or not _exists(warm):
+                raise
+            connection = _dial(warm, 0)
         connection.settimeout(RELOAD_S if word == b"reload" else CONTROL_S)
         return _exchange(connection, _message(2, environ, word))
     except TimeoutError:
-        return error_answer(b"", 11, _AWAY, b"no answer in time")
+        return error_answer(b"", 11, _away(path), b"no answer in time")
     except OSError as error:
         reason = posix.strerror(error.errno or 0).encode()
-        return error_answer(b"", 11, _AWAY, reason)
+        return error_answer(b"", 11, _away(path), reason)
+
+
+def _away(path: bytes) -> bytes:
+    usable = not path.translate(None, _ALNUM + b"/_.-")
+    return _AWAY % (path[:200] if usable else b"the socket of MULTUS_SOCKET")
 
 
 # --- The connection ------------------------------------------------------------------------------
+
+
+def _patience(environ: Mapping[bytes, bytes], *, alone: bool) -> float:
+    """How long to wait for a daemon, in seconds; *alone*: this process can do without."""
+    command = environ[b"CNI_COMMAND"]
+    default = b"3" if command == b"STATUS" else b"30"
+    seconds = _seconds(environ.get(b"MULTUS_WAIT", default))
+    if alone:
+        return min(seconds, RESTART_S)
+    return 0.0 if command == b"DEL" else seconds
 
 
 def _seconds(text: bytes) -> float:
@@ -122,7 +194,8 @@ def _seconds(text: bytes) -> float:
         return 0.0
 
 
-def _dial(path: bytes, wait_s: float) -> socket:
+def _dial(path: bytes, wait_s: float, *, for_restart: bool = False) -> socket:
+    """Connect, and retry for *wait_s* seconds; *for_restart*: only if a daemon left its socket."""
     import _socket
 
     if len(path) >= 108:
@@ -134,10 +207,12 @@ def _dial(path: bytes, wait_s: float) -> socket:
             connection.settimeout(SERVE_S + 10)
             connection.connect(path)
             return connection
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
-            if time.monotonic() >= end:
+            # A daemon that stopped for good removed its socket.
+            if (for_restart and error.errno == 2) or time.monotonic() >= end:
                 raise
+            for_restart = False
             time.sleep(0.01)
 
 
@@ -174,15 +249,7 @@ def _receive(connection: socket, size: int) -> bytes:
 # --- Without a daemon ----------------------------------------------------------------------------
 
 
-def _in_place(environ: Mapping[bytes, bytes], stdin: bytes, path: bytes) -> bool:
-    standalone = _value(stdin, b"standalone")
-    if standalone:
-        return standalone.lstrip(b'"')[:4] == b"true"
-    mark = text_of(stdin, b"cniDir", b"/_.-", CNI_DIR) + b"/" + MARK
-    return b"MULTUS_SOCKET" not in environ and not _exists(path) and not _exists(mark)
-
-
-def _exists(path: bytes) -> bool:
+def _exists(path: str | bytes) -> bool:
     try:
         posix.stat(path)
     except OSError:
@@ -243,7 +310,9 @@ def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
     posix.dup2(copy, 0)
     program = "from multus.__main__ import program; program()"
     arguments = [sys.executable, "-I", "-c", program]
-    posix.execve(sys.executable, arguments, {**environ, b"MULTUS_STANDALONE": b"1"})
+    warm = warm_engine(environ, stdin, environ.get(b"MULTUS_SOCKET", SOCKET))
+    more = {b"MULTUS_STANDALONE": b"1", **({b"MULTUS_WARM": warm} if warm else {})}
+    posix.execve(sys.executable, arguments, {**environ, **more})
 
 
 # --- Reading the configuration -------------------------------------------------------------------
@@ -292,12 +361,13 @@ def text_of(stdin: bytes, key: bytes, others: bytes, default: bytes) -> bytes:
     return text if usable and not text.translate(None, _ALNUM + others) else default
 
 
-def launcher() -> str:
+def launcher(module: str = __file__) -> str:
     """A program that runs this module with the current interpreter and its compiled file."""
     return (
         f"#!{sys.executable} -IS\n"
         "from _frozen_importlib_external import SourceFileLoader\n"
-        f'exec(SourceFileLoader("__main__", {__file__!r}).get_code("__main__"))\n'
+        f"__file__ = {module!r}\n"
+        'exec(SourceFileLoader("__main__", __file__).get_code("__main__"))\n'
     )
 
 

@@ -66,7 +66,11 @@ class Calls:
         self._containers: Counter[str] = Counter()
         self._adds = self._calls = self._behind = 0
         self._replaying: set[str] = set()
-        self._stopping = False
+        self._stopping = self._ending = False
+        #: What is installed has changed since the workers' service was made.
+        self.outdated = False
+        #: When a runtime last sent a call or got its answer; those that it repeats do not count.
+        self.last_call = time.monotonic()
         self._look_at = 0.0
         #: Called with whether the supervisor accepts clients; with a client that a worker hands
         #: off.
@@ -82,6 +86,11 @@ class Calls:
     def quiet(self) -> bool:
         """Whether no call waits or runs, and no worker accepts clients."""
         return not self.admitted and self.pool.front is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or runs, in the background too."""
+        return not self.admitted and not self._behind
 
     @property
     def waiting(self) -> int:
@@ -172,7 +181,7 @@ class Calls:
         """Let one idle worker accept the next client, unless calls wait or are refused."""
         pool = self.pool
         room = self._calls + self._behind < self._limits.workers
-        if self._stopping or len(self._queue) or not room:
+        if self._stopping or self._ending or len(self._queue) or not room:
             pool.recall()
         elif pool.front is None:
             pool.grant(now)
@@ -191,6 +200,8 @@ class Calls:
             self._behind += by
             return
         self._calls += by
+        if not job.quick:
+            self.last_call = time.monotonic()
         if job.command == "ADD":
             self._adds += by
 
@@ -202,6 +213,7 @@ class Calls:
         if isinstance(said, Report):
             job = self.pool.ended(worker, said)
             self._finished(job)
+            self.outdated = self.outdated or said.outdated
             self._account(job, said)
         elif said is not None and said.message is not None:
             self._has_begun(worker, said.message, said.connection)
@@ -311,6 +323,10 @@ class Calls:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
                 self._queue.put(Job("replay", "DEL", container_of(path), deadline, path=path))
+
+    def keep_no_front(self) -> None:
+        """Let the supervisor accept all clients from now on."""
+        self._ending = True
 
     def stop(self) -> None:
         """Refuse queued calls and new ones."""

@@ -41,7 +41,7 @@ _PROGRAM = (
 
 
 class Generation:
-    """One template and its API process; for the supervisor's only thread.
+    """One template and, with *follow*, its API process; for the supervisor's only thread.
 
     Raises ``IOFailure`` when no template can be started.
 
@@ -52,7 +52,14 @@ class Generation:
     """
 
     def __init__(
-        self, settings: Settings, board: Board, number: int, log: Log, target: str
+        self,
+        settings: Settings,
+        board: Board,
+        number: int,
+        log: Log,
+        target: str,
+        *,
+        follow: bool = True,
     ) -> None:
         self.settings = settings
         self.api_path = f"{settings.socket}.api.{number}"
@@ -61,6 +68,7 @@ class Generation:
         self.broken: Mapping[str, str] = {}
         self.states: Mapping[str, Any] = {}
         self._log = log
+        self._follow = follow
         self._until = time.monotonic() + _LOADING
         self._agent: Process | None = None
         self._agent_at, self._agent_pause = 0.0, _FIRST_PAUSE
@@ -116,7 +124,7 @@ class Generation:
         if not self.ready and not self.failure and now > self._until:
             where = self.loading or "an unknown step"
             self.failure = f"plugins were not loaded within {_LOADING:g} s: it hangs in {where}"
-        wanted = self.ready and not self._stopped_at
+        wanted = self._follow and self.ready and not self._stopped_at
         if wanted and self._agent is None and now >= self._agent_at:
             self._start_agent()
         if self._stopped_at and self._agent and now > self._stopped_at + _LAST_WRITES:
@@ -154,7 +162,10 @@ class Generation:
             self.failure = str(head.get("error") or other)
             return
         self.broken = head["broken"]
-        self._start_agent()
+        if self._follow:
+            self._start_agent()
+        else:
+            self.ready = True
 
     def _start_agent(self) -> None:
         with contextlib.suppress(OSError):

@@ -38,12 +38,15 @@ class Generations:
         loop: Loop,
         log: Log,
         target: str,
+        *,
+        follow: bool = True,
     ) -> None:
         self._environ = environ
         self._board = board
         self._loop = loop
         self._log = log
         self._target = target
+        self._follow = follow
         self._number = 0
         self._listening: dict[int, tuple[Channel, Generation]] = {}
         self._next: Generation | None = None
@@ -123,7 +126,9 @@ class Generations:
 
     def _begin(self, settings: Settings) -> Generation:
         self._number += 1
-        generation = Generation(settings, self._board, self._number, self._log, self._target)
+        generation = Generation(
+            settings, self._board, self._number, self._log, self._target, follow=self._follow
+        )
         self._listen(generation)
         return generation
 

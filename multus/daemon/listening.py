@@ -30,17 +30,24 @@ def listening(
     inherited: socket.socket | None = None,
     waiting: Callable[[str], None] = lambda _: None,
     link: str = "",
+    lock: int = -1,
 ) -> Iterator[socket.socket]:
     """A non-blocking listening socket at *path*, under a lock that other daemons respect.
 
     *inherited* is a socket that the service manager opened; it stays when the daemon ends.  *link*
-    becomes a link to *path*, and stays too.  A program without the lock that serves one of the two
+    becomes a link to *path*, and stays too.  *lock* is the lock's descriptor when it is held
+    already; its file goes with the socket.  A program without the lock that serves one of the two
     is waited for, and *waiting* is told so.  Raises ``IOFailure`` when another daemon serves
     *path*, or when others can write to a folder.
     """
     with ExitStack() as undo:
         _safe_folder(os.path.dirname(path))
-        undo.callback(os.close, _locked(f"{path}.lock"))
+        if lock < 0:
+            undo.callback(os.close, _locked(f"{path}.lock"))
+        else:
+            undo.callback(os.close, lock)
+            undo.callback(_remove, f"{path}.lock")
+            hold(lock)
         if link:
             _link(link, path, waiting)
         if inherited is not None:
@@ -109,9 +116,14 @@ def _locked(path: str) -> int:
             f"another daemon (process {holder}) holds {path}",
             fix="stop it first, or give this one another socket with MULTUS_SOCKET",
         ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    hold(lock)
     return lock
+
+
+def hold(lock: int) -> None:
+    """Write into the lock which process holds it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
 def _outlast(path: str, waiting: Callable[[str], None]) -> None:

@@ -8,16 +8,16 @@ import glob
 import os
 import resource
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from multus.api.errors import IOFailure
-from multus.cni.shim import MARK
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
+from multus.daemon.leaving import Leaving
 from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
 from multus.daemon.memory import affordable, limit_of
@@ -25,7 +25,7 @@ from multus.daemon.metrics import Metrics
 from multus.daemon.page import MetricsPage
 from multus.daemon.server import Server
 from multus.daemon.settings import Limits, Settings
-from multus.daemon.spool import Spool
+from multus.daemon.spool import Spool, remove_mark
 from multus.daemon.state import State
 from multus.daemon.systemd import Notifier, inherited_socket
 from multus.log import Log
@@ -43,23 +43,39 @@ def run(path: str) -> None:
     Raises a ``CNIError`` when the daemon cannot start.
     """
     inherited, notifier = inherited_socket(os.environ), Notifier.from_environ(os.environ)
-    settings = Settings.read(path, os.environ)
+    serve(Settings.read(path, os.environ), inherited, notifier)
+
+
+def serve(
+    settings: Settings,
+    inherited: socket.socket | None = None,
+    notifier: Notifier | None = None,
+    warm: Warm | None = None,
+) -> None:
+    """Serve until SIGTERM, or as a *warm* engine until it is idle; raises ``CNIError``."""
     log, metrics = Log.from_conf(settings.log), Metrics()
     limits = _affordable(settings.limits, log)
     _allow_descriptors()
     with ExitStack() as stack:
-        with _ended_by_sigterm():
-            at = listening(settings.socket, inherited, log.error, settings.socket_link)
-            listener = stack.enter_context(at)
-        _remove_old_sockets(settings.socket)
+        lock = warm.lock if warm else -1
+        at = listening(settings.socket, inherited, log.error, settings.socket_link, lock)
+        if warm is None:
+            # Clients wait while plugins are loaded.
+            with _ended_by_sigterm():
+                listener = stack.enter_context(at)
+            _remove_old_sockets(settings.socket)
         board = Board.create(limits.slots)
         stack.callback(board.close)
         loop = Loop()
         stack.callback(loop.close)
-        generations = Generations(settings, os.environ, board, loop, log, SERVICE)
+        target = warm.service if warm else SERVICE
+        generations = Generations(settings, os.environ, board, loop, log, target, follow=not warm)
         stack.callback(generations.close)
         generations.start()
-        _leave_mark(settings.cni_dir)
+        if warm is not None:
+            # Until now, no client has had to wait.
+            listener = stack.enter_context(at)
+        remove_mark(settings.cni_dir)
         spool = Spool(settings.cni_dir, log)
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         generations.calls = calls
@@ -73,6 +89,7 @@ def run(path: str) -> None:
             limits=limits,
             notifier=notifier,
             shared=inherited is not None,
+            leaving=Leaving(settings.socket, warm.seconds) if warm else None,
         )
         metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
         server.handle_signals()
@@ -86,6 +103,18 @@ def run(path: str) -> None:
         log.verbose("serving", socket=settings.socket)
         server.run()
         log.verbose("stopped", socket=settings.socket)
+
+
+@frozen
+class Warm:
+    """A warm engine: it ends after *seconds* without a call.
+
+    *lock* is the descriptor of its lock, held already; *service* makes the workers' service.
+    """
+
+    seconds: float
+    lock: int
+    service: str
 
 
 @contextlib.contextmanager
@@ -122,13 +151,3 @@ def _remove_old_sockets(path: str) -> None:
     for old in glob.glob(f"{glob.escape(path)}.api.*"):
         with contextlib.suppress(OSError):
             os.unlink(old)
-
-
-def _leave_mark(cni_dir: str) -> None:
-    """Write the mark that tells shims, also after a reboot, that this node has a daemon."""
-    path = os.path.join(cni_dir, os.fsdecode(MARK))
-    try:
-        os.makedirs(cni_dir, mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        raise IOFailure(f"cannot write {path}: {error.strerror}") from error

@@ -61,6 +61,7 @@ class Report:
 
     code: str
     taken: bool
+    outdated: bool
     answer: str
     retire: str
     cni_dir: str
@@ -113,6 +114,7 @@ def _report(head: Mapping[str, Any]) -> Report:
     return Report(
         code=_text(head.get("code", "")),
         taken=bool(head.get("taken", True)),
+        outdated=bool(head.get("outdated", False)),
         answer=_text(head.get("answer", "")),
         retire=_text(head.get("retire", "")),
         cni_dir=_text(head.get("cni_dir", "")),

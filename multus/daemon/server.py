@@ -24,6 +24,7 @@ from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
 if TYPE_CHECKING:
+    from multus.daemon.leaving import Leaving
     from multus.daemon.metrics import Metrics
     from multus.log import Log
 
@@ -56,9 +57,11 @@ class Server:
         limits: Limits | None = None,
         notifier: Notifier | None = None,
         shared: bool = False,
+        leaving: Leaving | None = None,
     ) -> None:
         self._listener = listener
         self._shared = shared
+        self._leaving = leaving
         self._loop = loop
         self._calls = calls
         self._generations = generations
@@ -71,8 +74,8 @@ class Server:
         self._reload_wanted = False
         self._last_sweep = self._last_alive = 0.0
         self._controls: Mapping[bytes, Callable[[], Answer]] = {
-            b"health": lambda: _said(calls.unhealthy()),
-            b"ready": lambda: _said(self._not_ready()),
+            b"health": lambda: self._said(calls.unhealthy()),
+            b"ready": lambda: self._said(self._not_ready()),
             b"metrics": lambda: (0, metrics.text()),
             b"workers": self._workers,
         }
@@ -91,6 +94,8 @@ class Server:
         """Finish the running calls, refuse all others."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + self._limits.stop_seconds
+            if self._leaving is not None:
+                self._leaving.begin(time.monotonic())
             self._notifier.stopping("finishing the calls that run")
         self._loop.wake()
 
@@ -124,7 +129,13 @@ class Server:
             self._close()
 
     def _finished(self) -> bool:
-        if self._stop_by is None:
+        now = time.monotonic()
+        if self._leaving is not None and self._leaving.over(now):
+            if self._stop_by is None:
+                self._stop_by = now + self._limits.stop_seconds
+            self._accept()
+            return (self._calls.quiet and not self._reading) or now >= self._stop_by
+        if self._stop_by is None or self._leaving is not None:
             return False
         return self._calls.quiet or time.monotonic() >= self._stop_by
 
@@ -225,6 +236,11 @@ class Server:
             text = b"unknown request: use health, ready, metrics, workers or reload\n"
             connection.answer_at_once((1, text))
 
+    def _said(self, reason: str) -> Answer:
+        """The answer to a health question: status 1 and *reason*, or 0 when it is empty."""
+        well = "ok" if self._leaving is None else self._leaving.described()
+        return int(bool(reason)), f"{reason or well}\n".encode()
+
     def _workers(self) -> Answer:
         """One line for each worker: its current step and how long it has taken."""
         now = time.monotonic()
@@ -236,7 +252,10 @@ class Server:
         return self._calls.unhealthy() or self._generations.not_ready()
 
     def _tick(self, now: float) -> None:
-        if self._stop_by:
+        if self._leaving is not None:
+            self._leaving.tick(now, self._calls)
+            self._log.close()  # an idle engine keeps no file system busy
+        elif self._stop_by:
             self._calls.stop()
             if self._shared:
                 self._listen_to_clients(False)
@@ -268,6 +287,11 @@ class Server:
                 connection.answer_at_once(error_answer(b"", 11, text))
 
     def _reload(self, connection: Connection | None) -> None:
+        if self._leaving is not None:
+            self._leaving.begin(time.monotonic())  # the next call leaves another engine
+            if connection is not None:
+                connection.answer_at_once((0, b"ok\n"))
+            return
         self._notifier.reloading()
 
         def ended(failure: str) -> None:
@@ -281,8 +305,3 @@ class Server:
         for connection in self._reading.values():
             connection.answer_at_once(error_answer(b"", 11, STOPPING))
         self._calls.close()
-
-
-def _said(reason: str) -> Answer:
-    """The answer to a health question: status 1 and *reason*, or 0 and ok when it is empty."""
-    return int(bool(reason)), f"{reason or 'ok'}\n".encode()

@@ -98,6 +98,11 @@ class Service:
             import multus.kube.client
             import multus.kube.writequeue  # noqa: F401
 
+    @property
+    def outdated(self) -> bool:
+        """Whether to carry no call out; a daemon's reload is its administrator's decision."""
+        return False
+
     def answer(
         self,
         environ: Mapping[str, str],

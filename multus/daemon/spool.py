@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 FOLDER, FOLDERS = ".spool", ".folders"
+#: What daemons of earlier releases left under ``cniDir``; nothing reads it any more.
+_MARK = ".daemon"
 #: Prefix of malformed files: they are renamed and kept, for an administrator to look at.
 DAMAGED = ".damaged-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
@@ -150,3 +152,13 @@ def _remember(cni_dir: str, folders: list[str]) -> None:
     data = "".join(f"{each}\n" for each in folders).encode()
     # No fsync: after a power cut, the next call with each folder adds it again.
     atomic.write(os.path.join(cni_dir, FOLDERS), data, fsync=False)
+
+
+def remove_mark(cni_dir: str) -> str:
+    """Remove the mark that an older daemon left in *cni_dir*; returns its path, or ""."""
+    path = os.path.join(cni_dir, _MARK)
+    try:
+        os.unlink(path)
+    except OSError:
+        return ""  # there is none, or it stays where nothing reads it
+    return path

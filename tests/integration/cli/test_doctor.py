@@ -197,13 +197,29 @@ def test_a_socket_that_nobody_serves_is_an_error(made_up: MadeUpNode) -> None:
     listener.close()
     (finding,) = of(made_up.doctor()[1], "daemon")
     assert "does not answer" in finding["reason"]
+    assert "waits for it, at most a second" in finding["fix"]
+    made_up.healthy(standalone=False)
+    (finding,) = of(made_up.doctor()[1], "daemon")
+    assert "ADD waits and DEL is queued" in finding["fix"]
 
 
 def test_no_daemon_is_an_error_only_where_one_is_needed(made_up: MadeUpNode) -> None:
     made_up.healthy()
     assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "note"
     made_up.healthy(standalone=False)
-    assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "error"
+    (finding,) = of(made_up.doctor()[1], "daemon")
+    assert (finding["severity"], '"standalone": false' in finding["reason"]) == ("error", True)
+
+
+def test_where_the_engine_is_not_beside_the_shim_a_daemon_is_needed(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    shim = Path(made_up.bin.path) / "multus"
+    shim.write_bytes(b"\x7fELF")
+    (finding,) = of(made_up.doctor()[1], "daemon")
+    assert finding["severity"] == "error"
+    assert f"the engine's program is not in {made_up.bin.path}" in finding["reason"]
+    made_up.bin.file("multus-standalone", b"#!/bin/sh\n")
+    assert of(made_up.doctor()[1], "daemon")[0]["severity"] == "note"
 
 
 def test_the_socket_is_the_one_that_the_shims_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

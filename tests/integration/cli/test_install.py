@@ -144,6 +144,14 @@ def test_uninstall_takes_what_a_daemon_left_away(made_up: MadeUpNode, install: I
         assert not path.exists()
 
 
+def test_the_mark_of_an_older_daemon_is_removed(made_up: MadeUpNode, install: Install) -> None:
+    mark = made_up.write("state/.daemon", "")
+    keys = made_up.write("keys.json", {"cniDir": str(mark.parent)})
+    done = install("--settings", str(keys))
+    assert done.returncode == 0, done.stderr
+    assert not mark.exists()
+
+
 def test_uninstall_restores_every_file_to_the_byte(made_up: MadeUpNode, install: Install) -> None:
     made_up.write("net.d/00-multus.conf", '{"name": "old", "type": "multus"}\n', 0o640)
     made_up.bin.file("multus", b"#!/bin/sh\n# the one before\n", 0o750)

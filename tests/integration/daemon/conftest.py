@@ -39,18 +39,45 @@ SHIMS = ("c", "python")
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """The shims by kind; the C one with the address and undefined-behaviour sanitizers."""
+    """The shims by kind, none with the engine's program beside it, as on a node of the DaemonSet.
+
+    The C one has the address and undefined-behaviour sanitizers.
+    """
     folder = tmp_path_factory.mktemp("shims")
-    python = folder / "python-shim"
-    python.write_text(shim.launcher())
-    python.chmod(0o755)
-    found = {"python": str(python)}
+    alone = folder / "multus" / "cni" / "shim.py"
+    alone.parent.mkdir(parents=True)
+    shutil.copy(shim.__file__, alone)
+    found = {"python": _python_shim(folder, str(alone))}
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler:
         found["c"] = str(folder / "multus-shim")
         checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
         command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", *checks]
         subprocess.run([*command, "-o", found["c"], str(SOURCE)], check=True)
+    return found
+
+
+def _python_shim(folder: Path, module: str) -> str:
+    python = folder / "python-shim"
+    python.write_text(shim.launcher(module))
+    python.chmod(0o755)
+    return str(python)
+
+
+@pytest.fixture(scope="session")
+def beside(
+    programs: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """The shims by kind with the engine's program beside them; the C shim's only says "engine"."""
+    folder = tmp_path_factory.mktemp("installed")
+    found = {"python": _python_shim(folder, shim.__file__)}
+    if "c" in programs:
+        found["c"] = shutil.copy(programs["c"], str(folder / "multus"))
+        engine = folder / "multus-standalone"
+        engine.write_text(
+            '#!/bin/sh\necho "engine: $MULTUS_STANDALONE $CNI_COMMAND" "$@"\ncat\nexit 3\n'
+        )
+        engine.chmod(0o755)
     return found
 
 
@@ -97,11 +124,25 @@ def run(request: pytest.FixtureRequest, programs: Mapping[str, str], tmp_path: P
     return Shim(programs[request.param], tmp_path / "run" / "multus.sock")
 
 
-@pytest.fixture
-def both(programs: Mapping[str, str], tmp_path: Path) -> list[Shim]:
+@pytest.fixture(params=SHIMS)
+def installed(request: pytest.FixtureRequest, beside: Mapping[str, str], tmp_path: Path) -> Shim:
+    """One of the two shims, with the engine's program beside it."""
+    if request.param not in beside:
+        pytest.skip("no C compiler")
+    return Shim(beside[request.param], tmp_path / "run" / "multus.sock")
+
+
+@pytest.fixture(params=["engine beside", "shim only"])
+def both(
+    request: pytest.FixtureRequest,
+    programs: Mapping[str, str],
+    beside: Mapping[str, str],
+    tmp_path: Path,
+) -> list[Shim]:
     if "c" not in programs:
         pytest.skip("no C compiler")
-    return [Shim(programs[kind], tmp_path / "run" / "multus.sock") for kind in SHIMS]
+    found = beside if request.param == "engine beside" else programs
+    return [Shim(found[kind], tmp_path / "run" / "multus.sock") for kind in SHIMS]
 
 
 @define

@@ -28,6 +28,8 @@ class Echo:
     before the echo; ``length``: answer with the request's length; ``repeat`` the echo; ``fail``.
     """
 
+    outdated = False
+
     def __init__(self, settings: Settings, log: Log) -> None:
         self.log = log
         self.broken: dict[str, str] = {}

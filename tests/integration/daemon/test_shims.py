@@ -160,10 +160,11 @@ class Peer:
     """Accepts one connection instead of the daemon, and calls *act* with it."""
 
     def __init__(self, path: Path, act: Callable[[socket.socket], None]) -> None:
-        path.parent.mkdir(mode=0o700)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
+        self.listener.bind(f"{path}.new")
         self.listener.listen()
+        os.rename(f"{path}.new", path)
         self.thread = threading.Thread(target=self._serve, args=(act,), daemon=True)
         self.thread.start()
 
@@ -378,23 +379,103 @@ def test_a_del_that_cannot_be_kept_fails(run: Shim, tmp_path: Path, blocked: str
     assert found["details"]
 
 
-def test_standalone_execs_the_program_with_its_input(
-    run: Shim, tmp_path: Path, programs: Mapping[str, str]
-) -> None:
-    conf = b'{"cniVersion": "1.0.0", "standalone": true, "name": "n", "type": "multus"}'
-    if run.program == programs["python"]:
-        # This interpreter has multus: the engine refuses the missing variables.
-        found = error(run("ADD", conf))
-        assert found["msg"].startswith("required env variables [CNI_CONTAINERID")
+def in_place(shim: Shim, answer: tuple[int, bytes], command: str, conf: bytes) -> None:
+    """Assert that the engine in the shim's own process answered *command*."""
+    if b"engine" in answer[1]:
+        assert answer == (3, b"engine: 1 %s\n" % command.encode() + conf)
         return
-    beside = Path(run.program).with_name("multus")
-    beside.write_text('#!/bin/sh\necho "$MULTUS_STANDALONE $CNI_COMMAND" "$@"\ncat\nexit 3\n')
-    beside.chmod(0o755)
-    try:
-        assert run("ADD", conf) == (3, b"1 ADD\n" + conf)
-        assert run("DEL", conf, **DEL) == (3, b"1 DEL\n" + conf)
-    finally:
-        beside.unlink()
+    # The real engine: it refuses what is missing.
+    found = error(answer)
+    assert found["msg"].startswith("required env variables [CNI_"), found
+
+
+def conf_of(tmp_path: Path, **keys: Any) -> bytes:
+    raw = {"cniVersion": "1.0.0", "name": "n", "type": "multus", "cniDir": str(tmp_path / "state")}
+    return json.dumps({**raw, **keys}).encode()
+
+
+@pytest.mark.parametrize("keys", [{}, {"standalone": True}, {"standalone": "true"}])
+def test_with_the_engine_beside_the_shim_each_call_is_carried_out_in_place(
+    installed: Shim, tmp_path: Path, keys: Mapping[str, Any]
+) -> None:
+    conf = conf_of(tmp_path, **keys)
+    for command in ("ADD", "CHECK", "DEL", "GC", "STATUS"):
+        in_place(installed, installed(command, conf, MULTUS_WAIT="60"), command, conf)
+    assert not (tmp_path / "state").exists()
+
+
+def test_standalone_false_waits_for_the_daemon_also_with_the_engine_beside(
+    installed: Shim, tmp_path: Path
+) -> None:
+    conf = conf_of(tmp_path, standalone=False)
+    assert error(installed("ADD", conf))["code"] == 11
+    assert installed("DEL", conf, **DEL) == (0, b"")
+    assert len(list((tmp_path / "state" / ".spool").iterdir())) == 1
+
+
+def test_the_mark_of_an_older_daemon_is_not_read(installed: Shim, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / ".daemon").touch()
+    conf = conf_of(tmp_path)
+    in_place(installed, installed("ADD", conf, MULTUS_WAIT="60"), "ADD", conf)
+
+
+def left_behind(path: Path) -> None:
+    """The socket of a daemon that was killed."""
+    path.parent.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
+def test_a_daemon_that_restarts_within_a_second_serves_the_call(
+    installed: Shim, tmp_path: Path
+) -> None:
+    left_behind(installed.socket)
+    process = installed.start("ADD", MULTUS_WAIT="60")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
+
+    def act(peer: socket.socket) -> None:
+        read_message(peer)
+        peer.sendall(ANSWER)
+
+    with Peer(installed.socket, act):
+        assert process.stdout.read() == wire.decode(ANSWER).payload
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_daemon_that_does_not_return_costs_at_most_a_second(
+    installed: Shim, tmp_path: Path
+) -> None:
+    left_behind(installed.socket)
+    conf = conf_of(tmp_path)
+    began = time.monotonic()
+    in_place(installed, installed("ADD", conf, MULTUS_WAIT="200"), "ADD", conf)
+    assert time.monotonic() - began < PATIENCE
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_a_call_whose_daemon_dies_is_carried_out_in_place(
+    installed: Shim, tmp_path: Path, command: str
+) -> None:
+    conf = conf_of(tmp_path)
+    with Peer(installed.socket, lambda peer: None):
+        in_place(installed, installed(command, conf), command, conf)
+
+
+def test_the_error_names_the_socket_who_serves_it_and_the_command_that_shows_why(
+    run: Shim, tmp_path: Path
+) -> None:
+    for command, code in (("ADD", 11), ("STATUS", 50), (None, 11)):
+        found = error(run(command, conf_of(tmp_path), *(() if command else ("health",))))
+        assert found["code"] == code
+        assert f"no daemon answers at {run.socket}: " in found["msg"]
+        assert "'multus daemon'" in found["msg"]
+        assert "DaemonSet" in found["msg"] and "multus.service" in found["msg"]
+        assert "'systemctl status multus'" in found["msg"]
+        assert found["details"] == "No such file or directory"
+    odd = error(run("ADD", conf_of(tmp_path), MULTUS_SOCKET='/odd"path'))
+    assert "no daemon answers at the socket of MULTUS_SOCKET: " in odd["msg"]
 
 
 def test_a_shim_never_execs_itself_in_a_loop(run: Shim) -> None:
@@ -402,22 +483,9 @@ def test_a_shim_never_execs_itself_in_a_loop(run: Shim) -> None:
     assert found["code"] == 100
 
 
-@pytest.mark.parametrize("there", ["socket", "mark", "variable", "false"])
-def test_a_node_that_has_a_daemon_is_not_standalone(run: Shim, tmp_path: Path, there: str) -> None:
-    conf: dict[str, Any] = {"cniDir": str(tmp_path / "state")}
-    environ = {}
-    if there == "mark":
-        (tmp_path / "state").mkdir()
-        (tmp_path / "state" / ".daemon").touch()
-        environ = {"MULTUS_SOCKET": "", "MULTUS_WAIT": "0"}
-    elif there == "false":
-        conf["standalone"] = False
-        environ = {"MULTUS_SOCKET": "", "MULTUS_WAIT": "0"}
-    elif there == "socket":
-        run.socket.parent.mkdir()
-        run.socket.touch()
-    found = error(run("ADD", json.dumps(conf).encode(), **environ))
-    assert found["code"] == 11
+def test_without_an_engine_beside_it_the_shim_waits_for_the_daemon(run: Shim) -> None:
+    environ = {"MULTUS_SOCKET": "/nowhere/multus.sock", "MULTUS_WAIT": "0"}
+    assert error(run("ADD", b"{}", **environ))["code"] == 11
 
 
 # --- Both shims behave the same -------------------------------------------------------------------

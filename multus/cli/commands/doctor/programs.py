@@ -12,6 +12,7 @@ from multus.api.invoker import Invoker
 from multus.api.network import Delegate, Plugin
 from multus.api.request import Request
 from multus.api.session import Session
+from multus.cli import engines
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from multus.daemon import wire
@@ -25,7 +26,7 @@ _PATIENCE = 5.0
 
 def look(node: Node) -> Iterator[Finding]:
     """Check the program itself, the delegates' binaries, the installed plugins, and the daemon."""
-    for part in (_program, _delegates, _plugins, _health, _daemon):
+    for part in (_program, _delegates, _plugins, _health, _daemon, _warm_engines):
         yield from part(node)
 
 
@@ -165,14 +166,8 @@ def _health(node: Node) -> Iterator[Finding]:
 def _daemon(node: Node) -> Iterator[Finding]:
     path = node.places.socket
     here = node.places.at(path)
-    standalone = node.conf.raw.get("standalone") in (True, "true", None)
     if not os.path.lexists(here):
-        if standalone:
-            reason = f"{path} does not exist: each call runs standalone"
-            yield Finding(NOTE, "daemon", reason, "start 'multus daemon' for faster calls")
-        else:
-            reason = f'{path} does not exist, and the configuration has "standalone": false'
-            yield Finding(ERROR, "daemon", reason, "start 'multus daemon'", code=11)
+        yield _absent(node, path)
         return
     if os.stat(here).st_mode & 0o077:
         reason = f"{path} can be opened by other users"
@@ -181,13 +176,61 @@ def _daemon(node: Node) -> Iterator[Finding]:
         status, said = control(here, b"ready")
     except (OSError, wire.Malformed) as error:
         reason = f"the daemon does not answer on {path}: {error}"
-        fix = "restart 'multus daemon'; until then, ADD waits and DEL is queued"
+        fix = f"restart 'multus daemon'; until then, {_meanwhile(node)}"
         yield Finding(ERROR, "daemon", reason, fix, code=11)
         return
     if status:
         yield Finding(ERROR, "daemon", f"not ready: {said.strip()}", "see its log", code=11)
     else:
         yield Finding(OK, "daemon", f"the daemon answers on {path}")
+
+
+def _absent(node: Node, path: str) -> Finding:
+    """What it means that no daemon was started."""
+    if _in_place(node):
+        reason = f"{path} does not exist: each call runs standalone"
+        return Finding(NOTE, "daemon", reason, "start 'multus daemon' for faster calls")
+    why = 'the configuration has "standalone": false'
+    if "standalone" not in node.conf.raw:
+        why = f"the engine's program is not in {node.places.bin_dir}"
+    fix = f"start 'multus daemon'; until then, {_meanwhile(node)}"
+    return Finding(ERROR, "daemon", f"{path} does not exist, and {why}", fix, code=11)
+
+
+def _warm_engines(node: Node) -> Iterator[Finding]:
+    """Name the engines that calls have left, and say why one did not start."""
+    for each in engines.found(os.path.dirname(node.places.at(node.places.socket))):
+        if each.process:
+            reason = f"process {each.process} is a warm engine: it serves calls at {each.socket}"
+            yield Finding(NOTE, "daemon", reason, "'multus-shim workers' shows what it does")
+        elif each.failure:
+            reason = f"no warm engine serves calls at {each.socket}: {each.failure}"
+            fix = "mend that, or set 'warmSeconds' to 0"
+            yield Finding(WARNING, "daemon", reason, fix)
+
+
+def _meanwhile(node: Node) -> str:
+    if _in_place(node):
+        return "each call waits for it, at most a second, and runs standalone"
+    return "ADD waits and DEL is queued"
+
+
+def _in_place(node: Node) -> bool:
+    """Whether a call is carried out without a daemon: the shims' rule (``multus.cni.shim``)."""
+    standalone = node.conf.raw.get("standalone")
+    if standalone is not None:
+        return standalone in (True, "true")
+    beside = node.places.at(os.path.join(node.places.bin_dir, "multus"))
+    return os.path.exists(f"{beside}-standalone") or _is_python(beside)
+
+
+def _is_python(path: str) -> bool:
+    """Whether the program at *path* is a script: the engine itself, or the shim in Python."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def control(path: str, word: bytes) -> tuple[int, str]:

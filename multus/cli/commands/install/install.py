@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from multus.api.errors import CNIError, InvalidConfig
+from multus.api.jsontext import decode_object
+from multus.api.keys import CNI_DIR
+from multus.cli import engines
 from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
 from multus.cli.commands.install.files import FOLDER, Manifest, contents, make_folder
 from multus.cli.commands.install.older import Older, Settings
+from multus.cli.node import multus_part
 from multus.cli.objects import Objects
-from multus.cni.shim import MARK, launcher
-from multus.daemon.spool import FOLDERS, remembered
+from multus.cni.shim import launcher
+from multus.daemon.spool import FOLDERS, remembered, remove_mark
 from multus.state.journal import Journal
 
 if TYPE_CHECKING:
@@ -186,6 +190,14 @@ def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
         manifest, done = manifest.put_away(each)
         if done:
             tell(f"backed up and removed {each}, an older configuration of Multus")
+    remove_mark(_cni_dir(plan.text))
+
+
+def _cni_dir(text: bytes) -> str:
+    """The ``cniDir`` of the configuration *text*."""
+    found = multus_part(configuration.NAME, decode_object(text, configuration.NAME))
+    value = found.config.get("cniDir") if found else None
+    return str(value or CNI_DIR.absent)
 
 
 def _remembered(manifest: Manifest, plan: Plan, tell: Tell) -> Manifest:
@@ -311,12 +323,18 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
-    # Shims that find this file wait for a daemon instead of running standalone.
-    for name in (os.fsdecode(MARK), FOLDERS):
-        path = os.path.join(cni_dir, name)
-        if os.path.exists(path):
-            os.unlink(path)
-            yield f"removed {path}, a leftover of the daemon"
+    yield from engines.end(engines.folder())
+    for path in filter(None, (_forget_folders(cni_dir), remove_mark(cni_dir))):
+        yield f"removed {path}, a leftover of the daemon"
+
+
+def _forget_folders(cni_dir: str) -> str:
+    """Remove the daemon's list of other folders; returns its path, "" when there is none."""
+    path = os.path.join(cni_dir, FOLDERS)
+    if not os.path.exists(path):
+        return ""
+    os.unlink(path)
+    return path
 
 
 def _attached(cni_dir: str) -> list[str]:

@@ -1,0 +1,94 @@
+"""The warm engines of this node: found by their locks, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from multus.cni.shim import SOCKET
+from multus.cni.warm import FAILED
+
+#: How long an engine may take to end before it is killed; between two looks at it; in seconds.
+_PATIENCE, _LOOK_EVERY = 10.0, 0.02
+_LOCK = ".lock"
+
+
+@frozen
+class Found:
+    """An engine by its socket: its process, -1 while it starts, 0 when none runs.
+
+    ``failure`` is why the last one did not start, if it did not.
+    """
+
+    socket: str
+    process: int
+    failure: str = ""
+
+
+def folder() -> str:
+    """The folder of the sockets: the daemon's."""
+    return os.path.dirname(os.environ.get("MULTUS_SOCKET") or os.fsdecode(SOCKET))
+
+
+def found(where: str) -> list[Found]:
+    """The engines whose sockets are in the folder *where*, also those that are starting."""
+    locks = sorted(glob.glob(os.path.join(glob.escape(where), f"warm.*{_LOCK}")))
+    return [each for each in map(_of, locks) if each is not None]
+
+
+def _of(lock: str) -> Found | None:
+    path = lock.removesuffix(_LOCK)
+    try:
+        with open(lock, "rb") as file:
+            said = file.read(4096)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Found(path, int(said) if said.strip().isdigit() else -1)
+    except OSError:
+        return None
+    failed = said.removeprefix(FAILED).decode(errors="replace").strip()
+    return Found(path, 0, failed if said.startswith(FAILED) else "")
+
+
+def end(where: str) -> Iterator[str]:
+    """End every engine, and remove what is left of those that were killed; yields messages."""
+    for each in found(where):
+        if each.process:
+            _end(each)
+            yield f"ended the warm engine at {each.socket}"
+        for name in (each.socket, f"{each.socket}{_LOCK}", f"{each.socket}.log"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+
+def _end(engine: Found) -> None:
+    """Tell the engine to end; kill it when it does not."""
+    began, told = time.monotonic(), 0.0
+    while True:
+        now = _of(f"{engine.socket}{_LOCK}")
+        if now is None or not now.process:
+            return
+        late = time.monotonic() - began > _PATIENCE
+        if now.process > 0 and (late or not told):
+            told = time.monotonic()
+            _signal(now, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(_LOOK_EVERY)
+
+
+def _signal(engine: Found, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        handle = os.pidfd_open(engine.process)
+        try:
+            # While the lock names the process, its number cannot be another one's.
+            if _of(f"{engine.socket}{_LOCK}") == engine:
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)

@@ -1,0 +1,503 @@
+"""A node without a daemon: the engine that a call leaves behind, and what it must not keep."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+from reliability.processes import family_of
+from unit.registry.site import Site
+from waiting import becomes, eventually
+
+from integration.blackbox.program import Multus
+from multus.cli import engines
+from multus.cni import shim
+from multus.cni.warm import FAILED
+from multus.testing.delegates import BinDir
+from multus.testing.netns import Netns, Node
+from multus.testing.runtime import Answer, Container, Runtime
+
+from .conftest import SHIMS
+
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
+@frozen
+class Warm:
+    """A node without a daemon, on which a shim and the engine's program are installed."""
+
+    multus: Multus
+    folder: Path
+
+    @property
+    def place(self) -> Path:
+        """A folder for the test's own files."""
+        return self.folder.parent
+
+    @property
+    def socket(self) -> Path:
+        """The engine's; there must be one."""
+        (found,) = engines.found(str(self.folder))
+        return Path(found.socket)
+
+    @property
+    def engine(self) -> int:
+        """The engine's process; 0 when there is none that serves."""
+        found = engines.found(str(self.folder))
+        serves = [each.process for each in found if os.path.exists(each.socket)]
+        return max(serves, default=0)
+
+    def conf(self, *delegates: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
+        ipam = {"type": "host-local", "subnet": "10.60.0.0/24", "dataDir": self.multus.ipam_dir}
+        return self.multus.conf(
+            *(delegates or [{"type": "ptp", "name": "p", "ipam": ipam}]), cniVersion="1.1.0", **keys
+        )
+
+    def with_environ(self, **environ: str) -> Warm:
+        runtime = self.multus.runtime
+        runtime = evolve(runtime, environ={**runtime.environ, **environ})
+        return evolve(self, multus=evolve(self.multus, runtime=runtime))
+
+    def add(self, container: Container, **keys: Any) -> Answer:
+        return self.multus.add(self.conf(**keys), container)
+
+    def delete(self, container: Container, **keys: Any) -> Answer:
+        return self.multus.delete(self.conf(**keys), container)
+
+    def leave(self, netns: Netns, **keys: Any) -> int:
+        """Have an ADD and a DEL leave an engine; returns its process."""
+        container = Container(netns.path)
+        self.add(container, **keys).require()
+        self.delete(container, **keys).require()
+        eventually(lambda: self.engine)
+        return self.engine
+
+    def served(self) -> float:
+        """How many calls the engine has served."""
+        environ = {b"MULTUS_SOCKET": os.fsencode(self.socket)}
+        lines = shim.control(environ, b"metrics")[1].decode().splitlines()
+        name = "multus_server_request_total"
+        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
+
+
+@pytest.fixture(params=SHIMS)
+def warm(
+    request: pytest.FixtureRequest,
+    cni_runtime: Runtime,
+    cni_bin: BinDir,
+    cni_node: Node,
+    cni_program: tuple[str, ...],
+    programs: Mapping[str, str],
+    tmp_path: Path,
+) -> Iterator[Warm]:
+    if request.param not in programs:
+        pytest.skip("no C compiler")
+    cni_bin.real("ptp", "host-local")
+    folder = tmp_path / "opt"
+    folder.mkdir()
+    program = folder / "multus"
+    if request.param == "c":
+        shutil.copy(programs["c"], str(program))
+        shutil.copy(cni_program[0], str(folder / "multus-standalone"))
+    else:
+        program.write_text(shim.launcher())
+        program.chmod(0o755)
+    run = tmp_path / "run"
+    environ = {
+        "PATH": _PATH,
+        "MULTUS_SOCKET": str(run / "multus.sock"),
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    runtime = evolve(cni_runtime, program=(str(program),), environ=environ)
+    state, ipam = str(tmp_path / "multus"), str(tmp_path / "ipam")
+    yield Warm(Multus(runtime, cni_bin, cni_node, state, ipam), run)
+    list(engines.end(str(run)))
+
+
+@pytest.fixture
+def one(warm: Warm, request: pytest.FixtureRequest) -> Warm:
+    """The same, for what does not depend on the shim."""
+    if "python" in request.node.callspec.id:
+        pytest.skip("the C shim is enough")
+    return warm
+
+
+def waits(warm: Warm) -> None:
+    """Add a delegate that says that it has begun, and waits for the file "go"."""
+    begun, go = warm.place / "begun", warm.place / "go"
+    wait = f"touch {begun}; until [ -e {go} ]; do sleep 0.02; done"
+    script = f'#!/bin/sh\n{wait}\necho \'{{"cniVersion": "1.0.0"}}\'\n'
+    warm.multus.bin.file("waits", script.encode())
+
+
+def family(pid: int) -> list[int]:
+    return [pid, *family_of(pid)]
+
+
+def held_by(pid: int) -> set[str]:
+    """What the descriptors of an engine's processes lead to."""
+    held = set()
+    for process in family(pid):
+        for name in os.listdir(f"/proc/{process}/fd"):
+            with suppress(FileNotFoundError):
+                held.add(os.readlink(f"/proc/{process}/fd/{name}"))
+    return held
+
+
+# --- Serving --------------------------------------------------------------------------------------
+
+
+def test_the_first_call_serves_itself_and_leaves_an_engine_for_the_next_ones(
+    warm: Warm, cni_pod: Netns
+) -> None:
+    warm.leave(cni_pod)
+    before, container = warm.served(), Container(cni_pod.path)
+    result = warm.add(container).require().json
+    warm.multus.runtime.check(warm.conf(), container, result).require()
+    warm.multus.runtime.status(warm.conf()).require()
+    warm.multus.runtime.gc(warm.conf(), [container]).require()
+    warm.delete(container).require()
+    assert cni_pod.links() == {}
+    becomes(lambda: warm.served() - before, 5.0)
+
+
+def test_both_give_the_same_answer(warm: Warm, cni_pods: Callable[[], Netns]) -> None:
+    first, second = (Container(cni_pods().path) for _ in range(2))
+    alone = warm.add(first).require().json
+    eventually(lambda: warm.engine)
+    served = warm.add(second).require().json
+    assert [list(each) for each in (alone["ips"][0], alone)] == [
+        list(each) for each in (served["ips"][0], served)
+    ]
+    bad = evolve(second, ifname="eth0/..")
+    refused = warm.add(bad).error
+    warm.delete(first).require()
+    warm.delete(second).require()
+    list(engines.end(str(warm.folder)))
+    assert warm.add(bad).error == refused
+
+
+def test_zero_seconds_turn_it_off_also_where_an_engine_runs(warm: Warm, cni_pod: Netns) -> None:
+    container = Container(cni_pod.path)
+    warm.add(container, warmSeconds=0).require()
+    warm.delete(container, warmSeconds=0).require()
+    assert not warm.folder.exists()
+    warm.leave(cni_pod)
+    before = warm.served()
+    warm.add(container, warmSeconds=0).require()
+    warm.delete(container, warmSeconds=0).require()
+    assert warm.served() == before
+
+
+def test_it_ends_when_it_is_idle_and_leaves_nothing(one: Warm, cni_pod: Netns) -> None:
+    pid = one.leave(cni_pod, warmSeconds=1)
+    processes = family(pid)
+    assert len(processes) >= 3
+    becomes(lambda: os.listdir(one.folder), [])
+    eventually(lambda: not any(os.path.exists(f"/proc/{each}") for each in processes))
+
+
+def test_status_neither_leaves_an_engine_nor_keeps_one(one: Warm, cni_pod: Netns) -> None:
+    one.multus.runtime.status(one.conf()).require()
+    assert not one.folder.exists()
+    one.leave(cni_pod, warmSeconds=1)
+    eventually(lambda: one.multus.runtime.status(one.conf()).require() and not one.engine)
+
+
+def test_a_call_that_fails_leaves_no_engine(one: Warm) -> None:
+    assert one.add(Container("/run/netns/absent")).status == 1
+    assert not one.folder.exists()
+
+
+def test_of_several_at_once_one_leaves_an_engine(one: Warm, cni_pods: Callable[[], Netns]) -> None:
+    from integration.daemon.family import Call
+
+    containers = [Container(cni_pods().path) for _ in range(4)]
+    for call in [Call(lambda each=each: one.add(each)) for each in containers]:  # type: ignore[misc]
+        call.answer().require()
+    eventually(lambda: one.engine)
+    found = engines.found(str(one.folder))
+    assert len(found) == 1
+    for each in containers:
+        one.delete(each).require()
+    assert engines.found(str(one.folder)) == found
+
+
+# --- What an engine has of its callers ------------------------------------------------------------
+
+
+def test_it_belongs_to_nobody_and_holds_no_pipe(one: Warm, cni_pod: Netns) -> None:
+    # ``require`` has read stdout and stderr to their ends: no process holds them.
+    pid = one.leave(cni_pod)
+    assert Path(f"/proc/{pid}/comm").read_text() == "multus-warm\n"
+    assert os.getsid(pid) == pid
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    assert state[4] == "0"  # no terminal
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 0
+    mask = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "Umask" in line
+    )
+    assert mask.split()[1] == "0022"
+    for number in (0, 1, 2):
+        target = os.readlink(f"/proc/{pid}/fd/{number}")
+        assert target == os.devnull or target.startswith("socket:")
+
+
+def test_descriptors_that_a_runtime_leaks_are_closed(one: Warm, cni_pod: Netns) -> None:
+    reading, writing = os.pipe()
+    container = Container(cni_pod.path)
+    runtime = one.multus.runtime
+    environ = {**runtime.environ, **container.environ(), "CNI_PATH": runtime.cni_path}
+    for command in ("ADD", "DEL"):
+        done = subprocess.run(
+            one.multus.node.command(runtime.program),
+            input=json.dumps(one.conf()).encode(),
+            env={**environ, "CNI_COMMAND": command},
+            pass_fds=[writing],
+            check=False,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stdout
+    os.close(writing)
+    eventually(lambda: one.engine)
+    assert os.read(reading, 1) == b""  # the end of the file
+    os.close(reading)
+
+
+def test_it_keeps_no_namespace_no_log_and_no_connection(
+    one: Warm, cni_pods: Callable[[], Netns]
+) -> None:
+    one.leave(cni_pods(), logFile=str(one.place / "log"), logLevel="debug")
+    container = Container(cni_pods().path)
+    identity = os.stat(container.netns).st_ino
+    one.add(container, logFile=str(one.place / "log"), logLevel="debug").require()
+    assert f"net:[{identity}]" not in held_by(one.engine)
+    one.delete(container, logFile=str(one.place / "log")).require()
+    eventually(lambda: str(one.place / "log") not in held_by(one.engine))
+    usual = (os.devnull, str(one.folder), "/memfd:", "/dev/shm")
+    files = [each for each in held_by(one.engine) if each.startswith(("/", "net:"))]
+    assert [each for each in files if not each.startswith(usual)] == []
+    logged = (one.place / "log").read_text()
+    assert f'"container":"{container.id}"' in logged and '"msg":"serving"' in logged
+
+
+def test_each_call_has_its_own_callers_environment(one: Warm, cni_pod: Netns) -> None:
+    """A delegate prints the environment that it gets; so do plugins that read the process's."""
+    shown = one.place / "shown"
+    script = f'#!/bin/sh\nenv | sort > {shown}.$CNI_COMMAND\necho \'{{"cniVersion": "1.0.0"}}\'\n'
+    one.multus.bin.file("shows", script.encode())
+    conf = one.conf({"type": "shows", "name": "s"})
+    container = Container(cni_pod.path)
+
+    def environ_of(where: Warm) -> dict[str, str]:
+        where.multus.add(conf, container).require()
+        where.multus.delete(conf, container).require()
+        lines = Path(f"{shown}.ADD").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    one.leave(cni_pod)
+    first = environ_of(one.with_environ(NOW="first", HTTP_PROXY="a"))
+    second = environ_of(one.with_environ(NOW="second"))
+    assert (first["NOW"], first["HTTP_PROXY"]) == ("first", "a")
+    assert second["NOW"] == "second" and "HTTP_PROXY" not in second
+    assert not any(name.startswith("MULTUS_WARM") for name in (*first, *second))
+    eventually(lambda: one.served() >= 4)
+
+
+def test_another_interpreters_path_has_another_engine(one: Warm, cni_pod: Netns) -> None:
+    one.leave(cni_pod)
+    one.with_environ(PYTHONPATH=str(one.place / "site")).leave(cni_pod)
+    becomes(lambda: len(engines.found(str(one.folder))), 2)
+
+
+def test_an_installed_plugin_replaces_the_engine(one: Warm, cni_pod: Netns) -> None:
+    site = Site(one.place / "site", one.place / "index.json")
+    site.folder.mkdir()
+    here = one.with_environ(PYTHONPATH=str(site.folder))
+    before = here.leave(cni_pod)
+    site.install("refuses", _REFUSES)
+    # The very next call is carried out with what is installed now.
+    assert "not on this node" in here.add(Container(cni_pod.path)).error["msg"]
+    eventually(lambda: here.engine != before)
+    site.uninstall("refuses")
+    assert here.leave(cni_pod) != before
+
+
+_REFUSES = """
+from multus import hookimpl
+from multus.api.errors import InvalidConfig
+
+@hookimpl
+def multus_validate(conf):
+    raise InvalidConfig("not on this node")
+"""
+
+
+# --- What goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_killed_engine_costs_a_call_nothing(warm: Warm, cni_pod: Netns) -> None:
+    before = warm.leave(cni_pod)
+    os.kill(before, signal.SIGKILL)
+    assert warm.socket.exists()
+    assert warm.leave(cni_pod) != before
+
+
+def test_a_call_whose_engine_is_killed_is_carried_out_in_place(warm: Warm, cni_pod: Netns) -> None:
+    from integration.daemon.family import Call
+
+    waits(warm)
+    conf, container = warm.conf({"type": "waits", "name": "w"}), Container(cni_pod.path)
+    engine = warm.leave(cni_pod)
+    call = Call(lambda: warm.multus.add(conf, container))
+    eventually((warm.place / "begun").exists)
+    os.kill(engine, signal.SIGKILL)
+    (warm.place / "go").touch()
+    call.answer().require()
+    warm.multus.delete(conf, container).require()
+    assert warm.multus.records() == []
+
+
+def test_an_engine_that_is_killed_while_it_starts_is_left_again(one: Warm, cni_pod: Netns) -> None:
+    container = Container(cni_pod.path)
+    one.add(container).require()
+    (starting,) = engines.found(str(one.folder))
+    eventually(lambda: engines.found(str(one.folder))[0].process > 0)
+    os.kill(engines.found(str(one.folder))[0].process, signal.SIGKILL)
+    one.delete(container).require()
+    assert starting.process
+    eventually(lambda: one.engine)
+
+
+def test_sigterm_lets_the_calls_end_and_refuses_none(one: Warm, cni_pod: Netns) -> None:
+    from integration.daemon.family import Call
+
+    waits(one)
+    conf, container = one.conf({"type": "waits", "name": "w"}), Container(cni_pod.path)
+    engine = one.leave(cni_pod)
+    path = one.socket
+    call = Call(lambda: one.multus.add(conf, container))
+    eventually((one.place / "begun").exists)
+    os.kill(engine, signal.SIGTERM)
+    eventually(lambda: not path.exists())
+    (one.place / "go").touch()
+    call.answer().require()
+    eventually(lambda: not os.path.exists(f"/proc/{engine}"))
+    one.multus.delete(conf, container).require()
+
+
+def test_a_folder_that_others_can_write_to_gets_no_engine_and_says_so(
+    one: Warm, cni_pod: Netns
+) -> None:
+    one.folder.mkdir()
+    one.folder.chmod(0o777)
+    container = Container(cni_pod.path)
+    one.add(container).require()
+    one.delete(container).require()
+    eventually(lambda: [each.failure for each in engines.found(str(one.folder)) if each.failure])
+    (found,) = engines.found(str(one.folder))
+    assert "can be written to by others" in found.failure
+    assert not os.path.exists(found.socket)
+    # The next calls do not try again at once.
+    mtime = os.stat(f"{found.socket}.lock").st_mtime_ns
+    one.add(container).require()
+    one.delete(container).require()
+    assert os.stat(f"{found.socket}.lock").st_mtime_ns == mtime
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere", "/dev/null/run"])
+def test_where_no_socket_can_be_the_call_succeeds(one: Warm, cni_pod: Netns, where: str) -> None:
+    here, container = (
+        one.with_environ(MULTUS_SOCKET=f"{where}/multus.sock"),
+        Container(cni_pod.path),
+    )
+    here.add(container).require()
+    here.delete(container).require()
+
+
+def test_in_another_mount_namespace_no_engine_is_left(one: Warm, cni_pod: Netns) -> None:
+    runtime = one.multus.runtime
+    inside = evolve(runtime, program=("unshare", "--mount", "--", *runtime.program))
+    there, container = (
+        evolve(one, multus=evolve(one.multus, runtime=inside)),
+        Container(cni_pod.path),
+    )
+    there.add(container).require()
+    there.delete(container).require()
+    assert not one.folder.exists()
+
+
+def test_the_socket_is_only_its_owners(one: Warm, cni_pod: Netns) -> None:
+    one.leave(cni_pod)
+    assert stat.S_IMODE(one.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(one.folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("option", ["nr_inodes=1", "ro"])
+def test_a_full_or_read_only_file_system_leaves_the_call_successful(
+    one: Warm, cni_pod: Netns, option: str
+) -> None:
+    one.folder.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", one.folder], check=True)
+    try:
+        container = Container(cni_pod.path)
+        one.add(container).require()
+        one.delete(container).require()
+        assert os.listdir(one.folder) == []
+    finally:
+        subprocess.run(["umount", one.folder], check=True)
+
+
+def test_a_fork_that_is_forbidden_leaves_the_call_successful(one: Warm, cni_pod: Netns) -> None:
+    version_1 = Path("/sys/fs/cgroup/pids")
+    parent = version_1 if version_1.is_dir() else version_1.parent
+    group, container = parent / f"multus-test-{secrets.token_hex(4)}", Container(cni_pod.path)
+    group.mkdir()
+    try:
+        (group / "pids.max").write_text("1")
+        enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
+        runtime = one.multus.runtime
+        alone = evolve(runtime, program=("sh", "-c", enter, "-", *runtime.program))
+        there = evolve(one, multus=evolve(one.multus, runtime=alone))
+        there.add(container).require()
+        there.delete(container).require()
+        assert not one.engine
+        (found,) = engines.found(str(one.folder))
+        assert found.process == 0
+    finally:
+        group.rmdir()
+
+
+# --- Who names it ---------------------------------------------------------------------------------
+
+
+def test_health_names_it(warm: Warm, cni_pod: Netns) -> None:
+    pid = warm.leave(cni_pod)
+    environ = dict(warm.multus.runtime.environ)
+    argv = warm.multus.node.command([*warm.multus.runtime.program, "health"])
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"ok: a warm engine, process {pid}, ")
+
+
+def test_what_cannot_start_is_told_in_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "warm.0.lock").write_bytes(FAILED + b"the daemon needs prometheus_client\n")
+    (found,) = engines.found(str(tmp_path))
+    assert (found.process, found.failure) == (0, "the daemon needs prometheus_client")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "warm.0"))
+    assert list(engines.end(str(tmp_path))) == []
+    assert os.listdir(tmp_path) == []
