@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.delegation import Delegated, Delegating, delegated
-from multus.api.errors import CNIError, NotAvailable
+from multus.api.errors import CNIError, InvalidConfig, NotAvailable
 from multus.api.invoker import Declined
 from multus.api.network import Provenance
 from multus.inprocess import LinkInvoker, reader_of
@@ -50,7 +50,13 @@ class Flannel(Delegating):
         return inner.add()
 
     def delete_one(self, invocation: Invocation) -> None:
-        super().delete_one(invocation)
+        try:
+            super().delete_one(invocation)
+        except InvalidConfig as error:
+            if store.load(invocation) is not None:
+                raise
+            # ADD refused this configuration.
+            invocation.log.verbose("nothing was attached", error=error)
         store.forget(invocation)
 
     def status(self, invocation: Invocation) -> None:
