@@ -101,7 +101,7 @@ def shortcoming(machine: str, environ: dict[str, str]) -> str:
         with contextlib.suppress(BrokenPipeError):
             asked.stdin.write(question)
         answers, _, _ = select.select([asked.stdout], [], [], SECONDS)
-        answer = asked.stdout.read(100) if answers else b""
+        answer = asked.stdout.readline(100) if answers else b""
         asked.stdin.close()
         if not answers:
             asked.kill()
