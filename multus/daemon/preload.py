@@ -26,6 +26,7 @@ _CORE = (
     "multus.netlink",
     "multus.netlink.masquerade",
     "multus.ipam",
+    "multus.inprocess",
 )
 #: Runs as its own program: the compression of rotated logs.
 _LEFT_OUT = "multus.log._files"

@@ -154,7 +154,7 @@ def alone(programs: Programs = _USUAL) -> Iterator[None]:
     try:
         if not regular.locked(lock, deadline):
             raise KernelRefused(
-                f"{regular.holder(lock)} is changing the rules of iptables, and did not end in time",
+                f"{regular.holder(lock)} changes the rules of iptables, and did not end in time",
                 fix="try again, or end that process",
             )
         yield

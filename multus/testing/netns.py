@@ -73,7 +73,7 @@ class Netns:
     def addresses(self, ifname: str) -> list[str]:
         """The addresses of a link in CIDR form, without automatic IPv6 addresses."""
         with self.inventory() as there:
-            return _addresses(there).get(ifname, [])
+            return _addresses(there, there.links()).get(ifname, [])
 
     @contextmanager
     def inventory(self) -> Iterator[Inventory]:
@@ -133,9 +133,10 @@ class HostState:
     def of(cls, netns: Netns, folders: Sequence[str] = ()) -> HostState:
         """Take a snapshot."""
         with netns.inventory() as there:
+            links = there.links()
             lines = [
-                *_links(there),
-                *_routes(there),
+                *_links(there, links),
+                *_routes(there, links),
                 *_policies(there),
                 *_firewall(there),
                 *_files(folders),
@@ -150,9 +151,9 @@ class HostState:
         return sorted(more) + sorted(less)
 
 
-def _addresses(there: Inventory) -> dict[str, list[str]]:
+def _addresses(there: Inventory, links: Sequence[Link]) -> dict[str, list[str]]:
     """Addresses by link name, without automatic IPv6 addresses."""
-    names = {link.index: link.name for link in there.links()}
+    names = {link.index: link.name for link in links}
     found: dict[str, list[str]] = {}
     for each in there.addresses():
         if not each.address.startswith("fe80:") and each.index in names:
@@ -160,8 +161,8 @@ def _addresses(there: Inventory) -> dict[str, list[str]]:
     return found
 
 
-def _links(there: Inventory) -> Iterator[str]:
-    links, addresses = there.links(), _addresses(there)
+def _links(there: Inventory, links: Sequence[Link]) -> Iterator[str]:
+    addresses = _addresses(there, links)
     names = {link.index: link.name for link in links}
     for link in links:
         if link.name != "lo":
@@ -171,8 +172,8 @@ def _links(there: Inventory) -> Iterator[str]:
             yield from (f"address {link.name} {each}" for each in addresses.get(link.name, ()))
 
 
-def _routes(there: Inventory) -> Iterator[str]:
-    names = {link.index: link.name for link in there.links()}
+def _routes(there: Inventory, links: Sequence[Link]) -> Iterator[str]:
+    names = {link.index: link.name for link in links}
     for route in there.routes():
         # The kernel adds and removes these some time after a link went up.
         by_itself = route.destination.startswith(("fe80:", "ff00:"))

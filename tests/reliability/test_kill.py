@@ -29,8 +29,8 @@ FOREIGN = {
     "+ pod: link veth": "a link of macvlan, before it was named: it goes with the pod",
 }
 
-KINDS = ("in_process", "everyday", "tagged", "virtual_functions", "executed", "mixed")
-OURS = ("in_process", "everyday", "tagged", "virtual_functions")
+KINDS = ("in_process", "everyday", "delegating", "tagged", "virtual_functions", "executed", "mixed")
+OURS = ("in_process", "everyday", "delegating", "tagged", "virtual_functions")
 
 
 @frozen
@@ -148,6 +148,8 @@ def cases() -> Iterator[object]:
         ("in_process", "DEL", True, "DEL"),
         ("everyday", "ADD", True, "DEL"),
         ("everyday", "DEL", True, "DEL"),
+        ("delegating", "ADD", True, "DEL"),
+        ("delegating", "DEL", True, "DEL"),
         ("virtual_functions", "ADD", True, "DEL"),
         ("virtual_functions", "DEL", True, "DEL"),
         ("executed", "ADD", True, "DEL"),

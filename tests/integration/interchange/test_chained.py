@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from kernel import require_kernel
 
-from integration.interchange.conftest import require_kernel
 from integration.interchange.test_ptp import config_of
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def test_both_do_alike_and_either_checks_and_undoes_the_others(
         network = config_of(place, "static", "dual", type="bridge", name="chained")
         network["ipam"]["addresses"].append({"address": "10.91.0.9/24"})
         network["ipam"]["routes"].append({"dst": "10.200.0.0/16", "gw": "10.91.0.5"})
+        if config["type"] == "vrf":
+            del network["ipam"]["routes"]  # releases of the reference before 1.2 lose them
         networks[place.pod.path] = (place, network, ours.add(place, network))
         return networks[place.pod.path][2]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.interchange.test_links import differences
+from integration.interchange.conftest import differences
 from integration.interchange.test_ptp import FAMILIES, WAYS, config_of
 from multus.api.errors import CheckFailed, KernelRefused
 from multus.netlink import Namespace, links

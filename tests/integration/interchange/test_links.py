@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kernel import require_kernel
 
-from integration.interchange.conftest import require_kernel
 from integration.interchange.test_ptp import FAMILIES, config_of
 from multus.api.errors import CNIError
 from multus.testing.runtime import CallFailed

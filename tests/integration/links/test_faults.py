@@ -20,7 +20,7 @@ CASES = [
     pytest.param(name, dual, id=f"{name}, {'dual' if dual else 'IPv4'}")
     for name in NETWORKS
     for dual in (False, True)
-    if not (dual and name in ("macvlan", "bridge port", "host-device"))
+    if not (dual and name in ("macvlan", "bridge port", "host-device", "flannel"))
 ]
 
 
@@ -44,7 +44,7 @@ def test_an_error_at_any_message_of_add_leaves_nothing(
         with pytest.raises(KernelRefused) as caught:
             host.add(config, invoker_of(config, Damaging.at(target)))
         assert "Operation not supported" in str(caught.value)
-        assert (target, host.left(), host.pod.links()) == (target, [], {})
+        assert (target, host.left(before_del=True), host.pod.links()) == (target, [], {})
         host.delete(config)
         assert (target, host.left(), host.pod.links()) == (target, [], {})
 
@@ -67,10 +67,11 @@ def test_an_error_at_any_message_of_del_is_reported_and_del_can_be_repeated(
     host: Host, network: str
 ) -> None:
     config = host.config(network)
-    other = host.config(network, name="other")
-    other["ipam"] = {**other["ipam"], "ranges": [[{"subnet": "10.92.0.0/24"}]]}
+    other = host.config(network, subnet="10.92.0.0/24", name="other")
     if config["type"] == "bridge":
         other["bridge"] = "br01"
+    if config["type"] == "flannel":
+        other["delegate"] = {"bridge": "br01"}
     if config["type"] == "host-device":
         other["device"] = "card1"
     target, errors = 0, [object()]
@@ -145,11 +146,10 @@ def test_a_bridge_that_has_lost_its_ports_becomes_a_gateway(host: Host) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_error_of_ipam_leaves_nothing(host: Host, network: str) -> None:
-    config = host.config(network)
-    config["ipam"] = {**config["ipam"], "ranges": [[{"subnet": "10.90.0.0/31"}]]}
+    config = host.config(network, subnet="10.90.0.0/31")
     with pytest.raises(InvalidConfig):
         host.add(config)
-    assert (host.left(), host.pod.links()) == ([], {})
+    assert (host.left(before_del=True), host.pod.links()) == ([], {})
 
 
 @pytest.mark.parametrize("network", ["ptp", "bridge"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("key", ["portIsolation", "enabledad", "disableContainerInterface"])
 def test_what_a_key_asks_for_is_there_and_passes_check(host: Host, key: str) -> None:
     down = key == "disableContainerInterface"
-    config = host.config("bridge", dual=True, isGateway=False, ipMasq=False, **{key: True})
+    config = {**host.config("bridge", dual=True, isGateway=False, ipMasq=False), key: True}
     if down:
         del config["ipam"]
     result = host.add(config)

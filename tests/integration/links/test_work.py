@@ -9,7 +9,9 @@ import pytest
 from attrs import evolve
 
 from integration.links.conftest import invoker_of
+from multus.inprocess import LinkInvoker
 from multus.netlink import Transport
+from multus.testing.invocation import Caller
 from multus.testing.session import new_session
 
 if TYPE_CHECKING:
@@ -80,3 +82,21 @@ def test_a_pair_has_one_queue_each_way(host: Host) -> None:
     (link,) = host.pod.ip("link", "show", "eth0")
     assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
     host.delete(config)
+
+
+def test_a_del_of_several_networks_deletes_their_links_together(host: Host) -> None:
+    """Also that of a delegated plugin; an interface that moves back is not deleted."""
+    networks = {"eth0": "flannel", "net1": "ptp", "net2": "macvlan", "net3": "host-device"}
+    deletions = []
+    for at, (ifname, network) in enumerate(networks.items()):
+        config = host.config(network, subnet=f"10.{90 + at}.0.0/24", name=network)
+        result = host.add(config, ifname=ifname)
+        caller = Caller("container1", host.pod.path, ifname)
+        deletions.append((invoker_of(config), caller.invocation("DEL", config, result)))
+    with host.inside.entered():
+        LinkInvoker.before_delete(deletions)
+    assert list(host.pod.links()) == ["net3"]
+    with host.inside.entered():
+        for invoker, invocation in deletions:
+            invoker.delete_one(invocation)
+    assert (host.left(), host.pod.links()) == ([], {})

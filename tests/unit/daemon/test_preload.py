@@ -56,7 +56,9 @@ def test_a_plugin_that_is_a_single_module_is_accepted(package: Path) -> None:
     preload([import_module("multus.daemon.wire")])
 
 
-@pytest.mark.parametrize("name", ["api", "cni", "engine", "state", "registry", "netlink", "ipam"])
+@pytest.mark.parametrize(
+    "name", ["api", "cni", "engine", "state", "registry", "netlink", "ipam", "inprocess"]
+)
 def test_a_call_imports_no_further_module_of_the_core(name: str) -> None:
     folder = Path(multus.__file__).parent
     files = folder.glob(f"{name}/**/*.py")

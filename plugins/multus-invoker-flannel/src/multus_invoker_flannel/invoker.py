@@ -9,7 +9,7 @@ from multus.api.delegation import Delegated, Delegating, delegated
 from multus.api.errors import CNIError, NotAvailable
 from multus.api.invoker import Declined
 from multus.api.network import Provenance
-from multus.inprocess import LinkInvoker, reader_of
+from multus.inprocess import LinkInvoker, forget, reader_of
 from multus_invoker_flannel import lease, store
 from multus_invoker_flannel.lease import Lease
 
@@ -53,7 +53,8 @@ class Flannel(Delegating):
         kept = store.load(invocation)
         super().delete_one(invocation)
         if kept is not None:
-            store.forget(kept)
+            forget(kept.path)
+        store.forget_unfinished(invocation)
 
     def status(self, invocation: Invocation) -> None:
         try:
@@ -68,7 +69,7 @@ class Flannel(Delegating):
         for kept in store.of_network(invocation):
             known = (kept.container_id, kept.ifname) in valid
             if not known and (kept.ifname or kept.container_id not in containers):
-                store.forget(kept)
+                forget(kept.path)
 
 
 def _config(invocation: Invocation) -> Mapping[str, Any]:

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api import atomic, regular
-from multus.api.errors import IOFailure
+from multus.api import regular
 from multus.api.jsontext import encode
+from multus.inprocess import forget, keep
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -47,35 +47,27 @@ def save(invocation: Invocation, config: Mapping[str, Any]) -> None:
     folder, name = folder_of(invocation), invocation.request.container_id
     path = f"{folder}/{name}"
     data = encode({**config, _IFNAME: invocation.ifname})
-    try:
-        os.makedirs(folder, 0o700, exist_ok=True)
-        if os.path.lexists(path):
-            taken = _read(path, name)
-            if taken is None or (taken.config and not _is_of(taken, invocation)):
-                path = f"{path}_{invocation.ifname}"
-        atomic.write(path, data, fsync=False)
-    except OSError as error:
-        raise IOFailure(f"{path} cannot be written: {error}") from error
+    if os.path.lexists(path):
+        taken = _read(path, name)
+        if taken is None or (taken.config and not _is_of(taken, invocation)):
+            path = f"{path}_{invocation.ifname}"
+    keep(path, data)
 
 
 def load(invocation: Invocation) -> Kept | None:
     """What ADD kept for this attachment; its configuration is empty when the file is damaged."""
-    folder, name = folder_of(invocation), invocation.request.container_id
-    for path in (f"{folder}/{name}_{invocation.ifname}", f"{folder}/{name}"):
-        kept = _read(path, name)
+    for path in _paths(invocation):
+        kept = _read(path, invocation.request.container_id)
         if kept is not None and (not kept.config or _is_of(kept, invocation)):
             return kept
     return None
 
 
-def forget(kept: Kept) -> None:
-    """Remove the file, if it is there."""
-    try:
-        os.unlink(kept.path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise IOFailure(f"{kept.path} cannot be removed: {error.strerror}") from error
+def forget_unfinished(invocation: Invocation) -> None:
+    """Remove what a killed ``save`` left."""
+    for path in _paths(invocation):
+        if not os.path.lexists(path):
+            forget(path)
 
 
 def of_network(invocation: Invocation) -> Iterator[Kept]:
@@ -89,6 +81,11 @@ def of_network(invocation: Invocation) -> Iterator[Kept]:
         kept = _read(f"{folder}/{name}", name)
         if kept is not None and kept.config.get("name") == invocation.config["name"]:
             yield kept
+
+
+def _paths(invocation: Invocation) -> tuple[str, str]:
+    alone = f"{folder_of(invocation)}/{invocation.request.container_id}"
+    return f"{alone}_{invocation.ifname}", alone
 
 
 def _is_of(kept: Kept, invocation: Invocation) -> bool:
