@@ -111,29 +111,15 @@ class Ground:
         tuning |= {"mac": "02:00:00:00:05:01", "sysctl": {"net.core.somaxconn": "500"}}
         portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
         macvlan = {"type": "macvlan", "master": "uplink", "ipam": self.ipam(7)}
+        nftables = {"bridge": "cni6", "ipMasqBackend": "nftables"}
         plugins = [{**bridge, "ipam": self.ipam(5)}, tuning, portmap]
         ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
         return self.conf(
             {"name": "chain", "plugins": plugins},
-            self.flannel(),
+            {"name": "flannel", **self.flannel(6), "delegate": nftables},
             {"name": "macvlan", "plugins": [macvlan, {"type": "sbr"}]},
             runtimeConfig={"portMappings": ports},
         )
-
-    def flannel(self) -> Conf:
-        """A network of flannel, by a bridge and with rules of nftables."""
-        lease = f"{self.folder}/subnet.env"
-        with open(lease, "w", encoding="ascii") as file:
-            file.write("FLANNEL_NETWORK=10.6.0.0/16\nFLANNEL_SUBNET=10.6.0.1/24\n")
-            file.write("FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n")
-        return {
-            "name": "flannel",
-            "type": "flannel",
-            "subnetFile": lease,
-            "dataDir": self.flannel_dir,
-            "ipam": {"dataDir": self.ipam_dir},
-            "delegate": {"bridge": "cni6", "ipMasqBackend": "nftables"},
-        }
 
     def tagged(self) -> Conf:
         """Two in-process networks of one bridge, each in a VLAN of its own."""
@@ -180,7 +166,7 @@ class Ground:
     def flannel(self, number: int) -> Conf:
         """Keys of a network of flannel with its own addresses."""
         lease = f"{self.folder}/subnet{number}.env"
-        with open(lease, "w") as file:
+        with open(lease, "w", encoding="ascii") as file:
             file.write(
                 f"FLANNEL_NETWORK=10.{number}.0.0/16\nFLANNEL_SUBNET=10.{number}.1.1/24\n"
                 "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
@@ -188,7 +174,7 @@ class Ground:
         return {
             "type": "flannel",
             "subnetFile": lease,
-            "dataDir": f"{self.folder}/flannel",
+            "dataDir": self.flannel_dir,
             "ipam": {"dataDir": self.ipam_dir},
         }
 
