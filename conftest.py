@@ -2,6 +2,7 @@
 
 A skipped test looks like a passed one in the last line of a run. So the reasons are counted at the
 end, and ``--known-skips FILE`` makes a test fail that is skipped for a reason that FILE has not.
+``--note-lacking FILE`` writes down what this kernel cannot run, for a run on another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
+#: How a reason begins for which another kernel is needed.
+LACKING = "this kernel lacks "
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -29,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--known-skips",
         metavar="FILE",
         help="fail what is skipped for a reason that matches no line of FILE (shell patterns)",
+    )
+    parser.addoption(
+        "--note-lacking",
+        metavar="FILE",
+        help="write what is skipped since this kernel lacks something to FILE, one test a line",
     )
     parser.addoption(
         "--every",
@@ -79,8 +88,17 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counts = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    skipped = terminalreporter.stats.get("skipped", ())
+    path = config.getoption("--note-lacking")
+    if path:
+        lacking = [each.nodeid for each in skipped if _reason(each).startswith(LACKING)]
+        Path(config.invocation_params.dir, path).write_text(
+            "".join(f"{each}\n" for each in lacking)
+        )
+    counts = Counter(_reason(report) for report in skipped)
     if counts:
         terminalreporter.section("skipped, by reason")
         for reason, count in counts.most_common():

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -37,7 +39,9 @@ class Part(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> int:
+    """Measure and write; the status is 1 when a part failed: the others are written."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     report = Report(peers=[each.name for each in options.peer])
     with ExitStack() as stack:
         node = stack.enter_context(_node())
@@ -46,16 +50,28 @@ def main(argv: Sequence[str]) -> int:
         parts = list(run.parts())
         for kind in unserved():
             print(f"bench: rows 'in-process' start {kind}: no plugin attaches it", file=sys.stderr)
-        began = time.monotonic()
-        for place, part in enumerate(parts, 1):
-            seconds = int(time.monotonic() - began)
-            passed = f"{seconds // 60}:{seconds % 60:02}"
-            print(f"bench: {passed} {place:>2}/{len(parts)} {part.title}", file=sys.stderr)
-            part.measure()
+        failed = run_all(parts)
     print(page.whole(report))
     if options.out:
         page.write(report, Path(options.out))
-    return 0
+    for each in failed:
+        print(f"bench: failed, and not written: {each}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run_all(parts: Sequence[Part]) -> list[str]:
+    """Measure all parts; returns the titles of those that failed, whose errors are printed."""
+    began, failed = time.monotonic(), []
+    for place, part in enumerate(parts, 1):
+        seconds = int(time.monotonic() - began)
+        passed = f"{seconds // 60}:{seconds % 60:02}"
+        print(f"bench: {passed} {place:>2}/{len(parts)} {part.title}", file=sys.stderr)
+        try:
+            part.measure()
+        except Exception:  # noqa: BLE001 - the other parts are measured nevertheless
+            traceback.print_exc()
+            failed.append(part.title)
+    return failed
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,10 +94,11 @@ def measure(
         for turn in range(rounds + 1):
             for site in sites:
                 of_each, of_all = site.start_pods(turn, at_once)
-                if turn:  # the first round only warms caches up
+                # The first round only warms caches up; one in which a pod failed is no figure.
+                if turn and len(of_each) == at_once:
                     ones[site.row.name] += of_each
                     totals[site.row.name].append(of_all)
-    medians = {name: statistics.median(each) for name, each in ones.items()}
+    medians = {name: statistics.median(each) for name, each in ones.items() if each}
     return [
         Start(name, at_once, one, statistics.median(totals[name]), one / medians[rows[0].name])
         for name, one in medians.items()
@@ -114,27 +116,28 @@ class _Site:
     networks: Mapping[str, Mapping[str, Any]]
 
     def start_pods(self, turn: int, at_once: int) -> tuple[list[float], float]:
-        """Seconds of each call and of all of them; the pods are gone afterwards."""
+        """Seconds of each call that succeeded and of all; the pods are gone afterwards."""
         pods = self._pods(turn, at_once)
         with ThreadPoolExecutor(at_once) as threads:
             begin = time.perf_counter()
             done = list(threads.map(lambda pod: self._run(*pod), pods))
             took = time.perf_counter() - begin
-            self._require_networks(done[0][0])
-            list(threads.map(lambda each: self._remove(each[0]), done))
+            self._require_networks([sandbox for sandbox, _ in done if sandbox][:1])
+            list(threads.map(self._remove, self.host.cri.sandboxes()))
         if self.row.program:
             for name, _ in pods:
                 self.cluster.delete(f"/api/v1/namespaces/default/pods/{name}")
         if self.row.daemon:
             self.row.daemon.wait_written()
         settle()
-        return [seconds for _, seconds in done], took
+        return [seconds for sandbox, seconds in done if sandbox], took
 
-    def _require_networks(self, sandbox: str) -> None:
-        found = self.host.links(sandbox)
-        wanted = 1 + (len(self.networks) if self.row.program else 0)
-        if len(found) != wanted:
-            raise RuntimeError(f"{self.row.name}: a pod has {', '.join(found)}")
+    def _require_networks(self, sandboxes: Sequence[str]) -> None:
+        for sandbox in sandboxes:
+            found = self.host.links(sandbox)
+            wanted = 1 + (len(self.networks) if self.row.program else 0)
+            if len(found) != wanted:
+                raise RuntimeError(f"{self.row.name}: a pod has {', '.join(found)}")
 
     def _pods(self, turn: int, at_once: int) -> list[tuple[str, str]]:
         """Name and UID of each pod; the API server knows those of Multus."""
@@ -149,8 +152,15 @@ class _Site:
         return pods
 
     def _run(self, name: str, uid: str) -> tuple[str, float]:
+        """The sandbox, and the seconds until it ran; "" for one that failed, which is said."""
+        import grpc
+
         begin = time.perf_counter()
-        sandbox = self.host.cri.run(name, uid=uid, log=self.host.folder / "log")
+        try:
+            sandbox = self.host.cri.run(name, uid=uid, log=self.host.folder / "log")
+        except grpc.RpcError as error:
+            print(f"bench: {self.row.name}: {error.details()}", file=sys.stderr)
+            sandbox = ""
         return sandbox, time.perf_counter() - begin
 
     def _remove(self, sandbox: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from bench.ways import run
+from bench.ways import ALONE, run
 from bench.workload import Workload, environ
 from multus.api.execute import Executor
 from multus.testing.netns import Netns
@@ -52,11 +52,11 @@ def imports(work: Workload) -> Imports:
         container = Container(pod.path)
         # The first call after an installation writes the index of plugins and the byte code.
         for command in ("ADD", "DEL"):
-            run(installed_program(), work.conf(), environ(command, container))
+            run(installed_program(), work.conf(), {**environ(command, container), **ALONE})
         argv = [sys.executable, "-X", "importtime", *installed_program()]
-        add = environ("ADD", container)
+        add = {**environ("ADD", container), **ALONE}
         finished = Executor(()).run(argv, work.conf(logToStderr=False), add, timeout=60)
-        run(installed_program(), work.conf(), environ("DEL", container))
+        run(installed_program(), work.conf(), {**environ("DEL", container), **ALONE})
     finally:
         pod.remove()
     own = dict(_lines(finished.stderr.decode()))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from bench import rounds, sandboxes
 from bench.node import Cluster, Daemon, c_shim, cluster, daemon
 from bench.pods import namespaces
-from bench.ways import Pods, Program, Way
+from bench.ways import ALONE, Pods, Program, Way, warm
 from bench.workload import Workload
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, installed_program
@@ -26,6 +26,7 @@ class Subjects:
         self.daemon: Daemon = stack.enter_context(
             daemon(os.path.join(folder, "daemon"), kubeconfig=self.cluster.kubeconfig)
         )
+        self._warm = warm(stack, os.path.join(folder, "warm"), self._shim())
         self.pods = self._pods("in-process, C shim, API", "in-process", self._shim())
 
     def programs(self) -> list[Program]:
@@ -37,7 +38,11 @@ class Subjects:
                 for name, path in through.items()
                 for how in _HOWS
             ),
-            *(Program(f"{how}, standalone", installed_program(), how) for how in _HOWS),
+            *(
+                Program(f"{how}, standalone", installed_program(), how, variables=ALONE)
+                for how in _HOWS
+            ),
+            self._warm,
         ]
 
     def ways(self) -> list[Way]:
@@ -77,7 +82,7 @@ class Subjects:
         index = _plugin_index()
         if index:
             os.unlink(index)
-        program = Program("standalone", installed_program(), "in-process")
+        program = Program("standalone", installed_program(), "in-process", variables=ALONE)
         found["standalone, plugins looked for anew"] = _once(program, work)
         return found
 

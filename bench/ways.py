@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from binascii import crc32
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -14,9 +16,13 @@ from attrs import evolve, field, frozen
 from bench.node import Cluster, Daemon
 from bench.workload import VERSION, Workload, environ
 from multus.api.execute import Executor
+from multus.cli import engines
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container
+
+#: The variables of a process that carries its call out itself, and leaves no engine.
+ALONE: Mapping[str, str] = {"MULTUS_STANDALONE": "1"}
 
 
 class Way:
@@ -147,6 +153,17 @@ class Pods(Way):
         }
         program = evolve(self.program, keys={**self.program.keys, **keys})
         return program.call(command, work, container)
+
+
+def warm(stack: ExitStack, folder: str, shim: str) -> Program:
+    """A node without a daemon: the engine that the first call leaves carries out the next ones.
+
+    It is ended with the *stack*.
+    """
+    stack.callback(lambda: list(engines.end(folder)))
+    variables = {"MULTUS_SOCKET": os.path.join(folder, "multus.sock")}
+    name = "in-process, warm engine"
+    return Program(name, (shim,), "in-process", {"warmSeconds": 600}, variables)
 
 
 def run(argv: Sequence[str], stdin: bytes, variables: Mapping[str, str]) -> bytes:

@@ -9,6 +9,8 @@ TEST_PACKAGES="$RUN_PACKAGES nftables iptables procps"
 # completions, and the programs that read what is written for them (man, kubectl, systemd-analyze).
 ROOT_TEST_PACKAGES="podman runc containerd busybox-static gcc libc6-dev musl-tools
     fish zsh man-db kubernetes-client systemd"
+# What ./dev vm runs: a kernel, and modprobe for its modules.
+VM_PACKAGES="$TEST_PACKAGES user-mode-linux kmod"
 
 have() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; }
 
@@ -26,6 +28,8 @@ absent() {
         musl-tools) have musl-gcc ;;
         man-db) have man ;;
         kubernetes-client) have kubectl ;;
+        user-mode-linux) have linux.uml ;;
+        kmod) have modprobe ;;
         systemd) have systemd-analyze ;;
         debian-archive-keyring) [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ;;
         ubuntu-keyring) [ -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ] ;;

@@ -84,6 +84,17 @@ class DNS:
     def __bool__(self) -> bool:
         return bool(self.nameservers or self.domain or self.search or self.options)
 
+    def to_wire(self) -> dict[str, Any]:
+        """The settings as a JSON object, without the parts that are empty."""
+        return _fields.present(
+            {
+                "nameservers": list(self.nameservers) or None,
+                "domain": self.domain or None,
+                "search": list(self.search) or None,
+                "options": list(self.options) or None,
+            }
+        )
+
 
 @frozen
 class Result:
@@ -244,7 +255,7 @@ def _write(result: Result, version: str) -> dict[str, Any]:
         wire["ips"] = [_write_ip(each, version) for each in result.ips]
     if result.routes:
         wire["routes"] = [_write_route(each, version) for each in result.routes]
-    wire["dns"] = _write_dns(result.dns)
+    wire["dns"] = result.dns.to_wire()
     return wire
 
 
@@ -285,17 +296,6 @@ def _write_route(route: Route, version: str) -> dict[str, Any]:
     return wire
 
 
-def _write_dns(dns: DNS) -> dict[str, Any]:
-    return _fields.present(
-        {
-            "nameservers": list(dns.nameservers) or None,
-            "domain": dns.domain or None,
-            "search": list(dns.search) or None,
-            "options": list(dns.options) or None,
-        }
-    )
-
-
 # --- 0.1.0 and 0.2.0: at most one address a family, and no interfaces ----------------------------
 
 
@@ -325,5 +325,5 @@ def _write_old(result: Result, version: str) -> dict[str, Any]:
         if routes:
             part["routes"] = routes
         wire[key] = part
-    wire["dns"] = _write_dns(result.dns)
+    wire["dns"] = result.dns.to_wire()
     return wire

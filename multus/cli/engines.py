@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from attrs import frozen
 from multus.cni.shim import SOCKET
 from multus.cni.warm import FAILED
 
-#: How long an engine may take to end before it is killed; between two looks at it; in seconds.
+#: How long an engine may take to end before it is killed; between two looks at its lock; seconds.
 _PATIENCE, _LOOK_EVERY = 10.0, 0.02
 _LOCK = ".lock"
 
@@ -70,25 +71,28 @@ def end(where: str) -> Iterator[str]:
 
 
 def _end(engine: Found) -> None:
-    """Tell the engine to end; kill it when it does not."""
-    began, told = time.monotonic(), 0.0
+    """End the engine, as soon as it has written its process into the lock."""
     while True:
         now = _of(f"{engine.socket}{_LOCK}")
         if now is None or not now.process:
             return
-        late = time.monotonic() - began > _PATIENCE
-        if now.process > 0 and (late or not told):
-            told = time.monotonic()
-            _signal(now, signal.SIGKILL if late else signal.SIGTERM)
+        if now.process > 0:
+            _stop(now)
         time.sleep(_LOOK_EVERY)
 
 
-def _signal(engine: Found, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+def _stop(engine: Found) -> None:
+    """Tell the process to end, wait for it, and kill it when it takes too long."""
+    try:
         handle = os.pidfd_open(engine.process)
-        try:
+    except ProcessLookupError:
+        return
+    with select.epoll() as ended:
+        ended.register(handle, select.EPOLLIN)
+        for number in (signal.SIGTERM, signal.SIGKILL):
             # While the lock names the process, its number cannot be another one's.
             if _of(f"{engine.socket}{_LOCK}") == engine:
                 signal.pidfd_send_signal(handle, number)
-        finally:
-            os.close(handle)
+            if ended.poll(_PATIENCE):
+                break
+    os.close(handle)

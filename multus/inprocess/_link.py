@@ -15,6 +15,7 @@ from multus.api.invoker import Invoker
 from multus.api.result import DNS, Result
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made, take_back
+from multus.inprocess._requested import masquerade_backend, reader_of
 from multus.netlink import Transport
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LinkInvoker(Invoker, Generic[C]):
     kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
-    #: Whether the key ``ipMasq`` has a meaning: DEL and GC then look for rules.
+    #: Whether the keys ``ipMasq`` and ``ipMasqBackend`` have a meaning.
     may_masquerade: bool = False
 
     def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
@@ -60,14 +61,14 @@ class LinkInvoker(Invoker, Generic[C]):
         """Create the link, give it its addresses, and return it."""
         raise NotImplementedError
 
+    def pool(self, invocation: Invocation) -> Ipam | None:
+        """The IPAM plugin of the network; None when it gives no addresses."""
+        return ipam.for_plugin(invocation)
+
     def require_usable(self, given: Result, config: C) -> None:
         """Raise when what IPAM gave cannot be used; called before anything is created."""
         if not given.ips:
             raise InvalidConfig(f"the IPAM plugin returned no address: {self.name} needs one")
-
-    def masquerade_backend(self, config: C) -> str | None:
-        """The backend of the rules, "" for the machine's; None when nothing is masqueraded."""
-        return None
 
     def leaves_down(self, config: C) -> bool:
         """Whether ADD does not set the container's interface up, which CHECK then accepts."""
@@ -116,19 +117,19 @@ class LinkInvoker(Invoker, Generic[C]):
     # --- The verbs ----------------------------------------------------------------------------
 
     def prepare(self, invocation: Invocation) -> None:
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.prepare()
 
     def add(self, invocation: Invocation) -> Result:
-        config, pool = self.read(invocation), self._pool(invocation)
+        config, backend = self.read(invocation), self._backend(invocation)
+        pool = self._required(invocation)
         with ExitStack() as undo:
             ends, given = Ends.of(invocation, self._transport), Result()
             if pool is not None:
                 given = pool.add()
                 undo.callback(take_back, invocation, pool.delete)
                 self.require_usable(given, config)
-            backend = self.masquerade_backend(config)
             if backend is not None:
                 # Undone after the link: a rule is stale when its address is gone.
                 undo.callback(take_back, invocation, self.remove_rules, [invocation])
@@ -185,7 +186,7 @@ class LinkInvoker(Invoker, Generic[C]):
     def check(self, invocation: Invocation) -> None:
         from multus.inprocess._check import attached_link
 
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.check()
         down_ok = self.leaves_down(self.read(invocation))
@@ -193,12 +194,13 @@ class LinkInvoker(Invoker, Generic[C]):
             self.require_same(invocation, link, host, inside)
 
     def status(self, invocation: Invocation) -> None:
-        backend = self.masquerade_backend(self.read(invocation))
+        self.read(invocation)
+        backend = self._backend(invocation)
         if backend is not None:
             from multus.netlink import masquerade
 
             masquerade.require_usable(backend)
-        pool = self._pool(invocation)
+        pool = self._required(invocation)
         if pool is not None:
             pool.status()
 
@@ -210,8 +212,12 @@ class LinkInvoker(Invoker, Generic[C]):
 
     # --- The parts ----------------------------------------------------------------------------
 
-    def _pool(self, invocation: Invocation) -> Ipam | None:
-        pool = ipam.for_plugin(invocation)
+    def _backend(self, invocation: Invocation) -> str | None:
+        """The backend of masquerading, "" for the machine's; None when nothing is masqueraded."""
+        return masquerade_backend(reader_of(invocation)) if self.may_masquerade else None
+
+    def _required(self, invocation: Invocation) -> Ipam | None:
+        pool = self.pool(invocation)
         if pool is None and self.needs_addresses:
             raise InvalidConfig(
                 f"network {invocation.config.get('name')!r}: 'ipam' has no 'type': a {self.name}"
@@ -220,7 +226,7 @@ class LinkInvoker(Invoker, Generic[C]):
         return pool
 
     def _release(self, invocation: Invocation) -> None:
-        pool = ipam.for_plugin(invocation)
+        pool = self.pool(invocation)
         if pool is not None:
             pool.delete()
 
@@ -232,7 +238,7 @@ class LinkInvoker(Invoker, Generic[C]):
         return [self.attempted(self.remove_rules, [each]) for each in invocations]
 
     def _collect_addresses(self, invocation: Invocation) -> None:
-        pool = ipam.for_plugin(invocation)
+        pool = self.pool(invocation)
         if pool is not None:
             pool.gc()
 

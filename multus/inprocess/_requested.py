@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from multus.api.names import interface_problem
 from multus.api.reader import Reader
+from multus.netlink import links
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
 
+_BACKENDS = ("iptables", "nftables")
+
 
 def requested_mac(invocation: Invocation, *, by_args: bool = True) -> str:
-    """The hardware address that is requested, "" when none is.
+    """The hardware address that is requested, as the kernel shows it; "" when none is.
 
     ``runtimeConfig.mac`` precedes ``args.cni.mac`` (with *by_args*), which precedes ``MAC`` of
     ``CNI_ARGS``, as in the reference plugins.
@@ -21,7 +24,19 @@ def requested_mac(invocation: Invocation, *, by_args: bool = True) -> str:
     asked = reader.inner("runtimeConfig").text("mac")
     if by_args:
         asked = asked or reader.inner("args").inner("cni").text("mac")
-    return asked or invocation.args.get("MAC", "")
+    return links.canonical_mac(asked or invocation.args.get("MAC", ""))
+
+
+def masquerade_backend(reader: Reader) -> str | None:
+    """The backend that the keys ``ipMasq`` and ``ipMasqBackend`` ask for.
+
+    "" is the machine's; None: nothing is masqueraded.
+    """
+    backend = reader.text("ipMasqBackend")
+    if backend and backend not in _BACKENDS:
+        known = ", ".join(_BACKENDS)
+        raise reader.error("ipMasqBackend", f"is {backend!r}", f"use one of {known}")
+    return backend if reader.boolean("ipMasq") else None
 
 
 def require_nameable(reader: Reader, key: str, name: str) -> None:

@@ -18,6 +18,7 @@ Source: linux/if_link.h; rtnetlink(7); net/core/rtnetlink.c (``rtnl_newlink``).
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -146,7 +147,7 @@ def ipvlan(
 def ipvlan_mode(link: Link) -> str:
     """The mode of an ipvlan that was read, by its name; "" when it has none."""
     payload = dict(wire.attributes(link.data, 0)).get(_IFLA_IPVLAN_MODE)
-    return "" if payload is None else _named(int.from_bytes(payload, "little"), IPVLAN_MODES)
+    return "" if payload is None else _named(int.from_bytes(payload, sys.byteorder), IPVLAN_MODES)
 
 
 def vlan(
@@ -170,6 +171,12 @@ def vlan(
     words = f"create VLAN {tag} of interface {parent} as {name}{_in(namespace)}"
     more = [wire.u32(_IFLA_LINK, parent), *_common(namespace, mtu, mac, txqlen)]
     return _create(name, "vlan", words, more, data, up)
+
+
+def vlan_tag(link: Link) -> int:
+    """The tag of a VLAN interface that was read; 0 when it has none."""
+    payload = dict(wire.attributes(link.data, 0)).get(_IFLA_VLAN_ID)
+    return 0 if payload is None else int.from_bytes(payload, sys.byteorder)
 
 
 def bridge(

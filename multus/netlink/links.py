@@ -284,6 +284,11 @@ def encode_mac(mac: str) -> bytes:
     return found
 
 
+def canonical_mac(mac: str) -> str:
+    """A hardware address as `decode_mac` writes it; "" for none.  Raises as `encode_mac`."""
+    return decode_mac(encode_mac(mac)) if mac else ""
+
+
 def local_mac(random: bytes) -> str:
     """A locally administered unicast hardware address made from six random bytes."""
     return bytes([random[0] & 0xFC | 2, *random[1:]]).hex(":")

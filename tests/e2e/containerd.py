@@ -7,15 +7,15 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import define
 
-from e2e.cri import CRI
+from e2e.cri import CGROUP, CRI
 from e2e.image import NAME
-from multus.testing.command import output
+from multus.testing.command import CommandFailed, output
 from multus.testing.netns import Netns
 
 PROGRAMS = ("containerd", "ctr", "runc")
@@ -130,13 +130,26 @@ class ContainerdHost:
             return self.ctr(*run, prefix=("unshare", "--mount", "sh", "-c", script, "sh"))
 
     def clear(self) -> None:
-        """End every task: one whose start failed is left with its process and mounts."""
+        """End every task: one whose start failed is left with its process and mounts.
+
+        Raises ``CommandFailed`` when that does not succeed within a few attempts: one fails while
+        containerd itself still removes the same task.
+        """
         for namespace in ("default", "k8s.io"):
-            within = ("--namespace", namespace)
-            for task in self.ctr(*within, "tasks", "list", "--quiet").split():
-                self.ctr(*within, "tasks", "delete", "--force", task)
-            for container in self.ctr(*within, "containers", "list", "--quiet").split():
-                self.ctr(*within, "containers", "delete", container)
+            for attempt in range(_ATTEMPTS):
+                try:
+                    self._clear("--namespace", namespace)
+                    break
+                except CommandFailed:
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    time.sleep(1)
+
+    def _clear(self, *within: str) -> None:
+        for task in self.ctr(*within, "tasks", "list", "--quiet").split():
+            self.ctr(*within, "tasks", "delete", "--force", task)
+        for container in self.ctr(*within, "containers", "list", "--quiet").split():
+            self.ctr(*within, "containers", "delete", container)
 
     def ctr(self, *args: str, prefix: Sequence[str] = ()) -> str:
         """The standard output of ctr; raises ``CommandFailed``."""
@@ -161,8 +174,15 @@ class ContainerdHost:
             self.process.terminate()
             self.process.wait(30)
             self.process = None
+        for folder in [*_CGROUPS.glob(f"*{CGROUP}"), Path(f"{_CGROUPS}{CGROUP}")]:
+            with suppress(OSError):  # others' sandboxes are in it
+                folder.rmdir()
 
 
+_ATTEMPTS = 5
+
+#: With a folder for each controller in version 1.
+_CGROUPS = Path("/sys/fs/cgroup")
 _IMPORT = ("images", "import", "--snapshotter", "native")
 
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+#: The parent of all sandboxes' cgroups: runc makes it, and removes only what is below.
+CGROUP = "/e2e"
+
 _PROTO = Path(__file__).with_name("cri.proto")
 
 
@@ -36,7 +39,7 @@ class CRI:
             metadata=metadata,
             hostname=name,
             log_directory=str(log),
-            linux=self._messages.LinuxPodSandboxConfig(cgroup_parent=f"/e2e-{uid}"),
+            linux=self._messages.LinuxPodSandboxConfig(cgroup_parent=CGROUP),
         )
         request = self._messages.RunPodSandboxRequest(config=config)
         return str(self._runtime.RunPodSandbox(request, timeout=60).pod_sandbox_id)
@@ -50,6 +53,12 @@ class CRI:
         """Remove a sandbox that is stopped."""
         request = self._messages.RemovePodSandboxRequest(pod_sandbox_id=sandbox)
         self._runtime.RemovePodSandbox(request, timeout=60)
+
+    def sandboxes(self) -> list[str]:
+        """The IDs of all sandboxes, also of those that failed to start."""
+        request = self._messages.ListPodSandboxRequest()
+        items = self._runtime.ListPodSandbox(request, timeout=60).items
+        return [str(each.id) for each in items]
 
     def addresses(self, sandbox: str) -> list[str]:
         """The addresses that the runtime reports for the sandbox, its main one first."""

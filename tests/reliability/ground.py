@@ -58,6 +58,10 @@ class Ground:
     def tuning_dir(self) -> str:
         return f"{self.folder}/tuning"
 
+    @property
+    def flannel_dir(self) -> str:
+        return f"{self.folder}/flannel"
+
     def container(self, name: str, ifname: str = "eth0") -> Container:
         """A container with its own namespace, created on first use."""
         if name not in self.pods:
@@ -101,17 +105,21 @@ class Ground:
         return self.conf(*every)
 
     def everyday(self) -> Conf:
-        """Three networks of in-process plugins, one of them a chain: both backends, a macvlan."""
+        """Three networks of the in-process plugins of every day, two of them chains."""
         bridge = {"type": "bridge", "bridge": "cni5", "isDefaultGateway": True, "ipMasq": True}
         tuning = {"type": "tuning", "dataDir": self.tuning_dir, "mtu": 1400, "promisc": True}
         tuning |= {"mac": "02:00:00:00:05:01", "sysctl": {"net.core.somaxconn": "500"}}
-        every: list[dict[str, Any]] = [
-            {"name": "chain", "plugins": [{**bridge, "ipam": self.ipam(5)}, tuning]},
-            {**bridge, "name": "nft", "bridge": "cni6", "ipam": self.ipam(6, 6)},
-            {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)},
-        ]
-        every[1] |= {"isDefaultGateway": False, "isGateway": True, "ipMasqBackend": "nftables"}
-        return self.conf(*every)
+        portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+        macvlan = {"type": "macvlan", "master": "uplink", "ipam": self.ipam(7)}
+        nftables = {"bridge": "cni6", "ipMasqBackend": "nftables"}
+        plugins = [{**bridge, "ipam": self.ipam(5)}, tuning, portmap]
+        ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
+        return self.conf(
+            {"name": "chain", "plugins": plugins},
+            {"name": "flannel", **self.flannel(6), "delegate": nftables},
+            {"name": "macvlan", "plugins": [macvlan, {"type": "sbr"}]},
+            runtimeConfig={"portMappings": ports},
+        )
 
     def tagged(self) -> Conf:
         """Two in-process networks of one bridge, each in a VLAN of its own."""
@@ -158,7 +166,7 @@ class Ground:
     def flannel(self, number: int) -> Conf:
         """Keys of a network of flannel with its own addresses."""
         lease = f"{self.folder}/subnet{number}.env"
-        with open(lease, "w") as file:
+        with open(lease, "w", encoding="ascii") as file:
             file.write(
                 f"FLANNEL_NETWORK=10.{number}.0.0/16\nFLANNEL_SUBNET=10.{number}.1.1/24\n"
                 "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
@@ -166,7 +174,7 @@ class Ground:
         return {
             "type": "flannel",
             "subnetFile": lease,
-            "dataDir": f"{self.folder}/flannel",
+            "dataDir": self.flannel_dir,
             "ipam": {"dataDir": self.ipam_dir},
         }
 
@@ -241,8 +249,8 @@ class Ground:
             with Namespace(netns.path) as namespace:
                 facts += [f"{name}: {fact}" for fact in _network(namespace)]
         facts += _firewall()
-        stores = [f"{self.folder}/{each}" for each in ("sriov", "flannel")]
-        folders = (self.cni_dir, self.ipam_dir, self.tuning_dir, *stores)
+        own = (self.tuning_dir, self.flannel_dir, f"{self.folder}/sriov")
+        folders = (self.cni_dir, self.ipam_dir, *own)
         facts += [path for folder in folders for path in _files(folder)]
         facts += [fact for card in self.cards for fact in _card(card, self.node)]
         return HostState(Counter(facts))

@@ -18,7 +18,7 @@ ODD = ("fifo", "device", "socket", "link", "dangling", "folder")
 #: Names of the store's files, and of the files of sriov and tuning for containers c1 and c2.
 _LOCKS = ("lock", "last_reserved_ip.0", "10.1.0.2", "fd00:1::2", ".new")
 _CLAIMS = ("c1-eth0", "c1-net1", ".c1-eth0.new", "c2-eth0")
-_BACKUPS = ("c1_eth0.json", "c1_eth0.json.new", "c1_net1.json")
+_BACKUPS = ("c1_eth0.json", ".c1_eth0.json.new", "c1_net1.json")
 
 #: Files of the host whose names begin like addresses, and addresses in unusual forms.
 _PLAIN = (

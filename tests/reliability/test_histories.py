@@ -39,8 +39,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 #: The networks that the pods request, and the interfaces that they get.
 PODS = {
     "zero": ("", ["eth0", "net0"]),
-    "one": ("plain", ["eth0", "net1", "net2"]),
-    "two": ("plain,dual@second", ["eth0", "net1", "net2", "second"]),
+    "one": ("plain,tuned", ["eth0", "net1", "net2", "net3"]),
+    "two": ("plain,dual@second,macvlan", ["eth0", "net1", "net2", "second", "net4"]),
 }
 NAMES = st.sampled_from(sorted(PODS))
 ANNOTATION = "k8s.v1.cni.cncf.io/networks"
@@ -135,7 +135,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         name=NAMES,
         command=st.sampled_from(["ADD", "DEL"]),
-        moment=st.integers(1, 260),
+        moment=st.integers(1, 320),
         whole=st.booleans(),
     )
     def kill(self, name: str, command: str, moment: int, whole: bool) -> None:
@@ -281,7 +281,13 @@ def _conf(base: Ground, kubeconfig: str) -> Conf:
         {"name": "br", "type": "bridge", "bridge": "br0", "ipam": base.ipam(5)},
     ]
     defaults[1]["invoker"] = "exec"
-    return {**base.conf(*defaults), "kubeconfig": kubeconfig}
+    # In-process for the tenants' networks that name these folders; others run the binaries.
+    open_to_tenants = {"dataDir": [_own(base), base.tuning_dir]}
+    return {**base.conf(*defaults), "kubeconfig": kubeconfig, "tenantPaths": open_to_tenants}
+
+
+def _own(base: Ground) -> str:
+    return f"{base.ipam_dir}/own"
 
 
 @contextmanager
@@ -303,9 +309,15 @@ def api_of(base: Ground, folder: Path) -> Iterator[str]:
 
 
 def _objects(base: Ground) -> Iterator[dict[str, Any]]:
-    networks = {
+    bridge = {"type": "bridge", "bridge": "cni6", "isGateway": True, "ipMasq": True}
+    bridge["ipam"] = {**base.ipam(6), "dataDir": _own(base)}
+    tuning = {"type": "tuning", "mtu": 1400, "dataDir": base.tuning_dir}
+    macvlan = {"type": "macvlan", "master": "uplink"}
+    networks: dict[str, dict[str, Any]] = {
         "plain": {"type": "ptp", "ipam": base.ipam(3)},
         "dual": {"type": "ptp", "ipam": base.ipam(4, 4)},
+        "tuned": {"plugins": [bridge, tuning]},
+        "macvlan": {**macvlan, "ipam": {**base.ipam(7), "dataDir": _own(base)}},
     }
     for name, config in networks.items():
         whole = {"cniVersion": "1.0.0", "name": name, **config}

@@ -88,3 +88,19 @@ def test_a_module_that_is_skipped_counts_as_well(folder: Path) -> None:
 
 def test_each_nth_test_of_all_is_run(folder: Path) -> None:
     assert "3 skipped, 9 deselected" in run(folder, "--every", "4")[1]
+
+
+def test_what_this_kernel_lacks_is_noted_for_another(folder: Path) -> None:
+    (folder / "test_lacking.py").write_text(
+        'import pytest\n\n@pytest.mark.parametrize("kind", ["a horse", "two"])\n'
+        'def test_kind(kind):\n    pytest.skip(f"this kernel lacks a kind of {kind}")\n'
+    )
+    run(folder, "--note-lacking", "noted")
+    noted = (folder / "noted").read_text()
+    assert noted.splitlines() == [
+        f"test_lacking.py::test_kind[{kind}]" for kind in ("a horse", "two")
+    ]
+    # pytest reads the same file.
+    assert "2 skipped in" in run(folder, "@noted")[1]
+    run(folder, "--note-lacking", "noted", "-k", "horse and not kind")
+    assert (folder / "noted").read_text() == ""

@@ -375,15 +375,21 @@ def test_the_hosts_own_namespace_is_refused(bench: Bench) -> None:
         {"type": "static"},
         {"type": "no-such-plugin"},
         {"type": "static", "addresses": [{"address": "10.1.0.1/24"}], "routes": [{"dst": "x/y"}]},
-        {
-            "type": "static",
-            "addresses": [{"address": "10.1.0.1/24"}],
-            "routes": [{"dst": "10.2.0.0/16", "gw": "192.0.2.1"}],  # not on the link
-        },
     ],
 )
-def test_an_add_that_fails_returns_the_vf(bench: Bench, ipam: dict[str, Any]) -> None:
+def test_an_add_without_addresses_touches_no_vf(bench: Bench, ipam: dict[str, Any]) -> None:
     before = bench.snapshot()
+    with pytest.raises(CNIError):
+        bench.add(bench.config(ipam=ipam, vlan=100, mac=MAC))
+    assert bench.snapshot() == before
+    assert (bench.pod.links(), bench.files(), bench.told()) == ({}, [], [])
+
+
+def test_an_add_that_fails_returns_the_vf(bench: Bench) -> None:
+    before = bench.snapshot()
+    not_on_the_link = {"dst": "10.2.0.0/16", "gw": "192.0.2.1"}
+    addresses = [{"address": "10.1.0.1/24"}]
+    ipam = {"type": "static", "addresses": addresses, "routes": [not_on_the_link]}
     with pytest.raises(CNIError):
         bench.add(bench.config(ipam=ipam, vlan=100, mac=MAC))
     assert bench.snapshot() == before

@@ -100,7 +100,7 @@ def test_an_address_of_no_interface_is_the_last_ones(index: int | None) -> None:
 def test_what_attached_nothing_has_no_entry() -> None:
     assert entries(attached({})) == []
     assert entries(attached({"interfaces": [{"name": "br0"}, {"name": "veth0"}]})) == []
-    assert annotation([attached({}, primary=True)]) == "[]"
+    assert annotation([entries(attached({}, primary=True))]) == "[]"
 
 
 def test_one_interface_that_is_not_in_the_pod_is_not_named() -> None:
@@ -135,12 +135,13 @@ def test_addresses_that_name_no_interface_are_the_pods() -> None:
 
 def test_exactly_one_is_the_default() -> None:
     both = [attached(FULL, primary=True, default=True), attached(FULL, default=True)]
-    found = [each["default"] for each in json.loads(annotation(both))]
+    found = [each["default"] for each in json.loads(annotation(map(entries, both)))]
     assert found == [True, False, False, False]
 
 
 def test_what_attached_nothing_has_no_status() -> None:
-    found = json.loads(annotation([attached({}, primary=True), attached(FULL), attached({})]))
+    three = [attached({}, primary=True), attached(FULL), attached({})]
+    found = json.loads(annotation(map(entries, three)))
     assert [each["name"] for each in found] == ["default/net-a", "default/net-a"]
 
 

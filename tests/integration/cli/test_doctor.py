@@ -15,11 +15,13 @@ import pytest
 from waiting import PATIENCE, becomes
 
 from integration.cli.conftest import MadeUpNode, Pods, of
+from multus.api.result import IP, Result
 from multus.cli.commands import doctor
 from multus.cni import shim
 from multus.daemon import wire
 from multus.netlink import masquerade
 from multus.testing.apiserver import ApiServer
+from multus.testing.invocation import Caller
 from multus.testing.netns import Netns, inside
 
 
@@ -444,6 +446,27 @@ def test_masquerade_rules_of_a_container_that_is_gone_are_a_leak(
     assert leak["severity"] == "warning"
     assert leak["reason"].startswith("network 'lan': ")
     assert "dead-contain" in leak["reason"]
+
+
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_rules_for_a_port_of_a_container_that_is_gone_are_a_leak(
+    made_up: MadeUpNode, cni_pod: Netns, backend: str
+) -> None:
+    portmap = pytest.importorskip("multus_invoker_portmap.invoker").Portmap()
+    made_up.healthy()
+    ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+    config = {"type": "portmap", "backend": backend, "runtimeConfig": {"portMappings": ports}}
+    with inside(made_up.host):
+        for container in ("known-container", "dead-container"):
+            caller = Caller(container, cni_pod.path)
+            portmap.add(caller.invocation("ADD", config, Result(ips=(IP("10.77.0.9/24"),))))
+        macs = "nft add rule bridge nat PREROUTING return comment macspoofchk"
+        made_up.host.run("nft", "add table bridge nat; add chain bridge nat PREROUTING")
+        made_up.host.run(*f"{macs}-known-container-eth-0".split())
+    cached = {"kind": "cniCacheV1", "containerId": "known-container", "netns": cni_pod.path}
+    made_up.write("results/net1-known-container-eth0", cached)
+    (leak,) = of(made_up.doctor()[1], "leaked rules")
+    assert "rule(s) of dead-contain" in leak["reason"]
 
 
 def test_a_virtual_function_of_a_dead_namespace_is_a_leak(

@@ -27,7 +27,7 @@ from multus.cni import shim
 from multus.cni.warm import FAILED
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
-from multus.testing.runtime import Answer, Container, Runtime
+from multus.testing.runtime import Answer, Container, Runtime, installed_program
 
 from .conftest import SHIMS
 
@@ -491,6 +491,27 @@ def test_health_names_it(warm: Warm, cni_pod: Netns) -> None:
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"ok: a warm engine, process {pid}, ")
+
+
+def test_doctor_names_it_and_uninstall_ends_it(one: Warm, cni_pod: Netns) -> None:
+    pid, places = one.leave(cni_pod), one.place
+    (places / "net.d").mkdir()
+    (places / "net.d" / "00-multus.conf").write_text(json.dumps(one.conf()))
+    (places / "net.d" / "00-multus.conf").chmod(0o600)
+
+    def command(*arguments: str) -> str:
+        argv = one.multus.node.command([installed_program()[0], *arguments])
+        environ = dict(one.multus.runtime.environ)
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+        assert done.stderr == "", done.stderr
+        return done.stdout
+
+    folders = ("--net-d", str(places / "net.d"), "--bin-dir", str(places / "opt"))
+    findings = json.loads(command("doctor", "--json", *folders))["findings"]
+    assert [each for each in findings if f"process {pid} is a warm engine" in each["reason"]]
+    assert f"ended the warm engine at {one.socket}" in command("uninstall", "--net-d", folders[1])
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert os.listdir(one.folder) == []
 
 
 def test_what_cannot_start_is_told_in_the_lock(tmp_path: Path) -> None:

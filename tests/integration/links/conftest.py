@@ -25,6 +25,9 @@ INVOKERS = {
     "ptp": "multus_invoker_ptp.invoker:Ptp",
     "bridge": "multus_invoker_bridge.invoker:Bridge",
     "macvlan": "multus_invoker_vlans.invokers:Macvlan",
+    "ipvlan": "multus_invoker_vlans.invokers:Ipvlan",
+    "vlan": "multus_invoker_vlans.invokers:Vlan",
+    "dummy": "multus_invoker_vlans.invokers:Dummy",
     "host-device": "multus_invoker_host_device.invoker:HostDevice",
     "flannel": "integration.links.delegating:Flannel",
 }
@@ -73,10 +76,11 @@ class Host:
     inside: Namespace
     folder: Path
     empty: HostState
+    container_id: str = "container1"
 
     @property
     def caller(self) -> Caller:
-        return Caller("container1", self.pod.path)
+        return Caller(self.container_id, self.pod.path)
 
     def config(
         self, network: str, *, subnet: str = "10.90.0.0/24", dual: bool = False, **more: Any
@@ -93,7 +97,7 @@ class Host:
     def add(
         self, config: dict[str, Any], invoker: Invoker | None = None, ifname: str = "eth0"
     ) -> Result:
-        caller = Caller("container1", self.pod.path, ifname)
+        caller = Caller(self.container_id, self.pod.path, ifname)
         with self.inside.entered(), new_session() as session:
             invocation = caller.invocation("ADD", config, session=session)
             return (invoker or invoker_of(config)).add(invocation)
@@ -105,7 +109,7 @@ class Host:
         invoker: Invoker | None = None,
         ifname: str = "eth0",
     ) -> None:
-        caller = Caller("container1", self.pod.path, ifname)
+        caller = Caller(self.container_id, self.pod.path, ifname)
         with self.inside.entered():
             (invoker or invoker_of(config)).delete_one(caller.invocation("DEL", config, result))
 

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 #: The names that the reference plugins and ours give the host end of a veth pair.
 _HOST_VETH = re.compile(r"veth[0-9a-f]{8}")
-#: The comments on masquerade rules, in nftables and in iptables (`multus.netlink.masquerade`).
-_OWNER_OF_RULE = re.compile(
-    r"[0-9a-f]{16}-[0-9a-f]{16}, net: (?P<network>.*), if: .*, id: (?P<id>.+)"
-    r'|name: "(?P<name>[^"]*)" id: "(?P<container>[^"]+)"'
+#: The comments on rules of masquerading and of mapped ports, in nftables and in iptables; a rule of
+#: nftables for a port has the container's ID alone.
+_OWNERS_OF_RULES = (
+    re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}, net: (?P<network>.*), if: .*, id: (?P<id>.+)"),
+    re.compile(r'(?:dnat )?name: "(?P<network>[^"]*)" id: "(?P<id>[^"]+)"'),
 )
+_TABLE_OF_PORTS = "cni_hostport"
+#: What precedes the container's ID and the interface in comments on rules of ``macspoofchk``.
+_OF_MACS = "macspoofchk-"
 _LINE_END = re.compile(r"[\r\n]+")
 
 
@@ -145,7 +149,7 @@ def _owner(path: str) -> str:
 
 
 def _of_kernel(node: Node, holders: Holders) -> Iterator[Finding]:
-    """Host ends of veth pairs, and masquerade rules, without a record or an entry in the cache."""
+    """Host ends of veth pairs, and firewall rules, without a record or an entry in the cache."""
     if node.places.root:
         return  # this process sees the links of its own namespace, not the node's
     try:
@@ -198,22 +202,33 @@ def _interfaces(links: list[Link], holders: Holders) -> Iterator[Finding]:
 
 
 def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]:
-    """Masquerade rules; their comments name network and container."""
+    """Rules whose comments name the container."""
     gone: Counter[tuple[str, str]] = Counter()
     for each in firewall:
-        owner = _OWNER_OF_RULE.fullmatch(each.comment) if each.kind == "rule" else None
+        network, container = _owner_of_rule(each, holders)
         # Long comments are cut, so this may be a prefix of the ID.
-        if owner is None:
-            continue
-        network, container = owner["network"] or owner["name"], owner["id"] or owner["container"]
-        if not any(known.startswith(container) for known in holders.containers):
+        if container and not any(known.startswith(container) for known in holders.containers):
             gone[network, container] += 1
     for (network, container), count in sorted(gone.items()):
-        reason = (
-            f"network {network!r}: {count} masquerade rule(s) of {container[:13]}, which is gone"
-        )
+        where = f"network {network!r}: " if network else ""
+        reason = f"{where}{count} firewall rule(s) of {container[:13]}, which is gone"
         fix = "run 'multus gc'; find the rest with 'nft -a list ruleset', and delete it"
         yield Finding(WARNING, "leaked rules", reason, fix)
+
+
+def _owner_of_rule(rule: FirewallEntry, holders: Holders) -> tuple[str, str]:
+    """The network, "" when it is not named, and the container; "" for a rule of other programs."""
+    if rule.kind != "rule":
+        return "", ""
+    if rule.table == _TABLE_OF_PORTS:
+        return "", rule.comment
+    if rule.comment.startswith(_OF_MACS):
+        rest = rule.comment.removeprefix(_OF_MACS)
+        known = (each for each in holders.containers if rest.startswith(f"{each}-"))
+        return "", next(known, rest)
+    found = (pattern.fullmatch(rule.comment) for pattern in _OWNERS_OF_RULES)
+    owner = next(filter(None, found), None)
+    return ("", "") if owner is None else (owner.groupdict().get("network", ""), owner["id"])
 
 
 # --- Virtual functions ----------------------------------------------------------------------------

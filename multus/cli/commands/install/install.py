@@ -301,6 +301,7 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
     manifest = Manifest.load(net_d)
     if not manifest.written:
         yield f"nothing is installed in {net_d}"
+        yield from engines.end(engines.folder())
         return
     conf_path = os.path.join(net_d, configuration.NAME)
     # Restore backups first, so that the runtime always has a network.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from multus.inprocess import reader_of, requested_mac, require_nameable
 from multus.ipam import dns
-from multus.netlink import links
 from multus.netlink.bridges import Vlans
 
 if TYPE_CHECKING:
@@ -14,12 +13,11 @@ if TYPE_CHECKING:
     from multus.api.reader import Reader
     from multus.api.result import DNS
 
-BACKENDS = ("iptables", "nftables")
 _VLANS = range(1, 4095)
 
 
 class Config(NamedTuple):
-    """The keys for ADD.  ``mtu`` 0 and ``mac`` "" are the kernel's, ``backend`` "" the machine's.
+    """The keys for ADD.  ``mtu`` 0 and ``mac`` "" are the kernel's.
 
     ``vlan`` is the port's untagged VLAN (0: none), ``trunk`` the tagged ones.  ``keep_default``:
     the port stays in the bridge's default VLAN.  ``only_own_mac``: frames from other addresses than
@@ -32,8 +30,6 @@ class Config(NamedTuple):
     gateway: bool
     default_gateway: bool
     force_address: bool
-    masquerade: bool
-    backend: str
     mtu: int
     hairpin: bool
     promiscuous: bool
@@ -52,10 +48,6 @@ class Config(NamedTuple):
         """Read the configuration; raises ``InvalidConfig`` with the key and the problem."""
         reader = reader_of(invocation)
         default_gateway = reader.boolean("isDefaultGateway")
-        backend, mac = reader.text("ipMasqBackend"), requested_mac(invocation)
-        if backend and backend not in BACKENDS:
-            known = ", ".join(BACKENDS)
-            raise reader.error("ipMasqBackend", f"is {backend!r}", f"use one of {known}")
         name = reader.text("bridge") or "cni0"
         require_nameable(reader, "bridge", name)
         found = cls(
@@ -63,8 +55,6 @@ class Config(NamedTuple):
             gateway=default_gateway or reader.boolean("isGateway"),
             default_gateway=default_gateway,
             force_address=reader.boolean("forceAddress"),
-            masquerade=reader.boolean("ipMasq"),
-            backend=backend,
             mtu=reader.integer("mtu", within=range(65536)),
             hairpin=reader.boolean("hairpinMode"),
             promiscuous=reader.boolean("promiscMode"),
@@ -75,7 +65,7 @@ class Config(NamedTuple):
             down=reader.boolean("disableContainerInterface"),
             isolated=reader.boolean("portIsolation"),
             only_own_mac=reader.boolean("macspoofchk"),
-            mac=links.decode_mac(links.encode_mac(mac)) if mac else "",
+            mac=requested_mac(invocation),
             dns=dns.from_config(reader),
         )
         found._require_possible(reader)

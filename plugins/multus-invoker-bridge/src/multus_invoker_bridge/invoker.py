@@ -41,9 +41,6 @@ class Bridge(LinkInvoker[Config]):
     def dns_of(self, config: Config) -> DNS:
         return config.dns
 
-    def masquerade_backend(self, config: Config) -> str | None:
-        return config.backend if config.masquerade else None
-
     def leaves_down(self, config: Config) -> bool:
         return config.down
 

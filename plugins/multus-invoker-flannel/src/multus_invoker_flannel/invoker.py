@@ -9,7 +9,7 @@ from multus.api.delegation import Delegated, Delegating, delegated
 from multus.api.errors import CNIError, InvalidConfig, NotAvailable
 from multus.api.invoker import Declined
 from multus.api.network import Provenance
-from multus.inprocess import LinkInvoker, reader_of
+from multus.inprocess import LinkInvoker, forget, reader_of
 from multus_invoker_flannel import lease, store
 from multus_invoker_flannel.lease import Lease
 
@@ -50,14 +50,17 @@ class Flannel(Delegating):
         return inner.add()
 
     def delete_one(self, invocation: Invocation) -> None:
+        kept = store.load(invocation)
         try:
             super().delete_one(invocation)
         except InvalidConfig as error:
-            if store.load(invocation) is not None:
+            if kept is not None:
                 raise
             # ADD refused this configuration.
             invocation.log.verbose("nothing was attached", error=error)
-        store.forget(invocation)
+        if kept is not None:
+            forget(kept.path)
+        store.forget_unfinished(invocation)
 
     def status(self, invocation: Invocation) -> None:
         try:
@@ -72,7 +75,7 @@ class Flannel(Delegating):
         for kept in store.of_network(invocation):
             known = (kept.container_id, kept.ifname) in valid
             if not known and (kept.ifname or kept.container_id not in containers):
-                store.remove(kept.path)
+                forget(kept.path)
 
 
 def _config(invocation: Invocation) -> Mapping[str, Any]:

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api import atomic, regular
-from multus.api.errors import IOFailure
+from multus.api import regular
 from multus.api.jsontext import encode
+from multus.inprocess import forget, keep
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -25,8 +25,6 @@ FOLDER = "/var/lib/cni/flannel"
 _LARGEST = 1 << 20
 #: Our key in the file: whose configuration it is.  Plugins in Go ignore keys that they do not know.
 _IFNAME = "multus.ifname"
-#: The end of a temporary file's name.
-_UNFINISHED = ".new"
 
 
 class Kept(NamedTuple):
@@ -49,16 +47,11 @@ def save(invocation: Invocation, config: Mapping[str, Any]) -> None:
     folder, name = folder_of(invocation), invocation.request.container_id
     path = f"{folder}/{name}"
     data = encode({**config, _IFNAME: invocation.ifname})
-    try:
-        os.makedirs(folder, 0o700, exist_ok=True)
-        if os.path.lexists(path):
-            taken = _read(path, name)
-            if taken is None or (taken.config and not _is_of(taken, invocation)):
-                path = f"{path}_{invocation.ifname}"
-        # The container's lock excludes another writer.
-        atomic.write(path, data, fsync=False, temporary=f"{path}{_UNFINISHED}")
-    except OSError as error:
-        raise IOFailure(f"{path} cannot be written: {error}") from error
+    if os.path.lexists(path):
+        taken = _read(path, name)
+        if taken is None or (taken.config and not _is_of(taken, invocation)):
+            path = f"{path}_{invocation.ifname}"
+    keep(path, data)
 
 
 def load(invocation: Invocation) -> Kept | None:
@@ -70,22 +63,11 @@ def load(invocation: Invocation) -> Kept | None:
     return None
 
 
-def forget(invocation: Invocation) -> None:
-    """Remove what ADD kept for this attachment, and what a killed ADD left of it."""
-    kept = load(invocation)
-    unfinished = (f"{path}{_UNFINISHED}" for path in _paths(invocation))
-    for path in (*unfinished, *([] if kept is None else [kept.path])):
-        remove(path)
-
-
-def remove(path: str) -> None:
-    """Remove a file, if it is there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise IOFailure(f"{path} cannot be removed: {error.strerror}") from error
+def forget_unfinished(invocation: Invocation) -> None:
+    """Remove what a killed ``save`` left."""
+    for path in _paths(invocation):
+        if not os.path.lexists(path):
+            forget(path)
 
 
 def of_network(invocation: Invocation) -> Iterator[Kept]:
@@ -102,8 +84,8 @@ def of_network(invocation: Invocation) -> Iterator[Kept]:
 
 
 def _paths(invocation: Invocation) -> tuple[str, str]:
-    path = f"{folder_of(invocation)}/{invocation.request.container_id}"
-    return f"{path}_{invocation.ifname}", path
+    alone = f"{folder_of(invocation)}/{invocation.request.container_id}"
+    return f"{alone}_{invocation.ifname}", alone
 
 
 def _is_of(kept: Kept, invocation: Invocation) -> bool:

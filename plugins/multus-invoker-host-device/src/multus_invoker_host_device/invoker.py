@@ -81,7 +81,7 @@ class HostDevice(LinkInvoker[Config]):
         if not self.read(invocation).has_userspace_driver(self._devices):
             super().check(invocation)
             return
-        pool = self._pool(invocation)
+        pool = self.pool(invocation)
         if pool is not None:
             pool.check()
 

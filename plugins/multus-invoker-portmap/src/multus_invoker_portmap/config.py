@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
@@ -119,10 +119,10 @@ def _forward(reader: Reader) -> Forward:
         raise reader.error("protocol", f"is {protocol!r}", f"use one of {known}")
     host_ip, version = reader.text("hostIP"), 0
     if host_ip:
-        family, packed, prefix = _encoded(reader, host_ip)
+        packed = _packed(reader, host_ip)
         # The unspecified address stands for every address of its family.
-        host_ip = socket.inet_ntop(family, packed) if any(packed) else ""
-        version = 4 if prefix == 32 else 6
+        host_ip = addresses.network_of(host_ip).partition("/")[0] if any(packed) else ""
+        version = 4 if len(packed) == 4 else 6
     return Forward(
         host_port=reader.integer("hostPort", within=PORTS),
         container_port=reader.integer("containerPort", within=PORTS),
@@ -132,12 +132,10 @@ def _forward(reader: Reader) -> Forward:
     )
 
 
-def _encoded(reader: Reader, address: str) -> tuple[int, bytes, int]:
+def _packed(reader: Reader, address: str) -> bytes:
     if "/" not in address:
-        try:
-            return addresses.encode(address)
-        except InvalidConfig:
-            pass
+        with suppress(InvalidConfig):
+            return addresses.encode(address)[1]
     raise reader.error("hostIP", f"is {address!r}, which is not an address")
 
 

@@ -41,9 +41,6 @@ class Ptp(LinkInvoker[Config]):
     def dns_of(self, config: Config) -> DNS:
         return config.dns
 
-    def masquerade_backend(self, config: Config) -> str | None:
-        return config.backend if config.masquerade else None
-
     def require_usable(self, given: Result, config: Config) -> None:
         super().require_usable(given, config)
         for ip in given.ips:

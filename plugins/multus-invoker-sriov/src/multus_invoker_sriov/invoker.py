@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from multus import ipam
 from multus.api.errors import (
     CheckFailed,
     CNIError,
@@ -18,10 +16,11 @@ from multus.api.errors import (
 )
 from multus.api.invoker import Invoker
 from multus.api.result import Interface, Result
+from multus.inprocess import Job, LinkInvoker, Made
 from multus.netlink import Namespace, results
 from multus_invoker_sriov import netdev, vf
-from multus_invoker_sriov.claims import Record
-from multus_invoker_sriov.conf import NODE_KEYS, SriovConf, has_ipam
+from multus_invoker_sriov.claims import Claims, Record
+from multus_invoker_sriov.conf import NODE_KEYS, SriovConf, directory, has_ipam
 from multus_invoker_sriov.host import Host, claimed, opened, placed
 from multus_invoker_sriov.netdev import Place
 from multus_invoker_sriov.sysfs import Sysfs, VirtualFunction, bind
@@ -31,47 +30,63 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from multus.api.network import Invocation
+    from multus.ipam import Ipam
 
 #: The administrative MAC of a VF whose driver chooses the MAC.
 _NO_MAC = "00:00:00:00:00:00"
 
 
-@frozen
-class SriovInvoker(Invoker):
+class SriovInvoker(LinkInvoker[SriovConf]):
     """Assigns the VFs that *sysfs* lists to containers; *port* configures their cards.
 
     It works in the calling thread's network namespace, the host's.
     """
 
-    sysfs: Sysfs
-    port: VfPort
     name = "sriov"
     node_keys = NODE_KEYS
+    # Interfaces are moved, not deleted.
+    before_delete = staticmethod(Invoker.before_delete)
 
-    def prepare(self, invocation: Invocation) -> None:
-        pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
-        if pool is not None:
-            pool.prepare()
+    def __init__(self, sysfs: Sysfs, port: VfPort) -> None:
+        super().__init__()
+        self.sysfs = sysfs
+        self.port = port
+
+    def read(self, invocation: Invocation) -> SriovConf:
+        return SriovConf.read(invocation)
+
+    def pool(self, invocation: Invocation) -> Ipam | None:
+        return super().pool(invocation) if has_ipam(invocation) else None
 
     def add(self, invocation: Invocation) -> Result:
-        conf = SriovConf.read(invocation)
-        with ExitStack() as stack:
-            host = stack.enter_context(opened(invocation, self.sysfs, self.port))
-            pod = stack.enter_context(placed(Namespace(invocation.request.netns)))
-            _refuse_second(conf, host, pod, invocation)
-            found = stack.enter_context(host.chosen(conf))
+        # Before IPAM: undoing this ADD would free the addresses of the first one.
+        claims = Claims(directory(invocation))
+        if claims.load(invocation.request.container_id, invocation.ifname) is not None:
+            raise InvalidConfig(
+                f"{invocation.request} has a VF for interface {invocation.ifname} already",
+                fix="run DEL first",
+            )
+        return super().add(invocation)
+
+    def create(self, job: Job[SriovConf]) -> Made:
+        conf, invocation = job.config, job.invocation
+        pod = Place(job.ends.pod, job.ends.inside)
+        netdev.refuse_taken(pod, conf.ifname)
+        with opened(invocation, self.sysfs, self.port) as host, host.chosen(conf) as found:
             record = _record(conf, found, host, invocation)
             host.claims.save(record)
             try:
                 host.claims.mark(record.pci, record.netns)
-                return _Attaching(conf, record, host, pod, invocation).attach()
+                return _Attaching(record, host, pod, job).attach()
             except BaseException as error:
                 _undo(error, record, host)
                 raise
 
-    def delete_one(self, invocation: Invocation) -> None:
-        parts = (_delete_addresses, self._delete_vf)
-        _raise_all([self.attempted(part, invocation) for part in parts])
+    def result(self, job: Job[SriovConf], made: Made) -> Result:
+        return evolve(super().result(job, made), dns=job.given.dns or job.config.dns)
+
+    def detach(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
+        return [self.attempted(self._delete_vf, each) for each in invocations]
 
     def _delete_vf(self, invocation: Invocation) -> None:
         with opened(invocation, self.sysfs, self.port) as host:
@@ -100,7 +115,7 @@ class SriovInvoker(Invoker):
         if record.before.name and conf.dpdk is None:
             with placed(Namespace(invocation.request.netns)) as pod:
                 _check_interface(conf.ifname, pod, invocation.prev_result or Result())
-        pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
+        pool = self.pool(invocation)
         if pool is not None:
             pool.check()
 
@@ -115,7 +130,7 @@ class SriovInvoker(Invoker):
             raise error.into(NotAvailable) from error
 
     def gc(self, invocation: Invocation) -> None:
-        parts = (self._collect_vfs, _collect_addresses)
+        parts = (self._collect_vfs, super().gc)
         _raise_all([self.attempted(part, invocation) for part in parts])
 
     def _collect_vfs(self, invocation: Invocation) -> None:
@@ -134,80 +149,40 @@ class SriovInvoker(Invoker):
 class _Attaching:
     """An ADD with a chosen and recorded VF; releasing the record undoes every step."""
 
-    conf: SriovConf
     record: Record
     host: Host
     pod: Place
-    invocation: Invocation
+    job: Job[SriovConf]
 
-    def attach(self) -> Result:
-        conf, record, host = self.conf, self.record, self.host
-        host.log.verbose(f"VF {record.pci} of {record.pf} is assigned to {self.invocation.request}")
+    def attach(self) -> Made:
+        conf, record, host = self.job.config, self.record, self.host
+        request = self.job.invocation.request
+        host.log.verbose(f"VF {record.pci} of {record.pf} is assigned to {request}")
         pf = host.place.require(record.pf).index
         wanted = vf.messages(conf.applied_to(record.before.state), pf, record.index)
         host.port.apply([message for name, message in wanted.items() if name in record.changed])
         if conf.dpdk is not None:
             bind(host.sysfs, record.pci, conf.dpdk.dpdk_driver)
         if conf.dpdk is not None or not record.before.name:
-            return self._addressed(self._userspace())
+            return Made(0, (self._userspace(),))
         netdev.give(host.place, self.pod, record.before.name, conf.ifname)
         link = netdev.set_up(self.pod, conf.ifname, conf.mac, host.log)
-        return self._addressed(
-            Interface(link.name, link.mac, record.netns, mtu=link.mtu, pci_id=record.pci)
-        )
+        given = self.job.given
+        if given.ips:
+            self.job.apply(link.index, given)
+            netdev.tell(self.pod, link, given, host.log)
+        own = Interface(link.name, link.mac, record.netns, mtu=link.mtu, pci_id=record.pci)
+        return Made(link.index, (own,))
 
     def _userspace(self) -> Interface:
         """The reported interface of a VF with a userspace driver."""
-        mac = self.conf.mac or self.record.before.state.mac
+        mac = self.job.config.mac or self.record.before.state.mac
         return Interface(
-            self.conf.ifname,
+            self.job.config.ifname,
             mac="" if mac == _NO_MAC else mac,
             sandbox=self.record.netns,
             pci_id=self.record.pci,
         )
-
-    def _addressed(self, interface: Interface) -> Result:
-        """The result, with addresses if the configuration has IPAM."""
-        pool = ipam.for_plugin(self.invocation) if has_ipam(self.invocation) else None
-        if pool is None:
-            return Result((interface,), dns=self.conf.dns)
-        with ExitStack() as undo:
-            given = pool.add()
-            undo.callback(pool.delete)
-            if not given.ips:
-                raise InvalidConfig(
-                    "IPAM plugin returned missing IP config",
-                    fix="see its configuration",
-                )
-            result = Result(
-                interfaces=(interface,),
-                ips=tuple(evolve(ip, interface=0) for ip in given.ips),
-                routes=given.routes,
-                dns=given.dns or self.conf.dns,
-            )
-            link = self.pod.find(interface.name)
-            if link is not None:
-                results.apply(
-                    result,
-                    namespace=self.pod.namespace,
-                    channel=self.pod.channel,
-                    index=link.index,
-                    name=link.name,
-                )
-                netdev.tell(self.pod, link, result, self.host.log)
-            undo.pop_all()
-        return result
-
-
-def _refuse_second(conf: SriovConf, host: Host, pod: Place, invocation: Invocation) -> None:
-    if pod.namespace.is_own():
-        raise InvalidConfig(f"{pod.namespace.path} is the host's own network namespace")
-    if host.claims.load(invocation.request.container_id, invocation.ifname) is not None:
-        raise InvalidConfig(
-            f"{invocation.request} has a VF for interface {invocation.ifname} already",
-            fix="run DEL first",
-        )
-    netdev.refuse_taken(pod, conf.ifname)
 
 
 def _record(conf: SriovConf, found: VirtualFunction, host: Host, invocation: Invocation) -> Record:
@@ -239,18 +214,6 @@ def _undo(error: BaseException, record: Record, host: Host) -> None:
         host.log.error(f"VF {record.pci} is not returned yet; DEL tries again", error=second)
         if isinstance(error, CNIError):
             error.add_details(str(second))
-
-
-def _delete_addresses(invocation: Invocation) -> None:
-    pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
-    if pool is not None:
-        pool.delete()
-
-
-def _collect_addresses(invocation: Invocation) -> None:
-    pool = ipam.for_plugin(invocation) if has_ipam(invocation) else None
-    if pool is not None:
-        pool.gc()
 
 
 def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:

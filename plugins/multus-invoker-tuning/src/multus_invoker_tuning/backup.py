@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from multus.api import atomic, regular
-from multus.api.errors import IOFailure
+from multus.api import regular
+from multus.inprocess import keep
 from multus.netlink import links
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from multus_invoker_tuning.config import Config
 
 _LARGEST = 4096
-
-#: The end of the temporary file's name.  The container's lock excludes other writers of it.
-_NEW = ".new"
 
 
 def save(path: str, config: Config, link: Link) -> None:
@@ -39,15 +34,7 @@ def save(path: str, config: Config, link: Link) -> None:
         before["allmulti"] = link.allmulti
     if config.txqlen is not None:
         before["txQLen"] = link.txqlen
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
-            regular.require(path)
-        # After a reboot the interface is gone: no fsync.
-        data = json.dumps(before, indent=1).encode()
-        atomic.write(path, data, fsync=False, temporary=f"{path}{_NEW}")
-    except OSError as error:
-        raise IOFailure(f"{path} cannot be written: {error.strerror}") from error
+    keep(path, json.dumps(before, indent=1).encode())
 
 
 def load(path: str) -> dict[str, Any] | None:
@@ -59,19 +46,6 @@ def load(path: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def forget(path: str) -> None:
-    """Remove the file, and what a killed ``save`` left, if they are there and regular files."""
-    for each in (path, f"{path}{_NEW}"):
-        try:
-            regular.require(each)
-        except OSError:
-            continue
-        try:
-            os.unlink(each)
-        except OSError as error:
-            raise IOFailure(f"{each} cannot be removed: {error.strerror}") from error
 
 
 def restoring(index: int, before: dict[str, Any]) -> list[Message]:

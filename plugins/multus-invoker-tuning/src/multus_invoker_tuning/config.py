@@ -57,7 +57,7 @@ class Config(NamedTuple):
         return cls(
             folder=own.path("dataDir") or FOLDER,
             sysctls=_sysctls(own, args, invocation.ifname),
-            mac=links.decode_mac(links.encode_mac(mac)) if mac else "",
+            mac=links.canonical_mac(mac),
             promiscuous=first["promisc"].boolean("promisc"),
             mtu=first["mtu"].integer("mtu", within=range(_MOST)),
             allmulti=_switch(first["allmulti"], "allmulti"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from multus.api.errors import CheckFailed, CNIError
-from multus.inprocess import Chained, Ends
+from multus.inprocess import Chained, Ends, forget
 from multus.netlink import Channel, links, sysctl
 from multus_invoker_tuning import backup
 from multus_invoker_tuning.config import Config, folder_of
@@ -63,7 +63,7 @@ class Tuning(Chained):
         except CNIError as error:
             # As with the reference plugin: the interface goes next.
             invocation.log.verbose("an interface is not restored", error=error)
-        backup.forget(_path(invocation))
+        forget(_path(invocation))
 
     def check(self, invocation: Invocation) -> None:
         config = Config.read(invocation)

@@ -77,5 +77,4 @@ def mode_of(invocation: Invocation) -> str:
 
 
 def _mac(invocation: Invocation, reader: Reader) -> str:
-    asked = requested_mac(invocation, by_args=False) or reader.text("mac")
-    return links.decode_mac(links.encode_mac(asked)) if asked else ""
+    return requested_mac(invocation, by_args=False) or links.canonical_mac(reader.text("mac"))

@@ -77,7 +77,7 @@ class Macvlan(_Sublink):
     def require_same(
         self, invocation: Invocation, link: Link, host: Channel, inside: Channel
     ) -> None:
-        _require(link, create.macvlan_mode(link), mode_of(invocation) or "bridge")
+        _require(link, "mode", create.macvlan_mode(link), mode_of(invocation) or "bridge")
 
 
 class Ipvlan(_Sublink):
@@ -95,7 +95,7 @@ class Ipvlan(_Sublink):
     def require_same(
         self, invocation: Invocation, link: Link, host: Channel, inside: Channel
     ) -> None:
-        _require(link, create.ipvlan_mode(link), mode_of(invocation) or "l2")
+        _require(link, "mode", create.ipvlan_mode(link), mode_of(invocation) or "l2")
 
 
 class Vlan(_Sublink):
@@ -107,6 +107,13 @@ class Vlan(_Sublink):
     def message(self, job: Job[Config], parent: int) -> Message:
         config = job.config
         return create.vlan(job.ifname, parent, config.tag, namespace=job.ends.pod, mtu=config.mtu)
+
+    def require_same(
+        self, invocation: Invocation, link: Link, host: Channel, inside: Channel
+    ) -> None:
+        config = self.read(invocation)
+        _require(link, "VLAN", create.vlan_tag(link), config.tag)
+        _require(link, "MTU", link.mtu, config.mtu or link.mtu)
 
 
 class Dummy(_Sublink):
@@ -123,9 +130,9 @@ class Dummy(_Sublink):
 OF = {each.kind: each for each in (Macvlan, Ipvlan, Vlan, Dummy)}
 
 
-def _require(link: Link, mode: str, wanted: str) -> None:
-    if mode != wanted:
+def _require(link: Link, what: str, found: object, wanted: object) -> None:
+    if found != wanted:
         raise CheckFailed(
-            f"{link.name} has mode {mode or 'none'}, not {wanted}",
+            f"{link.name} has {what} {found or 'none'}, not {wanted}",
             fix="delete the container and create it again",
         )

@@ -86,10 +86,11 @@ def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
         missing = isinstance(error, NotFound | NoSuchNetwork)
         reason = "NoNetworkFound" if missing else "NetworkAttachmentFailed"
         return [PodEvent(pod, "Warning", reason, str(error))]
+    found = [entries(each, netns) for each in outcome.attachments]
     events = [
         PodEvent(pod, "Normal", "AddedInterface", added_message(each))
-        for each in outcome.attachments
-        if entries(each, netns)
+        for each, made in zip(outcome.attachments, found, strict=True)
+        if made
     ]
     events += [
         PodEvent(pod, "Warning", "NetworkRequestUnserved", message)
@@ -98,4 +99,4 @@ def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
     ]
     if outcome.command == "ATTACH":
         return list(events)  # who asked for one more network writes its status
-    return [Annotate(pod, {STATUS: annotation(outcome.attachments, netns=netns)}), *events]
+    return [Annotate(pod, {STATUS: annotation(found)}), *events]

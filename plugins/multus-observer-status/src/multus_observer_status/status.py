@@ -6,7 +6,7 @@ Source: NPWG standard 1.3, section 5; Device Information Specification 1.1.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from multus.api import deviceinfo
@@ -17,13 +17,9 @@ from multus.api.result import IP, Interface, Result
 STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 
-def annotation(attachments: Sequence[Attachment], *, netns: str = "") -> str:
-    """The annotation's value: a JSON list with the entries of each attachment.
-
-    *netns* is the path of the container's namespace.
-    """
-    found = (each for attachment in attachments for each in entries(attachment, netns))
-    return json.dumps(list(found), indent=4)
+def annotation(found: Iterable[Sequence[Mapping[str, Any]]]) -> str:
+    """The annotation's value: a JSON list with the entries of each attachment, see `entries`."""
+    return json.dumps([each for attachment in found for each in attachment], indent=4)
 
 
 def entries(attachment: Attachment, netns: str = "") -> list[dict[str, Any]]:
@@ -74,7 +70,7 @@ def _entry(
     if link and link.sandbox and link.mtu:
         wire["mtu"] = link.mtu
     wire["default"] = delegate.primary and default
-    wire["dns"] = result.to_wire("1.0.0")["dns"]
+    wire["dns"] = result.dns.to_wire()
     gateways = _gateways(result)
     if gateways:
         wire["gateway"] = gateways

@@ -1,0 +1,46 @@
+"""Files that an ADD keeps for the DEL, in the folders of the reference plugins."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from multus.api import atomic, regular
+from multus.api.errors import IOFailure
+
+
+def keep(path: str, data: bytes) -> None:
+    """Write *data* to *path*, and create its folder; raises ``IOFailure``.
+
+    What is there and is not a regular file stays: it is an error.  Nothing is fsynced: a network
+    that is undone after a power cut has gone with its container.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            regular.require(path)
+        atomic.write(path, data, fsync=False, temporary=_new(path))
+    except OSError as error:
+        raise IOFailure(f"{path} cannot be written: {error.strerror}") from error
+
+
+def forget(path: str) -> None:
+    """Remove what `keep` wrote, also if it was killed meanwhile; raises ``IOFailure``.
+
+    What is not a regular file stays: it is another program's.
+    """
+    for each in (path, _new(path)):
+        try:
+            regular.require(each)
+        except OSError:
+            continue
+        try:
+            os.unlink(each)
+        except OSError as error:
+            raise IOFailure(f"{each} cannot be removed: {error.strerror}") from error
+
+
+def _new(path: str) -> str:
+    """The temporary file, beside it.  The container's lock excludes other writers."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.new"
