@@ -62,8 +62,10 @@ _MAC = re.compile(r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$")
 _HOST_END = re.compile(r"^veth[0-9a-f]{8}$")
 _IFB = re.compile(r"^bwp[0-9a-f]{12}$")
 
-#: Numbers that the kernel counts up, and the places of links that it numbers.
+#: Numbers that the kernel counts up, the places of links that it numbers, and what it says of a
+#: link some time after the link's flags, which are compared.
 _VOLATILE = {
+    "operstate",
     *("ifindex", "link_index", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"),
     *("bridge_id", "root_id", "root_port", "designated_bridge", "designated_root", "id", "no"),
     *("port_id", "port_no", "forward_delay_timer", "hold_timer", "message_age_timer"),
