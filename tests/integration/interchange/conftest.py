@@ -90,7 +90,7 @@ class Place:
     def seen(self) -> Json:
         """What is in the kernel at both ends, without random values."""
         found: Json = {
-            name: {" ".join(what): _comparable(netns.ip(*what)) for what in _SHOWN}
+            name: {" ".join(what): _comparable(_settled(netns.ip(*what))) for what in _SHOWN}
             for name, netns in (("host", self.node), ("container", self.pod))
         }
         found["firewall"] = [line for line in self.left() if line.startswith("+ firewall")]
@@ -296,6 +296,11 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
             yield from differences(our, their, f"{path}.{at}")
     else:
         yield f"{path}: ours {ours!r}, theirs {theirs!r}"
+
+
+def _settled(shown: list[Json]) -> list[Json]:
+    """Without routes that the kernel adds at a time of its own, after a link went up."""
+    return [each for each in shown or () if each.get("dst") != "ff00::/8"]
 
 
 def _comparable(value: Any) -> Any:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.delegation import Delegated, Delegating, delegated
-from multus.api.errors import CNIError, NotAvailable
+from multus.api.errors import CNIError, InvalidConfig, NotAvailable
 from multus.api.invoker import Declined
 from multus.api.network import Provenance
 from multus.inprocess import LinkInvoker, forget, reader_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LEASES = lease.FILE.rpartition("/")[0] + "/"
 
 
-def elsewhere(plugin: Plugin, delegate: Delegate) -> Declined | None:
+def no_lease(plugin: Plugin, delegate: Delegate) -> Declined | None:
     """The answer for a tenant's ``subnetFile`` outside flannel's own folder."""
     path = plugin.config.get("subnetFile")
     if delegate.provenance is Provenance.NODE or not isinstance(path, str) or not path:
@@ -37,7 +37,6 @@ class Flannel(Delegating):
     """Attaches to networks of flannel, by ``bridge`` or the type that ``delegate`` names."""
 
     name = "flannel"
-    node_keys = frozenset({"dataDir"})
     # The links of delegated plugins are deleted with those of the container's other networks.
     before_delete = staticmethod(LinkInvoker.before_delete)
 
@@ -51,7 +50,13 @@ class Flannel(Delegating):
 
     def delete_one(self, invocation: Invocation) -> None:
         kept = store.load(invocation)
-        super().delete_one(invocation)
+        try:
+            super().delete_one(invocation)
+        except InvalidConfig as error:
+            if kept is not None:
+                raise
+            # ADD refused this configuration.
+            invocation.log.verbose("nothing was attached", error=error)
         if kept is not None:
             forget(kept.path)
         store.forget_unfinished(invocation)
