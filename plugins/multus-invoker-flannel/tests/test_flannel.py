@@ -23,6 +23,7 @@ from multus.api.errors import (
 )
 from multus.api.invoker import Declined
 from multus.api.network import Delegate, Invocation, Plugin, Provenance
+from multus.inprocess import forget
 from multus.testing.invocation import Caller
 
 LEASE = {
@@ -167,6 +168,13 @@ def test_status_is_that_of_the_delegated_plugin_too(place: Place) -> None:
         Flannel().status(place.invocation("STATUS", delegate={"type": "nowhere"}))
 
 
+def forgotten(invocation: Invocation) -> None:
+    kept = store.load(invocation)
+    if kept is not None:
+        forget(kept.path)
+    store.forget_unfinished(invocation)
+
+
 class TestFiles:
     def test_two_networks_of_a_container_have_a_file_each(self, place: Place) -> None:
         first = place.invocation()
@@ -177,11 +185,11 @@ class TestFiles:
         for each, kind in ((first, "bridge"), (second, "ptp")):
             kept = store.load(each)
             assert kept is not None and kept.config["type"] == kind
-        store.forget(second)
-        store.forget(second)
+        forgotten(second)
+        forgotten(second)
         assert place.files() == ["c1"]
         assert store.load(second) is None
-        store.forget(first)
+        forgotten(first)
         assert place.files() == []
 
     def test_one_network_twice_has_a_file_each(self, place: Place) -> None:
@@ -189,7 +197,7 @@ class TestFiles:
             store.save(place.invocation(ifname=ifname), {"name": "cbr0", "type": ifname})
         kept = store.load(place.invocation(ifname="net1"))
         assert kept is not None and kept.config["type"] == "net1"
-        store.forget(place.invocation(ifname="eth0"))
+        forgotten(place.invocation(ifname="eth0"))
         assert place.files() == ["c1_net1"]
 
     def test_the_references_file_is_read(self, place: Place) -> None:
