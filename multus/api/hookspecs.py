@@ -371,6 +371,7 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
         DEL does not need the plugin.
         Keys that are for the owner of the node, a file that it writes for instance, stand in its
         ``node_keys``: they do not reach it from a tenant's configuration.
+        An invoker that leaves the work to another plugin is a ``multus.api.delegation.Delegating``.
     Raises: nothing, for what can be declined.
 
     Example::

@@ -46,7 +46,7 @@ def conf(multus: Multus) -> dict[str, Any]:
     multus.bin.stand_in("ptp", ADD=Reply.json(interface_result(["10.168.1.11/24"])))
     multus.bin.stand_in("sriov", ADD=Reply(""))
     # The stand-ins are binaries: what is served in-process here is not asked.
-    binaries = {"invokers": {"ptp": "exec", "sriov": "exec"}}
+    binaries = {"invokers": dict.fromkeys(("ptp", "sriov", "flannel"), "exec")}
     name = "multus-demo-network"
     return multus.conf(SRIOV, PTP, FLANNEL, name=name, cniVersion=None, **binaries)
 

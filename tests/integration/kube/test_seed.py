@@ -78,7 +78,9 @@ def put_stand_ins(cluster: Cluster) -> None:
 
 def conf_of(cluster: Cluster, **keys: Any) -> dict[str, Any]:
     """The first documentation's: a name, the type, a kubeconfig; scripts stand in for cards."""
-    return cluster.conf(cniVersion=None, invokers={"sriov": "exec"}, **keys)
+    return cluster.conf(
+        cniVersion=None, invokers=dict.fromkeys(("sriov", "flannel"), "exec"), **keys
+    )
 
 
 @pytest.fixture

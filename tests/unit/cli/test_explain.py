@@ -35,7 +35,7 @@ def node(file: File, bin_dir: str) -> Path:
             "cniVersion": "1.0.0",
             "kubeconfig": "/nowhere/kubeconfig",
             "binDir": bin_dir,
-            "invokers": dict.fromkeys(("flannel", "ptp", "sriov"), "exec"),
+            "invokers": dict.fromkeys(("ptp", "sriov", "flannel"), "exec"),
         },
     )
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from multus.api.delegation import Delegated, Delegating, delegated
-from multus.api.errors import CNIError, NotAvailable
+from multus.api.errors import CNIError, InvalidConfig, NotAvailable
 from multus.api.invoker import Declined
 from multus.api.network import Provenance
 from multus.inprocess import LinkInvoker, forget, reader_of
@@ -50,7 +50,13 @@ class Flannel(Delegating):
 
     def delete_one(self, invocation: Invocation) -> None:
         kept = store.load(invocation)
-        super().delete_one(invocation)
+        try:
+            super().delete_one(invocation)
+        except InvalidConfig as error:
+            if kept is not None:
+                raise
+            # ADD refused this configuration.
+            invocation.log.verbose("nothing was attached", error=error)
         if kept is not None:
             forget(kept.path)
         store.forget_unfinished(invocation)
