@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from multus.cli import engines
+
 #: Where calls leave engines that name no other socket: the machine's own folder.
-_ENGINES = Path("/run/multus")
+_ENGINES = "/run/multus"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +31,15 @@ def full_size(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_engine_is_left() -> Iterator[None]:
-    before = set(_ENGINES.glob("warm.*"))
     yield
-    left = set(_ENGINES.glob("warm.*")) - before
-    assert not left, f"a warm engine is left: {left}: use a MULTUS_SOCKET of the test, and end it"
+    left = [each.process for each in engines.found(_ENGINES) if _is_ours(each.process)]
+    assert not left, "a call left a warm engine: name a MULTUS_SOCKET of the test, and end it"
+
+
+def _is_ours(process: int) -> bool:
+    """Whether a process is one of the interpreter that runs these tests."""
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return command.startswith(os.fsencode(sys.executable) + b"\0")

@@ -7,19 +7,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CheckFailed, InvalidConfig
-from multus.api.invoker import Invoker
-from multus.inprocess._link import LinkInvoker
-from multus.netlink import Channel, Namespace, NamespaceGone, Transport, links
+from multus.inprocess._together import Together
+from multus.netlink import Channel, Namespace, NamespaceGone, links
 
 if TYPE_CHECKING:
-    import socket
-
     from multus.api.network import Invocation
     from multus.api.result import IP, Result
     from multus.netlink.links import Link
 
 
-class Chained(Invoker):
+class Chained(Together):
     """Changes a link, its routes or its traffic, and passes the result on.
 
     A subclass sets ``name``, and overrides ``add``, ``delete_one`` and ``check``.  When several
@@ -28,11 +25,6 @@ class Chained(Invoker):
 
     *transport* sends netlink messages to the kernel; tests inject faults with it.
     """
-
-    before_delete = staticmethod(LinkInvoker.before_delete)
-
-    def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
-        self._transport = transport
 
     def previous(self, invocation: Invocation) -> Result:
         """The result of the plugin before; raises ``InvalidConfig`` without one."""

@@ -63,6 +63,13 @@ def delete_links(leaving: Sequence[Leaving], transport: _Transports) -> list[CNI
         return [error] * len(leaving)
 
 
+def delete_from_host(
+    leaving: Sequence[Leaving], named: Sequence[str], transport: _Transports
+) -> None:
+    """Delete the pairs among the attachments by their ends on the host, and the *named* links."""
+    _delete_host_ends(leaving, transport, named)
+
+
 def addresses_left(netns: str, transport: _Transports) -> set[str]:
     """The addresses (without prefix) that the container still has on any interface."""
     if not netns:
@@ -94,7 +101,9 @@ def _names(found: Sequence[Link]) -> set[str]:
     return {name for link in found for name in (link.name, *link.alternative_names)}
 
 
-def _delete_host_ends(leaving: Sequence[Leaving], transport: _Transports) -> list[CNIError | None]:
+def _delete_host_ends(
+    leaving: Sequence[Leaving], transport: _Transports, named: Sequence[str] = ()
+) -> list[CNIError | None]:
     """Delete pairs by their ends on the host, whose names are in the results.
 
     The kernel deletes them with the container's namespace, but some time after its path is gone.
@@ -102,16 +111,17 @@ def _delete_host_ends(leaving: Sequence[Leaving], transport: _Transports) -> lis
     """
     ends = [_host_ends(each) for each in leaving]
     macs = {name: mac for each in ends for name, mac in each.items()}
-    if not macs:
+    if not macs and not named:
         return [None] * len(leaving)
 
     def is_ours(link: Link) -> bool:
         # Compare the MAC too: another link may have the name by now.
-        return link.kind == "veth" and link.mac == macs.get(link.name)
+        return link.name in named or (link.kind == "veth" and link.mac == macs.get(link.name))
 
     try:
         with open_channel(transport=transport) as host:
-            errors = dict(zip(macs, _delete(host, list(macs), is_ours)[0], strict=True))
+            every = [*macs, *named]
+            errors = dict(zip(every, _delete(host, every, is_ours)[0], strict=True))
     except CNIError as error:
         errors = dict.fromkeys(macs, error)
     return [next(filter(None, map(errors.get, each)), None) for each in ends]

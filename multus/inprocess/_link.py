@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import evolve
 
 from multus import ipam
-from multus.api.delegation import Delegating
 from multus.api.errors import CNIError, InvalidConfig
-from multus.api.invoker import Invoker
 from multus.api.result import DNS, Result
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made, take_back
 from multus.inprocess._requested import masquerade_backend, reader_of
-from multus.netlink import Transport
+from multus.inprocess._together import Together
 
 if TYPE_CHECKING:
-    import socket
-
     from multus.api.network import Invocation
     from multus.ipam import Ipam
     from multus.netlink import Channel
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-class LinkInvoker(Invoker, Generic[C]):
+class LinkInvoker(Together, Generic[C]):
     """Creates a link with its addresses, routes and rules, and deletes it.
 
     A subclass sets ``name`` and ``kind``, and overrides `read` and `create`, and of the others what
@@ -41,15 +37,10 @@ class LinkInvoker(Invoker, Generic[C]):
     standalone ADD without rules is the common case.
     """
 
-    #: The kernel's kind of the container's link: "veth", "macvlan" …  Empty for any.
-    kind: str = ""
     #: Whether a network without addresses is refused.
     needs_addresses: bool = False
     #: Whether the keys ``ipMasq`` and ``ipMasqBackend`` have a meaning.
     may_masquerade: bool = False
-
-    def __init__(self, transport: Callable[[socket.socket], Transport] = Transport) -> None:
-        self._transport = transport
 
     # --- What a subclass says -----------------------------------------------------------------
 
@@ -162,21 +153,6 @@ class LinkInvoker(Invoker, Generic[C]):
         from multus.inprocess._detach import Leaving, delete_links
 
         return delete_links([Leaving(each, self.kind) for each in invocations], self._transport)
-
-    @staticmethod
-    def before_delete(deletions: Sequence[tuple[Invoker, Invocation]]) -> None:
-        """Delete the links of different kinds within one grace period."""
-        from multus.inprocess._detach import Leaving, delete_links
-
-        leaving = []
-        for invoker, invocation in deletions:
-            if isinstance(invoker, Delegating):
-                inner = invoker.inner(invocation)
-                invoker, invocation = inner.invoker, inner.invocation
-            if isinstance(invoker, LinkInvoker) and invoker.kind:
-                leaving.append(Leaving(invocation, invoker.kind))
-        if leaving:
-            delete_links(leaving, Transport)
 
     def delete_one(self, invocation: Invocation) -> None:
         error = self.delete([invocation])[0]

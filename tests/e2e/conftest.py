@@ -15,6 +15,7 @@ from e2e import containerd, image, podman
 from e2e.containerd import ContainerdHost
 from e2e.podman import PodmanHost
 from integration.daemon.node import Daemon
+from multus.cli import engines
 from multus.cni import shim
 from multus.testing.apiserver import ApiServer
 from multus.testing.command import output
@@ -54,24 +55,33 @@ def image_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["standalone", "daemon"])
+@pytest.fixture(params=["standalone", "warm engine", "daemon"])
 def program(
     request: pytest.FixtureRequest, cni_program: tuple[str, ...], cni_node: Node, tmp_path: Path
 ) -> Iterator[str]:
-    """What the runtime starts: the program by itself, or the shim with the daemon behind it."""
+    """What the runtime starts: a program, or the shim with the daemon behind it."""
     if request.param == "standalone":
-        yield cni_program[0]
+        yield _script(tmp_path, f"MULTUS_STANDALONE=1 exec {cni_program[0]}")
+        return
+    if request.param == "warm engine":
+        run = tmp_path / "run"
+        yield _script(tmp_path, f"MULTUS_SOCKET={run}/multus.sock exec {cni_program[0]}")
+        list(engines.end(str(run)))
         return
     settings = {"cniDir": str(tmp_path / "multus"), "nodeName": "n1"}
     if "cni_api" in request.fixturenames:
         settings["kubeconfig"] = request.getfixturevalue("kubeconfig")
     daemon = Daemon(tmp_path / "daemon", cni_node, settings).start()
-    # podman's clean-up process has an environment of its own: the variable is set here.
-    script = tmp_path / "multus-with-socket"
-    script.write_text(f"#!/bin/sh\nMULTUS_SOCKET={daemon.socket} exec {_shim(tmp_path)}\n")
-    script.chmod(0o755)
-    yield str(script)
+    yield _script(tmp_path, f"MULTUS_SOCKET={daemon.socket} exec {_shim(tmp_path)}")
     daemon.stop()
+
+
+def _script(folder: Path, line: str) -> str:
+    """A program that sets a variable: podman's clean-up process has an environment of its own."""
+    script = folder / "multus-with-variable"
+    script.write_text(f"#!/bin/sh\n{line}\n")
+    script.chmod(0o755)
+    return str(script)
 
 
 def _shim(folder: Path) -> str:

@@ -59,6 +59,22 @@ _LINKS: tuple[dict[str, Any], ...] = (
     {"type": "ipvlan", "master": "uplink", "mode": "l2", "mtu": 1400, "linkInContainer": False},
     {"type": "vlan", "master": "uplink", "vlanId": 7, "mtu": 1400, "linkInContainer": False},
     {"type": "dummy", "dns": {"nameservers": ["1.1.1.1"]}},
+    {"type": "flannel", "subnetFile": "/run/flannel/subnet.env", "dataDir": "/var/lib/cni/flannel",
+     "delegate": {"bridge": "br9", "hairpinMode": True, "delegate": {"type": "flannel"}}},
+)  # fmt: skip
+
+#: The types that follow in a chain.
+_CHAINED: tuple[dict[str, Any], ...] = (
+    {"type": "portmap", "backend": "nftables", "snat": True, "masqAll": True, "markMasqBit": 13,
+     "runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 8080, "hostIP": "::1",
+                                         "protocol": "tcp"}]}},
+    {"type": "portmap", "backend": "iptables", "conditionsV4": ["-i", "eth7"], "conditionsV6": [],
+     "externalSetMarkChain": "KUBE-MARK-MASQ",
+     "runtimeConfig": {"portMappings": [{"hostPort": 90, "containerPort": 9, "protocol": "UDP"}]}},
+    {"type": "bandwidth", "ingressRate": 8000, "ingressBurst": 8000, "egressRate": 8000,
+     "egressBurst": 8000},
+    {"type": "sbr", "table": 77, "gateways": ["10.1.0.1"], "addSourceHints": True},
+    {"type": "vrf", "vrfname": "red", "table": 9},
 )  # fmt: skip
 
 _TUNING: dict[str, Any] = {
@@ -272,7 +288,7 @@ class Fuzzer:
         return {
             "cniVersion": "1.1.0",
             "name": name,
-            "plugins": [config, {**_TUNING, "dataDir": folder}],
+            "plugins": [config, self._one(({**_TUNING, "dataDir": folder}, *_CHAINED))],
         }
 
     def record(self) -> None:

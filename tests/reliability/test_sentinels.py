@@ -158,6 +158,7 @@ def test_tuning_of_a_tenant_in_another_folder_is_left_to_the_binary(
 ) -> None:
     error = unchanged(sentinels, Life(cni_pod, tmp_path, tuned(dataDir=folder), TENANT))["ADD"]
     assert error is not None and "'tuning' is not found" in error.msg
+    assert f"the binary is needed: key 'dataDir' is {folder!r}, outside" in error.details
 
 
 def tuned(**keys: Any) -> dict[str, Any]:

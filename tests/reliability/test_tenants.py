@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from multus_invoker_bridge.config import Config
+from multus_invoker_flannel import lease
 from multus_invoker_tuning import config as tuning_config
 from reliability.life import TENANT, Life
 from work import calls
@@ -121,6 +122,19 @@ def test_an_allow_list_that_cannot_be_read_allows_nothing(
         path.symlink_to(tmp_path / "nowhere")
     said = refused(host, cni_pod, tmp_path, tuned(sysctl={"net.core.somaxconn": "500"}))
     assert str(path) in said
+
+
+def test_flannel_of_flannel_of_flannel(
+    host: Node, cni_pod: Netns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "subnet.env"
+    subnet = "FLANNEL_NETWORK=10.6.0.0/16\nFLANNEL_SUBNET=10.6.0.1/24\n"
+    path.write_text(f"{subnet}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n")
+    monkeypatch.setattr(lease, "FILE", str(path))
+    config: dict[str, Any] = {"type": "bridge"}
+    for _ in range(90):
+        config = {"type": "flannel", "delegate": config, "dataDir": "/etc"}
+    assert "'flannel' is not found" in refused(host, cni_pod, tmp_path, config)
 
 
 def test_ten_thousand_trunks_are_read_at_once() -> None:

@@ -8,7 +8,7 @@ exec 5<&0 6>&1 </dev/null >>"$name.console" 2>&1
 (
     exec 6>&-
     "$INTERPRETER" "$tools/feed.py" "$name" <&5
-    sleep 5
+    sleep 10
     kill 1
 ) &
 exec 5<&-

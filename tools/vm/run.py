@@ -12,7 +12,9 @@ It has no network but its own loopback.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -87,22 +89,25 @@ def interpreter(folder: Path, processor: int) -> str:
 
 def shortcoming(machine: str, environ: dict[str, str]) -> str:
     """Why no *machine* can be started here; empty if one was up, calculated, and is down again."""
-    command = repr("print(6 * 7, flush=True)") + "\n"
-    try:
-        done = subprocess.run(
-            shlex.split(machine),
-            env=environ,
-            input=command,
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it is not up after {SECONDS} seconds"
-    if done.stdout != "42\n":
-        return f"instead of 42 it said {done.stdout!r}, with status {done.returncode}"
+    question = repr("print(6 * 7, flush=True)").encode() + b"\n"
+    with subprocess.Popen(
+        shlex.split(machine),
+        bufsize=0,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as asked:
+        assert asked.stdin is not None and asked.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            asked.stdin.write(question)
+        answers, _, _ = select.select([asked.stdout], [], [], SECONDS)
+        answer = asked.stdout.readline(100) if answers else b""
+        asked.stdin.close()
+        if not answers:
+            asked.kill()
+            return f"it is not up after {SECONDS} seconds"
+    if answer != b"42\n":
+        return f"instead of 42 it said {answer!r}, with status {asked.returncode}"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.api.errors import InvalidConfig
+from multus.api.errors import CNIError, InvalidConfig, NotStarted
 from multus.api.invoker import Declined, Invoker
 from multus.engine.permit import withheld, without, without_info_file
 from multus.engine.resolve import missing_plugin
@@ -58,6 +58,15 @@ def choose(
             f"carries out type {plugin.type!r} of {delegate}", "multus-invoker-exec", installed
         )
     return Choice(offers[0], tuple(declined))
+
+
+def needed_because(
+    error: NotStarted, installed: Installed, plugin: Plugin, delegate: Delegate, conf: Conf
+) -> CNIError:
+    """*error* of a missing binary, with the reasons for which the type is not served in-process."""
+    declined = choose(installed, plugin, delegate, conf, strict=False).declined
+    reasons = "; ".join(each.reason for each in declined)
+    return error.detailed(f"the binary is needed: {reasons}") if reasons else error
 
 
 def permitted(plugin: Plugin, delegate: Delegate, invoker: Invoker, log: Log) -> Plugin:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from multus.api.delegates import handed_on
-from multus.api.errors import CNIError, described
+from multus.api.errors import CNIError, NotStarted, described
 from multus.api.jsontext import encode
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.engine.invoke.calling import carry_out, naming_delegate
-from multus.engine.invoke.choice import choose, permitted
+from multus.engine.invoke.choice import choose, needed_because, permitted
 from multus.state.record import Planned, Step
 
 if TYPE_CHECKING:
@@ -103,10 +103,13 @@ def _with_places(delegate: Delegate, conf: Conf) -> Delegate:
 def prepare(planned: Sequence[Planned], call: Call) -> None:
     """Ask every invoker whether its part can begin; raises the first reason against it."""
     for each in planned:
-        for step in each.steps:
+        for plugin, step in zip(each.delegate.plugins, each.steps, strict=True):
             try:
                 invoker = invoker_of(step, each.delegate, call)
                 invocation = call.invocation("ADD", each.delegate, step.plugin, step.config)
                 carry_out(invoker, invoker.prepare, invocation)
+            except NotStarted as error:
+                why = needed_because(error, call.installed, plugin, each.delegate, call.conf)
+                raise naming_delegate(why, each.delegate, step.plugin) from error
             except CNIError as error:
                 raise naming_delegate(error, each.delegate, step.plugin) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.ways import Direct, Program
+from bench.ways import ALONE, Direct, Program
 from bench.workload import KINDS, Workload
 from multus.netlink import Namespace
 from multus.state.journal import Journal
@@ -40,7 +40,7 @@ def test_each_network_is_attached_as_the_way_says(
     how: str, cni_node: Node, cni_pod: Netns, tmp_path: Path
 ) -> None:
     work = Workload(3, str(tmp_path), "mixed")
-    way = Program(how, installed_program(), how)
+    way = Program(how, installed_program(), how, variables=ALONE)
     container = Container(cni_pod.path)
     with Namespace(cni_node.path) as node, node.entered():
         way.call("ADD", work, container)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from attrs import evolve
 from kernel import require_kernel
 
 from multus.api.errors import CheckFailed, InvalidConfig
+from multus.netlink import Namespace, Transport
+from multus.testing.invocation import Caller
+from multus.testing.session import new_session
 
 if TYPE_CHECKING:
     from integration.chained.conftest import Chain
+
+_DELETE_LINK = 17
 
 INTO = {"ingressRate": 1_000_000, "ingressBurst": 800_000}
 OUT = {"egressRate": 2_000_000, "egressBurst": 1_600_000}
@@ -99,3 +106,34 @@ def test_an_interface_that_is_no_veth_of_the_result_is_refused(chain: Chain) -> 
     with pytest.raises(InvalidConfig, match="of kind 'bridge'"):
         chain.call("ADD", BOTH, ifname="net1")
     assert devices(chain) == []
+
+
+class Recording(Transport):
+    """Keeps the types of messages, in a list for each datagram."""
+
+    sent: ClassVar[list[list[int]]] = []
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        self.sent.append([int.from_bytes(each[4:6], sys.byteorder) for each in messages])
+        super().send(messages)
+
+
+def test_the_device_is_deleted_with_the_links_in_one_request(chain: Chain) -> None:
+    from multus_invoker_bandwidth.invoker import Bandwidth
+
+    bridges = pytest.importorskip("multus_invoker_bridge.invoker")
+    caller = Caller("chained1", chain.pod.path, "net1")
+    network = {"type": "bridge", "bridge": "br0"}
+    with Namespace(chain.node.path) as host, host.entered(), new_session() as session:
+        result = bridges.Bridge().add(caller.invocation("ADD", network, session=session))
+        limited = Bandwidth().add(caller.invocation("ADD", BOTH, result, session=session))
+        assert len(devices(chain)) == 1
+        Recording.sent.clear()
+        Bandwidth.before_delete(
+            [
+                (Bandwidth(Recording), caller.invocation("DEL", BOTH, limited)),
+                (bridges.Bridge(Recording), caller.invocation("DEL", network, result)),
+            ]
+        )
+    assert (devices(chain), list(chain.pod.links())) == ([], ["eth0"])
+    assert [each.count(_DELETE_LINK) for each in Recording.sent if _DELETE_LINK in each] == [1]

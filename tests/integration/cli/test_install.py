@@ -99,6 +99,7 @@ def test_what_is_installed_attaches_a_pod(
         "name": whole["name"],
         "cniVersion": whole["cniVersion"],
         "cniDir": str(made_up.folder / cni_dir),
+        "warmSeconds": 0,
     }
     # A daemon with the one folder had a call with the other.
     made_up.write("state/.folders", f"{made_up.folder / 'another'}\n")

@@ -33,7 +33,7 @@ class Either:
 def either(request: pytest.FixtureRequest, place: Place, cni_program: tuple[str, ...]) -> Either:
     """Both ways, one after the other."""
     daemon = request.param == "daemon"
-    environ = {"PYTHONPATH": str(place.folder / "site")}
+    environ = {"PYTHONPATH": str(place.folder / "site"), "MULTUS_STANDALONE": "1"}
     alone = evolve(place.multus.runtime, program=cni_program, environ=environ)
     multus = place.multus if daemon else evolve(place.multus, runtime=alone)
     return Either(place, multus, Site(place.folder / "site", place.folder / "index.json"), daemon)

@@ -109,7 +109,7 @@ def test_what_a_plugin_and_its_child_print_reaches_no_answer(
 def test_what_a_plugin_prints_reaches_no_answer_without_a_daemon(
     place: Place, cni_pod: Netns, cni_program: tuple[str, ...], at: str
 ) -> None:
-    environ = {"PYTHONPATH": str(place.folder / "site")}
+    environ = {"PYTHONPATH": str(place.folder / "site"), "MULTUS_STANDALONE": "1"}
     alone = evolve(
         place.multus, runtime=evolve(place.multus.runtime, program=cni_program, environ=environ)
     )

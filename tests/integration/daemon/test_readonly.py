@@ -48,7 +48,7 @@ def way(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Place:
         place.start()
         return place
     program = os.path.join(os.path.dirname(sys.executable), "multus")
-    environ = {"PYTHONPATH": str(tmp_path / "site"), "MULTUS_SOCKET": str(tmp_path / "none")}
+    environ = {"PYTHONPATH": str(tmp_path / "site"), "MULTUS_STANDALONE": "1"}
     runtime = place.multus.runtime
     runtime = evolve(runtime, program=(program,), environ={**runtime.environ, **environ})
     return evolve(place, multus=evolve(place.multus, runtime=runtime))

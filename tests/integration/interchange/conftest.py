@@ -62,8 +62,10 @@ _MAC = re.compile(r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$")
 _HOST_END = re.compile(r"^veth[0-9a-f]{8}$")
 _IFB = re.compile(r"^bwp[0-9a-f]{12}$")
 
-#: Numbers that the kernel counts up, and the places of links that it numbers.
+#: Numbers that the kernel counts up, the places of links that it numbers, and what it says of a
+#: link some time after the link's flags, which are compared.
 _VOLATILE = {
+    "operstate",
     *("ifindex", "link_index", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"),
     *("bridge_id", "root_id", "root_port", "designated_bridge", "designated_root", "id", "no"),
     *("port_id", "port_no", "forward_delay_timer", "hold_timer", "message_age_timer"),
@@ -90,7 +92,7 @@ class Place:
     def seen(self) -> Json:
         """What is in the kernel at both ends, without random values."""
         found: Json = {
-            name: {" ".join(what): _comparable(netns.ip(*what)) for what in _SHOWN}
+            name: {" ".join(what): _comparable(_settled(netns.ip(*what))) for what in _SHOWN}
             for name, netns in (("host", self.node), ("container", self.pod))
         }
         found["firewall"] = [line for line in self.left() if line.startswith("+ firewall")]
@@ -296,6 +298,11 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
             yield from differences(our, their, f"{path}.{at}")
     else:
         yield f"{path}: ours {ours!r}, theirs {theirs!r}"
+
+
+def _settled(shown: list[Json]) -> list[Json]:
+    """Without routes that the kernel adds at a time of its own, after a link went up."""
+    return [each for each in shown or () if each.get("dst") != "ff00::/8"]
 
 
 def _comparable(value: Any) -> Any:

@@ -458,6 +458,7 @@ def test_a_pod_is_attached_after_the_switch(made_up: MadeUpNode, cni_pod: Netns)
     left.thin(made_up, master, cniDir=str(made_up.folder / "state"))
     well(install(made_up, kubeconfig=True))
     conf = {**plugin(made_up), "name": installed(made_up)["name"], "cniVersion": "0.3.1"}
+    conf["warmSeconds"] = 0
     del conf["kubeconfig"]
     runtime = Runtime((os.path.join(made_up.bin.path, "multus"),), made_up.bin.path, made_up.host)
     container = Container(cni_pod.path)

@@ -96,6 +96,28 @@ def test_the_conf_file_example_is_explained_in_its_order(
     assert "flannel" in said.json["routesKnownLater"]["eth0"]
 
 
+def test_it_says_which_binary_is_needed_and_why(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    bins = BinDir(str(tmp_path / "some"))
+    bins.stand_in("dhcp")
+    delegates = [
+        {"name": "a", "type": "ptp", "ipam": {"type": "dhcp"}},
+        {"name": "b", "type": "macvlan", "acme": 1, "ipam": {"type": "static"}},
+        {"name": "c", "type": "ptp", "ipam": {"type": "host-local", "acme": 1}},
+    ]
+    conf = {"name": "n", "type": "multus", "cniVersion": "1.0.0", "binDir": bins.path}
+    path = file("multus.conf", {**conf, "delegates": delegates})
+    said = multus("explain", "--json", "--conf", path, "--cni-path", bins.path)
+    steps = {each["name"]: each["plugins"][0] for each in said.json["networks"]}
+    assert steps["a"]["invoker"] == "ptp" and steps["a"]["ipamBinary"] == f"{bins.path}/dhcp"
+    assert steps["b"]["invoker"] == "exec" and "'acme'" in steps["b"]["declined"]["macvlan"]
+    needed = {each["msg"].split("'")[3]: each.get("details", "") for each in said.json["refused"]}
+    assert sorted(needed) == ["host-local", "macvlan", "static"]
+    assert "key 'acme' is not one that the in-process macvlan knows" in needed["macvlan"]
+    assert "key 'acme' of 'ipam'" in needed["host-local"]
+
+
 def nad(name: str, config: str) -> str:
     return f"""\
 apiVersion: k8s.cni.cncf.io/v1

@@ -93,6 +93,8 @@ class _Stage:
             "name": "demo",
             "type": "multus",
             "cniDir": self.cni_dir,
+            # Nothing outlives the demo.
+            "warmSeconds": 0,
             "delegates": delegates(self.ipam_dir),
         }
 

@@ -254,6 +254,9 @@ def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
         for declined_type, each in network.declined:
             if declined_type == kind:
                 shown.line(f"{each.invoker} declined: {each.reason}")
+        pool = network.ipam_binary(step)
+        if pool:
+            shown.line(f"its addresses come from a binary: {pool}")
         shown.json(step.config)
 
 

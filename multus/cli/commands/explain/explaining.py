@@ -18,8 +18,9 @@ from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.choice import choose
 from multus.engine.invoke.plan import plan
+from multus.ipam import for_plugin
 from multus.registry.hooks import Hooks
-from multus.state.record import Planned
+from multus.state.record import Planned, Step
 
 if TYPE_CHECKING:
     import pluggy
@@ -61,6 +62,12 @@ class PlannedNetwork:
     def delegate(self) -> Delegate:
         return self.planned.delegate
 
+    def ipam_binary(self, step: Step) -> str:
+        """The path of the IPAM plugin's binary that the step starts; "" for none."""
+        ipam = step.config.get("ipam")
+        kind = ipam.get("type") if isinstance(ipam, Mapping) else None
+        return self.binaries.get(kind, "") if isinstance(kind, str) else ""
+
     def _device_wire(self) -> dict[str, Any]:
         found = {
             "resource": self.delegate.resource,
@@ -100,6 +107,7 @@ class PlannedNetwork:
                     "config": step.config,
                 }
                 | ({"binary": self.binaries[kind]} if kind in self.binaries else {})
+                | ({"ipamBinary": pool} if (pool := self.ipam_binary(step)) else {})
                 for step in self.planned.steps
                 for kind in (step.plugin.type,)
             ],
@@ -271,7 +279,7 @@ def _planned(delegate: Delegate, origin: str, call: Call) -> PlannedNetwork:
 
 def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
     found = {}
-    for kind in _executed(network):
+    for kind in _executed(network, call):
         try:
             found[kind] = _executor(call).find(kind)
         except CNIError:
@@ -281,25 +289,45 @@ def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
 
 def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
     refusals = []
-    for kind in _executed(network):
+    for kind, reason in _executed(network, call).items():
         try:
             _executor(call).find(kind)
         except CNIError as error:
             where = f"{network.delegate}, interface {network.delegate.ifname}"
-            refusals.append(Refusal("invoke", error.at(where)))
+            needed = f"the binary is needed: {reason}" if reason else ""
+            refusals.append(Refusal("invoke", error.at(where).detailed(needed)))
     return refusals
 
 
-def _executed(network: PlannedNetwork) -> Sequence[str]:
-    """The binaries of the plugins and of their IPAM that would be started."""
-    found = []
+def _executed(network: PlannedNetwork, call: Call) -> Mapping[str, str]:
+    """The binaries of the plugins and of their IPAM that would be started, each with the reason.
+
+    The reason is "" for a type that is never served in-process.
+    """
+    found = {}
     for step in network.planned.steps:
-        if step.invoker != "exec":
-            continue
-        ipam = step.config.get("ipam")
-        kind = ipam.get("type") if isinstance(ipam, dict) else None
-        found += [step.plugin.type, *([kind] if isinstance(kind, str) and kind else [])]
-    return list(dict.fromkeys(found))
+        kind = step.plugin.type
+        if step.invoker == "exec":
+            no = (each.reason for declined, each in network.declined if declined == kind)
+            found[kind] = "; ".join(no)
+        kind, reason = _executed_ipam(network.delegate, step, call)
+        if kind:
+            found.setdefault(kind, reason)
+    return found
+
+
+def _executed_ipam(delegate: Delegate, step: Step, call: Call) -> tuple[str, str]:
+    """The IPAM plugin whose binary would be started, and the reason; "" for none."""
+    ipam = step.config.get("ipam")
+    kind = ipam.get("type") if isinstance(ipam, Mapping) else None
+    if not isinstance(kind, str) or not kind:
+        return "", ""
+    if step.invoker == "exec":
+        return kind, ""
+    pool = for_plugin(call.invocation("ADD", delegate, step.plugin, step.config))
+    if pool is None or pool.name != "exec":
+        return "", ""
+    return kind, pool.reason
 
 
 def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:

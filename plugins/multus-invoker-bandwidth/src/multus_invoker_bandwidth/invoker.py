@@ -63,6 +63,9 @@ class Bandwidth(Chained):
         )
         return evolve(before, interfaces=(*before.interfaces, Interface(name, ifb.mac)))
 
+    def host_links(self, invocation: Invocation) -> Sequence[str]:
+        return [_ifb(invocation)]
+
     def delete(self, invocations: Sequence[Invocation]) -> list[CNIError | None]:
         """Delete the interfaces within one grace period; the queues go with the container's."""
         names = list(map(_ifb, invocations))

@@ -25,7 +25,9 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
     """Offer to execute type ``flannel`` when every key of the configuration is known."""
     if plugin.type != "flannel":
         return None
-    from multus.api.invoker import declined
-    from multus_invoker_flannel.invoker import Flannel, elsewhere
+    from multus.api.invoker import declined, elsewhere
+    from multus_invoker_flannel.invoker import Flannel, no_lease
+    from multus_invoker_flannel.store import FOLDER
 
-    return declined(plugin, KEYS) or elsewhere(plugin, delegate) or Flannel()
+    no = declined(plugin, KEYS) or no_lease(plugin, delegate)
+    return no or elsewhere(plugin, delegate, conf, {"dataDir": FOLDER}) or Flannel()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LEASES = lease.FILE.rpartition("/")[0] + "/"
 
 
-def elsewhere(plugin: Plugin, delegate: Delegate) -> Declined | None:
+def no_lease(plugin: Plugin, delegate: Delegate) -> Declined | None:
     """The answer for a tenant's ``subnetFile`` outside flannel's own folder."""
     path = plugin.config.get("subnetFile")
     if delegate.provenance is Provenance.NODE or not isinstance(path, str) or not path:
@@ -37,7 +37,6 @@ class Flannel(Delegating):
     """Attaches to networks of flannel, by ``bridge`` or the type that ``delegate`` names."""
 
     name = "flannel"
-    node_keys = frozenset({"dataDir"})
     # The links of delegated plugins are deleted with those of the container's other networks.
     before_delete = staticmethod(LinkInvoker.before_delete)
 

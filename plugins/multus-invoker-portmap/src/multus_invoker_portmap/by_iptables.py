@@ -85,12 +85,12 @@ def _add_what_is_missing(
     programs: Programs,
 ) -> None:
     """Add the rules after the kernel's table was read; again when others changed it meanwhile."""
-    before: list[str] = []
+    before: list[str] | None = None
     for _attempt in range(_ATTEMPTS):
         saved = iptables.saved(version, programs)
-        if _rules_of(saved) == _rules_of(before):
+        if before == _rules_of(saved):
             break  # nobody changed it: the rules themselves are refused
-        before = saved
+        before = _rules_of(saved)
         chains = [_SET_MARK, _MASQUERADE] if _marks(config) else []
         chains += [_TOP, _chain("DN", config.network, config.container_id)]
         script = [f"-N {chain}" for chain in chains if not iptables.declares(saved, chain)]
