@@ -9,7 +9,7 @@ from multus.api.invoker import Declined, Invoker
 from multus.testing.invocation import Caller
 
 #: Keys that any configuration may have.
-_COMMON = {"capabilities": {}, "runtimeConfig": {}, "dns": {}}
+_COMMON: Mapping[str, Any] = {"capabilities": {}, "runtimeConfig": {}, "dns": {}}
 
 
 def require_offered(
