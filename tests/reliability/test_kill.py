@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from attrs import evolve, field, frozen
+from kernel import require_kernel
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
@@ -192,6 +193,8 @@ def test_nothing_is_left(
 ) -> None:
     if full and not full_size:
         pytest.skip("of the full size")
+    if kind == "tagged":
+        require_kernel("VLAN filter")
     conf = getattr(on_ground, kind)()
     ours = kind in OURS
     sweep = Sweep(on_ground, conf, command, whole, patient=not ours)
