@@ -67,6 +67,9 @@ class Calls:
         self._adds = self._calls = self._behind = 0
         self._replaying: set[str] = set()
         self._stopping = self._ending = False
+        #: Whether a client that gets no answer carries its call out itself, as those of a warm
+        #: engine do.
+        self.dispensable = False
         #: What is installed has changed since the workers' service was made.
         self.outdated = False
         #: When a runtime last sent a call or got its answer; those that it repeats do not count.
@@ -288,6 +291,8 @@ class Calls:
         )
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
+        if self._left_to_client(job, ended):
+            return
         if job.connection is not None:
             self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:
@@ -300,6 +305,20 @@ class Calls:
             deadline = time.monotonic() + _BEHIND_SECONDS
             lost = Job("recover", "DEL", job.container, deadline, job.message, head=job.head)
             self._queue.put(lost)
+
+    def _left_to_client(self, job: Job, ended: Ended) -> bool:
+        """Whether the client carries out the call of a lost worker again, which undoes it first.
+
+        One whose worker was stuck would only be stuck itself.
+        """
+        connection = job.connection
+        if not self.dispensable or connection is None or ended.why != IT_ENDED:
+            return False
+        if ended.sight.answering or not connection.is_there():
+            return False
+        self._answered(connection, job.command, "11")
+        connection.close()
+        return True
 
     # --- Periodic work ---------------------------------------------------------------------------
 
@@ -347,6 +366,9 @@ class Calls:
         self, connection: Connection, message: wire.Received | None, command: str, text: bytes
     ) -> None:
         self._answered(connection, command, "11")
+        if self.dispensable:
+            connection.close()
+            return
         payload = message.payload if message is not None else b""
         if message is not None and command == "DEL":
             connection.keep(command, wire.decode(message.raw))

@@ -78,6 +78,7 @@ def serve(
         remove_mark(settings.cni_dir)
         spool = Spool(settings.cni_dir, log)
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
+        calls.dispensable = warm is not None
         generations.calls = calls
         server = Server(
             listener,

@@ -146,6 +146,13 @@ def family(pid: int) -> list[int]:
     return [pid, *family_of(pid)]
 
 
+def kill_all_but_the_supervisor(engine: int) -> None:
+    for process in set(family(engine)) - {engine}:
+        with suppress(OSError):
+            if "multus" in Path(f"/proc/{process}/comm").read_text():
+                os.kill(process, signal.SIGKILL)
+
+
 def held_by(pid: int) -> set[str]:
     """What the descriptors of an engine's processes lead to."""
     held = set()
@@ -369,6 +376,32 @@ def test_a_call_whose_engine_is_killed_is_carried_out_in_place(warm: Warm, cni_p
     call.answer().require()
     warm.multus.delete(conf, container).require()
     assert warm.multus.records() == []
+
+
+def test_a_call_whose_worker_is_killed_is_carried_out_in_place(warm: Warm, cni_pod: Netns) -> None:
+    from integration.daemon.family import Call
+
+    waits(warm)
+    conf, container = warm.conf({"type": "waits", "name": "w"}), Container(cni_pod.path)
+    engine = warm.leave(cni_pod)
+    call = Call(lambda: warm.multus.add(conf, container))
+    eventually((warm.place / "begun").exists)
+    kill_all_but_the_supervisor(engine)
+    (warm.place / "go").touch()
+    call.answer().require()
+    warm.multus.delete(conf, container).require()
+    assert warm.multus.records() == []
+
+
+def test_an_engine_without_workers_refuses_no_call(one: Warm, cni_pod: Netns) -> None:
+    container = Container(cni_pod.path)
+    engine = one.leave(cni_pod)
+    for _ in range(5):
+        kill_all_but_the_supervisor(engine)
+        one.add(container).require()
+        kill_all_but_the_supervisor(engine)
+        one.delete(container).require()
+    assert one.multus.records() == []
 
 
 def test_an_engine_that_is_killed_while_it_starts_is_left_again(one: Warm, cni_pod: Netns) -> None:
