@@ -61,7 +61,8 @@ class Ends(NamedTuple):
         if not inside and name in self.parents:
             return self.parents[name]
         channel = self.inside if inside else self.host
-        found = links.find(channel, name or _default_route(channel))
+        link = name or _default_route(channel)
+        found = links.find(channel, link) if link else None
         if found is not None:
             if not inside:
                 self.parents[name] = found
@@ -92,10 +93,10 @@ def _open(invocation: Invocation, transport: Callable[[socket], Transport]) -> E
 
 
 def _default_route(channel: Channel) -> int:
-    """The index of the first default route's interface; -1, which none has, without one."""
+    """The index of the first default route's interface; 0, which none has, without one."""
     from multus.netlink import routes
 
     found = (
         each.index for each in routes.list_all(channel) if each.destination in ("0.0.0.0/0", "::/0")
     )
-    return next(found, -1)
+    return next(found, 0)

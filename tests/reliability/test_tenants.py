@@ -44,6 +44,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "NUL in a master": ({"type": "macvlan", "master": "uplink\0"}, "'master' holds"),
     "a surrogate as master": ({"type": "ipvlan", "master": "\udfff"}, "'master' holds"),
     "a long master": ({"type": "vlan", "master": "m" * 70000, "vlanId": 1}, "'master' is longer"),
+    "no master, and no default route": ({"type": "macvlan"}, "'master' is missing"),
     "a negative MTU": ({"type": "macvlan", "master": "uplink", "mtu": -1}, "mtu"),
     "a huge MTU of macvlan": ({"type": "macvlan", "master": "uplink", "mtu": HUGE}, "mtu"),
     "a huge MTU of ipvlan": ({"type": "ipvlan", "master": "uplink", "mtu": HUGE}, "MTU"),
