@@ -285,8 +285,18 @@ def encode_mac(mac: str) -> bytes:
 
 
 def canonical_mac(mac: str) -> str:
-    """A hardware address as `decode_mac` writes it; "" for none.  Raises as `encode_mac`."""
-    return decode_mac(encode_mac(mac)) if mac else ""
+    """A hardware address for an interface, as `decode_mac` writes it; "" for none.
+
+    Raises as `encode_mac`, also for one of six bytes that no interface can have.
+    """
+    address = encode_mac(mac) if mac else b""
+    if len(address) == 6 and (address[0] & 1 or not any(address)):
+        what = "a group's address" if any(address) else "no address"
+        raise InvalidConfig(
+            f"MAC {mac} is {what}, which no interface can have: use one whose second digit is even"
+            " and that is not zero"
+        )
+    return decode_mac(address)
 
 
 def local_mac(random: bytes) -> str:

@@ -49,6 +49,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a huge MTU of macvlan": ({"type": "macvlan", "master": "uplink", "mtu": HUGE}, "mtu"),
     "a huge MTU of ipvlan": ({"type": "ipvlan", "master": "uplink", "mtu": HUGE}, "MTU"),
     "a broken MAC": ({"type": "macvlan", "master": "uplink", "mac": "02:\0"}, "02:"),
+    "a group's MAC": (
+        {"type": "macvlan", "master": "uplink", "mac": "03:00:00:00:00:01"},
+        "MAC 03:00:00:00:00:01 is a group's address",
+    ),
+    "a MAC of zeros": (
+        {"type": "bridge", "bridge": "br9", "args": {"cni": {"mac": "00:00:00:00:00:00"}}},
+        "MAC 00:00:00:00:00:00 is no address",
+    ),
 }
 
 #: Sysctls that are not the container's own, or not names.
