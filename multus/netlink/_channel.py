@@ -43,6 +43,15 @@ _SECONDS_TO_ANSWER = 10
 _DUMP_ATTEMPTS = 5
 
 
+#: What to do, by words of the kernel's explanation.
+_FIXES = {
+    "IPv6 is disabled": "set the sysctl disable_ipv6 of that interface and of net.ipv6.conf.default"
+    " to 0, or give the network IPv4 addresses alone",
+    "mtu less than device minimum": "use a larger 'mtu'",
+    "mtu greater than device maximum": "use a smaller 'mtu'",
+}
+
+
 class Refused(KernelRefused):
     """The kernel refused a message of a batch.
 
@@ -53,7 +62,8 @@ class Refused(KernelRefused):
     def __init__(self, message: Message, position: int, number: int, explained: str) -> None:
         name = errno.errorcode.get(number, str(number))
         said = explained or os.strerror(number)
-        super().__init__(f"cannot {message.words}: {said} ({name}, message {position})")
+        fix = next((each for words, each in _FIXES.items() if words in explained), "")
+        super().__init__(f"cannot {message.words}: {said} ({name}, message {position})", fix=fix)
         self.message = message
         self.position = position
         self.errno = number
@@ -123,7 +133,7 @@ class Channel:
             self._exchange(chunk, replies, refusals)
         if refusals:
             first = refusals[0]
-            first.add_details(*(refused.msg for refused in refusals[1:]))
+            first.add_details(*(refused.said for refused in refusals[1:]))
             first.refusals = tuple(refusals)
             raise first
         return replies

@@ -202,6 +202,21 @@ def test_a_socket_that_cannot_send_is_an_error(namespace: Namespace) -> None:
     assert caught.value.errno == errno.EBADF
 
 
+@pytest.mark.parametrize(
+    ("explained", "fix"),
+    [
+        ("ipv6: IPv6 is disabled on this device", "disable_ipv6"),
+        ("IPv6 is disabled on nexthop device", "disable_ipv6"),
+        ("mtu less than device minimum", "larger 'mtu'"),
+        ("mtu greater than device maximum", "smaller 'mtu'"),
+    ],
+)
+def test_what_a_configuration_can_mend_has_a_fix(explained: str, fix: str) -> None:
+    refused = Refused(Message(1000, 0, b"", "add address fd00::1/64"), 0, errno.EACCES, explained)
+    assert explained in refused.reason and fix in refused.fix
+    assert Refused(refused.message, 0, errno.EACCES, "").fix == ""
+
+
 def test_a_long_dump_is_complete(channel: Channel) -> None:
     channel.request([create.bridge(f"br{at}") for at in range(150)])
     names = {link.name for link in links.list_all(channel)}
