@@ -38,6 +38,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a card as bridge": ({"type": "bridge", "bridge": "uplink", "promiscMode": True}, "bridge"),
     "loopback as bridge": ({"type": "bridge", "bridge": "lo", "isGateway": True}, "bridge"),
     "a huge MTU": ({"type": "bridge", "bridge": "br9", "mtu": HUGE}, "mtu"),
+    "a small MTU": ({"type": "bridge", "bridge": "br9", "mtu": 67}, "'mtu' is 67"),
     "a huge VLAN": ({"type": "bridge", "bridge": "br9", "vlan": HUGE}, "vlan"),
     "a huge trunk": ({"type": "bridge", "bridge": "br9", "vlanTrunk": [{"id": HUGE}]}, "vlanTrunk"),
     "a path as master": ({"type": "macvlan", "master": "../eth0"}, "'master' holds '/'"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from multus.api.result import DNS
 
 _VLANS = range(1, 4095)
+_SIZES = range(68, 65536)
 
 
 class Config(NamedTuple):
@@ -55,7 +56,7 @@ class Config(NamedTuple):
             gateway=default_gateway or reader.boolean("isGateway"),
             default_gateway=default_gateway,
             force_address=reader.boolean("forceAddress"),
-            mtu=reader.integer("mtu", within=range(65536)),
+            mtu=reader.integer("mtu"),
             hairpin=reader.boolean("hairpinMode"),
             promiscuous=reader.boolean("promiscMode"),
             vlan=reader.integer("vlan", within=range(4095)),
@@ -72,6 +73,8 @@ class Config(NamedTuple):
         return found
 
     def _require_possible(self, reader: Reader) -> None:
+        if self.mtu and self.mtu not in _SIZES:
+            raise reader.error("mtu", f"is {self.mtu}", "use 68 to 65535 bytes, or remove the key")
         if self.hairpin and self.promiscuous:
             raise reader.error(
                 "hairpinMode", "is set beside 'promiscMode'", "remove one of the two"
