@@ -70,7 +70,7 @@ class Calls:
         #: Whether a client that gets no answer carries its call out itself, as those of a warm
         #: engine do.
         self.dispensable = False
-        #: What is installed has changed since the workers' service was made.
+        #: What is installed has changed since the workers' service was made, or no worker can be.
         self.outdated = False
         #: When a runtime last sent a call or got its answer; those that it repeats do not count.
         self.last_call = time.monotonic()
@@ -346,6 +346,11 @@ class Calls:
     def keep_no_front(self) -> None:
         """Let the supervisor accept all clients from now on."""
         self._ending = True
+
+    def give_up(self) -> None:
+        """Leave all calls to their clients from now on, which do not wait for other workers."""
+        self.outdated = True
+        self.stop()
 
     def stop(self) -> None:
         """Refuse queued calls and new ones."""

@@ -212,6 +212,10 @@ class Generations:
         was_ready, generation.ready, generation.dead = generation.ready, False, True
         self._listen(generation)
         if generation is self.current and was_ready:
+            if self.calls is not None and self.calls.dispensable:
+                self._log.error("the template process ended, and this engine with it")
+                self.calls.give_up()
+                return
             self._log.error("the template process ended: it is restarted")
             if time.monotonic() - self._serves_since > _LONG:
                 self._pause = 0.0
