@@ -47,6 +47,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative MTU": ({"type": "macvlan", "master": "uplink", "mtu": -1}, "mtu"),
     "a huge MTU of macvlan": ({"type": "macvlan", "master": "uplink", "mtu": HUGE}, "mtu"),
     "a huge MTU of ipvlan": ({"type": "ipvlan", "master": "uplink", "mtu": HUGE}, "MTU"),
+    "NUL in a device": ({"type": "host-device", "device": "eth0\0"}, "'device' is"),
+    "a surrogate as device": ({"type": "host-device", "device": "\udfff"}, "'device' is"),
+    "a long device": ({"type": "host-device", "device": "d" * 300}, "'device' is"),
+    "a surrogate as address": ({"type": "host-device", "pciBusID": "\udfff"}, "'pciBusID' is"),
+    "a surrogate in a path": (
+        {"type": "host-device", "kernelpath": "/sys/devices/\udfff"},
+        "'kernelpath' is",
+    ),
     "a broken MAC": ({"type": "macvlan", "master": "uplink", "mac": "02:\0"}, "02:"),
 }
 
