@@ -132,13 +132,26 @@ def test_an_allow_list_that_cannot_be_read_allows_nothing(
     assert str(path) in said
 
 
-def test_flannel_of_flannel_of_flannel(
-    host: Node, cni_pod: Netns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def leased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has a subnet of flannel."""
     path = tmp_path / "subnet.env"
     subnet = "FLANNEL_NETWORK=10.6.0.0/16\nFLANNEL_SUBNET=10.6.0.1/24\n"
     path.write_text(f"{subnet}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n")
     monkeypatch.setattr(lease, "FILE", str(path))
+
+
+@pytest.mark.usefixtures("leased")
+@pytest.mark.parametrize("folder", ["/a\0b", "/\ud800", "relative", 5])
+def test_a_folder_of_flannel_that_cannot_be(
+    host: Node, cni_pod: Netns, tmp_path: Path, folder: Any
+) -> None:
+    config = {"type": "flannel", "dataDir": folder}
+    assert "'dataDir'" in refused(host, cni_pod, tmp_path, config)
+
+
+@pytest.mark.usefixtures("leased")
+def test_flannel_of_flannel_of_flannel(host: Node, cni_pod: Netns, tmp_path: Path) -> None:
     config: dict[str, Any] = {"type": "bridge"}
     for _ in range(90):
         config = {"type": "flannel", "delegate": config, "dataDir": "/etc"}

@@ -83,8 +83,10 @@ def _config(invocation: Invocation) -> Mapping[str, Any]:
         kept = store.load(invocation)
         if kept is not None and kept.config:
             return kept.config
-    path = reader_of(invocation).text("subnetFile") or lease.FILE
+    reader = reader_of(invocation)
+    path = reader.text("subnetFile") or lease.FILE
     if invocation.verb in ("ADD", "STATUS"):
+        reader.path("dataDir")
         return computed(invocation, lease.read(path))
     with suppress(CNIError):
         return computed(invocation, lease.read(path))
