@@ -106,6 +106,9 @@ def computed(invocation: Invocation, found: Lease) -> dict[str, Any]:
     for key in ("name", "ipam"):
         if key in inner.raw:
             raise inner.error(key, "is set, which flannel sets itself", "remove it")
+    if inner.text("type") == Flannel.name:
+        # Both would keep their configurations in one file.
+        raise inner.error("type", "is 'flannel' itself", "name one that attaches networks")
     config: dict[str, Any] = {
         "ipMasq": not found.masquerades,
         "mtu": found.mtu,
