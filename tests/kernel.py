@@ -16,6 +16,7 @@ _PROBES: Mapping[str, str] = {
     "vlan": "ip link add link uplink name probe type vlan id 7",
     "dummy": "ip link add probe type dummy",
     "vrf": "ip link add probe type vrf table 9",
+    "VLAN filter": "ip link add probe type bridge vlan_filtering 1",
     "bandwidth": "ip link add probe type ifb && tc qdisc add dev uplink root tbf rate 1mbit"
     " burst 9kb latency 1s && tc qdisc add dev uplink ingress && tc filter add dev uplink parent"
     " ffff: u32 match u32 0 0 action mirred egress redirect dev probe",

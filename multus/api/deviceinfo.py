@@ -28,6 +28,8 @@ CAPABILITY = "CNIDeviceInfoFile"
 _LARGEST = 64 * 1024
 #: ``NAME_MAX``: the longest name of a file, in bytes.
 _LONGEST_NAME = 255
+#: What the name of a file has beside, while it is written.
+_UNFINISHED = ".new"
 
 #: The keys of a description that are texts, and those of the objects in it (section 3.1).
 _TEXTS = ("type", "version")
@@ -103,13 +105,15 @@ def copy(resource: str, device: str, path: str) -> None:
     if known is None:
         return
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    atomic.write(path, encode(known), 0o644, fsync=False)
+    # The container's lock excludes another writer, so that `remove` finds what a killed one left.
+    atomic.write(path, encode(known), 0o644, fsync=False, temporary=f"{path}{_UNFINISHED}")
 
 
 def remove(path: str) -> None:
-    """Remove an attachment's file; one that does not exist is no error.  Raises ``OSError``."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(path)
+    """Remove an attachment's file, whole or unfinished, if it exists.  Raises ``OSError``."""
+    for each in (path, f"{path}{_UNFINISHED}"):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(each)
 
 
 def _texts(wire: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any] | None:

@@ -115,7 +115,8 @@ def settle(channel: Channel, index: int, seconds: float = 5.0) -> None:
     """Wait until no IPv6 address of the interface is tentative any more.
 
     Raises `KernelRefused` for an address that another host on the link has, and for one that is
-    still tentative after ``seconds`` on a link with carrier.  Without carrier it does not wait.
+    still tentative after ``seconds`` on a link with carrier.  Without carrier the kernel does not
+    look for duplicates, and the function returns after ``seconds``: the carrier may come meanwhile.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -163,6 +163,14 @@ class Ground:
         ]
         return self.conf(*every)
 
+    def binaries_know(self) -> Conf:
+        """Two in-process networks that this machine's binaries can delete too."""
+        bridge = {"type": "bridge", "bridge": "cni5", "isGateway": True, "ipMasq": True}
+        tuning = {"type": "tuning", "dataDir": self.tuning_dir, "mtu": 1400}
+        macvlan = {"name": "macvlan", "type": "macvlan", "master": "uplink", "ipam": self.ipam(7)}
+        plugins = [{**bridge, "ipMasqBackend": "iptables", "ipam": self.ipam(5)}, tuning]
+        return self.conf({"name": "chain", "plugins": plugins}, macvlan)
+
     def flannel(self, number: int) -> Conf:
         """Keys of a network of flannel with its own addresses."""
         lease = f"{self.folder}/subnet{number}.env"

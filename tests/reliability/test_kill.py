@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from attrs import evolve, field, frozen
+from kernel import require_kernel
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 
 from multus.state.journal import Journal
+from multus.testing.netns import HostState
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -50,6 +52,7 @@ class Sweep:
     neighbour: Container = field(init=False)
     foreign: dict[str, list[str]] = field(factory=dict)
     repeated: list[str] = field(factory=list)
+    before: list[HostState] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "neighbour", self.ground.container("neighbour"))
@@ -61,6 +64,7 @@ class Sweep:
         for command in ("ADD", "DEL"):  # create what the first call creates and later ones reuse
             ground.done(command, conf, pod)
         before = ground.state()
+        self.before.append(before)
         for moment in itertools.count(1):
             # Each moment has its own container: a plugin's leaks contain the container's name.
             container = evolve(pod, id=f"c{moment}")
@@ -138,6 +142,17 @@ def by_add(sweep: Sweep, container: Container) -> None:
     sweep.done("DEL", sweep.conf, container)
 
 
+def by_binaries(sweep: Sweep, container: Container) -> None:
+    """The node is rolled back: another program calls the plugins' binaries."""
+    sweep.ground.delete_directly(sweep.conf, container)
+    left = sweep.before[-1].difference(sweep.ground.state())
+    # The record is Multus' own.  What was not written to its end, the binaries do not know.
+    ours = (f"+ file {sweep.ground.cni_dir}/", "+ empty file")
+    wrong = [each for each in left if not (each.startswith(ours) or each.endswith(".new"))]
+    assert wrong == [], container
+    sweep.done("DEL", sweep.conf, container)
+
+
 RECOVERIES = {"DEL": by_del, "GC": by_gc, "ADD, CHECK, DEL": by_add}
 
 
@@ -178,6 +193,8 @@ def test_nothing_is_left(
 ) -> None:
     if full and not full_size:
         pytest.skip("of the full size")
+    if kind == "tagged":
+        require_kernel("VLAN filter")
     conf = getattr(on_ground, kind)()
     ours = kind in OURS
     sweep = Sweep(on_ground, conf, command, whole, patient=not ours)
@@ -192,3 +209,14 @@ def test_nothing_is_left(
         say(f"    {count} × {fact}")
     assert moments > 20
     assert not ours or not sweep.foreign
+
+
+def test_the_binaries_remove_what_a_killed_add_left(
+    on_ground: Ground, say: Say, full_size: bool
+) -> None:
+    if not full_size:
+        pytest.skip("of the full size")
+    sweep = Sweep(on_ground, on_ground.binaries_know(), "ADD", True, patient=False)
+    moments = sweep.run(by_binaries)
+    say(f"everyday, ADD killed, then DEL by the binaries: {moments} moments, 0 left")
+    assert moments > 20

@@ -1,41 +1,15 @@
-"""Which configurations are served in-process."""
-
 from __future__ import annotations
 
-from typing import Any
+from multus_invoker_bandwidth import multus_invoker
 
-import multus_invoker_bandwidth
-import pytest
-
-from multus.api.conf import Conf
-from multus.api.invoker import Declined, Invoker
-from multus.api.network import Delegate, Plugin
-
-CONF = Conf.from_wire({"name": "multus", "cniVersion": "1.0.0"})
-COMMON = {"name": "n", "cniVersion": "1.0.0", "capabilities": {}, "runtimeConfig": {}, "dns": {}}
-RATES = {"ingressRate": 1, "ingressBurst": 1, "egressRate": 1, "egressBurst": 1}
-EVERY_KEY = [{"type": "bandwidth", **RATES}]
+from multus.testing.offers import require_offered
 
 
-def offered(config: dict[str, Any]) -> Invoker | Declined | None:
-    plugin = Plugin({**COMMON, **config})
-    delegate = Delegate("n", (plugin,), "1.0.0")
-    return multus_invoker_bandwidth.multus_invoker(plugin, delegate, CONF)
-
-
-@pytest.mark.parametrize("config", EVERY_KEY, ids=lambda config: config["type"])
-def test_it_is_offered_with_every_key_that_it_has(config: dict[str, Any]) -> None:
-    offer = offered(config)
-    assert isinstance(offer, Invoker)
-    assert offer.name == config["type"]
-
-
-@pytest.mark.parametrize("config", EVERY_KEY, ids=lambda config: config["type"])
-def test_a_key_that_is_not_known_is_left_to_others_and_named(config: dict[str, Any]) -> None:
-    offer = offered({**config, "shapedSubnets": []})
-    assert isinstance(offer, Declined)
-    assert "'shapedSubnets'" in offer.reason
-
-
-def test_other_types_are_left_to_others() -> None:
-    assert offered({"type": "bridge"}) is None
+def test_every_key_is_served_and_an_unknown_one_is_left_to_the_binary() -> None:
+    require_offered(
+        multus_invoker,
+        {
+            "type": "bandwidth",
+            **dict.fromkeys(("ingressRate", "ingressBurst", "egressRate", "egressBurst"), 1),
+        },
+    )

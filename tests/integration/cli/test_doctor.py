@@ -511,7 +511,8 @@ def test_a_node_mounted_elsewhere_is_looked_at_there(made_up: MadeUpNode, tmp_pa
     root = tmp_path / "host"
     for folder in ("etc/cni/net.d", "opt/cni/bin", "var/lib/cni"):
         (root / folder).mkdir(parents=True)
-    conf = {"name": "n", "type": "multus", "delegates": [{"type": "acme"}]}
+    served = {"type": "ptp", "ipam": {"type": "static"}}
+    conf = {"name": "n", "type": "multus", "delegates": [{"type": "acme"}, served]}
     (root / "etc/cni/net.d/00-multus.conf").write_text(json.dumps(conf))
     os.chmod(root / "etc/cni/net.d/00-multus.conf", 0o600)
     done = made_up.run("doctor", "--json", "--root", str(root))
@@ -519,12 +520,13 @@ def test_a_node_mounted_elsewhere_is_looked_at_there(made_up: MadeUpNode, tmp_pa
     assert "/opt/cni/bin/multus is missing" in of(findings, "program")[0]["reason"]
     assert "'acme' is not found" in of(findings, "delegates")[0]["reason"]
     (root / "opt/cni/bin/multus").write_bytes(b"")
-    for name in ("multus", "acme"):
+    for name in ("multus", "multus-standalone", "acme"):
         (root / "opt/cni/bin" / name).write_bytes(b"")
         os.chmod(root / "opt/cni/bin" / name, 0o755)
     done = made_up.run("doctor", "--json", "--root", str(root))
     findings = json.loads(done.stdout)["findings"]
     assert [each for each in findings if each["severity"] == "error"] == []
+    assert "acme (a program), ptp (in-process)" in done.stdout
 
 
 def test_the_text_for_people_groups_findings_and_needs_no_terminal(made_up: MadeUpNode) -> None:

@@ -63,9 +63,9 @@ _HOST_END = re.compile(r"^veth[0-9a-f]{8}$")
 _IFB = re.compile(r"^bwp[0-9a-f]{12}$")
 
 #: Numbers that the kernel counts up, the places of links that it numbers, and what it says of a
-#: link some time after the link's flags, which are compared.
+#: link or an address some time after the change.
 _VOLATILE = {
-    "operstate",
+    *("operstate", "tentative"),
     *("ifindex", "link_index", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"),
     *("bridge_id", "root_id", "root_port", "designated_bridge", "designated_root", "id", "no"),
     *("port_id", "port_no", "forward_delay_timer", "hold_timer", "message_age_timer"),

@@ -80,7 +80,8 @@ def test_a_pair_has_one_queue_each_way(host: Host) -> None:
     config = host.config("ptp")
     host.add(config, invoker_of(config))
     (link,) = host.pod.ip("link", "show", "eth0")
-    assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
+    # A kernel without receive packet steering has one to receive, and does not say so.
+    assert (link["num_tx_queues"], link.get("num_rx_queues", 1)) == (1, 1)
     host.delete(config)
 
 

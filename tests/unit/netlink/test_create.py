@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[Callable[[int, Namespace], Message], dict[str, Any]]] = {
         lambda parent, pod: create.ipvlan(
             "eth0", parent, namespace=pod, mode="l3s", flag="private", mtu=1400, txqlen=77, up=True
         ),
-        {"mode": "l3s", "mode_flag": "private"},
+        {"mode": "l3s", "private": True},
     ),
     "vlan": (
         lambda parent, pod: create.vlan(

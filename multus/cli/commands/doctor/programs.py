@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from multus.api.errors import CNIError
 from multus.api.execute import Executor
-from multus.api.invoker import Invoker
-from multus.api.network import Delegate, Plugin
+from multus.api.invoker import Declined, Invoker
+from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli import engines
@@ -22,6 +22,7 @@ from multus.registry.known import OFFERING
 from multus.registry.warnings import warnings_of
 
 _PATIENCE = 5.0
+_OWNER = Provenance.NODE
 
 
 def look(node: Node) -> Iterator[Finding]:
@@ -72,58 +73,71 @@ def _delegates(node: Node) -> Iterator[Finding]:
     folders = tuple(dict.fromkeys((node.conf.bin_dir, places.bin_dir)))
     finder = Executor(folders, chroot=places.root)
     try:
-        plugins = _offered(node)
+        delegates = _offered(node)
     except CNIError as error:
         yield of_error(error, "networks")
         return
+    steps = [(plugin, delegate) for delegate in delegates for plugin in delegate.plugins]
+    chosen = [(plugin, *_chosen(node, plugin, delegate)) for plugin, delegate in steps]
+    wanted: dict[str, str] = {}
+    for plugin, invoker, reason in chosen:
+        for kind in _binaries(plugin, invoker):
+            wanted.setdefault(kind, reason)
     found = True
-    for kind in dict.fromkeys(kind for plugin in plugins for kind in _binaries(node, plugin)):
+    for kind, reason in wanted.items():
         try:
             finder.find(kind)
         except CNIError as error:
             found = False
-            yield of_error(error, "delegates")
-    if found and plugins:
-        types = ", ".join(dict.fromkeys(plugin.type for plugin in plugins))
+            yield of_error(error.detailed(reason), "delegates")
+    if found and steps:
+        served = dict.fromkeys((plugin.type, invoker) for plugin, invoker, _ in chosen)
+        types = ", ".join(
+            f"{kind} ({'a program' if invoker == 'exec' else 'in-process'})"
+            for kind, invoker in served
+        )
         yield Finding(OK, "delegates", f"the plugins of its networks are installed: {types}")
 
 
-def _offered(node: Node) -> list[Plugin]:
-    """The plugins of the node's default networks; raises ``CNIError``."""
+def _offered(node: Node) -> list[Delegate]:
+    """The node's default networks; raises ``CNIError``."""
     if node.places.root:
         # Sources would read the files here, not those of the node.
-        return [Plugin(each) for each in node.delegates() if isinstance(each.get("type"), str)]
+        return [
+            Delegate(node.conf.name, (Plugin(each),), node.conf.cni_version, provenance=_OWNER)
+            for each in node.delegates()
+            if isinstance(each.get("type"), str)
+        ]
     offered = [node.conf.raw.get(key) for key in OFFERING]
     if not any(offered):
         return []
     request = Request("STATUS", path=(node.places.bin_dir,))
     with Session(Log.from_conf({"logLevel": "panic"})) as session:
-        resolved = resolve.resolve(node.installed, request, node.conf, session)
-    return [plugin for delegate in resolved.delegates for plugin in delegate.plugins]
+        return list(resolve.resolve(node.installed, request, node.conf, session).delegates)
 
 
-def _binaries(node: Node, plugin: Plugin) -> list[str]:
+def _chosen(node: Node, plugin: Plugin, delegate: Delegate) -> tuple[str, str]:
+    """The invoker that would carry *plugin* out, and why an in-process one does not."""
+    try:
+        answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
+    except CNIError:
+        return "exec", ""
+    wanted = plugin.invoker or node.conf.invokers.get(plugin.type)
+    offers = [each.name for each in answers if isinstance(each, Invoker)]
+    chosen = wanted if wanted in offers else next(iter(offers), "exec")
+    reasons = "; ".join(each.reason for each in answers if isinstance(each, Declined))
+    return chosen, reasons if chosen == "exec" else ""
+
+
+def _binaries(plugin: Plugin, invoker: str) -> list[str]:
     """The binaries that run *plugin*."""
-    in_process = _in_process(node, plugin)
+    in_process = invoker != "exec"
     ipam = plugin.config.get("ipam")
-    kind = ipam.get("type") if isinstance(ipam, dict) else None
+    kind = ipam.get("type") if isinstance(ipam, Mapping) else None
     wanted = [] if in_process else [plugin.type]
     if isinstance(kind, str) and kind and not (in_process and kind in ("host-local", "static")):
         wanted.append(kind)
     return wanted
-
-
-def _in_process(node: Node, plugin: Plugin) -> bool:
-    """Whether an installed plugin runs *plugin* without a binary."""
-    delegate = Delegate(node.conf.name, (plugin,), node.conf.cni_version)
-    try:
-        answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
-    except CNIError:
-        return False
-    wanted = plugin.config.get("invoker") or node.conf.invokers.get(plugin.type)
-    offers = [each.name for each in answers if isinstance(each, Invoker)]
-    chosen = wanted if wanted in offers else next(iter(offers), "exec")
-    return chosen != "exec"
 
 
 def _plugins(node: Node) -> Iterator[Finding]:
