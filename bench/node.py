@@ -129,10 +129,6 @@ class Daemon:
     def control(self, word: str) -> tuple[int, bytes]:
         return shim.control({b"MULTUS_SOCKET": os.fsencode(self.socket)}, word.encode())
 
-    def wait_ready(self) -> None:
-        """Until its caches are complete."""
-        _wait(lambda: self.control("ready")[0] == 0, "the daemon is not ready")
-
     def wait_known(self, pods: int) -> None:
         """Until it has heard of this many pods."""
         line = f'multus_cache_objects{{cache="pods of node {NODE}"}}'.encode()

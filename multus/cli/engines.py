@@ -13,10 +13,12 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from multus.api.errors import IOFailure
 from multus.cni.shim import SOCKET
 from multus.cni.warm import FAILED
 
-#: How long an engine may take to end before it is killed; between two looks at its lock; seconds.
+#: How long an engine may take to end before it is killed, and to start; between two looks at its
+#: lock; seconds.
 _PATIENCE, _LOOK_EVERY = 10.0, 0.02
 _LOCK = ".lock"
 
@@ -60,7 +62,10 @@ def _of(lock: str) -> Found | None:
 
 
 def end(where: str) -> Iterator[str]:
-    """End every engine, and remove what is left of those that were killed; yields messages."""
+    """End every engine, and remove what is left of those that were killed; yields messages.
+
+    Raises ``IOFailure`` when an engine cannot be ended.
+    """
     for each in found(where):
         if each.process:
             _end(each)
@@ -72,13 +77,15 @@ def end(where: str) -> Iterator[str]:
 
 def _end(engine: Found) -> None:
     """End the engine, as soon as it has written its process into the lock."""
-    while True:
-        now = _of(f"{engine.socket}{_LOCK}")
+    lock, until = f"{engine.socket}{_LOCK}", time.monotonic() + 3 * _PATIENCE
+    while time.monotonic() < until:
+        now = _of(lock)
         if now is None or not now.process:
             return
         if now.process > 0:
             _stop(now)
         time.sleep(_LOOK_EVERY)
+    raise IOFailure(f"a process holds {lock} and does not end", fix=f"end it: fuser {lock}")
 
 
 def _stop(engine: Found) -> None:

@@ -77,7 +77,12 @@ def _locked(path: str) -> int:
     if ours.st_ino != named.st_ino:
         return -1  # of an engine that has just ended
     failed = os.pread(lock, len(FAILED), 0) == FAILED
-    return -1 if failed and time.time() - ours.st_mtime < PAUSE_S else lock
+    if failed and time.time() - ours.st_mtime < PAUSE_S:
+        return -1
+    # Until the engine has started, the lock must not name an earlier one that was killed: its
+    # number may be another process's by now.
+    os.ftruncate(lock, 0)
+    return lock
 
 
 def _start(path: str, conf: dict[str, object], lock: int) -> None:

@@ -40,8 +40,6 @@ _SMALL = {"maxSize": 1, "maxBackups": 1, "compress": False}
 
 def main(given: Mapping[str, Any]) -> None:
     """Serve until idle; *given* is what ``multus.cni.warm`` passes.  The lock is descriptor 3."""
-    from multus.api.errors import CNIError
-
     _be_nobodys_child()
     hold(LOCK)
     path = given["socket"]
@@ -53,7 +51,7 @@ def main(given: Mapping[str, Any]) -> None:
 
         settings = Settings.of(keys, "the warm engine", os.environ)
         daemon.serve(settings, warm=daemon.Warm(given["seconds"], LOCK, SERVICE))
-    except (CNIError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001  without a note, each call would try again
         os.ftruncate(LOCK, 0)
         os.pwrite(LOCK, FAILED + f"{error}\n".encode(), 0)
         Log.from_conf(keys).error("a warm engine cannot start", error=error)

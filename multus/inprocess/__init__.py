@@ -28,7 +28,7 @@ from __future__ import annotations
 from multus.inprocess._chained import Chained
 from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
-from multus.inprocess._kept import forget, keep
+from multus.inprocess._kept import folder_of, forget, keep
 from multus.inprocess._link import LinkInvoker
 from multus.inprocess._requested import reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
@@ -43,6 +43,7 @@ __all__ = [
     "LinkInvoker",
     "Made",
     "Pair",
+    "folder_of",
     "forget",
     "keep",
     "make_pair",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from multus.inprocess._ends import Ends
     from multus.netlink import Message
 
+#: Errors of a message that the kernel may have carried out: its answer did not come.
+_UNANSWERED = (errno.ETIMEDOUT, errno.ENOBUFS)
 #: Seconds that duplicate address detection may take.
 _SETTLING = 5.0
 
@@ -76,8 +78,9 @@ class Job(Generic[C]):
             try:
                 (self.ends.inside if from_inside else self.ends.host).request([message])
             except Refused as error:
+                if error.errno not in _UNANSWERED:
+                    mine.pop_all()  # nothing was created: a link of this name is another one
                 if error.errno == errno.EEXIST:
-                    mine.pop_all()  # another link has the name
                     self.refuse_taken()
                 raise
             reply = self.ends.inside.request([links.get(self.ifname)])[0]

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from multus.api import atomic, regular
-from multus.api.errors import IOFailure
+from multus.api.errors import InvalidConfig, IOFailure
+from multus.inprocess._requested import reader_of
+
+if TYPE_CHECKING:
+    from multus.api.network import Invocation
+
+
+def folder_of(invocation: Invocation, usual: str, key: str = "dataDir") -> str:
+    """The folder that the configuration names under *key*, or the *usual* one.
+
+    It never raises: DEL needs it, also when ADD refused the path.
+    """
+    try:
+        return reader_of(invocation).path(key) or usual
+    except InvalidConfig:
+        return usual
 
 
 def keep(path: str, data: bytes) -> None:

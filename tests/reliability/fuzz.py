@@ -59,6 +59,9 @@ _LINKS: tuple[dict[str, Any], ...] = (
     {"type": "ipvlan", "master": "uplink", "mode": "l2", "mtu": 1400, "linkInContainer": False},
     {"type": "vlan", "master": "uplink", "vlanId": 7, "mtu": 1400, "linkInContainer": False},
     {"type": "dummy", "dns": {"nameservers": ["1.1.1.1"]}},
+    {"type": "host-device", "device": "nodev", "hwaddr": "02:00:00:00:00:07",
+     "kernelpath": "/sys/devices/pci0/net", "pciBusID": "0000:99:00.0"},
+    {"type": "loopback"},
     {"type": "flannel", "subnetFile": "/run/flannel/subnet.env", "dataDir": "/var/lib/cni/flannel",
      "delegate": {"bridge": "br9", "hairpinMode": True, "delegate": {"type": "flannel"}}},
 )  # fmt: skip

@@ -49,6 +49,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative MTU": ({"type": "macvlan", "master": "uplink", "mtu": -1}, "mtu"),
     "a huge MTU of macvlan": ({"type": "macvlan", "master": "uplink", "mtu": HUGE}, "mtu"),
     "a huge MTU of ipvlan": ({"type": "ipvlan", "master": "uplink", "mtu": HUGE}, "MTU"),
+    "NUL in a device": ({"type": "host-device", "device": "eth0\0"}, "'device' is"),
+    "a surrogate as device": ({"type": "host-device", "device": "\udfff"}, "'device' is"),
+    "a long device": ({"type": "host-device", "device": "d" * 300}, "'device' is"),
+    "a surrogate as address": ({"type": "host-device", "pciBusID": "\udfff"}, "'pciBusID' is"),
+    "a surrogate in a path": (
+        {"type": "host-device", "kernelpath": "/sys/devices/\udfff"},
+        "'kernelpath' is",
+    ),
     "a broken MAC": ({"type": "macvlan", "master": "uplink", "mac": "02:\0"}, "02:"),
     "a group's MAC": (
         {"type": "macvlan", "master": "uplink", "mac": "03:00:00:00:00:01"},
@@ -134,13 +142,26 @@ def test_an_allow_list_that_cannot_be_read_allows_nothing(
     assert str(path) in said
 
 
-def test_flannel_of_flannel_of_flannel(
-    host: Node, cni_pod: Netns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def leased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has a subnet of flannel."""
     path = tmp_path / "subnet.env"
     subnet = "FLANNEL_NETWORK=10.6.0.0/16\nFLANNEL_SUBNET=10.6.0.1/24\n"
     path.write_text(f"{subnet}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n")
     monkeypatch.setattr(lease, "FILE", str(path))
+
+
+@pytest.mark.usefixtures("leased")
+@pytest.mark.parametrize("folder", ["/a\0b", "/\ud800", "relative", 5])
+def test_a_folder_of_flannel_that_cannot_be(
+    host: Node, cni_pod: Netns, tmp_path: Path, folder: Any
+) -> None:
+    config = {"type": "flannel", "dataDir": folder}
+    assert "'dataDir'" in refused(host, cni_pod, tmp_path, config)
+
+
+@pytest.mark.usefixtures("leased")
+def test_flannel_of_flannel_of_flannel(host: Node, cni_pod: Netns, tmp_path: Path) -> None:
     config: dict[str, Any] = {"type": "bridge"}
     for _ in range(90):
         config = {"type": "flannel", "delegate": config, "dataDir": "/etc"}

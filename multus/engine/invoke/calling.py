@@ -39,11 +39,14 @@ def call_verb(invoker: Invoker, verb: Callable[[_A], _T], argument: _A) -> _T:
 def carry_out(
     invoker: Invoker, verb: Callable[[Invocation], object], invocation: Invocation
 ) -> None:
-    """Call a *verb* that answers nothing; an answer that it gives all the same is an error.
+    """Call a *verb* that answers nothing; an answer that it gives all the same is an error."""
+    require_no_answer(invoker, verb, call_verb(invoker, verb, invocation))
 
-    It may be an error that was returned in place of being raised.
-    """
-    answer = call_verb(invoker, verb, invocation)
+
+def require_no_answer(
+    invoker: Invoker, verb: Callable[[Invocation], object], answer: object
+) -> None:
+    """Raise for an answer where none is due: it may be an error that was returned, not raised."""
     if answer is not None:
         raise malformed_answer(invoker, verb.__name__, answer, "return nothing, and raise errors")
 

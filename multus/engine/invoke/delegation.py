@@ -18,6 +18,7 @@ from multus.engine.invoke.calling import (
     carry_out,
     delete,
     malformed,
+    require_no_answer,
 )
 from multus.engine.invoke.choice import choose, permitted
 from multus.engine.permit import require_permitted
@@ -108,8 +109,10 @@ class _Carried(Delegated):
         self._carry_out(self.invoker.gc)
 
     def _carry_out(self, verb: Callable[[Invocation], object]) -> None:
+        # The journal has the outer plugin's version alone.
         with self._named():
-            carry_out(self.invoker, verb, self.invocation)
+            answer, _version = call_in_common_version(self.invoker, self.invocation, verb)
+            require_no_answer(self.invoker, verb, answer)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

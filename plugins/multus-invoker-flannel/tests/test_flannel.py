@@ -256,7 +256,7 @@ def test_other_keys_are_left_to_the_binary() -> None:
     assert isinstance(answer, Declined) and "'subnetLen'" in answer.reason
 
 
-@pytest.mark.parametrize("inner", [[], {"name": "mine"}, {"type": "../sh"}])
+@pytest.mark.parametrize("inner", [[], {"name": "mine"}, {"type": "../sh"}, {"type": "flannel"}])
 def test_a_del_of_what_add_refuses_succeeds(place: Place, inner: Any) -> None:
     with pytest.raises(CNIError):
         Flannel().add(place.invocation(delegate=inner))

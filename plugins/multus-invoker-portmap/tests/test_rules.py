@@ -185,6 +185,7 @@ def test_del_can_be_repeated_after_an_error_or_a_kill(place: Place, backend: str
         ({"conditionsV4": ["--modprobe=/bin/sh"]}, "conditionsV4"),
         ({"conditionsV4": ["-m", "tcp", "-M", "/bin/sh"]}, "conditionsV4"),
         ({"conditionsV4": ["-s\n-A OUTPUT"]}, "argument"),
+        ({"backend": "nftables", "conditionsV4": 5}, "conditionsV4"),
         ({"externalSetMarkChain": "A -j B"}, "externalSetMarkChain"),
         ({"backend": "ebtables"}, "backend"),
         ({"backend": "nftables", "conditionsV6": ["-s", "fd00::/8"]}, "conditionsV6"),

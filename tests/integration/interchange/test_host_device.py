@@ -117,17 +117,18 @@ def test_a_device_that_was_renamed_in_the_container_is_returned(place: Place, ou
     assert is_home(place)
 
 
+@pytest.mark.parametrize("alias", ["", "x" * 200, "a/b"])
 def test_a_device_that_lost_its_alias_is_returned_if_its_name_is_known(
-    place: Place, ours: Side
+    place: Place, ours: Side, alias: str
 ) -> None:
     config = device(place)
     result = ours.add(place, config)
-    place.pod.ip("link", "set", "eth0", "alias", "")
+    place.pod.ip("link", "set", "eth0", "alias", alias)
     ours.delete(place, config, result)
     assert is_home(place)
     config = device(place, hwaddr=MAC)
     result = ours.add(place, config)
-    place.pod.ip("link", "set", "eth0", "alias", "")
+    place.pod.ip("link", "set", "eth0", "alias", alias)
     with pytest.raises(KernelRefused, match="lost its alias"):
         ours.delete(place, config, result)
 

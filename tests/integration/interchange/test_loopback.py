@@ -57,3 +57,10 @@ def test_an_address_that_is_no_loopback_address_is_named(place: Place, ours: Sid
     place.pod.ip("address", "add", "192.0.2.1/24", "dev", "lo")
     with pytest.raises(InvalidConfig, match=r"192\.0\.2\.1/24"):
         ours.add(place, LOOPBACK)
+
+
+def test_del_succeeds_when_the_container_has_renamed_it(place: Place, ours: Side) -> None:
+    result = ours.add(place, LOOPBACK)
+    for change in (("down",), ("name", "renamed")):
+        place.pod.ip("link", "set", "lo", *change)
+    ours.delete(place, LOOPBACK, result)

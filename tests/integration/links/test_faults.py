@@ -153,6 +153,14 @@ def test_an_error_of_ipam_leaves_nothing(host: Host, network: str) -> None:
     assert (host.left(before_del=True), host.pod.links()) == ([], {})
 
 
+def test_a_link_that_is_refused_does_not_cost_the_container_another_one(host: Host) -> None:
+    # Newer kernels refuse the name first, older ones the parent.
+    host.pod.ip("link", "add", "eth0", "type", "bridge")
+    with pytest.raises(KernelRefused):
+        host.add(host.config("macvlan", master="lo"))
+    assert list(host.pod.links()) == ["eth0"]
+
+
 @pytest.mark.parametrize("network", ["ptp", "bridge"])
 def test_an_error_of_iptables_leaves_nothing(host: Host, network: str) -> None:
     config = host.config(network)

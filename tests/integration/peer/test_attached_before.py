@@ -90,7 +90,7 @@ def test_del_hands_each_plugin_the_result_and_what_was_asked(
     for name in ("bridge", "portmap", "firewall", "ptp"):
         before.bin.remove(name)
         before.bin.stand_in(name)
-    invokers = {"ptp": "exec", "bridge": "exec"}
+    invokers = dict.fromkeys(("ptp", "bridge", "portmap"), "exec")
     before.delete(conf_of(before, invokers=invokers), container).require()
     assert before.bin.commands("DEL") == [
         "DEL ptp lan0",

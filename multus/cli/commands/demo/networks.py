@@ -48,12 +48,14 @@ def prepare(node: Node, programs: BinDir) -> list[str]:
     Returns the names of the programs: none when all networks are attached in-process.  Raises
     ``MissingPlugin`` with what to install.
     """
+    from multus.testing.delegates import real_plugin
+
     names = _programs()
-    try:
-        if names:  # all that there are, unless some are named
-            programs.real(*names)
-    except FileNotFoundError as error:
-        raise _missing(str(error)) from error
+    lacking = [name for name in names if real_plugin(name) is None]
+    if lacking:
+        raise _missing(f"not among this machine's CNI programs: {', '.join(lacking)}")
+    if names:  # all that there are, unless some are named
+        programs.real(*names)
     # Created before the snapshot: the bridge plugin never removes its bridge, by design.
     node.bridge("demo0", "10.1.0.1/24")
     return names

@@ -83,8 +83,10 @@ def _config(invocation: Invocation) -> Mapping[str, Any]:
         kept = store.load(invocation)
         if kept is not None and kept.config:
             return kept.config
-    path = reader_of(invocation).text("subnetFile") or lease.FILE
+    reader = reader_of(invocation)
+    path = reader.text("subnetFile") or lease.FILE
     if invocation.verb in ("ADD", "STATUS"):
+        reader.path("dataDir")
         return computed(invocation, lease.read(path))
     with suppress(CNIError):
         return computed(invocation, lease.read(path))
@@ -104,6 +106,9 @@ def computed(invocation: Invocation, found: Lease) -> dict[str, Any]:
     for key in ("name", "ipam"):
         if key in inner.raw:
             raise inner.error(key, "is set, which flannel sets itself", "remove it")
+    if inner.text("type") == Flannel.name:
+        # Both would keep their configurations in one file.
+        raise inner.error("type", "is 'flannel' itself", "name one that attaches networks")
     config: dict[str, Any] = {
         "ipMasq": not found.masquerades,
         "mtu": found.mtu,

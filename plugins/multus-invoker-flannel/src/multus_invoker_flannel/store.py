@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api import regular
 from multus.api.jsontext import encode
-from multus.inprocess import forget, keep
+from multus.inprocess import folder_of, forget, keep
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -36,15 +36,9 @@ class Kept(NamedTuple):
     config: Mapping[str, Any]
 
 
-def folder_of(invocation: Invocation) -> str:
-    """The folder; never raises, since DEL needs it."""
-    named = invocation.config.get("dataDir")
-    return named if isinstance(named, str) and named.startswith("/") else FOLDER
-
-
 def save(invocation: Invocation, config: Mapping[str, Any]) -> None:
     """Keep *config* for the DEL.  Without fsync: the journal has what it was made of."""
-    folder, name = folder_of(invocation), invocation.request.container_id
+    folder, name = folder_of(invocation, FOLDER), invocation.request.container_id
     path = f"{folder}/{name}"
     data = encode({**config, _IFNAME: invocation.ifname})
     if os.path.lexists(path):
@@ -72,7 +66,7 @@ def forget_unfinished(invocation: Invocation) -> None:
 
 def of_network(invocation: Invocation) -> Iterator[Kept]:
     """All that is kept for the network of *invocation*."""
-    folder = folder_of(invocation)
+    folder = folder_of(invocation, FOLDER)
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -84,7 +78,7 @@ def of_network(invocation: Invocation) -> Iterator[Kept]:
 
 
 def _paths(invocation: Invocation) -> tuple[str, str]:
-    alone = f"{folder_of(invocation)}/{invocation.request.container_id}"
+    alone = f"{folder_of(invocation, FOLDER)}/{invocation.request.container_id}"
     return f"{alone}_{invocation.ifname}", alone
 
 

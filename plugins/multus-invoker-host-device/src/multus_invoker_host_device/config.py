@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _KERNEL_PATHS = "/sys/devices/"
 _FIX = "name a device of this node"
+# Bytes of an alternative name of an interface, at most.
+_LONGEST = 127
 
 
 class Config(NamedTuple):
@@ -57,7 +59,7 @@ class Config(NamedTuple):
                 "deviceID", f"is {chosen!r}, on neither the PCI nor the auxiliary bus", _FIX
             )
         found = cls(
-            device=reader.text("device"),
+            device=_device(reader),
             mac=_mac(reader),
             kernel_path=_kernel_path(reader),
             pci=pci,
@@ -115,17 +117,28 @@ class Config(NamedTuple):
         )
 
 
+def _device(reader: Reader) -> str:
+    """A name or an alternative name of an interface, which the kernel can be asked for."""
+    name = reader.text("device")
+    # Surrogates, which have no bytes, are not printable.
+    if not name.isprintable() or len(name.encode()) > _LONGEST:
+        raise reader.error(
+            "device", f"is {name!r:.100}, which no interface can have as its name", _FIX
+        )
+    return name
+
+
 def _bare(reader: Reader, key: str) -> str:
     """A name in a folder of sysfs."""
     name = reader.text(key)
-    if "/" in name or "\0" in name or name in (".", ".."):
+    if "/" in name or not name.isprintable() or name in (".", ".."):
         raise reader.error(key, f"is {name!r}", "use a device's bare name, without a path")
     return name
 
 
 def _kernel_path(reader: Reader) -> str:
-    path = reader.text("kernelpath")
-    if path and (not path.startswith(_KERNEL_PATHS) or ".." in path.split("/") or "\0" in path):
+    path = reader.path("kernelpath")
+    if path and (not path.startswith(_KERNEL_PATHS) or ".." in path.split("/")):
         raise reader.error(
             "kernelpath", f"is {path!r}", f"use the path of a device below {_KERNEL_PATHS}"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig, KernelRefused
 from multus.api.invoker import Invoker
+from multus.api.names import interface_problem
 from multus.api.progress import step
 from multus.inprocess import Job, LinkInvoker, Made
 from multus.inprocess.devices import RETURN, RETURN_PAUSE, Devices, find_moved, send_home
@@ -122,13 +123,13 @@ class HostDevice(LinkInvoker[Config]):
             link = _by_alias(host, config.device, _mac(invocation))
         if link is None:
             return False
-        forget = links.set_alias(link.index, "")
+        forget, name = links.set_alias(link.index, ""), _name_at_home(link)
         if link.alias == link.name:
             host.request([forget])
-        elif returned and link.alias and _is_returned(link, invocation):
-            _require_free(host, link.alias)
+        elif returned and name and _is_returned(link, invocation):
+            _require_free(host, name)
             # Before Linux 6.2 an interface can be renamed only while it is down.
-            down, renamed = links.set_down(link.index), links.rename(link.index, link.alias)
+            down, renamed = links.set_down(link.index), links.rename(link.index, name)
             host.request([down, renamed, forget])
         return True
 
@@ -139,7 +140,7 @@ def _send_home(invocation: Invocation, inside: Channel, here: Namespace, host: C
     link = find_moved(inside, (invocation.ifname,), {mac} if mac else ())
     if link is None:
         return False
-    name = link.alias
+    name = _name_at_home(link)
     if not name and link.mac == mac:
         name = _configured_name(invocation, link)
     if not name:
@@ -161,10 +162,18 @@ def _give_back(ends: Ends, before: Link, ifname: str) -> None:
     ends.host.request([links.set_alias(before.name, before.alias), *up])
 
 
+def _name_at_home(link: Link) -> str:
+    """The interface's name on the host, by its alias; "" for an alias that is not a name.
+
+    A container may change the alias, to a text that the kernel cannot be asked for.
+    """
+    return "" if interface_problem(link.alias) else link.alias
+
+
 def _configured_name(invocation: Invocation, link: Link) -> str:
     """The name on the host of an interface that has lost its alias."""
     device = invocation.config.get("device")
-    if isinstance(device, str) and device:
+    if isinstance(device, str) and not interface_problem(device):
         return device
     raise KernelRefused(
         f"interface {link.name} in {invocation.request.netns} has lost its alias, which was its"

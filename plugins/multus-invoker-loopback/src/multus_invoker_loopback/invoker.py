@@ -54,7 +54,9 @@ class Loopback(Invoker):
                 Namespace(invocation.request.netns) as pod,
                 pod.channel(transport=self._transport) as inside,
             ):
-                inside.request([links.set_down(_NAME)])
+                # The container may have renamed it.
+                if links.find(inside, _NAME) is not None:
+                    inside.request([links.set_down(_NAME)])
         except NamespaceGone:
             pass
 

@@ -143,8 +143,9 @@ def _backend(reader: Reader, chain: str) -> str:
     backend = reader.text("backend") or ("iptables" if iptables.installed() else "nftables")
     if backend not in BACKENDS:
         raise reader.error("backend", f"is {backend!r}", f"use one of {', '.join(BACKENDS)}")
-    for key in ("externalSetMarkChain", *_CONDITIONS.values()):
-        if backend == "nftables" and any(map(str, reader.raw.get(key) or ())):
+    given = {key: any(reader.texts(key)) for key in _CONDITIONS.values()}
+    for key, is_set in {"externalSetMarkChain": bool(chain), **given}.items():
+        if is_set and backend == "nftables":
             raise reader.error(key, "is for iptables, and the backend is nftables", "remove it")
     return backend
 

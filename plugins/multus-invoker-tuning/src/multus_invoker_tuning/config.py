@@ -74,14 +74,6 @@ class Config(NamedTuple):
 _OPTIONS = ("promisc", "mtu", "allmulti", "txQLen")
 
 
-def folder_of(invocation: Invocation) -> str:
-    """The folder of backups.  It never raises: DEL needs it, also when ADD refused the path."""
-    try:
-        return reader_of(invocation).path("dataDir") or FOLDER
-    except InvalidConfig:
-        return FOLDER
-
-
 def _switch(reader: Reader, key: str) -> bool | None:
     return None if reader.raw.get(key) is None else reader.boolean(key)
 

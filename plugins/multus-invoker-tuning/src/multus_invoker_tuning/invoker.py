@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from multus.api.errors import CheckFailed, CNIError
-from multus.inprocess import Chained, Ends, forget
+from multus.inprocess import Chained, Ends, folder_of, forget
 from multus.netlink import Channel, links, sysctl
 from multus_invoker_tuning import backup
-from multus_invoker_tuning.config import Config, folder_of
+from multus_invoker_tuning.config import FOLDER, Config
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -113,4 +113,4 @@ def _differs(what: str, now: object, wanted: object) -> None:
 
 def _path(invocation: Invocation) -> str:
     name = f"{invocation.request.container_id}_{invocation.ifname}.json"
-    return f"{folder_of(invocation)}/{name}"
+    return f"{folder_of(invocation, FOLDER)}/{name}"

@@ -124,6 +124,15 @@ def test_the_version_is_one_that_both_know() -> None:
     assert [each.cni_version for each in inner.calls] == ["1.0.0", "0.4.0"]
 
 
+def test_check_is_in_a_version_that_both_know_too() -> None:
+    inner = Aged("0.4.0")
+    call = call_of(Outer(), inner)
+    (planned,) = plan([network()], call)
+    (step,) = planned.steps
+    Outer().check(call.invocation("CHECK", planned.delegate, step.plugin, step.config))
+    assert [each.cni_version for each in inner.calls] == ["1.0.0", "0.4.0"]
+
+
 class Failing(Invoker):
     name = "inner"
 
