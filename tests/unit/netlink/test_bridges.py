@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from attrs import frozen
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from waiting import eventually
 
 from multus.api.errors import InvalidConfig
 from multus.netlink import Channel, Message, Namespace, addresses, bridges, create, links
@@ -86,7 +87,7 @@ def test_frames_pass_where_their_vlan_is_allowed(filtering: Switch) -> None:
     assert not filtering.reaches()
     access = [Vlans(100, pvid=True, untagged=True)]
     filtering.channel.request([bridges.add_vlans(port, access) for port in filtering.ports])
-    assert filtering.reaches()
+    eventually(filtering.reaches)  # the kernel asks for the neighbour's MAC once a second
     filtering.channel.request(
         [bridges.delete_vlans(second, access), bridges.add_vlans(second, [Vlans(200, pvid=True)])]
     )
@@ -116,7 +117,8 @@ def test_ranges_are_what_the_bridge_program_shows(filtering: Switch, netns: Netn
     (listed,) = (each for each in bridges.list_ports(filtering.channel) if each.index == port)
     assert listed.vlans == tuple(trunk)
     shown = json.loads(netns.run("bridge", "-compressvlans", "-json", "vlan", "show", "dev", "p1"))
-    assert shown[0]["vlans"] == [
+    # Some releases show an empty list of flags.
+    assert [{key: each[key] for key in each if each[key] != []} for each in shown[0]["vlans"]] == [
         {"vlan": 5, "flags": ["PVID", "Egress Untagged"]},
         {"vlan": 100, "vlanEnd": 199},
         {"vlan": 300},
