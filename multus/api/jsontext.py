@@ -82,7 +82,8 @@ def decode_object(data: bytes, what: str, *, comments: bool = False) -> dict[str
 def encode(value: Any) -> bytes:
     """Compact JSON; a number that ``decode`` read is written with its original text.
 
-    Raises ``TypeError`` for types that JSON lacks, ``ValueError`` for NaN and infinities.
+    The keys of objects have to be strings.  Raises ``TypeError`` for types that JSON lacks,
+    ``ValueError`` for NaN and infinities.
     """
     # The library writes a float's value, not its original text. The slow encoder, which keeps the
     # text, is used only after a number was decoded whose text differs.

@@ -49,7 +49,7 @@ def test_nan_and_infinity_are_not_written(value: Any) -> None:
         encode(value)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, {"x": object()}, {5: 1}, b"x"])
+@pytest.mark.parametrize("value", [{1, 2}, {"x": object()}, b"x"])
 def test_what_json_has_no_form_for_is_not_written(value: Any) -> None:
     with pytest.raises(TypeError):
         encode(value)
