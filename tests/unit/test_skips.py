@@ -100,7 +100,7 @@ def test_what_this_kernel_lacks_is_noted_for_another(folder: Path) -> None:
     assert noted.splitlines() == [
         f"test_lacking.py::test_kind[{kind}]" for kind in ("a horse", "two")
     ]
-    # pytest reads the same file.
-    assert "2 skipped in" in run(folder, "@noted")[1]
+    if pytest.version_tuple >= (8, 2):  # which reads such a file, as ./dev vm has it do
+        assert "2 skipped in" in run(folder, "@noted")[1]
     run(folder, "--note-lacking", "noted", "-k", "horse and not kind")
     assert (folder / "noted").read_text() == ""
