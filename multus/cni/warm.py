@@ -56,7 +56,7 @@ def _conf(stdin: bytes) -> dict[str, object]:
 def _sees_the_nodes_mounts() -> bool:
     """Whether this process is in the mount namespace of process 1.
 
-    An engine elsewhere would keep the mounts of a container, and serve nobody after it.  No mount
+    An engine elsewhere would keep the mounts of a container that has ended.  No mount
     has the same number in two namespaces.
     """
     numbers = []

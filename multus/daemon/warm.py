@@ -3,7 +3,7 @@
 Supervisor, template and workers are the daemon's, and so is the protocol.  What differs:
 
 - It ends when no call came for a while, and when what is installed has changed.  Its socket goes
-  first, and nobody is refused: a call that comes too late is carried out in place by its shim.
+  first, and no call is refused: one that comes too late is carried out in place by its shim.
 - A call finds its own caller's environment in its process, and no log stays open after it.
 - It follows no API server and keeps no credentials: a call asks the server itself, as without it.
 """
@@ -40,7 +40,7 @@ _SMALL = {"maxSize": 1, "maxBackups": 1, "compress": False}
 
 def main(given: Mapping[str, Any]) -> None:
     """Serve until idle; *given* is what ``multus.cni.warm`` passes.  The lock is descriptor 3."""
-    _be_nobodys_child()
+    _leave_the_caller()
     hold(LOCK)
     path = given["socket"]
     os.environ["MULTUS_SOCKET"] = path
@@ -57,7 +57,7 @@ def main(given: Mapping[str, Any]) -> None:
         Log.from_conf(keys).error("a warm engine cannot start", error=error)
 
 
-def _be_nobodys_child() -> None:
+def _leave_the_caller() -> None:
     """Keep nothing of the caller but its control group, whose limits hold for its calls."""
     os.chdir("/")
     os.umask(0o022)

@@ -162,7 +162,7 @@ class Slices:
     def find(self, wanted: Allocated, claim: ObjectRef) -> Published:
         """The attributes of a device of *claim*; raises ``TryAgainLater`` when no slice has it.
 
-        Without its slice nobody knows whether the device is for a network.  The daemon's cache may
+        Without its slice it is unknown whether the device is for a network.  The daemon's cache may
         not have a new slice yet, so the API server is asked before that.
         """
         driver, key = wanted.driver, (wanted.pool, wanted.device)

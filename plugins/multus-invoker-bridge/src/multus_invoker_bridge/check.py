@@ -38,7 +38,7 @@ def require_port(config: Config, invocation: Invocation, link: Link, host: Chann
     if near is None or near.kind != "veth" or near.peer != link.index:
         raise CheckFailed(f"the host's end of {link.name} is missing", fix=_REMEDY)
     if near.master != bridge.index:
-        raise CheckFailed(f"{near.name} is no port of bridge {bridge.name}", fix=_REMEDY)
+        raise CheckFailed(f"{near.name} is not a port of bridge {bridge.name}", fix=_REMEDY)
     if not near.up:
         raise CheckFailed(f"{near.name}, the host's end of {link.name}, is down", fix="set it up")
     if config.only_own_mac and not spoofing.is_guarded(invocation):
