@@ -21,7 +21,7 @@ from attrs import evolve
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
-from multus.engine import devices
+from multus.engine import defaultroute, devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 
 
 class Resolved(NamedTuple):
-    """The delegates in the order in which they were requested, and how to name their interfaces."""
+    """The delegates in the order in which they were requested, and how to name their interfaces.
+
+    ``default_route`` says which of them has the default route: "primary" or "last".
+    """
 
     delegates: tuple[Delegate, ...]
     naming: str
+    default_route: str = defaultroute.LAST
 
 
 class Requested(NamedTuple):
@@ -69,10 +73,13 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     chained = _chains(networks, installed, request, conf, session)
     marked = _with_primary(chained, networks)
+    policy = default_route(selections, conf)
+    settled = defaultroute.with_policy(marked, policy)
     hooks = installed.hooks
     return Resolved(
-        delegates=tuple(_requested(each, hooks, request, conf, session) for each in marked),
+        delegates=tuple(_requested(each, hooks, request, conf, session) for each in settled),
         naming=conf.naming or _naming(selections),
+        default_route=policy,
     )
 
 
@@ -89,6 +96,8 @@ def one_more(
     *asked* is what is requested of it, by capability.
     """
     (found,) = _chains([Requested(element)], installed, request, conf, session)
+    if conf.default_route == defaultroute.PRIMARY and defaultroute.may_bring(found):
+        found = defaultroute.yielding(found)
     delegate = evolve(found, primary=False, ifname=element.interface, runtime_config=asked)
     return _requested(delegate, installed.hooks, request, conf, session)
 
@@ -172,6 +181,12 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
             " they exclude each other",
             fix="remove one of the two",
         )
+
+
+def default_route(selections: Sequence[Selection], conf: Conf) -> str:
+    """Which network has the default route, unless the pod itself says so."""
+    usual = defaultroute.PRIMARY if _naming(selections) == "seed" else defaultroute.LAST
+    return conf.default_route or usual
 
 
 def _naming(selections: Sequence[Selection]) -> str:
