@@ -31,6 +31,7 @@ from multus.state.lines import (
     joined_wire,
     trying_wire,
 )
+from multus.state.liveness import identity_since
 from multus.state.record import Record, applied
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def read(path: str, container_id: str, ifname: str) -> Record:
             damage.insert(0, f"line {number}: {error}")
     if not damage and not record.complete:
         damage.append("it does not name all delegates")
-    return evolve(record, damage="; ".join(damage))
+    identity = identity_since(record.boot, record.netns_identity)
+    return evolve(record, netns_identity=identity, damage="; ".join(damage))
 
 
 def _require_known(wire: Mapping[str, Any], path: str) -> None:
