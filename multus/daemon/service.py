@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +186,16 @@ class Service:
     def _spelled(self) -> Spelling:
         return self._spelling
 
+    def heal(self, folders: Sequence[str], grace: float, skip: Sequence[str]) -> dict[str, Any]:
+        """Remove some of what containers that are gone have left; ``multus.healing.rounds``."""
+        from multus.healing.look import Places
+        from multus.healing.rounds import heal
+
+        places = Places(folders, cri=self._settings.cri_socket)
+        with self._timed():
+            part = heal(places, grace, skip, partial(self._engine_for, "DEL"), self.log)
+        return part.to_wire()
+
     def begin(self) -> None:
         """Start a new report."""
         self.report = Report()
@@ -232,7 +242,7 @@ class Service:
             known.hooks.manager.register(Observer(self), name="multus-daemon")
         return known
 
-    def _engine_for(self, command: str, conf: Conf, deadline: float | None) -> Engine:
+    def _engine_for(self, command: str, conf: Conf, deadline: float | None = None) -> Engine:
         if conf.cni_dir != self._settings.cni_dir:
             self.report.cni_dir = conf.cni_dir
         return Engine(

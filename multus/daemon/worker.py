@@ -175,8 +175,11 @@ class Worker:
         self._slot.show(None)
         self._service.begin()
         try:
+            found: Mapping[str, Any]
             if head["kind"] == "replay":
                 found = {"replayed": [self._replay(head)]}
+            elif head["kind"] == "heal":
+                found = {"healed": self._heal(head)}
             else:
                 found = self._call(head, wire.decode(packet.body), packet.fds)
         finally:
@@ -239,6 +242,10 @@ class Worker:
         path = head["path"]
         outcome, reason = spooled.carry_out(path, self._answer)
         return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
+
+    def _heal(self, head: Mapping[str, Any]) -> Mapping[str, Any]:
+        with progress.step("healing", _ENGINE):
+            return self._service.heal(head["folders"], head["grace"], head["skip"])
 
 
 def _way(head: Mapping[str, Any]) -> Way | None:

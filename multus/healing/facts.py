@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+#: The kinds of things, in the order in which those of one container are removed.
+RECORD, INTENT, LINK, RULES, ADDRESS = "record", "intent", "link", "rules", "address"
+KINDS = (RECORD, INTENT, LINK, RULES, ADDRESS)
+
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
     from multus.healing.owned import Rule

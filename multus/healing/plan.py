@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from multus.healing.facts import Facts, Intent, Rules, Seen
+from multus.healing.facts import (
+    ADDRESS,
+    INTENT,
+    KINDS,
+    LINK,
+    RECORD,
+    RULES,
+    Facts,
+    Intent,
+    Rules,
+    Seen,
+)
 from multus.netlink.addresses import encode
 
 if TYPE_CHECKING:
@@ -20,10 +31,6 @@ if TYPE_CHECKING:
     from multus.ipam._upkeep import Held
     from multus.netlink.links import Link
     from multus.state.record import Record
-
-#: The kinds of things, in the order in which those of one container are removed.
-RECORD, INTENT, LINK, RULES, ADDRESS = "record", "intent", "link", "rules", "address"
-KINDS = (RECORD, INTENT, LINK, RULES, ADDRESS)
 
 #: How long an address may be reserved before its container has it, in seconds.
 RESERVED = 60.0
