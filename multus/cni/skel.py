@@ -23,6 +23,7 @@ from multus.api.errors import (
     InvalidConfig,
     TryAgainLater,
     described,
+    failure,
 )
 from multus.api.progress import Overdue
 from multus.api.versions import NEWEST, SUPPORTED, at_least
@@ -67,10 +68,16 @@ def answer(
     *deadline* is the caller's, a ``time.monotonic()`` time.  *confs* is a daemon's cache of parsed
     and validated configurations.  *deleting* replaces the engine's DEL.  *spelling* gives the names
     of the configuration's keys, those of plugins included; without it, only the core's.  Never
-    raises: a failure becomes an error object and status 1.  The engine has already logged its own
-    errors.
+    raises: a failure becomes an error object and status 1.  It is logged: by the engine, or here
+    when the call did not reach an engine.
     """
     version = NEWEST
+    reached: list[Engine] = []
+
+    def reaching(conf: Conf, deadline: float | None) -> Engine:
+        reached.append(engine_for(conf, deadline))
+        return reached[0]
+
     try:
         command = _command(environ)
         if "MULTUS_WITHIN" in environ and command != "VERSION":
@@ -87,12 +94,14 @@ def answer(
 
             known = parse(raw, command) if spelling is None else parse(raw, command, spelling())
         said = _carry_out(
-            command, environ, known, engine_for, deadline, deleting, validated=validated
+            command, environ, known, reaching, deadline, deleting, validated=validated
         )
         if confs is not None and command == "ADD" and not validated:
             confs.keep(stdin, known)
         return 0, said
     except BaseException as error:  # noqa: BLE001  the runtime must get an error object
+        if isinstance(error, CNIError) and not reached:
+            _log_refusal(error, environ, stdin)
         return failed(error, stdin, version)
 
 
@@ -103,7 +112,7 @@ def failed(error: BaseException, stdin: bytes, version: str = NEWEST) -> tuple[i
     elif isinstance(error, Overdue):
         told = TryAgainLater(str(error), fix="see the log for what is slow")
     elif isinstance(error, Interrupted):
-        told = TryAgainLater("interrupted by SIGINT", fix="call it again")
+        told = failure("the call", error)
     else:
         told = CNIError(
             f"internal error: {described(error)}",
@@ -274,6 +283,12 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
     from multus.log import traceback_of
 
     _log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
+
+
+def _log_refusal(error: CNIError, environ: Mapping[str, str], stdin: bytes) -> None:
+    command = environ.get("CNI_COMMAND", "")
+    log = _log_of(stdin).bind(container=environ.get("CNI_CONTAINERID", ""))
+    log.error(command if command in _NEEDED else "refused", code=error.number, error=error)
 
 
 def _log_of(stdin: bytes) -> Log:

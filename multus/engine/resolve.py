@@ -13,7 +13,7 @@ Sources select networks, each selection with a role.  The rules are:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
@@ -78,7 +78,7 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
     hooks = installed.hooks
     return Resolved(
         delegates=tuple(_requested(each, hooks, request, conf, session) for each in settled),
-        naming=conf.naming or _naming(selections),
+        naming=conf.naming or naming_of(selections),
         default_route=policy,
     )
 
@@ -90,15 +90,22 @@ def one_more(
     request: Request,
     conf: Conf,
     session: Session,
+    *,
+    taken: Collection[str] = (),
+    ifname: str = "",
+    policy: str = "",
 ) -> Delegate:
-    """The delegate of a network that a running container gets, named as *element* says.
+    """The delegate of a network that a running container gets, on *ifname* or as *element* says.
 
-    *asked* is what is requested of it, by capability.
+    *asked* is what is requested of it, by capability.  *taken* are the devices of the container's
+    other networks, *policy* says which network has the default route ("": as *conf* says).
     """
-    (found,) = _chains([Requested(element)], installed, request, conf, session)
-    if conf.default_route == defaultroute.PRIMARY and defaultroute.may_bring(found):
+    given = (installed, request, conf, session)
+    (found,) = _chains([Requested(element)], *given, taken, running=True)
+    if (policy or conf.default_route) == defaultroute.PRIMARY and defaultroute.may_bring(found):
         found = defaultroute.yielding(found)
-    delegate = evolve(found, primary=False, ifname=element.interface, runtime_config=asked)
+    name = ifname or element.interface
+    delegate = evolve(found, primary=False, ifname=name, runtime_config=asked)
     return _requested(delegate, installed.hooks, request, conf, session)
 
 
@@ -108,12 +115,16 @@ def _chains(
     request: Request,
     conf: Conf,
     session: Session,
+    taken: Collection[str] = (),
+    *,
+    running: bool = False,
 ) -> list[Delegate]:
-    """The delegates with their devices and whole chains."""
+    """The delegates with their devices, *taken* ones left out, and whole chains."""
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
     origins = [each.element.origin for each in networks]
-    delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
+    asked = (hooks, request, conf, session)
+    delegates = devices.with_devices(delegates, origins, *asked, taken, needed=running)
     return [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
 
 
@@ -185,11 +196,12 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
 
 def default_route(selections: Sequence[Selection], conf: Conf) -> str:
     """Which network has the default route, unless the pod itself says so."""
-    usual = defaultroute.PRIMARY if _naming(selections) == "seed" else defaultroute.LAST
+    usual = defaultroute.PRIMARY if naming_of(selections) == "seed" else defaultroute.LAST
     return conf.default_route or usual
 
 
-def _naming(selections: Sequence[Selection]) -> str:
+def naming_of(selections: Sequence[Selection]) -> str:
+    """The convention for the names of the *selections*' interfaces, see ``multus.api.ordering``."""
     # When the pod selects networks, the defaults do not decide how interfaces are named.
     selections = [each for each in selections if each.role is not Role.LAST]
     asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
@@ -252,6 +264,7 @@ def resolve_one(
     return evolve(
         delegate,
         source=element.source,
+        element=str(element),
         default=requested.default,
         last=requested.last,
         requested_ifname=element.interface,

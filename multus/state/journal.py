@@ -130,6 +130,10 @@ class Journal:
         """Whether libcni may have files of the Go Multus's attachments here."""
         return os.path.isdir(os.path.join(self.folder, RESULTS))
 
+    def knows(self, container_id: str) -> bool:
+        """Whether any file, a damaged one too, is about a container."""
+        return any(name.partition(":")[0] == container_id for name in self._names())
+
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people, see ``set_aside``."""
         return [os.path.join(self.folder, name) for name in self._names() if name.endswith(DAMAGED)]

@@ -54,6 +54,8 @@ def planned_wire(index: int, planned: Planned) -> dict[str, Any]:
         "primary": delegate.primary,
         "default": delegate.default,
         **({"last": True} if delegate.last else {}),
+        **({"requested": delegate.requested_ifname} if delegate.requested_ifname else {}),
+        **({"element": delegate.element} if delegate.element not in ("", delegate.label) else {}),
         "provenance": delegate.provenance.value,
         "disableCheck": delegate.disable_check,
         "disableGC": delegate.disable_gc,

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from multus.api.invoker import Invoker
 
 
+#: The source of a delegate that an outside controller attached to a running container.
+OUTSIDE = "outside controller"
+
+#: The source of a delegate that the Go Multus attached.
+OF_THE_GO_MULTUS = "the Go Multus"
+
+
 @frozen
 class Step:
     """A plugin of a planned delegate: the configuration that it gets, and its invoker's name.
@@ -238,7 +245,9 @@ def _planned(reader: Reader) -> Planned:
         cni_version=_needed(reader, "cniVersion"),
         label=reader.text("label"),
         source=reader.text("source"),
+        element=reader.text("element"),
         ifname=_needed(reader, "ifname"),
+        requested_ifname=_requested(reader),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
         last=reader.boolean("last"),
@@ -253,6 +262,13 @@ def _planned(reader: Reader) -> Planned:
         device_info=reader.text("deviceInfo"),
     )
     return Planned(delegate, steps)
+
+
+def _requested(reader: Reader) -> str:
+    """The interface's name that was asked for; earlier releases kept only an element's own keys."""
+    options = reader.mapping("options")
+    named = [reader.text("requested"), options.get("interface"), options.get("interfaceRequest")]
+    return next((each for each in named if isinstance(each, str) and each), "")
 
 
 def _provenance(reader: Reader) -> Provenance:

@@ -99,6 +99,17 @@ def gc(ground: Ground) -> list[Said]:
     return [ground.run("gc", "--dry-run", *where), ground.run("gc", *where)]
 
 
+def apply(ground: Ground) -> list[Said]:
+    ground.record()
+    where = ("--cni-dir", ground.state)
+    return [
+        ground.run("apply", "c1", "--dry-run", *where),
+        ground.run("apply", f"{H}/{H}", *where),
+        ground.run("apply", H, *where),
+        ground.run("apply", "c", *where),
+    ]
+
+
 def explain(ground: Ground) -> list[Said]:
     delegates = [
         {"type": H, "name": H, H: H, "invoker": H, "ipam": {"type": H}},
@@ -205,7 +216,10 @@ def calls(ground: Ground) -> list[Said]:
     ]
 
 
-SHOWN = (trace, attachments, gc, explain, validate, doctor, convert, plugins, install, uninstall)
+SHOWN = (
+    *(trace, attachments, gc, apply, explain, validate, doctor),
+    *(convert, plugins, install, uninstall),
+)
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}
 
