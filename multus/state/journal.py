@@ -117,7 +117,7 @@ class Journal:
             except FileNotFoundError:
                 continue  # it was deleted meanwhile
             except OSError as error:
-                yield IOFailure(f"cannot read the journal {path}: {error.strerror}")
+                yield _because(f"cannot read the journal {path}: {error.strerror}", error)
             except CNIError as error:
                 yield error
 
@@ -173,7 +173,7 @@ class Journal:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    yield path, IOFailure(f"cannot read {path}: {error.strerror}")
+                    yield path, _because(f"cannot read {path}: {error.strerror}", error)
                 except CNIError as error:
                     yield path, error
 
@@ -256,6 +256,13 @@ class Journal:
                 f"'cniDir' {self.folder} is writable for others than root",
                 fix="make it root's, with mode 0700",
             )
+
+
+def _because(reason: str, cause: OSError) -> IOFailure:
+    """An error that is handed on, not raised, with its cause."""
+    error = IOFailure(reason)
+    error.__cause__ = cause
+    return error
 
 
 def _intended(
