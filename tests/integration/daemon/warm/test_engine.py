@@ -9,17 +9,22 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 from unit.registry.site import Site
-from waiting import becomes, eventually
+from waiting import PATIENCE, becomes, eventually
 
+from integration.daemon.conftest import answer_of
 from multus.cli import engines
+from multus.cni import shim
+from multus.cni import warm as engines_of
 from multus.cni.warm import FAILED
+from multus.daemon import wire
 from multus.testing.netns import Netns
 from multus.testing.runtime import Container, installed_program
 
@@ -389,6 +394,83 @@ def test_doctor_names_it_and_uninstall_ends_it(one: Warm, cni_pod: Netns) -> Non
     assert f"ended the warm engine at {one.socket}" in command("uninstall", "--net-d", folders[1])
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
     assert os.listdir(one.folder) == []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[socket.socket]:
+    """A listener where a journal would be: bind its folder to /run/systemd/journal."""
+    (tmp_path / "journal").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "journal" / "stdout"))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        yield listener
+
+
+def test_on_a_node_with_a_journal_it_logs_there(tmp_path: Path, journal: socket.socket) -> None:
+    path = tmp_path / "run" / "warm.0"
+    conf = {"logLevel": "verbose", "cniDir": str(tmp_path / "multus")}
+    given = {"socket": str(path), "seconds": 60, "conf": conf}
+    mounts = (
+        "mount -t tmpfs tmpfs /run",
+        "mkdir -p /run/systemd/journal",
+        f"mount --bind {tmp_path}/journal /run/systemd/journal",
+        f"exec 3<>{path}.lock",
+    )
+    program = "import json, sys; from multus.daemon.warm import main; main(json.loads(sys.argv[1]))"
+    script = " && ".join((*mounts, 'exec "$@"'))
+    argv = ["unshare", "--mount", "sh", "-c", script, "-", sys.executable, "-c", program]
+    path.parent.mkdir(mode=0o700)
+    with subprocess.Popen([*argv, json.dumps(given)], stderr=subprocess.PIPE) as engine:
+        peer, _ = journal.accept()
+        with peer, peer.makefile("r") as lines:
+            # Identifier, unit, priority, no priority in the lines, and forwarded to nobody.
+            assert [next(lines) for _ in range(7)] == ["multus\n", "\n", "6\n", *["0\n"] * 4]
+            assert json.loads(next(lines))["msg"] == "serving"
+        assert not os.path.exists(f"{path}.log")
+        engine.terminate()
+        assert engine.stderr is not None and engine.stderr.read() == b""
+
+
+def test_an_ordinary_user_reaches_no_engine_and_leaves_none(
+    one: Warm, cni_pod: Netns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.leave(cni_pod)
+    # From here, only the engine's own folder is in the way.
+    one.place.chmod(0o711)
+    monkeypatch.chdir(one.place)
+    path = os.path.relpath(one.socket)
+    environ = {b"CNI_COMMAND": b"GC", b"CNI_PATH": b"/opt", b"MULTUS_SOCKET": b"run/multus.sock"}
+    (one.place / "users").mkdir()
+    (one.place / "users").chmod(0o777)
+    own, stdin = "users/warm.0", json.dumps(one.conf()).encode()
+    before = one.served()
+    with user(65534), socket.socket(socket.AF_UNIX) as client:
+        with pytest.raises(PermissionError):
+            client.connect(path)
+        engines_of.leave(own, stdin)
+        users = shim.warm_engine(environ, stdin, b"run/multus.sock")
+    assert users != shim.warm_engine(environ, stdin, b"run/multus.sock")
+    # Even where somebody opened it to all.
+    one.folder.chmod(0o711)
+    one.socket.chmod(0o666)
+    with user(65534), socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(wire.Message(wire.CNI, stdin, {"CNI_COMMAND": "GC"}).encode())
+        status, said = answer_of(client)
+    assert (status, json.loads(said)["code"]) == (1, 5)
+    assert one.served() == before
+    assert os.listdir("users") == []
+
+
+@contextmanager
+def user(number: int) -> Iterator[None]:
+    """Be this user."""
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_what_cannot_start_is_told_in_the_lock(tmp_path: Path) -> None:
