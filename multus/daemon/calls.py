@@ -70,8 +70,7 @@ class Calls:
         self._stopping = self._ending = False
         #: None in a warm engine, which ends before long.
         self.healing: Healing | None = None
-        #: Whether a client that gets no answer carries its call out itself, as those of a warm
-        #: engine do.
+        #: Whether a call that has not begun can be left to its client, as with a warm engine.
         self.dispensable = False
         #: What is installed has changed since the workers' service was made, or no worker can be.
         self.outdated = False
@@ -139,7 +138,7 @@ class Calls:
             if job.connection and job.command != "DEL" and not job.connection.is_there():
                 # The client is gone, so the attachment would be of no use.
                 self._log.verbose(f"a client disconnected before its {job.command} started")
-                job.connection.close()
+                job.connection.leave_to_client()
                 continue
             try:
                 given = self.pool.give(job)
@@ -289,8 +288,6 @@ class Calls:
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
         self._not_healed(job, ended.why)
-        if self._left_to_client(job, ended):
-            return
         if job.connection is not None:
             self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:
@@ -303,20 +300,6 @@ class Calls:
             deadline = time.monotonic() + _BEHIND_SECONDS
             lost = Job("recover", "DEL", job.container, deadline, job.message, head=job.head)
             self._queue.put(lost)
-
-    def _left_to_client(self, job: Job, ended: Ended) -> bool:
-        """Whether the client carries out the call of a lost worker again, which undoes it first.
-
-        One whose worker was stuck would only be stuck itself.
-        """
-        connection = job.connection
-        if not self.dispensable or connection is None or ended.why != IT_ENDED:
-            return False
-        if ended.sight.answering or not connection.is_there():
-            return False
-        self._answered(connection, job.command, "11")
-        connection.close()
-        return True
 
     # --- Periodic work ---------------------------------------------------------------------------
 
@@ -384,7 +367,7 @@ class Calls:
     ) -> None:
         self._answered(connection, command, "11")
         if self.dispensable:
-            connection.close()
+            connection.leave_to_client()
             return
         payload = message.payload if message is not None else b""
         if message is not None and command == "DEL":

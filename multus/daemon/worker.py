@@ -196,9 +196,9 @@ class Worker:
             return {"answer": _shown(self._service.recover(environ, stdin, deadline, way))}
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
         self._client = connection = _connection(peer, head)
-        if self._service.outdated:
-            connection.close()  # a warm engine's client carries the call out in place
-            return {"code": "0", "outdated": True}
+        if self._service.leaves(connection):
+            connection.leave_to_client()
+            return {"code": "0", "outdated": self._service.outdated}
         replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":

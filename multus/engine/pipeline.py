@@ -33,6 +33,7 @@ from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
 from multus.log import Log, is_unexpected
+from multus.log import outcome as said
 from multus.registry.loading import Installed
 from multus.state.journal import Journal
 from multus.state.plugins import joined
@@ -216,7 +217,7 @@ class Engine:
                 self._status(request, conf)
             except CNIError as error:
                 if is_unexpected(error):
-                    self.log.error("STATUS", code=error.number, error=error)
+                    self.log.error(said("STATUS", error), code=error.number, error=error)
                 raise
             finally:
                 log_slow(times, self.log)

@@ -215,12 +215,24 @@ class Store(NamedTuple):
 
     def unlocked(self) -> list[str]:
         """The contents of all addresses' files, read without the lock; when locking fails."""
+        return [contents for _, contents in self._files()]
+
+    def names(self) -> list[str]:
+        """The addresses that are in use, read without the lock; empty when there is no store."""
+        return [name for name, _ in self._files()]
+
+    def of(self, owner: Owner) -> list[str]:
+        """The addresses that *owner* holds, read without the lock."""
+        return [name for name, contents in self._files() if owner.owns(contents)]
+
+    def _files(self) -> list[tuple[str, str]]:
+        """Name and contents of each address's file; empty when there is no store."""
         with _failing(f"reading the address store {self.directory}"):
             folder = self._open(create=False)
             if folder is None:
                 return []
             try:
-                return [contents_of(name, folder)[0] for name in names_of(folder)]
+                return [(name, contents_of(name, folder)[0]) for name in names_of(folder)]
             finally:
                 os.close(folder)
 

@@ -117,7 +117,7 @@ class Journal:
             except FileNotFoundError:
                 continue  # it was deleted meanwhile
             except OSError as error:
-                yield IOFailure(f"cannot read the journal {path}: {error.strerror}")
+                yield _because(f"cannot read the journal {path}: {error.strerror}", error)
             except CNIError as error:
                 yield error
 
@@ -129,6 +129,10 @@ class Journal:
     def has_results(self) -> bool:
         """Whether libcni may have files of the Go Multus's attachments here."""
         return os.path.isdir(os.path.join(self.folder, RESULTS))
+
+    def knows(self, container_id: str) -> bool:
+        """Whether any file, a damaged one too, is about a container."""
+        return any(name.partition(":")[0] == container_id for name in self._names())
 
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people, see ``set_aside``."""
@@ -169,7 +173,7 @@ class Journal:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    yield path, IOFailure(f"cannot read {path}: {error.strerror}")
+                    yield path, _because(f"cannot read {path}: {error.strerror}", error)
                 except CNIError as error:
                     yield path, error
 
@@ -252,6 +256,13 @@ class Journal:
                 f"'cniDir' {self.folder} is writable for others than root",
                 fix="make it root's, with mode 0700",
             )
+
+
+def _because(reason: str, cause: OSError) -> IOFailure:
+    """An error that is handed on, not raised, with its cause."""
+    error = IOFailure(reason)
+    error.__cause__ = cause
+    return error
 
 
 def _intended(

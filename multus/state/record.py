@@ -72,7 +72,9 @@ class Record:
     * ``netns_identity``: the container's namespace (``multus.state.liveness``);
     * ``boot``: the boot of the node in which it was written, empty when it is not known;
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
-    * ``damage``: what of the file could not be read; empty when nothing.
+    * ``damage``: what of the file could not be read; empty when nothing;
+    * ``empty``: whether the file says nothing at all: the power was cut before it was written, and
+      so before anything was attached.
     """
 
     path: str
@@ -90,6 +92,7 @@ class Record:
     changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
+    empty: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
