@@ -31,6 +31,7 @@ from multus.state.lines import (
     joined_wire,
     trying_wire,
 )
+from multus.state.liveness import identity_since
 from multus.state.record import Record, applied
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ def read(path: str, container_id: str, ifname: str) -> Record:
     damage = altered if record.complete else [*unwritten, *altered]
     if not damage and not record.complete:
         damage.append("it does not name all delegates")
-    return evolve(record, damage="; ".join(damage), empty=not data.strip(_HOLE))
+    identity = identity_since(record.boot, record.netns_identity)
+    said = "; ".join(damage)
+    return evolve(record, netns_identity=identity, damage=said, empty=not data.strip(_HOLE))
 
 
 def _require_known(wire: Mapping[str, Any], path: str) -> None:
