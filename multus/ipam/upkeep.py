@@ -32,6 +32,7 @@ class Held(NamedTuple):
 
     @property
     def container_id(self) -> str:
+        """The container that holds it."""
         return self.contents.partition("\r\n")[0]
 
     @property
