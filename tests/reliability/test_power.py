@@ -22,6 +22,8 @@ from attrs import define, field
 from reliability.conftest import Say
 from reliability.machine import Machine, make_disk, require_machines
 
+from tools.vm import run as vm
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 _PROGRAM = (
@@ -181,7 +183,7 @@ class Heard:
         while lines is None or self.lines < lines:
             line = self.machine.line(deadline)
             if line is None:
-                assert lines is None, f"nothing is said: {self.machine.console()}"
+                assert lines is None, f"nothing is said: {vm.console(self.machine.folder)}"
                 return
             self.cuts.note(self.boot, line)
             self.lines += line.get("image") == len(self.cuts.images) - 1
