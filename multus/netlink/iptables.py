@@ -245,6 +245,29 @@ def _alone(programs: Programs) -> Iterator[None]:
         os.close(lock)
 
 
+def jumps_from(entry: str, programs: Programs = _USUAL) -> list[tuple[str, bytes]]:
+    """The comments on the rules of chain *entry* that jump to other chains, in both families.
+
+    Each comes with its expressions and those of the chain that it jumps to as bytes, which have
+    their addresses; with the older interface these are rules as text.  Rules without a comment have
+    the comment "".
+    """
+    found: list[tuple[str, bytes]] = []
+    with nftables.channel() as channel:
+        for table in (family.table for family in _FAMILIES.values()):
+            for rule in table.list_rules(channel, entry):
+                inner = [each for to in rule.targets() for each in table.list_rules(channel, to)]
+                if rule.targets():
+                    found.append((rule.comment, b"".join(each.body for each in (rule, *inner))))
+    for version in _FAMILIES:
+        if _has_legacy(version):
+            lines = saved(version, programs)
+            for each in _saved.jumps(lines, entry):
+                text = [line for line in lines if line.startswith(f"-A {each.chain} ")]
+                found.append((each.comment, "\n".join([each.line, *text]).encode()))
+    return found
+
+
 def remove_jumped_to(entry: str, stale: Callable[[str], bool], programs: Programs = _USUAL) -> None:
     """Remove the chains to which chain *entry* jumps by rules whose comments are *stale*.
 
