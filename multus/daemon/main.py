@@ -80,6 +80,9 @@ def serve(
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         calls.dispensable = warm is not None
         generations.calls = calls
+        calls.tell_looked = lambda container, looked: generations.current.tell_looked(
+            container, looked
+        )
         server = Server(
             listener,
             loop,

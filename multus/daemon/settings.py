@@ -136,6 +136,16 @@ WORKER_MEMORY = Key(
     most=65536,
 )
 
+POD_CHANGES = Key(
+    "podChanges",
+    TEXT,
+    "`follow`: when the annotation of a running pod changes, its networks are changed; `off`: they"
+    " are those that it started with.",
+    "off",
+    of=DAEMON,
+    choices=("off", "follow"),
+)
+
 #: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
     SOCKET_DIR,
@@ -154,6 +164,7 @@ KEYS: tuple[Key, ...] = (
     WORKERS,
     STUCK_SECONDS,
     WORKER_MEMORY,
+    POD_CHANGES,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -187,7 +198,8 @@ class Limits:
 class Settings:
     """The decoded and checked file; ``raw`` is the decoded JSON.
 
-    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.  ``certificate`` is the node's own;
+    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.  ``follows_pods``: the networks of
+    a running pod follow its annotation.  ``certificate`` is the node's own;
     None when ``kubeconfig`` has the credentials.
     """
 
@@ -204,6 +216,7 @@ class Settings:
     log: Mapping[str, Any]
     stuck_seconds: float
     worker_memory: int
+    follows_pods: bool
     raw: Mapping[str, Any]
 
     @classmethod
@@ -253,6 +266,7 @@ class Settings:
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
             worker_memory=WORKER_MEMORY.read(reader) << 20,
+            follows_pods=POD_CHANGES.read(reader) == "follow",
             raw=raw,
         )
 

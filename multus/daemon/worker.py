@@ -175,8 +175,12 @@ class Worker:
         self._slot.show(None)
         self._service.begin()
         try:
+            found: dict[str, Any]
             if head["kind"] == "replay":
                 found = {"replayed": [self._replay(head)]}
+            elif head["kind"] == "look":
+                with progress.step("the engine", _ENGINE):
+                    found = {"looked": self._service.look(head["look"], head["deadline"])}
             else:
                 found = self._call(head, wire.decode(packet.body), packet.fds)
         finally:
