@@ -43,11 +43,13 @@ class Wish(NamedTuple):
     has.
 
     ``refused`` are the networks that it cannot get, for whatever becomes of the others.
+    ``default_route`` says which network has the default route.
     """
 
     elements: tuple[Element, ...]
     difference: Difference
     refused: tuple[Refusal, ...]
+    default_route: str
 
 
 class Ready(NamedTuple):
@@ -171,7 +173,8 @@ def wish_of(record: Record, call: Call) -> Wish:
     first = 0 if (call.conf.naming or resolve.naming_of(selections)) == "seed" else 1
     found = difference(asked, had, taken, first)
     clashes = [_clash(elements[place], ifname) for place, ifname in found.clashes]
-    return Wish(elements, found, (*_other_primary(chosen, record), *clashes))
+    policy = resolve.default_route(selections, call.conf)
+    return Wish(elements, found, (*_other_primary(chosen, record), *clashes), policy)
 
 
 def _split(
@@ -272,7 +275,7 @@ def _ready(wish: Wish, record: Record, call: Call) -> tuple[list[Ready], list[Re
     for new in wish.difference.new:
         element = wish.elements[new.place]
         try:
-            planned = _planned(element, new.ifname, taken, call)
+            planned = _planned(element, new.ifname, wish.default_route, taken, call)
         except CNIError as error:
             refused.append(Refusal(str(element), new.ifname, error))
             continue
@@ -281,9 +284,11 @@ def _ready(wish: Wish, record: Record, call: Call) -> tuple[list[Ready], list[Re
     return ready, refused
 
 
-def _planned(element: Element, ifname: str, taken: Collection[str], call: Call) -> Planned:
+def _planned(
+    element: Element, ifname: str, policy: str, taken: Collection[str], call: Call
+) -> Planned:
     given = (call.installed, call.request, call.conf, call.session)
-    delegate = resolve.one_more(element, {}, *given, taken=taken, ifname=ifname)
+    delegate = resolve.one_more(element, {}, *given, taken=taken, ifname=ifname, policy=policy)
     order.require_usable(delegate)
     planned = plan([delegate], call)
     prepare(planned, call)

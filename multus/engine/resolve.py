@@ -21,7 +21,7 @@ from attrs import evolve
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
-from multus.engine import devices
+from multus.engine import defaultroute, devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 
 
 class Resolved(NamedTuple):
-    """The delegates in the order in which they were requested, and how to name their interfaces."""
+    """The delegates in the order in which they were requested, and how to name their interfaces.
+
+    ``default_route`` says which of them has the default route: "primary" or "last".
+    """
 
     delegates: tuple[Delegate, ...]
     naming: str
+    default_route: str = defaultroute.LAST
 
 
 class Requested(NamedTuple):
@@ -69,10 +73,13 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     chained = _chains(networks, installed, request, conf, session)
     marked = _with_primary(chained, networks)
+    policy = default_route(selections, conf)
+    settled = defaultroute.with_policy(marked, policy)
     hooks = installed.hooks
     return Resolved(
-        delegates=tuple(_requested(each, hooks, request, conf, session) for each in marked),
+        delegates=tuple(_requested(each, hooks, request, conf, session) for each in settled),
         naming=conf.naming or naming_of(selections),
+        default_route=policy,
     )
 
 
@@ -86,14 +93,17 @@ def one_more(
     *,
     taken: Collection[str] = (),
     ifname: str = "",
+    policy: str = "",
 ) -> Delegate:
     """The delegate of a network that a running container gets, on *ifname* or as *element* says.
 
     *asked* is what is requested of it, by capability.  *taken* are the devices of the container's
-    other networks.
+    other networks, *policy* says which network has the default route ("": as *conf* says).
     """
     given = (installed, request, conf, session)
     (found,) = _chains([Requested(element)], *given, taken, running=True)
+    if (policy or conf.default_route) == defaultroute.PRIMARY and defaultroute.may_bring(found):
+        found = defaultroute.yielding(found)
     name = ifname or element.interface
     delegate = evolve(found, primary=False, ifname=name, runtime_config=asked)
     return _requested(delegate, installed.hooks, request, conf, session)
@@ -182,6 +192,12 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
             " they exclude each other",
             fix="remove one of the two",
         )
+
+
+def default_route(selections: Sequence[Selection], conf: Conf) -> str:
+    """Which network has the default route, unless the pod itself says so."""
+    usual = defaultroute.PRIMARY if naming_of(selections) == "seed" else defaultroute.LAST
+    return conf.default_route or usual
 
 
 def naming_of(selections: Sequence[Selection]) -> str:
