@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 
+#: The source of a delegate that an outside controller attached to a running container.
+OUTSIDE = "outside controller"
+
+
 class Provenance(Enum):
     """Who wrote a configuration; decides which paths it may name (``multus.engine.permit``)."""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,9 @@ from attrs import evolve
 from waiting import becomes, eventually
 
 from integration.daemon.node import Daemon
-from integration.kube.cluster import STATUS, Cluster
+from integration.kube.cluster import NETWORKS, STATUS, Cluster
+from integration.peer.goclient import GoClient
+from multus.cni import shim
 from multus.testing.apiserver import ApiServer, Fault
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
@@ -174,15 +179,63 @@ def test_a_status_that_is_gone_or_old_is_put_right_and_another_programs_right_on
     cluster.add(cluster.default(), cluster.pod(cni_pod)).require()
     right = cluster.status()
     old = [*right, {"name": "default/gone", "interface": "net1", "ips": ["10.9.0.9"]}]
-    cluster.api.annotate("web", {STATUS: json.dumps(old)})
+    cluster.api.annotate("web", {STATUS: json.dumps(old), "example.com/noticed": "yes"})
     daemon.start()
     becomes(cluster.status, right)
     cluster.api.annotate("web", {STATUS: None})
     becomes(cluster.status, right)
     same = json.dumps([{**right[0], "name": "theirs", "example.com/more": 1}])
     before = daemon.metric(SAME)
-    cluster.api.annotate("web", {STATUS: same})
+    cluster.api.annotate("web", {STATUS: same, "example.com/noticed": None})
     eventually(lambda: daemon.metric(SAME) > before)
     assert cluster.annotations()[STATUS] == same
     cluster.annotate("a")
     assert sorted(cni_pod.links()) == ["eth0"]
+
+
+def test_what_an_outside_controller_attached_stays_with_the_name_that_it_has_for_it(
+    cluster: Cluster, cni_pod: Netns, web: Container, daemon: Daemon
+) -> None:
+    hot = {"cniVersion": "1.0.0", "name": "hot", "type": "bridge", "bridge": "br-hot"}
+    config = {**hot, "ipam": cluster.ipam("10.8.0")}
+    found = GoClient(daemon.socket).delegate("ADD", config, web, "net1")
+    assert found.status == 200, found.body
+    its_own = {"name": "default/hot", "interface": "net1", "ips": ["10.8.0.2"], "dns": {}}
+    status = json.dumps([*cluster.status(), {**its_own, "mac": cni_pod.links()["net1"].mac}])
+    cluster.api.annotate("web", {STATUS: status, NETWORKS: "a"})
+    becomes(lambda: shown(cluster), {**ETH0, "net1": ["10.8.0.2"], "net2": ["10.1.0.2"]})
+    assert {**its_own}.items() <= cluster.status()[1].items()
+    cluster.annotate(None)
+    becomes(lambda: shown(cluster), {**ETH0, "net1": ["10.8.0.2"]})
+    assert sorted(cni_pod.links()) == ["eth0", "net1"]
+    cluster.delete(cluster.default(), web).require()
+    assert cni_pod.links() == {}
+
+
+def test_twenty_pods_are_changed_at_once(cluster: Cluster, daemon: Daemon) -> None:
+    daemon.start()
+
+    def call(command: str, container: Container) -> None:
+        asked = {"CNI_COMMAND": command, "CNI_PATH": cluster.bin.path, **container.environ()}
+        raw = {key.encode(): value.encode() for key, value in asked.items()}
+        raw[b"MULTUS_SOCKET"] = os.fsencode(daemon.socket)
+        answer = shim.ask(raw, json.dumps(cluster.default()).encode())
+        assert answer is not None and answer[0] == 0, answer
+
+    with ExitStack() as stack:
+        pods: dict[str, Container] = {}
+        for number in range(20):
+            netns = Netns.create("pod")
+            stack.callback(netns.remove)
+            pods[f"web{number}"] = cluster.pod(netns, {NETWORKS: "a"}, name=f"web{number}")
+            call("ADD", pods[f"web{number}"])
+        for name in pods:
+            cluster.annotate("b", name=name)
+        last = lambda: {cluster.status(name)[-1]["name"] for name in pods}  # noqa: E731
+        becomes(last, {"default/b"})
+        assert len({cluster.status(name)[-1]["ips"][0] for name in pods}) == 20
+        eventually(lambda: len(cluster.events()) >= 80)
+        reasons = Counter(reason for _, reason, _ in cluster.events())
+        assert reasons == {"AddedInterface": 60, "RemovedInterface": 20}
+        for container in pods.values():
+            call("DEL", container)
