@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from reliability.ground import Ground
 
 from multus.api.conf import Conf
 from multus.api.kubernetes import Annotate, PodEvent
+from multus.api.request import Request
 from multus.engine.changing import request_of
 from multus.engine.pipeline import Engine
 from multus.log import Log
@@ -104,6 +105,7 @@ class Changing:
         from multus.cni import skel
 
         request = skel.request_of(command, self.ground.environ(command, container))
+        verbs: dict[str, Callable[[Request, Conf], object]]
         verbs = {"ADD": self.engine.add, "CHECK": self.engine.check, "DEL": self.engine.delete}
         verbs[command](request, self.conf)
 
