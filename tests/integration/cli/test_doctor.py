@@ -372,7 +372,9 @@ def test_an_address_of_nobody_is_a_leak_and_one_in_a_cache_is_not(
     made_up.healthy()
     made_up.write("networks/lan/10.77.0.9", "dead-container\r\neth0")
     made_up.write("networks/lan/10.77.0.10", "known-container\r\neth0")
-    made_up.write("networks/other/10.9.0.9", "not-ours\neth0")
+    made_up.write("networks/other/10.9.0.9", "not-ours\r\neth0")
+    for path in (made_up.folder / "networks").glob("*/*"):
+        os.utime(path, (0, 0))  # one that was reserved just now may have its container soon
     cached = {"kind": "cniCacheV1", "containerId": "known-container", "netns": cni_pod.path}
     made_up.write(f"{cache}/lan-known-container-eth0", cached)
     leaks = of(made_up.doctor()[1], "leaked addresses")
