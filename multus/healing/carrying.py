@@ -16,8 +16,8 @@ from multus.api.request import Request
 from multus.healing import owned
 from multus.healing.facts import Intent, Rules, Seen
 from multus.healing.look import why_gone
-from multus.ipam import _upkeep
-from multus.ipam._upkeep import Held
+from multus.ipam import upkeep
+from multus.ipam.upkeep import Held
 from multus.netlink import links, open_channel
 from multus.netlink.links import Link
 from multus.state import garbage
@@ -72,7 +72,7 @@ class Hands:
             # What removing the record could do is done; the rest waits for the record.
             return [_WAITS] if _is_there(what) else []
         elif isinstance(what, Held):
-            _upkeep.free([what], lambda held: self._has_no_record(held.container_id))
+            upkeep.free([what], lambda held: self._has_no_record(held.container_id))
         elif isinstance(what, Link):
             _remove_link(what)
         elif isinstance(what, Rules):
@@ -129,7 +129,7 @@ def _remove_intent(intent: Intent) -> None:
 def _is_there(what: object) -> bool:
     """Whether a link, rules or an address still exist."""
     if isinstance(what, Held):
-        return any(each.address == what.address for each in _upkeep.held_in(what.store))
+        return any(each.address == what.address for each in upkeep.held_in(what.store))
     if isinstance(what, Link):
         with open_channel() as host:
             return links.find(host, what.index) is not None

@@ -2,23 +2,28 @@
 
 Its kernel is a process on this machine, and its disks are files here: what it has written to them
 is in this machine's page cache, and what it has only in its own is lost with the process.  So a
-SIGKILL of it is a power cut.
+SIGKILL of it is a power cut.  A copy of its disks while it is stopped is what a power cut at that
+moment leaves, for a fraction of the time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
+from reliability.processes import family_of
 
 from tools.vm import run as vm
 
@@ -56,6 +61,7 @@ class Machine:
 
     process: subprocess.Popen[bytes]
     folder: Path
+    _heard: bytearray = field(factory=bytearray)
 
     @classmethod
     def boot(cls, folder: Path, disks: Sequence[Path], program: str) -> Machine:
@@ -76,23 +82,53 @@ class Machine:
         process.stdin.write(repr(program).encode() + b"\n")
         return cls(process, folder)
 
-    def cut(self) -> bool:
-        """Kill its kernel; false if it had ended.  Returns when none of its processes is left."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+    def cut(self) -> None:
+        """Kill its kernel; returns when none of its processes is left."""
+        if self.process.poll() is None:
+            for pid in self._children():
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()  # the first process of a PID namespace is the last one to be reaped
-        return bool(children)
 
-    def lines(self) -> Iterator[Mapping[str, Any]]:
-        """What the program says, to the machine's end."""
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Nothing of it runs meanwhile: its disks are as if its power had been cut now."""
+        found = [pid for pid in family_of(self._children()[0]) if not _is_traced(pid)]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+            while _state(pid) != "T":
+                time.sleep(0.001)
+        yield
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def line(self, deadline: float) -> Mapping[str, Any] | None:
+        """What the program says next; None when it says nothing until then (``monotonic``).
+
+        Raises ``EOFError`` when the machine has ended.
+        """
         assert self.process.stdout is not None
-        rest = b""
-        while data := self.process.stdout.read(65536):
-            *whole, rest = (rest + data).split(b"\n")
-            for line in whole:
-                yield json.loads(line)
+        while b"\n" not in self._heard:
+            patience = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], patience)[0]:
+                return None
+            data = self.process.stdout.read(65536)
+            if not data:
+                raise EOFError(vm.console(self.folder))
+            self._heard.extend(data)
+        line, _, rest = bytes(self._heard).partition(b"\n")
+        self._heard[:] = rest
+        said: dict[str, Any] = json.loads(line)
+        return said
 
-    def console(self) -> str:
-        return vm.console(self.folder)
+
+def _is_traced(pid: int) -> bool:
+    """Whether it is a process of the machine's, which its kernel traces, not the kernel's own."""
+    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -15,7 +15,8 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,10 @@ MOUNTS = ("defaults", "commit=1", "nodelalloc", "data=writeback,commit=1")
 
 #: Files that stay by design: locks, and host-local's last reserved address.
 _STAYS = (".lock", "lock", "last_reserved_ip")
-_CONF = "/run/multus.conf"
+_CONF, _BIN, _FOLDERS = "/run/multus.conf", "/run/bin", ("/run/a", "/run/b")
+
+#: The disks of a machine.
+DISKS = [f"ubd{letter}" for letter in "abcdefghijklmnop"]
 _ARGS = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"
 
 
@@ -84,7 +88,6 @@ class Afflicted:
 
     state: str
     stores: str
-    bin: str
     installed: Installed = field(factory=lambda: load(discover()))
 
     @property
@@ -102,7 +105,7 @@ class Afflicted:
             "name": "node",
             "type": "multus",
             "cniDir": self.cni_dir,
-            "binDir": self.bin,
+            "binDir": _BIN,
             "logToStderr": False,
             "kubeconfig": "/none",
             "tenantPaths": {"dataDir": [self.addresses]},
@@ -140,7 +143,7 @@ class Afflicted:
         """One call by the engine of this process."""
         container = Container(netns, name, "eth0", _ARGS)
         search = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-        environ = {"PATH": search, "CNI_COMMAND": command, "CNI_PATH": self.bin}
+        environ = {"PATH": search, "CNI_COMMAND": command, "CNI_PATH": _BIN}
         environ |= container.environ()
         return skel.answer(environ, encode(self.conf), self._engine)
 
@@ -192,6 +195,7 @@ class Recovery:
     """
 
     node: Afflicted
+    image: int
     held: Sequence[str]
     due: Sequence[str]
     fresh: str
@@ -221,11 +225,11 @@ class Recovery:
                 self._succeeds("DEL", name, "")
                 for each in self.node.of(name):
                     say("left", text=f"{name} after its DEL: {each}")
-        say("begins", command="GC", name="")
+        say("begins", image=self.image, command="GC", name="")
         status, told = self.node.command("gc", "--cni-dir", self.node.cni_dir, "--json")
         if status:
             say("wrong", text=f"gc: {told}")
-        say("ended", command="GC", name="", status=status)
+        say("ended", image=self.image, command="GC", name="", status=status)
         self._succeeds("CHECK", self.fresh, netns.path)
         self._succeeds("DEL", self.fresh, netns.path)
         netns.remove()
@@ -236,14 +240,15 @@ class Recovery:
             say("left", text=f"in the end: {each}")
 
     def _succeeds(self, command: str, name: str, netns: str) -> None:
-        say("begins", command=command, name=name)
+        say("begins", image=self.image, command=command, name=name)
         status, stdout = self.node.call(command, name, netns)
         if status:
             say("wrong", text=f"{command} of {name}: {stdout.decode()}")
-        say("ended", command=command, name=name, status=status)
+        say("ended", image=self.image, command=command, name=name, status=status)
 
     def _sane(self, when: str) -> None:
         """What ``multus doctor`` says of state and stores: nothing when no container is left."""
+        Path(_CONF).write_text(json.dumps(self.node.conf))
         places = Places(addresses=self.node.addresses, cni_dir=self.node.cni_dir)
         node = node_at(places, _CONF)
         for title in ("State", "Queued DELs", "Leaks"):
@@ -255,7 +260,7 @@ class Recovery:
 # --- Until the cut --------------------------------------------------------------------------------
 
 
-def work(node: Afflicted, worker: str, chance: random.Random) -> None:
+def work(node: Afflicted, image: int, worker: str, chance: random.Random) -> None:
     """Add and delete containers, at most a few at a time, without end."""
     living: dict[str, Netns] = {}
     number = 0
@@ -266,64 +271,83 @@ def work(node: Afflicted, worker: str, chance: random.Random) -> None:
             living[name] = Netns.create(worker)
         else:
             name, command = chance.choice(sorted(living)), "DEL"
-        say("begins", command=command, name=name)
+        say("begins", image=image, command=command, name=name)
         status, stdout = node.call(command, name, living[name].path)
         if status:
             say("wrong", text=f"{command} of {name}: {stdout.decode()}")
             return
         got = [ip["address"] for ip in json.loads(stdout)["ips"]] if command == "ADD" else []
-        say("ended", command=command, name=name, status=status, addresses=got)
+        say("ended", image=image, command=command, name=name, addresses=got)
         if command == "DEL":
             living.pop(name).remove()
 
 
-def _sysctl(name: str, value: int) -> None:
-    Path("/proc/sys", name).write_text(str(value))
-
-
-def prepare(asked: Mapping[str, Any], chance: random.Random) -> Afflicted:
-    """Mount the disks, and make the node's links."""
-    options = chance.choice(MOUNTS)
-    for disk, folder in (("ubda", "/run/a"), ("ubdb", "/run/b")):
-        os.makedirs(folder)
+def mount(disks: Sequence[str], options: str) -> Afflicted:
+    """Mount the disks of one image: one, or another one for the stores."""
+    for disk, folder in zip(disks, _FOLDERS, strict=False):
+        os.makedirs(folder, exist_ok=True)
         subprocess.run(["mount", "-t", "ext4", "-o", options, f"/dev/{disk}", folder], check=True)
-    # From hundredths of a second to what a node has: how much of a file is on its disk.
-    _sysctl("vm/dirty_expire_centisecs", chance.choice((5, 30, 100, 3000)))
-    _sysctl("vm/dirty_writeback_centisecs", chance.choice((5, 20, 500)))
+    return Afflicted(_FOLDERS[0], f"{_FOLDERS[len(disks) - 1]}/stores")
+
+
+def prepare(chance: random.Random) -> None:
+    """Make the node's links, and set how soon what is written goes to a disk."""
+    for name in ("expire", "writeback"):
+        hundredths = chance.choice((5, 30, 100, 3000))
+        Path(f"/proc/sys/vm/dirty_{name}_centisecs").write_text(str(hundredths))
     for command in (
         "ip link add uplink type veth peer name wire",
         "ip link set wire up",
         "ip link set uplink up",
     ):
         subprocess.run(command.split(), check=True)
-    os.makedirs("/run/bin")
-    node = Afflicted("/run/a", "/run/b" if asked["split"] else "/run/a/stores", "/run/bin")
-    BinDir(node.bin).real()
-    Path(_CONF).write_text(json.dumps(node.conf))
-    return node
+    os.makedirs(_BIN)
+    BinDir(_BIN).real()
+    # What a first call imports, the processes below inherit.
+    node, netns = Afflicted("/run/first", "/run/first"), Netns.create("first")
+    for command in ("ADD", "DEL"):
+        node.call(command, "first", netns.path)
+    netns.remove()
+
+
+def in_child(work: Callable[..., None], *arguments: Any) -> None:
+    """Do it in a process of its own, which remembers nothing of another image's stores."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work(*arguments)
+        except Exception:  # noqa: BLE001  the console gets it, and the parent says it
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        say("wrong", text=f"{work} has not ended well: see the console")
 
 
 def main(order: str) -> None:
     """Recover, then work until the power is cut; *order* is JSON."""
     asked = json.loads(order)
-    boot = asked["boot"]
-    chance = random.Random(f"{asked['seed']} {boot}")
+    boot, images = asked["boot"], asked["images"]
+    chance = random.Random(asked["seed"])
     # An address without a record has to be a minute old before it is freed.
     time.clock_settime(time.CLOCK_REALTIME, time.time() + 120 * (boot + 1))
     say("up", boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    node = prepare(asked, chance)
-    say("mounted")
-    due = list(asked["due"])
-    chance.shuffle(due)
-    Recovery(node, asked["held"], due, f"b{boot}fresh").run(asked["how"])
-    say("recovered")
-    if not asked["last"]:
-        workers = [f"b{boot}w{each}" for each in range(WORKERS)]
-        for each in workers:
+    prepare(chance)
+    each, last = 1 + asked["split"], len(images) - 1
+    for number, image in enumerate(images):
+        node = mount(DISKS[number * each : (number + 1) * each], chance.choice(MOUNTS))
+        say("mounted", image=number)
+        chance.shuffle(image["due"])
+        recovery = Recovery(node, number, image["held"], image["due"], f"b{boot}fresh")
+        in_child(recovery.run, image["how"])
+        say("recovered", image=number)
+        if number < last:
+            subprocess.run(["umount", *_FOLDERS[:each]], check=True)
+    if asked["work"]:
+        for worker in (f"b{boot}w{number}" for number in range(WORKERS)):
             if os.fork() == 0:
-                work(node, each, random.Random(f"{asked['seed']} {each}"))
+                work(node, last, worker, random.Random(f"{asked['seed']} {worker}"))
                 os._exit(1)
         os.wait()
-        time.sleep(60)
-    subprocess.run(["umount", "/run/a", "/run/b"], check=True)
-    say("done")
+        time.sleep(600)
+    say("done", image=last)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-import threading
+import subprocess
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from attrs import define, field
 from reliability.conftest import Say
 from reliability.machine import Machine, make_disk, require_machines
 
+from tools.vm import run as vm
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 _PROGRAM = (
@@ -27,117 +31,164 @@ _PROGRAM = (
 )
 
 
+#: Of lines that a machine says of its last image, the power is cut within so many.
+LINES = 40
+
+#: How long a machine may say nothing, in seconds.
+PATIENCE = 120.0
+
+
 @define
-class Moment:
-    """So many lines, the first of which is *first*: a busy machine says them more slowly."""
+class Image:
+    """Disks of a machine, and what is known of its containers when the power was cut.
 
-    first: str
-    left: int
-    _begun: bool = False
+    ``states`` has the last command of each container, and whether it has ended.
+    """
 
-    def pass_(self, said: str) -> None:
-        self._begun = self._begun or said == self.first
-        self.left -= self._begun
+    disks: Sequence[Path]
+    states: dict[str, tuple[str, bool]] = field(factory=dict)
 
-    @property
-    def is_reached(self) -> bool:
-        return self.left <= 0
+    def order(self, how: str) -> dict[str, Any]:
+        """What the next boot is told."""
+        gone = (("DEL", True), ("GC", True))
+        self.states = {name: state for name, state in self.states.items() if state not in gone}
+        held = [name for name, state in self.states.items() if state == ("ADD", True)]
+        return {"how": how, "due": [*self.states], "held": held}
+
+    def note(self, command: str, name: str, boot: int, *, ended: bool) -> None:
+        earlier = [each for each in self.states if not each.startswith(f"b{boot}")]
+        for each in earlier if command == "GC" else [name]:
+            self.states[each] = command, ended
+
+    def remove(self) -> None:
+        for each in self.disks:
+            each.unlink()
+
+    def copied(self, to: Path) -> Image:
+        to.mkdir()
+        command = ["cp", "--sparse=always", *map(str, self.disks), str(to)]
+        subprocess.run(command, check=True)
+        return Image([to / each.name for each in self.disks], dict(self.states))
 
 
 @define
 class Cuts:
-    """Boots of one machine, one after the other, and what is known of its containers.
+    """Boots of one machine, one after the other.
 
-    ``states`` has the last command of each container, and whether it has ended.
+    Each recovers what the cuts of the last one left, ``images``, and goes on with the last of them.
     """
 
     folder: Path
     split: bool
     chance: random.Random
-    states: dict[str, tuple[str, bool]] = field(factory=dict)
+    images: list[Image] = field(factory=list)
     addresses: dict[str, str] = field(factory=dict)
     boots: set[str] = field(factory=set)
     counts: Counter[str] = field(factory=Counter)
     wrong: list[str] = field(factory=list)
 
-    def run(self, cuts: int) -> None:
-        """Cut the power so often, then let the last boot end."""
-        disks = [self.folder / "a", self.folder / "b"]
-        for each in disks:
+    def run(self, boots: int, cuts: int) -> None:
+        """Boot so often, with so many cuts each time; once more, to look at the last ones."""
+        main = Image([self.folder / name for name in ("a", "b")[: 1 + self.split]])
+        for each in main.disks:
             make_disk(each)
-        for boot in range(cuts + 1):
-            self._boot(boot, disks, last=boot == cuts)
+        self.images = [main]
+        for boot in range(boots + 1):
+            self._boot(boot, 0 if boot == boots else cuts)
             assert self.wrong == [], f"boot {boot}"
-        assert len(self.boots) == cuts + 1
+        assert len(self.boots) == boots + 1
 
-    def _boot(self, boot: int, disks: list[Path], *, last: bool) -> None:
-        order = json.dumps(self._order(boot, last=last))
-        machine = Machine.boot(self.folder, disks, _PROGRAM.format(order))
-        moment = self._moment()
-        killed: list[bool] = []
-        timer = threading.Timer(self.chance.random(), lambda: killed.append(machine.cut()))
-        for line in machine.lines():
-            self._note(boot, line["what"], line)
-            if line["what"] == "done":
-                machine.cut()
-            moment.pass_(line["what"])
-            if moment.is_reached and not last and timer.ident is None:
-                timer.start()
-        if last:
-            assert self.counts["done"] == 1, machine.console()
-            return
-        assert timer.ident, machine.console()
-        timer.join()
-        assert killed == [True], machine.console()
-        self._count_cut()
-
-    def _count_cut(self) -> None:
-        self.counts["cuts"] += 1
-        under_way = {state[0] for state in self.states.values() if not state[1]}
-        self.counts.update(f"cuts in {command}" for command in under_way)
-
-    def _moment(self) -> Moment:
-        """When to cut: one in four cuts is in the recovery from the last one."""
-        if self.chance.random() < 0.25:
-            return Moment("mounted", self.chance.randint(1, 6))
-        return Moment("recovered", self.chance.randint(1, 14))
-
-    def _order(self, boot: int, *, last: bool) -> dict[str, Any]:
-        """What the machine is told."""
-        gone = (("DEL", True), ("GC", True))
-        self.states = {name: state for name, state in self.states.items() if state not in gone}
-        self.addresses.clear()  # whoever had one is gone
-        return {
+    def _boot(self, boot: int, cuts: int) -> None:
+        order = {
             "seed": self.chance.random(),
             "boot": boot,
+            "work": bool(cuts),
+            "images": [each.order(self.chance.choice(("DEL", "GC"))) for each in self.images],
             "split": self.split,
-            "due": [*self.states],
-            "held": [name for name, state in self.states.items() if state == ("ADD", True)],
-            "how": self.chance.choice(("DEL", "GC")),
-            "last": last,
         }
+        self.addresses.clear()  # whoever had one is gone
+        disks = [disk for image in self.images for disk in image.disks]
+        machine = Machine.boot(self.folder, disks, _PROGRAM.format(json.dumps(order)))
+        try:
+            self._watch(machine, boot, cuts)
+        finally:
+            machine.cut()
 
-    def _note(self, boot: int, said: str, line: Mapping[str, Any]) -> None:
+    def _watch(self, machine: Machine, boot: int, cuts: int) -> None:
+        """Note what the machine says, and cut its power at so many moments.
+
+        A moment is after a number of lines, since a busy machine says them more slowly, and a
+        part of a second more.  The last cut is its end.
+        """
+        main, copies = self.images[-1], []
+        heard = Heard(self, machine, boot)
+        moments = sorted(self.chance.sample(range(1, LINES), cuts))
+        for number, moment in enumerate(moments, start=1):
+            heard.listen(lines=moment)
+            heard.listen(seconds=self.chance.random())
+            if number == cuts:
+                machine.cut()
+                with suppress(EOFError):
+                    heard.listen(seconds=PATIENCE)
+            else:
+                with machine.stopped():
+                    heard.listen(seconds=0)
+                    copies.append(main.copied(self.folder / f"{boot}-{number}"))
+            self._count_cut(main)
+        if not cuts:
+            heard.listen(lines=LINES)
+        for each in self.images[:-1]:
+            each.remove()
+        self.images = [*copies, main]
+
+    def _count_cut(self, image: Image) -> None:
+        self.counts["cuts"] += 1
+        under_way = {state[0] for state in image.states.values() if not state[1]}
+        self.counts.update(f"cuts in {command}" for command in under_way)
+
+    def note(self, boot: int, line: Mapping[str, Any]) -> None:
+        said = line["what"]
         self.counts[said] += 1
         if said in ("wrong", "left") or (said == "doctor" and line["when"] == "after"):
             self.wrong.append(line["text"])
         elif said == "up":
             self.boots.add(line["boot_id"])
         elif said in ("begins", "ended"):
-            command, ended = line["command"], said == "ended"
-            earlier = [each for each in self.states if not each.startswith(f"b{boot}")]
-            for name in earlier if command == "GC" else [line["name"]]:
-                self.states[name] = command, ended
-            self.counts[command] += ended
+            image, ended = self.images[line["image"]], said == "ended"
+            image.note(line["command"], line["name"], boot, ended=ended)
+            self.counts[line["command"]] += ended
             for address in line.get("addresses", ()):
-                self._give(address, line["name"])
+                self._give(address, line["name"], image)
 
-    def _give(self, address: str, name: str) -> None:
+    def _give(self, address: str, name: str, image: Image) -> None:
         """No container may have the address whose DEL has not begun."""
         owner = self.addresses.get(address, name)
-        if owner != name and self.states.get(owner) == ("ADD", True):
+        if owner != name and image.states.get(owner) == ("ADD", True):
             self.wrong.append(f"{address} is of {owner} and of {name}")
         self.addresses[address] = name
+
+
+@define
+class Heard:
+    """The lines of a machine that are of its last image, counted."""
+
+    cuts: Cuts
+    machine: Machine
+    boot: int
+    lines: int = 0
+
+    def listen(self, lines: int | None = None, seconds: float = PATIENCE) -> None:
+        """Note what is said within so many *seconds*, or up to so many *lines*, which must come."""
+        deadline = time.monotonic() + seconds
+        while lines is None or self.lines < lines:
+            line = self.machine.line(deadline)
+            if line is None:
+                assert lines is None, f"nothing is said: {vm.console(self.machine.folder)}"
+                return
+            self.cuts.note(self.boot, line)
+            self.lines += line.get("image") == len(self.cuts.images) - 1
+            if line["what"] == "done":
+                return
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["one disk", "two disks"])
@@ -148,7 +199,7 @@ def test_nothing_is_lost_with_the_power(
     seed = random.SystemRandom().randrange(1 << 32)
     cuts = Cuts(tmp_path, split, random.Random(seed))
     try:
-        cuts.run(100 if full_size else 6)
+        cuts.run(17 if full_size else 1, cuts=6)
     except AssertionError as error:
         raise AssertionError(f"seed {seed}") from error
     where = "state and stores on two disks" if split else "state and stores on one disk"

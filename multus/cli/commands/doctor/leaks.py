@@ -23,7 +23,7 @@ from multus.daemon.spool import remembered
 from multus.healing import look as inventory
 from multus.healing.facts import ADDRESS, LINK, RULES, Facts, Rules
 from multus.healing.plan import HOST_END, Thing, plan
-from multus.ipam._upkeep import Held
+from multus.ipam.upkeep import Held
 from multus.state.journal import RESULTS
 
 if TYPE_CHECKING:
