@@ -30,6 +30,8 @@ not:
     Reads DNS settings from a configuration or a resolv.conf.
 ``lacking``
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
+``usage``
+    How many addresses of a configuration's ranges are in use.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "lacking")
+MODULES = ("addresses", "dns", "lacking", "usage")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 
