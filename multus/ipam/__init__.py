@@ -30,6 +30,8 @@ not:
     Reads DNS settings from a configuration or a resolv.conf.
 ``lacking``
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
+``upkeep``
+    The stores of host-local as a whole: what they hold, and freeing what nobody uses.
 ``usage``
     How many addresses of a configuration's ranges are in use.
 """
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "lacking", "usage")
+MODULES = ("addresses", "dns", "lacking", "upkeep", "usage")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 
