@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multus.api.network import Plugin
+from multus.api.network import STEP, Plugin
 
 #: The step's type, which no configuration of a network may have.
-TYPE = "multus-default-route"
+TYPE = STEP
 
 
 def step(families: Sequence[int], gateways: Sequence[str] | None) -> Plugin:

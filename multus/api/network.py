@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: The source of a delegate that an outside controller attached to a running container.
 OUTSIDE = "outside controller"
 
+#: The type of the engine's own step (``multus.api.defaultroute``).
+STEP = "multus-default-route"
+
 
 class Provenance(Enum):
     """Who wrote a configuration; decides which paths it may name (``multus.engine.permit``)."""
@@ -189,8 +192,8 @@ class Delegate:
 
     @property
     def types(self) -> str:
-        """The chain's types, for people: ``bridge+tuning``."""
-        return "+".join(plugin.type for plugin in self.plugins)
+        """The chain's types, for people: ``bridge+tuning``; without the engine's own step."""
+        return "+".join(each.type for each in self.plugins if each.type != STEP)
 
     def serves_path(self, conf: Conf, key: str, path: str) -> bool:
         """Whether *path*, the value of *key*, may be used in-process.

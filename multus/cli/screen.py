@@ -19,8 +19,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from multus.api.errors import IOFailure, MissingPlugin
-from multus.cli.findings import ERROR, NOTE, OK, UNCHECKED, WARNING, Finding
+from multus.api.errors import IOFailure
+from multus.cli.findings import (
+    ERROR,
+    NOT_APPLICABLE,
+    NOTE,
+    OK,
+    UNCHECKED,
+    WARNING,
+    Finding,
+)
 from multus.log._printable import printable
 
 if TYPE_CHECKING:
@@ -39,8 +47,9 @@ _GAP = 2
 #: Longer cells and lines are cut, in characters.
 _LONGEST_CELL, _LONGEST_LINE = 200, 8192
 _STYLES = {ERROR: "bold red", WARNING: "yellow", UNCHECKED: "cyan", NOTE: "cyan", OK: "green"}
-_MARKS = {ERROR: "✗", WARNING: "!", UNCHECKED: "?", NOTE: "·", OK: "✓"}
-_ASCII_MARKS = {ERROR: "x", WARNING: "!", UNCHECKED: "?", NOTE: "-", OK: "+"}
+_STYLES |= {NOT_APPLICABLE: "dim"}
+_MARKS = {ERROR: "✗", WARNING: "!", UNCHECKED: "?", NOTE: "·", NOT_APPLICABLE: "-", OK: "✓"}
+_ASCII_MARKS = {**_MARKS, ERROR: "x", NOTE: ".", OK: "+"}
 
 
 # --- Standard output ------------------------------------------------------------------------------
@@ -99,12 +108,21 @@ def say(text: str = "") -> None:
     write(printable(text, _LONGEST_LINE) + "\n")
 
 
+def size() -> os.terminal_size:
+    """The columns and lines of the terminal that standard output is."""
+    try:
+        found = os.get_terminal_size(out().fileno())
+    except OSError:
+        found = os.terminal_size((0, 0))
+    return found if found.columns and found.lines else shutil.get_terminal_size()
+
+
 def is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
     """Whether standard output is a terminal that is too narrow for these rows as a table."""
     if not out().isatty():
         return False
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + _GAP * (len(widths) - 1) > shutil.get_terminal_size().columns
+    return sum(widths) + _GAP * (len(widths) - 1) > size().columns
 
 
 def records(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -172,31 +190,57 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
+def mark(severity: str, *, plain: bool) -> Part:
+    """The mark before a finding; *plain* is ASCII."""
+    return (f"{(_ASCII_MARKS if plain else _MARKS)[severity]} ", _STYLES[severity])
+
+
 # --- Text with styles -----------------------------------------------------------------------------
 
 
 class Screen:
-    """Standard output for people: colours on a terminal, plain text elsewhere."""
+    """Standard output for people: colours on a terminal, plain text elsewhere.
 
-    def __init__(self, console: Console) -> None:
+    Without rich it is plain text everywhere.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         self._console = console
+
+    @property
+    def width(self) -> int:
+        """The columns of a line."""
+        return size().columns if out().isatty() else _PLAIN_WIDTH
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether only ASCII can be shown."""
+        return not (out().encoding or "").lower().startswith("utf")
 
     @classmethod
     def open(cls) -> Screen:
-        """The screen on standard output; raises ``MissingPlugin``."""
+        """The screen on standard output."""
         try:
             from rich.console import Console
-        except ImportError as error:
-            raise MissingPlugin(
-                "text output needs rich",
-                fix="install multus[cli], or use --json",
-            ) from error
+        except ImportError:
+            return cls()
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))
 
     def line(self, *parts: Part) -> None:
         """Print one line made of parts; it is not wrapped."""
-        self._print(_text(parts), soft_wrap=True)
+        if self._console is None:
+            say("".join(part if isinstance(part, str) else part[0] for part in parts))
+        else:
+            self._print(_text(parts), soft_wrap=True)
+
+    def part(self, *parts: Part) -> None:
+        """Print parts without an end of the line."""
+        if self._console is None:
+            texts = (part if isinstance(part, str) else part[0] for part in parts)
+            write(printable("".join(texts), _LONGEST_LINE))
+        else:
+            self._print(_text(parts), soft_wrap=True, end="")
 
     def heading(self, text: str) -> None:
         """Print an empty line and a bold one."""
@@ -205,12 +249,21 @@ class Screen:
 
     def rows(self, titles: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
         """Print a table; on a terminal that is too narrow for it, one line for each cell."""
-        from rich.table import Table
-
         shown = [[printable(cell, _LONGEST_CELL) for cell in row] for row in cells]
         if is_too_wide([titles, *shown]):
             records(titles, shown)
             return
+        if self._console is None:
+            widths = [max(map(len, column)) for column in zip(titles, *shown, strict=True)]
+            for row in (titles, *shown):
+                say(
+                    (" " * _GAP)
+                    .join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True))
+                    .rstrip()
+                )
+            return
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
         for title in titles:
             table.add_column(title, overflow="fold")
@@ -226,8 +279,7 @@ class Screen:
 
     def finding(self, each: Finding) -> None:
         """Print a finding: place, subject, reason and fix."""
-        marks = _MARKS if self._console.encoding.lower().startswith("utf") else _ASCII_MARKS
-        parts: list[Part] = [(f"{marks[each.severity]} ", _STYLES[each.severity])]
+        parts: list[Part] = [mark(each.severity, plain=self.is_ascii)]
         if each.place is not None:
             parts.append((f"{each.place}: ", "bold"))
         parts.append(f"{each.subject}: {each.reason}")
@@ -239,22 +291,26 @@ class Screen:
 
     def json(self, value: Any) -> None:
         """Print a value as indented JSON, in colours on a terminal."""
-        from rich.text import Text
-
         text = "".join(
             char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1]
             for char in json.dumps(value, indent=2, ensure_ascii=False)
         )
+        if self._console is None:
+            write(text + "\n")
+            return
         if not self._console.is_terminal:
+            from rich.text import Text
+
             self._print(Text(text), soft_wrap=True)
             return
         from rich.syntax import Syntax
 
         self._print(Syntax(text, "json", background_color="default", word_wrap=True))
 
-    def _print(self, what: Any, *, soft_wrap: bool = False) -> None:
+    def _print(self, what: Any, *, soft_wrap: bool = False, end: str = "\n") -> None:
+        assert self._console is not None
         with _writing():
-            self._console.print(what, soft_wrap=soft_wrap)
+            self._console.print(what, soft_wrap=soft_wrap, end=end)
 
 
 def _text(parts: Sequence[Part]) -> Text:

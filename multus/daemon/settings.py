@@ -135,6 +135,32 @@ WORKER_MEMORY = Key(
     least=16,
     most=65536,
 )
+HEAL_MINUTES = Key(
+    "healMinutes",
+    INTEGER,
+    "Minutes between two looks for what containers that are gone have left, which is removed; 0 for"
+    " none.",
+    5,
+    of=DAEMON,
+    least=0,
+    most=1440,
+)
+HEAL_GRACE_SECONDS = Key(
+    "healGraceSeconds",
+    INTEGER,
+    "Seconds that a record or an address stays at least, whatever has become of its container.",
+    300,
+    of=DAEMON,
+    least=0,
+    most=86400,
+)
+CRI_SOCKET = Key(
+    "criSocket",
+    PATH,
+    "The runtime's CRI socket as the daemon sees it, such as `/run/containerd/containerd.sock`: a"
+    " container that the runtime lists is left alone.",
+    of=DAEMON,
+)
 
 POD_CHANGES = Key(
     "podChanges",
@@ -165,6 +191,9 @@ KEYS: tuple[Key, ...] = (
     STUCK_SECONDS,
     WORKER_MEMORY,
     POD_CHANGES,
+    HEAL_MINUTES,
+    HEAL_GRACE_SECONDS,
+    CRI_SOCKET,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -198,8 +227,9 @@ class Limits:
 class Settings:
     """The decoded and checked file; ``raw`` is the decoded JSON.
 
-    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.  ``follows_pods``: the networks of
-    a running pod follow its annotation.  ``certificate`` is the node's own;
+    ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
+    ``worker_memory`` in bytes.  ``follows_pods``: the networks of a running pod follow its
+    annotation.  ``certificate`` is the node's own;
     None when ``kubeconfig`` has the credentials.
     """
 
@@ -217,6 +247,9 @@ class Settings:
     stuck_seconds: float
     worker_memory: int
     follows_pods: bool
+    heal_seconds: float
+    heal_grace: float
+    cri_socket: str
     raw: Mapping[str, Any]
 
     @classmethod
@@ -267,6 +300,9 @@ class Settings:
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
             worker_memory=WORKER_MEMORY.read(reader) << 20,
             follows_pods=POD_CHANGES.read(reader) == "follow",
+            heal_seconds=60.0 * HEAL_MINUTES.read(reader),
+            heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
+            cri_socket=CRI_SOCKET.read(reader),
             raw=raw,
         )
 

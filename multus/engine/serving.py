@@ -12,6 +12,7 @@ from attrs import evolve
 from multus.api import progress
 from multus.api.network import Outcome
 from multus.engine.invoke.carrier import Carrier
+from multus.log import outcome as said
 from multus.state import transaction
 from multus.state.transaction import PATIENCE, Transaction
 
@@ -118,7 +119,8 @@ class Serving:
             self.observers.finished(outcome, self.call.request, self.call.conf)
         seconds, error, log = time.perf_counter() - self._clock, outcome.error, self.session.log
         if error is not None and not self.told_before:
-            log.error(outcome.command, code=error.number, error=error, duration=seconds)
+            message = said(outcome.command, error)
+            log.error(message, code=error.number, error=error, duration=seconds)
         else:
             log.verbose(outcome.command, duration=seconds, stages=outcome.stages)
         log_slow(self._times, log)

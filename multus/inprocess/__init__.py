@@ -21,6 +21,10 @@ The names below, and the module, are public; a module or name that begins with a
 
 ``devices``
     Interfaces of the host that are moved to a container and back.
+``defaultroute``
+    The step that decides about the default routes of a network; the engine adds it.
+``lacking``
+    What a configuration names and the node lacks: interfaces, devices, addresses, programs.
 """
 
 from __future__ import annotations
@@ -30,11 +34,11 @@ from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._kept import folder_of, forget, keep
 from multus.inprocess._link import LinkInvoker
-from multus.inprocess._requested import reader_of, requested_mac, require_nameable
+from multus.inprocess._requested import naming, reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
 
 #: The public modules of this package.
-MODULES = ("devices",)
+MODULES = ("defaultroute", "devices", "lacking")
 
 __all__ = [
     "Chained",
@@ -49,5 +53,6 @@ __all__ = [
     "make_pair",
     "reader_of",
     "requested_mac",
+    "naming",
     "require_nameable",
 ]

@@ -39,11 +39,11 @@ class TestAttachments:
         status, text = printed(capsys, "attachments", "--cni-dir", on_ground.cni_dir)
         rows = [line.split() for line in text.splitlines()[1:]]
         assert status == 0
-        assert [row[2:7] for row in rows] == [
-            ["eth0", "masq", "ptp", "10.1.0.2/24", "attached"],
-            ["net0", "br", "bridge", "10.5.0.2/24", "attached"],
-            ["net1", "plain", "ptp", "10.3.0.2/24", "attached"],
-            ["net2", "goptp", "ptp", "10.8.0.2/24", "attached"],
+        assert [row[:5] for row in rows] == [
+            ["c1", "eth0", "masq", "10.1.0.2/24", "attached"],
+            ["c1", "net0", "br", "10.5.0.2/24", "attached"],
+            ["c1", "net1", "plain", "10.3.0.2/24", "attached"],
+            ["c1", "net2", "goptp", "10.8.0.2/24", "attached"],
         ]
 
     def test_says_whose_namespace_is_gone(
@@ -131,8 +131,11 @@ class TestGC:
         on_ground.bin.remove("macvlan")
         status, text = printed(capsys, "gc", "--json", "--cni-dir", on_ground.cni_dir)
         report = json.loads(text)
-        assert status == 1 and [each["containerID"] for each in report["left"]] == ["c1"]
-        assert any("'macvlan'" in error for error in report["errors"])
+        assert status == 1
+        left = {each["kind"]: each for each in report["left"]}
+        assert left["record"]["containerID"] == "c1" and "'macvlan'" in left["record"]["problem"]
+        assert left["address"]["name"] == "address 10.7.0.2 of 'macvlan'"
+        assert "10.6.0.2" in str(report["removed"]) and report["errors"] == []
         on_ground.bin.real("macvlan")
         assert printed(capsys, "gc", "--cni-dir", on_ground.cni_dir)[0] == 0
 
