@@ -212,7 +212,7 @@ def _rules(firewall: list[FirewallEntry], holders: Holders) -> Iterator[Finding]
     for (network, container), count in sorted(gone.items()):
         where = f"network {network!r}: " if network else ""
         reason = f"{where}{count} firewall rule(s) of {container[:13]}, which is gone"
-        fix = "run 'multus gc'; find the rest with 'nft -a list ruleset', and delete it"
+        fix = "run 'multus gc'; delete the rest: see 'nft -a list ruleset' and 'iptables-save'"
         yield Finding(WARNING, "leaked rules", reason, fix)
 
 
