@@ -50,6 +50,7 @@ class Conf:
     always_use_default: bool = False
     merger: str = ""
     naming: str = ""
+    default_route: str = ""
     invokers: Mapping[str, str] = field(default=EMPTY, converter=frozen_mapping)
     blocked_plugins: frozenset[str] = frozenset()
     delegate_timeout: float = keys.DELEGATE_TIMEOUT.absent
@@ -93,6 +94,7 @@ class Conf:
             always_use_default=keys.ALWAYS_USE_DEFAULT.read(reader),
             merger=keys.MERGER.read(reader),
             naming=keys.NAMING.read(reader),
+            default_route=keys.DEFAULT_ROUTE.read(reader),
             invokers=_text_map(reader, keys.INVOKERS.name),
             blocked_plugins=frozenset(keys.BLOCKED_PLUGINS.read(reader)),
             delegate_timeout=keys.DELEGATE_TIMEOUT.read(reader),

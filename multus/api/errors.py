@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from multus.api.problem import Problem
 
 
+#: CNI reserves smaller codes.
+_FIRST_OWN = 100
+
+
 class CNIError(Exception):
     """Base class of all errors of Multus.
 
@@ -28,9 +32,12 @@ class CNIError(Exception):
     and ``fix`` what to do.
 
     ``number`` is the code: the class's, unless one is given (a delegate's error keeps its own).
+    ``foreign``: another program said it, in its own words.
     """
 
     code: ClassVar[int] = 999
+
+    foreign = False
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class CNIError(Exception):
         error.where, error.key, error.path = self.where, self.key, self.path
         error.reason, error.fix, error.details = self.reason, self.fix, self.details
         error.number = kind.code if code is None else code
+        error.foreign = self.foreign
         return error
 
     def _copy(self) -> CNIError:
@@ -232,7 +240,11 @@ class MissingPlugin(CNIError):
 
 
 class DelegateFailed(CNIError):
-    """A delegate failed without a CNI error: it was killed, hung, or printed invalid JSON."""
+    """A delegate failed without a CNI code that says why.
+
+    It was killed, hung or printed invalid JSON; or its error has a code that CNI does not define,
+    and that means something else in Multus.
+    """
 
     code = 101
 
@@ -267,10 +279,31 @@ class NotStarted(CNIError):
     code = 106
 
 
+class NotInstalled(NotStarted):
+    """No folder has a program of the plugin's name that can be executed."""
+
+
 def error_of(code: int, msg: str, details: str = "") -> CNIError:
-    """Another plugin's error: of the class that has its code, else of the base class."""
-    known = (each for each in CNIError.__subclasses__() if each.code == code and code < 100)
-    return next(known, CNIError)(msg, details, code=code)
+    """Another program's error: of the class that has its code, else of the base class.
+
+    Codes from 100 on are each plugin's own, and 999 is what plugins in Go give to any error without
+    a code.  So one that Multus uses itself becomes that of ``DelegateFailed``, and the details name
+    it.
+
+    Source: CNI specification 1.1.0, section "Error"; libcni 1.3, ``types.ErrInternal``.
+    """
+    kind = next((each for each in _kinds() if each.code == code), CNIError)
+    if kind.code == code and code >= _FIRST_OWN:
+        own = f"the plugin's own code: {code}"
+        error: CNIError = DelegateFailed(msg, "; ".join(part for part in (details, own) if part))
+    else:
+        error = kind(msg, details, code=code)
+    error.foreign = True
+    return error
+
+
+def _kinds() -> tuple[type[CNIError], ...]:
+    return (CNIError, *CNIError.__subclasses__())
 
 
 # --- What plugins raise --------------------------------------------------------------------------
@@ -290,10 +323,12 @@ PASSING = (Interrupted,)
 def failure(who: str, error: BaseException, fix: str = "report it to its author") -> CNIError:
     """*error* as a CNI error: itself when it is one, else one that names *who* raised it.
 
-    An ``Overdue`` step becomes ``TryAgainLater``: it may be faster next time.
+    An ``Overdue`` step becomes ``TryAgainLater``: it may be faster next time.  So does Ctrl-C.
     """
     if isinstance(error, CNIError):
         return error
+    if isinstance(error, PASSING):
+        return TryAgainLater("interrupted by SIGINT", fix="call it again")
     if isinstance(error, Overdue):
         late = TryAgainLater(str(error), fix=fix)
         late.__cause__ = error

@@ -23,6 +23,7 @@ from multus.api.errors import (
     DecodingFailure,
     DelegateFailed,
     InvalidConfig,
+    NotInstalled,
     NotStarted,
     TryAgainLater,
     error_of,
@@ -67,7 +68,7 @@ class Executor(NamedTuple):
     def find(self, kind: str) -> str:
         """The path of the plugin *kind*.
 
-        Raises ``InvalidConfig`` for a name that is a path, ``NotStarted`` naming the folders that
+        Raises ``InvalidConfig`` for a name that is a path, ``NotInstalled`` naming the folders that
         were searched.
         """
         if not kind or "/" in kind or "\0" in kind or kind in (".", ".."):
@@ -79,12 +80,12 @@ class Executor(NamedTuple):
             path = os.path.join(folder, kind)
             if os.path.isfile(self.chroot + path):
                 if not os.access(self.chroot + path, os.X_OK):
-                    raise NotStarted(
+                    raise NotInstalled(
                         f"plugin {path} is not executable",
                         fix="chmod 0755 it",
                     )
                 return path
-        raise NotStarted(
+        raise NotInstalled(
             f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}",
             fix="install it there, or correct 'binDir'",
         )
@@ -94,9 +95,9 @@ class Executor(NamedTuple):
     ) -> tuple[Any, str]:
         """Run plugin *kind* and decode its stdout: ``(value or None, stderr)``.
 
-        Raises the plugin's own error with its own code, ``NotStarted`` when it did not start, or
-        ``DelegateFailed`` when it was killed, took longer than *timeout* seconds, or did not print
-        JSON.
+        Raises the plugin's own error (``multus.api.errors.error_of``), ``NotStarted`` when it did
+        not start, or ``DelegateFailed`` when it was killed, took longer than *timeout* seconds, or
+        did not print JSON.
         """
         path = self.find(kind)
         finished = self.run([path], stdin, environ, timeout)
@@ -302,9 +303,11 @@ def _plugin_error(kind: str, finished: Finished, stderr: str) -> CNIError:
     code = raw.get("code") if isinstance(raw, dict) else None
     if not isinstance(code, int) or isinstance(code, bool):
         printed = finished.stdout[:500].decode(errors="replace").strip()
-        return DelegateFailed(
+        failed = DelegateFailed(
             f"plugin {kind!r} failed with status {finished.status} and printed no CNI error",
             "; ".join(part for part in (printed, stderr) if part),
         )
+        failed.foreign = True
+        return failed
     details = "; ".join(str(part) for part in (raw.get("details"), stderr) if part)
     return error_of(code, str(raw.get("msg") or "(no message)"), details)

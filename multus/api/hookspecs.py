@@ -399,11 +399,15 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
 
 
 @hookspec
-def multus_attached(attachment: Attachment, request: Request, conf: Conf, session: Session) -> None:
+def multus_attached(
+    attachment: Attachment, reason: str, request: Request, conf: Conf, session: Session
+) -> None:
     """Be told that one delegate's ADD succeeded.
 
     Kind: observer.
     Called: after the attachment is in the journal, before the next delegate is invoked: be quick.
+        *reason* is "add" for the container's own ADD, and "change" for a network more of a running
+        one.
     Returns: nothing.
     Raises: what it raises is logged.
 
@@ -445,13 +449,19 @@ def multus_undone(
 
 @hookspec
 def multus_detached(
-    delegate: Delegate, error: CNIError | None, request: Request, conf: Conf, session: Session
+    delegate: Delegate,
+    error: CNIError | None,
+    reason: str,
+    request: Request,
+    conf: Conf,
+    session: Session,
 ) -> None:
-    """Be told that one delegate's DEL was carried out, by the runtime's DEL or by GC.
+    """Be told that one delegate's DEL was carried out.
 
     Kind: observer.
     Called: once for every delegate, the last first.  *error* is why it failed (its record is kept),
-        or None when it is gone.
+        or None when it is gone.  *reason* is "delete" for the runtime's DEL and for GC, and
+        "change" for a network less of a container that goes on running.
     Returns: nothing.
     Raises: what it raises is logged.
 
@@ -498,8 +508,8 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf, session: Ses
     """Be told how a request ended, before its answer is given.
 
     Kind: observer.
-    Called: for ADD, DEL, CHECK and GC, whether they failed or not.  The answer waits for it: bound
-        the time that it takes.
+    Called: for ADD, DEL, CHECK and GC, whether they failed or not, and for a change of a running
+        container (``outcome.command``).  The answer waits for it: bound the time that it takes.
     Returns: nothing.
     Raises: what it raises is logged.
 

@@ -38,6 +38,7 @@ __all__ = [
     "CNI_VERSION",
     "CNI_VERSIONS",
     "CORE",
+    "DEFAULT_ROUTE",
     "DAEMON",
     "DELEGATE_TIMEOUT",
     "DISABLE_CHECK",
@@ -125,6 +126,16 @@ NAMING = Key(
     "How interfaces are named: `seed` (`net0`, `net1`, … from one counter) or `npwg` (`net1`,"
     " `net2`, … by position); without it, the source of the networks decides.",
     choices=("seed", "npwg"),
+    spared=True,
+)
+DEFAULT_ROUTE = Key(
+    "defaultRoute",
+    TEXT,
+    "Which network's default route a container uses when several bring one: that of the `primary`,"
+    " or of the `last` that is attached. Without it, `primary` where networks come from `delegates`"
+    " or Network objects, `last` where a pod's come from NetworkAttachmentDefinitions. A pod's"
+    " `default-route` goes before it.",
+    choices=("primary", "last"),
     spared=True,
 )
 INVOKERS = Key(
@@ -299,6 +310,7 @@ OWN: tuple[Key, ...] = (
     ALWAYS_USE_DEFAULT,
     MERGER,
     NAMING,
+    DEFAULT_ROUTE,
     INVOKERS,
     BLOCKED_PLUGINS,
     DELEGATE_TIMEOUT,

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 
+#: The type of the engine's own step (``multus.api.defaultroute``).
+STEP = "multus-default-route"
+
+
 class Provenance(Enum):
     """Who wrote a configuration; decides which paths it may name (``multus.engine.permit``)."""
 
@@ -138,7 +142,8 @@ class Delegate:
     result is reported (``masterplugin`` in configurations).  ``default``: it is one of the node's
     default networks.  ``last``: it is the node's own chain after them all (``Role.LAST``).
     ``runtime_config`` is everything requested; each plugin gets the part that its ``capabilities``
-    declare.  ``order`` sets ``ifname``.
+    declare.  ``order`` sets ``ifname``.  ``element`` is the network as its source named it: its
+    ``label`` may be another.
     ``options`` are the element's, for observers and ``multus_order``.  ``provenance`` says who
     wrote the configuration; without it, a tenant is assumed.  ``origin`` is the file or object that
     has the configuration, for messages.  ``tenant_paths`` is ``Conf.tenant_paths`` at the time of
@@ -158,6 +163,7 @@ class Delegate:
     cni_version: str
     label: str = ""
     source: str = ""
+    element: str = ""
     ifname: str = ""
     requested_ifname: str = ""
     primary: bool = False
@@ -183,8 +189,8 @@ class Delegate:
 
     @property
     def types(self) -> str:
-        """The chain's types, for people: ``bridge+tuning``."""
-        return "+".join(plugin.type for plugin in self.plugins)
+        """The chain's types, for people: ``bridge+tuning``; without the engine's own step."""
+        return "+".join(each.type for each in self.plugins if each.type != STEP)
 
     def serves_path(self, conf: Conf, key: str, path: str) -> bool:
         """Whether *path*, the value of *key*, may be used in-process.
@@ -334,11 +340,36 @@ class Carried(NamedTuple):
     error: CNIError | None = None
 
 
+class Refusal(NamedTuple):
+    """A change of a running container that was not made: of which network, and why.
+
+    ``network`` is the network's name for people, ``ifname`` its interface, "" when it has none.
+    """
+
+    network: str
+    ifname: str
+    error: CNIError
+
+
+class Changes(NamedTuple):
+    """What a change of a running container made of its networks, each in the order of its making.
+
+    ``removed`` are detached, ``added`` attached, and ``refused`` neither.
+    """
+
+    removed: tuple[Delegate, ...] = ()
+    added: tuple[Attachment, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+
+
 @frozen
 class Outcome:
     """The outcome of a command, for ``multus_finished``.
 
-    ``command`` is CNI's, or ``ATTACH`` and ``DETACH`` for one network of a running container.
+    ``command`` is CNI's, or ``ATTACH`` and ``DETACH`` for one network of a running container that
+    an outside controller asked for.  ``CHANGE`` compares what a running container's sources ask
+    for with what is attached: ``changes`` has the difference that it made, and ``attachments`` are
+    all that the container has now.  Of a refusal that was told before, it is not told again.
     ``started`` is in seconds since 1970, ``seconds`` the duration.  ``stages`` maps a stage's name
     to its seconds.  ``delegates`` are the verbs that were started, in that order.  After a failed
     ADD, ``attachments`` has what was attached before the roll-back.  ``plugins`` has the seconds of
@@ -354,6 +385,7 @@ class Outcome:
     seconds: float = 0.0
     delegates: tuple[Carried, ...] = ()
     plugins: tuple[Spent, ...] = ()
+    changes: Changes | None = None
 
     @property
     def failed(self) -> Delegate | None:

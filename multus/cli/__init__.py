@@ -39,6 +39,15 @@ def names() -> list[str]:
     return sorted(name.replace("_", "-") for name in found)
 
 
+def unknown(word: str) -> str:
+    """What to tell somebody who types *word*, which is no command."""
+    import difflib
+
+    near = difflib.get_close_matches(word.lower(), names(), n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"there is no command {word!r}: {guess}'multus help' lists all"
+
+
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
     """The parser of the command line, with the commands in *only*, or with all."""
     top = _Parser(
@@ -88,6 +97,9 @@ def _run(argv: Sequence[str], asked: str) -> int:
     if not argv:
         parser().print_help()
         return 0
+    if not asked and not argv[0].startswith("-"):
+        screen.complain(f"multus: {unknown(argv[0])}")
+        return 2
     words, passed_on = list(argv), []
     if asked and "--" in words and getattr(_module(asked), "PASSES_ON", False):
         at = words.index("--")

@@ -1,8 +1,13 @@
-"""A finding: what is wrong, where, why, and the fix."""
+"""What a check found, and what became of several checks: the same for doctor and validate.
+
+A check has one of four outcomes: it is right, something is wrong, it could not look (and why), or
+it does not apply here.  Each finding names what was looked at.  What could not be looked at is
+never counted as right, and the exit status says that there was some.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -10,8 +15,14 @@ from attrs import frozen
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
 
-#: From worst to best.  ``UNCHECKED``: the files at hand do not say whether it is right.
-ERROR, WARNING, UNCHECKED, NOTE, OK = "error", "warning", "unchecked", "note", "ok"
+#: From worst to best.  ``UNCHECKED``: the check could not look, or the files at hand do not say;
+#: ``NOT_APPLICABLE``: there is nothing to look at.
+ERROR, WARNING, UNCHECKED = "error", "warning", "unchecked"
+NOTE, NOT_APPLICABLE, OK = "note", "not applicable", "ok"
+SEVERITIES = (ERROR, WARNING, UNCHECKED, NOTE, NOT_APPLICABLE, OK)
+
+#: The exit statuses of a command that checks; 2 is a usage error.
+STATUS_OK, STATUS_PROBLEM, STATUS_UNCHECKED = 0, 1, 3
 
 
 @frozen
@@ -54,14 +65,61 @@ class Finding:
         return wire | {k: v for k, v in (("fix", self.fix), ("code", self.code)) if v}
 
 
+@frozen
+class Tally:
+    """What became of several checks."""
+
+    findings: Sequence[Finding]
+
+    def count(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(each.severity == severity for each in self.findings)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 with an error, 3 when something could not be looked at, else 0."""
+        if self.count(ERROR):
+            return STATUS_PROBLEM
+        return STATUS_UNCHECKED if self.count(UNCHECKED) else STATUS_OK
+
+    @property
+    def severity(self) -> str:
+        """That of the sum: right only when everything was looked at and nothing is wrong."""
+        worst_of_all = worst(self.findings)
+        return worst_of_all if worst_of_all in (ERROR, WARNING, UNCHECKED) else OK
+
+    def counts(self) -> dict[str, int]:
+        """The numbers, as JSON."""
+        return {
+            "ok": self.count(OK),
+            "problems": self.count(ERROR),
+            "warnings": self.count(WARNING),
+            "notChecked": self.count(UNCHECKED),
+            "notApplicable": self.count(NOT_APPLICABLE),
+        }
+
+    def __str__(self) -> str:
+        said = f"{self.count(ERROR)} problem(s), {self.count(WARNING)} warning(s)"
+        unchecked = self.count(UNCHECKED)
+        return f"{said}, {unchecked} not checked" if unchecked else said
+
+
 def of_error(
     error: CNIError, subject: str, severity: str = ERROR, *, place: Place | None = None
 ) -> Finding:
-    """An error as a finding about *subject*."""
+    """An error as a finding about *subject*.
+
+    One that comes from missing rights says nothing about the subject: the check could not look.
+    """
+    if isinstance(error.__cause__, PermissionError):
+        return Finding(UNCHECKED, subject, error.said, AS_ROOT, place)
     return Finding(severity, subject, error.said, error.fix, place, error.number)
+
+
+#: What to do about files that only root can read.
+AS_ROOT = "run it as root"
 
 
 def worst(findings: Iterable[Finding]) -> str:
     """The worst severity among *findings*; ``OK`` when there is none."""
-    order = (ERROR, WARNING, UNCHECKED, NOTE, OK)
-    return min((each.severity for each in findings), key=order.index, default=OK)
+    return min((each.severity for each in findings), key=SEVERITIES.index, default=OK)

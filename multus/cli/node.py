@@ -23,6 +23,10 @@ _ENDINGS = (".conf", ".conflist", ".json")
 MULTUS = ("multus", "multus-shim")
 
 
+class NotConfigured(InvalidConfig):
+    """There is no configuration of Multus."""
+
+
 @frozen
 class NodeConf:
     """Multus' part of a configuration file: ``config`` is what the runtime passes on stdin.
@@ -74,7 +78,7 @@ def load_conf(path: str) -> NodeConf:
     whole = decode_object(_read(path), path)
     found = multus_part(path, whole)
     if found is None:
-        raise InvalidConfig(
+        raise NotConfigured(
             f"{path} has no plugin of type 'multus'",
             fix="name another file with --conf",
         )
@@ -94,7 +98,7 @@ def find_conf(net_d: str = NET_D) -> NodeConf:
             return found
     if broken:
         raise broken[0]
-    raise InvalidConfig(
+    raise NotConfigured(
         f"no file in {net_d} has a plugin of type 'multus'",
         fix="run 'multus install', or name a configuration with --conf",
     )

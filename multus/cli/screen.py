@@ -20,7 +20,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from multus.api.errors import IOFailure, MissingPlugin
-from multus.cli.findings import ERROR, NOTE, OK, UNCHECKED, WARNING, Finding
+from multus.cli.findings import (
+    ERROR,
+    NOT_APPLICABLE,
+    NOTE,
+    OK,
+    UNCHECKED,
+    WARNING,
+    Finding,
+)
 from multus.log._printable import printable
 
 if TYPE_CHECKING:
@@ -39,8 +47,9 @@ _GAP = 2
 #: Longer cells and lines are cut, in characters.
 _LONGEST_CELL, _LONGEST_LINE = 200, 8192
 _STYLES = {ERROR: "bold red", WARNING: "yellow", UNCHECKED: "cyan", NOTE: "cyan", OK: "green"}
-_MARKS = {ERROR: "✗", WARNING: "!", UNCHECKED: "?", NOTE: "·", OK: "✓"}
-_ASCII_MARKS = {ERROR: "x", WARNING: "!", UNCHECKED: "?", NOTE: "-", OK: "+"}
+_STYLES |= {NOT_APPLICABLE: "dim"}
+_MARKS = {ERROR: "✗", WARNING: "!", UNCHECKED: "?", NOTE: "·", NOT_APPLICABLE: "-", OK: "✓"}
+_ASCII_MARKS = {**_MARKS, ERROR: "x", NOTE: ".", OK: "+"}
 
 
 # --- Standard output ------------------------------------------------------------------------------

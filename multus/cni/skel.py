@@ -23,6 +23,7 @@ from multus.api.errors import (
     InvalidConfig,
     TryAgainLater,
     described,
+    failure,
 )
 from multus.api.progress import Overdue
 from multus.api.versions import NEWEST, SUPPORTED, at_least
@@ -67,10 +68,16 @@ def answer(
     *deadline* is the caller's, a ``time.monotonic()`` time.  *confs* is a daemon's cache of parsed
     and validated configurations.  *deleting* replaces the engine's DEL.  *spelling* gives the names
     of the configuration's keys, those of plugins included; without it, only the core's.  Never
-    raises: a failure becomes an error object and status 1.  The engine has already logged its own
-    errors.
+    raises: a failure becomes an error object and status 1.  It is logged: by the engine, or here
+    when the call did not reach an engine.
     """
     version = NEWEST
+    reached: list[Engine] = []
+
+    def reaching(conf: Conf, deadline: float | None) -> Engine:
+        reached.append(engine_for(conf, deadline))
+        return reached[0]
+
     try:
         command = _command(environ)
         if "MULTUS_WITHIN" in environ and command != "VERSION":
@@ -87,12 +94,14 @@ def answer(
 
             known = parse(raw, command) if spelling is None else parse(raw, command, spelling())
         said = _carry_out(
-            command, environ, known, engine_for, deadline, deleting, validated=validated
+            command, environ, known, reaching, deadline, deleting, validated=validated
         )
         if confs is not None and command == "ADD" and not validated:
             confs.keep(stdin, known)
         return 0, said
     except BaseException as error:  # noqa: BLE001  the runtime must get an error object
+        if isinstance(error, CNIError) and not reached:
+            _log_refusal(error, environ, stdin)
         return failed(error, stdin, version)
 
 
@@ -103,7 +112,7 @@ def failed(error: BaseException, stdin: bytes, version: str = NEWEST) -> tuple[i
     elif isinstance(error, Overdue):
         told = TryAgainLater(str(error), fix="see the log for what is slow")
     elif isinstance(error, Interrupted):
-        told = TryAgainLater("interrupted by SIGINT", fix="call it again")
+        told = failure("the call", error)
     else:
         told = CNIError(
             f"internal error: {described(error)}",
@@ -129,7 +138,7 @@ def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[N
                 f"{place}, ended the process by os._exit",
                 fix="report it to its author",
             )
-            _log_of(stdin).error(str(error), traceback=_stack())
+            log_of(stdin).error(str(error), traceback=_stack())
             write(_line(error.to_wire(NEWEST)))
             status = 1
         leave(status)
@@ -145,7 +154,7 @@ def recover(
     environ: Mapping[str, str],
     stdin: bytes,
     engine_for: EngineFor,
-    deadline: float,
+    deadline: float | None,
     spelling: Callable[[], Spelling] | None = None,
 ) -> tuple[int, bytes]:
     """Undo an ADD or DEL that was cut off, given its environment and stdin.
@@ -273,10 +282,17 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
     """Log the traceback of an exception that is not a CNI error."""
     from multus.log import traceback_of
 
-    _log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
+    log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
 
 
-def _log_of(stdin: bytes) -> Log:
+def _log_refusal(error: CNIError, environ: Mapping[str, str], stdin: bytes) -> None:
+    command = environ.get("CNI_COMMAND", "")
+    log = log_of(stdin).bind(container=environ.get("CNI_CONTAINERID", ""))
+    log.error(command if command in _NEEDED else "refused", code=error.number, error=error)
+
+
+def log_of(stdin: bytes) -> Log:
+    """The log of the configuration *stdin*; one with defaults when it cannot be decoded."""
     from multus.api.keys import OWN_SPELLING
     from multus.api.spelling import spelled
     from multus.log import Log

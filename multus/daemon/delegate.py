@@ -23,6 +23,7 @@ from multus.cni import skel
 from multus.cni.shim import Answer
 from multus.engine.parse import parse
 from multus.state.journal import Journal
+from multus.state.record import OUTSIDE
 
 if TYPE_CHECKING:
     from multus.api.request import Request
@@ -103,6 +104,7 @@ def _element(asked: Asked, request: Request, reader: Reader) -> Element:
     return Element(
         name=str(config.get("name") or request.ifname),
         origin=_ORIGIN,
+        source=OUTSIDE,
         interface=request.ifname,
         config=config,
         options=reader.raw,

@@ -7,7 +7,7 @@ does not know where they come from.  Each plugin of the network's chain gets the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -36,28 +36,35 @@ def with_devices(
     request: Request,
     conf: Conf,
     session: Session,
+    taken: Collection[str] = (),
+    *,
+    needed: bool = False,
 ) -> list[Delegate]:
     """*delegates*, each with a device of its resource, as far as the container has such devices.
 
     *origins* are the places that requested them, for errors.  A resource of which the container has
     no device at all is used for scheduling alone: its networks get none.  A network for which none
     is left keeps the device that its source gave.  Raises ``InvalidConfig`` for one without.
+
+    *taken* are devices of the container's other networks.  With *needed*, a network of a resource
+    of which the container has no device is refused too: a running container is scheduled already.
     """
     if request.command != "ADD" or not any(each.resource for each in delegates):
         return list(delegates)
     free = {
-        resource: iter(devices)
+        resource: iter([each for each in devices if each not in taken])
         for resource, devices in hooks.devices(request, conf, session).items()
         if devices
     }
     assigned = []
     for each, origin in zip(delegates, origins, strict=True):
         device = next(free[each.resource], "") if each.resource in free else ""
-        if not device and each.resource in free and not each.device:
+        if not device and (needed or each.resource in free) and each.resource and not each.device:
             raise InvalidConfig(
                 f"{each} needs a device of {each.resource}, and {_who(request)} has no free one",
                 where=origin,
-                fix="request one more in the pod's resources",
+                fix="request one more in the pod's resources"
+                + (", and create the pod anew" if needed else ""),
             )
         assigned.append(_with_device(each, device) if device else each)
     return assigned

@@ -67,6 +67,19 @@ def _difference(theirs: Sequence[Delegate], ours: Sequence[Delegate]) -> str:
     return ""
 
 
+def require_usable(delegate: Delegate) -> None:
+    """Raise ``InvalidConfig`` when no network can have the interface of *delegate*."""
+    problem = interface_problem(delegate.ifname)
+    if delegate.ifname == "lo":
+        problem = "is the loopback's, which the runtime makes"
+    if problem:
+        raise InvalidConfig(
+            f"interface name {delegate.ifname!r} {problem}",
+            where=str(delegate),
+            fix="ask for another one",
+        )
+
+
 def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
     taken: dict[str, Delegate] = {}
     for each in delegates:
@@ -76,15 +89,7 @@ def _refuse_conflicts(delegates: Sequence[Delegate]) -> None:
                 f" asks for {each.requested_ifname!r}",
                 fix="do not ask for another name",
             )
-        problem = interface_problem(each.ifname)
-        if each.ifname == "lo":
-            problem = "is the loopback's, which the runtime makes"
-        if problem:
-            raise InvalidConfig(
-                f"interface name {each.ifname!r} {problem}",
-                where=str(each),
-                fix="ask for another one",
-            )
+        require_usable(each)
         other = taken.setdefault(each.ifname, each)
         if other is not each:
             raise InvalidConfig(

@@ -6,7 +6,7 @@ stage answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ from multus.api.errors import (
     NotAvailable,
     StateDamaged,
     TryAgainLater,
+    UnknownContainer,
     failure,
 )
-from multus.api.network import Attachment, Delegate, Element
+from multus.api.network import Attachment, Changes, Delegate, Element
 from multus.api.ordering import primary_first
 from multus.api.request import Request
 from multus.api.result import Result
@@ -32,6 +33,7 @@ from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan, prepare, unwritable
 from multus.engine.serving import Serving, log_slow
 from multus.log import Log, is_unexpected
+from multus.log import outcome as said
 from multus.registry.loading import Installed
 from multus.state.journal import Journal
 from multus.state.plugins import joined
@@ -41,6 +43,7 @@ from multus.state.undo import request_for
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
+    from multus.engine.changing import Foreseen
 
 
 class Engine:
@@ -145,6 +148,37 @@ class Engine:
             with serving.transaction() as transaction:
                 _raise(running.detach(transaction, serving, element), serving.session.log)
 
+    def change(self, request: Request, conf: Conf, told: Collection[str] = frozenset()) -> Changes:
+        """Make a running container's networks what its sources ask for now.
+
+        *request* and *conf* are those of ``changing.request_of``.  A network that fails is among
+        the refused, and the others are changed.  Observers and the log are not told of an error
+        whose text is among *told*.  Raises ``UnknownContainer`` for a container that has ended, and
+        what the sources raise.
+        """
+        from multus.engine import changing
+
+        with self._serving(request, conf, told) as serving:
+            serving.outcome = evolve(serving.outcome, command="CHANGE")
+            with serving.transaction(adding=True) as transaction:
+                change = transaction.change()
+                changing.require_running(change.record, request)
+                changes = changing.carry_out(change, serving)
+                serving.changed(changes, change.record.attachments(), told)
+        return changes
+
+    def foresee(self, request: Request, conf: Conf) -> Foreseen:
+        """What ``change`` would do; raises as it does, and has no effects."""
+        from multus.engine import changing
+
+        with self.session(request) as session:
+            record = Journal(conf.cni_dir).find(request.container_id, request.ifname)
+            if record is None or record.result is None:
+                raise UnknownContainer(f"{request} has no finished attachment in {conf.cni_dir}")
+            changing.require_running(record, request)
+            asked = request_for(record, request)
+            return changing.foresee(record, Call(self.installed, session, asked, conf))
+
     def check(self, request: Request, conf: Conf) -> None:
         """Raise ``CheckFailed``, or a delegate's error, when something differs from the record."""
         from multus.engine.invoke import upkeep
@@ -183,7 +217,7 @@ class Engine:
                 self._status(request, conf)
             except CNIError as error:
                 if is_unexpected(error):
-                    self.log.error("STATUS", code=error.number, error=error)
+                    self.log.error(said("STATUS", error), code=error.number, error=error)
                 raise
             finally:
                 log_slow(times, self.log)
@@ -218,7 +252,7 @@ class Engine:
                 found += garbage.sort_others(others, offered, valid, before)
                 errors += found.errors
                 for record in found.dead:
-                    errors += self._remove_dead(record, request, conf)
+                    errors += self.remove_dead(record, request, conf)
                 kept = [*found.kept, *garbage.still_recorded(journal, found.dead)]
                 incomplete = garbage.incomplete(kept, valid)
                 if incomplete is None:
@@ -228,11 +262,17 @@ class Engine:
                     errors.append(incomplete)
             _raise(errors, serving.session.log)
 
-    def _remove_dead(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
+    def remove_dead(
+        self,
+        record: Record,
+        today: Request,
+        conf: Conf,
+        gone: Callable[[Record], bool] = lambda _: True,
+    ) -> list[CNIError]:
         """Remove what one record names, as its DEL would; returns what went wrong.
 
         *today* is the GC's request, which says where plugins are now.  A container that another
-        command works on is left alone.
+        command works on is left alone, and so is one whose record, read once more, is not *gone*.
         """
         container_id, ifname = record.key
         asked = evolve(today, command="DEL", container_id=container_id, ifname=ifname, netns="")
@@ -242,7 +282,7 @@ class Engine:
                 serving = Serving(self.installed, request, conf, session, progress.Times())
                 serving.patience = 0.0
                 with serving.transaction() as transaction:
-                    return transaction.remove()
+                    return transaction.remove_if(gone)
         except TryAgainLater as error:
             self.log.verbose(f"{request} is left alone: {error}")
             return []
@@ -250,15 +290,18 @@ class Engine:
             return [failure(f"removing {request}", error, "please report it, with the log")]
 
     @contextmanager
-    def _serving(self, request: Request, conf: Conf) -> Iterator[Serving]:
+    def _serving(
+        self, request: Request, conf: Conf, told: Collection[str] = frozenset()
+    ) -> Iterator[Serving]:
         # Observers are told before everything is closed: they write through the same client.
         with progress.timed() as times, self.session(request) as session:
             serving = Serving(self.installed, request, conf, session, times)
             try:
                 yield serving
             except BaseException as error:
-                told = failure("the engine", error, "please report it, with the log")
-                serving.outcome = evolve(serving.outcome, error=told)
+                failed = failure("the engine", error, "please report it, with the log")
+                serving.outcome = evolve(serving.outcome, error=failed)
+                serving.told_before = str(failed) in told
                 raise
             finally:
                 serving.end()

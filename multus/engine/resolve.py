@@ -13,7 +13,7 @@ Sources select networks, each selection with a role.  The rules are:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
@@ -21,7 +21,7 @@ from attrs import evolve
 from multus.api.delegates import delegate_from, is_primary
 from multus.api.errors import InvalidConfig, MissingPlugin, NoSuchNetwork
 from multus.api.network import Role
-from multus.engine import devices
+from multus.engine import defaultroute, devices
 from multus.engine.permit import require_permitted
 from multus.registry.known import FIRST_SOURCE
 
@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 
 
 class Resolved(NamedTuple):
-    """The delegates in the order in which they were requested, and how to name their interfaces."""
+    """The delegates in the order in which they were requested, and how to name their interfaces.
+
+    ``default_route`` says which of them has the default route: "primary" or "last".
+    """
 
     delegates: tuple[Delegate, ...]
     naming: str
+    default_route: str = defaultroute.LAST
 
 
 class Requested(NamedTuple):
@@ -69,10 +73,13 @@ def resolve(installed: Installed, request: Request, conf: Conf, session: Session
         raise _nothing_selected(installed, request, conf)
     chained = _chains(networks, installed, request, conf, session)
     marked = _with_primary(chained, networks)
+    policy = default_route(selections, conf)
+    settled = defaultroute.with_policy(marked, policy)
     hooks = installed.hooks
     return Resolved(
-        delegates=tuple(_requested(each, hooks, request, conf, session) for each in marked),
-        naming=conf.naming or _naming(selections),
+        delegates=tuple(_requested(each, hooks, request, conf, session) for each in settled),
+        naming=conf.naming or naming_of(selections),
+        default_route=policy,
     )
 
 
@@ -83,13 +90,22 @@ def one_more(
     request: Request,
     conf: Conf,
     session: Session,
+    *,
+    taken: Collection[str] = (),
+    ifname: str = "",
+    policy: str = "",
 ) -> Delegate:
-    """The delegate of a network that a running container gets, named as *element* says.
+    """The delegate of a network that a running container gets, on *ifname* or as *element* says.
 
-    *asked* is what is requested of it, by capability.
+    *asked* is what is requested of it, by capability.  *taken* are the devices of the container's
+    other networks, *policy* says which network has the default route ("": as *conf* says).
     """
-    (found,) = _chains([Requested(element)], installed, request, conf, session)
-    delegate = evolve(found, primary=False, ifname=element.interface, runtime_config=asked)
+    given = (installed, request, conf, session)
+    (found,) = _chains([Requested(element)], *given, taken, running=True)
+    if (policy or conf.default_route) == defaultroute.PRIMARY and defaultroute.may_bring(found):
+        found = defaultroute.yielding(found)
+    name = ifname or element.interface
+    delegate = evolve(found, primary=False, ifname=name, runtime_config=asked)
     return _requested(delegate, installed.hooks, request, conf, session)
 
 
@@ -99,12 +115,16 @@ def _chains(
     request: Request,
     conf: Conf,
     session: Session,
+    taken: Collection[str] = (),
+    *,
+    running: bool = False,
 ) -> list[Delegate]:
-    """The delegates with their devices and whole chains."""
+    """The delegates with their devices, *taken* ones left out, and whole chains."""
     delegates = [resolve_one(each, installed, request, conf, session) for each in networks]
     hooks = installed.hooks
     origins = [each.element.origin for each in networks]
-    delegates = devices.with_devices(delegates, origins, hooks, request, conf, session)
+    asked = (hooks, request, conf, session)
+    delegates = devices.with_devices(delegates, origins, *asked, taken, needed=running)
     return [_chained(each, hooks.chain(each, request, conf, session)) for each in delegates]
 
 
@@ -174,7 +194,14 @@ def _refuse_contradiction(one: Sequence[Selection], other: Sequence[Selection]) 
         )
 
 
-def _naming(selections: Sequence[Selection]) -> str:
+def default_route(selections: Sequence[Selection], conf: Conf) -> str:
+    """Which network has the default route, unless the pod itself says so."""
+    usual = defaultroute.PRIMARY if naming_of(selections) == "seed" else defaultroute.LAST
+    return conf.default_route or usual
+
+
+def naming_of(selections: Sequence[Selection]) -> str:
+    """The convention for the names of the *selections*' interfaces, see ``multus.api.ordering``."""
     # When the pod selects networks, the defaults do not decide how interfaces are named.
     selections = [each for each in selections if each.role is not Role.LAST]
     asked = [each for each in selections if each.role is not Role.DEFAULT] or selections
@@ -237,6 +264,7 @@ def resolve_one(
     return evolve(
         delegate,
         source=element.source,
+        element=str(element),
         default=requested.default,
         last=requested.last,
         requested_ifname=element.interface,

@@ -32,7 +32,8 @@ def attach(
     call = serving.call.asked_by(request_for(change.record, request))
     given = (call.installed, call.request, call.conf, call.session)
     with serving.stage("resolve"):
-        planned = plan([one_more(element, asked, *given)], call)
+        taken = devices_of(change.record)
+        planned = plan([one_more(element, asked, *given, taken=taken)], call)
     prepare(planned, call)
     with serving.stage("invoke"):
         return change.attach(planned[0], serving.attached)
@@ -66,6 +67,11 @@ def delegate_of(element: Element, call: Call) -> Delegate:
     config = element.config or {}
     delegate = delegate_from(config, call.conf, element.origin, provenance=element.provenance)
     return evolve(delegate, primary=False, ifname=element.interface)
+
+
+def devices_of(record: Record) -> frozenset[str]:
+    """The devices of the networks that the container of *record* has."""
+    return frozenset(record.planned[index].delegate.device for index in record.left())
 
 
 def part_of(record: Record, ifname: str) -> Record:

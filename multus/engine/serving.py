@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ from attrs import evolve
 from multus.api import progress
 from multus.api.network import Outcome
 from multus.engine.invoke.carrier import Carrier
+from multus.log import outcome as said
 from multus.state import transaction
 from multus.state.transaction import PATIENCE, Transaction
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.network import Attachment
+    from multus.api.network import Attachment, Changes
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.log import Log
@@ -69,6 +70,8 @@ class Serving:
         self._times = times
         self.outcome = Outcome(request.command)
         self.patience = session.remaining(PATIENCE)
+        #: Whether the request fails as an earlier one did, of which observers were told.
+        self.told_before = False
 
     @contextmanager
     def transaction(self, *, adding: bool = False) -> Iterator[Transaction]:
@@ -91,6 +94,17 @@ class Serving:
         made = (*self.outcome.attachments, attachment)
         self.outcome = evolve(self.outcome, attachments=made)
 
+    def changed(
+        self, changes: Changes, attachments: tuple[Attachment, ...], told: Collection[str]
+    ) -> None:
+        """A running container was changed, and has *attachments*; *told* are known errors."""
+        fresh = [each for each in changes.refused if str(each.error) not in told]
+        for each in changes.refused:
+            tell = self.session.log.error if each in fresh else self.session.log.verbose
+            tell(f"{each.network}, interface {each.ifname}: not changed", error=each.error)
+        told_now = changes._replace(refused=tuple(fresh))
+        self.outcome = evolve(self.outcome, changes=told_now, attachments=attachments)
+
     def end(self) -> None:
         """Tell the observers and the log how the request ended, and how long each part took."""
         outcome = self.outcome = evolve(
@@ -101,10 +115,12 @@ class Serving:
             delegates=tuple(self.call.carried),
             plugins=self._times.spent,
         )
-        self.observers.finished(outcome, self.call.request, self.call.conf)
+        if not self.told_before:
+            self.observers.finished(outcome, self.call.request, self.call.conf)
         seconds, error, log = time.perf_counter() - self._clock, outcome.error, self.session.log
-        if error is not None:
-            log.error(outcome.command, code=error.number, error=error, duration=seconds)
+        if error is not None and not self.told_before:
+            message = said(outcome.command, error)
+            log.error(message, code=error.number, error=error, duration=seconds)
         else:
             log.verbose(outcome.command, duration=seconds, stages=outcome.stages)
         log_slow(self._times, log)

@@ -28,6 +28,10 @@ not:
     Addresses and networks as numbers, printed as Go prints them.
 ``dns``
     Reads DNS settings from a configuration or a resolv.conf.
+``lacking``
+    What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
+``upkeep``
+    The stores of host-local as a whole: what they hold, and freeing what nobody uses.
 """
 
 from __future__ import annotations
@@ -45,9 +49,9 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns")
+MODULES = ("addresses", "dns", "lacking", "upkeep")
 
-__all__ = ["Ipam", "for_plugin", "require_valid"]
+__all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 
 
 def for_plugin(invocation: Invocation) -> Ipam | None:
@@ -90,6 +94,23 @@ def require_valid(config: Mapping[str, Any]) -> None:
         if not reader.raw.keys() - static.KEYS:
             static.configured(reader)
             read_routes(reader)
+
+
+def held(config: Mapping[str, Any], container_id: str, ifname: str) -> list[str]:
+    """The addresses that host-local's store has for one interface of a container.
+
+    *config* is a plugin's configuration; of another type of IPAM, nothing is known.  Raises
+    ``InvalidConfig`` and ``IOFailure``.
+    """
+    reader = reader_in(config)
+    name = config.get("name")
+    if reader.text("type") != "host-local" or not isinstance(name, str):
+        return []
+    from multus.ipam import _hostlocal as hostlocal
+    from multus.ipam._store import Owner, Store
+
+    directory = reader.text("dataDir") or hostlocal.DATA_DIR
+    return Store(f"{directory.rstrip('/')}/{name}").of(Owner(container_id, ifname))
 
 
 def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:

@@ -293,6 +293,14 @@ def is_unexpected(error: BaseException) -> bool:
     return False
 
 
+def outcome(command: str, error: BaseException) -> str:
+    """The message of a request that ended in *error*: an internal error says so."""
+    from multus.api.errors import CNIError
+
+    internal = is_unexpected(error) and getattr(error, "number", 0) == CNIError.code
+    return f"{command}: internal error" if internal else command
+
+
 def traceback_of(err: BaseException) -> str:
     """The traceback of an exception and of its causes, as multi-line text."""
     import traceback

@@ -295,8 +295,11 @@ class Observers:
         self.hooks = hooks
         self.session = session
 
-    def attached(self, attachment: Attachment, request: Request, conf: Conf) -> None:
-        self._tell("multus_attached", attachment=attachment, request=request, conf=conf)
+    def attached(
+        self, attachment: Attachment, request: Request, conf: Conf, reason: str = "add"
+    ) -> None:
+        told = {"attachment": attachment, "reason": reason}
+        self._tell("multus_attached", **told, request=request, conf=conf)
 
     def undone(
         self, delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
@@ -304,9 +307,15 @@ class Observers:
         self._tell("multus_undone", delegate=delegate, error=error, request=request, conf=conf)
 
     def detached(
-        self, delegate: Delegate, error: CNIError | None, request: Request, conf: Conf
+        self,
+        delegate: Delegate,
+        error: CNIError | None,
+        request: Request,
+        conf: Conf,
+        reason: str = "delete",
     ) -> None:
-        self._tell("multus_detached", delegate=delegate, error=error, request=request, conf=conf)
+        told = {"delegate": delegate, "error": error, "reason": reason}
+        self._tell("multus_detached", **told, request=request, conf=conf)
 
     def finished(self, outcome: Outcome, request: Request, conf: Conf) -> None:
         self._tell("multus_finished", outcome=outcome, request=request, conf=conf)

@@ -7,14 +7,14 @@ of the change that did not end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from multus.api import progress
 from multus.api.errors import BadEnvironment, CNIError, TryAgainLater
 from multus.api.invoker import NothingDone
-from multus.state import undo
+from multus.state import recordfile, undo
 from multus.state.plugins import Detached
 from multus.state.recordfile import Writer
 
@@ -24,14 +24,25 @@ if TYPE_CHECKING:
     from multus.state.plugins import Plugins
     from multus.state.record import Planned, Record
 
+#: The reason that observers are told for what is attached or detached here.
+_REASON = "change"
+
 
 class Change:
     """What may be changed of the container of *record* while its lock is held."""
 
     def __init__(self, record: Record, plugins: Plugins, observers: Observers) -> None:
-        self.record = record
+        self._record: Record | None = record
+        self._path, self._key = record.path, record.key
         self._plugins = plugins
         self._observers = observers
+
+    @property
+    def record(self) -> Record:
+        """The record as it is now."""
+        if self._record is None:
+            self._record = recordfile.read(self._path, *self._key)
+        return self._record
 
     def find(self, ifname: str) -> int | None:
         """The index of the delegate whose interface is *ifname*; None without one."""
@@ -62,7 +73,7 @@ class Change:
     ) -> Attachment:
         """Attach one more network, or nothing: raises its error."""
         index = max(self.record.planned, default=-1) + 1
-        with closing(Writer(self.record.path)) as writer:
+        with self._writing() as writer:
             writer.attaching(index, planned)
             reached: list[Attachment] = []
 
@@ -77,28 +88,39 @@ class Change:
                 self._fail(index, planned, reached, writer, error)
                 raise
         attached(attachment)
-        self._observers.attached(attachment, self._plugins.request, self._plugins.conf)
+        request, conf = self._plugins.request, self._plugins.conf
+        self._observers.attached(attachment, request, conf, _REASON)
         return attachment
 
     def detach(self, index: int) -> list[CNIError]:
         """Detach delegate *index*; returns what went wrong."""
-        with closing(Writer(self.record.path)) as writer:
+        planned = self.record.planned[index]
+        with self._writing() as writer:
             writer.detaching(index)
-            detached = self._detach(index, writer)
+            detached = self._detach(index, planned, writer)
         request, conf = self._plugins.request, self._plugins.conf
-        self._observers.detached(detached.delegate, detached.error, request, conf)
+        self._observers.detached(detached.delegate, detached.error, request, conf, _REASON)
         return list(detached.errors)
 
     def remove_unfinished(self) -> list[CNIError]:
         """Detach the networks of the changes that did not end; returns what went wrong."""
         errors: list[CNIError] = []
         for index in sorted(self.record.changing, reverse=True):
-            with closing(Writer(self.record.path)) as writer:
-                errors += self._detach(index, writer).errors
+            planned = self.record.planned[index]
+            with self._writing() as writer:
+                errors += self._detach(index, planned, writer).errors
         return errors
 
-    def _detach(self, index: int, writer: Writer) -> Detached:
-        planned = self.record.planned[index]
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        """Append lines to the record, which is read again when someone asks for it."""
+        try:
+            with closing(Writer(self._path)) as writer:
+                yield writer
+        finally:
+            self._record = None
+
+    def _detach(self, index: int, planned: Planned, writer: Writer) -> Detached:
         (detached,) = self._plugins.detach([(index, planned)], self.record.done)
         _settle(detached, writer)
         return detached

@@ -36,7 +36,7 @@ from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
 from multus.state.lines import attached_wire, finished_wire, intent_wire, planned_wire
-from multus.state.liveness import netns_identity
+from multus.state.liveness import boot, netns_identity
 from multus.state.recordfile import NEW, unlink, unwritable
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Journal:
             except FileNotFoundError:
                 continue  # it was deleted meanwhile
             except OSError as error:
-                yield IOFailure(f"cannot read the journal {path}: {error.strerror}")
+                yield _because(f"cannot read the journal {path}: {error.strerror}", error)
             except CNIError as error:
                 yield error
 
@@ -129,6 +129,10 @@ class Journal:
     def has_results(self) -> bool:
         """Whether libcni may have files of the Go Multus's attachments here."""
         return os.path.isdir(os.path.join(self.folder, RESULTS))
+
+    def knows(self, container_id: str) -> bool:
+        """Whether any file, a damaged one too, is about a container."""
+        return any(name.partition(":")[0] == container_id for name in self._names())
 
     def kept_aside(self) -> list[str]:
         """The paths of the damaged files that are kept for people, see ``set_aside``."""
@@ -169,7 +173,7 @@ class Journal:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    yield path, IOFailure(f"cannot read {path}: {error.strerror}")
+                    yield path, _because(f"cannot read {path}: {error.strerror}", error)
                 except CNIError as error:
                     yield path, error
 
@@ -201,9 +205,13 @@ class Journal:
         parts = [name.partition(":") for name in names]
         return [(c, i) for c, _, i in parts if is_identifier(c) and not unnameable(i)]
 
+    def intent_path(self, container_id: str, ifname: str) -> str:
+        """The path of an intent while it is being written."""
+        return f"{self._path(container_id, ifname)}{NEW}"
+
     def remove_incomplete(self, container_id: str, ifname: str) -> None:
         """Remove an intent that was never completed; the container's lock must be held."""
-        unlink(f"{self._path(container_id, ifname)}{NEW}")
+        unlink(self.intent_path(container_id, ifname))
 
     def _keys(self) -> Iterator[tuple[str, str]]:
         for name in self._names():
@@ -250,12 +258,19 @@ class Journal:
             )
 
 
+def _because(reason: str, cause: OSError) -> IOFailure:
+    """An error that is handed on, not raised, with its cause."""
+    error = IOFailure(reason)
+    error.__cause__ = cause
+    return error
+
+
 def _intended(
     request: Request, conf: Mapping[str, Any], planned: Sequence[Planned]
 ) -> list[dict[str, Any]]:
     """The lines of the intent to attach *planned*."""
     identity = netns_identity(request.netns)
-    intent = intent_wire(request, conf, len(planned), time.time(), identity)
+    intent = intent_wire(request, conf, len(planned), time.time(), identity, boot())
     return [intent, *(planned_wire(index, each) for index, each in enumerate(planned))]
 
 

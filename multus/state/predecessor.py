@@ -34,7 +34,7 @@ from multus.api.network import Attachment
 from multus.api.reader import Reader
 from multus.api.result import Result
 from multus.state import cached
-from multus.state.record import Planned, Record, Step, restored
+from multus.state.record import OF_THE_GO_MULTUS, Planned, Record, Step, restored
 from multus.state.recordfile import read_safely
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ def _found(delegates: list[Delegate], caches: Mapping[int, Cached], conf: Conf) 
     The runtime may give the default network's result too.
     """
     results = {index: each.result for index, each in caches.items()}
-    planned = tuple(_planned(each, conf) for each in delegates)
+    signed = (evolve(each, source=OF_THE_GO_MULTUS) for each in delegates)
+    planned = tuple(_planned(each, conf) for each in signed)
     for index, each in enumerate(delegates):
         given = _given(conf) if each.primary and index not in results else None
         if given is not None:

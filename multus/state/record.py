@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from multus.api.invoker import Invoker
 
 
+#: The source of a delegate that an outside controller attached to a running container.
+OUTSIDE = "outside controller"
+
+#: The source of a delegate that the Go Multus attached.
+OF_THE_GO_MULTUS = "the Go Multus"
+
+
 @frozen
 class Step:
     """A plugin of a planned delegate: the configuration that it gets, and its invoker's name.
@@ -63,8 +70,11 @@ class Record:
       from it, did not end;
     * ``started``: when the ADD began (seconds since 1970);
     * ``netns_identity``: the container's namespace (``multus.state.liveness``);
+    * ``boot``: the boot of the node in which it was written, empty when it is not known;
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
-    * ``damage``: what of the file could not be read; empty when nothing.
+    * ``damage``: what of the file could not be read; empty when nothing;
+    * ``empty``: whether the file says nothing at all: the power was cut before it was written, and
+      so before anything was attached.
     """
 
     path: str
@@ -74,6 +84,7 @@ class Record:
     expected: int | None = None
     started: float = 0.0
     netns_identity: str = ""
+    boot: str = ""
     done: Mapping[int, Attachment] = field(factory=dict)
     gone: frozenset[int] = frozenset()
     failures: Mapping[int, Failures] = field(factory=dict)
@@ -81,6 +92,7 @@ class Record:
     changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
+    empty: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -210,6 +222,7 @@ def _with_intent(record: Record, reader: Reader) -> Record:
         expected=reader.integer("delegates"),
         started=reader.number("started"),
         netns_identity=reader.text("netnsIdentity"),
+        boot=reader.text("boot"),
     )
 
 
@@ -238,7 +251,9 @@ def _planned(reader: Reader) -> Planned:
         cni_version=_needed(reader, "cniVersion"),
         label=reader.text("label"),
         source=reader.text("source"),
+        element=reader.text("element"),
         ifname=_needed(reader, "ifname"),
+        requested_ifname=_requested(reader),
         primary=reader.boolean("primary"),
         default=reader.boolean("default"),
         last=reader.boolean("last"),
@@ -253,6 +268,13 @@ def _planned(reader: Reader) -> Planned:
         device_info=reader.text("deviceInfo"),
     )
     return Planned(delegate, steps)
+
+
+def _requested(reader: Reader) -> str:
+    """The interface's name that was asked for; earlier releases kept only an element's own keys."""
+    options = reader.mapping("options")
+    named = [reader.text("requested"), options.get("interface"), options.get("interfaceRequest")]
+    return next((each for each in named if isinstance(each, str) and each), "")
 
 
 def _provenance(reader: Reader) -> Provenance:

@@ -153,6 +153,17 @@ class Transaction:
         plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
         return Change(record, plugins, self._observers)
 
+    def remove_if(self, gone: Callable[[Record], bool]) -> list[CNIError]:
+        """Remove the networks of a record that is *gone*, and of the Go Multus's; else do nothing.
+
+        Another command may have replaced the record before this one held the lock.  Returns what
+        went wrong.
+        """
+        record = self._own_record()
+        if record is not None and not gone(record):
+            return []
+        return self.remove() if record is not None or self._journal_has_theirs() else []
+
     def remove(self) -> list[CNIError]:
         """Remove the container's networks: the record's, without a record the configuration's.
 
@@ -164,7 +175,7 @@ class Transaction:
         if self._journal.is_stuck(request.container_id, request.ifname):
             self._plugins.log.verbose(f"{request} has no record but that of what was given up")
             return []
-        return self._remove_configured()
+        return self._remove_configured(recorded=self._journal.knows(request.container_id))
 
     def remove_unfinished(self) -> list[CNIError]:
         """Remove what an unfinished record names; a finished one is a living container's.
@@ -214,6 +225,9 @@ class Transaction:
 
         return predecessor.look(self._journal.folder, self._plugins.request, self._plugins.conf)
 
+    def _journal_has_theirs(self) -> bool:
+        return self._is_theirs() or self._journal.has_results()
+
     def _is_theirs(self) -> bool:
         """Whether the Go Multus wrote a record of this container."""
         container_id = self._plugins.request.container_id
@@ -224,12 +238,15 @@ class Transaction:
         others = []
         if not record.complete:
             self._plugins.log.error(f"{record.path} does not name all networks: {record.damage}")
-            others = self._remove_configured() if configured else []
+            others = self._remove_configured(recorded=True) if configured else []
         plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
         return undo.remove_recorded(record, self._journal, plugins, self._observers, others)
 
-    def _remove_configured(self) -> list[CNIError]:
-        """Remove what the configuration offers every container; nothing is written down."""
+    def _remove_configured(self, *, recorded: bool) -> list[CNIError]:
+        """Remove what the configuration offers every container; nothing is written down.
+
+        *recorded*: a record, though a damaged one, says that something was attached.
+        """
         request, conf = self._plugins.request, self._plugins.conf
         try:
             planned = self._plugins.offered()
@@ -237,6 +254,10 @@ class Transaction:
             self._plugins.log.verbose(f"{request} has no record, and none can be made: {error}")
             return []
         detached = self._plugins.detach(list(enumerate(planned)), {})
+        if not recorded and any(each.errors for each in detached):
+            from multus.state.unattached import without_uninstalled
+
+            detached = without_uninstalled(planned, detached, self._plugins)
         for each in detached:
             self._observers.detached(each.delegate, each.error, request, conf)
         return [error for each in detached for error in each.errors]

@@ -53,9 +53,9 @@ def test_the_kind_is_the_one_that_is_carried_out(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_has_few_arguments_each_with_its_type(hook: str) -> None:
-    """At most two arguments, besides the request, the configuration and the session."""
+    """At most two arguments, besides the request, its reason, configuration and session."""
     parameters = inspect.signature(spec(hook)).parameters.values()
-    assert len({each.name for each in parameters} - {"request", "conf", "session"}) <= 2
+    assert len({each.name for each in parameters} - {"request", "reason", "conf", "session"}) <= 2
     for each in parameters:
         assert each.annotation is not inspect.Parameter.empty
         assert each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD

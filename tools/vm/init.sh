@@ -31,11 +31,13 @@ modprobe -d /run/kernel ipv6 # which every node has
 hostname vm
 ip link set lo up
 # Debian's has no nf_tables for IP: the same commands have an older way.
-nft add table ip probe 2>/dev/null || for each in iptables ip6tables; do
-    for program in "" -save -restore; do
-        ln -sf "$(command -v "$each-legacy$program")" "$(command -v "$each$program")"
+nft add table ip probe 2>/dev/null || {
+    legacy=$(command -v iptables-legacy) && cd "${legacy%/*}" && for each in iptables ip6tables; do
+        for program in "" -save -restore; do
+            ln -sf "$each-legacy$program" "$each$program"
+        done
     done
-done
+}
 # An editable install finds the core by code that every Python process runs at its start, for longer
 # than all else. A link needs none.
 rm -f "$SITE_PACKAGES"/__editable__.multus-*.pth
@@ -50,7 +52,7 @@ mount -t hostfs -o "$folder" below /run/below
 : >"/run/below/$machine.up"
 umount /run/below
 cd "$CHECKOUT" || exit
-"$INTERPRETER" tools/vm/relay.py <&3 4>&4 |
+"$INTERPRETER" -IS tools/vm/relay.py <&3 4>&4 |
     "$INTERPRETER" -u -c 'import sys; exec(eval(sys.stdin.readline()))' >&3 3>&- 4>&-
 echo o >/proc/sysrq-trigger
 sleep 60

@@ -3,13 +3,15 @@
 Examples:
   multus help
   multus help explain
+
+The exit status is 2 when there is no such command.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from multus.api.errors import InvalidConfig
+from multus.cli import screen
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,14 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the output of ``--help``."""
-    from multus.cli import names, parser
+    from multus.cli import names, parser, unknown
     from multus.cli.manual import subcommands
 
     whole, about = parser(), arguments.about
     if about and about not in names():
-        raise InvalidConfig(
-            f"there is no command {about!r}",
-            fix="'multus help' lists them",
-        )
+        screen.complain(f"multus help: {unknown(about)}")
+        return 2
     (subcommands(whole)[about] if about else whole).print_help()
     return 0

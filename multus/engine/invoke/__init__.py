@@ -7,5 +7,6 @@ Attachments of one container are not made in parallel (NPWG 1.3, section 7.3).
 * ``attach``: ADD;
 * ``detach``: DEL;
 * ``upkeep``: CHECK, STATUS and GC;
+* ``explained``: what an error of another program does not say, found by looking;
 * ``calling``: how a verb is called: the errors, the CNI version, the time.
 """

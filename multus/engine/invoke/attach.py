@@ -14,6 +14,7 @@ from multus.api.network import Attachment
 from multus.api.result import Result
 from multus.api.versions import NEWEST
 from multus.engine.invoke.calling import call_in_common_version, malformed, naming_delegate
+from multus.engine.invoke.explained import explained
 from multus.engine.invoke.plan import invoker_of
 from multus.registry.answers import misfit
 
@@ -42,7 +43,8 @@ def attach(
             invoker = invoker_of(step, planned.delegate, call)
             before = attachment.result if attachment.versions else None
             invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config, before)
-            result, version = call_in_common_version(invoker, invocation, invoker.add)
+            with explained(invocation):
+                result, version = call_in_common_version(invoker, invocation, invoker.add)
             wrong = misfit(result, Result)
             if wrong:
                 raise malformed(invoker, "add", wrong, _FIX)

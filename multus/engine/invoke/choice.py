@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from multus.api import defaultroute
 from multus.api.errors import CNIError, InvalidConfig, NotStarted
 from multus.api.invoker import Declined, Invoker
 from multus.engine.permit import withheld, without, without_info_file
@@ -32,6 +33,10 @@ def choose(
     GC) the first that offers takes its place: in-process invokers and binaries share their stores.
     Raises ``InvalidConfig`` and ``MissingPlugin``.
     """
+    if plugin.type == defaultroute.TYPE:
+        from multus.inprocess.defaultroute import DefaultRoute
+
+        return Choice(DefaultRoute())
     offers: list[Invoker] = []
     declined: list[Declined] = []
     for each in installed.hooks.invokers(plugin, delegate, conf):

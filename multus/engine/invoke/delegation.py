@@ -21,6 +21,7 @@ from multus.engine.invoke.calling import (
     require_no_answer,
 )
 from multus.engine.invoke.choice import choose, permitted
+from multus.engine.invoke.explained import explained
 from multus.engine.permit import require_permitted
 from multus.registry.answers import misfit
 
@@ -80,9 +81,10 @@ class _Carried(Delegated):
     def add(self) -> Result:
         with self._named():
             try:
-                result, _version = call_in_common_version(
-                    self.invoker, self.invocation, self.invoker.add
-                )
+                with explained(self.invocation):
+                    result, _version = call_in_common_version(
+                        self.invoker, self.invocation, self.invoker.add
+                    )
             except NothingDone as error:
                 # The outer plugin has done something, and needs its DEL.
                 raise error.into(NotStarted, code=error.number) from error

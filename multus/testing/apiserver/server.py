@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from multus.testing.apiserver.handler import Handler
 from multus.testing.apiserver.state import State
-from multus.testing.apiserver.store import CORE_KINDS, DEVICE_KINDS, NETWORK_KINDS, Kind
+from multus.testing.apiserver.store import (
+    CORE_KINDS,
+    DEVICE_KINDS,
+    NETWORK_KINDS,
+    Kind,
+    merge_patch,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -124,6 +130,18 @@ class ApiServer(State):
         """The stored object with the kind and name of *wire*."""
         kind, namespace, name = self._key(wire)
         return self.store.get(kind, namespace, name)
+
+    def annotate(
+        self, name: str, annotations: Mapping[str, str | None], *, namespace: str = "default"
+    ) -> None:
+        """Set annotations of a pod as ``kubectl annotate`` does; None removes one."""
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+
+        def edit(stored: dict[str, Any]) -> None:
+            patch = {"annotations": dict(annotations)}
+            stored["metadata"] = merge_patch(stored["metadata"], patch)
+
+        self.store.change(self.store.kind_of(pod), namespace, name, edit)
 
     def delete(self, wire: Mapping[str, Any]) -> None:
         self.store.delete(*self._key(wire))

@@ -74,12 +74,16 @@ class MadeUpNode:
         *arguments: str | Path,
         environ: Mapping[str, str] | None = None,
         online: bool = False,
+        rights: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """A command of the program, as somebody on this node would type it.
 
-        *online* is for one that talks to the API server, whose loopback is the machine's.
+        *online* is for one that talks to the API server, whose loopback is the machine's; *rights*
+        are the capabilities that root does not have, as in ``setpriv --bounding-set``.
         """
         argv = [*self.program, *map(str, arguments)]
+        if rights:
+            argv = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *argv]
         return subprocess.run(
             argv if online else self.host.command(argv),
             capture_output=True,
@@ -89,7 +93,9 @@ class MadeUpNode:
             env={**os.environ, **(environ or {})},
         )
 
-    def doctor(self, *, online: bool = False) -> tuple[int, list[dict[str, Any]]]:
+    def doctor(
+        self, *more: str | Path, online: bool = False, rights: str = ""
+    ) -> tuple[int, list[dict[str, Any]]]:
         """What ``multus doctor`` finds here: its status and its findings."""
         done = self.run(
             "doctor",
@@ -102,7 +108,9 @@ class MadeUpNode:
             *("--sriov", self.folder / "sriov"),
             *("--settings", self.folder / "daemon.json"),
             *("--cni-dir", self.folder / "state"),
+            *more,
             online=online,
+            rights=rights,
         )
         assert done.stdout.startswith("{"), done.stderr
         return done.returncode, json.loads(done.stdout)["findings"]

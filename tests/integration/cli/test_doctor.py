@@ -16,6 +16,7 @@ from kernel import require_nftables
 from waiting import PATIENCE, becomes
 
 from integration.cli.conftest import MadeUpNode, Pods, of
+from multus import __version__
 from multus.api.result import IP, Result
 from multus.cli.commands import doctor
 from multus.cni import shim
@@ -545,3 +546,71 @@ def test_the_text_for_people_groups_findings_and_needs_no_terminal(made_up: Made
         "Leaks",
     ]
     assert "\x1b" not in done.stdout
+
+
+# --- What cannot be looked at ---------------------------------------------------------------------
+
+
+def test_a_configuration_that_is_named_and_cannot_be_read_is_an_error(
+    made_up: MadeUpNode, tmp_path: Path
+) -> None:
+    made_up.healthy()
+    other = made_up.write("hosts", "127.0.0.1 localhost\n")
+    for path, said in ((tmp_path / "nope", "No such file"), (other, "is not JSON")):
+        status, findings = made_up.doctor("-c", path)
+        (finding,) = of(findings, "configuration")
+        assert (status, finding["severity"], finding["file"]) == (1, "error", str(path))
+        assert said in finding["reason"]
+        depending = [*of(findings, "delegates"), *of(findings, "pools"), *of(findings, "leaks")]
+        assert [each["severity"] for each in depending] == ["unchecked"] * 3
+
+
+def test_a_broken_file_of_ours_is_named_and_install_is_no_remedy(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    path = made_up.write("net.d/00-multus.conf", '{"type": "multus",\n')
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "configuration order")
+    assert (status, finding["file"]) == (1, str(path))
+    assert "is not JSON: line 2" in finding["reason"]
+    assert "multus install" not in json.dumps(findings)
+    assert f"multus validate -f {path}" in finding["fix"]
+
+
+def test_without_rights_nothing_is_green_and_nothing_is_called_leaked(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pod)
+    made_up.write("results/unreadable", "{}", 0)
+    (record,) = (made_up.folder / "state").glob("*:*")
+    record.chmod(0)
+    status, findings = made_up.doctor(rights="-dac_override,-dac_read_search")
+    severities = {each["subject"]: each["severity"] for each in findings}
+    assert status == 3, findings
+    assert (severities["journal"], severities["leaks"]) == ("unchecked", "unchecked")
+    missed = [each for each in of(findings, "leaks") if str(record) in each["reason"]]
+    assert missed and of(findings, "leaked addresses") == []
+
+
+def test_what_a_torn_record_may_own_is_not_called_leaked(
+    made_up: MadeUpNode, cni_pod: Netns
+) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pod)
+    (path,) = (made_up.folder / "state").glob("*:*")
+    path.write_bytes(path.read_bytes()[:40])  # not even its namespace can be read
+    _, findings = made_up.doctor()
+    (pair,) = of(findings, "leaked interfaces")
+    assert pair["severity"] == "unchecked"
+    assert str(path) in pair["reason"] and cni_pod.path in pair["reason"]
+    assert of(findings, "leaked addresses") == []
+    assert "delete" not in pair["fix"]
+
+
+def test_the_sum_says_node_version_and_counts(made_up: MadeUpNode, cni_pod: Netns) -> None:
+    made_up.attach(made_up.healthy(), cni_pod)
+    done = made_up.run("doctor", "--root", made_up.folder / "nothing", environ={"NO_COLOR": "1"})
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith(f"✗ node {os.uname().nodename}, Multus {__version__}: ")
+    assert "problem(s)" in last and "not checked" in last

@@ -154,6 +154,16 @@ class Cluster:
     def delete(self, conf: Any, container: Container, prev_result: Any = None) -> Answer:
         return self.runtime.delete(conf, container, prev_result)
 
+    def annotate(self, networks: Any, *, name: str = "web", namespace: str = "default") -> None:
+        """Set the annotation for networks of a pod; None removes it."""
+        is_text = networks is None or isinstance(networks, str)
+        text = networks if is_text else json.dumps(networks)
+        self.api.annotate(name, {NETWORKS: text}, namespace=namespace)
+
+    def command(self, *argv: str) -> Answer:
+        """Run a command of the program on the node."""
+        return self.runtime.start(self.runtime.environ, b"", *argv)
+
     def annotations(self, name: str = "web", namespace: str = "default") -> dict[str, str]:
         """The annotations of a pod now."""
         pod = {

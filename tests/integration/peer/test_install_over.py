@@ -145,6 +145,7 @@ def test_delegates_written_by_hand_keep_their_interface_names(made_up: MadeUpNod
     well(install(made_up))
     assert plugin(made_up)["delegates"] == networks
     assert plugin(made_up)["naming"] == "npwg"
+    assert plugin(made_up)["defaultRoute"] == "last"
     assert installed(made_up)["name"] == "own"
     assert not (made_up.folder / "net.d" / "70-multus.conf").exists()
 

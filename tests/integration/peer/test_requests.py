@@ -169,7 +169,7 @@ def test_a_runtime_that_does_not_ask_to_ignore_unknown_args(
     assert cni_pod.links()["net1"].mac == MAC
 
 
-@pytest.mark.parametrize(("kind", "code"), [("bridge", 999), ("ptp", 7)])
+@pytest.mark.parametrize(("kind", "code"), [("bridge", 101), ("ptp", 7)])
 def test_a_delegate_that_refuses_the_args_is_removed(
     cluster: Cluster, cni_pod: Netns, kind: str, code: int
 ) -> None:

@@ -402,3 +402,48 @@ def test_annotations_that_are_not_read_are_told(multus: Command, file: File, bin
     assert [each["interface"] for each in said.json["networks"]] == ["eth0"]
     assert "has no 'kubeconfig'" in said.json["notes"][0]
     assert "has no 'kubeconfig'" in multus("explain", "--conf", path, "-f", objects).out
+
+
+def test_an_empty_default_route_is_shown_with_the_gateway_that_the_ipam_returns(
+    multus: Command, file: File, node: Path
+) -> None:
+    ipam = '"ipam": {"type": "host-local", "subnet": "10.%s.0.0/24"%s}'
+    default = ', "routes": [{"dst": "0.0.0.0/0"}]'
+    objects = "".join(
+        nad(name, '{"cniVersion": "1.0.0", "type": "bridge", ' + ipam % (number, more) + "}")
+        for name, number, more in (("wan", 1, default), ("lan", 2, ""))
+    )
+    objects += pod('[{"name": "wan"}, {"name": "lan", "default-route": []}]')
+    said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    assert said.json["routes"] == [
+        {
+            "interface": "eth0",
+            "dst": "0.0.0.0/0",
+            "gw": "10.1.0.1",
+            "note": "not set: net1 has the default route",
+        },
+        {"interface": "net1", "dst": "0.0.0.0/0", "gw": "10.2.0.1", "note": "requested"},
+    ]
+
+
+@pytest.mark.parametrize(("policy", "winner", "loser"), [("primary", 0, 1), ("last", 1, 0)])
+def test_it_says_whose_default_route_wins(
+    multus: Command, file: File, bin_dir: str, policy: str, winner: int, loser: int
+) -> None:
+    ipam = {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}
+    delegates = [
+        {"type": "bridge", "name": f"n{n}", "ipam": {**ipam, "subnet": f"10.{n}.0.0/24"}}
+        for n in (0, 1)
+    ]
+    conf = {"name": "n", "type": "multus", "binDir": bin_dir, "delegates": delegates}
+    path = file("m.conf", {**conf, "defaultRoute": policy})
+    said = multus("explain", "--json", "--conf", path)
+    names = ("eth0", "net0")
+    found = {each["interface"]: each for each in said.json["routes"] if each["dst"] == "0.0.0.0/0"}
+    assert said.json["defaultRoute"] == policy
+    assert "note" not in found[names[winner]]
+    assert f"{names[winner]} has the default route" in found[names[loser]]["note"]
+    text = " ".join(multus("explain", "--conf", path).out.split())
+    assert f"IPv4: the default route is that of {names[winner]}, not" in text
+    shared = "IPv6: eth0 and net0 share the default route" in text
+    assert shared is (policy == "last")

@@ -60,7 +60,15 @@ class Ground:
         delegate = Delegate(H, (step.plugin,), "1.0.0", H, ifname="eth0")
         args = {"K8S_POD_NAMESPACE": H, "K8S_POD_NAME": H}
         environ = {"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())}
-        request = Request("ADD", "c1", f"/run/netns/{H}", "eth0", ("/bin",), args, environ)
+        request = Request(
+            "ADD",
+            "c1",
+            f"/run/netns/{H.replace(chr(47), chr(45))}",
+            "eth0",
+            ("/bin",),
+            args,
+            environ,
+        )
         conf = {"name": H, "type": "multus", "cniVersion": "1.1.0", "binDir": self.state}
         planned = Planned(delegate, (step,))
         writer = journal.begin(request, conf, (planned,))
@@ -97,6 +105,17 @@ def gc(ground: Ground) -> list[Said]:
     ground.record()
     where = ("--cni-dir", ground.state)
     return [ground.run("gc", "--dry-run", *where), ground.run("gc", *where)]
+
+
+def apply(ground: Ground) -> list[Said]:
+    ground.record()
+    where = ("--cni-dir", ground.state)
+    return [
+        ground.run("apply", "c1", "--dry-run", *where),
+        ground.run("apply", f"{H}/{H}", *where),
+        ground.run("apply", H, *where),
+        ground.run("apply", "c", *where),
+    ]
 
 
 def explain(ground: Ground) -> list[Said]:
@@ -205,7 +224,10 @@ def calls(ground: Ground) -> list[Said]:
     ]
 
 
-SHOWN = (trace, attachments, gc, explain, validate, doctor, convert, plugins, install, uninstall)
+SHOWN = (
+    *(trace, attachments, gc, apply, explain, validate, doctor),
+    *(convert, plugins, install, uninstall),
+)
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}
 

@@ -297,7 +297,7 @@ class TestBugs:
     ) -> None:
         message = refused(999, "ADD", conf, engine_for(self.odd(ZeroDivisionError("x"))))
         assert "'odd'" in message and "ZeroDivisionError" in message
-        assert "in multus_validate" in logged(capfd, "ADD")["traceback"]
+        assert "in multus_validate" in logged(capfd, "ADD: internal error")["traceback"]
 
     def test_of_our_own(self, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
         def broken(conf: Conf, deadline: float | None) -> Engine:
@@ -315,7 +315,7 @@ class TestBugs:
         conf: dict[str, Any],
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        refused(999, "ADD", conf, engine_for(self.odd(error_of(999, "the bridge is full"))))
+        refused(101, "ADD", conf, engine_for(self.odd(error_of(999, "the bridge is full"))))
         # The request's own line is all there is.
         assert [json.loads(each)["msg"] for each in capfd.readouterr().err.splitlines()] == ["ADD"]
 

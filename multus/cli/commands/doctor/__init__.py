@@ -10,7 +10,10 @@ Examples:
   multus doctor --root /host    in a container with the node's / at /host
   multus doctor --json | jq '.findings[] | select(.severity == "error")'
 
-The exit status is 0 when there is no error (warnings do not count), else 1.
+A check that could not look, at a file that only root can read for instance, is
+marked "?". The exit status is 0 when everything was looked at and nothing is an
+error (warnings do not count), 1 with an error, 3 without one when a check could
+not look, 2 for a usage error.
 """
 
 from __future__ import annotations
@@ -41,9 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the findings; status 1 when there is an error."""
-    from multus.cli.commands.doctor.examine import examine, node_at
-    from multus.cli.findings import ERROR, worst
+    """Print the findings and their sum; the status is the sum's."""
+    from multus import __version__
+    from multus.cli.commands.doctor.examine import examine, name_of, node_at
+    from multus.cli.findings import Finding, Tally
 
     places = Places(
         root=arguments.root.rstrip("/"),
@@ -58,18 +62,24 @@ def run(arguments: argparse.Namespace) -> int:
     )
     node = node_at(places, os.path.abspath(arguments.conf) if arguments.conf else "")
     examinations = list(examine(node))
-    findings = [each for _, found in examinations for each in found]
+    tally = Tally([each for _, found in examinations for each in found])
+    name = name_of(places)
     if arguments.json:
         wire = [
             {"examination": title, **each.to_wire()}
             for title, found in examinations
             for each in found
         ]
-        screen.as_json({"configuration": node.file or None, "findings": wire})
+        about = {"node": name, "version": __version__, "configuration": node.file or None}
+        screen.as_json({**about, "counts": tally.counts(), "findings": wire})
     else:
         shown = screen.Screen.open()
         for title, found in examinations:
             shown.heading(title)
             for each in found:
                 shown.finding(each)
-    return 1 if worst(findings) == ERROR else 0
+        shown.line()
+        counts = tally.counts()
+        said = f"{counts['ok']} ok, {tally}, {counts['notApplicable']} not applicable"
+        shown.finding(Finding(tally.severity, f"node {name}, Multus {__version__}", said))
+    return tally.status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
+from multus.cli.findings import ERROR, NOT_APPLICABLE, OK, WARNING, Finding, of_error
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import ApiUse
@@ -19,12 +19,15 @@ _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 def look(node: Node) -> Iterator[Finding]:
     """Connect with the configuration's kubeconfig, and check the account's rights."""
+    unknown = node.without_conf("API server")
     path = node.conf.raw.get("kubeconfig")
-    if not isinstance(path, str) or not path:
-        yield Finding(
-            NOTE, "API server", "the configuration has no kubeconfig: pods are not looked up"
-        )
+    if unknown is None and (not isinstance(path, str) or not path):
+        reason = f"{node.file} has no 'kubeconfig': pods are not looked up"
+        unknown = Finding(NOT_APPLICABLE, "API server", reason)
+    if unknown is not None:
+        yield unknown
         return
+    path = str(path)
     from multus.api.kubernetes import Deadline
     from multus.kube.kubeconfig import load_kubeconfig
     from multus.kube.transport import HttpClient

@@ -5,58 +5,79 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from shlex import quote
 
 from multus.api.errors import CNIError
-from multus.api.jsontext import decode_object
+from multus.api.jsontext import LARGEST, decode_object
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.commands.validate.confchecks import check_configuration
-from multus.cli.documents import read
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place, of_error
-from multus.cli.node import conf_files, multus_part
+from multus.cli.documents import Reading, read
+from multus.cli.findings import (
+    AS_ROOT,
+    ERROR,
+    NOT_APPLICABLE,
+    NOTE,
+    OK,
+    UNCHECKED,
+    WARNING,
+    Finding,
+    Place,
+    of_error,
+    worst,
+)
+from multus.cli.node import conf_files, multus_part, read_regular
 
 
 def look(node: Node) -> Iterator[Finding]:
     """Check the order of the files, Multus' own file, and its kubeconfig."""
     places = node.places
+    findings: list[Finding] = []
     try:
         paths = conf_files(places.at(places.net_d))
+        findings += [*_order(paths, places), *_modes(paths)]
     except CNIError as error:
-        yield of_error(error, "configuration folder")
-        return
-    findings = [*_order(paths, places), *_modes(paths)]
-    if node.file:
-        reading = read(places.at(node.file))
-        findings += reading.findings
-        for document in reading.documents:
-            findings += check_configuration(document, node.installed)
-        findings += _kubeconfig(node)
+        findings.append(of_error(error, "configuration folder"))
+    findings += _own(node)
     yield from findings
-    if all(each.severity in (OK, NOTE) for each in findings):
+    if all(each.severity in (OK, NOTE, NOT_APPLICABLE) for each in findings) and node.file:
         yield Finding(OK, "configuration", f"the runtime uses {node.file}, which is valid")
+
+
+def _own(node: Node) -> Iterator[Finding]:
+    """Multus' own file."""
+    if not node.file:
+        return  # the order of the files says what there is instead
+    unread = node.unread
+    try:
+        reading = read(node.places.at(node.file))
+    except CNIError:
+        reading = Reading(())
+    findings = [each for each in reading.findings if each.subject == "JSON"]
+    for document in reading.documents:
+        value = document.value
+        if isinstance(value, dict) and multus_part(document.file, value) is not None:
+            findings += check_configuration(document, node.installed)
+    if unread is not None and worst(findings) != ERROR:
+        findings.append(unread)
+    yield from findings
+    if unread is None:
+        yield from _kubeconfig(node)
 
 
 def _order(paths: list[str], places: Places) -> Iterator[Finding]:
     """Runtimes load only the first file that they can read."""
-    kinds = [(path, _kind(path)) for path in paths]
-    ours = [path for path, kind in kinds if kind == "multus"]
+    kinds = [(path, *_kind(path)) for path in paths]
+    ours = [path for path, kind, _ in kinds if kind == "multus"]
+    first_of_ours = ours[0] if ours else ""
     subject = "configuration order"
-    if not kinds:
-        reason = f"{places.net_d} is empty: the runtime reports the node as not ready"
-        yield Finding(ERROR, subject, reason, "run 'multus install'")
-        return
-    if not ours:
-        reason = f"no file in {places.net_d} calls Multus; the runtime takes {_base(kinds[0][0])}"
-        yield Finding(ERROR, subject, reason, "run 'multus install'")
-        return
-    before = [(path, kind) for path, kind in kinds if path < ours[0]]
-    for path, kind in before:
-        if kind == "multus" or kind.startswith("unreadable"):
-            reason = f"{_base(path)} is first and is {kind}: what a runtime does then is undefined"
-            yield Finding(ERROR, subject, reason, f"repair it, or remove {path}", Place(path))
-        else:
-            reason = (
-                f"{_base(path)} (type {kind}) comes before {_base(ours[0])}: Multus is not called"
-            )
+    for path, kind, trouble in kinds:
+        if ours and path >= first_of_ours:
+            break
+        if trouble is not None:
+            yield trouble
+        elif ours:
+            before = f"{_base(path)} (type {kind}) comes before {_base(ours[0])}"
+            reason = f"{before}: Multus is not called"
             fix = f"run 'multus install', or rename {_base(ours[0])} so that it comes first"
             yield Finding(ERROR, subject, reason, fix, Place(path))
     for path in ours[1:]:
@@ -64,24 +85,39 @@ def _order(paths: list[str], places: Places) -> Iterator[Finding]:
             f"{_base(path)} also configures Multus, but is never used: {_base(ours[0])} is first"
         )
         yield Finding(WARNING, subject, reason, f"remove {path}", Place(path))
+    if not kinds:
+        reason = f"{places.net_d} is empty: the runtime reports the node as not ready"
+        yield Finding(ERROR, subject, reason, "run 'multus install'")
+    elif not ours and all(trouble is None for _, _, trouble in kinds):
+        taken = _base(kinds[0][0])
+        reason = f"no file in {places.net_d} calls Multus; the runtime takes {taken}"
+        yield Finding(ERROR, subject, reason, "run 'multus install'")
 
 
-def _kind(path: str) -> str:
-    """The plugin type in a file, or why it cannot be read."""
+def _kind(path: str) -> tuple[str, Finding | None]:
+    """The plugin type in a file, and the finding when it cannot be read."""
     try:
         if not os.path.getsize(path):
-            return "unreadable: empty"
-        with open(path, "rb") as file:
-            whole = decode_object(file.read(), path)
+            return "", _unreadable(path, "is empty")
+        whole = decode_object(read_regular(path, LARGEST), path)
+    except PermissionError as error:
+        reason = f"{_base(path)} cannot be read: {error.strerror}"
+        return "", Finding(UNCHECKED, "configuration order", reason, AS_ROOT, Place(path))
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return "", _unreadable(path, f"cannot be read: {error.strerror}")
     except CNIError as error:
-        return f"unreadable: {error.said}"
+        return "", _unreadable(path, f"cannot be read: {error.said}")
     if multus_part(path, whole) is not None:
-        return "multus"
+        return "multus", None
     plugins = whole.get("plugins")
     first = plugins[0] if isinstance(plugins, list) and plugins else whole
-    return str(first.get("type", "none")) if isinstance(first, dict) else "none"
+    return (str(first.get("type", "none")) if isinstance(first, dict) else "none"), None
+
+
+def _unreadable(path: str, why: str) -> Finding:
+    reason = f"{_base(path)} {why}: what a runtime does then is undefined"
+    fix = f"repair it ('multus validate -f {quote(path)}' shows every mistake), or remove it"
+    return Finding(ERROR, "configuration order", reason, fix, Place(path))
 
 
 def _modes(paths: list[str]) -> Iterator[Finding]:
@@ -92,7 +128,7 @@ def _modes(paths: list[str]) -> Iterator[Finding]:
             continue  # already reported as unreadable
         if found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or found.st_uid != 0:
             reason = f"{path} is writable by other users, but root runs the programs in it"
-            fix = f"chown root:root {path}; chmod 0600 {path}"
+            fix = f"chown root:root {quote(path)}; chmod 0600 {quote(path)}"
             yield Finding(ERROR, "configuration files", reason, fix, Place(path))
 
 
@@ -102,13 +138,17 @@ def _kubeconfig(node: Node) -> Iterator[Finding]:
         return
     try:
         found = os.stat(node.places.at(path))
+    except PermissionError as error:
+        reason = f"{path} cannot be read: {error.strerror}"
+        yield Finding(UNCHECKED, "kubeconfig", reason, AS_ROOT, Place(path))
+        return
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}: pods cannot be looked up"
         yield Finding(ERROR, "kubeconfig", reason, "run 'multus install', or correct the key")
         return
     if found.st_mode & 0o077:
         reason = f"{path} holds the node's credentials, but other users can read it"
-        yield Finding(WARNING, "kubeconfig", reason, f"chmod 0600 {path}")
+        yield Finding(WARNING, "kubeconfig", reason, f"chmod 0600 {quote(path)}")
 
 
 def _base(path: str) -> str:

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from multus.api.conf import Conf
 from multus.cli.attachments import CNI_DIR
+from multus.cli.findings import NOT_APPLICABLE, UNCHECKED, Finding
 from multus.cli.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
@@ -47,13 +48,25 @@ class Node:
     """The node that is checked: its paths, Multus' configuration, and the installed plugins.
 
     ``file`` is the configuration's file, empty when there is none; ``conf`` is its content, or the
-    defaults.
+    defaults.  ``unread`` is why the configuration is not known although there is one, or may be.
     """
 
     places: Places
     installed: Installed
     conf: Conf
     file: str = ""
+    unread: Finding | None = None
+
+    def without_conf(self, subject: str) -> Finding | None:
+        """The finding of a check that needs the configuration; None when it is known."""
+        if self.unread is not None:
+            where = self.file or self.places.net_d
+            reason = f"not looked at: the configuration in {where} could not be read"
+            return Finding(UNCHECKED, subject, reason)
+        if not self.file:
+            reason = f"no file in {self.places.net_d} configures Multus"
+            return Finding(NOT_APPLICABLE, subject, reason)
+        return None
 
     def delegates(self) -> Iterator[Mapping[str, Any]]:
         """The delegates' configurations in the conf file itself."""
@@ -71,9 +84,10 @@ class Holders:
     """The known owners of the node's network resources.
 
     ``containers`` maps the IDs in records and in the runtime's cache to their netns paths.
+    ``gaps`` says why there may be more owners than these.
     """
 
     containers: Mapping[str, str] = field(factory=dict)
     interfaces: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
-    namespaces: frozenset[str] = frozenset()
+    gaps: tuple[str, ...] = ()

@@ -6,11 +6,12 @@ Source: host-local's store, see `multus.ipam`; the ranges are those of the node'
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import NOTE, OK, WARNING, Finding, Place
+from multus.cli.findings import NOT_APPLICABLE, NOTE, UNCHECKED, WARNING, Finding, Place
+from multus.cli.looking import Look
 from multus.cli.pools import handed_out
 
 if TYPE_CHECKING:
@@ -26,16 +27,23 @@ def look(node: Node) -> Iterator[Finding]:
         from netaddr import IPSet
     except ImportError:
         reason = "pools are not checked: netaddr is not installed"
-        yield Finding(NOTE, "pools", reason, "pip install 'multus[cli]'")
+        yield Finding(UNCHECKED, "pools", reason, "pip install 'multus[cli]'")
         return
+    unknown = node.without_conf("pools")
     pools = _pools(node)
+    if unknown is None and not pools:
+        reason = f"{node.file} itself has no range of host-local"
+        unknown = Finding(NOT_APPLICABLE, "pools", reason)
+    if unknown is not None:
+        yield unknown
+        return
+    sight = Look("pools")
     findings: list[Finding] = []
     for name, (folder, addresses) in pools.items():
-        held = IPSet(_held(folder))
+        held = IPSet(_held(sight.listed(folder)))
         findings += _compared(name, folder, addresses, held)
-    yield from findings
-    if not findings:
-        yield Finding(OK, "pools", "no address pool in the configuration is nearly full")
+    names = ", ".join(pools)
+    yield from sight.concluded(findings, f"no range of these networks is nearly full: {names}")
 
 
 def _pools(node: Node) -> dict[str, tuple[str, IPSet]]:
@@ -58,14 +66,10 @@ def _chosen_by_runtime(config: Mapping[str, Any]) -> bool:
     return isinstance(capabilities, dict) and bool(capabilities.get("ipRanges"))
 
 
-def _held(folder: str) -> list[str]:
+def _held(names: Iterable[str]) -> list[str]:
     """The addresses in a store: each allocated address is the name of a file."""
     from netaddr import valid_ipv4, valid_ipv6
 
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
     return [name for name in names if valid_ipv4(name) or valid_ipv6(name)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from shlex import quote
 
 from multus.api.errors import CNIError
 from multus.api.execute import Executor
@@ -14,7 +15,18 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli import engines
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
+from multus.cli.findings import (
+    AS_ROOT,
+    ERROR,
+    NOT_APPLICABLE,
+    NOTE,
+    OK,
+    UNCHECKED,
+    WARNING,
+    Finding,
+    Place,
+    of_error,
+)
 from multus.daemon import wire
 from multus.engine import resolve
 from multus.log import Log
@@ -35,10 +47,18 @@ def _program(node: Node) -> Iterator[Finding]:
     places = node.places
     path = os.path.join(places.bin_dir, "multus")
     fix = "run 'multus install'"
+    try:
+        os.stat(places.at(path))
+    except PermissionError as error:
+        reason = f"{path} cannot be looked at: {error.strerror}"
+        yield Finding(UNCHECKED, "program", reason, AS_ROOT, Place(path))
+        return
+    except OSError:
+        pass  # it is missing
     if not os.path.isfile(places.at(path)):
         yield Finding(ERROR, "program", f"{path} is missing: the runtime cannot call it", fix)
     elif not os.access(places.at(path), os.X_OK):
-        yield Finding(ERROR, "program", f"{path} is not executable", f"chmod 0755 {path}")
+        yield Finding(ERROR, "program", f"{path} is not executable", f"chmod 0755 {quote(path)}")
     elif places.root:
         yield Finding(OK, "program", f"{path} exists")
     else:
@@ -67,7 +87,9 @@ def _asked(path: str) -> Iterator[Finding]:
 
 def _delegates(node: Node) -> Iterator[Finding]:
     """Check that the node's default networks resolve, and that their plugins can run."""
-    if not node.file:
+    unknown = node.without_conf("delegates")
+    if unknown is not None:
+        yield unknown
         return
     places = node.places
     folders = tuple(dict.fromkeys((node.conf.bin_dir, places.bin_dir)))
@@ -90,7 +112,10 @@ def _delegates(node: Node) -> Iterator[Finding]:
         except CNIError as error:
             found = False
             yield of_error(error.detailed(reason), "delegates")
-    if found and steps:
+    if not steps:
+        reason = f"{node.file} names no network for every container"
+        yield Finding(NOT_APPLICABLE, "delegates", reason)
+    elif found:
         served = dict.fromkeys((plugin.type, invoker) for plugin, invoker, _ in chosen)
         types = ", ".join(
             f"{kind} ({'a program' if invoker == 'exec' else 'in-process'})"
@@ -167,7 +192,9 @@ def _plugins(node: Node) -> Iterator[Finding]:
 
 def _health(node: Node) -> Iterator[Finding]:
     """Check the daemon and the answer to STATUS."""
-    if not node.file:
+    unknown = node.without_conf("readiness")
+    if unknown is not None:
+        yield unknown
         return
     try:
         problems = node.installed.hooks.health(node.conf)
@@ -175,19 +202,27 @@ def _health(node: Node) -> Iterator[Finding]:
         problems = [error]
     for each in problems:
         yield of_error(each, "readiness")
+    if not problems:
+        yield Finding(OK, "readiness", f"nothing that {node.file} waits for is missing")
 
 
 def _daemon(node: Node) -> Iterator[Finding]:
     path = node.places.socket
     here = node.places.at(path)
-    if not os.path.lexists(here):
+    try:
+        mode = os.stat(here).st_mode
+        if mode & 0o077:
+            reason = f"{path} can be opened by other users"
+            fix = f"chmod 0600 {quote(path)}; find out who opened it"
+            yield Finding(ERROR, "daemon", reason, fix)
+        status, said = control(here, b"ready")
+    except FileNotFoundError:
         yield _absent(node, path)
         return
-    if os.stat(here).st_mode & 0o077:
-        reason = f"{path} can be opened by other users"
-        yield Finding(ERROR, "daemon", reason, f"chmod 0600 {path}; find out who opened it")
-    try:
-        status, said = control(here, b"ready")
+    except PermissionError as error:
+        reason = f"{path} cannot be opened: {error.strerror}"
+        yield Finding(UNCHECKED, "daemon", reason, AS_ROOT, Place(path))
+        return
     except (OSError, wire.Malformed) as error:
         reason = f"the daemon does not answer on {path}: {error}"
         fix = f"restart 'multus daemon'; until then, {_meanwhile(node)}"

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from shlex import quote
 
 from attrs import frozen
 
 from multus.api.errors import CNIError
-from multus.api.jsontext import decode_object
+from multus.api.jsontext import LARGEST, decode_object
 from multus.api.request import parse_args
 from multus.cli.commands.doctor.places import Node
 from multus.cli.commands.doctor.programs import control
-from multus.cli.findings import ERROR, OK, WARNING, Finding, Place, of_error
+from multus.cli.findings import ERROR, WARNING, Finding, Place, of_error
+from multus.cli.looking import Look
 from multus.cli.node import conf_files, multus_part, read_regular
 from multus.daemon import wire
 from multus.daemon.settings import Settings
@@ -46,17 +48,22 @@ def look(node: Node) -> Iterator[Finding]:
     except CNIError as error:
         yield of_error(error, "daemon settings")
         served = ()
-    named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node))
+    sight = Look(_SUBJECT)
+    named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node, sight))
     folders = dict.fromkeys(os.path.normpath(each) for each in named if each)
-    found = [_spooled(each, node) for each in folders]
+    found = [_spooled(each, node, sight) for each in folders]
+    yield from sight.concluded(
+        _about(found, node, served), f"no DEL waits for a daemon in {', '.join(folders)}"
+    )
+
+
+def _about(found: list[Spooled], node: Node, served: tuple[str, ...]) -> Iterator[Finding]:
     answers = any(each.waiting for each in found) and _daemon_answers(node)
     for each in found:
         if each.waiting:
             yield from _waiting(each, node, served=each.folder in served, answers=answers)
         if each.damaged:
             yield _broken(each)
-    if not any(each.waiting or each.damaged for each in found):
-        yield Finding(OK, _SUBJECT, "no DEL waits for a daemon")
 
 
 def _served(node: Node) -> tuple[str, ...]:
@@ -69,28 +76,27 @@ def _served(node: Node) -> tuple[str, ...]:
     return tuple(os.path.normpath(each) for each in (own, *others))
 
 
-def _configured(node: Node) -> Iterator[str]:
+def _configured(node: Node, sight: Look) -> Iterator[str]:
     """The ``cniDir`` of every Multus configuration in the runtime's folder, used or not."""
     try:
         paths = conf_files(node.places.at(node.places.net_d))
-    except CNIError:
-        return  # the check of the configuration reports it
+    except CNIError as error:
+        sight.failed(error)
+        return
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                found = multus_part(path, decode_object(file.read(), path))
-        except (CNIError, OSError):
-            continue  # the check of the configuration reports it
+            data = sight.read(path, LARGEST)
+            found = multus_part(path, decode_object(data, path)) if data else None
+        except CNIError as error:
+            sight.failed(error)  # it may have a 'cniDir' of its own
+            continue
         folder = found.config.get("cniDir") if found is not None else None
         if isinstance(folder, str) and folder.startswith("/") and "\0" not in folder:
             yield folder
 
 
-def _spooled(cni_dir: str, node: Node) -> Spooled:
-    try:
-        names = sorted(os.listdir(os.path.join(node.places.at(cni_dir), FOLDER)))
-    except OSError:
-        names = []
+def _spooled(cni_dir: str, node: Node, sight: Look) -> Spooled:
+    names = sight.listed(os.path.join(node.places.at(cni_dir), FOLDER))
     waiting = tuple(name for name in names if not name.startswith("."))
     return Spooled(cni_dir, waiting, tuple(name for name in names if name.startswith(DAMAGED)))
 
@@ -127,7 +133,8 @@ def _broken(each: Spooled) -> Finding:
     some = ", ".join(name.removeprefix(DAMAGED).partition(".")[2] for name in each.damaged[:3])
     more = f" and {len(each.damaged) - 3} more" if len(each.damaged) > 3 else ""
     reason = f"{len(each.damaged)} damaged DEL(s) are in {folder}, of containers {some}{more}"
-    fix = f"run 'multus gc' to remove their containers' resources, then delete {folder}/{DAMAGED}*"
+    files = f"{quote(folder)}/{DAMAGED}*"
+    fix = f"run 'multus gc' to remove their containers' resources, then delete {files}"
     return Finding(WARNING, _SUBJECT, reason, fix, Place(folder))
 
 

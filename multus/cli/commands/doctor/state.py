@@ -6,10 +6,23 @@ import ctypes
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from multus.api.errors import CNIError
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import ERROR, NOTE, OK, WARNING, Finding, Place, of_error
+from multus.cli.findings import (
+    AS_ROOT,
+    ERROR,
+    NOT_APPLICABLE,
+    NOTE,
+    OK,
+    UNCHECKED,
+    WARNING,
+    Finding,
+    Place,
+    of_error,
+)
+from multus.cli.looking import Look
 from multus.state.journal import Journal
 from multus.state.liveness import lives
 from multus.state.record import Record
@@ -30,18 +43,29 @@ def look(node: Node) -> Iterator[Finding]:
 
 def _journal(node: Node) -> Iterator[Finding]:
     places, folder = node.places, node.conf.cni_dir
-    if not places.exists(folder):
-        yield Finding(OK, "journal", f"{folder} does not exist: nothing was ever attached")
+    sight = Look("journal")
+    if node.unread is not None:
+        reason = f"looked at {folder} alone: the configuration, which names 'cniDir', was not read"
+        sight.miss(reason)
+    if not sight.is_there(places.at(folder)):
+        none = Finding(NOT_APPLICABLE, "journal", f"{folder} does not exist: nothing was attached")
+        yield from sight.missed or [none]
         return
     journal = Journal(places.at(folder))
-    sound = 0
+    sound: list[Record] = []
+    found = list(_in_journal(journal, node, sound))
+    yield from sight.concluded(found, f"{len(sound)} valid record(s) of containers in {folder}")
+
+
+def _in_journal(journal: Journal, node: Node, sound: list[Record]) -> Iterator[Finding]:
+    """What is wrong in the journal; records without a fault are added to *sound*."""
     try:
         for each in journal.records():
             if isinstance(each, CNIError):
                 yield of_error(each, "journal")
                 continue
             findings = list(_record(each, node))
-            sound += not findings
+            sound += [] if findings else [each]
             yield from findings
         for path in journal.kept_aside():
             reason = f"{path} is a damaged record, kept for analysis; its attachments were removed"
@@ -56,8 +80,6 @@ def _journal(node: Node) -> Iterator[Finding]:
             )
     except CNIError as error:
         yield of_error(error, "journal")
-        return
-    yield Finding(OK, "journal", f"{sound} valid record(s) of containers in {folder}")
 
 
 def _stuck(journal: Journal) -> Iterator[Finding]:
@@ -103,7 +125,11 @@ def _disk(node: Node) -> Iterator[Finding]:
     path = node.places.at(node.conf.cni_dir)
     while path != "/" and not os.path.exists(path):
         path = os.path.dirname(path)
-    found = os.statvfs(path)
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        yield Finding(UNCHECKED, "disk", f"{path}: {error.strerror}", AS_ROOT, Place(path))
+        return
     free = found.f_bavail * found.f_frsize
     megabytes = f"{free >> 20} MB are free under {path}"
     if free < _LEAST_FREE:
@@ -118,7 +144,8 @@ def _disk(node: Node) -> Iterator[Finding]:
 
 
 def _clock(node: Node) -> Iterator[Finding]:
-    newest = _newest(node)
+    sight = Look("clock")
+    newest = _newest(node, sight)
     if newest > time.time() + 60:
         reason = f"the clock is {int(newest - time.time())} s behind the newest record"
         fix = "set the clock: with a wrong one, certificates and tokens are refused"
@@ -128,19 +155,17 @@ def _clock(node: Node) -> Iterator[Finding]:
         fix = "start chrony or systemd-timesyncd, on the host if this is a virtual machine"
         yield Finding(NOTE, "clock", reason, fix)
     else:
-        yield Finding(OK, "clock", "synchronised")
+        well = "the kernel reports it as synchronised, and no record is of the future"
+        yield from sight.concluded((), well)
 
 
-def _newest(node: Node) -> float:
+def _newest(node: Node, sight: Look) -> float:
     """The latest modification time of Multus' files."""
     newest = 0.0
-    for folder in (node.places.net_d, node.conf.cni_dir):
-        try:
-            with os.scandir(node.places.at(folder)) as entries:
-                stamps = [each.stat(follow_symlinks=False).st_mtime for each in entries]
-        except OSError:
-            continue  # another check reports it
-        newest = max([newest, *stamps])
+    for folder in map(node.places.at, (node.places.net_d, node.conf.cni_dir)):
+        for name in sight.listed(folder):
+            with suppress(OSError):  # just removed
+                newest = max(newest, os.lstat(os.path.join(folder, name)).st_mtime)
     return newest
 
 

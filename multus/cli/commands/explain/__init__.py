@@ -268,6 +268,8 @@ def _show_routes(shown: Screen, explanation: Explanation) -> None:
     cells = [(each.dst, each.gw or "-", each.ifname, each.note) for each in routes.routes]
     cells += [("(known later)", "-", ifname, reason) for ifname, reason in routes.unknown]
     shown.rows(("TO", "VIA", "INTERFACE", ""), cells)
+    for said in routes.winners():
+        shown.line(f"{said} ('defaultRoute': {explanation.default_route!r})")
 
 
 def _show_refusals(shown: Screen, explanation: Explanation) -> None:

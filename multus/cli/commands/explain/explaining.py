@@ -122,8 +122,9 @@ class Explanation:
     conf: Conf
     selections: tuple[Selection, ...] = ()
     naming: str = ""
+    default_route: str = ""
     networks: tuple[PlannedNetwork, ...] = ()
-    routes: Expected = field(factory=lambda: Expected((), ()))
+    routes: Expected = field(factory=Expected)
     #: Conditions under which an ADD would wait or be refused for now.
     not_ready: tuple[CNIError, ...] = ()
     refusals: tuple[Refusal, ...] = ()
@@ -154,6 +155,7 @@ class Explanation:
                 for each in self.selections
             ],
             "naming": self.naming,
+            "defaultRoute": self.default_route,
             "networks": [each.to_wire() for each in self.networks],
             "routes": [each.to_wire() for each in self.routes.routes],
             "routesKnownLater": dict(self.routes.unknown),
@@ -212,6 +214,7 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
         refusals += _others_refused(installed, hooks, request, conf, session)
         return evolve(known, selections=tuple(hooks.selections), refusals=tuple(refusals))
     known = evolve(known, selections=tuple(hooks.selections), naming=resolved.naming)
+    known = evolve(known, default_route=resolved.default_route)
     asked = [
         (_unordered(delegate), element.origin)
         for delegate, element in zip(resolved.delegates, hooks.asked, strict=True)
@@ -233,7 +236,7 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
     return evolve(
         known,
         networks=tuple(_with_binaries(each, call) for each in networks),
-        routes=expected([each.planned for each in networks]),
+        routes=expected([each.delegate for each in networks]),
         refusals=tuple(refusals),
     )
 

@@ -127,8 +127,10 @@ def make(
             conf.pop("cniVersion", None)
         plugin["clusterNetwork"] = primary.path
     elif settings.older and len(conf.get("delegates", ())) > 1:
-        # The Go Multus counts interfaces by position, also those of 'delegates'.
+        # The Go Multus counts interfaces by position, also those of 'delegates', and leaves the
+        # default route to the last of them.
         conf.setdefault("naming", "npwg")
+        conf.setdefault("defaultRoute", "last")
     kubeconfig = str(settings.own.get("kubeconfig") or kubeconfig)
     if kubeconfig:
         plugin["kubeconfig"] = kubeconfig

@@ -11,7 +11,7 @@ from typing import Any
 
 from multus.api import deviceinfo
 from multus.api.errors import CNIError
-from multus.api.network import Attachment
+from multus.api.network import Attachment, Delegate, Refusal
 from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
@@ -87,6 +87,41 @@ def added_message(attachment: Attachment) -> str:
     addresses = " ".join(ip.address for ip in attachment.result.ips)
     delegate = attachment.delegate
     return f"Add {delegate.ifname} [{addresses}] from {delegate.label}"
+
+
+def removed_message(delegate: Delegate) -> str:
+    """The text of the event: ``Remove net1 of default/net``."""
+    return f"Remove {delegate.ifname} of {delegate.label}"
+
+
+def refused_message(refusal: Refusal) -> str:
+    """The text of the event about a network that a running pod asks for and does not get."""
+    return f"{refusal.network}, interface {refusal.ifname}, is not changed: {refusal.error}"
+
+
+def says(status: str | None, found: Iterable[Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether the annotation *status* says what *found*, the entries of each attachment, say.
+
+    Another program may have written it: names of the default network, the order and further keys
+    do not count.
+    """
+    try:
+        told = json.loads(status or "null")
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(told, list) or not all(isinstance(each, dict) for each in told):
+        return False
+    wanted = [each for attachment in found for each in attachment]
+    return sorted(map(_gist, told)) == sorted(map(_gist, wanted))
+
+
+def _gist(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What an entry says, in texts that can be sorted."""
+    ips = entry.get("ips")
+    addresses = " ".join(sorted(map(str, ips))) if isinstance(ips, list) else ""
+    name = "" if entry.get("default") is True else str(entry.get("name", ""))
+    mac = str(entry.get("mac", "")).lower()
+    return str(entry.get("interface", "")), name, addresses, mac
 
 
 def unserved_messages(attachment: Attachment) -> list[str]:

@@ -43,7 +43,9 @@ def multus_detached(
 
 @hookimpl
 def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
-    """A request ended."""
+    """A request ended; a look at a container that has what it is to have is left out."""
+    if outcome.changes is not None and not any(outcome.changes):
+        return
     entry = {
         **_who(outcome.command, request, conf),
         "stages": {name: round(seconds, 6) for name, seconds in outcome.stages.items()},

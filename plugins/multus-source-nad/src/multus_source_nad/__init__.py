@@ -31,7 +31,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.where import path_of
 from multus_source_nad.annotation import parse, runtime_config
-from multus_source_nad.defaultroute import chosen_gateways, multus_invoker, settled, step_for
+from multus_source_nad.defaultroute import chosen_gateways, settled, step_for
 from multus_source_nad.definition import DEFINITIONS, delegate_of, wanted
 from multus_source_nad.devices import KUBELET_DIR, multus_devices
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "multus_chain",
     "multus_devices",
-    "multus_invoker",
     "multus_keys",
     "multus_kubernetes",
     "multus_resolve",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from attrs import evolve, frozen
-from multus_source_nad.defaultroute import DefaultRoute
 
 from multus.api.result import IP, Interface, Result, Route
+from multus.inprocess.defaultroute import DefaultRoute
 from multus.netlink import Namespace, addresses, create, links, routes
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns
