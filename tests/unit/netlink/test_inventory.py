@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from kernel import require_nftables
 
 from multus.api.errors import MissingPlugin
 from multus.netlink import (
@@ -95,6 +96,8 @@ def test_rules_are_distinguished(namespace: Namespace, netns: Netns) -> None:
 def test_the_firewall_has_rules_with_their_owners(
     namespace: Namespace, netns: Netns, backend: str
 ) -> None:
+    if backend == "nftables":
+        require_nftables()
     owner = masquerade.Owner("pods", "container1", "eth0")
     with inventory.opened(namespace) as there:
         assert there.firewall() == []
@@ -136,6 +139,7 @@ def test_what_iptables_has_in_its_older_interface(
 
 
 def test_sets_and_counters(namespace: Namespace, netns: Netns) -> None:
+    require_nftables()
     script = (
         'add table ip t; add set ip t s { type ipv4_addr; comment "a set"; };'
         " add chain ip t c { type filter hook input priority 0; };"
