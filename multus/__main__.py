@@ -75,6 +75,7 @@ def _answer(answer_to: int) -> tuple[tuple[int, bytes], tuple[str, bytes] | None
 
     # Delegates inherit the environment, and are no callers of that engine.
     path = os.environb.pop(b"MULTUS_WARM", b"")
+    unanswered = os.environb.pop(b"MULTUS_UNANSWERED", b"")
     command = os.environb[b"CNI_COMMAND"]
     if command not in shim.COMMANDS:
         # It will be refused: do not read stdin, it may never end.
@@ -83,13 +84,15 @@ def _answer(answer_to: int) -> tuple[tuple[int, bytes], tuple[str, bytes] | None
     # A shim that found no daemon sets this, so that this process does not look for one again.
     if "MULTUS_STANDALONE" not in os.environ:
         answer = shim.ask(os.environb, stdin)
-        if answer is not None:
+        if not isinstance(answer, bytes):
             return answer, None
+        unanswered = answer
         daemon = os.environb.get(b"MULTUS_SOCKET", shim.SOCKET)
         path = shim.warm_engine(os.environb, stdin, daemon)
     # Runtimes ask for the STATUS every few seconds: an engine for that would never end.
     leaves = path and command not in (b"STATUS", b"VERSION")
-    return _in_place(stdin, answer_to), (os.fsdecode(path), stdin) if leaves else None
+    answer = _in_place(stdin, answer_to, unanswered)
+    return answer, (os.fsdecode(path), stdin) if leaves else None
 
 
 def _write(answer_to: int, stdout: bytes) -> None:
@@ -127,7 +130,8 @@ def _open_what_is_closed() -> None:
         os.close(descriptor)
 
 
-def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
+def _in_place(stdin: bytes, answer_to: int, unanswered: bytes = b"") -> tuple[int, bytes]:
+    """Carry the call out in this process; *unanswered* as ``shim.ask`` returns it."""
     import gc
 
     from multus.api import progress
@@ -138,6 +142,12 @@ def _in_place(stdin: bytes, answer_to: int) -> tuple[int, bytes]:
     # A process for one call ends before its garbage matters.
     gc.disable()
     with skel.exits_answered(stdin, partial(_write, answer_to)):
+        if unanswered:
+            from multus.cni import unanswered as calls
+
+            calls.tell(unanswered, os.environ, stdin)
+            if calls.is_undone(unanswered, os.environ):
+                return calls.undo(os.environ, stdin, _engine_for, _spelling)
         return skel.answer(os.environ, stdin, _engine_for, spelling=_spelling)
 
 

@@ -9,10 +9,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +29,8 @@
 #define SERVE_S 220        /* timeout of a call in the daemon; this process waits 10 s longer */
 #define CONTROL_S 5        /* timeout of a control request */
 #define RELOAD_S 70        /* timeout of a reload, which loads every plugin again */
+#define SILENT_S 1         /* a warm engine that has not read its message after so long is not waited for */
+#define LEFT 255           /* the exit status in an answer that leaves the call to this process: it has not begun */
 #define SPACE " \t\r\n"
 #define VERSIONS "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\""
 
@@ -36,12 +41,12 @@ static volatile sig_atomic_t late;
 
 static void out_of_time(int signal) { late = signal; }
 
-/* Reads or writes exactly length bytes; -1 with errno, ECONNRESET at an early end. */
+/* Reads or writes exactly length bytes; -1 with errno: EPIPE when reading ends early, EAGAIN after the socket's timeout. */
 static int transfer(int fd, void *data, size_t length, int out) {
     while (length) {
         ssize_t n = out ? write(fd, data, length) : read(fd, data, length);
         if (n < 0 && errno == EINTR && !late) continue;
-        if (n == 0) errno = ECONNRESET;
+        if (n == 0) errno = EPIPE;
         if (n <= 0) return -1;
         data = (char *)data + n, length -= n;
     }
@@ -111,13 +116,15 @@ static double seconds_of(const char *text) {
     return *end ? 0 : seconds > SERVE_S ? SERVE_S : seconds;
 }
 
-/* Connects to the daemon, retries for wait_s seconds; -1 with errno. */
-static int dial(const char *path, double wait_s) {
+/* Connects to the daemon, retries for wait_s seconds; -1 with errno.  Gives up connecting and writing after limit_s, 0: never. */
+static int dial(const char *path, double wait_s, int limit_s) {
+    struct timeval limit = {limit_s, 0};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
     strcpy(address.sun_path, path);
     for (;; wait_s -= 0.01) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && limit_s) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
         if (fd < 0 || !connect(fd, (struct sockaddr *)&address, sizeof address)) return fd;
         int reason = errno;
         close(fd), errno = reason;
@@ -126,16 +133,32 @@ static int dial(const char *path, double wait_s) {
     }
 }
 
-/* Sends the message and prints the answer: the exit status, or -1 with errno. */
-static int exchange(int fd) {
+/* Whether the peer has read the whole message, or will find that this client has left: one of the two, whenever it
+ * is stopped and continued.  A warm engine begins a call only after it has read the message and seen no end. */
+static int is_read(int fd) {
+    int unread = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!ioctl(fd, SIOCOUTQ, &unread) && !unread) return 1;
+        shutdown(fd, SHUT_WR);
+    }
+    return 0;
+}
+
+/* Sends the message and prints the answer: the exit status, or -1 with errno.  EPIPE: the peer had read the message and
+ * ended before it answered.  EAGAIN: it has not read the message within limit_s; 0: it may take as long as it wants. */
+static int exchange(int fd, int limit_s) {
+    struct pollfd peer = {.fd = fd, .events = POLLIN};
     uint32_t head[5];
     /* A daemon that refuses may answer before it has read everything: ignore a broken pipe. */
-    if (transfer(fd, message, message_length, 1) && errno != EPIPE && errno != ECONNRESET) return -1;
-    if (transfer(fd, head, sizeof head, 0)) return -1;
+    int sent = !transfer(fd, message, message_length, 1);
+    if (!sent && errno != EPIPE && errno != ECONNRESET) return -1;
+    if (limit_s && !poll(&peer, 1, limit_s * 1000) && !is_read(fd)) return errno = EAGAIN, -1;
+    if (transfer(fd, head, sizeof head, 0)) return errno = !sent && errno == EPIPE ? ECONNRESET : errno, -1;
     uint32_t size = ntohl(head[3]), kind = ntohl(head[1]);
     char *answer = head[0] != htonl(MAGIC) || kind >> 16 != 0x180 || size > LARGEST ? NULL : malloc(size + 1);
     errno = EPROTO;
     if (!answer || transfer(fd, answer, size, 0)) return -1;
+    if ((kind & 0xff) == LEFT) return errno = ECONNRESET, -1;
     return transfer(1, answer, size, 1) ? 1 : (int)(kind & 0xff);
 }
 
@@ -233,7 +256,7 @@ int main(int count, char **arguments) {
         fail(7, "a network's plugin started Multus again: Multus would call itself: name the plugin that attaches the network", "");
     }
     compose(command ? 1 : 2);
-    int fd = dial(path, 0), answer = fd < 0 ? -1 : exchange(fd);
+    int fd = dial(path, 0, 0), answer = fd < 0 ? -1 : exchange(fd, 0);
     if (answer >= 0) return answer;
     int reason = errno; /* refused: a daemon restarts; one that stopped for good removed its socket */
     const char *program = engine_beside(), *standalone = value_of("standalone"), *warm = NULL;
@@ -241,15 +264,16 @@ int main(int count, char **arguments) {
     double patience = seconds_of(wait ? wait : status ? "3" : "30");
     if (alone) patience = standalone || reason != ECONNREFUSED ? 0 : patience < 1 ? patience : 1;
     if (fd < 0 && (alone || (command && !delete))) {
-        fd = dial(path, patience), answer = fd < 0 ? -1 : exchange(fd), reason = errno;
+        fd = dial(path, patience, 0), answer = fd < 0 ? -1 : exchange(fd, 0), reason = errno;
         if (answer >= 0) return answer;
     }
-    if (program && !late && (alone || !command) && (warm = warm_engine(path, program)) && (fd = dial(warm, 0)) >= 0) {
-        if ((answer = exchange(fd)) >= 0) return answer; /* it may end, or be killed, at any time */
-        close(fd);
-    }
+    int lost = fd >= 0 && reason == EPIPE, silent = 0;
+    if (program && !late && !lost && (alone || !command) && (warm = warm_engine(path, program)) &&
+        (fd = dial(warm, 0, SILENT_S), answer = fd < 0 ? -1 : exchange(fd, SILENT_S)) >= 0) return answer;
+    if (warm) lost = fd >= 0 && errno == EPIPE, silent = errno == EAGAIN, close(fd); /* an engine may end at any time */
     if (alone && !late) {
         if (warm) setenv("MULTUS_WARM", warm, 1);
+        if (lost || silent) setenv("MULTUS_UNANSWERED", lost ? "lost" : "silent", 1);
         if (program && !getenv("MULTUS_STANDALONE")) stand_alone(program, arguments);
         fail(100, "the multus program is not beside its shim: install it, or start the daemon", "");
     }

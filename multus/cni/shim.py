@@ -35,6 +35,13 @@ _PLACES = ("/", *(f"/proc/self/ns/{each}" for each in ("mnt", "net", "pid", "use
 _INHERITED = (b"PYTHON", b"LD_")
 #: Longest wait for a daemon that restarts, on a node that can do without, in seconds.
 RESTART_S = 1.0
+#: A warm engine that has not read its message after so many seconds is not waited for.
+SILENT_S = 1.0
+#: The exit status in an answer that leaves the call to its client: it has not begun.
+LEFT = 255
+#: Why a call is carried out in place although something serves at its socket: it ended in the
+#: middle of the call, or it did not read the message.
+LOST, SILENT = b"lost", b"silent"
 #: The engine's program, which an installed shim has beside it.
 _ENGINE = __file__.rpartition("/")[0].rpartition("/")[0] + "/__main__.py"
 _SPACE = b" \t\r\n"
@@ -70,15 +77,18 @@ def main() -> int:
         return _print(error_answer(b"", 4, reason))
     stdin = read_stdin()
     answer = ask(environ, stdin)
-    if answer is None:
-        _become_multus(environ, stdin)
+    if isinstance(answer, bytes):
+        _become_multus(environ, stdin, answer)
         reason = b"the multus program is not beside its shim: install it, or start the daemon"
         answer = error_answer(stdin, 100, reason)
     return _print(answer)
 
 
-def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
-    """Send a CNI call to the daemon; None when the engine has to run in this process."""
+def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | bytes:
+    """Send a CNI call to the daemon, or to a warm engine.
+
+    Returns ``LOST``, ``SILENT`` or b"" when the engine has to run in this process.
+    """
     command = environ[b"CNI_COMMAND"]
     if b"MULTUS_WITHIN" in environ and command != b"VERSION":
         # The daemon would wait for the call whose plugin sends this one.
@@ -99,7 +109,8 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | None:
         reason = "no answer in time"
     except OSError as error:
         if alone:
-            return _ask_warm_engine(environ, stdin, path)
+            lost = error.errno == 32
+            return LOST if lost else _ask_warm_engine(environ, stdin, path)
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
             return spool(environ, stdin)
@@ -134,18 +145,18 @@ def inherited(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {name: value for name, value in environ.items() if name.startswith(_INHERITED)}
 
 
-def _ask_warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> Answer | None:
-    """Send a call to the warm engine; None when there is none: it may end at any time."""
+def _ask_warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> Answer | bytes:
+    """Send a call to the warm engine; returns the same as ``ask``: it may end at any time."""
     path = warm_engine(environ, stdin, daemon)
     if not path or b"MULTUS_STANDALONE" in environ:
-        return None
+        return b""
     try:
-        return _exchange(_dial(path, 0), _message(1, environ, stdin))
+        return _exchange(_dial(path, 0, SILENT_S), _message(1, environ, stdin), SILENT_S)
     except TimeoutError:
         reason = b"no answer in time"
         return error_answer(stdin, 11, _away(path), reason)
-    except OSError:
-        return None
+    except OSError as error:
+        return {11: SILENT, 32: LOST}.get(error.errno or 0, b"")
 
 
 def control(environ: Mapping[bytes, bytes], word: bytes) -> Answer:
@@ -194,8 +205,13 @@ def _seconds(text: bytes) -> float:
         return 0.0
 
 
-def _dial(path: bytes, wait_s: float, *, for_restart: bool = False) -> socket:
-    """Connect, and retry for *wait_s* seconds; *for_restart*: only if a daemon left its socket."""
+def _dial(
+    path: bytes, wait_s: float, limit_s: float = SERVE_S + 10, *, for_restart: bool = False
+) -> socket:
+    """Connect, and retry for *wait_s* seconds; *for_restart*: only if a daemon left its socket.
+
+    Connecting, and sending a message, may take *limit_s* seconds.
+    """
     import _socket
 
     if len(path) >= 108:
@@ -204,7 +220,7 @@ def _dial(path: bytes, wait_s: float, *, for_restart: bool = False) -> socket:
     while True:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
-            connection.settimeout(SERVE_S + 10)
+            connection.settimeout(limit_s)
             connection.connect(path)
             return connection
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -223,17 +239,55 @@ def _message(kind: int, environ: Mapping[bytes, bytes], payload: bytes) -> bytes
     return head + environment + payload
 
 
-def _exchange(connection: socket, message: bytes) -> Answer:
-    # A daemon that refuses may answer before it has read everything: ignore a broken pipe.
-    try:  # noqa: SIM105  contextlib is one of the imports that this module does without
-        connection.sendall(message)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    head = _receive(connection, 20)
+def _exchange(connection: socket, message: bytes, limit_s: float = 0) -> Answer:
+    """Send *message* and receive the answer.
+
+    Raises ``BrokenPipeError`` when the peer had read the message and ended before it answered,
+    ``BlockingIOError`` when it has not read the message after *limit_s* seconds, 0 for any time.
+    """
+    sent = True
+    try:
+        # A daemon that refuses may answer before it has read everything: ignore a broken pipe.
+        try:
+            connection.sendall(message)
+        except (BrokenPipeError, ConnectionResetError):
+            sent = False
+        head = _receive(connection, 20)
+    except TimeoutError:
+        if not limit_s:
+            raise
+        if not _is_read(connection):
+            raise BlockingIOError(11, "it does not read") from None
+        connection.settimeout(SERVE_S + 10)
+        head = _receive(connection, 20)
+    except BrokenPipeError:
+        if sent:
+            raise
+        raise ConnectionResetError(104, "Connection reset by peer") from None
+    connection.settimeout(SERVE_S + 10)
     size = int.from_bytes(head[12:16], "big")
     if head[:6] != b"MULT\1\x80" or size > LARGEST:
         raise OSError(71, "Protocol error")
-    return head[7], _receive(connection, size)
+    answer = _receive(connection, size)
+    if head[7] == LEFT:
+        raise ConnectionResetError(104, "Connection reset by peer")
+    return head[7], answer
+
+
+def _is_read(connection: socket) -> bool:
+    """Whether the peer has read the whole message, or will find that this client has left.
+
+    It is one of the two, whenever the peer is stopped and continued.  A warm engine begins a call
+    only after it has read the message and seen no end.
+    """
+    import fcntl  # not built in everywhere, but no usual call comes here
+    import termios
+
+    for _ in range(2):
+        if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0\0\0\0") == b"\0\0\0\0":
+            return True
+        connection.shutdown(1)
+    return False
 
 
 def _receive(connection: socket, size: int) -> bytes:
@@ -241,7 +295,7 @@ def _receive(connection: socket, size: int) -> bytes:
     while len(data) < size:
         chunk = connection.recv(size - len(data))
         if not chunk:
-            raise ConnectionResetError(104, "Connection reset by peer")
+            raise BrokenPipeError(32, "Broken pipe")
         data = data + chunk if data else chunk
     return data
 
@@ -300,7 +354,7 @@ def _keep(folder: bytes, name: bytes, message: bytes) -> None:
     posix.fsync(directory)
 
 
-def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
+def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes, unanswered: bytes) -> None:
     """Exec the multus program, with the configuration on stdin again."""
     if b"MULTUS_STANDALONE" in environ:
         return
@@ -311,7 +365,8 @@ def _become_multus(environ: Mapping[bytes, bytes], stdin: bytes) -> None:
     program = "from multus.__main__ import program; program()"
     arguments = [sys.executable, "-I", "-c", program]
     warm = warm_engine(environ, stdin, environ.get(b"MULTUS_SOCKET", SOCKET))
-    more = {b"MULTUS_STANDALONE": b"1", **({b"MULTUS_WARM": warm} if warm else {})}
+    more = {b"MULTUS_WARM": warm, b"MULTUS_UNANSWERED": unanswered}
+    more = {b"MULTUS_STANDALONE": b"1", **{name: text for name, text in more.items() if text}}
     posix.execve(sys.executable, arguments, {**environ, **more})
 
 

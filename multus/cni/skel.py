@@ -138,7 +138,7 @@ def exits_answered(stdin: bytes, write: Callable[[bytes], object]) -> Iterator[N
                 f"{place}, ended the process by os._exit",
                 fix="report it to its author",
             )
-            _log_of(stdin).error(str(error), traceback=_stack())
+            log_of(stdin).error(str(error), traceback=_stack())
             write(_line(error.to_wire(NEWEST)))
             status = 1
         leave(status)
@@ -154,7 +154,7 @@ def recover(
     environ: Mapping[str, str],
     stdin: bytes,
     engine_for: EngineFor,
-    deadline: float,
+    deadline: float | None,
     spelling: Callable[[], Spelling] | None = None,
 ) -> tuple[int, bytes]:
     """Undo an ADD or DEL that was cut off, given its environment and stdin.
@@ -282,16 +282,17 @@ def _log_traceback(error: BaseException, stdin: bytes) -> None:
     """Log the traceback of an exception that is not a CNI error."""
     from multus.log import traceback_of
 
-    _log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
+    log_of(stdin).error("internal error", error=error, traceback=traceback_of(error))
 
 
 def _log_refusal(error: CNIError, environ: Mapping[str, str], stdin: bytes) -> None:
     command = environ.get("CNI_COMMAND", "")
-    log = _log_of(stdin).bind(container=environ.get("CNI_CONTAINERID", ""))
+    log = log_of(stdin).bind(container=environ.get("CNI_CONTAINERID", ""))
     log.error(command if command in _NEEDED else "refused", code=error.number, error=error)
 
 
-def _log_of(stdin: bytes) -> Log:
+def log_of(stdin: bytes) -> Log:
+    """The log of the configuration *stdin*; one with defaults when it cannot be decoded."""
     from multus.api.keys import OWN_SPELLING
     from multus.api.spelling import spelled
     from multus.log import Log

@@ -26,6 +26,7 @@ from multus.daemon.spool import container_of
 if TYPE_CHECKING:
     from multus.daemon.board import Board
     from multus.daemon.generation import Generation
+    from multus.daemon.healing import Healing
     from multus.daemon.metrics import Metrics
     from multus.daemon.settings import Limits
     from multus.daemon.spool import Spool
@@ -67,8 +68,9 @@ class Calls:
         self._adds = self._calls = self._behind = 0
         self._replaying: set[str] = set()
         self._stopping = self._ending = False
-        #: Whether a client that gets no answer carries its call out itself, as those of a warm
-        #: engine do.
+        #: None in a warm engine, which ends before long.
+        self.healing: Healing | None = None
+        #: Whether a call that has not begun can be left to its client, as with a warm engine.
         self.dispensable = False
         #: What is installed has changed since the workers' service was made, or no worker can be.
         self.outdated = False
@@ -136,7 +138,7 @@ class Calls:
             if job.connection and job.command != "DEL" and not job.connection.is_there():
                 # The client is gone, so the attachment would be of no use.
                 self._log.verbose(f"a client disconnected before its {job.command} started")
-                job.connection.close()
+                job.connection.leave_to_client()
                 continue
             try:
                 given = self.pool.give(job)
@@ -242,15 +244,7 @@ class Calls:
         self._count(job, -1)
 
     def _account(self, job: Job, report: Report) -> None:
-        metrics = self._metrics
-        for verb, stage, seconds in report.stages:
-            metrics.stage(verb, stage, seconds)
-        for verb, kind, seconds in report.delegates:
-            metrics.delegate(verb, kind, seconds)
-        for plugin, task, seconds in report.plugins:
-            metrics.plugin(plugin, task, seconds)
-        for _ in range(report.journal_errors):
-            metrics.journal_error()
+        self._metrics.reported(report)
         if report.cni_dir:
             self.spool.learn(report.cni_dir)
         if job.kind == "recover" and report.answer:
@@ -259,6 +253,8 @@ class Calls:
                 container=job.container,
                 error=report.answer,
             )
+        if report.healed is not None and self.healing is not None:
+            self.healing.ended(report.healed, self.generation.settings)
         for each in report.replayed:
             self.spool.ended(each.path, each.outcome, each.reason)
         if job.connection is not None:
@@ -291,8 +287,7 @@ class Calls:
         )
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
-        if self._left_to_client(job, ended):
-            return
+        self._not_healed(job, ended.why)
         if job.connection is not None:
             self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:
@@ -305,20 +300,6 @@ class Calls:
             deadline = time.monotonic() + _BEHIND_SECONDS
             lost = Job("recover", "DEL", job.container, deadline, job.message, head=job.head)
             self._queue.put(lost)
-
-    def _left_to_client(self, job: Job, ended: Ended) -> bool:
-        """Whether the client carries out the call of a lost worker again, which undoes it first.
-
-        One whose worker was stuck would only be stuck itself.
-        """
-        connection = job.connection
-        if not self.dispensable or connection is None or ended.why != IT_ENDED:
-            return False
-        if ended.sight.answering or not connection.is_there():
-            return False
-        self._answered(connection, job.command, "11")
-        connection.close()
-        return True
 
     # --- Periodic work ---------------------------------------------------------------------------
 
@@ -334,6 +315,7 @@ class Calls:
         if now >= self._look_at and not self._stopping:
             self._look_at = now + _SPOOL_SECONDS
             self._look_for_spooled(now)
+        self._heal(now)
         self.pump()
 
     def _look_for_spooled(self, now: float) -> None:
@@ -342,6 +324,18 @@ class Calls:
                 self._replaying.add(path)
                 deadline = now + _BEHIND_SECONDS
                 self._queue.put(Job("replay", "DEL", container_of(path), deadline, path=path))
+
+    def _heal(self, now: float) -> None:
+        """Queue a part of healing when it is due and no call waits."""
+        if self.healing is None or self._stopping or len(self._queue):
+            return
+        job = self.healing.job(now, self.generation.settings, self.spool.cni_dirs)
+        if job is not None:
+            self._queue.put(job)
+
+    def _not_healed(self, job: Job, why: str) -> None:
+        if job.kind == "heal" and self.healing is not None:
+            self.healing.lost(self.generation.settings, why)
 
     def keep_no_front(self) -> None:
         """Let the supervisor accept all clients from now on."""
@@ -360,6 +354,7 @@ class Calls:
     def _refuse_all(self, text: bytes) -> None:
         for job in self._queue.drain():
             self._replaying.discard(job.path)
+            self._not_healed(job, "no worker")
             if job.connection is not None:
                 self._refuse(job.connection, job.message, job.command, text)
 
@@ -372,7 +367,7 @@ class Calls:
     ) -> None:
         self._answered(connection, command, "11")
         if self.dispensable:
-            connection.close()
+            connection.leave_to_client()
             return
         payload = message.payload if message is not None else b""
         if message is not None and command == "DEL":

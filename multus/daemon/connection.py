@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from multus.cni.shim import Answer
+from multus.cni.shim import LEFT, Answer
 from multus.daemon import wire
 
 #: Timeout for sending an answer, in seconds.
@@ -114,6 +114,10 @@ class Connection:
     def answer_at_once(self, answer: Answer) -> bool:
         """Send an answer that fits into any socket's buffer, without blocking."""
         return self.answer(answer, 0.0)
+
+    def leave_to_client(self) -> bool:
+        """Have the client carry its call out, which has not begun; whether it was told."""
+        return self.answer_at_once((LEFT, b""))
 
     def close(self) -> None:
         self.socket.close()

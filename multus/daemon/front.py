@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 from multus.cni.shim import SERVE_S
 from multus.daemon import wire
 from multus.daemon.channel import Channel, Packet
-from multus.daemon.connection import Connection, Gone, OverHTTP
 from multus.daemon.listening import may_connect
 
 if TYPE_CHECKING:
     from multus.daemon.board import Board
+
+#: The largest message that a worker takes itself, in bytes.
+_LARGEST = 1 << 16
 
 
 class Front:
@@ -71,17 +73,18 @@ class Front:
             return None  # the supervisor accepted it first
         self._is_front = False
         peer.setblocking(False)
-        connection = Connection(peer, time.monotonic())
-        message = _message_of(connection)
+        began = time.monotonic()
+        message = _message_of(peer)
         if message is None or not self._may_begin(message):
-            head = {"handOff": True, "began": connection.began}
-            self.channel.send(head, connection.data, [peer.fileno()])
+            # Unread: whoever reads a message begins the call, or has a place for it in the queue.
+            self.channel.send({"handOff": True, "began": began}, fds=[peer.fileno()])
             peer.close()
             return None
-        deadline = connection.began + (message.seconds or SERVE_S)
-        said = {"begin": True, "began": connection.began}
+        peer.recv(len(message.raw))
+        deadline = began + (message.seconds or SERVE_S)
+        said = {"begin": True, "began": began}
         self.channel.send(said, message.raw, [peer.fileno()])
-        work = {"kind": "call", "began": connection.began, "deadline": deadline}
+        work = {"kind": "call", "began": began, "deadline": deadline}
         return Packet(work, message.raw, (peer.detach(),))
 
     def _may_begin(self, message: wire.Received) -> bool:
@@ -91,11 +94,15 @@ class Front:
         return self._board.may_begin(command, container)
 
 
-def _message_of(connection: Connection) -> wire.Received | None:
-    """A client's message; None when it is incomplete, malformed, over HTTP, or not allowed."""
-    if not may_connect(connection.socket)[0]:
+def _message_of(peer: socket.socket) -> wire.Received | None:
+    """A client's message, which stays unread.
+
+    None when it is incomplete, malformed, large, over HTTP, or not allowed: the supervisor finds
+    this too.
+    """
+    if not may_connect(peer)[0]:
         return None
     try:
-        return connection.read()
-    except (Gone, OverHTTP, wire.Malformed):
-        return None  # the supervisor finds this too
+        return wire.Received(peer.recv(_LARGEST, socket.MSG_PEEK))
+    except (OSError, wire.Malformed):
+        return None

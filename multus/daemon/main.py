@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
+from multus.daemon.healing import Healing
 from multus.daemon.leaving import Leaving
 from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
@@ -79,6 +80,7 @@ def serve(
         spool = Spool(settings.cni_dir, log)
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         calls.dispensable = warm is not None
+        calls.healing = None if warm else Healing(log)
         generations.calls = calls
         server = Server(
             listener,

@@ -8,7 +8,7 @@ in small letters, code HTTP's status.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +19,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+
+if TYPE_CHECKING:
+    from multus.daemon.said import Report
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMANDS = frozenset(("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"))
@@ -126,6 +129,17 @@ class Metrics:
         """Add the time of a plugin's *task* (a hook or a verb) in one request."""
         plugin, task = self._plugins.bounded(plugin), self._tasks.bounded(task)
         self._of(self._plugin_seconds, plugin, task).observe(seconds)
+
+    def reported(self, report: Report) -> None:
+        """Add the times and the errors of a worker's report."""
+        for verb, stage, seconds in report.stages:
+            self.stage(verb, stage, seconds)
+        for verb, kind, seconds in report.delegates:
+            self.delegate(verb, kind, seconds)
+        for plugin, task, seconds in report.plugins:
+            self.plugin(plugin, task, seconds)
+        for _ in range(report.journal_errors):
+            self.journal_error()
 
     def _of(self, metric: Any, *labels: str) -> Any:
         """The child of *metric* with these labels, cached: the look-up costs more than counting."""

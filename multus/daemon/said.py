@@ -18,6 +18,7 @@ from attrs import frozen
 from multus.daemon import wire
 from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection
+from multus.healing.facts import KINDS
 
 #: Most times of one report; an ADD of 32 networks has about forty.
 _MOST = 1024
@@ -56,6 +57,17 @@ class Replayed:
 
 
 @frozen
+class Healed:
+    """What one part of healing came to: numbers by kind, and what is not tried again so soon."""
+
+    found: Mapping[str, int]
+    removed: Mapping[str, int]
+    failed: Mapping[str, int]
+    skipped: tuple[str, ...]
+    more: bool
+
+
+@frozen
 class Report:
     """The report on a finished job; the kind of job decides which fields are used."""
 
@@ -70,6 +82,7 @@ class Report:
     delegates: tuple[tuple[str, str, float], ...]
     plugins: tuple[tuple[str, str, float], ...]
     replayed: tuple[Replayed, ...]
+    healed: Healed | None = None
 
 
 def read(packet: Packet) -> Ready | Taken | Report:
@@ -109,7 +122,7 @@ def _taken(packet: Packet) -> Taken:
 
 
 def _report(head: Mapping[str, Any]) -> Report:
-    if not {"code", "answer", "replayed"} & head.keys():
+    if not {"code", "answer", "replayed", "healed"} & head.keys():
         raise ValueError("not a report")
     return Report(
         code=_text(head.get("code", "")),
@@ -123,6 +136,7 @@ def _report(head: Mapping[str, Any]) -> Report:
         delegates=_times(head.get("delegates", ())),
         plugins=_times(head.get("plugins", ())),
         replayed=tuple(_replayed(each) for each in head.get("replayed", ())[:_MOST]),
+        healed=_healed(head["healed"]) if "healed" in head else None,
     )
 
 
@@ -134,6 +148,22 @@ def _replayed(found: Mapping[str, Any]) -> Replayed:
     if "\0" in path:
         raise ValueError("the path contains a NUL")
     return Replayed(path, outcome, _text(found["reason"]))
+
+
+def _healed(found: Mapping[str, Any]) -> Healed:
+    return Healed(
+        found=_counts(found["found"]),
+        removed=_counts(found["removed"]),
+        failed=_counts(found["failed"]),
+        skipped=tuple(_text(each) for each in found["skipped"][:_MOST]),
+        more=bool(found["more"]),
+    )
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    if not isinstance(found, dict) or not found.keys() <= set(KINDS):
+        raise ValueError("a kind is not known")
+    return {kind: int(_number(count)) for kind, count in found.items()}
 
 
 def _times(found: Any) -> tuple[tuple[str, str, float], ...]:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from multus.api.network import Outcome
     from multus.api.spelling import Spelling
     from multus.daemon.board import Board
+    from multus.daemon.connection import Connection
     from multus.daemon.settings import Settings
 
 _MOST_LOGS = 16
@@ -103,6 +104,10 @@ class Service:
         """Whether to carry no call out; a daemon's reload is its administrator's decision."""
         return False
 
+    def leaves(self, client: Connection) -> bool:
+        """Whether to leave the call of *client* to it; a daemon's client relies on its daemon."""
+        return False
+
     def answer(
         self,
         environ: Mapping[str, str],
@@ -111,9 +116,10 @@ class Service:
         way: Way | None = None,
     ) -> Answer:
         """Carry out a CNI call, which came by *way*."""
-        if way is not None:
-            return self._over_http(environ, stdin, deadline, way)
-        return self._call(environ, stdin, deadline)
+        with self.serving(environ):
+            if way is not None:
+                return self._over_http(environ, stdin, deadline, way)
+            return self._call(environ, stdin, deadline)
 
     def _over_http(
         self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: Way
@@ -124,10 +130,9 @@ class Service:
         if path == overhttp.DELEGATE:
             from multus.daemon import delegate
 
-            with self._timed():
-                asked = delegate.Asked(environ, stdin, attributes, self._settings.cni_dir)
-                engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
-                return delegate.answer(asked, engine_for, deadline)
+            asked = delegate.Asked(environ, stdin, attributes, self._settings.cni_dir)
+            engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
+            return delegate.answer(asked, engine_for, deadline)
         try:
             stdin = overhttp.as_ours(environ, stdin, self._settings.kubeconfig)
         except CNIError as error:
@@ -139,14 +144,16 @@ class Service:
         if environ.get("CNI_COMMAND") == "ADD" and b'"kubeconfig"' in stdin:
             self._expect_pod(environ)
         engine_for = partial(self._engine_for, environ.get("CNI_COMMAND", ""))
-        with self._timed():
-            return skel.answer(
-                environ, stdin, engine_for, deadline, self._confs, spelling=self._spelled
-            )
+        return skel.answer(
+            environ, stdin, engine_for, deadline, self._confs, spelling=self._spelled
+        )
 
     @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Report the plugins' times of a millisecond or more; most hooks take much less."""
+    def serving(self, environ: Mapping[str, str]) -> Iterator[None]:
+        """The surroundings of a call with the caller's *environ*.
+
+        Reports the plugins' times of a millisecond or more; most hooks take much less.
+        """
         with progress.timed() as times:
             try:
                 yield
@@ -174,7 +181,7 @@ class Service:
         way: Way | None = None,
     ) -> Answer:
         """Undo an ADD or DEL whose worker was lost."""
-        with self._timed():
+        with self.serving(environ):
             engine_for = partial(self._engine_for, "DEL")
             if way is not None and way[0] != "/cni":
                 from multus.daemon import delegate
@@ -185,6 +192,16 @@ class Service:
 
     def _spelled(self) -> Spelling:
         return self._spelling
+
+    def heal(self, folders: Sequence[str], grace: float, skip: Sequence[str]) -> dict[str, Any]:
+        """Remove some of what containers that are gone have left; ``multus.healing.rounds``."""
+        from multus.healing.look import Places
+        from multus.healing.rounds import heal
+
+        places = Places(folders, cri=self._settings.cri_socket)
+        with self.serving({}):
+            part = heal(places, grace, skip, partial(self._engine_for, "DEL"), self.log)
+        return part.to_wire()
 
     def begin(self) -> None:
         """Start a new report."""
@@ -232,7 +249,7 @@ class Service:
             known.hooks.manager.register(Observer(self), name="multus-daemon")
         return known
 
-    def _engine_for(self, command: str, conf: Conf, deadline: float | None) -> Engine:
+    def _engine_for(self, command: str, conf: Conf, deadline: float | None = None) -> Engine:
         if conf.cni_dir != self._settings.cni_dir:
             self.report.cni_dir = conf.cni_dir
         return Engine(

@@ -135,6 +135,32 @@ WORKER_MEMORY = Key(
     least=16,
     most=65536,
 )
+HEAL_MINUTES = Key(
+    "healMinutes",
+    INTEGER,
+    "Minutes between two looks for what containers that are gone have left, which is removed; 0 for"
+    " none.",
+    5,
+    of=DAEMON,
+    least=0,
+    most=1440,
+)
+HEAL_GRACE_SECONDS = Key(
+    "healGraceSeconds",
+    INTEGER,
+    "Seconds that a record or an address stays at least, whatever has become of its container.",
+    300,
+    of=DAEMON,
+    least=0,
+    most=86400,
+)
+CRI_SOCKET = Key(
+    "criSocket",
+    PATH,
+    "The runtime's CRI socket as the daemon sees it, such as `/run/containerd/containerd.sock`: a"
+    " container that the runtime lists is left alone.",
+    of=DAEMON,
+)
 
 #: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
@@ -154,6 +180,9 @@ KEYS: tuple[Key, ...] = (
     WORKERS,
     STUCK_SECONDS,
     WORKER_MEMORY,
+    HEAL_MINUTES,
+    HEAL_GRACE_SECONDS,
+    CRI_SOCKET,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -187,7 +216,8 @@ class Limits:
 class Settings:
     """The decoded and checked file; ``raw`` is the decoded JSON.
 
-    ``stuck_seconds`` is in seconds, ``worker_memory`` in bytes.  ``certificate`` is the node's own;
+    ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
+    ``worker_memory`` in bytes.  ``certificate`` is the node's own;
     None when ``kubeconfig`` has the credentials.
     """
 
@@ -204,6 +234,9 @@ class Settings:
     log: Mapping[str, Any]
     stuck_seconds: float
     worker_memory: int
+    heal_seconds: float
+    heal_grace: float
+    cri_socket: str
     raw: Mapping[str, Any]
 
     @classmethod
@@ -253,6 +286,9 @@ class Settings:
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
             worker_memory=WORKER_MEMORY.read(reader) << 20,
+            heal_seconds=60.0 * HEAL_MINUTES.read(reader),
+            heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
+            cri_socket=CRI_SOCKET.read(reader),
             raw=raw,
         )
 

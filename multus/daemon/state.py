@@ -52,7 +52,23 @@ class State:
         yield from self._workers(calls.pool)
         yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
         yield _gauge("multus_spool_files", "Spooled DELs that wait", len(spool.waiting()))
+        yield from self._healing()
         yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))
+
+    def _healing(self) -> Iterator[Metric]:
+        healing = self._calls.healing
+        if healing is None:
+            return
+        text = "Things without an owner that {}, by kind"
+        for name, what, counts in (
+            ("found", "a round found", healing.found),
+            ("removed", "were removed", healing.removed),
+            ("failed", "could not be removed", healing.failed),
+        ):
+            yield _counter(f"multus_healing_{name}", text.format(what), "kind", counts)
+        rounds = CounterMetricFamily("multus_healing_rounds", "Rounds of healing")
+        rounds.add_metric([], healing.rounds)
+        yield rounds
 
     def _workers(self, pool: Pool) -> Iterator[Metric]:
         # One atomic copy: the metrics thread may call this while the supervisor changes the pool.

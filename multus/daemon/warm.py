@@ -26,10 +26,9 @@ from multus.log import Log
 from multus.registry.index import stamp
 
 if TYPE_CHECKING:
-    from multus.cni.shim import Answer
     from multus.daemon.board import Board
+    from multus.daemon.connection import Connection
     from multus.daemon.remote import RemoteApi
-    from multus.daemon.service import Way
 
 #: The function that makes the workers' service, as ``module:function``.
 SERVICE = "multus.daemon.warm:service_of"
@@ -107,33 +106,23 @@ class WarmService(Service):
         """Whether something was installed since the plugins were loaded."""
         return self._mixed or stamp(self._entries) != self._stamp
 
-    def answer(
-        self,
-        environ: Mapping[str, str],
-        stdin: bytes,
-        deadline: float,
-        way: Way | None = None,
-    ) -> Answer:
-        with self._as(environ):
-            return super().answer(environ, stdin, deadline, way)
+    def leaves(self, client: Connection) -> bool:
+        """Whether *client* carries its call out itself: it has given up waiting, or must.
 
-    def recover(
-        self,
-        environ: Mapping[str, str],
-        stdin: bytes,
-        deadline: float,
-        way: Way | None = None,
-    ) -> Answer:
-        with self._as(environ):
-            return super().recover(environ, stdin, deadline, way)
+        A client that gave up has shut down its end before it began.  This process may have been
+        stopped since it read the message; so this is asked after that, and for DEL as well: a DEL
+        that comes late would remove what a later ADD of the container attached.
+        """
+        return self.outdated or not client.is_there()
 
     @contextlib.contextmanager
-    def _as(self, environ: Mapping[str, str]) -> Iterator[None]:
+    def serving(self, environ: Mapping[str, str]) -> Iterator[None]:
         """Have the caller's environment, and close the logs afterwards."""
         before = dict(os.environ)
         _exchange_environment(environ)
         try:
-            yield
+            with super().serving(environ):
+                yield
         finally:
             _exchange_environment(before)
             self.report.cni_dir = ""  # each call removes what is left under its own

@@ -4,7 +4,7 @@
          0      4  "MULT"
          4      1  version of this layout, 1
          5      1  kind: 1 a CNI call, 2 a control request, 128 an answer
-         6      2  answer: the exit status; else 0
+         6      2  answer: the exit status, 255 when the client has to carry the call out; else 0
          8      4  length of the environment
         12      4  length of the payload
         16      4  request: the client's timeout in milliseconds; else 0

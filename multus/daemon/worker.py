@@ -175,8 +175,11 @@ class Worker:
         self._slot.show(None)
         self._service.begin()
         try:
+            found: Mapping[str, Any]
             if head["kind"] == "replay":
                 found = {"replayed": [self._replay(head)]}
+            elif head["kind"] == "heal":
+                found = {"healed": self._heal(head)}
             else:
                 found = self._call(head, wire.decode(packet.body), packet.fds)
         finally:
@@ -193,9 +196,9 @@ class Worker:
             return {"answer": _shown(self._service.recover(environ, stdin, deadline, way))}
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fds[0])
         self._client = connection = _connection(peer, head)
-        if self._service.outdated:
-            connection.close()  # a warm engine's client carries the call out in place
-            return {"code": "0", "outdated": True}
+        if self._service.leaves(connection):
+            connection.leave_to_client()
+            return {"code": "0", "outdated": self._service.outdated}
         replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
         failed = next((each for each in replayed if each["outcome"] == "failed"), None)
         if failed is not None and environ.get("CNI_COMMAND") != "DEL":
@@ -239,6 +242,14 @@ class Worker:
         path = head["path"]
         outcome, reason = spooled.carry_out(path, self._answer)
         return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
+
+    def _heal(self, head: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            with progress.step("healing", _ENGINE):
+                return self._service.heal(head["folders"], head["grace"], head["skip"])
+        except Exception as error:  # noqa: BLE001  the next round tries again
+            self._service.log.error("internal error in healing", error=error)
+            return {"found": {}, "removed": {}, "failed": {}, "skipped": [], "more": False}
 
 
 def _way(head: Mapping[str, Any]) -> Way | None:

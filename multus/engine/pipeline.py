@@ -6,7 +6,7 @@ stage answers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +252,7 @@ class Engine:
                 found += garbage.sort_others(others, offered, valid, before)
                 errors += found.errors
                 for record in found.dead:
-                    errors += self._remove_dead(record, request, conf)
+                    errors += self.remove_dead(record, request, conf)
                 kept = [*found.kept, *garbage.still_recorded(journal, found.dead)]
                 incomplete = garbage.incomplete(kept, valid)
                 if incomplete is None:
@@ -262,11 +262,17 @@ class Engine:
                     errors.append(incomplete)
             _raise(errors, serving.session.log)
 
-    def _remove_dead(self, record: Record, today: Request, conf: Conf) -> list[CNIError]:
+    def remove_dead(
+        self,
+        record: Record,
+        today: Request,
+        conf: Conf,
+        gone: Callable[[Record], bool] = lambda _: True,
+    ) -> list[CNIError]:
         """Remove what one record names, as its DEL would; returns what went wrong.
 
         *today* is the GC's request, which says where plugins are now.  A container that another
-        command works on is left alone.
+        command works on is left alone, and so is one whose record, read once more, is not *gone*.
         """
         container_id, ifname = record.key
         asked = evolve(today, command="DEL", container_id=container_id, ifname=ifname, netns="")
@@ -276,7 +282,7 @@ class Engine:
                 serving = Serving(self.installed, request, conf, session, progress.Times())
                 serving.patience = 0.0
                 with serving.transaction() as transaction:
-                    return transaction.remove()
+                    return transaction.remove_if(gone)
         except TryAgainLater as error:
             self.log.verbose(f"{request} is left alone: {error}")
             return []

@@ -179,7 +179,7 @@ class Ledger:
         return True
 
     def _contents(self, text: str) -> str:
-        return _contents(text, self._folder)[0]
+        return contents_of(text, self._folder)[0]
 
 
 class Store(NamedTuple):
@@ -232,7 +232,7 @@ class Store(NamedTuple):
             if folder is None:
                 return []
             try:
-                return [(name, _contents(name, folder)[0]) for name in _addresses(folder)]
+                return [(name, contents_of(name, folder)[0]) for name in names_of(folder)]
             finally:
                 os.close(folder)
 
@@ -277,7 +277,7 @@ class Store(NamedTuple):
     def _ledger(self, folder: int, deadline: float | None, *, recalled: bool) -> Ledger:
         known = _remembered.recall(self.directory)
         holders: dict[str, str] = {}
-        for count, name in enumerate(_addresses(folder, known), 1):
+        for count, name in enumerate(names_of(folder, known), 1):
             if count % _LOOK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
                 raise TryAgainLater(
                     f"the address store {self.directory} could not be read in time",
@@ -285,7 +285,7 @@ class Store(NamedTuple):
                 )
             contents, size = known.get(name, "") if recalled else "", 0
             if not contents:
-                contents, size = _contents(name, folder)
+                contents, size = contents_of(name, folder)
             if contents:
                 holders[name] = contents
             elif size > _LONGEST:
@@ -302,7 +302,7 @@ class Unlockable(IOFailure):
     """The lock file is not a regular file."""
 
 
-def _addresses(folder: int, known: Container[str] = ()) -> list[str]:
+def names_of(folder: int, known: Container[str] = ()) -> list[str]:
     """The names of the addresses' files: regular files whose name is an address in Go's form.
 
     Names in *known* are known to be addresses and are not parsed.
@@ -322,7 +322,7 @@ def _is_canonical(name: str) -> bool:
     return address is not None and str(address) == name
 
 
-def _contents(name: str, folder: int) -> tuple[str, int]:
+def contents_of(name: str, folder: int) -> tuple[str, int]:
     """The owner's text in an address's file, and the file's size; "" and -1 when it is gone.
 
     An administrator may have replaced the file without taking the lock.

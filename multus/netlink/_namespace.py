@@ -34,6 +34,9 @@ if sys.version_info >= (3, 12):
     def _setns(fd: int) -> None:
         os.setns(fd, _CLONE_NEWNET)
 
+    def _unshare() -> None:
+        os.unshare(_CLONE_NEWNET)
+
 else:
     import ctypes
 
@@ -41,6 +44,11 @@ else:
 
     def _setns(fd: int) -> None:
         if _LIBC.setns(fd, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def _unshare() -> None:
+        if _LIBC.unshare(_CLONE_NEWNET) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
@@ -97,20 +105,8 @@ class Namespace:
         When the thread cannot return to its own namespace, the process is ended: the thread would
         otherwise serve other pods in the wrong namespace.
         """
-        back = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            try:
-                _setns(self.fd)
-            except OSError as error:
-                raise KernelRefused(
-                    f"cannot enter the network namespace {self.path}: {error.strerror}"
-                ) from error
-            try:
-                yield
-            finally:
-                _return(back)
-        finally:
-            os.close(back)
+        with _elsewhere(lambda: _setns(self.fd), f"enter the network namespace {self.path}"):
+            yield
 
     def run(self, function: Callable[[], _T]) -> _T:
         """Call the function with the calling thread in this namespace, and return its result."""
@@ -132,6 +128,33 @@ class Namespace:
         """A netlink socket of this namespace; ``transport`` is for tests that inject faults."""
         with self.entered():
             return open_channel(protocol, transport)
+
+
+@contextmanager
+def empty_namespace() -> Iterator[None]:
+    """Run the ``with`` block with the calling thread in a new namespace, which ends with it.
+
+    Raises ``KernelRefused`` when this process may not create one.
+    """
+    with _elsewhere(_unshare, "create a network namespace"):
+        yield
+
+
+@contextmanager
+def _elsewhere(leave: Callable[[], None], words: str) -> Iterator[None]:
+    """Return to the thread's own namespace after *leave*, which *words* describe."""
+    back = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            leave()
+        except OSError as error:
+            raise KernelRefused(f"cannot {words}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            _return(back)
+    finally:
+        os.close(back)
 
 
 def is_namespace(path: str) -> bool:

@@ -1,12 +1,14 @@
-"""Rules of iptables in table nat: written by its programs, removed without them where possible::
+"""Rules of iptables in table nat, written and removed without its programs where possible::
 
     from multus.netlink import iptables
 
-    iptables.restore(4, ["-N OURS", "-A OURS -d 10.1.2.3 -j ACCEPT", "-A OUTPUT -j OURS"])
-    iptables.remove_chains({"OURS": "OUTPUT"})
+    iptables.ensure(4, ["-N MY-OWN", "-A MY-OWN -d 10.1.2.3/32 -j ACCEPT", "-A OUTPUT -j MY-OWN"])
+    iptables.remove_chains({"MY-OWN": "OUTPUT"})
 
-Only ``iptables-restore`` knows how a rule's options are stored, and which of the kernel's two
-interfaces (nf_tables, or the older "legacy") this machine's iptables uses.  It takes any number of
+iptables has two interfaces to the kernel, nf_tables and the older "legacy".  Where this machine's
+program uses nf_tables, the same rules are written over netlink, as one transaction.  Where it uses
+the older one, stores rules in another form than we do, or where a command has something that only
+iptables understands, its program ``iptables-restore`` makes the change.  It too takes any number of
 changes and applies all or none.  Chains are found and removed over netlink when they are in
 nf_tables; programs are started for this only when the older interface has a table nat.
 
@@ -19,7 +21,6 @@ Source: iptables-restore(8), iptables-save(8); linux/netfilter/nf_tables_compat.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,18 +29,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from multus.api import regular
 from multus.api.errors import InvalidConfig, KernelRefused, MissingPlugin
 from multus.api.execute import Executor
-from multus.netlink import nftables
+from multus.netlink import _proof, _saved, _xtread, _xtwrite, nftables
 from multus.netlink._channel import Channel
 from multus.netlink.addresses import encode
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
+    from multus.log import Log
 
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
-_TARGET = re.compile(r"-A (?P<entry>\S+) (?P<match>.*?)-[jg] (?P<chain>\S+)")
-_SOURCE = re.compile(r"(?<!! )-s (?P<address>\S+)/\d+ ")
-_COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<plain>\S+)) ')
 
+
+_ATTEMPTS = 5
 
 #: Seconds that programs may take for one change.
 PATIENCE = 30.0
@@ -49,18 +50,21 @@ class Programs(NamedTuple):
     """How programs are started: they keep the descriptors *inherited* open.
 
     All of them end at *deadline*, a ``time.monotonic()`` value; without one, each may take
-    `PATIENCE`.
+    `PATIENCE`.  *folder* keeps what is found out about a program; "": only this process knows it.
     """
 
     inherited: tuple[int, ...] = ()
     deadline: float | None = None
+    folder: str = ""
+    log: Log | None = None
 
     @classmethod
     def of(cls, invocation: Invocation) -> Programs:
         """Those of an invocation, until its caller's deadline; a DEL is not cut short by it."""
         waits = invocation.verb != "DEL"
         seconds = invocation.session.remaining(PATIENCE) if waits else PATIENCE
-        return cls(invocation.inherited, time.monotonic() + seconds)
+        deadline = time.monotonic() + seconds
+        return cls(invocation.inherited, deadline, invocation.conf.cni_dir, invocation.log)
 
     def run(self, argv: Sequence[str], stdin: str) -> str:
         """A program's standard output; raises ``KernelRefused`` when it fails."""
@@ -124,15 +128,30 @@ def restore(version: int, commands: Sequence[str], programs: Programs = _USUAL) 
     Each is the arguments of ``iptables`` in one line, without the table.  A ``-C`` whose rule does
     not exist fails, and nothing is applied.
     """
-    family = _FAMILIES[version]
-    program = _find(family.restore)
-    if program is None:
-        raise MissingPlugin(
-            f"rules of iptables need {family.restore}, which is not installed",
-            fix="install iptables, or use the backend nftables",
-        )
-    script = "\n".join(["*nat", *commands, "COMMIT", ""])
-    programs.run([program, "--noflush", "--wait", "5"], script)
+    if not _written(version, commands, programs, _xtwrite.apply):
+        _run(version, commands, programs)
+
+
+def ensure(
+    version: int, commands: Sequence[str], usual: Sequence[str] = (), programs: Programs = _USUAL
+) -> None:
+    """Carry out those of the commands whose chain or rule is not there: all of them, or none.
+
+    The commands are -N, -A and -I, as those of `restore`.  The rules of *usual*, which come first,
+    are there on most machines; a chain of -N is not.
+    """
+
+    def write(table: nftables.Table, known: Sequence[_xtread.Command]) -> str:
+        return _xtwrite.ensure(table, known, lambda: _alone(programs))
+
+    if _written(version, [*usual, *commands], programs, write):
+        return
+    present = [f"-C{each[2:]}" for each in usual if not each.startswith("-N ")]
+    try:
+        _run(version, [*present, *commands], programs)
+    except KernelRefused as error:
+        with _alone(programs):
+            _run_missing(version, [*usual, *commands], error, programs)
 
 
 def saved(version: int, programs: Programs = _USUAL) -> list[str]:
@@ -141,8 +160,72 @@ def saved(version: int, programs: Programs = _USUAL) -> list[str]:
     return [] if program is None else programs.run([program, "-t", "nat"], "").splitlines()
 
 
+def _written(
+    version: int,
+    commands: Sequence[str],
+    programs: Programs,
+    write: Callable[[nftables.Table, Sequence[_xtread.Command]], str],
+) -> bool:
+    """Whether *write* carried out the commands over netlink; why it did not is in the log."""
+    read = [_xtread.read(version, each) for each in commands]
+    known = [each for each in read if each is not None]
+    path = _restorer(version)
+    if len(known) < len(read):
+        why = f"only it understands {commands[read.index(None)]!r}"
+    else:
+        program = _proof.Program(
+            path, programs.folder, lambda script: _run(version, script, programs)
+        )
+        missing = {kind for each in known for kind in each.kinds} - _proof.proven(version, program)
+        why = f"it stores {', '.join(sorted(missing))} in a form of its own" if missing else ""
+    why = why or write(_FAMILIES[version].table, known)
+    if why and programs.log is not None:
+        programs.log.debug(f"{path} is run: {why}")
+    return not why
+
+
+def _run(version: int, commands: Sequence[str], programs: Programs) -> None:
+    script = "\n".join(["*nat", *commands, "COMMIT", ""])
+    programs.run([_restorer(version), "--noflush", "--wait", "5"], script)
+
+
+def _run_missing(
+    version: int, commands: Sequence[str], error: KernelRefused, programs: Programs
+) -> None:
+    """Run what is missing after the table was read; again when others changed it meanwhile."""
+    before: list[str] | None = None
+    for _attempt in range(_ATTEMPTS):
+        lines = saved(version, programs)
+        now = _saved.without_counters(lines)
+        if now == before:
+            break  # nobody changed it: the commands themselves are refused
+        before = now
+        script = [each for each in commands if not _is_there(version, each, lines, programs)]
+        try:
+            return _run(version, script, programs)
+        except KernelRefused as refused:
+            error = refused
+    raise error
+
+
+def _is_there(version: int, command: str, lines: Sequence[str], programs: Programs) -> bool:
+    option, rule = command[:2], command[3:]
+    chain = rule.partition(" ")[0]
+    if option == "-N" or not _saved.declares(lines, chain):
+        return _saved.declares(lines, chain)
+    if f"-A {rule}" in lines:
+        return True
+    if _xtread.read(version, command) is not None:
+        return False  # written as iptables-save prints it
+    try:
+        _run(version, [f"-C {rule}"], programs)
+    except KernelRefused:
+        return False
+    return True
+
+
 @contextmanager
-def alone(programs: Programs = _USUAL) -> Iterator[None]:
+def _alone(programs: Programs) -> Iterator[None]:
     """Wait until no other process in this network namespace is inside, and let none in.
 
     For a change that is made from what was read, since no command adds a rule that may exist.
@@ -162,9 +245,27 @@ def alone(programs: Programs = _USUAL) -> Iterator[None]:
         os.close(lock)
 
 
-def declares(lines: Collection[str], chain: str) -> bool:
-    """Whether a saved table has this chain."""
-    return any(line.startswith(f":{chain} ") for line in lines)
+def jumps_from(entry: str, programs: Programs = _USUAL) -> list[tuple[str, bytes]]:
+    """The comments on the rules of chain *entry* that jump to other chains, in both families.
+
+    Each comes with its expressions and those of the chain that it jumps to as bytes, which have
+    their addresses; with the older interface these are rules as text.  Rules without a comment have
+    the comment "".
+    """
+    found: list[tuple[str, bytes]] = []
+    with nftables.channel() as channel:
+        for table in (family.table for family in _FAMILIES.values()):
+            for rule in table.list_rules(channel, entry):
+                inner = [each for to in rule.targets() for each in table.list_rules(channel, to)]
+                if rule.targets():
+                    found.append((rule.comment, b"".join(each.body for each in (rule, *inner))))
+    for version in _FAMILIES:
+        if _has_legacy(version):
+            lines = saved(version, programs)
+            for each in _saved.jumps(lines, entry):
+                text = [line for line in lines if line.startswith(f"-A {each.chain} ")]
+                found.append((each.comment, "\n".join([each.line, *text]).encode()))
+    return found
 
 
 def remove_jumped_to(entry: str, stale: Callable[[str], bool], programs: Programs = _USUAL) -> None:
@@ -180,7 +281,7 @@ def remove_jumped_to(entry: str, stale: Callable[[str], bool], programs: Program
     for version in _FAMILIES:
         if _has_legacy(version):
             lines = saved(version, programs)
-            found |= {each.chain for each in _read(lines, entry) if stale(each.comment)}
+            found |= {each.chain for each in _saved.jumps(lines, entry) if stale(each.comment)}
     if found:
         remove_chains(dict.fromkeys(found, entry), programs=programs)
 
@@ -206,7 +307,7 @@ def remove_chains(
                 _remove(channel, family.table, chain, chains[chain], kept)
     for version in _FAMILIES:
         if _has_legacy(version):
-            script = _removal(saved(version, programs), chains, kept)
+            script = _saved.removal(saved(version, programs), chains, kept)
             if script:
                 restore(version, script, programs)
 
@@ -223,40 +324,6 @@ def _remove(
     nftables.commit(channel, messages)
 
 
-class _Line(NamedTuple):
-    """A jump in a saved table: the line, and what it has."""
-
-    line: str
-    chain: str
-    comment: str
-    source: str
-
-
-def _removal(lines: Sequence[str], chains: Mapping[str, str], kept: Collection[str]) -> list[str]:
-    script = []
-    for chain, entry in chains.items():
-        if not declares(lines, chain):
-            continue
-        jumping = [each for each in _read(lines, entry) if each.chain == chain]
-        stale = [each for each in jumping if each.source not in kept]
-        script += [f"-D{each.line[2:]}" for each in stale]
-        if len(stale) == len(jumping):
-            script += [f"-F {chain}", f"-X {chain}"]
-    return script
-
-
-def _read(lines: Sequence[str], entry: str) -> list[_Line]:
-    found = []
-    for line in lines:
-        rule = _TARGET.fullmatch(line) if line.startswith(f"-A {entry} ") else None
-        if rule is not None:
-            source, comment = _SOURCE.search(rule["match"]), _COMMENT.search(rule["match"])
-            text = "" if comment is None else comment["quoted"] or comment["plain"] or ""
-            said = re.sub(r"\\(.)", r"\1", text)
-            found.append(_Line(line, rule["chain"], said, source["address"] if source else ""))
-    return found
-
-
 def _has_legacy(version: int) -> bool:
     """Whether the kernel's older interface has a table nat."""
     try:
@@ -264,6 +331,18 @@ def _has_legacy(version: int) -> bool:
             return "nat" in file.read().split()
     except FileNotFoundError:
         return False
+
+
+def _restorer(version: int) -> str:
+    """The path of ``iptables-restore``; raises ``MissingPlugin`` when it is not installed."""
+    name = _FAMILIES[version].restore
+    program = _find(name)
+    if program is None:
+        raise MissingPlugin(
+            f"rules of iptables need {name}, which is not installed",
+            fix="install iptables, or use the backend nftables",
+        )
+    return program
 
 
 def _find(program: str) -> str | None:

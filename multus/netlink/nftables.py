@@ -43,7 +43,7 @@ from multus.netlink.wire import Message
 INET, IPV4, BRIDGE, IPV6 = 1, 2, 7, 10
 
 #: Hooks of the IP families, and of BRIDGE, which has the same numbers.
-PREROUTING, OUTPUT, POSTROUTING = 0, 3, 4
+PREROUTING, INPUT, OUTPUT, POSTROUTING = 0, 1, 3, 4
 
 #: Priorities of base chains: where destination and source addresses are translated.
 DESTINATION_NAT, SOURCE_NAT = -100, 100
@@ -53,18 +53,20 @@ ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT)
 
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEWTABLE, _NEWCHAIN, _GETCHAIN, _DELCHAIN, _NEWRULE, _GETRULE, _DELRULE = (
-    _SUBSYSTEM << 8 | number for number in (0, 3, 4, 5, 6, 7, 8)
+_NEWTABLE, _NEWCHAIN, _GETCHAIN, _DELCHAIN, _NEWRULE, _GETRULE, _DELRULE, _GETGENERATION = (
+    _SUBSYSTEM << 8 | number for number in (0, 3, 4, 5, 6, 7, 8, 16)
 )
 
 _TABLE_NAME, _TABLE_USERDATA = 1, 6
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
 _CHAIN_TYPE, _CHAIN_USERDATA = 7, 12
-_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 3, 4, 7
+_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_COMPAT = 1, 2, 3, 4, 5
+_RULE_USERDATA = 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CHAIN = 2, 2, 2
 _MATCH_NAME, _MATCH_INFO = 1, 3
 _COMPARE_DATA = 3
+_GENERATION = 1
 _ACCEPT = 1
 
 # nft prints no longer comment.
@@ -134,10 +136,11 @@ class Table(NamedTuple):
         body = wire.string(_TABLE_NAME, self.name) + _comment(_TABLE_USERDATA, comment)
         return self._change(_NEWTABLE, body, f"add table {self.name}")
 
-    def add_chain(self, chain: str, comment: str = "") -> Message:
-        """Add a chain that rules may jump to; an existing one stays."""
+    def add_chain(self, chain: str, comment: str = "", *, new: bool = False) -> Message:
+        """Add a chain that rules may jump to; an existing one stays, or *new*: is refused."""
         body = self._chain(chain) + _comment(_CHAIN_USERDATA, comment)
-        return self._change(_NEWCHAIN, body, f"add chain {chain} to table {self.name}")
+        flags = wire.NLM_F_EXCL if new else 0
+        return self._change(_NEWCHAIN, body, f"add chain {chain} to table {self.name}", flags)
 
     def add_base_chain(self, chain: str, *, kind: str, hook: int, priority: int = 0) -> Message:
         """Add a chain that the kernel calls at *hook*, with policy accept; an existing one stays.
@@ -159,15 +162,27 @@ class Table(NamedTuple):
         words = f"look up chain {chain} of table {self.name}"
         return Message(_GETCHAIN, 0, self._head + self._chain(chain), words, ABSENT)
 
-    def add_rule(self, chain: str, expressions: Sequence[bytes], comment: str = "") -> Message:
+    def add_rule(
+        self,
+        chain: str,
+        expressions: Sequence[bytes],
+        comment: str = "",
+        *,
+        first: bool = False,
+        protocol: int = 0,
+    ) -> Message:
         """Append a rule to the chain; *expressions* are those of `multus.netlink.nftexpressions`.
 
-        Of a comment, the first 128 bytes are kept.
+        Of a comment, the first 128 bytes are kept.  *first*: before all rules of the chain.
+        Extensions of iptables may require the number of the transport *protocol* that the rule
+        matches.
         """
         body = self._rules(chain) + _nested(_RULE_EXPRESSIONS, *expressions)
+        if protocol:
+            body += _nested(_RULE_COMPAT, wire.be32(1, protocol), wire.be32(2, 0))
         body += _comment(_RULE_USERDATA, comment)
         words = f"add a rule to chain {chain} of table {self.name}"
-        return self._change(_NEWRULE, body, words, wire.NLM_F_APPEND)
+        return self._change(_NEWRULE, body, words, 0 if first else wire.NLM_F_APPEND)
 
     def delete_rule(self, chain: str, handle: int) -> Message:
         """Delete one rule."""
@@ -242,22 +257,45 @@ def _kept_of(place: _Place) -> Channel | None:
     return None
 
 
-def commit(channel: Channel, messages: Sequence[Message]) -> None:
-    """Apply these changes: all of them, or none.  Raises `multus.netlink.Refused`."""
+def commit(channel: Channel, messages: Sequence[Message], generation: int = 0) -> None:
+    """Apply these changes: all of them, or none.  Raises `multus.netlink.Refused`.
+
+    With a *generation*, they are refused (``ERESTART``) when anything has changed since then.
+    """
     if not messages:
         return
+    since = wire.be32(_GENERATION, generation) if generation else b""
     first, last = (
-        Message(kind, 0, _head(socket.AF_UNSPEC, _SUBSYSTEM), "change the rules", (), False)
-        for kind in (_BATCH_BEGIN, _BATCH_END)
+        Message(kind, 0, _head(socket.AF_UNSPEC, _SUBSYSTEM) + more, "change the rules", (), False)
+        for kind, more in ((_BATCH_BEGIN, since), (_BATCH_END, b""))
     )
     # The kernel answers every refused message; of the others, the last one's answer is enough.
     quiet = [message._replace(acknowledged=False) for message in messages[:-1]]
     channel.request([first, *quiet, messages[-1], last], whole=True)
 
 
+def generation_of(channel: Channel) -> int:
+    """The number of the namespace's rules as they are now; every change increments it."""
+    asked = Message(
+        _GETGENERATION, 0, _head(socket.AF_UNSPEC), "ask for the generation", replies=True
+    )
+    reply = channel.request([asked])[0] or b""
+    return int.from_bytes(wire.first(reply, 4, _GENERATION) or b"", "big")
+
+
 def has_hook(reply: bytes) -> bool:
     """Whether the chain of a reply to `Table.get_chain` is one that the kernel calls itself."""
     return wire.first(reply, 4, _CHAIN_HOOK) is not None
+
+
+def hook_of(reply: bytes) -> tuple[str, int, int]:
+    """The chain's type, hook and priority, of a reply to `Table.get_chain`; ("", -1, 0) if none."""
+    found = dict(wire.attributes(reply, 4))
+    if _CHAIN_HOOK not in found:
+        return "", -1, 0
+    called = dict(wire.attributes(found[_CHAIN_HOOK], 0))
+    hook, priority = (int.from_bytes(called[each], "big", signed=True) for each in (1, 2))
+    return wire.read_string(found.get(_CHAIN_TYPE, b"")), hook, priority
 
 
 def comment_of(text: str) -> str:

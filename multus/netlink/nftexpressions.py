@@ -12,6 +12,8 @@ Source: linux/netfilter/nf_tables.h; nft(8), by ``nft --debug=netlink``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from multus.api.errors import InvalidConfig
 from multus.netlink import wire
 from multus.netlink._socket import socket
@@ -21,15 +23,17 @@ from multus.netlink.addresses import encode
 PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
 
 _LIST_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
-_DROP, _JUMP, _GOTO, _RETURN = 0, -3, -4, -5
+_DROP, _ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, -3, -4, -5
 _REGISTER_VERDICT, _REGISTER_1, _REGISTER_2 = 0, 1, 2
-_META_INPUT_NAME, _META_NFPROTO, _META_L4PROTO = 6, 15, 16
+_META_MARK, _META_INPUT_NAME, _META_NFPROTO, _META_L4PROTO = 3, 6, 15, 16
 _LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
 _EQUAL, _NOT_EQUAL = 0, 1
+_AND_THEN_XOR = 0
 _FIB_ADDRESS_TYPE, _FIB_DESTINATION = 3, 2
 _ROUTE_LOCAL = 2
 _NAT_DESTINATION, _PORT_GIVEN = 1, 2
 _NAME_SIZE = 16
+_COUNTER = wire.string(_EXPRESSION_NAME, "counter")
 
 #: Offsets of the addresses in the network header.
 _OFFSETS: dict[tuple[str, int], int] = {
@@ -75,12 +79,24 @@ def port(protocol: str, number: int) -> list[bytes]:
         raise InvalidConfig(
             f"{protocol!r} is not a protocol with ports", fix=f"use one of {', '.join(PROTOCOLS)}"
         )
-    return [
-        _meta(_META_L4PROTO),
-        _compare(_EQUAL, bytes([PROTOCOLS[protocol]])),
-        _load(_TRANSPORT_HEADER, 2, 2),
-        _compare(_EQUAL, number.to_bytes(2, "big")),
-    ]
+    return [*protocol_of(PROTOCOLS[protocol]), *destination_port(number)]
+
+
+def protocol_of(number: int) -> list[bytes]:
+    """Matches packets of the transport protocol with this number."""
+    return [_meta(_META_L4PROTO), _compare(_EQUAL, bytes([number]))]
+
+
+def destination_port(number: int) -> list[bytes]:
+    """Matches packets to this port, of a transport protocol that has ports."""
+    return [_load(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number.to_bytes(2, "big"))]
+
+
+def mark(value: int, mask: int) -> list[bytes]:
+    """Matches packets whose mark has *value* in the bits of *mask*."""
+    # The kernel keeps a mark in the machine's byte order.
+    packed, bits = (wire.u32(0, each)[4:] for each in (value, mask))
+    return [_meta(_META_MARK), _mask(bits), _compare(_EQUAL, packed)]
 
 
 def to_this_host() -> list[bytes]:
@@ -154,7 +170,57 @@ def drop() -> bytes:
     return _verdict(_DROP)
 
 
+def accept() -> bytes:
+    """Accepts the packet: no later rule of this hook's chain sees it."""
+    return _verdict(_ACCEPT)
+
+
+# --- Of iptables ----------------------------------------------------------------------------------
+
+
+def counter() -> bytes:
+    """Counts packets and bytes, from 0."""
+    return _expression("counter", *(wire.attribute(kind, bytes(8)) for kind in (1, 2)))
+
+
+def extension(kind: str, name: str, revision: int, data: bytes) -> bytes:
+    """An extension of iptables, of this *kind* (match or target), with its own data."""
+    return _expression(kind, wire.string(1, name), wire.be32(2, revision), wire.attribute(3, data))
+
+
+def are_listed(body: bytes, expressions: Sequence[bytes]) -> bool:
+    """Whether a rule that the kernel lists has exactly these expressions, whatever it has counted.
+
+    *body* is that of `multus.netlink.nftables.Rule`.
+    """
+    ours = b"".join(map(_listed, expressions))
+    return len(ours) == len(body) and ours == _zeroed(body)
+
+
 # --- Bytes ----------------------------------------------------------------------------------------
+
+
+def _listed(body: bytes) -> bytes:
+    """Attributes as the kernel lists them: without the flag of those that have attributes."""
+    found, start = b"", 0
+    while start < len(body):
+        size, kind = wire.head(body, start)
+        payload = body[start + 4 : start + size]
+        plain = _listed(payload) if kind & wire.NLA_F_NESTED else payload
+        found += wire.attribute(kind & ~wire.NLA_F_NESTED, plain)
+        start += (size + 3) & ~3
+    return found
+
+
+def _zeroed(body: bytes) -> bytes:
+    """A rule's expressions with nothing counted yet."""
+    start = body.find(_COUNTER)
+    if start < 0:
+        return body
+    # Both numbers are 8 bytes, after the heads of the data and of themselves.
+    for at in (start + len(_COUNTER) + 8, start + len(_COUNTER) + 20):
+        body = body[:at] + bytes(8) + body[at + 8 :]
+    return body
 
 
 def _nested(kind: int, *attributes: bytes) -> bytes:
@@ -191,6 +257,7 @@ def _mask(mask: bytes) -> bytes:
         wire.be32(1, _REGISTER_1),
         wire.be32(2, _REGISTER_1),
         wire.be32(3, len(mask)),
+        wire.be32(6, _AND_THEN_XOR),
         _nested(4, wire.attribute(1, mask)),
         _nested(5, wire.attribute(1, bytes(len(mask)))),
     )

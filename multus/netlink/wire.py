@@ -186,6 +186,12 @@ def first(body: bytes, start: int, kind: int) -> bytes | None:
     return None
 
 
+def head(body: bytes, start: int) -> tuple[int, int]:
+    """The size of the attribute at this offset, and its type with its flags."""
+    size, kind = _ATTRIBUTE.unpack_from(body, start)
+    return size, kind
+
+
 def read_u32(payload: bytes) -> int:
     """The value of a four-byte attribute."""
     return int(_U32.unpack_from(payload)[0])

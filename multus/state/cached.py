@@ -62,8 +62,17 @@ def containers(folder: str) -> frozenset[str]:
     return frozenset(each.container_id for each in found if each is not None and each.config)
 
 
+def in_cache(place: str) -> Iterator[Cached]:
+    """All that is kept in the cache *place*, which may be a runtime's; sorted by file name."""
+    found = (_read(path) for path in _listed(place))
+    return (each for each in found if each is not None)
+
+
 def _paths(folder: str) -> list[str]:
-    place = os.path.join(folder, RESULTS)
+    return _listed(os.path.join(folder, RESULTS))
+
+
+def _listed(place: str) -> list[str]:
     try:
         return [os.path.join(place, name) for name in sorted(os.listdir(place))]
     except OSError:

@@ -36,7 +36,7 @@ from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.api.names import is_identifier, unnameable
 from multus.state import recordfile
 from multus.state.lines import attached_wire, finished_wire, intent_wire, planned_wire
-from multus.state.liveness import netns_identity
+from multus.state.liveness import boot, netns_identity
 from multus.state.recordfile import NEW, unlink, unwritable
 
 if TYPE_CHECKING:
@@ -205,9 +205,13 @@ class Journal:
         parts = [name.partition(":") for name in names]
         return [(c, i) for c, _, i in parts if is_identifier(c) and not unnameable(i)]
 
+    def intent_path(self, container_id: str, ifname: str) -> str:
+        """The path of an intent while it is being written."""
+        return f"{self._path(container_id, ifname)}{NEW}"
+
     def remove_incomplete(self, container_id: str, ifname: str) -> None:
         """Remove an intent that was never completed; the container's lock must be held."""
-        unlink(f"{self._path(container_id, ifname)}{NEW}")
+        unlink(self.intent_path(container_id, ifname))
 
     def _keys(self) -> Iterator[tuple[str, str]]:
         for name in self._names():
@@ -266,7 +270,7 @@ def _intended(
 ) -> list[dict[str, Any]]:
     """The lines of the intent to attach *planned*."""
     identity = netns_identity(request.netns)
-    intent = intent_wire(request, conf, len(planned), time.time(), identity)
+    intent = intent_wire(request, conf, len(planned), time.time(), identity, boot())
     return [intent, *(planned_wire(index, each) for index, each in enumerate(planned))]
 
 

@@ -22,9 +22,17 @@ REMOVING: Mapping[str, Any] = {"kind": "removing"}
 
 
 def intent_wire(
-    request: Request, conf: Mapping[str, Any], count: int, started: float, netns_identity: str
+    request: Request,
+    conf: Mapping[str, Any],
+    count: int,
+    started: float,
+    netns_identity: str,
+    boot: str = "",
 ) -> dict[str, Any]:
-    """The first line: the request, and how many ``delegate`` lines follow."""
+    """The first line: the request, and how many ``delegate`` lines follow.
+
+    *boot* is the kernel's name for the time since the node was started.
+    """
     return {
         "kind": "intent",
         "format": FORMAT,
@@ -33,6 +41,7 @@ def intent_wire(
         "ifname": request.ifname,
         "netns": request.netns,
         "netnsIdentity": netns_identity,
+        **({"boot": boot} if boot else {}),
         "path": list(request.path),
         "args": request.environ.get("CNI_ARGS", ""),
         "conf": conf,

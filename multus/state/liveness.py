@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,29 @@ class Liveness(Enum):
     OTHER = "other"
     #: Something, and the record does not say which namespace it was.
     UNKNOWN = "unknown"
+
+
+#: In place of an identity that was recorded before the node was started again.
+OF_ANOTHER_BOOT = "of another boot"
+
+
+@lru_cache(maxsize=1)
+def boot() -> str:
+    """The kernel's name for the time since the node was started; empty when it has none.
+
+    Source: random(4), ``/proc/sys/kernel/random/boot_id``.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def identity_since(recorded_boot: str, identity: str) -> str:
+    """*identity* as it compares now: numbers of inodes are used again after a boot."""
+    another = recorded_boot and boot() and recorded_boot != boot()
+    return OF_ANOTHER_BOOT if another else identity
 
 
 def netns_identity(path: str) -> str:
@@ -76,6 +100,8 @@ def lives(record: Record, root: str = "") -> bool:
 
     if not record.request.environ:
         return True
+    if record.netns_identity == OF_ANOTHER_BOOT:
+        return False
     netns = record.request.netns
     path = f"{root}{netns}" if netns.startswith("/") else netns
     recorded = "" if root else record.netns_identity

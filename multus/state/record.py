@@ -70,8 +70,11 @@ class Record:
       from it, did not end;
     * ``started``: when the ADD began (seconds since 1970);
     * ``netns_identity``: the container's namespace (``multus.state.liveness``);
+    * ``boot``: the boot of the node in which it was written, empty when it is not known;
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
-    * ``damage``: what of the file could not be read; empty when nothing.
+    * ``damage``: what of the file could not be read; empty when nothing;
+    * ``empty``: whether the file says nothing at all: the power was cut before it was written, and
+      so before anything was attached.
     """
 
     path: str
@@ -81,6 +84,7 @@ class Record:
     expected: int | None = None
     started: float = 0.0
     netns_identity: str = ""
+    boot: str = ""
     done: Mapping[int, Attachment] = field(factory=dict)
     gone: frozenset[int] = frozenset()
     failures: Mapping[int, Failures] = field(factory=dict)
@@ -88,6 +92,7 @@ class Record:
     changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
+    empty: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -217,6 +222,7 @@ def _with_intent(record: Record, reader: Reader) -> Record:
         expected=reader.integer("delegates"),
         started=reader.number("started"),
         netns_identity=reader.text("netnsIdentity"),
+        boot=reader.text("boot"),
     )
 
 

@@ -31,6 +31,7 @@ from multus.state.lines import (
     joined_wire,
     trying_wire,
 )
+from multus.state.liveness import identity_since
 from multus.state.record import Record, applied
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ NEW = ":new"
 #: Beyond this size of a file, results are refused.  The lines of their removal still have room.
 _FULL = 4 * LARGEST
 _LARGEST_FILE = 2 * _FULL
+
+#: What a file system has for bytes that a power cut kept from the disk; JSON text has none.
+_HOLE = b"\0"
 
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -112,7 +116,7 @@ class Writer:
         line = _line(wire, self.path)
         try:
             if self._descriptor < 0:
-                line = self._open() + line
+                self._open()
             if self._size + len(line) > limit:
                 raise InvalidConfig(
                     f"the results of all networks do not fit the journal {self.path}, which"
@@ -128,13 +132,14 @@ class Writer:
         except OSError as error:
             raise unwritable(self.path, error) from error
 
-    def _open(self) -> bytes:
-        """Open the file; returns what the next line has to begin with."""
+    def _open(self) -> None:
+        """Open the file, and remove the torn line of a writer that was killed, or lost power."""
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _SAFE)
         self._size = size = os.fstat(self._descriptor).st_size
-        # The torn line of a killed writer must not damage the next line too.
-        torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
-        return b"\n" if torn else b""
+        if size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            whole = os.pread(self._descriptor, size, 0)
+            self._size = whole.rfind(b"\n") + 1
+            os.ftruncate(self._descriptor, self._size)
 
     def _write(self, line: bytes) -> None:
         try:
@@ -172,14 +177,22 @@ def create(path: str, wires: Sequence[Mapping[str, Any]], *, replacing: bool = F
 def read(path: str, container_id: str, ifname: str) -> Record:
     """The record in the file at *path*; its ``damage`` says what could not be read.
 
+    A kill or a power cut leaves the last line torn, and a power cut leaves zeros where lines that
+    were not fsynced had been.  A record that names all delegates is not damaged without them.
+
     Raises ``FileNotFoundError``, and ``StateDamaged`` for a file that others than root could have
     written, or that another program's format has.
     """
-    lines = read_safely(path).split(b"\n")
+    data = read_safely(path)
+    lines = data.split(b"\n")
     torn = lines.pop()  # what follows the last newline: nothing, when the file is whole
     record = Record(path, Request("DEL", container_id=container_id, ifname=ifname))
-    damage = ["its last line is torn"] if torn else [] if lines else ["it is empty"]
+    altered: list[str] = []
+    unwritten = ["its last line is torn"] if torn else [] if lines else ["it is empty"]
     for number, line in enumerate(lines, start=1):
+        if _HOLE in line:
+            unwritten.insert(0, f"line {number}: it was not written to the end")
+            continue
         try:
             wire = _parse_line(line)
             if number == 1:
@@ -188,10 +201,13 @@ def read(path: str, container_id: str, ifname: str) -> Record:
         except (ValueError, CNIError) as error:
             if isinstance(error, StateDamaged):
                 raise
-            damage.insert(0, f"line {number}: {error}")
+            altered.insert(0, f"line {number}: {error}")
+    damage = altered if record.complete else [*unwritten, *altered]
     if not damage and not record.complete:
         damage.append("it does not name all delegates")
-    return evolve(record, damage="; ".join(damage))
+    identity = identity_since(record.boot, record.netns_identity)
+    said = "; ".join(damage)
+    return evolve(record, netns_identity=identity, damage=said, empty=not data.strip(_HOLE))
 
 
 def _require_known(wire: Mapping[str, Any], path: str) -> None:

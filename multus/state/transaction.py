@@ -153,6 +153,17 @@ class Transaction:
         plugins = self._plugins.asked_by(undo.request_for(record, self._plugins.request))
         return Change(record, plugins, self._observers)
 
+    def remove_if(self, gone: Callable[[Record], bool]) -> list[CNIError]:
+        """Remove the networks of a record that is *gone*, and of the Go Multus's; else do nothing.
+
+        Another command may have replaced the record before this one held the lock.  Returns what
+        went wrong.
+        """
+        record = self._own_record()
+        if record is not None and not gone(record):
+            return []
+        return self.remove() if record is not None or self._journal_has_theirs() else []
+
     def remove(self) -> list[CNIError]:
         """Remove the container's networks: the record's, without a record the configuration's.
 
@@ -213,6 +224,9 @@ class Transaction:
         from multus.state import predecessor
 
         return predecessor.look(self._journal.folder, self._plugins.request, self._plugins.conf)
+
+    def _journal_has_theirs(self) -> bool:
+        return self._is_theirs() or self._journal.has_results()
 
     def _is_theirs(self) -> bool:
         """Whether the Go Multus wrote a record of this container."""

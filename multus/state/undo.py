@@ -44,7 +44,8 @@ def remove_recorded(
     for each in detached:
         observers.detached(each.delegate, each.error, plugins.request, plugins.conf)
     detached = stuck.without_stuck(record, detached, journal, plugins)
-    if record.damage and not others and not any(each.errors for each in detached):
+    keeps = record.damage and not record.empty
+    if keeps and not others and not any(each.errors for each in detached):
         aside = journal.set_aside(record.path)
         plugins.log.error(
             f"the journal of {plugins.request} was damaged ({record.damage}): all that it names is"

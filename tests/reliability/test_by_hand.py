@@ -131,8 +131,11 @@ class TestGC:
         on_ground.bin.remove("macvlan")
         status, text = printed(capsys, "gc", "--json", "--cni-dir", on_ground.cni_dir)
         report = json.loads(text)
-        assert status == 1 and [each["containerID"] for each in report["left"]] == ["c1"]
-        assert any("'macvlan'" in error for error in report["errors"])
+        assert status == 1
+        left = {each["kind"]: each for each in report["left"]}
+        assert left["record"]["containerID"] == "c1" and "'macvlan'" in left["record"]["problem"]
+        assert left["address"]["name"] == "address 10.7.0.2 of 'macvlan'"
+        assert "10.6.0.2" in str(report["removed"]) and report["errors"] == []
         on_ground.bin.real("macvlan")
         assert printed(capsys, "gc", "--cni-dir", on_ground.cni_dir)[0] == 0
 

@@ -74,7 +74,7 @@ class DaemonHistories(Histories):
         raw = {key.encode(): value.encode() for key, value in environ.items()}
         raw[b"MULTUS_SOCKET"] = os.fsencode(self.daemon.socket)
         answer = shim.ask(raw, encode(self.conf))
-        assert answer is not None, "the daemon does not serve"
+        assert not isinstance(answer, bytes), "the daemon does not serve"
         return answer
 
     def teardown(self) -> None:

@@ -83,7 +83,7 @@ class Worker:
             environ = {**self.ground.environ(command, pod), "MULTUS_SOCKET": self.socket}
             raw = {key.encode(): value.encode() for key, value in environ.items()}
             answer = shim.ask(raw, encode(self.conf))
-            assert answer is not None, "nobody serves"
+            assert not isinstance(answer, bytes), "nobody serves"
             status, stdout = answer
         else:
             status, stdout = self.ground.call(command, self.conf, pod)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Process 1 of a machine. From the kernel's command line: $folder, this machine's folder below, and
-# $machine, its name. From the file `environment` there: the variables of who started it, $CHECKOUT
-# and $INTERPRETER.
+# $machine, its name. From the file `environment` there: the variables of who started it, $CHECKOUT,
+# $INTERPRETER and $SITE_PACKAGES, where that imports from.
 . "$folder/environment"
 modules=/usr/lib/uml/modules
 mount -t proc proc /proc
@@ -31,11 +31,17 @@ modprobe -d /run/kernel ipv6 # which every node has
 hostname vm
 ip link set lo up
 # Debian's has no nf_tables for IP: the same commands have an older way.
-nft add table ip probe 2>/dev/null || for each in iptables ip6tables; do
-    for program in "" -save -restore; do
-        ln -sf "$(command -v "$each-legacy$program")" "$(command -v "$each$program")"
+nft add table ip probe 2>/dev/null || {
+    legacy=$(command -v iptables-legacy) && cd "${legacy%/*}" && for each in iptables ip6tables; do
+        for program in "" -save -restore; do
+            ln -sf "$each-legacy$program" "$each$program"
+        done
     done
-done
+}
+# An editable install finds the core by code that every Python process runs at its start, for longer
+# than all else. A link needs none.
+rm -f "$SITE_PACKAGES"/__editable__.multus-*.pth
+ln -s "$CHECKOUT/multus" "$SITE_PACKAGES/multus"
 # The serial lines: one is standard input and output of the interpreter, the other acknowledges.
 exec 3<>/dev/ttyS0 4<>/dev/ttyS1
 stty raw -echo <&3
@@ -46,7 +52,7 @@ mount -t hostfs -o "$folder" below /run/below
 : >"/run/below/$machine.up"
 umount /run/below
 cd "$CHECKOUT" || exit
-"$INTERPRETER" tools/vm/relay.py <&3 4>&4 |
+"$INTERPRETER" -IS tools/vm/relay.py <&3 4>&4 |
     "$INTERPRETER" -u -c 'import sys; exec(eval(sys.stdin.readline()))' >&3 3>&- 4>&-
 echo o >/proc/sysrq-trigger
 sleep 60

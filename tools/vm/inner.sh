@@ -1,5 +1,6 @@
 #!/bin/sh
 # inner.sh FOLDER PROCESSOR NAME: process 1 of the namespace in which a machine's processes are.
+# From the environment: $KERNEL, $MEMORY, and $DISKS, the arguments that name the machine's disks.
 folder=$1 name=$1/$3
 tools=$(dirname "$0")
 mkfifo "$name.in" "$name.acknowledged"
@@ -15,4 +16,4 @@ exec 5<&-
 exec taskset -c "$2" "$KERNEL" mem="$MEMORY" root=/dev/root rootfstype=hostfs rootflags=/ rw quiet \
     lsm=capability init="$folder/init.sh" folder="$folder" machine="$3" \
     uml_dir="$folder" umid="uml-$3" con=null con0=null,fd:1 ssl=null \
-    ssl0=fd:7,fd:6 ssl1=null,fd:8 7<>"$name.in" 8<>"$name.acknowledged"
+    ssl0=fd:7,fd:6 ssl1=null,fd:8 ${DISKS:-} 7<>"$name.in" 8<>"$name.acknowledged"

@@ -2,7 +2,7 @@
 
 Each container and network has one chain in table nat.  It accepts packets to the container's own
 network, and masquerades all others except multicast; POSTROUTING jumps to it for the container's
-address.  One ``iptables-restore`` per family makes all changes at once.
+address.  All changes of a family are made at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from multus.api.errors import KernelRefused
 from multus.netlink import iptables
 from multus.netlink.addresses import network_of
 from multus.netlink.masquerade._owner import Owner
@@ -24,18 +23,10 @@ def add(owner: Owner, addresses: Sequence[str], programs: iptables.Programs) -> 
     """Add the rules for these addresses (with prefix); an existing rule is not added twice."""
     for version in (4, 6):
         ours = [each for each in addresses if (":" in each) == (version == 6)]
-        if not ours:
-            continue
-        rules = _rules(owner, ours, _MULTICAST[version])
-        try:
-            iptables.restore(version, [f"-N {owner.chain}", *rules], programs)
-        except KernelRefused:
-            # The chain exists already: another interface of the container is in this network.
-            present = iptables.saved(version, programs)
-            if not iptables.declares(present, owner.chain):
-                raise
-            new = [rule for rule in rules if rule not in present]
-            iptables.restore(version, new, programs)
+        if ours:
+            # The chain may exist: another interface of the container is in this network.
+            rules = _rules(owner, ours, _MULTICAST[version])
+            iptables.ensure(version, [f"-N {owner.chain}", *rules], programs=programs)
 
 
 def remove(owners: Iterable[Owner], kept: Collection[str], programs: iptables.Programs) -> None:

@@ -40,6 +40,11 @@ class Call:
         self._thread = threading.Thread(target=lambda: self._answers.append(call()))
         self._thread.start()
 
+    def is_running(self, seconds: float) -> bool:
+        """Whether it has not ended after so many seconds."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
     def answer(self) -> Answer:
         self._thread.join(2 * PATIENCE)
         return self._answers[0]

@@ -30,6 +30,9 @@ class Echo:
 
     outdated = False
 
+    def leaves(self, client: object) -> bool:
+        return False
+
     def __init__(self, settings: Settings, log: Log) -> None:
         self.log = log
         self.broken: dict[str, str] = {}

@@ -60,7 +60,15 @@ class Ground:
         delegate = Delegate(H, (step.plugin,), "1.0.0", H, ifname="eth0")
         args = {"K8S_POD_NAMESPACE": H, "K8S_POD_NAME": H}
         environ = {"CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items())}
-        request = Request("ADD", "c1", f"/run/netns/{H}", "eth0", ("/bin",), args, environ)
+        request = Request(
+            "ADD",
+            "c1",
+            f"/run/netns/{H.replace(chr(47), chr(45))}",
+            "eth0",
+            ("/bin",),
+            args,
+            environ,
+        )
         conf = {"name": H, "type": "multus", "cniVersion": "1.1.0", "binDir": self.state}
         planned = Planned(delegate, (step,))
         writer = journal.begin(request, conf, (planned,))

@@ -48,13 +48,13 @@ def hand_over(folder: Path, text: str, owner: Owner) -> None:
 
 def test_an_add_reads_no_file_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    original = store._contents
+    original = store.contents_of
 
     def written_down(name: str, folder: int) -> tuple[str, int]:
         read.append(name)
         return original(name, folder)
 
-    monkeypatch.setattr(store, "_contents", written_down)
+    monkeypatch.setattr(store, "contents_of", written_down)
     (folder / "10.1.0.4").write_text(str(THREE))
     assert held(folder, THREE, create=True) == ["10.1.0.4"]
     assert held(folder, Owner("four", "eth0"), create=True) == []

@@ -124,7 +124,7 @@ class TestUnfinished:
 class TestDamaged:
     def damage(self, desk: Desk) -> None:
         path = Path(desk.record().path)
-        path.write_bytes(path.read_bytes() + b"torn")
+        path.write_bytes(path.read_bytes() + b"altered\n")
 
     def test_the_file_is_kept_once_all_that_it_names_is_detached(
         self, desk: Desk, capfd: pytest.CaptureFixture[str]
@@ -133,7 +133,24 @@ class TestDamaged:
         self.damage(desk)
         assert remove(desk) == []
         assert desk.files() == ["c1:eth0:damaged"]
-        assert "its last line is torn" in capfd.readouterr().err
+        assert "line 9: it is torn" in capfd.readouterr().err
+
+    @pytest.mark.parametrize("intent", [b"", bytes(4096)], ids=["empty", "zeros"])
+    def test_what_was_never_written_is_removed_with_the_rest(
+        self, desk: Desk, intent: bytes
+    ) -> None:
+        desk.add()
+        Path(desk.record().path).write_bytes(intent)
+        assert remove(desk) == []
+        assert desk.files() == []
+
+    def test_so_is_a_record_that_lacks_only_lines_after_its_intent(self, desk: Desk) -> None:
+        desk.add()
+        path = Path(desk.record().path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-30] + bytes(30))
+        assert remove(desk) == []
+        assert desk.files() == []
 
     def test_it_stays_while_something_of_it_cannot_be_detached(self, desk: Desk) -> None:
         desk.add()

@@ -17,11 +17,10 @@ Source: containernetworking plugins 1.1.1, by what they leave in the kernel.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from hashlib import sha512
 from typing import TYPE_CHECKING
 
-from multus.api.errors import KernelRefused
 from multus.netlink import iptables
 from multus.netlink.addresses import network_of
 
@@ -35,7 +34,6 @@ _OLD_TOP = "CNI-HOSTPORT-SNAT"
 _LONGEST_COMMENT = 255
 # The match multiport takes no more.
 _PORTS_A_RULE = 15
-_ATTEMPTS = 5
 _OWNED = re.compile(r'dnat name: "(?P<network>[^"]+)" id: "(?P<container>[^"]+)"')
 
 
@@ -43,12 +41,10 @@ def add(config: Config, version: int, address: str, programs: Programs) -> None:
     """Map the ports to this address (with prefix); an existing rule is not added twice."""
     own = _own_rules(config, version, address)
     chain = _chain("DN", config.network, config.container_id)
-    present = [f"-C {rule}" for _option, rule in _shared_rules(config)]
-    try:
-        iptables.restore(version, [*present, f"-N {chain}", *_appended(own)], programs)
-    except KernelRefused as error:
-        with iptables.alone(programs):
-            _add_what_is_missing(config, version, own, error, programs)
+    shared = [f"-N {each}" for each in ([_SET_MARK, _MASQUERADE] if _marks(config) else [])]
+    shared += [f"-N {_TOP}", *(f"{option} {rule}" for option, rule in _shared_rules(config))]
+    commands = [f"-N {chain}", *(f"-A {rule}" for rule in own)]
+    iptables.ensure(version, commands, shared, programs)
 
 
 def check(config: Config, version: int, address: str, programs: Programs) -> None:
@@ -75,59 +71,6 @@ def collect(network: str, containers: Collection[str], programs: Programs) -> No
         return owned["container"] not in containers
 
     iptables.remove_jumped_to(_TOP, stale, programs)
-
-
-def _add_what_is_missing(
-    config: Config,
-    version: int,
-    own: Sequence[str],
-    error: KernelRefused,
-    programs: Programs,
-) -> None:
-    """Add the rules after the kernel's table was read; again when others changed it meanwhile."""
-    before: list[str] | None = None
-    for _attempt in range(_ATTEMPTS):
-        saved = iptables.saved(version, programs)
-        if before == _rules_of(saved):
-            break  # nobody changed it: the rules themselves are refused
-        before = _rules_of(saved)
-        chains = [_SET_MARK, _MASQUERADE] if _marks(config) else []
-        chains += [_TOP, _chain("DN", config.network, config.container_id)]
-        script = [f"-N {chain}" for chain in chains if not iptables.declares(saved, chain)]
-        for option, rule in _shared_rules(config):
-            script += [] if f"-A {rule}" in saved else [f"{option} {rule}"]
-        new = [each for each in own if not _exists(each, saved, config, version, programs)]
-        script += _appended(new)
-        try:
-            return iptables.restore(version, script, programs)
-        except KernelRefused as refused:
-            error = refused
-    raise error
-
-
-def _exists(
-    rule: str, saved: Sequence[str], config: Config, version: int, programs: Programs
-) -> bool:
-    if f"-A {rule}" in saved:
-        return True
-    chain = _chain("DN", config.network, config.container_id)
-    if not (config.conditions[version] and iptables.declares(saved, chain)):
-        return False
-    # Conditions are in the words of the configuration: only iptables can compare them.
-    try:
-        iptables.restore(version, [f"-C {rule}"], programs)
-    except KernelRefused:
-        return False
-    return True
-
-
-def _rules_of(saved: Sequence[str]) -> list[str]:
-    """The chains and rules, without counters and the time."""
-    return [line.partition(" [")[0] for line in saved if line[:1] in (":", "-")]
-
-
-def _appended(rules: Sequence[str]) -> list[str]:
-    return [f"-A {rule}" for rule in rules]
 
 
 def _marks(config: Config) -> bool:

@@ -5,159 +5,30 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from attrs import evolve, frozen
-from reliability.processes import family_of
+from attrs import evolve
 from unit.registry.site import Site
-from waiting import becomes, eventually
+from waiting import PATIENCE, becomes, eventually
 
-from integration.blackbox.program import Multus
+from integration.daemon.conftest import answer_of
 from multus.cli import engines
 from multus.cni import shim
+from multus.cni import warm as engines_of
 from multus.cni.warm import FAILED
-from multus.testing.delegates import BinDir
-from multus.testing.netns import Netns, Node
-from multus.testing.runtime import Answer, Container, Runtime, installed_program
+from multus.daemon import wire
+from multus.testing.netns import Netns
+from multus.testing.runtime import Container, installed_program
 
-from .conftest import SHIMS
-
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-
-
-@frozen
-class Warm:
-    """A node without a daemon, on which a shim and the engine's program are installed."""
-
-    multus: Multus
-    folder: Path
-
-    @property
-    def place(self) -> Path:
-        """A folder for the test's own files."""
-        return self.folder.parent
-
-    @property
-    def socket(self) -> Path:
-        """The engine's; there must be one."""
-        (found,) = engines.found(str(self.folder))
-        return Path(found.socket)
-
-    @property
-    def engine(self) -> int:
-        """The engine's process; 0 when there is none that serves."""
-        found = engines.found(str(self.folder))
-        serves = [each.process for each in found if os.path.exists(each.socket)]
-        return max(serves, default=0)
-
-    def conf(self, *delegates: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
-        ipam = {"type": "host-local", "subnet": "10.60.0.0/24", "dataDir": self.multus.ipam_dir}
-        return self.multus.conf(
-            *(delegates or [{"type": "ptp", "name": "p", "ipam": ipam}]), cniVersion="1.1.0", **keys
-        )
-
-    def with_environ(self, **environ: str) -> Warm:
-        runtime = self.multus.runtime
-        runtime = evolve(runtime, environ={**runtime.environ, **environ})
-        return evolve(self, multus=evolve(self.multus, runtime=runtime))
-
-    def add(self, container: Container, **keys: Any) -> Answer:
-        return self.multus.add(self.conf(**keys), container)
-
-    def delete(self, container: Container, **keys: Any) -> Answer:
-        return self.multus.delete(self.conf(**keys), container)
-
-    def leave(self, netns: Netns, **keys: Any) -> int:
-        """Have an ADD and a DEL leave an engine; returns its process."""
-        container = Container(netns.path)
-        self.add(container, **keys).require()
-        self.delete(container, **keys).require()
-        eventually(lambda: self.engine)
-        return self.engine
-
-    def served(self) -> float:
-        """How many calls the engine has served."""
-        environ = {b"MULTUS_SOCKET": os.fsencode(self.socket)}
-        lines = shim.control(environ, b"metrics")[1].decode().splitlines()
-        name = "multus_server_request_total"
-        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
-
-
-@pytest.fixture
-def warm_of(
-    cni_runtime: Runtime,
-    cni_bin: BinDir,
-    cni_node: Node,
-    cni_program: tuple[str, ...],
-    programs: Mapping[str, str],
-    tmp_path: Path,
-) -> Iterator[Callable[[str], Warm]]:
-    """Makes a node with one of the shims, and without a daemon."""
-    cni_bin.real("ptp", "host-local")
-    folder = tmp_path / "opt"
-    folder.mkdir()
-    program = folder / "multus"
-    run = tmp_path / "run"
-
-    def install(kind: str) -> Warm:
-        if kind not in programs:
-            pytest.skip("no C compiler")
-        if kind == "c":
-            shutil.copy(programs["c"], str(program))
-            shutil.copy(cni_program[0], str(folder / "multus-standalone"))
-        else:
-            program.write_text(shim.launcher())
-            program.chmod(0o755)
-        environ = {
-            "PATH": _PATH,
-            "MULTUS_SOCKET": str(run / "multus.sock"),
-            "ASAN_OPTIONS": "detect_leaks=0",
-        }
-        runtime = evolve(cni_runtime, program=(str(program),), environ=environ)
-        state, ipam = str(tmp_path / "multus"), str(tmp_path / "ipam")
-        return Warm(Multus(runtime, cni_bin, cni_node, state, ipam), run)
-
-    yield install
-    list(engines.end(str(run)))
-
-
-@pytest.fixture(params=SHIMS)
-def warm(request: pytest.FixtureRequest, warm_of: Callable[[str], Warm]) -> Warm:
-    return warm_of(request.param)
-
-
-@pytest.fixture
-def one(warm_of: Callable[[str], Warm], programs: Mapping[str, str]) -> Warm:
-    """The same, for what does not depend on the shim."""
-    return warm_of("c" if "c" in programs else "python")
-
-
-def waits(warm: Warm) -> None:
-    """Add a delegate that says that it has begun, and waits for the file "go"."""
-    begun, go = warm.place / "begun", warm.place / "go"
-    wait = f"touch {begun}; until [ -e {go} ]; do sleep 0.02; done"
-    script = f'#!/bin/sh\n{wait}\necho \'{{"cniVersion": "1.0.0"}}\'\n'
-    warm.multus.bin.file("waits", script.encode())
-
-
-def family(pid: int) -> list[int]:
-    return [pid, *family_of(pid)]
-
-
-def kill_all_but_the_supervisor(engine: int) -> None:
-    for process in set(family(engine)) - {engine}:
-        with suppress(OSError):
-            if "multus" in Path(f"/proc/{process}/comm").read_text():
-                os.kill(process, signal.SIGKILL)
+from .node import Warm, family, kill_all_but_the_supervisor, waits
 
 
 def held_by(pid: int) -> set[str]:
@@ -371,36 +242,6 @@ def test_a_killed_engine_costs_a_call_nothing(warm: Warm, cni_pod: Netns) -> Non
     assert warm.leave(cni_pod) != before
 
 
-def test_a_call_whose_engine_is_killed_is_carried_out_in_place(warm: Warm, cni_pod: Netns) -> None:
-    from integration.daemon.family import Call
-
-    waits(warm)
-    conf, container = warm.conf({"type": "waits", "name": "w"}), Container(cni_pod.path)
-    engine = warm.leave(cni_pod)
-    call = Call(lambda: warm.multus.add(conf, container))
-    eventually((warm.place / "begun").exists)
-    os.kill(engine, signal.SIGKILL)
-    (warm.place / "go").touch()
-    call.answer().require()
-    warm.multus.delete(conf, container).require()
-    assert warm.multus.records() == []
-
-
-def test_a_call_whose_worker_is_killed_is_carried_out_in_place(warm: Warm, cni_pod: Netns) -> None:
-    from integration.daemon.family import Call
-
-    waits(warm)
-    conf, container = warm.conf({"type": "waits", "name": "w"}), Container(cni_pod.path)
-    engine = warm.leave(cni_pod)
-    call = Call(lambda: warm.multus.add(conf, container))
-    eventually((warm.place / "begun").exists)
-    kill_all_but_the_supervisor(engine)
-    (warm.place / "go").touch()
-    call.answer().require()
-    warm.multus.delete(conf, container).require()
-    assert warm.multus.records() == []
-
-
 def test_an_engine_without_workers_refuses_no_call_and_ends(one: Warm, cni_pod: Netns) -> None:
     container = Container(cni_pod.path)
     for _ in range(3):
@@ -553,6 +394,83 @@ def test_doctor_names_it_and_uninstall_ends_it(one: Warm, cni_pod: Netns) -> Non
     assert f"ended the warm engine at {one.socket}" in command("uninstall", "--net-d", folders[1])
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
     assert os.listdir(one.folder) == []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[socket.socket]:
+    """A listener where a journal would be: bind its folder to /run/systemd/journal."""
+    (tmp_path / "journal").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "journal" / "stdout"))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        yield listener
+
+
+def test_on_a_node_with_a_journal_it_logs_there(tmp_path: Path, journal: socket.socket) -> None:
+    path = tmp_path / "run" / "warm.0"
+    conf = {"logLevel": "verbose", "cniDir": str(tmp_path / "multus")}
+    given = {"socket": str(path), "seconds": 60, "conf": conf}
+    mounts = (
+        "mount -t tmpfs tmpfs /run",
+        "mkdir -p /run/systemd/journal",
+        f"mount --bind {tmp_path}/journal /run/systemd/journal",
+        f"exec 3<>{path}.lock",
+    )
+    program = "import json, sys; from multus.daemon.warm import main; main(json.loads(sys.argv[1]))"
+    script = " && ".join((*mounts, 'exec "$@"'))
+    argv = ["unshare", "--mount", "sh", "-c", script, "-", sys.executable, "-c", program]
+    path.parent.mkdir(mode=0o700)
+    with subprocess.Popen([*argv, json.dumps(given)], stderr=subprocess.PIPE) as engine:
+        peer, _ = journal.accept()
+        with peer, peer.makefile("r") as lines:
+            # Identifier, unit, priority, no priority in the lines, and forwarded to nobody.
+            assert [next(lines) for _ in range(7)] == ["multus\n", "\n", "6\n", *["0\n"] * 4]
+            assert json.loads(next(lines))["msg"] == "serving"
+        assert not os.path.exists(f"{path}.log")
+        engine.terminate()
+        assert engine.stderr is not None and engine.stderr.read() == b""
+
+
+def test_an_ordinary_user_reaches_no_engine_and_leaves_none(
+    one: Warm, cni_pod: Netns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.leave(cni_pod)
+    # From here, only the engine's own folder is in the way.
+    one.place.chmod(0o711)
+    monkeypatch.chdir(one.place)
+    path = os.path.relpath(one.socket)
+    environ = {b"CNI_COMMAND": b"GC", b"CNI_PATH": b"/opt", b"MULTUS_SOCKET": b"run/multus.sock"}
+    (one.place / "users").mkdir()
+    (one.place / "users").chmod(0o777)
+    own, stdin = "users/warm.0", json.dumps(one.conf()).encode()
+    before = one.served()
+    with user(65534), socket.socket(socket.AF_UNIX) as client:
+        with pytest.raises(PermissionError):
+            client.connect(path)
+        engines_of.leave(own, stdin)
+        users = shim.warm_engine(environ, stdin, b"run/multus.sock")
+    assert users != shim.warm_engine(environ, stdin, b"run/multus.sock")
+    # Even where somebody opened it to all.
+    one.folder.chmod(0o711)
+    one.socket.chmod(0o666)
+    with user(65534), socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(wire.Message(wire.CNI, stdin, {"CNI_COMMAND": "GC"}).encode())
+        status, said = answer_of(client)
+    assert (status, json.loads(said)["code"]) == (1, 5)
+    assert one.served() == before
+    assert os.listdir("users") == []
+
+
+@contextmanager
+def user(number: int) -> Iterator[None]:
+    """Be this user."""
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_what_cannot_start_is_told_in_the_lock(tmp_path: Path) -> None:

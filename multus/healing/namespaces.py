@@ -1,0 +1,59 @@
+"""The network namespaces that live, and the addresses in them.
+
+A namespace lives as long as a process is in it, or it is mounted somewhere.  This process sees the
+processes of its own PID namespace, and the mounts of its own mount namespace.
+
+Source: network_namespaces(7), proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+
+from multus.api.errors import CNIError
+from multus.netlink import Namespace, addresses
+
+#: Where runtimes and iproute2 mount them.  A mount in another place is in the table of mounts.
+_NAMED = ("/run/netns/*", "/var/run/netns/*")
+_MOUNTS = "/proc/self/mountinfo"
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def addresses_in_use() -> frozenset[str]:
+    """The addresses, without prefix, of every namespace that is seen, this one's too."""
+    found: set[str] = set()
+    seen: set[tuple[int, int]] = set()
+    for path in ("/proc/thread-self/ns/net", *_paths()):
+        try:
+            there = os.stat(path)
+            if (there.st_dev, there.st_ino) in seen:
+                continue
+            seen.add((there.st_dev, there.st_ino))
+            found |= _addresses_in(path)
+        except (OSError, CNIError):
+            continue  # it has ended meanwhile, or the path is no namespace
+    return frozenset(found)
+
+
+def _addresses_in(path: str) -> set[str]:
+    with Namespace(path) as namespace, namespace.channel() as channel:
+        return {each.address.partition("/")[0] for each in addresses.list_of(channel)}
+
+
+def _paths() -> Iterator[str]:
+    for pattern in _NAMED:
+        yield from sorted(glob.glob(pattern))
+    yield from _mounted()
+    yield from (f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdecimal())
+
+
+def _mounted() -> Iterator[str]:
+    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields, _, kind = line.partition(" - ")
+            words = fields.split()
+            if kind.startswith("nsfs ") and words[3].startswith("net:"):
+                yield _ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4])

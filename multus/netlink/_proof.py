@@ -1,0 +1,159 @@
+"""Whether this machine's iptables stores rules as we do.
+
+The form differs between releases, and the older interface ("legacy") has another one altogether.
+So the program itself says it: it carries out some commands in a network namespace of its own, which
+then is compared with what we would have written.  That takes one or two runs of it, once: a line in
+a file keeps the answer for other processes and for later, as long as program and kernel stay the
+same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from multus.api import atomic
+from multus.api.errors import KernelRefused
+from multus.netlink import _xtread, nftables
+from multus.netlink import nftexpressions as nft
+from multus.netlink._namespace import empty_namespace
+from multus.netlink._xtread import Command
+
+#: Increased whenever what we write, or what is compared, changes.
+EDITION = 1
+FILE = ".iptables"
+
+_TABLES = {4: nftables.Table(nftables.IPV4, "nat"), 6: nftables.Table(nftables.IPV6, "nat")}
+_SAID = r'-m comment --comment "a \"comment\""'
+# A later group is compared when the ones before it are the same.
+_SAMPLES = (
+    (
+        "-N CNI-ONE",
+        f"-A CNI-ONE -d {{even}} {_SAID} -j ACCEPT",
+        f"-A CNI-ONE -d {{odd}} {_SAID} -j ACCEPT",
+        f"-A CNI-ONE ! -d {{multicast}} {_SAID} -j MASQUERADE",
+        f"-A POSTROUTING -s {{one}} {_SAID} -j CNI-ONE",
+        f"-A POSTROUTING -s {{even}} -d {{one}} {_SAID} -j CNI-ONE",
+    ),
+    (
+        "-N CNI-TWO",
+        "-N CNI-THREE",
+        f"-A CNI-TWO {_SAID} -j MARK --set-xmark 0x2000/0x6000",
+        "-A CNI-ONE -m mark --mark 0x2000/0x6000 -j MASQUERADE",
+        "-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-TWO",
+        "-A CNI-TWO -s {even} -d {one} -p tcp -m tcp --dport 80 -j CNI-THREE",
+        "-A CNI-TWO -p udp -m udp --dport 53 -j DNAT --to-destination {port}",
+        f"-A CNI-TWO -p tcp {_SAID} -m multiport --dports 80,8080 -j CNI-THREE",
+    ),
+)
+_ADDRESSES = {
+    4: {
+        "one": "10.1.2.3/32",
+        "even": "10.1.2.0/24",
+        "odd": "10.1.0.0/20",
+        "multicast": "224.0.0.0/4",
+        "port": "10.1.2.3:5353",
+    },
+    6: {
+        "one": "fd00::3/128",
+        "even": "fd00:1:2:3::/64",
+        "odd": "fd00:1:2:8::/61",
+        "multicast": "ff00::/8",
+        "port": "[fd00::3]:5353",
+    },
+}
+
+
+class Program(NamedTuple):
+    """``iptables-restore`` of one family: its path, and how to *run* it with some commands.
+
+    *folder* is where the answer is kept; "" for nowhere.
+    """
+
+    path: str
+    folder: str
+    run: Callable[[Sequence[str]], None]
+
+
+# What this process knows: the kinds that are the same, by family and program.
+_known: dict[str, frozenset[str]] = {}
+
+
+def proven(version: int, program: Program) -> frozenset[str]:
+    """The kinds of options (`Command.kinds`) that this program stores as we do."""
+    name = f"{version} {program.path}"
+    key = f"{name} {_identity(program.path)}"
+    if key not in _known:
+        kept = _read(program.folder)
+        found = kept.get(key)
+        if found is None:
+            found = _compare(version, program)
+            others = {
+                each: kinds for each, kinds in kept.items() if not each.startswith(f"{name} ")
+            }
+            _keep(program.folder, {**others, key: found})
+        _known[key] = found
+    return _known[key]
+
+
+def samples(version: int) -> list[list[str]]:
+    """The commands that are compared, in groups."""
+    return [[each.format(**_ADDRESSES[version]) for each in group] for group in _SAMPLES]
+
+
+def _identity(path: str) -> str:
+    """What changes when the program is replaced, or the link to it is, or the kernel."""
+    status = os.stat(path)
+    file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return f"{'-'.join(map(str, file))} {os.uname().release.replace(' ', '-')} {EDITION}"
+
+
+def _compare(version: int, program: Program) -> frozenset[str]:
+    same: frozenset[str] = frozenset()
+    written: list[Command] = []
+    # Refused: the namespace, or a command by this program with this kernel.
+    with suppress(KernelRefused), empty_namespace():
+        for group in samples(version):
+            program.run(group)
+            read = [_xtread.read(version, each) for each in group]
+            commands = [each for each in read if each is not None]
+            written += commands
+            if not _are_there(version, written):
+                break
+            same = same.union(*(each.kinds for each in commands))
+    return same
+
+
+def _are_there(version: int, commands: Sequence[Command]) -> bool:
+    with nftables.channel() as channel:
+        for chain in {each.chain for each in commands}:
+            ours = [
+                each.expressions for each in commands if (each.option, each.chain) == ("-A", chain)
+            ]
+            rules = _TABLES[version].list_rules(channel, chain)
+            if len(rules) != len(ours) or any(rule.userdata for rule in rules):
+                return False
+            if not all(map(nft.are_listed, (rule.body for rule in rules), ours)):
+                return False
+    return True
+
+
+def _read(folder: str) -> dict[str, frozenset[str]]:
+    """The lines of the file: a program, and what it stores as we do, behind a tab."""
+    try:
+        with open(f"{folder}/{FILE}", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, ValueError):
+        return {}
+    parts = (each.partition("\t") for each in lines)
+    return {key: frozenset(kinds.split()) for key, tab, kinds in parts if tab}
+
+
+def _keep(folder: str, known: dict[str, frozenset[str]]) -> None:
+    text = "".join(f"{key}\t{' '.join(sorted(kinds))}\n" for key, kinds in known.items())
+    # Without a folder, every process finds it out.
+    if folder and os.path.isdir(folder):
+        with suppress(OSError):
+            atomic.write(f"{folder}/{FILE}", text.encode(), fsync=False)

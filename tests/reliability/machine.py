@@ -1,0 +1,134 @@
+"""A machine of user-mode Linux with disks, whose power can be cut.
+
+Its kernel is a process on this machine, and its disks are files here: what it has written to them
+is in this machine's page cache, and what it has only in its own is lost with the process.  So a
+SIGKILL of it is a power cut.  A copy of its disks while it is stopped is what a power cut at that
+moment leaves, for a fraction of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+from reliability.processes import family_of
+
+from tools.vm import run as vm
+
+#: A kernel starts faster with less of it.
+_MEMORY = "320M"
+
+#: A disk's size, in bytes, sparse; and what mkfs is told, so that it is small and fast.
+_SIZE = 32 << 20
+_SMALL = ("-m", "0", "-N", "4096", "-J", "size=4")
+
+
+def require_machines() -> None:
+    """Skip the test where user-mode Linux or ext4 is not installed."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root, at least of a user namespace")
+    for program in (vm.KERNEL, "mkfs.ext4"):
+        if shutil.which(program, path=_SEARCH) is None:
+            pytest.skip(f"{program} is not on this machine")
+
+
+_SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
+def make_disk(path: Path) -> None:
+    """Make an empty ext4 file system in a sparse file."""
+    with open(path, "wb") as file:
+        file.truncate(_SIZE)
+    command = ["mkfs.ext4", "-q", "-F", *_SMALL, str(path)]
+    subprocess.run(command, check=True, env={**os.environ, "PATH": _SEARCH})
+
+
+@frozen
+class Machine:
+    """One boot of it, from power on to the cut."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    _heard: bytearray = field(factory=bytearray)
+
+    @classmethod
+    def boot(cls, folder: Path, disks: Sequence[Path], program: str) -> Machine:
+        """Start it; the *program*, in Python, runs in it and says lines of JSON."""
+        environ = vm.prepare(folder)
+        environ["MEMORY"] = _MEMORY
+        environ["DISKS"] = " ".join(f"ubd{number}={path}" for number, path in enumerate(disks))
+        processor = sorted(os.sched_getaffinity(0))[-1]
+        process = subprocess.Popen(
+            shlex.split(vm.interpreter(folder, processor)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # unshare does not expect that its child is killed
+            env=environ,
+            bufsize=0,
+        )
+        assert process.stdin is not None
+        process.stdin.write(repr(program).encode() + b"\n")
+        return cls(process, folder)
+
+    def cut(self) -> None:
+        """Kill its kernel; returns when none of its processes is left."""
+        if self.process.poll() is None:
+            for pid in self._children():
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()  # the first process of a PID namespace is the last one to be reaped
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Nothing of it runs meanwhile: its disks are as if its power had been cut now."""
+        found = [pid for pid in family_of(self._children()[0]) if not _is_traced(pid)]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+            while _state(pid) != "T":
+                time.sleep(0.001)
+        yield
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def line(self, deadline: float) -> Mapping[str, Any] | None:
+        """What the program says next; None when it says nothing until then (``monotonic``).
+
+        Raises ``EOFError`` when the machine has ended.
+        """
+        assert self.process.stdout is not None
+        while b"\n" not in self._heard:
+            patience = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], patience)[0]:
+                return None
+            data = self.process.stdout.read(65536)
+            if not data:
+                raise EOFError(vm.console(self.folder))
+            self._heard.extend(data)
+        line, _, rest = bytes(self._heard).partition(b"\n")
+        self._heard[:] = rest
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+
+def _is_traced(pid: int) -> bool:
+    """Whether it is a process of the machine's, which its kernel traces, not the kernel's own."""
+    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
