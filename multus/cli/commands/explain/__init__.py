@@ -12,11 +12,12 @@ Examples:
   multus explain -f pod.yaml --json | jq .refused
   multus explain --root /host --pod default/web
 
-The configuration is the one among the files, else --conf, else the first of type
-multus in /etc/cni/net.d. With files and without any, a plain one is assumed, and
-said. With files, unless the configuration is this node's own, what only a node
-can answer (a binary, an interface, a file) is "not checked here"; --cni-path or
---root say where to look.
+The configuration is that of --conf, else the one among the files, else the
+first of type multus in /etc/cni/net.d. With files and without any, a plain one
+is assumed, and said. With files, unless the configuration is this node's own,
+what only a node can answer (a binary, an interface, a file) is "not checked
+here"; --cni-path or --root say where to look.
+
 The exit status is 0 when the ADD would succeed, 1 when it would be refused, 3
 when an object that it needs is not in the given files, 2 for a usage error.
 """
