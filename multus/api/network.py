@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The type of the engine's own step (``multus.api.defaultroute``).
 STEP = "multus-default-route"
+#: The source of a delegate that an outside controller attached to a running container.
+OUTSIDE = "outside controller"
 
 
 class Provenance(Enum):
