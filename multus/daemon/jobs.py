@@ -3,7 +3,7 @@
 One job of a container runs at a time, so a pod whose calls hang or are retried blocks one worker.
 Some workers are reserved for other commands than ADD: a DEL frees what ADDs wait for.  STATUS and
 VERSION are cheap and come first.  Background jobs (spooled DELs, and the undo after a lost worker)
-come when no call may start, and so do healing and looks at running pods.
+come when no call may start; so do healing, and looks at running pods.
 """
 
 from __future__ import annotations

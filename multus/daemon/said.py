@@ -83,8 +83,8 @@ class Report:
     delegates: tuple[tuple[str, str, float], ...]
     plugins: tuple[tuple[str, str, float], ...]
     replayed: tuple[Replayed, ...]
-    healed: Healed | None = None
     looked: Looked | None = None
+    healed: Healed | None = None
 
 
 def read(packet: Packet) -> Ready | Taken | Report:
@@ -138,8 +138,8 @@ def _report(head: Mapping[str, Any]) -> Report:
         delegates=_times(head.get("delegates", ())),
         plugins=_times(head.get("plugins", ())),
         replayed=tuple(_replayed(each) for each in head.get("replayed", ())[:_MOST]),
-        healed=_healed(head["healed"]) if "healed" in head else None,
         looked=_looked(head["looked"]) if "looked" in head else None,
+        healed=_healed(head["healed"]) if "healed" in head else None,
     )
 
 

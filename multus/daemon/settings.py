@@ -190,10 +190,10 @@ KEYS: tuple[Key, ...] = (
     WORKERS,
     STUCK_SECONDS,
     WORKER_MEMORY,
+    POD_CHANGES,
     HEAL_MINUTES,
     HEAL_GRACE_SECONDS,
     CRI_SOCKET,
-    POD_CHANGES,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -246,10 +246,10 @@ class Settings:
     log: Mapping[str, Any]
     stuck_seconds: float
     worker_memory: int
+    follows_pods: bool
     heal_seconds: float
     heal_grace: float
     cri_socket: str
-    follows_pods: bool
     raw: Mapping[str, Any]
 
     @classmethod
@@ -299,10 +299,10 @@ class Settings:
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
             worker_memory=WORKER_MEMORY.read(reader) << 20,
+            follows_pods=POD_CHANGES.read(reader) == "follow",
             heal_seconds=60.0 * HEAL_MINUTES.read(reader),
             heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
             cri_socket=CRI_SOCKET.read(reader),
-            follows_pods=POD_CHANGES.read(reader) == "follow",
             raw=raw,
         )
 
