@@ -94,10 +94,12 @@ def lives(record: Record, root: str = "") -> bool:
 
     *root* is where the node's file system is mounted, when this process sees it from a container of
     its own: identities are not compared then.  A record that is too damaged to say its namespace is
-    taken to be of a container that lives.
+    taken to be of a container that lives; one that a power cut left so is of one that does not.
     """
     from multus.netlink import is_namespace
 
+    if record.unbegun:
+        return False
     if not record.request.environ:
         return True
     if record.netns_identity == OF_ANOTHER_BOOT:

@@ -101,6 +101,10 @@ class Machine:
         for pid in found:
             os.kill(pid, signal.SIGCONT)
 
+    def console(self) -> str:
+        """What its kernel and its programs said on their standard error."""
+        return vm.console(self.folder)
+
     def _children(self) -> list[int]:
         pid = self.process.pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -117,7 +121,7 @@ class Machine:
                 return None
             data = self.process.stdout.read(65536)
             if not data:
-                raise EOFError(vm.console(self.folder))
+                raise EOFError(self.console())
             self._heard.extend(data)
         line, _, rest = bytes(self._heard).partition(b"\n")
         self._heard[:] = rest

@@ -147,7 +147,7 @@ class Cuts:
     def note(self, boot: int, line: Mapping[str, Any]) -> None:
         said = line["what"]
         self.counts[said] += 1
-        if said in ("wrong", "left") or (said == "doctor" and line["when"] == "after"):
+        if said in ("wrong", "left"):
             self.wrong.append(line["text"])
         elif said == "up":
             self.boots.add(line["boot_id"])
@@ -181,7 +181,7 @@ class Heard:
         while lines is None or self.lines < lines:
             line = self.machine.line(deadline)
             if line is None:
-                assert lines is None, f"nothing is said: {self.machine.console()}"
+                assert lines is None, self.machine.console()
                 return
             self.cuts.note(self.boot, line)
             self.lines += line.get("image") == len(self.cuts.images) - 1
