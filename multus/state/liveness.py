@@ -7,6 +7,7 @@ little: a number under ``/proc`` or a name under ``/run/netns`` may later be ano
 from __future__ import annotations
 
 import os
+import time
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -43,6 +44,15 @@ def boot() -> str:
             return file.read().strip()
     except (OSError, ValueError):
         return ""
+
+
+def is_of_earlier_boot(path: str) -> bool:
+    """Whether the file at *path* was last changed before the node was started."""
+    try:
+        changed = os.lstat(path).st_ctime
+    except OSError:
+        return False
+    return changed < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def identity_since(recorded_boot: str, identity: str) -> str:

@@ -47,7 +47,8 @@ MOUNTS = ("defaults", "commit=1", "nodelalloc", "data=writeback,commit=1")
 
 #: Files that stay by design: locks, and host-local's last reserved address.
 _STAYS = (".lock", "lock", "last_reserved_ip")
-_CONF, _BIN, _FOLDERS = "/run/multus.conf", "/run/bin", ("/run/a", "/run/b")
+_CONF, _BIN, _LEASE = "/run/multus.conf", "/run/bin", "/run/subnet.env"
+_FOLDERS = ("/run/a", "/run/b")
 
 #: The disks of a machine.
 DISKS = [f"ubd{letter}" for letter in "abcdefghijklmnop"]
@@ -98,7 +99,7 @@ class Afflicted:
     @property
     def conf(self) -> dict[str, Any]:
         tuning = {"type": "tuning", "mtu": 1400, "dataDir": f"{self.stores}/tuning"}
-        flannel = {"type": "flannel", "delegate": {"bridge": "cni0"}, "subnetFile": self._lease()}
+        flannel = {"type": "flannel", "delegate": {"bridge": "cni0"}, "subnetFile": _LEASE}
         flannel |= {"dataDir": f"{self.stores}/flannel", "ipam": {"dataDir": self.addresses}}
         executed = {"type": "bridge", "bridge": "br0", "ipam": self._ipam(2), "invoker": "exec"}
         return {
@@ -123,14 +124,6 @@ class Afflicted:
     def _ipam(self, number: int, *more: str) -> dict[str, Any]:
         ranges = [[{"subnet": each}] for each in (f"10.{number}.0.0/24", *more)]
         return {"type": "host-local", "dataDir": self.addresses, "ranges": ranges}
-
-    def _lease(self) -> str:
-        path = "/run/subnet.env"
-        Path(path).write_text(
-            "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\n"
-            "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
-        )
-        return path
 
     def _tenants(self) -> dict[str, dict[str, Any]]:
         return {
@@ -292,6 +285,10 @@ def prepare(chance: random.Random) -> None:
         "ip link set uplink up",
     ):
         subprocess.run(command.split(), check=True)
+    Path(_LEASE).write_text(
+        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\n"
+        "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
+    )
     os.makedirs(_BIN)
     BinDir(_BIN).real()
     # What a first call imports, the processes below inherit.
