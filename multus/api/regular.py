@@ -109,10 +109,8 @@ def holder(fd: int) -> str:
 
     "another process" when the kernel does not name it.  Source: proc(5), "/proc/locks".
     """
-    found = os.fstat(fd)
-    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
-    file = f"{device}:{found.st_ino}"
     with suppress(OSError):
+        file = _in_locks(fd)
         for line in _text("/proc/locks").splitlines():
             words = line.split()
             if words[1:2] == ["FLOCK"] and words[5:6] == [file]:
@@ -121,6 +119,23 @@ def holder(fd: int) -> str:
                     name = _text(f"/proc/{words[4]}/comm").strip()
                 return f"process {words[4]} {name!r}"
     return "another process"
+
+
+def _in_locks(fd: int) -> str:
+    """The file as /proc/locks names it: "fe:00:1234", its file system's device and its inode.
+
+    On overlayfs and btrfs, stat(2) has another device, or inode, than the kernel has itself.
+    Source: proc(5), "/proc/pid/fdinfo" (``ino`` since Linux 5.14) and "/proc/pid/mountinfo".
+    """
+    found = os.fstat(fd)
+    told = dict(line.split(":", 1) for line in _text(f"/proc/self/fdinfo/{fd}").splitlines()[:4])
+    inode = int(told.get("ino", found.st_ino))
+    major, minor = os.major(found.st_dev), os.minor(found.st_dev)
+    for line in _text("/proc/thread-self/mountinfo").splitlines():
+        mount, _parent, device = line.split()[:3]
+        if mount == told["mnt_id"].strip():
+            major, minor = map(int, device.split(":"))
+    return f"{major:02x}:{minor:02x}:{inode}"
 
 
 def _text(path: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 #: Pause before the first round, and between two parts of a round, in seconds.
-_FIRST, _PAUSE = 2.0, 1.0
+_FIRST, _PAUSE = 1.0, 1.0
 #: How much of the time between two rounds is left to chance, so that nodes do not act together.
 _JITTER = 0.2
 #: How many failed things of one round are kept.

@@ -244,8 +244,12 @@ class Worker:
         return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
 
     def _heal(self, head: Mapping[str, Any]) -> Mapping[str, Any]:
-        with progress.step("healing", _ENGINE):
-            return self._service.heal(head["folders"], head["grace"], head["skip"])
+        try:
+            with progress.step("healing", _ENGINE):
+                return self._service.heal(head["folders"], head["grace"], head["skip"])
+        except Exception as error:  # noqa: BLE001  the next round tries again
+            self._service.log.error("internal error in healing", error=error)
+            return {"found": {}, "removed": {}, "failed": {}, "skipped": [], "more": False}
 
 
 def _way(head: Mapping[str, Any]) -> Way | None:

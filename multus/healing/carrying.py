@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,8 +16,8 @@ from multus.api.request import Request
 from multus.healing import owned
 from multus.healing.facts import Intent, Rules, Seen
 from multus.healing.look import why_gone
-from multus.ipam import _upkeep
-from multus.ipam._upkeep import Held
+from multus.ipam import upkeep
+from multus.ipam.upkeep import Held
 from multus.netlink import links, open_channel
 from multus.netlink.links import Link
 from multus.state import garbage
@@ -47,6 +48,7 @@ class Hands:
     def __init__(self, folders: Sequence[str], engine_for: Callable[[Conf], Engine]) -> None:
         self._journals = [Journal(each) for each in folders]
         self._engine_for = engine_for
+        self._last: tuple[object, Engine] | None = None
 
     def carry_out(self, things: Iterable[Thing]) -> Iterator[Done]:
         """Remove these things in order; what fails does not prevent the others."""
@@ -70,7 +72,7 @@ class Hands:
             # What removing the record could do is done; the rest waits for the record.
             return [_WAITS] if _is_there(what) else []
         elif isinstance(what, Held):
-            _upkeep.free([what], lambda held: self._has_no_record(held.container_id))
+            upkeep.free([what], lambda held: self._has_no_record(held.container_id))
         elif isinstance(what, Link):
             _remove_link(what)
         elif isinstance(what, Rules):
@@ -82,17 +84,23 @@ class Hands:
         conf = self._conf_of(record, seen.folder)
         environ = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
         today = Request("GC", environ=environ)
-        errors = self._engine_for(conf).remove_dead(
+        errors = self._engine_of(conf).remove_dead(
             record, today, conf, lambda now: bool(why_gone(now))
         )
         if not garbage.still_recorded(journal, [record]):
             return []
         return [str(each) for each in errors] or [_BUSY]
 
+    def _engine_of(self, conf: Conf) -> Engine:
+        """The engine for *conf*; most records of a node have the same configuration."""
+        if self._last is None or self._last[0] != conf.raw:
+            self._last = conf.raw, self._engine_for(conf)
+        return self._last[1]
+
     def _conf_of(self, record: Record, folder: str) -> Conf:
         """The record's configuration; another record's when it is not valid, or missing."""
         here = {"cniDir": os.path.abspath(folder)}
-        for each in (record.conf, *self._other_confs(), _PLAIN):
+        for each in chain((record.conf,), self._other_confs(), (_PLAIN,)):
             with suppress(CNIError):
                 return Conf.from_wire({**each, **here})
         return Conf.from_wire({**_PLAIN, **here})
@@ -121,7 +129,7 @@ def _remove_intent(intent: Intent) -> None:
 def _is_there(what: object) -> bool:
     """Whether a link, rules or an address still exist."""
     if isinstance(what, Held):
-        return any(each.address == what.address for each in _upkeep.held_in(what.store))
+        return any(each.address == what.address for each in upkeep.held_in(what.store))
     if isinstance(what, Link):
         with open_channel() as host:
             return links.find(host, what.index) is not None

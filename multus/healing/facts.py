@@ -14,7 +14,7 @@ KINDS = (RECORD, INTENT, LINK, RULES, ADDRESS)
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
     from multus.healing.owned import Rule
-    from multus.ipam._upkeep import Held
+    from multus.ipam.upkeep import Held
     from multus.netlink.links import Link
     from multus.state.record import Record
 

@@ -20,8 +20,7 @@ from multus.api.request import Request
 from multus.healing import owned, witness
 from multus.healing.facts import Facts, Intent, Seen, may_be_nobodys
 from multus.healing.namespaces import addresses_in_use
-from multus.ipam._hostlocal import DATA_DIR
-from multus.ipam._upkeep import Held, held_in, stores_in
+from multus.ipam.upkeep import USUAL_FOLDER, Held, held_in, stores_in
 from multus.netlink import links, open_channel
 from multus.state import cached, predecessor
 from multus.state.journal import RESULTS, Journal
@@ -47,7 +46,7 @@ class Places:
 
     cni_dirs: Sequence[str]
     confs: Sequence[Mapping[str, Any]] = ()
-    addresses: str = DATA_DIR
+    addresses: str = USUAL_FOLDER
     results: str = f"/var/lib/cni/{RESULTS}"
     cri: str = ""
     root: str = ""

@@ -56,7 +56,8 @@ def heal(
     """Remove some of what is older than *grace* seconds and not in *skip*, the oldest first."""
     made = plan(look(places), grace)
     todo = [each for each in made.remove if key_of(each) not in skip]
-    until, done = time.monotonic() + _SECONDS, list[Done]()
+    until = time.monotonic() + _SECONDS
+    done: list[Done] = []
     for each in Hands(places.cni_dirs, engine_for).carry_out(todo):
         done.append(each)
         if len(done) >= _MOST or time.monotonic() >= until:

@@ -21,6 +21,8 @@ The names below, and the module, are public; a module or name that begins with a
 
 ``devices``
     Interfaces of the host that are moved to a container and back.
+``defaultroute``
+    The step that decides about the default routes of a network; the engine adds it.
 ``lacking``
     What a configuration names and the node lacks: interfaces, devices, addresses, programs.
 """
@@ -36,7 +38,7 @@ from multus.inprocess._requested import reader_of, requested_mac, require_nameab
 from multus.inprocess._veth import Pair, make_pair
 
 #: The public modules of this package.
-MODULES = ("devices", "lacking")
+MODULES = ("defaultroute", "devices", "lacking")
 
 __all__ = [
     "Chained",

@@ -30,6 +30,8 @@ not:
     Reads DNS settings from a configuration or a resolv.conf.
 ``lacking``
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
+``upkeep``
+    The stores of host-local as a whole: what they hold, and freeing what nobody uses.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "lacking")
+MODULES = ("addresses", "dns", "lacking", "upkeep")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 

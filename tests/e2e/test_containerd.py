@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.containerd import ContainerdHost
+from multus.healing.cri import sandboxes
 from multus.testing.apiserver import ApiServer
 from multus.testing.netns import Node
 
@@ -42,6 +43,7 @@ def test_a_pod_sandbox_gets_all_networks(
         for ifname, link in links.items():
             assert link["addr_info"][0]["local"].startswith(ADDRESSES[ifname])
         assert containerd_host.cri.addresses(sandbox) == ["10.91.0.2"]
+        assert sandboxes(str(containerd_host.folder / "socket")) == {sandbox}
     after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
     assert before.difference(after) == []
 

@@ -10,17 +10,23 @@ from binascii import crc32
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from attrs import evolve
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
 from reliability.moments import start
 
+from integration.kube.kubelet import Sandboxes
 from multus.api.jsontext import encode
 from multus.engine.assembly import engine_for
+from multus.healing import rounds
 from multus.healing.carrying import Done, Hands
+from multus.healing.facts import ADDRESS, KINDS, LINK, RECORD, RULES
 from multus.healing.look import Places, look
-from multus.healing.plan import ADDRESS, LINK, RECORD, RULES, Plan, plan
+from multus.healing.plan import Plan, plan
+from multus.log import Log
 from multus.state.journal import Journal
+from multus.state.lock import container_lock
 from multus.testing.netns import HostState
 from multus.testing.runtime import Container
 
@@ -90,6 +96,32 @@ def test_a_hundred_containers_whose_del_never_came(on_ground: Ground) -> None:
     assert left(on_ground, before) == []
     on_ground.done("CHECK", conf, on_ground.container("living"))
     assert planned(on_ground) == Plan()
+
+
+def test_a_part_of_a_round_is_bounded_and_says_what_is_not_tried_again(
+    on_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = on_ground.in_process()
+    only = {**conf, "delegates": conf["delegates"][2:3]}
+    for name in ("c1", "c2", "c3"):
+        on_ground.done("ADD", only, on_ground.container(name))
+        die(on_ground, name)
+    monkeypatch.setattr(rounds, "_MOST", 2)
+    monkeypatch.setattr(rounds, "_SECONDS", 600.0)
+    log = Log.from_conf({"logToStderr": False, "logFile": f"{on_ground.folder}/log"})
+    with container_lock(on_ground.cni_dir, "c1", 0.0):
+        first = rounds.heal(places(on_ground), 0.0, (), engine_for, log)
+        assert first.found == {**dict.fromkeys(KINDS, 0), RECORD: 3, ADDRESS: 3}
+        assert (first.removed[RECORD], first.failed[RECORD], first.more) == (0, 1, True)
+        assert (first.failed[ADDRESS], len(first.skipped)) == (1, 2)
+        skip = list(first.skipped)
+        second = rounds.heal(places(on_ground), 0.0, skip, engine_for, log)
+        third = rounds.heal(places(on_ground), 0.0, skip, engine_for, log)
+    assert (second.removed[RECORD], second.more, third.more) == (1, True, False)
+    assert Journal(on_ground.cni_dir).keys() == {("c1", "eth0")}
+    said = Path(on_ground.folder, "log").read_text()
+    assert "healed: removed 2 thing(s)" in said and "address 10.3.0.3 of 'plain'" in said
+    assert "healing: container c1, eth0 (plain) is left" in said
 
 
 def test_the_oldest_container_comes_first_and_its_record_before_the_rest(
@@ -243,6 +275,26 @@ def test_gc_with_the_runtimes_list_and_healing_agree(on_ground: Ground) -> None:
     attach_and_die(("c3",))
     on_ground.done("GC", on_ground.collecting(conf, [living]))
     assert planned(on_ground) == Plan()
+
+
+def test_a_container_that_the_runtime_lists_is_left_alone(on_ground: Ground) -> None:
+    for name in ("c1", "c2"):
+        on_ground.done("ADD", chained(on_ground), on_ground.container(name))
+        die(on_ground, name)
+    with Sandboxes(f"{on_ground.folder}/cri", ["c1", "another"]) as runtime:
+        made = plan(look(evolve(places(on_ground), cri=runtime.path)))
+    assert {each.container_id for each in made.remove} == {"c2"}
+    assert (len(made.remove), made.left, made.errors) == (6, (), ())
+
+
+@pytest.mark.parametrize("fault", ["status", "cut", "garbage", "reset"])
+def test_without_the_runtimes_answer_nothing_is_removed(on_ground: Ground, fault: str) -> None:
+    on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
+    die(on_ground, "c1")
+    with Sandboxes(f"{on_ground.folder}/cri", [], fault) as runtime:
+        made = plan(look(evolve(places(on_ground), cri=runtime.path)))
+    assert made.remove == ()
+    assert [each.code for each in made.errors] == [11] and runtime.path in str(made.errors[0])
 
 
 def killed_at(ground: Ground, moment: int, work: Callable[[], int]) -> bool:

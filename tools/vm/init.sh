@@ -1,7 +1,7 @@
 #!/bin/sh
 # Process 1 of a machine. From the kernel's command line: $folder, this machine's folder below, and
-# $machine, its name. From the file `environment` there: the variables of who started it, $CHECKOUT
-# and $INTERPRETER.
+# $machine, its name. From the file `environment` there: the variables of who started it, $CHECKOUT,
+# $INTERPRETER and $SITE_PACKAGES, where that imports from.
 . "$folder/environment"
 modules=/usr/lib/uml/modules
 mount -t proc proc /proc
@@ -38,6 +38,10 @@ nft add table ip probe 2>/dev/null || {
         done
     done
 }
+# An editable install finds the core by code that every Python process runs at its start, for longer
+# than all else. A link needs none.
+rm -f "$SITE_PACKAGES"/__editable__.multus-*.pth
+ln -s "$CHECKOUT/multus" "$SITE_PACKAGES/multus"
 # The serial lines: one is standard input and output of the interpreter, the other acknowledges.
 exec 3<>/dev/ttyS0 4<>/dev/ttyS1
 stty raw -echo <&3

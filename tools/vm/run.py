@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         say(f"pytest on {len(machines)} machines with user-mode Linux")
         transports = [part for each in machines for part in ("--tx", f"popen//python={each}")]
         options = ["--dist", "worksteal", "--timeout", str(240 * SLOWNESS), *transports]
+        options += ["-p", "tools.vm.progress"]  # found from the checkout, as the current folder
         command = [sys.executable, "-m", "pytest", *options, *(arguments or WHOLE_SUITE)]
         status = run(command, environ)
         if status not in (0, 1):
@@ -74,7 +76,11 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
 def prepare(folder: Path) -> dict[str, str]:
     """Write what a machine reads at its start into *folder*; the environment for starting one."""
     environ = {name: value for name, value in os.environ.items() if name.isidentifier()}
-    environ |= {"CHECKOUT": str(CHECKOUT), "INTERPRETER": sys.executable}
+    environ |= {
+        "CHECKOUT": str(CHECKOUT),
+        "INTERPRETER": sys.executable,
+        "SITE_PACKAGES": sysconfig.get_path("purelib"),
+    }
     exports = (f"export {name}={shlex.quote(value)}\n" for name, value in environ.items())
     (folder / "environment").write_text("".join(exports))
     shutil.copy(TOOLS / "init.sh", folder)

@@ -34,7 +34,7 @@ def choose(
     Raises ``InvalidConfig`` and ``MissingPlugin``.
     """
     if plugin.type == defaultroute.TYPE:
-        from multus.inprocess._defaultroute import DefaultRoute
+        from multus.inprocess.defaultroute import DefaultRoute
 
         return Choice(DefaultRoute())
     offers: list[Invoker] = []

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from multus.testing.netns import Netns
+from multus.testing.runtime import Runtime
 
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
@@ -47,6 +48,11 @@ class Daemon:
 
     def environ(self) -> dict[str, str]:
         return {"PATH": _PATH, "MULTUS_SOCKET": str(self.socket)}
+
+    def clients(self, program: str, runtime: Runtime) -> Runtime:
+        """*runtime* with a shim of this daemon, which waits for it, as its *program*."""
+        environ = {**self.environ(), "ASAN_OPTIONS": "detect_leaks=0", "MULTUS_WAIT": "20"}
+        return evolve(runtime, program=(program,), environ=environ)
 
     def start(self, **environ: str) -> Daemon:
         """Start it, and wait until it serves."""

@@ -51,8 +51,7 @@ def multus(
     if request.param not in programs:
         pytest.skip("no C compiler")
     cni_bin.real("ptp", "host-local", "bridge")
-    environ = {**daemon.environ(), "ASAN_OPTIONS": "detect_leaks=0", "MULTUS_WAIT": "20"}
-    runtime = evolve(cni_runtime, program=(programs[request.param],), environ=environ)
+    runtime = daemon.clients(programs[request.param], cni_runtime)
     return Multus(runtime, cni_bin, cni_node, state, str(tmp_path / "ipam"))
 
 

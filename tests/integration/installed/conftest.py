@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from network import require_network
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment as `./dev bench` makes it; skips without git or venv."""
+    """A virtual environment as `./dev bench` makes it; skips without venv or network."""
+    require_network()
     folder = tmp_path_factory.mktemp("installed")
     made = subprocess.run([sys.executable, "-m", "venv", str(folder)], check=False)
     if made.returncode:

@@ -9,7 +9,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from multus.api.errors import AddressesExhausted
+from multus.ipam import _store as store
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
@@ -36,6 +39,12 @@ for pool in pools:
     else:
         pool.delete()
 """
+
+
+@pytest.fixture(autouse=True)
+def _queue_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a slow machine, those who come before one take longer than it would wait.
+    monkeypatch.setattr(store, "PATIENCE", 600.0)
 
 
 def _addresses(results: list[dict[str, Any]]) -> list[str]:

@@ -1,11 +1,14 @@
-"""A stand-in for the kubelet's pod-resources socket: gRPC over HTTP/2 on a Unix socket."""
+"""Stand-ins for the kubelet's pod-resources socket and for a runtime's CRI socket.
+
+Both speak gRPC over HTTP/2 on a Unix socket.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from h2.config import H2Configuration
@@ -59,6 +62,8 @@ def _varint(value: int) -> bytes:
 
 class Kubelet:
     """Serves ``List`` in a thread; ``fault`` is one of "", status, cut, garbage, reset, slow."""
+
+    method = "/v1.PodResourcesLister/List"
 
     def __init__(self, folder: str, pods: Pods, fault: str = "") -> None:
         self.path = os.path.join(folder, "pod-resources", "kubelet.sock")
@@ -117,7 +122,7 @@ class Kubelet:
             return
         if self._fault == "slow":
             self._ended.wait(600)
-        known = headers[":path"] == "/v1.PodResourcesLister/List" and self._fault != "status"
+        known = headers[":path"] == self.method and self._fault != "status"
         connection.send_headers(1, [(":status", "200"), ("content-type", "application/grpc")])
         if not known:
             trailers = [("grpc-status", "12"), ("grpc-message", "unknown service")]
@@ -137,3 +142,16 @@ class Kubelet:
     def _wait_for_window(self, connection: H2Connection, stream: socket.socket) -> None:
         while connection.local_flow_control_window(1) < 16000:
             connection.receive_data(stream.recv(65536))
+
+
+class Sandboxes(Kubelet):
+    """Serves ``ListPodSandbox`` (k8s.io/cri-api runtime v1) with sandboxes of these IDs."""
+
+    method = "/runtime.v1.RuntimeService/ListPodSandbox"
+
+    def __init__(self, folder: str, ids: Collection[str], fault: str = "") -> None:
+        super().__init__(folder, {}, fault)
+        metadata = _field(2, _field(1, b"web") + _field(3, b"default"))
+        # State (field 3) and the time of creation (field 4) are numbers.
+        numbers = bytes([3 << 3, 1, 4 << 3]) + _varint(1_700_000_000_000_000_000)
+        self._body = b"".join(_field(1, _field(1, i.encode()) + metadata + numbers) for i in ids)

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve, frozen
 
 from multus.api.result import IP, Interface, Result, Route
-from multus.inprocess._defaultroute import DefaultRoute
+from multus.inprocess.defaultroute import DefaultRoute
 from multus.netlink import Namespace, addresses, create, links, routes
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,14 +39,26 @@ class Recording(Transport):
 
 
 def _sent(host: Host, network: str, **more: Any) -> list[list[bytes]]:
-    """The datagrams of the second ADD of a network; the first one may create a bridge."""
+    """The datagrams of the second ADD of a network; the first one may create a bridge.
+
+    How often an ADD repeats a question, until a port forwards, is a matter of the kernel's time.
+    """
     config = {**host.config(network), **more}
     sent: list[list[bytes]] = []
     for _ in range(2):
         sent.clear()
         result = host.add(config, invoker_of(config, lambda sock: Recording(sock, sent)))
         host.delete(config, result)
-    return sent
+    return [now for before, now in pairwise([[], *sent]) if not _repeats(now, before)]
+
+
+def _repeats(datagram: list[bytes], before: list[bytes]) -> bool:
+    return {_unnumbered(each) for each in datagram} <= {_unnumbered(each) for each in before}
+
+
+def _unnumbered(message: bytes) -> bytes:
+    length, kind, flags, _number, port = _HEADER.unpack_from(message)
+    return _HEADER.pack(length, kind, flags, 0, port) + message[_HEADER.size :]
 
 
 @pytest.mark.parametrize(

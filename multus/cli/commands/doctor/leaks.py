@@ -72,7 +72,7 @@ def holders_of(node: Node, sight: Look) -> Holders:
     try:
         gaps += _recorded(Journal(node.places.at(node.conf.cni_dir)), known, node.places.root)
     except CNIError as error:
-        gaps.append(error.said)
+        gaps += [error.said]
     for entry in _cached(node, sight):
         netns = str(entry.get("netns", ""))
         if not netns or node.places.exists(netns):

@@ -11,7 +11,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from multus.api.errors import IOFailure
+from multus.ipam._hostlocal import DATA_DIR
 from multus.ipam._store import LONGEST, Store, contents_of, is_owner, names_of
+
+#: Where the stores of networks are that name no ``dataDir``.
+USUAL_FOLDER = DATA_DIR
 
 
 class Held(NamedTuple):
@@ -33,6 +37,7 @@ class Held(NamedTuple):
 
     @property
     def container_id(self) -> str:
+        """The container that holds it."""
         return self.contents.partition("\r\n")[0]
 
     @property
