@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -24,9 +24,6 @@ from multus.healing.facts import ADDRESS, LINK, RULES, Facts, Rules
 from multus.healing.plan import HOST_END, Thing, plan
 from multus.ipam.upkeep import Held
 from multus.state.journal import RESULTS
-
-if TYPE_CHECKING:
-    pass
 
 _LINE_END = re.compile(r"[\r\n]+")
 _SUBJECTS = {LINK: "leaked interfaces", RULES: "leaked rules"}
