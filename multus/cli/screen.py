@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -133,15 +134,64 @@ def records(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             say()
         for title, cell in zip(titles, row, strict=True):
             if cell:
-                say(f"{title:<{longest}}  {cell}")
+                room = max(0, _width_of(out()) - longest - _GAP)
+                first, *more = _wrapped(printable(cell, _LONGEST_LINE), room, 0)
+                say(f"{title:<{longest}}  {first}")
+                for each in more:
+                    say(f"{'':<{longest}}  {each}")
 
 
 def complain(text: str) -> None:
-    """Print a line to standard error; it is dropped if that is closed or full."""
+    """Print a line to standard error, wrapped on a terminal.
+
+    It is dropped if standard error is closed or full.
+    """
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(printable(text, _LONGEST_LINE) + "\n")
+            line = printable(text, _LONGEST_LINE)
+            sys.stderr.write("\n".join(_wrapped(line, _width_of(sys.stderr), 2)) + "\n")
             sys.stderr.flush()
+
+
+def _width_of(stream: TextIO) -> int:
+    """The columns of a terminal; 0 for any other stream."""
+    if not stream.isatty():
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:  # it has no descriptor of its own
+        return shutil.get_terminal_size().columns
+
+
+def _wrapped(line: str, width: int, hang: int) -> list[str]:
+    """The line in lines of at most *width* columns, words whole; as it is with width 0.
+
+    The further ones are indented *hang* columns deeper than the first.
+    """
+    starts = [0, *_breaks(line, width, hang)]
+    parts = [line[a:b].rstrip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    indent = " " * _depth(line, hang)
+    return [parts[0], *(f"{indent}{part}" for part in parts[1:])]
+
+
+def _breaks(line: str, width: int, hang: int) -> list[int]:
+    """Where further lines begin: before the word that does not fit any more."""
+    found: list[int] = []
+    start, room = 0, width
+    for word in re.finditer(r"\S+", line) if width else ():
+        if (
+            word.end() - start > room
+            and word.start() > start
+            and line[start : word.start()].strip()
+        ):
+            start, room = word.start(), width - _depth(line, hang)
+            found.append(start)
+    return found
+
+
+def _depth(line: str, hang: int) -> int:
+    """The indentation of further lines."""
+    return len(line) - len(line.lstrip()) + hang
 
 
 def document(text: str) -> None:
@@ -227,12 +277,22 @@ class Screen:
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))
 
-    def line(self, *parts: Part) -> None:
-        """Print one line made of parts; it is not wrapped."""
+    def line(self, *parts: Part, hang: int = 0) -> None:
+        """Print one line made of parts; on a terminal it is wrapped between words.
+
+        Further lines are indented *hang* columns deeper than the first.
+        """
         if self._console is None:
             say("".join(part if isinstance(part, str) else part[0] for part in parts))
-        else:
-            self._print(_text(parts), soft_wrap=True)
+            return
+        text = _text(parts)
+        width = self._console.width if out().isatty() else 0
+        for number, each in enumerate(text.divide(_breaks(text.plain, width, hang))):
+            if width:
+                each.rstrip()
+            if number:
+                each.pad_left(_depth(text.plain, hang))
+            self._print(each, soft_wrap=True)
 
     def part(self, *parts: Part) -> None:
         """Print parts without an end of the line."""
@@ -285,7 +345,7 @@ class Screen:
         parts.append(f"{each.subject}: {each.reason}")
         if each.code:
             parts.append((f" [code {each.code}]", "dim"))
-        self.line(*parts)
+        self.line(*parts, hang=2)
         if each.fix:
             self.line((f"    {each.fix}", "dim"))
 

@@ -70,8 +70,8 @@ class Record:
     * ``boot``: the boot of the node in which it was written, empty when it is not known;
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
     * ``damage``: what of the file could not be read; empty when nothing;
-    * ``empty``: whether the file says nothing at all: the power was cut before it was written, and
-      so before anything was attached.
+    * ``unbegun``: whether the power was cut while the intent was written, so before anything was
+      attached.
     """
 
     path: str
@@ -89,7 +89,7 @@ class Record:
     changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
-    empty: bool = False
+    unbegun: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

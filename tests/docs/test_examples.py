@@ -172,9 +172,10 @@ def test_data_parses_and_what_multus_reads_is_valid(example: Example, tmp_path: 
         return
     file = tmp_path / f"example.{example.language}"
     file.write_text(example.text)
-    argv = [sys.executable, "-m", "multus", "validate", "-f", str(file)]
+    argv = [sys.executable, "-m", "multus", "validate", "--off-node", str(file)]
     done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, f"{example}:\n{done.stdout}{done.stderr}"
+    # 3: the definitions that a pod names stand in other examples.
+    assert done.returncode in (0, 3), f"{example}:\n{done.stdout}{done.stderr}"
 
 
 def _is_ours(value: object) -> bool:

@@ -1,7 +1,7 @@
 """Random histories of a node, compared with a model: nothing may leak.
 
 ADD, DEL, CHECK and GC of several containers; commands are killed at any moment; the API server goes
-away, a plugin's binary is missing, the disk is full.
+away, a plugin's binary is missing, the disk is full; the node is started again, and heals itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from reliability.boots import Boots
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground, ground
 from reliability.moments import Family, start
@@ -55,7 +55,7 @@ LATER = ("plain@p0", "dual@d0", "tuned@t0", "macvlan@m0")
 ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(Boots):
     """The model: ``attached`` containers, ``dirty`` ones (cut off or failed), and the faults."""
 
     base: Ground
@@ -344,7 +344,7 @@ def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say)
             inherited = {"base": base, "kubeconfig": kubeconfig, "counts": counts}
             run_histories(type("Bound", (Histories,), inherited), examples, steps)
     say(f"histories: {', '.join(f'{count} × {what}' for what, count in sorted(counts.items()))}")
-    assert counts["ADD"] and counts["killed"]
+    assert counts["ADD"] and counts["killed"] and counts["reboot"] and counts["heal"]
 
 
 def run_histories(machine: type[Histories], examples: int, steps: int) -> None:
