@@ -37,7 +37,7 @@ RESERVED = 60.0
 
 #: The names that the reference plugins and ours give to what they make on the host: an end of a
 #: veth pair, and the device that limits what a container receives.
-_HOST_END = re.compile(r"veth[0-9a-f]{8}")
+HOST_END = re.compile(r"veth[0-9a-f]{8}")
 _MADE = re.compile(r"veth[0-9a-f]{8}|bwp[0-9a-f]+")
 
 
@@ -187,7 +187,7 @@ class _Owners:
         }
         for each in self._facts.links:
             pair = each.kind == "veth" and each.peer_namespace is None and each.peer in here
-            if pair and _HOST_END.fullmatch(each.name) and each.name not in named:
+            if pair and HOST_END.fullmatch(each.name) and each.name not in named:
                 why = "both ends are on the host and no record names it: it may be another's"
                 yield Thing(LINK, f"interface {each.name}", why, what=each)
 

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from multus.api.invoker import Invoker
 
 
-#: The source of a delegate that an outside controller attached to a running container.
-OUTSIDE = "outside controller"
-
 #: The source of a delegate that the Go Multus attached.
 OF_THE_GO_MULTUS = "the Go Multus"
 

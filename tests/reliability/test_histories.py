@@ -29,9 +29,16 @@ from hypothesis.stateful import (
 from reliability.boots import Boots
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground, ground
-from reliability.moments import Family
+from reliability.moments import Family, start
 
+from multus.api.errors import CNIError
+from multus.api.kubernetes import Annotate, Deadline, PodRef
+from multus.engine.assembly import engine_for
+from multus.engine.changing import request_of
+from multus.kube.client import KubeClient
+from multus.kube.kubeconfig import load_kubeconfig
 from multus.netlink import Namespace, links
+from multus.state.journal import Journal
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
@@ -43,6 +50,8 @@ PODS = {
     "two": ("plain,dual@second,macvlan", ["eth0", "net1", "net2", "second", "net4"]),
 }
 NAMES = st.sampled_from(sorted(PODS))
+#: What an annotation may ask for later: each network has an interface of its own.
+LATER = ("plain@p0", "dual@d0", "tuned@t0", "macvlan@m0")
 ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 
 
@@ -59,6 +68,12 @@ class Histories(Boots):
         super().__init__()
         self.conf = _conf(self.base, self.kubeconfig)
         self.attached: set[str] = set()
+        #: The annotation of each pod, and what its interfaces may be: an ADD that is killed may
+        #: have finished, with the annotation of its time.
+        self.asked = {name: wanted for name, (wanted, _) in PODS.items()}
+        self.possible: dict[str, list[list[str]]] = {name: [] for name in PODS}
+        #: Those whose change was cut off, or failed: they may have networks of both annotations.
+        self.changing: set[str] = set()
         self.dirty: set[str] = set()
         self.faults: set[str] = set()
         self.families: list[Family] = []
@@ -70,7 +85,7 @@ class Histories(Boots):
     def add(self, name: str) -> None:
         self._count("ADD")
         had_record = name in self.dirty
-        status, stdout = self._call("ADD", name)
+        status, stdout = self._add(name)
         if _is_refused(status, stdout):
             assert name in self.attached | self.dirty, stdout
             self.attached.add(name)
@@ -98,6 +113,7 @@ class Histories(Boots):
         status, stdout = self._call("DEL", name)
         self.attached.discard(name)
         self.dirty.discard(name)
+        self.changing.discard(name)
         if "binary" not in self.faults:
             assert status == 0, stdout
         if status:
@@ -131,6 +147,44 @@ class Histories(Boots):
             # GC skips a container on which a plugin of a killed program still works.
             self.dirty = {name for name in self.dirty if self._record(name)}
 
+    @rule(name=NAMES, wanted=st.sets(st.sampled_from(LATER)))
+    def change(self, name: str, wanted: set[str]) -> None:
+        """The annotation of a pod changes; when it runs, somebody looks at it."""
+        if "api" in self.faults:
+            return
+        self._count("change")
+        self._annotate(name, ",".join(sorted(wanted)))
+        if name not in self.attached:
+            return
+        wrong = look(self.base, name)
+        if wrong:
+            assert self.faults, wrong
+            self.changing.add(name)
+        else:
+            self._is_changed(name)
+
+    @precondition(lambda self: not self.faults)
+    @rule(
+        name=NAMES,
+        wanted=st.sets(st.sampled_from(LATER)),
+        moment=st.integers(1, 160),
+        whole=st.booleans(),
+    )
+    def kill_change(self, name: str, wanted: set[str], moment: int, whole: bool) -> None:
+        if name not in self.attached:
+            return
+        self._count("change killed")
+        self._annotate(name, ",".join(sorted(wanted)))
+        family = start(lambda: len(look(self.base, name)))
+        run = family.run(moment, whole=whole)
+        if run.killed:
+            self.changing.add(name)
+            if not whole:
+                self.families.append(family)
+        else:
+            assert run.status == 0, run.stderr
+            self._is_changed(name)
+
     @precondition(lambda self: not self.faults)
     @rule(
         name=NAMES,
@@ -141,6 +195,8 @@ class Histories(Boots):
     def kill(self, name: str, command: str, moment: int, whole: bool) -> None:
         self._count("killed")
         family = self.base.supervised(command, self.conf, self._container(name))
+        if command == "ADD":
+            self.possible[name].append(self._wanted(name))
         run = family.run(moment, whole=whole)
         if command == "ADD" and name in self.attached:
             assert run.killed or _is_refused(run.status, run.stdout), run.stdout
@@ -149,6 +205,7 @@ class Histories(Boots):
             return  # refused, or cut off before: its state is unchanged
         self.attached.discard(name)
         self.dirty.discard(name)
+        self.changing.discard(name)
         if run.killed:
             self.dirty.add(name)
             if not whole:
@@ -194,17 +251,19 @@ class Histories(Boots):
 
     @invariant()
     def pods_have_what_they_should(self) -> None:
-        for name, (_, interfaces) in PODS.items():
-            if name in self.attached:
-                assert _interfaces(self.base, name) == sorted(interfaces), name
-            elif name not in self.dirty:
-                assert _interfaces(self.base, name) == [], name
+        for name in PODS:
+            found = _interfaces(self.base, name)
+            if name in self.attached - self.changing:
+                assert found in self.possible[name], (name, self.possible[name])
+            elif name not in self.attached | self.dirty:
+                assert found == [], name
 
     def teardown(self) -> None:
         self.mend()
-        for name in PODS:
+        for name, (wanted, _) in PODS.items():
             status, stdout = self._call("DEL", name)
             assert status == 0, stdout
+            self._annotate(name, wanted)
         self._outlive()
         left = self.before.difference(self.base.state())
         # The Go host-local leaves it when it is killed between creating and writing the file.
@@ -213,6 +272,36 @@ class Histories(Boots):
             os.unlink(fact.rpartition(" ")[2])
 
     # --- Helpers ---------------------------------------------------------------------------------
+
+    def _add(self, name: str) -> tuple[int, bytes]:
+        status, stdout = self._call("ADD", name)
+        if status == 0:
+            self.possible[name] = [self._wanted(name)]
+        return status, stdout
+
+    def _wanted(self, name: str) -> list[str]:
+        """The interfaces that an ADD makes now, sorted."""
+        asked = self.asked[name]
+        if asked == PODS[name][0]:
+            return sorted(PODS[name][1])
+        own = [each.partition("@")[2] for each in asked.split(",") if each]
+        return sorted(["eth0", "net1" if own else "net0", *own])
+
+    def _is_changed(self, name: str) -> None:
+        """A change succeeded: the node's own networks keep the names that they had."""
+        self.changing.discard(name)
+        own = [each.partition("@")[2] for each in self.asked[name].split(",") if each]
+        default = "net0" if "net0" in _interfaces(self.base, name) else "net1"
+        self.possible[name] = [sorted(["eth0", default, *own])]
+
+    def _annotate(self, name: str, wanted: str) -> None:
+        if wanted == self.asked[name]:
+            return
+        client = KubeClient(load_kubeconfig(self.kubeconfig), "n1")
+        write = Annotate(PodRef("default", name, ""), {ANNOTATION: wanted or None})
+        client.carry_out(write, Deadline.after(30))
+        client.close()
+        self.asked[name] = wanted
 
     def _call(self, command: str, name: str) -> tuple[int, bytes]:
         return self.base.call(command, self.conf, self._container(name))
@@ -231,6 +320,18 @@ class Histories(Boots):
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def look(base: Ground, name: str) -> list[str]:
+    """Change a running pod as its annotation asks for it; what went wrong."""
+    record = Journal(base.cni_dir).find(name, "eth0")
+    assert record is not None
+    request, conf = request_of(record, base.environ("ADD", None))
+    try:
+        changes = engine_for(conf).change(request, conf)
+    except CNIError as error:
+        return [str(error)]
+    return [str(each.error) for each in changes.refused]
 
 
 def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say) -> None:

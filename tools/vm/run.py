@@ -79,6 +79,7 @@ def prepare(folder: Path) -> dict[str, str]:
     environ |= {
         "CHECKOUT": str(CHECKOUT),
         "INTERPRETER": sys.executable,
+        "MULTUS_TESTS_SLOWNESS": str(SLOWNESS),
         "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }
     exports = (f"export {name}={shlex.quote(value)}\n" for name, value in environ.items())
