@@ -17,7 +17,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,20 @@ class Machine:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Nothing of it runs meanwhile: its disks are as if its power had been cut now."""
-        found = [pid for pid in family_of(self._children()[0]) if not _is_traced(pid)]
+        found = [pid for pid in family_of(self._children()[0]) if _field(pid, "TracerPid") == "0"]
         for pid in found:
-            os.kill(pid, signal.SIGSTOP)
-            while _state(pid) != "T":
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            while _field(pid, "State")[:1] not in ("T", ""):
                 time.sleep(0.001)
         yield
         for pid in found:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def console(self) -> str:
+        """What its kernel and its programs said on their standard error."""
+        return vm.console(self.folder)
 
     def _children(self) -> list[int]:
         pid = self.process.pid
@@ -117,7 +123,7 @@ class Machine:
                 return None
             data = self.process.stdout.read(65536)
             if not data:
-                raise EOFError(vm.console(self.folder))
+                raise EOFError(self.console())
             self._heard.extend(data)
         line, _, rest = bytes(self._heard).partition(b"\n")
         self._heard[:] = rest
@@ -125,10 +131,14 @@ class Machine:
         return said
 
 
-def _is_traced(pid: int) -> bool:
-    """Whether it is a process of the machine's, which its kernel traces, not the kernel's own."""
-    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+def _field(pid: int, name: str) -> str:
+    """A value of a process's status; empty when it has ended.
 
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    The kernel of a machine traces the machine's processes, and nobody traces its own.
+    """
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == name:
+                return value.strip()
+    return ""

@@ -23,6 +23,7 @@ from typing import Any
 from attrs import field, frozen
 
 from multus.api.conf import Conf
+from multus.api.errors import CNIError
 from multus.api.jsontext import encode
 from multus.cli import main as command_line
 from multus.cli.commands.doctor.examine import EXAMINATIONS, node_at
@@ -46,7 +47,8 @@ MOUNTS = ("defaults", "commit=1", "nodelalloc", "data=writeback,commit=1")
 
 #: Files that stay by design: locks, and host-local's last reserved address.
 _STAYS = (".lock", "lock", "last_reserved_ip")
-_CONF, _BIN, _FOLDERS = "/run/multus.conf", "/run/bin", ("/run/a", "/run/b")
+_CONF, _BIN, _LEASE = "/run/multus.conf", "/run/bin", "/run/subnet.env"
+_FOLDERS = ("/run/a", "/run/b")
 
 #: The disks of a machine.
 DISKS = [f"ubd{letter}" for letter in "abcdefghijklmnop"]
@@ -97,7 +99,7 @@ class Afflicted:
     @property
     def conf(self) -> dict[str, Any]:
         tuning = {"type": "tuning", "mtu": 1400, "dataDir": f"{self.stores}/tuning"}
-        flannel = {"type": "flannel", "delegate": {"bridge": "cni0"}, "subnetFile": self._lease()}
+        flannel = {"type": "flannel", "delegate": {"bridge": "cni0"}, "subnetFile": _LEASE}
         flannel |= {"dataDir": f"{self.stores}/flannel", "ipam": {"dataDir": self.addresses}}
         executed = {"type": "bridge", "bridge": "br0", "ipam": self._ipam(2), "invoker": "exec"}
         return {
@@ -122,14 +124,6 @@ class Afflicted:
     def _ipam(self, number: int, *more: str) -> dict[str, Any]:
         ranges = [[{"subnet": each}] for each in (f"10.{number}.0.0/24", *more)]
         return {"type": "host-local", "dataDir": self.addresses, "ranges": ranges}
-
-    def _lease(self) -> str:
-        path = "/run/subnet.env"
-        Path(path).write_text(
-            "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\n"
-            "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
-        )
-        return path
 
     def _tenants(self) -> dict[str, dict[str, Any]]:
         return {
@@ -168,16 +162,6 @@ class Afflicted:
                     if not name.startswith(_STAYS) and not name.endswith(".lock"):
                         yield f"{path} {Path(path).read_bytes()[:40]!r}"
 
-    def forget_foreign(self) -> Iterator[str]:
-        """Remove the address files that the Go host-local had made and not written to.
-
-        It never gives such an address again; the host-local of this project frees it.
-        """
-        for path in Path(self.addresses, "executed").glob("[0-9]*"):
-            if not path.read_bytes().strip(b"\0"):
-                path.unlink()
-                yield str(path)
-
     def of(self, name: str) -> list[str]:
         """The files that name a container."""
         return [each for each in self.files() if name in each]
@@ -209,15 +193,16 @@ class Recovery:
                 say("wrong", text=f"{name} has been added and has no record")
             elif not record.complete or len(record.planned) != 4:
                 say("wrong", text=f"the record of {name} has {len(record.planned)} networks")
-        for name in self.due:
-            record = journal.find(name, "eth0")
-            if record is not None and record.damage:
-                say("torn", text=f"{name}: {record.damage}")
+        for each in journal.records():
+            if isinstance(each, CNIError):
+                say("wrong", text=f"the journal cannot be read: {each}")
+            elif each.damage:
+                say("torn", text=each.damage)
 
     def run(self, how: str) -> None:
         """Add a container, remove the others by *how*; only it may be left, then nothing."""
+        Path(_CONF).write_text(json.dumps(self.node.conf))
         self.survey()
-        self._sane("before")
         netns = Netns.create("fresh")
         self._succeeds("ADD", self.fresh, netns.path)
         if how == "DEL":
@@ -226,16 +211,16 @@ class Recovery:
                 for each in self.node.of(name):
                     say("left", text=f"{name} after its DEL: {each}")
         say("begins", image=self.image, command="GC", name="")
-        status, told = self.node.command("gc", "--cni-dir", self.node.cni_dir, "--json")
+        status, told = self.node.command(
+            "gc", "-c", _CONF, "--cni-dir", self.node.cni_dir, "--json"
+        )
         if status:
             say("wrong", text=f"gc: {told}")
         say("ended", image=self.image, command="GC", name="", status=status)
         self._succeeds("CHECK", self.fresh, netns.path)
         self._succeeds("DEL", self.fresh, netns.path)
         netns.remove()
-        self._sane("after")
-        for each in self.node.forget_foreign():
-            say("foreign", path=each)
+        self._examine()
         for each in self.node.files():
             say("left", text=f"in the end: {each}")
 
@@ -246,15 +231,14 @@ class Recovery:
             say("wrong", text=f"{command} of {name}: {stdout.decode()}")
         say("ended", image=self.image, command=command, name=name, status=status)
 
-    def _sane(self, when: str) -> None:
-        """What ``multus doctor`` says of state and stores: nothing when no container is left."""
-        Path(_CONF).write_text(json.dumps(self.node.conf))
+    def _examine(self) -> None:
+        """``multus doctor`` says nothing of state and stores when no container is left."""
         places = Places(addresses=self.node.addresses, cni_dir=self.node.cni_dir)
         node = node_at(places, _CONF)
         for title in ("State", "Queued DELs", "Leaks"):
             for each in EXAMINATIONS[title](node):
                 if each.subject not in ("disk", "clock") and each.severity != OK:
-                    say("doctor", when=when, text=str(each.to_wire()))
+                    say("wrong", text=f"doctor: {each.to_wire()}")
 
 
 # --- Until the cut --------------------------------------------------------------------------------
@@ -301,6 +285,10 @@ def prepare(chance: random.Random) -> None:
         "ip link set uplink up",
     ):
         subprocess.run(command.split(), check=True)
+    Path(_LEASE).write_text(
+        "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.1.1/24\n"
+        "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
+    )
     os.makedirs(_BIN)
     BinDir(_BIN).real()
     # What a first call imports, the processes below inherit.
