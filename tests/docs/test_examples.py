@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,8 @@ def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     session = SESSIONS[page]
     if os.geteuid() != 0:
         pytest.skip("a session needs root, at least of a user namespace")
+    if any("kubectl" in step.command for step in session) and shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
     script = _PRELUDE + "".join(
         f"{step.command}\nprintf '\\n{_MARK}%s{_MARK}' $?\n" for step in session
     )

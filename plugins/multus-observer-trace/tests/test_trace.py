@@ -57,7 +57,7 @@ def test_an_add_is_written_down_with_its_stages_and_delegates(
     attached = entry["delegates"]
     assert [(each["ifname"], each["types"], each["invokers"][:1]) for each in attached] == [
         ("eth0", "lan", ["exec"]),
-        ("net0", "wan", ["exec", "default-route"]),
+        ("net0", "wan", ["exec"]),
     ]
     assert all(each["seconds"] > 0 for each in entry["delegates"])
     assert os.stat(conf["cniDir"] + tracefile.NAME).st_mode & 0o777 == 0o600

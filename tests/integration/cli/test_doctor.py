@@ -20,6 +20,7 @@ from integration.cli.conftest import MadeUpNode, Pods, of
 from multus import __version__
 from multus.api.result import IP, Result
 from multus.cli.commands import doctor
+from multus.cli.commands.doctor import examine
 from multus.cni import shim
 from multus.daemon import wire
 from multus.netlink import masquerade
@@ -617,6 +618,26 @@ def test_the_sum_says_node_version_and_counts(made_up: MadeUpNode, cni_pod: Netn
     assert done.returncode == 1
     assert last.startswith(f"✗ node {os.uname().nodename}, Multus {__version__}: ")
     assert "problem(s)" in last and "not checked" in last
+
+
+def test_a_master_that_does_not_exist_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy(delegates=[{"name": "m", "type": "macvlan", "master": "no-such-link"}])
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "delegates")
+    assert (status, finding["severity"]) == (1, "error")
+    assert "'master' is 'no-such-link', and the host has no interface" in finding["reason"]
+
+
+def test_where_nothing_is_every_check_says_so_and_none_is_green(
+    made_up: MadeUpNode, tmp_path: Path
+) -> None:
+    done = made_up.run("doctor", "--json", "--root", tmp_path / "nothing")
+    findings = json.loads(done.stdout)["findings"]
+    every = {each["examination"] for each in findings}
+    assert every == {*examine.EXAMINATIONS}
+    green = {each["subject"] for each in findings if each["severity"] == "ok"}
+    # What is looked at here, not there; and that nothing waits in folders that do not exist.
+    assert green <= {"plugins", "disk", "clock", "queued DELs"}
 
 
 def test_a_bundle_has_what_a_report_needs_and_no_secret(

@@ -142,7 +142,9 @@ def _configuration(
     except (NotConfigured, IOFailure) as error:
         if not arguments.file:
             fix = "name a configuration with --conf, or give the files of a pod and its networks"
-            raise type(error)(error.reason, fix=fix) from error
+            raise NotConfigured(
+                f"there is no configuration of Multus in {NET_D}", fix=fix
+            ) from error
         said = "no configuration of Multus is given or here: a plain one is assumed, of a node in"
         return NodeConf("", _ASSUMED), f"{said} a cluster with a default network of its own"
 

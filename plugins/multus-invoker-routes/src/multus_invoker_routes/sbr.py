@@ -119,7 +119,7 @@ def _separate(
 ) -> None:
     """Give each address a table with a copy of the link's routes, and empty the main one."""
     there, existing = routes.list_all(inside), rules.list_all(inside)
-    taken = {each.table for each in (*there, *existing)}
+    taken = {each.table for each in there} | {each.table for each in existing}
     tables = (each for each in count(_FIRST_TABLE) if each not in taken)
     main = [
         each
