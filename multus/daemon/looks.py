@@ -19,10 +19,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import define, field, frozen
 
+from multus.daemon.looked import MOST_TOLD, Looked
 from multus.daemon.podrecords import PodRecords, Recorded
 
 #: How long after a change a pod is looked at, so that several changes are one, in seconds.
@@ -39,11 +40,6 @@ _RECORDED = 2.0
 _MOST, _EACH = 8, 0.05
 #: A look without an answer counts as failed after this time, in seconds.
 _LOST = 180.0
-#: How many texts of a pod's failures are remembered: they are told once.
-MOST_TOLD = 64
-
-#: How a look may end, see ``Looked``.
-LOOKED = ("same", "changed", "righted", "refused", "failed", "gone")
 
 Pod = tuple[str, str]
 
@@ -64,17 +60,6 @@ class Look:
             "pod": self.pod,
             "told": list(self.told),
         }
-
-
-class Looked(NamedTuple):
-    """How a look ended.
-
-    ``outcome`` is ``same``, ``changed``, ``righted`` (the status alone was written), ``refused``
-    (a network is not as it is asked for), ``failed`` or ``gone``; ``told`` are the errors.
-    """
-
-    outcome: str
-    told: tuple[str, ...] = ()
 
 
 @define

@@ -18,7 +18,7 @@ from attrs import frozen
 from multus.daemon import wire
 from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection
-from multus.daemon.looks import LOOKED, MOST_TOLD, Looked
+from multus.daemon.looked import LOOKED, MOST_TOLD, Looked
 from multus.healing.facts import KINDS
 
 #: Most times of one report; an ADD of 32 networks has about forty.

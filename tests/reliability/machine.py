@@ -15,9 +15,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,26 @@ _SMALL = ("-m", "0", "-N", "4096", "-J", "size=4")
 
 
 def require_machines() -> None:
-    """Skip the test where user-mode Linux or ext4 is not installed."""
+    """Skip the test where no machine with ext4 disks can be started."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
+    reason = _shortcoming()
+    if reason:
+        pytest.skip(f"power cuts need user-mode Linux and ext4: {reason}")
+
+
+@cache
+def _shortcoming() -> str:
     for program in (vm.KERNEL, "mkfs.ext4"):
         if shutil.which(program, path=_SEARCH) is None:
-            pytest.skip(f"{program} is not on this machine")
+            return f"{program} is not on this machine"
+    with tempfile.TemporaryDirectory() as name:
+        environ = {**vm.prepare(Path(name)), "MEMORY": _MEMORY}
+        return vm.shortcoming(vm.interpreter(Path(name), _processor()), environ)
+
+
+def _processor() -> int:
+    return sorted(os.sched_getaffinity(0))[-1]
 
 
 _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -69,9 +85,8 @@ class Machine:
         environ = vm.prepare(folder)
         environ["MEMORY"] = _MEMORY
         environ["DISKS"] = " ".join(f"ubd{number}={path}" for number, path in enumerate(disks))
-        processor = sorted(os.sched_getaffinity(0))[-1]
         process = subprocess.Popen(
-            shlex.split(vm.interpreter(folder, processor)),
+            shlex.split(vm.interpreter(folder, _processor())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # unshare does not expect that its child is killed

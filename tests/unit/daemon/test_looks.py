@@ -10,7 +10,8 @@ import pytest
 from attrs import evolve
 from unit.state.records import CONF, FOUR, request
 
-from multus.daemon.looks import FIRST_PAUSE, LONGEST_PAUSE, SELDOM, SETTLED, Look, Looked, Looks
+from multus.daemon.looked import Looked
+from multus.daemon.looks import FIRST_PAUSE, LONGEST_PAUSE, SELDOM, SETTLED, Look, Looks
 from multus.daemon.podrecords import PodRecords
 from multus.state.journal import Journal
 
