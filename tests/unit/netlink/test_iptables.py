@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from kernel import require_nftables
 
 from multus.api.errors import KernelRefused
 from multus.log import Log, Sink
@@ -42,6 +43,11 @@ MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 
 def commands_of(version: int) -> list[str]:
     return [each.format(multicast=MULTICAST[version], **VALUES[version]) for each in COMMANDS]
+
+
+@pytest.fixture(autouse=True)
+def _iptables_uses_nftables() -> None:
+    require_nftables()
 
 
 @pytest.fixture
