@@ -10,6 +10,8 @@ import re
 
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _LONGEST_INTERFACE = 15
+#: Folders of /proc/sys/net/ipv4/conf that are none of an interface's.
+_SETTINGS = ("all", "default")
 
 
 def is_identifier(name: str) -> bool:
@@ -22,6 +24,8 @@ def interface_problem(name: str) -> str | None:
     if "%" in name:
         # The kernel treats it as a pattern: "net%d" becomes net0, and DEL would not find it.
         return "holds '%', which the kernel replaces by a number"
+    if name in _SETTINGS:
+        return "is 'all' or 'default', which the kernel keeps for the settings of all interfaces"
     return unnameable(name)
 
 

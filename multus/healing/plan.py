@@ -122,7 +122,8 @@ class _Owners:
         return frozenset(
             each.container_id
             for each in facts.held
-            if each.container_id not in self.known and each.address in facts.in_use
+            if each.container_id and each.container_id not in self.known
+            if each.address in facts.in_use
         )
 
     def _is_old(self, since: float, grace: float) -> bool:
@@ -227,6 +228,10 @@ class _Owners:
                 yield Thing(ADDRESS, name, why, owner, each.since, what=each), True
             elif owner in self.known or owner in self._living or self._is_kept(each):
                 continue
+            elif not owner:
+                why = "a kill or a power cut came before its owner was written down"
+                ours = each.network in self._facts.networks
+                yield Thing(ADDRESS, name, why, since=each.since, what=each), ours
             else:
                 yield self._nobodys(ADDRESS, name, owner, each.network, each)
 

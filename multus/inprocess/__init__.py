@@ -34,7 +34,7 @@ from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made
 from multus.inprocess._kept import folder_of, forget, keep
 from multus.inprocess._link import LinkInvoker
-from multus.inprocess._requested import reader_of, requested_mac, require_nameable
+from multus.inprocess._requested import naming, reader_of, requested_mac, require_nameable
 from multus.inprocess._veth import Pair, make_pair
 
 #: The public modules of this package.
@@ -53,5 +53,6 @@ __all__ = [
     "make_pair",
     "reader_of",
     "requested_mac",
+    "naming",
     "require_nameable",
 ]

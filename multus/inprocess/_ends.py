@@ -54,7 +54,7 @@ class Ends(NamedTuple):
 
         Without a name it is the interface of a default route, as in the reference plugins.  One
         of the host is looked up once for all networks of a request.  Raises ``InvalidConfig`` when
-        there is none.
+        there is none, or when it is the loopback.
         """
         name = reader.text(key)
         require_nameable(reader, key, name)
@@ -63,6 +63,12 @@ class Ends(NamedTuple):
         channel = self.inside if inside else self.host
         link = name or _default_route(channel)
         found = links.find(channel, link) if link else None
+        if found is not None and found.loopback:
+            raise reader.error(
+                key,
+                f"is {name!r}, a loopback, on which no link can be made",
+                "name an interface that leads to a network",
+            )
         if found is not None:
             if not inside:
                 self.parents[name] = found

@@ -15,6 +15,7 @@ from multus.inprocess._ends import Ends
 from multus.inprocess._job import Job, Made, take_back
 from multus.inprocess._requested import masquerade_backend, reader_of
 from multus.inprocess._together import Together
+from multus.ipam.addresses import Address
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -94,8 +95,14 @@ class LinkInvoker(Together, Generic[C]):
             from multus.netlink import iptables, masquerade
 
             owners = [masquerade.Owner.of(each) for each in masqueraded]
-            left = addresses_left(invocations[0].request.netns, self._transport)
+            # Another network's interface may have the same address: theirs are not kept for it.
+            theirs = {text for each in masqueraded for text in _addresses(each.prev_result)}
+            left = addresses_left(invocations[0].request.netns, self._transport) - theirs
             masquerade.remove(owners, left, iptables.Programs.of(invocations[0]))
+
+    def _remove_rules_of(self, invocation: Invocation, given: Result) -> None:
+        """Undo an ADD's rules; *given* has its addresses."""
+        self.remove_rules([evolve(invocation, prev_result=given)])
 
     def collect_rules(self, invocation: Invocation) -> None:
         """Remove the rules of the network's attachments that are gone, as `remove_rules`."""
@@ -123,7 +130,7 @@ class LinkInvoker(Together, Generic[C]):
                 self.require_usable(given, config)
             if backend is not None:
                 # Undone after the link: a rule is stale when its address is gone.
-                undo.callback(take_back, invocation, self.remove_rules, [invocation])
+                undo.callback(take_back, invocation, self._remove_rules_of, invocation, given)
             job = Job(ends, invocation, config, given, undo)
             made = self.create(job)
             if backend is not None:
@@ -222,3 +229,9 @@ class LinkInvoker(Together, Generic[C]):
         """Whether rules may exist; never raises: DEL must work with an invalid configuration."""
         asked = invocation.config.get("ipMasq") not in (None, False, "false", "False")
         return self.may_masquerade and asked
+
+
+def _addresses(result: Result | None) -> set[str]:
+    """The addresses (without prefix) of a result, as the kernel shows them."""
+    texts = () if result is None else (ip.address.partition("/")[0] for ip in result.ips)
+    return {str(Address.parse(text)) for text in texts}

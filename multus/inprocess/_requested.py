@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from multus.api.names import interface_problem
 from multus.api.reader import Reader
-from multus.netlink import links
+from multus.netlink import Refused, links
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from multus.api.network import Invocation
 
 _BACKENDS = ("iptables", "nftables")
@@ -44,6 +47,21 @@ def require_nameable(reader: Reader, key: str, name: str) -> None:
     problem = interface_problem(name) if name else None
     if problem is not None:
         raise reader.error(key, f"{problem}: {name!r:.100}", "use the name of an interface")
+
+
+@contextmanager
+def naming(reader: Reader, key: str, fixes: Mapping[int, str]) -> Iterator[None]:
+    """Raise ``InvalidConfig`` for the value of *key* when the kernel refuses it inside.
+
+    *fixes* are by the kernel's errno; another one is raised as it is.
+    """
+    try:
+        yield
+    except Refused as error:
+        if error.errno not in fixes:
+            raise
+        said = f"is {reader.raw.get(key)!r}, and the kernel refuses it: {error}"
+        raise reader.error(key, said, fixes[error.errno]) from error
 
 
 def reader_of(invocation: Invocation) -> Reader:

@@ -64,22 +64,22 @@ class Devices:
 def find_moved(
     inside: Channel, names: Iterable[str], macs: Collection[str], kind: str | None = None
 ) -> Link | None:
-    """An interface that was moved into a container: by name, or by MAC if it was renamed there.
+    """An interface that was moved into a container, by its name and its MAC.
 
+    When the container renamed it, the MAC decides: another interface may have the name now.  Only
+    when none has the MAC, it is the one with the name: the container may have set another MAC.
     With *kind*, it has this kind; a real device has kind "".
     """
 
     def may_be(link: Link) -> bool:
         return kind is None or link.kind == kind
 
-    for name in names:
-        link = links.find(inside, name)
-        if link is not None and may_be(link):
-            return link
-    if not macs:
-        return None
-    every = links.list_all(inside)
-    return next((each for each in every if each.mac in macs and may_be(each)), None)
+    named = [link for name in names if (link := links.find(inside, name)) and may_be(link)]
+    found = next((each for each in named if not macs or each.mac in macs), None)
+    if found is None and macs:
+        every = links.list_all(inside)
+        found = next((each for each in every if each.mac in macs and may_be(each)), None)
+    return found or next(iter(named), None)
 
 
 def send_home(

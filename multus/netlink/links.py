@@ -33,7 +33,7 @@ _IFLA_EXT_MASK, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 29, 37, 
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _RTEXT_FILTER_SKIP_STATS = 8
 
-_IFF_UP = 1
+_IFF_UP, _IFF_LOOPBACK = 1, 8
 _IFF_PROMISC, _IFF_ALLMULTI = 0x100, 0x200
 _IFF_LOWER_UP = 0x10000
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
@@ -76,6 +76,7 @@ class Link:
     promiscuous: bool = False
     allmulti: bool = False
     alias: str = ""
+    loopback: bool = False
     data: bytes = field(default=b"", eq=False, repr=False)
 
 
@@ -231,6 +232,7 @@ def read(body: bytes | None) -> Link:
         mtu=_number(found, _IFLA_MTU),
         txqlen=_number(found, _IFLA_TXQLEN),
         up=bool(flags & _IFF_UP),
+        loopback=bool(flags & _IFF_LOOPBACK),
         carrier=bool(flags & _IFF_LOWER_UP),
         state=_OPERSTATES[state] if state < len(_OPERSTATES) else "unknown",
         kind=wire.read_string(info.get(_IFLA_INFO_KIND, b"")),

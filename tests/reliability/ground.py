@@ -130,6 +130,17 @@ class Ground:
             {**bridge, "name": "six", "vlan": 6, "vlanTrunk": trunk, "ipam": self.ipam(6)},
         )
 
+    def moved(self, device: str = "card0") -> Conf:
+        """A device of the host that moves to the container, and an in-process network."""
+        if device not in self.node.links():
+            peer = ("peer", "name", f"far-{device}")
+            self.node.ip("link", "add", device, "type", "veth", *peer)
+        every: list[dict[str, Any]] = [
+            {"name": "masq", "type": "ptp", "ipMasq": True, "ipam": self.ipam(1)},
+            {"name": "moved", "type": "host-device", "device": device, "ipam": self.ipam(10)},
+        ]
+        return self.conf(*every)
+
     def executed(self) -> Conf:
         """Four networks of executed plugins, one of them a chain, one of them with ipMasq."""
         bridge = {"type": "bridge", "bridge": "br0", "ipMasq": False, "ipam": self.ipam(5)}
@@ -290,7 +301,8 @@ def _network(namespace: Namespace) -> Iterator[str]:
         names = {link.index: link.name for link in found}
         for link in found:
             master = names.get(link.master, "")
-            yield f"link {link.name} {link.mac} mtu {link.mtu} up {link.up} {master}"
+            text = f"{master} {link.alias}"
+            yield f"link {link.name} {link.mac} mtu {link.mtu} up {link.up} {text}"
         for body in channel.dump(Message(_GETADDR, 0, bytes(8), "list addresses")):
             each = addresses.read(body)
             if not each.address.startswith("fe80:"):

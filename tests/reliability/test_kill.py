@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 from kernel import require_kernel
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground
@@ -31,8 +31,8 @@ FOREIGN = {
     "+ pod: link veth": "a link of macvlan, before it was named: it goes with the pod",
 }
 
-KINDS = ("in_process", "everyday", "delegating", "tagged", "virtual_functions", "executed", "mixed")
-OURS = ("in_process", "everyday", "delegating", "tagged", "virtual_functions")
+OURS = ("in_process", "everyday", "delegating", "tagged", "moved", "virtual_functions")
+KINDS = (*OURS, "executed", "mixed")
 
 
 @frozen
@@ -49,6 +49,7 @@ class Sweep:
     command: str
     whole: bool
     patient: bool
+    neighbours: Conf = field(default=Factory(lambda self: self.conf, takes_self=True))
     neighbour: Container = field(init=False)
     foreign: dict[str, list[str]] = field(factory=dict)
     repeated: list[str] = field(factory=list)
@@ -60,7 +61,7 @@ class Sweep:
     def run(self, recover: Callable[[Sweep, Container], None]) -> int:
         """Kill at each moment, recover and compare; returns the number of moments."""
         ground, conf, pod = self.ground, self.conf, self.ground.container("pod")
-        ground.done("ADD", conf, self.neighbour)
+        ground.done("ADD", self.neighbours, self.neighbour)
         for command in ("ADD", "DEL"):  # create what the first call creates and later ones reuse
             ground.done(command, conf, pod)
         before = ground.state()
@@ -165,6 +166,8 @@ def cases() -> Iterator[object]:
         ("everyday", "DEL", True, "DEL"),
         ("delegating", "ADD", True, "DEL"),
         ("delegating", "DEL", True, "DEL"),
+        ("moved", "ADD", True, "DEL"),
+        ("moved", "DEL", True, "DEL"),
         ("virtual_functions", "ADD", True, "DEL"),
         ("virtual_functions", "DEL", True, "DEL"),
         ("executed", "ADD", True, "DEL"),
@@ -197,7 +200,9 @@ def test_nothing_is_left(
         require_kernel("VLAN filter")
     conf = getattr(on_ground, kind)()
     ours = kind in OURS
-    sweep = Sweep(on_ground, conf, command, whole, patient=not ours)
+    # A device is in one container.
+    neighbours = on_ground.moved("card1") if kind == "moved" else conf
+    sweep = Sweep(on_ground, conf, command, whole, not ours, neighbours=neighbours)
     moments = sweep.run(RECOVERIES[recovery])
     whom = "all processes" if whole else "the program alone"
     say(

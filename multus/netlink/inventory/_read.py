@@ -12,7 +12,8 @@ from multus.netlink.addresses import Address
 from multus.netlink.links import Link
 from multus.netlink.routes import Route
 
-_IFF_UP, _IFF_PROMISC, _IFF_ALLMULTI, _IFF_LOWER_UP = 0x1, 0x100, 0x200, 0x10000
+_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
+_IFF_PROMISC, _IFF_ALLMULTI, _IFF_LOWER_UP = 0x100, 0x200, 0x10000
 _TENTATIVE, _DUPLICATE = 0x40, 0x08
 
 _NF_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -33,7 +34,7 @@ class PolicyRule:
 
 @frozen
 class FirewallEntry:
-    """A table, chain, set or rule (*kind*) of nftables.
+    """A table, chain, set or rule (*kind*) of nftables, or of iptables.
 
     ``family`` is "inet", "ip", "ip6", "arp", "bridge" or "netdev".  ``chain`` is empty for tables
     and sets, ``name`` for rules.  ``text`` is its content, equal for equal content; ``comment`` is
@@ -69,6 +70,7 @@ def link(message: Any) -> Link:
         alternative_names=tuple(names.get_attrs("IFLA_ALT_IFNAME")) if names else (),
         promiscuous=bool(message["flags"] & _IFF_PROMISC),
         allmulti=bool(message["flags"] & _IFF_ALLMULTI),
+        loopback=bool(message["flags"] & _IFF_LOOPBACK),
         alias=message.get("ifalias") or "",
     )
 

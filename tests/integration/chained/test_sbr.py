@@ -108,6 +108,15 @@ def test_an_interface_without_addresses_is_refused(chain: Chain) -> None:
         chain.call("ADD", SBR, evolve(chain.before, ips=()))
 
 
+def test_a_second_sbr_for_an_address_is_refused_by_name(chain: Chain) -> None:
+    chain.call("ADD", SBR)
+    with pytest.raises(InvalidConfig, match="already") as caught:
+        chain.call("ADD", SBR)
+    assert "sbr once" in caught.value.fix
+    chain.call("DEL", SBR, chain.before)
+    assert chain.rules() == []
+
+
 def test_another_process_that_chooses_tables_in_the_container_is_waited_for(chain: Chain) -> None:
     from multus_invoker_routes.sbr import Sbr
 

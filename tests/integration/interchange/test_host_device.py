@@ -105,12 +105,17 @@ def test_an_alternative_name_names_a_device_too(place: Place, ours: Side) -> Non
     assert is_home(place)
 
 
-def test_a_device_that_was_renamed_in_the_container_is_returned(place: Place, ours: Side) -> None:
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_device_that_was_renamed_in_the_container_is_returned(
+    place: Place, ours: Side, taken: bool
+) -> None:
     config = device(place)
     result = ours.add(place, config)
     place.pod.ip("link", "set", "eth0", "down")
     # An older kernel renames only a link that is down.
     place.pod.ip("link", "set", "eth0", "name", "renamed")
+    if taken:
+        place.pod.ip("link", "add", "eth0", "alias", "card1", "type", "bridge")
     with pytest.raises(CheckFailed):
         ours.check(place, config, result)
     ours.delete(place, config, result)

@@ -5,12 +5,11 @@ Addresses, rules and pairs on the host are those of the plan that ``multus gc`` 
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -25,9 +24,6 @@ from multus.healing.facts import ADDRESS, LINK, RULES, Facts, Rules
 from multus.healing.plan import HOST_END, Thing, plan
 from multus.ipam.upkeep import Held
 from multus.state.journal import RESULTS
-
-if TYPE_CHECKING:
-    from multus.netlink.links import Link
 
 _LINE_END = re.compile(r"[\r\n]+")
 _SUBJECTS = {LINK: "leaked interfaces", RULES: "leaked rules"}
@@ -106,9 +102,10 @@ def _holders(node: Node, facts: Facts, sight: Look) -> _Holders:
         if not netns or node.places.exists(netns):
             namespaces.add(netns)
             interfaces.update(_interfaces_of(entry))
-    gaps += [each.reason for each in sight.missed]
+    unread = [each.reason for each in sight.missed]
     for gap in gaps:
         sight.miss(f"not every owner is known: {gap}")
+    gaps += unread
     return _Holders(frozenset(namespaces), frozenset(interfaces), tuple(gaps))
 
 
@@ -181,8 +178,10 @@ def _elsewhere(facts: Facts, holders: _Holders, sight: Look) -> Iterator[Finding
         known = each.name in holders.interfaces or (each.index, each.peer) in theirs
         if pair and HOST_END.fullmatch(each.name) and not known:
             # The kernel removes a pair with either namespace, so the other one exists.
-            reason = f"{each.name}: no record names it, but its other end is in {_of_peer(each)}"
-            fix = "that namespace is in use: find what it belongs to before you delete anything"
+            reason = (
+                f"{each.name}: no record names it, but its other end is in a namespace that lives"
+            )
+            fix = "it may be in use: find out whose it is before you delete anything"
             yield Finding(NOTE, "leaked interfaces", reason, fix)
 
 
@@ -203,21 +202,6 @@ def _ends_in(namespaces: Collection[str], sight: Look) -> set[tuple[int, int]]:
         except (CNIError, OSError) as error:
             sight.miss(f"interfaces in {path} are not known: {error}", AS_ROOT)
     return found
-
-
-def _of_peer(link: Link) -> str:
-    """The named namespace in which the other end of *link* is."""
-    from multus.netlink import Namespace, links
-
-    for path in sorted(glob.glob("/run/netns/*")):
-        try:
-            with Namespace(path) as there, there.channel() as inside:
-                for each in links.list_all(inside):
-                    if (each.index, each.peer) == (link.peer, link.index):
-                        return path
-        except (CNIError, OSError):
-            continue  # it ended meanwhile
-    return "a namespace without a name"
 
 
 # --- Virtual functions ----------------------------------------------------------------------------

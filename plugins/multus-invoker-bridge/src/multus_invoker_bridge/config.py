@@ -20,8 +20,9 @@ _SIZES = range(68, 65536)
 class Config(NamedTuple):
     """The keys for ADD.  ``mtu`` 0 and ``mac`` "" are the kernel's.
 
-    ``vlan`` is the port's untagged VLAN (0: none), ``trunk`` the tagged ones.  ``keep_default``:
-    the port stays in the bridge's default VLAN.  ``only_own_mac``: frames from other addresses than
+    ``filtering``: a new bridge looks at VLANs, also with a ``vlanTrunk`` that names none.  ``vlan``
+    is the port's untagged VLAN (0: none), ``trunk`` the tagged ones.  ``keep_default``: the port
+    stays in the bridge's default VLAN.  ``only_own_mac``: frames from other addresses than
     the container's are dropped.
 
     Source: the documentation of the reference plugin, "Network configuration reference".
@@ -34,6 +35,7 @@ class Config(NamedTuple):
     mtu: int
     hairpin: bool
     promiscuous: bool
+    filtering: bool
     vlan: int
     trunk: tuple[Vlans, ...]
     keep_default: bool
@@ -51,6 +53,7 @@ class Config(NamedTuple):
         default_gateway = reader.boolean("isDefaultGateway")
         name = reader.text("bridge") or "cni0"
         require_nameable(reader, "bridge", name)
+        vlan = reader.integer("vlan", within=range(4095))
         found = cls(
             bridge=name,
             gateway=default_gateway or reader.boolean("isGateway"),
@@ -59,7 +62,8 @@ class Config(NamedTuple):
             mtu=reader.integer("mtu"),
             hairpin=reader.boolean("hairpinMode"),
             promiscuous=reader.boolean("promiscMode"),
-            vlan=reader.integer("vlan", within=range(4095)),
+            filtering=bool(vlan) or reader.raw.get("vlanTrunk") is not None,
+            vlan=vlan,
             trunk=_trunk(reader),
             keep_default=reader.boolean("preserveDefaultVlan"),
             detect_duplicates=reader.boolean("enabledad"),
@@ -85,8 +89,8 @@ class Config(NamedTuple):
             )
 
     @property
-    def filtering(self) -> bool:
-        """Whether a new bridge looks at VLANs."""
+    def tags(self) -> bool:
+        """Whether the port is put into VLANs."""
         return bool(self.vlan or self.trunk)
 
 

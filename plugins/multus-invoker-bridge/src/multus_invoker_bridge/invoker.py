@@ -112,7 +112,7 @@ def _set_port(job: Job[Config], pair: Pair) -> None:
     messages = []
     if config.hairpin or config.isolated:
         messages.append(bridges.set_port(port, hairpin=config.hairpin, isolated=config.isolated))
-    if config.filtering:
+    if config.tags:
         if not config.keep_default:
             now = next(each for each in bridges.list_ports(job.ends.host) if each.index == port)
             if now.vlans:

@@ -100,6 +100,21 @@ class Config(NamedTuple):
 
     def refusal(self, invocation: Invocation) -> InvalidConfig:
         """The error for a device without an interface on the host."""
+        return self._blame(
+            invocation,
+            "and the host has no interface of that device",
+            f"{_FIX}, or delete the container that has it",
+        )
+
+    def immovable(self, invocation: Invocation, link: Link) -> InvalidConfig:
+        """The error for an interface that stays in its namespace, as a loopback or a bridge."""
+        return self._blame(
+            invocation,
+            f"and the kernel moves {link.name} to no other namespace",
+            "name an interface of a card, or the end of a veth pair",
+        )
+
+    def _blame(self, invocation: Invocation, problem: str, fix: str) -> InvalidConfig:
         named = {
             "device": self.device,
             "hwaddr": self.mac,
@@ -110,11 +125,7 @@ class Config(NamedTuple):
         reader = reader_of(invocation)
         if not key:
             key, reader = "deviceID", reader.inner("runtimeConfig")
-        return reader.error(
-            key,
-            f"is {value!r}, and the host has no interface of that device",
-            f"{_FIX}, or delete the container that has it",
-        )
+        return reader.error(key, f"is {value!r}, {problem}", fix)
 
 
 def _device(reader: Reader) -> str:

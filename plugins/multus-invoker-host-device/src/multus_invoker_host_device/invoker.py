@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from multus.api.names import interface_problem
 from multus.api.progress import step
 from multus.inprocess import Job, LinkInvoker, Made
 from multus.inprocess.devices import RETURN, RETURN_PAUSE, Devices, find_moved, send_home
-from multus.netlink import Namespace, NamespaceGone, Transport, links
+from multus.netlink import Namespace, NamespaceGone, Refused, Transport, links
 from multus_invoker_host_device.config import Config
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ class HostDevice(LinkInvoker[Config]):
             raise config.refusal(job.invocation)
         job.refuse_taken()
         job.on_failure(_give_back, ends, link, job.ifname)
-        ends.host.request(
-            [
-                links.set_alias(link.index, link.name),
-                links.move(link.index, ends.pod, job.ifname),
-            ]
-        )
+        aliased = links.set_alias(link.index, link.name)
+        try:
+            ends.host.request([aliased, links.move(link.index, ends.pod, job.ifname)])
+        except Refused as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise config.immovable(job.invocation, link) from error
         moved = links.find(ends.inside, job.ifname)
         if moved is None:
             raise KernelRefused(f"interface {job.ifname} disappeared", fix="try again")

@@ -6,7 +6,7 @@ Source: the reference plugin, 1.1.1 to 1.9, by its results and what it leaves in
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from multus.api.errors import CheckFailed, CNIError, InvalidConfig, KernelRefused
 from multus.inprocess import Chained, Ends, reader_of
 from multus.ipam.addresses import Address, Network
-from multus.netlink import Channel, Message, addresses, links, routes, rules
+from multus.netlink import Channel, Message, Refused, addresses, links, routes, rules
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from multus.api.result import IP, Result
     from multus.netlink import Namespace
     from multus.netlink.routes import Route
+    from multus.netlink.rules import Rule
 
 #: The first table that is given to an address.
 _FIRST_TABLE = 100
@@ -117,8 +118,8 @@ def _separate(
     inside: Channel, index: int, ips: list[IP], config: Config, invocation: Invocation
 ) -> None:
     """Give each address a table with a copy of the link's routes, and empty the main one."""
-    there = routes.list_all(inside)
-    taken = {each.table for each in there} | {each.table for each in rules.list_all(inside)}
+    there, existing = routes.list_all(inside), rules.list_all(inside)
+    taken = {each.table for each in there} | {each.table for each in existing}
     tables = (each for each in count(_FIRST_TABLE) if each not in taken)
     main = [
         each
@@ -133,7 +134,9 @@ def _separate(
             everywhere = _EVERYWHERE[ip.family]
             messages.append(routes.add(index, everywhere, gateway=gateway, table=table))
         messages += [routes.copy(each, table) for each in main if _concerns(each, ip)]
-    inside.request(messages)
+    ours = {_alone(ip.address) for ip in ips}
+    with _once([each for each in existing if each.source in ours]):
+        inside.request(messages)
     if config.source_hints:
         _hint(inside, index, ips, invocation)
         main = [each for each in main if each.scope != routes.SCOPE_LINK]
@@ -184,6 +187,22 @@ def _gateways(reader: Reader) -> dict[int, str]:
             )
         found[address.family] = str(address)
     return found
+
+
+@contextmanager
+def _once(existing: Sequence[Rule]) -> Iterator[None]:
+    """Explain the kernel's refusal by the *existing* rules of the addresses, if there are some."""
+    try:
+        yield
+    except Refused as error:
+        if not existing:
+            raise
+        rule = existing[0]
+        raise InvalidConfig(
+            f"packets from {rule.source} have a rule already, for table {rule.table}: an earlier"
+            " sbr made it",
+            fix="name sbr once in the network's plugins, and no address twice in a container",
+        ) from error
 
 
 @contextmanager

@@ -6,10 +6,11 @@ the kernel.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CheckFailed
-from multus.inprocess import Job, LinkInvoker, Made
+from multus.inprocess import Job, LinkInvoker, Made, naming
 from multus.netlink import Channel, create, links, sysctl
 from multus_invoker_vlans.config import Config, mode_of
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from multus.netlink import Message
     from multus.netlink.links import Link
 
+#: Why the kernel makes no link on an interface, by its errno: what to name in place of it.
+_UNFIT = {
+    errno.EINVAL: "name an Ethernet interface; for the mode passthru, one without other links",
+    errno.EBUSY: "name one that is not a port of a bridge, and has no links of another type on it",
+}
 #: With these, the kernel announces the address when the link comes up.
 _ANNOUNCING = ("ipv4/conf/{}/arp_notify", "ipv6/conf/{}/ndisc_notify")
 
@@ -47,7 +53,8 @@ class _Sublink(LinkInvoker[Config]):
     def create(self, job: Job[Config]) -> Made:
         inside = job.config.in_container
         parent = job.config.parent(job.ends)
-        index = job.create_inside(self.message(job, parent), from_inside=inside)
+        with naming(job.config.reader, "master", _UNFIT):
+            index = job.create_inside(self.message(job, parent), from_inside=inside)
         if self.announces and job.given.ips:
             with job.ends.pod.entered():
                 for each in _ANNOUNCING:
