@@ -598,7 +598,7 @@ def test_what_differs_from_the_go_multus_is_listed_for_its_files(
     said = multus(*call, "--json")
     found = [(each["subject"], each["line"]) for each in said.json["differences"]]
     assert found == [("retryDeleteOnError", 6), ("MetricsPort", 4), ("multusConfigFile", 7)]
-    assert [each["subject"] for each in problems(said, "warning")][0] == "typo"
+    assert next(each["subject"] for each in problems(said, "warning")) == "typo"
     assert said.status == 0
     text = multus(*call).out
     assert "Different from the Go Multus: 3 of these settings" in text
