@@ -99,8 +99,8 @@ class Agent:
         """Receive a message: to stop, or how a look ended."""
         head = self._control.receive().head
         if "looked" in head:
-            outcome, told = head["looked"]
-            looked = Looked(outcome, tuple(told))
+            outcome, told, wrote = head["looked"]
+            looked = Looked(outcome, tuple(told), wrote)
             self._looks.ended(head["container"], looked, time.monotonic())
         return "stop" in head
 

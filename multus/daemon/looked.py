@@ -15,7 +15,9 @@ class Looked(NamedTuple):
 
     ``outcome`` is ``same``, ``changed``, ``righted`` (the status alone was written), ``refused``
     (a network is not as it is asked for), ``failed`` or ``gone``; ``told`` are the errors.
+    ``wrote`` says that the status was written although no network was changed.
     """
 
     outcome: str
     told: tuple[str, ...] = ()
+    wrote: bool = False

@@ -147,7 +147,8 @@ def _looked(found: Mapping[str, Any]) -> Looked:
     outcome = found["outcome"]
     if outcome not in LOOKED:
         raise ValueError(f"{outcome!r} is not an outcome")
-    return Looked(outcome, tuple(_text(each) for each in found["told"][:MOST_TOLD]))
+    told = tuple(_text(each) for each in found["told"][:MOST_TOLD])
+    return Looked(outcome, told, bool(found.get("wrote", False)))
 
 
 def _replayed(found: Mapping[str, Any]) -> Replayed:

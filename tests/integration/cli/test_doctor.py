@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -637,3 +638,37 @@ def test_where_nothing_is_every_check_says_so_and_none_is_green(
     green = {each["subject"] for each in findings if each["severity"] == "ok"}
     # What is looked at here, not there; and that nothing waits in folders that do not exist.
     assert green <= {"plugins", "disk", "clock", "queued DELs"}
+
+
+def test_a_bundle_has_what_a_report_needs_and_no_secret(
+    made_up: MadeUpNode, cni_pods: Pods, tmp_path: Path
+) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pods(), args="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web")
+    secret = {"type": "x", "name": "x", "apiToken": "hunter2", "url": "http://me:hunter3@server/"}
+    made_up.write("net.d/99-other.conf", {**secret, "auth": "Bearer hunter4"})
+    made_up.write("net.d/98-torn.conf", '{"password": "hunter5"')
+    path = tmp_path / "bundle.tar.gz"
+    places: list[str | Path] = [
+        "--net-d",
+        made_up.folder / "net.d",
+        "--socket",
+        made_up.folder / "none",
+    ]
+    done = made_up.run("doctor", "--json", "--bundle", path, *places)
+    assert "without secrets" in done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(path) as archive:
+        texts = {each.name: archive.extractfile(each).read().decode() for each in archive}  # type: ignore[union-attr]
+    texts = {name.removeprefix("multus-bundle/"): text for name, text in texts.items()}
+    assert "hunter" not in "".join(texts.values())
+    assert json.loads(texts["doctor.json"]) == json.loads(done.stdout)
+    (record,) = json.loads(texts["attachments.json"])["records"]
+    assert record["pod"] == "shop/web"
+    assert [each["command"] for each in json.loads(texts["trace.json"])] == ["ADD"]
+    assert "lo" in [each["name"] for each in json.loads(texts["links.json"])]
+    assert any(
+        each.startswith("multus ") for each in json.loads(texts["versions.json"])["distributions"]
+    )
+    files = {name for name in texts if name.startswith("files/")}
+    assert {name.rpartition("/")[2] for name in files} >= {"00-multus.conf", "99-other.conf"}
