@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from multus.netlink import Namespace, create, links
+from multus.netlink import NETLINK_NETFILTER, Namespace, create, links, open_channel
 from multus.testing.netns import Netns
 
 _LONGEST_S = 60.0
@@ -41,3 +41,12 @@ def settle() -> None:
         end = time.monotonic() + _LONGEST_S
         while links.find(channel, "benchlast") and time.monotonic() < end:
             time.sleep(0.005)
+
+
+def settle_rules() -> None:
+    """Wait until the kernel has freed the rules of netfilter that were deleted here.
+
+    It lets the next change of rules wait for that, whoever makes it.
+    """
+    # The close of such a socket waits too.
+    open_channel(NETLINK_NETFILTER).close()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from bench.pods import namespaces
+from bench.pods import namespaces, settle_rules
 from bench.ways import Way
 from bench.workload import Workload
 from multus.testing.netns import Netns
@@ -39,6 +39,7 @@ def measure(
                 work = Workload(networks, os.path.join(folder, kind, str(place)), kind)
                 add, delete = round_trip(way, work, pod)
                 way.settle()
+                settle_rules()
                 if turn:  # the first round only warms caches up
                     times[way.name][0].append(add)
                     times[way.name][1].append(delete)

@@ -20,6 +20,7 @@ _PROBES: Mapping[str, str] = {
     "bandwidth": "ip link add probe type ifb && tc qdisc add dev uplink root tbf rate 1mbit"
     " burst 9kb latency 1s && tc qdisc add dev uplink ingress && tc filter add dev uplink parent"
     " ffff: u32 match u32 0 0 action mirred egress redirect dev probe",
+    "nftables": "nft add table ip probe",
 }
 
 
@@ -27,6 +28,12 @@ def require_kernel(kind: str) -> None:
     """Skip the test when this kernel lacks what plugins of this type need."""
     if not _kernel_has(kind):
         pytest.skip(f"this kernel lacks a kind of link ({kind})")
+
+
+def require_nftables() -> None:
+    """Skip the test when this kernel has no tables of nftables for IPv4 and IPv6."""
+    if not _kernel_has("nftables"):
+        pytest.skip("this kernel lacks nftables for IP")
 
 
 @cache

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from multus.log import Log
 
 
+#: The source of a delegate that an outside controller attached to a running container.
+OUTSIDE = "outside controller"
+
 #: The type of the engine's own step (``multus.api.defaultroute``).
 STEP = "multus-default-route"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
@@ -132,19 +131,6 @@ class Reading:
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...] = ()
-
-
-def files_of(paths: list[str]) -> Iterator[str]:
-    """The files themselves, and the JSON and YAML files of each folder, sorted."""
-    for path in paths:
-        if not os.path.isdir(path):
-            yield path
-            continue
-        for name in sorted(os.listdir(path)):
-            each = os.path.join(path, name)
-            # Opening a FIFO would block.
-            if name.endswith((*_JSON_ENDINGS, ".yaml", ".yml")) and os.path.isfile(each):
-                yield each
 
 
 def read(path: str) -> Reading:

@@ -44,7 +44,8 @@ class Finding:
     """One finding.
 
     ``subject`` is a key's path in a file ("delegates[0].type") or a check of a node; ``code`` is
-    the CNI error code of the same fault in a call, 0 when there is none.
+    the CNI error code of the same fault in a call, 0 when there is none.  ``of_node``: only the
+    node, or a program on it, can answer.
     """
 
     severity: str
@@ -53,6 +54,7 @@ class Finding:
     fix: str = ""
     place: Place | None = None
     code: int = 0
+    of_node: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """The finding as JSON, without empty keys."""
@@ -81,6 +83,11 @@ class Tally:
         if self.count(ERROR):
             return STATUS_PROBLEM
         return STATUS_UNCHECKED if self.count(UNCHECKED) else STATUS_OK
+
+    @property
+    def status_off_node(self) -> int:
+        """The exit status for who says that this is not the node."""
+        return Tally([each for each in self.findings if not each.of_node]).status
 
     @property
     def severity(self) -> str:

@@ -19,6 +19,8 @@ NET_D = "/etc/cni/net.d"
 BIN_DIR = "/opt/cni/bin"
 DAEMON_SETTINGS = "/etc/cni/multus/daemon.json"
 _ENDINGS = (".conf", ".conflist", ".json")
+#: The type of a default network that stands for the node's own, which is not known.
+DEFAULT_TYPE = "default-network"
 #: The types of plugin that are Multus; the second is the shim of the Go Multus' daemon.
 MULTUS = ("multus", "multus-shim")
 

@@ -32,6 +32,11 @@ RESOURCE = ("metadata", "annotations", "k8s.v1.cni.cncf.io/resourceName")
 
 _GIVE_FILE = "pass the file that defines it (-f)"
 
+
+class NotGiven(NotFound):
+    """An object that no given file has: what depends on it cannot be looked at."""
+
+
 #: The kinds that contain a pod template, and its path.
 TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
@@ -149,7 +154,7 @@ class Objects:
         kind = wanted.resource
         found = self.by_name.get((kind.group, kind.plural, wanted.namespace, wanted.name))
         if found is None:
-            raise NotFound(f"{wanted} is not in the given files", True, fix=_GIVE_FILE)
+            raise NotGiven(f"{wanted} is not in the given files", True, fix=_GIVE_FILE)
         return dict(found)
 
     def get_each(
@@ -183,7 +188,7 @@ class Objects:
         """A pod's ``metadata``, or ``NotFound``."""
         found = self.pods.get((namespace, name))
         if found is None:
-            raise NotFound(
+            raise NotGiven(
                 f"pod {namespace}/{name} is not in the given files", True, fix=_GIVE_FILE
             )
         return dict(found)

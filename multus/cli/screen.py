@@ -13,13 +13,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from multus.api.errors import IOFailure, MissingPlugin
+from multus.api.errors import IOFailure
 from multus.cli.findings import (
     ERROR,
     NOT_APPLICABLE,
@@ -108,12 +109,21 @@ def say(text: str = "") -> None:
     write(printable(text, _LONGEST_LINE) + "\n")
 
 
+def size() -> os.terminal_size:
+    """The columns and lines of the terminal that standard output is."""
+    try:
+        found = os.get_terminal_size(out().fileno())
+    except OSError:
+        found = os.terminal_size((0, 0))
+    return found if found.columns and found.lines else shutil.get_terminal_size()
+
+
 def is_too_wide(rows: Sequence[Sequence[str]]) -> bool:
     """Whether standard output is a terminal that is too narrow for these rows as a table."""
     if not out().isatty():
         return False
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + _GAP * (len(widths) - 1) > shutil.get_terminal_size().columns
+    return sum(widths) + _GAP * (len(widths) - 1) > size().columns
 
 
 def records(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -124,15 +134,64 @@ def records(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             say()
         for title, cell in zip(titles, row, strict=True):
             if cell:
-                say(f"{title:<{longest}}  {cell}")
+                room = max(0, _width_of(out()) - longest - _GAP)
+                first, *more = _wrapped(printable(cell, _LONGEST_LINE), room, 0)
+                say(f"{title:<{longest}}  {first}")
+                for each in more:
+                    say(f"{'':<{longest}}  {each}")
 
 
 def complain(text: str) -> None:
-    """Print a line to standard error; it is dropped if that is closed or full."""
+    """Print a line to standard error, wrapped on a terminal.
+
+    It is dropped if standard error is closed or full.
+    """
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(printable(text, _LONGEST_LINE) + "\n")
+            line = printable(text, _LONGEST_LINE)
+            sys.stderr.write("\n".join(_wrapped(line, _width_of(sys.stderr), 2)) + "\n")
             sys.stderr.flush()
+
+
+def _width_of(stream: TextIO) -> int:
+    """The columns of a terminal; 0 for any other stream."""
+    if not stream.isatty():
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:  # it has no descriptor of its own
+        return shutil.get_terminal_size().columns
+
+
+def _wrapped(line: str, width: int, hang: int) -> list[str]:
+    """The line in lines of at most *width* columns, words whole; as it is with width 0.
+
+    The further ones are indented *hang* columns deeper than the first.
+    """
+    starts = [0, *_breaks(line, width, hang)]
+    parts = [line[a:b].rstrip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    indent = " " * _depth(line, hang)
+    return [parts[0], *(f"{indent}{part}" for part in parts[1:])]
+
+
+def _breaks(line: str, width: int, hang: int) -> list[int]:
+    """Where further lines begin: before the word that does not fit any more."""
+    found: list[int] = []
+    start, room = 0, width
+    for word in re.finditer(r"\S+", line) if width else ():
+        if (
+            word.end() - start > room
+            and word.start() > start
+            and line[start : word.start()].strip()
+        ):
+            start, room = word.start(), width - _depth(line, hang)
+            found.append(start)
+    return found
+
+
+def _depth(line: str, hang: int) -> int:
+    """The indentation of further lines."""
+    return len(line) - len(line.lstrip()) + hang
 
 
 def document(text: str) -> None:
@@ -185,27 +244,58 @@ def _writing() -> Iterator[None]:
 
 
 class Screen:
-    """Standard output for people: colours on a terminal, plain text elsewhere."""
+    """Standard output for people: colours on a terminal, plain text elsewhere.
 
-    def __init__(self, console: Console) -> None:
+    Without rich it is plain text everywhere.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         self._console = console
+
+    @property
+    def width(self) -> int:
+        """The columns of a line."""
+        return size().columns if out().isatty() else _PLAIN_WIDTH
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether only ASCII can be shown."""
+        return not (out().encoding or "").lower().startswith("utf")
 
     @classmethod
     def open(cls) -> Screen:
-        """The screen on standard output; raises ``MissingPlugin``."""
+        """The screen on standard output."""
         try:
             from rich.console import Console
-        except ImportError as error:
-            raise MissingPlugin(
-                "text output needs rich",
-                fix="install multus[cli], or use --json",
-            ) from error
+        except ImportError:
+            return cls()
         width = None if out().isatty() else _PLAIN_WIDTH
         return cls(Console(file=out(), width=width, highlight=False, soft_wrap=False))
 
-    def line(self, *parts: Part) -> None:
-        """Print one line made of parts; it is not wrapped."""
-        self._print(_text(parts), soft_wrap=True)
+    def line(self, *parts: Part, hang: int = 0) -> None:
+        """Print one line made of parts; on a terminal it is wrapped between words.
+
+        Further lines are indented *hang* columns deeper than the first.
+        """
+        if self._console is None:
+            say("".join(part if isinstance(part, str) else part[0] for part in parts))
+            return
+        text = _text(parts)
+        width = self._console.width if out().isatty() else 0
+        for number, each in enumerate(text.divide(_breaks(text.plain, width, hang))):
+            if width:
+                each.rstrip()
+            if number:
+                each.pad_left(_depth(text.plain, hang))
+            self._print(each, soft_wrap=True)
+
+    def part(self, *parts: Part) -> None:
+        """Print parts without an end of the line."""
+        if self._console is None:
+            texts = (part if isinstance(part, str) else part[0] for part in parts)
+            write(printable("".join(texts), _LONGEST_LINE))
+        else:
+            self._print(_text(parts), soft_wrap=True, end="")
 
     def heading(self, text: str) -> None:
         """Print an empty line and a bold one."""
@@ -214,12 +304,21 @@ class Screen:
 
     def rows(self, titles: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
         """Print a table; on a terminal that is too narrow for it, one line for each cell."""
-        from rich.table import Table
-
         shown = [[printable(cell, _LONGEST_CELL) for cell in row] for row in cells]
         if is_too_wide([titles, *shown]):
             records(titles, shown)
             return
+        if self._console is None:
+            widths = [max(map(len, column)) for column in zip(titles, *shown, strict=True)]
+            for row in (titles, *shown):
+                say(
+                    (" " * _GAP)
+                    .join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True))
+                    .rstrip()
+                )
+            return
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
         for title in titles:
             table.add_column(title, overflow="fold")
@@ -235,35 +334,39 @@ class Screen:
 
     def finding(self, each: Finding) -> None:
         """Print a finding: place, subject, reason and fix."""
-        marks = _MARKS if self._console.encoding.lower().startswith("utf") else _ASCII_MARKS
+        marks = _ASCII_MARKS if self.is_ascii else _MARKS
         parts: list[Part] = [(f"{marks[each.severity]} ", _STYLES[each.severity])]
         if each.place is not None:
             parts.append((f"{each.place}: ", "bold"))
         parts.append(f"{each.subject}: {each.reason}")
         if each.code:
             parts.append((f" [code {each.code}]", "dim"))
-        self.line(*parts)
+        self.line(*parts, hang=2)
         if each.fix:
             self.line((f"    {each.fix}", "dim"))
 
     def json(self, value: Any) -> None:
         """Print a value as indented JSON, in colours on a terminal."""
-        from rich.text import Text
-
         text = "".join(
             char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1]
             for char in json.dumps(value, indent=2, ensure_ascii=False)
         )
+        if self._console is None:
+            write(text + "\n")
+            return
         if not self._console.is_terminal:
+            from rich.text import Text
+
             self._print(Text(text), soft_wrap=True)
             return
         from rich.syntax import Syntax
 
         self._print(Syntax(text, "json", background_color="default", word_wrap=True))
 
-    def _print(self, what: Any, *, soft_wrap: bool = False) -> None:
+    def _print(self, what: Any, *, soft_wrap: bool = False, end: str = "\n") -> None:
+        assert self._console is not None
         with _writing():
-            self._console.print(what, soft_wrap=soft_wrap)
+            self._console.print(what, soft_wrap=soft_wrap, end=end)
 
 
 def _text(parts: Sequence[Part]) -> Text:

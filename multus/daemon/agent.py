@@ -20,7 +20,11 @@ from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed, TooLarge
 from multus.daemon.listening import may_connect
+from multus.daemon.looked import Looked
+from multus.daemon.looks import Looks
+from multus.daemon.podrecords import PodRecords
 from multus.daemon.remote import error_to_wire, ref_from_wire
+from multus.daemon.spool import remembered
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Resource
@@ -54,7 +58,10 @@ class Agent:
         self._board = board
         self._log = log
         busy = lambda: board.calls > 0  # noqa: E731
-        self._apis = Apis(settings.kubeconfig, settings.node, environ, log, busy, cached)
+        folders = lambda: (settings.cni_dir, *remembered(settings.cni_dir))  # noqa: E731
+        self._looks = Looks(PodRecords(folders), self._pod, follows=settings.follows_pods)
+        access = (settings.kubeconfig, settings.node, environ)
+        self._apis = Apis(*access, log, busy, cached, self._looks.noticed)
         self._renewal: Renewal | None = None
         if settings.certificate is not None:
             from multus.certificate.renewal import Renewal
@@ -76,9 +83,10 @@ class Agent:
             if listener in ready:
                 self._accept(listener)
             try:
-                if self._control in ready:
-                    self._control.receive()  # the only message is stop
+                if self._control in ready and self._is_told_to_stop():
                     break
+                for look in self._looks.due(time.monotonic()):
+                    self._control.send({"look": look.to_wire()})
                 self._tell()
             except Closed:
                 break
@@ -86,6 +94,18 @@ class Agent:
         if self._renewal is not None:
             self._renewal.close()
         self._apis.close(_LAST_WRITES)
+
+    def _is_told_to_stop(self) -> bool:
+        """Receive a message: to stop, or how a look ended."""
+        head = self._control.receive().head
+        if "looked" in head:
+            outcome, told, wrote = head["looked"]
+            looked = Looked(outcome, tuple(told), wrote)
+            self._looks.ended(head["container"], looked, time.monotonic())
+        return "stop" in head
+
+    def _pod(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        return self._apis.pod(namespace, name)
 
     def _accept(self, listener: socket.socket) -> None:
         try:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError, TryAgainLater
 
@@ -30,7 +30,7 @@ class Apis:
     """Caches, clients and queued writes; used by many threads.
 
     *busy* says whether calls are under way.  *cached* maps each kind of object to watch to the
-    parts of an object to keep.
+    parts of an object to keep.  *on_pod* is called with namespace and name of a pod that changed.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Apis:
         log: Log,
         busy: Callable[[], bool],
         cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
+        on_pod: Callable[[str, str], None] | None = None,
     ) -> None:
+        self._on_pod = on_pod
         self._node = node
         self._environ = environ
         self._log = log
@@ -76,6 +78,11 @@ class Apis:
         with self._lock:
             return iter([*([self._own] if self._own else []), *self._by_path.values()])
 
+    def pod(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The ``metadata`` of a pod of this node, as far as it is known without a request."""
+        found = (api.pods.get(namespace, name) for api in self)
+        return next((each for each in found if each is not None), None)
+
     def not_synced(self) -> str:
         """Name a cache that is not synced yet; empty when all are."""
         for api in self:
@@ -93,7 +100,14 @@ class Apis:
         from multus.kube.nodeapi import NodeApi
 
         access = access_of(kubeconfig, "", self._environ)
-        api = NodeApi(access, self._node, self._cached, on_problem=self._problem, busy=self._busy)
+        api = NodeApi(
+            access,
+            self._node,
+            self._cached,
+            on_problem=self._problem,
+            on_pod=self._on_pod,
+            busy=self._busy,
+        )
         try:
             api.start()
         except RuntimeError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from multus.cni.shim import SERVE_S, error_answer
 from multus.daemon import wire
@@ -18,6 +18,7 @@ from multus.daemon.channel import TooLarge
 from multus.daemon.connection import Connection, plain
 from multus.daemon.handle import Ended, Worker
 from multus.daemon.jobs import Job, Queue
+from multus.daemon.looked import Looked
 from multus.daemon.loop import Loop
 from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Pool
 from multus.daemon.said import Report
@@ -77,10 +78,14 @@ class Calls:
         #: When a runtime last sent a call or got its answer; those that it repeats do not count.
         self.last_call = time.monotonic()
         self._look_at = 0.0
+        #: How looks at running pods ended, and how many did.
+        self.looked: dict[str, int] = {}
         #: Called with whether the supervisor accepts clients; with a client that a worker hands
         #: off.
         self.listen: Callable[[bool], None] = lambda _: None
         self.take_over: Callable[[Connection], None] = lambda _: None
+        #: Called with the container of a look, and how it ended.
+        self.tell_looked: Callable[[str, Looked], None] = lambda _, __: None
 
     @property
     def admitted(self) -> int:
@@ -128,6 +133,21 @@ class Calls:
         head = connection.head
         self._queue.put(Job("call", command, container, deadline, message, connection, head=head))
         self.pump()
+
+    def look(self, wire: Mapping[str, Any]) -> None:
+        """Queue a look at a running pod, behind the calls."""
+        deadline = time.monotonic() + _BEHIND_SECONDS
+        self._queue.put(
+            Job("look", "CHANGE", str(wire["container"]), deadline, head={"look": wire})
+        )
+        self.pump()
+
+    def _has_looked(self, job: Job, looked: Looked) -> None:
+        self.looked[looked.outcome] = self.looked.get(looked.outcome, 0) + 1
+        if looked.outcome == "failed":
+            pod, why = job.head["look"]["pod"], "; ".join(looked.told)
+            self._log.verbose("a look at a pod failed: it is repeated", pod=pod, error=why)
+        self.tell_looked(job.container, looked)
 
     def pump(self) -> None:
         """Give the jobs that may start to idle workers."""
@@ -253,10 +273,7 @@ class Calls:
                 container=job.container,
                 error=report.answer,
             )
-        if report.healed is not None and self.healing is not None:
-            self.healing.ended(report.healed, self.generation.settings)
-        for each in report.replayed:
-            self.spool.ended(each.path, each.outcome, each.reason)
+        self._account_behind(job, report)
         if job.connection is not None:
             self._answered(job.connection, job.command, report.code)
             job.connection.close()
@@ -266,6 +283,14 @@ class Calls:
                     container=job.container,
                     code=report.code,
                 )
+
+    def _account_behind(self, job: Job, report: Report) -> None:
+        if report.healed is not None and self.healing is not None:
+            self.healing.ended(report.healed, self.generation.settings)
+        for each in report.replayed:
+            self.spool.ended(each.path, each.outcome, each.reason)
+        if job.kind == "look":
+            self._has_looked(job, report.looked or Looked("failed"))
 
     def _lost(self, ended: Ended) -> None:
         """A worker died during its job: answer its client, and queue the undo."""
@@ -288,6 +313,8 @@ class Calls:
         if job.kind == "replay":
             self.spool.ended(job.path, "failed", f"its worker was lost ({ended.why}) in {what}")
         self._not_healed(job, ended.why)
+        if job.kind == "look":
+            self._has_looked(job, Looked("failed", (f"its worker was lost in {what}",)))
         if job.connection is not None:
             self._answered(job.connection, job.command, "11")
             if ended.begun and ended.sight.answering:

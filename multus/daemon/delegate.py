@@ -16,14 +16,13 @@ from multus.api.conf import Conf
 from multus.api.delegates import with_cni_args
 from multus.api.errors import BadEnvironment, UnknownContainer, either
 from multus.api.jsontext import decode_object
-from multus.api.network import Element
+from multus.api.network import OUTSIDE, Element
 from multus.api.reader import Reader
 from multus.api.spelling import Spelling, spelled
 from multus.cni import skel
 from multus.cni.shim import Answer
 from multus.engine.parse import parse
 from multus.state.journal import Journal
-from multus.state.record import OUTSIDE
 
 if TYPE_CHECKING:
     from multus.api.request import Request

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus import __version__
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import socket
 
     from multus.daemon.board import Board
+    from multus.daemon.looked import Looked
     from multus.daemon.settings import Settings
     from multus.log import Log
 
@@ -73,6 +74,8 @@ class Generation:
         self._agent: Process | None = None
         self._agent_at, self._agent_pause = 0.0, _FIRST_PAUSE
         self._stopped_at = 0.0
+        #: Called with a container that the API process wants to be looked at.
+        self.look: Callable[[Mapping[str, Any]], None] = lambda _: None
         try:
             self.control, self._program = _start(board)
         except OSError as error:
@@ -139,6 +142,13 @@ class Generation:
             with contextlib.suppress(Closed):
                 self._agent.channel.send({"stop": True})
 
+    def tell_looked(self, container: str, looked: Looked) -> None:
+        """Tell the API process how a look ended; one that is not told is repeated."""
+        if self._agent is None or self._stopped_at:
+            return
+        with contextlib.suppress(Closed, BlockingIOError):
+            self._agent.channel.send({"container": container, "looked": list(looked)})
+
     @property
     def stopped(self) -> bool:
         """Whether the API process was told to end, and has ended."""
@@ -199,6 +209,8 @@ class Generation:
     def _agent_says(self, head: Mapping[str, Any]) -> None:
         if "ready" in head:
             self.ready = True
+        elif "look" in head:
+            self.look(head["look"])
         elif "error" in head:
             self.failure = str(head["error"])
             if self.ready:

@@ -129,8 +129,13 @@ class Generations:
         generation = Generation(
             settings, self._board, self._number, self._log, self._target, follow=self._follow
         )
+        generation.look = self._look
         self._listen(generation)
         return generation
+
+    def _look(self, wire: Mapping[str, Any]) -> None:
+        if self.calls is not None:
+            self.calls.look(wire)
 
     def _restart(self) -> None:
         """Start a generation to replace the one whose template ended."""

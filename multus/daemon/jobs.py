@@ -3,7 +3,7 @@
 One job of a container runs at a time, so a pod whose calls hang or are retried blocks one worker.
 Some workers are reserved for other commands than ADD: a DEL frees what ADDs wait for.  STATUS and
 VERSION are cheap and come first.  Background jobs (spooled DELs, and the undo after a lost worker)
-come when no call may start; so does healing.
+come when no call may start; so do healing, and looks at running pods.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ QUICK = ("VERSION", "STATUS")
 @define(eq=False)
 class Job:
     """A job for one worker: ``kind`` is ``call``, ``replay`` (a spooled DEL), ``recover`` (an
-    undo) or ``heal`` (what containers that are gone have left).
+    undo), ``heal`` (what containers that are gone have left) or ``look`` (at a running pod).
 
     ``deadline`` is a ``time.monotonic()`` time; ``path`` is the file of a replay; ``head`` is what
     the worker has to know beside the message (``Connection.head``); ``lost`` is how many workers
@@ -70,7 +70,7 @@ class Queue:
 
     @property
     def behind(self) -> int:
-        """How many replays and recoveries wait."""
+        """How many jobs wait that are not calls."""
         return len(self._behind)
 
     def put(self, job: Job) -> None:

@@ -82,6 +82,9 @@ def serve(
         calls.dispensable = warm is not None
         calls.healing = None if warm else Healing(log)
         generations.calls = calls
+        calls.tell_looked = lambda container, looked: generations.current.tell_looked(
+            container, looked
+        )
         server = Server(
             listener,
             loop,

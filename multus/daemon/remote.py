@@ -51,6 +51,8 @@ class RemoteApi:
         self._channel: Channel | None = None
         self._client: KubeClient | None = None
         self._expected: tuple[str, str, str] | None = None
+        #: How many annotations were to be written.
+        self.annotated = 0
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("get", deadline.remaining(), ref_to_wire(wanted))
@@ -105,6 +107,7 @@ class RemoteApi:
         deadline = Deadline.after(seconds)
         for each in writes:
             if isinstance(each, Annotate):
+                self.annotated += 1
                 try:
                     if self._make_way(each, deadline):
                         with step("the API server", seconds + 5.0, waits=True):

@@ -18,6 +18,7 @@ from attrs import frozen
 from multus.daemon import wire
 from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection
+from multus.daemon.looked import LOOKED, MOST_TOLD, Looked
 from multus.healing.facts import KINDS
 
 #: Most times of one report; an ADD of 32 networks has about forty.
@@ -82,6 +83,7 @@ class Report:
     delegates: tuple[tuple[str, str, float], ...]
     plugins: tuple[tuple[str, str, float], ...]
     replayed: tuple[Replayed, ...]
+    looked: Looked | None = None
     healed: Healed | None = None
 
 
@@ -122,7 +124,7 @@ def _taken(packet: Packet) -> Taken:
 
 
 def _report(head: Mapping[str, Any]) -> Report:
-    if not {"code", "answer", "replayed", "healed"} & head.keys():
+    if not {"code", "answer", "replayed", "healed", "looked"} & head.keys():
         raise ValueError("not a report")
     return Report(
         code=_text(head.get("code", "")),
@@ -136,8 +138,17 @@ def _report(head: Mapping[str, Any]) -> Report:
         delegates=_times(head.get("delegates", ())),
         plugins=_times(head.get("plugins", ())),
         replayed=tuple(_replayed(each) for each in head.get("replayed", ())[:_MOST]),
+        looked=_looked(head["looked"]) if "looked" in head else None,
         healed=_healed(head["healed"]) if "healed" in head else None,
     )
+
+
+def _looked(found: Mapping[str, Any]) -> Looked:
+    outcome = found["outcome"]
+    if outcome not in LOOKED:
+        raise ValueError(f"{outcome!r} is not an outcome")
+    told = tuple(_text(each) for each in found["told"][:MOST_TOLD])
+    return Looked(outcome, told, bool(found.get("wrote", False)))
 
 
 def _replayed(found: Mapping[str, Any]) -> Replayed:

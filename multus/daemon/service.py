@@ -190,6 +190,14 @@ class Service:
                 return delegate.recover(asked, engine_for, deadline)
             return skel.recover(environ, stdin, engine_for, deadline, self._spelled)
 
+    def look(self, asked: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        """Look at a running container, as the API process asked for it; never raises."""
+        from multus.daemon import looking
+
+        with self.serving({}):
+            engine_for = partial(self._engine_for, "ADD")
+            return looking.look(asked, engine_for, deadline, follows=self._settings.follows_pods)
+
     def _spelled(self) -> Spelling:
         return self._spelling
 

@@ -162,6 +162,16 @@ CRI_SOCKET = Key(
     of=DAEMON,
 )
 
+POD_CHANGES = Key(
+    "podChanges",
+    TEXT,
+    "`follow`: when the annotation of a running pod changes, its networks are changed; `off`: they"
+    " are those that it started with.",
+    "off",
+    of=DAEMON,
+    choices=("off", "follow"),
+)
+
 #: The keys of the file: the daemon's own, and those of the log.
 KEYS: tuple[Key, ...] = (
     SOCKET_DIR,
@@ -180,6 +190,7 @@ KEYS: tuple[Key, ...] = (
     WORKERS,
     STUCK_SECONDS,
     WORKER_MEMORY,
+    POD_CHANGES,
     HEAL_MINUTES,
     HEAL_GRACE_SECONDS,
     CRI_SOCKET,
@@ -217,7 +228,8 @@ class Settings:
     """The decoded and checked file; ``raw`` is the decoded JSON.
 
     ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
-    ``worker_memory`` in bytes.  ``certificate`` is the node's own;
+    ``worker_memory`` in bytes.  ``follows_pods``: the networks of a running pod follow its
+    annotation.  ``certificate`` is the node's own;
     None when ``kubeconfig`` has the credentials.
     """
 
@@ -234,6 +246,7 @@ class Settings:
     log: Mapping[str, Any]
     stuck_seconds: float
     worker_memory: int
+    follows_pods: bool
     heal_seconds: float
     heal_grace: float
     cri_socket: str
@@ -286,6 +299,7 @@ class Settings:
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
             worker_memory=WORKER_MEMORY.read(reader) << 20,
+            follows_pods=POD_CHANGES.read(reader) == "follow",
             heal_seconds=60.0 * HEAL_MINUTES.read(reader),
             heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
             cri_socket=CRI_SOCKET.read(reader),

@@ -51,6 +51,8 @@ class State:
         yield from self._caches()
         yield from self._workers(calls.pool)
         yield _counter("multus_spool_replays", "Spooled DELs by outcome", "outcome", spool.outcomes)
+        text = "Looks at running pods by outcome"
+        yield _counter("multus_pod_looks", text, "outcome", calls.looked)
         yield _gauge("multus_spool_files", "Spooled DELs that wait", len(spool.waiting()))
         yield from self._healing()
         yield _gauge("multus_attachments", "Records of containers", _records(spool.cni_dirs))

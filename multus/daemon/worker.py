@@ -180,6 +180,9 @@ class Worker:
                 found = {"replayed": [self._replay(head)]}
             elif head["kind"] == "heal":
                 found = {"healed": self._heal(head)}
+            elif head["kind"] == "look":
+                with progress.step("the engine", _ENGINE):
+                    found = {"looked": self._service.look(head["look"], head["deadline"])}
             else:
                 found = self._call(head, wire.decode(packet.body), packet.fds)
         finally:

@@ -167,6 +167,19 @@ class Engine:
                 serving.changed(changes, change.record.attachments(), told)
         return changes
 
+    def review(self, request: Request, conf: Conf) -> None:
+        """Tell observers what a running container has, as after a change that changed nothing.
+
+        One that keeps a status elsewhere can put it right.  Raises as ``change``.
+        """
+        from multus.engine import changing
+
+        with self._serving(request, conf) as serving, serving.transaction() as transaction:
+            record = transaction.finished_record()
+            changing.require_running(record, request)
+            serving.outcome = evolve(serving.outcome, command="CHANGE")
+            serving.changed(Changes(), record.attachments(), ())
+
     def foresee(self, request: Request, conf: Conf) -> Foreseen:
         """What ``change`` would do; raises as it does, and has no effects."""
         from multus.engine import changing

@@ -125,6 +125,8 @@ def _with_journals(facts: Facts, journals: Sequence[Journal], root: str) -> Fact
 def why_gone(record: Record, root: str = "") -> str:
     """Why the container of *record* is gone; empty when it lives, or when that is not known."""
     netns = record.request.netns
+    if record.unbegun:
+        return "the power was cut before its ADD attached anything"
     if not record.request.environ:
         return ""
     if record.netns_identity == OF_ANOTHER_BOOT:

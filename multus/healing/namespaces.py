@@ -18,12 +18,16 @@ from multus.netlink import Namespace, addresses
 
 #: Where runtimes and iproute2 mount them.  A mount in another place is in the table of mounts.
 _NAMED = ("/run/netns/*", "/var/run/netns/*")
+_EVERYWHERE = ("127.", "::1/", "fe80:")
 _MOUNTS = "/proc/self/mountinfo"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def addresses_in_use() -> frozenset[str]:
-    """The addresses, without prefix, of every namespace that is seen, this one's too."""
+    """The addresses, without prefix, of every namespace that is seen, this one's too.
+
+    Loopback and link-local addresses are left out: each namespace has them.
+    """
     found: set[str] = set()
     seen: set[tuple[int, int]] = set()
     for path in ("/proc/thread-self/ns/net", *_paths()):
@@ -40,7 +44,8 @@ def addresses_in_use() -> frozenset[str]:
 
 def _addresses_in(path: str) -> set[str]:
     with Namespace(path) as namespace, namespace.channel() as channel:
-        return {each.address.partition("/")[0] for each in addresses.list_of(channel)}
+        found = (each.address for each in addresses.list_of(channel))
+        return {each.partition("/")[0] for each in found if not each.startswith(_EVERYWHERE)}
 
 
 def _paths() -> Iterator[str]:

@@ -37,7 +37,7 @@ RESERVED = 60.0
 
 #: The names that the reference plugins and ours give to what they make on the host: an end of a
 #: veth pair, and the device that limits what a container receives.
-_HOST_END = re.compile(r"veth[0-9a-f]{8}")
+HOST_END = re.compile(r"veth[0-9a-f]{8}")
 _MADE = re.compile(r"veth[0-9a-f]{8}|bwp[0-9a-f]+")
 
 
@@ -122,7 +122,8 @@ class _Owners:
         return frozenset(
             each.container_id
             for each in facts.held
-            if each.container_id not in self.known and each.address in facts.in_use
+            if each.container_id and each.container_id not in self.known
+            if each.address in facts.in_use
         )
 
     def _is_old(self, since: float, grace: float) -> bool:
@@ -186,7 +187,7 @@ class _Owners:
         }
         for each in self._facts.links:
             pair = each.kind == "veth" and each.peer_namespace is None and each.peer in here
-            if pair and _HOST_END.fullmatch(each.name) and each.name not in named:
+            if pair and HOST_END.fullmatch(each.name) and each.name not in named:
                 why = "both ends are on the host and no record names it: it may be another's"
                 yield Thing(LINK, f"interface {each.name}", why, what=each)
 
@@ -227,6 +228,10 @@ class _Owners:
                 yield Thing(ADDRESS, name, why, owner, each.since, what=each), True
             elif owner in self.known or owner in self._living or self._is_kept(each):
                 continue
+            elif not owner:
+                why = "a kill or a power cut came before its owner was written down"
+                ours = each.network in self._facts.networks
+                yield Thing(ADDRESS, name, why, since=each.since, what=each), ours
             else:
                 yield self._nobodys(ADDRESS, name, owner, each.network, each)
 

@@ -172,15 +172,35 @@ def _apply(
     if not families:
         return
     indexes = _indexes(channel, before, invocation)
-    there = [each for each in _defaults(channel, families) if each.index in indexes.values()]
+    defaults = list(_defaults(channel, families))
+    there = [each for each in defaults if each.index in indexes.values()]
     name = _interfaces(before, invocation)[0]
     target = indexes.get(name)
     wanted = [route for route in after.routes if _is_default(route, families)]
     if wanted and target is None:
         raise CheckFailed(f"interface {name} of the default route does not exist in the pod")
+    if invocation.config.get("gateways") is not None:
+        _require_free(wanted, [each for each in defaults if each not in there])
     messages = _changes(there, wanted, target or 0)
     if messages:
         channel.request(messages)
+
+
+def _require_free(wanted: Sequence[Route], others: Sequence[KernelRoute]) -> None:
+    """Raise ``InvalidConfig`` when another interface has one of the *wanted* default routes.
+
+    While a pod comes up, none has: this step has removed them.  The primary of a running pod, which
+    is not changed, may have one.
+    """
+    taken = {(each.destination, each.priority): each.gateway for each in others}
+    for route in wanted:
+        place = (_DEFAULTS[route.family], route.priority or _METRICS[route.family])
+        if place in taken:
+            raise InvalidConfig(
+                f"'default-route' asks for the default route of IPv{route.family}, and another"
+                f" interface of the pod has it, via {taken[place] or 'its link'}",
+                fix="create the pod anew: its other interfaces then get none",
+            )
 
 
 def _changes(there: Sequence[KernelRoute], wanted: Sequence[Route], target: int) -> list[Message]:

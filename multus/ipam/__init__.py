@@ -32,6 +32,8 @@ not:
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
 ``upkeep``
     The stores of host-local as a whole: what they hold, and freeing what nobody uses.
+``usage``
+    How many addresses of a configuration's ranges are in use.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "lacking", "upkeep")
+MODULES = ("addresses", "dns", "lacking", "upkeep", "usage")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 

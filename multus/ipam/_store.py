@@ -43,7 +43,7 @@ _LAST = "last_reserved_ip."
 _FIRST_DIGITS = frozenset("0123456789abcdef:")  # an address starts with one, other files do not
 
 #: How much of a file is read: container ID and interface have some 250 bytes at most.
-_LONGEST = 1024
+LONGEST = 1024
 
 #: How long a request waits for the lock at most, in seconds.  The lock is held for a few files.
 PATIENCE = 5.0
@@ -145,7 +145,7 @@ class Ledger:
     def last(self, index: int) -> Address | None:
         """The last address assigned from range set *index*; None when it is not known."""
         try:
-            return Address.parse(_clean(os.pread(self._round(index), _LONGEST, 0)))
+            return Address.parse(_clean(os.pread(self._round(index), LONGEST, 0)))
         except OSError:
             # Missing or unreadable: the round robin starts at the first address.
             return None
@@ -288,7 +288,7 @@ class Store(NamedTuple):
                 contents, size = contents_of(name, folder)
             if contents:
                 holders[name] = contents
-            elif size > _LONGEST:
+            elif size > LONGEST:
                 holders[name] = ""  # not a file of the store: never freed, and not assigned
             elif size >= 0:
                 # This process holds the lock, so the writer of this file was killed.
@@ -328,7 +328,7 @@ def contents_of(name: str, folder: int) -> tuple[str, int]:
     An administrator may have replaced the file without taking the lock.
     """
     try:
-        data = regular.read_listed(name, folder, _LONGEST + 1)
+        data = regular.read_listed(name, folder, LONGEST + 1)
     except OSError as error:
         if error.errno not in _NOT_A_FILE:
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import AddressesExhausted, CNIError, InvalidConfig, NotStarted
 from multus.api.execute import Executor
-from multus.ipam import require_valid
+from multus.ipam import require_valid, usage
 from multus.ipam._base import reader_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def lacking(invocation: Invocation) -> Iterator[CNIError]:
             yield error
             return
         if kind == "host-local":
-            yield from _full(invocation, reader)
+            yield from _full(invocation)
 
 
 def _missing_program(invocation: Invocation, kind: str) -> CNIError | None:
@@ -62,21 +62,14 @@ def _dhcp(invocation: Invocation, reader: Reader) -> Iterator[CNIError]:
         )
 
 
-def _full(invocation: Invocation, reader: Reader) -> Iterator[CNIError]:
+def _full(invocation: Invocation) -> Iterator[CNIError]:
     """The range sets of a host-local configuration that have no free address."""
-    from multus.ipam._hostlocal import DATA_DIR, range_sets
-    from multus.ipam._store import Store
-
-    directory = reader.text("dataDir") or DATA_DIR
     # The binary runs where *chroot* leads, and so does its store.
-    store = f"{invocation.session.chroot}{directory.rstrip('/')}/{invocation.config.get('name')}"
-    held = Store(store).names()
-    for pool in range_sets(invocation.config, reader):
-        used = sum(map(pool.spans.holds, held))
-        if used >= pool.size:
+    for each in usage.of(invocation.config, invocation.session.chroot):
+        if each.used >= each.size:
             yield AddressesExhausted(
-                f"has no free address in range set {pool}: {used} of {pool.size} are in use in"
-                f" {store}",
+                f"has no free address in range set {each.spans}: {each.used} of {each.size} are in"
+                f" use in {each.directory}",
                 key="ipam",
                 fix="enlarge the range, or run 'multus gc' if containers are gone",
             )

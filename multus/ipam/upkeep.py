@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from multus.api.errors import IOFailure
 from multus.ipam._hostlocal import DATA_DIR
-from multus.ipam._store import Store, contents_of, is_owner, names_of
+from multus.ipam._store import LONGEST, Store, contents_of, is_owner, names_of
 
 #: Where the stores of networks are that name no ``dataDir``.
 USUAL_FOLDER = DATA_DIR
@@ -21,7 +21,8 @@ USUAL_FOLDER = DATA_DIR
 class Held(NamedTuple):
     """An address that is held: its ``store`` is a directory, ``contents`` names the owner.
 
-    ``since`` is when it was reserved, in seconds since 1970.
+    ``contents`` is empty while the owner is being written, and stays so when a kill or a power cut
+    comes before that.  ``since`` is when it was reserved, in seconds since 1970.
     """
 
     store: str
@@ -62,7 +63,7 @@ def stores_in(folder: str) -> list[str]:
 def held_in(store: str) -> list[Held]:
     """What a store holds, read without its lock, sorted; raises ``IOFailure``.
 
-    Files whose content is not an owner are left out: they may be being written.
+    Files with anything else than an owner are left out.
     """
     try:
         folder = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -80,8 +81,8 @@ def held_in(store: str) -> list[Held]:
 
 def _held(store: str, folder: int) -> Iterator[Held]:
     for name in names_of(folder):
-        contents, _size = contents_of(name, folder)
-        if contents and is_owner(contents):
+        contents, size = contents_of(name, folder)
+        if is_owner(contents) if contents else 0 <= size <= LONGEST:
             with suppress(FileNotFoundError):
                 since = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
                 yield Held(store, name, contents, since)
@@ -90,8 +91,8 @@ def _held(store: str, folder: int) -> Iterator[Held]:
 def free(held: Sequence[Held], still: Callable[[Held], bool]) -> None:
     """Free these addresses of one store, while its lock is held.
 
-    One that was reserved anew since, or that is not *still* to be freed, stays.  Raises
-    ``IOFailure`` and ``TryAgainLater``.
+    One that was reserved anew since, or that is not *still* to be freed, stays.  To take the lock
+    frees those without an owner.  Raises ``IOFailure`` and ``TryAgainLater``.
     """
     with Store(held[0].store).locked(create=False) as ledger:
         if ledger is None:

@@ -53,11 +53,15 @@ class PodCache(ObjectCache):
         node: str,
         *,
         on_problem: Callable[[CNIError], None] | None = None,
+        on_change: Callable[[str, str], None] | None = None,
     ) -> None:
         followed = Followed(
             PODS, f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
         )
-        self.follower = Follower(client, followed, _metadata, budget=_PODS, on_problem=on_problem)
+        told = None if on_change is None else (lambda key: on_change(*key))
+        self.follower = Follower(
+            client, followed, _metadata, budget=_PODS, on_problem=on_problem, on_change=told
+        )
 
     def get(self, namespace: str, name: str, uid: str = "") -> dict[str, Any] | None:
         """The pod's ``metadata`` with name, namespace, uid and annotations; None when unknown.
@@ -127,7 +131,9 @@ class DefinitionCache(ObjectCache):
 def _metadata(wire: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of ``metadata`` that plugins read, without the copy of the object by kubectl."""
     metadata = metadata_of(wire)
+    ending = metadata.get("deletionTimestamp")
     return {
+        **({"deletionTimestamp": ending} if ending else {}),
         "namespace": metadata.get("namespace", ""),
         "name": metadata.get("name", ""),
         "uid": metadata.get("uid", ""),

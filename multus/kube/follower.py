@@ -55,6 +55,8 @@ class Follower:
     exception, and one that does not fit into *budget* bytes, is only marked: readers ask the API
     server for it.  Every other error goes to *on_problem*, and the list is read again after a
     pause; until then readers get None.
+    *on_change* is called with the key of every object that is new, changed or deleted; it must not
+    block.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Follower:
         *,
         budget: int,
         on_problem: Callable[[CNIError], None] | None = None,
+        on_change: Callable[[Key], None] | None = None,
     ) -> None:
         self._client, self._followed, self._keep = client, followed, keep
+        self._on_change = on_change
         self._budget, self._on_problem = budget, on_problem
         self._objects = Kept(budget)
         self._heard = 0.0
@@ -172,10 +176,12 @@ class Follower:
             version = page.resource_version
             self._take(page, fresh)
             del page  # before the next is read
-        self._objects = fresh
+        before, self._objects = self._objects, fresh
         self._heard = time.monotonic()
         self.lists += 1
         self._complete.set()
+        for key in fresh.differing(before):
+            self._changed(key)
         return version
 
     def _take(self, page: ListPage, fresh: Kept) -> None:
@@ -225,6 +231,11 @@ class Follower:
             self._objects.drop(key)
         else:
             self._objects.put(key, self._kept(change.object))
+        self._changed(key)
+
+    def _changed(self, key: Key) -> None:
+        if self._on_change is not None:
+            self._on_change(key)
 
     def _kept(self, wire: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What to store; None marks an object of an unexpected form."""

@@ -47,6 +47,12 @@ class Kept:
             return None
         return [dict(json.loads(text)) for text in texts if text is not None]
 
+    def differing(self, before: Kept) -> list[Key]:
+        """The keys whose objects are not the same as *before*, or not in both."""
+        missing = [key for key in before._texts if key not in self._texts]
+        found = self._texts.items()
+        return missing + [key for key, text in found if before._texts.get(key, b"") is not text]
+
     def put(self, key: Key, value: Mapping[str, Any] | None, before: Kept | None = None) -> None:
         """Keep *value* in place of an earlier one; None marks the object.
 

@@ -61,7 +61,8 @@ class NodeApi:
 
     *cached* has the kinds that are followed, and the parts of an object that are kept
     (``ApiUse.cached``).
-    A kind that the API server does not serve costs one request in a while.
+    A kind that the API server does not serve costs one request in a while.  *on_pod* is called with
+    namespace and name of a pod that changed; it must not block.
     """
 
     def __init__(
@@ -71,10 +72,11 @@ class NodeApi:
         cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
         *,
         on_problem: Callable[[CNIError], None] | None = None,
+        on_pod: Callable[[str, str], None] | None = None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.client = KubeClient(access, node)
-        self.pods = PodCache(self.client, node, on_problem=on_problem)
+        self.pods = PodCache(self.client, node, on_problem=on_problem, on_change=on_pod)
         self.caches = {
             kind: DefinitionCache(self.client, kind, keys, node, on_problem=on_problem)
             for kind, keys in cached.items()

@@ -3,9 +3,9 @@
 Each line is a JSON object: ``time`` (Unix, the end), ``command``, ``container``, ``ifname``,
 ``network`` (of Multus' configuration), ``pod`` when there is one, and either
 
-* for a whole request, ``stages``: the seconds of each, ``delegates``: the attached ones,
-  ``plugins``: the seconds of each hook and each invoker's verb, from a millisecond on, and
-  ``error``; or
+* for a whole request, ``seconds``, ``stages``: the seconds of each, ``delegates``: those that were
+  attached, and with ``error`` the one that failed, ``plugins``: the seconds of each hook and each
+  invoker's verb, from a millisecond on, and ``error``; or
 * for one removed delegate, ``delegate``, ``undone`` if it was removed because the ADD failed, and
   ``error``.
 
@@ -18,8 +18,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 #: Suffixes of ``cniDir`` for the current and the previous file.  They are not in the folder itself,
 #: which is empty when nothing is attached.
@@ -67,6 +71,58 @@ def read(folder: str) -> Iterator[dict[str, Any]]:
             missing += 1
     if missing == 2:
         raise FileNotFoundError(f"{folder}{NAME}")
+
+
+def follow(
+    folder: str, pause: float = 0.3
+) -> tuple[list[dict[str, Any]], Iterator[dict[str, Any]]]:
+    """The entries of the trace beside *folder*, and those that are written after them.
+
+    The iterator does not end; it looks every *pause* seconds.  Raises ``PermissionError`` for a
+    trace that cannot be read.
+    """
+    path = f"{folder}{NAME}"
+    found: list[dict[str, Any]] = []
+    before, file = _opened(f"{folder}{BEFORE}"), _opened(path)
+    if before is not None:
+        with before:
+            found += _entries(before)
+    begun = b""
+    if file is not None:
+        *lines, begun = file.read().split(b"\n")
+        found += _entries(lines)
+    return found, _new(path, file, begun, pause)
+
+
+def _new(path: str, file: BinaryIO | None, begun: bytes, pause: float) -> Iterator[dict[str, Any]]:
+    """What is appended to *file*, whose last line is *begun*, and to the files that replace it."""
+    while True:
+        # Looked at first: what was written before the exchange is still read below.
+        replaced = file is None or _is_replaced(path, file.fileno())
+        if file is not None:
+            *lines, begun = (begun + file.read()).split(b"\n")
+            yield from _entries(lines)
+        newer = _opened(path) if replaced else None
+        if newer is None:
+            time.sleep(pause)
+            continue
+        if file is not None:
+            file.close()
+        file, begun = newer, b""
+
+
+def _opened(path: str) -> BinaryIO | None:
+    try:
+        return open(path, "rb")  # noqa: SIM115  it is closed by the generator
+    except FileNotFoundError:
+        return None
+
+
+def _is_replaced(path: str, descriptor: int) -> bool:
+    try:
+        return not os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

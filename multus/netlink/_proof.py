@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from multus.api import atomic
+from multus.api import atomic, regular
 from multus.api.errors import KernelRefused
 from multus.netlink import _xtread, nftables
 from multus.netlink import nftexpressions as nft
@@ -86,14 +86,11 @@ def proven(version: int, program: Program) -> frozenset[str]:
     name = f"{version} {program.path}"
     key = f"{name} {_identity(program.path)}"
     if key not in _known:
-        kept = _read(program.folder)
-        found = kept.get(key)
+        found = _read(program.folder).get(key)
         if found is None:
             found = _compare(version, program)
-            others = {
-                each: kinds for each, kinds in kept.items() if not each.startswith(f"{name} ")
-            }
-            _keep(program.folder, {**others, key: found})
+            with suppress(OSError):
+                _keep(program.folder, name, key, found)
         _known[key] = found
     return _known[key]
 
@@ -151,9 +148,18 @@ def _read(folder: str) -> dict[str, frozenset[str]]:
     return {key: frozenset(kinds.split()) for key, tab, kinds in parts if tab}
 
 
-def _keep(folder: str, known: dict[str, frozenset[str]]) -> None:
-    text = "".join(f"{key}\t{' '.join(sorted(kinds))}\n" for key, kinds in known.items())
-    # Without a folder, every process finds it out.
-    if folder and os.path.isdir(folder):
-        with suppress(OSError):
-            atomic.write(f"{folder}/{FILE}", text.encode(), fsync=False)
+def _keep(folder: str, name: str, key: str, kinds: frozenset[str]) -> None:
+    """Replace the lines of this *name*; without a folder, every process finds it out."""
+    if not folder:
+        return
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not regular.locked(directory, 0.0):
+            return
+        others = {k: v for k, v in _read(folder).items() if not k.startswith(f"{name} ")}
+        known = {**others, key: kinds}
+        text = "".join(f"{k}\t{' '.join(sorted(v))}\n" for k, v in known.items())
+        path = f"{folder}/{FILE}"
+        atomic.write(path, text.encode(), fsync=False, temporary=f"{path}.new")
+    finally:
+        os.close(directory)

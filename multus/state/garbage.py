@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from multus.api.errors import CNIError, InvalidConfig, StateDamaged, TryAgainLater
 from multus.api.jsontext import encode
 from multus.api.names import is_identifier, unnameable
-from multus.api.network import Delegate, Plugin
+from multus.api.network import STEP, Delegate, Plugin
 from multus.state import cached
 from multus.state.liveness import lives
 from multus.state.lock import collector_lock, container_lock
@@ -239,6 +239,7 @@ def _without_container(delegate: Delegate) -> Delegate:
     plugins = tuple(
         Plugin({k: v for k, v in each.config.items() if k != "runtimeConfig"}, each.invoker)
         for each in delegate.plugins
+        if each.type != STEP  # the engine's own leaves nothing
     )
     return evolve(delegate, plugins=plugins, runtime_config={}, args={}, ifname="", options={})
 

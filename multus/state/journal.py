@@ -199,6 +199,25 @@ class Journal:
             unlink(each)
         return self.find(request.container_id, request.ifname)
 
+    def compact(self, record: Record) -> Record:
+        """Write the record of a running container again, without the delegates that are gone.
+
+        Each change appends lines, and a container may be changed for as long as it runs.  The file
+        is replaced as a whole.  The container's lock must be held.
+        """
+        left = list(enumerate(record.left()))
+        intent = (record.conf, len(left), record.started, record.netns_identity)
+        wires = [intent_wire(record.request, *intent)]
+        wires += [planned_wire(number, record.planned[index]) for number, index in left]
+        wires += [
+            attached_wire(number, record.done[index])
+            for number, index in left
+            if index in record.done
+        ]
+        wires += [] if record.result is None else [finished_wire(record.result)]
+        recordfile.create(record.path, wires, replacing=True).close()
+        return recordfile.read(record.path, *record.key)
+
     def incomplete(self) -> list[tuple[str, str]]:
         """Containers and interfaces whose intent was never completed: its process was killed."""
         names = [name[: -len(NEW)] for name in self._names() if name.endswith(NEW)]

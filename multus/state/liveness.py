@@ -7,6 +7,7 @@ little: a number under ``/proc`` or a name under ``/run/netns`` may later be ano
 from __future__ import annotations
 
 import os
+import time
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -43,6 +44,15 @@ def boot() -> str:
             return file.read().strip()
     except (OSError, ValueError):
         return ""
+
+
+def is_of_earlier_boot(path: str) -> bool:
+    """Whether the file at *path* was last changed before the node was started."""
+    try:
+        changed = os.lstat(path).st_ctime
+    except OSError:
+        return False
+    return changed < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def identity_since(recorded_boot: str, identity: str) -> str:
@@ -94,10 +104,12 @@ def lives(record: Record, root: str = "") -> bool:
 
     *root* is where the node's file system is mounted, when this process sees it from a container of
     its own: identities are not compared then.  A record that is too damaged to say its namespace is
-    taken to be of a container that lives.
+    taken to be of a container that lives; one that a power cut left so is of one that does not.
     """
     from multus.netlink import is_namespace
 
+    if record.unbegun:
+        return False
     if not record.request.environ:
         return True
     if record.netns_identity == OF_ANOTHER_BOOT:

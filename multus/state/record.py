@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from multus.api.invoker import Invoker
 
 
-#: The source of a delegate that an outside controller attached to a running container.
-OUTSIDE = "outside controller"
-
 #: The source of a delegate that the Go Multus attached.
 OF_THE_GO_MULTUS = "the Go Multus"
 
@@ -73,8 +70,8 @@ class Record:
     * ``boot``: the boot of the node in which it was written, empty when it is not known;
     * ``result``: the answer of the ADD; None when it gave none, or when a removal has begun since;
     * ``damage``: what of the file could not be read; empty when nothing;
-    * ``empty``: whether the file says nothing at all: the power was cut before it was written, and
-      so before anything was attached.
+    * ``unbegun``: whether the power was cut while the intent was written, so before anything was
+      attached.
     """
 
     path: str
@@ -92,7 +89,7 @@ class Record:
     changing: frozenset[int] = frozenset()
     result: Result | None = None
     damage: str = ""
-    empty: bool = False
+    unbegun: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

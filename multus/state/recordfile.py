@@ -31,7 +31,7 @@ from multus.state.lines import (
     joined_wire,
     trying_wire,
 )
-from multus.state.liveness import identity_since
+from multus.state.liveness import OF_ANOTHER_BOOT, identity_since, is_of_earlier_boot
 from multus.state.record import Record, applied
 
 if TYPE_CHECKING:
@@ -202,12 +202,17 @@ def read(path: str, container_id: str, ifname: str) -> Record:
             if isinstance(error, StateDamaged):
                 raise
             altered.insert(0, f"line {number}: {error}")
-    damage = altered if record.complete else [*unwritten, *altered]
-    if not damage and not record.complete:
-        damage.append("it does not name all delegates")
-    identity = identity_since(record.boot, record.netns_identity)
-    said = "; ".join(damage)
-    return evolve(record, netns_identity=identity, damage=said, empty=not data.strip(_HOLE))
+    record = evolve(record, netns_identity=identity_since(record.boot, record.netns_identity))
+    if record.complete:
+        return evolve(record, damage="; ".join(altered))
+    damage = [*unwritten, *altered] or ["it does not name all delegates"]
+    # The intent is fsynced before anything is attached, so a power cut explains what of an earlier
+    # boot is not whole.  What is torn in the same boot was altered since.
+    if data.strip(_HOLE):
+        unbegun = record.netns_identity == OF_ANOTHER_BOOT and not altered and not record.done
+    else:
+        unbegun = is_of_earlier_boot(path)
+    return evolve(record, damage="; ".join(damage), unbegun=unbegun)
 
 
 def _require_known(wire: Mapping[str, Any], path: str) -> None:

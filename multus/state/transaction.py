@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from multus.state.record import Planned, Record
     from multus.state.recordfile import Writer
 
+#: The number of delegates that are gone, after which the record of a running container is written
+#: again without them.
+_WORN = 8
+
 #: How long a command waits for another one of the same container, in seconds.
 PATIENCE = 60.0
 
@@ -145,7 +149,8 @@ class Transaction:
                 )
             record = self._journal.find(*record.key)
             assert record is not None  # the lock is held
-        return self._changing(record)
+        worn = len(record.gone) >= _WORN and not (record.changing or record.damage)
+        return self._changing(self._journal.compact(record) if worn else record)
 
     def _changing(self, record: Record) -> Change:
         from multus.state.change import Change

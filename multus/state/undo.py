@@ -44,7 +44,7 @@ def remove_recorded(
     for each in detached:
         observers.detached(each.delegate, each.error, plugins.request, plugins.conf)
     detached = stuck.without_stuck(record, detached, journal, plugins)
-    keeps = record.damage and not record.empty
+    keeps = record.damage and not record.unbegun
     if keeps and not others and not any(each.errors for each in detached):
         aside = journal.set_aside(record.path)
         plugins.log.error(

@@ -191,7 +191,7 @@ def _policies(there: Inventory) -> Iterator[str]:
 
 
 def _firewall(there: Inventory) -> Iterator[str]:
-    """Tables, chains, sets and rules of nftables, those of iptables-nft included."""
+    """Tables, chains, sets and rules of nftables and iptables."""
     for each in there.firewall():
         place = " / ".join(part for part in (each.table, each.chain, each.name) if part)
         yield f"firewall {each.kind} {each.family} {place}: {each.text} {each.comment}".rstrip()

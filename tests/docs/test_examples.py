@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,8 @@ def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     session = SESSIONS[page]
     if os.geteuid() != 0:
         pytest.skip("a session needs root, at least of a user namespace")
+    if any("kubectl" in step.command for step in session) and shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
     script = _PRELUDE + "".join(
         f"{step.command}\nprintf '\\n{_MARK}%s{_MARK}' $?\n" for step in session
     )
@@ -169,9 +172,10 @@ def test_data_parses_and_what_multus_reads_is_valid(example: Example, tmp_path: 
         return
     file = tmp_path / f"example.{example.language}"
     file.write_text(example.text)
-    argv = [sys.executable, "-m", "multus", "validate", "-f", str(file)]
+    argv = [sys.executable, "-m", "multus", "validate", "--off-node", str(file)]
     done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, f"{example}:\n{done.stdout}{done.stderr}"
+    # 3: the definitions that a pod names stand in other examples.
+    assert done.returncode in (0, 3), f"{example}:\n{done.stdout}{done.stderr}"
 
 
 def _is_ours(value: object) -> bool:

@@ -71,6 +71,7 @@ def program(
     settings = {"cniDir": str(tmp_path / "multus"), "nodeName": "n1"}
     if "cni_api" in request.fixturenames:
         settings["kubeconfig"] = request.getfixturevalue("kubeconfig")
+        settings["podChanges"] = "follow"
     daemon = Daemon(tmp_path / "daemon", cni_node, settings).start()
     yield _script(tmp_path, f"MULTUS_SOCKET={daemon.socket} exec {_shim(tmp_path)}")
     daemon.stop()

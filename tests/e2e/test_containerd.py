@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import becomes
 
 from e2e.containerd import ContainerdHost
+from multus.cli import main
 from multus.healing.cri import sandboxes
 from multus.testing.apiserver import ApiServer
-from multus.testing.netns import Node
+from multus.testing.netns import Node, inside
 
 Conf = Callable[..., dict[str, Any]]
 
@@ -147,6 +149,45 @@ class TestWithACluster:
                 ("default/control", "net1"),
                 ("default/storage", "disk"),
             ]
+        after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+        assert before.difference(after) == []
+
+    def test_the_networks_of_a_running_pod_follow_its_annotation(
+        self,
+        containerd_host: ContainerdHost,
+        cni_api: ApiServer,
+        cni_node: Node,
+        cluster: dict[str, Any],
+        request: pytest.FixtureRequest,
+        tmp_path: Path,
+    ) -> None:
+        """The daemon follows; without one, somebody calls ``multus apply``."""
+        by_hand = request.node.callspec.params["program"] != "daemon"
+
+        def shown() -> dict[str, list[str]]:
+            status = json.loads(cni_api.get(pod)["metadata"]["annotations"][self.STATUS])
+            return {each["interface"]: each["ips"] for each in status}
+
+        def annotate(networks: str | None) -> None:
+            cni_api.annotate("web", {self.NETWORKS: networks})
+            if by_hand:
+                with inside(cni_node):
+                    assert main(["apply", "web", "--cni-dir", str(tmp_path / "multus")]) == 0
+
+        containerd_host.network(cluster)
+        containerd_host.wait_until_network_is(True)
+        pod = cni_api.create_pod("web")
+        before = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
+        with containerd_host.sandbox("web", uid=pod["metadata"]["uid"]) as sandbox:
+            own = {"eth0": ["10.91.0.2"]}
+            annotate("control,storage@disk")
+            becomes(shown, {**own, "net1": ["10.92.0.2"], "disk": ["10.93.0.7"]})
+            assert set(containerd_host.links(sandbox)) == {"eth0", "net1", "disk"}
+            annotate("storage")
+            becomes(shown, {**own, "net1": ["10.93.0.7"]})
+            annotate(None)
+            becomes(shown, own)
+            assert set(containerd_host.links(sandbox)) == {"eth0"}
         after = cni_node.state(str(tmp_path / "ipam"), str(tmp_path / "multus"))
         assert before.difference(after) == []
 

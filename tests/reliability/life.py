@@ -29,12 +29,12 @@ LONG = 600.0
 
 @frozen
 class Definitions:
-    """A stand-in for the API: one pod that requests one network, with this definition."""
+    """A stand-in for the API: each pod requests the networks with these definitions, by name."""
 
-    config: Mapping[str, Any]
+    configs: Mapping[str, Mapping[str, Any]]
 
     def get(self, wanted: Any, deadline: object) -> Any:
-        return {"spec": {"config": json.dumps(self.config)}}
+        return {"spec": {"config": json.dumps(self.configs[wanted.name])}}
 
     def get_each(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
         return [self.get(each, deadline) for each in wanted]
@@ -43,7 +43,7 @@ class Definitions:
         return []
 
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
-        return {"annotations": {"k8s.v1.cni.cncf.io/networks": "net"}}
+        return {"annotations": {"k8s.v1.cni.cncf.io/networks": ",".join(self.configs)}}
 
     def write(self, writes: Sequence[Any], seconds: float) -> None:
         """Accept every write."""
@@ -56,7 +56,7 @@ class Life:
         raw = {"cniVersion": "1.1.0", "name": "node", "type": "multus", "logToStderr": False}
         raw |= {"cniDir": str(folder / "multus"), "binDir": str(folder / "none")}
         raw |= {"delegates": [config]} if provenance is NODE else {"kubeconfig": "/none"}
-        api = Definitions(config) if provenance is TENANT else None
+        api = Definitions({"net": config}) if provenance is TENANT else None
         self.pod, self.raw = pod, raw
         self.engine = Engine(load(discover()), Log.from_conf(raw), api=api)
 

@@ -15,9 +15,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,26 @@ _SMALL = ("-m", "0", "-N", "4096", "-J", "size=4")
 
 
 def require_machines() -> None:
-    """Skip the test where user-mode Linux or ext4 is not installed."""
+    """Skip the test where no machine with ext4 disks can be started."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
+    reason = _shortcoming()
+    if reason:
+        pytest.skip(f"power cuts need user-mode Linux and ext4: {reason}")
+
+
+@cache
+def _shortcoming() -> str:
     for program in (vm.KERNEL, "mkfs.ext4"):
         if shutil.which(program, path=_SEARCH) is None:
-            pytest.skip(f"{program} is not on this machine")
+            return f"{program} is not on this machine"
+    with tempfile.TemporaryDirectory() as name:
+        environ = {**vm.prepare(Path(name)), "MEMORY": _MEMORY}
+        return vm.shortcoming(vm.interpreter(Path(name), _processor()), environ)
+
+
+def _processor() -> int:
+    return sorted(os.sched_getaffinity(0))[-1]
 
 
 _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -69,9 +85,8 @@ class Machine:
         environ = vm.prepare(folder)
         environ["MEMORY"] = _MEMORY
         environ["DISKS"] = " ".join(f"ubd{number}={path}" for number, path in enumerate(disks))
-        processor = sorted(os.sched_getaffinity(0))[-1]
         process = subprocess.Popen(
-            shlex.split(vm.interpreter(folder, processor)),
+            shlex.split(vm.interpreter(folder, _processor())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # unshare does not expect that its child is killed
@@ -92,14 +107,20 @@ class Machine:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Nothing of it runs meanwhile: its disks are as if its power had been cut now."""
-        found = [pid for pid in family_of(self._children()[0]) if not _is_traced(pid)]
+        found = [pid for pid in family_of(self._children()[0]) if _field(pid, "TracerPid") == "0"]
         for pid in found:
-            os.kill(pid, signal.SIGSTOP)
-            while _state(pid) != "T":
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            while _field(pid, "State")[:1] not in ("T", ""):
                 time.sleep(0.001)
         yield
         for pid in found:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def console(self) -> str:
+        """What its kernel and its programs said on their standard error."""
+        return vm.console(self.folder)
 
     def _children(self) -> list[int]:
         pid = self.process.pid
@@ -117,7 +138,7 @@ class Machine:
                 return None
             data = self.process.stdout.read(65536)
             if not data:
-                raise EOFError(vm.console(self.folder))
+                raise EOFError(self.console())
             self._heard.extend(data)
         line, _, rest = bytes(self._heard).partition(b"\n")
         self._heard[:] = rest
@@ -125,10 +146,14 @@ class Machine:
         return said
 
 
-def _is_traced(pid: int) -> bool:
-    """Whether it is a process of the machine's, which its kernel traces, not the kernel's own."""
-    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+def _field(pid: int, name: str) -> str:
+    """A value of a process's status; empty when it has ended.
 
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    The kernel of a machine traces the machine's processes, and nobody traces its own.
+    """
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == name:
+                return value.strip()
+    return ""

@@ -39,11 +39,11 @@ class TestAttachments:
         status, text = printed(capsys, "attachments", "--cni-dir", on_ground.cni_dir)
         rows = [line.split() for line in text.splitlines()[1:]]
         assert status == 0
-        assert [row[2:7] for row in rows] == [
-            ["eth0", "masq", "ptp", "10.1.0.2/24", "attached"],
-            ["net0", "br", "bridge", "10.5.0.2/24", "attached"],
-            ["net1", "plain", "ptp", "10.3.0.2/24", "attached"],
-            ["net2", "goptp", "ptp", "10.8.0.2/24", "attached"],
+        assert [row[:5] for row in rows] == [
+            ["c1", "eth0", "masq", "10.1.0.2/24", "attached"],
+            ["c1", "net0", "br", "10.5.0.2/24", "attached"],
+            ["c1", "net1", "plain", "10.3.0.2/24", "attached"],
+            ["c1", "net2", "goptp", "10.8.0.2/24", "attached"],
         ]
 
     def test_says_whose_namespace_is_gone(

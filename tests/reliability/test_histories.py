@@ -1,7 +1,7 @@
 """Random histories of a node, compared with a model: nothing may leak.
 
 ADD, DEL, CHECK and GC of several containers; commands are killed at any moment; the API server goes
-away, a plugin's binary is missing, the disk is full.
+away, a plugin's binary is missing, the disk is full; the node is started again, and heals itself.
 """
 
 from __future__ import annotations
@@ -21,17 +21,24 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from reliability.boots import Boots
 from reliability.conftest import Say
 from reliability.ground import Conf, Ground, ground
-from reliability.moments import Family
+from reliability.moments import Family, start
 
+from multus.api.errors import CNIError
+from multus.api.kubernetes import Annotate, Deadline, PodRef
+from multus.engine.assembly import engine_for
+from multus.engine.changing import request_of
+from multus.kube.client import KubeClient
+from multus.kube.kubeconfig import load_kubeconfig
 from multus.netlink import Namespace, links
+from multus.state.journal import Journal
 from multus.testing.runtime import Container
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
@@ -43,10 +50,12 @@ PODS = {
     "two": ("plain,dual@second,macvlan", ["eth0", "net1", "net2", "second", "net4"]),
 }
 NAMES = st.sampled_from(sorted(PODS))
+#: What an annotation may ask for later: each network has an interface of its own.
+LATER = ("plain@p0", "dual@d0", "tuned@t0", "macvlan@m0")
 ANNOTATION = "k8s.v1.cni.cncf.io/networks"
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(Boots):
     """The model: ``attached`` containers, ``dirty`` ones (cut off or failed), and the faults."""
 
     base: Ground
@@ -59,6 +68,12 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.conf = _conf(self.base, self.kubeconfig)
         self.attached: set[str] = set()
+        #: The annotation of each pod, and what its interfaces may be: an ADD that is killed may
+        #: have finished, with the annotation of its time.
+        self.asked = {name: wanted for name, (wanted, _) in PODS.items()}
+        self.possible: dict[str, list[list[str]]] = {name: [] for name in PODS}
+        #: Those whose change was cut off, or failed: they may have networks of both annotations.
+        self.changing: set[str] = set()
         self.dirty: set[str] = set()
         self.faults: set[str] = set()
         self.families: list[Family] = []
@@ -70,7 +85,7 @@ class Histories(RuleBasedStateMachine):
     def add(self, name: str) -> None:
         self._count("ADD")
         had_record = name in self.dirty
-        status, stdout = self._call("ADD", name)
+        status, stdout = self._add(name)
         if _is_refused(status, stdout):
             assert name in self.attached | self.dirty, stdout
             self.attached.add(name)
@@ -98,6 +113,7 @@ class Histories(RuleBasedStateMachine):
         status, stdout = self._call("DEL", name)
         self.attached.discard(name)
         self.dirty.discard(name)
+        self.changing.discard(name)
         if "binary" not in self.faults:
             assert status == 0, stdout
         if status:
@@ -131,6 +147,44 @@ class Histories(RuleBasedStateMachine):
             # GC skips a container on which a plugin of a killed program still works.
             self.dirty = {name for name in self.dirty if self._record(name)}
 
+    @rule(name=NAMES, wanted=st.sets(st.sampled_from(LATER)))
+    def change(self, name: str, wanted: set[str]) -> None:
+        """The annotation of a pod changes; when it runs, somebody looks at it."""
+        if "api" in self.faults:
+            return
+        self._count("change")
+        self._annotate(name, ",".join(sorted(wanted)))
+        if name not in self.attached:
+            return
+        wrong = look(self.base, name)
+        if wrong:
+            assert self.faults, wrong
+            self.changing.add(name)
+        else:
+            self._is_changed(name)
+
+    @precondition(lambda self: not self.faults)
+    @rule(
+        name=NAMES,
+        wanted=st.sets(st.sampled_from(LATER)),
+        moment=st.integers(1, 160),
+        whole=st.booleans(),
+    )
+    def kill_change(self, name: str, wanted: set[str], moment: int, whole: bool) -> None:
+        if name not in self.attached:
+            return
+        self._count("change killed")
+        self._annotate(name, ",".join(sorted(wanted)))
+        family = start(lambda: len(look(self.base, name)))
+        run = family.run(moment, whole=whole)
+        if run.killed:
+            self.changing.add(name)
+            if not whole:
+                self.families.append(family)
+        else:
+            assert run.status == 0, run.stderr
+            self._is_changed(name)
+
     @precondition(lambda self: not self.faults)
     @rule(
         name=NAMES,
@@ -141,6 +195,8 @@ class Histories(RuleBasedStateMachine):
     def kill(self, name: str, command: str, moment: int, whole: bool) -> None:
         self._count("killed")
         family = self.base.supervised(command, self.conf, self._container(name))
+        if command == "ADD":
+            self.possible[name].append(self._wanted(name))
         run = family.run(moment, whole=whole)
         if command == "ADD" and name in self.attached:
             assert run.killed or _is_refused(run.status, run.stdout), run.stdout
@@ -149,6 +205,7 @@ class Histories(RuleBasedStateMachine):
             return  # refused, or cut off before: its state is unchanged
         self.attached.discard(name)
         self.dirty.discard(name)
+        self.changing.discard(name)
         if run.killed:
             self.dirty.add(name)
             if not whole:
@@ -194,17 +251,19 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def pods_have_what_they_should(self) -> None:
-        for name, (_, interfaces) in PODS.items():
-            if name in self.attached:
-                assert _interfaces(self.base, name) == sorted(interfaces), name
-            elif name not in self.dirty:
-                assert _interfaces(self.base, name) == [], name
+        for name in PODS:
+            found = _interfaces(self.base, name)
+            if name in self.attached - self.changing:
+                assert found in self.possible[name], (name, self.possible[name])
+            elif name not in self.attached | self.dirty:
+                assert found == [], name
 
     def teardown(self) -> None:
         self.mend()
-        for name in PODS:
+        for name, (wanted, _) in PODS.items():
             status, stdout = self._call("DEL", name)
             assert status == 0, stdout
+            self._annotate(name, wanted)
         self._outlive()
         left = self.before.difference(self.base.state())
         # The Go host-local leaves it when it is killed between creating and writing the file.
@@ -213,6 +272,36 @@ class Histories(RuleBasedStateMachine):
             os.unlink(fact.rpartition(" ")[2])
 
     # --- Helpers ---------------------------------------------------------------------------------
+
+    def _add(self, name: str) -> tuple[int, bytes]:
+        status, stdout = self._call("ADD", name)
+        if status == 0:
+            self.possible[name] = [self._wanted(name)]
+        return status, stdout
+
+    def _wanted(self, name: str) -> list[str]:
+        """The interfaces that an ADD makes now, sorted."""
+        asked = self.asked[name]
+        if asked == PODS[name][0]:
+            return sorted(PODS[name][1])
+        own = [each.partition("@")[2] for each in asked.split(",") if each]
+        return sorted(["eth0", "net1" if own else "net0", *own])
+
+    def _is_changed(self, name: str) -> None:
+        """A change succeeded: the node's own networks keep the names that they had."""
+        self.changing.discard(name)
+        own = [each.partition("@")[2] for each in self.asked[name].split(",") if each]
+        default = "net0" if "net0" in _interfaces(self.base, name) else "net1"
+        self.possible[name] = [sorted(["eth0", default, *own])]
+
+    def _annotate(self, name: str, wanted: str) -> None:
+        if wanted == self.asked[name]:
+            return
+        client = KubeClient(load_kubeconfig(self.kubeconfig), "n1")
+        write = Annotate(PodRef("default", name, ""), {ANNOTATION: wanted or None})
+        client.carry_out(write, Deadline.after(30))
+        client.close()
+        self.asked[name] = wanted
 
     def _call(self, command: str, name: str) -> tuple[int, bytes]:
         return self.base.call(command, self.conf, self._container(name))
@@ -233,6 +322,18 @@ class Histories(RuleBasedStateMachine):
         self.counts[what] = self.counts.get(what, 0) + 1
 
 
+def look(base: Ground, name: str) -> list[str]:
+    """Change a running pod as its annotation asks for it; what went wrong."""
+    record = Journal(base.cni_dir).find(name, "eth0")
+    assert record is not None
+    request, conf = request_of(record, base.environ("ADD", None))
+    try:
+        changes = engine_for(conf).change(request, conf)
+    except CNIError as error:
+        return [str(error)]
+    return [str(each.error) for each in changes.refused]
+
+
 def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say) -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root, at least of a user namespace")
@@ -243,7 +344,7 @@ def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say)
             inherited = {"base": base, "kubeconfig": kubeconfig, "counts": counts}
             run_histories(type("Bound", (Histories,), inherited), examples, steps)
     say(f"histories: {', '.join(f'{count} × {what}' for what, count in sorted(counts.items()))}")
-    assert counts["ADD"] and counts["killed"]
+    assert counts["ADD"] and counts["killed"] and counts["reboot"] and counts["heal"]
 
 
 def run_histories(machine: type[Histories], examples: int, steps: int) -> None:

@@ -37,6 +37,8 @@ class DaemonHistories(Histories):
     @rule(name=NAMES, command=st.sampled_from(["ADD", "DEL"]), pause=st.integers(0, 150))
     def kill(self, name: str, command: str, pause: int) -> None:
         """The worker is killed *pause* milliseconds after the call was sent."""
+        if command == "ADD":
+            self.possible[name].append(self._wanted(name))
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(self._call, command, name)
             time.sleep(pause / 1000)
@@ -56,6 +58,7 @@ class DaemonHistories(Histories):
         assert code in (0, 11), stdout
         self.attached.discard(name)
         self.dirty.discard(name)
+        self.changing.discard(name)
         if code:
             self.dirty.add(name)
         elif command == "ADD":

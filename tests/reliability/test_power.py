@@ -22,8 +22,6 @@ from attrs import define, field
 from reliability.conftest import Say
 from reliability.machine import Machine, make_disk, require_machines
 
-from tools.vm import run as vm
-
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 _PROGRAM = (
@@ -95,7 +93,6 @@ class Cuts:
         self.images = [main]
         for boot in range(boots + 1):
             self._boot(boot, 0 if boot == boots else cuts)
-            assert self.wrong == [], f"boot {boot}"
         assert len(self.boots) == boots + 1
 
     def _boot(self, boot: int, cuts: int) -> None:
@@ -149,7 +146,7 @@ class Cuts:
     def note(self, boot: int, line: Mapping[str, Any]) -> None:
         said = line["what"]
         self.counts[said] += 1
-        if said in ("wrong", "left") or (said == "doctor" and line["when"] == "after"):
+        if said in ("wrong", "left"):
             self.wrong.append(line["text"])
         elif said == "up":
             self.boots.add(line["boot_id"])
@@ -183,12 +180,15 @@ class Heard:
         while lines is None or self.lines < lines:
             line = self.machine.line(deadline)
             if line is None:
-                assert lines is None, f"nothing is said: {vm.console(self.machine.folder)}"
+                assert lines is None, self.machine.console()
                 return
             self.cuts.note(self.boot, line)
+            assert self.cuts.wrong == [], f"boot {self.boot}"
             self.lines += line.get("image") == len(self.cuts.images) - 1
             if line["what"] == "done":
                 return
+            if lines is not None:
+                deadline = time.monotonic() + seconds
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["one disk", "two disks"])
@@ -199,7 +199,7 @@ def test_nothing_is_lost_with_the_power(
     seed = random.SystemRandom().randrange(1 << 32)
     cuts = Cuts(tmp_path, split, random.Random(seed))
     try:
-        cuts.run(17 if full_size else 1, cuts=6)
+        cuts.run(13 if full_size else 1, cuts=8 if full_size else 6)
     except AssertionError as error:
         raise AssertionError(f"seed {seed}") from error
     where = "state and stores on two disks" if split else "state and stores on one disk"

@@ -29,17 +29,14 @@ def whole(desk: Desk) -> bytes:
 
 
 def cuts(desk: Desk, whole: bytes) -> Iterator[tuple[int, list[str], bool]]:
-    """The file truncated at every byte: its size, the networks in it, whether these are all.
-
-    An empty one is of an ADD that had not begun: it has no others either.
-    """
+    """The file truncated at every byte: its size, the networks in it, whether these are all."""
     ends = [place + 1 for place, byte in enumerate(whole) if byte == 10]
     for size in range(len(whole) + 1):
         (desk.cni_dir / "c1:eth0").write_bytes(whole[:size])
         (desk.cni_dir / "c1:eth0").chmod(0o600)
         lines = sum(end <= size for end in ends)
         named = INTERFACES[: max(0, min(len(INTERFACES), lines - 1))]
-        yield size, named, lines > len(INTERFACES) or not size
+        yield size, named, lines > len(INTERFACES)
 
 
 def settled(desk: Desk, size: int, sound: bool) -> None:

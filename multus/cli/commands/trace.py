@@ -6,8 +6,12 @@ thousand requests.
 Examples:
   multus trace 0123456789ab           a container, by a prefix of its ID
   multus trace default/web            a pod
-  multus trace --failed               every request that failed
+  multus trace web                    the same, if no other namespace has a web
+  multus trace --failed --since 1h    every request that failed in the last hour
+  multus trace -f                     the last ones, and new ones as they end
   multus trace --last 3 --json
+
+The exit status is 1 when there is no such entry.
 """
 
 from __future__ import annotations
@@ -17,65 +21,35 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multus.api.errors import MissingPlugin
-from multus.cli import screen
-from multus.cli.attachments import CNI_DIR
+from multus.cli import screen, tracing
 from multus.cli.findings import ERROR, Finding
+from multus.cli.recent import number
 from multus.cli.screen import Screen
-from multus.log.trace import read
 
 #: Waiting time is shown separately from this many seconds on.
 _NOTED = 0.001
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "container",
-        nargs="?",
-        default="",
-        metavar="CONTAINER",
-        help="a prefix of a container ID, or NAMESPACE/NAME of a pod; default: all",
-    )
-    parser.add_argument("--failed", action="store_true", help="only failed requests")
-    parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
-    parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON, one entry per line")
+    tracing.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the entries; status 1 when there are none."""
-    try:
-        found = [each for each in read(arguments.cni_dir) if _is_wanted(each, arguments)]
-    except FileNotFoundError as error:
-        raise MissingPlugin(
-            f"there is no trace ({error.args[0]})",
-            fix="install multus-observer-trace; it records requests from then on",
-        ) from error
-    found = found[-arguments.last :] if arguments.last else found
-    if arguments.json:
-        for each in found:
+    shown = None if arguments.json else Screen.open()
+    found = False
+    for each in tracing.chosen(arguments):
+        found = True
+        if shown is None:
             screen.as_json(each, indent=None)
-    else:
-        _show(found, arguments.container)
-    return 0 if found else 1
-
-
-def _is_wanted(entry: Mapping[str, Any], arguments: argparse.Namespace) -> bool:
-    if arguments.failed and "error" not in entry:
-        return False
-    who = arguments.container
-    if "/" in who:
-        return bool(entry.get("pod") == who)
-    return str(entry.get("container", "")).startswith(who)
-
-
-def _show(entries: list[dict[str, Any]], wanted: str) -> None:
-    shown = Screen.open()
-    if not entries:
-        of = f" of {wanted}" if wanted else ""
+        else:
+            _show_one(shown, each)
+        if arguments.follow:
+            screen.flush()
+    if not found and shown is not None:
+        of = f" of {arguments.container}" if arguments.container else ""
         shown.line(f"the trace has no entry{of}: there was no request, or it was too long ago")
-    for each in entries:
-        _show_one(shown, each)
+    return 0 if found else 1
 
 
 def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
@@ -89,7 +63,7 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
         total = sum(seconds for _, seconds in _stages(entry))
         what = f": {_milliseconds(total)}" if total else ""
     command = f"{entry.get('command', '?')!s:6}"
-    stamp = _stamp(_number(entry.get("time")))
+    stamp = _stamp(number(entry.get("time")))
     shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")
     for name, seconds in _stages(entry):
         shown.line(f"    {name:10} {_milliseconds(seconds)}")
@@ -100,18 +74,18 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
         shown.line(f"    {_milliseconds(_seconds(each))}  {_plugin(each)}")
     error = entry.get("error")
     if isinstance(error, dict):
-        code = int(_number(error.get("code")))
+        code = int(number(error.get("code")))
         shown.finding(Finding(ERROR, "failed", str(error.get("msg")), code=code))
 
 
 def _stages(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     stages = entry.get("stages")
     for name, seconds in (stages if isinstance(stages, dict) else {}).items():
-        yield str(name), _number(seconds)
+        yield str(name), number(seconds)
 
 
 def _plugin(each: Mapping[str, Any]) -> str:
-    waited = _number(each.get("waited"))
+    waited = number(each.get("waited"))
     only = f", {_milliseconds(waited).strip()} of them waiting" if waited >= _NOTED else ""
     return f"{each.get('task')} of {each.get('plugin')}{only}"
 
@@ -119,18 +93,15 @@ def _plugin(each: Mapping[str, Any]) -> str:
 def _delegate(each: Mapping[str, Any]) -> str:
     by = ", ".join(map(str, _list(each.get("invokers"))))
     took = _milliseconds(_seconds(each))
-    return f"{each.get('ifname')!s:15} {took}  {each.get('types')} by {by}, {each.get('network')}"
+    how = " failed" if "error" in each else f" by {by}"
+    return f"{each.get('ifname')!s:15} {took}  {each.get('types')}{how}, {each.get('network')}"
 
 
 # The file may be damaged or of another version: values of a wrong type are shown as empty.
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
-
-
 def _seconds(each: Mapping[str, Any]) -> float:
-    return _number(each.get("seconds"))
+    return number(each.get("seconds"))
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -11,7 +11,7 @@ this package.  ``multus doctor``, ``multus demo`` and the test kit use it::
 Values are those of `multus.netlink`: `Link`, `Address`, `Route`.  Needs pyroute2 (the extra
 ``netlink``) and CAP_SYS_ADMIN to enter a namespace; the firewall needs CAP_NET_ADMIN in it.
 
-Source: rtnetlink(7), linux/fib_rules.h, linux/netfilter/nf_tables.h.
+Source: rtnetlink(7), linux/fib_rules.h, linux/netfilter/nf_tables.h, iptables-save(8).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from multus.api.errors import KernelRefused, MissingPlugin
 from multus.netlink import Namespace, routes
 from multus.netlink._socket import socket
 from multus.netlink.addresses import Address
+from multus.netlink.inventory import _legacy
 from multus.netlink.inventory import _read as read
 from multus.netlink.inventory._read import FirewallEntry, PolicyRule
 from multus.netlink.links import Link
@@ -87,13 +88,18 @@ class Inventory:
         return [read.rule(each) for each in found]
 
     def firewall(self) -> list[FirewallEntry]:
-        """Tables, chains, sets and rules of nftables and iptables; does not need ``nft``."""
+        """Tables, chains, sets and rules of nftables and iptables; does not need ``nft``.
+
+        What iptables has in its older interface is listed by ``iptables-legacy-save``, if that is
+        installed.
+        """
         from pyroute2.nftables.main import NFTables
 
         with self.namespace.entered():
+            older = list(_legacy.entries())
             tables = NFTables(nfgen_family=socket.AF_UNSPEC)
         try:
-            return [
+            return older + [
                 read.firewall_entry(kind, each)
                 for kind in ("table", "chain", "set", "rule")
                 for each in _listed(tables, f"get_{kind}s")

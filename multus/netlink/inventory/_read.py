@@ -34,7 +34,7 @@ class PolicyRule:
 
 @frozen
 class FirewallEntry:
-    """A table, chain, set or rule (*kind*) of nftables.
+    """A table, chain, set or rule (*kind*) of nftables, or of iptables.
 
     ``family`` is "inet", "ip", "ip6", "arp", "bridge" or "netdev".  ``chain`` is empty for tables
     and sets, ``name`` for rules.  ``text`` is its content, equal for equal content; ``comment`` is

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,8 @@ def test_an_add_is_written_down_with_its_stages_and_delegates(
     assert (entry["command"], entry["container"], entry["pod"]) == ("ADD", container.id, "shop/web")
     assert list(entry["stages"])[:2] == ["resolve", "order"]
     assert {"invoke", "merge", "journal"} <= set(entry["stages"])
-    assert [(each["ifname"], each["types"], each["invokers"]) for each in entry["delegates"]] == [
+    attached = entry["delegates"]
+    assert [(each["ifname"], each["types"], each["invokers"][:1]) for each in attached] == [
         ("eth0", "lan", ["exec"]),
         ("net0", "wan", ["exec"]),
     ]
@@ -194,3 +197,88 @@ def test_nothing_of_it_is_among_the_state(
     cni_runtime.add(conf, container).require()
     cni_runtime.delete(conf, container).require()
     assert [name for name in os.listdir(conf["cniDir"]) if "trace" in name] == []
+
+
+def test_a_failed_add_shows_what_was_attached_before_and_what_failed(
+    cni_runtime: Runtime, cni_pod: Netns, cni_bin: BinDir, conf: dict[str, Any]
+) -> None:
+    cni_bin.stand_in("wan", ADD=Reply.error(7, "no uplink"))
+    assert cni_runtime.add(conf, Container(cni_pod.path)).status == 1
+    entry = list(tracefile.read(conf["cniDir"]))[-1]
+    assert [(each["ifname"], "error" in each) for each in entry["delegates"]] == [
+        ("eth0", False),
+        ("net0", True),
+    ]
+    assert all(each["seconds"] > 0 for each in entry["delegates"])
+    shown = trace("--last", "1", conf=conf).stdout
+    assert re.search(r"eth0 +\d+\.\d ms  lan by exec, l$", shown, re.MULTILINE), shown
+    assert re.search(r"net0 +\d+\.\d ms  wan\S* failed, w$", shown, re.MULTILINE), shown
+
+
+def entry(pod: str, age: float = 0.0, **more: Any) -> dict[str, Any]:
+    stages = {"invoke": 0.1}
+    made = {"time": time.time() - age, "command": "ADD", "container": "c1", "ifname": "eth0"}
+    return {**made, "pod": pod, "seconds": 0.2, "stages": stages, "delegates": [], **more}
+
+
+def told(conf: dict[str, Any], *arguments: str) -> list[str]:
+    """The pods of the entries that the command prints."""
+    lines = trace(*arguments, "--json", conf=conf).stdout.splitlines()
+    return [json.loads(line)["pod"] for line in lines]
+
+
+def test_a_pod_needs_no_namespace_when_its_name_is_unique(conf: dict[str, Any]) -> None:
+    for pod in ("shop/web", "shop/db", "lab/db"):
+        tracefile.append(conf["cniDir"], entry(pod))
+    assert told(conf, "web") == ["shop/web"]
+    done = trace("db", conf=conf)
+    assert done.returncode == 1
+    assert "several pods are called 'db': name one of lab/db, shop/db" in done.stderr
+
+
+def test_since_leaves_out_what_is_older(conf: dict[str, Any]) -> None:
+    for pod, age in (("a/old", 700.0), ("a/new", 30.0)):
+        tracefile.append(conf["cniDir"], entry(pod, age))
+    assert told(conf, "--since", "10m") == ["a/new"]
+    assert told(conf, "--since", "1h") == ["a/old", "a/new"]
+    assert trace("--since", "soon", conf=conf).returncode == 2
+
+
+def test_following_goes_on_with_what_is_written_then_and_in_a_new_file(
+    conf: dict[str, Any],
+) -> None:
+    folder = conf["cniDir"]
+    tracefile.append(folder, entry("a/one"))
+    argv = [sys.executable, "-m", "multus", "trace", "-f", "--json", "--cni-dir", folder]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["pod"] == "a/one"
+        tracefile.append(folder, entry("a/two"))
+        tracefile.append(folder, entry("a/three"), limit=1)
+        assert json.loads(process.stdout.readline())["pod"] == "a/two"
+        assert json.loads(process.stdout.readline())["pod"] == "a/three"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def test_events_are_one_line_each(conf: dict[str, Any]) -> None:
+    folder = conf["cniDir"]
+    failed = {"code": 7, "msg": "no uplink"}
+    delegate = {"ifname": "net1", "network": "shop/storage", "types": "ptp"}
+    tracefile.append(folder, entry("shop/web", delegates=[delegate]))
+    tracefile.append(folder, entry("shop/db", error=failed))
+    tracefile.append(folder, {**entry("shop/db"), "delegate": delegate})
+    argv = [sys.executable, "-m", "multus", "events", "--cni-dir", folder]
+
+    def printed(*more: str) -> list[str]:
+        done = subprocess.run([*argv, *more], capture_output=True, text=True, check=False)
+        return done.stdout.splitlines()
+
+    lines = printed()
+    assert [line.split()[2:] for line in lines] == [
+        ["ADD", "shop/web", "200.0", "ms", "shop/storage"],
+        ["ADD", "shop/db", "200.0", "ms", "failed", "[code", "7]", "no", "uplink"],
+    ]
+    assert printed("--failed") == lines[1:]
+    assert printed("--network", "storage") == lines[:1]
+    assert printed("--command", "del") == []

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from kernel import require_nftables
 from repository import ROOT, plugins
 
 from integration.authors.given import installed
@@ -45,6 +46,8 @@ def test_it_has_a_sample_that_shows_its_work(name: str) -> None:
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_it_conforms_and_shows_all_that_its_kind_does(name: str) -> None:
+    if "nftables" in SAMPLES[name].read_text():
+        require_nftables()
     done = conformance(name, SAMPLES[name])
     assert done.returncode == 0, done.stdout + done.stderr
     kind = name.partition("-")[0]

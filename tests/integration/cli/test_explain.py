@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 from integration.cli.conftest import MadeUpNode
@@ -82,3 +83,17 @@ def test_offline_and_online_explain_the_same(made_up: MadeUpNode, api: ApiServer
     online = explain(made_up, "--pod", "default/web")
     assert explain(made_up, "-f", str(path)) == online
     assert online[1]["routesKnownLater"] == {"data": "IPAM 'dhcp' chooses routes at run time"}
+
+
+def test_it_says_that_it_waits_for_a_server_that_does_not_answer(
+    made_up: MadeUpNode, api: ApiServer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        path = api.write_kubeconfig(made_up.folder, server=server)
+        made_up.healthy(kubeconfig=path)
+        conf = made_up.folder / "net.d" / "00-multus.conf"
+        pod = ("--pod", "default/web", "--timeout", "0.6")
+        done = made_up.run("explain", "--conf", conf, *pod, online=True)
+    assert done.returncode == 1
+    assert f"waiting for the API server of {path}, at most 0.6 s (--timeout)" in done.stderr

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,28 @@ def test_the_table_of_the_demo_fits_into_80_columns(cni_program: Sequence[str]) 
     table = lines[next(n for n, line in enumerate(lines) if line.startswith("Link")) :]
     assert [line.split()[0] for line in table[1:4]] == ["eth0", "net0", "net1"]
     assert [line for line in lines if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_findings_are_wrapped_between_words(
+    cni_program: Sequence[str], tmp_path: Path, columns: int
+) -> None:
+    long = tmp_path / f"{'x' * 130}.yaml"
+    long.write_text("kind: Pod\nmetadata: {name: web}\nspec: {}\n")
+    broken = tmp_path / "00-multus.conf"
+    broken.write_text('{"type": "multus", "name": "n", "cniVersion": "1.0.0", "deleg": 1}')
+    for command in (f"validate {tmp_path}", f"explain {long}", f"doctor -c {broken}"):
+        lines = on_terminal(cni_program, command, columns)
+        # Only what has no space is longer, such as a path.
+        assert [each for each in lines if len(each) > columns and " " in each.strip("?✗! ")] == []
+    text = " ".join(on_terminal(cni_program, f"validate {broken}", columns))
+    assert "reads this key" in " ".join(text.split())
+
+
+def test_an_error_is_wrapped_too(cni_program: Sequence[str], tmp_path: Path) -> None:
+    lines = on_terminal(cni_program, f"install --dry-run --net-d {tmp_path}", 60)
+    # Only a path is longer.
+    assert (
+        len(lines) > 1 and [line for line in lines if len(line) > 60 and " " in line.strip()] == []
+    )
+    assert all(line.startswith("  ") for line in lines[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from integration.interchange.conftest import differences
 from integration.interchange.test_ptp import WAYS, config_of
 from multus.api.errors import CNIError
 from multus.api.result import Result
+from multus.testing.command import CommandFailed
 from multus.testing.runtime import CallFailed
 
 if TYPE_CHECKING:
@@ -73,11 +75,30 @@ def passes(side: Side, place: Place, config: Json, result: Json) -> bool:
     return True
 
 
+def require_true_answers(place: Place) -> None:
+    """Skip the test where the reference is told that rules exist which do not, and adds none.
+
+    In release 1.8.9, with the older interface, ``ip6tables -C`` compares only what kinds of match
+    and target a rule has.
+    """
+    rule = ("PROBE", "-p", "tcp", "-j", "RETURN", "--dport")
+    nat = ("ip6tables", "-t", "nat")
+    place.node.run(*nat, "-N", "PROBE")
+    place.node.run(*nat, "-A", *rule, "1")
+    with suppress(CommandFailed):
+        place.node.run(*nat, "-C", *rule, "2")
+        pytest.skip("ip6tables -C finds rules that do not exist")
+    place.node.run(*nat, "-F", "PROBE")
+    place.node.run(*nat, "-X", "PROBE")
+
+
 @pytest.mark.parametrize(("first", "second"), WAYS)
 @pytest.mark.parametrize("case", CASES)
 def test_what_one_mapped_the_other_checks_and_removes(
     place: Place, sides: dict[str, Side], first: str, second: str, case: str
 ) -> None:
+    if case == "many" and first == "reference":
+        require_true_answers(place)
     before, config = attached(place, sides), portmap(**CASES[case])
     result = sides[first].add(place, config, before)
     assert Result.from_wire(result) == Result.from_wire(before)
@@ -97,6 +118,8 @@ def test_both_map_alike(new_place: Callable[[], Place], sides: dict[str, Side], 
     shown = []
     for side in sides.values():
         place = new_place()
+        if case == "many":
+            require_true_answers(place)
         before, config = attached(place, sides), portmap(**CASES[case])
         after = []
         side.add(place, config, before)

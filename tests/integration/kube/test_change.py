@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import pytest
 
 from integration.kube.cluster import Cluster
 from integration.kube.kubelet import Kubelet
+from multus.cli import main
 from multus.testing.delegates import Reply
-from multus.testing.netns import Netns
+from multus.testing.netns import Netns, inside
 from multus.testing.runtime import Container
 
 
 def apply(cluster: Cluster, *options: str, pod: str = "web", status: int = 0) -> dict[str, Any]:
-    """What ``multus apply`` says, as JSON."""
-    folder = ("--cni-dir", f"{cluster.folder}/multus")
-    answer = cluster.command("apply", pod, *folder, "--json", *options)
-    assert answer.status == status, answer.stdout.decode() + answer.stderr.decode()
-    return dict(answer.json)
+    """What ``multus apply`` says, as JSON; it runs on the node, in this process."""
+    words = ("apply", pod, "--cni-dir", f"{cluster.folder}/multus", "--json", *options)
+    with inside(cluster.node), redirect_stdout(StringIO()) as said:
+        found = main(words)
+    assert found == status, said.getvalue()
+    return dict(json.loads(said.getvalue()))
 
 
 def named(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -178,3 +183,40 @@ def test_a_pod_whose_definition_is_gone_keeps_its_network(
         ["keep", "net1", "default/a", "-"],
         ["nothing", "to", "change:", "the", "pod", "has", "what", "it", "asks", "for"],
     ]
+
+
+def test_the_default_route_of_eth0_stays_and_that_of_another_network_moves(
+    cluster: Cluster, cni_pod: Netns, web: Container
+) -> None:
+    cluster.annotate([{"name": "a", "default-route": ["10.1.0.1"]}, {"name": "b"}])
+    found = apply(cluster, status=1)
+    assert named(found["added"]) == {"net2": "default/b"}
+    (refused,) = found["refused"]
+    assert "another interface of the pod has it, via 10.10.0.1: create" in refused["msg"]
+    cluster.delete(cluster.default(), web).require()
+
+    cluster.annotate([{"name": "a", "default-route": ["10.1.0.1"]}, {"name": "b"}])
+    cluster.add(cluster.default(), web).require()
+    cluster.annotate([{"name": "a", "default-route": ["10.1.0.7"]}, {"name": "c"}, {"name": "b"}])
+    assert named(apply(cluster)["removed"]) == {"net1": "default/a"}
+    routes = [each for each in cni_pod.ip("route") if each["dst"] == "default"]
+    assert [(each["dev"], each["gateway"]) for each in routes] == [("net1", "10.1.0.7")]
+    cluster.runtime.check(cluster.default(), web, None).require()
+
+
+def test_a_network_more_gets_a_device_that_is_free(
+    cluster: Cluster, cni_pod: Netns, web: Container
+) -> None:
+    cluster.bin.stand_in("card")
+    resource = {"k8s.v1.cni.cncf.io/resourceName": "intel.com/vf"}
+    for name in ("one", "two", "three"):
+        cluster.nad(name, {"cniVersion": "1.0.0", "type": "card"}, annotations=resource)
+    devices = {"default/web": {"intel.com/vf": ["0000:03:02.0", "0000:03:02.1"]}}
+    with Kubelet(f"{cluster.folder}/k", devices):
+        cluster.annotate("one")
+        apply(cluster)
+        cluster.annotate("two,one,three")
+        found = apply(cluster, status=1)
+    assert [each["network"] for each in found["refused"]] == ["default/three"]
+    configs = [call.conf for call in cluster.bin.calls if call.command == "ADD"]
+    assert [each["deviceID"] for each in configs] == ["0000:03:02.0", "0000:03:02.1"]

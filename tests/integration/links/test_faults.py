@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kernel import require_kernel
+from kernel import require_kernel, require_nftables
 
 from integration.links.conftest import NETWORKS, invoker_of
 from multus.api.errors import CNIError, InvalidConfig, KernelRefused
 from multus.netlink import bridges, links, open_channel, sysctl
 from multus.netlink.masquerade import Owner
-from multus.testing.command import CommandFailed
 from multus.testing.faults import Damaging, Killing, dies
 
 if TYPE_CHECKING:
@@ -168,11 +167,9 @@ def test_an_error_of_iptables_leaves_nothing(host: Host, network: str) -> None:
     config = host.config(network)
     # Somebody has the chain's name in the way, as a chain with a hook.
     chain = Owner("net1", "container1", "eth0").chain
+    require_nftables()
     hook = "{ type nat hook input priority 100 ; }"
-    try:
-        host.node.run("nft", f"add chain ip nat {chain} {hook}")
-    except CommandFailed:
-        pytest.skip("this kernel lacks nftables for IP")
+    host.node.run("nft", f"add chain ip nat {chain} {hook}")
     before = host.left()
     with pytest.raises(KernelRefused):
         host.add(config)

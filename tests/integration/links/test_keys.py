@@ -62,7 +62,7 @@ def test_an_interface_that_cannot_serve_is_named_by_its_key(
     host.node.run("ip", "link", "add", "br9", "type", "bridge")
     host.node.run("ip", "link", "set", "card1", "master", "br9")
     before = host.left()
-    config = host.config(network, **{key: value})
+    config = {**host.config(network), key: value}
     with pytest.raises(InvalidConfig) as caught:
         host.add(config)
     assert f"'{key}'" in str(caught.value) and value in str(caught.value)

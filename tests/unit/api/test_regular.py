@@ -1,4 +1,4 @@
-"""Who holds a file's lock, also where stat(2) and the kernel have different numbers for the file."""
+"""Who holds the lock of a file, also where stat(2) has other numbers for it than the kernel."""
 
 from __future__ import annotations
 

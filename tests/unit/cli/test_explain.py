@@ -55,7 +55,7 @@ def test_the_first_documentations_pod_gets_its_three_networks(
     )
     assert (said.status, said.json["refused"]) == (0, [])
     assert said.json["pod"] == "default/multus-multi-net-poc"
-    assert said.json["naming"] == "seed"
+    assert (said.json["naming"], said.json["defaultRoute"]) == ("seed", "primary")
     networks = said.json["networks"]
     assert [(each["interface"], each["network"], each["primary"]) for each in networks] == [
         ("eth0", "default/flannel-conf", True),
@@ -112,7 +112,8 @@ def test_it_says_which_binary_is_needed_and_why(
     steps = {each["name"]: each["plugins"][0] for each in said.json["networks"]}
     assert steps["a"]["invoker"] == "ptp" and steps["a"]["ipamBinary"] == f"{bins.path}/dhcp"
     assert steps["b"]["invoker"] == "exec" and "'acme'" in steps["b"]["declined"]["macvlan"]
-    needed = {each["msg"].split("'")[3]: each.get("details", "") for each in said.json["refused"]}
+    missing = [each for each in said.json["refused"] if each["code"] == 106]
+    needed = {each["msg"].split("'")[3]: each.get("details", "") for each in missing}
     assert sorted(needed) == ["host-local", "macvlan", "static"]
     assert "key 'acme' is not one that the in-process macvlan knows" in needed["macvlan"]
     assert "key 'acme' of 'ipam'" in needed["host-local"]
@@ -158,6 +159,7 @@ def test_a_requested_default_route_is_the_one_that_counts(
         )
     )
     said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    assert said.json["defaultRoute"] == "last"
     routes = {each["interface"]: each for each in said.json["routes"]}
     assert routes["net1"]["gw"] == "10.2.0.1"
     assert routes["net1"]["note"] == "requested"
@@ -204,10 +206,11 @@ def test_every_refusal_is_told_with_its_code_not_only_the_first(
     said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
     assert said.status == 1
     refused = said.json["refused"]
-    assert [each["stage"] for each in refused] == ["resolve", "resolve"]
-    assert "gone" in refused[0]["msg"]
-    assert refused[1]["code"] == 7
-    assert "must be a string" in refused[1]["msg"]
+    (missing,) = said.json["missing"]
+    assert "default/gone is not in the given files" in missing
+    assert [each["stage"] for each in refused] == ["resolve"]
+    assert refused[0]["code"] == 7
+    assert "must be a string" in refused[0]["msg"]
 
 
 def test_a_missing_binary_is_refused_before_anything_is_started(
@@ -447,3 +450,37 @@ def test_it_says_whose_default_route_wins(
     assert f"IPv4: the default route is that of {names[winner]}, not" in text
     shared = "IPv6: eth0 and net0 share the default route" in text
     assert shared is (policy == "last")
+
+
+def test_without_a_configuration_a_plain_one_is_assumed_and_said(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    config = '{"cniVersion": "1.0.0", "type": "macvlan", "master": "no-such-link"}'
+    objects = file("all.yaml", nad("x", config) + pod("x"))
+    call = ("explain", objects, "--root", tmp_path / "laptop")
+    said = multus(*call, "--json")
+    assert [each["network"] for each in said.json["networks"]] == ["default-network", "default/x"]
+    assert "a plain one is assumed" in said.json["notes"][0]
+    assert "a plain one is assumed" in " ".join(multus(*call).out.split())
+
+
+def test_a_configuration_among_the_files_is_the_one_that_is_explained(
+    multus: Command, file: File, node: Path
+) -> None:
+    said = multus("explain", "--json", node, file("all.yaml", LAN + pod("lan")))
+    assert (said.status, said.json["file"]) == (0, str(node))
+    assert [each["network"] for each in said.json["networks"]] == ["default/lan"]
+
+
+def test_a_master_that_does_not_exist_is_refused_on_the_node_and_not_checked_elsewhere(
+    multus: Command, file: File, bin_dir: str
+) -> None:
+    delegate = {"type": "macvlan", "name": "m", "master": "no-such-link"}
+    path = file("m.conf", {"name": "n", "type": "multus", "delegates": [delegate]})
+    here = multus("explain", "--json", "--conf", path)
+    (refusal,) = here.json["refused"]
+    assert (here.status, refusal["code"]) == (1, 7)
+    assert "'master' is 'no-such-link', and the host has no interface" in refusal["msg"]
+    away = multus("explain", "--json", path)
+    assert (away.status, away.json["refused"]) == (0, [])
+    assert "no-such-link" in away.json["notChecked"][0]

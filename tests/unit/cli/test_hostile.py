@@ -96,9 +96,37 @@ def trace(ground: Ground) -> list[Said]:
     return [ground.run("trace", *where), ground.run("trace", H, *where)]
 
 
+def events(ground: Ground) -> list[Said]:
+    trace(ground)
+    where = ("--cni-dir", ground.state)
+    return [ground.run("events", *where), ground.run("events", "--network", H, *where)]
+
+
+def _node(ground: Ground) -> tuple[str | Path, ...]:
+    """A hostile configuration, record and trace; the options that name their places."""
+    trace(ground)
+    ground.record()
+    ipam = {"type": "host-local", "subnet": "10.1.0.0/30", "dataDir": f"/{H}"}
+    conf = {"name": "n", "type": "multus", "cniVersion": "1.0.0", "cniDir": ground.state}
+    given = {**conf, "kubeconfig": f"/{H}", "delegates": [{"type": H, "name": H, "ipam": ipam}]}
+    ground.write(f"net.d/10{PATH}.conf", given)
+    return ("--net-d", ground.folder / "net.d", "--socket", ground.folder / PATH)
+
+
+def status(ground: Ground) -> list[Said]:
+    return [ground.run("status", *_node(ground))]
+
+
+def top(ground: Ground) -> list[Said]:
+    return [ground.run("top", "--once", *_node(ground))]
+
+
 def attachments(ground: Ground) -> list[Said]:
     ground.record()
-    return [ground.run("attachments", "--cni-dir", ground.state)]
+    where = ("--cni-dir", ground.state)
+    forms = ("wide", "yaml", "name")
+    more = [ground.run("attachments", "-o", each, *where) for each in forms]
+    return [ground.run("attachments", *where), *more, ground.run("attachments", "-n", H, *where)]
 
 
 def gc(ground: Ground) -> list[Said]:
@@ -226,7 +254,7 @@ def calls(ground: Ground) -> list[Said]:
 
 SHOWN = (
     *(trace, attachments, gc, apply, explain, validate, doctor),
-    *(convert, plugins, install, uninstall),
+    *(convert, plugins, install, uninstall, events, status, top),
 )
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}

@@ -214,7 +214,8 @@ REMARKS: list[tuple[dict[str, Any], str, str, str]] = [
 def test_what_is_taken_in_another_form_is_a_warning(
     multus: Command, file: File, keys: dict[str, Any], subject: str, reason: str, fix: str
 ) -> None:
-    said = multus("validate", "--json", "-f", file("multus.conf", conf(**keys)))
+    path = file("multus.conf", conf(**keys))
+    said = multus("validate", "--json", "--off-node", "-f", path)
     assert said.status == 0
     found = {each["subject"]: each for each in problems(said, "warning")}
     assert reason in found[subject]["reason"]
@@ -292,6 +293,7 @@ def test_the_first_documentations_objects_are_right(multus: Command, file: File)
     said = multus(
         "validate",
         "--json",
+        "--off-node",
         "-f",
         file("networks.yaml", seed.NETWORKS),
         "-f",
@@ -407,10 +409,10 @@ spec:
 
 def test_a_network_outside_the_files_is_not_checked(multus: Command, file: File) -> None:
     said = multus("validate", "--json", "-f", file("pod.yaml", seed.POD))
-    assert (said.status, said.json["notChecked"]) == (0, 3)
+    assert (said.status, said.json["notChecked"]) == (3, 3)
     first, *_ = problems(said, "unchecked")
     assert "not in the given files" in first["reason"]
-    assert first["fix"].startswith("not checked here: ")
+    assert first["fix"] == "pass the file that defines it (-f)"
 
 
 def test_two_interfaces_of_one_name_are_found_in_the_pod(multus: Command, file: File) -> None:
@@ -524,7 +526,7 @@ def test_dates_and_aliases_in_yaml_do_not_disturb(multus: Command, file: File) -
     )
     pod = seed.POD.replace("metadata:\n", "metadata:\n  creationTimestamp: 2017-07-11T21:46:52Z\n")
     said = multus("validate", "--json", "-f", file("a.yaml", f"{pod}---\n{bomb}"))
-    assert said.status == 0
+    assert (said.status, said.json["problems"]) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -592,11 +594,11 @@ def test_what_differs_from_the_go_multus_is_listed_for_its_files(
     daemon |= {"enablePprof": False, "multusConfigFile": "auto"}
     file("net.d/00-multus.conf", shim)
     file("net.d/multus.d/daemon-config.json", daemon)
-    call = ("validate", "--net-d", tmp_path / "net.d")
+    call = ("validate", "--off-node", "--net-d", tmp_path / "net.d")
     said = multus(*call, "--json")
     found = [(each["subject"], each["line"]) for each in said.json["differences"]]
     assert found == [("retryDeleteOnError", 6), ("MetricsPort", 4), ("multusConfigFile", 7)]
-    assert [each["subject"] for each in problems(said, "warning")] == ["typo"]
+    assert next(each["subject"] for each in problems(said, "warning")) == "typo"
     assert said.status == 0
     text = multus(*call).out
     assert "Different from the Go Multus: 3 of these settings" in text
@@ -659,8 +661,8 @@ data:
         ("1: a\nsocketDir: /x\n", 0),
         ("null: a\nmetricsPort: {2: [3]}\n", 1),
         ("kind: ConfigMap\ndata: {1: '{', a: '{\"socketDir\": {}}'}\n", 1),
-        ("kind: ConfigMap\ndata: [a]\n", 0),
-        ("1: {2: 3}\n", 0),
+        ("kind: ConfigMap\ndata: [a]\n", 1),
+        ("1: {2: 3}\n", 1),
     ],
 )
 def test_keys_that_are_no_text_do_no_harm(
@@ -668,3 +670,110 @@ def test_keys_that_are_no_text_do_no_harm(
 ) -> None:
     said = multus("validate", "--json", "-f", file("odd.yaml", text))
     assert (said.status, said.json["problems"]) == (wrong, wrong)
+
+
+# --- Which files, and where -----------------------------------------------------------------------
+
+
+def test_a_folder_is_read_with_all_below_it_and_what_is_skipped_is_said(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    file("all/a/b/multus.conf", conf(naming="other"))
+    file("all/README.md", "x")
+    file("all/.git/config.json", "{")
+    os.mkfifo(tmp_path / "all" / "pipe.yaml")
+    said = multus("validate", "--json", tmp_path / "all", "-f", tmp_path / "all" / "a")
+    assert said.status == 1
+    assert said.json["files"] == [str(tmp_path / "all" / "a" / "b" / "multus.conf")]
+    skipped = " ".join(each["reason"] for each in said.json["findings"])
+    assert "by its name: README.md" in skipped
+    assert "a hidden folder: .git" in skipped
+    assert "not a regular file: pipe.yaml" in skipped
+    assert [each["subject"] for each in problems(said)] == ["naming"]
+
+
+@pytest.mark.parametrize("content", [None, "kind: Service\napiVersion: v1\n"])
+def test_nothing_to_check_is_an_error(
+    multus: Command, file: File, tmp_path: Path, content: str | None
+) -> None:
+    (tmp_path / "all").mkdir()
+    if content:
+        file("all/service.yaml", content)
+    said = multus("validate", "--json", tmp_path / "all")
+    assert (said.status, said.json["checked"]) == (1, 0)
+    assert "nothing to check" in problems(said)[-1]["reason"]
+
+
+DEFINITION = """\
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: lan}
+spec:
+  config: '{"cniVersion": "1.0.0", "type": "macvlan", "master": "no-such-link",
+    "ipam": {"type": "nobody-has-this"}}'
+"""
+
+
+def test_what_a_definition_needs_is_looked_for_on_a_node(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    definition = file("lan.yaml", DEFINITION)
+    file("net.d/00-multus.conf", conf())
+    call = ("validate", "--json", "--net-d", tmp_path / "net.d", definition)
+    here = multus(*call)
+    assert here.status == 1
+    said = {each["reason"]: each["line"] for each in problems(here)}
+    assert "'master' is 'no-such-link', and the host has no interface of that name" in said
+    assert any("'nobody-has-this' is not found" in reason for reason in said)
+    assert set(said.values()) == {5}
+    away = multus(*call, "--off-node")
+    (unchecked,) = problems(away, "unchecked")
+    assert (away.status, problems(away)) == (0, [])
+    assert "master 'no-such-link' of network 'default/lan'" in unchecked["reason"]
+    assert multus("validate", definition, "--net-d", tmp_path / "none").status == 3
+
+
+def test_a_default_network_that_install_would_refuse_is_an_error_on_a_node(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "gone.conflist")
+    given = file("net.d/00-multus.conf", conf(delegates=[], clusterNetwork=path))
+    net_d = tmp_path / "net.d"
+    with_it = ("--net-d", net_d, "--bin-dir", tmp_path / "bin", "--conf", given)
+    assert multus("install", "--dry-run", *with_it).status == 1
+    said = multus("validate", "--json", "--net-d", net_d, given)
+    (problem,) = problems(said)
+    assert (said.status, problem["subject"]) == (1, "clusterNetwork")
+    assert path in problem["reason"]
+    assert multus("validate", "--off-node", given).status == 0
+
+
+def test_a_missing_definition_is_named_as_explain_names_it(multus: Command, file: File) -> None:
+    given = (file("pod.yaml", seed.POD), file("multus.conf", conf(kubeconfig="/k")))
+    validated = multus("validate", "--json", *given)
+    explained = multus("explain", "--json", *given)
+    said = [each["reason"] for each in problems(validated, "unchecked")]
+    assert (validated.status, explained.status) == (3, 3)
+    assert explained.json["missing"] == [each for each in said if "is not in the given" in each]
+
+
+def test_it_says_whose_default_route_is_used(multus: Command, file: File) -> None:
+    ipam = {"type": "static", "routes": [{"dst": "0.0.0.0/0"}]}
+    two = [{"type": "ptp", "name": name, "ipam": ipam} for name in "ab"]
+    said = multus("validate", "--json", file("multus.conf", conf(delegates=two)))
+    (note,) = problems(said, "note")
+    assert note["subject"] == "delegates"
+    assert "the default route is that of eth0, not that of net0" in note["reason"]
+    assert "eth0 is a" in note["reason"]
+
+
+def test_what_install_would_refuse_of_a_nodes_files_is_said(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    file("net.d/00-lan.conf", {"cniVersion": "1.0.0", "name": "lan", "type": "ptp"})
+    net_d = ("--net-d", tmp_path / "net.d")
+    refused = multus("install", "--dry-run", "--bin-dir", tmp_path / "bin", *net_d)
+    said = multus("validate", "--json", *net_d)
+    (warning,) = problems(said, "warning")
+    assert refused.status == 1 and warning["reason"] in " ".join(refused.err.split())
+    assert warning["subject"] == "multus install would refuse this"

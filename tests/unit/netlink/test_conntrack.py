@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 
 import pytest
+from kernel import require_nftables
 
 from multus.netlink import Transport, conntrack, nftables
 from multus.testing.faults import Damaging
@@ -17,6 +18,7 @@ FAMILIES = {AF_INET: "127.0.0.1", AF_INET6: "::1"}
 
 @pytest.fixture
 def node() -> Iterator[Node]:
+    require_nftables()
     node = Node.create("track")
     node.ip("link", "set", "lo", "up")
     # Something has to ask for connections to be tracked.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel import require_nftables
 
 from multus.api.errors import KernelRefused
 from multus.api.execute import Executor, Finished
@@ -44,6 +45,11 @@ MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 
 def commands_of(version: int) -> list[str]:
     return [each.format(multicast=MULTICAST[version], **VALUES[version]) for each in COMMANDS]
+
+
+@pytest.fixture(autouse=True)
+def _iptables_uses_nftables() -> None:
+    require_nftables()
 
 
 @pytest.fixture

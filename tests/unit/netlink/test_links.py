@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Iterator
 
@@ -144,6 +145,8 @@ def seconds_to_delete(channel: Channel, batches: list[list[str]]) -> float:
 
 
 def test_many_links_are_deleted_in_the_time_of_one(channel: Channel, pod: Namespace) -> None:
+    if os.cpu_count() == 1:
+        pytest.skip("this kernel lacks grace periods: it has one processor")
     together: list[float] = []
     apart: list[float] = []
     names = [f"net{at}" for at in range(16)]

@@ -251,3 +251,28 @@ def test_another_namespace_is_refused(tmp_path: Path, command: str) -> None:
     ):
         made.change()
     assert desk.recorder.said == []
+
+
+def test_a_record_does_not_grow_with_the_number_of_changes(desk: Desk) -> None:
+    path = desk.record().path
+    hot(desk, "net8")
+    kept = {each.delegate.ifname: each for each in desk.record().attachments()}
+    before = desk.record()
+    sizes = []
+    for _ in range(30):
+        hot(desk)
+        assert cold(desk) == []
+        sizes.append(os.path.getsize(path))
+    assert max(sizes) == max(sizes[:10])
+    after = desk.record()
+    assert {each.delegate.ifname: each for each in after.attachments()} == kept
+    assert (after.request, after.conf, after.result) == (
+        before.request,
+        before.conf,
+        before.result,
+    )
+    assert (after.started, after.netns_identity) == (before.started, before.netns_identity)
+    desk.recorder.calls.clear()
+    remove(desk)
+    assert desk.recorder.said == ["DEL hot net8", "DEL c net2", "DEL b net1", "DEL a net0"]
+    assert desk.files() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from binascii import crc32
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +18,9 @@ from multus.api.errors import InvalidConfig, IOFailure, StateDamaged
 from multus.api.jsontext import decode_object, encode
 from multus.api.network import Plugin
 from multus.api.result import Interface, Result
+from multus.state import liveness
 from multus.state.journal import Journal
+from multus.state.liveness import lives
 from multus.state.record import Step
 from multus.state.recordfile import Writer
 
@@ -84,7 +87,7 @@ class TestDamage:
             assert record.complete == (lines >= 3)
             assert len(record.attachments()) == max(0, lines - 3)
             assert bool(record.damage) == (not record.complete), size
-            assert record.empty == (size == 0)
+            assert not record.unbegun
         assert path.write_bytes(small) and found(journal).damage == ""
 
     def test_a_bit_flipped_in_any_byte_costs_one_line_at_most(
@@ -121,7 +124,7 @@ class TestDamage:
         for start, count in ((100, 10), (100, len(whole)), (end - 40, 100)):
             path.write_bytes(whole[:start] + bytes(count) + whole[start + count :])
             record = found(journal)
-            assert record.damage and not record.complete and not record.empty
+            assert record.damage and not record.complete and not record.unbegun
 
     def test_zeros_of_a_power_cut_after_the_intent_are_none(
         self, journal: Journal, whole: bytes
@@ -135,13 +138,37 @@ class TestDamage:
             assert record.complete and record.damage == "", start
             assert names(record) == ["net0", "net1", "net2", "net3"]
 
-    def test_a_file_that_was_never_written_says_nothing(self, journal: Journal) -> None:
+    def test_a_file_that_an_earlier_boot_did_not_write_says_nothing(
+        self, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         journal.prepare()
         path = Path(journal.folder, "c1:eth0")
         for data in (b"", bytes(5000)):
             path.write_bytes(data)
             path.chmod(0o600)
-            assert found(journal).empty and found(journal).damage
+            # In this boot it was emptied by somebody: its container may live.
+            assert found(journal).damage and not found(journal).unbegun and lives(found(journal))
+            with monkeypatch.context() as patch:
+                patch.setattr(time, "clock_gettime", lambda clock: -1.0)  # started in a second
+                assert found(journal).unbegun and found(journal).damage
+                assert not lives(found(journal))
+
+    def test_of_an_earlier_boot_neither_does_the_beginning_of_an_intent(
+        self, journal: Journal, whole: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = Path(journal.folder, "c1:eth0")
+        ends = [index + 1 for index, byte in enumerate(whole) if byte == 10]
+        monkeypatch.setattr(liveness, "boot", lambda: "another")
+        for size in (ends[0], ends[0] + 50, ends[3], ends[4] - 1):
+            for hole in (0, 3000):
+                path.write_bytes(whole[:size] + bytes(hole))
+                assert found(journal).unbegun and not lives(found(journal)), size
+        # What is altered in other ways, and what has begun, is kept for people.
+        for damaged in (whole[: ends[3]] + b"x\n", whole[ends[0] :], b"x" + whole):
+            path.write_bytes(damaged)
+            assert found(journal).damage and not found(journal).unbegun
+        path.write_bytes(b"".join([whole[: ends[3]], bytes(9), whole[ends[4] :]]))
+        assert found(journal).damage and not found(journal).unbegun
 
     def test_the_next_line_replaces_a_torn_one(self, journal: Journal, whole: bytes) -> None:
         path = Path(journal.folder, "c1:eth0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -136,11 +137,12 @@ class TestDamaged:
         assert "line 9: it is torn" in capfd.readouterr().err
 
     @pytest.mark.parametrize("intent", [b"", bytes(4096)], ids=["empty", "zeros"])
-    def test_what_was_never_written_is_removed_with_the_rest(
-        self, desk: Desk, intent: bytes
+    def test_what_an_earlier_boot_did_not_write_is_removed_with_the_rest(
+        self, desk: Desk, intent: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         desk.add()
         Path(desk.record().path).write_bytes(intent)
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: -1.0)  # started in a second
         assert remove(desk) == []
         assert desk.files() == []
 

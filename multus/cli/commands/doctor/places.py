@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from multus.api.conf import Conf
 from multus.cli.attachments import CNI_DIR
@@ -77,17 +77,3 @@ class Node:
                 plugins = each.get("plugins")
                 nested = plugins if isinstance(plugins, list) else [each]
                 yield from (plugin for plugin in nested if isinstance(plugin, dict))
-
-
-@frozen
-class Holders:
-    """The known owners of the node's network resources.
-
-    ``containers`` maps the IDs in records and in the runtime's cache to their netns paths.
-    ``gaps`` says why there may be more owners than these.
-    """
-
-    containers: Mapping[str, str] = field(factory=dict)
-    interfaces: frozenset[str] = frozenset()
-    networks: frozenset[str] = frozenset()
-    gaps: tuple[str, ...] = ()

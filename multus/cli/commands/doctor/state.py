@@ -23,8 +23,8 @@ from multus.cli.findings import (
     of_error,
 )
 from multus.cli.looking import Look
+from multus.healing.look import why_gone
 from multus.state.journal import Journal
-from multus.state.liveness import lives
 from multus.state.record import Record
 
 #: An ADD without an answer after this many seconds was interrupted.
@@ -111,8 +111,9 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         reason = f"removing {delegate} of {who} failed {failures.times} times"
         fix = "the log has the reason; the next DEL or 'multus gc' retries"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
-    if request.netns and not lives(record, node.places.root):
-        reason = f"{who} lost its network namespace ({request.netns}), but DEL never arrived"
+    gone = why_gone(record, node.places.root)
+    if gone:
+        reason = f"{who}: {gone} ({request.netns or 'none'}), and DEL never arrived"
         fix = "run 'multus gc' to free its addresses and interfaces"
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
     elif record.result is None and time.time() - record.started > _CUT_OFF:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from multus.api.errors import CNIError, NotStarted
-from multus.api.execute import Executor
+from multus.api.errors import CNIError, NoSuchNetwork, NotStarted
 from multus.api.invoker import Declined
 from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Element, Selection
-from multus.cli.objects import ELSEWHERE
+from multus.cli import lacks
+from multus.cli.node import DEFAULT_TYPE
+from multus.cli.objects import ELSEWHERE, NotGiven
 from multus.cli.routes import Expected, expected
 from multus.engine import order, parse, requests, resolve
 from multus.engine.invoke.call import Call
-from multus.engine.invoke.choice import choose
 from multus.engine.invoke.plan import plan
-from multus.ipam import for_plugin
 from multus.registry.hooks import Hooks
 from multus.state.record import Planned, Step
 
@@ -38,6 +37,8 @@ class Refusal:
 
     stage: str
     error: CNIError
+    #: Another node may have what is missing here.
+    of_node: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         error = self.error
@@ -130,10 +131,25 @@ class Explanation:
     refusals: tuple[Refusal, ...] = ()
     #: What only the pod's node can answer.
     unchecked: tuple[str, ...] = ()
+    #: What was assumed in place of a configuration; "" with one.
+    assumed: str = ""
+
+    @property
+    def missing(self) -> tuple[CNIError, ...]:
+        """The objects that are not in the given files: without them the answer is not known."""
+        every = (each.error for each in self.refusals)
+        return tuple(each for each in every if isinstance(each, NotGiven))
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """The refusals that are known."""
+        return tuple(each for each in self.refusals if not isinstance(each.error, NotGiven))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Hints that are not errors."""
+        if self.assumed:
+            return (self.assumed,)
         if self.request.pod is None or self.conf.raw.get("kubeconfig"):
             return ()
         return (
@@ -161,7 +177,8 @@ class Explanation:
             "routesKnownLater": dict(self.routes.unknown),
             "notes": list(self.notes),
             "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
-            "refused": [each.to_wire() for each in self.refusals],
+            "refused": [each.to_wire() for each in self.refused],
+            "missing": [each.said for each in self.missing],
             "notChecked": list(self.unchecked),
         }
 
@@ -197,12 +214,17 @@ class _Listening(Hooks):
         return super().resolve(element, request, conf, session)
 
 
-def explain(installed: Installed, request: Request, conf: Conf, session: Session) -> Explanation:
-    """Predict an ADD of *request*, with every refusal; changes nothing."""
+def explain(
+    installed: Installed, request: Request, conf: Conf, session: Session, assumed: str = ""
+) -> Explanation:
+    """Predict an ADD of *request*, with every refusal; changes nothing.
+
+    *assumed* says what stands in place of a configuration, "" for nothing.
+    """
     hooks = _Listening(installed.hooks.manager)
     installed = installed._replace(hooks=hooks)
     refusals: list[Refusal] = []
-    known = Explanation(request, conf, not_ready=tuple(hooks.health(conf)))
+    known = Explanation(request, conf, not_ready=tuple(hooks.health(conf)), assumed=assumed)
     try:
         parse.validate(conf, installed)
     except CNIError as error:
@@ -232,7 +254,9 @@ def explain(installed: Installed, request: Request, conf: Conf, session: Session
             networks.append(evolve(planned, device_by=hooks.device_by(delegate)))
         except CNIError as error:
             refusals.append(Refusal("invoke", error))
-    refusals += [each for network in networks for each in _missing(network, call)]
+    for network in networks:
+        if not assumed or network.delegate.types != DEFAULT_TYPE:
+            refusals += _lacking(network, call)
     return evolve(
         known,
         networks=tuple(_with_binaries(each, call) for each in networks),
@@ -275,62 +299,29 @@ def _planned(delegate: Delegate, origin: str, call: Call) -> PlannedNetwork:
     declined = [
         (plugin.type, each)
         for plugin in delegate.plugins
-        for each in choose(call.installed, plugin, delegate, call.conf).declined
+        for each in lacks.declined(plugin, delegate, call)
     ]
     return PlannedNetwork(planned, origin, tuple(declined))
 
 
 def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
     found = {}
-    for kind in _executed(network, call):
+    for kind in lacks.executed(network.planned, call):
         try:
-            found[kind] = _executor(call).find(kind)
+            found[kind] = lacks.executor(call).find(kind)
         except CNIError:
             continue  # already among the refusals
     return evolve(network, binaries=found)
 
 
-def _missing(network: PlannedNetwork, call: Call) -> list[Refusal]:
-    refusals = []
-    for kind, reason in _executed(network, call).items():
-        try:
-            _executor(call).find(kind)
-        except CNIError as error:
-            where = f"{network.delegate}, interface {network.delegate.ifname}"
-            needed = f"the binary is needed: {reason}" if reason else ""
-            refusals.append(Refusal("invoke", error.at(where).detailed(needed)))
-    return refusals
-
-
-def _executed(network: PlannedNetwork, call: Call) -> Mapping[str, str]:
-    """The binaries of the plugins and of their IPAM that would be started, each with the reason.
-
-    The reason is "" for a type that is never served in-process.
-    """
-    found = {}
-    for step in network.planned.steps:
-        kind = step.plugin.type
-        if step.invoker == "exec":
-            no = (each.reason for declined, each in network.declined if declined == kind)
-            found[kind] = "; ".join(no)
-        kind, reason = _executed_ipam(network.delegate, step, call)
-        if kind:
-            found.setdefault(kind, reason)
-    return found
-
-
-def _executed_ipam(delegate: Delegate, step: Step, call: Call) -> tuple[str, str]:
-    """The IPAM plugin whose binary would be started, and the reason; "" for none."""
-    ipam = step.config.get("ipam")
-    kind = ipam.get("type") if isinstance(ipam, Mapping) else None
-    if not isinstance(kind, str) or not kind:
-        return "", ""
-    if step.invoker == "exec":
-        return kind, ""
-    pool = for_plugin(call.invocation("ADD", delegate, step.plugin, step.config))
-    if pool is None or pool.name != "exec":
-        return "", ""
-    return kind, pool.reason
+def _lacking(network: PlannedNetwork, call: Call) -> Iterator[Refusal]:
+    """What the network does not find on this node."""
+    where = f"{network.delegate}, interface {network.delegate.ifname}"
+    found = list(lacks.of_programs(network.planned, call))
+    if not call.session.chroot:
+        found += lacks.of_host(network.planned, call)
+    for each in found:
+        yield Refusal("invoke", each.error.at(where), of_node=True)
 
 
 def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:
@@ -344,22 +335,17 @@ def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Expla
         for each in explanation.networks
         if each.delegate.label in resources
     ]
-    here = [each for each in explanation.refusals if not _is_elsewhere(each.error)]
-    elsewhere = [each.error.said for each in explanation.refusals if each not in here]
-    elsewhere += [each.said for each in explanation.not_ready]
+    elsewhere = [each for each in explanation.refusals if _is_elsewhere(each)]
+    here = tuple(each for each in explanation.refusals if each not in elsewhere)
+    said = [each.error.said for each in elsewhere]
+    said += [each.said for each in explanation.not_ready]
     return evolve(
-        explanation,
-        refusals=tuple(here),
-        not_ready=(),
-        unchecked=(*devices, *dict.fromkeys(elsewhere)),
+        explanation, refusals=here, not_ready=(), unchecked=(*devices, *dict.fromkeys(said))
     )
 
 
-def _is_elsewhere(error: CNIError) -> bool:
+def _is_elsewhere(refusal: Refusal) -> bool:
+    error = refusal.error
     # Without an object that the pod names, what it would get is not known.
-    return isinstance(error, (*ELSEWHERE, NotStarted)) and not isinstance(error, NotFound)
-
-
-def _executor(call: Call) -> Executor:
-    folders = tuple(dict.fromkeys((call.conf.bin_dir, *call.request.path)))
-    return Executor(folders, call.session.chroot)
+    of_node = refusal.of_node or isinstance(error, (*ELSEWHERE, NotStarted, NoSuchNetwork))
+    return of_node and not isinstance(error, NotFound)

@@ -6,17 +6,22 @@ definitions of these kinds; JSON or YAML.
 
 Examples:
   multus validate                              this node's configuration files
-  multus validate -f 00-multus.conf
-  multus validate -f deploy/ -f pod.yaml       pods and their networks
+  multus validate 00-multus.conf
+  multus validate deploy/ pod.yaml             pods and their networks
   kubectl get net-attach-def -A -o yaml | multus validate -f -
   multus validate -f networks/ --json | jq -r '.findings[].reason'
 
 Of a node that ran the Go Multus, with -f daemon-config.json too: it lists the
 settings that mean something else here.
 
-What only a node or the cluster can answer is marked "?" and counted apart. The
-exit status is 0 without errors (warnings do not count), 1 with errors, 2 for a
-usage error.
+On a node whose runtime calls Multus, what networks need of it is looked for:
+binaries, interfaces, bridges, devices. Elsewhere, and with --off-node, this is
+not checked. What could not be looked at is marked "?" and counted apart.
+
+The exit status is 0 when everything was looked at and nothing is an error
+(warnings do not count), 1 with errors, also when there was nothing to check, 3
+without errors when something could not be looked at, 2 for a usage error. With
+--off-node, what only the node can answer does not count.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig
 from multus.cli import screen
-from multus.cli.node import NET_D, conf_files, find_conf
+from multus.cli.node import BIN_DIR, NET_D, conf_files, find_conf
 
 _COLUMNS, _INDENT = 80, "    "
 #: What the Go Multus's daemon reads, in the folder of the runtime's files.
@@ -36,45 +41,77 @@ _DAEMON_CONFIG = "multus.d/daemon-config.json"
 
 if TYPE_CHECKING:
     from multus.cli.commands.validate.validating import Report
+    from multus.cli.findings import Finding
+    from multus.registry.loading import Installed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", metavar="FILE", help="the same as -f FILE")
     parser.add_argument(
         "-f",
         "--file",
         action="append",
         default=[],
         metavar="FILE",
-        help="a file or folder to check; may be repeated; - is stdin",
+        help="a file to check, or a folder with all below it; may be repeated; - is stdin",
     )
     parser.add_argument(
         "--net-d", default=NET_D, metavar="FOLDER", help="what to check without -f (%(default)s)"
+    )
+    parser.add_argument(
+        "--off-node", action="store_true", help="this machine is not the node: do not look at it"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the findings; status 1 when there is an error."""
+    """Print the findings; the status is that of their sum."""
     from multus.cli.commands.validate.validating import validate
-    from multus.cli.findings import UNCHECKED
     from multus.registry.index import discover
     from multus.registry.loading import load
 
-    paths = arguments.file or _of_node(arguments.net_d)
-    report = validate(paths, load(discover()))
+    paths = [*arguments.files, *arguments.file] or _of_node(arguments.net_d)
+    here = not arguments.off_node and _is_node(arguments.net_d)
+    installed = load(discover())
+    report = validate(paths, installed, here=here)
+    if not arguments.files and not arguments.file:
+        report = report.with_findings(_of_install(arguments.net_d, installed))
+    tally = report.tally
     if arguments.json:
         wire = {
             "files": list(report.files),
             "checked": report.checked,
-            "problems": report.problems,
-            "notChecked": report.count(UNCHECKED),
+            "problems": tally.counts()["problems"],
+            "notChecked": tally.counts()["notChecked"],
             "findings": [each.to_wire() for each in report.findings],
             "differences": [each.to_wire() for each in report.differences],
         }
         screen.as_json(wire)
     else:
         _show(report)
-    return 1 if report.problems else 0
+    return tally.status_off_node if arguments.off_node else tally.status
+
+
+def _of_install(net_d: str, installed: Installed) -> list[Finding]:
+    """What 'multus install' would refuse about this node's files."""
+    from multus.cli.commands.install.install import Wanted, plan_for
+    from multus.cli.findings import WARNING, of_error
+
+    wanted = Wanted(net_d=os.path.abspath(net_d), bin_dir=BIN_DIR)
+    try:
+        plan_for(wanted, installed, 0.0)
+    except CNIError as error:
+        return [of_error(error, "multus install would refuse this", WARNING)]
+    return []
+
+
+def _is_node(net_d: str) -> bool:
+    """Whether the runtime of this machine calls Multus."""
+    try:
+        find_conf(net_d)
+    except CNIError:
+        return False
+    return True
 
 
 def _of_node(net_d: str) -> list[str]:
@@ -99,7 +136,7 @@ def _of_node(net_d: str) -> list[str]:
 
 
 def _show(report: Report) -> None:
-    from multus.cli.findings import ERROR, OK, UNCHECKED, WARNING, Finding
+    from multus.cli.findings import Finding
 
     shown = screen.Screen.open()
     for each in report.findings:
@@ -107,11 +144,7 @@ def _show(report: Report) -> None:
     if report.differences:
         _show_differences(shown, report)
     count = f"{report.checked} checked in {len(report.files)} file(s)"
-    said = f"{report.problems} problem(s), {report.count(WARNING)} warning(s)"
-    unchecked = report.count(UNCHECKED)
-    said += f", {unchecked} not checked here" if unchecked else ""
-    severity = ERROR if report.problems else OK if report.checked else WARNING
-    shown.finding(Finding(severity, count, said))
+    shown.finding(Finding(report.tally.severity, count, str(report.tally)))
 
 
 def _show_differences(shown: screen.Screen, report: Report) -> None:

@@ -122,7 +122,7 @@ def _refused(written: Written) -> Iterator[Finding]:
         kind = written.config.get("type")
         if kind not in _PASSING_ON:
             reason = f"{found.reason}, unless {kind!r} changes it"
-            found = evolve(found, severity=UNCHECKED, reason=reason, code=0)
+            found = evolve(found, severity=UNCHECKED, reason=reason, code=0, of_node=True)
         yield found
 
 

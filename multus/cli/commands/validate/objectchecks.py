@@ -21,6 +21,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.versions import NEWEST
 from multus.api.where import Path, Where, dotted, path_of
+from multus.cli.commands.validate.nodechecks import OfNode
 from multus.cli.findings import ERROR, NOTE, UNCHECKED, WARNING, Finding
 from multus.cli.objects import (
     ELSEWHERE,
@@ -28,6 +29,7 @@ from multus.cli.objects import (
     RESOURCE,
     TEMPLATES,
     Named,
+    NotGiven,
     Objects,
     resource_of,
     without_resource,
@@ -56,10 +58,16 @@ class GivenObjects:
     installed: Installed
     conf: Conf
     objects: Objects
+    of_node: OfNode
 
     @classmethod
     def of(
-        cls, found: Sequence[Named], installed: Installed, config: Mapping[str, Any] | None
+        cls,
+        found: Sequence[Named],
+        installed: Installed,
+        config: Mapping[str, Any] | None,
+        *,
+        here: bool,
     ) -> GivenObjects:
         """All of *found*, with the configuration *config*, or a minimal one."""
         keys = {"name": "validate", "cniVersion": NEWEST, "delegates": [_DEFAULT]}
@@ -68,7 +76,8 @@ class GivenObjects:
             conf = Conf.from_wire(config) if config else plain
         except CNIError:
             conf = plain
-        return cls(installed, conf, Objects.of([without_resource(each) for each in found]))
+        objects = Objects.of([without_resource(each) for each in found])
+        return cls(installed, conf, objects, OfNode(installed, conf, here))
 
     def session(self) -> Session:
         """A session on the given objects; it has no resources to close."""
@@ -161,16 +170,17 @@ def _network(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
         yield from about_network(named.document, path)
         if delegate is not None:
             require_permitted(delegate, Where(str(named), path))
+            yield from cluster.of_node.check(named.document, path, delegate)
     except ELSEWHERE as error:
         found = named.document.told(error, severity=UNCHECKED, whole=True)
-        yield evolve(found, fix=f"not checked here: {found.fix}", code=0)
+        yield evolve(found, fix=f"not checked here: {found.fix}", code=0, of_node=True)
     except CNIError as error:
         yield named.document.told(error, whole=True)
     resource = resource_of(named)
     if resource is not None:
         reason = f"which device of {resource} a pod gets"
         fix = "not checked here: 'multus explain --pod' on a node shows it"
-        yield named.document.finding(UNCHECKED, RESOURCE, reason, fix)
+        yield evolve(named.document.finding(UNCHECKED, RESOURCE, reason, fix), of_node=True)
 
 
 _GROUPS = {
@@ -204,23 +214,18 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
     except CNIError as error:
         yield named.document.told(error, whole=True)
         return
-    complete = True
-    for selection in selections:
-        for element in selection.elements:
-            yield from map(named.document.about, element.remarks)
-            try:
-                delegate = hooks.resolve(element, request, cluster.conf, session)
-            except (NotFound, IOFailure):
-                delegate = None
-            except CNIError as error:
-                # Problems of a network are reported at the network itself.
-                if error.path[:1] == ("metadata",):
-                    yield named.document.told(error, whole=True)
-                complete = False
-                continue
-            if delegate is None and element.config is None:
-                complete = False
-                yield _not_given(named, element, selection.role)
+
+    def read(element: Element) -> Delegate | None:
+        return hooks.resolve(element, request, cluster.conf, session)
+
+    answers = [
+        _answer_for(named, element, selection.role, read)
+        for selection in selections
+        for element in selection.elements
+    ]
+    for found, _ in answers:
+        yield from found
+    complete = all(known for _, known in answers)
     if not selections or not complete:
         return
     try:
@@ -231,6 +236,29 @@ def _pod(named: Named, cluster: GivenObjects) -> Iterator[Finding]:
         yield named.document.finding(ERROR, path, error.said, error.fix, error.number)
         return
     yield from _undeclared(named, resolve.combine(selections, cluster.conf), resolved.delegates)
+
+
+def _answer_for(
+    named: Named, element: Element, role: Role, read: Callable[[Element], Delegate | None]
+) -> tuple[list[Finding], bool]:
+    """The findings about one chosen network, and whether its configuration is known."""
+    document = named.document
+    found = [document.about(each) for each in element.remarks]
+    try:
+        delegate = read(element)
+    except NotGiven as error:
+        path = document.known(path_of(element.origin))
+        return [*found, document.finding(UNCHECKED, path, error.said, error.fix)], False
+    except (NotFound, IOFailure):
+        delegate = None
+    except CNIError as error:
+        # Problems of a network are reported at the network itself.
+        if error.path[:1] == ("metadata",):
+            found.append(document.told(error, whole=True))
+        return found, False
+    if delegate is None and element.config is None:
+        return [*found, _not_given(named, element, role)], False
+    return found, True
 
 
 def _undeclared(
@@ -254,7 +282,7 @@ def _not_given(named: Named, element: Element, role: Role) -> Finding:
     path = named.document.known(path_of(element.origin)) if role is not Role.DEFAULT else ()
     reason = f"{what} {str(element)!r} is not in the given files"
     fix = "not checked here: pass the file that defines it (-f)"
-    return named.document.finding(UNCHECKED, path, reason, fix)
+    return evolve(named.document.finding(UNCHECKED, path, reason, fix), of_node=True)
 
 
 # --- Kinds ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from multus.api.reader import describe
 from multus.cli.commands.validate.addresschecks import check_addresses
 from multus.cli.commands.validate.confchecks import check_configuration, is_configuration
 from multus.cli.commands.validate.objectchecks import GivenObjects, check_object, is_checked
-from multus.cli.commands.validate.offeredchecks import check_offered
+from multus.cli.commands.validate.offeredchecks import check_offered, who_wins
 from multus.cli.commands.validate.upstreamchecks import (
     Difference,
     check_daemon_config,
@@ -21,8 +21,9 @@ from multus.cli.commands.validate.upstreamchecks import (
     differing,
     is_daemon_config,
 )
-from multus.cli.documents import Document, Reading, files_of, read
-from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, of_error
+from multus.cli.documents import Document, Reading, read
+from multus.cli.findings import ERROR, NOTE, WARNING, Finding, Place, Tally, of_error
+from multus.cli.gathering import gathered
 from multus.cli.node import multus_part
 from multus.cli.objects import Named, objects_in
 from multus.cli.respelling import well_spelled
@@ -40,19 +41,24 @@ class Report:
     findings: tuple[Finding, ...] = field(default=())
     differences: tuple[Difference, ...] = ()
 
+    def with_findings(self, more: Sequence[Finding]) -> Report:
+        """The report with *more* findings."""
+        return evolve(self, findings=(*self.findings, *more))
+
     @property
-    def problems(self) -> int:
-        return self.count(ERROR)
-
-    def count(self, severity: str) -> int:
-        """How many findings have this severity."""
-        return sum(each.severity == severity for each in self.findings)
+    def tally(self) -> Tally:
+        return Tally(self.findings)
 
 
-def validate(paths: list[str], installed: Installed) -> Report:
-    """Check the content of all files, each against the objects of all files."""
-    files = tuple(files_of(paths))
+def validate(paths: list[str], installed: Installed, *, here: bool) -> Report:
+    """Check the content of all files, each against the objects of all files.
+
+    *here* says that this machine is the node on which they are used.
+    """
+    found = gathered(paths)
+    files = found.files
     documents, findings = _read(files)
+    findings += found.skipped
     configurations, about_keys = _configurations(documents, installed)
     of_daemons = [config for each in documents for config in daemon_configs(each)]
     objects = [named for each in documents for named in objects_in(each)]
@@ -62,18 +68,39 @@ def validate(paths: list[str], installed: Installed) -> Report:
         findings += _not_ready(each, installed)
     for each in of_daemons:
         findings += check_daemon_config(each)
-    cluster = GivenObjects.of(objects, installed, _conf_in(configurations))
+    cluster = GivenObjects.of(objects, installed, _conf_in(configurations), here=here)
     for each in configurations:
-        found = multus_part(each.file, each.value)
-        if found is not None:
-            findings += check_offered(each, found, installed, cluster.objects)
+        findings += _networks(each, installed, cluster)
     for named in objects:
         findings += check_object(named, cluster)
+    findings += cluster.of_node.unchecked()
     findings += check_addresses([*configurations, *(named.document for named in objects)])
     findings += [_of_no_kind(each) for each in documents if _has_no_kind(each)]
     checked = len(configurations) + len(of_daemons) + sum(map(is_checked, objects))
     differences = [one for each in (*configurations, *of_daemons) for one in differing(each)]
+    if not checked and not any(each.severity == ERROR for each in findings):
+        reason = f"nothing to check: no configuration and no object is in {', '.join(paths)}"
+        fix = "name files of configurations, networks or pods"
+        findings.append(Finding(ERROR, "files", reason, fix))
     return Report(files, checked, tuple(_sorted(findings)), tuple(differences))
+
+
+def _networks(document: Document, installed: Installed, cluster: GivenObjects) -> Iterator[Finding]:
+    """What the networks in a configuration need, and who has the default route."""
+    found = multus_part(document.file, document.value)
+    if found is None:
+        yield from cluster.of_node.check_configured(document, (), document.value)
+        return
+    yield from check_offered(document, found, cluster.objects, cluster.of_node)
+    try:
+        conf = Conf.from_wire(found.config)
+    except CNIError:
+        return  # the configuration's own check reports it
+    listed = None if conf.raw.get("clusterNetwork") else conf.raw.get("delegates")
+    for index, each in enumerate(listed if isinstance(listed, Sequence) else ()):
+        path = (*found.key, "delegates", index)
+        yield from cluster.of_node.with_conf(conf).check_configured(document, path, each)
+    yield from who_wins(document, found, installed)
 
 
 def _read(files: Sequence[str]) -> tuple[list[Document], list[Finding]]:

@@ -34,9 +34,11 @@ from multus_observer_status.status import (
     added_message,
     annotation,
     entries,
+    entries_of,
     refused_message,
     removed_message,
     says,
+    theirs,
     unserved_messages,
 )
 
@@ -104,13 +106,15 @@ def _writes(outcome: Outcome, pod: PodRef, netns: str) -> list[Write]:
 def _writes_of_change(outcome: Outcome, pod: PodRef, netns: str, status: str | None) -> list[Write]:
     """The writes after a change of a running pod, whose annotation says *status* now.
 
-    One that says what is attached is left alone, whoever wrote it.
+    One that says what is attached is left alone, whoever wrote it, and so is what an outside
+    controller says of the networks that it attached.
     """
     if outcome.error is not None:
         return [_failed(pod, outcome.error, f"its networks are not changed: {outcome.error}")]
     writes: list[Write] = []
-    found = [entries(each, netns) for each in outcome.attachments]
-    if not says(status, found):
+    told = entries_of(status)
+    found = [theirs(each, told) or entries(each, netns) for each in outcome.attachments]
+    if not says(told, found):
         writes.append(Annotate(pod, {STATUS: annotation(found)}))
     changes = outcome.changes or Changes()
     writes += [

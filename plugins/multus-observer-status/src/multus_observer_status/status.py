@@ -11,7 +11,7 @@ from typing import Any
 
 from multus.api import deviceinfo
 from multus.api.errors import CNIError
-from multus.api.network import Attachment, Delegate, Refusal
+from multus.api.network import OUTSIDE, Attachment, Delegate, Refusal
 from multus.api.result import IP, Interface, Result
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
@@ -99,17 +99,38 @@ def refused_message(refusal: Refusal) -> str:
     return f"{refusal.network}, interface {refusal.ifname}, is not changed: {refusal.error}"
 
 
-def says(status: str | None, found: Iterable[Sequence[Mapping[str, Any]]]) -> bool:
-    """Whether the annotation *status* says what *found*, the entries of each attachment, say.
-
-    Another program may have written it: names of the default network, the order and further keys
-    do not count.
-    """
+def entries_of(status: str | None) -> list[dict[str, Any]] | None:
+    """The entries of an annotation's value; None when it has another form."""
     try:
         told = json.loads(status or "null")
     except (ValueError, RecursionError):
-        return False
-    if not isinstance(told, list) or not all(isinstance(each, dict) for each in told):
+        return None
+    is_list = isinstance(told, list) and all(isinstance(each, dict) for each in told)
+    return told if is_list else None
+
+
+def theirs(
+    attachment: Attachment, told: Sequence[Mapping[str, Any]] | None
+) -> list[Mapping[str, Any]]:
+    """What *told* says of a network that an outside controller attached: it knows it by its name.
+
+    Empty for any other network.  Earlier releases wrote down no source for such a network.
+    """
+    delegate = attachment.delegate
+    if delegate.primary or delegate.default or delegate.source not in ("", OUTSIDE):
+        return []
+    return [each for each in told or () if each.get("interface") == delegate.ifname]
+
+
+def says(
+    told: Sequence[Mapping[str, Any]] | None, found: Iterable[Sequence[Mapping[str, Any]]]
+) -> bool:
+    """Whether the entries *told* say what *found*, the entries of each attachment, say.
+
+    Another program may have written them: names of the default network, the order and further keys
+    do not count.
+    """
+    if told is None:
         return False
     wanted = [each for attachment in found for each in attachment]
     return sorted(map(_gist, told)) == sorted(map(_gist, wanted))

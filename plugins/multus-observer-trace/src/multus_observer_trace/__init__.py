@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: An error's text may hold what a plugin printed.
 _LONGEST = 500
+_ATTACHING = ("ADD", "ATTACH")
 #: A plugin's time is recorded when it is at least this long, in seconds.
 _NOTED = 0.001
 
@@ -48,8 +49,9 @@ def multus_finished(outcome: Outcome, request: Request, conf: Conf) -> None:
         return
     entry = {
         **_who(outcome.command, request, conf),
+        "seconds": round(outcome.seconds, 6),
         "stages": {name: round(seconds, 6) for name, seconds in outcome.stages.items()},
-        "delegates": [_attached(each) for each in outcome.attachments],
+        "delegates": _delegates(outcome),
         "plugins": [_spent(each) for each in outcome.plugins if each.seconds >= _NOTED],
     }
     append(conf.cni_dir, {**entry, **_failed(outcome.error)})
@@ -68,6 +70,23 @@ def _who(command: str, request: Request, conf: Conf) -> dict[str, Any]:
 
 def _named(delegate: Delegate) -> dict[str, Any]:
     return {"ifname": delegate.ifname, "network": delegate.label, "types": delegate.types}
+
+
+def _delegates(outcome: Outcome) -> list[dict[str, Any]]:
+    """What was attached; of an ADD also what failed, with its error."""
+    made = {each.delegate.ifname: _attached(each) for each in outcome.attachments}
+    if outcome.command not in _ATTACHING:
+        return list(made.values())
+    return [
+        made.get(each.delegate.ifname)
+        or {
+            **_named(each.delegate),
+            "invokers": [],
+            "seconds": round(each.seconds, 6),
+            **_failed(each.error),
+        }
+        for each in outcome.delegates
+    ]
 
 
 def _attached(attachment: Attachment) -> dict[str, Any]:

@@ -1,0 +1,289 @@
+"""A node at a glance: who serves its calls, what is attached, how full ranges are, what is wrong.
+
+It looks at files, the daemon's socket and the API server, each within a bounded time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from multus import __version__
+from multus.api.conf import Conf
+from multus.api.errors import CNIError
+from multus.api.spelling import spelled
+from multus.api.versions import NEWEST
+from multus.cli.attachments import described
+from multus.cli.findings import AS_ROOT, ERROR, UNCHECKED, WARNING, Finding, Tally, of_error
+from multus.cli.node import find_conf, load_conf
+from multus.state.journal import Journal
+
+if TYPE_CHECKING:
+    from multus.ipam.usage import Usage
+    from multus.state.record import Record
+
+#: How long the API server and the daemon may take, in seconds.
+_PATIENCE = 0.6
+#: Failures are counted over this time, in seconds.
+_RECENT = 3600.0
+#: From this share on, a range is nearly full.
+_NEARLY = 0.9
+
+
+@frozen
+class Paths:
+    """Where to look; ``root`` is where the node's file system is mounted, "" on the node."""
+
+    net_d: str
+    bin_dir: str
+    socket: str
+    conf: str = ""
+    root: str = ""
+
+    def at(self, path: str) -> str:
+        return f"{self.root}{path}" if path.startswith("/") else path
+
+
+@frozen
+class Overview:
+    """What was found.  ``networks`` maps each to the number of its attachments, by state."""
+
+    node: str
+    cni_dir: str
+    file: str = ""
+    default: str = ""
+    service: str = ""
+    api: str = ""
+    containers: int = 0
+    networks: Mapping[str, Mapping[str, int]] = field(factory=dict)
+    ranges: tuple[Usage, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """The exit status of ``multus status``; see ``multus.cli.findings.Tally``."""
+        return Tally(self.findings).status
+
+    def to_wire(self) -> dict[str, Any]:
+        """As ``multus status --json`` prints it."""
+        return {
+            "node": self.node,
+            "version": __version__,
+            "configuration": self.file,
+            "defaultNetwork": self.default,
+            "service": self.service,
+            "api": self.api,
+            "containers": self.containers,
+            "networks": {name: dict(counts) for name, counts in self.networks.items()},
+            "ranges": [each._asdict() for each in self.ranges],
+            "findings": [each.to_wire() for each in self.findings],
+        }
+
+
+def look(paths: Paths) -> Overview:
+    """Look at the node once."""
+    findings: list[Finding] = []
+    conf, file = _configuration(paths, findings)
+    service = _service(paths, conf, findings)
+    api = _api(paths, conf, findings)
+    records = _records(paths, conf, findings)
+    networks: dict[str, dict[str, int]] = {}
+    for record in records:
+        for each in described(record)["attachments"]:
+            counts = networks.setdefault(each["network"], {})
+            counts[each["state"]] = counts.get(each["state"], 0) + 1
+    ranges = _ranges(paths, conf, records, findings)
+    _queued(paths, conf, findings)
+    _failures(paths, conf, findings)
+    return Overview(
+        node=os.environ.get("MULTUS_NODE_NAME") or os.uname().nodename,
+        cni_dir=conf.cni_dir,
+        file=file,
+        default=_default(conf) if file else "",
+        service=service,
+        api=api,
+        containers=len({record.request.container_id for record in records}),
+        networks={name: networks[name] for name in sorted(networks)},
+        ranges=ranges,
+        findings=tuple(findings),
+    )
+
+
+def _configuration(paths: Paths, findings: list[Finding]) -> tuple[Conf, str]:
+    from multus.registry.index import discover
+    from multus.registry.spelling import spelling_with
+
+    try:
+        found = load_conf(paths.conf) if paths.conf else find_conf(paths.at(paths.net_d))
+        conf = Conf.from_wire(spelled(found.config, spelling_with(discover())))
+    except CNIError as error:
+        findings.append(of_error(error, "configuration"))
+        return Conf("multus", NEWEST, {"name": "multus", "cniVersion": NEWEST}), ""
+    return conf, found.path
+
+
+def _service(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
+    """Who carries calls out, for people."""
+    from multus.cli import engines
+    from multus.cli.commands.doctor.programs import control
+    from multus.daemon.wire import Malformed
+
+    here = paths.at(paths.socket)
+    if not os.path.lexists(here):
+        if conf.raw.get("standalone") in (False, "false"):
+            reason = f"{paths.socket} does not exist, and the configuration waits for a daemon"
+            fix = "start 'multus daemon'"
+            findings.append(Finding(ERROR, "daemon", reason, fix, code=11))
+            return "no daemon"
+        warm = any(each.process > 0 for each in engines.found(os.path.dirname(here)))
+        return "no daemon, a warm engine" if warm else "no daemon, a process for each call"
+    try:
+        status, said = control(here, b"ready")
+    except (OSError, Malformed) as error:
+        severity = UNCHECKED if isinstance(error, PermissionError) else ERROR
+        fix = AS_ROOT if severity == UNCHECKED else "restart 'multus daemon'"
+        findings.append(Finding(severity, "daemon", f"{paths.socket}: {error}", fix, code=11))
+        return "a daemon that does not answer"
+    if status:
+        findings.append(Finding(ERROR, "daemon", f"not ready: {said.strip()}", "see its log"))
+        return "a daemon that is not ready"
+    return f"the daemon at {paths.socket}"
+
+
+def _api(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
+    path = conf.raw.get("kubeconfig")
+    if not isinstance(path, str) or not path:
+        return "not used"
+    try:
+        from multus.api.kubernetes import Deadline
+        from multus.kube.kubeconfig import load_kubeconfig
+        from multus.kube.transport import HttpClient
+
+        access = load_kubeconfig(paths.at(path))
+        client = HttpClient(access)
+        try:
+            client.call("GET", "/version", "ask for its version", Deadline.after(_PATIENCE))
+        finally:
+            client.close()
+    except CNIError as error:
+        findings.append(of_error(error, "API server"))
+        return "does not answer"
+    except ModuleNotFoundError as error:
+        reason = f"not asked: {error.name} is not installed"
+        findings.append(Finding(UNCHECKED, "API server", reason, "pip install 'multus[kube]'"))
+        return "not asked"
+    return f"{access.cluster.server} answers"
+
+
+def _records(paths: Paths, conf: Conf, findings: list[Finding]) -> list[Record]:
+    journal, found = Journal(paths.at(conf.cni_dir)), []
+    try:
+        for each in journal.records():
+            if isinstance(each, CNIError):
+                findings.append(of_error(each, "journal"))
+            else:
+                found.append(each)
+                findings.extend(_of_record(each))
+        for path, _ in journal.stuck():
+            reason = f"{path}: a network that could not be removed"
+            findings.append(Finding(WARNING, "journal", reason, "'multus doctor' says what to do"))
+    except CNIError as error:
+        findings.append(of_error(error, "journal"))
+    return found
+
+
+def _of_record(record: Record) -> Iterator[Finding]:
+    if record.damage:
+        reason = f"the record of {record.request} is damaged: {record.damage}"
+        yield Finding(WARNING, "journal", reason, "'multus doctor' says what to do", code=105)
+    for index, failures in record.failures.items():
+        delegate = record.planned[index].delegate
+        reason = f"removing {delegate} of {record.request} failed {failures.times} times"
+        yield Finding(WARNING, "journal", reason, "'multus trace --failed' has the reason")
+
+
+def _ranges(
+    paths: Paths, conf: Conf, records: list[Record], findings: list[Finding]
+) -> tuple[Usage, ...]:
+    from multus.ipam import usage
+
+    recorded = (step.config for r in records for p in r.planned.values() for step in p.steps)
+    found: dict[tuple[str, str, str], Usage] = {}
+    for config in (*_configured(conf), *recorded):
+        try:
+            for each in usage.of(config, paths.root):
+                found.setdefault((each.network, each.spans, each.directory), each)
+        except CNIError:
+            continue  # 'multus validate' reports wrong ranges
+    for each in found.values():
+        if each.share >= _NEARLY:
+            reason = f"network {each.network!r}: {each.used} of {each.size} addresses are in use"
+            fix = "enlarge its range, or run 'multus gc' if containers are gone"
+            severity = ERROR if each.share >= 1 else WARNING
+            findings.append(Finding(severity, "range", reason, fix))
+    return tuple(found[key] for key in sorted(found))
+
+
+def _configured(conf: Conf) -> Iterator[Mapping[str, Any]]:
+    """The plugins' configurations in the node's own, each with its network's name."""
+    listed = conf.raw.get("delegates")
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict):
+            plugins = each.get("plugins")
+            for plugin in plugins if isinstance(plugins, list) else [each]:
+                if isinstance(plugin, dict):
+                    yield {**plugin, "name": each.get("name", conf.name)}
+
+
+def _default(conf: Conf) -> str:
+    """The node's default network as its configuration names it; "" when a pod's networks say it."""
+    cluster = conf.raw.get("clusterNetwork")
+    if isinstance(cluster, str) and cluster:
+        return cluster
+    listed = conf.raw.get("delegates")
+    delegates = [each for each in listed if isinstance(each, dict)] if listed else []
+    primary = next((each for each in delegates if each.get("masterplugin")), None)
+    chosen = primary or (delegates[0] if delegates else {})
+    return str(chosen.get("name") or chosen.get("type") or "")
+
+
+def _queued(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
+    try:
+        names = os.listdir(f"{paths.at(conf.cni_dir)}.spool")
+    except OSError:
+        return
+    count = sum(not name.startswith(".") for name in names)
+    if count:
+        reason = f"{count} DEL(s) wait for the daemon"
+        findings.append(Finding(WARNING, "queue", reason, "'multus doctor' lists them"))
+
+
+def _failures(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
+    from multus.log.trace import read
+
+    since = time.time() - _RECENT
+    try:
+        entries = [each for each in read(paths.at(conf.cni_dir)) if _is_recent(each, since)]
+    except FileNotFoundError:
+        return  # the plugin that writes it is not installed
+    except OSError as error:
+        findings.append(
+            Finding(UNCHECKED, "requests", f"{error.filename}: {error.strerror}", AS_ROOT)
+        )
+        return
+    failed = [each for each in entries if isinstance(each.get("error"), dict)]
+    if failed:
+        last = failed[-1]
+        who = last.get("pod") or last.get("container") or "-"
+        reason = f"{len(failed)} of {len(entries)} in the last hour failed; the last: "
+        reason += f"{last.get('command')} of {who}: {last['error'].get('msg')}"
+        findings.append(Finding(WARNING, "requests", reason, "multus trace --failed --last 5"))
+
+
+def _is_recent(entry: Mapping[str, Any], since: float) -> bool:
+    moment = entry.get("time")
+    return isinstance(moment, int | float) and moment >= since

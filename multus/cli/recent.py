@@ -1,0 +1,81 @@
+"""What the trace says of the last minutes: how many calls, how long they and their plugins took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+
+@frozen
+class Times:
+    """The durations of one kind of call or plugin, in seconds, and how many of them failed."""
+
+    name: str
+    seconds: tuple[float, ...]
+    failed: int = 0
+
+    def quantile(self, share: float) -> float:
+        """The duration that *share* of all do not exceed; 0.0 without any."""
+        ordered = sorted(self.seconds)
+        if not ordered:
+            return 0.0
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@frozen
+class Recent:
+    """The requests of the last *span* seconds: by command, by plugin; and the last failures."""
+
+    span: float
+    commands: tuple[Times, ...] = ()
+    plugins: tuple[Times, ...] = ()
+    failures: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+def recent(entries: Iterable[Mapping[str, Any]], span: float, now: float | None = None) -> Recent:
+    """Count the entries of a trace that are at most *span* seconds old.
+
+    Failures are the last ones of the whole trace.  Values of a wrong type are left out.
+    """
+    since = (time.time() if now is None else now) - span
+    commands: dict[str, list[float]] = {}
+    failed: dict[str, int] = {}
+    plugins: dict[str, list[float]] = {}
+    failures = []
+    for entry in entries:
+        if isinstance(entry.get("error"), Mapping):
+            failures.append(entry)
+        if "stages" not in entry or number(entry.get("time")) < since:
+            continue
+        name = str(entry.get("command"))
+        commands.setdefault(name, []).append(_took(entry))
+        failed[name] = failed.get(name, 0) + ("error" in entry)
+        for each in _mappings(entry.get("delegates")):
+            types = f"{name} {each.get('types')}"
+            plugins.setdefault(types, []).append(number(each.get("seconds")))
+    return Recent(
+        span,
+        tuple(Times(name, tuple(commands[name]), failed[name]) for name in sorted(commands)),
+        tuple(Times(name, tuple(plugins[name])) for name in sorted(plugins)),
+        tuple(failures[-5:]),
+    )
+
+
+def number(value: object) -> float:
+    """*value* when it is a number of a sensible size, else 0.0."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
+
+
+def _took(entry: Mapping[str, Any]) -> float:
+    if "seconds" in entry:
+        return number(entry["seconds"])
+    stages = entry["stages"]
+    return sum(map(number, stages.values())) if isinstance(stages, Mapping) else 0.0
+
+
+def _mappings(value: object) -> Sequence[Mapping[str, Any]]:
+    listed = value if isinstance(value, list) else ()
+    return [each for each in listed if isinstance(each, Mapping)]
