@@ -249,6 +249,10 @@ class DelegateFailed(CNIError):
     code = 101
 
 
+#: The usual fix of a ``CheckFailed``: what differs cannot be put right in place.
+RECREATE = "delete the container and create it again"
+
+
 class CheckFailed(CNIError):
     """CHECK: something differs from the record; the message says what and where."""
 

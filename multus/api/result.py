@@ -19,6 +19,8 @@ from multus.api.reader import describe
 from multus.api.spelling import spelled
 from multus.api.versions import IMPLICIT, SUPPORTED, at_least
 
+#: The destination of a default route, by address family.
+EVERYWHERE: Mapping[int, str] = {4: "0.0.0.0/0", 6: "::/0"}
 #: ``RT_TABLE_MAIN``: the table of routes that name none.
 _TABLE_MAIN = 254
 
@@ -224,9 +226,9 @@ def _read_route(raw: Mapping[str, Any]) -> Route:
     return Route(
         _fields.text(raw, "dst")
         if _fields.has(raw, "dst")
-        else "::/0"
+        else EVERYWHERE[6]
         if ":" in gateway
-        else "0.0.0.0/0",
+        else EVERYWHERE[4],
         gateway,
         mtu=_fields.number(raw, "mtu"),
         advmss=_fields.number(raw, "advmss"),

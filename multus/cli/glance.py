@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multus import __version__
-from multus.cli.findings import Finding
-from multus.cli.layout import Line, bar, cut, fitted, paragraph, table
-from multus.cli.screen import mark
+from multus.cli.layout import Line, bar, cut, fitted, table
 
 if TYPE_CHECKING:
     from multus.cli.overview import Overview
@@ -19,7 +17,7 @@ _STATES = ("attached", "begun", "detached")
 
 
 def lines(found: Overview, width: int, *, plain: bool) -> list[Line]:
-    """The whole screen of ``multus status``; *plain* uses ASCII alone."""
+    """All of ``multus status`` but the findings; *plain* uses ASCII alone."""
     count = sum(sum(each.values()) for each in found.networks.values())
     shown: list[Line] = [[("Multus ", "bold"), (__version__, "bold"), f" on {found.node}"]]
     for title, text in (
@@ -34,7 +32,7 @@ def lines(found: Overview, width: int, *, plain: bool) -> list[Line]:
         shown += [[], *networks(found, width)]
     if found.ranges:
         shown += [[], *ranges(found.ranges, width, plain=plain)]
-    return [*shown, [], *problems(found.findings, width, plain=plain)]
+    return [*shown, []]
 
 
 def networks(found: Overview, width: int) -> list[Line]:
@@ -58,18 +56,4 @@ def ranges(found: tuple[Usage, ...], width: int, *, plain: bool) -> list[Line]:
         cells = bar(each.share, _BAR, plain=plain)
         line: Line = [f"{cut(name, column):<{column}}  ", *cells, f"  {share}"]
         shown.append(fitted(line, width))
-    return shown
-
-
-def problems(found: tuple[Finding, ...], width: int, *, plain: bool) -> list[Line]:
-    """What is wrong, with fixes; a line when nothing is."""
-    if not found:
-        return [[mark("ok", plain=plain), "nothing is wrong"]]
-    shown: list[Line] = []
-    for each in found:
-        first: Line = [mark(each.severity, plain=plain), (f"{each.subject}: ", "bold")]
-        reason, fix = each.reason, each.fix
-        shown += paragraph(first, reason, width, 2)
-        if fix:
-            shown += paragraph(["    "], fix, width, 4)
     return shown

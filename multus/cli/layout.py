@@ -1,4 +1,4 @@
-"""Lines of text that fit a width: tables, bars, paragraphs.
+"""Lines of text that fit a width: tables and bars.
 
 A line is a list of parts, as ``multus.cli.screen`` prints them.  All text in it is printable.
 """
@@ -6,7 +6,6 @@ A line is a list of parts, as ``multus.cli.screen`` prints them.  All text in it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
 
 from multus.cli.screen import Part
 from multus.log._printable import printable
@@ -73,20 +72,3 @@ def bar(share: float, cells: int, *, plain: bool) -> Line:
     style = "red" if share >= _FULL else "yellow" if share >= _NEARLY else "green"
     filled, empty = ("#", ".") if plain else ("█", "░")
     return [(filled * full, style), (empty * (cells - full), "dim")]
-
-
-def paragraph(first: Line, text: str, width: int, indent: int) -> list[Line]:
-    """*first*, then *text*, broken between words; further lines begin after *indent* spaces."""
-    begun = sum(len(part if isinstance(part, str) else part[0]) for part in first)
-    words = printable(text, _LONGEST_TEXT)
-    lines = wrap(
-        words,
-        width,
-        initial_indent=" " * begun,
-        subsequent_indent=" " * indent,
-        break_on_hyphens=False,
-    )
-    if not lines:
-        return [first]
-    rest: list[Line] = [[each] for each in lines[1:]]
-    return [[*first, lines[0][begun:]], *rest]

@@ -18,7 +18,7 @@ from multus.api.errors import CNIError
 from multus.api.spelling import spelled
 from multus.api.versions import NEWEST
 from multus.cli.attachments import described
-from multus.cli.findings import ERROR, UNCHECKED, WARNING, Finding, of_error, worst
+from multus.cli.findings import AS_ROOT, ERROR, UNCHECKED, WARNING, Finding, Tally, of_error
 from multus.cli.node import find_conf, load_conf
 from multus.state.journal import Journal
 
@@ -64,9 +64,9 @@ class Overview:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def is_right(self) -> bool:
-        """Whether nothing is wrong that keeps the node from serving; warnings do not count."""
-        return worst(self.findings) != ERROR
+    def status(self) -> int:
+        """The exit status of ``multus status``; see ``multus.cli.findings.Tally``."""
+        return Tally(self.findings).status
 
     def to_wire(self) -> dict[str, Any]:
         """As ``multus status --json`` prints it."""
@@ -145,7 +145,7 @@ def _service(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
         status, said = control(here, b"ready")
     except (OSError, Malformed) as error:
         severity = UNCHECKED if isinstance(error, PermissionError) else ERROR
-        fix = "run it as root" if severity == UNCHECKED else "restart 'multus daemon'"
+        fix = AS_ROOT if severity == UNCHECKED else "restart 'multus daemon'"
         findings.append(Finding(severity, "daemon", f"{paths.socket}: {error}", fix, code=11))
         return "a daemon that does not answer"
     if status:
@@ -192,8 +192,7 @@ def _records(paths: Paths, conf: Conf, findings: list[Finding]) -> list[Record]:
             reason = f"{path}: a network that could not be removed"
             findings.append(Finding(WARNING, "journal", reason, "'multus doctor' says what to do"))
     except CNIError as error:
-        severity = UNCHECKED if os.geteuid() else ERROR
-        findings.append(Finding(severity, "journal", error.said, error.fix or "run it as root"))
+        findings.append(of_error(error, "journal"))
     return found
 
 
@@ -272,7 +271,9 @@ def _failures(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
     except FileNotFoundError:
         return  # the plugin that writes it is not installed
     except OSError as error:
-        findings.append(Finding(UNCHECKED, "requests", f"{error.filename}: {error.strerror}"))
+        findings.append(
+            Finding(UNCHECKED, "requests", f"{error.filename}: {error.strerror}", AS_ROOT)
+        )
         return
     failed = [each for each in entries if isinstance(each.get("error"), dict)]
     if failed:

@@ -240,11 +240,6 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
-def mark(severity: str, *, plain: bool) -> Part:
-    """The mark before a finding; *plain* is ASCII."""
-    return (f"{(_ASCII_MARKS if plain else _MARKS)[severity]} ", _STYLES[severity])
-
-
 # --- Text with styles -----------------------------------------------------------------------------
 
 
@@ -339,7 +334,8 @@ class Screen:
 
     def finding(self, each: Finding) -> None:
         """Print a finding: place, subject, reason and fix."""
-        parts: list[Part] = [mark(each.severity, plain=self.is_ascii)]
+        marks = _ASCII_MARKS if self.is_ascii else _MARKS
+        parts: list[Part] = [(f"{marks[each.severity]} ", _STYLES[each.severity])]
         if each.place is not None:
             parts.append((f"{each.place}: ", "bold"))
         parts.append(f"{each.subject}: {each.reason}")

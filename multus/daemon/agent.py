@@ -20,7 +20,8 @@ from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed, TooLarge
 from multus.daemon.listening import may_connect
-from multus.daemon.looks import Looked, Looks
+from multus.daemon.looked import Looked
+from multus.daemon.looks import Looks
 from multus.daemon.podrecords import PodRecords
 from multus.daemon.remote import error_to_wire, ref_from_wire
 from multus.daemon.spool import remembered
@@ -98,8 +99,8 @@ class Agent:
         """Receive a message: to stop, or how a look ended."""
         head = self._control.receive().head
         if "looked" in head:
-            outcome, told = head["looked"]
-            looked = Looked(outcome, tuple(told))
+            outcome, told, wrote = head["looked"]
+            looked = Looked(outcome, tuple(told), wrote)
             self._looks.ended(head["container"], looked, time.monotonic())
         return "stop" in head
 

@@ -18,7 +18,7 @@ from multus.daemon.channel import TooLarge
 from multus.daemon.connection import Connection, plain
 from multus.daemon.handle import Ended, Worker
 from multus.daemon.jobs import Job, Queue
-from multus.daemon.looks import Looked
+from multus.daemon.looked import Looked
 from multus.daemon.loop import Loop
 from multus.daemon.pool import EACH_CORE, IT_ENDED, WAITED, Pool
 from multus.daemon.said import Report

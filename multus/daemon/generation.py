@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import socket
 
     from multus.daemon.board import Board
-    from multus.daemon.looks import Looked
+    from multus.daemon.looked import Looked
     from multus.daemon.settings import Settings
     from multus.log import Log
 

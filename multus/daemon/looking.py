@@ -32,19 +32,20 @@ def look(
     With *follows*, the container's networks follow its pod's annotation; without, its status is put
     right.  Never raises.
     """
+    wrote = False
     try:
-        outcome, told = _look(asked, engine_for, deadline, follows)
+        outcome, told, wrote = _look(asked, engine_for, deadline, follows)
     except (UnknownContainer, NotFound):
         return {"outcome": "gone", "told": []}
     except BaseException as error:  # noqa: BLE001  the API process has to know that it failed
         told = [failure("looking at a pod", error, "please report it, with the log")]
         outcome = "failed"
-    return {"outcome": outcome, "told": [str(each)[:_LONGEST] for each in told]}
+    return {"outcome": outcome, "told": [str(each)[:_LONGEST] for each in told], "wrote": wrote}
 
 
 def _look(
     asked: Mapping[str, Any], engine_for: EngineFor, deadline: float, follows: bool
-) -> tuple[str, list[CNIError]]:
+) -> tuple[str, list[CNIError], bool]:
     journal = Journal(asked["cniDir"])
     record = journal.find(asked["container"], asked["ifname"])
     if record is None or record.result is None:
@@ -56,13 +57,16 @@ def _look(
     before = _annotated(engine)
     if not follows:
         engine.review(request, conf)
-        return ("righted" if _annotated(engine) > before else "same"), []
+        wrote = _annotated(engine) > before
+        return ("righted" if wrote else "same"), [], wrote
     changes = engine.change(request, conf, frozenset(asked["told"]))
+    made = bool(changes.added or changes.removed)
+    wrote = _annotated(engine) > before and not made
     if changes.refused:
-        return "refused", [each.error for each in changes.refused]
-    if changes.added or changes.removed:
-        return "changed", []
-    return ("righted" if _annotated(engine) > before else "same"), []
+        return "refused", [each.error for each in changes.refused], wrote
+    if made:
+        return "changed", [], False
+    return ("righted" if wrote else "same"), [], wrote
 
 
 def _annotated(engine: Engine) -> int:

@@ -19,14 +19,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import define, field, frozen
 
+from multus.daemon.looked import MOST_TOLD, Looked
 from multus.daemon.podrecords import PodRecords, Recorded
 
 #: How long after a change a pod is looked at, so that several changes are one, in seconds.
 SETTLED = 0.5
+#: The least time between two looks at a pod: a program may change annotations all the time.
+APART = 1.0
 #: Pauses of a pod that could not be changed, in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 #: About how long a pod is not looked at when nothing is noticed, in seconds.
@@ -39,11 +42,6 @@ _RECORDED = 2.0
 _MOST, _EACH = 8, 0.05
 #: A look without an answer counts as failed after this time, in seconds.
 _LOST = 180.0
-#: How many texts of a pod's failures are remembered: they are told once.
-MOST_TOLD = 64
-
-#: How a look may end, see ``Looked``.
-LOOKED = ("same", "changed", "righted", "refused", "failed", "gone")
 
 Pod = tuple[str, str]
 
@@ -66,31 +64,23 @@ class Look:
         }
 
 
-class Looked(NamedTuple):
-    """How a look ended.
-
-    ``outcome`` is ``same``, ``changed``, ``righted`` (the status alone was written), ``refused``
-    (a network is not as it is asked for), ``failed`` or ``gone``; ``told`` are the errors.
-    """
-
-    outcome: str
-    told: tuple[str, ...] = ()
-
-
 @define
 class _State:
     """What is known of one pod.
 
-    ``due`` is when it is looked at, None for not; ``not_before`` and ``pause`` hold the looks apart
-    that did not end well; ``under_way`` are the containers of which no answer has come yet.
+    ``due`` is when it is looked at, None for not; ``looked_at`` is when it was.  ``not_before`` and
+    ``pause`` hold the looks apart that did not end well, ``wrote`` says that the last one of these
+    wrote the status.  ``under_way`` are the containers of which no answer has come yet.
     """
 
     seen: Mapping[str, int]
     due: float | None = None
     since: float = 0.0
+    looked_at: float = 0.0
     not_before: float = 0.0
     pause: float = FIRST_PAUSE
     told: tuple[str, ...] = ()
+    wrote: bool = False
     under_way: dict[str, float] = field(factory=dict)
 
 
@@ -138,6 +128,7 @@ class Looks:
         if looked.outcome == "gone":
             return
         state.told = tuple(dict.fromkeys((*looked.told, *state.told)))[:MOST_TOLD]
+        state.wrote = looked.wrote
         state.not_before = now + state.pause * random.uniform(0.8, 1.2)
         state.pause = min(2 * state.pause, LONGEST_PAUSE)
         if looked.outcome != "righted":
@@ -181,7 +172,8 @@ class Looks:
             state.due = None  # its DEL is about to come
         elif asked:
             state.since = now
-            state.due = max(now + SETTLED, self._held_back(state))
+            soon = max(now + SETTLED, state.looked_at + APART, self._held_back(state))
+            state.due = soon if state.due is None else min(state.due, soon)
         elif state.due is None and not state.under_way:
             state.due = now + _seldom()
 
@@ -190,7 +182,7 @@ class Looks:
 
         A person who has corrected the annotation must not wait for the pause of the last failure.
         """
-        return 0.0 if state.told else state.not_before
+        return state.not_before if state.wrote else 0.0
 
     def _looks_at(self, key: Pod, now: float) -> list[Look]:
         state = self._states[key]
@@ -202,7 +194,7 @@ class Looks:
             waits = self._follows and now < state.since + _ADDED_WITHIN
             state.due = now + _RECORDED if waits else None
             return []
-        state.due = None
+        state.due, state.looked_at = None, now
         for each in records:
             state.under_way[each.container_id] = now
             self._of[each.container_id] = key

@@ -18,7 +18,7 @@ from attrs import frozen
 from multus.daemon import wire
 from multus.daemon.channel import Packet
 from multus.daemon.connection import Connection
-from multus.daemon.looks import LOOKED, MOST_TOLD, Looked
+from multus.daemon.looked import LOOKED, MOST_TOLD, Looked
 from multus.healing.facts import KINDS
 
 #: Most times of one report; an ADD of 32 networks has about forty.
@@ -147,7 +147,8 @@ def _looked(found: Mapping[str, Any]) -> Looked:
     outcome = found["outcome"]
     if outcome not in LOOKED:
         raise ValueError(f"{outcome!r} is not an outcome")
-    return Looked(outcome, tuple(_text(each) for each in found["told"][:MOST_TOLD]))
+    told = tuple(_text(each) for each in found["told"][:MOST_TOLD])
+    return Looked(outcome, told, bool(found.get("wrote", False)))
 
 
 def _replayed(found: Mapping[str, Any]) -> Replayed:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CheckFailed, InvalidConfig
+from multus.api.errors import RECREATE, CheckFailed, InvalidConfig
 from multus.netlink import Channel, Namespace, open_channel, results
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from multus.netlink.links import Link
 
 #: What to do about most differences.
-REMEDY = "delete the container and create it again"
 
 
 @contextmanager
@@ -51,5 +50,5 @@ def recorded(invocation: Invocation, result: Result) -> int:
     raise CheckFailed(
         f"'prevResult' has no interface {invocation.ifname} in {invocation.request.netns}:"
         " the container's network namespace is not the one of its ADD",
-        fix=REMEDY,
+        fix=RECREATE,
     )

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from multus.api.errors import CheckFailed, InvalidConfig
 from multus.api.invoker import Invoker
-from multus.api.result import Result, Route
+from multus.api.result import EVERYWHERE, Result, Route
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from multus.netlink.routes import Route as KernelRoute
     from multus.netlink.wire import Message
 
-_DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 #: The kernel's default metric of an IPv6 route (``IP6_RT_PRIO_USER``).
 _METRICS = {4: 0, 6: 1024}
 #: ``RT_TABLE_MAIN``: the table of routes that name none.
@@ -68,7 +67,7 @@ class DefaultRoute(Invoker):
             own = {route.family for route in result.routes if route.is_default}
             families = [family for family in families if family not in own]
         wanted = {
-            (_DEFAULTS[route.family], route.gw)
+            (EVERYWHERE[route.family], route.gw)
             for route in result.routes
             if _is_default(route, families)
         }
@@ -94,7 +93,7 @@ def _taken(
     own = _indexes(channel, before, invocation).values()
     others = [route for route in _defaults(channel, families) if route.index not in own]
     destinations = {route.destination for route in others}
-    return [family for family in families if _DEFAULTS[family] in destinations]
+    return [family for family in families if EVERYWHERE[family] in destinations]
 
 
 def final_routes(before: Result, families: Sequence[int], gateways: Sequence[str] | None) -> Result:
@@ -114,7 +113,7 @@ def final_routes(before: Result, families: Sequence[int], gateways: Sequence[str
     given = {route.family for route in own}
     # Many IPAM plugins return a gateway without a default route.
     more = tuple(
-        Route(_DEFAULTS[family], gateway)
+        Route(EVERYWHERE[family], gateway)
         for family, gateway in sorted(named.items())
         if family in families and family not in given
     )
@@ -144,7 +143,7 @@ def _through(gateways: Sequence[str], own: Sequence[Route]) -> list[Route]:
         place = places[family]
         places[family] += 1
         priority = _METRICS[family] + place if place else None
-        like = next((each for each in own if each.family == family), Route(_DEFAULTS[family]))
+        like = next((each for each in own if each.family == family), Route(EVERYWHERE[family]))
         routes.append(Route(like.dst, gateway, mtu=like.mtu, advmss=like.advmss, priority=priority))
     return routes
 
@@ -241,7 +240,7 @@ def _is(wanted: Route, kernel: KernelRoute, target: int, *, alone: bool) -> bool
         (wanted.mtu or kernel.mtu, kernel.mtu),
         (wanted.advmss or kernel.advmss, kernel.advmss),
     )
-    place = (target, _DEFAULTS[wanted.family], wanted.gw)
+    place = (target, EVERYWHERE[wanted.family], wanted.gw)
     return place == (kernel.index, kernel.destination, kernel.gateway) and all(
         asked == has for asked, has in numbers
     )
@@ -251,7 +250,7 @@ def _added(index: int, route: Route, there: Sequence[KernelRoute]) -> Message:
     """Add a route; an ``mtu`` or ``advmss`` that is not set is copied from the replaced route."""
     from multus.netlink import routes
 
-    destination = _DEFAULTS[route.family]
+    destination = EVERYWHERE[route.family]
     replaced = [each for each in there if each.destination == destination]
     like = sorted(replaced, key=lambda each: each.gateway != route.gw)[:1]
     return routes.add(
@@ -277,7 +276,7 @@ def _defaults(channel: Channel, families: Sequence[int]) -> Iterator[KernelRoute
     """The default routes of all interfaces that somebody has set in the main table."""
     from multus.netlink import routes
 
-    wanted = [_DEFAULTS[family] for family in families]
+    wanted = [EVERYWHERE[family] for family in families]
     for route in routes.list_all(channel):
         if route.destination not in wanted or route.table != _TABLE_MAIN:
             continue

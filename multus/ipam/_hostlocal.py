@@ -15,7 +15,13 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api._paths import is_possible
-from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
+from multus.api.errors import (
+    RECREATE,
+    AddressesExhausted,
+    CheckFailed,
+    InvalidConfig,
+    TryAgainLater,
+)
 from multus.api.names import is_identifier
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
@@ -225,13 +231,13 @@ class HostLocal(Ipam):
                     f"{self._network}: address {text} is not reserved for container"
                     f" {self._owner.container_id}, interface {self._owner.ifname}: another may get"
                     " it",
-                    fix="delete the container and create it again",
+                    fix=RECREATE,
                 )
         if not held:
             raise CheckFailed(
                 f"{self._network}: failed to find an address added by container"
                 f" {self._owner.container_id}",
-                fix="delete the container and create it again",
+                fix=RECREATE,
             )
 
     def status(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from multus.api.errors import CheckFailed, InvalidConfig
+from multus.api.errors import RECREATE, CheckFailed, InvalidConfig
 from multus.api.reader import Reader
 from multus.api.result import Result
 from multus.api.where import within
@@ -71,7 +71,7 @@ class Static(Ipam):
                     f"{reader_of(self.invocation).where}: address {address} (gateway"
                     f" {wanted or 'any'}) is not what ADD reported on interface"
                     f" {self.invocation.ifname}",
-                    fix="delete the container and create it again",
+                    fix=RECREATE,
                 )
 
     def status(self) -> None:

@@ -238,6 +238,11 @@ def _to_stderr(data: bytes) -> None:
         return
 
 
+def redacted(value: object) -> object:
+    """*value* for others to read, as in a line of the log: without secrets, as JSON has it."""
+    return _value(value, 0)
+
+
 def _field(key: str, value: object, depth: int = 0) -> object:
     lowered = key.lower()
     if any(secret in lowered for secret in _SECRET_KEYS):

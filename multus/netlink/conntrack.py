@@ -47,18 +47,18 @@ def forget_udp(channel: Channel, ports: Collection[int]) -> None:
 
 def _choosing(family: int, port: int) -> Message:
     """Delete by protocol and port; kernels before 6.4 refuse a deletion that names no address."""
-    transport = _nested(
+    transport = wire.flagged(
         _TUPLE_PROTOCOL,
         wire.u8(_PROTOCOL_NUMBER, _UDP),
         wire.be16(_PROTOCOL_PORT, port, "the port"),
     )
-    chosen = _nested(
+    chosen = wire.flagged(
         _FILTER,
         wire.u32(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_PORT),
         wire.u32(_FILTER_REPLY, 0),
     )
     # Version 1 of the header makes the kernel look at the family.
-    body = _head(family, version=1) + _nested(_TUPLE_ORIGINAL, transport) + chosen
+    body = _head(family, version=1) + wire.flagged(_TUPLE_ORIGINAL, transport) + chosen
     return Message(_DELETE, 0, body, f"forget UDP connections to port {port}")
 
 
@@ -97,7 +97,3 @@ def _deletion(family: int, entry: bytes) -> Message:
 
 def _head(family: int, version: int = 0) -> bytes:
     return bytes([family, version, 0, 0])
-
-
-def _nested(kind: int, *attributes: bytes) -> bytes:
-    return wire.nested(kind | wire.NLA_F_NESTED, *attributes)

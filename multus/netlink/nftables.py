@@ -147,7 +147,7 @@ class Table(NamedTuple):
 
         *kind* is filter, nat or route.
         """
-        called = _nested(_CHAIN_HOOK, wire.be32(1, hook), wire.be32(2, priority))
+        called = wire.flagged(_CHAIN_HOOK, wire.be32(1, hook), wire.be32(2, priority))
         body = self._chain(chain) + called
         body += wire.string(_CHAIN_TYPE, kind) + wire.be32(_CHAIN_POLICY, _ACCEPT)
         return self._change(_NEWCHAIN, body, f"add chain {chain} to table {self.name}")
@@ -177,9 +177,9 @@ class Table(NamedTuple):
         Extensions of iptables may require the number of the transport *protocol* that the rule
         matches.
         """
-        body = self._rules(chain) + _nested(_RULE_EXPRESSIONS, *expressions)
+        body = self._rules(chain) + wire.flagged(_RULE_EXPRESSIONS, *expressions)
         if protocol:
-            body += _nested(_RULE_COMPAT, wire.be32(1, protocol), wire.be32(2, 0))
+            body += wire.flagged(_RULE_COMPAT, wire.be32(1, protocol), wire.be32(2, 0))
         body += _comment(_RULE_USERDATA, comment)
         words = f"add a rule to chain {chain} of table {self.name}"
         return self._change(_NEWRULE, body, words, 0 if first else wire.NLM_F_APPEND)
@@ -327,7 +327,3 @@ def _comment(kind: int, text: str) -> bytes:
         return b""
     raw = comment_of(text).encode() + b"\0"
     return wire.attribute(kind, bytes([0, len(raw)]) + raw)
-
-
-def _nested(kind: int, *attributes: bytes) -> bytes:
-    return wire.nested(kind | wire.NLA_F_NESTED, *attributes)

@@ -223,13 +223,9 @@ def _zeroed(body: bytes) -> bytes:
     return body
 
 
-def _nested(kind: int, *attributes: bytes) -> bytes:
-    return wire.nested(kind | wire.NLA_F_NESTED, *attributes)
-
-
 def _expression(name: str, *attributes: bytes) -> bytes:
-    data = _nested(_EXPRESSION_DATA, *attributes)
-    return _nested(_LIST_ELEMENT, wire.string(_EXPRESSION_NAME, name), data)
+    data = wire.flagged(_EXPRESSION_DATA, *attributes)
+    return wire.flagged(_LIST_ELEMENT, wire.string(_EXPRESSION_NAME, name), data)
 
 
 def _meta(key: int) -> bytes:
@@ -247,7 +243,7 @@ def _load(header: int, offset: int, size: int) -> bytes:
 
 
 def _compare(operator: int, value: bytes) -> bytes:
-    data = _nested(3, wire.attribute(1, value))
+    data = wire.flagged(3, wire.attribute(1, value))
     return _expression("cmp", wire.be32(1, _REGISTER_1), wire.be32(2, operator), data)
 
 
@@ -258,14 +254,14 @@ def _mask(mask: bytes) -> bytes:
         wire.be32(2, _REGISTER_1),
         wire.be32(3, len(mask)),
         wire.be32(6, _AND_THEN_XOR),
-        _nested(4, wire.attribute(1, mask)),
-        _nested(5, wire.attribute(1, bytes(len(mask)))),
+        wire.flagged(4, wire.attribute(1, mask)),
+        wire.flagged(5, wire.attribute(1, bytes(len(mask)))),
     )
 
 
 def _immediate(register: int, data: bytes) -> bytes:
-    return _expression("immediate", wire.be32(1, register), _nested(2, data))
+    return _expression("immediate", wire.be32(1, register), wire.flagged(2, data))
 
 
 def _verdict(code: int, *chain: bytes) -> bytes:
-    return _immediate(_REGISTER_VERDICT, _nested(2, wire.be32(1, code), *chain))
+    return _immediate(_REGISTER_VERDICT, wire.flagged(2, wire.be32(1, code), *chain))

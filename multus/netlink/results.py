@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from multus.api import addresstext
-from multus.api.errors import CheckFailed
+from multus.api.errors import RECREATE, CheckFailed
 from multus.netlink import addresses, links, routes, sysctl
 from multus.netlink._socket import socket
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from multus.netlink._namespace import Namespace
     from multus.netlink.links import Link
     from multus.netlink.wire import Message
-
-_REMEDY = "delete the container and create it again"
 
 
 def apply(
@@ -119,27 +117,27 @@ def check(
     if link is None:
         raise CheckFailed(
             f"{where} is missing",
-            fix=f"{_REMEDY}",
+            fix=RECREATE,
         )
     if kind and link.kind != kind:
         raise CheckFailed(
             f"{where} is of kind {link.kind or 'none'!r}, not {kind}",
-            fix=f"{_REMEDY}",
+            fix=RECREATE,
         )
     if not (link.up or down_ok):
         raise CheckFailed(
             f"{where} is down",
-            fix=f"set it up, or {_REMEDY}",
+            fix=f"set it up, or {RECREATE}",
         )
     for difference in link_differences(result, at, link, channel):
         raise CheckFailed(
             f"{difference}",
-            fix=f"{_REMEDY}",
+            fix=RECREATE,
         )
     for difference in route_differences(result, channel):
         raise CheckFailed(
             f"{difference} from {interface.sandbox or 'the host'}",
-            fix=f"{_REMEDY}",
+            fix=RECREATE,
         )
     return link
 

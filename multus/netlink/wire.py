@@ -156,6 +156,11 @@ def nested(kind: int, *attributes: bytes) -> bytes:
     return head + payload
 
 
+def flagged(kind: int, *attributes: bytes) -> bytes:
+    """An attribute that holds attributes, with ``NLA_F_NESTED``, as netfilter expects."""
+    return nested(kind | NLA_F_NESTED, *attributes)
+
+
 def attributes(body: bytes, start: int) -> list[tuple[int, bytes]]:
     """The attributes of a body from this offset on, as pairs of type (without flags) and payload.
 

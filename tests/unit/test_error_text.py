@@ -46,7 +46,7 @@ SHOWING = {
 }
 
 #: Where words are put together.
-RENDERING = {"multus/api/errors.py", "multus/cli/documents.py", "multus/cli/glance.py"}
+RENDERING = {"multus/api/errors.py", "multus/cli/documents.py"}
 
 
 def taken_apart(source: str, *, rendering: bool = False) -> Iterator[str]:

@@ -51,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
             return UNAVAILABLE
         machines = [interpreter(folder, each) for each in processors]
         say(f"pytest on {len(machines)} machines with user-mode Linux")
+        if not arguments:
+            say("all of tests/integration takes one to two hours with two processors")
         transports = [part for each in machines for part in ("--tx", f"popen//python={each}")]
         options = ["--dist", "worksteal", "--timeout", str(240 * SLOWNESS), *transports]
         options += ["-p", "tools.vm.progress"]  # found from the checkout, as the current folder

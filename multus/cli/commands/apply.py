@@ -11,8 +11,9 @@ Examples:
   multus apply 3f2a9c                   by the beginning of its container's ID
   multus apply shop/web --json | jq .refused
 
-It works with the daemon and without it, on the node where the pod runs. The
-exit status is 1 when the pod has not all that it asks for.
+It works with the daemon and without it, on the node where the pod runs, also
+in the daemon's own container. The exit status is 1 when the pod has not all
+that it asks for.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     request, conf = request_of(record, environ)
     conf = evolve(conf, cni_dir=journal.folder)
     engine = engine_for(conf)
+    engine.chroot = _chroot()
     if arguments.dry_run:
         rows = _foreseen(engine.foresee(request, conf))
     else:
@@ -64,6 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(report, dry_run=arguments.dry_run)
     return 1 if report["refused"] else 0
+
+
+def _chroot() -> str:
+    """Where the node's plugins are, when this runs in the daemon's container: as it has it."""
+    from multus.cli.node import DAEMON_SETTINGS
+    from multus.daemon.settings import Settings
+
+    chroot = Settings.read(DAEMON_SETTINGS, os.environ).chroot
+    return chroot if os.path.isdir(chroot) else ""
 
 
 def _record_of(asked: str, journal: Journal) -> Record:

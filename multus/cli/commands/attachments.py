@@ -126,7 +126,9 @@ def _table(titles: tuple[str, ...], rows: list[_Row], *, wide: bool) -> None:
     shown = screen.Screen.open()
     width = 0 if wide or not screen.out().isatty() else shown.width
     for line in table(titles, rows, width):
-        shown.line(*line)
+        # Not `line`, which would wrap a wide one.
+        shown.part(*line)
+        screen.write("\n")
 
 
 def _rows(record: dict[str, Any], *, wide: bool) -> Iterator[_Row]:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         if shown is None:
             screen.as_json(each, indent=None)
         else:
-            shown.line(*_line(each))
+            shown.line(*_line(each), hang=4)
         if arguments.follow:
             screen.flush()
     return 0 if found else 1

@@ -8,8 +8,9 @@ Examples:
   multus status --json | jq .ranges
   multus status --root /host                        in a container with the node's / there
 
-The exit status is 0 when no error was found, 1 when one was. With --wait, it is
-1 when an error is left after that time.
+The exit status is 0 when everything was looked at and nothing is an error
+(warnings do not count), 1 with an error, 3 without one when something could not
+be looked at, after the time of --wait.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _PAUSE = 0.5
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_places(parser)
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait until no error is found"
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait until the status is 0"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -68,12 +69,13 @@ def places(arguments: argparse.Namespace) -> Paths:
 def run(arguments: argparse.Namespace) -> int:
     """Print one screen, or JSON (``multus.cli.overview.Overview.to_wire``)."""
     from multus.cli import glance
+    from multus.cli.findings import OK, Finding
     from multus.cli.overview import look
 
     paths = places(arguments)
     until = time.monotonic() + arguments.wait
     found = look(paths)
-    while not found.is_right and time.monotonic() < until:
+    while found.status and time.monotonic() < until:
         time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
         found = look(paths)
     if arguments.json:
@@ -82,4 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         shown = screen.Screen.open()
         for line in glance.lines(found, shown.width, plain=shown.is_ascii):
             shown.line(*line)
-    return 0 if found.is_right else 1
+        for finding in found.findings or [Finding(OK, "node", "nothing is wrong")]:
+            shown.finding(finding)
+    return found.status

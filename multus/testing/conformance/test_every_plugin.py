@@ -39,6 +39,9 @@ HEAVY = (
 #: The limit for a plugin's import time, as a multiple of the import of argparse.
 IMPORT_BUDGET = 6.0
 
+#: In seconds: some kernels count a process's time in ticks, and argparse may take less than one.
+_TICK = 0.01
+
 _MEASURE = """
 import json, sys, time
 def cost(name):
@@ -49,7 +52,7 @@ import multus.api.hookspecs, multus.engine.pipeline, multus.registry.loading, mu
 unit = cost("argparse")
 before = set(sys.modules)
 own = cost(sys.argv[1])
-print(json.dumps({"ratio": own / unit, "loaded": sorted(set(sys.modules) - before)}))
+print(json.dumps({"own": own, "unit": unit, "loaded": sorted(set(sys.modules) - before)}))
 """
 
 _WRONG: tuple[Any, ...] = (0, -1, 1.5, True, "", "x", "../..", [], [0], [""], {}, {"a": 0})
@@ -95,7 +98,8 @@ def test_importing_it_loads_nothing_heavy(subject: Subject) -> None:
 
 
 def test_importing_it_stays_within_the_budget(subject: Subject) -> None:
-    ratio = min(_imported(subject)["ratio"] for _ in range(5))
+    costs = [_imported(subject) for _ in range(5)]
+    ratio = min(each["own"] / (each["unit"] or _TICK) for each in costs)
     assert ratio <= IMPORT_BUDGET, f"costs {ratio:.1f} times the import of argparse"
 
 

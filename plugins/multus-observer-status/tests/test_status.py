@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multus_observer_status.status import added_message, annotation, entries
+from multus_observer_status.status import (
+    added_message,
+    annotation,
+    entries,
+    entries_of,
+    says,
+    theirs,
+)
 
 from multus.api import deviceinfo
-from multus.api.network import Attachment, Delegate, Plugin
+from multus.api.network import OUTSIDE, Attachment, Delegate, Plugin
 from multus.api.result import Result
 from multus.testing.netns import Netns
 
@@ -209,3 +216,43 @@ def test_the_event_says_what_was_added() -> None:
     result = {"ips": [{"address": "192.0.2.2/24"}, {"address": "2001:db8::2/64"}]}
     said = added_message(attached(result))
     assert said == "Add net1 [192.0.2.2/24 2001:db8::2/64] from default/net-a"
+
+
+NET1 = {"name": "default/net-a", "interface": "net1", "ips": ["192.0.2.2"], "mac": "02:AA"}
+
+
+@pytest.mark.parametrize(
+    ("status", "right"),
+    [
+        (None, False),
+        ("", False),
+        ("{", False),
+        ('{"name": "default/net-a"}', False),
+        ("[5]", False),
+        ([], False),
+        ([NET1], True),
+        ([{**NET1, "mac": "02:aa", "mtu": 1400, "example.com/more": 1}], True),
+        ([{**NET1, "ips": ["192.0.2.3"]}], False),
+        ([{**NET1, "name": "default/net-b"}], False),
+        ([NET1, {"name": "default/gone", "interface": "net2"}], False),
+        ([{**NET1, "ips": "192.0.2.2"}], False),
+    ],
+)
+def test_a_status_is_right_when_it_says_what_is_attached(status: Any, right: bool) -> None:
+    text = status if status is None or isinstance(status, str) else json.dumps(status)
+    assert says(entries_of(text), [[NET1]]) is right
+
+
+def test_the_default_network_and_the_order_of_entries_are_not_compared() -> None:
+    default = {"name": "p0", "interface": "eth0", "default": True}
+    told = [NET1, {**default, "name": "cbr0"}]
+    assert says(told, [[default], [NET1]])
+    assert not says([NET1, {**default, "interface": "eth1"}], [[default], [NET1]])
+
+
+def test_of_an_outside_controllers_network_its_own_entry_counts() -> None:
+    told = [{"name": "theirs", "interface": "net1"}, {"name": "other", "interface": "net2"}]
+    assert theirs(attached(LINK, source=OUTSIDE), told) == told[:1]
+    assert theirs(attached(LINK, source="source-nad"), told) == []
+    assert theirs(attached(LINK, source=OUTSIDE), None) == []
+    assert theirs(attached(LINK, default=True), told) == []

@@ -128,7 +128,7 @@ def test_a_list_of_bridge_portmap_and_tuning(real: Multus, cni_pods: Callable[[]
         assert sorted(pod.links()) == ["eth0", "net0"]
         assert pod.links()["eth0"].mtu == 1400
         assert pod.run("sysctl", "-n", "net.core.somaxconn").strip() == "500"
-        rules = real.node.run("nft", "list", "ruleset")
+        rules = real.node.run("iptables-save", "-t", "nat")
         assert "18080" in rules and "8080" in rules
         real.delete(conf, container, result).require()
         assert pod.links() == {}
@@ -138,7 +138,7 @@ def test_a_list_of_bridge_portmap_and_tuning(real: Multus, cni_pods: Callable[[]
     before = real.node.state(real.ipam_dir, real.cni_dir)
     round_trip()
     assert before.difference(real.node.state(real.ipam_dir, real.cni_dir)) == []
-    assert "18080" not in real.node.run("nft", "list", "ruleset")
+    assert "18080" not in real.node.run("iptables-save", "-t", "nat")
 
 
 def test_masquerading_leaves_no_rule(real: Multus, cni_pod: Netns) -> None:
@@ -147,7 +147,7 @@ def test_masquerading_leaves_no_rule(real: Multus, cni_pod: Netns) -> None:
     before = real.node.state(real.ipam_dir)
     result = real.add(conf, container).result
     # iptables makes its tables at the first rule; the chains of the container have to go.
-    assert "10.2.0." in real.node.run("nft", "list", "ruleset")
+    assert "10.2.0." in real.node.run("iptables-save", "-t", "nat")
     real.delete(conf, container, result).require()
     left = before.difference(real.node.state(real.ipam_dir))
     assert [fact for fact in left if "CNI" in fact or "10." in fact] == []

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from integration.cli.conftest import MadeUpNode, Pods, of
 from multus import __version__
 from multus.api.result import IP, Result
 from multus.cli.commands import doctor
+from multus.cli.commands.doctor import examine
 from multus.cni import shim
 from multus.daemon import wire
 from multus.netlink import masquerade
@@ -616,3 +618,57 @@ def test_the_sum_says_node_version_and_counts(made_up: MadeUpNode, cni_pod: Netn
     assert done.returncode == 1
     assert last.startswith(f"✗ node {os.uname().nodename}, Multus {__version__}: ")
     assert "problem(s)" in last and "not checked" in last
+
+
+def test_a_master_that_does_not_exist_is_an_error(made_up: MadeUpNode) -> None:
+    made_up.healthy(delegates=[{"name": "m", "type": "macvlan", "master": "no-such-link"}])
+    status, findings = made_up.doctor()
+    (finding,) = of(findings, "delegates")
+    assert (status, finding["severity"]) == (1, "error")
+    assert "'master' is 'no-such-link', and the host has no interface" in finding["reason"]
+
+
+def test_where_nothing_is_every_check_says_so_and_none_is_green(
+    made_up: MadeUpNode, tmp_path: Path
+) -> None:
+    done = made_up.run("doctor", "--json", "--root", tmp_path / "nothing")
+    findings = json.loads(done.stdout)["findings"]
+    every = {each["examination"] for each in findings}
+    assert every == {*examine.EXAMINATIONS}
+    green = {each["subject"] for each in findings if each["severity"] == "ok"}
+    # What is looked at here, not there; and that nothing waits in folders that do not exist.
+    assert green <= {"plugins", "disk", "clock", "queued DELs"}
+
+
+def test_a_bundle_has_what_a_report_needs_and_no_secret(
+    made_up: MadeUpNode, cni_pods: Pods, tmp_path: Path
+) -> None:
+    conf = made_up.healthy()
+    made_up.attach(conf, cni_pods(), args="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web")
+    secret = {"type": "x", "name": "x", "apiToken": "hunter2", "url": "http://me:hunter3@server/"}
+    made_up.write("net.d/99-other.conf", {**secret, "auth": "Bearer hunter4"})
+    made_up.write("net.d/98-torn.conf", '{"password": "hunter5"')
+    path = tmp_path / "bundle.tar.gz"
+    places: list[str | Path] = [
+        "--net-d",
+        made_up.folder / "net.d",
+        "--socket",
+        made_up.folder / "none",
+    ]
+    done = made_up.run("doctor", "--json", "--bundle", path, *places)
+    assert "without secrets" in done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(path) as archive:
+        texts = {each.name: archive.extractfile(each).read().decode() for each in archive}  # type: ignore[union-attr]
+    texts = {name.removeprefix("multus-bundle/"): text for name, text in texts.items()}
+    assert "hunter" not in "".join(texts.values())
+    assert json.loads(texts["doctor.json"]) == json.loads(done.stdout)
+    (record,) = json.loads(texts["attachments.json"])["records"]
+    assert record["pod"] == "shop/web"
+    assert [each["command"] for each in json.loads(texts["trace.json"])] == ["ADD"]
+    assert "lo" in [each["name"] for each in json.loads(texts["links.json"])]
+    assert any(
+        each.startswith("multus ") for each in json.loads(texts["versions.json"])["distributions"]
+    )
+    files = {name for name in texts if name.startswith("files/")}
+    assert {name.rpartition("/")[2] for name in files} >= {"00-multus.conf", "99-other.conf"}

@@ -17,7 +17,7 @@ from integration.cli.terminal import Terminal, on_terminal
 from multus.log import trace
 
 WIDTHS = (60, 80, 120)
-LONG = "a-network-with-a-name-as-long-as-somebody-will-choose-one-day"
+LONG = "a-network-with-a-name-as-long-as-somebody-chooses"
 
 
 @frozen

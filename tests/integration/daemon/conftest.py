@@ -41,7 +41,7 @@ SHIMS = ("c", "python")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """The shims by kind, none with the engine's program beside it, as on a node of the DaemonSet.
 
-    The C one has the address and undefined-behaviour sanitizers.
+    The C one has the address and undefined-behaviour sanitizers, where both can run.
     """
     folder = tmp_path_factory.mktemp("shims")
     alone = folder / "multus" / "cni" / "shim.py"
@@ -51,10 +51,17 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler:
         found["c"] = str(folder / "multus-shim")
-        checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-        command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", *checks]
-        subprocess.run([*command, "-o", found["c"], str(SOURCE)], check=True)
+        _compile(compiler, found["c"], "address,undefined")
+        if not subprocess.run([found["c"]], capture_output=True, env={}, check=False).stdout:
+            # It did not reach its first line: user-mode Linux has no room for the sanitizer's map.
+            _compile(compiler, found["c"], "undefined")
     return found
+
+
+def _compile(compiler: str, program: str, sanitizers: str) -> None:
+    checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-g"]
+    command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", *checks]
+    subprocess.run([*command, "-o", program, str(SOURCE)], check=True)
 
 
 def _python_shim(folder: Path, module: str) -> str:

@@ -50,8 +50,8 @@ class TestHostState:
         cni_node.run("iptables", "-w", "-t", "nat", "-N", "CNI-LEFT")
         middle = cni_node.state()
         assert any("CNI-LEFT" in fact for fact in before.difference(middle))
-        cni_node.run("nft", "add", "table", "inet", "left")
-        assert any("inet left" in fact for fact in middle.difference(cni_node.state()))
+        cni_node.run("nft", "add", "table", "bridge", "left")
+        assert any("bridge left" in fact for fact in middle.difference(cni_node.state()))
 
     def test_sees_a_file_but_not_what_ipam_keeps_by_design(
         self, cni_node: Node, tmp_path: Path

@@ -55,7 +55,7 @@ def test_the_first_documentations_pod_gets_its_three_networks(
     )
     assert (said.status, said.json["refused"]) == (0, [])
     assert said.json["pod"] == "default/multus-multi-net-poc"
-    assert said.json["naming"] == "seed"
+    assert (said.json["naming"], said.json["defaultRoute"]) == ("seed", "primary")
     networks = said.json["networks"]
     assert [(each["interface"], each["network"], each["primary"]) for each in networks] == [
         ("eth0", "default/flannel-conf", True),
@@ -159,6 +159,7 @@ def test_a_requested_default_route_is_the_one_that_counts(
         )
     )
     said = multus("explain", "--json", "--conf", node, "-f", file("all.yaml", objects))
+    assert said.json["defaultRoute"] == "last"
     routes = {each["interface"]: each for each in said.json["routes"]}
     assert routes["net1"]["gw"] == "10.2.0.1"
     assert routes["net1"]["note"] == "requested"

@@ -598,7 +598,7 @@ def test_what_differs_from_the_go_multus_is_listed_for_its_files(
     said = multus(*call, "--json")
     found = [(each["subject"], each["line"]) for each in said.json["differences"]]
     assert found == [("retryDeleteOnError", 6), ("MetricsPort", 4), ("multusConfigFile", 7)]
-    assert [each["subject"] for each in problems(said, "warning")] == ["typo"]
+    assert next(each["subject"] for each in problems(said, "warning")) == "typo"
     assert said.status == 0
     text = multus(*call).out
     assert "Different from the Go Multus: 3 of these settings" in text
@@ -765,3 +765,15 @@ def test_it_says_whose_default_route_is_used(multus: Command, file: File) -> Non
     assert note["subject"] == "delegates"
     assert "the default route is that of eth0, not that of net0" in note["reason"]
     assert "eth0 is a" in note["reason"]
+
+
+def test_what_install_would_refuse_of_a_nodes_files_is_said(
+    multus: Command, file: File, tmp_path: Path
+) -> None:
+    file("net.d/00-lan.conf", {"cniVersion": "1.0.0", "name": "lan", "type": "ptp"})
+    net_d = ("--net-d", tmp_path / "net.d")
+    refused = multus("install", "--dry-run", "--bin-dir", tmp_path / "bin", *net_d)
+    said = multus("validate", "--json", *net_d)
+    (warning,) = problems(said, "warning")
+    assert refused.status == 1 and warning["reason"] in " ".join(refused.err.split())
+    assert warning["subject"] == "multus install would refuse this"

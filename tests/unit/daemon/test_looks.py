@@ -10,7 +10,8 @@ import pytest
 from attrs import evolve
 from unit.state.records import CONF, FOUR, request
 
-from multus.daemon.looks import FIRST_PAUSE, LONGEST_PAUSE, SELDOM, SETTLED, Look, Looked, Looks
+from multus.daemon.looked import Looked
+from multus.daemon.looks import APART, FIRST_PAUSE, LONGEST_PAUSE, SELDOM, SETTLED, Look, Looks
 from multus.daemon.podrecords import PodRecords
 from multus.state.journal import Journal
 
@@ -48,8 +49,8 @@ class Node:
         assert self.after(0.0) == []
         return [each.record.container_id for each in self.after(SETTLED)]
 
-    def end(self, outcome: str, *told: str) -> None:
-        self.looks.ended("c1", Looked(outcome, told), self.now)
+    def end(self, outcome: str, *told: str, wrote: bool = False) -> None:
+        self.looks.ended("c1", Looked(outcome, told, wrote), self.now)
 
 
 @pytest.fixture
@@ -74,6 +75,15 @@ def test_several_changes_are_one_look_and_one_look_is_under_way_at_a_time(node: 
     assert [each.record.container_id for each in node.after(SETTLED)] == ["c1"]
 
 
+def test_a_program_that_changes_annotations_all_the_time_costs_a_look_a_second(node: Node) -> None:
+    found = []
+    for number in range(100):
+        node.annotate(beat=str(number))
+        found += node.after(0.1)
+        node.end("same")
+    assert 5 <= len(found) <= 11
+
+
 def test_a_failure_is_repeated_with_growing_pauses_and_known_texts(node: Node) -> None:
     node.annotate(networks="nowhere")
     assert node.soon() == ["c1"]
@@ -95,10 +105,14 @@ def test_a_new_annotation_does_not_wait_for_the_pause_of_a_failure(node: Node) -
         node.after(LONGEST_PAUSE * 2)
     node.end("refused", "no")
     node.annotate(networks="a")
-    assert node.soon() == ["c1"]
+    assert node.after(0.0) == []
+    assert [each.told for each in node.after(APART)] == [("no",)]
 
 
-def test_a_status_that_another_program_overwrites_is_put_right_ever_less_often(node: Node) -> None:
+@pytest.mark.parametrize("outcome", ["righted", "refused"])
+def test_a_status_that_another_program_overwrites_is_put_right_ever_less_often(
+    node: Node, outcome: str
+) -> None:
     waited = []
     for number in range(6):
         node.annotate(status=f"theirs {number}")
@@ -106,7 +120,7 @@ def test_a_status_that_another_program_overwrites_is_put_right_ever_less_often(n
         while not node.after(0.25):
             pass
         waited.append(node.now - begin)
-        node.end("righted")
+        node.end(outcome, wrote=True)
         node.annotate(status="ours")
     assert waited == sorted(waited)
     assert waited[-1] > 8 * waited[0]
@@ -121,7 +135,7 @@ def test_without_following_the_first_status_of_a_pod_is_no_reason(tmp_path: Path
     assert node.soon() == []
     node.annotate("new", status="other")
     assert node.soon() == ["c1"]
-    node.end("righted")
+    node.end("righted", wrote=True)
     node.annotate("new", networks="a", status="other")
     assert node.after(SELDOM / 2) == []
     node.annotate("new")

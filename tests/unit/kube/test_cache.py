@@ -210,3 +210,24 @@ def test_a_kind_that_is_not_served_yet_is_not_an_error(connect: Connect) -> None
     assert not cache.synced
     assert problems == []
     cache.close()
+
+
+def test_every_pod_that_is_new_changed_or_deleted_is_noticed_once(
+    api: ApiServer, connect: Connect
+) -> None:
+    noticed: list[tuple[str, str]] = []
+    api.create_pod("web", {"networks": "[]"})
+    pods = PodCache(connect(), "n1", on_change=lambda *key: noticed.append(key))
+    pods.start()
+    try:
+        becomes(lambda: noticed, [("default", "web")])
+        api.annotate("web", {"networks": '["a"]'})
+        becomes(lambda: len(noticed), 2)
+        api.create_pod("other")
+        becomes(lambda: noticed[2:], [("default", "other")])
+        api.drop_watches()
+        eventually(lambda: pods.follower.lists > 1 or pods.synced)
+        api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other"}})
+        becomes(lambda: noticed[3:], [("default", "other")])
+    finally:
+        pods.close()

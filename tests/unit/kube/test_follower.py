@@ -298,3 +298,14 @@ def test_no_thread_is_left_behind(
     assert cache.follower.wait(PATIENCE)
     cache.close()
     becomes(threads, [])
+
+
+def test_what_differs_is_what_is_new_changed_or_gone() -> None:
+    before, after = Kept(MIB), Kept(MIB)
+    for number in range(3):
+        before.put(("team", f"n{number}"), {"x": number})
+    for number, value in ((1, 1), (2, "other"), (3, 3)):
+        after.put(("team", f"n{number}"), {"x": value}, before)
+    after.put(("team", "odd"), None, before)
+    assert sorted(name for _, name in after.differing(before)) == ["n0", "n2", "n3", "odd"]
+    assert after.differing(after) == []

@@ -165,6 +165,7 @@ def test_an_argument_of_iptables_is_one_line(text: str) -> None:
 
 
 def test_a_channel_is_kept_for_the_next_use_in_its_namespace_alone(node: Node) -> None:
+    require_nftables()
     with inside(node):
         with nftables.channel() as first:
             nftables.commit(first, chains(V4))

@@ -8,6 +8,7 @@ changed.
 Examples:
   multus doctor
   multus doctor --root /host    in a container with the node's / at /host
+  multus doctor --bundle node-a.tar.gz    for a report: look at it before
   multus doctor --json | jq '.findings[] | select(.severity == "error")'
 
 A check that could not look, at a file that only root can read for instance, is
@@ -41,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(option, default=default, metavar="PATH", help=f"{what} ({default})")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--bundle", metavar="FILE", help="also write all that a report needs to this .tar.gz"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,14 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
     examinations = list(examine(node))
     tally = Tally([each for _, found in examinations for each in found])
     name = name_of(places)
+    wire = [
+        {"examination": title, **each.to_wire()} for title, found in examinations for each in found
+    ]
+    about = {"node": name, "version": __version__, "configuration": node.file or None}
+    report = {**about, "counts": tally.counts(), "findings": wire}
+    if arguments.bundle:
+        from multus.cli.commands.doctor import bundle
+
+        names = bundle.write(arguments.bundle, node, report)
+        screen.complain(f"wrote {arguments.bundle}, without secrets: {', '.join(names)}")
     if arguments.json:
-        wire = [
-            {"examination": title, **each.to_wire()}
-            for title, found in examinations
-            for each in found
-        ]
-        about = {"node": name, "version": __version__, "configuration": node.file or None}
-        screen.as_json({**about, "counts": tally.counts(), "findings": wire})
+        screen.as_json(report)
     else:
         shown = screen.Screen.open()
         for title, found in examinations:

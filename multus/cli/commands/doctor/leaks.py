@@ -102,9 +102,10 @@ def _holders(node: Node, facts: Facts, sight: Look) -> _Holders:
         if not netns or node.places.exists(netns):
             namespaces.add(netns)
             interfaces.update(_interfaces_of(entry))
-    gaps += [each.reason for each in sight.missed]
+    unread = [each.reason for each in sight.missed]
     for gap in gaps:
         sight.miss(f"not every owner is known: {gap}")
+    gaps += unread
     return _Holders(frozenset(namespaces), frozenset(interfaces), tuple(gaps))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from multus.api.errors import CNIError
 from multus.api.execute import Executor
-from multus.api.invoker import Declined, Invoker
 from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.session import Session
-from multus.cli import engines
+from multus.cli import engines, lacks
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import (
     AS_ROOT,
@@ -29,9 +28,12 @@ from multus.cli.findings import (
 )
 from multus.daemon import wire
 from multus.engine import resolve
+from multus.engine.invoke.call import Call
+from multus.engine.invoke.plan import plan
 from multus.log import Log
 from multus.registry.known import OFFERING
 from multus.registry.warnings import warnings_of
+from multus.state.record import Planned
 
 _PATIENCE = 5.0
 _OWNER = Provenance.NODE
@@ -86,42 +88,53 @@ def _asked(path: str) -> Iterator[Finding]:
 
 
 def _delegates(node: Node) -> Iterator[Finding]:
-    """Check that the node's default networks resolve, and that their plugins can run."""
+    """Check that the node's default networks resolve, and that they find what they need."""
     unknown = node.without_conf("delegates")
     if unknown is not None:
         yield unknown
         return
     places = node.places
-    folders = tuple(dict.fromkeys((node.conf.bin_dir, places.bin_dir)))
-    finder = Executor(folders, chroot=places.root)
     try:
         delegates = _offered(node)
     except CNIError as error:
         yield of_error(error, "networks")
         return
-    steps = [(plugin, delegate) for delegate in delegates for plugin in delegate.plugins]
-    chosen = [(plugin, *_chosen(node, plugin, delegate)) for plugin, delegate in steps]
-    wanted: dict[str, str] = {}
-    for plugin, invoker, reason in chosen:
-        for kind in _binaries(plugin, invoker):
-            wanted.setdefault(kind, reason)
-    found = True
-    for kind, reason in wanted.items():
-        try:
-            finder.find(kind)
-        except CNIError as error:
-            found = False
-            yield of_error(error.detailed(reason), "delegates")
-    if not steps:
+    if not delegates:
         reason = f"{node.file} names no network for every container"
         yield Finding(NOT_APPLICABLE, "delegates", reason)
-    elif found:
-        served = dict.fromkeys((plugin.type, invoker) for plugin, invoker, _ in chosen)
+        return
+    request = Request("ADD", ifname="eth0", path=(places.bin_dir,), dry_run=True)
+    with Session(Log.from_conf({"logLevel": "panic"}), chroot=places.root) as session:
+        call = Call(node.installed, session, request, node.conf)
+        try:
+            planned = plan(delegates, call)
+        except CNIError as error:
+            yield of_error(error, "delegates")
+            return
+        yield from _lacking(planned, call)
+
+
+def _lacking(planned: Sequence[Planned], call: Call) -> Iterator[Finding]:
+    """What the networks do not find on this node; else, how their plugins are carried out."""
+    found = []
+    for each in planned:
+        lacking = list(lacks.of_programs(each, call))
+        if not call.session.chroot:
+            lacking += lacks.of_host(each, call)
+        found += [of_error(one.error.at(str(each.delegate)), "delegates") for one in lacking]
+    yield from dict.fromkeys(found)
+    if call.session.chroot:
+        reason = "interfaces and devices that the networks name are not looked for from here"
+        yield Finding(UNCHECKED, "delegates", reason, "run it on the node itself")
+    if not found:
+        steps = [step for each in planned for step in each.steps]
+        served = dict.fromkeys((step.plugin.type, step.invoker) for step in steps)
         types = ", ".join(
             f"{kind} ({'a program' if invoker == 'exec' else 'in-process'})"
             for kind, invoker in served
         )
-        yield Finding(OK, "delegates", f"the plugins of its networks are installed: {types}")
+        reason = f"what its networks need is there; their plugins: {types}"
+        yield Finding(OK, "delegates", reason)
 
 
 def _offered(node: Node) -> list[Delegate]:
@@ -139,30 +152,6 @@ def _offered(node: Node) -> list[Delegate]:
     request = Request("STATUS", path=(node.places.bin_dir,))
     with Session(Log.from_conf({"logLevel": "panic"})) as session:
         return list(resolve.resolve(node.installed, request, node.conf, session).delegates)
-
-
-def _chosen(node: Node, plugin: Plugin, delegate: Delegate) -> tuple[str, str]:
-    """The invoker that would carry *plugin* out, and why an in-process one does not."""
-    try:
-        answers = list(node.installed.hooks.invokers(plugin, delegate, node.conf))
-    except CNIError:
-        return "exec", ""
-    wanted = plugin.invoker or node.conf.invokers.get(plugin.type)
-    offers = [each.name for each in answers if isinstance(each, Invoker)]
-    chosen = wanted if wanted in offers else next(iter(offers), "exec")
-    reasons = "; ".join(each.reason for each in answers if isinstance(each, Declined))
-    return chosen, reasons if chosen == "exec" else ""
-
-
-def _binaries(plugin: Plugin, invoker: str) -> list[str]:
-    """The binaries that run *plugin*."""
-    in_process = invoker != "exec"
-    ipam = plugin.config.get("ipam")
-    kind = ipam.get("type") if isinstance(ipam, Mapping) else None
-    wanted = [] if in_process else [plugin.type]
-    if isinstance(kind, str) and kind and not (in_process and kind in ("host-local", "static")):
-        wanted.append(kind)
-    return wanted
 
 
 def _plugins(node: Node) -> Iterator[Finding]:

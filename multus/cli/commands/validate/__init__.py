@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig
 from multus.cli import screen
-from multus.cli.node import NET_D, conf_files, find_conf
+from multus.cli.node import BIN_DIR, NET_D, conf_files, find_conf
 
 _COLUMNS, _INDENT = 80, "    "
 #: What the Go Multus's daemon reads, in the folder of the runtime's files.
@@ -41,6 +41,8 @@ _DAEMON_CONFIG = "multus.d/daemon-config.json"
 
 if TYPE_CHECKING:
     from multus.cli.commands.validate.validating import Report
+    from multus.cli.findings import Finding
+    from multus.registry.loading import Installed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     paths = [*arguments.files, *arguments.file] or _of_node(arguments.net_d)
     here = not arguments.off_node and _is_node(arguments.net_d)
-    report = validate(paths, load(discover()), here=here)
+    installed = load(discover())
+    report = validate(paths, installed, here=here)
+    if not arguments.files and not arguments.file:
+        report = report.with_findings(_of_install(arguments.net_d, installed))
     tally = report.tally
     if arguments.json:
         wire = {
@@ -85,6 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(report)
     return tally.status_off_node if arguments.off_node else tally.status
+
+
+def _of_install(net_d: str, installed: Installed) -> list[Finding]:
+    """What 'multus install' would refuse about this node's files."""
+    from multus.cli.commands.install.install import Wanted, plan_for
+    from multus.cli.findings import WARNING, of_error
+
+    wanted = Wanted(net_d=os.path.abspath(net_d), bin_dir=BIN_DIR)
+    try:
+        plan_for(wanted, installed, 0.0)
+    except CNIError as error:
+        return [of_error(error, "multus install would refuse this", WARNING)]
+    return []
 
 
 def _is_node(net_d: str) -> bool:

@@ -41,6 +41,10 @@ class Report:
     findings: tuple[Finding, ...] = field(default=())
     differences: tuple[Difference, ...] = ()
 
+    def with_findings(self, more: Sequence[Finding]) -> Report:
+        """The report with *more* findings."""
+        return evolve(self, findings=(*self.findings, *more))
+
     @property
     def tally(self) -> Tally:
         return Tally(self.findings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from multus.api.errors import CheckFailed, CNIError, InvalidConfig
+from multus.api.errors import RECREATE, CheckFailed, CNIError, InvalidConfig
 from multus.api.result import Interface, Result
 from multus.inprocess import Chained, Ends
 from multus.netlink import Channel, create, links, open_channel, queues
@@ -95,7 +95,7 @@ class Bandwidth(Chained):
                     raise CheckFailed(
                         f"interface {_ifb(invocation)}, which limits what {invocation.ifname}"
                         " sends, is missing",
-                        fix="delete the container and create it again",
+                        fix=RECREATE,
                     )
                 _require(host, ifb, config.egress)
 
@@ -127,5 +127,5 @@ def _require(host: Channel, link: Link, wanted: Limit) -> None:
     if found != wanted:
         raise CheckFailed(
             f"what {link.name} sends is limited to {found or 'nothing'}, not to {wanted}",
-            fix="delete the container and create it again",
+            fix=RECREATE,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from multus.api.result import Interface, Route
+from multus.api.result import EVERYWHERE, Interface, Route
 from multus.inprocess import Job, LinkInvoker, Made, Pair, make_pair
 from multus.ipam.addresses import Network
 from multus.netlink import Channel, bridges, sysctl
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus.api.result import DNS, IP, Result
     from multus.netlink.links import Link
-
-_EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 class Bridge(LinkInvoker[Config]):
@@ -137,7 +135,7 @@ def _with_default(given: Result) -> tuple[Route, ...]:
     """The routes, with a default route by the gateway for each family that has none."""
     routes = list(given.routes)
     for ip in given.ips:
-        everywhere = _EVERYWHERE[ip.family]
+        everywhere = EVERYWHERE[ip.family]
         if not any(each.gw and each.dst == everywhere for each in routes):
             routes.append(Route(everywhere, ip.gateway))
     return tuple(routes)

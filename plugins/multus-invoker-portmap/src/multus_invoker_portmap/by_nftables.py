@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from multus.api.result import EVERYWHERE
 from multus.netlink import Channel, Transport, nftables
 from multus.netlink import nftexpressions as nft
 from multus.netlink.addresses import encode
@@ -34,7 +35,6 @@ _TABLES = {
 _COMMENT = "CNI portmap plugin"
 _TOP, _OLD, _PORTS = "hostports_all", "hostip_hostports", "hostports"
 _MASQUERADING = "masquerading"
-_EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _HOOKS = {"prerouting": nftables.PREROUTING, "output": nftables.OUTPUT}
 
 _Transports = Callable[["socket"], Transport]
@@ -143,5 +143,5 @@ def _own(config: Config, version: int, address: str) -> list[Message]:
 def _masqueraded(config: Config, version: int, address: str) -> list[str]:
     """The sources that the container must not see: itself, and the host's own loopback."""
     if config.masquerade_all:
-        return [_EVERYWHERE[version]]
+        return [EVERYWHERE[version]]
     return [address, "127.0.0.1"] if version == 4 else [address]

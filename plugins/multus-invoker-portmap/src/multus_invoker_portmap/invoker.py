@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CheckFailed, CNIError, KernelRefused, NotAvailable
+from multus.api.errors import RECREATE, CheckFailed, CNIError, KernelRefused, NotAvailable
 from multus.inprocess import Chained
 from multus.netlink import (
     conntrack,
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from multus.api.network import Invocation
     from multus.api.result import Result
-
-_REMEDY = "delete the container and create it again"
 
 
 class Portmap(Chained):
@@ -72,14 +70,14 @@ class Portmap(Chained):
             if config.backend == "nftables":
                 chain = by_nftables.missing(config, version)
                 if chain:
-                    raise CheckFailed(f"chain {chain} lacks rules of the container", fix=_REMEDY)
+                    raise CheckFailed(f"chain {chain} lacks rules of the container", fix=RECREATE)
                 continue
             try:
                 by_iptables.check(config, version, address, iptables.Programs.of(invocation))
             except KernelRefused as error:
                 raise CheckFailed(
                     f"a rule of iptables for the container's IPv{version} ports is missing",
-                    fix=_REMEDY,
+                    fix=RECREATE,
                 ) from error
 
     def status(self, invocation: Invocation) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CheckFailed
+from multus.api.errors import RECREATE, CheckFailed
 from multus.api.result import Result
 from multus.netlink import addresses, links, routes
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from multus.api.result import IP
     from multus.netlink import Channel
     from multus.netlink.links import Link
-
-_REMEDY = "delete the container and create it again"
 
 
 def require_ends(invocation: Invocation, link: Link, host: Channel, inside: Channel) -> None:
@@ -39,7 +37,7 @@ def _require_networks(inside: Channel, link: Link, ips: list[IP]) -> None:
         if not alone and network not in reached:
             raise CheckFailed(
                 f"the route to {network} on {link.name} is missing",
-                fix=_REMEDY,
+                fix=RECREATE,
             )
 
 
@@ -48,7 +46,7 @@ def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
     if near is None or near.kind != "veth" or near.peer != link.index:
         raise CheckFailed(
             f"the host's end of {link.name} is missing",
-            fix=_REMEDY,
+            fix=RECREATE,
         )
     if not near.up:
         raise CheckFailed(
@@ -61,5 +59,5 @@ def _require_host_end(host: Channel, link: Link, ips: list[IP]) -> None:
         if alone not in reached:
             raise CheckFailed(
                 f"the host's route to {alone} on {near.name} is missing",
-                fix=f"{_REMEDY}, or add it",
+                fix=f"{RECREATE}, or add it",
             )

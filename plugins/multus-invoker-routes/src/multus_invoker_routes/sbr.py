@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.api.errors import CheckFailed, CNIError, InvalidConfig, KernelRefused
+from multus.api.errors import RECREATE, CheckFailed, CNIError, InvalidConfig, KernelRefused
+from multus.api.result import EVERYWHERE
 from multus.inprocess import Chained, Ends, reader_of
 from multus.ipam.addresses import Address, Network
 from multus.netlink import Channel, Message, Refused, addresses, links, routes, rules
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 #: The first table that is given to an address.
 _FIRST_TABLE = 100
 _TABLES = range(1, 2**32)
-_EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 #: Seconds to wait for another process that chooses a table in the same container.
 _PATIENCE = 30.0
 
@@ -110,7 +110,7 @@ class Sbr(Chained):
             ):
                 raise CheckFailed(
                     f"the rule for packets from {source} is missing",
-                    fix="delete the container and create it again",
+                    fix=RECREATE,
                 )
 
 
@@ -131,7 +131,7 @@ def _separate(
         messages.append(rules.add(_alone(ip.address), table))
         gateway = config.gateways.get(ip.family) or ip.gateway
         if gateway:
-            everywhere = _EVERYWHERE[ip.family]
+            everywhere = EVERYWHERE[ip.family]
             messages.append(routes.add(index, everywhere, gateway=gateway, table=table))
         messages += [routes.copy(each, table) for each in main if _concerns(each, ip)]
     ours = {_alone(ip.address) for ip in ips}

@@ -10,7 +10,7 @@ import errno
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from multus.api.errors import CheckFailed, InvalidConfig
+from multus.api.errors import RECREATE, CheckFailed, InvalidConfig
 from multus.inprocess import Chained, Ends, reader_of
 from multus.netlink import Channel, Refused, addresses, create, links, routes
 
@@ -82,7 +82,7 @@ class Vrf(Chained):
         if vrf is None or vrf.kind != "vrf" or link.master != vrf.index:
             raise CheckFailed(
                 f"{link.name} is not a port of VRF {config.vrf}",
-                fix="delete the container and create it again",
+                fix=RECREATE,
             )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from multus.api.errors import (
+    RECREATE,
     CheckFailed,
     CNIError,
     InvalidConfig,
@@ -226,7 +227,7 @@ def _check_attributes(conf: SriovConf, record: Record, host: Host) -> None:
     if wrong:
         raise CheckFailed(
             f"{found} is not as configured: {', '.join(wrong)}",
-            fix="find out what changed it, or delete the container and create it again",
+            fix=f"find out what changed it, or {RECREATE}",
         )
 
 

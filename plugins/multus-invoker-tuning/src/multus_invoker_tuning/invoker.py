@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from multus.api.errors import CheckFailed, CNIError
+from multus.api.errors import RECREATE, CheckFailed, CNIError
 from multus.inprocess import Chained, Ends, folder_of, forget
 from multus.netlink import Channel, links, sysctl
 from multus_invoker_tuning import backup
@@ -106,9 +106,7 @@ def _compared(link: Link, config: Config) -> list[tuple[str, object, object]]:
 
 
 def _differs(what: str, now: object, wanted: object) -> None:
-    raise CheckFailed(
-        f"{what} is {now}, not {wanted}", fix="set it, or delete the container and create it again"
-    )
+    raise CheckFailed(f"{what} is {now}, not {wanted}", fix=f"set it, or {RECREATE}")
 
 
 def _path(invocation: Invocation) -> str:

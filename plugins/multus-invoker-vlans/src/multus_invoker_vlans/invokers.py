@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CheckFailed
+from multus.api.errors import RECREATE, CheckFailed
 from multus.inprocess import Job, LinkInvoker, Made, naming
 from multus.netlink import Channel, create, links, sysctl
 from multus_invoker_vlans.config import Config, mode_of
@@ -141,5 +141,5 @@ def _require(link: Link, what: str, found: object, wanted: object) -> None:
     if found != wanted:
         raise CheckFailed(
             f"{link.name} has {what} {found or 'none'}, not {wanted}",
-            fix="delete the container and create it again",
+            fix=RECREATE,
         )
