@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Keys that name something of a node, beside the programs.
 _OF_NODE = ("master", "device", "pciBusID", "deviceID")
+#: The paths of keys that name a device.
+_DEVICES = (("deviceID",), ("pciBusID",))
 
 
 @frozen
@@ -56,8 +58,10 @@ def of_host(planned: Planned, call: Call) -> Iterator[Lack]:
     for place, step in enumerate(planned.steps):
         invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config)
         for error in lacking(invocation):
-            # Programs are looked for by `of_programs`: not every one is started.
-            if not isinstance(error, NotStarted):
+            # Programs are looked for by `of_programs`: not every one is started.  What a device
+            # plugin calls a device need not be a name on a bus.
+            chosen = planned.delegate.device and error.path[-1:] in _DEVICES
+            if not isinstance(error, NotStarted) and not chosen:
                 yield Lack(place, error)
 
 

@@ -206,7 +206,7 @@ class Service:
         from multus.healing.look import Places
         from multus.healing.rounds import heal
 
-        places = Places(folders, cri=self._settings.cri_socket)
+        places = Places(folders, cri=self._settings.runtime_socket)
         with self.serving({}):
             part = heal(places, grace, skip, partial(self._engine_for, "DEL"), self.log)
         return part.to_wire()

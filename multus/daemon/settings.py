@@ -157,8 +157,8 @@ HEAL_GRACE_SECONDS = Key(
 CRI_SOCKET = Key(
     "criSocket",
     PATH,
-    "The runtime's CRI socket as the daemon sees it, such as `/run/containerd/containerd.sock`: a"
-    " container that the runtime lists is left alone.",
+    "The runtime's CRI socket on the node, such as `/run/containerd/containerd.sock`: a container"
+    " that the runtime lists is left alone.",
     of=DAEMON,
 )
 
@@ -251,6 +251,11 @@ class Settings:
     heal_grace: float
     cri_socket: str
     raw: Mapping[str, Any]
+
+    @property
+    def runtime_socket(self) -> str:
+        """Where this process finds ``cri_socket``: under ``chroot``, if it has the node's root."""
+        return f"{self.chroot}{self.cri_socket}" if self.cri_socket else ""
 
     @classmethod
     def read(cls, path: str, environ: Mapping[str, str]) -> Settings:

@@ -30,6 +30,9 @@ from multus.state.record import Record
 #: The Go Multus's own network, where no record of ours says another.
 _ITS_CONF = {"name": "multus-cni-network", "type": "multus", "cniVersion": "1.0.0"}
 
+#: The inode of the first PID namespace, which has every process (linux/proc_ns.h).
+_NODES_PROCESSES = 0xEFFFFFFC
+
 _T = TypeVar("_T")
 
 
@@ -133,11 +136,20 @@ def why_gone(record: Record, root: str = "") -> str:
         return "the node was started again since"
     if lives(record, root):
         return ""
-    folder = os.path.dirname(f"{root}{netns}")
-    if netns and not netns.startswith("/proc/") and not os.path.isdir(folder):
-        # A process in a container of its own may not see the folder that has all of them.
-        return ""
-    return "its network namespace is gone"
+    return "its network namespace is gone" if _would_be_seen(f"{root}{netns}") else ""
+
+
+def _would_be_seen(netns: str) -> bool:
+    """Whether this process would see the namespace at *netns* if it existed.
+
+    One in a container of its own may not have the folder of all of them, nor the node's processes.
+    """
+    if netns.startswith("/proc/"):
+        try:
+            return os.stat("/proc/self/ns/pid").st_ino == _NODES_PROCESSES
+        except OSError:
+            return False
+    return not netns or os.path.isdir(os.path.dirname(netns))
 
 
 def _records(journal: Journal, errors: list[CNIError]) -> Iterator[Record]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 from waiting import becomes, eventually
 
+from integration.daemon.family import processes
 from integration.daemon.node import Daemon
 from integration.kube.cluster import NETWORKS, STATUS, Cluster
 from integration.peer.goclient import GoClient
@@ -239,3 +241,20 @@ def test_twenty_pods_are_changed_at_once(cluster: Cluster, daemon: Daemon) -> No
         assert reasons == {"AddedInterface": 60, "RemovedInterface": 20}
         for container in pods.values():
             call("DEL", container)
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_change_leaves_it_to_the_next_look(
+    cluster: Cluster, cni_pod: Netns, web: Container, daemon: Daemon, tmp_path: Path
+) -> None:
+    cluster.bin.file("gate", GATE.format(folder=tmp_path, verb="gate").encode())
+    cluster.nad("gated", {"cniVersion": "1.0.0", "type": "gate"})
+    cluster.annotate("a,gated,b")
+    eventually((tmp_path / "gate-ADD").exists)
+    for pid in processes(daemon, "multus-worker"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    (tmp_path / "open").touch()
+    becomes(lambda: sorted(shown(cluster)), ["eth0", "net1", "net3"])
+    assert (tmp_path / "gate-DEL").exists()
+    assert sorted(cni_pod.links()) == ["eth0", "net1", "net3"]
+    assert shown(cluster)["net1"] == ["10.1.0.2"]

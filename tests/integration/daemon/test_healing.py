@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from kernel import require_nftables
 from waiting import becomes, eventually
 
 from integration.blackbox.program import Multus
@@ -70,6 +71,7 @@ def removed(daemon: Daemon, kind: str) -> float:
 def test_a_daemon_heals_at_its_start_while_calls_come(
     multus: Multus, daemon: Daemon, cni_pods: Callable[[], Netns], cni_program: Any
 ) -> None:
+    require_nftables()
     conf = multus.conf(network(multus))
     living, other = Container(cni_pods().path), Container(cni_pods().path)
     alone = without_a_daemon(multus, cni_program)
@@ -115,6 +117,7 @@ def test_a_daemon_that_is_killed_while_it_heals_goes_on_when_it_starts(
 def test_what_cannot_be_removed_is_counted_and_does_not_keep_the_rest(
     multus: Multus, daemon: Daemon, cni_pods: Callable[[], Netns], cni_program: Any
 ) -> None:
+    require_nftables()
     multus.bin.stand_in("between")
     alone = without_a_daemon(multus, cni_program)
     for name, delegate in (("c1", {"type": "between"}), ("c2", network(multus))):

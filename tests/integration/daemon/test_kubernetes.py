@@ -266,10 +266,11 @@ def away(
 ) -> None:
     """The API server is away, and a status is queued."""
     container = pod(cluster, daemon, cni_pod, "web")
-    cluster.api.faults.add(request.param)
-    cluster.api.drop_watches()
+    cluster.api.faults.add(evolve(request.param, method="PATCH"))
     cluster.add(conf, container).require()
     eventually(lambda: daemon.metric("multus_queued_writes") >= 1)
+    cluster.api.faults.add(request.param)
+    cluster.api.drop_watches()
 
 
 def test_the_daemon_stops_soon_while_the_api_server_is_away(daemon: Daemon, away: None) -> None:

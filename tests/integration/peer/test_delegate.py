@@ -123,7 +123,7 @@ def test_a_network_that_fails_leaves_the_pod_as_it_was(served: Served, cni_pod: 
     served.cluster.bin.stand_in("broken", ADD=Reply.error(100, "not today"))
     conf = {"cniVersion": "1.0.0", "name": "hot", "type": "broken"}
     found = served.go.delegate("ADD", conf, container, "net1")
-    assert (found.status, found.json["code"]) == (400, 100)
+    assert (found.status, found.json["code"]) == (400, 101)
     assert "not today" in found.json["msg"]
     assert served.cluster.bin.commands() == ["ADD broken net1", "DEL broken net1"]
     assert set(cni_pod.links()) == {"eth0"}

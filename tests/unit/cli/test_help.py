@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 from unit.cli.conftest import Command
 
 from multus.cli import names, parser
@@ -92,3 +93,30 @@ def test_the_manual_page_renders_without_a_warning(multus: Command, tmp_path: Pa
     assert done.stderr == ""
     for command in COMMANDS:
         assert f"multus {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "guess"),
+    [("trac", "'trace'"), ("Status", "'status'"), ("attachment", "'attachments'")],
+)
+def test_a_command_that_does_not_exist_gets_a_suggestion(
+    multus: Command, typed: str, guess: str
+) -> None:
+    for words in ([typed], ["help", typed]):
+        said = multus(*words)
+        assert said.status == 2
+        assert f"there is no command {typed!r}: did you mean {guess}? 'multus help'" in said.err
+
+
+def test_without_a_similar_one_the_list_is_named(multus: Command) -> None:
+    said = multus("qqqqq")
+    assert (said.status, said.out) == (2, "")
+    assert said.err == "multus: there is no command 'qqqqq': 'multus help' lists all\n"
+
+
+def test_the_command_of_a_checkout_says_so_too() -> None:
+    done = subprocess.run(
+        [ROOT / "dev", "qqqqq"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "dev: there is no command 'qqqqq'; './dev help' lists all\n"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from unit.values import delegate_of, objects, request_of
 
 from multus.api.conf import Conf
-from multus.api.errors import InvalidConfig, IOFailure, error_of
+from multus.api.errors import Interrupted, InvalidConfig, IOFailure, error_of
 from multus.api.versions import SUPPORTED
 from multus.cni import skel
 from multus.cni.confs import Confs
@@ -283,7 +283,7 @@ def test_only_add_and_version_say_something(
 class TestBugs:
     """An internal error is one error object, and its traceback is in the log at every level."""
 
-    def odd(self, error: Exception) -> Entry:
+    def odd(self, error: BaseException) -> Entry:
         def multus_validate() -> None:
             raise error
 
@@ -318,6 +318,25 @@ class TestBugs:
         refused(101, "ADD", conf, engine_for(self.odd(error_of(999, "the bridge is full"))))
         # The request's own line is all there is.
         assert [json.loads(each)["msg"] for each in capfd.readouterr().err.splitlines()] == ["ADD"]
+
+    def test_what_is_refused_before_the_engine_is_logged_too(
+        self, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        refused(7, "ADD", {**conf, "name": "/"}, never)
+        assert logged(capfd, "ADD")["code"] == 7
+        status, _ = skel.answer({"CNI_COMMAND": "ADD"}, b"{}", never)
+        assert status == 1
+        assert logged(capfd, "ADD")["code"] == 4
+
+    def test_ctrl_c_is_none(
+        self,
+        engine_for: Callable[..., skel.EngineFor],
+        conf: dict[str, Any],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        refused(11, "ADD", conf, engine_for(self.odd(Interrupted())))
+        line = logged(capfd, "ADD")
+        assert (line["code"], "traceback" in line) == (11, False)
 
     def test_no_descriptor_is_left_open(
         self, conf: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -51,6 +51,14 @@ def test_a_round_goes_on_without_what_failed_and_counts_what_it_found_once() -> 
     assert job is not None and job.head["skip"] == []
 
 
+def test_the_runtimes_socket_is_looked_for_under_the_nodes_root() -> None:
+    keys = {"criSocket": "/run/cri.sock"}
+    assert Settings.of(keys, "daemon.json", {}).runtime_socket == "/run/cri.sock"
+    there = Settings.of({**keys, "chrootDir": "/host"}, "daemon.json", {})
+    assert there.runtime_socket == "/host/run/cri.sock"
+    assert Settings.of({"chrootDir": "/host"}, "daemon.json", {}).runtime_socket == ""
+
+
 def test_a_lost_worker_ends_the_round() -> None:
     made = healing()
     made.job(time.monotonic() + 10, SETTINGS, FOLDERS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from multus.api.execute import Executor, Finished
 from multus.netlink import Channel, Message, Namespace, Refused
 from multus.testing.netns import Netns
 
@@ -45,3 +47,17 @@ def make(channel: Channel) -> Callable[[Message], None]:
             raise
 
     return send
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that are run, one after the other."""
+    found: list[str] = []
+    original = Executor.run
+
+    def counting(self: Executor, argv: Any, *arguments: Any) -> Finished:
+        found.append(argv[0].rpartition("/")[2])
+        return original(self, argv, *arguments)
+
+    monkeypatch.setattr(Executor, "run", counting)
+    return found

@@ -6,13 +6,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kernel import require_nftables
 
 from multus.api.errors import KernelRefused
-from multus.api.execute import Executor, Finished
 from multus.log import Log, Sink
 from multus.netlink import Channel, Message, _proof, _xtread, iptables, nftables, wire
 from multus.netlink.iptables import Programs
@@ -57,20 +55,6 @@ def node() -> Iterator[Node]:
     node = Node.create("xt")
     yield node
     node.remove()
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The programs that are run, one after the other."""
-    found: list[str] = []
-    original = Executor.run
-
-    def counting(self: Executor, argv: Any, *arguments: Any) -> Finished:
-        found.append(argv[0].rpartition("/")[2])
-        return original(self, argv, *arguments)
-
-    monkeypatch.setattr(Executor, "run", counting)
-    return found
 
 
 def by_program(node: Node, version: int, commands: list[str]) -> None:

@@ -55,6 +55,20 @@ def test_an_owners_rules_come_and_go_and_others_stay(node: Node, backend: str) -
     assert rules(node) == []
 
 
+def test_no_program_is_run_where_iptables_uses_nf_tables(node: Node, run: list[str]) -> None:
+    addresses = ["10.90.0.2/24", "10.90.0.2/20", "fd90::2/64"]
+    with inside(node):
+        masquerade.add(Owner("a", "c0", "eth0"), addresses, "iptables")
+        run.clear()  # the process has learned how this machine's iptables stores rules
+        owners = [Owner("a", "c1", ifname) for ifname in ("eth0", "net1")]
+        for owner in owners:  # one network, so one chain
+            masquerade.add(owner, addresses, "iptables")
+        masquerade.remove(owners)
+        masquerade.collect("a", [])
+    assert run == []
+    assert rules(node) == []
+
+
 def test_programs_that_hang_end_at_the_deadline_of_them_all(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
