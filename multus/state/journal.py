@@ -206,7 +206,7 @@ class Journal:
         is replaced as a whole.  The container's lock must be held.
         """
         left = list(enumerate(record.left()))
-        intent = (record.conf, len(left), record.started, record.netns_identity)
+        intent = (record.conf, len(left), record.started, record.netns_identity, record.boot)
         wires = [intent_wire(record.request, *intent)]
         wires += [planned_wire(number, record.planned[index]) for number, index in left]
         wires += [
