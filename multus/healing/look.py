@@ -93,7 +93,11 @@ def _with_witnesses(facts: Facts, places: Places) -> Facts:
             facts.errors.append(error)
             facts = evolve(facts, without_witness=True)
     if not places.root and may_be_nobodys(facts):
-        facts = evolve(facts, in_use=addresses_in_use())
+        try:
+            facts = evolve(facts, in_use=addresses_in_use())
+        except CNIError as error:
+            facts.errors.append(error)
+            facts = evolve(facts, owners_unknown=True)
     return facts
 
 

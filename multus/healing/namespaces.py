@@ -13,9 +13,10 @@ import os
 import re
 from collections.abc import Iterator
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, IOFailure
 from multus.netlink import Namespace, addresses
 
+_OWN = "/proc/thread-self/ns/net"
 #: Where runtimes and iproute2 mount them.  A mount in another place is in the table of mounts.
 _NAMED = ("/run/netns/*", "/var/run/netns/*")
 _EVERYWHERE = ("127.", "::1/", "fe80:")
@@ -26,20 +27,41 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def addresses_in_use() -> frozenset[str]:
     """The addresses, without prefix, of every namespace that is seen, this one's too.
 
-    Loopback and link-local addresses are left out: each namespace has them.
+    Loopback and link-local addresses are left out: each namespace has them.  Raises ``IOFailure``
+    when one of them cannot be looked into: then nobody knows which addresses are in use.
     """
     found: set[str] = set()
-    seen: set[tuple[int, int]] = set()
-    for path in ("/proc/thread-self/ns/net", *_paths()):
+    seen: set[int] = set()
+    device = os.stat(_OWN).st_dev  # of all namespaces
+    for path in (_OWN, *_paths()):
+        there = _status(path)
+        if there is None or there.st_dev != device or there.st_ino in seen:
+            continue
+        seen.add(there.st_ino)
         try:
-            there = os.stat(path)
-            if (there.st_dev, there.st_ino) in seen:
-                continue
-            seen.add((there.st_dev, there.st_ino))
             found |= _addresses_in(path)
-        except (OSError, CNIError):
-            continue  # it has ended meanwhile, or the path is no namespace
+        except (OSError, CNIError) as error:
+            now = _status(path)
+            if now is not None and now.st_ino == there.st_ino:
+                raise _unseen(path, error) from error
+            # It has ended meanwhile.
     return frozenset(found)
+
+
+def _status(path: str) -> os.stat_result | None:
+    """What is at *path*; None when nothing is, or when it is a process that is not ours to see."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _unseen(path: str, error: Exception) -> IOFailure:
+    return IOFailure(
+        f"the network namespace {path} cannot be looked into ({error}): it is not known which"
+        " addresses are in use",
+        fix="run it as root, with all capabilities",
+    )
 
 
 def _addresses_in(path: str) -> set[str]:

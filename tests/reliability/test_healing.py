@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from binascii import crc32
 from collections.abc import Callable
@@ -241,19 +240,6 @@ def test_a_folder_of_namespaces_that_is_not_seen_says_nothing(on_ground: Ground)
     hidden = "/run/netns-of-another/pod"
     rewritten(Path(on_ground.cni_dir, "c1:eth0"), netns=hidden)
     assert planned(on_ground).remove == ()
-
-
-def test_a_process_that_does_not_see_the_nodes_processes_says_nothing_of_them() -> None:
-    """As in the daemon's pod without hostPID, where a path under /proc is another process's."""
-    code = (
-        "from multus.api.request import Request\n"
-        "from multus.healing.look import why_gone\n"
-        "from multus.state.record import Record, restored\n"
-        "asked = restored(Request('DEL', 'c1', ifname='eth0'), '/proc/99999/ns/net', (), '')\n"
-        "print(repr(why_gone(Record('/nowhere', asked, netns_identity='4:5'))))\n"
-    )
-    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
-    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "''\n"
 
 
 def test_a_container_that_is_attached_again_meanwhile_is_kept(on_ground: Ground) -> None:
