@@ -194,7 +194,7 @@ def _require_free(wanted: Sequence[Route], others: Sequence[KernelRoute]) -> Non
     """
     taken = {(each.destination, each.priority): each.gateway for each in others}
     for route in wanted:
-        place = (_DEFAULTS[route.family], route.priority or _METRICS[route.family])
+        place = (EVERYWHERE[route.family], route.priority or _METRICS[route.family])
         if place in taken:
             raise InvalidConfig(
                 f"'default-route' asks for the default route of IPv{route.family}, and another"

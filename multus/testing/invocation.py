@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from multus.api.delegation import Delegated
 
 
+#: Nothing is kept for a later process, on a developer's machine least of all.
+_NO_FOLDER = "/run/multus-none"
+
+
 @frozen
 class Caller:
     """The caller of invocations: a container, its interface, and the runtime's arguments.
@@ -66,7 +70,14 @@ class Caller:
             plugin=plugin,
             config=whole,
             request=self._request(verb),
-            conf=Conf.from_wire({"name": "multus", "cniVersion": whole["cniVersion"], **self.conf}),
+            conf=Conf.from_wire(
+                {
+                    "name": "multus",
+                    "cniVersion": whole["cniVersion"],
+                    "cniDir": _NO_FOLDER,
+                    **self.conf,
+                }
+            ),
             session=session,
             log=session.log,
             prev_result=prev_result,

@@ -344,7 +344,9 @@ def test_nothing_leaks_in_any_history(tmp_path: Path, full_size: bool, say: Say)
             inherited = {"base": base, "kubeconfig": kubeconfig, "counts": counts}
             run_histories(type("Bound", (Histories,), inherited), examples, steps)
     say(f"histories: {', '.join(f'{count} × {what}' for what, count in sorted(counts.items()))}")
-    assert counts["ADD"] and counts["killed"] and counts["reboot"] and counts["heal"]
+    assert counts["ADD"]
+    # Each history has some of the verbs: a few histories may lack one.
+    assert not full_size or {"killed", "reboot", "heal", "change"} <= set(counts)
 
 
 def run_histories(machine: type[Histories], examples: int, steps: int) -> None:

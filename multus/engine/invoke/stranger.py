@@ -32,7 +32,7 @@ def answers_the_same(invoker: Invoker, invocation: Invocation, error: CNIError) 
     It is not asked again after a difference that an invoker found, nor when the plugin hung or
     crashed.
     """
-    if isinstance(error, CheckFailed | DelegateFailed):
+    if isinstance(error, CheckFailed | DelegateFailed) and not error.foreign:
         return False
     try:
         carry_out(invoker, invoker.check, _of_a_stranger(invocation))

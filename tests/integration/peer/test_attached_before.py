@@ -110,7 +110,7 @@ def test_del_that_fails_can_be_repeated_with_the_result(before: Cluster, cni_pod
     attach(before, container, default(before))
     before.bin.remove("firewall")
     before.bin.stand_in("firewall", DEL=Reply.error(100, "not now"))
-    assert before.delete(conf_of(before), container).error["code"] == 100
+    assert before.delete(conf_of(before), container).error["code"] == 101
     before.bin.stand_in("firewall")
     before.delete(conf_of(before), container).require()
     first, again = (each.conf["prevResult"] for each in before.bin.calls)

@@ -163,7 +163,7 @@ def test_a_plugin_that_fails_undoes_the_pod(vendor: Vendor, cni_pod: Netns) -> N
     vendor.step("b-step")
     vendor.cluster.bin.stand_in("b-step", ADD=Reply.error(100, "not today"))
     answer = vendor.cluster.add(vendor.conf, vendor.cluster.pod(cni_pod))
-    refused(answer, 100, "not today", CHAIN)
+    refused(answer, 101, "not today", CHAIN)
     assert vendor.cluster.bin.commands("DEL") == ["DEL b-step net1", "DEL a-step net1"]
     assert cni_pod.links() == {}
 

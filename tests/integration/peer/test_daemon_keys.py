@@ -31,7 +31,7 @@ def test_a_delete_that_failed_is_repeated_whatever_retry_delete_on_error_is(
     conf, container = named(cluster, **given), cluster.pod(cni_pod)
     cluster.add(conf, container).require()
     for _ in range(2):
-        assert cluster.delete(conf, container).error["code"] == 100
+        assert cluster.delete(conf, container).error["code"] == 101
     cluster.bin.stand_in("step")
     cluster.delete(conf, container).require()
     cluster.delete(conf, container).require()

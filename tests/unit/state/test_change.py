@@ -272,6 +272,7 @@ def test_a_record_does_not_grow_with_the_number_of_changes(desk: Desk) -> None:
         before.result,
     )
     assert (after.started, after.netns_identity) == (before.started, before.netns_identity)
+    assert after.boot == before.boot != ""
     desk.recorder.calls.clear()
     remove(desk)
     assert desk.recorder.said == ["DEL hot net8", "DEL c net2", "DEL b net1", "DEL a net0"]
