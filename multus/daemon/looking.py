@@ -15,6 +15,7 @@ from multus.api.errors import CNIError, UnknownContainer, failure
 from multus.api.kubernetes import NotFound
 from multus.engine.changing import request_of
 from multus.state.journal import Journal
+from multus.state.liveness import lives
 
 if TYPE_CHECKING:
     from multus.cni.skel import EngineFor
@@ -50,6 +51,9 @@ def _look(
     record = journal.find(asked["container"], asked["ifname"])
     if record is None or record.result is None:
         raise UnknownContainer("it has no finished record")
+    if not lives(record):
+        # The engine would tell the pod's observers, but its DEL is about to come.
+        raise UnknownContainer("it has ended")
     environ = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
     request, conf = request_of(record, environ)
     conf = evolve(conf, cni_dir=journal.folder)

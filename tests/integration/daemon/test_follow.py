@@ -127,6 +127,18 @@ def test_a_corrected_annotation_does_not_wait_for_the_pause_of_the_last_failure(
     becomes(lambda: shown(cluster), {**ETH0, "net1": ["10.2.0.2"]})
 
 
+def test_of_a_container_that_has_ended_nothing_is_said(
+    cluster: Cluster, cni_pod: Netns, web: Container, daemon: Daemon
+) -> None:
+    eventually(lambda: daemon.metric(SAME) >= 1)
+    cni_pod.remove()
+    cluster.annotate("a")
+    eventually(lambda: daemon.metric('multus_pod_looks_total{outcome="gone"}') >= 1)
+    cluster.delete(cluster.default(), web).require()
+    assert {reason for _, reason, _ in cluster.events()} == {"AddedInterface"}
+    assert '"CHANGE"' not in daemon.log and "is gone" not in daemon.log
+
+
 def test_an_api_server_that_is_away_in_the_middle_delays_and_loses_nothing(
     cluster: Cluster, cni_pod: Netns, web: Container
 ) -> None:
