@@ -58,12 +58,12 @@ def _look(
     request, conf = request_of(record, environ)
     conf = evolve(conf, cni_dir=journal.folder)
     engine = engine_for(conf, deadline)
-    before = _annotated(engine)
+    before, told = _annotated(engine), frozenset(asked["told"])
     if not follows:
-        engine.review(request, conf)
+        engine.review(request, conf, told)
         wrote = _annotated(engine) > before
         return ("righted" if wrote else "same"), [], wrote
-    changes = engine.change(request, conf, frozenset(asked["told"]))
+    changes = engine.change(request, conf, told)
     made = bool(changes.added or changes.removed)
     wrote = _annotated(engine) > before and not made
     if changes.refused:
