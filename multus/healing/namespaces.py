@@ -23,6 +23,22 @@ _EVERYWHERE = ("127.", "::1/", "fe80:")
 _MOUNTS = "/proc/self/mountinfo"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
+#: The inode of the first PID namespace, which has every process (linux/proc_ns.h).
+_NODES_PROCESSES = 0xEFFFFFFC
+
+
+def would_be_seen(netns: str) -> bool:
+    """Whether this process would see the namespace at *netns* if it existed.
+
+    One in a container of its own may not have the folder of all of them, nor the node's processes.
+    """
+    if netns.startswith("/proc/"):
+        try:
+            return os.stat("/proc/self/ns/pid").st_ino == _NODES_PROCESSES
+        except OSError:
+            return False
+    return not netns or os.path.isdir(os.path.dirname(netns))
+
 
 def addresses_in_use() -> frozenset[str]:
     """The addresses, without prefix, of every namespace that is seen, this one's too.

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import os
 
+from multus.healing.namespaces import would_be_seen
 from multus.state import cached
 
 
 def of_cache(place: str, root: str = "") -> frozenset[str]:
-    """The containers of the cache *place* whose namespace exists, or is not named.
+    """The containers of the cache *place*, without those whose namespace is known to be gone.
 
     *root* is where the node's file system is mounted.
     """
     return frozenset(
         each.container_id
         for each in cached.in_cache(place)
-        if not each.netns or os.path.lexists(f"{root}{each.netns}")
+        if each.container_id and _may_live(each.netns, root)
     )
+
+
+def _may_live(netns: str, root: str) -> bool:
+    path = f"{root}{netns}"
+    return not netns or os.path.lexists(path) or not would_be_seen(path)
 
 
 def of_runtime(socket: str) -> frozenset[str]:

@@ -27,6 +27,20 @@ def test_a_process_that_does_not_see_the_nodes_processes_says_nothing_of_them() 
     assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "''\n"
 
 
+def test_a_container_of_the_runtimes_cache_lives_unless_its_namespace_would_be_seen(
+    tmp_path: Path,
+) -> None:
+    """Its namespace is under /proc, as with cri-dockerd; Multus came to the node after it."""
+    for name, netns in (("c1", "/proc/999999999/ns/net"), ("c2", str(tmp_path / "gone"))):
+        entry = {"kind": "cniCacheV1", "containerId": name, "netns": netns}
+        path = tmp_path / f"front-{name}-eth0"
+        path.write_text(json.dumps({**entry, "result": {"cniVersion": "1.0.0"}}))
+        path.chmod(0o600)
+    code = f"from multus.healing import witness; print(*witness.of_cache({str(tmp_path)!r}))"
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "c1\n"
+
+
 @pytest.mark.parametrize("right", ["sys_admin", ""])
 def test_an_address_is_kept_where_a_namespace_that_lives_cannot_be_looked_into(
     on_ground: Ground, right: str
