@@ -24,7 +24,7 @@ from multus.ipam.upkeep import USUAL_FOLDER, Held, held_in, stores_in
 from multus.netlink import links, open_channel
 from multus.state import cached, predecessor
 from multus.state.journal import RESULTS, Journal
-from multus.state.liveness import OF_ANOTHER_BOOT, lives
+from multus.state.liveness import OF_ANOTHER_BOOT, booted, lives
 from multus.state.record import Record
 
 #: The Go Multus's own network, where no record of ours says another.
@@ -67,7 +67,7 @@ def look(places: Places) -> Facts:
     rules = [] if places.root else _tried(errors, owned.every)
     facts = Facts(
         now=time.time(),
-        booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
+        booted=booted(),
         held=held,
         networks=frozenset(str(each["name"]) for each in known if each.get("name")),
         links=every,

@@ -46,19 +46,28 @@ def boot() -> str:
         return ""
 
 
+def booted() -> float:
+    """When the node was started, in seconds since 1970 by its clock of today."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def is_of_earlier_boot(path: str) -> bool:
     """Whether the file at *path* was last changed before the node was started."""
     try:
         changed = os.lstat(path).st_ctime
     except OSError:
         return False
-    return changed < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return changed < booted()
 
 
-def identity_since(recorded_boot: str, identity: str) -> str:
-    """*identity* as it compares now: numbers of inodes are used again after a boot."""
-    another = recorded_boot and boot() and recorded_boot != boot()
-    return OF_ANOTHER_BOOT if another else identity
+def identity_since(recorded_boot: str, started: float, identity: str) -> str:
+    """*identity* as it compares now: numbers of inodes are used again after a boot.
+
+    The names of two boots differ in the same boot too, where a node is a container with a name of
+    its own (systemd-nspawn) and its pods see the kernel's: so *started* has to be earlier as well.
+    """
+    differ = recorded_boot and boot() and recorded_boot != boot()
+    return OF_ANOTHER_BOOT if differ and started < booted() else identity
 
 
 def netns_identity(path: str) -> str:

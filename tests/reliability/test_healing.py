@@ -228,6 +228,9 @@ def test_a_record_of_another_boot_is_removed_whatever_is_at_its_path(on_ground: 
     before = on_ground.state()
     on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
     rewritten(Path(on_ground.cni_dir, "c1:eth0"), boot="another")
+    # Two names of one boot: a node that is a container may have its own, and its pods the kernel's.
+    assert planned(on_ground).remove == ()
+    rewritten(Path(on_ground.cni_dir, "c1:eth0"), started=1.0)
     (record, *_) = planned(on_ground, grace=0.0).remove
     assert record.reason == "the node was started again since"
     assert [each for each in heal(on_ground) if each.problem] == []
