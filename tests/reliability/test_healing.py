@@ -256,6 +256,39 @@ def test_a_process_that_does_not_see_the_nodes_processes_says_nothing_of_them() 
     assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "''\n"
 
 
+@pytest.mark.parametrize(
+    "less",
+    [
+        ["unshare", "--pid", "--fork", "--mount-proc"],
+        ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"],
+    ],
+    ids=["processes", "rights"],
+)
+def test_without_every_namespace_nothing_is_called_nobodys(
+    on_ground: Ground, less: list[str]
+) -> None:
+    """A container of another program may have the address in one that is not seen."""
+    on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
+    path = Path(on_ground.ipam_dir, "chain", "10.1.0.99")
+    path.write_bytes(b"stranger\r\neth0")
+    aged(path)
+    code = (
+        "import sys\n"
+        "from multus.healing.look import Places, look\n"
+        "from multus.healing.plan import plan\n"
+        "made = plan(look(Places(sys.argv[1:2], addresses=sys.argv[2], results='/none')))\n"
+        "print(made.remove, [each.name for each in made.left])\n"
+    )
+    apart = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+    try:
+        argv = [*less, sys.executable, "-c", code, on_ground.cni_dir, on_ground.ipam_dir]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    finally:
+        apart.kill()
+        apart.wait()
+    assert done.stdout == "() [\"address 10.1.0.99 of 'chain'\"]\n"
+
+
 def test_a_container_that_is_attached_again_meanwhile_is_kept(on_ground: Ground) -> None:
     conf = chained(on_ground)
     on_ground.done("ADD", conf, on_ground.container("c1"))
