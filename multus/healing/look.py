@@ -19,12 +19,12 @@ from multus.api.errors import CNIError
 from multus.api.request import Request
 from multus.healing import owned, witness
 from multus.healing.facts import Facts, Intent, Seen, may_be_nobodys
-from multus.healing.namespaces import addresses_in_use, would_be_seen
+from multus.healing.namespaces import addresses_in_use, sees_every_process, would_be_seen
 from multus.ipam.upkeep import USUAL_FOLDER, Held, held_in, stores_in
 from multus.netlink import links, open_channel
 from multus.state import cached, predecessor
 from multus.state.journal import RESULTS, Journal
-from multus.state.liveness import OF_ANOTHER_BOOT, booted, lives
+from multus.state.liveness import OF_ANOTHER_BOOT, lives
 from multus.state.record import Record
 
 #: The Go Multus's own network, where no record of ours says another.
@@ -67,7 +67,7 @@ def look(places: Places) -> Facts:
     rules = [] if places.root else _tried(errors, owned.every)
     facts = Facts(
         now=time.time(),
-        booted=booted(),
+        booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
         held=held,
         networks=frozenset(str(each["name"]) for each in known if each.get("name")),
         links=every,
@@ -90,12 +90,18 @@ def _with_witnesses(facts: Facts, places: Places) -> Facts:
             facts.errors.append(error)
             facts = evolve(facts, without_witness=True)
     if not places.root and may_be_nobodys(facts):
-        try:
-            facts = evolve(facts, in_use=addresses_in_use())
-        except CNIError as error:
-            facts.errors.append(error)
-            facts = evolve(facts, owners_unknown=True)
+        facts = _with_namespaces(facts)
     return facts
+
+
+def _with_namespaces(facts: Facts) -> Facts:
+    """The facts with the addresses in use; without some of them, nothing is nobody's."""
+    try:
+        hidden = facts.owners_unknown or not sees_every_process()
+        return evolve(facts, in_use=addresses_in_use(), owners_unknown=hidden)
+    except CNIError as error:
+        facts.errors.append(error)
+        return evolve(facts, owners_unknown=True)
 
 
 def _with_journals(facts: Facts, journals: Sequence[Journal], root: str) -> Facts:

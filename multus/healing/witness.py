@@ -12,20 +12,17 @@ from multus.state import cached
 
 
 def of_cache(place: str, root: str = "") -> frozenset[str]:
-    """The containers of the cache *place*, without those whose namespace is known to be gone.
+    """The containers of the cache *place* whose namespace exists, is not named, or is not seen.
 
     *root* is where the node's file system is mounted.
     """
     return frozenset(
         each.container_id
         for each in cached.in_cache(place)
-        if each.container_id and _may_live(each.netns, root)
+        if not each.netns
+        or os.path.lexists(f"{root}{each.netns}")
+        or not would_be_seen(f"{root}{each.netns}")
     )
-
-
-def _may_live(netns: str, root: str) -> bool:
-    path = f"{root}{netns}"
-    return not netns or os.path.lexists(path) or not would_be_seen(path)
 
 
 def of_runtime(socket: str) -> frozenset[str]:
