@@ -230,10 +230,21 @@ def test_a_record_of_another_boot_is_removed_whatever_is_at_its_path(on_ground: 
     before = on_ground.state()
     on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
     rewritten(Path(on_ground.cni_dir, "c1:eth0"), boot="another")
+    # Two names of one boot: a node that is a container may have its own, and its pods the kernel's.
+    assert planned(on_ground).remove == ()
+    rewritten(Path(on_ground.cni_dir, "c1:eth0"), started=1.0)
     (record, *_) = planned(on_ground, grace=0.0).remove
     assert record.reason == "the node was started again since"
     assert [each for each in heal(on_ground) if each.problem] == []
     assert left(on_ground, before) == []
+
+
+def test_a_folder_of_namespaces_that_is_not_seen_says_nothing(on_ground: Ground) -> None:
+    """As in a container that does not have the node's /run/netns."""
+    on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
+    hidden = "/run/netns-of-another/pod"
+    rewritten(Path(on_ground.cni_dir, "c1:eth0"), netns=hidden)
+    assert planned(on_ground).remove == ()
 
 
 def test_a_container_that_is_attached_again_meanwhile_is_kept(on_ground: Ground) -> None:
