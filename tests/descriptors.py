@@ -7,6 +7,7 @@ the number of all descriptors says nothing about one test.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -57,3 +58,14 @@ def connections_to(port: int) -> int:
             with suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
                 count += found.family == socket.AF_INET and found.getpeername()[1] == port
     return count
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """This process may open nothing more inside the block."""
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multus.state.record import Record
 
 #: How long the API server and the daemon may take, in seconds.
-_PATIENCE = 0.6
+PATIENCE = 0.6
 #: Failures are counted over this time, in seconds.
 _RECENT = 3600.0
 #: From this share on, a range is nearly full.
@@ -150,7 +150,7 @@ def _service(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
         warm = any(each.process > 0 for each in engines.found(os.path.dirname(here)))
         return "no daemon, a warm engine" if warm else "no daemon, a process for each call"
     try:
-        status, said = control(here, b"ready")
+        status, said = control(here, b"ready", PATIENCE)
     except (OSError, Malformed) as error:
         severity = UNCHECKED if isinstance(error, PermissionError) else ERROR
         fix = AS_ROOT if severity == UNCHECKED else "restart 'multus daemon'"
@@ -174,7 +174,7 @@ def _api(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
         access = load_kubeconfig(paths.at(path))
         client = HttpClient(access)
         try:
-            client.call("GET", "/version", "ask for its version", Deadline.after(_PATIENCE))
+            client.call("GET", "/version", "ask for its version", Deadline.after(PATIENCE))
         finally:
             client.close()
     except CNIError as error:

@@ -15,6 +15,7 @@ from multus.api.errors import CNIError, UnknownContainer, failure
 from multus.api.kubernetes import NotFound
 from multus.engine.changing import request_of
 from multus.state.journal import Journal
+from multus.state.liveness import lives
 
 if TYPE_CHECKING:
     from multus.cni.skel import EngineFor
@@ -50,16 +51,19 @@ def _look(
     record = journal.find(asked["container"], asked["ifname"])
     if record is None or record.result is None:
         raise UnknownContainer("it has no finished record")
+    if not lives(record):
+        # The engine would tell the pod's observers, but its DEL is about to come.
+        raise UnknownContainer("it has ended")
     environ = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
     request, conf = request_of(record, environ)
     conf = evolve(conf, cni_dir=journal.folder)
     engine = engine_for(conf, deadline)
-    before = _annotated(engine)
+    before, told = _annotated(engine), frozenset(asked["told"])
     if not follows:
-        engine.review(request, conf)
+        engine.review(request, conf, told)
         wrote = _annotated(engine) > before
         return ("righted" if wrote else "same"), [], wrote
-    changes = engine.change(request, conf, frozenset(asked["told"]))
+    changes = engine.change(request, conf, told)
     made = bool(changes.added or changes.removed)
     wrote = _annotated(engine) > before and not made
     if changes.refused:

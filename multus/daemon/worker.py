@@ -250,7 +250,7 @@ class Worker:
         try:
             with progress.step("healing", _ENGINE):
                 return self._service.heal(head["folders"], head["grace"], head["skip"])
-        except Exception as error:  # noqa: BLE001  the next round tries again
+        except (Exception, progress.Overdue) as error:  # noqa: BLE001  the next round tries again
             self._service.log.error("internal error in healing", error=error)
             return {"found": {}, "removed": {}, "failed": {}, "skipped": [], "more": False}
 

@@ -167,18 +167,19 @@ class Engine:
                 serving.changed(changes, change.record.attachments(), told)
         return changes
 
-    def review(self, request: Request, conf: Conf) -> None:
+    def review(self, request: Request, conf: Conf, told: Collection[str] = frozenset()) -> None:
         """Tell observers what a running container has, as after a change that changed nothing.
 
-        One that keeps a status elsewhere can put it right.  Raises as ``change``.
+        One that keeps a status elsewhere can put it right.  *told* and errors as for ``change``.
         """
         from multus.engine import changing
 
-        with self._serving(request, conf) as serving, serving.transaction() as transaction:
-            record = transaction.finished_record()
-            changing.require_running(record, request)
+        with self._serving(request, conf, told) as serving:
             serving.outcome = evolve(serving.outcome, command="CHANGE")
-            serving.changed(Changes(), record.attachments(), ())
+            with serving.transaction() as transaction:
+                record = transaction.finished_record()
+                changing.require_running(record, request)
+                serving.changed(Changes(), record.attachments(), told)
 
     def foresee(self, request: Request, conf: Conf) -> Foreseen:
         """What ``change`` would do; raises as it does, and has no effects."""

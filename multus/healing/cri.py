@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from multus.api.errors import MissingPlugin, TryAgainLater
 from multus.api.kubernetes import Deadline
+from multus.api.progress import step
 
 _METHOD = "/runtime.v1.RuntimeService/ListPodSandbox"
 #: How long the runtime may take, in seconds.
@@ -26,7 +27,8 @@ def sandboxes(path: str) -> frozenset[str]:
             f"asking the runtime needs h2 ({error})", fix="pip install 'multus[daemon]'"
         ) from error
     try:
-        listed = call(path, _METHOD, Deadline.after(_PATIENCE))
+        with step("the container runtime", _PATIENCE + 5.0, waits=True):
+            listed = call(path, _METHOD, Deadline.after(_PATIENCE))
         return frozenset(text_of(each, 1) for each in messages_of(listed, 1))
     except (CallFailed, ValueError, IndexError) as error:
         raise TryAgainLater(

@@ -59,8 +59,9 @@ class Facts:
       which it has whether or not their namespace exists;
     * ``in_use``: the addresses in all namespaces that live, by text; read only when something
       `may_be_nobodys`;
-    * ``owners_unknown``: a folder of records cannot be listed; ``without_witness``: the runtime was
-      to be asked, and does not answer.
+    * ``owners_unknown``: what no record names may still have an owner, since a folder of records
+      cannot be listed, or not every namespace is seen; ``without_witness``: the runtime was to be
+      asked, and does not answer.
     """
 
     now: float

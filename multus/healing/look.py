@@ -19,7 +19,7 @@ from multus.api.errors import CNIError
 from multus.api.request import Request
 from multus.healing import owned, witness
 from multus.healing.facts import Facts, Intent, Seen, may_be_nobodys
-from multus.healing.namespaces import addresses_in_use
+from multus.healing.namespaces import addresses_in_use, sees_every_process, would_be_seen
 from multus.ipam.upkeep import USUAL_FOLDER, Held, held_in, stores_in
 from multus.netlink import links, open_channel
 from multus.state import cached, predecessor
@@ -29,9 +29,6 @@ from multus.state.record import Record
 
 #: The Go Multus's own network, where no record of ours says another.
 _ITS_CONF = {"name": "multus-cni-network", "type": "multus", "cniVersion": "1.0.0"}
-
-#: The inode of the first PID namespace, which has every process (linux/proc_ns.h).
-_NODES_PROCESSES = 0xEFFFFFFC
 
 _T = TypeVar("_T")
 
@@ -93,8 +90,18 @@ def _with_witnesses(facts: Facts, places: Places) -> Facts:
             facts.errors.append(error)
             facts = evolve(facts, without_witness=True)
     if not places.root and may_be_nobodys(facts):
-        facts = evolve(facts, in_use=addresses_in_use())
+        facts = _with_namespaces(facts)
     return facts
+
+
+def _with_namespaces(facts: Facts) -> Facts:
+    """The facts with the addresses in use; without some of them, nothing is nobody's."""
+    try:
+        hidden = facts.owners_unknown or not sees_every_process()
+        return evolve(facts, in_use=addresses_in_use(), owners_unknown=hidden)
+    except CNIError as error:
+        facts.errors.append(error)
+        return evolve(facts, owners_unknown=True)
 
 
 def _with_journals(facts: Facts, journals: Sequence[Journal], root: str) -> Facts:
@@ -136,20 +143,7 @@ def why_gone(record: Record, root: str = "") -> str:
         return "the node was started again since"
     if lives(record, root):
         return ""
-    return "its network namespace is gone" if _would_be_seen(f"{root}{netns}") else ""
-
-
-def _would_be_seen(netns: str) -> bool:
-    """Whether this process would see the namespace at *netns* if it existed.
-
-    One in a container of its own may not have the folder of all of them, nor the node's processes.
-    """
-    if netns.startswith("/proc/"):
-        try:
-            return os.stat("/proc/self/ns/pid").st_ino == _NODES_PROCESSES
-        except OSError:
-            return False
-    return not netns or os.path.isdir(os.path.dirname(netns))
+    return "its network namespace is gone" if would_be_seen(f"{root}{netns}") else ""
 
 
 def _records(journal: Journal, errors: list[CNIError]) -> Iterator[Record]:

@@ -127,8 +127,12 @@ class _Owners:
         )
 
     def _is_old(self, since: float, grace: float) -> bool:
-        """Whether it is older than *grace*; one of another boot is, and one of a wrong clock."""
-        return not max(self._facts.booted, self._facts.now - grace) < since <= self._facts.now
+        """Whether it is older than *grace*; one of another boot is, and one of a wrong clock.
+
+        A clock that was set back a little since does not make it one.
+        """
+        ahead = self._facts.now + RESERVED
+        return not max(self._facts.booted, self._facts.now - grace) < since <= ahead
 
     def order(self, thing: Thing) -> tuple[float, str, int, str]:
         """The place of a thing in the plan."""

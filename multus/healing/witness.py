@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 
+from multus.healing.namespaces import would_be_seen
 from multus.state import cached
 
 
 def of_cache(place: str, root: str = "") -> frozenset[str]:
-    """The containers of the cache *place* whose namespace exists, or is not named.
+    """The containers of the cache *place* whose namespace exists, is not named, or is not seen.
 
     *root* is where the node's file system is mounted.
     """
     return frozenset(
         each.container_id
         for each in cached.in_cache(place)
-        if not each.netns or os.path.lexists(f"{root}{each.netns}")
+        if not each.netns
+        or os.path.lexists(f"{root}{each.netns}")
+        or not would_be_seen(f"{root}{each.netns}")
     )
 
 

@@ -9,6 +9,7 @@ Source: setns(2), ioctl_ns(2), network_namespaces(7).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
 _OWN = "/proc/thread-self/ns/net"
+#: What the kernel says of a path at which there is nothing that can be opened.  Anything else, such
+#: as a full table of files or a missing right, says nothing about the namespace.
+_ABSENT = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ESRCH,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENXIO,
+        errno.ENODEV,
+    }
+)
 
 _T = TypeVar("_T")
 
@@ -158,11 +172,13 @@ def _elsewhere(leave: Callable[[], None], words: str) -> Iterator[None]:
 
 
 def is_namespace(path: str) -> bool:
-    """Whether a network namespace can be opened at this path."""
+    """Whether there is a network namespace at this path, or something that cannot be opened."""
     try:
         os.close(_open(path))
     except NamespaceGone:
         return False
+    except KernelRefused:
+        pass
     return True
 
 
@@ -172,6 +188,10 @@ def _open(path: str) -> int:
         # FIFO, and opening one must not block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno not in _ABSENT:
+            raise KernelRefused(
+                f"cannot open the network namespace at {path}: {error.strerror}"
+            ) from error
         raise NamespaceGone(
             f"no network namespace at {path}: {error.strerror}; the container is gone, or its "
             "runtime gave a wrong path"

@@ -6,6 +6,7 @@ little: a number under ``/proc`` or a name under ``/run/netns`` may later be ano
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from enum import Enum
@@ -25,9 +26,12 @@ class Liveness(Enum):
     SAME = "same"
     #: Something else: another container's namespace, or a file that is left of a mount.
     OTHER = "other"
-    #: Something, and the record does not say which namespace it was.
+    #: Something, and the record does not say which namespace it was; or it cannot be looked at.
     UNKNOWN = "unknown"
 
+
+#: What the kernel says when it does not let this process look, whatever is at the path.
+_NOT_SEEN = (errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EIO)
 
 #: In place of an identity that was recorded before the node was started again.
 OF_ANOTHER_BOOT = "of another boot"
@@ -46,19 +50,28 @@ def boot() -> str:
         return ""
 
 
+def booted() -> float:
+    """When the node was started, in seconds since 1970 by its clock of today."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def is_of_earlier_boot(path: str) -> bool:
     """Whether the file at *path* was last changed before the node was started."""
     try:
         changed = os.lstat(path).st_ctime
     except OSError:
         return False
-    return changed < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return changed < booted()
 
 
-def identity_since(recorded_boot: str, identity: str) -> str:
-    """*identity* as it compares now: numbers of inodes are used again after a boot."""
-    another = recorded_boot and boot() and recorded_boot != boot()
-    return OF_ANOTHER_BOOT if another else identity
+def identity_since(recorded_boot: str, started: float, identity: str) -> str:
+    """*identity* as it compares now: numbers of inodes are used again after a boot.
+
+    The names of two boots differ in the same boot too, where a node is a container with a name of
+    its own (systemd-nspawn) and its pods see the kernel's: so *started* has to be earlier as well.
+    """
+    differ = recorded_boot and boot() and recorded_boot != boot()
+    return OF_ANOTHER_BOOT if differ and started < booted() else identity
 
 
 def netns_identity(path: str) -> str:
@@ -83,9 +96,13 @@ def is_nodes(path: str, chroot: str = "") -> bool:
 
 def look(path: str, recorded: str) -> Liveness:
     """What is at *path* now; *recorded* is the identity in the journal, "" when it has none."""
-    there = netns_identity(path)
-    if not there:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return Liveness.UNKNOWN if error.errno in _NOT_SEEN else Liveness.NOTHING
+    except ValueError:
         return Liveness.NOTHING
+    there = f"{found.st_dev}:{found.st_ino}"
     if not recorded:
         return Liveness.UNKNOWN
     return Liveness.SAME if there == recorded else Liveness.OTHER

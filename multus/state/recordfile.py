@@ -202,7 +202,8 @@ def read(path: str, container_id: str, ifname: str) -> Record:
             if isinstance(error, StateDamaged):
                 raise
             altered.insert(0, f"line {number}: {error}")
-    record = evolve(record, netns_identity=identity_since(record.boot, record.netns_identity))
+    now = identity_since(record.boot, record.started, record.netns_identity)
+    record = evolve(record, netns_identity=now)
     if record.complete:
         return evolve(record, damage="; ".join(altered))
     damage = [*unwritten, *altered] or ["it does not name all delegates"]

@@ -41,7 +41,7 @@ class Boots(RuleBasedStateMachine):
             subprocess.run(["ip", "netns", "add", netns.name], check=True)
             netns.ip("link", "set", "lo", "up")
         for record in Path(self.base.cni_dir).glob("*:eth0"):
-            rewritten(record, boot=secrets.token_hex(16))
+            rewritten(record, boot=secrets.token_hex(16), started=1.0)
         self.dirty |= self.attached
         self.attached.clear()
 

@@ -130,11 +130,12 @@ def _times(title: str, found: tuple[Times, ...], width: int, none: str) -> list[
 def _now(paths: Paths) -> list[str]:
     """What the daemon's workers do, those that are busy; else a line that says so."""
     from multus.cli.commands.doctor.programs import control
+    from multus.cli.overview import PATIENCE
     from multus.daemon.wire import Malformed
     from multus.log._printable import printable
 
     try:
-        _, text = control(paths.at(paths.socket), b"workers")
+        _, text = control(paths.at(paths.socket), b"workers", PATIENCE)
     except (OSError, Malformed):
         return ["no daemon says what runs"]
     lines = [printable(line) for line in text.splitlines()]

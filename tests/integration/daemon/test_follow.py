@@ -127,6 +127,18 @@ def test_a_corrected_annotation_does_not_wait_for_the_pause_of_the_last_failure(
     becomes(lambda: shown(cluster), {**ETH0, "net1": ["10.2.0.2"]})
 
 
+def test_of_a_container_that_has_ended_nothing_is_said(
+    cluster: Cluster, cni_pod: Netns, web: Container, daemon: Daemon
+) -> None:
+    eventually(lambda: daemon.metric(SAME) >= 1)
+    cni_pod.remove()
+    cluster.annotate("a")
+    eventually(lambda: daemon.metric('multus_pod_looks_total{outcome="gone"}') >= 1)
+    cluster.delete(cluster.default(), web).require()
+    assert {reason for _, reason, _ in cluster.events()} == {"AddedInterface"}
+    assert '"CHANGE"' not in daemon.log and "is gone" not in daemon.log
+
+
 def test_an_api_server_that_is_away_in_the_middle_delays_and_loses_nothing(
     cluster: Cluster, cni_pod: Netns, web: Container
 ) -> None:
@@ -193,6 +205,22 @@ def test_a_status_that_is_gone_or_old_is_put_right_and_another_programs_right_on
     assert cluster.annotations()[STATUS] == same
     cluster.annotate("a")
     assert sorted(cni_pod.links()) == ["eth0"]
+
+
+def test_a_damaged_record_is_said_once_however_often_it_is_looked_at(
+    cluster: Cluster, cni_pod: Netns, daemon: Daemon, tmp_path: Path
+) -> None:
+    daemon.settings = {**daemon.settings, "podChanges": "off"}
+    container = cluster.pod(cni_pod)
+    cluster.add(cluster.default(), container).require()
+    record = tmp_path / "multus" / f"{container.id}:eth0"
+    lines = record.read_bytes().splitlines(keepends=True)
+    record.write_bytes(b"".join(each for each in lines if b'"kind":"delegate"' not in each))
+    daemon.start()
+    eventually(lambda: daemon.metric('multus_pod_looks_total{outcome="failed"}') >= 2)
+    reasons = Counter(reason for _, reason, _ in cluster.events())
+    assert reasons == {"AddedInterface": 1, "NetworkAttachmentFailed": 1}
+    assert daemon.log.count("does not name all networks") == 1
 
 
 def test_what_an_outside_controller_attached_stays_with_the_name_that_it_has_for_it(

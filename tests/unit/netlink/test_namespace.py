@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from descriptors import all_closed
+from descriptors import all_closed, none_left
 
 from multus.api.errors import InvalidConfig, KernelRefused, UnknownContainer
 from multus.netlink import Namespace, NamespaceGone, is_namespace, links, sysctl
@@ -36,6 +36,13 @@ def test_a_missing_path_is_a_container_that_is_gone(tmp_path: Path) -> None:
         Namespace(path)
     assert caught.value.number == UnknownContainer.code
     assert path in caught.value.msg
+
+
+def test_a_namespace_that_cannot_be_opened_is_not_called_gone(netns: Netns) -> None:
+    with all_closed(), none_left():
+        assert is_namespace(netns.path)
+        with pytest.raises(KernelRefused, match="Too many open files"):
+            Namespace(netns.path)
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "pipe", "another kind of namespace"])

@@ -7,17 +7,19 @@ import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from attrs import evolve
-from unit.state.records import CONF, FOUR, found, request
+from unit.state.records import CONF, FOUR, attachment, found, names, request
 
 from multus.api.errors import BadEnvironment, CNIError, IOFailure, StateDamaged
 from multus.state import journal as module
 from multus.state.journal import Journal
 from multus.state.liveness import netns_identity
 from multus.state.record import Record
+from multus.state.recordfile import Writer
 
 
 class TestFiles:
@@ -54,6 +56,23 @@ class TestFiles:
         assert stat.S_IMODE(os.stat(writer.path).st_mode) == 0o600
         assert stat.S_IMODE(os.stat(journal.folder).st_mode) == 0o700
         assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o755
+
+    def test_is_written_again_without_what_is_gone_and_says_the_same(
+        self, journal: Journal
+    ) -> None:
+        given = [FOUR[0]._replace(delegate=evolve(FOUR[0].delegate, primary=True)), *FOUR[1:]]
+        with closing(
+            journal.begin(evolve(request(), netns="/proc/self/ns/net"), CONF, given)
+        ) as writer:
+            for index, each in enumerate(given):
+                writer.attached(index, attachment(each))
+            writer.finished(attachment(given[0]).result)
+            before = found(journal)
+            assert before.boot and journal.compact(before) == before
+        with closing(Writer(before.path)) as writer:
+            writer.detaching(2)
+            writer.detached(2)
+        assert names(journal.compact(found(journal))) == ["net0", "net1", "net3"]
 
     def test_is_kept_aside_under_a_name_that_is_no_record(
         self, journal: Journal, whole: bytes

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attrs import evolve
+from descriptors import none_left
 
 from multus.api.request import Request
 from multus.state.liveness import (
@@ -166,3 +168,24 @@ class TestPathForRemoval:
         assert look(own, netns_identity(own)) is Liveness.SAME
         assert path_for_removal(record_of(own)) == ""
         assert path_for_removal(record_of(str(tmp_path / "link"))) == ""
+
+
+class TestNotSeen:
+    """What this process may not look at, it does not call gone."""
+
+    def test_without_a_descriptor(self, pod: Netns) -> None:
+        record = record_of(pod.path)
+        with none_left():
+            assert lives(record)
+
+    def test_without_the_right(self) -> None:
+        """A path under /proc is read only with CAP_SYS_PTRACE."""
+        code = (
+            "from multus.state.liveness import look\n"
+            "import sys; print(look(sys.argv[1], '4:5').name)"
+        )
+        less = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+        path = f"/proc/{os.getpid()}/ns/net"
+        argv = [*less, sys.executable, "-c", code, path]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True)
+        assert done.stdout == "UNKNOWN\n"

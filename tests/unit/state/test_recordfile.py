@@ -159,6 +159,7 @@ class TestDamage:
         path = Path(journal.folder, "c1:eth0")
         ends = [index + 1 for index, byte in enumerate(whole) if byte == 10]
         monkeypatch.setattr(liveness, "boot", lambda: "another")
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: -1.0)  # started in a second
         for size in (ends[0], ends[0] + 50, ends[3], ends[4] - 1):
             for hole in (0, 3000):
                 path.write_bytes(whole[:size] + bytes(hole))

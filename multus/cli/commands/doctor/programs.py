@@ -274,13 +274,13 @@ def _is_python(path: str) -> bool:
         return False
 
 
-def control(path: str, word: bytes) -> tuple[int, str]:
+def control(path: str, word: bytes, patience: float = _PATIENCE) -> tuple[int, str]:
     """Send a control request to the daemon; returns its status and text.
 
-    Raises ``OSError`` or ``wire.Malformed``.
+    Each part of the answer may take *patience* seconds.  Raises ``OSError`` or ``wire.Malformed``.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(patience)
         connection.connect(path)
         connection.sendall(wire.Message(wire.CONTROL, word).encode())
         data = b""
