@@ -105,7 +105,8 @@ def _unseen(missed: Finding) -> Line:
     """What could not be looked at, so that an empty list is not taken for "there is nothing"."""
     from multus.log._printable import printable
 
-    return [("not looked at: ", "bold"), printable(f"{missed.reason}: {missed.fix}", 500)]
+    # The line may be cut, so the remedy is first.
+    return [("not looked at", "bold"), printable(f" ({missed.fix}): {missed.reason}", 500)]
 
 
 def _times(title: str, found: tuple[Times, ...], width: int, none: str) -> list[Line]:
