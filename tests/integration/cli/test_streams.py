@@ -269,5 +269,5 @@ def test_help_of_a_command_and_the_version(cni_program: Sequence[str]) -> None:
     for words in ("version", "--version"):
         assert said(cni_program, words, "").stdout == f"multus {__version__}\n"
     unknown = said(cni_program, "help nothing", "")
-    assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert "'multus help' lists them" in unknown.stderr
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "'multus help' lists all" in unknown.stderr
