@@ -18,14 +18,13 @@ _STATES = ("attached", "begun", "detached")
 
 def lines(found: Overview, width: int, *, plain: bool) -> list[Line]:
     """All of ``multus status`` but the findings; *plain* uses ASCII alone."""
-    count = sum(sum(each.values()) for each in found.networks.values())
     shown: list[Line] = [[("Multus ", "bold"), (__version__, "bold"), f" on {found.node}"]]
     for title, text in (
         ("configuration", found.file or "none"),
         ("default network", found.default or "none"),
         ("calls", found.service),
         ("API server", found.api),
-        ("attached", f"{count} network(s) of {found.containers} container(s)"),
+        ("attached", found.attached),
     ):
         shown.append(fitted([(f"  {title:<16}", "dim"), text], width))
     if found.networks:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from multus import __version__
 from multus.api.conf import Conf
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, IOFailure
 from multus.api.spelling import spelled
 from multus.api.versions import NEWEST
 from multus.cli.attachments import described
@@ -62,6 +62,14 @@ class Overview:
     networks: Mapping[str, Mapping[str, int]] = field(factory=dict)
     ranges: tuple[Usage, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def attached(self) -> str:
+        """What is attached, for people."""
+        if any(each.subject == "journal" and each.severity == UNCHECKED for each in self.findings):
+            return "not known"
+        count = sum(sum(each.values()) for each in self.networks.values())
+        return f"{count} network(s) of {self.containers} container(s)"
 
     @property
     def status(self) -> int:
@@ -217,6 +225,9 @@ def _ranges(
         try:
             for each in usage.of(config, paths.root):
                 found.setdefault((each.network, each.spans, each.directory), each)
+        except IOFailure as error:
+            finding = of_error(error, "range")
+            findings += [] if finding in findings else [finding]
         except CNIError:
             continue  # 'multus validate' reports wrong ranges
     for each in found.values():

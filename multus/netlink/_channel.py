@@ -62,7 +62,8 @@ class Refused(KernelRefused):
     def __init__(self, message: Message, position: int, number: int, explained: str) -> None:
         name = errno.errorcode.get(number, str(number))
         said = explained or os.strerror(number)
-        fix = next((each for words, each in _FIXES.items() if words in explained), "")
+        usual = "it needs the capability NET_ADMIN, as root has it" if number == errno.EPERM else ""
+        fix = next((each for words, each in _FIXES.items() if words in explained), usual)
         super().__init__(f"cannot {message.words}: {said} ({name}, message {position})", fix=fix)
         self.message = message
         self.position = position

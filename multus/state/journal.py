@@ -244,7 +244,8 @@ class Journal:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise IOFailure(f"cannot list {self.folder}: {error.strerror}") from error
+            fix = "run it as root" if isinstance(error, PermissionError) else ""
+            raise IOFailure(f"cannot list {self.folder}: {error.strerror}", fix=fix) from error
         self._require_safe()
         return names
 

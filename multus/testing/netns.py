@@ -29,8 +29,9 @@ _FOLDER = "/run/netns"
 #: ``RTPROT_KERNEL``: a route that the kernel created.
 _RTPROT_KERNEL = 2
 
-#: Files that remain by design when nothing is attached: two of host-local, and Multus' lock.
-_KEPT = ("lock", "last_reserved_ip.")
+#: Files that remain by design when nothing is attached: two of host-local, Multus' lock, and what
+#: it knows of this machine's iptables.
+_KEPT = ("lock", "last_reserved_ip.", "iptables")
 
 
 @frozen

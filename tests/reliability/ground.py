@@ -33,7 +33,7 @@ _KERNEL = 2  # RTPROT_KERNEL
 _GETADDR, _GETRULE = 22, 34
 
 #: Files that stay by design: locks, and host-local's last reserved address.
-_STAYS = (".lock", "lock", "last_reserved_ip")
+_STAYS = (".lock", "lock", "last_reserved_ip", ".iptables")
 
 
 @frozen

@@ -118,8 +118,11 @@ def _show(report: dict[str, Any], *, dry_run: bool) -> None:
         for thing in report[key]:
             why = thing.get("problem") or thing["reason"]
             _line(shown, f"{verb}: {thing['name']}: {why}")
-    for error in report["errors"]:
-        _line(shown, f"error: {error}")
+    if report["errors"] and os.geteuid() != 0:
+        _line(shown, f"error: run it as root: {'; '.join(report['errors'])}")
+    else:
+        for error in report["errors"]:
+            _line(shown, f"error: {error}")
     if not any(report.values()):
         shown.line("no garbage: every container with a record is alive")
 

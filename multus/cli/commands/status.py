@@ -6,7 +6,7 @@ Examples:
   multus status
   multus status --wait 60 --json > status.json
   multus status --json | jq .ranges
-  multus status --root /host                        in a container with the node's / there
+  multus status --root /host    in a container with the node's / at /host
 
 The exit status is 0 when everything was looked at and nothing is an error
 (warnings do not count), 1 with an error, 3 without one when something could not

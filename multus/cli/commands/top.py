@@ -23,6 +23,7 @@ from multus.cli import screen
 from multus.cli.commands.status import configure_places, places
 
 if TYPE_CHECKING:
+    from multus.cli.findings import Finding
     from multus.cli.layout import Line
     from multus.cli.overview import Overview, Paths
     from multus.cli.recent import Recent, Times
@@ -64,24 +65,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(paths: Paths, width: int, *, plain: bool) -> list[Line]:
     from multus.cli import glance
+    from multus.cli.findings import UNCHECKED
     from multus.cli.layout import fitted
     from multus.cli.overview import look
     from multus.cli.recent import recent
 
     found = look(paths)
+    missed = [each for each in found.findings if each.severity == UNCHECKED]
     counts = recent(_entries(paths, found), _SPAN)
-    attached = sum(each.get("attached", 0) for each in found.networks.values())
-    head = f" on {found.node}: {attached} network(s) of {found.containers} container(s)"
-    shown: list[Line] = [[("Multus", "bold"), head], [("calls  ", "dim"), found.service], []]
-    shown += [*_times("CALLS", counts.commands, width), []]
+    unread = any(each.subject == "requests" and each.severity == UNCHECKED for each in missed)
+    none = "not known" if unread else "none in the last five minutes"
+    shown: list[Line] = [
+        [("Multus", "bold"), f" on {found.node}: attached: {found.attached}"],
+        [("calls  ", "dim"), found.service],
+    ]
+    shown += [*map(_unseen, missed), []]
+    shown += [*_times("CALLS", counts.commands, width, none), []]
     shown.append([("NOW", "bold")])
     shown += [[each] for each in _now(paths)]
     shown.append([])
     if counts.plugins:
-        shown += [*_times("PLUGIN", counts.plugins, width), []]
+        shown += [*_times("PLUGIN", counts.plugins, width, none), []]
     if found.ranges:
         shown += [*glance.ranges(found.ranges, width, plain=plain), []]
-    shown += _failures(counts, width)
+    shown += _failures(counts, width, "not known" if unread else "none")
     return [fitted(line, width) for line in shown]
 
 
@@ -91,10 +98,17 @@ def _entries(paths: Paths, found: Overview) -> list[dict[str, Any]]:
     try:
         return list(read(paths.at(found.cni_dir)))
     except OSError:
-        return []  # the overview's findings say why
+        return []  # `_unseen` says why
 
 
-def _times(title: str, found: tuple[Times, ...], width: int) -> list[Line]:
+def _unseen(missed: Finding) -> Line:
+    """What could not be looked at, so that an empty list is not taken for "there is nothing"."""
+    from multus.log._printable import printable
+
+    return [("not looked at: ", "bold"), printable(f"{missed.reason}: {missed.fix}", 500)]
+
+
+def _times(title: str, found: tuple[Times, ...], width: int, none: str) -> list[Line]:
     from multus.cli.layout import table
 
     rows = [
@@ -109,7 +123,7 @@ def _times(title: str, found: tuple[Times, ...], width: int) -> list[Line]:
     ]
     titles = (title, "PER MINUTE", "FAILED", "P50 MS", "P99 MS")
     if not found:
-        return [[("CALLS", "bold")], [("none in the last five minutes", "dim")]]
+        return [[("CALLS", "bold")], [(none, "dim")]]
     return table(titles, rows, width)
 
 
@@ -130,7 +144,7 @@ def _now(paths: Paths) -> list[str]:
     return [*busy[:_MOST_CALLS], *more] or [f"no call, {len(lines)} worker(s) are idle"]
 
 
-def _failures(counts: Recent, width: int) -> list[Line]:
+def _failures(counts: Recent, width: int, none: str) -> list[Line]:
     from multus.cli.layout import fitted
     from multus.cli.recent import number
     from multus.log._printable import printable
@@ -142,4 +156,4 @@ def _failures(counts: Recent, width: int) -> list[Line]:
         error: Mapping[str, Any] = each["error"]
         text = printable(f"{each.get('command')} {who}: {error.get('msg')}", 500)
         shown.append(fitted([(f"{moment} ", "dim"), text], width))
-    return shown if counts.failures else [*shown, [("none", "dim")]]
+    return shown if counts.failures else [*shown, [(none, "dim")]]

@@ -260,6 +260,15 @@ def test_dry_run_shows_and_writes_nothing(made_up: MadeUpNode, install: Install)
     assert tree(made_up.folder) == before
 
 
+def test_a_folder_of_programs_that_is_missing_is_to_be_created(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    missing = made_up.folder / "bin" / "no"
+    done = install("--bin-dir", str(missing))
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(f"create the folder {missing}, or name another one")
+
+
 def test_a_write_that_fails_leaves_no_half_configuration(
     made_up: MadeUpNode, install: Install
 ) -> None:

@@ -226,3 +226,18 @@ class TestAttachments:
             terminal.until(r"^new1 +eth0 +lan .* gone$")
             terminal.type(b"\x03")
             assert terminal.ended() == 130
+
+    def test_what_may_not_be_read_is_not_called_empty(self, busy: Busy) -> None:
+        for path in (*(busy.node.folder / "networks").iterdir(), busy.node.folder / "state.trace"):
+            path.chmod(0)
+        (busy.node.folder / "state").chmod(0)
+        rights = "-dac_override,-dac_read_search"
+        done = busy.node.run("top", *busy.options(), rights=rights)
+        assert "attached: not known" in done.stdout and "none" not in done.stdout
+        for name in ("state", "state.trace", "networks/lan"):
+            told = f"not looked at: .*{busy.node.folder}/{name}.*: run it as root"
+            assert re.search(told, done.stdout), name
+        done = busy.node.run("status", *busy.options(), rights=rights)
+        assert done.returncode == 3
+        assert re.search("attached +not known", done.stdout)
+        assert re.search(f"^. range: .*{busy.node.folder}/networks/lan", done.stdout, re.MULTILINE)

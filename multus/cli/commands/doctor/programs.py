@@ -232,6 +232,8 @@ def _absent(node: Node, path: str) -> Finding:
     if "standalone" not in node.conf.raw:
         why = f"the engine's program is not in {node.places.bin_dir}"
     fix = f"start 'multus daemon'; until then, {_meanwhile(node)}"
+    if not os.path.lexists(node.places.at(os.path.join(node.places.bin_dir, "multus"))):
+        fix = "run 'multus install', after which no daemon is needed, or start 'multus daemon'"
     return Finding(ERROR, "daemon", f"{path} does not exist, and {why}", fix, code=11)
 
 
@@ -240,7 +242,8 @@ def _warm_engines(node: Node) -> Iterator[Finding]:
     for each in engines.found(os.path.dirname(node.places.at(node.places.socket))):
         if each.process:
             reason = f"process {each.process} is a warm engine: it serves calls at {each.socket}"
-            yield Finding(NOTE, "daemon", reason, "'multus-shim workers' shows what it does")
+            fix = f"'MULTUS_SOCKET={quote(each.socket)} multus-shim workers' shows what it does"
+            yield Finding(NOTE, "daemon", reason, fix)
         elif each.failure:
             reason = f"no warm engine serves calls at {each.socket}: {each.failure}"
             fix = "mend that, or set 'warmSeconds' to 0"

@@ -30,10 +30,10 @@ def write(path: str, data: bytes, mode: int) -> bool:
             return False
         atomic.write(path, data, mode, fsync=True)
     except OSError as error:
-        raise IOFailure(
-            f"cannot write {path}: {error.strerror}",
-            fix="check the folder's owner, mode and free space",
-        ) from error
+        fix = "check the folder's owner, mode and free space"
+        if isinstance(error, FileNotFoundError):
+            fix = f"create the folder {os.path.dirname(path)}, or name another one"
+        raise IOFailure(f"cannot write {path}: {error.strerror}", fix=fix) from error
     return True
 
 
