@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,9 @@ def test_a_process_that_does_not_see_the_nodes_processes_says_nothing_of_them() 
     [
         ["unshare", "--pid", "--fork", "--mount-proc"],
         ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"],
+        ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"],
     ],
-    ids=["processes", "rights"],
+    ids=["processes", "rights to processes", "rights to enter"],
 )
 def test_without_every_namespace_nothing_is_called_nobodys(
     on_ground: Ground, less: list[str]
@@ -67,6 +69,20 @@ def test_without_every_namespace_nothing_is_called_nobodys(
         apart.kill()
         apart.wait()
     assert done.stdout == "() [\"address 10.1.0.99 of 'chain'\"]\n"
+
+
+def test_a_container_of_the_runtimes_cache_lives_unless_its_namespace_would_be_seen(
+    tmp_path: Path,
+) -> None:
+    """Its namespace is under /proc, as with cri-dockerd; Multus came to the node after it."""
+    for name, netns in (("c1", "/proc/999999999/ns/net"), ("c2", str(tmp_path / "gone"))):
+        entry = {"kind": "cniCacheV1", "containerId": name, "netns": netns}
+        path = tmp_path / f"front-{name}-eth0"
+        path.write_text(json.dumps({**entry, "result": {"cniVersion": "1.0.0"}}))
+        path.chmod(0o600)
+    code = f"from multus.healing import witness; print(*witness.of_cache({str(tmp_path)!r}))"
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "c1\n"
 
 
 def test_waiting_for_the_runtime_is_not_the_workers_own_time(tmp_path: Path) -> None:
