@@ -8,6 +8,7 @@ Source: network_namespaces(7), proc_pid_mountinfo(5); linux/proc_ns.h for the fi
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -22,6 +23,8 @@ _EVERYWHERE = ("127.", "::1/", "fe80:")
 _OWN = "/proc/thread-self/ns/net"
 _MOUNTS = "/proc/self/mountinfo"
 _ESCAPED = re.compile(r"\\([0-7]{3})")
+#: What the kernel says of the namespaces of a process that has ended, waited for or not.
+_ENDED = (errno.ENOENT, errno.ESRCH, errno.EINVAL)
 #: The inode of the first PID namespace, which has every process.
 _NODES_PROCESSES = 0xEFFFFFFC
 
@@ -72,7 +75,7 @@ def addresses_in_use() -> frozenset[str]:
     for path, why in unread:
         if _is_another(path, tables):
             raise TryAgainLater(
-                f"the addresses in the network namespace {path} cannot be read: {why}",
+                f"the network namespace {path} cannot be looked into: {why}",
                 fix="it takes root with CAP_SYS_ADMIN and CAP_SYS_PTRACE, and free descriptors",
             ) from why
     return frozenset(found)
@@ -95,10 +98,8 @@ def _is_another(path: str, tables: Collection[int]) -> bool:
         return False
     try:
         return os.stat(path.replace("/ns/net", "/net/dev")).st_ino not in tables
-    except FileNotFoundError:
-        return False  # the process has ended
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno not in _ENDED
 
 
 def _paths() -> Iterator[str]:
