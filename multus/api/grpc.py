@@ -1,8 +1,8 @@
 """One gRPC call over a Unix socket: the kubelet and container runtimes answer there.
 
 gRPC is HTTP/2 with five bytes before each message.  h2 implements HTTP/2; messages are read field
-by field (docs/decisions/kube-client.md has the reasons).  This module is imported when a call is
-made, since h2 takes longer to import than the call takes.
+by field (docs/decisions/kube-client.md has the reasons).  h2 is imported when a call is made: it
+takes longer to import than the call takes, and the core alone does not bring it.
 
 Source: gRPC over HTTP2; the Protocol Buffers encoding.
 """
@@ -13,19 +13,9 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-)
-from h2.exceptions import ProtocolError
-
 if TYPE_CHECKING:
+    from h2.connection import H2Connection
+
     from multus.api.kubernetes import Deadline
 
 _LARGEST = 64 * 1024 * 1024
@@ -39,8 +29,10 @@ class CallFailed(Exception):
 def call(path: str, method: str, deadline: Deadline) -> bytes:
     """The answer to *method* without arguments, a serialized message; raises ``CallFailed``.
 
-    *path* is the socket, *method* ``/package.Service/Method``.
+    *path* is the socket, *method* ``/package.Service/Method``.  Raises ``ImportError`` without h2.
     """
+    from h2.exceptions import ProtocolError
+
     try:
         return _call(path, method, deadline)
     except (OSError, ProtocolError, ValueError, IndexError) as error:
@@ -48,6 +40,9 @@ def call(path: str, method: str, deadline: Deadline) -> bytes:
 
 
 def _call(path: str, method: str, deadline: Deadline) -> bytes:
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+
     connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(max(0.001, deadline.remaining()))
@@ -79,6 +74,8 @@ def _answer(
     stream: socket.socket, connection: H2Connection, deadline: Deadline
 ) -> tuple[dict[str, str], bytes]:
     """All headers, trailers included, and the body of stream 1."""
+    from h2 import events
+
     headers: dict[str, str] = {}
     body = bytearray()
     while True:
@@ -87,14 +84,14 @@ def _answer(
         if not received:
             raise OSError("the connection was closed before the answer was complete")
         for event in connection.receive_data(received):
-            if isinstance(event, ResponseReceived | TrailersReceived):
+            if isinstance(event, events.ResponseReceived | events.TrailersReceived):
                 headers.update((str(key), str(value)) for key, value in event.headers or ())
-            elif isinstance(event, DataReceived):
+            elif isinstance(event, events.DataReceived):
                 body += event.data or b""
                 connection.acknowledge_received_data(event.flow_controlled_length or 0, 1)
-            elif isinstance(event, StreamReset | ConnectionTerminated):
+            elif isinstance(event, events.StreamReset | events.ConnectionTerminated):
                 raise OSError(f"the call was reset (HTTP/2 error {event.error_code})")
-            elif isinstance(event, StreamEnded):
+            elif isinstance(event, events.StreamEnded):
                 return headers, bytes(body)
         if len(body) > _LARGEST:
             raise OSError(f"the answer is larger than {_LARGEST} bytes")

@@ -20,16 +20,16 @@ def sandboxes(path: str) -> frozenset[str]:
 
     Raises ``MissingPlugin`` without h2.
     """
-    try:
-        from multus.api.grpc import CallFailed, call, messages_of, text_of
-    except ImportError as error:
-        raise MissingPlugin(
-            f"asking the runtime needs h2 ({error})", fix="pip install 'multus[daemon]'"
-        ) from error
+    from multus.api.grpc import CallFailed, call, messages_of, text_of
+
     try:
         with step("the container runtime", _PATIENCE + 5.0, waits=True):
             listed = call(path, _METHOD, Deadline.after(_PATIENCE))
         return frozenset(text_of(each, 1) for each in messages_of(listed, 1))
+    except ImportError as error:
+        raise MissingPlugin(
+            f"asking the runtime needs h2 ({error})", fix="pip install 'multus[daemon]'"
+        ) from error
     except (CallFailed, ValueError, IndexError) as error:
         raise TryAgainLater(
             f"the runtime's sandboxes cannot be read from {path}: {error}",
