@@ -245,7 +245,7 @@ def test_a_status_is_right_when_it_says_what_is_attached(status: Any, right: boo
 
 def test_the_default_network_and_the_order_of_entries_are_not_compared() -> None:
     default = {"name": "p0", "interface": "eth0", "default": True}
-    told = [NET1, {**default, "name": "cbr0"}]
+    told: list[dict[str, Any]] = [NET1, {**default, "name": "cbr0"}]
     assert says(told, [[default], [NET1]])
     assert not says([NET1, {**default, "interface": "eth1"}], [[default], [NET1]])
 
