@@ -77,7 +77,7 @@ def test_its_key_is_known_to_validate_and_owned_by_its_distribution(
     conf = tmp_path / "node.conf"
     keys = {"delegates": [{"type": "ptp"}], "myThingFile": "/etc/my-thing"}
     conf.write_text(json.dumps({"name": "node", "type": "multus", **keys}))
-    validate = [sys.executable, "-m", "multus", "validate", "--json", "-f", str(conf)]
+    validate = [sys.executable, "-m", "multus", "validate", "--off-node", "--json", "-f", str(conf)]
     assert "myThingFile" not in _run(validate, tmp_path, outside)
     metadata = next((tmp_path / "installed").glob("*.dist-info/entry_points.txt")).read_text()
     assert metadata.partition("[multus.keys]\n")[2].startswith("myThingFile = ")
