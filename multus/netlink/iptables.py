@@ -327,8 +327,8 @@ def _remove(
 def _has_legacy(version: int) -> bool:
     """Whether the kernel's older interface has a table nat."""
     try:
-        with open(_FAMILIES[version].legacy_tables, encoding="ascii") as file:
-            return "nat" in file.read().split()
+        with open(_FAMILIES[version].legacy_tables, "rb") as file:
+            return b"nat" in file.read().split()
     except FileNotFoundError:
         return False
 

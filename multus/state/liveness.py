@@ -44,8 +44,9 @@ def boot() -> str:
     Source: random(4), ``/proc/sys/kernel/random/boot_id``.
     """
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        # As bytes: an encoding would load the module of its codec, in each process.
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().decode("ascii").strip()
     except (OSError, ValueError):
         return ""
 
