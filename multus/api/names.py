@@ -10,7 +10,7 @@ import re
 
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _LONGEST_INTERFACE = 15
-#: Folders of /proc/sys/net/ipv4/conf that are none of an interface's.
+#: Folders of /proc/sys/net/ipv4/conf that belong to no interface.
 _SETTINGS = ("all", "default")
 
 

@@ -40,7 +40,7 @@ def names() -> list[str]:
 
 
 def unknown(word: str) -> str:
-    """What to tell somebody who types *word*, which is no command."""
+    """The error for *word*, which is no command: it suggests the nearest ones."""
     import difflib
 
     near = difflib.get_close_matches(word.lower(), names(), n=1)

@@ -34,7 +34,7 @@ _OTHERS = "find out with 'crictl pods' whose it is before you delete it"
 def look(node: Node) -> Iterator[Finding]:
     """Compare allocated resources with their possible owners.
 
-    While an owner may be missing, what nobody is known to own is not called a leak.
+    While an owner may be unknown, a resource without one is not called a leak.
     """
     sight = Look("leaks")
     facts = facts_of(node)
