@@ -282,8 +282,8 @@ int main(int count, char **arguments) {
         fail(11, "the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir': free some space there,"
                  " look at its owner and mode, or start the daemon", strerror(errno));
     }
-    snprintf(away, sizeof away, "no daemon answers at %.200s: there, 'multus daemon' serves this node, in its DaemonSet's pod or as"
+    snprintf(away, sizeof away, "no daemon answers at %.200s: where 'multus daemon' serves the node, in its DaemonSet's pod or as"
              " multus.service: 'kubectl -n kube-system describe pods -l app.kubernetes.io/name=multus-python' or"
-             " 'systemctl status multus' shows why it does not", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
+             " 'systemctl status multus' shows why it does not; a node without one runs each call by itself: 'multus status'", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
     fail(status ? 50 : 11, away, late ? "no answer in time" : strerror(reason));
 }
