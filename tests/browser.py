@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tools.screenshots.browser import NoBrowser, program
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-_PROGRAMS, _DRIVER = ("chromium", "chromium-browser", "google-chrome"), "chromedriver"
 
 
 @contextmanager
 def browser() -> Iterator[Chrome]:
     """A browser with an empty profile; the test is skipped where there is none."""
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    driver = shutil.which(_DRIVER)
-    if program is None or driver is None:
+    driver = shutil.which("chromedriver")
+    try:
+        path = program()
+    except NoBrowser:
+        path = ""
+    if not path or driver is None:
         pytest.skip("chromium and its driver are not installed")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = program
+    options.binary_location = path
     with tempfile.TemporaryDirectory(prefix="multus-browser-") as profile:
         for each in (
             "--headless=new",

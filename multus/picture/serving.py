@@ -22,8 +22,9 @@ from urllib.parse import parse_qsl, urlsplit
 import h11
 from attrs import define, field
 
-from multus.api.errors import InvalidConfig, IOFailure, described
+from multus.api.errors import IOFailure, described
 from multus.picture import frame
+from multus.picture.address import parsed
 from multus.picture.page import Answer
 
 _MOST = 16
@@ -69,25 +70,6 @@ def listening(address: str) -> socket.socket:
     listener.listen(_MOST)
     listener.setblocking(False)
     return listener
-
-
-def parsed(address: str) -> tuple[str, int]:
-    """The IP address and the port in a text; raises ``InvalidConfig``."""
-    host, colon, port = address.rpartition(":")
-    try:
-        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        if not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError
-    except ValueError as error:
-        raise InvalidConfig(
-            f"{address!r} is no IP address with a port", fix="write one such as 127.0.0.1:8470"
-        ) from error
-    return str(ip), int(port)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches *address*; raises ``InvalidConfig``."""
-    return ipaddress.ip_address(parsed(address)[0]).is_loopback
 
 
 def url(listener: socket.socket) -> str:
