@@ -1,6 +1,7 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
 configuration.md from the tables of keys, reference.md from the public modules, the comparison in
-migration.md from its rows, _static/bench* from the figures in bench.json.
+migration.md from its rows, _static/bench* from the figures in bench.json; and in the schema of the
+chart's values, the keys of the daemon and of Multus.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -145,8 +146,19 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration_page(load(discover())),
         "reference.md": reference_page(),
         "migration.md": migration_page((HERE / "migration.md").read_text(encoding="utf-8")),
+        "../deploy/helm/multus/values.schema.json": chart_schema(load(discover())),
         **figures(),
     }
+
+
+def chart_schema(installed: Installed) -> str:
+    """The schema of the chart's values, with the keys of the daemon and of Multus."""
+    sys.path.append(str(HERE.parent))
+    from tools import chartschema
+
+    written = json.loads((HERE.parent / "deploy/helm/multus/values.schema.json").read_text())
+    own = [*OWN, *_owners(installed), OVERRIDE_NETWORK_NAME]
+    return chartschema.updated(written, [key for key in own if key.of == MULTUS])
 
 
 def figures() -> dict[str, str]:
