@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Uninstall, and print what was done."""
-    from multus.cli.commands.install.install import uninstall
+    from multus.cli.commands.install.uninstalling import uninstall
 
     if arguments.wait_for:
         return _wait(arguments.wait_for, arguments.seconds)
