@@ -1,7 +1,7 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
 configuration.md from the tables of keys, commands.md from the command line's parsers, reference.md
 from the public modules, the comparison in migration.md from its rows, _static/bench* from the
-figures in bench.json; and in the schema of the chart's values, the keys of the daemon and of Multus.
+figures in bench.json; and the keys of the daemon and of Multus in the schema of the chart's values.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
