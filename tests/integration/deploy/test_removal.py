@@ -1,4 +1,4 @@
-"""What removing Multus from a node means for a pod that runs, and what a later installation finds."""
+"""What removing Multus means for a pod that runs, and what a later installation finds."""
 
 from __future__ import annotations
 
