@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,10 +295,3 @@ def test_one_version_stands_everywhere(daemonset: dict[str, Any]) -> None:
     assert images == {f"multus:{__version__}"}
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     assert kustomization["images"][0]["newTag"] == __version__
-
-
-def test_the_containerfile_copies_what_its_script_builds() -> None:
-    text = (DEPLOY / "image" / "Containerfile").read_text()
-    assert "RUN /source/deploy/image/build.sh /source /opt/multus" in text
-    assert "COPY --from=build /opt/multus /opt/multus" in text
-    assert Path(DEPLOY / "image" / "build.sh").stat().st_mode & 0o111
