@@ -100,3 +100,15 @@ def test_many_nodes_at_once_get_different_addresses(nodes: Callable[[int], list[
         found = list(pool.map(lambda n: many[n % 8].addresses(names[n])[0], range(len(names))))
     assert len(set(found)) == len(names)
     assert sorted(many[0].allocations(), key=int) == [str(n + 1) for n in range(len(names))]
+
+
+def test_a_write_that_arrives_after_the_del_of_a_killed_add_is_refused(node: Node) -> None:
+    node.add("a")
+    (pool,) = node.stored("ippools").values()
+    node.delete("b")
+    (now,) = node.stored("ippools").values()
+    assert now["metadata"]["resourceVersion"] != pool["metadata"]["resourceVersion"]
+    node.delete("b")
+    (again,) = node.stored("ippools").values()
+    assert again["metadata"]["resourceVersion"] == now["metadata"]["resourceVersion"]
+    assert node.allocations() == {"1": "default/a net1"}

@@ -21,6 +21,8 @@ from multus_ipam_whereabouts.objects import API_VERSION
 #: Which addresses the pods of networks with ``sticky`` had: JSON, "namespace/name interface" to a
 #: distance.
 REMEMBERED = "ipam.multus/remembered"
+#: The container whose ADD was killed last.
+FENCE = "ipam.multus/fence"
 #: The most pods that are remembered for one pool; an annotation may have 256 KiB.
 _MOST_REMEMBERED = 2048
 
@@ -61,22 +63,27 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
 def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Give back what a container has on an interface; the answer maps distances to pods.
 
-    *given*: ``id`` and ``ifname``.  What a newer container of the same pod has taken over stays.
+    *given*: ``id``, ``ifname``, ``range`` and ``fence``.  What a newer container of the same pod has
+    taken over stays.  With ``fence``, the write of an ADD that was killed may be under way at the
+    server: when nothing is there yet, the pool is changed, so that the server refuses that write.
     """
     freed = {
         str(distance): str(each.get("podref", ""))
         for distance, each in _numbered(allocations_of(wire))
         if each.get("id") == given["id"] and each.get("ifname", "") == given["ifname"]
     }
-    if not freed:
+    if freed:
+        return Change(freed, {"spec": {"allocations": dict.fromkeys(freed)}})
+    annotations = (wire or {}).get("metadata", {}).get("annotations") or {}
+    if not given["fence"] or annotations.get(FENCE) == given["id"]:
         return Change(freed)
-    return Change(freed, {"spec": {"allocations": dict.fromkeys(freed)}})
+    return Change(freed, _whole(wire, given["range"], {}, {FENCE: given["id"]}))
 
 
 @editing
 def held(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Change nothing; the answer is what a container has on an interface, as `release` has it."""
-    return Change(release(wire, given).answer)
+    return Change(release(wire, {**given, "fence": False}).answer)
 
 
 def allocations_of(wire: Mapping[str, Any] | None) -> _Allocations:

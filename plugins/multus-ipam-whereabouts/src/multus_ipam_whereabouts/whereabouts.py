@@ -137,7 +137,9 @@ class Whereabouts(Ipam):
         reported = [Address.parse(each.address.partition("/")[0]) for each in ips]
         kept: list[Edit] = []
         for each in settings.ranges:
-            release = self._pool_edit(settings, each, "release", self._owner)
+            begun = not reported and bool(self._podref.strip("/"))
+            given = {**self._owner, "range": str(each.network), "fence": begun}
+            release = self._pool_edit(settings, each, "release", given)
             known = [one for one in reported if one is not None and one in each.network]
             answer = self._made(api, release, kept, deadline) or {}
             freed = {each.network.first + int(one): pod for one, pod in answer.items()}
