@@ -15,16 +15,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from attrs import frozen
 
 from multus.testing.apiserver.answer import Answering
+from multus.testing.apiserver.attending import attend
 from multus.testing.apiserver.discovery import discover
 from multus.testing.apiserver.faults import Fault
 from multus.testing.apiserver.store import (
     Event,
     Kind,
     Refused,
+    Requirement,
     compact_json,
     matches,
     merge_patch,
     metadata_only,
+    requirements,
     resource,
 )
 
@@ -135,6 +138,9 @@ class Handler(Answering):
             return
         target = self._target(segments)
         self._authorize(target)
+        if target.subresource == "exec":
+            attend(self, target.namespace, target.name)
+            return
         if self.command == "GET" and not target.name:
             if self.query.get("watch") in ("true", "1"):
                 self._watch(target)
@@ -254,14 +260,13 @@ class Handler(Answering):
 
     # --- Lists and watches -----------------------------------------------------------------------
 
-    def _fields(self) -> dict[str, str]:
-        selector = self.query.get("fieldSelector", "")
-        pairs = (part.partition("=") for part in selector.split(",") if part)
-        return {key: value.lstrip("=") for key, _, value in pairs}
+    def _wanted(self) -> list[Requirement]:
+        labels = requirements(self.query.get("labelSelector", ""), ("metadata", "labels"))
+        return requirements(self.query.get("fieldSelector", "")) + labels
 
     def _list(self, target: Target) -> dict[str, Any]:
         store = self.api.store
-        items = store.objects(target.kind, target.namespace, self._fields())
+        items = store.objects(target.kind, target.namespace, self._wanted())
         version, start = store.version, 0
         if "continue" in self.query:
             token = json.loads(base64.b64decode(self.query["continue"]))
@@ -287,7 +292,7 @@ class Handler(Answering):
         store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
-        fields, generation, told = self._fields(), self.api.generation, 0
+        wanted, generation, told = self._wanted(), self.api.generation, 0
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)
@@ -318,7 +323,7 @@ class Handler(Answering):
                 self._event("MODIFIED", wire)
                 told += 1
             for event in events:
-                if self._concerns(event, target) and matches(event.object, fields):
+                if self._concerns(event, target) and matches(event.object, wanted):
                     self._event(event.type, self._form(event.object))
             if not events and bookmarks:
                 bookmark = {
