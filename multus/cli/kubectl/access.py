@@ -102,10 +102,8 @@ class Kubectl:
             ) from error
         try:
             with process:
-                stdout, stderr = _read(process, until)
-                status = process.wait(max(0.0, until - time.monotonic()))
+                stdout, stderr, status = _finish(process, until)
         except subprocess.TimeoutExpired:
-            process.kill()
             raise self._late() from None
         return Finished(status, stdout, stderr)
 
@@ -113,32 +111,36 @@ class Kubectl:
         return NoAnswer(f"no answer within {self.seconds:g} s", fix="raise --timeout")
 
 
-def _read(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes]:
-    """Standard output and the end of standard error; kills the process that goes on for too long.
+def _finish(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes, int]:
+    """Standard output, the end of standard error, and the status; kills what does not end.
 
     Raises ``subprocess.TimeoutExpired``, or ``NoAnswer`` for too much output.
     """
-    texts: dict[IO[bytes], bytearray] = {
-        stream: bytearray() for stream in (process.stdout, process.stderr) if stream is not None
-    }
     try:
-        with selectors.DefaultSelector() as waiting:
-            for stream in texts:
-                waiting.register(stream, selectors.EVENT_READ)
-            while waiting.get_map():
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise subprocess.TimeoutExpired(process.args, 0)
-                for key, _ in waiting.select(left):
-                    chunk = os.read(key.fd, 65536)
-                    if not chunk:
-                        waiting.unregister(key.fileobj)
-                    _keep(texts[key.fileobj], chunk, bounded=key.fileobj is process.stdout)  # type: ignore[index]
+        stdout, stderr = _read(process, until)
+        return stdout, stderr, process.wait(max(0.0, until - time.monotonic()))
     except BaseException:
         process.kill()
         raise
+
+
+def _read(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes]:
     out, err = process.stdout, process.stderr
-    return bytes(texts[out]) if out else b"", bytes(texts[err]) if err else b""
+    texts = {stream.fileno(): bytearray() for stream in (out, err) if stream is not None}
+    with selectors.DefaultSelector() as waiting:
+        for number in texts:
+            waiting.register(number, selectors.EVENT_READ)
+        while waiting.get_map():
+            left = until - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _ in waiting.select(left):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    waiting.unregister(key.fd)
+                _keep(texts[key.fd], chunk, bounded=out is not None and key.fd == out.fileno())
+    stdout, stderr = (bytes(texts[each.fileno()]) if each else b"" for each in (out, err))
+    return stdout, stderr
 
 
 def _keep(text: bytearray, chunk: bytes, *, bounded: bool) -> None:
