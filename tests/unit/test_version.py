@@ -51,7 +51,7 @@ def test_a_new_version_is_written_everywhere(copy: Path) -> None:
         needs = read["options"]["install_requires"].split()
         assert {each.partition("~=")[2] for each in needs if each.startswith("multus")} == {"9.8.7"}
     node = _metadata(copy)["options.extras_require"]
-    assert "multus-invoker-exec~=9.8.7" in node["cli"].split()
+    assert "multus-invoker-ptp~=9.8.7" in node["cli"].split()
     example = _metadata(copy / "examples/multus-source-http")
     assert "multus>=9.8,<9.9" in example["options"]["install_requires"].split()
     assert version.write("9.8.7", copy) == []
@@ -114,6 +114,11 @@ class TestExtras:
             "multus[terminal,kubernetes]",
             "multus[kube,certificate]",
         }
+
+    def test_kubernetes_has_a_plugin_for_each_stage_that_an_add_needs(self) -> None:
+        listed = _metadata(ROOT)["options.extras_require"]["kubernetes"]
+        for kind in ("source-conffile", "source-nad", "invoker-exec", "merger-primary"):
+            assert f"multus-{kind}~=" in listed
 
     def test_every_distribution_has_the_licence(self) -> None:
         text = (ROOT / "LICENSE").read_text()
