@@ -133,7 +133,7 @@ def _failed(who: str, error: Exception) -> int:
     if isinstance(error, CNIError):
         screen.complain(f"{who}: {error}")
     elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
-        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
+        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[cli]'")
     elif isinstance(error, OSError):
         if not isinstance(error, BrokenPipeError):  # the reader closed the pipe on purpose
             where = f"{error.filename}: " if error.filename is not None else ""
