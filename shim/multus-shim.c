@@ -9,7 +9,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -134,11 +133,12 @@ static int dial(const char *path, double wait_s, int limit_s) {
 }
 
 /* Whether the peer has read the whole message, or will find that this client has left: one of the two, whenever it
- * is stopped and continued.  A warm engine begins a call only after it has read the message and seen no end. */
+ * is stopped and continued.  A warm engine begins a call only after it has read the message and seen no end.
+ * TIOCOUTQ is SIOCOUTQ of <linux/sockios.h>, a file that musl-gcc does not find. */
 static int is_read(int fd) {
     int unread = 0;
     for (int i = 0; i < 2; i++) {
-        if (!ioctl(fd, SIOCOUTQ, &unread) && !unread) return 1;
+        if (!ioctl(fd, TIOCOUTQ, &unread) && !unread) return 1;
         shutdown(fd, SHUT_WR);
     }
     return 0;
@@ -282,8 +282,8 @@ int main(int count, char **arguments) {
         fail(11, "the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir': free some space there,"
                  " look at its owner and mode, or start the daemon", strerror(errno));
     }
-    snprintf(away, sizeof away, "no daemon answers at %.200s: there, 'multus daemon' serves this node, in its DaemonSet's pod or as"
+    snprintf(away, sizeof away, "no daemon answers at %.200s: where 'multus daemon' serves the node, in its DaemonSet's pod or as"
              " multus.service: 'kubectl -n kube-system describe pods -l app.kubernetes.io/name=multus-python' or"
-             " 'systemctl status multus' shows why it does not", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
+             " 'systemctl status multus' shows why it does not; a node without one runs each call by itself: 'multus status'", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
     fail(status ? 50 : 11, away, late ? "no answer in time" : strerror(reason));
 }

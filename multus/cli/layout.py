@@ -18,7 +18,7 @@ _GAP = "  "
 _NARROWEST = 6
 _LONGEST_CELL, _LONGEST_TEXT = 200, 1000
 #: From these shares on, a range is nearly full, and full.
-_NEARLY, _FULL = 0.9, 1.0
+NEARLY_FULL, _FULL = 0.9, 1.0
 
 
 def cut(text: str, width: int) -> str:
@@ -69,6 +69,6 @@ def bar(share: float, cells: int, *, plain: bool) -> Line:
     """
     full = round(share * cells)
     full = min(max(full, 1 if share > 0 else 0), cells if share >= 1 else cells - 1)
-    style = "red" if share >= _FULL else "yellow" if share >= _NEARLY else "green"
+    style = "red" if share >= _FULL else "yellow" if share >= NEARLY_FULL else "green"
     filled, empty = ("#", ".") if plain else ("█", "░")
     return [(filled * full, style), (empty * (cells - full), "dim")]

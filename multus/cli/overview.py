@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from multus import __version__
-from multus.api.conf import Conf
-from multus.api.errors import CNIError, IOFailure
-from multus.api.spelling import spelled
-from multus.api.versions import NEWEST
+from multus.api.errors import AddressesExhausted, CNIError
+from multus.cli import ranges
 from multus.cli.attachments import described
+from multus.cli.commands.doctor.examine import node_at
+from multus.cli.commands.doctor.places import Places
 from multus.cli.findings import AS_ROOT, ERROR, UNCHECKED, WARNING, Finding, Tally, of_error
-from multus.cli.node import find_conf, load_conf
 from multus.state.journal import Journal
 
 if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.cli.commands.doctor.places import Node
     from multus.ipam.usage import Usage
     from multus.state.record import Record
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 PATIENCE = 0.6
 #: Failures are counted over this time, in seconds.
 _RECENT = 3600.0
-#: From this share on, a range is nearly full.
-_NEARLY = 0.9
 
 
 @frozen
@@ -94,9 +93,10 @@ class Overview:
 
 def look(paths: Paths) -> Overview:
     """Look at the node once."""
-    findings: list[Finding] = []
-    conf, file = _configuration(paths, findings)
-    service = _service(paths, conf, findings)
+    node = _node(paths)
+    conf, file = node.conf, node.file
+    findings = _what_calls_need(node)
+    service = _service(paths, node, findings)
     api = _api(paths, conf, findings)
     records = _records(paths, conf, findings)
     networks: dict[str, dict[str, int]] = {}
@@ -104,7 +104,8 @@ def look(paths: Paths) -> Overview:
         for each in described(record)["attachments"]:
             counts = networks.setdefault(each["network"], {})
             counts[each["state"]] = counts.get(each["state"], 0) + 1
-    ranges = _ranges(paths, conf, records, findings)
+    used, unread = ranges.in_use(conf, records, "range", paths.root)
+    findings += [*unread, *ranges.full(used, "range")]
     _queued(paths, conf, findings)
     _failures(paths, conf, findings)
     return Overview(
@@ -116,36 +117,44 @@ def look(paths: Paths) -> Overview:
         api=api,
         containers=len({record.request.container_id for record in records}),
         networks={name: networks[name] for name in sorted(networks)},
-        ranges=ranges,
+        ranges=used,
         findings=tuple(findings),
     )
 
 
-def _configuration(paths: Paths, findings: list[Finding]) -> tuple[Conf, str]:
-    from multus.registry.index import discover
-    from multus.registry.spelling import spelling_with
-
-    try:
-        found = load_conf(paths.conf) if paths.conf else find_conf(paths.at(paths.net_d))
-        conf = Conf.from_wire(spelled(found.config, spelling_with(discover())))
-    except CNIError as error:
-        findings.append(of_error(error, "configuration"))
-        return Conf("multus", NEWEST, {"name": "multus", "cniVersion": NEWEST}), ""
-    return conf, found.path
+def _node(paths: Paths) -> Node:
+    """The node as doctor looks at it."""
+    places = Places(root=paths.root, net_d=paths.net_d, bin_dir=paths.bin_dir, socket=paths.socket)
+    return node_at(places, paths.conf)
 
 
-def _service(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
+def _what_calls_need(node: Node) -> list[Finding]:
+    """What is wrong with what each call needs: a part of what doctor looks at."""
+    from multus.cli.commands.doctor import configuration, programs, state
+
+    findings = [*configuration.look(node), *programs.brief(node), *state.disk(node)]
+    told: tuple[str, ...] = (ERROR, WARNING)
+    # The node's links are not seen from a container: that is for doctor to say.
+    told = told if node.places.root else (*told, UNCHECKED)
+    return [
+        each
+        for each in findings
+        # A full range is told with its bar.
+        if each.severity in told and each.code != AddressesExhausted.code
+    ]
+
+
+def _service(paths: Paths, node: Node, findings: list[Finding]) -> str:
     """Who carries calls out, for people."""
     from multus.cli import engines
-    from multus.cli.commands.doctor.programs import control
+    from multus.cli.commands.doctor.programs import absent, control
     from multus.daemon.wire import Malformed
 
     here = paths.at(paths.socket)
     if not os.path.lexists(here):
-        if conf.raw.get("standalone") in (False, "false"):
-            reason = f"{paths.socket} does not exist, and the configuration waits for a daemon"
-            fix = "start 'multus daemon'"
-            findings.append(Finding(ERROR, "daemon", reason, fix, code=11))
+        lack = absent(node, paths.socket)
+        if lack.severity == ERROR:
+            findings.append(lack)
             return "no daemon"
         warm = any(each.process > 0 for each in engines.found(os.path.dirname(here)))
         return "no daemon, a warm engine" if warm else "no daemon, a process for each call"
@@ -214,42 +223,6 @@ def _of_record(record: Record) -> Iterator[Finding]:
         yield Finding(WARNING, "journal", reason, "'multus trace --failed' has the reason")
 
 
-def _ranges(
-    paths: Paths, conf: Conf, records: list[Record], findings: list[Finding]
-) -> tuple[Usage, ...]:
-    from multus.ipam import usage
-
-    recorded = (step.config for r in records for p in r.planned.values() for step in p.steps)
-    found: dict[tuple[str, str, str], Usage] = {}
-    for config in (*_configured(conf), *recorded):
-        try:
-            for each in usage.of(config, paths.root):
-                found.setdefault((each.network, each.spans, each.directory), each)
-        except IOFailure as error:
-            finding = of_error(error, "range")
-            findings += [] if finding in findings else [finding]
-        except CNIError:
-            continue  # 'multus validate' reports wrong ranges
-    for each in found.values():
-        if each.share >= _NEARLY:
-            reason = f"network {each.network!r}: {each.used} of {each.size} addresses are in use"
-            fix = "enlarge its range, or run 'multus gc' if containers are gone"
-            severity = ERROR if each.share >= 1 else WARNING
-            findings.append(Finding(severity, "range", reason, fix))
-    return tuple(found[key] for key in sorted(found))
-
-
-def _configured(conf: Conf) -> Iterator[Mapping[str, Any]]:
-    """The plugins' configurations in the node's own, each with its network's name."""
-    listed = conf.raw.get("delegates")
-    for each in listed if isinstance(listed, list) else []:
-        if isinstance(each, dict):
-            plugins = each.get("plugins")
-            for plugin in plugins if isinstance(plugins, list) else [each]:
-                if isinstance(plugin, dict):
-                    yield {**plugin, "name": each.get("name", conf.name)}
-
-
 def _default(conf: Conf) -> str:
     """The node's default network as its configuration names it; "" when a pod's networks say it."""
     cluster = conf.raw.get("clusterNetwork")
@@ -270,7 +243,7 @@ def _queued(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
     count = sum(not name.startswith(".") for name in names)
     if count:
         reason = f"{count} DEL(s) wait for the daemon"
-        findings.append(Finding(WARNING, "queue", reason, "'multus doctor' lists them"))
+        findings.append(Finding(WARNING, "kept DELs", reason, "'multus doctor' lists them"))
 
 
 def _failures(paths: Paths, conf: Conf, findings: list[Finding]) -> None:

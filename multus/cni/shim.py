@@ -47,9 +47,10 @@ _ENGINE = __file__.rpartition("/")[0].rpartition("/")[0] + "/__main__.py"
 _SPACE = b" \t\r\n"
 _ALNUM = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _AWAY = (
-    b"no daemon answers at %s: there, 'multus daemon' serves this node, in its DaemonSet's pod or"
+    b"no daemon answers at %s: where 'multus daemon' serves the node, in its DaemonSet's pod or"
     b" as multus.service: 'kubectl -n kube-system describe pods -l"
-    b" app.kubernetes.io/name=multus-python' or 'systemctl status multus' shows why it does not"
+    b" app.kubernetes.io/name=multus-python' or 'systemctl status multus' shows why it does not;"
+    b" a node without one runs each call by itself: 'multus status'"
 )
 _NOT_KEPT = (
     b"the multus daemon does not answer, and this DEL cannot be kept for it under 'cniDir':"

@@ -42,8 +42,8 @@ class Done:
     problem: str = ""
 
 
-class Hands:
-    """What removes things; *folders* are all that have records, *engine_for* makes an engine."""
+class Remover:
+    """Removes things; *folders* are all that have records, *engine_for* makes an engine."""
 
     def __init__(self, folders: Sequence[str], engine_for: Callable[[Conf], Engine]) -> None:
         self._journals = [Journal(each) for each in folders]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from multus.healing.carrying import Hands
+from multus.healing.carrying import Remover
 from multus.healing.look import Places, look
 from multus.healing.plan import Thing, counted, plan
 
@@ -58,7 +58,7 @@ def heal(
     todo = [each for each in made.remove if key_of(each) not in skip]
     until = time.monotonic() + _SECONDS
     done: list[Done] = []
-    for each in Hands(places.cni_dirs, engine_for).carry_out(todo):
+    for each in Remover(places.cni_dirs, engine_for).carry_out(todo):
         done.append(each)
         if len(done) >= _MOST or time.monotonic() >= until:
             break

@@ -64,7 +64,7 @@ class Refused(KernelRefused):
         said = explained or os.strerror(number)
         usual = "it needs the capability NET_ADMIN, as root has it" if number == errno.EPERM else ""
         fix = next((each for words, each in _FIXES.items() if words in explained), usual)
-        super().__init__(f"cannot {message.words}: {said} ({name}, message {position})", fix=fix)
+        super().__init__(f"cannot {message.words}: {said} ({name})", fix=fix)
         self.message = message
         self.position = position
         self.errno = number

@@ -119,7 +119,7 @@ class Recovery:
         """``multus doctor`` says nothing of state and stores when no container is left."""
         places = Places(addresses=self.node.addresses, cni_dir=self.node.cni_dir)
         node = node_at(places, CONF)
-        for title in ("State", "Queued DELs", "Leaks"):
+        for title in ("State", "Kept DELs", "Leaks"):
             for each in EXAMINATIONS[title](node):
                 if each.subject not in ("disk", "clock") and each.severity != OK:
                     say("wrong", text=f"doctor: {each.to_wire()}")

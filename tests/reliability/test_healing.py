@@ -20,7 +20,7 @@ from integration.kube.kubelet import Sandboxes
 from multus.api.jsontext import encode
 from multus.engine.assembly import engine_for
 from multus.healing import rounds
-from multus.healing.carrying import Done, Hands
+from multus.healing.carrying import Done, Remover
 from multus.healing.facts import ADDRESS, KINDS, LINK, RECORD, RULES
 from multus.healing.look import Places, look
 from multus.healing.plan import Plan, plan
@@ -41,7 +41,7 @@ def planned(ground: Ground, grace: float = 0.0) -> Plan:
 
 
 def heal(ground: Ground, grace: float = 0.0) -> list[Done]:
-    return list(Hands((ground.cni_dir,), engine_for).carry_out(planned(ground, grace).remove))
+    return list(Remover((ground.cni_dir,), engine_for).carry_out(planned(ground, grace).remove))
 
 
 def die(ground: Ground, name: str) -> None:
@@ -255,7 +255,7 @@ def test_a_container_that_is_attached_again_meanwhile_is_kept(on_ground: Ground)
     on_ground.done("DEL", conf, Container("", "c1"))
     on_ground.done("ADD", conf, on_ground.container("c1"))
     before = on_ground.state()
-    done = list(Hands((on_ground.cni_dir,), engine_for).carry_out(made.remove))
+    done = list(Remover((on_ground.cni_dir,), engine_for).carry_out(made.remove))
     assert before.difference(on_ground.state()) == []
     assert done[0].problem.startswith("another command works on the container")
     on_ground.done("CHECK", conf, on_ground.container("c1"))

@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print each thing, or JSON ``{removed: [thing], left: [thing], errors: [text]}``."""
     from multus.engine.assembly import engine_for
-    from multus.healing.carrying import Done, Hands
+    from multus.healing.carrying import Done, Remover
     from multus.healing.look import look
     from multus.healing.plan import plan
 
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         done = [Done(each) for each in made.remove]
     else:
-        done = list(Hands(places.cni_dirs, engine_for).carry_out(made.remove))
+        done = list(Remover(places.cni_dirs, engine_for).carry_out(made.remove))
     report = _report(made, done, described)
     if arguments.json:
         screen.as_json(report)

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Uninstall, and print what was done."""
-    from multus.cli.commands.install.install import uninstall
+    from multus.cli.commands.install.uninstalling import uninstall
 
     for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):
         screen.say(done)

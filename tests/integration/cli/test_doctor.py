@@ -236,7 +236,7 @@ def test_the_socket_is_the_one_that_the_shims_are_told(monkeypatch: pytest.Monke
     assert parser.parse_args(["--socket", "/here"]).socket == "/here"
 
 
-# --- Queued DELs ----------------------------------------------------------------------------------
+# --- Kept DELs ----------------------------------------------------------------------------------
 
 
 def kept(folder: Path, container: str, age: float = 0.0, *, pod: str = "") -> None:
@@ -257,11 +257,11 @@ def test_a_del_that_no_daemon_looks_for_is_an_error(made_up: MadeUpNode) -> None
     other = made_up.folder / "other"
     made_up.write("net.d/20-second.conf", made_up.conf(cniDir=str(other)))
     made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
-    assert of(made_up.doctor()[1], "queued DELs") == []
+    assert of(made_up.doctor()[1], "kept DELs") == []
     kept(other, "young", 60)
     kept(other, "old", 3 * 3600, pod="web")
     status, findings = made_up.doctor()
-    (finding,) = of(findings, "queued DELs")
+    (finding,) = of(findings, "kept DELs")
     assert (status, finding["severity"], finding["file"]) == (1, "error", str(other / ".spool"))
     assert "2 DEL(s) wait" in finding["reason"]
     assert "3 hour(s) old, is of container old of pod shop/web" in finding["reason"]
@@ -273,7 +273,7 @@ def test_a_del_that_waits_for_the_daemon_is_a_warning(made_up: MadeUpNode) -> No
     made_up.healthy()
     made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
     kept(made_up.folder / "state", "c1")
-    (finding,) = of(made_up.doctor()[1], "queued DELs")
+    (finding,) = of(made_up.doctor()[1], "kept DELs")
     assert finding["severity"] == "warning"
     assert "of container c1: the daemon does not answer" in finding["reason"]
     assert "start 'multus daemon'" in finding["fix"]
@@ -285,7 +285,7 @@ def test_a_damaged_del_is_told_until_it_is_deleted(made_up: MadeUpNode) -> None:
     kept(made_up.folder / "state", "c1")
     (path,) = (made_up.folder / "state" / ".spool").iterdir()
     path.rename(path.with_name(f".damaged-{path.name}"))
-    (finding,) = of(made_up.doctor()[1], "queued DELs")
+    (finding,) = of(made_up.doctor()[1], "kept DELs")
     assert "1 damaged DEL(s)" in finding["reason"] and "of containers c1" in finding["reason"]
     assert "'multus gc'" in finding["fix"]
 
@@ -296,7 +296,7 @@ def test_a_del_that_the_daemon_failed_to_carry_out_is_a_warning(made_up: MadeUpN
     kept(made_up.folder / "state", "c1", 60)
     with serving(made_up):
         # Not a request that succeeds: it has no CNI_IFNAME.
-        (finding,) = of(made_up.doctor()[1], "queued DELs")
+        (finding,) = of(made_up.doctor()[1], "kept DELs")
     assert finding["severity"] == "warning"
     assert "they failed, and the daemon retries" in finding["reason"]
 
@@ -399,15 +399,18 @@ def test_a_pool_that_is_nearly_full_is_a_warning(made_up: MadeUpNode) -> None:
     store = str(made_up.folder / "networks")
     pool = {"type": "host-local", "subnet": "10.77.0.0/28", "dataDir": store}
     made_up.healthy(delegates=[{"name": "lan", "type": "ptp", "ipam": pool}])
-    for last in (*range(1, 13), 200):
+    for last in (*range(2, 13), 200):
         made_up.write(f"networks/lan/10.77.0.{last}", "c1\r\neth0")
     made_up.write("networks/lan/last_reserved_ip.0", "10.77.0.12")
     assert [each["severity"] for each in of(made_up.doctor()[1], "pools")] == ["note"]
     made_up.write("networks/lan/10.77.0.13", "c1\r\neth0")
     full, outside = of(made_up.doctor()[1], "pools")
     assert (full["severity"], outside["severity"]) == ("warning", "note")
-    assert "13 of 14 addresses are in use" in full["reason"]
+    assert "12 of 13 addresses are in use" in full["reason"]
     assert "1 address(es) outside its ranges: 10.77.0.200/32" in outside["reason"]
+    made_up.write("networks/lan/10.77.0.14", "c1\r\neth0")
+    status, findings = made_up.doctor()
+    assert (status, of(findings, "pools")[0]["severity"]) == (1, "error")
 
 
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
@@ -637,7 +640,7 @@ def test_where_nothing_is_every_check_says_so_and_none_is_green(
     assert every == {*examine.EXAMINATIONS}
     green = {each["subject"] for each in findings if each["severity"] == "ok"}
     # What is looked at here, not there; and that nothing waits in folders that do not exist.
-    assert green <= {"plugins", "disk", "clock", "queued DELs"}
+    assert green <= {"plugins", "disk", "clock", "kept DELs"}
 
 
 def test_a_bundle_has_what_a_report_needs_and_no_secret(

@@ -264,9 +264,36 @@ def test_a_folder_of_programs_that_is_missing_is_to_be_created(
     made_up: MadeUpNode, install: Install
 ) -> None:
     missing = made_up.folder / "bin" / "no"
+    before = tree(made_up.folder)
     done = install("--bin-dir", str(missing))
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith(f"create the folder {missing}, or name another one")
+    assert tree(made_up.folder) == before
+    assert not (made_up.folder / "net.d" / "multus.d").exists()
+
+
+def test_a_first_installation_that_fails_late_is_undone(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    # The last file cannot be written: a folder has its name.
+    (made_up.folder / "net.d" / "00-multus.conflist").mkdir()
+    done = install("--program", made_up.bin.file("own", b"#!/bin/sh\n"))
+    assert done.returncode == 1
+    assert not os.path.exists(os.path.join(made_up.bin.path, "multus"))
+    assert not (made_up.folder / "net.d" / "multus.d").exists()
+
+
+def test_an_own_configuration_keeps_its_meaning(made_up: MadeUpNode, install: Install) -> None:
+    (made_up.folder / "net.d" / "10-lan.conflist").unlink()
+    networks = [{"type": "ptp", "name": "a"}, {"type": "ptp", "name": "b"}]
+    conf = {"name": "own", "type": "multus", "cniVersion": "1.0.0", "delegates": networks}
+    made_up.write("net.d/70-multus.conf", conf)
+    for _ in range(2):  # the second finds the program that the first has installed
+        assert install().returncode == 0
+        whole = json.loads((made_up.folder / "net.d" / "00-multus.conflist").read_text())
+        (plugin,) = whole["plugins"]
+        assert plugin["delegates"] == networks
+        assert "naming" not in plugin and "defaultRoute" not in plugin
 
 
 def test_a_write_that_fails_leaves_no_half_configuration(

@@ -116,6 +116,8 @@ class TestStatus:
         options: list[str | Path] = [
             "--net-d",
             made_up.folder / "net.d",
+            "--bin-dir",
+            made_up.bin.path,
             "--socket",
             made_up.folder / "s",
         ]
@@ -130,6 +132,32 @@ class TestStatus:
         done = made_up.run("status", "--net-d", made_up.folder / "net.d", "--socket", "/none")
         assert "✗ journal: " in done.stdout
         assert done.returncode == 1
+
+    @pytest.mark.parametrize(
+        ("subject", "broken"),
+        [
+            ("program", lambda node: os.unlink(f"{node.bin.path}/multus")),
+            ("delegates", lambda node: node.healthy(delegates=[{"type": "nosuch", "name": "x"}])),
+            ("delegates[0].type", lambda node: node.healthy(delegates=[{"type": 5}])),
+            ("configuration order", lambda node: node.write("net.d/00-a.conf", {"type": "ptp"})),
+            ("configuration order", lambda node: node.write("net.d/00-a.conf", "{")),
+            ("daemon", lambda node: node.healthy(standalone=False)),
+        ],
+    )
+    def test_what_doctor_calls_an_error_is_one(
+        self, made_up: MadeUpNode, subject: str, broken: Callable[[MadeUpNode], object]
+    ) -> None:
+        made_up.healthy()
+        broken(made_up)
+        options = ("--bin-dir", made_up.bin.path, "--socket", made_up.folder / "multus.sock")
+        done = made_up.run("status", "--json", "--net-d", made_up.folder / "net.d", *options)
+        found = [e for e in json.loads(done.stdout)["findings"] if e["severity"] == "error"]
+        assert subject in {each["subject"] for each in found}
+        assert done.returncode == 1
+        status, by_doctor = made_up.doctor()
+        said = {each["reason"].partition(":")[0] for each in by_doctor}
+        assert {each["reason"].partition(":")[0] for each in found} <= said
+        assert status == 1
 
 
 class TestTop:

@@ -142,6 +142,7 @@ def test_delegates_written_by_hand_keep_their_interface_names(made_up: MadeUpNod
     networks = [{"type": "ptp", "name": "a"}, {"type": "ptp", "name": "b"}]
     conf = {"name": "own", "type": "multus", "cniVersion": "0.3.1", "delegates": networks}
     made_up.write("net.d/70-multus.conf", conf)
+    made_up.bin.file("multus", b"\x7fELF of the Go Multus")
     well(install(made_up))
     assert plugin(made_up)["delegates"] == networks
     assert plugin(made_up)["naming"] == "npwg"

@@ -31,7 +31,7 @@ EXAMINATIONS = {
     "Programs": programs.look,
     "API server": api.look,
     "State": state.look,
-    "Queued DELs": spooled.look,
+    "Kept DELs": spooled.look,
     "Leaks": leaks.look,
     "Pools": pools.look,
 }

@@ -1,4 +1,4 @@
-"""Checks how full address pools are, and finds addresses outside of their ranges.
+"""Checks how full address ranges are, and finds addresses outside of them.
 
 Source: host-local's store, see `multus.ipam`; the ranges are those of the node's configuration.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from multus.api.errors import CNIError
+from multus.cli import ranges
 from multus.cli.commands.doctor.places import Node
-from multus.cli.findings import NOT_APPLICABLE, NOTE, UNCHECKED, WARNING, Finding, Place
+from multus.cli.findings import NOT_APPLICABLE, NOTE, UNCHECKED, Finding, Place
 from multus.cli.looking import Look
 from multus.cli.pools import handed_out
+from multus.state.journal import Journal
 
 if TYPE_CHECKING:
     from netaddr import IPSet
 
-#: The share of used addresses at which a pool is nearly full.
-_NEARLY = 0.9
+    from multus.state.record import Record
 
 
 def look(node: Node) -> Iterator[Finding]:
@@ -31,19 +34,30 @@ def look(node: Node) -> Iterator[Finding]:
         return
     unknown = node.without_conf("pools")
     pools = _pools(node)
-    if unknown is None and not pools:
-        reason = f"{node.file} itself has no range of host-local"
+    used, findings = ranges.in_use(
+        node.conf, _records(node), "pools", node.places.root, node.places.addresses
+    )
+    if unknown is None and not used:
+        reason = f"neither {node.file} nor a record has a range of host-local"
         unknown = Finding(NOT_APPLICABLE, "pools", reason)
     if unknown is not None:
         yield unknown
         return
     sight = Look("pools")
-    findings: list[Finding] = []
+    findings += ranges.full(used, "pools")
     for name, (folder, addresses) in pools.items():
         held = IPSet(_held(sight.listed(folder)))
         findings += _compared(name, folder, addresses, held)
-    names = ", ".join(pools)
+    names = ", ".join(dict.fromkeys(each.network for each in used))
     yield from sight.concluded(findings, f"no range of these networks is nearly full: {names}")
+
+
+def _records(node: Node) -> Iterator[Record]:
+    """The valid records; the journal's own check says what is wrong with others."""
+    with suppress(CNIError):
+        for each in Journal(node.places.at(node.conf.cni_dir)).records():
+            if not isinstance(each, CNIError):
+                yield each
 
 
 def _pools(node: Node) -> dict[str, tuple[str, IPSet]]:
@@ -74,11 +88,7 @@ def _held(names: Iterable[str]) -> list[str]:
 
 
 def _compared(name: str, folder: str, addresses: IPSet, held: IPSet) -> Iterator[Finding]:
-    inside, outside = held & addresses, held - addresses
-    if inside.size >= _NEARLY * addresses.size:
-        reason = f"network {name!r}: {inside.size} of {addresses.size} addresses are in use"
-        fix = "enlarge its ranges, or run 'multus gc' if containers are gone"
-        yield Finding(WARNING, "pools", reason, fix, Place(folder))
+    outside = held - addresses
     if outside:
         some = ", ".join(str(block) for block in list(outside.iter_cidrs())[:3])
         reason = f"network {name!r}: {outside.size} address(es) outside its ranges: {some}"

@@ -45,7 +45,14 @@ def look(node: Node) -> Iterator[Finding]:
         yield from part(node)
 
 
-def _program(node: Node) -> Iterator[Finding]:
+def brief(node: Node) -> Iterator[Finding]:
+    """What a call needs, looked at without starting anything."""
+    yield from _program(node, ask=False)
+    for part in (_delegates, _plugins, _health):
+        yield from part(node)
+
+
+def _program(node: Node, *, ask: bool = True) -> Iterator[Finding]:
     places = node.places
     path = os.path.join(places.bin_dir, "multus")
     fix = "run 'multus install'"
@@ -61,7 +68,7 @@ def _program(node: Node) -> Iterator[Finding]:
         yield Finding(ERROR, "program", f"{path} is missing: the runtime cannot call it", fix)
     elif not os.access(places.at(path), os.X_OK):
         yield Finding(ERROR, "program", f"{path} is not executable", f"chmod 0755 {quote(path)}")
-    elif places.root:
+    elif places.root or not ask:
         yield Finding(OK, "program", f"{path} exists")
     else:
         yield from _asked(path)
@@ -176,7 +183,11 @@ def _plugins(node: Node) -> Iterator[Finding]:
             reason = f"no plugin {kind}… is installed"
             yield Finding(ERROR, "plugins", reason, f"install {package}")
     if not installed.broken and not installed.clashes and names:
-        yield Finding(OK, "plugins", f"{len(names)} plugins are installed, and all can be loaded")
+        every = len(installed.every)
+        said = f"{every} plugins are installed"
+        if len(names) < every:
+            said += f", {len(names)} take part with this configuration"
+        yield Finding(OK, "plugins", f"{said}, and all that take part can be loaded")
 
 
 def _health(node: Node) -> Iterator[Finding]:
@@ -206,7 +217,7 @@ def _daemon(node: Node) -> Iterator[Finding]:
             yield Finding(ERROR, "daemon", reason, fix)
         status, said = control(here, b"ready")
     except FileNotFoundError:
-        yield _absent(node, path)
+        yield absent(node, path)
         return
     except PermissionError as error:
         reason = f"{path} cannot be opened: {error.strerror}"
@@ -223,7 +234,7 @@ def _daemon(node: Node) -> Iterator[Finding]:
         yield Finding(OK, "daemon", f"the daemon answers on {path}")
 
 
-def _absent(node: Node, path: str) -> Finding:
+def absent(node: Node, path: str) -> Finding:
     """What it means that no daemon was started."""
     if _in_place(node):
         reason = f"{path} does not exist: each call runs standalone"

@@ -26,7 +26,7 @@ from multus.daemon import wire
 from multus.daemon.settings import Settings
 from multus.daemon.spool import DAMAGED, FOLDER, remembered
 
-_SUBJECT = "queued DELs"
+_SUBJECT = "kept DELs"
 _LARGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
 #: A younger DEL may still be running.
 _UNDER_WAY = 5.0
@@ -139,7 +139,7 @@ def _broken(each: Spooled) -> Finding:
 
 
 def _who(path: str, name: str) -> str:
-    """The container of a queued DEL, and its pod if the file names it."""
+    """The container of a kept DEL, and its pod if the file names it."""
     container = f"container {name.partition('.')[2]}"
     try:
         environ = wire.decode(read_regular(path, _LARGEST + 1)).environ

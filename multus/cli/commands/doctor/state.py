@@ -37,7 +37,7 @@ _TIME_ERROR = 5
 def look(node: Node) -> Iterator[Finding]:
     """Check the journal's records, disk space, and the clock."""
     yield from _journal(node)
-    yield from _disk(node)
+    yield from disk(node)
     yield from _clock(node)
 
 
@@ -122,7 +122,8 @@ def _record(record: Record, node: Node) -> Iterator[Finding]:
         yield Finding(WARNING, "journal", reason, fix, Place(record.path))
 
 
-def _disk(node: Node) -> Iterator[Finding]:
+def disk(node: Node) -> Iterator[Finding]:
+    """Whether the journal can be written: space, inodes, a writable file system."""
     path = node.places.at(node.conf.cni_dir)
     while path != "/" and not os.path.exists(path):
         path = os.path.dirname(path)
@@ -130,6 +131,11 @@ def _disk(node: Node) -> Iterator[Finding]:
         found = os.statvfs(path)
     except OSError as error:
         yield Finding(UNCHECKED, "disk", f"{path}: {error.strerror}", AS_ROOT, Place(path))
+        return
+    if found.f_flag & os.ST_RDONLY:
+        reason = f"the file system of {path} is read-only: ADD fails"
+        fix = "see the kernel's log for the reason, then mount it for writing"
+        yield Finding(ERROR, "disk", reason, fix, code=5)
         return
     free = found.f_bavail * found.f_frsize
     megabytes = f"{free >> 20} MB are free under {path}"

@@ -126,7 +126,7 @@ def make(
             # The version was that of the file, too, which may have changed since.
             conf.pop("cniVersion", None)
         plugin["clusterNetwork"] = primary.path
-    elif settings.older and len(conf.get("delegates", ())) > 1:
+    elif settings.older and not settings.older.own and len(conf.get("delegates", ())) > 1:
         # The Go Multus counts interfaces by position, also those of 'delegates', and leaves the
         # default route to the last of them.
         conf.setdefault("naming", "npwg")

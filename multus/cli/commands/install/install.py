@@ -1,4 +1,4 @@
-"""Installs and uninstalls in steps; the node keeps working if it stops after any step.
+"""Installs in steps; the node keeps working if it stops after any step.
 
 The program comes first, then the files that it reads, the runtime's configuration last, so the
 runtime never calls a missing program. Uninstalling uses the reverse order.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
@@ -17,7 +18,6 @@ from attrs import evolve, field, frozen
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.jsontext import decode_object
 from multus.api.keys import CNI_DIR
-from multus.cli import engines
 from multus.cli.commands.install import configuration, older
 from multus.cli.commands.install.account import NAME as KUBECONFIG
 from multus.cli.commands.install.account import Account
@@ -26,8 +26,7 @@ from multus.cli.commands.install.older import Older, Settings
 from multus.cli.node import multus_part
 from multus.cli.objects import Objects
 from multus.cni.shim import launcher
-from multus.daemon.spool import FOLDERS, remembered, remove_mark
-from multus.state.journal import Journal
+from multus.daemon.spool import remove_mark
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
@@ -100,7 +99,7 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
         text = configuration.given(wanted.conf)
         configuration.require_valid(text, installed, wanted.bin_dir)
         return Plan(text, settings=manifest.settings)
-    before = older.find(wanted.net_d, manifest)
+    before = older.find(wanted.net_d, wanted.bin_dir, manifest)
     own = manifest.settings
     if wanted.settings:
         own = older.own_settings(wanted.settings, installed)
@@ -169,8 +168,28 @@ def _primary_at(wanted: Wanted, path: str, option: str) -> configuration.Primary
 
 
 def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
-    """Install all files that are missing or different.  Raises ``CNIError``."""
+    """Install all files that are missing or different.
+
+    Raises ``CNIError``.  A first installation that fails is undone.
+    """
     manifest = Manifest.load(wanted.net_d)
+    try:
+        _install(wanted, plan, manifest, tell)
+    except CNIError:
+        if not manifest.written:
+            with suppress(CNIError):  # the first error is the reason
+                _undo(Manifest.load(wanted.net_d))
+        raise
+
+
+def _undo(manifest: Manifest) -> None:
+    """Take back what a first installation wrote, the last first, and its manifest."""
+    for path in reversed(list(manifest.written)):
+        manifest, _ = manifest.take_back(path)
+    manifest.forget()
+
+
+def _install(wanted: Wanted, plan: Plan, manifest: Manifest, tell: Tell) -> None:
     path = wanted.conf_path
     if manifest.is_changed(path) and not wanted.force and contents(path) != plan.text:
         raise InvalidConfig(
@@ -287,63 +306,3 @@ def watch(
             if str(error) != said:
                 said = str(error)
                 tell(f"not refreshed: {said}")
-
-
-# --- Uninstalling ---------------------------------------------------------------------------------
-
-
-def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
-    """Undo the installation; yields messages about what was done.  Raises ``CNIError``.
-
-    While containers are attached, the program stays: without it their DEL would fail forever, and
-    the runtime could not delete them.
-    """
-    manifest = Manifest.load(net_d)
-    if not manifest.written:
-        yield f"nothing is installed in {net_d}"
-        yield from engines.end(engines.folder())
-        return
-    conf_path = os.path.join(net_d, configuration.NAME)
-    # Restore backups first, so that the runtime always has a network.
-    confs = [path for path, each in manifest.written.items() if not each.sha256]
-    confs += [conf_path] if conf_path in manifest.written else []
-    paths = confs + [path for path in manifest.written if path not in confs]
-    attached = [] if force else _attached(cni_dir)
-    for path in paths:
-        if attached and path not in confs:
-            continue
-        if path == conf_path and manifest.is_changed(path):
-            yield f"{path} was changed since it was installed; it is removed anyway"
-        manifest, done = manifest.take_back(path)
-        yield done
-    if attached:
-        some = ", ".join(attached[:3]) + (" …" if len(attached) > 3 else "")
-        yield (
-            f"{len(attached)} container(s) are still attached by Multus ({some}): the program stays"
-            " until they are deleted; then run 'multus uninstall' again"
-        )
-        return
-    manifest.forget()
-    yield from engines.end(engines.folder())
-    for path in filter(None, (_forget_folders(cni_dir), remove_mark(cni_dir))):
-        yield f"removed {path}, a leftover of the daemon"
-
-
-def _forget_folders(cni_dir: str) -> str:
-    """Remove the daemon's list of other folders; returns its path, "" when there is none."""
-    path = os.path.join(cni_dir, FOLDERS)
-    if not os.path.exists(path):
-        return ""
-    os.unlink(path)
-    return path
-
-
-def _attached(cni_dir: str) -> list[str]:
-    """The IDs of containers with a record here, or in another ``cniDir`` of the daemon."""
-    found: Mapping[str, None] = {
-        each.request.container_id: None
-        for folder in (cni_dir, *remembered(cni_dir))
-        for each in Journal(folder).records()
-        if not isinstance(each, CNIError)
-    }
-    return list(found)

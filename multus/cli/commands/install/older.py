@@ -44,13 +44,15 @@ _LISTED = ("name", "cniVersion", "cniVersions", "disableCheck", "disableGC")
 class Older:
     """Another Multus' configuration: its file, its content, and the settings of its daemon.
 
-    ``replaced``: an earlier installation has already put it away.
+    ``replaced``: an earlier installation has already put it away.  ``own``: the program that the
+    runtime calls with it is this Multus', or there is none: its keys mean what they mean here.
     """
 
     path: str = ""
     whole: Mapping[str, Any] = field(factory=dict)
     daemon: Mapping[str, Any] | None = None
     replaced: bool = False
+    own: bool = False
 
     @property
     def plugins(self) -> list[Mapping[str, Any]]:
@@ -79,7 +81,8 @@ class Older:
         return [plugin if _is_multus(e) else e for e in self.plugins] or [plugin]
 
     def to_wire(self) -> dict[str, Any]:
-        return {"path": self.path, "whole": self.whole, "daemon": self.daemon}
+        wire = {"path": self.path, "whole": self.whole, "daemon": self.daemon}
+        return {**wire, "own": True} if self.own else wire
 
 
 @frozen
@@ -101,12 +104,12 @@ class Settings:
         return conf
 
 
-def find(net_d: str, manifest: Manifest) -> Older | None:
+def find(net_d: str, bin_dir: str, manifest: Manifest) -> Older | None:
     """The Multus that the runtime uses now; else the one that was here before; None if neither.
 
     Raises ``CNIError`` for a file that cannot be decoded.
     """
-    found = _in_use(net_d, manifest)
+    found = _in_use(net_d, bin_dir, manifest)
     daemon = contents(os.path.join(net_d, FOLDER, DAEMON_CONFIG))
     if found is None:
         kept = manifest.older
@@ -117,7 +120,7 @@ def find(net_d: str, manifest: Manifest) -> Older | None:
     return evolve(found or Older(), daemon=settings)
 
 
-def _in_use(net_d: str, manifest: Manifest) -> Older | None:
+def _in_use(net_d: str, bin_dir: str, manifest: Manifest) -> Older | None:
     for path in conf_files(net_d) if os.path.isdir(net_d) else ():
         entry = manifest.written.get(path)
         if entry is not None and entry.sha256:
@@ -128,8 +131,17 @@ def _in_use(net_d: str, manifest: Manifest) -> Older | None:
             if os.path.basename(path).startswith(_ITS_NAME):
                 raise
             return None  # another network, which may still be being written
-        return older if _is_multus(older.plugin) else None
+        if not _is_multus(older.plugin):
+            return None
+        own = older.plugin.get("type") != known.THICK and _is_own(os.path.join(bin_dir, "multus"))
+        return evolve(older, own=own)
     return None
+
+
+def _is_own(program: str) -> bool:
+    """Whether no other Multus can have run from *program*: it is a shim or a script, or absent."""
+    data = contents(program)
+    return data is None or data.startswith(b"#!") or b"MULTUS_UNANSWERED" in data
 
 
 def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
