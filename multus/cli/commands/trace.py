@@ -23,7 +23,7 @@ from typing import Any
 
 from multus.cli import screen, tracing
 from multus.cli.findings import ERROR, Finding
-from multus.cli.recent import number
+from multus.cli.recent import number, took
 from multus.cli.screen import Screen
 
 #: Waiting time is shown separately from this many seconds on.
@@ -60,8 +60,8 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
         what = f": {verb} {delegate.get('ifname')} ({delegate.get('types')},"
         what += f" {delegate.get('network')})"
     else:
-        total = sum(seconds for _, seconds in _stages(entry))
-        what = f": {_milliseconds(total)}" if total else ""
+        total = took(entry)
+        what = f": {_milliseconds(total).strip()}" if total else ""
     command = f"{entry.get('command', '?')!s:6}"
     stamp = _stamp(number(entry.get("time")))
     shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")
