@@ -1,6 +1,7 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
-configuration.md from the tables of keys, reference.md from the public modules, the comparison in
-migration.md from its rows, _static/bench* from the figures in bench.json.
+configuration.md from the tables of keys, commands.md from the command line's parsers, reference.md
+from the public modules, the comparison in migration.md from its rows, _static/bench* from the
+figures in bench.json.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
+from multus.cli import parser
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
 from multus.cli.upstream import comparison
 from multus.daemon import settings
@@ -143,6 +145,7 @@ def pages() -> dict[str, str]:
     return {
         "hooks.md": hooks_page(),
         "configuration.md": configuration_page(load(discover())),
+        "commands.md": commands_page(),
         "reference.md": reference_page(),
         "migration.md": migration_page((HERE / "migration.md").read_text(encoding="utf-8")),
         **figures(),
@@ -157,6 +160,14 @@ def figures() -> dict[str, str]:
 
     made = page.pages(Report.read(HERE / "_static" / "bench.json"))
     return {f"_static/{name}": text for name, text in made.items()}
+
+
+def commands_page() -> str:
+    """Every command, with its options and examples."""
+    sys.path.append(str(HERE))
+    import _commands
+
+    return str(_commands.page(parser()))
 
 
 # --- Hooks ----------------------------------------------------------------------------------------
@@ -293,7 +304,10 @@ def _owners(installed: Installed) -> dict[Key, tuple[str, ...]]:
 
 
 def _table(keys: Iterable[Key]) -> str:
-    rows = ["| key | type | default | |", "|---|---|---|---|"]
+    keys = list(keys)
+    # A search for a key's name finds its table first.
+    entries = ", ".join(f"! {key.name}" for key in keys)
+    rows = [f"```{{index}} {entries}\n```\n", "| key | type | default | |", "|---|---|---|---|"]
     for key in keys:
         given = "" if key.default is None else f"`{json.dumps(key.default)}`"
         default = "needed" if key.required else given

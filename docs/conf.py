@@ -27,4 +27,7 @@ autodoc_typehints = "signature"
 html_theme = "furo"
 html_title = f"Multus {__version__}"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_search_scorer = str(HERE / "_search.js")
 pygments_style = "friendly"
+pygments_dark_style = "monokai"

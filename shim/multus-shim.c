@@ -9,7 +9,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -134,11 +133,12 @@ static int dial(const char *path, double wait_s, int limit_s) {
 }
 
 /* Whether the peer has read the whole message, or will find that this client has left: one of the two, whenever it
- * is stopped and continued.  A warm engine begins a call only after it has read the message and seen no end. */
+ * is stopped and continued.  A warm engine begins a call only after it has read the message and seen no end.
+ * TIOCOUTQ is SIOCOUTQ of <linux/sockios.h>, a file that musl-gcc does not find. */
 static int is_read(int fd) {
     int unread = 0;
     for (int i = 0; i < 2; i++) {
-        if (!ioctl(fd, SIOCOUTQ, &unread) && !unread) return 1;
+        if (!ioctl(fd, TIOCOUTQ, &unread) && !unread) return 1;
         shutdown(fd, SHUT_WR);
     }
     return 0;

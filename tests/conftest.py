@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests that come in two sizes in the long one, as ./dev soak does",
     )
+    parser.addoption("--site", metavar="FOLDER", help="the built documentation, for its tests")
 
 
 @pytest.fixture(scope="session")

@@ -62,9 +62,18 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.invoker import Declined, Invoker
+    from multus.api.ipam import Ipam
     from multus.api.keys import Key
     from multus.api.kubernetes._interface import ApiUse
-    from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Selection
+    from multus.api.network import (
+        Attachment,
+        Delegate,
+        Element,
+        Invocation,
+        Outcome,
+        Plugin,
+        Selection,
+    )
     from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.result import Result
@@ -395,6 +404,38 @@ def multus_invoker(plugin: Plugin, delegate: Delegate, conf: Conf) -> Invoker | 
                 return None
             unknown = plugin.unknown_keys(frozenset({"owner", "group"}))
             return Declined("tap", f"key {unknown[0]!r}") if unknown else TapInvoker()
+    """
+
+
+@hookspec
+def multus_ipam(kind: str, invocation: Invocation) -> Ipam | Declined | None:
+    """Offer to assign the addresses of an invocation, for one type of IPAM.
+
+    Kind: collect.
+    Called: when an in-process invoker asks for its IPAM, for each verb, until an offer is taken.
+        *kind* is ``ipam.type``.  Not for ``host-local`` and ``static`` with keys that the core
+        knows, nor for an invoker that starts a binary, which starts its IPAM plugin itself.
+    Returns: an ``Ipam`` (``multus.api.ipam``); or ``Declined`` with a reason, for a type that is
+        served in general but not with these keys; or None.  The first offer is taken; without one,
+        the binary that the type names is run.  `multus.ipam.settings` reads what an ``ipam`` object
+        and the runtime ask for.
+    Raises: nothing, for what can be declined.  For a DEL it never raises.
+
+    Example::
+
+        from multus import hookimpl
+        from multus.api.ipam import Ipam
+        from multus.api.result import IP, Result
+
+        class One(Ipam):
+            name = "one-address"
+
+            def add(self):
+                return Result(ips=(IP("192.0.2.7/32"),))
+
+        @hookimpl
+        def multus_ipam(kind, invocation):
+            return One() if kind == "one-address" else None
     """
 
 

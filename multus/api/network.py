@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,7 +220,7 @@ class Invocation:
     ``{"containerID": …, "ifname": …}`` of every attachment of this network that is still in use.
     ``inherited`` are descriptors that a started process keeps open: the container's lock is held
     until all these processes have ended.  ``delegating`` is the engine's, for
-    ``multus.api.delegation``.
+    ``multus.api.delegation``, and so is ``ipams``, for ``multus.ipam``.
     """
 
     verb: str
@@ -235,6 +235,9 @@ class Invocation:
     inherited: tuple[int, ...] = ()
     valid_attachments: tuple[Mapping[str, str], ...] = field(default=(), converter=frozen_each)
     delegating: Callable[[Invocation, Mapping[str, Any]], Any] | None = field(
+        default=None, repr=False, eq=False
+    )
+    ipams: Callable[[str, Invocation], Iterator[Any]] | None = field(
         default=None, repr=False, eq=False
     )
 

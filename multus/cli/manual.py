@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from multus import __version__
 
-_FILES = (
+#: What the program reads and writes, each with what it is.
+FILES = (
     ("/etc/cni/net.d", "The runtime's configurations; it loads the first, 00-multus.conflist."),
     ("/etc/cni/net.d/multus.d", "Files of 'multus install': kubeconfig, token, manifest."),
     ("/etc/cni/multus/net.d", "Network configurations that are looked up by name ('confDir')."),
@@ -18,7 +19,8 @@ _FILES = (
     ("/var/lib/cni/multus.trace", "The trace of past requests (multus-observer-trace)."),
     ("/run/multus/multus.sock", "The daemon's socket."),
 )
-_ENVIRONMENT = (
+#: Variables that the program reads, each with its effect.
+ENVIRONMENT = (
     ("CNI_COMMAND", "If set, the program acts as a CNI plugin and ignores its arguments."),
     ("MULTUS_SOCKET", "Overrides the path of the daemon's socket."),
 )
@@ -35,6 +37,17 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
     return {}
+
+
+def called(action: argparse.Action) -> str:
+    """An option with its value, or an argument, as it is written on a command line."""
+    names = ", ".join(action.option_strings)
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.choices and not isinstance(action.metavar, str):
+        value = "|".join(str(choice) for choice in action.choices)
+    if not names:
+        return value
+    return names if action.nargs == 0 else f"{names} {value}"
 
 
 def _head(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -61,18 +74,8 @@ def _options(command: argparse.ArgumentParser) -> Iterator[str]:
         if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
             continue
         yield ".TP"
-        yield rf"\fB{_escaped(_called(action))}\fR"
+        yield rf"\fB{_escaped(called(action))}\fR"
         yield _escaped(formatter._expand_help(action) if action.help else "")
-
-
-def _called(action: argparse.Action) -> str:
-    names = ", ".join(action.option_strings)
-    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
-    if action.choices and not isinstance(action.metavar, str):
-        value = "|".join(str(choice) for choice in action.choices)
-    if not names:
-        return value
-    return names if action.nargs == 0 else f"{names} {value}"
 
 
 def _epilog(text: str) -> Iterator[str]:
@@ -95,7 +98,7 @@ def _verbatim(text: str) -> Iterator[str]:
 def _foot() -> Iterator[str]:
     yield ".SH EXIT STATUS"
     yield "0: success. 1: a problem was found, or the command failed. 2: usage error."
-    for title, entries in (("FILES", _FILES), ("ENVIRONMENT", _ENVIRONMENT)):
+    for title, entries in (("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)):
         yield f".SH {title}"
         for name, text in entries:
             yield from (".TP", rf"\fI{_escaped(name)}\fR", _escaped(text))

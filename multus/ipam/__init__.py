@@ -12,10 +12,11 @@ An invoker asks for the IPAM of its invocation, and calls it in its own verbs::
     pool.gc()                               # GC: frees addresses of attachments that are not valid
     pool.status()                           # STATUS: raises when the configuration is wrong
 
-``host-local`` and ``static`` are served in-process.  Every other type is run as a binary from
-``binDir`` or ``CNI_PATH``.  These two are run as binaries too when their ``ipam`` object holds a
-key that is unknown here, or when a tenant's ``dataDir`` or ``resolvConf`` is outside the places
-that ``tenantPaths`` allows; ``pool.name`` is then ``exec`` and ``pool.reason`` says why.
+``host-local`` and ``static`` are served by the core, other types by plugins, which offer them in
+the hook ``multus_ipam``.  A type that nobody offers is run as a binary from ``binDir`` or
+``CNI_PATH``; so are these two when their ``ipam`` object holds a key that is unknown here, or when
+a tenant's ``dataDir`` or ``resolvConf`` is outside the places that ``tenantPaths`` allows.
+``pool.name`` is then ``exec`` and ``pool.reason`` says why.
 
 Addresses in results are text, in the form that the kernel and Go print.  Errors are classes of
 ``multus.api.errors``: ``InvalidConfig``, ``AddressesExhausted``, ``CheckFailed``, ``IOFailure``,
@@ -28,6 +29,8 @@ not:
     Addresses and networks as numbers, printed as Go prints them.
 ``dns``
     Reads DNS settings from a configuration or a resolv.conf.
+``settings``
+    Reads what an ``ipam`` object, a runtime and ``CNI_ARGS`` ask for.
 ``lacking``
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
 ``upkeep``
@@ -38,20 +41,22 @@ not:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
+from multus.api.invoker import Declined
+from multus.api.ipam import Ipam
 from multus.api.reader import Reader
-from multus.ipam._base import Ipam, read_routes, reader_in, reader_of
+from multus.ipam.settings import read_routes, reader_in, reader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "lacking", "upkeep", "usage")
+MODULES = ("addresses", "dns", "settings", "lacking", "upkeep", "usage")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 
@@ -116,26 +121,50 @@ def held(config: Mapping[str, Any], container_id: str, ifname: str) -> list[str]
 
 
 def _pool(invocation: Invocation, reader: Reader, kind: str) -> Ipam:
-    # Imported here, so that a call loads the one kind that it needs.
-    reason = ""
-    if kind == "host-local":
-        from multus.ipam import _hostlocal as hostlocal
-
-        reason = _foreign(reader.raw.keys() - hostlocal.KEYS)
-        reason = reason or hostlocal.elsewhere(invocation, reader)
-        if not reason:
-            return hostlocal.HostLocal(invocation)
-    elif kind == "static":
-        from multus.ipam import _static as static
-
-        reason = _foreign(reader.raw.keys() - static.KEYS)
-        if not reason:
-            return static.Static(invocation)
+    """The first offer: the core's own, then those of plugins; the binary without one."""
+    declined = None
+    for offer in _offers(invocation, reader, kind):
+        if isinstance(offer, Ipam):
+            return offer
+        declined = declined or offer
     from multus.ipam._delegated import Delegated
 
+    reason = declined.reason if declined is not None else ""
     if reason:
         invocation.log.verbose(f"{reader.where}: {kind} is run as a binary", reason=reason)
     return Delegated(invocation, kind, reason)
+
+
+def _offers(invocation: Invocation, reader: Reader, kind: str) -> Iterator[Ipam | Declined]:
+    own = _OWN.get(kind)
+    if own is not None:
+        yield own(invocation, reader)
+    if invocation.ipams is not None:
+        yield from invocation.ipams(kind, invocation)
+
+
+# Each imports its module, so that a call loads the one kind that it needs.
+
+
+def _host_local(invocation: Invocation, reader: Reader) -> Ipam | Declined:
+    from multus.ipam import _hostlocal as hostlocal
+
+    reason = _foreign(reader.raw.keys() - hostlocal.KEYS)
+    reason = reason or hostlocal.elsewhere(invocation, reader)
+    return Declined("host-local", reason) if reason else hostlocal.HostLocal(invocation)
+
+
+def _static_addresses(invocation: Invocation, reader: Reader) -> Ipam | Declined:
+    from multus.ipam import _static as static
+
+    reason = _foreign(reader.raw.keys() - static.KEYS)
+    return Declined("static", reason) if reason else static.Static(invocation)
+
+
+_OWN: Mapping[str, Callable[[Invocation, Reader], Ipam | Declined]] = {
+    "host-local": _host_local,
+    "static": _static_addresses,
+}
 
 
 def _foreign(unknown: set[str]) -> str:

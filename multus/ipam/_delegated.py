@@ -10,10 +10,10 @@ from attrs import evolve, frozen
 
 from multus.api.errors import CNIError, IncompatibleVersion, NotStarted
 from multus.api.execute import Executor
+from multus.api.ipam import Ipam
 from multus.api.jsontext import encode
 from multus.api.result import Result
 from multus.api.versions import at_least, highest_common
-from multus.ipam._base import Ipam
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

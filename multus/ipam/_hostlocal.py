@@ -22,13 +22,16 @@ from multus.api.errors import (
     InvalidConfig,
     TryAgainLater,
 )
+from multus.api.ipam import Ipam
 from multus.api.names import is_identifier
 from multus.api.reader import Reader
 from multus.api.result import DNS, IP, Result, Route
 from multus.api.where import within
 from multus.ipam import dns
-from multus.ipam._base import (
-    Ipam,
+from multus.ipam._ranges import RangeSet, Spans, overlapping
+from multus.ipam._store import Ledger, Owner, Store, Unlockable, is_owner
+from multus.ipam.addresses import Address, Network
+from multus.ipam.settings import (
     arguments,
     interface_ip,
     read_routes,
@@ -37,9 +40,6 @@ from multus.ipam._base import (
     require_few,
     require_one_per_family,
 )
-from multus.ipam._ranges import RangeSet, Spans, overlapping
-from multus.ipam._store import Ledger, Owner, Store, Unlockable, is_owner
-from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from multus.api.errors import RECREATE, CheckFailed, InvalidConfig
+from multus.api.ipam import Ipam
 from multus.api.reader import Reader
 from multus.api.result import Result
 from multus.api.where import within
 from multus.ipam import dns
-from multus.ipam._base import (
+from multus.ipam.addresses import Address, Network
+from multus.ipam.settings import (
     MOST_ADDRESSES,
-    Ipam,
     arguments,
     interface_ip,
     read_routes,
@@ -26,7 +27,6 @@ from multus.ipam._base import (
     require_few,
     require_one_per_family,
 )
-from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import AddressesExhausted, CNIError, InvalidConfig, NotStarted
 from multus.api.execute import Executor
 from multus.ipam import require_valid, usage
-from multus.ipam._base import reader_of
+from multus.ipam.settings import reader_of
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

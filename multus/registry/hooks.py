@@ -21,6 +21,7 @@ from multus.api.errors import (
     shown,
 )
 from multus.api.invoker import Declined, Invoker
+from multus.api.ipam import Ipam
 from multus.api.network import Delegate, Plugin, Selection
 from multus.api.problem import Problem
 from multus.api.progress import Overdue, Task, step
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from multus.api.conf import Conf
     from multus.api.keys import Key
     from multus.api.kubernetes import ApiUse
-    from multus.api.network import Attachment, Element, Outcome
+    from multus.api.network import Attachment, Element, Invocation, Outcome
     from multus.api.request import Request
     from multus.api.session import Session
 
@@ -205,6 +206,12 @@ class Hooks:
         """The offers and refusals to run *plugin*; lazy: a hook is called when the next is read."""
         arguments = {"plugin": plugin, "delegate": delegate, "conf": conf}
         for _, answer in self._asked("multus_invoker", (Invoker, Declined), arguments):
+            yield answer
+
+    def ipams(self, kind: str, invocation: Invocation) -> Iterator[Ipam | Declined]:
+        """The offers and refusals to serve IPAM of type *kind*; lazy, as `invokers`."""
+        arguments = {"kind": kind, "invocation": invocation}
+        for _, answer in self._asked("multus_ipam", (Ipam, Declined), arguments):
             yield answer
 
     def merge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -19,6 +19,8 @@ from multus.testing.session import new_session
 
 if TYPE_CHECKING:
     from multus.api.delegation import Delegated
+    from multus.api.invoker import Declined
+    from multus.api.ipam import Ipam
 
 
 #: Nothing is kept for a later process, on a developer's machine least of all.
@@ -85,6 +87,7 @@ class Caller:
                 {"containerID": each.container_id, "ifname": each.ifname} for each in valid
             ),
             delegating=_delegating,
+            ipams=_ipams,
         )
 
     def _request(self, verb: str) -> Request:
@@ -106,3 +109,11 @@ def _delegating(outer: Invocation, config: Mapping[str, Any]) -> Delegated:
     from multus.registry.loading import load
 
     return delegated(load(discover()), outer, config)
+
+
+def _ipams(kind: str, invocation: Invocation) -> Iterator[Ipam | Declined]:
+    """The offers of the installed plugins."""
+    from multus.registry.index import discover
+    from multus.registry.loading import load
+
+    return load(discover()).hooks.ipams(kind, invocation)

@@ -35,7 +35,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["hooks.md", "configuration.md", "reference.md"])
+@pytest.mark.parametrize("page", ["hooks.md", "configuration.md", "commands.md", "reference.md"])
 def test_a_page_is_as_generated(generator: ModuleType, installed: Installed, page: str) -> None:
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert generator.pages()[page] == written, "run python docs/_generate.py"

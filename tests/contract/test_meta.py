@@ -90,6 +90,7 @@ def test_the_file_is_in_the_order_of_a_requests_life() -> None:
             "runtime_config",
             "order",
             "invoker",
+            "ipam",
         ),
         *("attached", "undone", "detached", "merge", "finished", "health"),
     ]

@@ -113,10 +113,6 @@ def _pattern(shown: str) -> str:
     return r"\s*" + r"[ \t]*\n".join(lines) + r"\s*"
 
 
-def _has_shim() -> bool:
-    return os.path.exists(f"{os.path.dirname(sys.executable)}/multus-shim")
-
-
 def _in_sandbox(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # What a session installs goes into a folder of its own, which its interpreter knows.
     site = {"PIP_TARGET": f"{folder}/site", "PYTHONPATH": f"{folder}/site"}
@@ -147,8 +143,8 @@ def test_sessions_say_what_the_page_shows(page: Path, tmp_path: Path) -> None:
         pytest.skip("a session needs root, at least of a user namespace")
     if any("kubectl" in step.command for step in session) and shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    if any("multus-shim" in step.command for step in session) and not _has_shim():
-        pytest.skip("multus-shim is not built in this environment")
+    if any("multus-shim" in step.command for step in session) and not shutil.which("cc"):
+        pytest.skip("no C compiler")
     script = _PRELUDE + "".join(
         f"{step.command}\nprintf '\\n{_MARK}%s{_MARK}' $?\n" for step in session
     )

@@ -89,6 +89,7 @@ class Call:
             prev_result=prev_result,
             inherited=() if self.lock is None else (self.lock,),
             delegating=self._delegated,
+            ipams=self.installed.hooks.ipams,
         )
 
     def _delegated(self, outer: Invocation, config: Mapping[str, Any]) -> Delegated:

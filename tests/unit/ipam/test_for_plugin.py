@@ -11,9 +11,9 @@ import pytest
 
 from multus import ipam
 from multus.api.errors import CheckFailed, CNIError, IncompatibleVersion, InvalidConfig
+from multus.api.ipam import Ipam
 from multus.api.network import Invocation
 from multus.api.result import Result
-from multus.ipam._base import Ipam
 from multus.testing.delegates import BinDir, Reply, interface_result
 from multus.testing.invocation import Caller
 

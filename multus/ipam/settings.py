@@ -1,4 +1,4 @@
-"""The base class of every kind of IPAM, and reading of requested addresses."""
+"""Reading what IPAM is given: the ``ipam`` object, requested addresses, routes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
-    from multus.api.result import Result
 
 
 _U32 = 2**32 - 1
@@ -26,39 +25,6 @@ _LARGEST = {"mtu": _U32, "advmss": _U32, "priority": _U32, "table": _U32, "scope
 MOST_ROUTES = 1024
 #: The most addresses that one interface is given or asks for.
 MOST_ADDRESSES = 256
-
-
-class Ipam:
-    """Assigns the addresses of one invocation.
-
-    ``name`` is the kind that serves it: ``host-local`` or ``static`` in-process, else ``exec``.
-    ``reason`` says why a type that could be served in-process is run as a binary; else it is empty.
-    """
-
-    name: str = ""
-    reason: str = ""
-
-    def prepare(self) -> None:
-        """Raise when ``add`` cannot start; an invoker calls it in its own ``prepare``."""
-
-    def add(self) -> Result:
-        """Reserve addresses; return a result with ``ips``, ``routes`` and ``dns``, no interfaces.
-
-        When it raises, no address is held.  When a later step fails, the caller calls ``delete``.
-        """
-        raise NotImplementedError
-
-    def delete(self) -> None:
-        """Free the addresses; succeeds when none is held."""
-
-    def check(self) -> None:
-        """Raise ``CheckFailed`` when the addresses of ``prev_result`` are not held."""
-
-    def status(self) -> None:
-        """Raise an error when an ADD would fail."""
-
-    def gc(self) -> None:
-        """Free the addresses of the network's attachments that are not valid any more."""
 
 
 def reader_of(invocation: Invocation) -> Reader:

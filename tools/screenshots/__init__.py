@@ -1,0 +1,1 @@
+"""Pictures for the documentation, made of real runs; `./dev screenshots` writes them."""
