@@ -7,8 +7,6 @@ Examples:
   multus events --since 10m --failed
   multus events shop/web --command ADD
   multus events --network storage --json
-
-The exit status is 1 when there is no such request.
 """
 
 from __future__ import annotations
@@ -18,10 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, tracing
+from multus.cli import screen, statuses, tracing
 from multus.cli.layout import Part
 from multus.cli.recent import number, took
 from multus.cli.screen import Screen
+
+STATUSES = {0: "there are such requests", 1: "there is none, or no trace", **statuses.INTERRUPTED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,14 +1,12 @@
 """Draw which pod of this node is attached to what, and how full the ranges are.
 
-The picture has each pod's interfaces, the host's end of each, the bridge, master
-or card behind it, and the ranges and gateways of the networks there.
+The picture has each pod's interfaces, the host's end of each, the bridge,
+master or card behind it, and the ranges and gateways of the networks there.
 
 Examples:
   multus graph
-  multus graph --svg node.svg       a drawing for a browser; '-' for standard output
+  multus graph --svg node.svg       a drawing; - is standard output
   multus graph --json | jq '.pods[] | select(.problem != "")'
-
-The exit status is 1 when something could not be read; the picture says what.
 """
 
 from __future__ import annotations
@@ -21,6 +19,9 @@ from multus.cli.attachments import CNI_DIR
 
 if TYPE_CHECKING:
     from multus.picture.model import Node
+
+
+STATUSES = {0: "everything was read", 1: "something could not be read; the picture says what"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,6 @@ Examples:
   multus trace --failed --since 1h    every request that failed in the last hour
   multus trace -f                     the last ones, and new ones as they end
   multus trace --last 3 --json
-
-The exit status is 1 when there is no such entry.
 """
 
 from __future__ import annotations
@@ -21,13 +19,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multus.cli import screen, tracing
+from multus.cli import screen, statuses, tracing
 from multus.cli.findings import ERROR, Finding
 from multus.cli.recent import number, took
 from multus.cli.screen import Screen
 
 #: Waiting time is shown separately from this many seconds on.
 _NOTED = 0.001
+
+
+STATUSES = {0: "there are such requests", 1: "there is none, or no trace", **statuses.INTERRUPTED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -23,12 +23,12 @@ def nad(name: str, **config: Any) -> str:
 def test_a_misspelt_mode_is_an_error_off_the_node_too(
     multus: Command, file: File, command: str
 ) -> None:
-    text = nad("lan", type="macvlan", master="eth7", mode="brigde")
+    text = nad("lan", type="macvlan", master="eth7", mode="vepaa")
     pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: w, annotations: "
     pod += "{k8s.v1.cni.cncf.io/networks: lan}}\n"
     said = multus(command, file("all.yaml", text + pod))
     assert said.status == 1
-    assert "'mode' is 'brigde'" in said.out
+    assert "'mode' is 'vepaa'" in said.out
     assert "private, vepa, bridge, passthru" in said.out
 
 
