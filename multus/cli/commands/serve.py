@@ -8,8 +8,6 @@ Examples:
   multus serve
   multus serve --address 127.0.0.1:9000
   ssh -L 8470:127.0.0.1:8470 NODE multus serve    look at a node from elsewhere
-
-The exit status is 0 after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +18,11 @@ from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
 
 ADDRESS = "127.0.0.1:8470"
+
+STATUSES = {
+    0: "Ctrl-C or SIGTERM has ended it",
+    1: "it could not begin, and the error says why",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
