@@ -27,7 +27,14 @@ HOST = 5
 
 def link(index: int, name: str, kind: str = "", **keys: Any) -> Link:
     given = {"master": 0, "peer": 0, "peer_namespace": None, "up": True, **keys}
-    fixed: dict[str, Any] = {"mac": "", "mtu": 1500, "txqlen": 0, "carrier": True, "state": "up", "group": 0}
+    fixed: dict[str, Any] = {
+        "mac": "",
+        "mtu": 1500,
+        "txqlen": 0,
+        "carrier": True,
+        "state": "up",
+        "group": 0,
+    }
     return Link(index=index, name=name, kind=kind, alternative_names=(), **fixed, **given)
 
 
