@@ -205,10 +205,3 @@ def test_the_images_have_the_projects_version(daemonset: dict[str, Any]) -> None
 
     images = {each["image"] for each in containers(daemonset)}
     assert images == {f"registry.invalid/multus:{__version__}"}
-
-
-def test_the_containerfile_copies_what_its_script_builds() -> None:
-    text = (DEPLOY / "image" / "Containerfile").read_text()
-    assert "RUN /source/deploy/image/build.sh /source /opt/multus" in text
-    assert "COPY --from=build /opt/multus /opt/multus" in text
-    assert Path(DEPLOY / "image" / "build.sh").stat().st_mode & 0o111
