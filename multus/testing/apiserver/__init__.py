@@ -20,6 +20,7 @@ creates the certificates.
 from __future__ import annotations
 
 from multus.testing.apiserver.access import PROOFS
+from multus.testing.apiserver.execution import Container
 from multus.testing.apiserver.faults import Fault, Faults
 from multus.testing.apiserver.server import ApiServer
 from multus.testing.apiserver.store import (
@@ -37,6 +38,7 @@ __all__ = [
     "NETWORK_KINDS",
     "PROOFS",
     "ApiServer",
+    "Container",
     "Fault",
     "Faults",
     "Kind",

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from attrs import frozen
 
 from multus.testing.apiserver.answer import Answering
+from multus.testing.apiserver.attending import attend
 from multus.testing.apiserver.discovery import discover
 from multus.testing.apiserver.faults import Fault
 from multus.testing.apiserver.patching import apply_json_patch, edit_by_merge
@@ -29,7 +30,9 @@ from multus.testing.apiserver.store import (
     metadata_only,
     require_same,
     resource,
+    selected,
 )
+from multus.testing.apiserver.tables import table_of
 
 _REVIEW = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -138,6 +141,9 @@ class Handler(Answering):
             return
         target = self._target(segments)
         self._authorize(target)
+        if target.subresource == "exec":
+            attend(self, target.namespace, target.name)
+            return
         if self.command == "GET" and not target.name:
             if self.query.get("watch") in ("true", "1"):
                 self._watch(target)
@@ -252,14 +258,9 @@ class Handler(Answering):
 
     # --- Lists and watches -----------------------------------------------------------------------
 
-    def _fields(self) -> dict[str, str]:
-        selector = self.query.get("fieldSelector", "")
-        pairs = (part.partition("=") for part in selector.split(",") if part)
-        return {key: value.lstrip("=") for key, _, value in pairs}
-
     def _list(self, target: Target) -> dict[str, Any]:
         store = self.api.store
-        items = store.objects(target.kind, target.namespace, self._fields())
+        items = store.objects(target.kind, target.namespace, selected(self.query))
         version, start = store.version, 0
         if "continue" in self.query:
             token = json.loads(base64.b64decode(self.query["continue"]))
@@ -273,6 +274,8 @@ class Handler(Answering):
             metadata["continue"] = base64.b64encode(compact_json(token)).decode()
             metadata["remainingItemCount"] = len(items) - start - limit
         page = items[start : start + limit] if limit else items
+        if "as=Table" in self.headers.get("Accept", ""):
+            return {**table_of(target.kind, page), "metadata": metadata}
         partial = self._partial()
         return {
             "kind": "PartialObjectMetadataList" if partial else f"{target.kind.kind}List",
@@ -285,7 +288,7 @@ class Handler(Answering):
         store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
-        fields, generation, told = self._fields(), self.api.generation, 0
+        wanted, generation, told = selected(self.query), self.api.generation, 0
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)
@@ -316,7 +319,7 @@ class Handler(Answering):
                 self._event("MODIFIED", wire)
                 told += 1
             for event in events:
-                if self._concerns(event, target) and matches(event.object, fields):
+                if self._concerns(event, target) and matches(event.object, wanted):
                     self._event(event.type, self._form(event.object))
             if not events and bookmarks:
                 bookmark = {
