@@ -65,7 +65,7 @@ def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
 
     *given*: ``id``, ``ifname``, ``range`` and ``fence``.  What a newer container of the same pod
     has taken over stays.  With ``fence``, the write of an ADD that was killed may be under way at
-    the server: when nothing is there yet, the pool is changed, so that the server refuses that write.
+    the server: when nothing is there yet, the pool is changed, and that write will be refused.
     """
     freed = {
         str(distance): str(each.get("podref", ""))
