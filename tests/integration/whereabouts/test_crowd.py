@@ -46,6 +46,7 @@ def test_they_get_different_addresses_by_less_than_a_write_each(
             "wanted": [],
             "avoid": [],
             "sticky": False,
+            "claim": False,
         }
         edit = Edit(POOL, "multus_ipam_whereabouts.pool:allocate", given)
         found: int = crowd[number % NODES].edit(edit, Deadline.after(PATIENCE))
