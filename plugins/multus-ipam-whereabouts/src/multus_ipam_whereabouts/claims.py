@@ -89,7 +89,7 @@ class Claim:
 
 @editing
 def bind(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
-    """Write ``ips`` and the owner, ``pod``; ``now`` is for the condition.  The answer is nothing."""
+    """Write ``ips`` and the owner, ``pod``; ``now`` is for the condition."""
     if wire is None:
         raise InvalidConfig("the IPAMClaim was deleted meanwhile", fix="create it again")
     status = wire.get("status") or {}
