@@ -19,6 +19,7 @@ from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
 from multus.kube.fields import selector
+from multus.kube.forms import METADATA, METADATA_LIST, TABLE
 from multus.kube.transport import MAX_BODY, HttpClient, Stream
 from multus.kube.urls import list_path, path_of
 
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
-#: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
-METADATA = {
-    "Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
-}
-_METADATA_LIST = {
-    "Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
-}
 _CONCURRENT = 4
 _PAGE = 250
 #: A server sends a bookmark about once a minute.
@@ -157,8 +151,11 @@ class KubeClient:
         *,
         query: Mapping[str, str] | None = None,
         metadata_only: bool = False,
+        table: bool = False,
     ) -> Iterator[ListPage]:
         """The pages of a list; each may take *seconds*.
+
+        With *table* a page is a ``Table`` of columns and metadata, if the server knows tables.
 
         A page is dropped before the next is read, and pages of large objects hold fewer of them,
         so that memory stays small.  An object that is too large on its own comes without all but
@@ -168,7 +165,8 @@ class KubeClient:
         limit, more, whole = _PAGE, "", not metadata_only
         while True:
             wanted = {**(query or {}), "limit": str(limit), **({"continue": more} if more else {})}
-            action, headers = f"list {what}", None if whole else _METADATA_LIST
+            action = f"list {what}"
+            headers = METADATA_LIST if not whole else TABLE if table else None
             try:
                 body = self._transport.call(
                     "GET",

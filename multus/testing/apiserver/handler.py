@@ -22,14 +22,14 @@ from multus.testing.apiserver.store import (
     Event,
     Kind,
     Refused,
-    Requirement,
     compact_json,
     matches,
     merge_patch,
     metadata_only,
-    requirements,
     resource,
+    selected,
 )
+from multus.testing.apiserver.tables import table_of
 
 _REVIEW = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -260,13 +260,9 @@ class Handler(Answering):
 
     # --- Lists and watches -----------------------------------------------------------------------
 
-    def _wanted(self) -> list[Requirement]:
-        labels = requirements(self.query.get("labelSelector", ""), ("metadata", "labels"))
-        return requirements(self.query.get("fieldSelector", "")) + labels
-
     def _list(self, target: Target) -> dict[str, Any]:
         store = self.api.store
-        items = store.objects(target.kind, target.namespace, self._wanted())
+        items = store.objects(target.kind, target.namespace, selected(self.query))
         version, start = store.version, 0
         if "continue" in self.query:
             token = json.loads(base64.b64decode(self.query["continue"]))
@@ -280,6 +276,8 @@ class Handler(Answering):
             metadata["continue"] = base64.b64encode(compact_json(token)).decode()
             metadata["remainingItemCount"] = len(items) - start - limit
         page = items[start : start + limit] if limit else items
+        if "as=Table" in self.headers.get("Accept", ""):
+            return {**table_of(target.kind, page), "metadata": metadata}
         partial = self._partial()
         return {
             "kind": "PartialObjectMetadataList" if partial else f"{target.kind.kind}List",
@@ -292,7 +290,7 @@ class Handler(Answering):
         store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
-        wanted, generation, told = self._wanted(), self.api.generation, 0
+        wanted, generation, told = selected(self.query), self.api.generation, 0
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)

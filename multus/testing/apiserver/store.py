@@ -266,6 +266,12 @@ class Requirement:
     value: str
 
 
+def selected(query: Mapping[str, str]) -> list[Requirement]:
+    """What the selectors of a list or a watch want."""
+    labels = requirements(query.get("labelSelector", ""), ("metadata", "labels"))
+    return requirements(query.get("fieldSelector", "")) + labels
+
+
 def requirements(selector: str, below: tuple[str, ...] = ()) -> list[Requirement]:
     """A fieldSelector; with *below*, a labelSelector of equalities for the labels there."""
     found = []
