@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from multus.api import keys
+from multus.api.addresstext import is_address
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
 from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, Kind
@@ -29,7 +30,19 @@ def _duration(reader: Reader, key: str) -> str:
     return text
 
 
+def _address(reader: Reader, key: str) -> str:
+    text = reader.text(key)
+    if text and text != POD and not is_address(text):
+        raise reader.error(
+            key, f"is {text!r}", f"write an IP address, or '{POD}' for the pod's own"
+        )
+    return text
+
+
+#: The value of ``metricsAddress`` for the pod's own address.
+POD = "pod"
 DURATION = Kind("duration", _duration, str)
+ADDRESS = Kind("IP address", _address, str)
 
 SOCKET_DIR = Key(
     "socketDir",
@@ -93,11 +106,20 @@ CHROOT_DIR = Key("chrootDir", PATH, "The host's root as the daemon's container s
 METRICS_PORT = Key(
     "metricsPort",
     INTEGER,
-    "A port of 127.0.0.1 that shows the metrics; 0 for none.",
+    "A port of `metricsAddress` that shows the metrics; 0 for none.",
     0,
     of=DAEMON,
     least=0,
     most=65535,
+)
+METRICS_ADDRESS = Key(
+    "metricsAddress",
+    ADDRESS,
+    "Where the metrics are shown, to everyone who reaches it: an address of the node, `0.0.0.0` or"
+    " `::` for all of them, or `pod` for the pod's own, which `MULTUS_POD_IP` in the environment"
+    " names.",
+    "127.0.0.1",
+    of=DAEMON,
 )
 CONNECTION_LIMIT = Key(
     "connectionLimit",
@@ -186,6 +208,7 @@ KEYS: tuple[Key, ...] = (
     CERTIFICATE_DURATION,
     CHROOT_DIR,
     METRICS_PORT,
+    METRICS_ADDRESS,
     CONNECTION_LIMIT,
     WORKERS,
     STUCK_SECONDS,
@@ -230,7 +253,8 @@ class Settings:
     ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
     ``worker_memory`` in bytes.  ``follows_pods``: the networks of a running pod follow its
     annotation.  ``certificate`` is the node's own;
-    None when ``kubeconfig`` has the credentials.
+    None when ``kubeconfig`` has the credentials.  ``metrics_address`` is empty for the pod's own
+    address outside of a pod.
     """
 
     path: str
@@ -242,6 +266,7 @@ class Settings:
     certificate: Wanted | None
     chroot: str
     metrics_port: int
+    metrics_address: str
     limits: Limits
     log: Mapping[str, Any]
     stuck_seconds: float
@@ -300,6 +325,7 @@ class Settings:
             certificate=certificate,
             chroot=CHROOT_DIR.read(reader).rstrip("/"),
             metrics_port=METRICS_PORT.read(reader),
+            metrics_address=_metrics_address(reader, environ),
             limits=Limits(workers=WORKERS.read(reader), admitted=CONNECTION_LIMIT.read(reader)),
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
@@ -332,6 +358,15 @@ def _certificate(reader: Reader, node: str) -> Wanted | None:
             raise reader.error(path, "is missing", "give it, or do not enable the certificate")
     duration = CERTIFICATE_DURATION.read(reader) or CERTIFICATE_DURATION.absent
     return Wanted(node, bootstrap, folder, int(seconds_of(duration)))
+
+
+def _metrics_address(reader: Reader, environ: Mapping[str, str]) -> str:
+    """The IP address; empty for the pod's own outside of a pod."""
+    address = METRICS_ADDRESS.read(reader) or METRICS_ADDRESS.absent
+    if address != POD:
+        return str(address)
+    own = environ.get("MULTUS_POD_IP", "")
+    return own if is_address(own) else ""
 
 
 def _in(folder: str) -> str:

@@ -54,6 +54,20 @@ DEVICE_KINDS = (
     Kind("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", namespaced=False),
 )
 
+#: Addresses that are unique in a cluster.
+ADDRESS_KINDS = (
+    Kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools", "IPPool"),
+    Kind(
+        "whereabouts.cni.cncf.io",
+        "v1alpha1",
+        "overlappingrangeipreservations",
+        "OverlappingRangeIPReservation",
+    ),
+    Kind("whereabouts.cni.cncf.io", "v1alpha1", "nodeslicepools", "NodeSlicePool"),
+    Kind("k8s.cni.cncf.io", "v1alpha1", "ipamclaims", "IPAMClaim"),
+    Kind("coordination.k8s.io", "v1", "leases", "Lease"),
+)
+
 #: The kinds of all dialects for networks, old and new.
 NETWORK_KINDS = (
     Kind("kubernetes.com", "v1", "networks", "Network"),
@@ -179,11 +193,16 @@ class Store:
             self._put("MODIFIED", kind, namespace, stored)
             return copy.deepcopy(stored)
 
-    def delete(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def delete(
+        self, kind: Kind, namespace: str, name: str, preconditions: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         with self.changed:
-            found = self._shelf(kind).pop((namespace, name), None)
+            found = self._shelf(kind).get((namespace, name))
             if found is None:
                 raise _not_found(kind, name)
+            for key, wanted in (preconditions or {}).items():
+                require_same(kind, found, key, wanted)
+            del self._shelf(kind)[namespace, name]
             self._record("DELETED", kind, found)
             return found
 
@@ -250,6 +269,19 @@ class Store:
                 self._kinds[group, entry["name"], plural] = Kind(
                     group, entry["name"], plural, title
                 )
+
+
+def require_same(kind: Kind, stored: Mapping[str, Any], key: str, wanted: object) -> None:
+    """Refuse a write whose precondition on ``metadata`` does not hold; without one, none."""
+    there = stored["metadata"][key]
+    if wanted and wanted != there:
+        name = stored["metadata"]["name"]
+        precondition = "UID" if key == "uid" else "ResourceVersion"
+        message = (
+            f'Operation cannot be fulfilled on {resource(kind)} "{name}": Precondition failed:'
+            f" {precondition} in precondition: {wanted}, {precondition} in object meta: {there}"
+        )
+        raise Refused(409, "Conflict", message, kind, name)
 
 
 def resource(kind: Kind) -> str:
