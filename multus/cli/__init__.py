@@ -1,10 +1,10 @@
 """The command line: each command is a module or package of ``multus.cli.commands``.
 
-A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
-``run(arguments)``, which returns the exit status.  It prints through ``multus.cli.screen``.  Only
-the module of the requested command is imported; ``--help``, completion and the man page import all
-of them.  A module with ``PASSES_ON = True`` gets the words after ``--`` in ``arguments.passed_on``;
-argparse does not parse them.
+A command's module has a docstring, whose first line is its summary, ``configure(parser)``,
+``run(arguments)``, which returns the exit status, and ``STATUSES`` (``multus.cli.statuses``).  It
+prints through ``multus.cli.screen``.  Only the module of the requested command is imported;
+``--help``, completion and the man page import all of them.  A module with ``PASSES_ON = True`` gets
+the words after ``--`` in ``arguments.passed_on``; argparse does not parse them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from multus import __version__
 from multus.api.errors import CNIError
-from multus.cli import commands, screen
+from multus.cli import commands, screen, statuses
 from multus.log._printable import printable
 
 _EPILOG = """\
@@ -71,16 +71,17 @@ def add_command(
 ) -> None:
     """Add the parser of a command, which its *module* describes; *parents* have more options."""
     summary, _, rest = (module.__doc__ or "").partition("\n")
+    means = statuses.of(module)
     command = chosen.add_parser(
         name,
         help=summary.rstrip("."),
         description=summary,
-        epilog=rest.strip() or None,
+        epilog=f"{rest.strip()}\n\n{statuses.shown(means)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
     )
     module.configure(command)
-    command.set_defaults(run=module.run)
+    command.set_defaults(run=module.run, statuses=means)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -133,7 +134,7 @@ def _failed(who: str, error: Exception) -> int:
     if isinstance(error, CNIError):
         screen.complain(f"{who}: {error}")
     elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
-        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
+        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[cli]'")
     elif isinstance(error, OSError):
         if not isinstance(error, BrokenPipeError):  # the reader closed the pipe on purpose
             where = f"{error.filename}: " if error.filename is not None else ""

@@ -27,6 +27,7 @@ from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
 from multus.daemon.minutes import Minutes
 from multus.daemon.page import MetricsPage, shown
+from multus.daemon.pageprocess import PageProcess
 from multus.daemon.server import Server
 from multus.daemon.settings import Limits, Settings
 from multus.daemon.spool import Spool, remove_mark
@@ -89,6 +90,9 @@ def serve(
         calls.tell_looked = lambda container, looked: generations.current.tell_looked(
             container, looked
         )
+        shown = PageProcess(settings, log) if settings.page_address and not warm else None
+        if shown is not None:
+            stack.callback(shown.close)
         server = Server(
             listener,
             loop,
@@ -100,6 +104,7 @@ def serve(
             notifier=notifier,
             shared=inherited is not None,
             leaving=Leaving(settings.socket, warm.seconds) if warm else None,
+            page=shown,
         )
         metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
         server.handle_signals()

@@ -18,8 +18,19 @@ from multus.api.reader import Reader
 from multus.api.spelling import spelled
 from multus.certificate.wanted import Wanted, duration_problem, seconds_of
 from multus.cni.shim import SOCKET
+from multus.picture.address import parsed
 
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
+
+
+def _page(reader: Reader, key: str) -> str:
+    text = reader.text(key)
+    if text:
+        try:
+            parsed(text)
+        except InvalidConfig as error:
+            raise reader.error(key, f"is {text!r}", "write one such as 127.0.0.1:8470") from error
+    return text
 
 
 def _duration(reader: Reader, key: str) -> str:
@@ -43,6 +54,7 @@ def _address(reader: Reader, key: str) -> str:
 POD = "pod"
 DURATION = Kind("duration", _duration, str)
 ADDRESS = Kind("IP address", _address, str)
+PAGE = Kind("address with port", _page, str)
 
 SOCKET_DIR = Key(
     "socketDir",
@@ -183,6 +195,13 @@ CRI_SOCKET = Key(
     " that the runtime lists is left alone.",
     of=DAEMON,
 )
+PAGE_ADDRESS = Key(
+    "pageAddress",
+    PAGE,
+    "Where the daemon serves [the page of its node](picture.md), such as `127.0.0.1:8470`. Whoever"
+    " reaches the address may read it. Without it there is none.",
+    of=DAEMON,
+)
 
 POD_CHANGES = Key(
     "podChanges",
@@ -217,6 +236,7 @@ KEYS: tuple[Key, ...] = (
     HEAL_MINUTES,
     HEAL_GRACE_SECONDS,
     CRI_SOCKET,
+    PAGE_ADDRESS,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -252,8 +272,8 @@ class Settings:
 
     ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
     ``worker_memory`` in bytes.  ``follows_pods``: the networks of a running pod follow its
-    annotation.  ``certificate`` is the node's own;
-    None when ``kubeconfig`` has the credentials.  ``metrics_address`` is empty for the pod's own
+    annotation.  ``page_address`` is empty without a page.  ``certificate`` is the node's own; None
+    when ``kubeconfig`` has the credentials.  ``metrics_address`` is empty for the pod's own
     address outside of a pod.
     """
 
@@ -275,6 +295,7 @@ class Settings:
     heal_seconds: float
     heal_grace: float
     cri_socket: str
+    page_address: str
     raw: Mapping[str, Any]
 
     @property
@@ -334,6 +355,7 @@ class Settings:
             heal_seconds=60.0 * HEAL_MINUTES.read(reader),
             heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
             cri_socket=CRI_SOCKET.read(reader),
+            page_address=PAGE_ADDRESS.read(reader),
             raw=raw,
         )
 

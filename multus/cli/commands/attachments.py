@@ -7,8 +7,7 @@ Examples:
   multus attachments -o json | jq '.records[] | select(.alive | not)'
   multus attachments -o name | cut -d/ -f1 | sort -u     containers
 
-On a terminal, columns that are too wide are cut; '-o wide' cuts nothing. The
-exit status is 1 when a file cannot be read.
+On a terminal, columns that are too wide are cut; '-o wide' cuts nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.attachments import CNI_DIR
 
 _FORMS = ("wide", "json", "yaml", "name")
@@ -29,6 +28,13 @@ _PAUSE = 0.5
 
 #: A row, and the key under which the next look finds it again.
 _Row = tuple[str, ...]
+
+
+STATUSES = {
+    0: "all records were read",
+    1: "a file cannot be read",
+    **statuses.INTERRUPTED,
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

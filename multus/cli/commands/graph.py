@@ -1,7 +1,7 @@
 """Draw which pod of this node is attached to what, and how full the ranges are.
 
-The picture has each pod's interfaces, the host's end of each, the bridge, master
-or card behind it, and the ranges and gateways of the networks there.
+The picture has each pod's interfaces, the host's end of each, the bridge,
+master or card behind it, and the ranges and gateways of the networks there.
 
 With --kubeconfig it is a cluster's: who has which address, nodes by networks,
 addresses that two pods have in one network, pods that asked for networks and
@@ -10,12 +10,9 @@ the right to list pods and nothing else.
 
 Examples:
   multus graph
-  multus graph --svg node.svg       a drawing for a browser; '-' for standard output
+  multus graph --svg node.svg       a drawing; - is standard output
   multus graph --json | jq '.pods[] | select(.problem != "")'
   multus graph --kubeconfig ~/.kube/config --context east
-
-The exit status is 1 when something could not be read; the picture says what. Of
-a cluster it is 1 as well when an address is there twice or a status is missing.
 """
 
 from __future__ import annotations
@@ -31,6 +28,13 @@ if TYPE_CHECKING:
 
 #: When to say what is waited for, in seconds.
 _SILENT = 0.5
+
+
+STATUSES = {
+    0: "everything was read",
+    1: "something could not be read, and the picture says what; of a cluster also when an address"
+    " is there twice or a status is missing",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

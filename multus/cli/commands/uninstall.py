@@ -19,6 +19,11 @@ import argparse
 from multus.cli import screen
 from multus.cli.node import NET_D
 
+STATUSES = {
+    0: "nothing is left, or only what attached containers need",
+    1: "a file cannot be restored or removed",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--net-d", default=NET_D, metavar="FOLDER", help="(%(default)s)")

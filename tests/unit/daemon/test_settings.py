@@ -28,6 +28,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "nodeName": "n1",
         "chrootDir": "/host/",
         "metricsPort": 9100,
+        "pageAddress": "[::1]:8470",
         "connectionLimit": 5,
         "workers": 2,
         "logLevel": "debug",
@@ -38,6 +39,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.socket == "/x/multus.sock"
     assert (settings.cni_dir, settings.chroot) == ("/y", "/host")
     assert (settings.node, settings.kubeconfig) == ("n1", "/z")
+    assert settings.page_address == "[::1]:8470"
     assert (settings.limits.workers, settings.limits.admitted) == (2, 5)
     assert settings.log == {"logLevel": "debug"}
 
@@ -69,6 +71,8 @@ def test_the_daemonsets_settings_are_valid() -> None:
         ({"metricsPort": 70000}, "metricsPort"),
         ({"metricsAddress": "localhost"}, "metricsAddress"),
         ({"metricsAddress": "10.0.0.1/24"}, "metricsAddress"),
+        ({"pageAddress": "8470"}, "pageAddress"),
+        ({"pageAddress": "localhost:8470"}, "pageAddress"),
         ({"socketDir": "x"}, "socketDir"),
         ({"chrootDir": 1}, "chrootDir"),
         ({"logOptions": {"maxAge": -1}}, "maxAge"),

@@ -17,9 +17,6 @@ first of type multus in /etc/cni/net.d. With files and without any, a plain one
 is assumed, and said. With files, unless the configuration is this node's own,
 what only a node can answer (a binary, an interface, a file) is "not checked
 here"; --cni-path or --root say where to look.
-
-The exit status is 0 when the ADD would succeed, 1 when it would be refused, 3
-when an object that it needs is not in the given files, 2 for a usage error.
 """
 
 from __future__ import annotations
@@ -59,6 +56,13 @@ _ASSUMED = {
     "type": "multus",
     "kubeconfig": "/etc/kubernetes/kubelet.conf",
     "delegates": [{"type": DEFAULT_TYPE, "name": DEFAULT_TYPE}],
+}
+
+
+STATUSES = {
+    0: "the ADD would succeed",
+    1: "the ADD would be refused, or the command failed",
+    3: "not known: an object that the pod needs is not in the given files",
 }
 
 
