@@ -16,6 +16,10 @@
   };
 
   function remember(replaced) {
+    if (replaced.tagName === "SELECT") {
+      const value = replaced.value;
+      return () => { replaced.value = value; };
+    }
     const active = document.activeElement;
     const key = active && replaced.contains(active) && (active.dataset.pod || active.dataset.key);
     const open = [...replaced.querySelectorAll("details[open]")].map((each) => each.dataset.key);
