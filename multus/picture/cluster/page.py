@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from urllib.parse import urlencode
 
 from attrs import frozen
@@ -18,7 +19,7 @@ from multus.picture.cluster.model import (
     Duplicate,
     Holder,
     Waiting,
-    by_address,
+    rows,
     summary,
 )
 from multus.picture.filtering import Wanted
@@ -57,7 +58,8 @@ def _page(cluster: Cluster, query: Mapping[str, str]) -> bytes:
         frame.part("details", parts["details"], label="The chosen pod"),
         frame.part("addresses", parts["addresses"], label="Addresses"),
     ]
-    form = frame.form(Wanted.of(query), parts["namespace"], parts["network"])
+    lists = parts["namespace"], parts["network"]
+    form = frame.form(Wanted.of(query), *lists, hint="name, address or node")
     return frame.document(cluster.name, heading, body, form, skip="addresses")
 
 
@@ -71,7 +73,7 @@ def _parts(cluster: Cluster, query: Mapping[str, str]) -> dict[str, str]:
         "network": frame.choices(wanted.network, sorted(cluster.networks)),
         "summary": frame.text(_summary(cluster)),
         "notes": "".join(f'<p class="note">not read: {frame.text(n)}</p>' for n in cluster.notes),
-        "problems": _problems(cluster, wanted),
+        "problems": _problems(cluster),
         "picture": _matrix(cluster, counts, wanted),
         "details": _details(cluster, query.get("chosen", "")),
         "addresses": _addresses(cluster, kept, wanted),
@@ -111,12 +113,14 @@ def _summary(cluster: Cluster) -> str:
 # --- What is wrong --------------------------------------------------------------------------------
 
 
-def _problems(cluster: Cluster, wanted: Wanted) -> str:
+def _problems(cluster: Cluster) -> str:
     found = [*map(_duplicate, cluster.duplicates), *map(_waiting, cluster.waiting)]
     if not found:
-        return '<p class="right">✓ no address is there twice, no status is missing</p>' if (
-            cluster.is_right
-        ) else ""
+        return (
+            '<p class="right">✓ no address is there twice, no status is missing</p>'
+            if (cluster.is_right)
+            else ""
+        )
     more = len(found) - _PROBLEMS
     rest = f"<li>and {more} more</li>" if more > 0 else ""
     listed = "".join(f"<li>{each}</li>" for each in found[:_PROBLEMS])
@@ -163,9 +167,11 @@ def _matrix(cluster: Cluster, counts: Mapping[str, Mapping[str, int]], wanted: W
     shown, rest = networks[:_NETWORKS], networks[_NETWORKS:]
     most = max(count for each in counts.values() for count in each.values())
     nodes = sorted(counts)
-    titles = "".join(f'<th scope="col">{_choose(wanted, each, network=each)}</th>' for each in shown)
+    titles = "".join(
+        f'<th scope="col">{_choose(wanted, each, network=each)}</th>' for each in shown
+    )
     titles += f'<th scope="col">{len(rest)} more</th>' if rest else ""
-    rows = "".join(
+    lines = "".join(
         f'<tr><th scope="row">{_choose(wanted, node, pod=node)}</th>'
         f"{_cells(wanted, node, counts[node], shown, rest, most)}</tr>"
         for node in nodes[:_NODES]
@@ -173,7 +179,7 @@ def _matrix(cluster: Cluster, counts: Mapping[str, Mapping[str, int]], wanted: W
     said = f'<p class="soft">{_NODES} of {len(nodes)} nodes</p>' if len(nodes) > _NODES else ""
     return (
         '<div class="matrix"><table><thead><tr><th scope="col">Node</th>'
-        f"{titles}</tr></thead><tbody>{rows}</tbody></table></div>{said}"
+        f"{titles}</tr></thead><tbody>{lines}</tbody></table></div>{said}"
     )
 
 
@@ -212,7 +218,7 @@ def _details(cluster: Cluster, pod: str) -> str:
     waits = [each for each in cluster.waiting if each.holder.pod == pod] if pod else []
     if not found and not waits:
         return ""
-    node = next((each.holder.node for each in (*found, *waits)), "")
+    node = [*(each.holder.node for each in found), *(each.holder.node for each in waits)][0]
     asked = "".join(f"<dt>Asked for</dt><dd>{frame.text(each.asked)}</dd>" for each in waits)
     interfaces = "".join(
         f"<section><h3><code>{frame.text(each.holder.interface or '?')}</code></h3><dl>"
@@ -238,18 +244,19 @@ def _addresses(cluster: Cluster, kept: Sequence[Attached], wanted: Wanted) -> st
     if not kept:
         return ""
     twice = {(each.network, each.address) for each in cluster.duplicates}
-    rows = by_address(kept)
+    count = sum(len(each.addresses) or 1 for each in kept)
     listed = "".join(
         _row(address, each, wanted, twice=(each.network, address) in twice)
-        for address, each in rows[:_ROWS]
+        for address, each in islice(rows(kept), _ROWS)
     )
-    more = f"{_ROWS} of {len(rows)} addresses: ask for fewer above" if len(rows) > _ROWS else ""
+    said = f'<p class="soft">{_ROWS} of {count} addresses: ask for fewer by the filter</p>'
+    more = said if count > _ROWS else ""
     titles = "".join(
         f'<th scope="col">{each}</th>'
         for each in ("Address", "Network", "Pod", "Interface", "Node", "MAC")
     )
     return (
-        f'<h2>Addresses</h2><p class="soft">{more}</p><table class="addresses">'
+        f'<h2>Addresses</h2>{more}<table class="addresses">'
         f"<thead><tr>{titles}</tr></thead><tbody>{listed}</tbody></table>"
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from multus.api.kubernetes import PODS
 from multus.api.kubernetes._failures import VersionExpired
 from multus.kube.decoding import decode, metadata_of
-from multus.picture.cluster.model import Attached, Cluster, Duplicate, Holder, Waiting
+from multus.picture.cluster.model import Attached, Cluster, Duplicate, Holder, Waiting, in_order
 
 if TYPE_CHECKING:
     from multus.kube.client import KubeClient, ListPage
@@ -157,7 +157,7 @@ class _Gathered:
             name=name,
             pods=self.pods,
             counts=self.counts,
-            attached=tuple(self.attached),
+            attached=in_order(self.attached),
             duplicates=duplicates(self.attached),
             waiting=tuple(self.waiting),
             unlisted=self.unlisted,
