@@ -48,8 +48,8 @@ class Installed:
         keys.write_text(json.dumps(conf))
         program = self.folder / "shim"
         program.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S {shim.__file__}\n")
-        options = ("--program", str(program), "--bin-dir", self.cluster.bin.path)
-        options += ("--settings", str(keys), "--kubeconfig", self.cluster.kubeconfig)
+        options = ["--program", str(program), "--bin-dir", self.cluster.bin.path]
+        options += ["--settings", str(keys), "--kubeconfig", self.cluster.kubeconfig]
         self.multus("install", *options)
 
     def uninstall(self) -> str:

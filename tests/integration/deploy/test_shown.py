@@ -15,10 +15,10 @@ from attrs import frozen
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from promql import asked_for
+from repository import ROOT
 from waiting import becomes, eventually
 
 from integration.daemon.node import Daemon
-from integration.deploy.conftest import ROOT
 from integration.kube.cluster import NETWORKS, Cluster
 from multus.cni import shim
 from multus.testing.apiserver import ApiServer

@@ -56,7 +56,7 @@ class Node:
         """The objects of a kind by name."""
         kind = self.api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", plural)
         assert kind is not None
-        found = self.api.store.objects(kind, "kube-system", {})
+        found = self.api.store.objects(kind, "kube-system", ())
         return {each["metadata"]["name"]: each for each in found}
 
     def allocations(self, name: str = "10.7.0.0-24") -> dict[str, str]:

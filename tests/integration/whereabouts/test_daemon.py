@@ -69,7 +69,7 @@ def served(cluster: Cluster, daemon: Daemon) -> Cluster:
 def allocations(api: ApiServer) -> dict[str, Any]:
     kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
     assert kind is not None
-    pools = api.store.objects(kind, "kube-system", {})
+    pools = api.store.objects(kind, "kube-system", ())
     return dict(pools[0]["spec"]["allocations"]) if pools else {}
 
 

@@ -63,9 +63,10 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
 def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Give back what a container has on an interface; the answer maps distances to pods.
 
-    *given*: ``id``, ``ifname``, ``range`` and ``fence``.  What a newer container of the same pod
-    has taken over stays.  With ``fence``, the write of an ADD that was killed may be under way at the
-    server: when nothing is there yet, the pool is changed, so that the server refuses that write.
+    *given*: ``id``, ``ifname``, ``range`` and ``fence``. What a newer container of the same pod
+    has taken over stays. With ``fence``, the write of an ADD that was killed may be under way at
+    the server: when nothing is there yet, the pool is changed, so that the server refuses that
+    write.
     """
     freed = {
         str(distance): str(each.get("podref", ""))
