@@ -47,7 +47,7 @@ def _opened(request: Request, rest: float) -> str:
     error = f'<p class="wrong">{text(request.error)}</p>' if request.error else ""
     rows = [_row(each, request.seconds) for each in request.parts]
     if rest > 0.0005:
-        between = Part("between them", request.seconds - rest, rest)
+        between = Part("between stages", request.seconds - rest, rest)
         rows.append(_row(between, request.seconds, "rest"))
     plugins = [_row(each, request.seconds, "alternate") for each in request.plugins]
     return f"{error}{_table('stages and networks', rows)}{_table('plugins', plugins)}"
