@@ -14,8 +14,6 @@ Examples:
   multus serve --address 127.0.0.1:9000
   ssh -L 8470:127.0.0.1:8470 NODE multus serve    look at a node from elsewhere
   multus serve --kubeconfig ~/.kube/config --context east
-
-The exit status is 0 after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -27,6 +25,11 @@ from multus.cli.attachments import CNI_DIR
 from multus.cli.clusters import add_cluster
 
 ADDRESS = "127.0.0.1:8470"
+
+STATUSES = {
+    0: "Ctrl-C or SIGTERM has ended it",
+    1: "it could not begin, and the error says why",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
