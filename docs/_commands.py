@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from multus.cli import manual
+from multus.cli import manual, statuses
 
 _HEAD = """\
 # Commands
@@ -72,6 +72,10 @@ def _section(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
         text = _defaulted(formatter._expand_help(action)) if action.help else "one of these"
         yield f": {_prose(text)}\n"
     yield from _rest(command.epilog or "")
+    yield "| exit status | |\n|---|---|"
+    for status, meaning in command.get_default("statuses").items():
+        yield f"| {status} | {_prose(meaning)} |"
+    yield ""
 
 
 def _defaulted(text: str) -> str:
@@ -106,7 +110,7 @@ def _rest(text: str) -> Iterator[str]:
         if heading == "Examples:":
             lines = (line.removeprefix("  ") for line in examples.splitlines())
             yield "```sh\n" + "\n".join(map(_example, lines)) + "\n```\n"
-        elif part:
+        elif part and heading != statuses.TITLE:
             yield f"{_prose(' '.join(part.split()))}\n"
 
 

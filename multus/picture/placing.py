@@ -126,10 +126,11 @@ class Line:
 
     ``end`` is the host's end: the edges of its box, and its text; it is ``boxed`` when it is a
     link, else the text is the kind of the interface.  The line is level up to ``bend``.  ``key`` is
-    the pod's container.
+    the pod's container, ``parent`` the parent's key.
     """
 
     key: str
+    parent: str
     start: Port
     to: Port
     end: tuple[float, float, Text] | None
@@ -375,7 +376,7 @@ def _lines(
             style = "" if each.state == "attached" else "begun"
             bend = start.x + (m.ends + 18 if m.is_wide else 6)
             end = _end(each, m, start)
-            yield Line(pod.container, start, to, end, bool(each.end), bend, style)
+            yield Line(pod.container, each.parent, start, to, end, bool(each.end), bend, style)
 
 
 def _end(each: Interface, m: Measures, start: Port) -> tuple[float, float, Text] | None:

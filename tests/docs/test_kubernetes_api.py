@@ -88,5 +88,5 @@ def test_the_observer_writes_to_the_pod(installed: Installed, api: ApiServer, co
     assert api.get(pod)["metadata"]["annotations"]["example.com/networks"] == "0"
     kind = api.store.kind("", "v1", "events")
     assert kind is not None
-    (event,) = api.store.objects(kind, "default", {})
+    (event,) = api.store.objects(kind, "default", ())
     assert (event["reason"], event["message"]) == ("Counted", "0 networks")

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from unit.deploy.conftest import DEPLOY, objects
+from unit.deploy.conftest import DEPLOY, IMAGE, Helm, Objects, objects
 
-CHART = DEPLOY / "helm" / "multus"
 NODE_NAME = "authentication.kubernetes.io/node-name"
 MULTUS = "system:serviceaccount:kube-system:multus-python"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
@@ -214,19 +213,10 @@ def test_the_account_is_the_one_of_the_manifests() -> None:
     assert condition["expression"] == f"request.userInfo.username == '{name}'"
 
 
-@pytest.fixture(scope="module")
-def rendered() -> Callable[..., dict[tuple[str, str], dict[str, Any]]]:
-    helm = pytest.importorskip("helm_python", reason="pip install helm-python-sdk to render it")
-
-    def render(**values: Any) -> dict[tuple[str, str], dict[str, Any]]:
-        with helm.Chart.load(str(CHART)) as chart:
-            chart.validate_schema(values)
-            texts = chart.render(values, name="multus", namespace="kube-system")
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        for path, text in texts.items():
-            if "admission" in path:
-                found |= objects(text)
-        return found
+@pytest.fixture
+def rendered(helm: Helm) -> Callable[..., Objects]:
+    def render(**values: Any) -> Objects:
+        return objects(helm.texts({"image": IMAGE, **values}).get("admission.yaml", ""))
 
     return render
 

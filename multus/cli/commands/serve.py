@@ -1,0 +1,45 @@
+"""Serve a page with the picture of this node, and its last requests.
+
+The page follows the node: what changes is drawn within seconds. It only shows;
+nothing can be changed by it. It has no passwords: whoever reaches the address
+may read it, on 127.0.0.1 any user of this machine. Ctrl-C ends it.
+
+Examples:
+  multus serve
+  multus serve --address 127.0.0.1:9000
+  ssh -L 8470:127.0.0.1:8470 NODE multus serve    look at a node from elsewhere
+
+The exit status is 0 after Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from multus.cli import screen
+from multus.cli.attachments import CNI_DIR
+
+ADDRESS = "127.0.0.1:8470"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address", default=ADDRESS, metavar="IP:PORT", help="(%(default)s; port 0: any)"
+    )
+    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal ends it; prints the page's address first."""
+    from multus.picture.address import is_loopback
+    from multus.picture.process import serve
+
+    if not is_loopback(arguments.address):
+        screen.complain(f"multus serve: whoever reaches {arguments.address} may read the page")
+
+    def begun(url: str) -> None:
+        screen.say(url)
+        screen.flush()
+
+    serve(arguments.address, arguments.cni_dir, begun)
+    return 0
