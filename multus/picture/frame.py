@@ -51,26 +51,38 @@ def part(name: str, content: str, *, label: str = "") -> str:
     return f'<{kind} id="{text(name)}" data-part{said}>{content}</{kind}>'
 
 
-def form(wanted: Wanted, namespaces: str, networks: str) -> str:
+def form(
+    wanted: Wanted, namespaces: str, networks: str, hint: str = "name, address or container"
+) -> str:
     """The filter; *namespaces* and *networks* are entries (``choices``).
 
-    It works without the script, too.  The lists are parts of the page, ``namespace`` and
-    ``network``.
+    *hint* says what a pod is found by.  The form works without the script, too.  The lists are
+    parts of the page, ``namespace`` and ``network``.
     """
     return (
         '<form id="filter" role="search" aria-label="Filter">'
         f'<label>Pod <input type="search" name="pod" value="{text(wanted.pod)}"'
-        ' placeholder="name, address or container" autocomplete="off" spellcheck="false"></label>'
+        f' placeholder="{text(hint)}" autocomplete="off" spellcheck="false"></label>'
         f"{_choice('Namespace', 'namespace', namespaces)}{_choice('Network', 'network', networks)}"
         '<button class="go">Show</button> <a class="all" href="?">All</a></form>'
     )
 
 
-def document(title: str, heading: str, parts: Iterable[str], filter_form: str = "") -> bytes:
-    """A whole page: *heading*, *parts* and *filter_form* are HTML, *title* is text."""
+def document(
+    title: str,
+    heading: str,
+    parts: Iterable[str],
+    filter_form: str = "",
+    *,
+    skip: str = "requests",
+) -> bytes:
+    """A whole page: *heading*, *parts* and *filter_form* are HTML, *title* is text.
+
+    *skip* is the part to which a keyboard's first link leads, past the picture.
+    """
     head = _HEAD.format(title=text(title), style=_style())
     body = [
-        '<a class="skip" href="#requests">Skip the picture</a>',
+        f'<a class="skip" href="#{text(skip)}">Skip the picture</a>',
         f"<header>{heading}</header>",
         filter_form,
         "<main>",
@@ -128,7 +140,7 @@ def _choice(title: str, name: str, entries: str) -> str:
 
 @cache
 def _style() -> str:
-    return _file("picture.css") + _file("page.css")
+    return _file("picture.css") + _file("page.css") + _file("cluster.css")
 
 
 @cache

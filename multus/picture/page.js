@@ -62,7 +62,7 @@
       live.classList.remove("lost");
     } catch (error) {
       if (error.name === "AbortError") return;
-      live.textContent = "not up to date: the node does not answer";
+      live.textContent = "not up to date: no answer";
       live.classList.add("lost");
     }
     if (!document.hidden) timer = setTimeout(refresh, 2000);

@@ -57,14 +57,15 @@ class NodePage:
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """The page at ``/``, its parts at ``/parts``."""
         if path == "/":
-            return _answer("text/html; charset=utf-8", _page(self.look(), query))
+            return answered("text/html; charset=utf-8", _page(self.look(), query))
         if path == "/parts":
             body = frame.parts_json(_parts(self.look(), query))
-            return _answer("application/json", body)
+            return answered("application/json", body)
         return NOT_FOUND
 
 
-def _answer(kind: str, body: bytes) -> Answer:
+def answered(kind: str, body: bytes) -> Answer:
+    """A body that was made, with its mark."""
     return Answer(200, kind, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
