@@ -1,7 +1,7 @@
 """What the kernel has: the links of a namespace, and the card of a virtual function.
 
-It is read as calls read it, by ``multus.netlink``: by pyroute2 it takes ten times as long, and a node
-may have hundreds of namespaces.
+It is read as calls read it, by ``multus.netlink``: by pyroute2 it takes ten times as long, and a
+node may have hundreds of namespaces.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ class There:
     host: int | None = None
 
     @classmethod
-    def of(cls, namespace: Namespace, host: Namespace | None = None) -> There:
-        """What is in *namespace* now; *host* is the node's own.  Raises ``CNIError``."""
-        with namespace.channel() as channel:
-            return cls(
-                {link.index: link for link in links.list_all(channel)},
-                _addresses(channel),
-                host.id_in(channel) if host else None,
-            )
+    def of(cls, channel: Channel, host: Namespace | None = None) -> There:
+        """What is in the channel's namespace now; *host* is the node's.  Raises ``CNIError``."""
+        return cls(
+            {link.index: link for link in links.list_all(channel)},
+            _addresses(channel),
+            host.id_in(channel) if host else None,
+        )
 
     def named(self, name: str) -> Link | None:
         """The link with this name."""
