@@ -276,6 +276,7 @@ _SAMPLES: dict[str, Any] = {
     "integer": 20,
     "object": {},
     "duration": "24h",
+    "address with port": "127.0.0.1:8470",
 }
 
 
