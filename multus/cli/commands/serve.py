@@ -14,8 +14,6 @@ Examples:
   multus serve --address 127.0.0.1:9000
   ssh -L 8470:127.0.0.1:8470 NODE multus serve    look at a node from elsewhere
   multus serve --kubeconfig ~/.kube/config --context east
-
-The exit status is 0 after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -25,6 +23,8 @@ import argparse
 from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
 from multus.cli.clusters import add_cluster
+
+STATUSES = {0: "ended by Ctrl-C or SIGTERM"}
 
 ADDRESS = "127.0.0.1:8470"
 
