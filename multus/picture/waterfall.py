@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multus.picture.frame import text
 from multus.picture.requests import Part, Request
 
+_LEGEND = "A line has the stages in their order; the pale rest is between them. Open one for all."
 #: The units of a line of time.
 _UNITS = 1000
 
@@ -17,7 +18,9 @@ def waterfall(requests: Sequence[Request], notes: Sequence[str] = ()) -> str:
     longest = max((each.seconds for each in requests), default=0.0)
     said = "".join(f'<p class="soft">{text(each)}</p>' for each in notes)
     rows = "".join(_request(each, longest) for each in requests)
-    if not rows and not said:
+    if rows:
+        said += f'<p class="soft legend">{_LEGEND}</p>'
+    elif not said:
         said = '<p class="soft">none</p>'
     return f"<h2>Last requests</h2>{said}{rows}"
 

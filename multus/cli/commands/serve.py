@@ -28,6 +28,11 @@ STATUSES = {0: "ended by Ctrl-C or SIGTERM"}
 
 ADDRESS = "127.0.0.1:8470"
 
+STATUSES = {
+    0: "Ctrl-C or SIGTERM has ended it",
+    1: "it could not begin, and the error says why",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
