@@ -72,6 +72,7 @@ WORKS: dict[str, list[str]] = {
     "doctor": ["--root", "NODE"],
     "events": ["--cni-dir", "NODE"],
     "gc": ["--dry-run", "--cni-dir", "NODE"],
+    "graph": ["--cni-dir", "NODE"],
     "help": [],
     "man": [],
     "plugins": [],
