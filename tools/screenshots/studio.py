@@ -58,7 +58,7 @@ class Studio:
         for theme in _COLOURS:
             with tempfile.TemporaryDirectory() as folder:
                 raw, small = Path(folder, "raw.png"), Path(folder, "small.png")
-                browser.picture(url, raw, *size, dark=theme == "dark")
+                browser.picture(url, raw, *size, dark=theme == "dark", inside=self.inside)
                 # Exits with 99 when there is nothing to gain.
                 subprocess.run(["pngquant", "--strip", "--output", small, "64", raw], check=True)
                 self._keep(f"{name}-{size[0]}-{theme}.png", small.read_bytes())
