@@ -37,6 +37,6 @@ def shown(statuses: Mapping[int, str]) -> str:
     """The section of a command's help, in 80 columns."""
     lines = [TITLE]
     for status, meaning in statuses.items():
-        first = f"  {status:<5}{meaning}"
-        lines += textwrap.wrap(first, _WIDTH, subsequent_indent=_INDENT, drop_whitespace=False)
-    return "\n".join(line.rstrip() for line in lines)
+        number = f"  {status:<{len(_INDENT) - 2}}"
+        lines += textwrap.wrap(meaning, _WIDTH, initial_indent=number, subsequent_indent=_INDENT)
+    return "\n".join(lines)

@@ -1,7 +1,6 @@
 """The DaemonSet's containers, started as its manifest says, by a real runtime.
 
-There is no registry: their root file system is this machine's /usr with the image's own part, and
-they run in a namespace that plays the host's network.
+They run in a namespace that plays the host's network, on the image's own root file system.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 from attrs import frozen
+from repository import ROOT
 from waiting import PATIENCE, eventually
 
-from integration.deploy.conftest import ROOT
 from multus.testing.apiserver import ApiServer
 from multus.testing.delegates import BinDir
 from multus.testing.netns import Netns, Node
@@ -76,8 +75,8 @@ class Pod:
             *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
             *("--network", f"ns:{self.host.path}"),
             *options,
-            *self.file_system(),
-            *("--rootfs", self.path("root")),
+            *("--user", "0"),
+            *("--rootfs", str(self.image)),
             *arguments,
         ]
 
@@ -88,18 +87,6 @@ class Pod:
         shared["devices"] = (self.path("devices"), "/run/k8s.cni.cncf.io")
         return {**shared, "host": ("/", "/host"), "netns": ("/run/netns", "/run/netns")}
 
-    def file_system(self) -> list[str]:
-        """What the image has, as far as this machine can lend it."""
-        root = Path(self.path("root"))
-        for name in ("usr", "etc", "proc", "sys", "dev", "run/netns", "var", "tmp", "host"):
-            (root / name).mkdir(parents=True, exist_ok=True)
-        for name in ("bin", "sbin", "lib", "lib64"):
-            if not (root / name).is_symlink():
-                (root / name).symlink_to(f"usr/{name}")
-        python = Path(os.path.realpath(self.image / "bin" / "python")).parents[1]
-        lent = {"/usr", "/etc", str(python), str(self.image)}
-        return [f"--volume={path}:{path}:ro" for path in sorted(lent)]
-
     def run(
         self, name: str, arguments: Sequence[str], environ: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
@@ -108,12 +95,12 @@ class Pod:
 
 
 @pytest.fixture
-def pod(image: Path, cni_node: Node, tmp_path: Path) -> Iterator[Pod]:
+def pod(image_root: Path, cni_node: Node, tmp_path: Path) -> Iterator[Pod]:
     if shutil.which("podman") is None or shutil.which("runc") is None:
         pytest.skip("podman and runc are not installed")
     (wire,) = yaml.safe_load_all((ROOT / "deploy/daemonset/daemonset.yaml").read_text())
     with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as short:
-        yield Pod(image, tmp_path, cni_node, short, wire)
+        yield Pod(image_root, tmp_path, cni_node, short, wire)
 
 
 @pytest.fixture
@@ -166,7 +153,7 @@ def installed(pod: Pod, account: tuple[str, Mapping[str, str], ApiServer]) -> li
         f"{pod.path('net-d/own')}/own.json",
     ]
     arguments += ["--net-d", pod.path("net-d"), "--bin-dir", pod.path("bin")]
-    return [str(pod.image / "bin" / "multus"), *arguments, "--service-account", folder]
+    return ["/usr/local/bin/multus", *arguments, "--service-account", folder]
 
 
 def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
@@ -184,10 +171,8 @@ def test_the_containers_install_serve_and_attach_with_the_rights_that_they_have(
     wire = {"chrootDir": "/host", "cniDir": f"{pod.path('state')}/multus"}
     settings.write_text(json.dumps(wire))
     command = pod.container("daemon")["command"]
-    serve = f"{command[-1]} --config {settings}".replace(
-        "exec multus", f"exec {pod.image}/bin/multus"
-    )
-    environ = {"MULTUS_SOCKET": socket, "PATH": "/usr/bin:/usr/sbin"}
+    serve = f"{command[-1]} --config {settings}"
+    environ = {"MULTUS_SOCKET": socket}
     daemon = subprocess.Popen(pod.argv("daemon", [*command[:-1], serve], environ))
     try:
         eventually(lambda: os.path.exists(socket), 2 * PATIENCE)
@@ -225,7 +210,7 @@ def files(folder: str) -> dict[str, tuple[int, bytes]]:
 def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
     pod: Pod, account: tuple[str, Mapping[str, str], ApiServer]
 ) -> None:
-    net_d, program = Path(pod.path("net-d")), str(pod.image / "bin" / "multus")
+    net_d, program = Path(pod.path("net-d")), "/usr/local/bin/multus"
     lan = {"cniVersion": "0.4.0", "name": "lan", "type": "bridge"}
     (net_d / "10-lan.conf").write_text(json.dumps(lan))
     (net_d / "multus.d").mkdir()
@@ -250,7 +235,11 @@ def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
     assert plugin["clusterNetwork"] == f"{net_d}/10-lan.conf"
     assert not (net_d / "00-multus.conf").exists()
 
-    back = ["uninstall", *places[:2], "--cni-dir", f"{pod.path('state')}/multus"]
+    # The daemon's list of other folders with records.
+    listed = Path(pod.path("state/multus"), ".folders")
+    listed.write_text("")
+    back = ["uninstall", *places[:2], "--cni-dir", str(listed.parent)]
     done = pod.run("refresh", [program, *back], {})
     assert done.returncode == 0, done.stderr
+    assert not listed.exists()
     assert files(str(net_d)) | files(pod.path("bin")) == before

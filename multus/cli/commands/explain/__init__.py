@@ -22,10 +22,8 @@ here"; --cni-path or --root say where to look.
 from __future__ import annotations
 
 import argparse
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig, IOFailure
@@ -159,21 +157,16 @@ def _is_off_node(arguments: argparse.Namespace, conf: str) -> bool:
     return bool(arguments.file) and named and arguments.cni_path is None and not arguments.root
 
 
-@contextmanager
-def _telling_that_it_waits(arguments: argparse.Namespace, conf: Conf) -> Iterator[None]:
+def _telling_that_it_waits(
+    arguments: argparse.Namespace, conf: Conf
+) -> AbstractContextManager[None]:
     """Say that an API server is waited for, when it does not answer at once."""
     if arguments.file or not arguments.pod:
-        yield
-        return
+        return nullcontext()
+    from multus.cli.waiting import telling
+
     said = f"waiting for the API server of {conf.raw.get('kubeconfig')}"
-    text = f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)"
-    timer = threading.Timer(_SILENT, screen.complain, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return telling(f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)", _SILENT)
 
 
 def _session(arguments: argparse.Namespace, objects: list[Named]) -> Session:
