@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import CNIError, described
@@ -149,7 +150,7 @@ class Editor:
             before, fresh = self._fresh(wanted, deadline), True
         while True:
             with self._lock:
-                batch = line.waiting[:_MOST]
+                batch = _alike(line.waiting)
             computed = _compute(batch, before)
             if computed.patch is None and not computed.remove:
                 if fresh:
@@ -184,8 +185,8 @@ class Editor:
         if before is None:
             written = self._writer.create(wanted, after, deadline)
         else:
-            version = _version(before)
-            written = self._writer.patch(wanted, computed.patch, version, deadline)
+            version, part = _version(before), computed.batch[0].edit.subresource
+            written = self._writer.patch(wanted, computed.patch, version, deadline, part)
         if "resourceVersion" in written:
             self._remember(wanted, {**after, "metadata": dict(written)})
 
@@ -213,6 +214,12 @@ class Editor:
             if not error.kind_known:
                 raise
             return None
+
+
+def _alike(waiting: list[_Job]) -> list[_Job]:
+    """The first edits that wait, as far as one request can write them."""
+    part = waiting[0].edit.subresource
+    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:_MOST]))
 
 
 def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:

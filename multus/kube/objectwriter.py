@@ -42,12 +42,18 @@ class ObjectWriter:
         return self._written("POST", path, f"create {wanted}", deadline, _JSON, whole)
 
     def patch(
-        self, wanted: ObjectRef, patch: Mapping[str, Any], version: str, deadline: Deadline
+        self,
+        wanted: ObjectRef,
+        patch: Mapping[str, Any],
+        version: str,
+        deadline: Deadline,
+        subresource: str = "",
     ) -> Any:
         """Merge *patch* into the object of this resourceVersion; returns its ``metadata``."""
+        path = f"{path_of(wanted)}/{subresource}" if subresource else path_of(wanted)
         metadata = {**patch.get("metadata", {}), "resourceVersion": version}
         whole = {**patch, "metadata": metadata}
-        return self._written("PATCH", path_of(wanted), f"patch {wanted}", deadline, _MERGE, whole)
+        return self._written("PATCH", path, f"patch {wanted}", deadline, _MERGE, whole)
 
     def delete(self, wanted: ObjectRef, version: str, deadline: Deadline) -> None:
         """Delete the object of this resourceVersion."""

@@ -22,7 +22,9 @@ if entry_points(group="multus"):
 
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
-NEEDS_MORE = ("multus.certificate", "multus.cli", "multus.daemon", "multus.kube", "multus.testing")
+NEEDS_MORE = tuple(
+    f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "picture", "testing")
+)
 
 
 @pytest.fixture
@@ -71,6 +73,7 @@ WORKS: dict[str, list[str]] = {
     "doctor": ["--root", "NODE"],
     "events": ["--cni-dir", "NODE"],
     "gc": ["--dry-run", "--cni-dir", "NODE"],
+    "graph": ["--cni-dir", "NODE"],
     "help": [],
     "man": [],
     "plugins": [],

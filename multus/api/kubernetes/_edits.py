@@ -44,12 +44,14 @@ class Edit:
 
     The function is marked with `editing`.  It may be called several times for one edit, in another
     process, and together with the edits of other requests; so it changes nothing itself, and it has
-    to find in the object what an earlier call of the same edit has made of it.
+    to find in the object what an earlier call of the same edit has made of it.  ``subresource`` is
+    "status" for a change of that part, which the API server writes by itself.
     """
 
     object: ObjectRef
     function: str
     given: Mapping[str, Any] = field(converter=frozen_mapping)
+    subresource: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON, for another process and for a file."""
@@ -59,6 +61,7 @@ class Edit:
             "object": [self.object.namespace, self.object.name],
             "function": self.function,
             "given": self.given,
+            "subresource": self.subresource,
         }
 
     @classmethod
@@ -67,7 +70,7 @@ class Edit:
         from multus.api.kubernetes._objects import Resource
 
         object_ = Resource(*wire["kind"]).object(*wire["object"])
-        return cls(object_, wire["function"], wire["given"])
+        return cls(object_, wire["function"], wire["given"], wire["subresource"])
 
 
 def editing(function: _F) -> _F:

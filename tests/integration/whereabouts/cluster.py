@@ -29,7 +29,7 @@ class Node:
         """What an invoker gets.  *options*: ``container``, ``ifname``, ``prev``, keys of ipam."""
         ifname, prev = options.pop("ifname", "net1"), options.pop("prev", None)
         given = {"capabilities": options.pop("capabilities", {})}
-        runtime = options.pop("runtime", None)
+        runtime, claim = options.pop("runtime", None), options.pop("claim", "")
         caller = Caller(
             container_id=options.pop("container", f"c-{pod}"),
             ifname=ifname,
@@ -37,6 +37,8 @@ class Node:
             conf={"kubeconfig": self.kubeconfig, "cniDir": self.cni_dir, "apiTimeout": 5},
         )
         config = {"type": "macvlan", "ipam": {**RANGE, **options}, **given}
+        if claim:
+            config["args"] = {"cni": {"ipam-claim-reference": claim}}
         if runtime is not None:
             config["runtimeConfig"] = runtime
         pool = ipam.for_plugin(caller.invocation(verb, config, prev))

@@ -23,7 +23,13 @@ def uses() -> list[ApiUse]:
     """What is asked of the API server."""
     refused = "pods on networks with IPAM of type whereabouts are refused"
     cached = (_VERSION, "spec")
+    from multus_ipam_whereabouts.claims import CLAIMS
+
+    claimed = "pods that name an IPAMClaim on these networks are refused"
     return [
+        ApiUse("get", CLAIMS, claimed, required=False),
+        ApiUse("patch", CLAIMS, claimed, "status", required=False),
+    ] + [
         ApiUse(verb, kind, refused, required=False, cached=cached if verb == "get" else ())
         for kind in (POOLS, RESERVATIONS)
         for verb in ("get", "list", "watch", "create", "patch", "delete")

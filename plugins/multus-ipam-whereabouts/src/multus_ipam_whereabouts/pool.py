@@ -35,16 +35,18 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
 
     *given*: ``range``; ``spans``, lists of two distances, both included; ``id``, ``podref`` and
     ``ifname``; ``wanted``, the distances that may be allocated when not any may; ``avoid``,
-    distances that are taken elsewhere; ``sticky``.  What the pod has on this interface already is
-    the answer again, and gets the container's new ID.  Raises ``AddressesExhausted``.
+    distances that are taken elsewhere; ``sticky``; ``claim`` when ``id`` is that of a claim.  What
+    the pod has on this interface already, or the claim, is the answer again, and gets the new ID.
+    Raises ``AddressesExhausted``.
     """
     allocations = allocations_of(wire)
     _require_range(wire, given["range"])
     avoid, wanted = frozenset(given["avoid"]), given["wanted"]
+    same = "id" if given["claim"] else "podref"
     held = [
         distance
         for distance, each in _numbered(allocations)
-        if each.get("podref") == given["podref"] and each.get("ifname", "") == given["ifname"]
+        if each.get(same) == given[same] and each.get("ifname", "") == given["ifname"]
     ]
     fitting = [each for each in held if each not in avoid and (not wanted or each in wanted)]
     memory = _memory(wire)
@@ -63,10 +65,9 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
 def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Give back what a container has on an interface; the answer maps distances to pods.
 
-    *given*: ``id``, ``ifname``, ``range`` and ``fence``. What a newer container of the same pod
-    has taken over stays. With ``fence``, the write of an ADD that was killed may be under way at
-    the server: when nothing is there yet, the pool is changed, so that the server refuses that
-    write.
+    *given*: ``id``, ``ifname``, ``range`` and ``fence``.  What a newer container of the same pod
+    has taken over stays.  With ``fence``, the write of an ADD that was killed may be under way at
+    the server: when nothing is there yet, the pool is changed, and that write will be refused.
     """
     freed = {
         str(distance): str(each.get("podref", ""))

@@ -30,7 +30,7 @@ def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
         kind = "OverlappingRangeIPReservation"
         return Change("", {"apiVersion": API_VERSION, "kind": kind, "spec": spec})
     there = _spec(wire)
-    if there.get("podref") != given["podref"]:
+    if there.get("podref") != given["podref"] and there.get("containerid") != given["id"]:
         return Change(str(there.get("podref") or "another pod"))
     return Change("") if there == spec else Change("", {"spec": spec})
 

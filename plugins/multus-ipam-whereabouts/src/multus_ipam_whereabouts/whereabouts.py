@@ -28,6 +28,7 @@ from multus.api.result import IP, Result
 from multus.ipam.addresses import Address
 from multus.ipam.settings import interface_ip, require_one_per_family
 from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class Whereabouts(Ipam):
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
+        self._claim: Claim | None = None
 
     def add(self) -> Result:
         settings = Settings.read(self.invocation)
+        self._claim = Claim.of(self.invocation)
         if not self._podref.strip("/"):
             raise InvalidConfig(
                 "there is no pod: CNI_ARGS has no K8S_POD_NAMESPACE and K8S_POD_NAME",
@@ -59,6 +62,8 @@ class Whereabouts(Ipam):
                 fix="use IPAM of type host-local for containers without a pod",
             )
         left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
+        if self._claim is not None:
+            left = self._claim.addresses(api, deadline) or left
         families = [each.network.address.family for each in settings.ranges]
         families += [each.network.address.family for each in settings.addresses]
         require_one_per_family(families, self.invocation)
@@ -76,6 +81,8 @@ class Whereabouts(Ipam):
                     where=settings.where,
                     fix="request one address of each range",
                 )
+            if self._claim is not None:
+                api.edit(self._claim.bind(ips), deadline)
         except CNIError:
             # Also when the answer was lost: the address may have been allocated.
             self._take_back(settings, ips)
@@ -88,6 +95,8 @@ class Whereabouts(Ipam):
 
     def _take_back(self, settings: Settings, ips: Sequence[IP]) -> None:
         """Free what a failed ADD may have; a second error must not hide the first."""
+        if self._claim is not None:
+            return  # it is the claim's, whichever pod comes next
         try:
             self._free(settings, ips, Deadline.after(_CLEAN_UP))
         except CNIError as error:
@@ -110,6 +119,7 @@ class Whereabouts(Ipam):
                 "wanted": [each.value - base.value for each in asked],
                 "avoid": avoid,
                 "sticky": settings.sticky,
+                "claim": self._claim is not None,
             }
             distance: int = api.edit(self._pool_edit(settings, within, "allocate", given), deadline)
             address = base + distance
@@ -124,12 +134,19 @@ class Whereabouts(Ipam):
     def delete(self) -> None:
         try:
             settings = Settings.read(self.invocation)
+            self._claim = Claim.of(self.invocation)
         except InvalidConfig as error:
             # ADD refused this configuration, so no address is held.
             self.invocation.log.verbose("no address is held: 'ipam' is invalid", error=error)
             return
-        previous = self.invocation.prev_result
-        self._free(settings, previous.ips if previous else (), self._deadline())
+        previous, deadline = self.invocation.prev_result, self._deadline()
+        if self._claim is None:
+            self._free(settings, previous.ips if previous else (), deadline)
+            return
+        kept: list[Edit] = []
+        self._made(self._api(), self._claim.unbind(), kept, deadline)
+        if kept:
+            self._api().keep(kept)
 
     def _free(self, settings: Settings, ips: Sequence[IP], deadline: Deadline) -> None:
         """Give back what the container has; what cannot be written now is kept for later."""
@@ -166,6 +183,7 @@ class Whereabouts(Ipam):
         return None
 
     def check(self) -> None:
+        self._claim = Claim.of(self.invocation)
         settings, api, deadline = Settings.read(self.invocation), self._api(), self._deadline()
         previous = self.invocation.prev_result
         for each in settings.ranges:
@@ -203,7 +221,7 @@ class Whereabouts(Ipam):
     @property
     def _owner(self) -> dict[str, Any]:
         return {
-            "id": self.invocation.request.container_id,
+            "id": self._claim.id if self._claim else self.invocation.request.container_id,
             "podref": self._podref,
             "ifname": self.invocation.ifname,
         }
