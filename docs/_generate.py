@@ -122,7 +122,7 @@ _HEADINGS = {
 _HEAD = "| module | what it is for |\n|---|---|"
 
 #: Modules of the API that have pages of their own.
-_ELSEWHERE = ("multus.api", "multus.api.hookspecs", "multus.api.kubernetes")
+_ELSEWHERE = ("multus.api", "multus.api.hookspecs", "multus.api.ipam", "multus.api.kubernetes")
 _ELSEWHERE += ("multus.api.kubernetes.networks",)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from multus.cli.layout import Line, table
-from multus.picture.cluster.model import by_address
+from multus.picture.cluster.model import rows
 
 if TYPE_CHECKING:
     from multus.picture.cluster.model import Cluster, Holder
@@ -34,7 +34,7 @@ def problems(cluster: Cluster) -> list[Line]:
 
 def _addresses(cluster: Cluster, width: int) -> Iterator[Line]:
     twice = {(each.network, each.address) for each in cluster.duplicates}
-    rows = [
+    found = [
         (
             each.network,
             f"{address} !" if (each.network, address) in twice else address,
@@ -42,10 +42,10 @@ def _addresses(cluster: Cluster, width: int) -> Iterator[Line]:
             each.holder.interface or "-",
             each.holder.node or "-",
         )
-        for address, each in by_address(cluster.attached)
+        for address, each in rows(cluster.attached)
     ]
-    if rows:
-        yield from table(("NETWORK", "ADDRESS", "POD", "INTERFACE", "NODE"), rows, width)
+    if found:
+        yield from table(("NETWORK", "ADDRESS", "POD", "INTERFACE", "NODE"), found, width)
         yield []
 
 
@@ -55,14 +55,14 @@ def _counts(cluster: Cluster, width: int) -> Iterator[Line]:
     room = max(1, (width - _NAME) // (_LEAST + 2)) if width else len(names)
     shown = names if len(names) <= room else names[: max(1, room - 1)]
     rest = names[len(shown) :]
-    rows = []
+    found = []
     for node in cluster.nodes:
         counts = cluster.counts[node]
         cells = [str(counts.get(each, "") or "-") for each in shown]
         cells += [str(sum(counts.get(each, 0) for each in rest) or "-")] if rest else []
-        rows.append((node, *cells))
-    if rows:
-        yield from table(("NODE", *shown, *([f"{len(rest)} MORE"] if rest else [])), rows, width)
+        found.append((node, *cells))
+    if found:
+        yield from table(("NODE", *shown, *([f"{len(rest)} MORE"] if rest else [])), found, width)
         yield []
 
 

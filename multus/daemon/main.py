@@ -90,9 +90,9 @@ def serve(
         calls.tell_looked = lambda container, looked: generations.current.tell_looked(
             container, looked
         )
-        shown = PageProcess(settings, log) if settings.page_address and not warm else None
-        if shown is not None:
-            stack.callback(shown.close)
+        page = PageProcess(settings, log) if settings.page_address and not warm else None
+        if page is not None:
+            stack.callback(page.close)
         server = Server(
             listener,
             loop,
@@ -104,7 +104,7 @@ def serve(
             notifier=notifier,
             shared=inherited is not None,
             leaving=Leaving(settings.socket, warm.seconds) if warm else None,
-            page=shown,
+            page=page,
         )
         metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
         server.handle_signals()
@@ -164,6 +164,7 @@ def _told(settings: Settings, limits: Limits) -> dict[str, object]:
     elif os.environ.get("KUBERNETES_SERVICE_HOST"):
         kubernetes = "that of this pod"
     page = shown(settings.metrics_address, settings.metrics_port)
+    shows = settings.metrics_port and settings.metrics_address
     return {
         "version": __version__,
         "node": settings.node,
@@ -175,7 +176,8 @@ def _told(settings: Settings, limits: Limits) -> dict[str, object]:
         "podChanges": "follow" if settings.follows_pods else "off",
         "healMinutes": round(settings.heal_seconds / 60),
         "runtime": settings.runtime_socket or "not asked",
-        "metrics": f"http://{page}/metrics" if settings.metrics_port else "off",
+        "metrics": f"http://{page}/metrics" if shows else "off",
+        "page": f"http://{settings.page_address}/" if settings.page_address else "off",
     }
 
 

@@ -27,7 +27,7 @@ def _about(pod: Pod) -> Iterator[tuple[str, str]]:
     if pod.problem:
         yield "Wrong", pod.problem
     yield "Container", pod.container
-    yield "Namespace", pod.netns
+    yield "Network namespace", pod.netns
     if pod.started:
         yield "Attached", time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(pod.started))
 

@@ -3,7 +3,8 @@
 A page is one document that asks for nothing from elsewhere.  Its policy names the style and the
 script by their hashes, so that no other can run, whatever a name contains::
 
-    text = frame.document("worker-1", [frame.part("picture", drawn)], frame.form(wanted, choices))
+    form = frame.form(wanted, frame.choices(wanted.namespace, ["shop"]), frame.choices("", []))
+    page = frame.document("worker-1", heading, [frame.part("picture", drawn)], form)
 
 The script asks for ``parts`` with the page's own query, and replaces the parts by what it gets:
 ``{"parts": {id: html}}``.
@@ -50,23 +51,38 @@ def part(name: str, content: str, *, label: str = "") -> str:
     return f'<{kind} id="{text(name)}" data-part{said}>{content}</{kind}>'
 
 
-def form(wanted: Wanted, namespaces: Sequence[str], networks: Sequence[str]) -> str:
-    """The filter; it works without the script, too."""
+def form(
+    wanted: Wanted, namespaces: str, networks: str, hint: str = "name, address or container"
+) -> str:
+    """The filter; *namespaces* and *networks* are entries (``choices``).
+
+    *hint* says what a pod is found by.  The form works without the script, too.  The lists are
+    parts of the page, ``namespace`` and ``network``.
+    """
     return (
         '<form id="filter" role="search" aria-label="Filter">'
         f'<label>Pod <input type="search" name="pod" value="{text(wanted.pod)}"'
-        ' placeholder="name, address or container" autocomplete="off" spellcheck="false"></label>'
-        f"{_choice('Namespace', 'namespace', wanted.namespace, namespaces)}"
-        f"{_choice('Network', 'network', wanted.network, networks)}"
+        f' placeholder="{text(hint)}" autocomplete="off" spellcheck="false"></label>'
+        f"{_choice('Namespace', 'namespace', namespaces)}{_choice('Network', 'network', networks)}"
         '<button class="go">Show</button> <a class="all" href="?">All</a></form>'
     )
 
 
-def document(title: str, heading: str, parts: Iterable[str], filter_form: str = "") -> bytes:
-    """A whole page: *heading*, *parts* and *filter_form* are HTML, *title* is text."""
+def document(
+    title: str,
+    heading: str,
+    parts: Iterable[str],
+    filter_form: str = "",
+    *,
+    skip: str = "requests",
+) -> bytes:
+    """A whole page: *heading*, *parts* and *filter_form* are HTML, *title* is text.
+
+    *skip* is the part to which a keyboard's first link leads, past the picture.
+    """
     head = _HEAD.format(title=text(title), style=_style())
     body = [
-        '<a class="skip" href="#requests">Skip the picture</a>',
+        f'<a class="skip" href="#{text(skip)}">Skip the picture</a>',
         f"<header>{heading}</header>",
         filter_form,
         "<main>",
@@ -107,19 +123,24 @@ def headers() -> tuple[tuple[str, str], ...]:
     )
 
 
-def _choice(title: str, name: str, chosen: str, values: Sequence[str]) -> str:
+def choices(chosen: str, values: Sequence[str]) -> str:
+    """The entries of a list to choose from, with what is chosen, whether it is one or not."""
     listed = dict.fromkeys([*([chosen] if chosen else []), *values[:_MOST_CHOICES]])
     options = "".join(
         f'<option value="{text(each)}"{" selected" if each == chosen else ""}>{text(each)}</option>'
         for each in listed
     )
-    every = f'<option value="">all</option>{options}'
-    return f'<label>{title} <select name="{name}">{every}</select></label>'
+    return f'<option value="">all</option>{options}'
+
+
+def _choice(title: str, name: str, entries: str) -> str:
+    select = f'<select name="{name}" id="{name}" data-part>{entries}</select>'
+    return f"<label>{title} {select}</label>"
 
 
 @cache
 def _style() -> str:
-    return _file("picture.css") + _file("page.css")
+    return _file("picture.css") + _file("page.css") + _file("cluster.css")
 
 
 @cache

@@ -16,6 +16,10 @@
   };
 
   function remember(replaced) {
+    if (replaced.tagName === "SELECT") {
+      const value = replaced.value;
+      return () => { replaced.value = value; };
+    }
     const active = document.activeElement;
     const key = active && replaced.contains(active) && (active.dataset.pod || active.dataset.key);
     const open = [...replaced.querySelectorAll("details[open]")].map((each) => each.dataset.key);
@@ -58,7 +62,7 @@
       live.classList.remove("lost");
     } catch (error) {
       if (error.name === "AbortError") return;
-      live.textContent = "not up to date: the node does not answer";
+      live.textContent = "not up to date: no answer";
       live.classList.add("lost");
     }
     if (!document.hidden) timer = setTimeout(refresh, 2000);

@@ -57,14 +57,15 @@ class NodePage:
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """The page at ``/``, its parts at ``/parts``."""
         if path == "/":
-            return _answer("text/html; charset=utf-8", _page(self.look(), query))
+            return answered("text/html; charset=utf-8", _page(self.look(), query))
         if path == "/parts":
             body = frame.parts_json(_parts(self.look(), query))
-            return _answer("application/json", body)
+            return answered("application/json", body)
         return NOT_FOUND
 
 
-def _answer(kind: str, body: bytes) -> Answer:
+def answered(kind: str, body: bytes) -> Answer:
+    """A body that was made, with its mark."""
     return Answer(200, kind, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
@@ -75,22 +76,24 @@ def _page(seen: Seen, query: Mapping[str, str]) -> bytes:
         f"<h1>{frame.text(node.name)}</h1>{frame.part('summary', parts['summary'])}"
         '<span class="live" role="status"></span>'
     )
-    namespaces = sorted({each.namespace for each in node.pods if each.namespace})
-    networks = sorted({each.name for parent in node.parents for each in parent.networks})
     body = [
         frame.part("notes", parts["notes"]),
         frame.part("picture", parts["picture"], label="What is attached to what"),
         frame.part("details", parts["details"], label="The chosen pod"),
         frame.part("requests", parts["requests"], label="Last requests"),
     ]
-    form = frame.form(Wanted.of(query), namespaces, networks)
+    form = frame.form(Wanted.of(query), parts["namespace"], parts["network"])
     return frame.document(node.name, heading, body, form)
 
 
 def _parts(seen: Seen, query: Mapping[str, str]) -> dict[str, str]:
     wanted, chosen = Wanted.of(query), query.get("chosen", "")
     node = filtered(seen.node, wanted)
+    namespaces = sorted({each.namespace for each in seen.node.pods if each.namespace})
+    networks = sorted({each.name for parent in seen.node.parents for each in parent.networks})
     return {
+        "namespace": frame.choices(wanted.namespace, namespaces),
+        "network": frame.choices(wanted.network, networks),
         "summary": frame.text(_summary(seen.node, node)),
         "notes": "".join(f'<p class="note">not read: {frame.text(n)}</p>' for n in node.notes),
         "picture": _picture(node, seen.node, wanted, query),

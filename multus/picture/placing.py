@@ -283,10 +283,11 @@ def _parents(
     for pod in node.pods:
         for index, each in enumerate(pod.interfaces):
             ends.setdefault(each.parent, []).append(starts[pod.container, index].y)
-    middle = {key: min(sum(found) / len(found), _FIRST_LOOK) for key, found in ends.items()}
+    middle = {key: sum(found) / len(found) for key, found in ends.items()}
     order = sorted(node.parents, key=lambda each: (middle.get(each.key, 0.0), each.name))
     drawn = [_parent(each, m, 0.0, slots) for each in order]
-    tops = _spread([middle.get(c.key, 0.0) - c.height / 2 for c in drawn], drawn, m, bottom)
+    wanted = [min(middle.get(c.key, 0.0), _FIRST_LOOK) - c.height / 2 for c in drawn]
+    tops = _spread(wanted, drawn, m, bottom)
     return [_parent(each, m, top, slots) for each, top in zip(order, tops, strict=True)]
 
 

@@ -18,11 +18,15 @@ def serve(address: str, cni_dir: str, begun: Callable[[str], None], name: str = 
     """
     listener = listening(address)
     following = Following(cni_dir, name)
-    server = Server(listener, NodePage(following.look).answer, [following])
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    begun(url(listener))
     try:
-        server.run()
+        run(Server(listener, NodePage(following.look).answer, [following]), url(listener), begun)
     finally:
         following.close()
+
+
+def run(server: Server, where: str, begun: Callable[[str], None]) -> None:
+    """Run *server*, whose page is at the URL *where*, until SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    begun(where)
+    server.run()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multus.picture.frame import text
 from multus.picture.requests import Part, Request
 
+_LEGEND = "A line has the stages in their order; the pale rest is between them. Open one for all."
 #: The units of a line of time.
 _UNITS = 1000
 
@@ -17,7 +18,9 @@ def waterfall(requests: Sequence[Request], notes: Sequence[str] = ()) -> str:
     longest = max((each.seconds for each in requests), default=0.0)
     said = "".join(f'<p class="soft">{text(each)}</p>' for each in notes)
     rows = "".join(_request(each, longest) for each in requests)
-    if not rows and not said:
+    if rows:
+        said += f'<p class="soft legend">{_LEGEND}</p>'
+    elif not said:
         said = '<p class="soft">none</p>'
     return f"<h2>Last requests</h2>{said}{rows}"
 
@@ -47,7 +50,7 @@ def _opened(request: Request, rest: float) -> str:
     error = f'<p class="wrong">{text(request.error)}</p>' if request.error else ""
     rows = [_row(each, request.seconds) for each in request.parts]
     if rest > 0.0005:
-        between = Part("between them", request.seconds - rest, rest)
+        between = Part("between stages", request.seconds - rest, rest)
         rows.append(_row(between, request.seconds, "rest"))
     plugins = [_row(each, request.seconds, "alternate") for each in request.plugins]
     return f"{error}{_table('stages and networks', rows)}{_table('plugins', plugins)}"

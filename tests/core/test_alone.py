@@ -23,6 +23,7 @@ if entry_points(group="multus"):
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
 NEEDS_MORE = ("multus.certificate", "multus.cli", "multus.daemon", "multus.kube", "multus.testing")
+NEEDS_MORE += ("multus.picture",)
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ WORKS: dict[str, list[str]] = {
     "doctor": ["--root", "NODE"],
     "events": ["--cni-dir", "NODE"],
     "gc": ["--dry-run", "--cni-dir", "NODE"],
+    "graph": ["--cni-dir", "NODE"],
     "help": [],
     "man": [],
     "plugins": [],

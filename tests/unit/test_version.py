@@ -22,7 +22,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def _followers() -> set[str]:
-    found = (path for place in version.PLACES for path in ROOT.glob(place.files))
+    found = (path for place in version.PLACES for path in version.files(place))
     return {str(path.relative_to(ROOT)) for path in found}
 
 

@@ -29,12 +29,14 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Place(NamedTuple):
-    """Files that follow the version, and what stands around it; a group is the version."""
+    """Files that follow the version; the group of the pattern is the version."""
 
     files: str
     pattern: str
     #: How the version is written there.
     form: str = "{version}"
+    #: Whether it stands in each of the files, or in some of them.
+    everywhere: bool = True
 
 
 #: A line of a metadata's requirements: the core or a plugin, with a version.
@@ -46,8 +48,12 @@ PLACES = (
     Place("setup.cfg", _REQUIRED, "~={version}"),
     Place("examples/*/setup.cfg", _REQUIRED, ">={minor},<{next}"),
     Place("deploy/helm/multus/Chart.yaml", r"^(?:version|appVersion): \"?([^\"\s]+)\"?$"),
-    Place("deploy/daemonset/daemonset.yaml", r"image: \S+:([^:\s]+)$"),
-    Place("deploy/kustomization.yaml", r"newTag: \"?([^\"\s]+)\"?$"),
+    Place("deploy/**/*.yaml", r"image: registry\.invalid/multus:(\S+)$", everywhere=False),
+    Place(
+        "docs/*.md",
+        r"(?:registry\.\w+/multus:|mirror\.\w+/multus:|/multus-|\?ref=v)(\d+\.\d+\.\d+)",
+        everywhere=False,
+    ),
 )
 
 
@@ -68,7 +74,7 @@ def stale(root: Path = CHECKOUT) -> Iterator[str]:
     version = current(root)
     for place in PLACES:
         wanted = _written(place, version)
-        for path in _files(place, root):
+        for path in files(place, root):
             found = re.findall(place.pattern, path.read_text(), re.M)
             name = path.relative_to(root)
             if not found:
@@ -83,7 +89,7 @@ def write(version: str, root: Path = CHECKOUT) -> list[str]:
     texts = {root / SOURCE: _set(_SOURCE, root / SOURCE, version)}
     for place in PLACES:
         pattern = re.compile(place.pattern, re.M)
-        for path in _files(place, root):
+        for path in files(place, root):
             old = texts.get(path)
             texts[path] = _set(pattern, path, _written(place, version), old)
     texts[root / CHANGELOG] = _with_section((root / CHANGELOG).read_text(), version)
@@ -127,8 +133,11 @@ def _with_section(text: str, version: str) -> str:
     return text[: newest.start()] + heading + between + text[kept:]
 
 
-def _files(place: Place, root: Path) -> list[Path]:
+def files(place: Place, root: Path = CHECKOUT) -> list[Path]:
+    """The files in which the version stands at *place*; raises where there is none."""
     found = sorted(root.glob(place.files))
+    if not place.everywhere:
+        found = [path for path in found if re.search(place.pattern, path.read_text(), re.M)]
     if not found:
         raise Wrong(f"{place.files}: there is no such file, whose version would follow")
     return found

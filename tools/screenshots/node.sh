@@ -13,31 +13,23 @@ ip link add eth1 type veth peer name uplink
 ip link set eth1 up
 ip link set uplink up
 
-cat >objects.yaml <<'END'
-apiVersion: k8s.cni.cncf.io/v1
-kind: NetworkAttachmentDefinition
-metadata: {name: storage, namespace: shop}
-spec:
-  config: |
-    {"cniVersion": "1.1.0", "type": "macvlan", "master": "eth1", "ipam": {"type": "host-local",
-     "subnet": "192.0.2.0/24", "rangeStart": "192.0.2.10", "rangeEnd": "192.0.2.14"}}
+# network NAME CONFIGURATION: a definition in the namespace shop.
+network() {
+    cat >>objects.yaml <<END
 ---
 apiVersion: k8s.cni.cncf.io/v1
 kind: NetworkAttachmentDefinition
-metadata: {name: control, namespace: shop}
-spec:
-  config: |
-    {"cniVersion": "1.1.0", "type": "bridge", "bridge": "control0",
-     "ipam": {"type": "host-local", "subnet": "10.2.0.0/24"}}
----
-apiVersion: k8s.cni.cncf.io/v1
-kind: NetworkAttachmentDefinition
-metadata: {name: backup, namespace: shop}
-spec:
-  config: |
-    {"cniVersion": "1.1.0", "type": "macvlan", "master": "eth7", "ipam": {"type": "host-local",
-     "subnet": "198.51.100.0/24"}}
+metadata: {name: $1, namespace: shop}
+spec: {config: '{"cniVersion": "1.1.0", $2}'}
 END
+}
+network storage '"type": "macvlan", "master": "eth1", "ipam": {"type": "host-local",
+    "subnet": "192.0.2.0/24", "rangeStart": "192.0.2.10", "rangeEnd": "192.0.2.14"}'
+network control '"type": "bridge", "bridge": "control0",
+    "ipam": {"type": "host-local", "subnet": "10.2.0.0/24"}'
+# No pod can have this one: the node has no eth7.
+network backup '"type": "macvlan", "master": "eth7",
+    "ipam": {"type": "host-local", "subnet": "198.51.100.0/24"}'
 # pod NAMESPACE NAME NETWORKS: an object that asks for these.
 pod() {
     cat >>objects.yaml <<END

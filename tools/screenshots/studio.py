@@ -18,6 +18,7 @@ COLUMNS = 80
 DESKTOP, PHONE = (1280, 900), (390, 844)
 #: Rows of a terminal that nothing scrolls out of.
 _LONGEST = 300
+_THEME = re.compile(r"@media \(prefers-color-scheme: dark\)")
 _COLOURS = {"light": drawing.LIGHT, "dark": drawing.DARK}
 
 
@@ -44,12 +45,20 @@ class Studio:
         grid = terminal.live(self._argv(command, ()), COLUMNS, rows, until, keys)
         self._terminal(name, command, grid)
 
+    def drawing(self, name: str, argv: Sequence[str]) -> None:
+        """The SVG that a program writes to its output; it follows the reader's theme by itself."""
+        done = subprocess.run([*self.inside, *argv], capture_output=True, text=True, check=True)
+        for theme in _COLOURS:
+            # The page decides, as for the other pictures.
+            chosen = _THEME.sub("@media all" if theme == "dark" else "@media not all", done.stdout)
+            self._keep(f"{name}-{theme}.svg", chosen.encode())
+
     def page(self, name: str, url: str, size: tuple[int, int]) -> None:
         """A page as a browser window of this size shows it first, light and dark."""
         for theme in _COLOURS:
             with tempfile.TemporaryDirectory() as folder:
                 raw, small = Path(folder, "raw.png"), Path(folder, "small.png")
-                browser.picture(url, raw, *size, dark=theme == "dark")
+                browser.picture(url, raw, *size, dark=theme == "dark", inside=self.inside)
                 # Exits with 99 when there is nothing to gain.
                 subprocess.run(["pngquant", "--strip", "--output", small, "64", raw], check=True)
                 self._keep(f"{name}-{size[0]}-{theme}.png", small.read_bytes())
@@ -69,9 +78,13 @@ class Studio:
 
 
 def _words(svg: bytes) -> str:
-    """A picture without numbers and places: what a reader would miss."""
+    """A picture without numbers, places and names of random digits: what a reader would miss."""
     head, _, drawn = svg.decode().partition("</style>")
-    style = head.partition("<style>")[2]
-    words = " ".join(re.sub(r"<text[^>]*?( class=\"[^\"]*\")?>", r"\1 ", drawn).split())
-    words = re.sub(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b|\b[0-9a-f]{8,}\b", "0", words)
-    return style + re.sub(r"\d[\d.:,]*", "0", words)
+    words = re.sub(r"<[^>]*>", _style_of, drawn)
+    words = re.sub(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b|\b(veth)?[0-9a-f]{8,}\b", "0", words)
+    return head.partition("<style>")[2] + re.sub(r"\d[\d.:,]*", "0", " ".join(words.split()))
+
+
+def _style_of(tag: re.Match[str]) -> str:
+    found = re.search(r' class="[^"]*"', tag[0])
+    return found[0] if found else " "

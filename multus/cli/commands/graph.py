@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
+from multus.cli.clusters import add_cluster
 
 if TYPE_CHECKING:
     from multus.picture.model import Node
@@ -43,12 +44,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
     add_cluster(parser)
-
-
-def add_cluster(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a cluster."""
-    parser.add_argument("--kubeconfig", default="", metavar="FILE", help="look at a cluster")
-    parser.add_argument("--context", default="", help="of the kubeconfig, in place of its own")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,8 +5,7 @@ Values are frozen and hold what was read, unescaped: names and annotations come 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -56,8 +55,9 @@ class Waiting:
 class Cluster:
     """What was read of a cluster at ``moment``, in seconds since 1970.
 
-    ``counts`` has the attachments of every node and network, ``attached`` those that are listed:
-    ``unlisted`` more had no room.  ``notes`` say what could not be read, and why.
+    ``counts`` has the attachments of every node and network, ``attached`` those that are listed, in
+    the order of ``in_order``: ``unlisted`` more had no room.  ``notes`` say what could not be read,
+    and why.
     """
 
     name: str
@@ -109,15 +109,21 @@ def summary(cluster: Cluster) -> str:
     return ", ".join(parts)
 
 
-def by_address(attached: Iterable[Attached]) -> list[tuple[str, Attached]]:
-    """Each address with its attachment, sorted by network and number; "-" without an address."""
-    rows = [(address, each) for each in attached for address in each.addresses or ("-",)]
-    return sorted(rows, key=lambda row: (row[1].network, _order(row[0]), row[1].holder))
+def rows(attached: Iterable[Attached]) -> Iterator[tuple[str, Attached]]:
+    """Each address with its attachment; "-" for one without an address."""
+    return ((address, each) for each in attached for address in each.addresses or ("-",))
 
 
-def _order(address: str) -> tuple[int, int, str]:
+def in_order(attached: Iterable[Attached]) -> tuple[Attached, ...]:
+    """Sorted by network, first address (as a number) and pod."""
+    return tuple(sorted(attached, key=lambda e: (e.network, _order(e.addresses), e.holder)))
+
+
+def _order(addresses: tuple[str, ...]) -> tuple[int, int, str]:
+    import ipaddress
+
     try:
-        found = ipaddress.ip_address(address)
+        found = ipaddress.ip_address(addresses[0] if addresses else "")
     except ValueError:
-        return (0, 0, address)
+        return (0, 0, addresses[0] if addresses else "")
     return (found.version, int(found), "")

@@ -8,7 +8,6 @@ Source: kubernetes.io, "Receiving resources as Tables"; NPWG standard 1.3, secti
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from multus.api.kubernetes import PODS
 from multus.api.kubernetes._failures import VersionExpired
 from multus.kube.decoding import decode, metadata_of
-from multus.picture.cluster.model import Attached, Cluster, Duplicate, Holder, Waiting
+from multus.picture.cluster.model import Attached, Cluster, Duplicate, Holder, Waiting, in_order
 
 if TYPE_CHECKING:
     from multus.kube.client import KubeClient, ListPage
@@ -158,7 +157,7 @@ class _Gathered:
             name=name,
             pods=self.pods,
             counts=self.counts,
-            attached=tuple(self.attached),
+            attached=in_order(self.attached),
             duplicates=duplicates(self.attached),
             waiting=tuple(self.waiting),
             unlisted=self.unlisted,
@@ -182,6 +181,8 @@ def duplicates(attached: list[Attached]) -> tuple[Duplicate, ...]:
 
 def _plain(value: object) -> str:
     """An address in its one form, without a prefix length; what is none as it is."""
+    import ipaddress
+
     text = str(value).partition("/")[0][:_LONGEST]
     try:
         return str(ipaddress.ip_address(text))

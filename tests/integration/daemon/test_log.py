@@ -50,6 +50,7 @@ def test_without_the_pods_address_it_serves_calls_and_says_that_it_shows_no_metr
     place.serves(cni_pod)
     (said,) = [json.loads(each) for each in place.daemon.log.splitlines() if "no metrics" in each]
     assert (said["level"], "status.podIP" in said["fix"]) == ("error", True)
+    assert lines(place, "serving")[0]["metrics"] == "off"
 
 
 @pytest.mark.usefixtures("quick_minutes")

@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,28 @@ def test_the_log_says_what_is_followed(shown: Shown) -> None:
     (said,) = [line for line in lines if line["msg"] == "follows Kubernetes"]
     assert said["level"] == "notice"
     assert {"pods of node n1", "network-attachment-definitions.k8s.cni.cncf.io"} <= {*said["kinds"]}
+
+
+def test_the_caches_of_two_api_servers_have_one_value(
+    cni_node: Node, cni_pods: Callable[[], Netns], cni_bin: BinDir, tmp_path: Path
+) -> None:
+    """Prometheus refuses a page on which a series stands twice."""
+    cni_bin.real("ptp", "host-local")
+    settings = {"cniDir": str(tmp_path / "multus"), "nodeName": "n1"}
+    daemon = Daemon(tmp_path / "daemon", cni_node, settings).start()
+    program = (sys.executable, "-I", "-S", shim.__file__)
+    runtime = Runtime(program, cni_bin.path, cni_node, environ=daemon.environ())
+    with ExitStack() as stack:
+        stack.callback(daemon.stop)
+        for number in range(2):
+            api = stack.enter_context(ApiServer(netns=cni_node.path))
+            folder = tmp_path / f"{number}"
+            folder.mkdir()
+            kubeconfig = api.write_kubeconfig(folder, "token-file")
+            cluster = Cluster(api, runtime, cni_bin, cni_node, str(tmp_path), kubeconfig)
+            cluster.add(cluster.default(), cluster.pod(cni_pods())).require()
+        objects = 'multus_cache_objects{cache="pods'
+        becomes(lambda: daemon.metric(objects), 2)
+        families = text_string_to_metric_families(daemon.control("metrics")[1])
+        series = [(each.name, *each.labels.items()) for one in families for each in one.samples]
+    assert len(series) == len(set(series))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,6 +233,13 @@ def test_the_chart_renders_what_the_manifests_say(rendered: Any) -> None:
     for wire in found.values():
         wire["metadata"].pop("labels")
     assert list(found.values()) == list(shipped())
+
+
+def test_the_chart_refuses_them_where_kubernetes_has_none(helm: Helm, tmp_path: Path) -> None:
+    older = helm.for_kubernetes("1.29", tmp_path)
+    for name in FILES:
+        with pytest.raises(helm.error, match="need Kubernetes"):
+            older.all(admission={name: {"enabled": True}})
 
 
 def test_the_charts_lists_reach_the_policy(rendered: Any) -> None:

@@ -252,7 +252,7 @@ def test_other_folders_reach_every_place(helm: Helm) -> None:
         {"affinity": {"nodeAfinity": {}}},
         {"updateStrategy": {"rollingUpdate": {"maxSurge": 1}}},
         {"podLabels": {"a": 1}},
-        {"metrics": {"enabled": True, "adress": "pod"}},
+        {"metrics": {"enabled": True, "where": "pod"}},
         {"metrics": {"alerts": {"enabled": True}}},
         {"daemon": {"chrootDir": "/"}},
         {"daemon": {"nodeName": "n1"}},
@@ -276,6 +276,7 @@ _SAMPLES: dict[str, Any] = {
     "integer": 20,
     "object": {},
     "duration": "24h",
+    "address with port": "127.0.0.1:8470",
 }
 
 

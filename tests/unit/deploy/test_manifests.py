@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from unit.deploy.conftest import (
     objects,
     validate,
 )
+from waiting import PATIENCE, eventually
 
 from multus.cli import parser
 from multus.daemon.memory import affordable
@@ -195,6 +197,26 @@ def test_nodes_are_uninstalled_by_pods_that_fit_the_schema(tmp_path: Path) -> No
         validate(wire, version)
     uninstall, _ = containers(wire)
     parser().parse_args(uninstall["args"])
+
+
+#: This machine's, and the image's.
+SHELLS = [["/bin/sh"]] + ([["busybox", "sh"]] if shutil.which("busybox") else [])
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_the_pod_of_a_node_that_is_done_ends_when_it_is_told_to(shell: list[str]) -> None:
+    """As the first process of a container it would ignore SIGTERM without a handler."""
+    (wire,) = objects((DEPLOY / "uninstall" / "daemonset.yaml").read_text()).values()
+    _, done = containers(wire)
+    assert done["command"][0] == "/bin/sh"
+    process = subprocess.Popen([*shell, *done["command"][1:]], start_new_session=True)
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        eventually(children.read_text)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 # --- In step --------------------------------------------------------------------------------------

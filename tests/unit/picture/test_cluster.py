@@ -12,7 +12,7 @@ import pytest
 from multus.api.errors import CNIError
 from multus.kube.client import KubeClient, ListPage
 from multus.picture.cluster import reading
-from multus.picture.cluster.model import Holder, by_address, summary
+from multus.picture.cluster.model import Holder, rows, summary
 from multus.picture.cluster.reading import ASKED, STATUS, Row, open_client, read
 from multus.testing.apiserver import ApiServer, Fault
 
@@ -48,7 +48,7 @@ def test_nodes_networks_and_addresses_are_those_of_the_annotations(
     found = read(client)
     assert found.counts == {"a": {"lan": 1, "shop/storage": 1}, "b": {"lan": 1}}
     assert found.networks == ("lan", "shop/storage")
-    assert [(address, each.holder.pod) for address, each in by_address(found.attached)] == [
+    assert [(address, each.holder.pod) for address, each in rows(found.attached)] == [
         *(("10.1.0.9", "shop/web"), ("10.1.0.10", "default/db"), ("fd00::2", "shop/web"))
     ]
     assert summary(found) == "2 nodes, 2 networks, 2 pods, 3 attachments"

@@ -203,7 +203,7 @@ class TestRequests:
             assert words in html
         assert 'class="request failed"' in html
         # The time between stages is shown, too: here 60 of 200 ms.
-        assert "between them" in html
+        assert "between stages" in html
 
     @pytest.mark.parametrize("value", [None, "x", [], {}, -1, True, [1, "x"], 10**400, math.inf])
     def test_a_damaged_entry_is_shown_as_far_as_it_can_be(self, value: object) -> None:

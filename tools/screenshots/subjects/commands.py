@@ -19,4 +19,6 @@ def take(studio: Studio) -> None:
         quiet = ["sh", "-c", "multus explain --pod shop/web 2>&-"]
         on_node.terminal("explain", "multus explain --pod shop/web", argv=quiet, lines=32)
         on_node.terminal("events", "multus events --last 6")
+        on_node.terminal("graph", "multus graph", lines=30)
+        on_node.drawing("node", ["multus", "graph", "--svg", "-"])
         on_node.live("top", "multus top", until="q quits")
