@@ -1,7 +1,7 @@
 """Addresses of a cluster whose pods are gone: found, and freed.
 
 An address is freed when its pod does not exist, in two looks that are a grace time apart, and is
-not there when it is asked for once more.  The plugin's edits free what the container of then had, so
+not there when it is asked for once more.  The plugin's edits free what the container of then had:
 an address that a newer container has taken over since stays.
 """
 

@@ -58,6 +58,7 @@ def walk(folder: Path) -> list[list[str]]:
         "gc": ("--dry-run", "--cni-dir", state),
         "help": (),
         "install": ("--dry-run", "--net-d", f"{folder}/net.d"),
+        "ipam": ("--help",),
         "man": (),
         "new-plugin": ("--help",),
         "plugins": (),

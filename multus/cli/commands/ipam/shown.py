@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from multus.api.allocations import AddressRange, Allocation
     from multus.healing.addresses import Freed, Suspect
 
-#: The columns of a bar.
-_CELLS = 20
+#: The columns of a bar, on a wide screen and on a narrow one.
+_CELLS, _FEW_CELLS, _NARROW = 20, 8, 80
 _TITLES = ("RANGE", "ADDRESS", "POD", "INTERFACE", "REMARK")
 
 #: Why an allocation is odd, by its identity.
@@ -27,12 +27,12 @@ def status(ranges: Sequence[AddressRange], reasons: Reasons) -> None:
         screen.say("no range of a cluster")
         return
     names = [_named(each) for each in ranges]
-    longest = max(map(len, names))
+    longest, cells = max(map(len, names)), _CELLS if out.width >= _NARROW else _FEW_CELLS
     for name, each in zip(names, ranges, strict=True):
         used = len(each.allocations)
         share = min(1.0, used / each.size) if each.size else 1.0
         odd = sum(bool(_remark(one, reasons)) for one in each.allocations)
-        line = [f"{name:<{longest}}  ", *bar(share, _CELLS, plain=out.is_ascii)]
+        line = [f"{name:<{longest}}  ", *bar(share, cells, plain=out.is_ascii)]
         line.append(f"  {used} of {each.size}, {share:.0%}")
         if odd:
             line.append((f"  {odd} suspicious", "yellow"))
