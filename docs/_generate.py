@@ -1,7 +1,7 @@
 """Writes the pages whose text is in the code: hooks.md from the hook specifications,
 configuration.md from the tables of keys, commands.md from the command line's parsers, reference.md
 from the public modules, the comparison in migration.md from its rows, _static/bench* from the
-figures in bench.json.
+figures in bench.json; and the keys of the daemon and of Multus in the schema of the chart's values.
 
     python docs/_generate.py          write them
     python docs/_generate.py --check  say whether they are as they should be
@@ -25,6 +25,7 @@ from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
 from multus.cli import parser
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
+from multus.cli.kubectl import parser as of_kubectl
 from multus.cli.upstream import comparison
 from multus.daemon import settings
 from multus.registry.index import discover
@@ -122,7 +123,7 @@ _HEADINGS = {
 _HEAD = "| module | what it is for |\n|---|---|"
 
 #: Modules of the API that have pages of their own.
-_ELSEWHERE = ("multus.api", "multus.api.hookspecs", "multus.api.kubernetes")
+_ELSEWHERE = ("multus.api", "multus.api.hookspecs", "multus.api.ipam", "multus.api.kubernetes")
 _ELSEWHERE += ("multus.api.kubernetes.networks",)
 
 
@@ -148,8 +149,19 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "reference.md": reference_page(),
         "migration.md": migration_page((HERE / "migration.md").read_text(encoding="utf-8")),
+        "../deploy/helm/multus/values.schema.json": chart_schema(load(discover())),
         **figures(),
     }
+
+
+def chart_schema(installed: Installed) -> str:
+    """The schema of the chart's values, with the keys of the daemon and of Multus."""
+    sys.path.append(str(HERE.parent))
+    from tools import chartschema
+
+    written = json.loads((HERE.parent / "deploy/helm/multus/values.schema.json").read_text())
+    own = [*OWN, *_owners(installed), OVERRIDE_NETWORK_NAME]
+    return chartschema.updated(written, [key for key in own if key.of == MULTUS])
 
 
 def figures() -> dict[str, str]:
@@ -167,7 +179,7 @@ def commands_page() -> str:
     sys.path.append(str(HERE))
     import _commands
 
-    return str(_commands.page(parser()))
+    return str(_commands.page(parser(), of_kubectl()))
 
 
 # --- Hooks ----------------------------------------------------------------------------------------

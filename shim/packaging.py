@@ -2,12 +2,17 @@
 
 Without a C compiler the shim is left out, and the wheel is for every platform; everything works
 without it, but slower.  With musl-gcc the program does not depend on the host's C library; without
-it, it is linked statically if possible, else dynamically.
+it, it is linked statically if possible, else dynamically.  ``CC`` names another compiler.
+
+``MULTUS_SHIM_PLATFORM`` is for wheels that an index takes, which serve other machines: the platform
+for the wheel's name, such as ``musllinux_1_1_aarch64``.  The shim is linked statically then, or the
+build fails.  ``any`` leaves it out.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +24,8 @@ from setuptools.command.bdist_wheel import bdist_wheel
 SOURCE = os.path.join("shim", "multus-shim.c")
 PROGRAM = "multus-shim"
 _FLAGS = ("-Os", "-s", "-Wall", "-Wextra")
+_PLATFORM = "MULTUS_SHIM_PLATFORM"
+_PURE = "any"
 
 
 def compile_shim(source: str, program: str) -> bool:
@@ -30,12 +37,18 @@ def compile_shim(source: str, program: str) -> bool:
 
 
 def _compilers() -> Iterator[list[str]]:
-    if shutil.which("musl-gcc"):
+    """The commands to try; none where the shim is to be left out."""
+    platform = os.environ.get(_PLATFORM, "")
+    if platform == _PURE:
+        return
+    chosen = os.environ.get("CC")
+    compiler = chosen or shutil.which("cc") or shutil.which("gcc")
+    if shutil.which("musl-gcc") and not chosen:
         yield ["musl-gcc", "-static"]
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler:
-        yield [*compiler.split(), "-static"]
-        yield compiler.split()
+        yield [*shlex.split(compiler), "-static"]
+        if not platform:
+            yield shlex.split(compiler)
 
 
 class BuildShim(build_scripts):
@@ -44,8 +57,12 @@ class BuildShim(build_scripts):
     def run(self) -> None:
         self.mkpath(self.build_dir)
         program = os.path.join(self.build_dir, PROGRAM)
-        if not compile_shim(SOURCE, program):
-            self.warn(f"no C compiler: {PROGRAM} is left out")
+        if compile_shim(SOURCE, program):
+            return
+        platform = os.environ.get(_PLATFORM, _PURE)
+        if platform != _PURE:
+            raise SystemExit(f"no compiler links {PROGRAM} statically, for a wheel of {platform}")
+        self.warn(f"no C compiler: {PROGRAM} is left out")
 
 
 class ShimWheel(bdist_wheel):
@@ -57,4 +74,4 @@ class ShimWheel(bdist_wheel):
 
     def get_tag(self) -> tuple[Any, ...]:
         _python, _abi, platform = super().get_tag()
-        return "py3", "none", platform
+        return "py3", "none", os.environ.get(_PLATFORM) or platform

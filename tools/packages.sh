@@ -6,11 +6,11 @@ RUN_PACKAGES="iproute2 containernetworking-plugins"
 # What tests in a namespace of an ordinary user run too.
 TEST_PACKAGES="$RUN_PACKAGES nftables iptables procps"
 # What root's tests run beside those: container runtimes, a compiler for the shim, shells that read
-# completions, the programs that read what is written for them (man, kubectl, systemd-analyze),
-# a machine with a disk, whose power is cut, and what the image is made with.
+# completions, the programs that read what is written for them (man, kubectl, systemd-analyze), a
+# machine with a disk, whose power is cut, a browser, and what the image is made with.
 ROOT_TEST_PACKAGES="podman runc containerd busybox-static gcc libc6-dev musl-tools
     fish zsh man-db kubernetes-client systemd user-mode-linux kmod e2fsprogs
-    mmdebstrap debian-archive-keyring"
+    chromium chromium-driver mmdebstrap debian-archive-keyring"
 # What ./dev vm runs: a kernel, and modprobe for its modules.
 VM_PACKAGES="$TEST_PACKAGES user-mode-linux kmod"
 
@@ -33,6 +33,7 @@ absent() {
         user-mode-linux) have linux.uml ;;
         kmod) have modprobe ;;
         e2fsprogs) have mkfs.ext4 ;;
+        chromium-driver) have chromedriver ;;
         systemd) have systemd-analyze ;;
         debian-archive-keyring) [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ;;
         ubuntu-keyring) [ -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ] ;;

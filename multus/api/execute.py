@@ -87,8 +87,15 @@ class Executor(NamedTuple):
                 return path
         raise NotInstalled(
             f"plugin {kind!r} is not found in {', '.join(self.folders) or 'any folder'}",
-            fix="install it there, or correct 'binDir'",
+            fix=self._what_to_do(kind),
         )
+
+    def _what_to_do(self, kind: str) -> str:
+        from multus.api._wellknown import meant
+
+        usual = "install it there, or correct 'binDir'"
+        name = meant(kind, (f"{self.chroot}{folder}" for folder in self.folders))
+        return f"did you mean {name!r}? Otherwise {usual}" if name else usual
 
     def call(
         self, kind: str, stdin: bytes, environ: Mapping[str, str], timeout: float

@@ -63,7 +63,7 @@ class Wanted:
         if importlib.util.find_spec("cryptography") is None:
             raise InvalidConfig(
                 "'perNodeCertificate' needs the library cryptography",
-                fix="install multus[certificate]",
+                fix="pip install 'multus[certificate]'",
             )
         wire = _kubeconfig(load_kubeconfig(self.bootstrap).cluster, self.current)
         try:

@@ -1,10 +1,10 @@
 """The command line: each command is a module or package of ``multus.cli.commands``.
 
-A command's module has a docstring, whose first line is its summary, ``configure(parser)``, and
-``run(arguments)``, which returns the exit status.  It prints through ``multus.cli.screen``.  Only
-the module of the requested command is imported; ``--help``, completion and the man page import all
-of them.  A module with ``PASSES_ON = True`` gets the words after ``--`` in ``arguments.passed_on``;
-argparse does not parse them.
+A command's module has a docstring, whose first line is its summary, ``configure(parser)``,
+``run(arguments)``, which returns the exit status, and ``STATUSES`` (``multus.cli.statuses``).  It
+prints through ``multus.cli.screen``.  Only the module of the requested command is imported;
+``--help``, completion and the man page import all of them.  A module with ``PASSES_ON = True`` gets
+the words after ``--`` in ``arguments.passed_on``; argparse does not parse them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import importlib
 import io
 import pkgutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
 from multus import __version__
 from multus.api.errors import CNIError
-from multus.cli import commands, screen
+from multus.cli import commands, screen, statuses
 from multus.log._printable import printable
 
 _EPILOG = """\
@@ -50,7 +50,7 @@ def unknown(word: str) -> str:
 
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
     """The parser of the command line, with the commands in *only*, or with all."""
-    top = _Parser(
+    top = Parser(
         prog="multus",
         description="Attach containers to many networks.",
         epilog=_EPILOG,
@@ -59,34 +59,50 @@ def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"multus {__version__}")
     chosen = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in names() if only is None else only:
-        module = _module(name)
-        summary, _, rest = (module.__doc__ or "").partition("\n")
-        command = chosen.add_parser(
-            name,
-            help=summary.rstrip("."),
-            description=summary,
-            epilog=rest.strip() or None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.configure(command)
-        command.set_defaults(run=module.run)
+        add_command(chosen, name, _module(name))
     return top
+
+
+def add_command(
+    chosen: argparse._SubParsersAction[Parser],
+    name: str,
+    module: ModuleType,
+    parents: Sequence[Parser] = (),
+) -> None:
+    """Add the parser of a command, which its *module* describes; *parents* have more options."""
+    summary, _, rest = (module.__doc__ or "").partition("\n")
+    means = statuses.of(module)
+    command = chosen.add_parser(
+        name,
+        help=summary.rstrip("."),
+        description=summary,
+        epilog=f"{rest.strip()}\n\n{statuses.shown(means)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=parents,
+    )
+    module.configure(command)
+    command.set_defaults(run=module.run, statuses=means)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit status.  Prints errors to stderr and raises none."""
+    asked = argv[0] if argv and argv[0] in names() else ""
+    return guarded(f"multus {asked}" if asked else "multus", lambda: _run(argv, asked))
+
+
+def guarded(who: str, command: Callable[[], int]) -> int:
+    """The exit status of *command*; its errors are printed to stderr, after the words *who*."""
     if sys.stdout is None:
         screen.complain("multus: standard output is closed: open it, or send it to /dev/null")
         return 1
     _print_what_the_encoding_lacks()
-    asked = argv[0] if argv and argv[0] in names() else ""
     try:
-        status = _run(argv, asked)
+        status = command()
         screen.flush()
     except KeyboardInterrupt:
         status = 130
     except Exception as error:  # noqa: BLE001  its text may come from outside
-        status = _failed(f"multus {asked}" if asked else "multus", error)
+        status = _failed(who, error)
     for stream in (screen.out(), sys.stdout, sys.stderr):
         if stream is not None:
             screen.give_up_if_broken(stream)
@@ -118,7 +134,7 @@ def _failed(who: str, error: Exception) -> int:
     if isinstance(error, CNIError):
         screen.complain(f"{who}: {error}")
     elif isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
-        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[all]'")
+        screen.complain(f"{who}: {error.name} is not installed: pip install 'multus[cli]'")
     elif isinstance(error, OSError):
         if not isinstance(error, BrokenPipeError):  # the reader closed the pipe on purpose
             where = f"{error.filename}: " if error.filename is not None else ""
@@ -144,7 +160,7 @@ def _print_what_the_encoding_lacks() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Prints through the screen, and prints usage errors in printable characters."""
 
     def _print_message(self, message: str, file: Any = None) -> None:

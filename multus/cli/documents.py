@@ -206,7 +206,7 @@ def _yaml() -> ModuleType:
     try:
         import yaml
     except ImportError as error:
-        raise MissingPlugin("this command needs PyYAML", fix="install multus[cli]") from error
+        raise MissingPlugin("this command needs PyYAML", fix="pip install 'multus[cli]'") from error
     return yaml
 
 

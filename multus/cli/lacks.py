@@ -1,23 +1,35 @@
-"""What networks need of a node and do not find there: programs, interfaces, bridges, devices.
+"""What networks need and do not find: programs, interfaces, bridges, devices, valid keys.
 
 The same for explain, validate and doctor: what an ADD would fail with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from multus.api.errors import CNIError, NotStarted
+from multus.api._wellknown import meant
+from multus.api.delegation import Delegating
+from multus.api.errors import (
+    CNIError,
+    InvalidConfig,
+    NotAvailable,
+    NotStarted,
+    TryAgainLater,
+    UnsupportedField,
+)
 from multus.api.execute import Executor
+from multus.engine.invoke.calling import call_verb
 from multus.engine.invoke.choice import choose
+from multus.inprocess import LinkInvoker
 from multus.ipam import for_plugin
 
 if TYPE_CHECKING:
-    from multus.api.invoker import Declined
-    from multus.api.network import Delegate, Plugin
+    from multus.api.delegation import Delegated
+    from multus.api.invoker import Declined, Invoker
+    from multus.api.network import Delegate, Invocation, Plugin
     from multus.engine.invoke.call import Call
     from multus.state.record import Planned, Step
 
@@ -33,6 +45,52 @@ class Lack:
 
     place: int
     error: CNIError
+    #: Another node may have what is missing here.
+    of_node: bool = True
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the ADD is to be tried again later."""
+        return isinstance(self.error, (TryAgainLater, NotAvailable))
+
+
+def of_configuration(planned: Planned, call: Call) -> Iterator[Lack]:
+    """What the in-process plugins would refuse before they attach anything.
+
+    Missing programs are left to `of_programs`, devices to `of_host`.
+    """
+    for place, step in enumerate(planned.steps):
+        invoker = step.chosen
+        if invoker is None or step.invoker == "exec":
+            continue
+        invocation = call.invocation("ADD", planned.delegate, step.plugin, step.config)
+        verbs: list[Callable[[Invocation], object]] = [invoker.prepare]
+        if isinstance(invoker, LinkInvoker):
+            verbs.insert(0, invoker.read)
+        try:
+            for verb in verbs:
+                call_verb(invoker, verb, invocation)
+        except CNIError as error:
+            if not isinstance(error, NotStarted) and error.path[-1:] not in _DEVICES:
+                yield Lack(place, error, not _is_of_file(error, invoker))
+
+
+def _is_of_file(error: CNIError, invoker: Invoker) -> bool:
+    """Whether the configuration alone is wrong, on every node."""
+    # Without a key, the error may be about a device that only a node gives.
+    return isinstance(error, (InvalidConfig, UnsupportedField)) and (
+        bool(error.path) or not isinstance(invoker, (Delegating, LinkInvoker))
+    )
+
+
+def inner_of(step: Step, planned: Planned, call: Call) -> Delegated | None:
+    """The plugin to which the plugin of *step* leaves its work; None for none, or not known."""
+    if not isinstance(step.chosen, Delegating):
+        return None
+    try:
+        return step.chosen.inner(call.invocation("ADD", planned.delegate, step.plugin, step.config))
+    except CNIError:
+        return None  # `of_configuration` has the error
 
 
 def of_programs(planned: Planned, call: Call) -> Iterator[Lack]:
@@ -65,10 +123,20 @@ def of_host(planned: Planned, call: Call) -> Iterator[Lack]:
                 yield Lack(place, error)
 
 
+def served(planned: Sequence[Planned]) -> str:
+    """How each plugin of these networks is carried out, in words."""
+    steps = [step for each in planned for step in each.steps]
+    return ", ".join(
+        f"{kind} ({'a program' if invoker == 'exec' else 'in-process'})"
+        for kind, invoker in dict.fromkeys((step.plugin.type, step.invoker) for step in steps)
+    )
+
+
 def named(planned: Planned, call: Call) -> Iterator[str]:
     """What of a node the configuration names, in words."""
     for kind in executed(planned, call):
-        yield f"program {kind!r}"
+        name = meant(kind)
+        yield f"program {kind!r}" + (f" (did you mean {name!r}?)" if name else "")
     for step in planned.steps:
         for key in _OF_NODE:
             if isinstance(step.config.get(key), str) and step.config[key]:

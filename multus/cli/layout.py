@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multus.cli.screen import Part
 from multus.log._printable import printable
 
+#: Text, or ``(text, style)``.
+Part = str | tuple[str, str]
 Line = list[Part]
 
 #: Between two columns of a table.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from multus import __version__
+from multus.cli.statuses import TITLE
 
 #: What the program reads and writes, each with what it is.
 FILES = (
@@ -28,7 +29,7 @@ ENVIRONMENT = (
 
 def page(parser: argparse.ArgumentParser) -> str:
     """The manual page in troff's man macros."""
-    return "\n".join([*_head(parser), *_commands(parser), *_foot()]) + "\n"
+    return "\n".join([*_head(parser), *_commands(parser), *_foot(parser)]) + "\n"
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -85,6 +86,8 @@ def _epilog(text: str) -> Iterator[str]:
             yield ".PP"
             yield "Examples:"
             yield from _verbatim(part.partition("\n")[2])
+        elif part.startswith(TITLE):
+            continue  # the whole page has a section of it
         elif part:
             yield ".PP"
             yield _escaped(" ".join(part.split()))
@@ -95,9 +98,12 @@ def _verbatim(text: str) -> Iterator[str]:
         yield from (".PP", ".nf", *(_escaped(line) for line in text.strip("\n").split("\n")), ".fi")
 
 
-def _foot() -> Iterator[str]:
+def _foot(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield ".SH EXIT STATUS"
-    yield "0: success. 1: a problem was found, or the command failed. 2: usage error."
+    for name, command in subcommands(parser).items():
+        yield rf'.SS "multus {_escaped(name)}"'
+        for status, meaning in command.get_default("statuses").items():
+            yield from (".TP", str(status), _escaped(meaning))
     for title, entries in (("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)):
         yield f".SH {title}"
         for name, text in entries:

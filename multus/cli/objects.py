@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from multus.api.errors import (
     CNIError,
+    InvalidConfig,
     IOFailure,
     LimitedConnectivity,
     MissingFile,
@@ -23,7 +24,7 @@ from multus.api.kubernetes import NotFound
 from multus.cli.documents import Document
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Deadline, ObjectRef, Resource, Write
+    from multus.api.kubernetes import Deadline, Edit, ObjectRef, Resource, Write
 
 #: Errors about a node or a cluster, which files alone cannot answer for.
 ELSEWHERE = (IOFailure, LimitedConnectivity, MissingFile, NotAvailable, TryAgainLater)
@@ -192,6 +193,13 @@ class Objects:
                 f"pod {namespace}/{name} is not in the given files", True, fix=_GIVE_FILE
             )
         return dict(found)
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        """Refuse: this API is read-only, and what asks a runtime's questions changes nothing."""
+        raise InvalidConfig(f"{edit.object} is in a file, which is not changed")
+
+    def keep(self, edits: Sequence[Edit]) -> None:
+        """Ignore edits: this API is read-only."""
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Ignore writes: this API is read-only."""

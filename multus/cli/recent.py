@@ -51,7 +51,7 @@ def recent(entries: Iterable[Mapping[str, Any]], span: float, now: float | None 
         if "stages" not in entry or number(entry.get("time")) < since:
             continue
         name = str(entry.get("command"))
-        commands.setdefault(name, []).append(_took(entry))
+        commands.setdefault(name, []).append(took(entry))
         failed[name] = failed.get(name, 0) + ("error" in entry)
         for each in _mappings(entry.get("delegates")):
             types = f"{name} {each.get('types')}"
@@ -69,10 +69,11 @@ def number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
 
 
-def _took(entry: Mapping[str, Any]) -> float:
+def took(entry: Mapping[str, Any]) -> float:
+    """How long the request of an entry took, in seconds; 0.0 for a step of one."""
     if "seconds" in entry:
         return number(entry["seconds"])
-    stages = entry["stages"]
+    stages = entry.get("stages")
     return sum(map(number, stages.values())) if isinstance(stages, Mapping) else 0.0
 
 

@@ -30,6 +30,7 @@ from multus.cli.findings import (
     WARNING,
     Finding,
 )
+from multus.cli.layout import Part, table
 from multus.log._printable import printable
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.text import Text
-
-#: Text, or ``(text, style)``.
-Part = str | tuple[str, str]
 
 #: Columns when the output is not a terminal.
 _PLAIN_WIDTH = 160
@@ -251,6 +249,7 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
+        self._is_begun = False
 
     @property
     def width(self) -> int:
@@ -277,6 +276,7 @@ class Screen:
 
         Further lines are indented *hang* columns deeper than the first.
         """
+        self._is_begun = True
         if self._console is None:
             say("".join(part if isinstance(part, str) else part[0] for part in parts))
             return
@@ -298,8 +298,9 @@ class Screen:
             self._print(_text(parts), soft_wrap=True, end="")
 
     def heading(self, text: str) -> None:
-        """Print an empty line and a bold one."""
-        self.line()
+        """Print a bold line, after an empty one unless it is the first of all."""
+        if self._is_begun:
+            self.line()
         self.line((text, "bold"))
 
     def rows(self, titles: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
@@ -308,29 +309,8 @@ class Screen:
         if is_too_wide([titles, *shown]):
             records(titles, shown)
             return
-        if self._console is None:
-            widths = [max(map(len, column)) for column in zip(titles, *shown, strict=True)]
-            for row in (titles, *shown):
-                say(
-                    (" " * _GAP)
-                    .join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True))
-                    .rstrip()
-                )
-            return
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
-        for title in titles:
-            table.add_column(title, overflow="fold")
-        for row in shown:
-            table.add_row(*(_text([cell]) for cell in row))
-        if self._console.is_terminal:
-            self._print(table)
-            return
-        with self._console.capture() as captured:
-            self._console.print(table)
-        for line in captured.get().splitlines():
-            self._print(_text([line.rstrip()]), soft_wrap=True)
+        for line in table(titles, shown):
+            self.line(*line)
 
     def finding(self, each: Finding) -> None:
         """Print a finding: place, subject, reason and fix."""

@@ -49,12 +49,12 @@ class Live:
             # The handler does nothing: the number of the signal in the pipe wakes `wait`.
             old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
             ending.callback(signal.set_wakeup_fd, old)
-            if sys.stdin is not None and sys.stdin.isatty():
-                keys = sys.stdin.fileno()
-                attributes = termios.tcgetattr(keys)
-                ending.callback(termios.tcsetattr, keys, termios.TCSADRAIN, attributes)
-                tty.setcbreak(keys)
+            keys = _Keys.of_stdin()
+            ending.callback(keys.leave)
             ending.callback(_leave)
+            before = signal.signal(signal.SIGTSTP, lambda *_: _suspend(keys))
+            ending.callback(signal.signal, signal.SIGTSTP, before)
+            keys.take()
             screen.write(_ENTER)
             yield cls(Screen.open(), reader)
 
@@ -83,6 +83,38 @@ class Live:
                 raise SystemExit(0)  # the terminal is gone
             return pressed.decode(errors="replace")
         return ""
+
+
+class _Keys:
+    """Standard input, when it is a terminal: keys are read one by one, and are not shown."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._before = termios.tcgetattr(descriptor) if descriptor is not None else []
+
+    @classmethod
+    def of_stdin(cls) -> _Keys:
+        there = sys.stdin is not None and sys.stdin.isatty()
+        return cls(sys.stdin.fileno() if there else None)
+
+    def take(self) -> None:
+        if self._descriptor is not None:
+            tty.setcbreak(self._descriptor)
+
+    def leave(self) -> None:
+        if self._descriptor is not None:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
+
+
+def _suspend(keys: _Keys) -> None:
+    """Ctrl-Z: stop with the terminal as it was before; take it again when the shell goes on."""
+    _leave()
+    keys.leave()
+    ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, ours)
+    keys.take()
+    screen.write(_ENTER)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

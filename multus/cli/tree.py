@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from multus.cli.layout import Line, bar, cut, fitted
+from multus.cli.layout import Line, Part, bar, cut, fitted
 from multus.picture.model import Kind, described, plural, summary
 
 if TYPE_CHECKING:
-    from multus.cli.screen import Part
     from multus.picture.model import Interface, Network, Node, Parent, Pod
 
 #: Branches, in Unicode and in ASCII: of an item, of the last one, and of lines below them.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from multus.api.errors import CNIError, IOFailure
 from multus.daemon.apis import Apis
 from multus.daemon.channel import Channel, Closed, TooLarge
+from multus.daemon.later import Later
 from multus.daemon.listening import may_connect
 from multus.daemon.looked import Looked
 from multus.daemon.looks import Looks
@@ -67,6 +68,7 @@ class Agent:
             from multus.certificate.renewal import Renewal
 
             self._renewal = Renewal(settings.certificate, log)
+        self._later = Later(folders, self._apis.of, log)
         self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
@@ -77,6 +79,7 @@ class Agent:
         self._control.send({"ready": True})
         if self._renewal is not None:
             self._renewal.start()
+        self._later.start()
         while True:
             listened: list[Any] = [listener, self._control]
             ready, _, _ = select.select(listened, [], [], _LOOK)
@@ -91,6 +94,7 @@ class Agent:
             except Closed:
                 break
         listener.close()
+        self._later.close()
         if self._renewal is not None:
             self._renewal.close()
         self._apis.close(_LAST_WRITES)
@@ -182,7 +186,7 @@ class Agent:
             return {"error": error_to_wire(CNIError(text))}, b""
 
     def _carry_out(self, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-        from multus.api.kubernetes import Deadline, Resource
+        from multus.api.kubernetes import Deadline, Edit, Resource
         from multus.kube.writequeue import annotation_from_wire, from_wire
 
         api, deadline = self._apis.of(head["kubeconfig"]), Deadline.after(head["seconds"])
@@ -191,6 +195,8 @@ class Agent:
             return api.pod(asked["namespace"], asked["name"], deadline, asked["uid"])
         if verb == "get":
             return api.get(ref_from_wire(asked), deadline)
+        if verb == "edit":
+            return self._apis.of(asked["kubeconfig"]).edit(Edit.from_wire(asked), deadline)
         if verb == "select":
             kind, fields = Resource(*asked["kind"]), asked["fields"]
             return api.select(kind, fields, deadline, fresh=asked["fresh"])

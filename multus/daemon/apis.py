@@ -116,6 +116,8 @@ class Apis:
                 f"cannot follow {access.cluster.server}: {error}",
                 fix="raise the limit of processes, or try again",
             ) from error
+        kinds = [f"pods of node {self._node}", *map(str, self._cached)]
+        self._log.notice("follows Kubernetes", server=access.cluster.server, kinds=kinds)
         return api
 
     def _problem(self, error: CNIError) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from multus.daemon.generation import Generation
     from multus.daemon.healing import Healing
     from multus.daemon.metrics import Metrics
+    from multus.daemon.minutes import Minutes
     from multus.daemon.settings import Limits
     from multus.daemon.spool import Spool
     from multus.log import Log
@@ -71,6 +72,8 @@ class Calls:
         self._stopping = self._ending = False
         #: None in a warm engine, which ends before long.
         self.healing: Healing | None = None
+        #: None in a warm engine too.
+        self.minutes: Minutes | None = None
         #: Whether a call that has not begun can be left to its client, as with a warm engine.
         self.dispensable = False
         #: What is installed has changed since the workers' service was made, or no worker can be.
@@ -343,7 +346,19 @@ class Calls:
             self._look_at = now + _SPOOL_SECONDS
             self._look_for_spooled(now)
         self._heal(now)
+        if self.minutes is not None and self.minutes.due(now):
+            self.minutes.tell(now, self._state())
         self.pump()
+
+    def _state(self) -> dict[str, object]:
+        """What a line of the log says of this moment."""
+        return {
+            "running": self._calls,
+            "waiting": len(self._queue),
+            "stuckWorkers": len(self.pool.stuck),
+            "keptDels": len(self.spool.waiting()),
+            "unhealthy": self.unhealthy(),
+        }
 
     def _look_for_spooled(self, now: float) -> None:
         for path in self.spool.due(now):
@@ -386,8 +401,11 @@ class Calls:
                 self._refuse(job.connection, job.message, job.command, text)
 
     def _answered(self, connection: Connection, command: str, code: str) -> None:
+        seconds = time.monotonic() - connection.began
         self._metrics.count(*connection.counted(command, code))
-        self._metrics.took(command, time.monotonic() - connection.began)
+        self._metrics.took(command, seconds)
+        if self.minutes is not None:
+            self.minutes.answered(command, code, seconds)
 
     def _refuse(
         self, connection: Connection, message: wire.Received | None, command: str, text: bytes
@@ -396,6 +414,9 @@ class Calls:
         if self.dispensable:
             connection.leave_to_client()
             return
+        if self.minutes is not None:
+            container = message.variable(b"CNI_CONTAINERID") if message is not None else ""
+            self.minutes.refused(command, container, text.decode(errors="replace"))
         payload = message.payload if message is not None else b""
         if message is not None and command == "DEL":
             connection.keep(command, wire.decode(message.raw))

@@ -9,11 +9,13 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 from attrs import evolve, frozen
 
+from multus import __version__
 from multus.daemon.board import Board
 from multus.daemon.calls import Calls
 from multus.daemon.generations import Generations
@@ -23,7 +25,9 @@ from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
 from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
-from multus.daemon.page import MetricsPage
+from multus.daemon.minutes import Minutes
+from multus.daemon.page import MetricsPage, shown
+from multus.daemon.pageprocess import PageProcess
 from multus.daemon.server import Server
 from multus.daemon.settings import Limits, Settings
 from multus.daemon.spool import Spool, remove_mark
@@ -81,10 +85,14 @@ def serve(
         calls = Calls(board, loop, listener, generations.current, spool, metrics, log, limits)
         calls.dispensable = warm is not None
         calls.healing = None if warm else Healing(log)
+        calls.minutes = None if warm else Minutes(log, time.monotonic())
         generations.calls = calls
         calls.tell_looked = lambda container, looked: generations.current.tell_looked(
             container, looked
         )
+        page = PageProcess(settings, log) if settings.page_address and not warm else None
+        if page is not None:
+            stack.callback(page.close)
         server = Server(
             listener,
             loop,
@@ -96,19 +104,19 @@ def serve(
             notifier=notifier,
             shared=inherited is not None,
             leaving=Leaving(settings.socket, warm.seconds) if warm else None,
+            page=page,
         )
         metrics.registry.register(State(generations, calls, spool, lambda: server.sending))
         server.handle_signals()
         if settings.metrics_port:
-            page = MetricsPage(settings.metrics_port, metrics.text)
-            stack.callback(page.close)
-            page.start()
+            _show(metrics, settings, log, stack)
         # All objects so far are permanent: the garbage collector need not visit them again.
         gc.collect()
         gc.freeze()
-        log.verbose("serving", socket=settings.socket)
+        tell = log.verbose if warm else log.notice
+        tell("serving", **_told(settings, limits))
         server.run()
-        log.verbose("stopped", socket=settings.socket)
+        tell("stopped", socket=settings.socket)
 
 
 @frozen
@@ -135,6 +143,42 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _show(metrics: Metrics, settings: Settings, log: Log, stack: ExitStack) -> None:
+    """Serve the metrics over HTTP until *stack* is closed."""
+    if not settings.metrics_address:
+        fix = "set it from the field status.podIP, or give an address"
+        log.error("no metrics: 'metricsAddress' is 'pod', MULTUS_POD_IP is not an address", fix=fix)
+        return
+    page = MetricsPage(settings.metrics_address, settings.metrics_port, metrics.text, log)
+    stack.callback(page.close)
+    page.start()
+
+
+def _told(settings: Settings, limits: Limits) -> dict[str, object]:
+    """What the daemon is, serves and follows, for its first line in the log."""
+    kubernetes = "that of each configuration"
+    if settings.kubeconfig:
+        kubernetes = settings.kubeconfig
+    elif os.environ.get("KUBERNETES_SERVICE_HOST"):
+        kubernetes = "that of this pod"
+    page = shown(settings.metrics_address, settings.metrics_port)
+    shows = settings.metrics_port and settings.metrics_address
+    return {
+        "version": __version__,
+        "node": settings.node,
+        "socket": settings.socket,
+        "settings": settings.path,
+        "cniDir": settings.cni_dir,
+        "workers": limits.workers,
+        "kubernetes": kubernetes,
+        "podChanges": "follow" if settings.follows_pods else "off",
+        "healMinutes": round(settings.heal_seconds / 60),
+        "runtime": settings.runtime_socket or "not asked",
+        "metrics": f"http://{page}/metrics" if shows else "off",
+        "page": f"http://{settings.page_address}/" if settings.page_address else "off",
+    }
 
 
 def _affordable(limits: Limits, log: Log) -> Limits:

@@ -1,8 +1,10 @@
-"""The metrics over HTTP at a port of the loopback address, for a scraper on this node.
+"""The metrics over HTTP at one address, for a scraper on this node or in the cluster.
 
-Any user of the node may connect, so the cost of clients is bounded: one thread that never blocks on
-a client, 16 connections at a time, 50 new ones a second, two seconds for each, and a text that is
-generated at most once a second.
+Anyone who reaches the address may connect, so the cost of clients is bounded: one thread that never
+blocks on a client, 16 connections at a time, 50 new ones a second, two seconds for each, and a text
+that is generated at most once a second.
+
+No call waits for the metrics: an address that cannot be bound is logged, and tried again.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import h11
 from attrs import define, field
 
 from multus.api.errors import IOFailure, described
 
+if TYPE_CHECKING:
+    from multus.log import Log
+
 _MOST = 16
 _SECONDS = 2.0
 #: Pause between two new connections.
 _PAUSE = 0.02
 _FRESH = 1.0
+#: Pause between two attempts to bind the address, in seconds.
+_AGAIN = 10.0
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -55,25 +63,31 @@ class _Client:
         return not self.answer
 
 
-class MetricsPage:
-    """Serves the result of *text* over HTTP, in its own thread."""
+def shown(address: str, port: int) -> str:
+    """The address as it stands in a URL."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
-    def __init__(self, port: int, text: Callable[[], bytes]) -> None:
+
+class MetricsPage:
+    """Serves the result of *text* over HTTP, in its own thread.
+
+    *address* is one of this node, or ``0.0.0.0`` or ``::`` for all.  ``bound`` is the port, 0 as
+    long as the address cannot be bound.
+    """
+
+    def __init__(self, address: str, port: int, text: Callable[[], bytes], log: Log) -> None:
+        self._address, self._port = address, port
         self._text = text
+        self._log = log
+        self.bound = 0
         self._made, self._made_at = (200, b""), float("-inf")
         self._clients: list[_Client] = []
         self._closing = threading.Event()
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket()
+        self._listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise IOFailure(
-                f"cannot serve the metrics at 127.0.0.1:{port}: {error.strerror}",
-                fix="give 'metricsPort' another number",
-            ) from error
-        self._listener.listen(_MOST)
+        if self._listener.family == socket.AF_INET6:
+            self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self._listener.setblocking(False)
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
@@ -90,7 +104,27 @@ class MetricsPage:
             self._thread.join(_SECONDS)
         self._listener.close()
 
+    def _listen(self) -> None:
+        """Bind the address, and listen; tries until it succeeds, or until the page is closed."""
+        told = ""
+        while not self._closing.is_set():
+            try:
+                self._listener.bind((self._address, self._port))
+                self._listener.listen(_MOST)
+            except OSError as error:
+                where = shown(self._address, self._port)
+                said = f"cannot serve the metrics at {where}: {error.strerror}: tried again"
+                if said != told:
+                    told = said
+                    fix = "give 'metricsPort' another number, or 'metricsAddress' another address"
+                    self._log.error(said, fix=fix)
+                self._closing.wait(_AGAIN)
+            else:
+                self.bound = self._listener.getsockname()[1]
+                return
+
     def _serve(self) -> None:
+        self._listen()
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._closing.is_set():
             for key, _ in self._selector.select(0.5):

@@ -21,9 +21,10 @@ from multus.api.progress import step
 from multus.daemon.channel import Channel, Closed, TooLarge
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Annotate, Deadline, ObjectRef, Resource, Write
+    from multus.api.kubernetes import Annotate, Deadline, Edit, ObjectRef, Resource, Write
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
+    from multus.kube.keptedits import KeptEdits
 
 #: Pause between retries while the API process restarts, in seconds.
 _PAUSE = 0.02
@@ -39,10 +40,14 @@ class RemoteApi:
     """One API server, for one worker; see ``multus.api.kubernetes.Api``.
 
     *path* is the socket of the API process, *kubeconfig* names the API server, *own* is the
-    daemon's own kubeconfig, which has precedence; *node* is this node's name in events.
+    daemon's own kubeconfig, which has precedence; *node* is this node's name in events; *cni_dir*
+    is where edits are kept.
     """
 
-    def __init__(self, path: str, kubeconfig: str, node: str, own: str, board: Board) -> None:
+    def __init__(
+        self, path: str, kubeconfig: str, node: str, own: str, board: Board, cni_dir: str
+    ) -> None:
+        self._cni_dir = cni_dir
         self._node = node
         self._path = path
         self._kubeconfig = kubeconfig
@@ -97,6 +102,28 @@ class RemoteApi:
             head = {"do": "pod", "kubeconfig": self._kubeconfig, "seconds": _EXPECTED}
             self._connected(_GRACE).send(head, json.dumps(asked).encode())
             self._expected = (namespace, name, uid)
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        self._kept.make_before(
+            edit.object,
+            lambda kubeconfig, each: self._edit(kubeconfig, each, deadline),
+            deadline,
+        )
+        return self._edit(self._kubeconfig, edit, deadline)
+
+    def _edit(self, kubeconfig: str, edit: Edit, deadline: Deadline) -> Any:
+        asked = {"kubeconfig": kubeconfig, **edit.to_wire()}
+        return self._ask("edit", deadline.remaining(), asked)
+
+    def keep(self, edits: Sequence[Edit]) -> None:
+        # The API process may be away: the worker writes the file itself.
+        self._kept.put(self._kubeconfig, edits)
+
+    @property
+    def _kept(self) -> KeptEdits:
+        from multus.kube.keptedits import KeptEdits
+
+        return KeptEdits(self._cni_dir)
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         from multus.api.kubernetes import Annotate, Deadline

@@ -26,6 +26,7 @@ from multus.daemon.systemd import Notifier
 if TYPE_CHECKING:
     from multus.daemon.leaving import Leaving
     from multus.daemon.metrics import Metrics
+    from multus.daemon.pageprocess import PageProcess
     from multus.log import Log
 
 #: Limit of unfinished messages of all clients together, in bytes.
@@ -58,10 +59,12 @@ class Server:
         notifier: Notifier | None = None,
         shared: bool = False,
         leaving: Leaving | None = None,
+        page: PageProcess | None = None,
     ) -> None:
         self._listener = listener
         self._shared = shared
         self._leaving = leaving
+        self._page = page
         self._loop = loop
         self._calls = calls
         self._generations = generations
@@ -264,6 +267,8 @@ class Server:
             self._reload(None)
         self._generations.tick(now)
         self._calls.tick(now)
+        if self._page is not None and not self._stop_by:
+            self._page.tick(now)
         if now - self._last_sweep >= _TICK:
             self._last_sweep = now
             self._sweep(now)

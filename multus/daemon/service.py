@@ -282,7 +282,12 @@ class Service:
             self._apis.clear()  # a node has one API server: close the connection to another one
             settings = self._settings
             known = RemoteApi(
-                self._api_path, kubeconfig, settings.node, settings.kubeconfig, self._board
+                self._api_path,
+                kubeconfig,
+                settings.node,
+                settings.kubeconfig,
+                self._board,
+                settings.cni_dir,
             )
             self._apis[kubeconfig] = known
         return known

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from multus.api import keys
+from multus.api.addresstext import is_address
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.jsontext import decode_object
 from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, Kind
@@ -17,8 +18,19 @@ from multus.api.reader import Reader
 from multus.api.spelling import spelled
 from multus.certificate.wanted import Wanted, duration_problem, seconds_of
 from multus.cni.shim import SOCKET
+from multus.picture.address import parsed
 
 _FOLDER, _SOCKET_NAME = os.path.split(os.fsdecode(SOCKET))
+
+
+def _page(reader: Reader, key: str) -> str:
+    text = reader.text(key)
+    if text:
+        try:
+            parsed(text)
+        except InvalidConfig as error:
+            raise reader.error(key, f"is {text!r}", "write one such as 127.0.0.1:8470") from error
+    return text
 
 
 def _duration(reader: Reader, key: str) -> str:
@@ -29,7 +41,20 @@ def _duration(reader: Reader, key: str) -> str:
     return text
 
 
+def _address(reader: Reader, key: str) -> str:
+    text = reader.text(key)
+    if text and text != POD and not is_address(text):
+        raise reader.error(
+            key, f"is {text!r}", f"write an IP address, or '{POD}' for the pod's own"
+        )
+    return text
+
+
+#: The value of ``metricsAddress`` for the pod's own address.
+POD = "pod"
 DURATION = Kind("duration", _duration, str)
+ADDRESS = Kind("IP address", _address, str)
+PAGE = Kind("address with port", _page, str)
 
 SOCKET_DIR = Key(
     "socketDir",
@@ -93,11 +118,20 @@ CHROOT_DIR = Key("chrootDir", PATH, "The host's root as the daemon's container s
 METRICS_PORT = Key(
     "metricsPort",
     INTEGER,
-    "A port of 127.0.0.1 that shows the metrics; 0 for none.",
+    "A port of `metricsAddress` that shows the metrics; 0 for none.",
     0,
     of=DAEMON,
     least=0,
     most=65535,
+)
+METRICS_ADDRESS = Key(
+    "metricsAddress",
+    ADDRESS,
+    "Where the metrics are shown, to everyone who reaches it: an address of the node, `0.0.0.0` or"
+    " `::` for all of them, or `pod` for the pod's own, which `MULTUS_POD_IP` in the environment"
+    " names.",
+    "127.0.0.1",
+    of=DAEMON,
 )
 CONNECTION_LIMIT = Key(
     "connectionLimit",
@@ -161,6 +195,13 @@ CRI_SOCKET = Key(
     " that the runtime lists is left alone.",
     of=DAEMON,
 )
+PAGE_ADDRESS = Key(
+    "pageAddress",
+    PAGE,
+    "Where the daemon serves [the page of its node](picture.md), such as `127.0.0.1:8470`. Whoever"
+    " reaches the address may read it. Without it there is none.",
+    of=DAEMON,
+)
 
 POD_CHANGES = Key(
     "podChanges",
@@ -186,6 +227,7 @@ KEYS: tuple[Key, ...] = (
     CERTIFICATE_DURATION,
     CHROOT_DIR,
     METRICS_PORT,
+    METRICS_ADDRESS,
     CONNECTION_LIMIT,
     WORKERS,
     STUCK_SECONDS,
@@ -194,6 +236,7 @@ KEYS: tuple[Key, ...] = (
     HEAL_MINUTES,
     HEAL_GRACE_SECONDS,
     CRI_SOCKET,
+    PAGE_ADDRESS,
     *(key._replace(of=DAEMON) for key in keys.LOG),
 )
 
@@ -229,8 +272,9 @@ class Settings:
 
     ``stuck_seconds``, ``heal_seconds`` (0: never) and ``heal_grace`` are in seconds,
     ``worker_memory`` in bytes.  ``follows_pods``: the networks of a running pod follow its
-    annotation.  ``certificate`` is the node's own;
-    None when ``kubeconfig`` has the credentials.
+    annotation.  ``page_address`` is empty without a page.  ``certificate`` is the node's own; None
+    when ``kubeconfig`` has the credentials.  ``metrics_address`` is empty for the pod's own
+    address outside of a pod.
     """
 
     path: str
@@ -242,6 +286,7 @@ class Settings:
     certificate: Wanted | None
     chroot: str
     metrics_port: int
+    metrics_address: str
     limits: Limits
     log: Mapping[str, Any]
     stuck_seconds: float
@@ -250,6 +295,7 @@ class Settings:
     heal_seconds: float
     heal_grace: float
     cri_socket: str
+    page_address: str
     raw: Mapping[str, Any]
 
     @property
@@ -300,6 +346,7 @@ class Settings:
             certificate=certificate,
             chroot=CHROOT_DIR.read(reader).rstrip("/"),
             metrics_port=METRICS_PORT.read(reader),
+            metrics_address=_metrics_address(reader, environ),
             limits=Limits(workers=WORKERS.read(reader), admitted=CONNECTION_LIMIT.read(reader)),
             log={key: value for key, value in raw.items() if key.startswith("log")},
             stuck_seconds=float(STUCK_SECONDS.read(reader)),
@@ -308,6 +355,7 @@ class Settings:
             heal_seconds=60.0 * HEAL_MINUTES.read(reader),
             heal_grace=float(HEAL_GRACE_SECONDS.read(reader)),
             cri_socket=CRI_SOCKET.read(reader),
+            page_address=PAGE_ADDRESS.read(reader),
             raw=raw,
         )
 
@@ -332,6 +380,15 @@ def _certificate(reader: Reader, node: str) -> Wanted | None:
             raise reader.error(path, "is missing", "give it, or do not enable the certificate")
     duration = CERTIFICATE_DURATION.read(reader) or CERTIFICATE_DURATION.absent
     return Wanted(node, bootstrap, folder, int(seconds_of(duration)))
+
+
+def _metrics_address(reader: Reader, environ: Mapping[str, str]) -> str:
+    """The IP address; empty for the pod's own outside of a pod."""
+    address = METRICS_ADDRESS.read(reader) or METRICS_ADDRESS.absent
+    if address != POD:
+        return str(address)
+    own = environ.get("MULTUS_POD_IP", "")
+    return own if is_address(own) else ""
 
 
 def _in(folder: str) -> str:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from multus.daemon.pool import Pool
     from multus.daemon.spool import Spool
 
-#: The API process's figures for each cache: metric, key of its report, help.
-_CACHES = (
-    ("objects", "objects", "Objects in the cache"),
-    ("synced", "synced", "1: complete, so that it answers requests"),
-    ("stale", "stale", "1: may be out of date, so that requests go to the API server"),
-    ("bytes", "bytes", "Memory of the cached objects, in bytes"),
-    ("skipped", "marked", "Objects that are not cached: too large, or malformed"),
+#: The API process's figures for each cache: metric, key of its report, and the figure of several
+#: API servers' caches of the same objects, since a series must have one value; help.
+_CACHES: tuple[tuple[str, str, Callable[[Iterable[float]], float], str], ...] = (
+    ("objects", "objects", sum, "Objects in the cache"),
+    ("synced", "synced", min, "1: complete, so that it answers requests"),
+    ("stale", "stale", max, "1: may be out of date, so that requests go to the API server"),
+    ("bytes", "bytes", sum, "Memory of the cached objects, in bytes"),
+    ("skipped", "marked", sum, "Objects that are not cached: too large, or malformed"),
 )
 
 
@@ -103,10 +104,12 @@ class State:
         for what, at in states.get("heard", {}).items():
             age.add_metric([what], now - at)
         yield age
-        for name, key, text in _CACHES:
+        reported = states.get("states", ())
+        for name, key, together, text in _CACHES:
             family = GaugeMetricFamily(f"multus_cache_{name}", text, labels=["cache"])
-            for state in states.get("states", ()):
-                family.add_metric([state["cache"]], state[key])
+            for cache in dict.fromkeys(each["cache"] for each in reported):
+                figures = [each[key] for each in reported if each["cache"] == cache]
+                family.add_metric([cache], together(figures))
             yield family
         text = "Pod statuses and events that wait to be written"
         yield _gauge("multus_queued_writes", text, states.get("queuedWrites", 0))

@@ -15,7 +15,6 @@ The supervisor sends it packets (``multus.daemon.channel``)::
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -27,19 +26,17 @@ from multus import __version__
 from multus.api import progress
 from multus.api.errors import CNIError
 from multus.daemon import worker
+from multus.daemon.becoming import become
 from multus.daemon.board import Board, Slot
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.front import Front
 from multus.daemon.settings import Settings
 from multus.log import Log
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
 
 def main(control: int, board: int, slots: int) -> None:
     """Run the template; *control* and *board* are inherited descriptors."""
-    _become("multus-template", os.getppid())
+    become("multus-template", os.getppid())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A service manager may send these signals to every process of the service.
         signal.signal(number, signal.SIG_IGN)
@@ -127,7 +124,7 @@ class _Template:
             os._exit(status)
 
     def _worker(self, packet: Packet) -> None:
-        _become("multus-worker", self._pid)
+        become("multus-worker", self._pid)
         settings = self._settings
         slot = Slot(self._board, int(packet.head["slot"]), settings.stuck_seconds)
         ends = [socket.socket(fileno=each) for each in packet.fds]
@@ -137,7 +134,7 @@ class _Template:
     def _agent(self, packet: Packet) -> None:
         from multus.daemon.agent import Agent
 
-        _become("multus-api", self._pid)
+        become("multus-api", self._pid)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
@@ -155,11 +152,3 @@ def _target(name: str) -> Callable[[Settings, Log, str, Board], Any]:
     module, _, function = name.partition(":")
     made: Callable[[Settings, Log, str, Board], Any] = getattr(import_module(module), function)
     return made
-
-
-def _become(name: str, parent: int) -> None:
-    """Set the process's name, and end with *parent*, the process that started this one."""
-    _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)

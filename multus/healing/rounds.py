@@ -83,7 +83,7 @@ def _tell(done: list[Done], errors: Collection[object], log: Log) -> None:
     gone = [f"{each.thing.name}: {each.thing.reason}" for each in done if not each.problem]
     if gone:
         said = f"healed: removed {len(gone)} thing(s) of containers that are gone"
-        log.error(said, removed=gone[:_NAMED], others=max(0, len(gone) - _NAMED))
+        log.notice(said, removed=gone[:_NAMED], others=max(0, len(gone) - _NAMED))
     for each in done:
         if each.problem:
             log.error(f"healing: {each.thing.name} is left", reason=each.problem)

@@ -121,7 +121,8 @@ class DefinitionCache(ObjectCache):
         return any(path[: len(known)] == known for known in self._paths)
 
     def _kept(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        return {**_part(wire, self._tree), "metadata": _metadata(wire)}
+        kept = _part(wire, self._tree)
+        return {**kept, "metadata": {**kept.get("metadata", {}), **_metadata(wire)}}
 
     def _problem(self, error: CNIError) -> None:
         if self._report and not (isinstance(error, NotFound) and not error.kind_known):

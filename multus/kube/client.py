@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, IOFailure
 from multus.api.kubernetes._deadline import Deadline
 from multus.api.kubernetes._failures import ApiFailure, TooLarge, Unreachable, Unreadable
 from multus.api.kubernetes._interface import Annotate
 from multus.api.kubernetes._objects import EVENTS, PODS
 from multus.kube.answers import failure
 from multus.kube.decoding import decode, metadata_of
+from multus.kube.editing import Editor
+from multus.kube.events import event_of
 from multus.kube.fields import selector
+from multus.kube.forms import METADATA, METADATA_LIST, TABLE
+from multus.kube.keptedits import KeptEdits
+from multus.kube.objectwriter import ObjectWriter
 from multus.kube.transport import MAX_BODY, HttpClient, Stream
 from multus.kube.urls import list_path, path_of
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes._edits import Edit
     from multus.api.kubernetes._interface import PodEvent, Write
     from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.kubeconfig import Access
 
-#: Only ``metadata`` of an object leaves the server; one too old for that sends the whole object.
-METADATA = {
-    "Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
-}
-_METADATA_LIST = {
-    "Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
-}
 _CONCURRENT = 4
 _PAGE = 250
 #: A server sends a bookmark about once a minute.
@@ -72,13 +69,18 @@ class ListPage:
 class KubeClient:
     """A client of one API server (``multus.api.kubernetes.Api``); close it when done.
 
-    *node* is the name of this node in events; without it, that is the host's name.
+    *node* is the name of this node in events; without it, that is the host's name.  *cni_dir* is
+    where `keep` writes, and *kubeconfig* is written with it.
     """
 
-    def __init__(self, access: Access, node: str = "") -> None:
+    def __init__(
+        self, access: Access, node: str = "", *, cni_dir: str = "", kubeconfig: str = ""
+    ) -> None:
+        self._kept, self._kubeconfig = KeptEdits(cni_dir) if cni_dir else None, kubeconfig
         self._transport = HttpClient(access)
         self.server = access.cluster.server
         self.node = node or os.uname().nodename
+        self.editor = Editor(ObjectWriter(self._transport), self.get)
 
     def close(self) -> None:
         """End what is under way, in any thread, and close all connections; for good."""
@@ -157,8 +159,11 @@ class KubeClient:
         *,
         query: Mapping[str, str] | None = None,
         metadata_only: bool = False,
+        table: bool = False,
     ) -> Iterator[ListPage]:
         """The pages of a list; each may take *seconds*.
+
+        With *table* a page is a ``Table`` of columns and metadata, if the server knows tables.
 
         A page is dropped before the next is read, and pages of large objects hold fewer of them,
         so that memory stays small.  An object that is too large on its own comes without all but
@@ -168,7 +173,8 @@ class KubeClient:
         limit, more, whole = _PAGE, "", not metadata_only
         while True:
             wanted = {**(query or {}), "limit": str(limit), **({"continue": more} if more else {})}
-            action, headers = f"list {what}", None if whole else _METADATA_LIST
+            action = f"list {what}"
+            headers = METADATA_LIST if not whole else TABLE if table else None
             try:
                 body = self._transport.call(
                     "GET",
@@ -243,6 +249,22 @@ class KubeClient:
         if errors:
             raise errors[0]
 
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        """Make *edit* now; see ``multus.api.kubernetes.Api``."""
+        if self._kept is not None:
+            # No daemon makes what is kept: whoever reaches the API server does.
+            self._kept.make_all(lambda _, each: self.editor.edit(each, deadline))
+            self._kept.make_before(
+                edit.object, lambda _, each: self.editor.edit(each, deadline), deadline
+            )
+        return self.editor.edit(edit, deadline)
+
+    def keep(self, edits: Sequence[Edit]) -> None:
+        """Keep *edits* in a file; see ``multus.api.kubernetes.Api``."""
+        if self._kept is None:
+            raise IOFailure("edits cannot be kept: this client has no folder for them")
+        self._kept.put(self._kubeconfig, edits)
+
     def carry_out(self, write: Write, deadline: Deadline) -> None:
         """Make one write.  It may be repeated: what is there already is not an error."""
         if isinstance(write, Annotate):
@@ -267,29 +289,7 @@ class KubeClient:
 
     def _create_event(self, write: PodEvent, deadline: Deadline) -> None:
         """The event's name is made of its content, so that a repetition makes no second one."""
-        pod, now = write.pod, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        content = "\0".join((pod.uid, write.reason, write.message, now))
-        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"namespace": pod.namespace, "name": f"{pod.name[:230]}.{digest}"},
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "namespace": pod.namespace,
-                "name": pod.name,
-                "uid": pod.uid,
-            },
-            "type": write.kind,
-            "reason": write.reason,
-            # The API refuses longer messages.
-            "message": write.message[:1024],
-            "source": {"component": "multus", "host": self.node},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        pod, event = write.pod, event_of(write, self.node)
         try:
             self._transport.call(
                 "POST",

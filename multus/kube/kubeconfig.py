@@ -129,7 +129,7 @@ def _parse(path: str, text: bytes) -> Any:
     except ImportError as error:
         raise InvalidConfig(
             f"the kubeconfig {path} is YAML, which needs PyYAML",
-            fix="install multus[kube]",
+            fix="pip install 'multus[kube]'",
         ) from error
     try:
         return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

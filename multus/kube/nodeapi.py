@@ -26,6 +26,7 @@ from multus.kube.client import KubeClient
 from multus.kube.writequeue import WriteQueue
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes._edits import Edit
     from multus.api.kubernetes._interface import PodRef, Write
     from multus.api.kubernetes._objects import ObjectRef, Resource
     from multus.kube.follower import Follower
@@ -81,6 +82,7 @@ class NodeApi:
             kind: DefinitionCache(self.client, kind, keys, node, on_problem=on_problem)
             for kind, keys in cached.items()
         }
+        self.client.editor.watch(self._known)
         self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy, gone=self._is_gone)
 
     def start(self) -> None:
@@ -132,6 +134,10 @@ class NodeApi:
             self.queue.put(each)
         if problem is not None:
             raise problem
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        """Make *edit*, together with those that other calls of this node wait for."""
+        return self.client.edit(edit, deadline)
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """From the kind's cache; from the server what no cache has."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "Sink"]
 
-LEVELS = {"panic": 0, "error": 1, "verbose": 2, "debug": 3}
+#: The levels of lines; all but ``notice`` are values of ``logLevel``.
+LEVELS = {"panic": 0, "error": 1, "notice": 1, "verbose": 2, "debug": 3}
 REDACTED = "[redacted]"
 _SECRET_KEYS = ("token", "password", "passwd", "secret", "authorization", "key-data", "keydata")
 _SECRET_TEXT = r"(?i:bearer\s+)[^\s\"',]+|eyJ[\w-]{8,}\.[\w.-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
@@ -92,6 +93,10 @@ class Log:
     def error(self, msg: str, **fields: object) -> None:
         """A failure that a person should see."""
         self._line("error", msg, fields)
+
+    def notice(self, msg: str, **fields: object) -> None:
+        """What a person wants to know although nothing failed; also with ``logLevel: error``."""
+        self._line("notice", msg, fields)
 
     def verbose(self, msg: str, **fields: object) -> None:
         """A step of a request: what was attached, by which invoker, how long it took."""

@@ -126,10 +126,11 @@ class Line:
 
     ``end`` is the host's end: the edges of its box, and its text; it is ``boxed`` when it is a
     link, else the text is the kind of the interface.  The line is level up to ``bend``.  ``key`` is
-    the pod's container.
+    the pod's container, ``parent`` the parent's key.
     """
 
     key: str
+    parent: str
     start: Port
     to: Port
     end: tuple[float, float, Text] | None
@@ -282,10 +283,11 @@ def _parents(
     for pod in node.pods:
         for index, each in enumerate(pod.interfaces):
             ends.setdefault(each.parent, []).append(starts[pod.container, index].y)
-    middle = {key: min(sum(found) / len(found), _FIRST_LOOK) for key, found in ends.items()}
+    middle = {key: sum(found) / len(found) for key, found in ends.items()}
     order = sorted(node.parents, key=lambda each: (middle.get(each.key, 0.0), each.name))
     drawn = [_parent(each, m, 0.0, slots) for each in order]
-    tops = _spread([middle.get(c.key, 0.0) - c.height / 2 for c in drawn], drawn, m, bottom)
+    wanted = [min(middle.get(c.key, 0.0), _FIRST_LOOK) - c.height / 2 for c in drawn]
+    tops = _spread(wanted, drawn, m, bottom)
     return [_parent(each, m, top, slots) for each, top in zip(order, tops, strict=True)]
 
 
@@ -375,7 +377,7 @@ def _lines(
             style = "" if each.state == "attached" else "begun"
             bend = start.x + (m.ends + 18 if m.is_wide else 6)
             end = _end(each, m, start)
-            yield Line(pod.container, start, to, end, bool(each.end), bend, style)
+            yield Line(pod.container, each.parent, start, to, end, bool(each.end), bend, style)
 
 
 def _end(each: Interface, m: Measures, start: Port) -> tuple[float, float, Text] | None:

@@ -86,7 +86,8 @@ def slot(number: int) -> str:
 
 def _card(card: Card, kind: str) -> str:
     parts = [
-        f'<g class="{kind} {card.style}">',
+        f'<g class="{kind} {card.style}"'
+        + (f" data-parent={_quoted(card.key)}>" if kind == "parent" else ">"),
         f"<title>{_escaped(card.label)}</title>",
         f'<rect class="card" x="{card.x:g}" y="{card.y:g}" width="{card.width:g}"'
         f' height="{card.height:g}" rx="8"/>',
@@ -125,7 +126,8 @@ def _port(port: Port) -> str:
 
 def _line(line: Line, state: str) -> str:
     begin = line.start.x
-    parts = [f'<g class="line {slot(line.to.slot or 0)} {line.style} {state}">']
+    keys = f"data-pod={_quoted(line.key)} data-parent={_quoted(line.parent)}"
+    parts = [f'<g class="line {slot(line.to.slot or 0)} {line.style} {state}" {keys}>']
     if line.end is not None:
         left, right, text = line.end
         y = line.start.y

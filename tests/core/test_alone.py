@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
+import subprocess
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import multus
+from multus import cli
 from multus.testing.runtime import Container, Runtime, installed_program
 
 if entry_points(group="multus"):
@@ -18,7 +22,9 @@ if entry_points(group="multus"):
 
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
-NEEDS_MORE = ("multus.certificate", "multus.cli", "multus.daemon", "multus.kube", "multus.testing")
+NEEDS_MORE = tuple(
+    f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "picture", "testing")
+)
 
 
 @pytest.fixture
@@ -58,3 +64,68 @@ def test_del_succeeds_all_the_same(runtime: Runtime, conf: dict[str, Any]) -> No
 def test_the_command_line_lists_no_plugin(runtime: Runtime) -> None:
     answer = runtime.start(runtime.environ, b"", "plugins", "--json").require()
     assert json.loads(answer.stdout)["plugins"] == []
+
+
+#: The least arguments of commands that work, and of those that ask for an extra. NODE is an empty
+#: folder, CONF a configuration. A command that is in neither shows its help.
+WORKS: dict[str, list[str]] = {
+    "attachments": ["--cni-dir", "NODE"],
+    "doctor": ["--root", "NODE"],
+    "events": ["--cni-dir", "NODE"],
+    "gc": ["--dry-run", "--cni-dir", "NODE"],
+    "graph": ["--cni-dir", "NODE"],
+    "help": [],
+    "man": [],
+    "plugins": [],
+    "status": ["--root", "NODE"],
+    "trace": ["--cni-dir", "NODE"],
+    "uninstall": ["--net-d", "NODE", "--cni-dir", "NODE"],
+    "version": [],
+}
+LACKS: dict[str, tuple[list[str], str]] = {
+    "completion": (["bash"], "'multus[cli]'"),
+    "convert": (["-f", "CONF"], "'multus[cli]'"),
+    "daemon": ([], "'multus[daemon]'"),
+    "demo": ([], "'multus[cli]'"),
+    "explain": (["CONF"], "'multus[cli]'"),
+    "validate": (["CONF"], "'multus[cli]'"),
+}
+
+
+@pytest.mark.parametrize("command", cli.names())
+def test_every_command_prints_plain_text_or_what_to_install(command: str, tmp_path: Path) -> None:
+    node, conf = tmp_path / "node", tmp_path / "conf.json"
+    node.mkdir()
+    conf.write_text(json.dumps(CONF))
+    needs = LACKS.get(command)
+    arguments = needs[0] if needs else WORKS.get(command, ["--help"])
+    given = [{"NODE": str(node), "CONF": str(conf)}.get(each, each) for each in arguments]
+    status, said = _on_a_terminal([*installed_program(), command, *given])
+    assert [each for each in _WRONG if each in said] == [], said
+    if needs:
+        assert (status != 0, f"pip install {needs[1]}" in said) == (True, True), said
+    else:
+        assert said.strip(), status
+
+
+_WRONG = ("\x1b", "Traceback", "internal error")
+
+
+def _on_a_terminal(command: list[str]) -> tuple[int, str]:
+    """The exit status of *command* and what it printed, with a terminal for its output."""
+    ours, its = os.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "FORCE_COLOR": "1"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=its, stderr=its, env=environment
+    )
+    os.close(its)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:  # the terminal's last user closed it
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(), said.decode().replace("\r\n", "\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from multus.api.network import Outcome
 from multus.api.request import Request
 from multus.registry.loading import Installed
 from multus.testing.apiserver import ApiServer
+from multus.testing.invocation import Caller
 from multus.testing.session import new_session
 
 PAGE = Path(__file__).parents[2] / "docs" / "kubernetes-api.md"
@@ -34,7 +37,7 @@ SUBNETS = {
 @pytest.fixture
 def installed() -> Installed:
     """The page's two plugins."""
-    source, observer = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    source, observer, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return at_work(plugin_of("subnets", source), plugin_of("counter", observer))
 
 
@@ -88,5 +91,17 @@ def test_the_observer_writes_to_the_pod(installed: Installed, api: ApiServer, co
     assert api.get(pod)["metadata"]["annotations"]["example.com/networks"] == "0"
     kind = api.store.kind("", "v1", "events")
     assert kind is not None
-    (event,) = api.store.objects(kind, "default", {})
+    (event,) = api.store.objects(kind, "default", ())
     assert (event["reason"], event["message"]) == ("Counted", "0 networks")
+
+
+def test_the_edit_counts_each_container_once(api: ApiServer, conf: Conf) -> None:
+    definition = json.loads(
+        json.dumps(SUBNETS).replace("subnet", "counter").replace("Subnet", "Counter")
+    )
+    api.create(definition)
+    *_, code = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    module = sys.modules[plugin_of("edits", code).module]
+    for container, number in (("a", 0), ("b", 1), ("a", 0)):
+        caller = Caller(container_id=container, conf=conf.raw)
+        assert module.number_of(caller.invocation("ADD", {"type": "x"})) == number

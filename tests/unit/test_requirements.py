@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "multus"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/setup.cfg"))
-RUNTIME = ("kube", "certificate", "netlink", "daemon", "cli")
+RUNTIME = ("kube", "certificate", "netlink", "daemon", "terminal")
 
 
 def normal(distribution: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 #: Programs of one command line, under the names of Debian, Ubuntu and Google.
@@ -26,10 +27,24 @@ def program() -> str:
     raise NoBrowser("no headless browser: install chromium")
 
 
-def picture(url: str, file: Path, width: int, height: int, *, dark: bool = False) -> None:
-    """Write the page as it is first seen, *width* and *height* in CSS pixels, as PNG."""
-    colours = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    _run(url, f"--screenshot={file}", f"--window-size={width},{height}", *colours)
+def picture(
+    url: str,
+    file: Path,
+    width: int,
+    height: int,
+    *,
+    dark: bool = False,
+    inside: Sequence[str] = (),
+) -> None:
+    """Write the page as it is first seen, *width* and *height* in CSS pixels, as PNG.
+
+    *inside* is put before the browser's command line.
+    """
+    options = [f"--screenshot={file}", f"--window-size={width},{height}"]
+    # A page may draw itself by what it has asked for.
+    options += ["--virtual-time-budget=1500"]
+    options += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    _run(url, *options, inside=inside)
 
 
 def document(url: str, *, patience: int = 10_000) -> str:
@@ -37,9 +52,9 @@ def document(url: str, *, patience: int = 10_000) -> str:
     return _run(url, "--dump-dom", f"--virtual-time-budget={patience}")
 
 
-def _run(url: str, *options: str) -> str:
+def _run(url: str, *options: str, inside: Sequence[str] = ()) -> str:
     with tempfile.TemporaryDirectory() as profile:
-        argv = [program(), "--headless=new", "--no-sandbox", "--disable-gpu"]
+        argv = [*inside, program(), "--headless=new", "--no-sandbox", "--disable-gpu"]
         argv += ["--hide-scrollbars", "--disable-background-networking", "--no-first-run"]
         # Pages are files, which read each other.
         argv += ["--allow-file-access-from-files", f"--user-data-dir={profile}", *options, url]

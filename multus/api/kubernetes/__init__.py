@@ -27,6 +27,7 @@ from multus.api.kubernetes._annotations import (
     shown,
 )
 from multus.api.kubernetes._deadline import Deadline
+from multus.api.kubernetes._edits import Change, Edit, editing
 from multus.api.kubernetes._failures import (
     ApiFailure,
     NotFound,
@@ -62,7 +63,9 @@ __all__ = [
     "Api",
     "ApiFailure",
     "ApiUse",
+    "Change",
     "Deadline",
+    "Edit",
     "NotFound",
     "ObjectRef",
     "PodEvent",
@@ -78,6 +81,7 @@ __all__ = [
     "annotation_of",
     "api_of",
     "config_in",
+    "editing",
     "entry_of",
     "interface_of",
     "is_label",

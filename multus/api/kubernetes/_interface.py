@@ -10,6 +10,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from multus.api.errors import CNIError
     from multus.api.kubernetes._deadline import Deadline
+    from multus.api.kubernetes._edits import Edit
     from multus.api.kubernetes._objects import ObjectRef, Resource
 
 
@@ -98,6 +99,22 @@ class Api(Protocol):
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; a cached pod with another *uid* is read again."""
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        """Change one object by a plugin's function; returns the function's answer.
+
+        The function's error is raised.  After an error of the API server the change may have been
+        made: whoever gets one repeats the edit, or makes one that undoes it.  In a daemon, edits of
+        one object that wait at the same time are one write; one that finds its object in a cache
+        (with ``("metadata", "resourceVersion")`` in ``ApiUse.cached``) reads nothing.
+        """
+
+    def keep(self, edits: Sequence[Edit]) -> None:
+        """Write down edits that have to be made when the API server can be reached again.
+
+        They are in a file, fsynced, when this returns; they are made in their order, and before a
+        later `edit` of one of the same objects.  Raises ``IOFailure``.
+        """
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         """Write to one pod, in this order.

@@ -25,14 +25,14 @@ def api_of(conf: Conf, session: Session) -> Api | None:
     kubeconfig = conf.reader.text(KUBECONFIG.name)
     if not kubeconfig:
         return None
-    return session.once("multus.api.kubernetes.client", partial(_client, kubeconfig, session))
+    return session.once("multus.api.kubernetes.client", partial(_client, kubeconfig, conf, session))
 
 
-def _client(kubeconfig: str, session: Session) -> KubeClient:
+def _client(kubeconfig: str, conf: Conf, session: Session) -> KubeClient:
     # The only place where a standalone call imports HTTP and TLS.
     from multus.kube.client import KubeClient
     from multus.kube.kubeconfig import load_kubeconfig
 
-    client = KubeClient(load_kubeconfig(kubeconfig))
+    client = KubeClient(load_kubeconfig(kubeconfig), cni_dir=conf.cni_dir, kubeconfig=kubeconfig)
     session.closing.callback(client.close)
     return client

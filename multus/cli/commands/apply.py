@@ -12,8 +12,7 @@ Examples:
   multus apply shop/web --json | jq .refused
 
 It works with the daemon and without it, on the node where the pod runs, also
-in the daemon's own container. The exit status is 1 when the pod has not all
-that it asks for.
+in the daemon's own container.
 """
 
 from __future__ import annotations
@@ -32,6 +31,12 @@ if TYPE_CHECKING:
     from multus.engine.changing import Foreseen
     from multus.state.journal import Journal
     from multus.state.record import Record
+
+
+STATUSES = {
+    0: "the pod has what it asks for, or would have it",
+    1: "it lacks a network that it asks for, or the command failed",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

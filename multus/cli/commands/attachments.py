@@ -7,28 +7,34 @@ Examples:
   multus attachments -o json | jq '.records[] | select(.alive | not)'
   multus attachments -o name | cut -d/ -f1 | sort -u     containers
 
-On a terminal, columns that are too wide are cut; '-o wide' cuts nothing. The
-exit status is 1 when a file cannot be read.
+On a terminal, columns that are too wide are cut; '-o wide' cuts nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.attachments import CNI_DIR
 
 _FORMS = ("wide", "json", "yaml", "name")
-_TITLES = ("POD", "INTERFACE", "NETWORK", "ADDRESSES", "STATE", "AGE")
-_WIDE = ("CONTAINER", "TYPE", "MAC", "INVOKERS")
+TITLES = ("POD", "INTERFACE", "NETWORK", "ADDRESSES", "STATE", "AGE")
+WIDE = ("CONTAINER", "TYPE", "MAC", "INVOKERS")
 #: Between two looks of --watch, in seconds.
 _PAUSE = 0.5
 
 #: A row, and the key under which the next look finds it again.
 _Row = tuple[str, ...]
+
+
+STATUSES = {
+    0: "all records were read",
+    1: "a file cannot be read",
+    **statuses.INTERRUPTED,
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -109,14 +115,14 @@ def _is_named(name: str, wanted: str) -> bool:
 
 def _show(report: dict[str, Any], *, wide: bool, filtered: bool) -> None:
     records = report["records"]
-    rows = [row for each in records for row in _rows(each, wide=wide)]
-    if rows:
-        _table((*_TITLES, *(_WIDE if wide else ())), rows, wide=wide)
+    found = [row for each in records for row in rows(each, wide=wide)]
+    if found:
+        _table((*TITLES, *(WIDE if wide else ())), found, wide=wide)
     lines = [f"{each['file']}: {each['damage']}" for each in records if each["damage"]]
     lines += [f"{each['file']}: {each['why']}" for each in report["others"]]
     lines += [f"error: {each}" for each in report["errors"]]
     empty = "nothing attached matches" if filtered else "nothing is attached"
-    for line in lines or ([] if rows else [empty]):
+    for line in lines or ([] if found else [empty]):
         screen.say(line)
 
 
@@ -131,7 +137,8 @@ def _table(titles: tuple[str, ...], rows: list[_Row], *, wide: bool) -> None:
         screen.write("\n")
 
 
-def _rows(record: dict[str, Any], *, wide: bool) -> Iterator[_Row]:
+def rows(record: Mapping[str, Any], *, wide: bool) -> Iterator[_Row]:
+    """The rows of a record, as ``described`` makes it, under ``TITLES`` (and ``WIDE``)."""
     container = record["containerID"]
     who = record["pod"] or (container if len(container) <= 16 else f"{container[:13]}...")
     attachments = record["attachments"] or [
@@ -183,17 +190,17 @@ def _keyed(report: dict[str, Any], form: str) -> dict[str, _Row]:
     names = _names(report)
     if form == "name":
         return {name: (name,) for name in names}
-    rows = [
+    found = [
         row
         for each in report["records"]
         if each["attachments"]
-        for row in _rows(each, wide=form == "wide")
+        for row in rows(each, wide=form == "wide")
     ]
-    return dict(zip(names, rows, strict=True))
+    return dict(zip(names, found, strict=True))
 
 
 def _without_age(row: _Row | None) -> _Row | None:
-    at = _TITLES.index("AGE")
+    at = TITLES.index("AGE")
     return None if row is None else (*row[:at], *row[at + 1 :])
 
 

@@ -14,6 +14,8 @@ import argparse
 
 from multus.api.errors import MissingPlugin
 
+STATUSES = {0: "ended by SIGTERM", 1: "it could not start; standard error says why"}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

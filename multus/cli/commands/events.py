@@ -7,8 +7,6 @@ Examples:
   multus events --since 10m --failed
   multus events shop/web --command ADD
   multus events --network storage --json
-
-The exit status is 1 when there is no such request.
 """
 
 from __future__ import annotations
@@ -18,9 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, tracing
-from multus.cli.recent import number
-from multus.cli.screen import Part, Screen
+from multus.cli import screen, statuses, tracing
+from multus.cli.layout import Part
+from multus.cli.recent import number, took
+from multus.cli.screen import Screen
+
+STATUSES = {0: "there are such requests", 1: "there is none, or no trace", **statuses.INTERRUPTED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +68,9 @@ def _networks(entry: Mapping[str, Any]) -> list[str]:
 def _line(entry: Mapping[str, Any]) -> list[Part]:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(number(entry.get("time"))))
     who = entry.get("pod") or str(entry.get("container", ""))[:13] or "-"
-    took = f"{number(entry.get('seconds')) * 1000:.1f} ms"
     error = entry.get("error")
     parts: list[Part] = [f"{stamp}  ", (f"{entry.get('command', '?')!s:7}", "bold"), f"{who}  "]
-    parts.append((f"{took}  ", "dim"))
+    parts.append((f"{took(entry) * 1000:.1f} ms  ", "dim"))
     if isinstance(error, dict):
         code = int(number(error.get("code")))
         return [*parts, ("failed ", "red"), f"[code {code}] {error.get('msg')}"]

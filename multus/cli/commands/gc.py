@@ -15,8 +15,7 @@ Examples:
 With --cri, a container that the runtime lists is not touched. Records of the Go
 Multus count too; one that names no namespace is kept, until the container's
 DEL. Containers in use by another command are left. An address without a record
-has to be a minute old. The exit status is 1 when something could not be looked
-at or removed.
+has to be a minute old.
 """
 
 from __future__ import annotations
@@ -42,6 +41,12 @@ if TYPE_CHECKING:
 
 #: Lines that are not for a terminal are not wrapped.
 _UNBOUNDED = 1 << 20
+
+
+STATUSES = {
+    0: "nothing is left of containers that are gone",
+    1: "something could not be looked at or removed",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

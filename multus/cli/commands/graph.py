@@ -1,14 +1,18 @@
 """Draw which pod of this node is attached to what, and how full the ranges are.
 
-The picture has each pod's interfaces, the host's end of each, the bridge, master
-or card behind it, and the ranges and gateways of the networks there.
+The picture has each pod's interfaces, the host's end of each, the bridge,
+master or card behind it, and the ranges and gateways of the networks there.
+
+With --kubeconfig it is a cluster's: who has which address, nodes by networks,
+addresses that two pods have in one network, pods that asked for networks and
+have no status. All of that is read from the annotations of pods, which needs
+the right to list pods and nothing else.
 
 Examples:
   multus graph
-  multus graph --svg node.svg       a drawing for a browser; '-' for standard output
+  multus graph --svg node.svg       a drawing; - is standard output
   multus graph --json | jq '.pods[] | select(.problem != "")'
-
-The exit status is 1 when something could not be read; the picture says what.
+  multus graph --kubeconfig ~/.kube/config --context east
 """
 
 from __future__ import annotations
@@ -18,9 +22,19 @@ from typing import TYPE_CHECKING
 
 from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
+from multus.cli.clusters import add_cluster
 
 if TYPE_CHECKING:
     from multus.picture.model import Node
+
+#: When to say what is waited for, in seconds.
+_SILENT = 0.5
+
+STATUSES = {
+    0: "everything was read",
+    1: "something could not be read, and the picture says what; of a cluster also when an address"
+    " is there twice or a status is missing",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +42,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--svg", default="", metavar="FILE", help="write an SVG file")
     form.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    add_cluster(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a tree or JSON (``multus.picture.model.Node.to_wire``), or write a drawing."""
+    if arguments.kubeconfig:
+        return _of_cluster(arguments)
     from multus.picture.reading import read
 
     node = read(arguments.cni_dir)
@@ -47,6 +64,35 @@ def run(arguments: argparse.Namespace) -> int:
             shown.part(*line)
             screen.write("\n")
     return 1 if node.notes else 0
+
+
+def _of_cluster(arguments: argparse.Namespace) -> int:
+    """Print tables, or JSON (``multus.picture.cluster.model.Cluster.to_wire``)."""
+    from multus.cli.matrix import problems, tables
+    from multus.cli.waiting import telling
+    from multus.picture.cluster.model import summary
+    from multus.picture.cluster.reading import open_client, read
+
+    if arguments.svg:
+        screen.complain("multus graph: --svg draws a node: leave out --kubeconfig")
+        return 2
+    client = open_client(arguments.kubeconfig, arguments.context)
+    try:
+        with telling(f"multus graph: waiting for {client.server}", _SILENT):
+            cluster = read(client)
+    finally:
+        client.close()
+    if arguments.json:
+        screen.as_json(cluster.to_wire())
+    else:
+        shown = screen.Screen.open()
+        for line in tables(cluster, shown.width if screen.out().isatty() else 0):
+            shown.part(*line)
+            screen.write("\n")
+        for line in problems(cluster):
+            shown.line(*line, hang=2)
+        shown.line((cluster.name, "bold"), f": {summary(cluster)}", hang=2)
+    return 0 if cluster.is_right else 1
 
 
 def _draw(node: Node, file: str) -> None:

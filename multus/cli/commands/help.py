@@ -3,8 +3,6 @@
 Examples:
   multus help
   multus help explain
-
-The exit status is 2 when there is no such command.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from __future__ import annotations
 import argparse
 
 from multus.cli import screen
+
+STATUSES = {0: "the help was shown", 2: "there is no such command"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,6 @@
 Examples:
   multus plugins
   multus plugins --json | jq '.broken, .clashes, .warnings'
-
-The exit status is 1 when a plugin cannot be loaded, or when two conflict.
 """
 
 from __future__ import annotations
@@ -20,6 +18,8 @@ from multus.registry.entry import registered_names
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load
 from multus.registry.warnings import warnings_of
+
+STATUSES = {0: "all plugins can be used", 1: "one cannot be loaded, or two clash"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

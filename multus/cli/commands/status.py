@@ -8,9 +8,7 @@ Examples:
   multus status --json | jq .ranges
   multus status --root /host    in a container with the node's / at /host
 
-The exit status is 0 when everything was looked at and nothing is an error
-(warnings do not count), 1 with an error, 3 without one when something could not
-be looked at, after the time of --wait.
+With --wait, the exit status is that of the last look.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
@@ -28,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Between two looks of --wait, in seconds.
 _PAUSE = 0.5
+
+
+STATUSES = statuses.CHECKING
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

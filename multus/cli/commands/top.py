@@ -8,8 +8,6 @@ Examples:
   multus top
   multus top --interval 0.5
   multus top --once                     one screen, for a file
-
-The exit status is 0 after q, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.commands.status import configure_places, places
 
 if TYPE_CHECKING:
@@ -32,6 +30,14 @@ if TYPE_CHECKING:
 _SPAN = 300.0
 _QUIT = ("q", "Q", "\x03", "\x1b")
 _MOST_CALLS = 5
+
+
+STATUSES = {
+    0: "ended by q",
+    129: "ended by SIGHUP, when the terminal is closed",
+    **statuses.INTERRUPTED,
+    143: "ended by SIGTERM",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,6 @@ Examples:
   multus trace --failed --since 1h    every request that failed in the last hour
   multus trace -f                     the last ones, and new ones as they end
   multus trace --last 3 --json
-
-The exit status is 1 when there is no such entry.
 """
 
 from __future__ import annotations
@@ -21,13 +19,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multus.cli import screen, tracing
+from multus.cli import screen, statuses, tracing
 from multus.cli.findings import ERROR, Finding
-from multus.cli.recent import number
+from multus.cli.recent import number, took
 from multus.cli.screen import Screen
 
 #: Waiting time is shown separately from this many seconds on.
 _NOTED = 0.001
+
+
+STATUSES = {0: "there are such requests", 1: "there is none, or no trace", **statuses.INTERRUPTED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +61,8 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
         what = f": {verb} {delegate.get('ifname')} ({delegate.get('types')},"
         what += f" {delegate.get('network')})"
     else:
-        total = sum(seconds for _, seconds in _stages(entry))
-        what = f": {_milliseconds(total)}" if total else ""
+        total = took(entry)
+        what = f": {_milliseconds(total).strip()}" if total else ""
     command = f"{entry.get('command', '?')!s:6}"
     stamp = _stamp(number(entry.get("time")))
     shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")

@@ -20,16 +20,25 @@ creates the certificates.
 from __future__ import annotations
 
 from multus.testing.apiserver.access import PROOFS
+from multus.testing.apiserver.execution import Container
 from multus.testing.apiserver.faults import Fault, Faults
 from multus.testing.apiserver.server import ApiServer
-from multus.testing.apiserver.store import CORE_KINDS, DEVICE_KINDS, NETWORK_KINDS, Kind
+from multus.testing.apiserver.store import (
+    ADDRESS_KINDS,
+    CORE_KINDS,
+    DEVICE_KINDS,
+    NETWORK_KINDS,
+    Kind,
+)
 
 __all__ = [
+    "ADDRESS_KINDS",
     "CORE_KINDS",
     "DEVICE_KINDS",
     "NETWORK_KINDS",
     "PROOFS",
     "ApiServer",
+    "Container",
     "Fault",
     "Faults",
     "Kind",

@@ -9,24 +9,30 @@ import socket
 import ssl
 import struct
 import time
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from attrs import frozen
 
 from multus.testing.apiserver.answer import Answering
+from multus.testing.apiserver.attending import attend
 from multus.testing.apiserver.discovery import discover
 from multus.testing.apiserver.faults import Fault
+from multus.testing.apiserver.patching import apply_json_patch, edit_by_merge
+from multus.testing.apiserver.protobuf import MAGIC, lease_of
 from multus.testing.apiserver.store import (
     Event,
     Kind,
     Refused,
     compact_json,
     matches,
-    merge_patch,
     metadata_only,
+    require_same,
     resource,
+    selected,
 )
+from multus.testing.apiserver.tables import table_of
 
 _REVIEW = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -135,6 +141,9 @@ class Handler(Answering):
             return
         target = self._target(segments)
         self._authorize(target)
+        if target.subresource == "exec":
+            attend(self, target.namespace, target.name)
+            return
         if self.command == "GET" and not target.name:
             if self.query.get("watch") in ("true", "1"):
                 self._watch(target)
@@ -205,63 +214,53 @@ class Handler(Answering):
         return {"username": user, "groups": groups}
 
     def _delete(self, target: Target) -> tuple[int, dict[str, Any]]:
-        return 200, self.api.store.delete(target.kind, target.namespace, target.name)
+        options = self._object() if self.body else {}
+        preconditions = options.get("preconditions") or {}
+        store = self.api.store
+        return 200, store.delete(target.kind, target.namespace, target.name, preconditions)
 
     def _update(self, target: Target) -> tuple[int, dict[str, Any]]:
         wire = self._object()
 
         def edit(stored: dict[str, Any]) -> None:
-            uid = stored["metadata"]["uid"]
+            metadata = wire.setdefault("metadata", {})
+            require_same(target.kind, stored, "resourceVersion", metadata.get("resourceVersion"))
+            uid, created = (stored["metadata"][key] for key in ("uid", "creationTimestamp"))
             stored.clear()
             stored.update(wire)
-            stored["metadata"]["uid"] = uid
+            stored["metadata"].update(uid=uid, creationTimestamp=created)
 
         return 200, self.api.store.change(target.kind, target.namespace, target.name, edit)
 
     def _patch(self, target: Target) -> tuple[int, dict[str, Any]]:
-        accepted = ("application/merge-patch+json", "application/strategic-merge-patch+json")
-        if self.headers.get("Content-Type") not in accepted:
-            raise Refused(415, "UnsupportedMediaType", "use a merge patch")
-        patch = self._object()
+        form, kind = self.headers.get("Content-Type"), target.kind
+        if form == "application/json-patch+json":
+            edit = partial(apply_json_patch, kind, self._decoded())
+        elif form in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
+            edit = partial(edit_by_merge, kind, self._object(), target.subresource)
+        else:
+            raise Refused(415, "UnsupportedMediaType", "use a merge patch or a JSON patch")
+        return 200, self.api.store.change(kind, target.namespace, target.name, edit)
 
-        def edit(stored: dict[str, Any]) -> None:
-            uid = (patch.get("metadata") or {}).get("uid")
-            if uid and uid != stored["metadata"]["uid"]:
-                raise Refused(
-                    409,
-                    "Conflict",
-                    f'Operation cannot be fulfilled on {resource(target.kind)} "{target.name}": '
-                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                    f"{stored['metadata']['uid']}",
-                    target.kind,
-                    target.name,
-                )
-            allowed = ("metadata", "status") if target.subresource == "status" else tuple(patch)
-            merged = merge_patch(stored, {k: v for k, v in patch.items() if k in allowed})
-            stored.clear()
-            stored.update(merged)
-
-        return 200, self.api.store.change(target.kind, target.namespace, target.name, edit)
-
-    def _object(self) -> dict[str, Any]:
+    def _decoded(self) -> Any:
+        if self.body.startswith(MAGIC):
+            return lease_of(self.body)
         try:
-            wire = json.loads(self.body)
+            return json.loads(self.body)
         except ValueError:
             raise Refused(400, "BadRequest", "the object provided is unrecognized") from None
+
+    def _object(self) -> dict[str, Any]:
+        wire = self._decoded()
         if not isinstance(wire, dict):
             raise Refused(400, "BadRequest", "the object provided is unrecognized")
         return wire
 
     # --- Lists and watches -----------------------------------------------------------------------
 
-    def _fields(self) -> dict[str, str]:
-        selector = self.query.get("fieldSelector", "")
-        pairs = (part.partition("=") for part in selector.split(",") if part)
-        return {key: value.lstrip("=") for key, _, value in pairs}
-
     def _list(self, target: Target) -> dict[str, Any]:
         store = self.api.store
-        items = store.objects(target.kind, target.namespace, self._fields())
+        items = store.objects(target.kind, target.namespace, selected(self.query))
         version, start = store.version, 0
         if "continue" in self.query:
             token = json.loads(base64.b64decode(self.query["continue"]))
@@ -275,6 +274,8 @@ class Handler(Answering):
             metadata["continue"] = base64.b64encode(compact_json(token)).decode()
             metadata["remainingItemCount"] = len(items) - start - limit
         page = items[start : start + limit] if limit else items
+        if "as=Table" in self.headers.get("Accept", ""):
+            return {**table_of(target.kind, page), "metadata": metadata}
         partial = self._partial()
         return {
             "kind": "PartialObjectMetadataList" if partial else f"{target.kind.kind}List",
@@ -287,7 +288,7 @@ class Handler(Answering):
         store, since = self.api.store, int(self.query.get("resourceVersion") or 0)
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
-        fields, generation, told = self._fields(), self.api.generation, 0
+        wanted, generation, told = selected(self.query), self.api.generation, 0
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)
@@ -318,7 +319,7 @@ class Handler(Answering):
                 self._event("MODIFIED", wire)
                 told += 1
             for event in events:
-                if self._concerns(event, target) and matches(event.object, fields):
+                if self._concerns(event, target) and matches(event.object, wanted):
                     self._event(event.type, self._form(event.object))
             if not events and bookmarks:
                 bookmark = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from multus.testing.apiserver.handler import Handler
 from multus.testing.apiserver.state import State
 from multus.testing.apiserver.store import (
+    ADDRESS_KINDS,
     CORE_KINDS,
     DEVICE_KINDS,
     NETWORK_KINDS,
@@ -55,7 +56,7 @@ class ApiServer(State):
 
     def __init__(
         self,
-        kinds: tuple[Kind, ...] = CORE_KINDS + DEVICE_KINDS + NETWORK_KINDS,
+        kinds: tuple[Kind, ...] = CORE_KINDS + DEVICE_KINDS + NETWORK_KINDS + ADDRESS_KINDS,
         *,
         port: int = 0,
         netns: str = "",

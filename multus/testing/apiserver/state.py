@@ -8,6 +8,7 @@ from email.message import Message
 from typing import Any
 
 from multus.testing.apiserver.access import Access
+from multus.testing.apiserver.execution import Container
 from multus.testing.apiserver.faults import Faults
 from multus.testing.apiserver.store import Kind, Store
 
@@ -17,6 +18,7 @@ class State:
 
     ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
     pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
+    ``containers`` are those in which ``exec`` runs commands, by namespace, pod and container;
     ``last_headers`` are those of the last request.  The values in ``odd`` are sent unchanged in
     every list, and once in each watch.
     """
@@ -27,6 +29,7 @@ class State:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.forbidden: set[tuple[str, str]] = set()
         self.odd: list[Any] = []
+        self.containers: dict[tuple[str, str, str], Container] = {}
         self.connections = 0
         self.last_headers = Message()
         self.access = Access()

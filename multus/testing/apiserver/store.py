@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -52,6 +52,20 @@ CORE_KINDS = (
 DEVICE_KINDS = (
     Kind("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim"),
     Kind("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", namespaced=False),
+)
+
+#: Addresses that are unique in a cluster.
+ADDRESS_KINDS = (
+    Kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools", "IPPool"),
+    Kind(
+        "whereabouts.cni.cncf.io",
+        "v1alpha1",
+        "overlappingrangeipreservations",
+        "OverlappingRangeIPReservation",
+    ),
+    Kind("whereabouts.cni.cncf.io", "v1alpha1", "nodeslicepools", "NodeSlicePool"),
+    Kind("k8s.cni.cncf.io", "v1alpha1", "ipamclaims", "IPAMClaim"),
+    Kind("coordination.k8s.io", "v1", "leases", "Lease"),
 )
 
 #: The kinds of all dialects for networks, old and new.
@@ -134,14 +148,14 @@ class Store:
             return copy.deepcopy(found)
 
     def objects(
-        self, kind: Kind, namespace: str, fields: Mapping[str, str]
+        self, kind: Kind, namespace: str, wanted: Sequence[Requirement]
     ) -> list[dict[str, Any]]:
-        """Objects in the order of their keys; ``fields`` is a parsed fieldSelector."""
+        """Objects in the order of their keys that fulfil what selectors want."""
         with self.changed:
             return [
                 copy.deepcopy(found)
                 for (ns, _), found in sorted(self._shelf(kind).items())
-                if (not namespace or ns == namespace) and matches(found, fields)
+                if (not namespace or ns == namespace) and matches(found, wanted)
             ]
 
     def create(self, kind: Kind, namespace: str, wire: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,11 +193,16 @@ class Store:
             self._put("MODIFIED", kind, namespace, stored)
             return copy.deepcopy(stored)
 
-    def delete(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def delete(
+        self, kind: Kind, namespace: str, name: str, preconditions: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         with self.changed:
-            found = self._shelf(kind).pop((namespace, name), None)
+            found = self._shelf(kind).get((namespace, name))
             if found is None:
                 raise _not_found(kind, name)
+            for key, wanted in (preconditions or {}).items():
+                require_same(kind, found, key, wanted)
+            del self._shelf(kind)[namespace, name]
             self._record("DELETED", kind, found)
             return found
 
@@ -252,18 +271,57 @@ class Store:
                 )
 
 
+def require_same(kind: Kind, stored: Mapping[str, Any], key: str, wanted: object) -> None:
+    """Refuse a write whose precondition on ``metadata`` does not hold; without one, none."""
+    there = stored["metadata"][key]
+    if wanted and wanted != there:
+        name = stored["metadata"]["name"]
+        precondition = "UID" if key == "uid" else "ResourceVersion"
+        message = (
+            f'Operation cannot be fulfilled on {resource(kind)} "{name}": Precondition failed:'
+            f" {precondition} in precondition: {wanted}, {precondition} in object meta: {there}"
+        )
+        raise Refused(409, "Conflict", message, kind, name)
+
+
 def resource(kind: Kind) -> str:
     """The name of a kind in the API server's messages: ``networks.example.org``."""
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
-def matches(wire: Mapping[str, Any], fields: Mapping[str, str]) -> bool:
-    """Whether an object matches a fieldSelector of equalities."""
-    for path, wanted in fields.items():
+@frozen
+class Requirement:
+    """A part of a selector: the value at *path* equals *value*, or does not."""
+
+    path: tuple[str, ...]
+    equal: bool
+    value: str
+
+
+def selected(query: Mapping[str, str]) -> list[Requirement]:
+    """What the selectors of a list or a watch want."""
+    labels = requirements(query.get("labelSelector", ""), ("metadata", "labels"))
+    return requirements(query.get("fieldSelector", "")) + labels
+
+
+def requirements(selector: str, below: tuple[str, ...] = ()) -> list[Requirement]:
+    """A fieldSelector; with *below*, a labelSelector of equalities for the labels there."""
+    found = []
+    for part in selector.split(",") if selector else ():
+        key, _, value = part.partition("=")
+        name = key.rstrip("!")
+        path = (*below, name) if below else tuple(name.split("."))
+        found.append(Requirement(path, not key.endswith("!"), value.lstrip("=")))
+    return found
+
+
+def matches(wire: Mapping[str, Any], wanted: Iterable[Requirement]) -> bool:
+    """Whether an object fulfils all requirements; a key that is missing has the value ""."""
+    for each in wanted:
         value: Any = wire
-        for part in path.split("."):
+        for part in each.path:
             value = value.get(part) if isinstance(value, dict) else None
-        if (value or "") != wanted:
+        if ((value or "") == each.value) != each.equal:
             return False
     return True
 

@@ -17,8 +17,13 @@ import pytest
 from multus.cli import names
 
 
-def on_terminal(program: Sequence[str], words: str, columns: int) -> list[str]:
-    """The lines that the program prints on a terminal of this width, without styles."""
+def on_terminal(
+    program: Sequence[str], words: str, columns: int, *, blanks: bool = False
+) -> list[str]:
+    """The lines that the program prints on a terminal of this width, without styles.
+
+    *blanks* keeps those at their ends.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environ = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"}
@@ -28,7 +33,7 @@ def on_terminal(program: Sequence[str], words: str, columns: int) -> list[str]:
         text = b"".join(iter(lambda: _read(ours), b""))
     os.close(ours)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
-    return [line.rstrip() for line in plain.splitlines()]
+    return [line if blanks else line.rstrip() for line in plain.splitlines()]
 
 
 def _read(terminal: int) -> bytes:
@@ -51,6 +56,18 @@ def test_a_table_that_is_too_wide_becomes_lines(cni_program: Sequence[str]) -> N
     narrow = on_terminal(cni_program, "plugins", 80)
     assert narrow[0].split() == ["PLUGIN", wide[1].split()[0]]
     assert narrow[3].split() == ["FROM", wide[1].split()[-1]]
+
+
+@pytest.mark.parametrize("command", ["plugins", "doctor", "status", "explain -f pod.yaml", "help"])
+def test_no_line_ends_in_blanks_and_the_first_is_not_empty(
+    cni_program: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pod.yaml").write_text("kind: Pod\napiVersion: v1\nmetadata: {name: web}\n")
+    for columns in (80, 400):
+        lines = on_terminal(cni_program, command, columns, blanks=True)
+        assert lines[0].strip()
+        assert [each for each in lines if each != each.rstrip()] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")

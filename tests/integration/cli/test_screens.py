@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,23 @@ class TestTop:
             assert terminal.ended() == status
             assert terminal.attributes() == terminal.before
         assert terminal.written.endswith(b"\x1b[?25h\x1b[?1049l")
+
+    def test_ctrl_z_gives_the_terminal_back_until_fg(self, busy: Busy) -> None:
+        top = shlex.join(busy.command("top", *busy.options()))
+        # Only a shell with job control stops a program.
+        script = f"{top}; echo stopped; read line; fg > /dev/null; echo ended"
+        with on_terminal(["bash", "--norc", "-m", "-c", script], 80) as terminal:
+            terminal.until("q quits")
+            terminal.type(b"\x1a")
+            terminal.until("^stopped")
+            assert terminal.attributes() == terminal.before
+            assert b"\x1b[?1049l" in terminal.written
+            terminal.type(b"\n")
+            terminal.until("q quits")
+            terminal.type(b"q")
+            assert terminal.ended() == 0
+            assert terminal.attributes() == terminal.before
+        assert terminal.written.count(b"\x1b[?1049h") == 2
 
     def test_a_new_size_is_used_at_once(self, busy: Busy) -> None:
         command = busy.command("top", "--interval", "1000", *busy.options())

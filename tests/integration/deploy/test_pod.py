@@ -235,7 +235,11 @@ def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
     assert plugin["clusterNetwork"] == f"{net_d}/10-lan.conf"
     assert not (net_d / "00-multus.conf").exists()
 
-    back = ["uninstall", *places[:2], "--cni-dir", f"{pod.path('state')}/multus"]
+    # The daemon's list of other folders with records.
+    listed = Path(pod.path("state/multus"), ".folders")
+    listed.write_text("")
+    back = ["uninstall", *places[:2], "--cni-dir", str(listed.parent)]
     done = pod.run("refresh", [program, *back], {})
     assert done.returncode == 0, done.stderr
+    assert not listed.exists()
     assert files(str(net_d)) | files(pod.path("bin")) == before

@@ -181,7 +181,7 @@ class Cluster:
         """Type, reason and message of every event, sorted."""
         kind = self.api.store.kind("", "v1", "events")
         assert kind is not None
-        found = self.api.store.objects(kind, namespace, {})
+        found = self.api.store.objects(kind, namespace, ())
         return sorted((each["type"], each["reason"], each["message"]) for each in found)
 
     def gets(self, part: str) -> int:

@@ -50,7 +50,7 @@ class CertApprover:
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
-            for each in self._api.store.objects(REQUESTS, "", {}):
+            for each in self._api.store.objects(REQUESTS, "", ()):
                 if not each.get("status"):
                     self._serve(each)
 

@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 from multus.daemon.metrics import Metrics
 from multus.daemon.page import MetricsPage
+from multus.log import Log
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
     metrics = Metrics()
     metrics.count("/cni", "ADD", "0")
-    page = MetricsPage(0, metrics.text)
+    page = MetricsPage("127.0.0.1", 0, metrics.text, Log.from_conf({}))
     page.start()
-    yield int(page._listener.getsockname()[1])
+    yield eventually(lambda: page.bound)
     page.close()
 
 

@@ -113,7 +113,7 @@ def test_explain_says_where_each_device_comes_from(cluster: Cluster, tmp_path: P
     cluster.api.create_pod("web", {NETWORKS: "a,b"})
     reserve(cluster.api, "one")
     for kind in [each for each in cluster.api.store.kinds() if each.version == "v1"]:
-        for each in cluster.api.store.objects(kind, "", {}):
+        for each in cluster.api.store.objects(kind, "", ()):
             nads.append({"apiVersion": kind.api_version, "kind": kind.kind, **each})
     objects.write_text(yaml.safe_dump_all(nads))
     argv = [sys.executable, "-m", "multus", "explain", "--conf", str(conf), "-f", str(objects)]

@@ -560,11 +560,16 @@ def test_a_folder_stands_for_its_files(multus: Command, file: File, tmp_path: Pa
 
 
 def test_without_files_the_nodes_are_checked(multus: Command, file: File, tmp_path: Path) -> None:
-    file("net.d/00-multus.conf", conf(confDir=str(tmp_path / "delegates")))
+    file(
+        "net.d/00-multus.conf",
+        conf(confDir=str(tmp_path / "delegates"), delegates=[{"type": "bridge"}]),
+    )
     file("delegates/10-lan.conf", {"name": "lan", "type": 5})
     said = multus("validate", "--json", "--net-d", tmp_path / "net.d")
     (problem,) = problems(said)
     assert problem["file"].endswith("10-lan.conf")
+    (served,) = problems(said, "note")
+    assert served["reason"] == "its plugins on this node: bridge (in-process)"
 
 
 def test_a_wrong_call_is_status_2(multus: Command) -> None:

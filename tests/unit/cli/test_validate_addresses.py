@@ -195,3 +195,32 @@ def test_a_pool_is_what_host_local_hands_out(given: tuple[str, str, str], bounde
     for end in (only.start, only.end):
         assert str(end) in pool
         assert Address.parse(str(end)) == end
+
+
+def nad(kind: str, **options: Any) -> dict[str, Any]:
+    config = {"cniVersion": "1.0.0", "type": kind, "master": "eth1", "ipam": options}
+    return {
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": "lan", "namespace": "default"},
+        "spec": {"config": json.dumps(config)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "warned"),
+    [
+        (nad("macvlan", type="host-local", subnet="10.1.0.0/24"), True),
+        (nad("ipvlan", type="host-local", ranges=[[{"subnet": "10.1.0.0/24"}]]), True),
+        (nad("bridge", type="host-local", subnet="10.1.0.0/24"), False),
+        (nad("macvlan", type="whereabouts", range="10.1.0.0/24"), False),
+        (nad("macvlan", type="host-local"), False),
+        (node({**ptp(subnet="10.1.0.0/24"), "type": "macvlan", "master": "eth1"}), False),
+    ],
+)
+def test_host_local_on_a_network_that_spans_nodes_is_warned_of(
+    multus: Command, file: File, document: dict[str, Any], warned: bool
+) -> None:
+    said = found(multus("validate", "--json", "-f", file("lan.json", document)))
+    reasons = [reason for severity, _, reason in said if severity == "warning"]
+    assert any("spans nodes" in each for each in reasons) == warned

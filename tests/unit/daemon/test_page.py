@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 from attrs import define
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
-from multus.api.errors import IOFailure
 from multus.daemon import page
 from multus.daemon.page import MetricsPage
+from multus.log import Log, Sink
 
 
 @define
@@ -35,15 +37,32 @@ def shown() -> Shown:
 
 
 @pytest.fixture
-def port(shown: Shown) -> Iterator[int]:
-    made = MetricsPage(0, shown)  # any free port: a port chosen earlier may be taken by now
-    made.start()
-    yield int(made._listener.getsockname()[1])
-    made.close()
+def log(tmp_path: Path) -> Log:
+    return Log(Sink(path=str(tmp_path / "log"), stderr=False))
 
 
-def scrape(port: int, method: str = "GET") -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as client:
+@pytest.fixture
+def serve(shown: Shown, log: Log) -> Iterator[Callable[..., MetricsPage]]:
+    """A page at an address; any free port, since one chosen earlier may be taken by now."""
+    with ExitStack() as stack:
+
+        def begin(address: str = "127.0.0.1", port: int = 0) -> MetricsPage:
+            made = MetricsPage(address, port, shown, log)
+            stack.callback(made.close)
+            made.start()
+            return made
+
+        yield begin
+
+
+@pytest.fixture
+def port(serve: Callable[..., MetricsPage]) -> int:
+    made = serve()
+    return eventually(lambda: made.bound)
+
+
+def scrape(port: int, method: str = "GET", at: str = "127.0.0.1") -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection(at, port, timeout=PATIENCE)) as client:
         client.request(method, "/metrics")
         answer = client.getresponse()
         return answer.status, answer.read()
@@ -104,6 +123,47 @@ def test_a_silent_client_is_disconnected(port: int, monkeypatch: pytest.MonkeyPa
         assert peer.recv(1) == b""
 
 
-def test_a_port_that_is_taken_is_named(port: int, shown: Callable[[], bytes]) -> None:
-    with pytest.raises(IOFailure, match=f"127.0.0.1:{port}.*metricsPort"):
-        MetricsPage(port, shown)
+@pytest.mark.parametrize(
+    ("address", "reached"),
+    [("::1", ["::1"]), ("0.0.0.0", ["127.0.0.1"]), ("::", ["::1", "127.0.0.1"])],
+)
+def test_it_is_shown_at_the_address_that_is_asked_for(
+    serve: Callable[..., MetricsPage], address: str, reached: list[str]
+) -> None:
+    made = serve(address)
+    port = eventually(lambda: made.bound)
+    for each in reached:
+        assert scrape(port, at=each) == (200, b"x" * 10)
+
+
+def test_it_is_shown_at_no_other_address(serve: Callable[..., MetricsPage]) -> None:
+    made = serve("127.0.0.2")
+    port = eventually(lambda: made.bound)
+    with pytest.raises(ConnectionRefusedError):
+        scrape(port)
+
+
+def test_an_address_that_is_taken_is_logged_once_and_served_when_it_is_free(
+    serve: Callable[..., MetricsPage],
+    port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page, "_AGAIN", 0.01)
+    first = serve()
+    taken = eventually(lambda: first.bound)
+    second = serve(port=taken)
+    (said,) = eventually(lambda: written(tmp_path))
+    assert f"127.0.0.1:{taken}: Address already in use" in said["msg"]
+    assert "'metricsAddress'" in said["fix"]
+    first.close()
+    eventually(lambda: second.bound)
+    assert scrape(taken) == (200, b"x" * 10)
+    assert written(tmp_path) == [said]
+
+
+def written(folder: Path) -> list[dict[str, str]]:
+    """The lines of the log."""
+    path = folder / "log"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]

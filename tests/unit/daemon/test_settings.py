@@ -28,6 +28,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "nodeName": "n1",
         "chrootDir": "/host/",
         "metricsPort": 9100,
+        "pageAddress": "[::1]:8470",
         "connectionLimit": 5,
         "workers": 2,
         "logLevel": "debug",
@@ -38,6 +39,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.socket == "/x/multus.sock"
     assert (settings.cni_dir, settings.chroot) == ("/y", "/host")
     assert (settings.node, settings.kubeconfig) == ("n1", "/z")
+    assert settings.page_address == "[::1]:8470"
     assert (settings.limits.workers, settings.limits.admitted) == (2, 5)
     assert settings.log == {"logLevel": "debug"}
 
@@ -67,6 +69,10 @@ def test_the_daemonsets_settings_are_valid() -> None:
         ({"workers": 1.5}, "workers"),
         ({"connectionLimit": -1}, "connectionLimit"),
         ({"metricsPort": 70000}, "metricsPort"),
+        ({"metricsAddress": "localhost"}, "metricsAddress"),
+        ({"metricsAddress": "10.0.0.1/24"}, "metricsAddress"),
+        ({"pageAddress": "8470"}, "pageAddress"),
+        ({"pageAddress": "localhost:8470"}, "pageAddress"),
         ({"socketDir": "x"}, "socketDir"),
         ({"chrootDir": 1}, "chrootDir"),
         ({"logOptions": {"maxAge": -1}}, "maxAge"),
@@ -91,3 +97,21 @@ def test_a_file_that_is_not_a_json_object_is_refused(tmp_path: Path, text: str) 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CNIError):
         Settings.read(str(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("raw", "environ", "address"),
+    [
+        ({}, {"MULTUS_POD_IP": "10.0.0.7"}, "127.0.0.1"),
+        ({"metricsAddress": ""}, {}, "127.0.0.1"),
+        ({"metricsAddress": "fd00::1"}, {}, "fd00::1"),
+        ({"metricsAddress": "pod"}, {"MULTUS_POD_IP": "10.0.0.7"}, "10.0.0.7"),
+        ({"metricsAddress": "pod"}, {}, ""),
+        ({"metricsAddress": "pod"}, {"MULTUS_POD_IP": "0.0.0.0/0"}, ""),
+    ],
+    ids=str,
+)
+def test_metrics_are_at_the_loopback_unless_another_address_is_asked_for(
+    raw: dict[str, Any], environ: dict[str, str], address: str
+) -> None:
+    assert Settings.of(raw, "x", environ).metrics_address == address

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.deploy.conftest import DEPLOY, objects
+from unit.deploy.conftest import DEPLOY, IMAGE, Helm, Objects, objects
 
-CHART = DEPLOY / "helm" / "multus"
 NODE_NAME = "authentication.kubernetes.io/node-name"
 MULTUS = "system:serviceaccount:kube-system:multus-python"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
@@ -214,19 +214,10 @@ def test_the_account_is_the_one_of_the_manifests() -> None:
     assert condition["expression"] == f"request.userInfo.username == '{name}'"
 
 
-@pytest.fixture(scope="module")
-def rendered() -> Callable[..., dict[tuple[str, str], dict[str, Any]]]:
-    helm = pytest.importorskip("helm_python", reason="pip install helm-python-sdk to render it")
-
-    def render(**values: Any) -> dict[tuple[str, str], dict[str, Any]]:
-        with helm.Chart.load(str(CHART)) as chart:
-            chart.validate_schema(values)
-            texts = chart.render(values, name="multus", namespace="kube-system")
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        for path, text in texts.items():
-            if "admission" in path:
-                found |= objects(text)
-        return found
+@pytest.fixture
+def rendered(helm: Helm) -> Callable[..., Objects]:
+    def render(**values: Any) -> Objects:
+        return objects(helm.texts({"image": IMAGE, **values}).get("admission.yaml", ""))
 
     return render
 
@@ -242,6 +233,13 @@ def test_the_chart_renders_what_the_manifests_say(rendered: Any) -> None:
     for wire in found.values():
         wire["metadata"].pop("labels")
     assert list(found.values()) == list(shipped())
+
+
+def test_the_chart_refuses_them_where_kubernetes_has_none(helm: Helm, tmp_path: Path) -> None:
+    older = helm.for_kubernetes("1.29", tmp_path)
+    for name in FILES:
+        with pytest.raises(helm.error, match="need Kubernetes"):
+            older.all(admission={name: {"enabled": True}})
 
 
 def test_the_charts_lists_reach_the_policy(rendered: Any) -> None:

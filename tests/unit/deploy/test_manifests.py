@@ -3,34 +3,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from reliability.cgroup import DAEMONSET_BYTES
-from unit.deploy.conftest import DEPLOY, objects
+from unit.deploy.conftest import (
+    DEPLOY,
+    VERSIONS,
+    Objects,
+    containers,
+    objects,
+    validate,
+)
+from waiting import PATIENCE, eventually
 
 from multus.cli import parser
 from multus.daemon.memory import affordable
 from multus.daemon.settings import Limits, Settings
-
-CHART = DEPLOY / "helm" / "multus"
-#: The oldest version that knows every field, and the newest that the validator knows.
-VERSIONS = ("1.30", "1.37")
-
-
-def containers(daemonset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    spec = daemonset["spec"]["template"]["spec"]
-    yield from spec["initContainers"]
-    yield from spec["containers"]
-
-
-def validate(wire: Mapping[str, Any], version: str) -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    kubernetes_validate.validate(wire, version, strict=True)
-
 
 # --- The DaemonSet --------------------------------------------------------------------------------
 
@@ -125,19 +117,34 @@ def test_the_daemon_takes_its_settings(daemonset: dict[str, Any]) -> None:
 # --- kustomize ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def kustomized() -> dict[tuple[str, str], dict[str, Any]]:
+def kustomize(folder: Path) -> Objects:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     done = subprocess.run(
-        ["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, check=True
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
     return objects(done.stdout)
 
 
-def test_the_base_builds_and_fits_the_schema(
-    kustomized: dict[tuple[str, str], dict[str, Any]],
-) -> None:
+@pytest.fixture(scope="module")
+def kustomized() -> Objects:
+    return kustomize(DEPLOY)
+
+
+def overlay(folder: Path, *components: str, base: str = "") -> Objects:
+    """What an overlay with an image of its own makes of the base."""
+    where = os.path.relpath(DEPLOY, folder.resolve())
+    wire = {
+        "resources": [f"{where}/{base}"],
+        "components": [f"{where}/{each}" for each in components],
+        "images": [{"name": "registry.invalid/multus", "newName": "registry.example/multus"}],
+    }
+    (folder / "kustomization.yaml").write_text(json.dumps(wire))
+    return kustomize(folder)
+
+
+def test_the_base_builds_and_fits_the_schema(kustomized: Objects) -> None:
     kinds = sorted(kind for kind, _ in kustomized)
     assert kinds == [
         "ClusterRole",
@@ -152,9 +159,7 @@ def test_the_base_builds_and_fits_the_schema(
         validate(each, VERSIONS[-1])
 
 
-def test_the_bases_pod_reads_the_generated_settings(
-    kustomized: dict[tuple[str, str], dict[str, Any]],
-) -> None:
+def test_the_bases_pod_reads_the_generated_settings(kustomized: Objects) -> None:
     (name,) = (name for kind, name in kustomized if kind == "ConfigMap")
     pod = kustomized["DaemonSet", "multus-python"]["spec"]["template"]["spec"]
     assert pod["volumes"][0] == {"name": "config", "configMap": {"name": name}}
@@ -164,134 +169,61 @@ def test_the_bases_pod_reads_the_generated_settings(
     )
 
 
-# --- Helm -----------------------------------------------------------------------------------------
+def test_without_an_overlay_the_image_is_at_a_registry_that_cannot_be(kustomized: Objects) -> None:
+    for each in containers(kustomized["DaemonSet", "multus-python"]):
+        # RFC 2606: no name in .invalid is ever assigned.
+        assert each["image"].startswith("registry.invalid/multus:")
 
 
-@pytest.fixture(scope="module")
-def helm() -> Any:
-    """Helm's own engine, as a library."""
-    return pytest.importorskip("helm_python", reason="pip install helm-python-sdk to render it")
-
-
-def render(helm: Any, **values: Any) -> dict[tuple[str, str], dict[str, Any]]:
-    with helm.Chart.load(str(CHART)) as chart:
-        chart.validate_schema(values)
-        rendered = chart.render(values, name="multus", namespace="kube-system")
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for path, text in rendered.items():
-        if not path.endswith("NOTES.txt"):
-            found |= objects(text)
-    return found
-
-
-def without_labels(wire: dict[str, Any]) -> dict[str, Any]:
-    """What Helm adds to everything, taken away."""
-    wire = json.loads(json.dumps(wire))
-    wire["metadata"].pop("labels", None)
-    template = wire.get("spec", {}).get("template", {})
-    template.get("metadata", {}).pop("annotations", None)
-    for each in (template.get("spec") or {}).get("initContainers", []) + (
-        template.get("spec") or {}
-    ).get("containers", []):
-        each.pop("imagePullPolicy", None)
-    return dict(wire)
-
-
-def test_the_chart_has_no_lint(helm: Any) -> None:
-    report = helm.lint(str(CHART), strict=True, namespace="kube-system", kube_version="v1.32.0")
-    worse = [each for each in report["messages"] if each["severity"] > 1]
-    assert (worse, report["errors"]) == ([], [])
-
-
-def test_the_chart_renders_what_the_manifests_say(helm: Any, daemonset: dict[str, Any]) -> None:
-    rendered = render(helm)
-    assert without_labels(rendered["DaemonSet", "multus-python"]) == without_labels(daemonset)
-    rbac = objects((DEPLOY / "rbac" / "multus.yaml").read_text())
-    for key, wire in rbac.items():
-        assert without_labels(rendered[key]) == without_labels(wire)
-    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
-    assert settings == json.loads((DEPLOY / "daemonset" / "daemon.json").read_text())
-    assert set(rendered) == {("DaemonSet", "multus-python"), ("ConfigMap", "multus-python"), *rbac}
-
-
-VALUES: list[dict[str, Any]] = [
-    {},
-    {"image": {"repository": "registry.example:5000/multus", "tag": "1"}, "hostPID": True},
-    {"extraCapabilities": ["BPF", "IPC_LOCK"], "sriov": True, "waitForNetwork": 0},
-    {"resources": {"daemon": {"limits": {"cpu": 2, "memory": "1Gi"}}}},
-    {
-        "priorityClassName": "",
-        "nodeSelector": {},
-        "tolerations": [],
-        "imagePullSecrets": [{"name": "x"}],
-    },
-    {"paths": {"netD": "/k3s/net.d", "binDir": "/k3s/bin"}, "daemon": {"workers": 8}},
-]
-
-
-@pytest.mark.parametrize("values", VALUES, ids=str)
-@pytest.mark.parametrize("version", VERSIONS)
-def test_what_the_chart_renders_fits_the_schema(
-    helm: Any, values: dict[str, Any], version: str
-) -> None:
-    rendered = render(helm, **values)
-    for wire in rendered.values():
-        validate(wire, version)
-    known = parser()
-    for each in containers(rendered["DaemonSet", "multus-python"]):
-        if "args" in each:
-            known.parse_args(each["args"])
-    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
-    Settings.of(settings, "daemon.json", {})
-
-
-def test_keys_of_the_configuration_reach_the_file_that_the_installer_reads(helm: Any) -> None:
-    data = render(helm, configuration={"namespaceIsolation": True})
-    settings = data["ConfigMap", "multus-python"]["data"]["multus.json"]
-    assert json.loads(settings) == {"namespaceIsolation": True}
-    default = render(helm)["ConfigMap", "multus-python"]["data"]["multus.json"]
-    assert json.loads(default) == json.loads((DEPLOY / "daemonset" / "multus.json").read_text())
-    for each in containers(data["DaemonSet", "multus-python"]):
-        if "args" in each:
-            given = each["args"][each["args"].index("--settings") + 1]
-            mounts = {mount["mountPath"]: mount.get("subPath") for mount in each["volumeMounts"]}
-            assert mounts[given] == "multus.json"
-
-
-def test_other_folders_reach_every_place(helm: Any) -> None:
-    rendered = render(helm, paths={"netD": "/k3s/net.d", "binDir": "/k3s/bin"})
-    wire = rendered["DaemonSet", "multus-python"]
-    for each in containers(wire):
-        mounted = {mount["mountPath"] for mount in each["volumeMounts"]}
-        assert "/k3s/net.d" in mounted
-        assert "/etc/cni/net.d" not in mounted
-        if "args" in each:
-            assert each["args"][-4:] == ["--net-d", "/k3s/net.d", "--bin-dir", "/k3s/bin"]
-    settings = json.loads(rendered["ConfigMap", "multus-python"]["data"]["daemon.json"])
-    assert settings["kubeconfig"] == "/k3s/net.d/multus.d/multus.kubeconfig"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{"paths": {"netD": "relative"}}, {"sriov": "yes"}, {"unheardOf": 1}],
-    ids=str,
-)
-def test_wrong_values_are_refused(helm: Any, values: dict[str, Any]) -> None:
-    with pytest.raises(helm.HelmError):
-        render(helm, **values)
-
-
-def test_the_charts_definitions_are_those_of_the_manifests() -> None:
-    for path in sorted((CHART / "crds").iterdir()):
-        assert path.read_bytes() == (DEPLOY / "crds" / path.name).read_bytes()
-
-
-def test_one_version_stands_everywhere(daemonset: dict[str, Any]) -> None:
+def test_an_overlay_names_the_image_of_every_container(tmp_path: Path) -> None:
     from multus import __version__
 
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    kustomization = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())
+    for base, name in (("", "multus-python"), ("uninstall", "multus-python-uninstall")):
+        made = overlay(tmp_path, base=base)["DaemonSet", name]
+        images = {each["image"] for each in containers(made)}
+        assert images == {f"registry.example/multus:{__version__}"}
+
+
+def test_before_1_30_an_annotation_stands_for_the_profile(tmp_path: Path) -> None:
+    made = overlay(tmp_path, "before-1.30")["DaemonSet", "multus-python"]
+    validate(made, "1.25")
+    annotations = made["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"container.apparmor.security.beta.kubernetes.io/daemon": "unconfined"}
+
+
+def test_nodes_are_uninstalled_by_pods_that_fit_the_schema(tmp_path: Path) -> None:
+    ((_, wire),) = overlay(tmp_path, base="uninstall").items()
+    for version in ("1.25", *VERSIONS):
+        validate(wire, version)
+    uninstall, _ = containers(wire)
+    parser().parse_args(uninstall["args"])
+
+
+#: This machine's, and the image's.
+SHELLS = [["/bin/sh"]] + ([["busybox", "sh"]] if shutil.which("busybox") else [])
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_the_pod_of_a_node_that_is_done_ends_when_it_is_told_to(shell: list[str]) -> None:
+    """As the first process of a container it would ignore SIGTERM without a handler."""
+    (wire,) = objects((DEPLOY / "uninstall" / "daemonset.yaml").read_text()).values()
+    _, done = containers(wire)
+    assert done["command"][0] == "/bin/sh"
+    process = subprocess.Popen([*shell, *done["command"][1:]], start_new_session=True)
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        eventually(children.read_text)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+# --- In step --------------------------------------------------------------------------------------
+
+
+def test_the_images_have_the_projects_version(daemonset: dict[str, Any]) -> None:
+    from multus import __version__
+
     images = {each["image"] for each in containers(daemonset)}
-    assert images == {f"multus:{__version__}"}
-    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
-    assert kustomization["images"][0]["newTag"] == __version__
+    assert images == {f"registry.invalid/multus:{__version__}"}

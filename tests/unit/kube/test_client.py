@@ -275,7 +275,7 @@ def test_an_event_is_created_once_though_its_answer_was_lost(
     event(connect(), soon)
     kind = api.store.kind("", "v1", "events")
     assert kind is not None
-    (stored,) = api.store.objects(kind, "default", {})
+    (stored,) = api.store.objects(kind, "default", ())
     assert stored["involvedObject"]["uid"] == "u-1"
     assert stored["reason"] == "AddedInterface"
     assert stored["source"] == {"component": "multus", "host": os.uname().nodename}

@@ -16,8 +16,7 @@ Examples:
 A pod with Network objects gets only these, the first one as its primary. So
 the first one becomes the pod's default network, and the others keep the names
 net0, net1. With --always-use-default (set it if the nodes' configuration does)
-all of them follow the nodes' default networks. The exit status is 0 when
-everything was converted, else 1.
+all of them follow the nodes' default networks.
 """
 
 from __future__ import annotations
@@ -37,6 +36,12 @@ from multus.registry.index import discover
 from multus.registry.loading import load
 
 SEPARATOR = "---\n"
+
+
+STATUSES = {
+    0: "everything was converted",
+    1: "something cannot be expressed or read; standard error says what",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

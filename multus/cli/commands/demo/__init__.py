@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 _UNSHARE = ("unshare", "-Urnm")
 
 
+STATUSES = {
+    0: "everything was attached, and nothing is left behind",
+    1: "something is left behind, or the demo cannot run here",
+}
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Has no options."""
 

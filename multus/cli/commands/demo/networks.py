@@ -78,7 +78,7 @@ def _programs() -> list[str]:
 def _missing(reason: str) -> MissingPlugin:
     return MissingPlugin(
         f"the demo cannot run: {reason}",
-        fix="pip install the plugins of Multus, or apt-get install containernetworking-plugins",
+        fix="pip install 'multus[cli]', or apt-get install containernetworking-plugins",
     )
 
 

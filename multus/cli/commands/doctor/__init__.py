@@ -12,9 +12,7 @@ Examples:
   multus doctor --json | jq '.findings[] | select(.severity == "error")'
 
 A check that could not look, at a file that only root can read for instance, is
-marked "?". The exit status is 0 when everything was looked at and nothing is an
-error (warnings do not count), 1 with an error, 3 without one when a check could
-not look, 2 for a usage error.
+marked "?".
 """
 
 from __future__ import annotations
@@ -22,8 +20,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.commands.doctor.places import Places
+
+STATUSES = statuses.CHECKING
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

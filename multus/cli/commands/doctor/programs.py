@@ -128,19 +128,15 @@ def _lacking(planned: Sequence[Planned], call: Call) -> Iterator[Finding]:
         lacking = list(lacks.of_programs(each, call))
         if not call.session.chroot:
             lacking += lacks.of_host(each, call)
+        in_files = lacks.of_configuration(each, call)
+        lacking += [e for e in in_files if not call.session.chroot or not e.of_node]
         found += [of_error(one.error.at(str(each.delegate)), "delegates") for one in lacking]
     yield from dict.fromkeys(found)
     if call.session.chroot:
         reason = "interfaces and devices that the networks name are not looked for from here"
         yield Finding(UNCHECKED, "delegates", reason, "run it on the node itself")
     if not found:
-        steps = [step for each in planned for step in each.steps]
-        served = dict.fromkeys((step.plugin.type, step.invoker) for step in steps)
-        types = ", ".join(
-            f"{kind} ({'a program' if invoker == 'exec' else 'in-process'})"
-            for kind, invoker in served
-        )
-        reason = f"what its networks need is there; their plugins: {types}"
+        reason = f"what its networks need is there; their plugins: {lacks.served(planned)}"
         yield Finding(OK, "delegates", reason)
 
 

@@ -17,18 +17,13 @@ first of type multus in /etc/cni/net.d. With files and without any, a plain one
 is assumed, and said. With files, unless the configuration is this node's own,
 what only a node can answer (a binary, an interface, a file) is "not checked
 here"; --cni-path or --root say where to look.
-
-The exit status is 0 when the ADD would succeed, 1 when it would be refused, 3
-when an object that it needs is not in the given files, 2 for a usage error.
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig, IOFailure
@@ -61,6 +56,13 @@ _ASSUMED = {
     "type": "multus",
     "kubeconfig": "/etc/kubernetes/kubelet.conf",
     "delegates": [{"type": DEFAULT_TYPE, "name": DEFAULT_TYPE}],
+}
+
+
+STATUSES = {
+    0: "the ADD would succeed",
+    1: "the ADD would be refused, or the command failed",
+    3: "not known: an object that the pod needs is not in the given files",
 }
 
 
@@ -155,21 +157,16 @@ def _is_off_node(arguments: argparse.Namespace, conf: str) -> bool:
     return bool(arguments.file) and named and arguments.cni_path is None and not arguments.root
 
 
-@contextmanager
-def _telling_that_it_waits(arguments: argparse.Namespace, conf: Conf) -> Iterator[None]:
+def _telling_that_it_waits(
+    arguments: argparse.Namespace, conf: Conf
+) -> AbstractContextManager[None]:
     """Say that an API server is waited for, when it does not answer at once."""
     if arguments.file or not arguments.pod:
-        yield
-        return
+        return nullcontext()
+    from multus.cli.waiting import telling
+
     said = f"waiting for the API server of {conf.raw.get('kubeconfig')}"
-    text = f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)"
-    timer = threading.Timer(_SILENT, screen.complain, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return telling(f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)", _SILENT)
 
 
 def _session(arguments: argparse.Namespace, objects: list[Named]) -> Session:

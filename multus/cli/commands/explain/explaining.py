@@ -3,184 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, NoSuchNetwork, NotStarted
-from multus.api.invoker import Declined
 from multus.api.kubernetes import NotFound
 from multus.api.network import Delegate, Element, Selection
 from multus.cli import lacks
+from multus.cli.commands.explain.explanation import Explanation, PlannedNetwork, Refusal
 from multus.cli.node import DEFAULT_TYPE
-from multus.cli.objects import ELSEWHERE, NotGiven
-from multus.cli.routes import Expected, expected
-from multus.engine import order, parse, requests, resolve
+from multus.cli.objects import ELSEWHERE
+from multus.cli.routes import expected
+from multus.engine import order, parse, resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
 from multus.registry.hooks import Hooks
-from multus.state.record import Planned, Step
 
 if TYPE_CHECKING:
     import pluggy
 
     from multus.api.conf import Conf
-    from multus.api.problem import Problem
     from multus.api.request import Request
     from multus.api.session import Session
     from multus.registry.loading import Installed
-
-
-@frozen
-class Refusal:
-    """An error that the ADD would return; the runtime sees only the first."""
-
-    stage: str
-    error: CNIError
-    #: Another node may have what is missing here.
-    of_node: bool = False
-
-    def to_wire(self) -> dict[str, Any]:
-        error = self.error
-        wire = {"stage": self.stage, "code": error.number, "msg": error.msg}
-        return wire | ({"details": error.details} if error.details else {})
-
-
-@frozen
-class PlannedNetwork:
-    """One network of the ADD; ``binaries`` maps types to the binaries that exec would start.
-
-    ``device_by`` is the plugin that named the network's device.
-    """
-
-    planned: Planned
-    origin: str
-    declined: tuple[tuple[str, Declined], ...] = ()
-    binaries: Mapping[str, str] = field(factory=dict)
-    device_by: str = ""
-
-    @property
-    def delegate(self) -> Delegate:
-        return self.planned.delegate
-
-    def ipam_binary(self, step: Step) -> str:
-        """The path of the IPAM plugin's binary that the step starts; "" for none."""
-        ipam = step.config.get("ipam")
-        kind = ipam.get("type") if isinstance(ipam, Mapping) else None
-        return self.binaries.get(kind, "") if isinstance(kind, str) else ""
-
-    def _device_wire(self) -> dict[str, Any]:
-        found = {
-            "resource": self.delegate.resource,
-            "device": self.delegate.device,
-            "deviceBy": self.device_by,
-        }
-        return {key: value for key, value in found.items() if value}
-
-    @property
-    def undeclared(self) -> list[Problem]:
-        """The requests whose capability no plugin declares."""
-        return requests.undeclared(self.delegate)
-
-    @property
-    def ignored(self) -> list[Problem]:
-        """Those of them that no plugin gets."""
-        return requests.ignored(self.delegate)
-
-    def to_wire(self) -> dict[str, Any]:
-        delegate = self.delegate
-        return {
-            "interface": delegate.ifname,
-            "network": delegate.label,
-            "name": delegate.name,
-            "source": delegate.source,
-            "origin": self.origin,
-            "primary": delegate.primary,
-            "default": delegate.default,
-            **self._device_wire(),
-            "args": dict(delegate.args),
-            "undeclared": [str(each) for each in self.undeclared],
-            "plugins": [
-                {
-                    "type": step.plugin.type,
-                    "invoker": step.invoker,
-                    "declined": {d.invoker: d.reason for t, d in self.declined if t == kind},
-                    "config": step.config,
-                }
-                | ({"binary": self.binaries[kind]} if kind in self.binaries else {})
-                | ({"ipamBinary": pool} if (pool := self.ipam_binary(step)) else {})
-                for step in self.planned.steps
-                for kind in (step.plugin.type,)
-            ],
-        }
-
-
-@frozen
-class Explanation:
-    """Everything that is known about an ADD in advance."""
-
-    request: Request
-    conf: Conf
-    selections: tuple[Selection, ...] = ()
-    naming: str = ""
-    default_route: str = ""
-    networks: tuple[PlannedNetwork, ...] = ()
-    routes: Expected = field(factory=Expected)
-    #: Conditions under which an ADD would wait or be refused for now.
-    not_ready: tuple[CNIError, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    #: What only the pod's node can answer.
-    unchecked: tuple[str, ...] = ()
-    #: What was assumed in place of a configuration; "" with one.
-    assumed: str = ""
-
-    @property
-    def missing(self) -> tuple[CNIError, ...]:
-        """The objects that are not in the given files: without them the answer is not known."""
-        every = (each.error for each in self.refusals)
-        return tuple(each for each in every if isinstance(each, NotGiven))
-
-    @property
-    def refused(self) -> tuple[Refusal, ...]:
-        """The refusals that are known."""
-        return tuple(each for each in self.refusals if not isinstance(each.error, NotGiven))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Hints that are not errors."""
-        if self.assumed:
-            return (self.assumed,)
-        if self.request.pod is None or self.conf.raw.get("kubeconfig"):
-            return ()
-        return (
-            f"configuration {self.conf.name!r} has no 'kubeconfig': pod annotations are not read",
-        )
-
-    def to_wire(self) -> dict[str, Any]:
-        pod = self.request.pod
-        return {
-            "pod": str(pod) if pod else None,
-            "configuration": self.conf.name,
-            "cniVersion": self.conf.cni_version,
-            "selections": [
-                {
-                    "origin": each.origin,
-                    "role": each.role.value,
-                    "networks": [str(element) for element in each.elements],
-                }
-                for each in self.selections
-            ],
-            "naming": self.naming,
-            "defaultRoute": self.default_route,
-            "networks": [each.to_wire() for each in self.networks],
-            "routes": [each.to_wire() for each in self.routes.routes],
-            "routesKnownLater": dict(self.routes.unknown),
-            "notes": list(self.notes),
-            "notReady": [{"code": each.number, "msg": each.msg} for each in self.not_ready],
-            "refused": [each.to_wire() for each in self.refused],
-            "missing": [each.said for each in self.missing],
-            "notChecked": list(self.unchecked),
-        }
 
 
 class _Listening(Hooks):
@@ -254,11 +100,17 @@ def explain(
             networks.append(evolve(planned, device_by=hooks.device_by(delegate)))
         except CNIError as error:
             refusals.append(Refusal("invoke", error))
+    passing: list[CNIError] = []
     for network in networks:
         if not assumed or network.delegate.types != DEFAULT_TYPE:
-            refusals += _lacking(network, call)
+            for found, of_node, is_passing in _lacking(network, call):
+                if is_passing:
+                    passing.append(found)
+                else:
+                    refusals.append(Refusal("invoke", found, of_node))
     return evolve(
         known,
+        not_ready=(*known.not_ready, *passing),
         networks=tuple(_with_binaries(each, call) for each in networks),
         routes=expected([each.delegate for each in networks]),
         refusals=tuple(refusals),
@@ -301,7 +153,9 @@ def _planned(delegate: Delegate, origin: str, call: Call) -> PlannedNetwork:
         for plugin in delegate.plugins
         for each in lacks.declined(plugin, delegate, call)
     ]
-    return PlannedNetwork(planned, origin, tuple(declined))
+    called = ((at, lacks.inner_of(step, planned, call)) for at, step in enumerate(planned.steps))
+    inner = {at: each for at, each in called if each is not None}
+    return PlannedNetwork(planned, origin, tuple(declined), inner=inner)
 
 
 def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
@@ -314,14 +168,17 @@ def _with_binaries(network: PlannedNetwork, call: Call) -> PlannedNetwork:
     return evolve(network, binaries=found)
 
 
-def _lacking(network: PlannedNetwork, call: Call) -> Iterator[Refusal]:
-    """What the network does not find on this node."""
+def _lacking(network: PlannedNetwork, call: Call) -> Iterator[tuple[CNIError, bool, bool]]:
+    """What the network does not find: the error, whether it is of this node, and may pass."""
     where = f"{network.delegate}, interface {network.delegate.ifname}"
-    found = list(lacks.of_programs(network.planned, call))
-    if not call.session.chroot:
+    found, chroot = list(lacks.of_programs(network.planned, call)), call.session.chroot
+    if not chroot:
         found += lacks.of_host(network.planned, call)
+    found += [
+        e for e in lacks.of_configuration(network.planned, call) if not chroot or not e.of_node
+    ]
     for each in found:
-        yield Refusal("invoke", each.error.at(where), of_node=True)
+        yield each.error.at(where), each.of_node, each.is_passing
 
 
 def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:

@@ -9,7 +9,7 @@ from multus.cli.findings import NOTE, OK, UNCHECKED, WARNING, Finding, of_error
 from multus.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from multus.cli.commands.explain.explaining import Explanation, PlannedNetwork
+    from multus.cli.commands.explain.explanation import Explanation, PlannedNetwork
 
 
 def show(explanation: Explanation, path: str) -> None:
@@ -61,8 +61,8 @@ def _show_networks(shown: Screen, explanation: Explanation) -> None:
             (
                 each.delegate.ifname + (" (primary)" if each.delegate.primary else ""),
                 each.delegate.label,
-                each.delegate.types,
-                ", ".join(step.invoker for step in each.planned.steps),
+                each.types,
+                each.invokers,
                 each.delegate.source or "-",
                 each.origin,
             )
@@ -89,7 +89,7 @@ def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
     if args:
         shown.line()
         shown.line(f"{network.delegate.ifname}: CNI_ARGS has {args} too")
-    for step in network.planned.steps:
+    for place, step in enumerate(network.planned.steps):
         kind = step.plugin.type
         where = f" ({network.binaries[kind]})" if kind in network.binaries else ""
         shown.heading(f"{network.delegate.ifname}: {kind}, invoker {step.invoker}{where}")
@@ -100,6 +100,14 @@ def _show_configs(shown: Screen, network: PlannedNetwork) -> None:
         if pool:
             shown.line(f"its addresses come from a binary: {pool}")
         shown.json(step.config)
+        inner = network.inner.get(place)
+        if inner is not None:
+            called = inner.invocation
+            shown.heading(
+                f"{network.delegate.ifname}: {called.plugin.type}, called by {kind},"
+                f" invoker {inner.invoker.name}"
+            )
+            shown.json(called.config)
 
 
 def _show_routes(shown: Screen, explanation: Explanation) -> None:

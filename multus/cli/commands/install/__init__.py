@@ -31,6 +31,11 @@ from multus.cli import screen
 from multus.cli.commands.install.account import SERVICE_ACCOUNT, Account
 from multus.cli.node import BIN_DIR, DAEMON_SETTINGS, NET_D
 
+STATUSES = {
+    0: "it is installed, or with --dry-run could be",
+    1: "it is not installed; standard error says why",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()

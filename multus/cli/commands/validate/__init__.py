@@ -18,10 +18,8 @@ On a node whose runtime calls Multus, what networks need of it is looked for:
 binaries, interfaces, bridges, devices. Elsewhere, and with --off-node, this is
 not checked. What could not be looked at is marked "?" and counted apart.
 
-The exit status is 0 when everything was looked at and nothing is an error
-(warnings do not count), 1 with errors, also when there was nothing to check, 3
-without errors when something could not be looked at, 2 for a usage error. With
---off-node, what only the node can answer does not count.
+With --off-node, what only the node can answer does not count for the exit
+status.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.node import BIN_DIR, NET_D, conf_files, find_conf
 
 _COLUMNS, _INDENT = 80, "    "
@@ -43,6 +41,9 @@ if TYPE_CHECKING:
     from multus.cli.commands.validate.validating import Report
     from multus.cli.findings import Finding
     from multus.registry.loading import Installed
+
+
+STATUSES = {**statuses.CHECKING, 1: "there is an error or nothing to check, or the command failed"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

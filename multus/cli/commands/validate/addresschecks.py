@@ -32,6 +32,8 @@ _PASSING_ON = (
     *("bond", "bridge", "dummy", "host-device", "ib-sriov", "ipoib", "ipvlan", "macvlan"),
     *("ptp", "sriov", "tap", "vlan"),
 )
+#: Plugins whose networks are those of the node's own interface, beyond the node.
+_SPANNING = ("host-device", "ib-sriov", "ipoib", "ipvlan", "macvlan", "sriov", "vlan")
 #: The IPAM types whose configuration defines the pool.
 _POOLS = ("host-local", "whereabouts")
 
@@ -60,6 +62,7 @@ def check_addresses(documents: Iterable[Document]) -> Iterator[Finding]:
     every = [each for document in documents for each in _plugins(document)]
     for each in every:
         yield from _refused(each)
+        yield from _of_one_node(each)
     try:
         import netaddr  # noqa: F401  only checks that it is installed
     except ImportError:
@@ -124,6 +127,22 @@ def _refused(written: Written) -> Iterator[Finding]:
             reason = f"{found.reason}, unless {kind!r} changes it"
             found = evolve(found, severity=UNCHECKED, reason=reason, code=0, of_node=True)
         yield found
+
+
+def _of_one_node(written: Written) -> Iterator[Finding]:
+    """host-local on a network that spans nodes: each node allocates the same addresses."""
+    value, options = written.document.value, written.config.get("ipam")
+    kind = written.config.get("type")
+    of_cluster = isinstance(value, dict) and value.get("kind") == "NetworkAttachmentDefinition"
+    if not of_cluster or kind not in _SPANNING or not isinstance(options, dict):
+        return
+    if options.get("type") == "host-local" and (options.get("subnet") or options.get("ranges")):
+        reason = (
+            f"is 'host-local' on a network of type {kind!r}, which spans nodes: each node allocates"
+            " from this range by itself, so pods of two nodes get one address"
+        )
+        fix = "use type 'whereabouts', unless the pods run on one node or ranges differ by node"
+        yield written.document.finding(WARNING, (*written.path, "ipam", "type"), reason, fix)
 
 
 def _pool(written: Written) -> Iterator[Pool]:

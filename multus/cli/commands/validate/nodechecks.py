@@ -14,7 +14,7 @@ from multus.api.request import Request
 from multus.api.session import Session
 from multus.api.where import Path
 from multus.cli import lacks
-from multus.cli.findings import UNCHECKED, Finding
+from multus.cli.findings import ERROR, NOTE, UNCHECKED, WARNING, Finding
 from multus.cli.node import BIN_DIR
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
@@ -64,11 +64,18 @@ class OfNode:
             except CNIError as error:
                 yield document.told(error, base, whole=True)
                 return
+            lacking = list(lacks.of_configuration(planned, call))
             if self.here:
-                for look in (lacks.of_programs, lacks.of_host):
-                    for each in look(planned, call):
-                        where = _plugin_at(document, base, each.place)
-                        yield document.told(each.error, where)
+                lacking += [*lacks.of_programs(planned, call), *lacks.of_host(planned, call)]
+            for each in lacking:
+                if self.here or not each.of_node:
+                    severity = WARNING if each.is_passing else ERROR
+                    where = _plugin_at(document, base, each.place)
+                    yield document.told(each.error, where, severity=severity)
+            if self.here:
+                if not lacking:
+                    reason = f"its plugins on this node: {lacks.served([planned])}"
+                    yield document.finding(NOTE, base, reason, "")
                 return
             for what in lacks.named(planned, call):
                 self.needed[f"{what} of {delegate}"] = None

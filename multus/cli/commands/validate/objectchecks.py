@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from multus.api.conf import Conf
-from multus.api.errors import CNIError, IOFailure
+from multus.api.errors import CNIError, IOFailure, shown
 from multus.api.kubernetes import NotFound
+from multus.api.kubernetes._settings import is_label, is_object_name
 from multus.api.network import Role
 from multus.api.request import Request
 from multus.api.session import Session
@@ -115,8 +116,8 @@ def check_object(named: Named, cluster: GivenObjects) -> list[Finding]:
     check = _checks().get(named.kind)
     if check is None:
         return []
-    lost = list(_lost_indentation(named))
-    return lost or [*_unnamed(named), *check(named, cluster)]
+    wrong = [*_lost_indentation(named), *_misnamed(named)]
+    return wrong or [*_unnamed(named), *check(named, cluster)]
 
 
 def _lost_indentation(named: Named) -> Iterator[Finding]:
@@ -125,6 +126,22 @@ def _lost_indentation(named: Named) -> Iterator[Finding]:
         reason = "'metadata' is empty and 'name' is next to it: the indentation was lost"
         fix = "indent the keys of 'metadata' by two spaces"
         yield named.document.finding(ERROR, ("metadata",), reason, fix)
+
+
+def _misnamed(named: Named) -> Iterator[Finding]:
+    """A name that the API server refuses."""
+    document = named.document
+    metadata = document.value.get("metadata")
+    # One with 'generateName' has no name yet.
+    written = isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+    if written and named.name and not is_object_name(named.name):
+        reason = f"is {shown(named.name)}, which cannot be the name of an object"
+        fix = "use lower-case letters, digits, '-' and '.'; start and end with a letter or digit"
+        yield document.finding(ERROR, document.known(("metadata", "name")), reason, fix)
+    if not is_label(named.namespace):
+        reason = f"is {shown(named.namespace)}, which cannot be the name of a namespace"
+        fix = "use lower-case letters, digits and '-', at most 63"
+        yield document.finding(ERROR, document.known(("metadata", "namespace")), reason, fix)
 
 
 def _unnamed(named: Named) -> Iterator[Finding]:

@@ -1,0 +1,257 @@
+"""Making edits: many waiting edits of one object are one write, and a lost race reads again.
+
+Each write names the version of the object that the edits were computed from.  The API server
+refuses it when another node was faster; then the edits are computed again from the newer object.
+Nothing is locked, and no leader is elected: of several nodes that write at the same time, one
+always succeeds.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from multus.api.errors import CNIError, described
+from multus.api.kubernetes._edits import Change, Edit, EditFunction, function_of
+from multus.api.kubernetes._failures import ApiFailure, NotFound, Unreachable
+from multus.kube.decoding import metadata_of
+from multus.kube.merging import joined, merged
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes._deadline import Deadline
+    from multus.api.kubernetes._objects import ObjectRef
+    from multus.kube.objectwriter import ObjectWriter
+
+_Wire = Mapping[str, Any]
+
+#: How many objects are remembered as they were written last.
+_REMEMBERED = 32
+#: The pause after a lost race, in seconds: at most the first number, doubled up to the second.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.16
+#: The most edits of one write.
+_MOST = 256
+
+
+class _Job:
+    """One edit that waits, and how it ended."""
+
+    def __init__(self, edit: Edit) -> None:
+        self.edit = edit
+        self.function: EditFunction = function_of(edit)
+        self.done = False
+        self.answer: Any = None
+        self.error: CNIError | None = None
+
+    def apply(self, wire: _Wire | None) -> Change:
+        """Compute the change; an error of the function is this edit's alone."""
+        self.error = None
+        try:
+            change = self.function(wire, self.edit.given)
+        except CNIError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001  a plugin's function must not fail other edits
+            self.error = CNIError(
+                f"{self.edit.object}: its edit {self.edit.function!r} failed with"
+                f" {described(error)}",
+                fix="report it to the plugin's author",
+            )
+        else:
+            self.answer = change.answer
+            return change
+        return Change()
+
+
+class _Line:
+    """The edits of one object that wait, in order; who has the ``turn`` makes them."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.waiting: list[_Job] = []
+        self.users = 0
+
+
+class _Computed(NamedTuple):
+    """What a batch makes of an object: what is written, and what the object is then."""
+
+    batch: list[_Job]
+    after: _Wire | None
+    patch: Any = None
+    remove: bool = False
+
+
+class Editor:
+    """Makes edits by *writer*; safe to use from several threads.
+
+    *read* asks the API server for an object.
+    """
+
+    def __init__(
+        self,
+        writer: ObjectWriter,
+        read: Callable[[ObjectRef, Deadline], _Wire],
+    ) -> None:
+        self._writer, self._read = writer, read
+        self._known: Callable[[ObjectRef], _Wire | None] = lambda _: None
+        self._lock = threading.Lock()
+        self._lines: dict[ObjectRef, _Line] = {}
+        self._written: OrderedDict[ObjectRef, _Wire] = OrderedDict()
+
+    def watch(self, known: Callable[[ObjectRef], _Wire | None]) -> None:
+        """Begin with what a watch says: *known* returns an object, None when it is unknown."""
+        self._known = known
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        """Make *edit*; returns the answer of its function, or raises its error.
+
+        Raises an error of the API server too; then the edit may have been made.
+        """
+        job = _Job(edit)
+        with self._in_line(job) as line:
+            if not line.turn.acquire(timeout=deadline.remaining()):
+                raise Unreachable(
+                    f"cannot change {edit.object}: no time is left; the runtime repeats the call"
+                )
+            try:
+                while not job.done:
+                    self._make(line, edit.object, deadline)
+            finally:
+                line.turn.release()
+        if job.error is not None:
+            raise job.error
+        return job.answer
+
+    @contextmanager
+    def _in_line(self, job: _Job) -> Iterator[_Line]:
+        wanted = job.edit.object
+        with self._lock:
+            line = self._lines.setdefault(wanted, _Line())
+            line.waiting.append(job)
+            line.users += 1
+        try:
+            yield line
+        finally:
+            with self._lock:
+                if job in line.waiting:
+                    line.waiting.remove(job)
+                line.users -= 1
+                if not line.users:
+                    del self._lines[wanted]
+
+    def _make(self, line: _Line, wanted: ObjectRef, deadline: Deadline) -> None:
+        """Make edits that wait, in one write."""
+        before, fresh, pause = self._remembered(wanted), False, _FIRST_PAUSE
+        if before is None:
+            before, fresh = self._fresh(wanted, deadline), True
+        while True:
+            with self._lock:
+                batch = _alike(line.waiting)
+            computed = _compute(batch, before)
+            if computed.patch is None and not computed.remove:
+                if fresh:
+                    break
+                # What a watch says may be old: "it is there already" has to be true now.
+                before, fresh = self._fresh(wanted, deadline), True
+                continue
+            try:
+                self._write(wanted, before, computed, deadline)
+                break
+            except ApiFailure as error:
+                if not _is_lost_race(error):
+                    raise
+            time.sleep(min(random.uniform(0.0, pause), deadline.remaining()))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            before, fresh = self._fresh(wanted, deadline), True
+        with self._lock:
+            for job in computed.batch:
+                job.done = True
+            line.waiting = [each for each in line.waiting if not each.done]
+
+    def _write(
+        self, wanted: ObjectRef, before: _Wire | None, computed: _Computed, deadline: Deadline
+    ) -> None:
+        with self._lock:
+            self._written.pop(wanted, None)
+        if computed.remove:
+            if before is not None:
+                self._writer.delete(wanted, _version(before), deadline)
+            return
+        after = computed.after or {}
+        if before is None:
+            written = self._writer.create(wanted, after, deadline)
+        else:
+            version, part = _version(before), computed.batch[0].edit.subresource
+            written = self._writer.patch(wanted, computed.patch, version, deadline, part)
+        if "resourceVersion" in written:
+            self._remember(wanted, {**after, "metadata": dict(written)})
+
+    def _remember(self, wanted: ObjectRef, wire: _Wire) -> None:
+        with self._lock:
+            self._written[wanted] = wire
+            if len(self._written) > _REMEMBERED:
+                self._written.popitem(last=False)
+
+    def _remembered(self, wanted: ObjectRef) -> _Wire | None:
+        """What is known of the object without a request: the newer of watched and written."""
+        watched = self._known(wanted)
+        if watched is not None and not _version(watched):
+            watched = None  # without its version, a write would not be refused
+        with self._lock:
+            written = self._written.get(wanted)
+        if watched is None or written is None:
+            return watched or written
+        return watched if _is_newer(_version(watched), _version(written)) else written
+
+    def _fresh(self, wanted: ObjectRef, deadline: Deadline) -> _Wire | None:
+        try:
+            return self._read(wanted, deadline)
+        except NotFound as error:
+            if not error.kind_known:
+                raise
+            return None
+
+
+def _alike(waiting: list[_Job]) -> list[_Job]:
+    """The first edits that wait, as far as one request can write them."""
+    part = waiting[0].edit.subresource
+    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:_MOST]))
+
+
+def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:
+    """Apply the edits in their order; a removal ends the batch."""
+    after, patch = before, None
+    for count, job in enumerate(batch, 1):
+        change = job.apply(after)
+        if change.remove:
+            if after is before:
+                return _Computed(batch[:count], None, remove=before is not None)
+            # Edits before it have changed the object: they are written first.
+            return _Computed(batch[: count - 1], after, patch)
+        if change.patch is not None:
+            patch = change.patch if patch is None else joined(patch, change.patch)
+            after = merged(after, change.patch)
+    return _Computed(batch, after, patch)
+
+
+def _is_lost_race(error: ApiFailure) -> bool:
+    """Whether the object is not what it was: changed, created or deleted meanwhile."""
+    return error.status == 409 or (isinstance(error, NotFound) and error.kind_known)
+
+
+def _version(wire: _Wire) -> str:
+    return str(metadata_of(wire).get("resourceVersion", ""))
+
+
+def _is_newer(version: str, other: str) -> bool:
+    """Whether *version* is later; versions that are no numbers cannot be compared: then not.
+
+    A wrong answer costs a refused write, nothing more.
+    """
+    if version.isdecimal() and other.isdecimal():
+        return int(version) > int(other)
+    return False

@@ -1,0 +1,190 @@
+"""The ``ipam`` object of type ``whereabouts``.
+
+Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from multus.api.errors import InvalidConfig
+from multus.api.invoker import Declined
+from multus.api.reader import Reader
+from multus.ipam import dns
+from multus.ipam.addresses import Address, Network
+from multus.ipam.settings import read_routes, reader_of, require_few
+from multus_ipam_whereabouts import flatfile
+from multus_ipam_whereabouts.ranges import (
+    Range,
+    address_of,
+    network_of,
+    readers,
+    require_apart,
+)
+
+if TYPE_CHECKING:
+    from multus.api.network import Invocation
+    from multus.api.result import DNS, Route
+
+_OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude"})
+#: What the leader, the log and the reconciler of the binary need; they mean nothing here.
+_IGNORED = frozenset(
+    {
+        *("leader_lease_duration", "leader_renew_deadline", "leader_retry_period"),
+        *("log_file", "log_level", "reconciler_cron_expression"),
+    }
+)
+#: The keys of ``ipam`` that are served here.
+KEYS = (
+    _OF_RANGE
+    | _IGNORED
+    | {
+        *("type", "name", "datastore", "ipRanges", "gateway", "routes", "dns", "addresses"),
+        *("network_name", "enable_overlapping_ranges", "configuration_path", "kubernetes"),
+        "sticky",
+    }
+)
+_OF_KUBERNETES = frozenset({"kubeconfig", "k8s_api_root"})
+#: A tenant may name a file in these folders, whatever ``tenantPaths`` says: it is the usual one.
+_USUAL = ("/etc/cni/net.d/whereabouts.d/", "/etc/kubernetes/cni/net.d/whereabouts.d/")
+
+
+class Fixed(NamedTuple):
+    """An address of ``addresses``: it is given to every pod, and is in no pool."""
+
+    network: Network
+    gateway: Address | None
+
+
+class Settings(NamedTuple):
+    """What an ADD does: one address from each of ``ranges``, and all ``addresses``.
+
+    ``namespace`` has the objects; ``network_name`` is "" for the unnamed network.
+    """
+
+    ranges: tuple[Range, ...]
+    gateway: Address | None
+    routes: tuple[Route, ...]
+    dns: DNS
+    addresses: tuple[Fixed, ...]
+    network_name: str
+    namespace: str
+    overlapping: bool
+    sticky: bool
+    where: str
+
+    @classmethod
+    def read(cls, invocation: Invocation) -> Settings:
+        """Read the configuration and the flat file; raises ``InvalidConfig``."""
+        own, root = reader_of(invocation), invocation.session.chroot
+        whole = flatfile.merged(own.raw, root)
+        reader = Reader(whole, own.where, own.prefix)
+        ranges = tuple(Range.read(each, reader, at) for each, at in readers(whole, reader))
+        if not ranges:
+            raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
+        require_apart(ranges, reader)
+        kubeconfig = reader.inner("kubernetes").text("kubeconfig")
+        return cls(
+            ranges,
+            _gateway(reader),
+            read_routes(reader),
+            dns.from_config(reader),
+            tuple(_addresses(reader)),
+            reader.text("network_name"),
+            flatfile.namespace_of(kubeconfig, root),
+            reader.boolean("enable_overlapping_ranges", True),
+            reader.boolean("sticky"),
+            own.where,
+        )
+
+
+def refusal(invocation: Invocation) -> Declined | None:
+    """Why the configuration is left to the binary; None when it is served here."""
+    reader = reader_of(invocation)
+    reason = _foreign(reader.raw) or _elsewhere(invocation, reader.raw)
+    if not reason and not _has_api(invocation):
+        reason = "Multus' own configuration has no 'kubeconfig'"
+    return Declined("whereabouts", reason) if reason else None
+
+
+def _foreign(ipam: Mapping[str, Any]) -> str:
+    """The first key that is unknown here; wrong types are refused later, by ADD."""
+    unknown = [str(key) for key in ipam.keys() - KEYS]
+    listed = ipam.get("ipRanges")
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, Mapping):
+            unknown += [f"ipRanges.{key}" for key in each.keys() - _OF_RANGE]
+    kubernetes = ipam.get("kubernetes")
+    if isinstance(kubernetes, Mapping):
+        unknown += [f"kubernetes.{key}" for key in kubernetes.keys() - _OF_KUBERNETES]
+    if unknown:
+        return f"key {min(unknown)!r} of 'ipam'"
+    if ipam.get("datastore") not in (None, "", "kubernetes"):
+        return "'datastore' of 'ipam' is not 'kubernetes'"
+    return ""
+
+
+def _elsewhere(invocation: Invocation, ipam: Mapping[str, Any]) -> str:
+    """Which key of a tenant names a file outside ``tenantPaths``; "" when none does."""
+    kubernetes = ipam.get("kubernetes")
+    inner = kubernetes.get("kubeconfig") if isinstance(kubernetes, Mapping) else None
+    named = (("configuration_path", ipam.get("configuration_path")), ("kubeconfig", inner))
+    for key, path in named:
+        if not isinstance(path, str) or not path or _is_usual(path):
+            continue
+        if not invocation.serves_path(key, path):
+            return f"key {key!r} of 'ipam', which is {path!r}, outside 'tenantPaths.{key}'"
+    return ""
+
+
+def _is_usual(path: str) -> bool:
+    return path.startswith(_USUAL) and ".." not in path.split("/")
+
+
+def _has_api(invocation: Invocation) -> bool:
+    named = invocation.conf.raw.get("kubeconfig")
+    return invocation.session.api is not None or (isinstance(named, str) and bool(named))
+
+
+def _gateway(reader: Reader) -> Address | None:
+    text = reader.text("gateway")
+    found = address_of(text) if text else None
+    if text and found is None:
+        raise reader.error("gateway", f"is {text!r}, not an IP address")
+    return found
+
+
+def _addresses(reader: Reader) -> list[Fixed]:
+    require_few(reader, "addresses", len(reader.sequence("addresses")), 256)
+    found = []
+    for each in reader.inners("addresses"):
+        network, gateway = network_of(each.text("address")), each.text("gateway")
+        via = address_of(gateway) if gateway else None
+        if network is None:
+            raise each.error("address", f"is {each.text('address')!r}, not in CIDR form")
+        if gateway and via is None:
+            raise each.error("gateway", f"is {gateway!r}, not an IP address")
+        found.append(Fixed(network, via))
+    return found
+
+
+def wanted(invocation: Invocation, settings: Settings) -> list[Address]:
+    """The addresses that the pod asks for, each in one of the ranges; raises ``InvalidConfig``."""
+    from multus.ipam.settings import requested
+
+    by_args, by_runtime = requested(invocation)
+    by_environ = [each for each in invocation.args.get("IP", "").split(",") if each.strip()]
+    found = []
+    for text in dict.fromkeys((*by_environ, *by_args, *by_runtime)):
+        network = network_of(text)
+        address = network.address if network else address_of(text)
+        if address is None or not any(address in each for each in settings.ranges):
+            raise InvalidConfig(
+                f"the requested address {text!r} is in none of the ranges"
+                f" {', '.join(str(each.network) for each in settings.ranges)}",
+                where=settings.where,
+                fix="request an address of them that is not excluded",
+            )
+        found.append(address)
+    return list(dict.fromkeys(found))

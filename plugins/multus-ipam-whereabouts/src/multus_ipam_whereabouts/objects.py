@@ -1,0 +1,54 @@
+"""The API objects: their kinds, and their names as the binary makes them.
+
+Source: whereabouts 0.9, ``doc/crds`` and its objects in a cluster.
+"""
+
+from __future__ import annotations
+
+from multus.api.kubernetes import ApiUse, ObjectRef, Resource
+
+GROUP, VERSION = "whereabouts.cni.cncf.io", "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+POOLS = Resource(GROUP, VERSION, "ippools", "address pool")
+RESERVATIONS = Resource(
+    GROUP, VERSION, "overlappingrangeipreservations", "reservation of an address"
+)
+
+#: Without its version, an object cannot be written.
+_VERSION = ("metadata", "resourceVersion")
+
+
+def uses() -> list[ApiUse]:
+    """What is asked of the API server."""
+    refused = "pods on networks with IPAM of type whereabouts are refused"
+    cached = (_VERSION, "spec")
+    from multus_ipam_whereabouts.claims import CLAIMS
+
+    claimed = "pods that name an IPAMClaim on these networks are refused"
+    return [
+        ApiUse("get", CLAIMS, claimed, required=False),
+        ApiUse("patch", CLAIMS, claimed, "status", required=False),
+    ] + [
+        ApiUse(verb, kind, refused, required=False, cached=cached if verb == "get" else ())
+        for kind in (POOLS, RESERVATIONS)
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+        if (kind, verb) != (POOLS, "delete")
+    ]
+
+
+def pool(namespace: str, network: str, network_name: str) -> ObjectRef:
+    """The pool of *network*, a range as ``10.1.0.0/24``; *network_name* is "" for the unnamed."""
+    return POOLS.object(namespace, _named(network, network_name))
+
+
+def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
+    """What reserves *address* in all ranges that have it."""
+    return RESERVATIONS.object(namespace, _named(address, network_name))
+
+
+def _named(text: str, network_name: str) -> str:
+    # No object's name may end with a dash.
+    whole = f"{text}0" if text.endswith(":") else text
+    plain = whole.replace(":", "-").replace("/", "-")
+    return f"{network_name}-{plain}" if network_name else plain

@@ -1,0 +1,56 @@
+"""Reservations: an address that is in several ranges is used once.
+
+One object for each address; that it can be created once is what makes it unique.
+
+Source: whereabouts 0.9: ``spec`` has ``podref`` and ``ifname``.  Its ``containerid`` is filled here
+alone: the binary leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from multus.api.kubernetes import Change, editing
+from multus_ipam_whereabouts.objects import API_VERSION
+
+
+@editing
+def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+    """Reserve the address; the answer is the pod that has it instead, "" when this one does.
+
+    *given*: ``id``, ``podref``, ``ifname``.
+    """
+    spec = {
+        "containerid": given["id"],
+        "podref": given["podref"],
+        "ifname": given["ifname"],
+    }
+    if wire is None:
+        kind = "OverlappingRangeIPReservation"
+        return Change("", {"apiVersion": API_VERSION, "kind": kind, "spec": spec})
+    there = _spec(wire)
+    if there.get("podref") != given["podref"] and there.get("containerid") != given["id"]:
+        return Change(str(there.get("podref") or "another pod"))
+    return Change("") if there == spec else Change("", {"spec": spec})
+
+
+@editing
+def forget(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+    """Remove the reservation, unless another pod or a newer container has it.
+
+    *given*: ``id``, ``podref``, ``ifname``; ``freed`` says that the pool had the address for this
+    container until now.  Without it, only what names the container is removed: the pod may have a
+    newer one, and the binary does not write which.
+    """
+    there = _spec(wire)
+    same = there.get("containerid") == given["id"]
+    if given["freed"]:
+        same = same or there.get("podref") == given["podref"]
+    same = same and there.get("ifname", given["ifname"]) == given["ifname"]
+    return Change(remove=wire is not None and same)
+
+
+def _spec(wire: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    found = (wire or {}).get("spec")
+    return found if isinstance(found, Mapping) else {}

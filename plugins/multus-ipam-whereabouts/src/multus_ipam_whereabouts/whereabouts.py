@@ -1,0 +1,258 @@
+"""The verbs: an address of each range is allocated in its pool, and reserved beside other ranges.
+
+The pool is written first, then the reservation; an address that another range's pod has reserved is
+given back and the next one is taken.  Neither needs a leader: the API server refuses a write that
+was computed from an old object, and a second object of one name.
+
+Nothing is lost: the engine has written down the configuration and the container before ADD, and DEL
+finds what the container has by its ID.  When the API server is away, what DEL has to change is kept
+in a file and made later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from multus.api.errors import (
+    RECREATE,
+    CheckFailed,
+    CNIError,
+    InvalidConfig,
+    NotAvailable,
+    TryAgainLater,
+)
+from multus.api.ipam import Ipam
+from multus.api.kubernetes import Deadline, Edit, NotFound, SourceSettings, api_of
+from multus.api.result import IP, Result
+from multus.ipam.addresses import Address
+from multus.ipam.settings import interface_ip, require_one_per_family
+from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.claims import Claim
+from multus_ipam_whereabouts.conf import Settings, wanted
+
+if TYPE_CHECKING:
+    from multus.api.kubernetes import Api
+    from multus.api.network import Invocation
+    from multus_ipam_whereabouts.ranges import Range
+
+_POOL, _RESERVATION = "multus_ipam_whereabouts.pool", "multus_ipam_whereabouts.reservation"
+#: The time for giving back what a failed ADD has allocated, beyond the deadline; seconds.
+_CLEAN_UP = 2.0
+#: How long a DEL tries to reach the API server, in seconds.
+_LEAVING = 4.0
+
+
+class Whereabouts(Ipam):
+    """The addresses of one invocation."""
+
+    name = "whereabouts"
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.invocation = invocation
+        self._claim: Claim | None = None
+
+    def add(self) -> Result:
+        settings = Settings.read(self.invocation)
+        self._claim = Claim.of(self.invocation)
+        if not self._podref.strip("/"):
+            raise InvalidConfig(
+                "there is no pod: CNI_ARGS has no K8S_POD_NAMESPACE and K8S_POD_NAME",
+                where=settings.where,
+                fix="use IPAM of type host-local for containers without a pod",
+            )
+        left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
+        if self._claim is not None:
+            left = self._claim.addresses(api, deadline) or left
+        families = [each.network.address.family for each in settings.ranges]
+        families += [each.network.address.family for each in settings.addresses]
+        require_one_per_family(families, self.invocation)
+        ips: list[IP] = []
+        try:
+            for each in settings.ranges:
+                asked = [one for one in left if one in each]
+                address = self._allocate(api, settings, each, asked, deadline)
+                left = [one for one in left if one != address]
+                gateway = _same_family(settings.gateway, address)
+                ips.append(interface_ip(address, each.network.prefix, gateway))
+            if left:
+                raise InvalidConfig(
+                    f"no range is left for the requested {', '.join(map(str, left))}",
+                    where=settings.where,
+                    fix="request one address of each range",
+                )
+            if self._claim is not None:
+                api.edit(self._claim.bind(ips), deadline)
+        except CNIError:
+            # Also when the answer was lost: the address may have been allocated.
+            self._take_back(settings, ips)
+            raise
+        ips += [
+            interface_ip(each.network.address, each.network.prefix, each.gateway)
+            for each in settings.addresses
+        ]
+        return Result(ips=tuple(ips), routes=settings.routes, dns=settings.dns)
+
+    def _take_back(self, settings: Settings, ips: Sequence[IP]) -> None:
+        """Free what a failed ADD may have; a second error must not hide the first."""
+        if self._claim is not None:
+            return  # it is the claim's, whichever pod comes next
+        try:
+            self._free(settings, ips, Deadline.after(_CLEAN_UP))
+        except CNIError as error:
+            self.invocation.log.error(f"{settings.where}: not given back", error=error)
+
+    def _allocate(
+        self,
+        api: Api,
+        settings: Settings,
+        within: Range,
+        asked: Sequence[Address],
+        deadline: Deadline,
+    ) -> Address:
+        base, avoid = within.network.first, list[int]()
+        while True:
+            given = {
+                **self._owner,
+                "range": str(within.network),
+                "spans": within.spans,
+                "wanted": [each.value - base.value for each in asked],
+                "avoid": avoid,
+                "sticky": settings.sticky,
+                "claim": self._claim is not None,
+            }
+            distance: int = api.edit(self._pool_edit(settings, within, "allocate", given), deadline)
+            address = base + distance
+            if not settings.overlapping:
+                return address
+            reserve = self._reservation_edit(settings, address, "reserve", self._owner)
+            if not api.edit(reserve, deadline):
+                return address
+            # A pod on another range has it; what its pool has of it here is given back.
+            avoid.append(distance)
+
+    def delete(self) -> None:
+        try:
+            settings = Settings.read(self.invocation)
+            self._claim = Claim.of(self.invocation)
+        except InvalidConfig as error:
+            # ADD refused this configuration, so no address is held.
+            self.invocation.log.verbose("no address is held: 'ipam' is invalid", error=error)
+            return
+        previous, deadline = self.invocation.prev_result, self._deadline()
+        if self._claim is None:
+            self._free(settings, previous.ips if previous else (), deadline)
+            return
+        kept: list[Edit] = []
+        self._made(self._api(), self._claim.unbind(), kept, deadline)
+        if kept:
+            self._api().keep(kept)
+
+    def _free(self, settings: Settings, ips: Sequence[IP], deadline: Deadline) -> None:
+        """Give back what the container has; what cannot be written now is kept for later."""
+        api = self._api()
+        reported = [Address.parse(each.address.partition("/")[0]) for each in ips]
+        kept: list[Edit] = []
+        for each in settings.ranges:
+            begun = not reported and bool(self._podref.strip("/"))
+            given = {**self._owner, "range": str(each.network), "fence": begun}
+            release = self._pool_edit(settings, each, "release", given)
+            known = [one for one in reported if one is not None and one in each.network]
+            answer = self._made(api, release, kept, deadline) or {}
+            freed = {each.network.first + int(one): pod for one, pod in answer.items()}
+            for address in dict.fromkeys((*known, *freed)) if settings.overlapping else ():
+                given = {**self._owner, "freed": address in freed}
+                given["podref"] = freed.get(address, given["podref"])
+                forget = self._reservation_edit(settings, address, "forget", given)
+                self._made(api, forget, kept, deadline)
+        if kept:
+            api.keep(kept)
+
+    def _made(self, api: Api, edit: Edit, kept: list[Edit], deadline: Deadline) -> Any:
+        """The answer of an edit of DEL; one that cannot be made now is added to *kept*."""
+        if not kept:
+            try:
+                return api.edit(edit, deadline)
+            except NotFound as error:
+                if not error.kind_known:
+                    return None  # no object of this kind exists
+                raise
+            except TryAgainLater as error:
+                self.invocation.log.error(f"{edit.object}: its change is kept", error=error)
+        kept.append(edit)
+        return None
+
+    def check(self) -> None:
+        self._claim = Claim.of(self.invocation)
+        settings, api, deadline = Settings.read(self.invocation), self._api(), self._deadline()
+        previous = self.invocation.prev_result
+        for each in settings.ranges:
+            found = api.edit(self._pool_edit(settings, each, "held", self._owner), deadline)
+            held = {str(each.network.first + int(one)) for one in found}
+            reported = {ip.address.partition("/")[0] for ip in (previous.ips if previous else ())}
+            fixed = {str(one.network.address) for one in settings.addresses}
+            ours = {
+                text
+                for text in reported - fixed
+                if (address := Address.parse(text)) is not None and address in each.network
+            }
+            if not held or not ours <= held:
+                raise CheckFailed(
+                    f"range {each.network}: {', '.join(sorted(ours)) or 'no address'} is not"
+                    f" allocated to container {self._owner['id']}, interface"
+                    f" {self._owner['ifname']}: another pod may get it",
+                    fix=RECREATE,
+                )
+
+    def status(self) -> None:
+        settings, api = Settings.read(self.invocation), self._api()
+        for each in settings.ranges:
+            edit = self._pool_edit(settings, each, "held", self._owner)
+            try:
+                api.edit(edit, self._deadline())
+            except CNIError as error:
+                raise error.into(NotAvailable) from error
+
+    @property
+    def _podref(self) -> str:
+        args = self.invocation.args
+        return f"{args.get('K8S_POD_NAMESPACE', '')}/{args.get('K8S_POD_NAME', '')}"
+
+    @property
+    def _owner(self) -> dict[str, Any]:
+        return {
+            "id": self._claim.id if self._claim else self.invocation.request.container_id,
+            "podref": self._podref,
+            "ifname": self.invocation.ifname,
+        }
+
+    def _pool_edit(
+        self, settings: Settings, within: Range, function: str, given: dict[str, Any]
+    ) -> Edit:
+        network, name = str(within.network), settings.network_name
+        wanted_pool = objects.pool(settings.namespace, network, name)
+        return Edit(wanted_pool, f"{_POOL}:{function}", given)
+
+    def _reservation_edit(
+        self, settings: Settings, address: Address, function: str, given: dict[str, Any]
+    ) -> Edit:
+        name = settings.network_name
+        wanted_one = objects.reservation(settings.namespace, str(address), name)
+        return Edit(wanted_one, f"{_RESERVATION}:{function}", given)
+
+    def _api(self) -> Api:
+        api = api_of(self.invocation.conf, self.invocation.session)
+        assert api is not None  # without one, the hook declined
+        return api
+
+    def _deadline(self) -> Deadline:
+        seconds = SourceSettings.of(self.invocation.conf).api_timeout
+        left = self.invocation.session.remaining(seconds)
+        if self.invocation.verb == "DEL":
+            # What cannot be done by then is kept.
+            left = min(max(left, _CLEAN_UP), _LEAVING)
+        return Deadline.after(left)
+
+
+def _same_family(gateway: Address | None, address: Address) -> Address | None:
+    return gateway if gateway is not None and gateway.family == address.family else None

@@ -1,0 +1,173 @@
+"""Edits: grouped, refused when the object changed, computed again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.kube.edits import POOLS, edit
+from waiting import eventually
+
+from multus.api.errors import CNIError, InvalidConfig
+from multus.api.kubernetes import ApiFailure, Deadline, Edit, Resource
+from multus.kube.client import KubeClient
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.merging import joined, merged
+from multus.kube.nodeapi import NodeApi
+from multus.testing.apiserver import ApiServer, Fault
+
+PATH = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/default/ippools"
+CACHED: dict[Resource, list[str | tuple[str, ...]]] = {
+    POOLS: [("metadata", "resourceVersion"), "spec"]
+}
+
+
+def marks(api: ApiServer, pool: str = "p") -> set[str]:
+    kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
+    assert kind is not None
+    return set(api.store.get(kind, "default", pool)["spec"]["allocations"])
+
+
+def writes(api: ApiServer) -> int:
+    return sum(n for (method, _), n in api.requests.items() if method in ("POST", "PATCH"))
+
+
+def test_an_edit_creates_changes_and_removes(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    assert client.edit(edit("a"), soon) == 1
+    assert client.edit(edit("b"), soon) == 2
+    assert marks(api) == {"a", "b"}
+    assert client.edit(edit("", "remove"), soon) is True
+    assert client.edit(edit("", "remove"), soon) is False
+    assert client.edit(edit("c"), soon) == 1
+
+
+def test_edits_that_wait_at_the_same_time_are_one_write(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client, names = connect(), [f"n{n}" for n in range(20)]
+    client.edit(edit("first"), soon)
+    before = writes(api)
+    # While the first of them writes, all others come.
+    api.faults.add(Fault("slow", method="PATCH", seconds=0.3))
+    threads = [threading.Thread(target=client.edit, args=(edit(name), soon)) for name in names]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert marks(api) == {"first", *names}
+    assert writes(api) - before <= 5
+
+
+def test_clients_that_write_at_the_same_time_lose_nothing(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    clients = [connect() for _ in range(4)]
+
+    def work(client: KubeClient, number: int) -> None:
+        for each in range(5):
+            client.edit(edit(f"{number}-{each}"), soon)
+
+    threads = [threading.Thread(target=work, args=pair[::-1]) for pair in enumerate(clients)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(marks(api)) == 20
+
+
+def test_an_error_of_one_edit_is_its_own(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    with pytest.raises(InvalidConfig, match="bad is bad"):
+        client.edit(edit("bad"), soon)
+    with pytest.raises(CNIError, match=r"unit\.kube\.edits:mark.* failed with KeyError"):
+        client.edit(edit("odd"), soon)
+    assert writes(api) == 0
+
+
+def test_only_marked_functions_are_called(
+    connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    for function in ("unmarked", "absent"):
+        with pytest.raises(InvalidConfig, match=function):
+            connect().edit(edit("a", function), soon)
+    with pytest.raises(InvalidConfig, match="not installed"):
+        connect().edit(Edit(POOLS.object("default", "p"), "no.such:thing", {}), soon)
+
+
+def test_a_refusal_is_the_errors_of_the_server(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    api.forbidden.add(("create", "ippools"))
+    with pytest.raises(ApiFailure) as caught:
+        client.edit(edit("a"), soon)
+    assert caught.value.status == 403
+    api.forbidden.clear()
+    assert client.edit(edit("a"), soon) == 1
+
+
+@pytest.fixture
+def node(api: ApiServer, tmp_path: Path) -> Iterator[NodeApi]:
+    found = NodeApi(load_kubeconfig(api.write_kubeconfig(tmp_path)), "n1", CACHED)
+    yield found
+    found.close()
+
+
+def watching(node: NodeApi, client: KubeClient, soon: Deadline) -> None:
+    """Follow an object that *client* has made."""
+    client.edit(edit("a"), soon)
+    node.start()
+    eventually(lambda: all(state.synced for state in node.states()))
+
+
+def test_a_watched_object_is_written_without_a_read(
+    api: ApiServer, node: NodeApi, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    watching(node, connect(), soon)
+    api.requests.clear()
+    assert node.edit(edit("b"), soon) == 2
+    assert node.edit(edit("c"), soon) == 3
+    assert api.requests["GET", f"{PATH}/p"] == 0
+    assert api.requests["PATCH", f"{PATH}/p"] == 2
+
+
+def test_what_a_watch_says_is_confirmed_before_it_is_an_answer(
+    api: ApiServer, node: NodeApi, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    watching(node, connect(), soon)
+    api.requests.clear()
+    assert node.edit(edit("a"), soon) == 1
+    assert api.requests["GET", f"{PATH}/p"] == 1
+
+
+def test_an_object_that_was_deleted_meanwhile_is_created(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("a"), soon)
+    connect().edit(edit("", "remove"), soon)
+    assert client.edit(edit("b"), soon) == 1
+    assert marks(api) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": 1}, {"b": 2}),
+        ({"a": None}, {"a": 3}),
+        ({"a": {"x": 1}}, {"a": {"x": None, "y": 2}}),
+        ({"a": {"x": 1}}, {"a": None}),
+        ({}, {"a": {"b": {"c": None}}}),
+    ],
+)
+def test_joined_patches_do_what_both_do(first: Any, second: Any) -> None:
+    for wire in ({}, {"a": {"x": 0, "z": 9}}, {"a": 5, "b": {"q": 1}}):
+        assert merged(wire, joined(first, second)) == merged(merged(wire, first), second)

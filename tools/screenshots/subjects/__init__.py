@@ -1,0 +1,1 @@
+"""What there are pictures of: one module for each subject, with ``take(studio)``."""
