@@ -292,8 +292,7 @@ def calls(ground: Ground) -> list[Said]:
 
 SHOWN = (
     *(trace, attachments, gc, apply, explain, validate, doctor),
-    *(convert, plugins, install, uninstall, events, status, top, graph, serve),
-    *(convert, plugins, install, uninstall, events, status, top, ipam),
+    *(convert, plugins, install, uninstall, events, status, top, graph, serve, ipam),
 )
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}
