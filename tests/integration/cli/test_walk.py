@@ -59,6 +59,7 @@ def walk(folder: Path) -> list[list[str]]:
         "graph": ("--cni-dir", state),
         "help": (),
         "install": ("--dry-run", "--net-d", f"{folder}/net.d"),
+        "ipam": ("--help",),
         "man": (),
         "new-plugin": ("--help",),
         "plugins": (),
