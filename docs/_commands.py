@@ -12,8 +12,8 @@ _HEAD = """\
 # Commands
 
 This page has every command of the program `multus`, with its options and examples, and those of
-[`kubectl multus`](kubectl.md). `multus COMMAND --help` prints the same in a terminal, and `multus man`
-as a manual page.
+[`kubectl multus`](kubectl.md). `multus COMMAND --help` prints the same in a terminal,
+and `multus man` as a manual page.
 
 When the variable `CNI_COMMAND` is set, the program is a CNI plugin: it reads its configuration from
 standard input, and no arguments. Container runtimes start it like that.
