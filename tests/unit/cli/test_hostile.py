@@ -157,6 +157,22 @@ def gc(ground: Ground) -> list[Said]:
     return [ground.run("gc", "--dry-run", *where), ground.run("gc", *where)]
 
 
+def ipam(ground: Ground) -> list[Said]:
+    """A pool that somebody has filled with other things than a pod's name and an interface's."""
+    held = {"1": {"id": H, "podref": f"{H}/{H}", "ifname": H}}
+    pool = {
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+        "kind": "IPPool",
+        "metadata": {"name": f"{PATH}-10.1.0.0-24", "namespace": "kube-system"},
+        "spec": {"range": "10.1.0.0/24", "allocations": held},
+    }
+    with ApiServer() as api:
+        api.create(pool)
+        where = ("--kubeconfig", api.write_kubeconfig(ground.folder))
+        words = (("status",), ("list",), ("reconcile", "--dry-run"), ("release", H))
+        return [ground.run("ipam", *each, *where) for each in words]
+
+
 def apply(ground: Ground) -> list[Said]:
     ground.record()
     where = ("--cni-dir", ground.state)
@@ -276,7 +292,7 @@ def calls(ground: Ground) -> list[Said]:
 
 SHOWN = (
     *(trace, attachments, gc, apply, explain, validate, doctor),
-    *(convert, plugins, install, uninstall, events, status, top, graph, serve),
+    *(convert, plugins, install, uninstall, events, status, top, graph, serve, ipam),
 )
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}
