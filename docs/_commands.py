@@ -12,7 +12,8 @@ _HEAD = """\
 # Commands
 
 This page has every command of the program `multus`, with its options and examples. `multus COMMAND
---help` prints the same in a terminal, and `multus man` as a manual page.
+--help` prints the same in a terminal, and `multus man` as a manual page. At the end are the
+commands of `kubectl multus`, which asks all nodes of a cluster, and of `multus-shim`.
 
 When the variable `CNI_COMMAND` is set, the program is a CNI plugin: it reads its configuration from
 standard input, and no arguments. Container runtimes start it like that.
@@ -47,25 +48,30 @@ program in place of `multus`.
 """
 
 
-def page(parser: argparse.ArgumentParser) -> str:
-    """The page, in MyST Markdown."""
-    commands = manual.subcommands(parser)
+def page(*parsers: argparse.ArgumentParser) -> str:
+    """The page of these programs, in MyST Markdown; the first one's headings are the bare names."""
+    found = [
+        (f"{parser.prog} {name}".removeprefix(f"{parsers[0].prog} "), f"{parser.prog} {name}", each)
+        for parser in parsers
+        for name, each in manual.subcommands(parser).items()
+    ]
     rows = [
-        f"| [`multus {name}`](#{name}) | {_prose(command.description or '')} |"
-        for name, command in commands.items()
+        f"| [`{called}`](#{heading.replace(' ', '-')}) | {_prose(command.description or '')} |"
+        for heading, called, command in found
     ]
     parts = [_HEAD + "\n".join(rows) + "\n"]
-    parts += ["\n".join(_section(name, command)) for name, command in commands.items()]
+    parts += ["\n".join(_section(*each)) for each in found]
     parts += [_SHIM, "\n".join(_tail())]
     return "\n".join(parts)
 
 
-def _section(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
-    yield f"## {name}\n"
+def _section(heading: str, called: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    yield f"## {heading}\n"
     # A search for the command's name finds this place first.
-    yield f"```{{index}} ! {name}, ! multus {name}\n```\n"
+    entries = dict.fromkeys((heading, called))
+    yield f"```{{index}} {', '.join(f'! {entry}' for entry in entries)}\n```\n"
     yield f"{_prose(command.description or '')}\n"
-    yield f"```text\n{_synopsis(name, command)}\n```\n"
+    yield f"```text\n{_synopsis(called, command)}\n```\n"
     formatter = command._get_formatter()
     for action in _shown(command):
         yield f"`{manual.called(action)}`"
@@ -92,8 +98,8 @@ def _shown(command: argparse.ArgumentParser) -> list[argparse.Action]:
     ]
 
 
-def _synopsis(name: str, command: argparse.ArgumentParser) -> str:
-    words = ["multus", name]
+def _synopsis(called: str, command: argparse.ArgumentParser) -> str:
+    words = [called]
     if any(action.option_strings for action in _shown(command)):
         words.append("[OPTIONS]")
     for action in _shown(command):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
-from multus.cli import parser
+from multus.cli import kubectl, parser
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
 from multus.cli.upstream import comparison
 from multus.daemon import settings
@@ -178,7 +178,7 @@ def commands_page() -> str:
     sys.path.append(str(HERE))
     import _commands
 
-    return str(_commands.page(parser()))
+    return str(_commands.page(parser(), kubectl.parser()))
 
 
 # --- Hooks ----------------------------------------------------------------------------------------

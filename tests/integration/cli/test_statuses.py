@@ -194,6 +194,8 @@ DRIVES: dict[tuple[str, int], Callable[[Case], int]] = {
     ("new-plugin", 1): lambda c: c.run("new-plugin", "source", "X Y", "--into", c.node.folder),
     ("plugins", 0): lambda c: c.run("plugins"),
     ("plugins", 1): lambda c: c.run("plugins", PYTHONPATH=broken_plugin(c)),
+    ("serve", 0): lambda c: c.signalled(signal.SIGTERM, "serve", "--address", "127.0.0.1:0"),
+    ("serve", 1): lambda c: c.run("serve", "--address", "192.0.2.1:1", *c.state),
     ("top", 0): lambda c: c.run("top", "--once", *c.of_node),
     ("top", 129): lambda c: c.signalled(signal.SIGHUP, "top", *c.of_node),
     ("top", 130): lambda c: c.signalled(signal.SIGINT, "top", *c.of_node),

@@ -18,6 +18,7 @@ from multus.api.request import Request
 from multus.api.result import IP, Interface, Result
 from multus.cli import names
 from multus.log.trace import append
+from multus.picture.cluster.reading import ASKED, STATUS
 from multus.state.journal import Journal
 from multus.state.record import Planned, Step
 from multus.testing.apiserver import ApiServer
@@ -128,6 +129,26 @@ def attachments(ground: Ground) -> list[Said]:
     forms = ("wide", "yaml", "name")
     more = [ground.run("attachments", "-o", each, *where) for each in forms]
     return [ground.run("attachments", *where), *more, ground.run("attachments", "-n", H, *where)]
+
+
+def graph(ground: Ground) -> list[Said]:
+    ground.record()
+    status = json.dumps([{"name": H, "interface": H, "ips": [H], "mac": H}])
+    with ApiServer() as api:
+        for name in (H, f"{H}2"):
+            api.create_pod(name, {STATUS: status}, namespace=H, node=H)
+        api.create_pod(f"{H}3", {ASKED: H}, namespace=H, node=H)
+        api.create_pod(f"{H}4", {STATUS: H}, namespace=H, node=H)
+        kubeconfig = api.write_kubeconfig(ground.folder)
+        cluster = ground.run("graph", "--kubeconfig", kubeconfig)
+    return [cluster, ground.run("graph", "--cni-dir", ground.state)]
+
+
+def serve(ground: Ground) -> list[Said]:
+    return [
+        ground.run("serve", "--address", H),
+        ground.run("serve", "--kubeconfig", ground.write(PATH, {H: H}), "--context", H),
+    ]
 
 
 def gc(ground: Ground) -> list[Said]:
@@ -271,7 +292,7 @@ def calls(ground: Ground) -> list[Said]:
 
 SHOWN = (
     *(trace, attachments, gc, apply, explain, validate, doctor),
-    *(convert, plugins, install, uninstall, events, status, top, ipam),
+    *(convert, plugins, install, uninstall, events, status, top, graph, serve, ipam),
 )
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}
