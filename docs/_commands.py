@@ -11,8 +11,9 @@ from multus.cli import manual, statuses
 _HEAD = """\
 # Commands
 
-This page has every command of the program `multus`, with its options and examples. `multus COMMAND
---help` prints the same in a terminal, and `multus man` as a manual page.
+This page has every command of the program `multus`, with its options and examples, and those of
+[`kubectl multus`](kubectl.md). `multus COMMAND --help` prints the same in a terminal, and `multus man`
+as a manual page.
 
 When the variable `CNI_COMMAND` is set, the program is a CNI plugin: it reads its configuration from
 standard input, and no arguments. Container runtimes start it like that.
@@ -47,25 +48,36 @@ program in place of `multus`.
 """
 
 
-def page(parser: argparse.ArgumentParser) -> str:
-    """The page, in MyST Markdown."""
-    commands = manual.subcommands(parser)
+def page(parser: argparse.ArgumentParser, of_kubectl: argparse.ArgumentParser) -> str:
+    """The page, in MyST Markdown, of the commands of ``multus`` and of ``kubectl multus``."""
+    found = {
+        **{f"multus {name}": each for name, each in manual.subcommands(parser).items()},
+        **{f"kubectl multus {name}": e for name, e in manual.subcommands(of_kubectl).items()},
+    }
     rows = [
-        f"| [`multus {name}`](#{name}) | {_prose(command.description or '')} |"
-        for name, command in commands.items()
+        f"| [`{called}`](#{_heading(called).replace(' ', '-')}) |"
+        f" {_prose(command.description or '')} |"
+        for called, command in found.items()
     ]
     parts = [_HEAD + "\n".join(rows) + "\n"]
-    parts += ["\n".join(_section(name, command)) for name, command in commands.items()]
+    parts += ["\n".join(_section(called, command)) for called, command in found.items()]
     parts += [_SHIM, "\n".join(_tail())]
     return "\n".join(parts)
 
 
-def _section(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
+def _heading(called: str) -> str:
+    """A command under its name alone; those of kubectl with the word before it."""
+    return called.removeprefix("multus ")
+
+
+def _section(called: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    name = _heading(called)
     yield f"## {name}\n"
     # A search for the command's name finds this place first.
-    yield f"```{{index}} ! {name}, ! multus {name}\n```\n"
+    words = dict.fromkeys([name, called])
+    yield f"```{{index}} {', '.join(f'! {each}' for each in words)}\n```\n"
     yield f"{_prose(command.description or '')}\n"
-    yield f"```text\n{_synopsis(name, command)}\n```\n"
+    yield f"```text\n{_synopsis(called, command)}\n```\n"
     formatter = command._get_formatter()
     for action in _shown(command):
         yield f"`{manual.called(action)}`"
@@ -92,8 +104,8 @@ def _shown(command: argparse.ArgumentParser) -> list[argparse.Action]:
     ]
 
 
-def _synopsis(name: str, command: argparse.ArgumentParser) -> str:
-    words = ["multus", name]
+def _synopsis(called: str, command: argparse.ArgumentParser) -> str:
+    words = [called]
     if any(action.option_strings for action in _shown(command)):
         words.append("[OPTIONS]")
     for action in _shown(command):

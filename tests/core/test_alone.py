@@ -22,8 +22,9 @@ if entry_points(group="multus"):
 
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
-NEEDS_MORE = ("multus.certificate", "multus.cli", "multus.daemon", "multus.kube", "multus.testing")
-NEEDS_MORE += ("multus.picture.process", "multus.picture.serving", "multus.picture.cluster.process")
+NEEDS_MORE = tuple(
+    f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "picture", "testing")
+)
 
 
 @pytest.fixture

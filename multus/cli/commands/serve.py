@@ -24,6 +24,8 @@ from multus.cli import screen
 from multus.cli.attachments import CNI_DIR
 from multus.cli.clusters import add_cluster
 
+STATUSES = {0: "ended by Ctrl-C or SIGTERM"}
+
 ADDRESS = "127.0.0.1:8470"
 
 STATUSES = {
