@@ -23,9 +23,8 @@ from pathlib import Path
 
 from multus.api import PUBLIC, hookspecs
 from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
-from multus.cli import parser
+from multus.cli import kubectl, parser
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
-from multus.cli.kubectl import parser as of_kubectl
 from multus.cli.upstream import comparison
 from multus.daemon import settings
 from multus.registry.index import discover
@@ -179,7 +178,7 @@ def commands_page() -> str:
     sys.path.append(str(HERE))
     import _commands
 
-    return str(_commands.page(parser(), of_kubectl()))
+    return str(_commands.page(parser(), kubectl.parser()))
 
 
 # --- Hooks ----------------------------------------------------------------------------------------

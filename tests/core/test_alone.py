@@ -22,8 +22,9 @@ if entry_points(group="multus"):
 
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
-NEEDS_MORE = tuple(
-    f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "picture", "testing")
+NEEDS_MORE = (
+    *(f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "testing")),
+    *(f"multus.picture.{name}" for name in ("cluster.process", "process", "serving")),
 )
 
 
