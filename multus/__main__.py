@@ -20,6 +20,10 @@ def program() -> NoReturn:
     _open_what_is_closed()
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _interrupt)
+    if os.getpid() == 1:
+        # The kernel keeps SIGTERM from a container's first process unless that handles it; the
+        # container would live on for all of its grace period.
+        _signal.signal(_signal.SIGTERM, _terminate)
     status = main()
     if "CNI_COMMAND" in os.environ:
         _leave(status)
@@ -31,10 +35,15 @@ def main() -> int:
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
-    from multus.cli import screen
+    from multus.cli import screen, telling
 
     screen.claim()
-    return command_line(sys.argv[1:])
+    words = sys.argv[1:]
+    telling.begin(f"multus {words[0]}" if words else "multus")
+    try:
+        return command_line(words)
+    finally:
+        telling.end()
 
 
 def plugin() -> int:
@@ -67,6 +76,10 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     from multus.api.errors import Interrupted
 
     raise Interrupted
+
+
+def _terminate(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _answer(answer_to: int) -> tuple[tuple[int, bytes], tuple[str, bytes] | None]:

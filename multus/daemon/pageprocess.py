@@ -23,6 +23,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 #: A process that has served for so long begins with the first pause again, in seconds.
 _SERVED = 60.0
 _ENDING = 2.0
+#: How much calls come before it: whoever may connect could keep a processor busy.
+_NICE = 10
 
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -77,13 +79,15 @@ class PageProcess:
 
 def main(given: dict[str, object]) -> None:
     """Serve until the supervisor ends it; an error is logged, and ends it with status 1."""
-    from multus.daemon.becoming import become
+    from multus.daemon.becoming import be_killed_first, become
     from multus.log import Log
     from multus.picture.process import serve
 
     parent = given["parent"]
     assert isinstance(parent, int)
     become("multus-page", parent)
+    be_killed_first()
+    os.nice(_NICE)
     logged = given["log"]
     log = Log.from_conf(logged if isinstance(logged, dict) else {})
     try:

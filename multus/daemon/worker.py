@@ -7,7 +7,6 @@ itself, then reports to the supervisor.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -24,6 +23,7 @@ from multus.api import progress
 from multus.api._limits import limit_data
 from multus.cni.shim import Answer, error_answer
 from multus.daemon import spooled, wire
+from multus.daemon.becoming import be_killed_first
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.front import Front
@@ -40,8 +40,6 @@ _ENGINE = 30.0
 _LONGEST_REASON = 2000
 #: Number of new objects after which garbage is collected.
 _GARBAGE = 20_000
-#: OOM score adjustment (0 to 1000): when memory runs out, the kernel kills workers first.
-_OOM_SCORE = "500"
 #: Growth of resident memory after which a worker is replaced, in bytes.
 _FAT = 48 << 20
 #: Descriptors that may stay open after a call: logs, and the connection to the API process.
@@ -279,8 +277,7 @@ def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
     # The output of plugins goes to standard error.
     os.dup2(2, 1)
     # When memory runs out, losing one call is better than losing the daemon.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-        score.write(_OOM_SCORE)
+    be_killed_first()
     limit_data(memory)
     # Garbage is collected between calls, not during an ADD of many networks.
     gc.disable()

@@ -4,7 +4,7 @@ A socket stays in the namespace of the thread that opened it.  A file in ``/proc
 to the namespace of the thread that opens it.  So a thread enters the namespace, opens what it
 needs, and leaves; the other threads do not change namespace.
 
-Source: setns(2), ioctl_ns(2), network_namespaces(7).
+Source: setns(2), ioctl_ns(2), network_namespaces(7), linux/net_namespace.h.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from multus.api.errors import KernelRefused, UnknownContainer
+from multus.netlink import wire
 from multus.netlink._channel import NETLINK_ROUTE, Channel, Transport, open_channel
+from multus.netlink.wire import Message
 
 if TYPE_CHECKING:
     import socket as sockets
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
 _OWN = "/proc/thread-self/ns/net"
+
+_RTM_GETNSID = 90
+_NETNSA_NSID, _NETNSA_FD = 1, 3
+_NOT_ASSIGNED = -1
+#: ``rtgenmsg``: the family, padded.
+_RTGENMSG = struct.Struct("=Bxxx")
+
 #: What the kernel says of a path at which there is nothing that can be opened.  Anything else, such
 #: as a full table of files or a missing right, says nothing about the namespace.
 _ABSENT = frozenset(
@@ -142,6 +152,19 @@ class Namespace:
         """A netlink socket of this namespace; ``transport`` is for tests that inject faults."""
         with self.entered():
             return open_channel(protocol, transport)
+
+    def id_in(self, channel: Channel) -> int | None:
+        """The kernel's id of this namespace in the channel's, as in `Link.peer_namespace`.
+
+        None when no link of the channel's namespace has ever led here.
+        """
+        body = _RTGENMSG.pack(0) + wire.u32(_NETNSA_FD, self.fd)
+        words = f"ask for the id of the network namespace {self.path}"
+        asked = Message(_RTM_GETNSID, 0, body, words, acknowledged=True, replies=True)
+        (reply,) = channel.request([asked])
+        found = wire.first(reply or b"", _RTGENMSG.size, _NETNSA_NSID)
+        number = _NOT_ASSIGNED if found is None else wire.read_i32(found)
+        return None if number == _NOT_ASSIGNED else number
 
 
 @contextmanager

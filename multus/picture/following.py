@@ -7,6 +7,7 @@ journal and the trace are files, whose times are compared.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -21,6 +22,9 @@ _SOL_NETLINK, _NETLINK_LISTEN_ALL_NSID = 270, 8
 #: The node is not read more often than this, and not less often while somebody asks, in seconds.
 #: Nobody says when the last interface of a namespace that is gone was removed with it.
 _SOONEST, _LATEST = 1.0, 15.0
+
+#: So many are taken at a time: who asks is answered in between.
+_MOST_EVENTS = 256
 
 #: The names, times and sizes of the files that a picture is made from.
 _Files = tuple[tuple[str, int, int], ...]
@@ -44,14 +48,14 @@ class Following:
     def changed(self) -> None:
         """Take the events, and remember that there were some."""
         self._changed = True
-        with suppress(BlockingIOError):
-            while True:
-                try:
-                    self._events.recv(65536)
-                except BlockingIOError:
+        for _ in range(_MOST_EVENTS):
+            try:
+                self._events.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # some were lost, which says the same
                     raise
-                except OSError:
-                    continue  # ENOBUFS: some were lost, which says the same
 
     def look(self) -> Seen:
         """The node, read again when it has changed."""

@@ -167,7 +167,7 @@ def plural(count: int, word: str) -> str:
 def summary(node: Node) -> str:
     """What the node has, in one line."""
     if not node.pods:
-        return "nothing is attached"
+        return "what is attached is not known" if node.notes else "nothing is attached"
     return f"{plural(len(node.pods), 'pod')}, {plural(node.count, 'interface')}"
 
 

@@ -113,6 +113,8 @@ def _picture(node: Node, whole: Node, wanted: Wanted, query: Mapping[str, str]) 
         if whole.pods:
             return '<p class="empty">No pod matches. <a class="all" href="?">Show all</a></p>'
         said = "No pod is attached to a network here. The picture appears with the first."
+        if node.notes:
+            said = "What is attached is not known, since it could not be read."
         return f'<p class="empty">{said}</p>'
     width = query.get("width", "")
     kept = wanted.to_query()

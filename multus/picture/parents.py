@@ -87,7 +87,13 @@ def _ranges(attached: Sequence[Attached], notes: list[str]) -> tuple[Range, ...]
     from multus.ipam import usage
 
     found: dict[tuple[str, str], Range] = {}
+    # Pods of one network have equal ranges: their store is read once.
+    asked: list[tuple[object, object]] = []
     for config in (config for each in attached for config in each.configs):
+        given = config.get("name"), config.get("ipam")
+        if given in asked:
+            continue
+        asked.append(given)
         try:
             for each in usage.of(config):
                 found.setdefault(

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError
-from multus.netlink import Namespace
+from multus.netlink import Namespace, open_channel
 from multus.picture import attaching, parents
 from multus.picture.attaching import GONE, Attached, device_of
-from multus.picture.model import Node, Pod
+from multus.picture.model import Node, Pod, plural
 from multus.picture.there import There, card_of
 from multus.state.journal import Journal
 from multus.state.liveness import lives
@@ -40,14 +40,17 @@ def read(cni_dir: str, name: str = "", devices: str = _DEVICES) -> Node:
         own: Namespace | None = None
         try:
             own = stack.enter_context(Namespace.current())
-            host = There.of(own)
+            with open_channel() as channel:
+                host = There.of(channel)
         except CNIError as error:
             notes.append(f"the node's links cannot be read: {error}")
         containers: dict[str, list[Record]] = {}
         for record in records:
             containers.setdefault(record.request.container_id, []).append(record)
-        found = [_pod(each, host, own, devices, notes) for each in containers.values()]
+        found = [_pod(each, host, own, devices) for each in containers.values()]
     attached = [each for _, several in found for each in several]
+    unread = sum(bool(pod.problem) and pod.alive for pod, _ in found)
+    notes += [f"{plural(unread, 'pod')}: each says why"] if unread else []
     pods = sorted((pod for pod, _ in found), key=lambda p: (p.namespace, p.name, p.container))
     return Node(name, tuple(pods), parents.of(host, attached, notes), tuple(dict.fromkeys(notes)))
 
@@ -64,7 +67,7 @@ def _records(cni_dir: str, notes: list[str]) -> Iterator[Record]:
 
 
 def _pod(
-    records: list[Record], host: There, own: Namespace | None, devices: str, notes: list[str]
+    records: list[Record], host: There, own: Namespace | None, devices: str
 ) -> tuple[Pod, list[Attached]]:
     """The container of *records*: it has one for each time that a runtime has called Multus."""
     first, found, problems = records[0], [], []
@@ -86,7 +89,6 @@ def _pod(
         interfaces=tuple(each.interface for each in found),
         problem="; ".join(dict.fromkeys(problems)),
     )
-    notes += [f"{pod.title}: {each}" for each in problems if each != GONE]
     return pod, found
 
 
@@ -95,7 +97,7 @@ def _inside(record: Record, own: Namespace | None) -> tuple[There | None, str]:
     if not lives(record):
         return None, GONE
     try:
-        with Namespace(record.request.netns) as namespace:
-            return There.of(namespace, own), ""
+        with Namespace(record.request.netns) as namespace, namespace.channel() as channel:
+            return There.of(channel, own), ""
     except CNIError as error:
         return None, f"its namespace cannot be read: {error}"

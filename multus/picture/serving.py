@@ -3,8 +3,8 @@
 It only answers GET and HEAD.  A request has to name the server by an IP address or as
 ``localhost``: a page of another site, which makes its own name lead here (DNS rebinding), has to
 send that name.  The cost of clients is bounded: one thread, which never waits for one of them,
-16 connections at a time, and a few seconds for each.  A page that follows the node asks again,
-instead of holding a connection: so a reader that is slow, or gone, holds nothing.
+16 connections at a time, 50 new ones a second, and five seconds for each.  A page that follows the
+node asks again, instead of holding a connection: so a reader that is slow, or gone, holds nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from multus.picture.address import parsed
 from multus.picture.page import Answer
 
 _MOST = 16
+#: Pause between two new connections: fifty a second are enough for all that look.
+_PAUSE = 0.02
 #: A connection has so long, in seconds.
 _SECONDS = 5.0
 #: The longest turn of the loop, in seconds.
@@ -161,6 +163,7 @@ class Server:
         client = _Client(peer, time.monotonic() + _SECONDS)
         self._clients.append(client)
         self._selector.register(peer, selectors.EVENT_READ, client)
+        time.sleep(_PAUSE)
 
     def _go_on(self, client: _Client) -> None:
         try:

@@ -22,8 +22,10 @@ if entry_points(group="multus"):
 
 CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [{"type": "fake"}]}
 #: What these need is an extra, or pytest.
-NEEDS_MORE = ("multus.certificate", "multus.cli", "multus.daemon", "multus.kube", "multus.testing")
-NEEDS_MORE += ("multus.picture",)
+NEEDS_MORE = (
+    *(f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "testing")),
+    *(f"multus.picture.{name}" for name in ("process", "serving")),
+)
 
 
 @pytest.fixture
@@ -87,6 +89,7 @@ LACKS: dict[str, tuple[list[str], str]] = {
     "daemon": ([], "'multus[daemon]'"),
     "demo": ([], "'multus[cli]'"),
     "explain": (["CONF"], "'multus[cli]'"),
+    "serve": ([], "'multus[cli]'"),
     "validate": (["CONF"], "'multus[cli]'"),
 }
 

@@ -15,6 +15,7 @@ from attrs import define
 
 from e2e.cri import CGROUP, CRI
 from e2e.image import NAME
+from e2e.places import Places
 from multus.testing.command import CommandFailed, output
 from multus.testing.netns import Netns
 
@@ -31,7 +32,7 @@ state = {state}
   restrict_oom_score_adj = true
   disable_apparmor = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "native"
+  snapshotter = {snapshotter}
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = {bin_dir}
   conf_dir = {conf_dir}
@@ -49,6 +50,7 @@ class ContainerdHost:
     node: Netns
     cri: CRI
     environ: Mapping[str, str]
+    places: Places | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -60,35 +62,46 @@ class ContainerdHost:
         plugins: Mapping[str, str],
         image: Path,
         environ: Mapping[str, str] | None = None,
+        places: Places | None = None,
     ) -> Iterator[ContainerdHost]:
         """Start it with the image loaded; *plugins* maps a CNI plugin's name to its program.
 
-        *environ* is for containerd, and so for the CNI plugins, beside this process' own.
+        *environ* is for containerd, and so for the CNI plugins, beside this process' own.  With
+        *places*, what it runs sees those folders of a node, and its own are among them.
         """
         conf = {key: str(folder / key) for key in ("root", "state", "bin_dir", "conf_dir")}
         for path in conf.values():
             os.makedirs(path)
         for name, target in plugins.items():
             os.symlink(target, folder / "bin_dir" / name)
-        values = {**conf, "socket": str(folder / "socket"), "image": NAME}
+        values = {**conf, "socket": str(folder / "socket"), "image": NAME, "snapshotter": "native"}
+        if places is not None:
+            conf_dir, bin_dir = _FIXED
+            values |= {"conf_dir": conf_dir, "bin_dir": bin_dir, "snapshotter": "overlayfs"}
+            places.add({conf_dir: folder / "conf_dir", bin_dir: folder / "bin_dir"})
         text = _CONF.format(**{key: json.dumps(value) for key, value in values.items()})
         (folder / "config.toml").write_text(text)
         with ExitStack() as stack:
             cri = CRI(str(folder / "socket"), folder / "generated")
             stack.callback(cri.close)
-            host = cls(folder, node, cri, {**os.environ, **(environ or {})})
+            host = cls(folder, node, cri, {**os.environ, **(environ or {})}, places)
             stack.callback(host.stop)
             host.start()
             stack.callback(host.clear)
-            host.ctr("--namespace", "k8s.io", *_IMPORT, str(image))
-            host.ctr(*_IMPORT, str(image))
+            host.load(image)
             yield host
 
-    def network(self, conf: Mapping[str, Any]) -> None:
-        """Write the node's network configuration, as the first file of its folder."""
+    def load(self, image: Path) -> None:
+        """Load an image, for CRI and for ctr."""
+        snapshotter = ("--snapshotter", "overlayfs" if self.places else "native")
+        for namespace in ("k8s.io", "default"):
+            self.ctr("--namespace", namespace, "images", "import", *snapshotter, str(image))
+
+    def network(self, conf: Mapping[str, Any], name: str = "00-multus") -> None:
+        """Write a network's configuration; by default as the first file of its folder."""
         # Beside and renamed: containerd watches the folder.
         kind = "conflist" if "plugins" in conf else "conf"
-        path = self.folder / "conf_dir" / f"00-multus.{kind}"
+        path = self.folder / "conf_dir" / f"{name}.{kind}"
         path.with_suffix(".new").write_text(json.dumps(conf))
         path.with_suffix(".new").rename(path)
 
@@ -164,7 +177,7 @@ class ContainerdHost:
         """Start it, and wait until it answers."""
         argv = ["containerd", "--config", str(self.folder / "config.toml"), "--log-level", "info"]
         with (self.folder / "containerd.log").open("ab") as log:
-            command = self.node.command(argv)
+            command = self.node.command(self.places.command(argv) if self.places else argv)
             self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         self.cri.ready(30)
 
@@ -183,7 +196,6 @@ _ATTEMPTS = 5
 
 #: With a folder for each controller in version 1.
 _CGROUPS = Path("/sys/fs/cgroup")
-_IMPORT = ("images", "import", "--snapshotter", "native")
 
 
 @contextmanager

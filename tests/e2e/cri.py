@@ -23,6 +23,7 @@ class CRI:
         import grpc
 
         self._messages, stubs = _compiled(generated)
+        self._configs: dict[str, Mapping[str, Any]] = {}
         self._channel = grpc.insecure_channel(f"unix://{socket}")
         self._runtime = stubs.RuntimeServiceStub(self._channel)
 
@@ -32,17 +33,22 @@ class CRI:
 
         grpc.channel_ready_future(self._channel).result(timeout)
 
-    def run(self, name: str, *, namespace: str = "default", uid: str, log: Path) -> str:
-        """Run a pod sandbox; returns its ID."""
-        metadata = self._messages.PodSandboxMetadata(name=name, uid=uid, namespace=namespace)
-        config = self._messages.PodSandboxConfig(
-            metadata=metadata,
-            hostname=name,
-            log_directory=str(log),
-            linux=self._messages.LinuxPodSandboxConfig(cgroup_parent=CGROUP),
-        )
-        request = self._messages.RunPodSandboxRequest(config=config)
-        return str(self._runtime.RunPodSandbox(request, timeout=60).pod_sandbox_id)
+    def run(
+        self, name: str, *, namespace: str = "default", uid: str, log: Path, network: str = "POD"
+    ) -> str:
+        """Run a pod sandbox; returns its ID.  *network* is NODE for a pod in the node's network."""
+        config = {
+            "metadata": {"name": name, "uid": uid, "namespace": namespace},
+            "hostname": name if network == "POD" else "",
+            "log_directory": str(log),
+            "linux": {
+                "cgroup_parent": CGROUP,
+                "security_context": {"namespace_options": {"network": network}},
+            },
+        }
+        answer = self._call("RunPodSandbox", "RunPodSandboxRequest", {"config": config})
+        self._configs[str(answer.pod_sandbox_id)] = config
+        return str(answer.pod_sandbox_id)
 
     def stop(self, sandbox: str) -> None:
         """Stop a sandbox: its networks go."""
@@ -70,10 +76,51 @@ class CRI:
         info: Mapping[str, Any] = json.loads(self._status(sandbox).info["info"])
         return int(info["pid"])
 
+    def networks(self) -> list[str]:
+        """The names of the networks that the runtime gives pods."""
+        request = self._messages.StatusRequest(verbose=True)
+        info = json.loads(self._runtime.Status(request, timeout=30).info["cniconfig"])
+        return [each["Config"]["Name"] for each in info["Networks"] or ()]
+
     def conditions(self) -> dict[str, tuple[bool, str]]:
         """The runtime's conditions: ``{type: (status, message)}``."""
         status = self._runtime.Status(self._messages.StatusRequest(), timeout=30).status
         return {each.type: (each.status, each.message) for each in status.conditions}
+
+    def create(self, sandbox: str, config: Mapping[str, Any]) -> str:
+        """Create a container, with a ``ContainerConfig`` as JSON, and start it; returns its ID."""
+        wire = {
+            "pod_sandbox_id": sandbox,
+            "config": config,
+            "sandbox_config": self._configs[sandbox],
+        }
+        created = self._call("CreateContainer", "CreateContainerRequest", wire)
+        container = str(created.container_id)
+        self._call("StartContainer", "ContainerRequest", {"container_id": container})
+        return container
+
+    def state(self, container: str) -> tuple[str, int]:
+        """A container's state, such as ``RUNNING``, and its exit status."""
+        wire = {"container_id": container}
+        status = self._call("ContainerStatus", "ContainerRequest", wire).status
+        return self._messages.ContainerState.Name(status.state), int(status.exit_code)
+
+    def end(self, container: str, grace: int) -> None:
+        """Stop a container: it is killed after *grace* seconds."""
+        wire = {"container_id": container, "timeout": grace}
+        self._call("StopContainer", "StopContainerRequest", wire, timeout=grace + 30)
+
+    def execute(self, container: str, *argv: str) -> tuple[int, str]:
+        """The exit status of a program in a container, and what it printed."""
+        wire = {"container_id": container, "cmd": argv, "timeout": 60}
+        done = self._call("ExecSync", "ExecSyncRequest", wire, timeout=90)
+        return int(done.exit_code), (done.stdout + done.stderr).decode(errors="replace")
+
+    def _call(self, name: str, message: str, wire: Mapping[str, Any], timeout: float = 60) -> Any:
+        from google.protobuf.json_format import ParseDict
+
+        request = ParseDict(wire, getattr(self._messages, message)())
+        return getattr(self._runtime, name)(request, timeout=timeout)
 
     def close(self) -> None:
         self._channel.close()

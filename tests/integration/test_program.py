@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 LEAVING = """
 import atexit, os, sys
@@ -69,3 +72,35 @@ def test_an_error_has_its_status() -> None:
     ended = ends(stdin=b"{")
     assert ended.returncode == 1
     assert b'"code"' in ended.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes needs root")
+def test_a_containers_first_process_ends_when_told_so_at_any_moment() -> None:
+    """The kernel keeps a signal without a handler from it: until a command has its own."""
+    argv = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        sys.executable,
+        "-m",
+        "multus",
+        "validate",
+    ]
+    with subprocess.Popen(
+        [*argv, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as unshare:
+        children = f"/proc/{unshare.pid}/task/{unshare.pid}/children"
+        try:
+            (first,) = eventually(lambda: Path(children).read_text().split())
+            eventually(lambda: _handles_sigterm(first))
+            os.kill(int(first), signal.SIGTERM)
+            assert unshare.wait(60) == 128 + signal.SIGTERM
+        finally:
+            unshare.kill()
+
+
+def _handles_sigterm(process: str) -> bool:
+    with open(f"/proc/{process}/status") as status:
+        (caught,) = (line.split()[1] for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))

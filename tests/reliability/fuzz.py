@@ -29,6 +29,7 @@ from typing import Any
 from attrs import field, frozen
 from reliability.sentinels import Sentinels
 
+from multus.api.kubernetes import NotFound
 from multus.cni import skel
 from multus.engine.pipeline import Engine
 from multus.log import Log
@@ -185,6 +186,13 @@ class Objects:
 
     def write(self, writes: Sequence[Any], seconds: float) -> None:
         """Accept every write."""
+
+    def edit(self, edit: Any, deadline: object) -> Any:
+        """There is nothing that a plugin could edit."""
+        raise NotFound("there is no such object", kind_known=False)
+
+    def keep(self, edits: Sequence[Any]) -> None:
+        """No edit was made that another one has to undo."""
 
 
 @frozen

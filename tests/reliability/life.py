@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
+from multus.api.kubernetes import NotFound
 from multus.api.network import Provenance
 from multus.api.request import Request, parse_args
 from multus.engine.pipeline import Engine
@@ -47,6 +48,13 @@ class Definitions:
 
     def write(self, writes: Sequence[Any], seconds: float) -> None:
         """Accept every write."""
+
+    def edit(self, edit: Any, deadline: object) -> Any:
+        """There is nothing that a plugin could edit."""
+        raise NotFound("there is no such object", kind_known=False)
+
+    def keep(self, edits: Sequence[Any]) -> None:
+        """No edit was made that another one has to undo."""
 
 
 class Life:

@@ -196,6 +196,7 @@ def _finish(root: Path, packages: Sequence[Path]) -> None:
     (root / "tmp").chmod(0o1777)
     for name, text in _FILES.items():
         (root / name).write_text(text)
+    (root / "var/run").symlink_to("/run")  # runtimes name namespaces by this path
     (root / "usr/bin/python3").symlink_to(f"python{PYTHON}")
     for name in _APPLETS:
         (root / "usr" / name).symlink_to("/usr/bin/busybox")

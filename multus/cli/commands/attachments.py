@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.attachments import CNI_DIR
 
 _FORMS = ("wide", "json", "yaml", "name")
@@ -172,6 +172,7 @@ def _names(report: dict[str, Any]) -> list[str]:
 
 def _watch(arguments: argparse.Namespace, report: dict[str, Any], form: str) -> None:
     """Print each row that appears, changes or disappears, until the program is interrupted."""
+    telling.end()
     before = _keyed(report, form)
     while True:
         screen.flush()

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 #: When to say what is waited for, in seconds.
 _SILENT = 0.5
 
-
 STATUSES = {
     0: "everything was read",
     1: "something could not be read, and the picture says what; of a cluster also when an address"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multus.api import hookspecs
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.log._printable import printable
 from multus.registry.entry import registered_names
 from multus.registry.index import discover
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print tables or JSON; status 1 when a plugin cannot be used."""
+    telling.doing("loading the plugins")
     installed = load(discover())
     report = describe(installed)
     if arguments.json:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multus.cli import screen, statuses, tracing
+from multus.cli import screen, statuses, telling, tracing
 from multus.cli.findings import ERROR, Finding
 from multus.cli.recent import number, took
 from multus.cli.screen import Screen
@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the entries; status 1 when there are none."""
     shown = None if arguments.json else Screen.open()
     found = False
+    telling.doing("reading the trace")
+    if arguments.follow:
+        telling.end()
     for each in tracing.chosen(arguments):
         found = True
         if shown is None:

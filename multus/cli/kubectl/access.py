@@ -25,10 +25,10 @@ LARGEST = 32 * 1024 * 1024
 _LARGEST_STDERR = 64 * 1024
 #: The flags of kubectl that are passed on, each with a value.
 _FLAGS = {
-    "--kubeconfig": "the kubeconfig file",
-    "--context": "the kubeconfig's context",
-    "--cluster": "the kubeconfig's cluster",
-    "--user": "the kubeconfig's user",
+    "--kubeconfig": "the kubeconfig",
+    "--context": "its context",
+    "--cluster": "its cluster",
+    "--user": "its user",
     "--as": "the user to impersonate",
     "--as-group": "the group to impersonate; may be repeated",
 }
@@ -154,9 +154,7 @@ def _keep(text: bytearray, chunk: bytes, *, bounded: bool) -> None:
 def configure(parser: argparse._ArgumentGroup) -> None:
     """Add kubectl's flags, and the time limit."""
     for flag, what in _FLAGS.items():
-        parser.add_argument(
-            flag, action="append", metavar="VALUE", help=f"kubectl's {flag}: {what}"
-        )
+        parser.add_argument(flag, action="append", metavar="VALUE", help=f"for kubectl: {what}")
     parser.add_argument(
         "--timeout",
         type=_seconds,

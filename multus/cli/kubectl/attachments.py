@@ -8,9 +8,7 @@ Examples:
   kubectl multus attachments -A --node node-a -o json
 
 The rows are from each node's own record, not from annotations. On a terminal,
-columns that are too wide are cut; '-o wide' cuts nothing. The exit status is 0
-when every node was asked, 1 when one cannot read a file, 3 when one does not
-answer, 2 for a usage error.
+columns that are too wide are cut; '-o wide' cuts nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +24,12 @@ from multus.cli.kubectl import nodes
 from multus.cli.kubectl.access import Kubectl
 from multus.cli.kubectl.nodes import Answer
 from multus.cli.kubectl.shown import add_output, as_form, table, to_wire
+
+STATUSES = {
+    0: "every node was asked",
+    1: "a node cannot read a file, or the command failed",
+    3: "a node does not answer",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +133,8 @@ def _show(found: Mapping[str, Sequence[Mapping[str, Any]]], *, wide: bool) -> No
 
 
 def _complain(answers: Sequence[Answer]) -> int:
-    """Print what is missing to stderr; returns the exit status."""
+    """Print what is missing to stderr, below the table; returns the exit status."""
+    screen.flush()
     status = STATUS_OK
     for each in answers:
         if each.report is None:

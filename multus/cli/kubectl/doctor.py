@@ -7,19 +7,19 @@ Examples:
   kubectl multus doctor -- --net-d /srv/net.d
 
 Interfaces and firewall rules are not looked at from a pod: run 'multus doctor'
-on the node for these. The exit status is that of 'multus doctor': 0 when
-everything was looked at and nothing is an error, 1 with an error, 3 without one
-when a node or a check could not be looked at, 2 for a usage error.
+on the node for these.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.findings import ERROR, NOT_APPLICABLE, OK, Finding, Tally
 from multus.cli.kubectl import nodes, status
 from multus.cli.kubectl.shown import findings_of, grouped, printed
+
+STATUSES = statuses.CHECKING
 
 configure = status.configure
 

@@ -8,10 +8,6 @@ Examples:
 'multus explain' runs in the pod of Multus on the pod's node, with that node's
 configuration, plugins and rights. A pod of a file need not exist: the cluster's
 NetworkAttachmentDefinitions are used, and those of the file replace them.
-
-The exit status is that of 'multus explain': 0 when the ADD would succeed, 1
-when it would be refused, 3 when an object that it needs is missing, 2 for a
-usage error.
 """
 
 from __future__ import annotations
@@ -22,6 +18,7 @@ import sys
 
 from multus.api.errors import IOFailure, NotAvailable
 from multus.cli import screen
+from multus.cli.commands.explain import STATUSES as STATUSES
 from multus.cli.kubectl import nodes
 from multus.cli.kubectl.attachments import namespace_of
 from multus.cli.kubectl.nodes import Cluster, Node

@@ -6,10 +6,7 @@ Examples:
   kubectl multus status -l node-role.kubernetes.io/worker -o json
   kubectl multus status -o name              the nodes, without asking them
 
-What is wrong stands below the table, with the names of the nodes. The exit
-status is 0 when every node was looked at and nothing is an error, 1 with an
-error, 3 without one when a node or a part of it could not be looked at, 2 for a
-usage error.
+What is wrong stands below the table, with the names of the nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multus.cli import screen
+from multus.cli import screen, statuses
 from multus.cli.findings import ERROR, OK, STATUS_OK, UNCHECKED, WARNING, Finding, Tally
 from multus.cli.kubectl import nodes
 from multus.cli.kubectl.nodes import Answer
@@ -26,6 +23,8 @@ from multus.cli.kubectl.shown import add_output, counted, findings_of, grouped, 
 
 _TITLES = ("NODE", "STATE", "VERSION", "ATTACHED", "FULLEST RANGE")
 _WIDE = ("DEFAULT", "CALLS", "API SERVER", "CONFIGURATION", "POD")
+
+STATUSES = statuses.CHECKING
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -17,9 +17,9 @@ Source: rtnetlink(7), linux/fib_rules.h, linux/netfilter/nf_tables.h, iptables-s
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import field, frozen
 
@@ -34,11 +34,7 @@ from multus.netlink.links import Link
 
 __all__ = ["FirewallEntry", "Inventory", "PolicyRule", "opened"]
 
-#: ``NETNSA_NSID_NOT_ASSIGNED``, as an unsigned number and as a signed one.
-_NO_ID = (0xFFFFFFFF, -1)
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_T = TypeVar("_T")
-
 #: The kernel's errors without nf_tables, and for a table that was deleted meanwhile.
 _NOTHING_THERE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT)
 
@@ -91,15 +87,6 @@ class Inventory:
         found = (each for family in _FAMILIES for each in self._dump("get_rules", family=family))
         return [read.rule(each) for each in found]
 
-    def id_of(self, other: Namespace) -> int | None:
-        """The kernel's id of another namespace in this one (`Link.peer_namespace`).
-
-        None when no link of this namespace leads there.
-        """
-        found = self._asked("get_netnsid", lambda: self._route.get_netnsid(fd=other.fd))
-        number = found["nsid"] if found else None
-        return None if number in (None, *_NO_ID) else int(number)
-
     def firewall(self) -> list[FirewallEntry]:
         """Tables, chains, sets and rules of nftables and iptables; does not need ``nft``.
 
@@ -121,11 +108,8 @@ class Inventory:
             tables.close()
 
     def _dump(self, what: str, **chosen: int) -> list[Any]:
-        return self._asked(what, lambda: list(getattr(self._route, what)(**chosen)))
-
-    def _asked(self, what: str, ask: Callable[[], _T]) -> _T:
         try:
-            return ask()
+            return list(getattr(self._route, what)(**chosen))
         except Exception as error:  # noqa: BLE001  pyroute2 has no one class for what goes wrong
             raise KernelRefused(
                 f"{what.removeprefix('get_')} of {self.namespace.path} cannot be listed: {error}"

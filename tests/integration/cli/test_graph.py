@@ -123,6 +123,16 @@ def test_a_record_that_cannot_be_read_is_a_note_and_the_rest_is_drawn(drawn: Dra
     assert "macvlan ── uplink" in text
 
 
+def test_what_may_not_be_looked_into_is_told(drawn: Drawn) -> None:
+    options = ["graph", "--cni-dir", str(drawn.conf["cniDir"])]
+    done = drawn.node.run(*options, rights="-sys_admin")
+    assert done.returncode == 1
+    assert "not read: 2 pods: each says why" in done.stdout
+    assert done.stdout.count("cannot enter the network namespace") == 2
+    # What is recorded is still shown.
+    assert "10.88.0.2/24" in done.stdout
+
+
 def test_without_records_nothing_is_attached(made_up: MadeUpNode) -> None:
     done = made_up.run("graph", "--cni-dir", str(made_up.folder / "none"))
     assert (done.returncode, done.stdout.endswith(": nothing is attached\n")) == (0, True)

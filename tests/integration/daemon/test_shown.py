@@ -50,6 +50,8 @@ def test_it_is_served_and_started_again_after_it_has_ended(daemon: Daemon) -> No
     daemon.start()
     becomes(lambda: title(daemon), "worker-1 · Multus")
     first = process(daemon)
+    # Calls come first.
+    assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, daemon.pid)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: process(daemon) not in (0, first))
     becomes(lambda: title(daemon), "worker-1 · Multus")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -133,7 +134,7 @@ def test_a_daemon_goes_on_trying_until_the_status_is_written(
 
     with Namespace(cluster.node.path) as node, node.entered():
         cached = {DEFINITIONS: ("spec",)}
-        api = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1", cached)
+        api: Any = NodeApi(load_kubeconfig(cluster.kubeconfig), "n1", cached)
         cluster.api.faults.add(Fault("status", method="PATCH", code=403, times=0))
         api.start()
         try:

@@ -106,7 +106,7 @@ def silent(path: str) -> Iterator[None]:
 
 
 def remote(path: str) -> RemoteApi:
-    return RemoteApi(path, "/kubeconfig", "n1", "", Board.create(1))
+    return RemoteApi(path, "/kubeconfig", "n1", "", Board.create(1), "/none")
 
 
 def took(path: str, seconds: float) -> float:

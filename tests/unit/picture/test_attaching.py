@@ -141,7 +141,7 @@ def test_a_pod_that_cannot_be_read_shows_what_is_recorded(tmp_path: Path) -> Non
 def test_the_kernels_id_of_another_namespace_is_known_where_a_link_leads_there(
     cni_node: Node, cni_pod: Netns
 ) -> None:
-    with Namespace(cni_node.path) as node, Namespace(cni_pod.path) as pod:
+    with Namespace(cni_node.path) as node, Namespace(cni_pod.path) as inner, inner.channel() as pod:
         assert There.of(pod, node).host is None
         peer = ("peer", "name", "net1", "netns", cni_pod.name)
         cni_node.ip("link", "add", "name", "host1", "type", "veth", *peer)

@@ -133,6 +133,8 @@ class TestParts:
         found = parts(Node("worker-1"))
         assert "No pod is attached" in found["picture"]
         assert found["summary"] == "nothing is attached"
+        unread = Node("worker-1", notes=("the journal cannot be read",))
+        assert "is not known" in parts(unread)["picture"]
         assert "No pod matches" in parts(many(1), pod="nobody")["picture"]
 
 

@@ -61,6 +61,14 @@ def test_nothing_attached_is_said() -> None:
     assert lines(NODES["empty"], 80) == ["worker-1: nothing is attached"]
 
 
+def test_what_could_not_be_read_is_not_called_empty() -> None:
+    found = lines(Node("worker-1", notes=("the journal cannot be read",)), 80)
+    assert found == [
+        "worker-1: what is attached is not known",
+        "not read: the journal cannot be read",
+    ]
+
+
 def test_the_model_as_json_keeps_names_as_they_are() -> None:
     wire = troubled().to_wire()
     assert wire["pods"][2]["name"] == HOSTILE

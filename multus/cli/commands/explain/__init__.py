@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.versions import NEWEST
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.node import (
     BIN_DIR,
     DEFAULT_TYPE,
@@ -116,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     elsewhere = _is_off_node(arguments, found.path)
     if elsewhere:
         objects = [without_resource(each) for each in objects]
+    telling.doing("running the stages of an ADD")
     with _session(arguments, objects) as session, _telling_that_it_waits(arguments, conf):
         explanation = explain(installed, request, conf, session, assumed)
     if elsewhere:
