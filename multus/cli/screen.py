@@ -108,6 +108,12 @@ def say(text: str = "") -> None:
     write(printable(text, _LONGEST_LINE) + "\n")
 
 
+def tell(text: str) -> None:
+    """Print a sentence for people to standard output; on a terminal, it is wrapped."""
+    for line in _wrapped(printable(text, _LONGEST_LINE), _width_of(out()), 2):
+        say(line)
+
+
 def size() -> os.terminal_size:
     """The columns and lines of the terminal that standard output is."""
     try:

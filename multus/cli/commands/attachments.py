@@ -123,7 +123,7 @@ def _show(report: dict[str, Any], *, wide: bool, filtered: bool) -> None:
     lines += [f"error: {each}" for each in report["errors"]]
     empty = "nothing attached matches" if filtered else "nothing is attached"
     for line in lines or ([] if found else [empty]):
-        screen.say(line)
+        screen.tell(line)
 
 
 def _table(titles: tuple[str, ...], rows: list[_Row], *, wide: bool) -> None:

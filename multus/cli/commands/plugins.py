@@ -108,8 +108,8 @@ def _show(report: dict[str, Any]) -> None:
             named = "name" in each  # a clash involves several plugins
             of = f"{each['name']} of {each['distribution']} {each['version']}: " if named else ""
             screen.say()
-            screen.say(f"{title}: {of}{each['reason']}")
-            screen.say(f"    {each['fix']}")
+            screen.tell(f"{title}: {of}{each['reason']}")
+            screen.tell(f"    {each['fix']}")
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _wait(arguments.wait_for, arguments.seconds)
     telling.doing("removing")
     for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):
-        screen.say(done)
+        screen.tell(done)
     return 0
 
 

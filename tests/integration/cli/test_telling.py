@@ -31,6 +31,7 @@ WORDS = {
     "completion": ["bash"],
     "conformance": ["merger-all"],
     "convert": ["-f", "-"],
+    "ipam": ["status"],
     "new-plugin": ["source", "x"],
 }
 
