@@ -11,9 +11,9 @@ from multus.cli import manual, statuses
 _HEAD = """\
 # Commands
 
-This page has every command of the program `multus`, with its options and examples, and those of
-[`kubectl multus`](kubectl.md). `multus COMMAND --help` prints the same in a terminal, and `multus man`
-as a manual page.
+This page has every command of the program `multus`, with its options and examples. `multus COMMAND
+--help` prints the same in a terminal, and `multus man` as a manual page. At the end are the
+commands of [`kubectl multus`](kubectl.md), which asks all nodes of a cluster, and of `multus-shim`.
 
 When the variable `CNI_COMMAND` is set, the program is a CNI plugin: it reads its configuration from
 standard input, and no arguments. Container runtimes start it like that.
@@ -48,34 +48,28 @@ program in place of `multus`.
 """
 
 
-def page(parser: argparse.ArgumentParser, of_kubectl: argparse.ArgumentParser) -> str:
-    """The page, in MyST Markdown, of the commands of ``multus`` and of ``kubectl multus``."""
-    found = {
-        **{f"multus {name}": each for name, each in manual.subcommands(parser).items()},
-        **{f"kubectl multus {name}": e for name, e in manual.subcommands(of_kubectl).items()},
-    }
+def page(*parsers: argparse.ArgumentParser) -> str:
+    """The page of these programs, in MyST Markdown; the first one's headings are the bare names."""
+    found = [
+        (f"{parser.prog} {name}".removeprefix(f"{parsers[0].prog} "), f"{parser.prog} {name}", each)
+        for parser in parsers
+        for name, each in manual.subcommands(parser).items()
+    ]
     rows = [
-        f"| [`{called}`](#{_heading(called).replace(' ', '-')}) |"
-        f" {_prose(command.description or '')} |"
-        for called, command in found.items()
+        f"| [`{called}`](#{heading.replace(' ', '-')}) | {_prose(command.description or '')} |"
+        for heading, called, command in found
     ]
     parts = [_HEAD + "\n".join(rows) + "\n"]
-    parts += ["\n".join(_section(called, command)) for called, command in found.items()]
+    parts += ["\n".join(_section(*each)) for each in found]
     parts += [_SHIM, "\n".join(_tail())]
     return "\n".join(parts)
 
 
-def _heading(called: str) -> str:
-    """A command under its name alone; those of kubectl with the word before it."""
-    return called.removeprefix("multus ")
-
-
-def _section(called: str, command: argparse.ArgumentParser) -> Iterator[str]:
-    name = _heading(called)
-    yield f"## {name}\n"
+def _section(heading: str, called: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    yield f"## {heading}\n"
     # A search for the command's name finds this place first.
-    words = dict.fromkeys([name, called])
-    yield f"```{{index}} {', '.join(f'! {each}' for each in words)}\n```\n"
+    entries = dict.fromkeys((heading, called))
+    yield f"```{{index}} {', '.join(f'! {entry}' for entry in entries)}\n```\n"
     yield f"{_prose(command.description or '')}\n"
     yield f"```text\n{_synopsis(called, command)}\n```\n"
     formatter = command._get_formatter()

@@ -35,10 +35,15 @@ def main() -> int:
     if "CNI_COMMAND" in os.environ:
         return plugin()
     from multus.cli import main as command_line
-    from multus.cli import screen
+    from multus.cli import screen, telling
 
     screen.claim()
-    return command_line(sys.argv[1:])
+    words = sys.argv[1:]
+    telling.begin(f"multus {words[0]}" if words else "multus")
+    try:
+        return command_line(words)
+    finally:
+        telling.end()
 
 
 def plugin() -> int:

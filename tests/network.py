@@ -12,8 +12,13 @@ _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 def require_network() -> None:
     """Skip the test when no other host can be reached: pip has nowhere to install from."""
-    if not any(_has_route(*each) for each in _ELSEWHERE):
+    if not reachable():
         pytest.skip("this machine has no route to other hosts, for pip")
+
+
+def reachable() -> bool:
+    """Whether other hosts may be reached."""
+    return any(_has_route(*each) for each in _ELSEWHERE)
 
 
 def _has_route(family: int, address: str) -> bool:

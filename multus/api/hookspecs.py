@@ -59,6 +59,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from multus.api.allocations import AddressRange
     from multus.api.conf import Conf
     from multus.api.errors import CNIError
     from multus.api.invoker import Declined, Invoker
@@ -591,4 +592,31 @@ def multus_health(conf: Conf) -> CNIError | None:
             path = conf.reader.text("inventory")
             if path and not os.path.exists(path):
                 return NotAvailable(f"{path} is missing: no network can be looked up")
+    """
+
+
+@hookspec
+def multus_allocations(conf: Conf, session: Session) -> Sequence[AddressRange] | None:
+    """List the addresses that this plugin has allocated in the cluster.
+
+    Kind: collect.
+    Called: by ``multus ipam``, and by the daemon that frees what pods that are gone have left;
+        never by a request.
+    Returns: ranges with their allocations (``multus.api.allocations``), or None.  Who asks compares
+        them with the pods of the API server, and makes the ``release`` of those whose pod is gone.
+    Raises: ``TryAgainLater`` when the API server cannot be read.
+
+    Example::
+
+        from multus import hookimpl
+        from multus.api.allocations import AddressRange, Allocation
+        from multus.api.kubernetes import Edit, Resource
+
+        POOLS = Resource("example.com", "v1", "pools", "pool")
+
+        @hookimpl
+        def multus_allocations():
+            free = Edit(POOLS.object("kube-system", "blue"), "my_plugin:free", {"id": "c1"})
+            held = Allocation("192.0.2.7", "default/web", "net1", "c1", release=(free,))
+            return [AddressRange("192.0.2.0/24", "blue", 254, (held,))]
     """

@@ -6,8 +6,7 @@ It looks at files, the daemon's socket and the API server, each within a bounded
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -19,6 +18,7 @@ from multus.cli.attachments import described
 from multus.cli.commands.doctor.examine import node_at
 from multus.cli.commands.doctor.places import Places
 from multus.cli.findings import AS_ROOT, ERROR, UNCHECKED, WARNING, Finding, Tally, of_error
+from multus.cli.recent import failed_requests
 from multus.state.journal import Journal
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: How long the API server and the daemon may take, in seconds.
 PATIENCE = 0.6
-#: Failures are counted over this time, in seconds.
-_RECENT = 3600.0
 
 
 @frozen
@@ -98,7 +96,7 @@ def look(paths: Paths) -> Overview:
     findings = _what_calls_need(node)
     service = _service(paths, node, findings)
     api = _api(paths, conf, findings)
-    records = _records(paths, conf, findings)
+    records = _records(node, findings)
     networks: dict[str, dict[str, int]] = {}
     for record in records:
         for each in described(record)["attachments"]:
@@ -107,7 +105,7 @@ def look(paths: Paths) -> Overview:
     used, unread = ranges.in_use(conf, records, "range", paths.root)
     findings += [*unread, *ranges.full(used, "range")]
     _queued(paths, conf, findings)
-    _failures(paths, conf, findings)
+    findings += failed_requests(paths.at(conf.cni_dir))
     return Overview(
         node=os.environ.get("MULTUS_NODE_NAME") or os.uname().nodename,
         cni_dir=conf.cni_dir,
@@ -147,7 +145,7 @@ def _what_calls_need(node: Node) -> list[Finding]:
 def _service(paths: Paths, node: Node, findings: list[Finding]) -> str:
     """Who carries calls out, for people."""
     from multus.cli import engines
-    from multus.cli.commands.doctor.programs import absent, control
+    from multus.cli.commands.doctor.programs import absent, control, said_of
     from multus.daemon.wire import Malformed
 
     here = paths.at(paths.socket)
@@ -163,7 +161,9 @@ def _service(paths: Paths, node: Node, findings: list[Finding]) -> str:
     except (OSError, Malformed) as error:
         severity = UNCHECKED if isinstance(error, PermissionError) else ERROR
         fix = AS_ROOT if severity == UNCHECKED else "restart 'multus daemon'"
-        findings.append(Finding(severity, "daemon", f"{paths.socket}: {error}", fix, code=11))
+        findings.append(
+            Finding(severity, "daemon", f"{paths.socket}: {said_of(error)}", fix, code=11)
+        )
         return "a daemon that does not answer"
     if status:
         findings.append(Finding(ERROR, "daemon", f"not ready: {said.strip()}", "see its log"))
@@ -196,31 +196,23 @@ def _api(paths: Paths, conf: Conf, findings: list[Finding]) -> str:
     return f"{access.cluster.server} answers"
 
 
-def _records(paths: Paths, conf: Conf, findings: list[Finding]) -> list[Record]:
-    journal, found = Journal(paths.at(conf.cni_dir)), []
+def _records(node: Node, findings: list[Finding]) -> list[Record]:
+    from multus.cli.commands.doctor.state import about_record
+
+    journal, found = Journal(node.places.at(node.conf.cni_dir)), []
     try:
         for each in journal.records():
             if isinstance(each, CNIError):
                 findings.append(of_error(each, "journal"))
             else:
                 found.append(each)
-                findings.extend(_of_record(each))
+                findings.extend(about_record(each, node))
         for path, _ in journal.stuck():
             reason = f"{path}: a network that could not be removed"
-            findings.append(Finding(WARNING, "journal", reason, "'multus doctor' says what to do"))
+            findings.append(Finding(ERROR, "journal", reason, "'multus doctor' says what to do"))
     except CNIError as error:
         findings.append(of_error(error, "journal"))
     return found
-
-
-def _of_record(record: Record) -> Iterator[Finding]:
-    if record.damage:
-        reason = f"the record of {record.request} is damaged: {record.damage}"
-        yield Finding(WARNING, "journal", reason, "'multus doctor' says what to do", code=105)
-    for index, failures in record.failures.items():
-        delegate = record.planned[index].delegate
-        reason = f"removing {delegate} of {record.request} failed {failures.times} times"
-        yield Finding(WARNING, "journal", reason, "'multus trace --failed' has the reason")
 
 
 def _default(conf: Conf) -> str:
@@ -244,30 +236,3 @@ def _queued(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
     if count:
         reason = f"{count} DEL(s) wait for the daemon"
         findings.append(Finding(WARNING, "kept DELs", reason, "'multus doctor' lists them"))
-
-
-def _failures(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
-    from multus.log.trace import read
-
-    since = time.time() - _RECENT
-    try:
-        entries = [each for each in read(paths.at(conf.cni_dir)) if _is_recent(each, since)]
-    except FileNotFoundError:
-        return  # the plugin that writes it is not installed
-    except OSError as error:
-        findings.append(
-            Finding(UNCHECKED, "requests", f"{error.filename}: {error.strerror}", AS_ROOT)
-        )
-        return
-    failed = [each for each in entries if isinstance(each.get("error"), dict)]
-    if failed:
-        last = failed[-1]
-        who = last.get("pod") or last.get("container") or "-"
-        reason = f"{len(failed)} of {len(entries)} in the last hour failed; the last: "
-        reason += f"{last.get('command')} of {who}: {last['error'].get('msg')}"
-        findings.append(Finding(WARNING, "requests", reason, "multus trace --failed --last 5"))
-
-
-def _is_recent(entry: Mapping[str, Any], since: float) -> bool:
-    moment = entry.get("time")
-    return isinstance(moment, int | float) and moment >= since

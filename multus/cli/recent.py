@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
+
+from multus.cli.findings import AS_ROOT, UNCHECKED, WARNING, Finding
+from multus.log.trace import read
+
+#: Failures are counted over this time, in seconds.
+_HOUR = 3600.0
 
 
 @frozen
@@ -62,6 +68,26 @@ def recent(entries: Iterable[Mapping[str, Any]], span: float, now: float | None 
         tuple(Times(name, tuple(plugins[name])) for name in sorted(plugins)),
         tuple(failures[-5:]),
     )
+
+
+def failed_requests(cni_dir: str) -> Iterator[Finding]:
+    """A finding when requests of the last hour failed; *cni_dir* is the folder of records."""
+    since = time.time() - _HOUR
+    try:
+        entries = [each for each in read(cni_dir) if number(each.get("time")) >= since]
+    except FileNotFoundError:
+        return  # the plugin that writes it is not installed
+    except OSError as error:
+        yield Finding(UNCHECKED, "requests", f"{error.filename}: {error.strerror}", AS_ROOT)
+        return
+    requests = [each for each in entries if "delegate" not in each]
+    failed = [each for each in requests if isinstance(each.get("error"), dict)]
+    if failed:
+        last = failed[-1]
+        who = last.get("pod") or last.get("container") or "-"
+        reason = f"{len(failed)} of {len(requests)} in the last hour failed; the last: "
+        reason += f"{last.get('command')} of {who}: {last['error'].get('msg')}"
+        yield Finding(WARNING, "requests", reason, "'multus trace --failed --last 5' shows them")
 
 
 def number(value: object) -> float:

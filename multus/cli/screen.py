@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from multus.api.errors import IOFailure
+from multus.cli import telling
 from multus.cli.findings import (
     ERROR,
     NOT_APPLICABLE,
@@ -107,6 +108,12 @@ def say(text: str = "") -> None:
     write(printable(text, _LONGEST_LINE) + "\n")
 
 
+def tell(text: str) -> None:
+    """Print a sentence for people to standard output; on a terminal, it is wrapped."""
+    for line in _wrapped(printable(text, _LONGEST_LINE), _width_of(out()), 2):
+        say(line)
+
+
 def size() -> os.terminal_size:
     """The columns and lines of the terminal that standard output is."""
     try:
@@ -146,6 +153,7 @@ def complain(text: str) -> None:
     """
     if sys.stderr is not None:
         with suppress(OSError):
+            telling.printed()
             line = printable(text, _LONGEST_LINE)
             sys.stderr.write("\n".join(_wrapped(line, _width_of(sys.stderr), 2)) + "\n")
             sys.stderr.flush()
@@ -222,6 +230,7 @@ def give_up_if_broken(stream: TextIO) -> None:
 
 def write(text: str) -> None:
     """Print text unchanged (only text from this program); raises ``IOFailure``."""
+    telling.printed()
     with _writing():
         out().write(text)
 
@@ -345,6 +354,7 @@ class Screen:
 
     def _print(self, what: Any, *, soft_wrap: bool = False, end: str = "\n") -> None:
         assert self._console is not None
+        telling.printed()
         with _writing():
             self._console.print(what, soft_wrap=soft_wrap, end=end)
 

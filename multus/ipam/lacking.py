@@ -32,9 +32,10 @@ def lacking(invocation: Invocation) -> Iterator[CNIError]:
     missing = _missing_program(invocation, kind)
     if missing is not None:
         yield missing
-    elif kind == "dhcp":
-        yield from _dhcp(invocation, reader)
+    if kind == "dhcp":
+        yield from () if missing is not None else _dhcp(invocation, reader)
     else:
+        # Without its program too: it may be carried out in-process.
         try:
             require_valid(invocation.config)
         except InvalidConfig as error:

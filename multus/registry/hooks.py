@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import pluggy
 
+    from multus.api.allocations import AddressRange
     from multus.api.conf import Conf
     from multus.api.keys import Key
     from multus.api.kubernetes import ApiUse
@@ -232,6 +233,12 @@ class Hooks:
             if reason is not None:
                 reasons.append(reason)
         return reasons
+
+    def allocations(self, conf: Conf, session: Session) -> list[AddressRange]:
+        """The ranges of all plugins, with what is allocated of them."""
+        from multus.api.allocations import AddressRange
+
+        return list(self._collected("multus_allocations", AddressRange, conf=conf, session=session))
 
     def observers(self, session: Session) -> Observers:
         """The observers' hooks; their exceptions are logged to the session's log."""

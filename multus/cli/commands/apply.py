@@ -21,7 +21,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.attachments import CNI_DIR
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     conf = evolve(conf, cni_dir=journal.folder)
     engine = engine_for(conf)
     engine.chroot = _chroot()
+    telling.doing(f"comparing {arguments.pod} with what it asks for")
     if arguments.dry_run:
         rows = _foreseen(engine.foresee(request, conf))
     else:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.attachments import CNI_DIR
 
 _FORMS = ("wide", "json", "yaml", "name")
@@ -123,7 +123,7 @@ def _show(report: dict[str, Any], *, wide: bool, filtered: bool) -> None:
     lines += [f"error: {each}" for each in report["errors"]]
     empty = "nothing attached matches" if filtered else "nothing is attached"
     for line in lines or ([] if found else [empty]):
-        screen.say(line)
+        screen.tell(line)
 
 
 def _table(titles: tuple[str, ...], rows: list[_Row], *, wide: bool) -> None:
@@ -172,6 +172,7 @@ def _names(report: dict[str, Any]) -> list[str]:
 
 def _watch(arguments: argparse.Namespace, report: dict[str, Any], form: str) -> None:
     """Print each row that appears, changes or disappears, until the program is interrupted."""
+    telling.end()
     before = _keyed(report, form)
     while True:
         screen.flush()

@@ -16,7 +16,7 @@ import argparse
 from contextlib import redirect_stdout
 
 from multus.api.errors import MissingPlugin
-from multus.cli import screen
+from multus.cli import screen, telling
 
 PASSES_ON = True
 #: Statuses of pytest that mean the same here; its others are failures.
@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingPlugin(
             f"{error.name} is missing", fix="pip install 'multus[testing]'"
         ) from error
+    screen.complain(f"multus conformance: running the tests on {arguments.plugin}")
+    telling.end()  # a plugin of pytest may want the timer
     with redirect_stdout(screen.Lines()):
         status = conformance.run(arguments.plugin, arguments.sample, arguments.passed_on)
     return _OF_PYTEST.get(status, 1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from multus.api.errors import MissingPlugin
+from multus.cli import telling
 
 STATUSES = {0: "ended by SIGTERM", 1: "it could not start; standard error says why"}
 
@@ -35,5 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"the daemon needs {error.name}, which is not installed",
             fix="pip install 'multus[daemon]'",
         ) from error
+    telling.end()
     main.run(arguments.config)
     return 0

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, statuses, tracing
+from multus.cli import screen, statuses, telling, tracing
 from multus.cli.layout import Part
 from multus.cli.recent import number, took
 from multus.cli.screen import Screen
@@ -34,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a line, or JSON, for each request."""
     shown = None if arguments.json else Screen.open()
     found = False
+    telling.doing("reading the trace")
+    if arguments.follow:
+        telling.end()
     for each in _wanted(arguments):
         found = True
         if shown is None:

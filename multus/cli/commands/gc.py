@@ -27,7 +27,7 @@ import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.attachments import CNI_DIR
 from multus.cli.node import NET_D
 from multus.log._printable import printable
@@ -65,12 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.healing.plan import plan
 
     places = places_of(arguments)
+    telling.doing("looking at records, stores, links, rules and namespaces")
     made = plan(look(places))
     # Describe them before the removal: afterwards their attachments are gone.
     described = {id(each): _wire(each) for each in (*made.remove, *made.left)}
     if arguments.dry_run:
         done = [Done(each) for each in made.remove]
     else:
+        telling.doing(f"removing {len(made.remove)} thing(s)")
         done = list(Remover(places.cni_dirs, engine_for).carry_out(made.remove))
     report = _report(made, done, described)
     if arguments.json:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multus.api import hookspecs
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.log._printable import printable
 from multus.registry.entry import registered_names
 from multus.registry.index import discover
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print tables or JSON; status 1 when a plugin cannot be used."""
+    telling.doing("loading the plugins")
     installed = load(discover())
     report = describe(installed)
     if arguments.json:
@@ -107,8 +108,8 @@ def _show(report: dict[str, Any]) -> None:
             named = "name" in each  # a clash involves several plugins
             of = f"{each['name']} of {each['distribution']} {each['version']}: " if named else ""
             screen.say()
-            screen.say(f"{title}: {of}{each['reason']}")
-            screen.say(f"    {each['fix']}")
+            screen.tell(f"{title}: {of}{each['reason']}")
+            screen.tell(f"    {each['fix']}")
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import argparse
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.attachments import CNI_DIR
 from multus.cli.clusters import add_cluster
-
-STATUSES = {0: "ended by Ctrl-C or SIGTERM"}
 
 ADDRESS = "127.0.0.1:8470"
 
@@ -53,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     def begun(url: str) -> None:
         screen.say(url)
         screen.flush()
+        telling.end()
 
     if arguments.kubeconfig:
         from multus.picture.cluster import process

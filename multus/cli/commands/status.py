@@ -18,11 +18,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
-    from multus.cli.overview import Paths
+    from multus.cli.overview import Overview, Paths
 
 #: Between two looks of --wait, in seconds.
 _PAUSE = 0.5
@@ -67,6 +67,14 @@ def places(arguments: argparse.Namespace) -> Paths:
     )
 
 
+def _first(found: Overview) -> str:
+    """What is waited for."""
+    from multus.cli.findings import ERROR, UNCHECKED
+
+    open_ones = [each for each in found.findings if each.severity in (ERROR, UNCHECKED)]
+    return open_ones[0].reason
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print one screen, or JSON (``multus.cli.overview.Overview.to_wire``)."""
     from multus.cli import glance
@@ -75,8 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     paths = places(arguments)
     until = time.monotonic() + arguments.wait
+    telling.doing("looking at the node")
     found = look(paths)
     while found.status and time.monotonic() < until:
+        telling.doing(f"waiting: {_first(found)}")
         time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
         found = look(paths)
     if arguments.json:

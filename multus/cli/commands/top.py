@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.commands.status import configure_places, places
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from multus.cli.terminal import Live
 
+    telling.end()
     with Live.open() as live:
         pressed = ""
         while pressed not in _QUIT:

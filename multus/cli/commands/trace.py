@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multus.cli import screen, statuses, tracing
+from multus.cli import screen, statuses, telling, tracing
 from multus.cli.findings import ERROR, Finding
 from multus.cli.recent import number, took
 from multus.cli.screen import Screen
@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the entries; status 1 when there are none."""
     shown = None if arguments.json else Screen.open()
     found = False
+    telling.doing("reading the trace")
+    if arguments.follow:
+        telling.end()
     for each in tracing.chosen(arguments):
         found = True
         if shown is None:
@@ -65,12 +68,13 @@ def _show_one(shown: Screen, entry: Mapping[str, Any]) -> None:
         what = f": {_milliseconds(total).strip()}" if total else ""
     command = f"{entry.get('command', '?')!s:6}"
     stamp = _stamp(number(entry.get("time")))
-    shown.line(f"{stamp}  ", (command, "bold"), f"{who}, {entry.get('ifname') or '-'}{what}")
+    who = f"{who}, {entry.get('ifname') or '-'}{what}"
+    shown.line(f"{stamp}  ", (command, "bold"), who, hang=4)
     for name, seconds in _stages(entry):
         shown.line(f"    {name:10} {_milliseconds(seconds)}")
         if name == "invoke":
             for each in _dicts(entry.get("delegates")):
-                shown.line(f"        {_delegate(each)}")
+                shown.line(f"        {_delegate(each)}", hang=4)
     for each in sorted(_dicts(entry.get("plugins")), key=lambda each: -_seconds(each)):
         shown.line(f"    {_milliseconds(_seconds(each))}  {_plugin(each)}")
     error = entry.get("error")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.node import NET_D
 
 STATUSES = {
@@ -48,8 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.wait_for:
         return _wait(arguments.wait_for, arguments.seconds)
+    telling.doing("removing")
     for done in uninstall(arguments.net_d, arguments.cni_dir, force=arguments.force):
-        screen.say(done)
+        screen.tell(done)
     return 0
 
 

@@ -53,7 +53,9 @@ class Following:
         try:
             return self._read()
         except CNIError as error:
-            said = str(error)
+            return self._after(f"{error}")
         except Exception as error:  # noqa: BLE001  the thread has to go on
-            said = f"internal error: {described(error)}"
-        return evolve(self._seen, notes=(f"the API server was asked in vain: {said}",))
+            return self._after(f"internal error: {described(error)}")
+
+    def _after(self, failure: str) -> Cluster:
+        return evolve(self._seen, notes=(f"the API server was asked in vain: {failure}",))

@@ -12,8 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api.kubernetes import PODS
-from multus.api.kubernetes._failures import VersionExpired
+from multus.api.kubernetes import PODS, VersionExpired
 from multus.kube.decoding import decode, metadata_of
 from multus.picture.cluster.model import Attached, Cluster, Duplicate, Holder, Waiting, in_order
 

@@ -219,6 +219,32 @@ def test_a_change_by_hand_is_not_lost_unasked(made_up: MadeUpNode, install: Inst
     assert path.read_text() != changed
 
 
+def test_a_kubeconfig_that_was_named_stays(made_up: MadeUpNode, install: Install) -> None:
+    named = made_up.write("kubeconfig", "{}")
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    install("--kubeconfig", str(named))
+    before = path.read_text()
+    assert str(named) in before
+    settings = made_up.write("keys.json", {"logLevel": "verbose"})
+    for more in ((), ("--settings", str(settings)), ("--kubeconfig", f"{named}2")):
+        assert install(*more).returncode == 0
+        (plugin,) = json.loads(path.read_text())["plugins"]
+        assert plugin["kubeconfig"] == (f"{named}2" if "--kubeconfig" in more else str(named))
+
+
+def test_an_installed_file_that_is_damaged_is_written_anew(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    install()
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    before = path.read_text()
+    path.write_text(before[:40])
+    done = install()
+    assert done.returncode == 1 and "--force" in done.stderr
+    assert install("--force").returncode == 0
+    assert path.read_text() == before
+
+
 def test_a_file_that_would_come_before_is_refused(made_up: MadeUpNode, install: Install) -> None:
     made_up.write("net.d/00-first.conflist", PRIMARY)
     done = install()

@@ -32,7 +32,9 @@ def on_terminal(
         os.close(theirs)
         text = b"".join(iter(lambda: _read(ours), b""))
     os.close(ours)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    # A line that says what the command does is replaced by what it prints.
+    printed = re.sub(r"(\r\x1b\[K[^\r\n]*)*\r\x1b\[K", "", text.decode())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
     return [line if blanks else line.rstrip() for line in plain.splitlines()]
 
 
@@ -92,6 +94,12 @@ def test_findings_are_wrapped_between_words(
         assert [each for each in lines if len(each) > columns and " " in each.strip("?✗! ")] == []
     text = " ".join(on_terminal(cni_program, f"validate {broken}", columns))
     assert "reads this key" in " ".join(text.split())
+
+
+def test_a_sentence_is_wrapped_too(cni_program: Sequence[str], tmp_path: Path) -> None:
+    (tmp_path / "c1:eth0").write_text("torn")
+    lines = on_terminal(cni_program, f"attachments --cni-dir {tmp_path}", 60)
+    assert [line for line in lines if len(line) > 60 and " " in line.strip()] == []
 
 
 def test_an_error_is_wrapped_too(cni_program: Sequence[str], tmp_path: Path) -> None:

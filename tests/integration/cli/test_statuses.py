@@ -19,6 +19,7 @@ from multus.cli import names, parser
 from multus.cli.commands.doctor.programs import control
 from multus.cli.manual import subcommands
 from multus.log import trace
+from multus.testing.apiserver import ApiServer
 from multus.testing.netns import Netns
 
 #: What each command promises.
@@ -72,6 +73,11 @@ def traced(case: Case) -> tuple[str | Path, ...]:
     entry = {"time": 1, "command": "ADD", "container": "c1", "stages": {}, "delegates": []}
     trace.append(str(case.node.folder / "state"), entry)
     return case.state
+
+
+def with_ranges(case: Case) -> int:
+    with ApiServer(netns=case.node.host.path) as api:
+        return case.run("ipam", "status", "--kubeconfig", api.write_kubeconfig(case.node.folder))
 
 
 def leaking(case: Case) -> int:
@@ -181,11 +187,15 @@ DRIVES: dict[tuple[str, int], Callable[[Case], int]] = {
     ("help", 2): lambda c: c.run("help", "stats"),
     ("install", 0): lambda c: c.run("install", "--dry-run", *c.net_d, "--bin-dir", c.node.bin.path),
     ("install", 1): lambda c: c.run("install", "--net-d", c.node.folder / "none"),
+    ("ipam", 0): with_ranges,
+    ("ipam", 1): lambda c: c.run("ipam", "status", *c.net_d),
     ("man", 0): lambda c: c.run("man"),
     ("new-plugin", 0): lambda c: c.run("new-plugin", "source", "x", "--into", c.node.folder),
     ("new-plugin", 1): lambda c: c.run("new-plugin", "source", "X Y", "--into", c.node.folder),
     ("plugins", 0): lambda c: c.run("plugins"),
     ("plugins", 1): lambda c: c.run("plugins", PYTHONPATH=broken_plugin(c)),
+    ("serve", 0): lambda c: c.signalled(signal.SIGTERM, "serve", "--address", "127.0.0.1:0"),
+    ("serve", 1): lambda c: c.run("serve", "--address", "192.0.2.1:1", *c.state),
     ("top", 0): lambda c: c.run("top", "--once", *c.of_node),
     ("top", 129): lambda c: c.signalled(signal.SIGHUP, "top", *c.of_node),
     ("top", 130): lambda c: c.signalled(signal.SIGINT, "top", *c.of_node),

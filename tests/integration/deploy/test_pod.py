@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from attrs import frozen
+from attrs import evolve, frozen
 from repository import ROOT
 from waiting import PATIENCE, eventually
 
@@ -58,7 +58,7 @@ class Pod:
         limit = self.container(name)["resources"]["limits"]["memory"]
         options.append(f"--memory={limit.removesuffix('i').lower()}")  # podman writes 512m
         options += [f"--env={key}={value}" for key, value in environ.items()]
-        for mount in self.container(name)["volumeMounts"]:
+        for mount in self.container(name).get("volumeMounts", ()):
             if mount["name"] in ("config", "networks", "pod-resources"):
                 continue
             flags = ["ro"] if mount.get("readOnly") else ["rw"]
@@ -226,20 +226,33 @@ def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
     given = {"/etc/cni/multus/multus.json": f"{net_d}/own/multus.json"}
     arguments = [given.get(each, each) for each in pod.container("install")["args"]]
     places = ["--net-d", str(net_d), "--bin-dir", pod.path("bin")]
-    done = pod.run(
-        "install", [program, *arguments, *places, "--service-account", account[0]], account[1]
-    )
+    install = [program, *arguments, *places, "--service-account", account[0]]
+    done = pod.run("install", install, account[1])
     assert done.returncode == 0, done.stderr
     (plugin,) = json.loads((net_d / "00-multus.conflist").read_text())["plugins"]
     assert plugin["namespaceIsolation"] is True
     assert plugin["clusterNetwork"] == f"{net_d}/10-lan.conf"
     assert not (net_d / "00-multus.conf").exists()
 
-    # The daemon's list of other folders with records.
-    listed = Path(pod.path("state/multus"), ".folders")
-    listed.write_text("")
-    back = ["uninstall", *places[:2], "--cni-dir", str(listed.parent)]
-    done = pod.run("refresh", [program, *back], {})
-    assert done.returncode == 0, done.stderr
-    assert not listed.exists()
-    assert files(str(net_d)) | files(pod.path("bin")) == before
+    # By hand in a running pod, and then by the pods that do it on every node.
+    (wire,) = yaml.safe_load_all((ROOT / "deploy/uninstall/daemonset.yaml").read_text())
+    for where, container in ((pod, "refresh"), (evolve(pod, wire=wire), "uninstall")):
+        assert pod.run("install", install, account[1]).returncode == 0
+        # The daemon's list of other folders with records.
+        listed = Path(pod.path("state/multus"), ".folders")
+        listed.write_text("")
+        back = ["uninstall", *places[:2], "--cni-dir", str(listed.parent)]
+        done = where.run(container, [program, *back], {})
+        assert done.returncode == 0, done.stderr
+        assert not listed.exists()
+        assert files(str(net_d)) | files(pod.path("bin")) == before
+    done = evolve(pod, wire=wire).run("done", _shortly(wire), {})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _shortly(wire: Mapping[str, Any]) -> list[str]:
+    """What the pod of a node that is done runs, for a moment."""
+    (container,) = wire["spec"]["template"]["spec"]["containers"]
+    *shell, command = container["command"]
+    assert "sleep infinity" in command
+    return [*shell, command.replace("sleep infinity", "sleep 0.1")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import promtool
 import pytest
 import yaml
 from attrs import frozen
@@ -136,12 +135,7 @@ def test_metrics_tell_nothing_of_pods_networks_and_addresses(shown: Shown) -> No
 
 
 def test_promtool_finds_no_fault_in_the_metrics(shown: Shown) -> None:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed")
-    argv = [program, "check", "metrics"]
-    done = subprocess.run(argv, input=shown.text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    promtool.checked("check", "metrics", text=shown.text)
 
 
 def test_the_log_says_what_is_followed(shown: Shown) -> None:

@@ -18,8 +18,10 @@ from multus.api.request import Request
 from multus.api.result import IP, Interface, Result
 from multus.cli import names
 from multus.log.trace import append
+from multus.picture.cluster.reading import ASKED, STATUS
 from multus.state.journal import Journal
 from multus.state.record import Planned, Step
+from multus.testing.apiserver import ApiServer
 
 #: Moves the cursor, sets a title, ends a line, reverses text, is markup of rich.
 H = "\x1b[2J\x1b]0;t\x07\nerror: forged\r\x9b31m\u202e\u2028\x7f\x1b[31m"
@@ -129,10 +131,46 @@ def attachments(ground: Ground) -> list[Said]:
     return [ground.run("attachments", *where), *more, ground.run("attachments", "-n", H, *where)]
 
 
+def graph(ground: Ground) -> list[Said]:
+    ground.record()
+    status = json.dumps([{"name": H, "interface": H, "ips": [H], "mac": H}])
+    with ApiServer() as api:
+        for name in (H, f"{H}2"):
+            api.create_pod(name, {STATUS: status}, namespace=H, node=H)
+        api.create_pod(f"{H}3", {ASKED: H}, namespace=H, node=H)
+        api.create_pod(f"{H}4", {STATUS: H}, namespace=H, node=H)
+        kubeconfig = api.write_kubeconfig(ground.folder)
+        cluster = ground.run("graph", "--kubeconfig", kubeconfig)
+    return [cluster, ground.run("graph", "--cni-dir", ground.state)]
+
+
+def serve(ground: Ground) -> list[Said]:
+    return [
+        ground.run("serve", "--address", H),
+        ground.run("serve", "--kubeconfig", ground.write(PATH, {H: H}), "--context", H),
+    ]
+
+
 def gc(ground: Ground) -> list[Said]:
     ground.record()
     where = ("--cni-dir", ground.state)
     return [ground.run("gc", "--dry-run", *where), ground.run("gc", *where)]
+
+
+def ipam(ground: Ground) -> list[Said]:
+    """A pool that somebody has filled with other things than a pod's name and an interface's."""
+    held = {"1": {"id": H, "podref": f"{H}/{H}", "ifname": H}}
+    pool = {
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+        "kind": "IPPool",
+        "metadata": {"name": f"{PATH}-10.1.0.0-24", "namespace": "kube-system"},
+        "spec": {"range": "10.1.0.0/24", "allocations": held},
+    }
+    with ApiServer() as api:
+        api.create(pool)
+        where = ("--kubeconfig", api.write_kubeconfig(ground.folder))
+        words = (("status",), ("list",), ("reconcile", "--dry-run"), ("release", H))
+        return [ground.run("ipam", *each, *where) for each in words]
 
 
 def apply(ground: Ground) -> list[Said]:
@@ -254,7 +292,7 @@ def calls(ground: Ground) -> list[Said]:
 
 SHOWN = (
     *(trace, attachments, gc, apply, explain, validate, doctor),
-    *(convert, plugins, install, uninstall, events, status, top),
+    *(convert, plugins, install, uninstall, events, status, top, graph, serve, ipam),
 )
 #: They show nothing that comes from outside, but for what is wrong with the call.
 OWN = {"completion", "conformance", "daemon", "demo", "help", "man", "new-plugin", "version"}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import promtool
 import pytest
 import yaml
 from promql import asked_for
@@ -43,21 +42,12 @@ def panels() -> Iterator[dict[str, Any]]:
             yield panel
 
 
-def promtool(*arguments: str) -> str:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 # --- Alerts ---------------------------------------------------------------------------------------
 
 
 def test_alerts_are_raised_by_what_they_are_for() -> None:
-    promtool("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS))
-    promtool("test", "rules", str(Path(__file__).parent / "alerts.yaml"))
+    promtool.checked("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS))
+    promtool.checked("test", "rules", str(Path(__file__).parent / "alerts.yaml"))
 
 
 def test_each_alert_has_a_case_that_raises_it() -> None:

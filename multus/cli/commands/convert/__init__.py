@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from multus.api.errors import InvalidConfig
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.commands.convert import daemonconfig
 from multus.cli.commands.convert.converting import NAD, NETWORK, Conversion, Converted, Literal
 from multus.cli.documents import Document, read
@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     unsaid: list[str] = []
     first = True
     for path in arguments.file:
+        telling.doing(f"converting {path}")
         for document in _documents(path):
             for value, told, notes in _converted(document, conversion):
                 comments = "".join(f"# {printable(each)}\n" for each in (*told, *notes))

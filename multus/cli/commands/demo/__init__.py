@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from multus.api.errors import CNIError, IOFailure
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.commands.demo.networks import delegates, prepare
 from multus.cli.screen import Screen
 
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         _become_root_of_a_user_namespace()
     shown = Screen.open()
+    telling.doing("making namespaces for a node and a pod")
     with ExitStack() as stack:
         return _show(_Stage.set_up(stack), shown)
 
@@ -114,6 +115,7 @@ def _show(stage: _Stage, shown: Screen) -> int:
     shown.line(f"CNI programs that it can start: {', '.join(stage.programs) or 'none'}")
 
     before = stage.node.state(stage.ipam_dir, stage.cni_dir)
+    telling.doing("attaching three networks")
     added = stage.runtime.add(conf, stage.container)
     result = added.result
     shown.line()
@@ -125,6 +127,7 @@ def _show(stage: _Stage, shown: Screen) -> int:
     shown.line("The runtime gets this result:")
     shown.json(result)
 
+    telling.doing("detaching them")
     deleted = stage.runtime.delete(conf, stage.container, result).require()
     left = [*before.difference(stage.node.state(stage.ipam_dir, stage.cni_dir)), *stage.pod.links()]
     shown.line()
@@ -182,6 +185,7 @@ def _become_root_of_a_user_namespace() -> None:
     inside = f'{mount} && exec "$@"'
     command = [*_UNSHARE, "sh", "-c", inside, "sh", *installed_program(), "demo"]
     screen.give_back()
+    telling.end()  # its timer would outlive the exec
     os.execvp(command[0], command)
 
 

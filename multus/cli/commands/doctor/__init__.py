@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.commands.doctor.places import Places
 
 STATUSES = statuses.CHECKING
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bundle:
         from multus.cli.commands.doctor import bundle
 
+        telling.doing("collecting the report")
         names = bundle.write(arguments.bundle, node, report)
         screen.complain(f"wrote {arguments.bundle}, without secrets: {', '.join(names)}")
     if arguments.json:

@@ -10,6 +10,7 @@ from shlex import quote
 from multus.api.errors import CNIError
 from multus.api.jsontext import LARGEST, decode_object
 from multus.cli.commands.doctor.places import Node, Places
+from multus.cli.commands.install.configuration import NAME as INSTALLED
 from multus.cli.commands.validate.confchecks import check_configuration
 from multus.cli.documents import Reading, read
 from multus.cli.findings import (
@@ -117,6 +118,8 @@ def _kind(path: str) -> tuple[str, Finding | None]:
 def _unreadable(path: str, why: str) -> Finding:
     reason = f"{_base(path)} {why}: what a runtime does then is undefined"
     fix = f"repair it ('multus validate -f {quote(path)}' shows every mistake), or remove it"
+    if _base(path) == INSTALLED:
+        fix = f"{fix.removesuffix(', or remove it')}, or run 'multus install --force'"
     return Finding(ERROR, "configuration order", reason, fix, Place(path))
 
 

@@ -9,6 +9,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.spelling import spelled
 from multus.api.versions import NEWEST
+from multus.cli import telling
 from multus.cli.commands.doctor import (
     api,
     configuration,
@@ -61,6 +62,7 @@ def examine(node: Node) -> Iterator[tuple[str, list[Finding]]]:
         reason = "not running as root: what only root can read is not checked"
         yield "You", [Finding(UNCHECKED, "user", reason, AS_ROOT)]
     for title, look in EXAMINATIONS.items():
+        telling.doing(f"looking at: {title}")
         yield title, list(look(node))
 
 

@@ -220,7 +220,7 @@ def _daemon(node: Node) -> Iterator[Finding]:
         yield Finding(UNCHECKED, "daemon", reason, AS_ROOT, Place(path))
         return
     except (OSError, wire.Malformed) as error:
-        reason = f"the daemon does not answer on {path}: {error}"
+        reason = f"the daemon does not answer on {path}: {said_of(error)}"
         fix = f"restart 'multus daemon'; until then, {_meanwhile(node)}"
         yield Finding(ERROR, "daemon", reason, fix, code=11)
         return
@@ -279,6 +279,11 @@ def _is_python(path: str) -> bool:
             return file.read(2) == b"#!"
     except OSError:
         return False
+
+
+def said_of(error: Exception) -> str:
+    """An error's words, without the number of the system's."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def control(path: str, word: bytes, patience: float = _PATIENCE) -> tuple[int, str]:

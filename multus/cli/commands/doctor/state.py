@@ -23,6 +23,7 @@ from multus.cli.findings import (
     of_error,
 )
 from multus.cli.looking import Look
+from multus.cli.recent import failed_requests
 from multus.healing.look import why_gone
 from multus.state.journal import Journal
 from multus.state.record import Record
@@ -37,6 +38,7 @@ _TIME_ERROR = 5
 def look(node: Node) -> Iterator[Finding]:
     """Check the journal's records, disk space, and the clock."""
     yield from _journal(node)
+    yield from failed_requests(node.places.at(node.conf.cni_dir))
     yield from disk(node)
     yield from _clock(node)
 
@@ -64,7 +66,7 @@ def _in_journal(journal: Journal, node: Node, sound: list[Record]) -> Iterator[F
             if isinstance(each, CNIError):
                 yield of_error(each, "journal")
                 continue
-            findings = list(_record(each, node))
+            findings = list(about_record(each, node))
             sound += [] if findings else [each]
             yield from findings
         for path in journal.kept_aside():
@@ -99,7 +101,8 @@ def _given_up(record: Record) -> str:
     return f"{', '.join(networks)} of {record.request}"
 
 
-def _record(record: Record, node: Node) -> Iterator[Finding]:
+def about_record(record: Record, node: Node) -> Iterator[Finding]:
+    """What is wrong with a record, and with its container."""
     request = record.request
     who = f"{request}, interface {request.ifname}"
     if record.damage:

@@ -19,7 +19,7 @@ def show(explanation: Explanation, path: str) -> None:
     who = f"pod {request.pod}" if request.pod else "a container without a pod"
     shown.line((f"ADD of {who}, interface {request.ifname}", "bold"))
     origin = f"from {path}" if path else "assumed"
-    shown.line(f"configuration {conf.name!r}, CNI {conf.cni_version}, {origin}")
+    shown.line(f"configuration {conf.name!r}, CNI {conf.cni_version}, {origin}", hang=2)
     if explanation.selections:
         shown.heading("Selected networks")
         shown.rows(

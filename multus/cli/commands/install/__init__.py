@@ -27,7 +27,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.commands.install.account import SERVICE_ACCOUNT, Account
 from multus.cli.node import BIN_DIR, DAEMON_SETTINGS, NET_D
 
@@ -92,16 +92,21 @@ def run(arguments: argparse.Namespace) -> int:
         shim_only=arguments.shim_only,
         force=arguments.force,
     )
+    telling.doing(
+        f"waiting for a default network in {wanted.net_d}" if arguments.wait else "checking"
+    )
     plan = plan_for(wanted, installed, arguments.wait)
     if arguments.dry_run:
         for line in plan.notes:
             _tell(line)
         screen.document(plan.text.decode())
         return 0
+    telling.doing("writing")
     install(wanted, plan, _tell)
     network = f", default network {plan.primary}" if plan.primary else ""
     _tell(f"installed: {wanted.conf_path}{network}")
     if arguments.watch:
+        telling.end()
         watch(wanted, installed, _tell, _until_told())
     return 0
 

@@ -47,13 +47,15 @@ class Primary:
         return listed if isinstance(listed, list) else [self.config]
 
 
-def find_primary(net_d: str) -> Primary:
-    """The first configuration in *net_d* of another plugin.
+def find_primary(net_d: str, ours: str = "") -> Primary:
+    """The first configuration in *net_d* of another plugin; *ours* is Multus' own file.
 
     Raises ``TryAgainLater`` when there is none yet, ``InvalidConfig`` for an unreadable one, since
     runtimes differ in whether they skip it.
     """
     for path in conf_files(net_d) if os.path.isdir(net_d) else ():
+        if path == ours:
+            continue  # it may be damaged: it is written anew
         try:
             whole = decode_object(contents(path) or b"", path)
         except CNIError as error:

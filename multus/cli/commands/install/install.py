@@ -102,7 +102,11 @@ def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
     before = older.find(wanted.net_d, wanted.bin_dir, manifest)
     own = manifest.settings
     if wanted.settings:
-        own = older.own_settings(wanted.settings, installed)
+        # Without the option, a kubeconfig that was named stays.
+        kept = {k: v for k, v in own.items() if k == "kubeconfig"}
+        own = {**kept, **older.own_settings(wanted.settings, installed)}
+    if wanted.kubeconfig:
+        own = {**own, "kubeconfig": wanted.kubeconfig}
     if before is None and not manifest.written:
         older.require_known_past(wanted.net_d, wanted.bin_dir, own)
     settings = older.settings_for(
@@ -158,7 +162,9 @@ class OutOfOrder(InvalidConfig):
 def _primary_at(wanted: Wanted, path: str, option: str) -> configuration.Primary:
     if not os.path.isdir(path) and path != wanted.net_d:
         return configuration.load_primary(path, option)
-    found = configuration.find_primary(path)
+    manifest = Manifest.load(wanted.net_d)
+    ours = wanted.conf_path if wanted.conf_path in manifest.written else ""
+    found = configuration.find_primary(path, ours)
     if path == wanted.net_d and found.path < wanted.conf_path:
         raise OutOfOrder(
             f"{found.path} sorts before {configuration.NAME}, so the runtime would keep using it",

@@ -164,13 +164,18 @@ def own_settings(path: str, installed: Installed) -> Mapping[str, Any]:
     return own
 
 
+def _settings_in(own: Mapping[str, Any]) -> bool:
+    """Whether the installer gave more than a kubeconfig."""
+    return bool(own.keys() - {"kubeconfig"})
+
+
 def require_known_past(net_d: str, bin_dir: str, own: Mapping[str, Any]) -> None:
     """Raise ``InvalidConfig`` on a node whose Go Multus has taken its configuration away already.
 
     Its daemon removes the file when it ends; the shim stays.
     """
     shim = os.path.join(bin_dir, known.THICK)
-    if not own and os.path.exists(shim):
+    if not _settings_in(own) and os.path.exists(shim):
         raise InvalidConfig(
             f"{shim} is of the Go Multus' daemon, whose settings are neither in {net_d} nor given",
             fix=f"give them with --settings ('multus convert -f {DAEMON_CONFIG}' shows them), or"
@@ -187,7 +192,7 @@ def settings_for(
     """
     if older is None:
         return Settings(own=own)
-    if older.is_thick and older.daemon is None and not own:
+    if older.is_thick and older.daemon is None and not _settings_in(own):
         raise InvalidConfig(
             f"{older.path} is of the Go Multus' daemon, whose settings are in its"
             f" {DAEMON_CONFIG}, and that is not on this node",
@@ -204,7 +209,7 @@ def carrying(
     installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED, net_d: str = ""
 ) -> Carrying:
     """The rules, with the keys that this installation reads."""
-    from multus.daemon.settings import KEYS
+    from multus.daemon.keys import KEYS
 
     own = {key.top for key in (*keys.OWN, *installed.hooks.configuration_keys())}
     served = {key.top for key in KEYS}

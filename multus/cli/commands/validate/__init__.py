@@ -30,7 +30,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError, InvalidConfig
-from multus.cli import screen, statuses
+from multus.cli import screen, statuses, telling
 from multus.cli.node import BIN_DIR, NET_D, conf_files, find_conf
 
 _COLUMNS, _INDENT = 80, "    "
@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     paths = [*arguments.files, *arguments.file] or _of_node(arguments.net_d)
     here = not arguments.off_node and _is_node(arguments.net_d)
     installed = load(discover())
+    telling.doing("checking")
     report = validate(paths, installed, here=here)
     if not arguments.files and not arguments.file:
         report = report.with_findings(_of_install(arguments.net_d, installed))

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from multus import hookimpl
 
 if TYPE_CHECKING:
+    from multus.api.allocations import AddressRange
+    from multus.api.conf import Conf
     from multus.api.invoker import Declined
     from multus.api.ipam import Ipam
     from multus.api.keys import Key
     from multus.api.kubernetes import ApiUse
     from multus.api.network import Invocation
+    from multus.api.session import Session
 
 TYPE = "whereabouts"
 
@@ -35,6 +38,14 @@ def multus_kubernetes() -> Sequence[ApiUse]:
     from multus_ipam_whereabouts.objects import uses
 
     return uses()
+
+
+@hookimpl
+def multus_allocations(conf: Conf, session: Session) -> Sequence[AddressRange]:
+    """List all pools of the API server, with what is allocated of each."""
+    from multus_ipam_whereabouts.listing import ranges
+
+    return ranges(conf, session)
 
 
 @hookimpl

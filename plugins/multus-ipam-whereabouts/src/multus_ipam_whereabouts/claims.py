@@ -87,6 +87,13 @@ class Claim:
         return Edit(self.object, f"{__name__}:{function}", given, "status")
 
 
+def claim_of(identity: str) -> ObjectRef | None:
+    """The claim that stands in place of a container's ID; None for a container."""
+    head, _, rest = identity.partition("/")
+    namespace, slash, name = rest.partition("/")
+    return CLAIMS.object(namespace, name) if head == "ipamclaim" and slash else None
+
+
 @editing
 def bind(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Write ``ips`` and the owner, ``pod``; ``now`` is for the condition."""

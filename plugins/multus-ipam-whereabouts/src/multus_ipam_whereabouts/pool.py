@@ -95,6 +95,11 @@ def allocations_of(wire: Mapping[str, Any] | None) -> _Allocations:
     return found if isinstance(found, Mapping) else {}
 
 
+def numbered(wire: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The allocations of a pool: the distance, and who has it; the lowest first."""
+    return _numbered(allocations_of(wire))
+
+
 def _numbered(allocations: _Allocations) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Distances and who has them, the lowest first; other keys are left alone, as by the binary."""
     keys = sorted(int(each) for each in allocations if each.isdecimal())

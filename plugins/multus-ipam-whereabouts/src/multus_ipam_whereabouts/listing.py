@@ -1,0 +1,100 @@
+"""What is allocated in the cluster, for people and for reconciling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from multus.api.allocations import AddressRange, Allocation
+from multus.api.kubernetes import Deadline, Edit, ObjectRef, Resource, SourceSettings, api_of
+from multus.ipam.addresses import Network
+from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.claims import claim_of
+from multus_ipam_whereabouts.pool import numbered
+
+if TYPE_CHECKING:
+    from multus.api.conf import Conf
+    from multus.api.kubernetes import Api
+    from multus.api.session import Session
+
+_Wire = Mapping[str, Any]
+
+
+def ranges(conf: Conf, session: Session) -> list[AddressRange]:
+    """Each pool, and the reservations that no pool's allocation explains; always read anew."""
+    api = api_of(conf, session)
+    if api is None:
+        return []
+    seconds = session.remaining(SourceSettings.of(conf).api_timeout)
+    deadline = Deadline.after(seconds)
+    # Reservations first: one that comes later than its pool's list would look like an orphan.
+    reserved = {_ref(each): each for each in _all(api, objects.RESERVATIONS, deadline)}
+    found = [_range(each) for each in _all(api, objects.POOLS, deadline)]
+    known = {
+        edit.object for each in found for held in each.allocations for edit in held.release[1:]
+    }
+    orphans = tuple(_orphan(ref, wire) for ref, wire in reserved.items() if ref not in known)
+    others = [AddressRange("reserved", "", len(orphans), orphans)] if orphans else []
+    return [*sorted(found, key=lambda each: (each.name, each.network)), *others]
+
+
+def _all(api: Api, kind: Resource, deadline: Deadline) -> list[dict[str, Any]]:
+    return api.select(kind, {}, deadline, fresh=True)
+
+
+def _ref(wire: _Wire, kind: Resource = objects.RESERVATIONS) -> ObjectRef:
+    metadata = wire.get("metadata", {})
+    namespace, name = (str(metadata.get(key, "")) for key in ("namespace", "name"))
+    return kind.object(namespace, name)
+
+
+def _range(wire: _Wire) -> AddressRange:
+    pool = _ref(wire, objects.POOLS)
+    text = str(wire.get("spec", {}).get("range", ""))
+    network = Network.parse(text)
+    if network is None:
+        return AddressRange(text or pool.name, "", 0)
+    plain = objects.pool(pool.namespace, text, "").name
+    name = pool.name.removesuffix(plain).removesuffix("-")
+    held = tuple(_held(pool, network, name, wire))
+    return AddressRange(text, name, max(0, network.host_mask - 1), held)
+
+
+def _held(pool: ObjectRef, network: Network, name: str, wire: _Wire) -> Iterator[Allocation]:
+    for distance, each in numbered(wire):
+        address = str(network.first + distance)
+        owner = {key: str(each.get(wire_key, "")) for key, wire_key in _OWNER.items()}
+        release = {**owner, "range": str(network), "fence": False}
+        forget = {**owner, "freed": True}
+        reservation = objects.reservation(pool.namespace, address, name)
+        yield Allocation(
+            address,
+            owner["podref"],
+            owner["ifname"],
+            owner["id"],
+            owner=claim_of(owner["id"]),
+            release=(
+                Edit(pool, "multus_ipam_whereabouts.pool:release", release),
+                Edit(reservation, "multus_ipam_whereabouts.reservation:forget", forget),
+            ),
+        )
+
+
+#: The keys of an edit, and of an allocation in a pool.
+_OWNER = {"id": "id", "podref": "podref", "ifname": "ifname"}
+
+
+def _orphan(ref: ObjectRef, wire: _Wire) -> Allocation:
+    spec = wire.get("spec", {})
+    keys = {"id": "containerid", "podref": "podref", "ifname": "ifname"}
+    owner = {key: str(spec.get(each, "")) for key, each in keys.items()}
+    forget = Edit(ref, "multus_ipam_whereabouts.reservation:forget", {**owner, "freed": True})
+    return Allocation(
+        ref.name,
+        owner["podref"],
+        owner["ifname"],
+        owner["id"],
+        owner=claim_of(owner["id"]),
+        doubt="it is reserved, and allocated in no range",
+        release=(forget,),
+    )
