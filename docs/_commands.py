@@ -13,7 +13,7 @@ _HEAD = """\
 
 This page has every command of the program `multus`, with its options and examples. `multus COMMAND
 --help` prints the same in a terminal, and `multus man` as a manual page. At the end are the
-commands of `kubectl multus`, which asks all nodes of a cluster, and of `multus-shim`.
+commands of [`kubectl multus`](kubectl.md), which asks all nodes of a cluster, and of `multus-shim`.
 
 When the variable `CNI_COMMAND` is set, the program is a CNI plugin: it reads its configuration from
 standard input, and no arguments. Container runtimes start it like that.

@@ -26,7 +26,7 @@ from multus.api.keys import MULTUS, NETWORK, OF_NETWORKS, OWN, Key
 from multus.cli import kubectl, parser
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME
 from multus.cli.upstream import comparison
-from multus.daemon import settings
+from multus.daemon import keys as daemon_keys
 from multus.registry.index import discover
 from multus.registry.loading import Installed, load
 
@@ -299,7 +299,7 @@ def configuration_page(installed: Installed) -> str:
         names = " and ".join(owners[keys[0]])
         parts.append(f"## Keys of `{kind}` networks, carried out by {names}\n\n{_table(keys)}")
     parts.append(f"{_INSTALLER}\n{_table([OVERRIDE_NETWORK_NAME])}")
-    parts.append(f"{_DAEMON}\n{_table(settings.KEYS)}")
+    parts.append(f"{_DAEMON}\n{_table(daemon_keys.KEYS)}")
     return "\n".join(parts)
 
 

@@ -12,16 +12,16 @@ from typing import Any
 
 from multus.api import keys
 from multus.api.keys import Key, Kind
-from multus.daemon import settings
+from multus.daemon import keys as daemon_keys
 
 #: Keys of the daemon's file that the chart alone may set: paths that its mounts decide, what
 #: differs from node to node, and what 'metrics' says.
 _OF_CHART = (
-    settings.SOCKET_DIR,
-    settings.CHROOT_DIR,
-    settings.NODE_NAME,
-    settings.METRICS_PORT,
-    settings.METRICS_ADDRESS,
+    daemon_keys.SOCKET_DIR,
+    daemon_keys.CHROOT_DIR,
+    daemon_keys.NODE_NAME,
+    daemon_keys.METRICS_PORT,
+    daemon_keys.METRICS_ADDRESS,
 )
 
 _KINDS: Mapping[Kind, Mapping[str, Any]] = {
@@ -45,7 +45,7 @@ def updated(schema: Mapping[str, Any], configuration: Iterable[Key]) -> str:
     An unknown key of the daemon is refused.  One of the configuration is not: a plugin of the
     image may read it, and ``multus install`` knows which plugins the image has.
     """
-    daemon = of_keys([key for key in settings.KEYS if key not in _OF_CHART])
+    daemon = of_keys([key for key in daemon_keys.KEYS if key not in _OF_CHART])
     values = {
         **schema["properties"],
         "daemon": {**daemon, "additionalProperties": False},

@@ -24,6 +24,7 @@ from multus.daemon.listening import may_connect
 from multus.daemon.looked import Looked
 from multus.daemon.looks import Looks
 from multus.daemon.podrecords import PodRecords
+from multus.daemon.reconciling import Reconciling
 from multus.daemon.remote import error_to_wire, ref_from_wire
 from multus.daemon.spool import remembered
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
     from multus.log import Log
+    from multus.registry.hooks import Hooks
 
 #: How often the state is reported to the supervisor: after a change, and without one; seconds.
 _LOOK, _TELL = 0.2, 1.0
@@ -43,7 +45,8 @@ _LAST_WRITES = 4.0
 class Agent:
     """Serves workers; *control* is the channel to the supervisor.
 
-    *cached* maps each kind of object to watch to the parts of an object to keep.
+    *cached* maps each kind of object to watch to the parts of an object to keep; *hooks* are asked
+    for the addresses of the cluster.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Agent:
         board: Board,
         log: Log,
         cached: Mapping[Resource, Sequence[str | tuple[str, ...]]],
+        hooks: Hooks,
     ) -> None:
         self._control = control
         self._board = board
@@ -69,6 +73,7 @@ class Agent:
 
             self._renewal = Renewal(settings.certificate, log)
         self._later = Later(folders, self._apis.of, log)
+        self._reconciling = Reconciling(settings, hooks, self._apis.first, log)
         self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
@@ -80,6 +85,7 @@ class Agent:
         if self._renewal is not None:
             self._renewal.start()
         self._later.start()
+        self._reconciling.start()
         while True:
             listened: list[Any] = [listener, self._control]
             ready, _, _ = select.select(listened, [], [], _LOOK)
@@ -95,6 +101,7 @@ class Agent:
                 break
         listener.close()
         self._later.close()
+        self._reconciling.close()
         if self._renewal is not None:
             self._renewal.close()
         self._apis.close(_LAST_WRITES)

@@ -83,6 +83,10 @@ class Apis:
         found = (api.pods.get(namespace, name) for api in self)
         return next((each for each in found if each is not None), None)
 
+    def first(self) -> NodeApi | None:
+        """The daemon's own API server, else the first that a configuration named."""
+        return next(iter(self), None)
+
     def not_synced(self) -> str:
         """Name a cache that is not synced yet; empty when all are."""
         for api in self:

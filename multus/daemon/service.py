@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from multus.daemon.board import Board
     from multus.daemon.connection import Connection
     from multus.daemon.settings import Settings
+    from multus.registry.hooks import Hooks
 
 _MOST_LOGS = 16
 _MOST_PARTS = 64
@@ -223,6 +224,11 @@ class Service:
             for each in self._every.broken
         }
         return {**found, **{str(each): f"{each}: {each.fix}" for each in self._every.clashes}}
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks of all installed plugins."""
+        return self._every.hooks
 
     @property
     def cached(self) -> dict[Resource, tuple[str | tuple[str, ...], ...]]:

@@ -138,8 +138,9 @@ class _Template:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = Channel(socket.socket(fileno=packet.fds[0]))
         try:
-            cached = self._target.cached
-            agent = Agent(self._settings, os.environ, channel, self._board, self._log, cached)
+            cached, hooks = self._target.cached, self._target.hooks
+            shared = (channel, self._board, self._log)
+            agent = Agent(self._settings, os.environ, *shared, cached, hooks)
             agent.run(str(packet.head["path"]))
         except CNIError as error:
             channel.send({"error": str(error)})

@@ -27,9 +27,9 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 #: base-files is there for /etc/os-release, which scanners read. iptables is for rules that netlink
 #: alone cannot write. busybox is chroot, which starts the node's binaries, and the shell with the
-#: mount that the DaemonSet's manifest calls.
+#: mount and the sleep that the manifests call.
 PACKAGES = ("base-files", "busybox-static", "iptables", f"python{PYTHON}")
-_APPLETS = ("bin/cat", "bin/ls", "bin/mount", "bin/ps", "bin/sh", "sbin/chroot")
+_APPLETS = ("bin/cat", "bin/ls", "bin/mount", "bin/ps", "bin/sh", "bin/sleep", "sbin/chroot")
 
 #: What the shim is compiled with: the C library that becomes part of it, and the kernel's headers.
 _HEADERS = ("musl-dev", "linux-libc-dev")

@@ -65,7 +65,10 @@ class Kubectl:
 
         Its own errors are printed as they are; then this raises ``IOFailure``.
         """
-        done = self._run([*arguments, *self._request()], sys.stdin, errors=None)
+        # A file that is given on standard input is for this program.
+        person = sys.stdin is not None and sys.stdin.isatty()
+        stdin = sys.stdin if person else subprocess.DEVNULL
+        done = self._run([*arguments, *self._request()], stdin, errors=None)
         if done.status:
             raise IOFailure(
                 f"'kubectl {arguments[0]} {arguments[1]}' failed with status {done.status}",

@@ -58,7 +58,7 @@ class Pod:
         limit = self.container(name)["resources"]["limits"]["memory"]
         options.append(f"--memory={limit.removesuffix('i').lower()}")  # podman writes 512m
         options += [f"--env={key}={value}" for key, value in environ.items()]
-        for mount in self.container(name)["volumeMounts"]:
+        for mount in self.container(name).get("volumeMounts", ()):
             if mount["name"] in ("config", "networks", "pod-resources"):
                 continue
             flags = ["ro"] if mount.get("readOnly") else ["rw"]
@@ -246,3 +246,13 @@ def test_the_containers_take_the_go_multus_over_and_give_the_node_back(
         assert done.returncode == 0, done.stderr
         assert not listed.exists()
         assert files(str(net_d)) | files(pod.path("bin")) == before
+    done = evolve(pod, wire=wire).run("done", _shortly(wire), {})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _shortly(wire: Mapping[str, Any]) -> list[str]:
+    """What the pod of a node that is done runs, for a moment."""
+    (container,) = wire["spec"]["template"]["spec"]["containers"]
+    *shell, command = container["command"]
+    assert "sleep infinity" in command
+    return [*shell, command.replace("sleep infinity", "sleep 0.1")]

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -201,7 +201,7 @@ class TestAttachments:
         assert f"{LONG}: Multus has no pod" in done.stderr
 
 
-NET = {
+NET: dict[str, Any] = {
     "apiVersion": "k8s.cni.cncf.io/v1",
     "kind": "NetworkAttachmentDefinition",
     "metadata": {"name": "storage", "namespace": "shop"},
@@ -235,6 +235,17 @@ class TestExplain:
         found = json.loads(done.stdout)
         assert found["node"] == "node-a"
         assert "br-storage" in done.stdout
+
+    def test_devices_of_a_pod_that_does_not_exist_are_not_checked(self, online: ManyNodes) -> None:
+        resource = {"k8s.v1.cni.cncf.io/resourceName": "example.com/vf"}
+        metadata = {**NET["metadata"], "name": "fast", "annotations": resource}
+        online.api.create({**NET, "metadata": metadata})
+        wanted = {"k8s.v1.cni.cncf.io/networks": "fast"}
+        metadata = {"name": "new", "namespace": "shop", "annotations": wanted}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+        done = online.run("explain", "-f", "-", stdin=json.dumps(pod))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "which device of example.com/vf network 'shop/fast' gets" in done.stdout
 
     def test_a_pod_without_a_node_needs_one(self, online: ManyNodes) -> None:
         online.api.create_pod("web", WANTED, namespace="shop", node="")

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from integration.whereabouts.cluster import Node
+from multus.daemon.reconciling import Reconciling
+from multus.daemon.settings import Settings
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.nodeapi import NodeApi
+from multus.log import Log
+from multus.registry.index import discover
+from multus.registry.loading import load
 
 Command = Callable[..., tuple[int, str]]
 
@@ -119,3 +127,54 @@ def test_a_claims_addresses_are_freed_with_the_claim(node: Node, ipam: Command) 
     assert ipam("reconcile", "--grace", "0.1")[0] == 0
     assert node.allocations() == {}
     assert node.stored("overlappingrangeipreservations") == {}
+
+
+def daemon_of(node: Node, name: str, **settings: Any) -> Reconciling:
+    """What a daemon of the cluster does, without its process."""
+    raw = {"cniDir": node.cni_dir, "nodeName": name, "healGraceSeconds": 0, **settings}
+    api = NodeApi(load_kubeconfig(node.kubeconfig), name, {})
+    made = Settings.of(raw, "the test", {})
+    return Reconciling(made, load(discover()).hooks, lambda: api, Log.from_conf({}))
+
+
+def test_a_daemon_frees_what_it_has_seen_twice(node: Node) -> None:
+    pods(node, "a")
+    for name in ("a", "gone"):
+        node.add(name)
+    daemon = daemon_of(node, "n1")
+    daemon.look()
+    assert len(node.allocations()) == 2
+    time.sleep(0.01)
+    daemon.look()
+    assert node.allocations() == {"1": "default/a net1"}
+
+
+def test_one_daemon_of_a_cluster_looks(node: Node) -> None:
+    node.add("gone")
+    first, second = daemon_of(node, "n1"), daemon_of(node, "n2")
+    first.look()
+    for _ in range(2):
+        time.sleep(0.01)
+        second.look()
+    assert len(node.allocations()) == 1
+    first.look()
+    assert node.allocations() == {}
+
+
+def test_nothing_younger_than_the_grace_is_freed(node: Node) -> None:
+    node.add("gone")
+    daemon = daemon_of(node, "n1", healGraceSeconds=60)
+    for _ in range(3):
+        daemon.look()
+    assert len(node.allocations()) == 1
+
+
+def test_a_pod_that_came_back_keeps_its_address(node: Node) -> None:
+    node.add("web-0", container="old")
+    daemon = daemon_of(node, "n1")
+    daemon.look()
+    pods(node, "web-0")
+    node.add("web-0", container="new")
+    time.sleep(0.01)
+    daemon.look()
+    assert node.allocations() == {"1": "default/web-0 net1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from multus.api.errors import NotInstalled
 from multus.cli.findings import ERROR, UNCHECKED, Finding
-from multus.cli.kubectl import access, parser
+from multus.cli.kubectl import COMMANDS, access, parser
 from multus.cli.kubectl.access import Kubectl, NoAnswer
 from multus.cli.kubectl.nodes import AT_ONCE, Answer, Cluster, Node
 from multus.cli.kubectl.shown import findings_of, grouped
+from multus.cli.manual import subcommands
 
 
 @pytest.fixture
@@ -66,6 +68,27 @@ class TestCalls:
     def test_flags_may_stand_before_the_plugins_command(self) -> None:
         before = access.kubectl_of(parser().parse_args(["--context", "east", "status"]))
         assert before.flags == ("--context=east",)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_the_examples_of_the_help_are_taken(self, command: str) -> None:
+        text = subcommands(parser())[command].format_help().partition("Examples:")[2]
+        typed = [line.strip() for line in text.splitlines() if line.startswith("  kubectl multus")]
+        assert typed
+        for each in typed:
+            for end in ("   ", " | ", " -- "):
+                each = each.partition(end)[0]
+            words = shlex.split(each)[2:]
+            assert parser().parse_args(words).command == command
+
+    def test_kubectl_does_not_read_what_is_for_this_program(
+        self, program: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program.write_text("#!/bin/sh\nexec wc -c\n")
+        with (program.parent / "pod.yaml").open("w+") as given:
+            given.write("kind: Pod\n")
+            given.seek(0)
+            monkeypatch.setattr("sys.stdin", given)
+            assert Kubectl((), 60).ask("get", "nodes").strip() == "0"
 
     def test_a_machine_without_kubectl_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")

@@ -23,7 +23,7 @@ from unit.deploy.conftest import (
 )
 
 from multus.cli import parser
-from multus.daemon import settings
+from multus.daemon import keys as daemon_keys
 from multus.daemon.settings import Settings
 
 NODES = "multus-python"
@@ -285,9 +285,9 @@ def test_every_key_of_the_daemon_is_known_to_the_schema(helm: Helm) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema["properties"]["daemon"]["properties"]
     own = {"socketDir", "chrootDir", "nodeName", "metricsPort", "metricsAddress"}
-    assert set(known) == {key.top for key in settings.KEYS} - own
+    assert set(known) == {key.top for key in daemon_keys.KEYS} - own
     given: dict[str, Any] = {}
-    for key in settings.KEYS:
+    for key in daemon_keys.KEYS:
         sample = key.choices[0] if key.choices else _SAMPLES.get(str(key.kind), "x")
         if key.top not in own and "." not in key.name:
             given[key.name] = key.default if key.default is not None else sample
@@ -298,9 +298,9 @@ def test_every_key_of_the_daemon_is_known_to_the_schema(helm: Helm) -> None:
 
 
 def test_a_number_that_the_daemon_refuses_is_refused_before(helm: Helm) -> None:
-    bounded = [key for key in settings.KEYS if key.least is not None]
+    bounded = [key for key in daemon_keys.KEYS if key.least is not None]
     for key in bounded:
-        if key is settings.METRICS_PORT:
+        if key is daemon_keys.METRICS_PORT:
             continue
         assert key.least is not None
         values = [key.least - 1] + ([key.most + 1] if key.most is not None else [])

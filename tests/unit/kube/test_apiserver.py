@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE
 
-from multus.testing.apiserver import CORE_KINDS, ApiServer, Fault
+from multus.testing.apiserver import CORE_KINDS, ApiServer, Container, Fault
 
 needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 
@@ -135,3 +135,24 @@ def test_odd_objects_are_listed_and_watched_unchanged() -> None:
         assert json.loads(text)["items"] == [{"metadata": 5}]
         (event,) = ask("?watch=1&timeoutSeconds=0.3")
         assert json.loads(event) == {"type": "MODIFIED", "object": {"metadata": 5}}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("websockets", ["true", "false"])
+def test_kubectl_runs_a_command_in_a_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, websockets: str
+) -> None:
+    """Over WebSocket, and over SPDY, which kubectl before 1.31 has alone."""
+    monkeypatch.setenv("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets)
+    with ApiServer() as api:
+        api.create_pod("web")
+        api.containers["default", "web", "web"] = Container(("env",), {"GIVEN": "x"})
+        command = ["exec", "-i", "web", "-c", "web", "--", "sh", "-c"]
+        argv = ["kubectl", "--kubeconfig", api.write_kubeconfig(tmp_path), *command]
+        script = "cat; echo $GIVEN >&2; exit 7"
+        long = "line\n" * 100_000
+        done = subprocess.run([*argv, script], input=long, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (7, long)
+        assert done.stderr.startswith("x\n")
+        assert subprocess.run([*argv, "true"], stdin=subprocess.DEVNULL).returncode == 0
+        assert api.last_headers["Upgrade"].lower() in ("websocket", "spdy/3.1")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from unit.state.records import attachment, planned, request
+from work import calls
 
 from multus.netlink import Namespace
 from multus.netlink.links import Link
@@ -107,6 +108,22 @@ def test_a_parent_says_what_is_below_it_and_where_else_it_leads() -> None:
     assert (bridge.uplinks, described(bridge)) == (("eth1",), "bridge, uplink eth1")
     card = the(link(2, "net1"), Card("ens2f0", 3))
     assert described(card) == "physical function, down"
+
+
+def test_the_store_of_a_network_is_read_once_for_all_its_pods(tmp_path: Path) -> None:
+    ipam = {"type": "host-local", "subnet": "10.7.0.0/24", "dataDir": str(tmp_path)}
+    store = tmp_path / "blue"
+    store.mkdir()
+    for number in range(2, 202):
+        (store / f"10.7.0.{number}").write_text("c1\r\neth0")
+    step = planned("blue", "net1").steps[0]
+    steps = (evolve(step, config={**step.config, "ipam": ipam}),)
+    record = evolve(RECORD, planned={0: planned("blue", "net1")._replace(steps=steps)})
+    one = attached(record, 0, there(link(2, "net1", "dummy"), host=HOST), NODE, None)
+    ((network,),) = (each.networks for each in parents.of(NODE, [one], []))
+    assert [(each.used, each.size) for each in network.ranges] == [(200, 253)]
+    once = calls(lambda: parents.of(NODE, [one], []))
+    assert calls(lambda: parents.of(NODE, [one] * 40, [])) < 3 * once
 
 
 def test_the_device_is_the_reported_or_the_configured_one() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from itertools import chain
 from shlex import quote
 
 from attrs import frozen
@@ -17,6 +18,7 @@ from attrs import frozen
 from multus.api.errors import CNIError
 from multus.api.jsontext import LARGEST, decode_object
 from multus.api.request import parse_args
+from multus.cli.commands.doctor import laterchanges
 from multus.cli.commands.doctor.places import Node
 from multus.cli.commands.doctor.programs import control
 from multus.cli.findings import ERROR, WARNING, Finding, Place, of_error
@@ -52,9 +54,8 @@ def look(node: Node) -> Iterator[Finding]:
     named = (*served, node.places.cni_dir, node.conf.cni_dir, *_configured(node, sight))
     folders = dict.fromkeys(os.path.normpath(each) for each in named if each)
     found = [_spooled(each, node, sight) for each in folders]
-    yield from sight.concluded(
-        _about(found, node, served), f"no DEL waits for a daemon in {', '.join(folders)}"
-    )
+    every = chain(_about(found, node, served), laterchanges.about(folders, node, sight))
+    yield from sight.concluded(every, f"no DEL waits for a daemon in {', '.join(folders)}")
 
 
 def _about(found: list[Spooled], node: Node, served: tuple[str, ...]) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ from multus.cli.node import (
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
-    from multus.api.request import Request
+    from multus.api.request import Pod, Request
     from multus.api.session import Session
     from multus.cli.documents import Document
     from multus.cli.objects import Named
@@ -95,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; status 1 when the ADD would be refused, 3 when that is not known."""
-    from multus.cli.commands.explain.explaining import explain, off_node
+    from multus.cli.commands.explain.explaining import explain, off_node, without_devices
     from multus.cli.commands.explain.showing import show
     from multus.cli.findings import STATUS_OK, STATUS_PROBLEM, STATUS_UNCHECKED
     from multus.cli.objects import objects_in, resource_of, without_resource
@@ -112,15 +112,17 @@ def run(arguments: argparse.Namespace) -> int:
     conf = parse(found.config, spelling=spelling_with(entries))
     request = _request(arguments, conf, objects)
     installed = load(entries, conf.blocked_plugins, conf.raw)
-    resources = {f"{each.namespace}/{each.name}": resource_of(each) for each in objects}
-    elsewhere = _is_off_node(arguments, found.path)
-    if elsewhere:
+    elsewhere, resources = _is_off_node(arguments, found.path), {}
+    if elsewhere or not _has_identity(objects, request.pod):
+        named = ((f"{e.namespace}/{e.name}", resource_of(e)) for e in objects)
+        resources = {network: resource for network, resource in named if resource}
         objects = [without_resource(each) for each in objects]
     telling.doing("running the stages of an ADD")
     with _session(arguments, objects) as session, _telling_that_it_waits(arguments, conf):
         explanation = explain(installed, request, conf, session, assumed)
+    explanation = without_devices(explanation, resources)
     if elsewhere:
-        explanation = off_node(explanation, {k: v for k, v in resources.items() if v})
+        explanation = off_node(explanation)
     if arguments.json:
         screen.as_json({"file": found.path, **explanation.to_wire()})
     else:
@@ -156,6 +158,14 @@ def _is_off_node(arguments: argparse.Namespace, conf: str) -> bool:
     """Whether only files are given: nothing says that this machine is the pod's node."""
     named = bool(arguments.conf) or not conf.startswith(f"{NET_D}/")
     return bool(arguments.file) and named and arguments.cni_path is None and not arguments.root
+
+
+def _has_identity(objects: list[Named], pod: Pod | None) -> bool:
+    """Whether the pod exists, as far as the files say: a kubelet knows no devices of another."""
+    key = ("Pod", pod.namespace, pod.name) if pod else ()
+    given = [each.wire for each in objects if (each.kind, each.namespace, each.name) == key]
+    metadata = given[-1].get("metadata") if given else None
+    return not given or (isinstance(metadata, dict) and bool(metadata.get("uid")))
 
 
 def _telling_that_it_waits(

@@ -181,24 +181,30 @@ def _lacking(network: PlannedNetwork, call: Call) -> Iterator[tuple[CNIError, bo
         yield each.error.at(where), each.of_node, each.is_passing
 
 
-def off_node(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:
-    """The explanation for another machine than the pod's node.
+def without_devices(explanation: Explanation, resources: Mapping[str, object]) -> Explanation:
+    """The explanation for a pod whose devices are not known here.
 
-    What depends on the node is not a refusal: it is named as not checked.  *resources* are those of
-    the definitions whose devices a kubelet gives, by network.
+    *resources* are those of the definitions whose devices a kubelet gives, by network.
     """
-    devices = [
+    devices = tuple(
         f"which device of {resources[each.delegate.label]} {each.delegate} gets"
         for each in explanation.networks
         if each.delegate.label in resources
-    ]
+    )
+    return evolve(explanation, unchecked=(*explanation.unchecked, *devices))
+
+
+def off_node(explanation: Explanation) -> Explanation:
+    """The explanation for another machine than the pod's node.
+
+    What depends on the node is not a refusal: it is named as not checked.
+    """
     elsewhere = [each for each in explanation.refusals if _is_elsewhere(each)]
     here = tuple(each for each in explanation.refusals if each not in elsewhere)
     said = [each.error.said for each in elsewhere]
     said += [each.said for each in explanation.not_ready]
-    return evolve(
-        explanation, refusals=here, not_ready=(), unchecked=(*devices, *dict.fromkeys(said))
-    )
+    unchecked = (*explanation.unchecked, *dict.fromkeys(said))
+    return evolve(explanation, refusals=here, not_ready=(), unchecked=unchecked)
 
 
 def _is_elsewhere(refusal: Refusal) -> bool:

@@ -209,7 +209,7 @@ def carrying(
     installed: Installed, *, in_pod: bool, shared: Iterable[str] = SHARED, net_d: str = ""
 ) -> Carrying:
     """The rules, with the keys that this installation reads."""
-    from multus.daemon.settings import KEYS
+    from multus.daemon.keys import KEYS
 
     own = {key.top for key in (*keys.OWN, *installed.hooks.configuration_keys())}
     served = {key.top for key in KEYS}

@@ -17,9 +17,10 @@ from multus.cli.objects import objects_in
 from multus.cli.upstream import known
 from multus.cli.upstream.comparison import CONFIGURATION_KEY, DAEMON_KEY, differences
 from multus.daemon import settings
+from multus.daemon.keys import KEYS
 
 #: Keys that only the daemon's settings of this Multus have.
-_OWN = {key.top for key in settings.KEYS} - known.KEYS.keys()
+_OWN = {key.top for key in KEYS} - known.KEYS.keys()
 
 
 @frozen

@@ -15,6 +15,9 @@ RESERVATIONS = Resource(
     GROUP, VERSION, "overlappingrangeipreservations", "reservation of an address"
 )
 
+#: Which daemon frees what pods that are gone have left.
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "lease")
+
 #: Without its version, an object cannot be written.
 _VERSION = ("metadata", "resourceVersion")
 
@@ -25,8 +28,11 @@ def uses() -> list[ApiUse]:
     cached = (_VERSION, "spec")
     from multus_ipam_whereabouts.claims import CLAIMS
 
+    leaked = "addresses of pods that are gone are not freed"
+
     claimed = "pods that name an IPAMClaim on these networks are refused"
     return [
+        *(ApiUse(verb, LEASES, leaked, required=False) for verb in ("get", "create", "patch")),
         ApiUse("get", CLAIMS, claimed, required=False),
         ApiUse("patch", CLAIMS, claimed, "status", required=False),
     ] + [
