@@ -2,7 +2,8 @@
 
 A worker of the daemon limits its own data (``RLIMIT_DATA``), so that a plugin with a memory leak
 gets a ``MemoryError`` long before the node runs out of memory.  A delegate's binary must not have
-this limit: Go's runtime, for instance, reserves far more memory than it uses.
+this limit: Go's runtime needs 96 MiB to start.  In a container with a memory limit it has another
+one, since the kubelet lets the whole container be killed when its memory runs out.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _own: tuple[int, int] | None = None
+_programs: int | None = None
 
 
-def limit_data(extra: int) -> None:
-    """Let this process allocate *extra* bytes beyond what it has now, and no more."""
+def limit_data(extra: int, programs: int | None = None) -> None:
+    """Let this process allocate *extra* bytes beyond what it has now, and no more.
+
+    *programs* is how many bytes each program that it starts may allocate; None: without a limit.
+    """
     import resource
 
-    global _own
+    global _own, _programs
+    _programs = programs
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     wanted = _data_bytes() + extra
     _own = (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
@@ -32,7 +38,11 @@ def lifted() -> Iterator[None]:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (_own[1], _own[1]))
+    hard = _own[1]
+    theirs = hard if _programs is None else _programs
+    if hard != resource.RLIM_INFINITY:
+        theirs = min(theirs, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (theirs, hard))
     try:
         yield
     finally:

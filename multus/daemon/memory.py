@@ -16,6 +16,9 @@ _BASE, _WORKER = 64 << 20, 8 << 20
 _PROGRAM = 16 << 20
 _LEAST = 4
 
+#: What a program in Go needs at least, with its threads' stacks: 96 MiB, rounded up.
+_TO_START = 128 << 20
+
 
 def affordable(workers: int, limit: int | None) -> int:
     """How many of *workers* fit into *limit* bytes; all of them without a limit.
@@ -26,6 +29,15 @@ def affordable(workers: int, limit: int | None) -> int:
         return workers
     fit = (limit - _BASE) // (2 * _WORKER + _PROGRAM)
     return max(min(_LEAST, workers), min(workers, fit))
+
+
+def of_a_program(limit: int | None) -> int | None:
+    """How many bytes a program that a worker starts may allocate; None without a *limit* of all.
+
+    The kubelet sets ``memory.oom.group``, so a program that takes all memory would end the daemon
+    with it.  Half of the limit is the daemon's and the other programs'.
+    """
+    return None if limit is None else max(_TO_START, limit // 2)
 
 
 def limit_of(groups: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> int | None:

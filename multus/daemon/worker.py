@@ -27,6 +27,7 @@ from multus.daemon.becoming import be_killed_first
 from multus.daemon.channel import Channel, Closed, Packet
 from multus.daemon.connection import Connection, plain
 from multus.daemon.front import Front
+from multus.daemon.memory import limit_of, of_a_program
 from multus.daemon.spool import Listing, container_of
 from multus.state import lock
 
@@ -278,7 +279,7 @@ def run(front: Front, slot: Slot, service: Service, memory: int) -> None:
     os.dup2(2, 1)
     # When memory runs out, losing one call is better than losing the daemon.
     be_killed_first()
-    limit_data(memory)
+    limit_data(memory, of_a_program(limit_of()))
     # Garbage is collected between calls, not during an ADD of many networks.
     gc.disable()
     progress.watched_by(slot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ import pytest
 from attrs import evolve
 from repository import ROOT
 
+from tools.screenshots.stamp import stamp, stamped
 from tools.screenshots.studio import COLUMNS, Studio
 
 SCREENS = ROOT / "docs" / "_static" / "screens"
@@ -76,6 +78,21 @@ def test_a_long_output_is_cut_with_a_mark(tmp_path: Path) -> None:
     argv = program("print(*range(100), sep=chr(10))")
     Studio(tmp_path).terminal("long", "x", argv=argv, lines=2)
     assert [text for text, _ in texts(tmp_path / "long-light.svg")][2:] == ["0", "1", "…"]
+
+
+def test_a_png_says_of_what_it_is_and_is_still_one() -> None:
+    png = next(iter(sorted(SCREENS.glob("site-*.png")))).read_bytes()
+    marked = stamped(png, "of this page")
+    assert (stamp(png), stamp(marked)) == ("", "of this page")
+    kinds, at = [], 8
+    while at < len(marked):
+        length = int.from_bytes(marked[at : at + 4], "big")
+        body = marked[at + 4 : at + 8 + length]
+        assert zlib.crc32(body) == int.from_bytes(marked[at + 8 + length : at + 12 + length], "big")
+        kinds.append(body[:4])
+        at += 12 + length
+    assert kinds[:2] == [b"IHDR", b"tEXt"]
+    assert kinds[-1] == b"IEND"
 
 
 def test_the_pictures_are_small_and_come_in_both_themes() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from attrs import frozen
@@ -23,12 +26,15 @@ from e2e.conftest import require
 from e2e.containerd import ContainerdHost
 from e2e.daemonset import DaemonSetPod, Node, host_paths, template, wait_for_network
 from e2e.places import Places
+from multus.daemon.calls import STOPPING
 from multus.testing.apiserver import ApiServer
 from multus.testing.delegates import real_plugin
 from multus.testing.netns import HostState
 from multus.testing.netns import Node as Host
 
 __all__ = ["built_image"]
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -174,6 +180,44 @@ def test_pods_start_and_stop_while_the_daemonset_is_updated_and_rolled_back(
         deployed.stop()
 
 
+def test_a_binary_that_would_take_all_memory_fails_alone(cluster: Cluster) -> None:
+    """The kubelet sets memory.oom.group: its container would be killed as a whole."""
+    import grpc
+
+    host = cluster.host
+    binary = host.folder / "bin_dir" / "hungry"
+    binary.write_text(f"#!{sys.executable}\n{HUNGRY}")
+    binary.chmod(0o755)
+    define(cluster.api, network("feast", "hungry", "10.94.0.0/16"))
+    deployed = cluster.pod()
+    try:
+        serve(deployed)
+        wait_for_network(host, ["multus-cni-network"])
+        for name, networks in (("greedy", "feast"), ("web", "control")):
+            pod = cluster.api.create_pod(name, {NETWORKS: networks})
+            expected = pytest.raises(grpc.RpcError, match="too little memory")
+            with expected if networks == "feast" else nullcontext():
+                with host.sandbox(name, uid=pod["metadata"]["uid"]) as sandbox:
+                    assert set(host.links(sandbox)) == {"eth0", "net1"}
+        assert deployed.probe("daemon", "livenessProbe")
+    finally:
+        deployed.stop()
+
+
+#: Takes more than half of the container's memory, and less than all of it.
+HUNGRY = """\
+import os
+held = []
+try:
+    for _ in range(300 if os.environ["CNI_COMMAND"] == "ADD" else 0):
+        held.append(b"x" * (1 << 20))
+except MemoryError:
+    held.clear()
+    print('{"cniVersion": "1.0.0", "code": 120, "msg": "too little memory"}')
+    raise SystemExit(1)
+"""
+
+
 def serve(deployed: DaemonSetPod) -> None:
     """Start the pod, and wait until each of its containers does its work."""
     deployed.start()
@@ -188,7 +232,25 @@ def pods(cluster: Cluster, name: str, done: Event) -> list[float]:
             break
         pod = cluster.api.create_pod(f"{name}-{number}", {NETWORKS: "control,storage"})
         start = time.monotonic()
-        with cluster.host.sandbox(f"{name}-{number}", uid=pod["metadata"]["uid"]) as sandbox:
-            times.append(time.monotonic() - start)
-            assert set(cluster.host.links(sandbox)) == {"eth0", "net1", "net2"}
+        host, uid = cluster.host, pod["metadata"]["uid"]
+        run = partial(host.cri.run, f"{name}-{number}", uid=uid, log=host.folder / "log")
+        sandbox = repeated(run)
+        times.append(time.monotonic() - start)
+        assert set(host.links(sandbox)) == {"eth0", "net1", "net2"}
+        repeated(partial(host.cri.stop, sandbox))
+        host.cri.remove(sandbox)
     return times
+
+
+def repeated(call: Callable[[], T]) -> T:
+    """Repeat a call as the kubelet does, while the daemon that stops says that one should."""
+    import grpc
+
+    for _ in range(5):
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if STOPPING.decode() not in str(error):
+                raise
+            time.sleep(1)
+    return call()

@@ -177,21 +177,28 @@ def _run_hook(folder: Path, kind: _Kind, into: Path, environment: Mapping[str, s
 
 
 def main(argv: Sequence[str]) -> int:
-    """``python -m tools.release.build --into FOLDER [DISTRIBUTION…]``: of the working tree."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """``./dev build``: of the working tree, committed or not; prints the paths of the files."""
+    parser = argparse.ArgumentParser(prog="./dev build", description=__doc__.splitlines()[0])
     parser.add_argument("--into", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
-        "folders", nargs="*", help="such as plugins/multus-networks, and the core's"
+        "folders", nargs="*", help="such as plugins/multus-networks; all by default"
     )
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="multus-source-") as copy:
         working_tree(Path(copy))
-        made = build_all(
-            Path(copy), arguments.into.resolve(), arguments.folders or folders(Path(copy))
-        )
+        chosen = arguments.folders or folders(Path(copy))
+        try:
+            made = build_all(Path(copy), arguments.into.resolve(), chosen, tell=_tell)
+        except Unbuildable as error:
+            print(f"dev: {error}", file=sys.stderr)
+            return 1
     for path in made:
         print(path)
     return 0
+
+
+def _tell(text: str) -> None:
+    print(f"dev: built {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def picture(
     _run(url, *options, inside=inside)
 
 
-def document(url: str, *, patience: int = 10_000) -> str:
+def document(url: str, *, patience: int = 10_000, inside: Sequence[str] = ()) -> str:
     """The page's HTML after its scripts ran for *patience* virtual milliseconds."""
-    return _run(url, "--dump-dom", f"--virtual-time-budget={patience}")
+    return _run(url, "--dump-dom", f"--virtual-time-budget={patience}", inside=inside)
 
 
 def _run(url: str, *options: str, inside: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tools.screenshots import browser, drawing, terminal
+from tools.screenshots.stamp import stamp, stamped
 from tools.screenshots.terminal import Cell, Grid
 
 #: The columns of a terminal that nobody has made larger, and pixels of a desktop and of a phone.
@@ -54,14 +56,30 @@ class Studio:
             self._keep(f"{name}-{theme}.svg", chosen.encode())
 
     def page(self, name: str, url: str, size: tuple[int, int]) -> None:
-        """A page as a browser window of this size shows it first, light and dark."""
+        """A page as a browser window of this size shows it first, light and dark.
+
+        A page that is served shows times and random names; the picture stays while the page is
+        the same but for them.
+        """
+        served = url.startswith("http:")
+        shown = self._fingerprint(url) if served else ""
         for theme in _COLOURS:
+            file = self.folder / f"{name}-{size[0]}-{theme}.png"
+            if served and file.exists() and stamp(file.read_bytes()) == shown:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 raw, small = Path(folder, "raw.png"), Path(folder, "small.png")
                 browser.picture(url, raw, *size, dark=theme == "dark", inside=self.inside)
-                # Exits with 99 when there is nothing to gain.
                 subprocess.run(["pngquant", "--strip", "--output", small, "64", raw], check=True)
-                self._keep(f"{name}-{size[0]}-{theme}.png", small.read_bytes())
+                made = small.read_bytes()
+            file.write_bytes(stamped(made, shown) if served else made)
+
+    def _fingerprint(self, url: str) -> str:
+        """Which words a page shows; how often and in which order depends on times."""
+        document = browser.document(url, inside=self.inside)
+        opened = re.sub(r"</summary>.*?</details>", "", document, flags=re.DOTALL)
+        words = sorted(set(_words(opened.encode()).split()))
+        return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
     def _argv(self, command: str, argv: Sequence[str]) -> list[str]:
         return [*self.inside, *(argv or ["sh", "-c", command])]
@@ -72,13 +90,12 @@ class Studio:
 
     def _keep(self, name: str, made: bytes) -> None:
         file = self.folder / name
-        if file.suffix == ".svg" and file.exists() and _words(file.read_bytes()) == _words(made):
-            return
-        file.write_bytes(made)
+        if not file.exists() or _words(file.read_bytes()) != _words(made):
+            file.write_bytes(made)
 
 
 def _words(svg: bytes) -> str:
-    """A picture without numbers, places and names of random digits: what a reader would miss."""
+    """A picture or page without numbers, places and random names: what a reader would miss."""
     head, _, drawn = svg.decode().partition("</style>")
     words = re.sub(r"<[^>]*>", _style_of, drawn)
     words = re.sub(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b|\b(veth)?[0-9a-f]{8,}\b", "0", words)

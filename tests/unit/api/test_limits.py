@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 _PROGRAM = """
-import os, resource, subprocess
+import os, resource, sys
 from multus.api._limits import lifted, limit_data
 
 def soft():
@@ -23,12 +25,11 @@ into, out = os.pipe()
 before = soft()
 with lifted():
     assert soft() == before
-limit_data(64 << 20)
+limit_data(64 << 20, int(sys.argv[2]) or None)
 ours = soft()
 assert 64 << 20 < ours < 256 << 20, ours
 with lifted():
-    assert soft() == before
-    assert children() == "unlimited"
+    assert children() == sys.argv[1]
     try:
         with lifted():
             raise KeyError
@@ -45,9 +46,15 @@ print("served")
 """
 
 
-def test_a_worker_is_limited_and_what_it_starts_is_not() -> None:
+@pytest.mark.parametrize("programs, limit", [(0, "unlimited"), (96 << 20, str(96 << 10))])
+def test_a_worker_is_limited_and_what_it_starts_has_a_limit_of_its_own(
+    programs: int, limit: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _PROGRAM, limit, str(programs)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.returncode) == ("refused\nserved\n", 0), done.stderr
 

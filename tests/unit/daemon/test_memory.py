@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from multus.daemon.memory import affordable, limit_of
+from multus.daemon.memory import affordable, limit_of, of_a_program
 
 MIB = 1 << 20
 
@@ -45,3 +45,9 @@ def test_the_smallest_limit_of_the_control_group_and_its_parents_counts(
         path.write_text(text)
     found = limit_of(str(groups), str(tmp_path / "mount"))
     assert found == (limit * MIB if limit else None)
+
+
+def test_a_program_may_take_half_of_the_limit_and_enough_to_start() -> None:
+    assert of_a_program(None) is None
+    assert of_a_program(512 << 20) == 256 << 20
+    assert of_a_program(64 << 20) == 128 << 20

@@ -15,8 +15,7 @@ from attrs import evolve, frozen
 
 from multus.api.conf import Conf
 from multus.api.errors import CNIError, IOFailure, shown
-from multus.api.kubernetes import NotFound
-from multus.api.kubernetes._settings import is_label, is_object_name
+from multus.api.kubernetes import NotFound, is_label, is_object_name
 from multus.api.network import Role
 from multus.api.request import Request
 from multus.api.session import Session
