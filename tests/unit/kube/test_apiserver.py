@@ -68,6 +68,9 @@ def test_kubectl_creates_a_kind_and_an_object_of_it(tmp_path: Path) -> None:
 
 @needs_kubectl
 def test_kubectl_patches_a_pods_status(tmp_path: Path) -> None:
+    asked = ["kubectl", "patch", "--help"]
+    if "--subresource" not in subprocess.run(asked, capture_output=True, text=True).stdout:
+        pytest.skip("kubectl patches no status, as 1.20 of Debian 12")
     with ApiServer() as api:
         api.create_pod("web")
         patch = json.dumps({"metadata": {"annotations": {"a": "b"}}, "spec": {"nodeName": "x"}})
