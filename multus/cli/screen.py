@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from multus.api.errors import IOFailure
-from multus.cli import telling
 from multus.cli.findings import (
     ERROR,
     NOT_APPLICABLE,
@@ -35,13 +34,15 @@ from multus.cli.layout import Part, table
 from multus.log._printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
     from rich.text import Text
 
 #: Columns when the output is not a terminal.
 _PLAIN_WIDTH = 160
+#: Columns of a terminal that does not say how many it has.
+_UNKNOWN_WIDTH = 80
 #: Spaces between the columns of a table.
 _GAP = 2
 #: Longer cells and lines are cut, in characters.
@@ -114,6 +115,33 @@ def tell(text: str) -> None:
         say(line)
 
 
+_before_output: Callable[[], None] | None = None
+
+
+def _about_to_print() -> None:
+    if _before_output is not None:
+        _before_output()
+
+
+def before_output(call: Callable[[], None] | None) -> None:
+    """Have *call* called before anything is printed: it takes away what `aside` has written."""
+    global _before_output
+    _before_output = call
+
+
+def aside(text: str) -> None:
+    """Write text of this program to standard error at once; dropped if that is closed or full."""
+    with suppress(OSError):
+        os.write(2, text.encode(errors="replace"))
+
+
+def aside_columns() -> int:
+    """The columns of the terminal that standard error is; 0 when it is none."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return 0
+    return _width_of(sys.stderr) or _UNKNOWN_WIDTH
+
+
 def size() -> os.terminal_size:
     """The columns and lines of the terminal that standard output is."""
     try:
@@ -153,7 +181,7 @@ def complain(text: str) -> None:
     """
     if sys.stderr is not None:
         with suppress(OSError):
-            telling.printed()
+            _about_to_print()
             line = printable(text, _LONGEST_LINE)
             sys.stderr.write("\n".join(_wrapped(line, _width_of(sys.stderr), 2)) + "\n")
             sys.stderr.flush()
@@ -230,7 +258,7 @@ def give_up_if_broken(stream: TextIO) -> None:
 
 def write(text: str) -> None:
     """Print text unchanged (only text from this program); raises ``IOFailure``."""
-    telling.printed()
+    _about_to_print()
     with _writing():
         out().write(text)
 
@@ -354,7 +382,7 @@ class Screen:
 
     def _print(self, what: Any, *, soft_wrap: bool = False, end: str = "\n") -> None:
         assert self._console is not None
-        telling.printed()
+        _about_to_print()
         with _writing():
             self._console.print(what, soft_wrap=soft_wrap, end=end)
 

@@ -9,12 +9,11 @@ Only the program uses it (``begin``), not code that embeds the command line.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from types import FrameType
 
+from multus.cli import screen
 from multus.log._printable import printable
 
 #: Seconds without output, on a terminal and elsewhere.
@@ -40,16 +39,16 @@ class _Told:
             return
         text = f"{self._who}: {printable(self.step, 500)} ({now - self._begun:.0f} s)"
         if self._terminal:
-            _write(f"{_CLEAR}{text[: _columns() - 1]}")
+            screen.aside(f"{_CLEAR}{text[: screen.aside_columns() - 1]}")
             self._is_shown = True
         else:
-            _write(f"{text}\n")
+            screen.aside(f"{text}\n")
             self._silent = now
 
     def printed(self) -> None:
         """Something else is about to be printed."""
         if self._is_shown:
-            _write(_CLEAR)
+            screen.aside(_CLEAR)
             self._is_shown = False
         self._silent = time.monotonic()
 
@@ -60,9 +59,10 @@ _current: _Told | None = None
 def begin(who: str, terminal: float = ON_TERMINAL, elsewhere: float = ELSEWHERE) -> None:
     """Tell from now on what *who* does, after so many seconds without output."""
     global _current
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    is_terminal = screen.aside_columns() > 0
     patience = terminal if is_terminal else elsewhere
     _current = _Told(who, patience, terminal=is_terminal)
+    screen.before_output(_current.printed)
     signal.signal(signal.SIGALRM, _current.alarm)
     signal.setitimer(signal.ITIMER_REAL, patience, patience / 4)
 
@@ -73,12 +73,6 @@ def doing(step: str) -> None:
         _current.step = step
 
 
-def printed() -> None:
-    """To be called before anything is printed."""
-    if _current is not None:
-        _current.printed()
-
-
 def end() -> None:
     """Tell nothing more: the command is done, or goes on until it is ended."""
     global _current
@@ -86,18 +80,5 @@ def end() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         _current.printed()
+        screen.before_output(None)
         _current = None
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(2).columns or 80
-    except OSError:  # it was closed meanwhile
-        return 80
-
-
-def _write(text: str) -> None:
-    try:
-        os.write(2, text.encode(errors="replace"))
-    except OSError:
-        return  # standard error is closed or full: nobody reads it

@@ -39,7 +39,7 @@ class Freed(NamedTuple):
     """What became of a suspect: freed, or the ``problem``."""
 
     suspect: Suspect
-    problem: str = ""
+    problem: CNIError | None = None
 
 
 def suspects(ranges: Sequence[AddressRange], client: KubeClient) -> list[Suspect]:
@@ -74,7 +74,7 @@ def free(chosen: Iterable[Suspect], client: KubeClient, *, force: bool = False) 
                     break
             yield Freed(each)
         except CNIError as error:
-            yield Freed(each, str(error))
+            yield Freed(each, error)
 
 
 def _living(client: KubeClient) -> set[str]:

@@ -59,6 +59,6 @@ def test_the_sessions_say_what_the_page_shows(many: ManyNodes) -> None:
             check=False,
         )
         # A slow machine is told what is waited for.
-        told = re.sub(r"(?m)^(kubectl multus|multus graph): waiting for .*\n", "", done.stdout)
+        told = re.sub(r"(?m)^(kubectl multus|multus graph): .* \(\d+ s\)\n", "", done.stdout)
         fits = re.fullmatch(_pattern(step.shown), told, re.DOTALL)
         assert fits, f"$ {step.command}\nsays:\n{told}\nnot:\n{step.shown}"

@@ -114,7 +114,7 @@ def required(folder: Path) -> set[str]:
     metadata = configparser.ConfigParser()
     metadata.read(folder / "setup.cfg")
     wanted = metadata["options"]["install_requires"].split()
-    return {each.split(">")[0].split("[")[0].replace("-", "_") for each in wanted}
+    return {re.split(r"[~>\[]", each)[0].replace("-", "_") for each in wanted}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
 )
 def test_commands_speak_through_the_screen(path: Path) -> None:
     """What is shown passes one place that makes it printable; see ``multus.cli.screen``."""
-    if path in (CORE / "cli/screen.py", CORE / "cli/__init__.py"):
+    if path in {CORE / "cli" / name for name in ("screen.py", "telling.py", "__init__.py")}:
         return
     tree = ast.walk(ast.parse(path.read_text()))
     used = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute | ast.Name)}
@@ -147,24 +147,14 @@ def test_commands_speak_through_the_screen(path: Path) -> None:
 
 
 def test_every_plugin_goes_in_lockstep_with_the_core() -> None:
-    core = configparser.ConfigParser()
-    core.read(ROOT / "setup.cfg")
-    version = core["metadata"]["version"]
-    major, minor, _ = version.split(".")
+    from multus import __version__ as version
+
     for folder in PLUGINS:
         metadata = configparser.ConfigParser()
         metadata.read(folder / "setup.cfg")
         assert metadata["metadata"]["version"] == version, folder
-        requirement = f">={major}.{minor},<{major}.{int(minor) + 1}"
-        assert requirement in metadata["options"]["install_requires"], folder
-
-
-def test_the_version_stands_in_the_code_as_in_the_metadata() -> None:
-    from multus import __version__
-
-    core = configparser.ConfigParser()
-    core.read(ROOT / "setup.cfg")
-    assert core["metadata"]["version"] == __version__
+        wanted = metadata["options"]["install_requires"].split()
+        assert any(re.fullmatch(rf"multus(\[[a-z,]+\])?~={version}", e) for e in wanted), folder
 
 
 def test_every_plugin_has_its_tox_environment() -> None:

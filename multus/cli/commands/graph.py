@@ -20,15 +20,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from multus.cli import screen
+from multus.cli import screen, telling
 from multus.cli.attachments import CNI_DIR
 from multus.cli.clusters import add_cluster
 
 if TYPE_CHECKING:
     from multus.picture.model import Node
-
-#: When to say what is waited for, in seconds.
-_SILENT = 0.5
 
 STATUSES = {
     0: "everything was read",
@@ -69,7 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _of_cluster(arguments: argparse.Namespace) -> int:
     """Print tables, or JSON (``multus.picture.cluster.model.Cluster.to_wire``)."""
     from multus.cli.matrix import problems, tables
-    from multus.cli.waiting import telling
     from multus.picture.cluster.model import summary
     from multus.picture.cluster.reading import open_client, read
 
@@ -78,8 +74,8 @@ def _of_cluster(arguments: argparse.Namespace) -> int:
         return 2
     client = open_client(arguments.kubeconfig, arguments.context)
     try:
-        with telling(f"multus graph: waiting for {client.server}", _SILENT):
-            cluster = read(client)
+        telling.doing(f"waiting for {client.server}")
+        cluster = read(client)
     finally:
         client.close()
     if arguments.json:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from multus import __version__
-from multus.cli import Parser, add_command, guarded, screen
+from multus.cli import Parser, add_command, guarded, screen, telling
 from multus.cli.kubectl import access, nodes
 
 #: In the order of the help.
@@ -31,7 +31,10 @@ to the node's command.
 def program() -> NoReturn:
     """The entry point of ``kubectl-multus``."""
     screen.claim()
-    sys.exit(main(sys.argv[1:]))
+    telling.begin("kubectl multus")
+    status = main(sys.argv[1:])
+    telling.end()
+    sys.exit(status)
 
 
 def main(argv: Sequence[str]) -> int:

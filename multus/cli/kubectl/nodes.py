@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from multus.api.errors import IOFailure, NotAvailable
+from multus.cli import telling
 from multus.cli.findings import UNCHECKED, Finding
 from multus.cli.kubectl.access import Kubectl, NoAnswer
-from multus.cli.waiting import telling
 
 #: So many nodes are asked at a time: each is a process of kubectl.
 AT_ONCE = 16
-#: When to say what is waited for, in seconds.
-_SILENT = 1.0
 _NAMESPACE = "kube-system"
 #: Every way to install Multus sets it on the DaemonSet's pods.
 SELECTOR = "app.kubernetes.io/name=multus-python"
@@ -134,9 +132,9 @@ class Cluster:
         workers = ThreadPoolExecutor(min(AT_ONCE, len(nodes)))
         try:
             said = f"waiting for {len(nodes)} node(s), at most {self.kubectl.seconds:g} s each"
-            with telling(f"kubectl multus: {said} (--timeout)", _SILENT):
-                asked = {index: workers.submit(ask, nodes[index]) for index in order}
-                return [asked[index].result() for index in range(len(nodes))]
+            telling.doing(f"{said} (--timeout)")
+            asked = {index: workers.submit(ask, nodes[index]) for index in order}
+            return [asked[index].result() for index in range(len(nodes))]
         finally:
             workers.shutdown(cancel_futures=True)
 

@@ -88,10 +88,10 @@ def test_no_address_is_held_twice_at_a_time(api: ApiServer, node: Node, tmp_path
             )
             for n in range(PODS)
         ]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(spans) == len(threads) * CALLS, "a pod got no address"
     by_address: dict[int, list[Span]] = {}
     for span in sorted(spans, key=lambda each: each.since):

@@ -13,7 +13,16 @@ from unit.values import conf_of, request_of
 from multus.api import progress
 from multus.api.errors import CNIError
 from multus.api.invoker import Declined, Invoker
-from multus.api.network import Attachment, Delegate, Element, Outcome, Plugin, Role, Selection
+from multus.api.network import (
+    Attachment,
+    Delegate,
+    Element,
+    Invocation,
+    Outcome,
+    Plugin,
+    Role,
+    Selection,
+)
 from multus.api.progress import Task
 from multus.api.result import IP, Interface, Result, Route
 from multus.registry.hooks import OBSERVING, Hooks, PluginFailed
@@ -23,6 +32,9 @@ ELEMENT = Element("x", "a test")
 PLUGIN = Plugin({"type": "x"})
 DELEGATE = Delegate("x", (PLUGIN,), "1.1.0", ifname="eth0")
 CONF, REQUEST, SESSION = conf_of(), request_of(), new_session()
+INVOCATION = Invocation(
+    "ADD", DELEGATE, PLUGIN, PLUGIN.config, REQUEST, CONF, SESSION, log=SESSION.log
+)
 
 #: How the core calls each hook, and an allowed answer.
 ASKING: dict[str, Callable[[Hooks], object]] = {
@@ -37,6 +49,8 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_order": lambda hooks: hooks.order((DELEGATE,), REQUEST, CONF, SESSION),
     "multus_invoker": lambda hooks: list(hooks.invokers(PLUGIN, DELEGATE, CONF)),
     "multus_merge": lambda hooks: hooks.merge((Attachment(DELEGATE),), REQUEST, CONF, SESSION),
+    "multus_ipam": lambda hooks: list(hooks.ipams("x", INVOCATION)),
+    "multus_allocations": lambda hooks: hooks.allocations(CONF, SESSION),
     "multus_health": lambda hooks: told(hooks),
 }
 

@@ -22,8 +22,10 @@ here"; --cni-path or --root say where to look.
 from __future__ import annotations
 
 import argparse
+import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig, IOFailure
@@ -168,16 +170,21 @@ def _has_identity(objects: list[Named], pod: Pod | None) -> bool:
     return not given or (isinstance(metadata, dict) and bool(metadata.get("uid")))
 
 
-def _telling_that_it_waits(
-    arguments: argparse.Namespace, conf: Conf
-) -> AbstractContextManager[None]:
+@contextmanager
+def _telling_that_it_waits(arguments: argparse.Namespace, conf: Conf) -> Iterator[None]:
     """Say that an API server is waited for, when it does not answer at once."""
     if arguments.file or not arguments.pod:
-        return nullcontext()
-    from multus.cli.waiting import telling
-
+        yield
+        return
     said = f"waiting for the API server of {conf.raw.get('kubeconfig')}"
-    return telling(f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)", _SILENT)
+    text = f"multus explain: {said}, at most {arguments.timeout:g} s (--timeout)"
+    timer = threading.Timer(_SILENT, screen.complain, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _session(arguments: argparse.Namespace, objects: list[Named]) -> Session:

@@ -98,7 +98,7 @@ def freed_wire(chosen: Sequence[Suspect], done: Sequence[Freed]) -> list[dict[st
             "pod": each.allocation.pod,
             "reason": each.reason,
             "freed": each.key in outcomes and not outcomes[each.key].problem,
-            "problem": outcomes[each.key].problem if each.key in outcomes else "",
+            "problem": f"{outcomes[each.key].problem or ''}" if each.key in outcomes else "",
         }
         for each in chosen
     ]

@@ -83,7 +83,7 @@ def _yaml(data: bytes) -> Any:
     try:
         return yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"it is not YAML: {error}") from error
 
 
 def _loaded(path: str, load: Any) -> Any:
