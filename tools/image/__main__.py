@@ -10,10 +10,10 @@ The base is kept for a week, and wheels until something changes, below ~/.cache/
 from __future__ import annotations
 
 import argparse
-import configparser
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -80,10 +80,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def version_of(checkout: Path) -> str:
-    """The version in the core's metadata."""
-    metadata = configparser.ConfigParser()
-    metadata.read(checkout / "setup.cfg")
-    return metadata["metadata"]["version"]
+    """The version, which stands in the core's source."""
+    text = (checkout / "multus" / "__init__.py").read_text()
+    (version,) = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    return str(version)
 
 
 def git(*arguments: str) -> str:
