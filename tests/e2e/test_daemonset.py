@@ -237,7 +237,7 @@ def pods(cluster: Cluster, name: str, done: Event) -> list[float]:
         times.append(time.monotonic() - start)
         assert set(host.links(sandbox)) == {"eth0", "net1", "net2"}
         repeated(partial(host.cri.stop, sandbox))
-        host.cri.remove(sandbox)
+        repeated(partial(host.cri.remove, sandbox))
     return times
 
 
