@@ -1,0 +1,330 @@
+"""What a range of a whole cluster costs the API server: simulated nodes fill one pool.
+
+Each node is a daemon's API process: it watches the kinds of `multus-ipam-whereabouts`, and makes
+the edits that an ADD makes.  The API server is the stand-in::
+
+    .venv/bin/python -m bench.fill --nodes 20 --pods 30 --used 2000
+
+The second table is computed: what the measured sizes and requests become in a cluster of
+`--cluster` nodes and pods, when one pool had to hold all of its addresses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import ssl
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+from attrs import frozen
+from multus_ipam_whereabouts import objects
+
+from multus.api.errors import TryAgainLater
+from multus.api.kubernetes import Deadline, Edit, Resource
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.nodeapi import NodeApi
+from multus.kube.urls import list_path
+from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver.store import compact_json
+
+_RANGE, _LAST = "10.0.0.0/8", 2**24 - 2
+_NAMESPACE = "kube-system"
+_POOL = objects.pool(_NAMESPACE, _RANGE, "")
+_CACHED = {use.resource: use.cached for use in objects.uses() if use.cached}
+#: What one request may write into etcd by default, in bytes (etcd.io, "System limits").
+_LARGEST = 1_572_864
+#: How long one ADD tries by default, in seconds; then the runtime repeats it.
+_CALL = 15.0
+
+
+@frozen
+class Figures:
+    """What one filling took.
+
+    ``reads`` and ``writes`` are requests, ``refused`` the writes that came too late, ``repeated``
+    the calls that ran out of time.  ``watched`` is bytes of the watches of one node; ``pool`` and
+    ``reservation`` are bytes of one object at the end, ``allocation`` of one address in the pool.
+    """
+
+    nodes: int
+    pods: int
+    addresses: tuple[int, ...]
+    seconds: float
+    reads: int
+    writes: int
+    refused: int
+    repeated: int
+    objects: int
+    watched: int
+    pool: int
+    reservation: int
+    allocation: float
+
+
+@frozen
+class Projection:
+    """A cluster with one pool, computed: bytes, and how many addresses the pool can hold."""
+
+    pool: int
+    holds: int
+    watched: int
+    sent: int
+    memory: int
+
+
+def measure(nodes: int, pods: int, used: int = 0) -> Figures:
+    """Let *nodes* nodes start *pods* pods each, on a range of which *used* addresses are in use."""
+    with ExitStack() as stack:
+        api = stack.enter_context(ApiServer())
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        api.create(_filled(used))
+        found = [
+            NodeApi(load_kubeconfig(api.write_kubeconfig(folder)), f"n{number}", _CACHED)
+            for number in range(nodes)
+        ]
+        for each in found:
+            stack.callback(each.close)
+            each.start()
+        while not all(state.synced for each in found for state in each.states()):
+            time.sleep(0.01)
+        watches = [stack.enter_context(_watched(api, kind)) for kind in _CACHED]
+        api.requests.clear()
+        begin = time.perf_counter()
+        filled = [_Node(each, number) for number, each in enumerate(found)]
+        with ThreadPoolExecutor(nodes) as threads:
+            each_node = list(threads.map(lambda node: node.fill(pods), filled))
+        seconds = time.perf_counter() - begin
+        version = api.store.version
+        for watch in watches:
+            watch.wait_for(version)
+        return _figures(api, filled, each_node, used, watches, seconds)
+
+
+class _Node:
+    """A node, and how many of its calls ran out of time."""
+
+    def __init__(self, api: NodeApi, number: int) -> None:
+        self._api, self._number, self.repeated = api, number, 0
+
+    def fill(self, pods: int) -> list[int]:
+        """Start the pods, one after the other; returns the distances of their addresses."""
+        return [self._add(number) for number in range(pods)]
+
+    def _add(self, number: int) -> int:
+        name = f"web-7d9c5b8f4-{self._number:04}{number:04}"
+        owner = {
+            "id": f"{self._number:032x}{number:032x}",
+            "podref": f"default/{name}",
+            "ifname": "net1",
+        }
+        given = {
+            **owner,
+            "range": _RANGE,
+            "spans": [[1, _LAST]],
+            "wanted": [],
+            "avoid": [],
+            "sticky": False,
+            "claim": False,
+        }
+        distance: int = self._edit(Edit(_POOL, "multus_ipam_whereabouts.pool:allocate", given))
+        address = f"10.{distance >> 16}.{distance >> 8 & 255}.{distance & 255}"
+        reserved = objects.reservation(_NAMESPACE, address, "")
+        self._edit(Edit(reserved, "multus_ipam_whereabouts.reservation:reserve", owner))
+        return distance
+
+    def _edit(self, edit: Edit) -> int:
+        while True:
+            try:
+                answer: int = self._api.edit(edit, Deadline.after(_CALL))
+            except TryAgainLater:
+                self.repeated += 1
+            else:
+                return answer
+
+
+class _Watch(threading.Thread):
+    """A watch as each node has it, which counts bytes."""
+
+    def __init__(self, api: ApiServer, kind: Resource) -> None:
+        super().__init__(name=f"watch {kind.plural}", daemon=True)
+        context = ssl.create_default_context(cadata=api.ca_pem.decode())
+        self._connection = http.client.HTTPSConnection("127.0.0.1", api.port, context=context)
+        self._path = (
+            f"{list_path(kind, '')}?watch=true&allowWatchBookmarks=true"
+            f"&resourceVersion={api.store.version}"
+        )
+        self._headers = {"Authorization": f"Bearer {api.access.token}"}
+        self._news = threading.Condition()
+        self._version = api.store.version
+        self.bytes = self.events = 0
+
+    def run(self) -> None:
+        self._connection.request("GET", self._path, headers=self._headers)
+        answer = self._connection.getresponse()
+        while line := answer.readline():
+            event = json.loads(line)
+            with self._news:
+                if event["type"] != "BOOKMARK":
+                    self.bytes += len(line)
+                    self.events += 1
+                self._version = int(event["object"]["metadata"]["resourceVersion"])
+                self._news.notify_all()
+
+    def wait_for(self, version: int) -> None:
+        """Wait until all up to *version* has come."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._version >= version, timeout=600):
+                raise RuntimeError(f"the {self.name} ended before version {version}")
+
+
+@contextmanager
+def _watched(api: ApiServer, kind: Resource) -> Iterator[_Watch]:
+    watch = _Watch(api, kind)
+    watch.start()
+    yield watch
+
+
+def _filled(used: int) -> dict[str, object]:
+    """The pool with *used* addresses in use, of pods of other nodes."""
+    return {
+        "apiVersion": objects.API_VERSION,
+        "kind": "IPPool",
+        "metadata": {"namespace": _NAMESPACE, "name": _POOL.name},
+        "spec": {
+            "range": _RANGE,
+            "allocations": {
+                str(distance): {
+                    "id": f"{distance:064x}",
+                    "podref": f"default/old-6f5b7c9d8-{distance:08}",
+                    "ifname": "net1",
+                }
+                for distance in range(1, used + 1)
+            },
+        },
+    }
+
+
+def _figures(
+    api: ApiServer,
+    nodes: Sequence[_Node],
+    addresses: Sequence[Sequence[int]],
+    used: int,
+    watches: Sequence[_Watch],
+    seconds: float,
+) -> Figures:
+    asked = {"GET": 0, "POST": 0, "PATCH": 0}
+    for (method, path), count in api.requests.items():
+        if f"/namespaces/{_NAMESPACE}/" in path:
+            asked[method] += count
+    writes, stored = asked["POST"] + asked["PATCH"], [_stored(api, kind) for kind in _CACHED]
+    empty = len(compact_json(_filled(0)))
+    started = [each for found in addresses for each in found]
+    return Figures(
+        nodes=len(nodes),
+        pods=len(started),
+        addresses=tuple(started),
+        seconds=seconds,
+        reads=asked["GET"],
+        writes=writes,
+        refused=writes - sum(watch.events for watch in watches),
+        repeated=sum(each.repeated for each in nodes),
+        objects=sum(map(len, stored)),
+        watched=sum(watch.bytes for watch in watches),
+        pool=stored[0][0],
+        reservation=max(stored[1], default=0),
+        allocation=(stored[0][0] - empty) / (len(started) + used),
+    )
+
+
+def _stored(api: ApiServer, kind: Resource) -> list[int]:
+    """The bytes of each object of a kind."""
+    served = api.store.kind(kind.group, kind.version, kind.plural)
+    assert served is not None, kind
+    found = api.store.objects(served, "", ())
+    return [len(compact_json(each)) for each in found]
+
+
+def project(found: Figures, nodes: int, pods: int) -> Projection:
+    """What *found* becomes in a cluster of *nodes* nodes, with *pods* pods on one pool.
+
+    Every write of the pool sends the pool to every node, so the bytes of watches grow with the
+    square of the pods.  A node that starts its pods one after the other writes once for each.
+    """
+    one = found.allocation
+    watched = int(one * pods * (pods + 1) / 2) + pods * found.reservation
+    return Projection(
+        pool=int(one * pods),
+        holds=int(_LARGEST / one),
+        watched=watched,
+        sent=watched * nodes,
+        memory=pods * found.reservation,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print both tables."""
+    options = _parser().parse_args(arguments)
+    found = measure(options.nodes, options.pods, options.used)
+    nodes, pods = options.cluster
+    then = project(found, nodes, pods)
+    if len(set(found.addresses)) != found.pods:
+        print("an address was given out twice", file=sys.stderr)
+        return 1
+    print(f"{found.nodes} nodes, {found.pods} pods, {options.used} addresses in use before")
+    _print("time to fill", f"{found.seconds:.1f} s")
+    _print("API requests per pod", f"{(found.reads + found.writes) / found.pods:.2f}")
+    _print("  writes that were made", f"{(found.writes - found.refused) / found.pods:.2f}")
+    _print("  writes that were refused", f"{found.refused / found.pods:.2f}")
+    _print("  reads", f"{found.reads / found.pods:.2f}")
+    _print("calls that were repeated", str(found.repeated))
+    _print("objects", str(found.objects))
+    _print("watch traffic per node", _size(found.watched))
+    _print("  per pod that is started", _size(found.watched / found.pods))
+    _print("size of the pool", _size(found.pool))
+    print(f"\n{nodes} nodes, {pods} pods on one pool (computed)")
+    _print("objects", str(pods + 1))
+    _print("size of the pool", f"{_size(then.pool)}; it can hold {then.holds} addresses")
+    _print("watch traffic per node", _size(then.watched))
+    _print("watch traffic of all nodes", _size(then.sent))
+    _print("reservations in each daemon", _size(then.memory))
+    return 0
+
+
+def _print(what: str, value: str) -> None:
+    print(f"  {what:<28}{value}")
+
+
+def _size(count: float) -> str:
+    """Bytes as a text for people: 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} PB"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.fill", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=8, help="that start pods at once (8)")
+    parser.add_argument("--pods", type=int, default=10, help="of each node (10)")
+    parser.add_argument("--used", type=int, default=0, help="addresses in use before (0)")
+    parser.add_argument(
+        "--cluster",
+        type=int,
+        nargs=2,
+        default=[5000, 150_000],
+        metavar=("NODES", "PODS"),
+        help="of the second table (5000 150000)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
