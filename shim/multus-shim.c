@@ -115,6 +115,12 @@ static double seconds_of(const char *text) {
     return *end ? 0 : seconds > SERVE_S ? SERVE_S : seconds;
 }
 
+static double now(void) {
+    struct timespec found;
+    clock_gettime(CLOCK_MONOTONIC, &found);
+    return found.tv_sec + found.tv_nsec / 1e9;
+}
+
 /* Connects to the daemon, retries for wait_s seconds; -1 with errno.  Gives up connecting and writing after limit_s, 0: never. */
 static int dial(const char *path, double wait_s, int limit_s) {
     struct timeval limit = {limit_s, 0};
@@ -262,10 +268,13 @@ int main(int count, char **arguments) {
     const char *program = engine_beside(), *standalone = value_of("standalone"), *warm = NULL;
     int alone = command && (standalone ? !strncmp(standalone + (*standalone == '"'), "true", 4) : program != NULL);
     double patience = seconds_of(wait ? wait : status ? "3" : "30");
+    int left = fd >= 0 && reason == ECONNRESET; /* by a daemon that ends: the next one takes it */
     if (alone) patience = standalone || reason != ECONNREFUSED ? 0 : patience < 1 ? patience : 1;
-    if (fd < 0 && (alone || (command && !delete))) {
-        fd = dial(path, patience, 0), answer = fd < 0 ? -1 : exchange(fd, 0), reason = errno;
+    for (double until = now() + patience; alone ? fd < 0 && patience > 0 : (fd < 0 || left) && command && !delete;) {
+        if (left) close(fd), usleep(100000);
+        fd = dial(path, until - now(), 0), answer = fd < 0 ? -1 : exchange(fd, 0), reason = errno;
         if (answer >= 0) return answer;
+        if (!(left = fd >= 0 && reason == ECONNRESET) || late || now() >= until) break;
     }
     int lost = fd >= 0 && reason == EPIPE, silent = 0;
     if (program && !late && !lost && (alone || !command) && (warm = warm_engine(path, program)) &&

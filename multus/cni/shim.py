@@ -35,6 +35,8 @@ _PLACES = ("/", *(f"/proc/self/ns/{each}" for each in ("mnt", "net", "pid", "use
 _INHERITED = (b"PYTHON", b"LD_")
 #: Longest wait for a daemon that restarts, on a node that can do without, in seconds.
 RESTART_S = 1.0
+#: Between two requests to a daemon that ends, in seconds.
+LEAVING_S = 0.1
 #: A warm engine that has not read its message after so many seconds is not waited for.
 SILENT_S = 1.0
 #: The exit status in an answer that leaves the call to its client: it has not begun.
@@ -104,8 +106,7 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | bytes:
     alone = standalone.lstrip(b'"')[:4] == b"true" if standalone else _exists(_ENGINE)
     try:
         patience = 0.0 if alone and standalone else _patience(environ, alone=alone)
-        connection = _dial(path, patience, for_restart=alone)
-        return _exchange(connection, _message(1, environ, stdin))
+        return _ask_daemon(path, patience, _message(1, environ, stdin), alone=alone)
     except TimeoutError:
         reason = "no answer in time"
     except OSError as error:
@@ -116,6 +117,22 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | bytes:
         if command == b"DEL":
             return spool(environ, stdin)
     return error_answer(stdin, 50 if command == b"STATUS" else 11, _away(path), reason.encode())
+
+
+def _ask_daemon(path: bytes, wait_s: float, message: bytes, *, alone: bool) -> Answer:
+    """Send a call to the daemon; for *wait_s* seconds also to the one after it.
+
+    A daemon that ends leaves the calls that it has not begun.  *alone*: this process does without.
+    """
+    end = time.monotonic() + wait_s
+    while True:
+        connection = _dial(path, max(0.0, end - time.monotonic()), for_restart=alone)
+        try:
+            return _exchange(connection, message)
+        except ConnectionResetError:
+            if alone or time.monotonic() >= end:
+                raise
+        time.sleep(LEAVING_S)
 
 
 def warm_engine(environ: Mapping[bytes, bytes], stdin: bytes, daemon: bytes) -> bytes:

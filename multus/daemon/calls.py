@@ -389,7 +389,7 @@ class Calls:
         self.stop()
 
     def stop(self) -> None:
-        """Refuse queued calls and new ones."""
+        """Begin no call any more: the next daemon has those that wait, and those that come."""
         self._stopping = True
         self._refuse_all(STOPPING)
 
@@ -410,6 +410,10 @@ class Calls:
     def _refuse(
         self, connection: Connection, message: wire.Received | None, command: str, text: bytes
     ) -> None:
+        if text is STOPPING and connection.waits:
+            self._metrics.count(*connection.counted(command, "left"))
+            connection.leave_to_client()
+            return
         self._answered(connection, command, "11")
         if self.dispensable:
             connection.leave_to_client()

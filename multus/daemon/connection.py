@@ -48,6 +48,9 @@ class Connection:
     already read.
     """
 
+    #: Whether the client waits for the next daemon when its call is left to it.
+    waits = True
+
     def __init__(self, peer: socket.socket, began: float, data: bytes = b"") -> None:
         self.socket = peer
         self.began = began

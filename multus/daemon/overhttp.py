@@ -180,6 +180,7 @@ class Answering(Connection):
     """A client that speaks HTTP and whose request is read: a worker's end of its connection."""
 
     path = CNI
+    waits = False
 
     def keep(self, command: str, message: wire.Message) -> bool:
         """The Go Multus' shim says that a DEL succeeded whatever it is answered: keep it."""

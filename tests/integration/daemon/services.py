@@ -18,6 +18,7 @@ from multus.daemon.channel import Channel
 from multus.daemon.service import Report
 from multus.daemon.settings import Settings
 from multus.log import Log
+from multus.registry.loading import load
 
 
 class Echo:
@@ -37,6 +38,7 @@ class Echo:
         self.log = log
         self.broken: dict[str, str] = {}
         self.cached: dict[Resource, tuple[str, ...]] = {}
+        self.hooks = load(()).hooks
         self.report = Report()
         self._asked = Path(settings.cni_dir) / "asked"
 

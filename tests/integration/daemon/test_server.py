@@ -17,12 +17,13 @@ from descriptors import held
 from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import IOFailure
+from multus.cni.shim import LEFT
 from multus.daemon import wire
 from multus.daemon.listening import listening
 from multus.daemon.settings import Limits
 from multus.daemon.systemd import Notifier
 
-from .conftest import Running, answer_of, message
+from .conftest import Running, Shim, answer_of, message
 
 Serve = Callable[..., Running]
 
@@ -342,7 +343,7 @@ def test_adds_leave_workers_to_dels(serve: Serve, gate: Gate) -> None:
 # --- Stop, reload, systemd ------------------------------------------------------------------------
 
 
-def test_stopping_finishes_running_calls_and_refuses_others(serve: Serve, gate: Gate) -> None:
+def test_stopping_finishes_running_calls_and_leaves_others(serve: Serve, gate: Gate) -> None:
     daemon = serve(limits=Limits(workers=1))
     with daemon.connect() as running, daemon.connect() as waiting:
         running.sendall(message("ADD", b"running", DO=gate.do))
@@ -351,13 +352,35 @@ def test_stopping_finishes_running_calls_and_refuses_others(serve: Serve, gate: 
         eventually(lambda: daemon.metric("multus_server_calls") == 2)
         daemon.server.stop()
         assert daemon.control("ready")[0] == 1
-        assert code(daemon.call("ADD")) == 11
-        assert code(answer_of(waiting)) == 11
+        assert daemon.call("ADD") == answer_of(waiting) == (LEFT, b"")
         gate.open()
         assert answer_of(running) == (0, b"running")
     daemon.thread.join(PATIENCE)
     assert not daemon.thread.is_alive()
     assert not daemon.path.exists()
+
+
+def test_a_call_that_comes_while_a_daemon_stops_is_the_next_ones(
+    serve: Serve, gate: Gate, run: Shim
+) -> None:
+    first = serve(limits=Limits(workers=1))
+    with first.connect() as running:
+        running.sendall(message("ADD", b"running", DO=gate.do))
+        eventually(lambda: first.asked)
+        first.server.stop()
+        eventually(lambda: first.control("ready")[0] == 1)
+        left = 'multus_server_request_total{code="left"'
+        with run.start("ADD", MULTUS_WAIT="60") as late:
+            late.stdin.write(b"{}")  # type: ignore[union-attr]
+            late.stdin.close()  # type: ignore[union-attr]
+            eventually(lambda: first.metric(left) >= 2)  # it is sent again and again
+            gate.open()
+            assert answer_of(running) == (0, b"running")
+            first.thread.join(PATIENCE)
+            second = serve()
+            assert late.stdout is not None
+            assert (late.stdout.read(), late.wait(PATIENCE)) == (b"{}", 0)
+    assert [stdin for _, _, stdin in second.asked] == [b"running", b"{}"]
 
 
 def test_stopping_does_not_wait_for_ever(serve: Serve, gate: Gate) -> None:
