@@ -98,13 +98,21 @@ class Editor:
     ) -> None:
         self._writer, self._read = writer, read
         self._known: Callable[[ObjectRef], _Wire | None] = lambda _: None
+        self._lacks: Callable[[ObjectRef], bool] = lambda _: False
         self._lock = threading.Lock()
         self._lines: dict[ObjectRef, _Line] = {}
         self._written: OrderedDict[ObjectRef, _Wire] = OrderedDict()
 
-    def watch(self, known: Callable[[ObjectRef], _Wire | None]) -> None:
-        """Begin with what a watch says: *known* returns an object, None when it is unknown."""
-        self._known = known
+    def watch(
+        self,
+        known: Callable[[ObjectRef], _Wire | None],
+        lacks: Callable[[ObjectRef], bool],
+    ) -> None:
+        """Begin with what a watch says: *known* returns an object, None when it is unknown.
+
+        *lacks* says whether the watch knows that an object does not exist.
+        """
+        self._known, self._lacks = known, lacks
 
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
         """Make *edit*; returns the answer of its function, or raises its error.
@@ -146,7 +154,8 @@ class Editor:
     def _make(self, line: _Line, wanted: ObjectRef, deadline: Deadline) -> None:
         """Make edits that wait, in one write."""
         before, fresh, pause = self._remembered(wanted), False, _FIRST_PAUSE
-        if before is None:
+        # An object that the watch lacks is created: the server refuses it when the watch is late.
+        if before is None and not self._lacks(wanted):
             before, fresh = self._fresh(wanted, deadline), True
         while True:
             with self._lock:

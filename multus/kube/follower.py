@@ -141,6 +141,10 @@ class Follower:
         """What is stored for ``(namespace, name)``; None: ask the API server."""
         return self._objects.get(key) if self.synced else None
 
+    def lacks(self, key: Key) -> bool:
+        """Whether the list, as far as the watch has come, has no such object."""
+        return self.synced and self._objects.lacks(key)
+
     def all(self) -> list[dict[str, Any]] | None:
         """All objects; None when one may be missing: ask the API server."""
         return self._objects.all() if self.synced else None

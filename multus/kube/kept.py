@@ -40,6 +40,10 @@ class Kept:
         text = self._texts.get(key)
         return None if text is None else dict(json.loads(text))
 
+    def lacks(self, key: Key) -> bool:
+        """Whether there is no such object, not even one that is marked or was left out."""
+        return not self.full and key not in self._texts
+
     def all(self) -> list[dict[str, Any]] | None:
         """All objects; None when one of them is only marked, or was not even marked."""
         texts = list(self._texts.values())

@@ -82,7 +82,7 @@ class NodeApi:
             kind: DefinitionCache(self.client, kind, keys, node, on_problem=on_problem)
             for kind, keys in cached.items()
         }
-        self.client.editor.watch(self._known)
+        self.client.editor.watch(self._known, self._lacks)
         self.queue = WriteQueue(self.client, on_problem=on_problem, busy=busy, gone=self._is_gone)
 
     def start(self) -> None:
@@ -189,6 +189,10 @@ class NodeApi:
     def _known(self, wanted: ObjectRef) -> dict[str, Any] | None:
         cache = self.caches.get(wanted.resource)
         return cache.get(wanted.namespace, wanted.name) if cache else None
+
+    def _lacks(self, wanted: ObjectRef) -> bool:
+        cache = self.caches.get(wanted.resource)
+        return cache is not None and cache.lacks(wanted.namespace, wanted.name)
 
     def _followers(self) -> list[Follower]:
         return [self.pods.follower, *(each.follower for each in self.caches.values())]

@@ -148,6 +148,31 @@ def test_what_a_watch_says_is_confirmed_before_it_is_an_answer(
     assert api.requests["GET", f"{PATH}/p"] == 1
 
 
+def test_an_object_that_the_watch_lacks_is_created_without_a_read(
+    api: ApiServer, node: NodeApi, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    watching(node, connect(), soon)
+    api.requests.clear()
+    assert node.edit(edit("b", pool="new"), soon) == 1
+    assert node.edit(edit("c", pool="new"), soon) == 2
+    assert api.requests["GET", f"{PATH}/new"] == 0
+    # That there is nothing to change is confirmed.
+    assert node.edit(edit("", "remove", pool="other"), soon) is False
+    assert api.requests["GET", f"{PATH}/other"] == 1
+
+
+def test_an_object_that_a_late_watch_lacks_is_read(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    late = connect()
+    late.editor.watch(lambda _: None, lambda _: True)
+    connect().edit(edit("a"), soon)
+    assert late.edit(edit("b"), soon) == 2
+    with pytest.raises(InvalidConfig, match="bad is bad"):
+        late.edit(edit("bad", pool="none"), soon)
+    assert marks(api) == {"a", "b"}
+
+
 def test_an_object_that_was_deleted_meanwhile_is_created(
     api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
 ) -> None:

@@ -277,6 +277,9 @@ def test_the_budget_counts_what_is_kept_and_gives_it_back() -> None:
     assert kept.bytes <= 10_000
     assert kept.marked > 0
     assert kept.get(("team", "n0")) == {"x": "y" * 1000}
+    # One that is marked exists; one that had no room for a mark may.
+    assert kept.full
+    assert not any(kept.lacks(("team", name)) for name in ("n0", "n49", "other"))
     for number in range(50):
         kept.put(("team", f"n{number}"), {"x": "z"})
         kept.drop(("team", f"n{number}"))

@@ -189,6 +189,12 @@ class TestSelect:
             "resourceslices.resource.k8s.io of node n1": 2,
         }
 
+    def test_what_only_this_nodes_list_lacks_may_exist(self, slices: NodeApi) -> None:
+        eventually(lambda: synced(slices))
+        cache = slices.caches[SLICES]
+        assert cache.get("", "n2-card") is None
+        assert not cache.lacks("", "n2-card")
+
     @pytest.mark.parametrize(
         ("fields", "names"),
         [
