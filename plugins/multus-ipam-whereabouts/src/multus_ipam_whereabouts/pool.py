@@ -110,7 +110,8 @@ def _numbered(allocations: _Allocations) -> Iterator[tuple[int, Mapping[str, Any
 
 
 def _require_range(wire: Mapping[str, Any] | None, network: str) -> None:
-    there = (wire or {}).get("spec", {}).get("range", network)
+    spec = (wire or {}).get("spec")
+    there = spec.get("range", network) if isinstance(spec, Mapping) else network
     if there != network:
         raise InvalidConfig(
             f"range {network}: its address pool has range {there!r}",
@@ -144,8 +145,9 @@ def _free(
 
 
 def _in_use(allocations: _Allocations, given: Mapping[str, Any]) -> AddressesExhausted:
-    holders = [allocations.get(str(each), {}).get("podref") for each in given["wanted"]]
-    who = ", ".join(sorted({each or "another range" for each in holders}))
+    holders = dict(_numbered(allocations))
+    found = [holders.get(each, {}).get("podref") for each in given["wanted"]]
+    who = ", ".join(sorted({str(each or "another range") for each in found}))
     return AddressesExhausted(
         f"range {given['range']}: the requested address is in use by {who}",
         fix="request another",
