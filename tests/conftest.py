@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests that come in two sizes in the long one, as ./dev soak does",
     )
     parser.addoption("--site", metavar="FOLDER", help="the built documentation, for its tests")
+
+
+def pytest_configure() -> None:
+    # A shell without job control ignores it in what it starts in the background, and what is started
+    # there would inherit that: tests send it to programs.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
