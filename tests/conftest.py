@@ -26,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # A shell without job control ignores it in what it starts in the background, and what is started
-    # there would inherit that: tests send it to programs.
+    # A shell without job control ignores SIGINT in what it starts in the background, and so would
+    # the programs that tests start and send it to.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
