@@ -215,8 +215,12 @@ def _is_there(version: int, command: str, lines: Sequence[str], programs: Progra
         return _saved.declares(lines, chain)
     if f"-A {rule}" in lines:
         return True
-    if _xtread.read(version, command) is not None:
-        return False  # written as iptables-save prints it
+    ours = _xtread.read(version, command)
+    if ours is not None:
+        # Its options may be in another order than iptables-save prints.
+        own = (each for each in lines if each.startswith(f"-A {chain} "))
+        there = (_xtread.read(version, each) for each in own)
+        return any(each is not None and each.expressions == ours.expressions for each in there)
     try:
         _run(version, [f"-C {rule}"], programs)
     except KernelRefused:
