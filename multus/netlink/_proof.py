@@ -22,7 +22,7 @@ from multus.netlink._namespace import empty_namespace
 from multus.netlink._xtread import Command
 
 #: Increased whenever what we write, or what is compared, changes.
-EDITION = 1
+EDITION = 2
 FILE = ".iptables"
 
 _TABLES = {4: nftables.Table(nftables.IPV4, "nat"), 6: nftables.Table(nftables.IPV6, "nat")}
@@ -77,12 +77,19 @@ class Program(NamedTuple):
     run: Callable[[Sequence[str]], None]
 
 
-# What this process knows: the kinds that are the same, by family and program.
-_known: dict[str, frozenset[str]] = {}
+class Proven(NamedTuple):
+    """The *form* (``_xtread.FORMS``) in which a program stores options of these *kinds*."""
+
+    form: str
+    kinds: frozenset[str]
 
 
-def proven(version: int, program: Program) -> frozenset[str]:
-    """The kinds of options (`Command.kinds`) that this program stores as we do."""
+# What this process knows, by family and program.
+_known: dict[str, Proven] = {}
+
+
+def proven(version: int, program: Program) -> Proven:
+    """The kinds of options (`Command.kinds`) that this program stores as we do, and the form."""
     name = f"{version} {program.path}"
     key = f"{name} {_identity(program.path)}"
     if key not in _known:
@@ -107,20 +114,27 @@ def _identity(path: str) -> str:
     return f"{'-'.join(map(str, file))} {os.uname().release.replace(' ', '-')} {EDITION}"
 
 
-def _compare(version: int, program: Program) -> frozenset[str]:
-    same: frozenset[str] = frozenset()
-    written: list[Command] = []
+def _compare(version: int, program: Program) -> Proven:
+    same: dict[str, frozenset[str]] = dict.fromkeys(_xtread.FORMS, frozenset())
+    carried_out: list[str] = []
     # Refused: the namespace, or a command by this program with this kernel.
     with suppress(KernelRefused), empty_namespace():
+        forms: Sequence[str] = _xtread.FORMS
         for group in samples(version):
             program.run(group)
-            read = [_xtread.read(version, each) for each in group]
-            commands = [each for each in read if each is not None]
-            written += commands
-            if not _are_there(version, written):
+            carried_out += group
+            written = {form: _commands(version, carried_out, form) for form in forms}
+            forms = [form for form in forms if _are_there(version, written[form])]
+            same |= {form: frozenset().union(*(e.kinds for e in written[form])) for form in forms}
+            if not forms:
                 break
-            same = same.union(*(each.kinds for each in commands))
-    return same
+    best = max(_xtread.FORMS, key=lambda form: len(same[form]))
+    return Proven(best, same[best])
+
+
+def _commands(version: int, texts: Sequence[str], form: str) -> list[Command]:
+    read = (_xtread.read(version, each, form) for each in texts)
+    return [each for each in read if each is not None]
 
 
 def _are_there(version: int, commands: Sequence[Command]) -> bool:
@@ -137,18 +151,22 @@ def _are_there(version: int, commands: Sequence[Command]) -> bool:
     return True
 
 
-def _read(folder: str) -> dict[str, frozenset[str]]:
-    """The lines of the file: a program, and what it stores as we do, behind a tab."""
+def _read(folder: str) -> dict[str, Proven]:
+    """The lines of the file: a program; behind a tab the form, and what it stores as we do."""
     try:
         with open(f"{folder}/{FILE}", encoding="utf-8") as file:
             lines = file.read().splitlines()
     except (OSError, ValueError):
         return {}
-    parts = (each.partition("\t") for each in lines)
-    return {key: frozenset(kinds.split()) for key, tab, kinds in parts if tab}
+    parts = [(key, known.split()) for key, _, known in (each.partition("\t") for each in lines)]
+    return {
+        key: Proven(known[0], frozenset(known[1:]))
+        for key, known in parts
+        if known and known[0] in _xtread.FORMS
+    }
 
 
-def _keep(folder: str, name: str, key: str, kinds: frozenset[str]) -> None:
+def _keep(folder: str, name: str, key: str, found: Proven) -> None:
     """Replace the lines of this *name*; without a folder, every process finds it out."""
     if not folder:
         return
@@ -157,8 +175,8 @@ def _keep(folder: str, name: str, key: str, kinds: frozenset[str]) -> None:
         if not regular.locked(directory, 0.0):
             return
         others = {k: v for k, v in _read(folder).items() if not k.startswith(f"{name} ")}
-        known = {**others, key: kinds}
-        text = "".join(f"{k}\t{' '.join(sorted(v))}\n" for k, v in known.items())
+        known = {**others, key: found}
+        text = "".join(f"{k}\t{' '.join([v.form, *sorted(v.kinds)])}\n" for k, v in known.items())
         path = f"{folder}/{FILE}"
         atomic.write(path, text.encode(), fsync=False, temporary=f"{path}.new")
     finally:

@@ -8,7 +8,7 @@ are the options that rules of this project have.  What is stored differs between
 iptables: `multus.netlink._proof` finds out whether this machine's does the same.
 
 Source: linux/netfilter/nf_tables_compat.h, linux/netfilter/xt_*.h, linux/netfilter/nf_nat.h; what
-iptables 1.8.9 leaves in the kernel.
+iptables 1.8.9 and 1.8.11 leave in the kernel (``FORMS``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from multus.api.errors import InvalidConfig
 from multus.netlink import nftexpressions as nft
 from multus.netlink._socket import socket
 from multus.netlink.addresses import encode
+
+#: Forms of a rule, by the release that stores it so.  The later one has ``-p`` behind the
+#: addresses, for IPv4 as a field of the header.
+FORMS = ("1.8.9", "1.8.11")
 
 _WORD = re.compile(r'"((?:\\.|[^"\\])*)"|([^\s"\\]+)')
 _DESTINATION = re.compile(r"\[?(?P<address>[0-9a-fA-F.:]+?)\]?:(?P<port>\d+)")
@@ -63,10 +67,10 @@ class _Unknown(Exception):
     """Something that only iptables understands."""
 
 
-def read(version: int, text: str) -> Command | None:
+def read(version: int, text: str, form: str = FORMS[0]) -> Command | None:
     """The command, for IPv4 or IPv6 (*version* 4 or 6); None when only iptables understands it.
 
-    *text* is one line of ``iptables-restore``.
+    *text* is one line of ``iptables-restore``, *form* one of ``FORMS``.
     """
     try:
         option, chain, *words = _split(text)
@@ -74,7 +78,7 @@ def read(version: int, text: str) -> Command | None:
             return Command(option, _chain(chain))
         if option not in _CHANGES:
             return None
-        return _Rule(version, words).command(option, _chain(chain))
+        return _Rule(version, words, form).command(option, _chain(chain))
     except (_Unknown, InvalidConfig, LookupError, StopIteration, ValueError):
         return None
 
@@ -82,8 +86,9 @@ def read(version: int, text: str) -> Command | None:
 class _Rule:
     """What a rule's options are stored as."""
 
-    def __init__(self, version: int, words: Sequence[str]) -> None:
+    def __init__(self, version: int, words: Sequence[str], form: str) -> None:
         self._version = version
+        self._form = form
         self._protocol = 0
         self._ends: dict[str, list[bytes]] = {}
         self._matches: list[bytes] = []
@@ -107,10 +112,17 @@ class _Rule:
         """The rule in its chain; the order of its options is that of iptables."""
         if not self._target:
             raise _Unknown
-        protocol = nft.protocol_of(self._protocol) if self._protocol else []
         ends = [each for end in ("-s", "-d") for each in self._ends.get(end, ())]
-        whole = (*protocol, *ends, *self._matches, nft.counter(), *self._target)
+        whole = (*self._header(ends), *self._matches, nft.counter(), *self._target)
         return Command(option, chain, whole, self._protocol, self._chain, frozenset(self._kinds))
+
+    def _header(self, ends: Sequence[bytes]) -> Sequence[bytes]:
+        if not self._protocol:
+            return ends
+        if self._form == FORMS[0]:
+            return *nft.protocol_of(self._protocol), *ends
+        by_field = nft.header_protocol if self._version == 4 else nft.protocol_of
+        return *ends, *by_field(self._protocol)
 
     def _address(self, option: str, *, inside: bool = True) -> None:
         end = {"-s": "source", "-d": "destination"}[option]

@@ -7,7 +7,7 @@ All of them are one transaction, or none is carried out.  What was read for it m
 meanwhile: the transaction names the generation of the rules.  Programs of this variant take no lock
 either.
 
-Source: linux/netfilter/nf_tables.h; what iptables 1.8.9 leaves in the kernel.
+Source: linux/netfilter/nf_tables.h; what iptables 1.8.9 and 1.8.11 leave in the kernel.
 """
 
 from __future__ import annotations

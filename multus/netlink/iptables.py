@@ -176,7 +176,11 @@ def _written(
         program = _proof.Program(
             path, programs.folder, lambda script: _run(version, script, programs)
         )
-        missing = {kind for each in known for kind in each.kinds} - _proof.proven(version, program)
+        proven = _proof.proven(version, program)
+        if proven.form != _xtread.FORMS[0]:
+            again = (_xtread.read(version, each, proven.form) for each in commands)
+            known = [each for each in again if each is not None]
+        missing = {kind for each in known for kind in each.kinds} - proven.kinds
         why = f"it stores {', '.join(sorted(missing))} in a form of its own" if missing else ""
     why = why or write(_FAMILIES[version].table, known)
     if why and programs.log is not None:

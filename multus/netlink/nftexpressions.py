@@ -87,6 +87,11 @@ def protocol_of(number: int) -> list[bytes]:
     return [_meta(_META_L4PROTO), _compare(_EQUAL, bytes([number]))]
 
 
+def header_protocol(number: int) -> list[bytes]:
+    """Matches packets of IPv4 by the header's field for the transport protocol."""
+    return [_load(_NETWORK_HEADER, 9, 1), _compare(_EQUAL, bytes([number]))]
+
+
 def destination_port(number: int) -> list[bytes]:
     """Matches packets to this port, of a transport protocol that has ports."""
     return [_load(_TRANSPORT_HEADER, 2, 2), _compare(_EQUAL, number.to_bytes(2, "big"))]
