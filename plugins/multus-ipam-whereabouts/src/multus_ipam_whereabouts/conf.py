@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
 from multus.api.invoker import Declined
+from multus.api.kubernetes import is_object_name
 from multus.api.reader import Reader
 from multus.ipam import dns
 from multus.ipam.addresses import Address, Network
@@ -46,6 +47,8 @@ KEYS = (
     }
 )
 _OF_KUBERNETES = frozenset({"kubeconfig", "k8s_api_root"})
+#: An object's name has 253 characters; the rest is for the range.
+_LONGEST_NAME = 200
 #: A tenant may name a file in these folders, whatever ``tenantPaths`` says: it is the usual one.
 _USUAL = ("/etc/cni/net.d/whereabouts.d/", "/etc/kubernetes/cni/net.d/whereabouts.d/")
 
@@ -91,7 +94,7 @@ class Settings(NamedTuple):
             read_routes(reader),
             dns.from_config(reader),
             tuple(_addresses(reader)),
-            reader.text("network_name"),
+            _network_name(reader),
             flatfile.namespace_of(kubeconfig, root),
             reader.boolean("enable_overlapping_ranges", True),
             reader.boolean("sticky"),
@@ -145,6 +148,18 @@ def _is_usual(path: str) -> bool:
 def _has_api(invocation: Invocation) -> bool:
     named = invocation.conf.raw.get("kubeconfig")
     return invocation.session.api is not None or (isinstance(named, str) and bool(named))
+
+
+def _network_name(reader: Reader) -> str:
+    """The beginning of its objects' names."""
+    name = reader.text("network_name")
+    if name and (len(name) > _LONGEST_NAME or not is_object_name(name)):
+        raise reader.error(
+            "network_name",
+            f"is {name!r}, which no object of Kubernetes can be called",
+            f"use at most {_LONGEST_NAME} small letters, digits, '-' and '.'",
+        )
+    return name
 
 
 def _gateway(reader: Reader) -> Address | None:

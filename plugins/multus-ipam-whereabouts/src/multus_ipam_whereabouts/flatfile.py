@@ -83,7 +83,8 @@ def _yaml(data: bytes) -> Any:
     try:
         return yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise ValueError(f"it is not YAML: {error}") from error
+        # Its own words would show a line of the file, which has secrets.
+        raise ValueError("it is not YAML") from error
 
 
 def _loaded(path: str, load: Any) -> Any:
@@ -92,12 +93,14 @@ def _loaded(path: str, load: Any) -> Any:
         found = os.stat(path)
     except OSError:
         return None
+    except ValueError as error:  # a zero byte, or half of a surrogate pair
+        raise InvalidConfig(f"{path!r} is no path of a file", fix="correct it") from error
     stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
     known = _read.get(path)
     if known is None or known[0] != stamp:
         try:
             value = load(regular.read(path, _LONGEST, follow=True))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InvalidConfig(
                 f"{path} cannot be read: {error}", fix="correct the file"
             ) from error

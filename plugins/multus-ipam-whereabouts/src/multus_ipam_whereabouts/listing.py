@@ -48,9 +48,14 @@ def _ref(wire: _Wire, kind: Resource = objects.RESERVATIONS) -> ObjectRef:
     return kind.object(namespace, name)
 
 
+def _spec(wire: _Wire) -> _Wire:
+    found = wire.get("spec")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _range(wire: _Wire) -> AddressRange:
     pool = _ref(wire, objects.POOLS)
-    text = str(wire.get("spec", {}).get("range", ""))
+    text = str(_spec(wire).get("range", ""))
     network = Network.parse(text)
     if network is None:
         return AddressRange(text or pool.name, "", 0)
@@ -62,6 +67,8 @@ def _range(wire: _Wire) -> AddressRange:
 
 def _held(pool: ObjectRef, network: Network, name: str, wire: _Wire) -> Iterator[Allocation]:
     for distance, each in numbered(wire):
+        if distance > network.host_mask:
+            continue  # somebody else wrote it: no address of the range
         address = str(network.first + distance)
         owner = {key: str(each.get(wire_key, "")) for key, wire_key in _OWNER.items()}
         release = {**owner, "range": str(network), "fence": False}
@@ -85,7 +92,7 @@ _OWNER = {"id": "id", "podref": "podref", "ifname": "ifname"}
 
 
 def _orphan(ref: ObjectRef, wire: _Wire) -> Allocation:
-    spec = wire.get("spec", {})
+    spec = _spec(wire)
     keys = {"id": "containerid", "podref": "podref", "ifname": "ifname"}
     owner = {key: str(spec.get(each, "")) for key, each in keys.items()}
     forget = Edit(ref, "multus_ipam_whereabouts.reservation:forget", {**owner, "freed": True})

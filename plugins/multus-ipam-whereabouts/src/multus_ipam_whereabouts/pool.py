@@ -25,6 +25,9 @@ REMEMBERED = "ipam.multus/remembered"
 FENCE = "ipam.multus/fence"
 #: The most pods that are remembered for one pool; an annotation may have 256 KiB.
 _MOST_REMEMBERED = 2048
+_MOST_BYTES = 200_000
+#: The digits of the greatest distance, in an IPv6 range.
+_MOST_DIGITS = 39
 
 _Allocations = Mapping[str, Mapping[str, Any]]
 
@@ -102,11 +105,15 @@ def numbered(wire: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]
 
 def _numbered(allocations: _Allocations) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Distances and who has them, the lowest first; other keys are left alone, as by the binary."""
-    keys = sorted(int(each) for each in allocations if each.isdecimal())
+    keys = sorted(int(each) for each in allocations if _is_distance(each))
     for key in keys:
         each = allocations.get(str(key))
         if isinstance(each, Mapping):
             yield key, each
+
+
+def _is_distance(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) <= _MOST_DIGITS
 
 
 def _require_range(wire: Mapping[str, Any] | None, network: str) -> None:
@@ -127,7 +134,7 @@ def _free(
 ) -> int:
     """A free distance: the wanted one, the one that this pod had, one that no pod had, any."""
     spans: Sequence[Sequence[int]] = given["spans"]
-    taken = {int(each) for each in allocations if each.isdecimal()} | set(avoid)
+    taken = {int(each) for each in allocations if _is_distance(each)} | set(avoid)
     if given["wanted"]:
         free = next((each for each in given["wanted"] if each not in taken), None)
         if free is None:
@@ -180,7 +187,7 @@ def _memory(wire: Mapping[str, Any] | None) -> dict[str, int]:
     text = (metadata.get("annotations") or {}).get(REMEMBERED)
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     items = found.items() if isinstance(found, dict) else ()
     return {key: each for key, each in items if isinstance(each, int)}
@@ -191,7 +198,11 @@ def _remembering(memory: Mapping[str, int], given: Mapping[str, Any], found: int
         return {}
     others = {key: each for key, each in memory.items() if key != _key(given) and each != found}
     kept = dict(list(others.items())[-_MOST_REMEMBERED + 1 :])
-    return {REMEMBERED: json.dumps({**kept, _key(given): found}, separators=(",", ":"))}
+    text = json.dumps({**kept, _key(given): found}, separators=(",", ":"))
+    while len(text) > _MOST_BYTES:  # of long names; those that were remembered first go
+        kept = dict(list(kept.items())[len(kept) // 2 + 1 :])
+        text = json.dumps({**kept, _key(given): found}, separators=(",", ":"))
+    return {REMEMBERED: text}
 
 
 def _whole(

@@ -17,9 +17,9 @@ from multus_ipam_whereabouts.objects import API_VERSION
 
 @editing
 def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
-    """Reserve the address; the answer is the pod that has it instead, "" when this one does.
+    """Reserve the address; the answer is the pod that has it instead, "" when this interface does.
 
-    *given*: ``id``, ``podref``, ``ifname``.
+    *given*: ``id``, ``podref``, ``ifname``.  Another interface of the pod is as any other pod's.
     """
     spec = {
         "containerid": given["id"],
@@ -30,7 +30,8 @@ def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
         kind = "OverlappingRangeIPReservation"
         return Change("", {"apiVersion": API_VERSION, "kind": kind, "spec": spec})
     there = _spec(wire)
-    if there.get("podref") != given["podref"] and there.get("containerid") != given["id"]:
+    own = there.get("podref") == given["podref"] or there.get("containerid") == given["id"]
+    if not own or there.get("ifname", given["ifname"]) != given["ifname"]:
         return Change(str(there.get("podref") or "another pod"))
     return Change("") if there == spec else Change("", {"spec": spec})
 
