@@ -76,7 +76,8 @@ class KubeClient:
     def __init__(
         self, access: Access, node: str = "", *, cni_dir: str = "", kubeconfig: str = ""
     ) -> None:
-        self._kept, self._kubeconfig = KeptEdits(cni_dir) if cni_dir else None, kubeconfig
+        self._kubeconfig = kubeconfig
+        self._kept = KeptEdits(cni_dir, only=kubeconfig) if cni_dir else None
         self._transport = HttpClient(access)
         self.server = access.cluster.server
         self.node = node or os.uname().nodename

@@ -50,10 +50,11 @@ class Kept(NamedTuple):
 
 
 class KeptEdits:
-    """The kept edits of one ``cniDir``."""
+    """The kept edits of one ``cniDir``: all, or those that *only* this kubeconfig's server gets."""
 
-    def __init__(self, cni_dir: str) -> None:
+    def __init__(self, cni_dir: str, only: str = "") -> None:
         self.folder = os.path.join(cni_dir, FOLDER)
+        self._only = only
 
     def names(self) -> list[str]:
         """The files, the oldest first."""
@@ -105,7 +106,7 @@ class KeptEdits:
             except ValueError as error:
                 told(name, error)
                 continue
-            if kept is None or not failed.isdisjoint(kept.objects):
+            if kept is None or self._is_other(kept) or not failed.isdisjoint(kept.objects):
                 continue
             try:
                 self.make(name, make)
@@ -123,7 +124,7 @@ class KeptEdits:
                 kept = self._read(name)
             except ValueError:
                 continue  # who makes all of them sets it aside
-            if kept is None or wanted not in kept.objects:
+            if kept is None or self._is_other(kept) or wanted not in kept.objects:
                 continue
             while True:
                 try:
@@ -147,6 +148,10 @@ class KeptEdits:
                 return _read(file.fileno())
         except OSError:
             return None
+
+    def _is_other(self, kept: Kept) -> bool:
+        """Whether they are for another API server, which may have objects of the same names."""
+        return bool(self._only and kept.kubeconfig) and kept.kubeconfig != self._only
 
     @contextmanager
     def _numbering(self) -> Iterator[None]:
