@@ -16,7 +16,8 @@ class Allocation:
     known.  ``owner`` is the object that the address outlives the pod for: it is freed when that one
     is gone, not when the pod is.  ``release`` are the edits that free it, in order; each is made
     only when the one before it has answered with something, so they do not free what a newer
-    container has taken over since.  ``doubt`` says what is odd about it, "" for nothing.
+    container has taken over since; the first answers with nothing when it has freed nothing.
+    ``doubt`` says what is odd about it, "" for nothing.
     """
 
     address: str

@@ -60,21 +60,29 @@ def suspects(ranges: Sequence[AddressRange], client: KubeClient) -> list[Suspect
 
 
 def free(chosen: Iterable[Suspect], client: KubeClient, *, force: bool = False) -> Iterator[Freed]:
-    """Free each of *chosen*, unless its pod is there by now; goes on after an error.
+    """Free each of *chosen*, unless its pod, or a newer container, has it by now.
 
-    With *force*, those of living pods are freed too.
+    It goes on after an error.  With *force*, those of living pods are freed too.
     """
     for each in chosen:
         try:
             held = each.allocation
             if not force and held.owner is None and _exists(held.pod, client):
                 continue
-            for edit in each.allocation.release:
-                if not client.edit(edit, Deadline.after(_EACH)):
-                    break
-            yield Freed(each)
+            if _release(held, client):
+                yield Freed(each)
         except CNIError as error:
             yield Freed(each, error)
+
+
+def _release(held: Allocation, client: KubeClient) -> bool:
+    """Make the edits that free it; returns whether they have freed something."""
+    freed = False
+    for edit in held.release:
+        if not client.edit(edit, Deadline.after(_EACH)):
+            break
+        freed = True
+    return freed
 
 
 def _living(client: KubeClient) -> set[str]:
@@ -103,6 +111,8 @@ def _exists(pod: str, client: KubeClient) -> bool:
     namespace, _, name = pod.partition("/")
     try:
         client.pod(namespace, name, Deadline.after(_EACH))
-    except NotFound:
+    except NotFound as error:
+        if not error.kind_known:
+            raise  # not the API server's own answer, but a proxy's page for instance
         return False
     return True

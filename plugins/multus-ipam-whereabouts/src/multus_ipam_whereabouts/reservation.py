@@ -38,7 +38,7 @@ def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
 
 @editing
 def forget(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
-    """Remove the reservation, unless another pod or a newer container has it.
+    """Remove the reservation, unless another pod or a newer container has it; answers whether.
 
     *given*: ``id``, ``podref``, ``ifname``; ``freed`` says that the pool had the address for this
     container until now.  Without it, only what names the container is removed: the pod may have a
@@ -49,7 +49,8 @@ def forget(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     if given["freed"]:
         same = same or there.get("podref") == given["podref"]
     same = same and there.get("ifname", given["ifname"]) == given["ifname"]
-    return Change(remove=wire is not None and same)
+    there_and_ours = wire is not None and same
+    return Change(there_and_ours, remove=there_and_ours)
 
 
 def _spec(wire: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -1,0 +1,60 @@
+"""Freeing addresses of pods that are gone: what is said to be freed was freed."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from attrs import define, field
+
+from multus.api.allocations import AddressRange, Allocation
+from multus.api.kubernetes import Deadline, Edit, NotFound, Resource
+from multus.healing.addresses import Freed, Suspect, free
+from multus.kube.client import KubeClient
+
+POOL = Resource("example.org", "v1", "pools").object("default", "a")
+HELD = Allocation(
+    "10.0.0.1",
+    "default/web",
+    "net1",
+    "old",
+    release=(Edit(POOL, "example:release", {}), Edit(POOL, "example:forget", {})),
+)
+SUSPECT = Suspect(AddressRange("10.0.0.0/24", "", 254, (HELD,)), HELD, "it is gone")
+
+
+@define
+class Client:
+    """An API server without the pod; edits get *answer*."""
+
+    answer: Any
+    kind_known: bool = True
+    edits: list[str] = field(factory=list)
+
+    def pod(self, namespace: str, name: str, deadline: Deadline) -> None:
+        raise NotFound("HTTP 404", self.kind_known)
+
+    def edit(self, edit: Edit, deadline: Deadline) -> Any:
+        self.edits.append(edit.function)
+        return self.answer
+
+    def freed(self) -> list[Freed]:
+        return list(free([SUSPECT], cast(KubeClient, self)))
+
+
+def test_an_address_of_a_pod_that_is_gone_is_freed() -> None:
+    client = Client({"1": "default/web"})
+    assert client.freed() == [Freed(SUSPECT)]
+    assert client.edits == ["example:release", "example:forget"]
+
+
+def test_what_a_newer_container_has_taken_over_is_not_said_to_be_freed() -> None:
+    client = Client({})
+    assert client.freed() == []
+    assert client.edits == ["example:release"]
+
+
+def test_a_404_that_is_not_the_api_servers_frees_nothing() -> None:
+    client = Client({"1": "default/web"}, kind_known=False)
+    (done,) = client.freed()
+    assert done.problem is not None
+    assert client.edits == []
