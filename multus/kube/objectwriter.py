@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.kube.decoding import decode, metadata_of
+from multus.kube.forms import METADATA
 from multus.kube.urls import list_path, path_of
 
 if TYPE_CHECKING:
@@ -14,12 +15,9 @@ if TYPE_CHECKING:
     from multus.api.kubernetes._objects import ObjectRef
     from multus.kube.transport import HttpClient
 
-#: The answer is as small as the write, whatever the size of the object.
-_METADATA = {
-    "Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
-}
-_JSON = {**_METADATA, "Content-Type": "application/json"}
-_MERGE = {**_METADATA, "Content-Type": "application/merge-patch+json"}
+# The answer is as small as the write, whatever the size of the object.
+_JSON = {**METADATA, "Content-Type": "application/json"}
+_MERGE = {**METADATA, "Content-Type": "application/merge-patch+json"}
 
 
 class ObjectWriter:

@@ -113,9 +113,11 @@ class Server:
             return Answer(405, _TEXT, b"this page can only be read\n")
         try:
             target = urlsplit(request.target.decode("ascii", "replace"))
-            return self._answer(target.path, dict(parse_qsl(target.query, max_num_fields=16)))
+            query = dict(parse_qsl(target.query, max_num_fields=16))
         except ValueError:
             return Answer(400, _TEXT, b"the address cannot be read\n")
+        try:
+            return self._answer(target.path, query)
         except Exception as error:  # noqa: BLE001  the next request is to be served
             return Answer(500, _TEXT, f"the page cannot be made: {described(error)}\n".encode())
 

@@ -31,6 +31,8 @@ class Site:
         self.asked.append((path, query))
         if path == "/raises":
             raise RuntimeError("out of paper")
+        if path == "/wrong":
+            raise ValueError("not a defect of the client")
         return Answer(200, "text/plain", self.body, '"1"')
 
     def get(self, path: str = "/", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
@@ -91,6 +93,7 @@ def test_nothing_can_be_written(site: Site, method: str) -> None:
 
 
 def test_an_error_is_one_of_that_request_alone(site: Site) -> None:
+    assert site.get("/wrong").status == 500
     assert site.get("/raises").status == 500
     assert b"out of paper" in site.read
     assert site.get().status == 200
