@@ -48,11 +48,6 @@ class MetricsPage:
         self.bound = 0
         self._made, self._made_at = (200, b""), float("-inf")
         self._closing = threading.Event()
-        self._listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self._listener.family == socket.AF_INET6:
-            self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self._listener.setblocking(False)
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
     def start(self) -> None:
@@ -66,16 +61,22 @@ class MetricsPage:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(_SECONDS)
-        self._listener.close()
 
-    def _listen(self) -> None:
-        """Bind the address, and listen; tries until it succeeds, or until the page is closed."""
+    def _listen(self) -> socket.socket | None:
+        """A socket that listens; tries until it succeeds; None when the page was closed before."""
         told = ""
         while not self._closing.is_set():
+            # A new one for each attempt: one that is bound and cannot listen is never bound again.
+            listener = socket.socket(socket.AF_INET6 if ":" in self._address else socket.AF_INET)
             try:
-                self._listener.bind((self._address, self._port))
-                self._listener.listen(MOST)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if listener.family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                listener.setblocking(False)
+                listener.bind((self._address, self._port))
+                listener.listen(MOST)
             except OSError as error:
+                listener.close()
                 where = shown(self._address, self._port)
                 said = f"cannot serve the metrics at {where}: {error.strerror}: tried again"
                 if said != told:
@@ -84,17 +85,19 @@ class MetricsPage:
                     self._log.error(said, fix=fix)
                 self._closing.wait(_AGAIN)
             else:
-                self.bound = self._listener.getsockname()[1]
-                return
+                self.bound = listener.getsockname()[1]
+                return listener
+        return None
 
     def _serve(self) -> None:
-        self._listen()
-        if self._closing.is_set():
+        listener = self._listen()
+        if listener is None:
             return
-        clients = Clients(self._listener, self._answer, _SECONDS)
-        while not self._closing.is_set():
-            clients.turn()
-        clients.close()
+        with listener:
+            clients = Clients(listener, self._answer, _SECONDS)
+            while not self._closing.is_set():
+                clients.turn()
+            clients.close()
 
     def _answer(self, http: h11.Connection, request: h11.Request) -> bytes:
         now = time.monotonic()
