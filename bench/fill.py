@@ -32,14 +32,12 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
 from multus.kube.urls import list_path
 from multus.testing.apiserver import ApiServer
-from multus.testing.apiserver.store import compact_json
+from multus.testing.apiserver.store import LARGEST, compact_json
 
 _RANGE, _LAST = "10.0.0.0/8", 2**24 - 2
 _NAMESPACE = "kube-system"
 _POOL = objects.pool(_NAMESPACE, _RANGE, "")
 _CACHED = {use.resource: use.cached for use in objects.uses() if use.cached}
-#: What one request may write into etcd by default, in bytes (etcd.io, "System limits").
-_LARGEST = 1_572_864
 #: How long one ADD tries by default, in seconds; then the runtime repeats it.
 _CALL = 15.0
 
@@ -261,7 +259,7 @@ def project(found: Figures, nodes: int, pods: int) -> Projection:
     watched = int(one * pods * (pods + 1) / 2) + pods * found.reservation
     return Projection(
         pool=int(one * pods),
-        holds=int(_LARGEST / one),
+        holds=int(LARGEST / one),
         watched=watched,
         sent=watched * nodes,
         memory=pods * found.reservation,

@@ -7,7 +7,7 @@ in CI.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from multus.api import keys
@@ -70,9 +70,11 @@ def of_keys(wanted: Iterable[Key]) -> dict[str, Any]:
 
 def of_key(key: Key) -> dict[str, Any]:
     """The JSON schema of one key's value, with its sentence as the description."""
-    schema: dict[str, Any] = dict(_KINDS.get(key.kind, {"type": "string"}))
-    if key.choices:
-        _choose(schema, key.choices)
+    schema = dict(_KINDS.get(key.kind, {"type": "string"}))
+    if key.choices and schema["type"] == "array":
+        schema["items"] = {**schema["items"], "enum": list(key.choices)}
+    elif key.choices:
+        schema["enum"] = list(key.choices)
     for name, limit in (
         ("minimum", key.least),
         ("exclusiveMinimum", key.above),
@@ -81,8 +83,3 @@ def of_key(key: Key) -> dict[str, Any]:
         if limit is not None:
             schema[name] = limit
     return {**schema, "description": key.text.replace("`", "'")}
-
-
-def _choose(schema: dict[str, Any], choices: Sequence[str]) -> None:
-    inner = schema["items"] if schema["type"] == "array" else schema
-    inner["enum"] = list(choices)

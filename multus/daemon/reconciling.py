@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from multus.api.conf import Conf
-from multus.api.kubernetes import Deadline
+from multus.api.kubernetes import ApiFailure, Deadline
 from multus.api.session import Session
 from multus.healing.addresses import free, suspects
 from multus.kube.leases import take
@@ -61,12 +61,20 @@ class Reconciling:
         self._stop.set()
 
     def _run(self) -> None:
+        told = False
         # Not all nodes of a cluster that starts at once.
         while not self._stop.wait(self._settings.heal_seconds * random.uniform(0.8, 1.2)):
             try:
                 self.look()
+                told = False
             except Exception as error:  # noqa: BLE001  no exception may end the thread
-                self._log.error("addresses of pods that are gone cannot be looked for", error=error)
+                # Without pools, or the right to see them, each round would say the same.
+                lasts = isinstance(error, ApiFailure) and error.lasts
+                if not (lasts and told):
+                    self._log.error(
+                        "addresses of pods that are gone cannot be looked for", error=error
+                    )
+                told = lasts
 
     def look(self) -> None:
         """One round: free what an earlier one has seen too; raises an error of the API server."""

@@ -10,7 +10,7 @@ from multus.kube.decoding import decode
 _FIXES = {
     400: "this is a defect of the request; report it with the message above",
     401: "the credentials are refused; renew the token or certificate of {origin}",
-    403: "grant it to this account by RBAC (deploy/rbac)",
+    403: "grant it to this account by RBAC, as the manifests in deploy do",
     404: "create it, or correct the name",
     409: "it was changed at the same moment; the next call sees the new state",
     410: "the watch is too old; it starts again from a new list",

@@ -56,7 +56,11 @@ class PodCache(ObjectCache):
         on_change: Callable[[str, str], None] | None = None,
     ) -> None:
         followed = Followed(
-            PODS, f"pods of node {node}", f"spec.nodeName={node}", metadata_only=True
+            PODS,
+            f"pods of node {node}",
+            f"spec.nodeName={node}",
+            metadata_only=True,
+            required=True,
         )
         told = None if on_change is None else (lambda key: on_change(*key))
         self.follower = Follower(

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from multus.api.errors import CNIError
 from multus.api.kubernetes._deadline import Deadline
-from multus.api.kubernetes._failures import NotFound, Unreachable, Unreadable, VersionExpired
+from multus.api.kubernetes._failures import ApiFailure, Unreachable, Unreadable, VersionExpired
 from multus.api.kubernetes._objects import Resource
 from multus.kube.client import KubeClient, ListPage, WatchEvent, WatchStream
 from multus.kube.decoding import metadata_of
@@ -27,7 +27,8 @@ _OPENING = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 #: A round that lasted for so many seconds was a good one: the next failure is a first one again.
 _GOOD = 5.0
-#: How long to wait for a kind that the API server does not serve: kinds are rarely added.
+#: How long to wait for a kind that the API server does not serve, or that the account may not list:
+#: neither changes often.
 _ABSENT = 300.0
 #: The API server sends something about every 60 seconds, a bookmark if there is nothing else.
 #: After so many seconds without anything, the objects may be out of date.
@@ -36,12 +37,16 @@ _STALE = 100.0
 
 @frozen
 class Followed:
-    """One list of the API server: its kind, its name for people, and a fieldSelector."""
+    """One list of the API server: its kind, its name for people, and a fieldSelector.
+
+    Without a *required* one the node serves nothing, so it is asked for soon whatever failed.
+    """
 
     resource: Resource
     what: str
     field_selector: str = ""
     metadata_only: bool = False
+    required: bool = False
 
     @property
     def query(self) -> dict[str, str]:
@@ -74,6 +79,8 @@ class Follower:
         self._budget, self._on_problem = budget, on_problem
         self._objects = Kept(budget)
         self._heard = 0.0
+        #: Whether the last list failed because of the kind or the account; that is told once.
+        self._absent = False
         self._complete = threading.Event()
         self._stop = threading.Event()
         self._watch: WatchStream | None = None
@@ -161,9 +168,12 @@ class Follower:
             except Exception as error:  # noqa: BLE001  no exception may end the thread
                 # Without this thread the objects would stay as they are for ever.
                 self._complete.clear()
-                absent = isinstance(error, NotFound) and not error.kind_known
-                pause = _ABSENT if absent else _longer(pause, began)
-                self._tell(error)
+                absent = isinstance(error, ApiFailure) and error.lasts
+                rare = absent and not self._followed.required
+                pause = _ABSENT if rare else _longer(pause, began)
+                if not (absent and self._absent):
+                    self._tell(error)
+                self._absent = absent
             self._stop.wait(pause * random.uniform(0.5, 1.0))
 
     def _list(self) -> str:
@@ -183,6 +193,7 @@ class Follower:
         before, self._objects = self._objects, fresh
         self._heard = time.monotonic()
         self.lists += 1
+        self._absent = False
         self._complete.set()
         for key in fresh.differing(before):
             self._changed(key)

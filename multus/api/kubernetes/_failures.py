@@ -20,6 +20,11 @@ class ApiFailure(TryAgainLater):
         self.status = status
         self.word = word
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it lasts until somebody installs a kind or grants a right."""
+        return self.status == 403
+
 
 class NotFound(ApiFailure):
     """404.  ``kind_known`` is False when the API server does not serve this kind at all."""
@@ -27,6 +32,11 @@ class NotFound(ApiFailure):
     def __init__(self, reason: str, kind_known: bool, *, fix: str = "") -> None:
         super().__init__(reason, 404, "NotFound", fix=fix)
         self.kind_known = kind_known
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the kind is missing, not one object."""
+        return not self.kind_known
 
 
 class VersionExpired(ApiFailure):

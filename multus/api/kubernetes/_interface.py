@@ -135,7 +135,7 @@ class ApiUse:
     pods are refused then.  ``cached`` names what the plugin reads of an object, each a
     top-level key or a path (a tuple of keys, through every element of a list): the daemon then
     watches all objects of the kind, or those of its node (``Resource.node_field``), and caches
-    these parts.
+    these parts.  ``only`` is the object that the plugin asks for, when it asks for no other.
     """
 
     verb: str
@@ -144,6 +144,7 @@ class ApiUse:
     subresource: str = ""
     required: bool = True
     cached: tuple[str | tuple[str, ...], ...] = ()
+    only: ObjectRef | None = None
 
     def __str__(self) -> str:
         kind = self.resource

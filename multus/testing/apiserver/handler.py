@@ -224,6 +224,11 @@ class Handler(Answering):
 
         def edit(stored: dict[str, Any]) -> None:
             metadata = wire.setdefault("metadata", {})
+            if target.kind.group.endswith(".cncf.io") and not metadata.get("resourceVersion"):
+                message = (
+                    "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+                )
+                raise Refused(422, "Invalid", message, target.kind, target.name)
             require_same(target.kind, stored, "resourceVersion", metadata.get("resourceVersion"))
             uid, created = (stored["metadata"][key] for key in ("uid", "creationTimestamp"))
             stored.clear()

@@ -14,6 +14,9 @@ from typing import Any
 
 from attrs import frozen
 
+#: What etcd accepts by default, in bytes.
+LARGEST = 1_572_864
+
 
 @frozen
 class Kind:
@@ -190,7 +193,10 @@ class Store:
                 raise _not_found(kind, name)
             stored = copy.deepcopy(found)
             edit(stored)
-            self._put("MODIFIED", kind, namespace, stored)
+            stored["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            # As in the API server, a write that changes nothing makes no version and no event.
+            if stored != found:
+                self._put("MODIFIED", kind, namespace, stored)
             return copy.deepcopy(stored)
 
     def delete(
@@ -236,6 +242,8 @@ class Store:
         return self._objects.setdefault((kind.group, kind.plural), {})
 
     def _put(self, event: str, kind: Kind, namespace: str, stored: dict[str, Any]) -> None:
+        if len(compact_json(stored)) > LARGEST:
+            raise Refused(500, "", "etcdserver: request is too large")
         self._record(event, kind, stored)
         self._shelf(kind)[namespace, stored["metadata"]["name"]] = stored
 

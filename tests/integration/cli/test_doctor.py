@@ -18,13 +18,23 @@ from waiting import PATIENCE, becomes
 
 from integration.cli.conftest import MadeUpNode, Pods, of
 from multus import __version__
+from multus.api.kubernetes import ApiUse
 from multus.api.result import IP, Result
 from multus.cli.commands import doctor
 from multus.cli.commands.doctor import examine
+from multus.cli.commands.doctor.api import _review
 from multus.cni import shim
 from multus.daemon import wire
+from multus.kube.leases import LEASES
 from multus.netlink import masquerade
 from multus.testing.apiserver import ApiServer
+from multus.testing.apiserver.store import (
+    ADDRESS_KINDS,
+    CORE_KINDS,
+    DEVICE_KINDS,
+    NETWORK_KINDS,
+    Kind,
+)
 from multus.testing.invocation import Caller
 from multus.testing.netns import Netns, inside
 
@@ -321,6 +331,35 @@ def test_rights_that_are_missing_are_told_one_by_one(made_up: MadeUpNode, api: A
     told = {each["reason"].split(":")[0]: each["severity"] for each in of(findings, "API rights")}
     assert told["this account may not get pods"] == "error"
     assert status == 1
+
+
+def test_rights_on_a_kind_that_the_server_does_not_have_are_not_missed(made_up: MadeUpNode) -> None:
+    served = CORE_KINDS + DEVICE_KINDS + NETWORK_KINDS + ADDRESS_KINDS
+
+    def warnings(kinds: tuple[Kind, ...]) -> list[str]:
+        with ApiServer(kinds=kinds) as api:
+            made_up.healthy(kubeconfig=api.write_kubeconfig(made_up.folder))
+            api.forbidden |= {("get", "ipamclaims"), ("patch", "ipamclaims/status")}
+            status, findings = made_up.doctor(online=True)
+        assert status == 0
+        return [each["reason"] for each in of(findings, "API rights")]
+
+    assert [each.split(":")[0] for each in warnings(served)] == [
+        "this account may not get ipamclaims.k8s.cni.cncf.io",
+        "this account may not patch ipamclaims/status.k8s.cni.cncf.io",
+    ]
+    assert warnings(tuple(kind for kind in served if kind.plural != "ipamclaims")) == []
+
+
+def test_a_right_on_one_object_is_asked_for_as_such() -> None:
+    lease = LEASES.object("kube-system", "l")
+    asked = _review(ApiUse("get", LEASES, "x", only=lease))["spec"]["resourceAttributes"]
+    assert (asked["namespace"], asked["name"]) == ("kube-system", "l")
+    assert set(_review(ApiUse("get", LEASES, "x"))["spec"]["resourceAttributes"]) == {
+        "verb",
+        "resource",
+        "group",
+    }
 
 
 def test_a_server_that_does_not_answer_is_an_error(made_up: MadeUpNode, api: ApiServer) -> None:

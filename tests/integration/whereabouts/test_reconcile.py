@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
+from waiting import eventually
 
 from integration.whereabouts.cluster import Node
 from multus.daemon.reconciling import Reconciling
@@ -131,10 +134,11 @@ def test_a_claims_addresses_are_freed_with_the_claim(node: Node, ipam: Command) 
 
 def daemon_of(node: Node, name: str, **settings: Any) -> Reconciling:
     """What a daemon of the cluster does, without its process."""
+    log = settings.pop("log", Log.from_conf({}))
     raw = {"cniDir": node.cni_dir, "nodeName": name, "healGraceSeconds": 0, **settings}
     api = NodeApi(load_kubeconfig(node.kubeconfig), name, {})
-    made = Settings.of(raw, "the test", {})
-    return Reconciling(made, load(discover()).hooks, lambda: api, Log.from_conf({}))
+    made = evolve(Settings.of(raw, "the test", {}), heal_seconds=0.02)
+    return Reconciling(made, load(discover()).hooks, lambda: api, log)
 
 
 def test_a_daemon_frees_what_it_has_seen_twice(node: Node) -> None:
@@ -147,6 +151,17 @@ def test_a_daemon_frees_what_it_has_seen_twice(node: Node) -> None:
     time.sleep(0.01)
     daemon.look()
     assert node.allocations() == {"1": "default/a net1"}
+
+
+def test_a_cluster_without_pools_is_told_once(node: Node, tmp_path: Path) -> None:
+    node.api.forbidden.add(("list", "ippools"))
+    path = tmp_path / "log"
+    daemon = daemon_of(node, "n1", log=Log.from_conf({"logFile": str(path)}))
+    daemon.start()
+    asked = "/apis/whereabouts.cni.cncf.io/v1alpha1/ippools"
+    eventually(lambda: node.api.requests["GET", asked] > 3)
+    daemon.close()
+    assert path.read_text().count("cannot be looked for") == 1
 
 
 def test_one_daemon_of_a_cluster_looks(node: Node) -> None:

@@ -35,6 +35,10 @@ def daemon_json(made: Any) -> dict[str, Any]:
     return dict(json.loads(made["ConfigMap", NODES]["data"]["daemon.json"]))
 
 
+def multus_json(made: Any) -> dict[str, Any]:
+    return dict(json.loads(made["ConfigMap", NODES]["data"]["multus.json"]))
+
+
 # --- In step with the manifests -------------------------------------------------------------------
 
 
@@ -216,16 +220,17 @@ def test_apparmors_profile_is_what_this_kubernetes_knows(
 
 
 def test_keys_of_the_configuration_reach_the_file_that_the_installer_reads(helm: Helm) -> None:
-    data = helm.render(configuration={"namespaceIsolation": True})
-    given_keys = data["ConfigMap", NODES]["data"]["multus.json"]
-    assert json.loads(given_keys) == {"namespaceIsolation": True}
-    default = helm.render()["ConfigMap", NODES]["data"]["multus.json"]
-    assert json.loads(default) == json.loads((DEPLOY / "daemonset" / "multus.json").read_text())
+    given = {"namespaceIsolation": True, "blockedPlugins": ["x"], "systemNamespaces": ["y"]}
+    data = helm.render(configuration=given)
+    blocked = ["x", "ipam-whereabouts"]
+    assert multus_json(data) == {**given, "blockedPlugins": blocked}
+    default = json.loads((DEPLOY / "daemonset" / "multus.json").read_text())
+    assert multus_json(helm.render()) == default
     for each in containers(data["DaemonSet", NODES]):
         if "args" in each:
-            given = each["args"][each["args"].index("--settings") + 1]
+            path = each["args"][each["args"].index("--settings") + 1]
             mounts = {mount["mountPath"]: mount.get("subPath") for mount in each["volumeMounts"]}
-            assert mounts[given] == "multus.json"
+            assert mounts[path] == "multus.json"
 
 
 def test_other_folders_reach_every_place(helm: Helm) -> None:
@@ -258,6 +263,7 @@ def test_other_folders_reach_every_place(helm: Helm) -> None:
         {"daemon": {"nodeName": "n1"}},
         {"daemon": {"logOptions": {"maxSizes": 1}}},
         {"configuration": {"namespaceIsolation": "yes"}},
+        {"configuration": {"networkDialects": ["x"]}},
     ],
     ids=str,
 )
@@ -381,10 +387,12 @@ def test_a_subnet_reaches_the_network_of_the_test(helm: Helm) -> None:
 
 
 def test_the_charts_copies_are_those_of_the_manifests() -> None:
-    for folder in ("crds", "files"):
-        for path in sorted((CHART / folder).iterdir()):
-            own = DEPLOY / ("monitoring" if folder == "files" else folder) / path.name
-            assert path.read_bytes() == own.read_bytes()
+    origins = ("crds", "monitoring", "whereabouts/crds", "claims/crds")
+    for path in [*(CHART / "crds").iterdir(), *(CHART / "files").rglob("*.*")]:
+        (own,) = (
+            DEPLOY / each / path.name for each in origins if (DEPLOY / each / path.name).exists()
+        )
+        assert path.read_bytes() == own.read_bytes()
 
 
 def test_the_chart_has_the_projects_version() -> None:

@@ -9,9 +9,11 @@ import pytest
 from waiting import PATIENCE, becomes, eventually
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Resource
+from multus.api.kubernetes import ApiFailure, Resource
+from multus.kube import follower as follower_module
 from multus.kube.cache import DefinitionCache, PodCache
 from multus.kube.client import KubeClient
+from multus.kube.urls import list_path
 from multus.testing.apiserver import ApiServer, Fault
 
 DEFINITIONS = Resource("k8s.cni.cncf.io", "v1", "network-attachment-definitions")
@@ -139,6 +141,31 @@ def test_an_api_server_that_fails_is_reported_and_asked_again(
     assert not pods.synced
     api.forbidden.clear()
     assert pods.follower.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_kind_that_cannot_be_listed_is_reported_once_at_most(
+    api: ApiServer,
+    connect: Connect,
+    problems: list[CNIError],
+    monkeypatch: pytest.MonkeyPatch,
+    served: bool,
+) -> None:
+    monkeypatch.setattr(follower_module, "_ABSENT", 0.02)
+    kind = DEFINITIONS if served else Resource("none.example", "v1", "things")
+    api.forbidden.add(("list", DEFINITIONS.plural))
+    cache = DefinitionCache(connect(), kind, ["spec"], on_problem=problems.append)
+    path = list_path(kind)
+    try:
+        cache.start()
+        eventually(lambda: api.requests["GET", path] > 3)
+        statuses = [each.status for each in problems if isinstance(each, ApiFailure)]
+        # A cluster need not have every kind that some plugin reads.
+        assert statuses == ([403] if served else [])
+        api.forbidden.clear()
+        assert not served or cache.follower.wait(PATIENCE)
+    finally:
+        cache.close()
 
 
 def test_a_cache_that_is_not_synced_does_not_answer(api: ApiServer, pods: PodCache) -> None:

@@ -34,7 +34,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "multus.keys" -}}
-{{ .Values.configuration | toPrettyJson }}
+{{- $keys := deepCopy .Values.configuration -}}
+{{- if not .Values.whereabouts.enabled -}}
+{{- /* Without rights, it would refuse pods that the binary can serve. */ -}}
+{{- $_ := set $keys "blockedPlugins" (append ($keys.blockedPlugins | default list) "ipam-whereabouts" | uniq) -}}
+{{- end -}}
+{{ $keys | toPrettyJson }}
 {{- end }}
 
 {{- define "multus.folders" -}}

@@ -16,7 +16,9 @@ RESERVATIONS = Resource(
 )
 
 #: Which daemon frees what pods that are gone have left.
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "lease")
+LEASE = Resource("coordination.k8s.io", "v1", "leases", "lease").object(
+    "kube-system", "multus-addresses"
+)
 
 #: Without its version, an object cannot be written.
 _VERSION = ("metadata", "resourceVersion")
@@ -32,7 +34,10 @@ def uses() -> list[ApiUse]:
 
     claimed = "pods that name an IPAMClaim on these networks are refused"
     return [
-        *(ApiUse(verb, LEASES, leaked, required=False) for verb in ("get", "create", "patch")),
+        *(
+            ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)
+            for verb in ("get", "create", "patch")
+        ),
         ApiUse("get", CLAIMS, claimed, required=False),
         ApiUse("patch", CLAIMS, claimed, "status", required=False),
     ] + [
