@@ -166,6 +166,7 @@ def other_program(ground: Ground, verb: str = "ADD") -> Container:
     return container
 
 
+@pytest.mark.usefixtures("every_process")
 def test_another_programs_container_keeps_its_address_link_and_rules(on_ground: Ground) -> None:
     on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
     other_program(on_ground)
@@ -199,6 +200,7 @@ def test_a_pair_with_both_ends_on_the_host_is_named_and_left(on_ground: Ground) 
     assert made.remove == () and [each.kind for each in made.left] == [LINK]
 
 
+@pytest.mark.usefixtures("every_process")
 def test_an_address_that_is_being_reserved_is_not_touched(on_ground: Ground) -> None:
     on_ground.done("ADD", chained(on_ground), on_ground.container("c1"))
     path = Path(on_ground.ipam_dir, "chain", "10.1.0.99")

@@ -407,6 +407,7 @@ def test_a_container_whose_namespace_is_gone_is_a_stale_record_and_a_leak(
     assert container.id[:13] in leak["reason"]
 
 
+@pytest.mark.usefixtures("every_process")
 @pytest.mark.parametrize("cache", ["results", "state/results"], ids=["runtime", "Go Multus"])
 def test_an_address_of_nobody_is_a_leak_and_one_in_a_cache_is_not(
     made_up: MadeUpNode, cni_pod: Netns, cache: str
@@ -479,6 +480,7 @@ def test_a_host_end_without_a_record_is_a_leak(made_up: MadeUpNode, cni_pod: Net
     assert "no record names it" in leak["reason"]
 
 
+@pytest.mark.usefixtures("every_process")
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])
 def test_masquerade_rules_of_a_container_that_is_gone_are_a_leak(
     made_up: MadeUpNode, cni_pod: Netns, backend: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from integration.cli.conftest import MadeUpNode, Pods
 from integration.cli.test_narrow import on_terminal
@@ -23,10 +24,12 @@ def littered(made_up: MadeUpNode, cni_pods: Pods) -> MadeUpNode:
     conf = made_up.healthy(delegates=delegates)
     made_up.write("daemon.json", {"cniDir": str(made_up.folder / "state")})
     made_up.attach(conf, cni_pods(), id="living")
+    living = made_up.host.links().keys()
     for name in ("dead", "d" * 64):
         pod = cni_pods()
         made_up.attach(conf, pod, id=name, args="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web")
         pod.remove()
+    eventually(lambda: made_up.host.links().keys() == living)
     path = made_up.write("networks/lan/10.77.0.99", "nobody\r\neth0")
     os.utime(path, (0, 0))
     return made_up
@@ -49,6 +52,7 @@ def complaints(node: MadeUpNode) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.usefixtures("every_process")
 def test_a_dry_run_and_a_run_list_the_same_and_then_doctor_agrees(littered: MadeUpNode) -> None:
     assert {each["subject"] for each in complaints(littered)} == {
         *("journal", "leaked addresses", "leaked rules"),
@@ -70,6 +74,7 @@ def test_a_dry_run_and_a_run_list_the_same_and_then_doctor_agrees(littered: Made
     assert sorted(os.listdir(littered.folder / "networks" / "lan"))[0] == "10.77.0.2"
 
 
+@pytest.mark.usefixtures("every_process")
 def test_json_has_the_whole_id_and_the_reason(littered: MadeUpNode) -> None:
     report = json.loads("\n".join(gc(littered, "--dry-run", "--json")))
     assert (report["left"], report["errors"]) == ([], [])
@@ -80,6 +85,7 @@ def test_json_has_the_whole_id_and_the_reason(littered: MadeUpNode) -> None:
     assert record["reason"] == "its network namespace is gone"
 
 
+@pytest.mark.usefixtures("every_process")
 def test_lines_fit_into_80_columns(littered: MadeUpNode) -> None:
     where = f"--cni-dir {littered.folder}/state -c {littered.folder}/net.d/00-multus.conf"
     program = littered.host.command(list(littered.program))
