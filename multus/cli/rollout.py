@@ -26,6 +26,7 @@ class Progress:
     """How many nodes there are to be, and how many are ready.
 
     ``seen``: the controller of DaemonSets has read the object; until then the numbers mean nothing.
+    A pod of an earlier form of the DaemonSet is not ready.
     """
 
     seen: bool
@@ -40,7 +41,7 @@ class Progress:
         return cls(
             seen=status.get("observedGeneration", -1) >= generation,
             nodes=status.get("desiredNumberScheduled", 0),
-            ready=status.get("numberReady", 0),
+            ready=min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0)),
         )
 
     @property

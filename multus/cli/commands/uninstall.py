@@ -65,5 +65,8 @@ def _wait(daemonset: str, seconds: float) -> int:
         progress = rollout.wait(client, wanted, seconds, screen.complain)
     finally:
         client.close()
-    screen.say(f"uninstalled from {progress.nodes} node(s)")
+    if progress.nodes:
+        screen.say(f"uninstalled from {progress.nodes} node(s)")
+    else:
+        screen.say(f"nothing was uninstalled: DaemonSet {daemonset} fits no node")
     return 0

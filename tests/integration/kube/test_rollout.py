@@ -40,7 +40,12 @@ def daemonset(**status: Any) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "status": status}
 
 
-READY = {"observedGeneration": 2, "desiredNumberScheduled": 3, "numberReady": 3}
+READY = {
+    "observedGeneration": 2,
+    "desiredNumberScheduled": 3,
+    "numberReady": 3,
+    "updatedNumberScheduled": 3,
+}
 
 
 def test_it_waits_until_every_node_is_ready(
@@ -63,6 +68,8 @@ def test_it_waits_until_every_node_is_ready(
     ("status", "words"),
     [
         ({**READY, "numberReady": 2}, "2 of 3 node"),
+        # Two pods are still those of an earlier form of the DaemonSet.
+        ({**READY, "updatedNumberScheduled": 1}, "1 of 3 node"),
         # Numbers of the object of before.
         ({**READY, "observedGeneration": 1}, "no pods yet"),
     ],
