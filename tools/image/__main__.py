@@ -10,6 +10,7 @@ The base is kept for a week, and wheels until something changes, below ~/.cache/
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -167,19 +168,23 @@ class Builder:
     def _kept(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
         """The folder that *make* has filled: now, or less than a week ago for the same *key*."""
         folder = self._cache / f"{name}-{key}"
-        if folder.exists() and time.time() - folder.stat().st_mtime < KEPT:
-            return folder
         self._cache.mkdir(parents=True, exist_ok=True)
-        with step(f"{name}, kept in {folder}"):
-            # Whole or not at all: it may be interrupted, or be made by two at once.
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._cache) as unfinished:
-                made = Path(unfinished, "folder")
-                made.mkdir()
-                make(made)
-                for old in self._cache.glob(f"{name}-*"):
-                    old.rename(Path(unfinished, old.name))
-                made.rename(folder)
+        with open(self._cache / f".{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two at once make it once
+            if not folder.exists() or time.time() - folder.stat().st_mtime >= KEPT:
+                with step(f"{name}, kept in {folder}"):
+                    self._replace(name, folder, make)
         return folder
+
+    def _replace(self, name: str, folder: Path, make: Callable[[Path], None]) -> None:
+        """Let *make* fill *folder*: whole or not at all, for it may be interrupted."""
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self._cache) as unfinished:
+            made = Path(unfinished, "folder")
+            made.mkdir()
+            make(made)
+            for old in self._cache.glob(f"{name}-*"):
+                old.rename(Path(unfinished, old.name))
+            made.rename(folder)
 
 
 def contents() -> str:

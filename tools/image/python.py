@@ -7,7 +7,6 @@ of this machine's architecture makes it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tools.image.debian import PYTHON
 from tools.image.layers import below, clamp
+from tools.release import build
 
 #: The folder in which Debian's Python finds what is not from Debian; relative to the root.
 PACKAGES = f"usr/local/lib/python{PYTHON}/dist-packages"
@@ -46,46 +46,36 @@ _INDEX = "from multus.registry.index import discover\n\ndiscover()\n"
 
 
 def wheels(checkout: Path, folder: Path) -> None:
-    """Build the wheels of the core and every plugin into *folder*.
-
-    They are built from a copy of the files that git does not ignore: setuptools would add what an
-    older build left.
-    """
-    listed = ["git", "-C", str(checkout), "ls-files", "-coz", "--exclude-standard"]
-    names = subprocess.run(listed, stdout=subprocess.PIPE, check=True).stdout.split(b"\0")
+    """Build the wheels of the core, without a shim, and of every plugin into *folder*."""
     with tempfile.TemporaryDirectory(prefix="multus-image-", dir="/var/tmp") as copy:
-        for name in filter(None, map(os.fsdecode, names)):
-            if (checkout / name).is_file():
-                Path(copy, name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(checkout / name, Path(copy, name))
-        plugins = [str(each.parent) for each in sorted(Path(copy, "plugins").glob("*/setup.cfg"))]
-        options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
-        pip("wheel", *options, copy, *plugins)
+        source = Path(copy)
+        build.working_tree(source, checkout)
+        try:
+            build.build_all(source, folder, build.folders(source), (build.ANYWHERE,))
+        except build.Unbuildable as error:
+            raise SystemExit(f"dev: {error}") from error
 
 
 def libraries(built: Path, machine: str, root: Path) -> None:
     """Install the wheels in *built*, and what they require for the *machine*, below *root*.
 
-    *machine* is as in ``uname -m``. The core's wheel may have the shim of this machine: its
-    programs are not installed.
+    *machine* is as in ``uname -m``.
     """
     target = root / PACKAGES
     platforms = [f"--platform=manylinux_2_{each}_{machine}" for each in _GLIBCS]
-    with tempfile.TemporaryDirectory() as folder:
-        ours = [_portable(each, Path(folder)) for each in sorted(built.glob("*.whl"))]
-        named = [f"{each}[{_EXTRAS}]" if _is_core(each) else str(each) for each in ours]
-        pip(
-            "install",
-            "--quiet",
-            "--no-compile",
-            "--only-binary=:all:",
-            f"--target={target}",
-            f"--python-version={PYTHON}",
-            "--implementation=cp",
-            f"--platform=manylinux2014_{machine}",
-            *platforms,
-            *named,
-        )
+    ours = sorted(built.glob("*.whl"))
+    pip(
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--only-binary=:all:",
+        f"--target={target}",
+        f"--python-version={PYTHON}",
+        "--implementation=cp",
+        f"--platform=manylinux2014_{machine}",
+        *platforms,
+        *(f"{each}[{_EXTRAS}]" if _is_core(each) else str(each) for each in ours),
+    )
     for pattern in _UNUSED:
         for path in list(target.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -106,12 +96,6 @@ def pip(*arguments: str) -> None:
 
 def _is_core(wheel: Path) -> bool:
     return wheel.name.startswith("multus-")
-
-
-def _portable(wheel: Path, folder: Path) -> Path:
-    """A copy of a wheel that is named for every platform."""
-    name, version = wheel.name.split("-")[:2]
-    return Path(shutil.copy(wheel, folder / f"{name}-{version}-py3-none-any.whl"))
 
 
 def compile_all(interpreter: Path, root: Path, folder: str) -> None:
