@@ -11,7 +11,7 @@ from multus.api.keys import BOOLEAN, DAEMON, INTEGER, OBJECT, PATH, TEXT, Key, K
 from multus.api.reader import Reader
 from multus.certificate.wanted import duration_problem
 from multus.cni.shim import SOCKET
-from multus.picture.address import parsed
+from multus.serving.address import parsed
 
 _FOLDER = os.path.dirname(os.fsdecode(SOCKET))
 

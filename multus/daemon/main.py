@@ -25,8 +25,8 @@ from multus.daemon.listening import listening
 from multus.daemon.loop import Loop
 from multus.daemon.memory import affordable, limit_of
 from multus.daemon.metrics import Metrics
+from multus.daemon.metricspage import MetricsPage, shown
 from multus.daemon.minutes import Minutes
-from multus.daemon.page import MetricsPage, shown
 from multus.daemon.pageprocess import PageProcess
 from multus.daemon.server import Server
 from multus.daemon.settings import Limits, Settings

@@ -2,7 +2,7 @@
 
 It only answers GET and HEAD.  A request has to name the server by an IP address or as
 ``localhost``: a page of another site, which makes its own name lead here (DNS rebinding), has to
-send that name.  The cost of clients is bounded (`multus.picture.clients`).  A page that follows the
+send that name.  The cost of clients is bounded (`multus.serving.clients`).  A page that follows the
 node asks again, instead of holding a connection: so a reader that is slow, or gone, holds nothing.
 """
 
@@ -20,9 +20,9 @@ import h11
 
 from multus.api.errors import IOFailure, described
 from multus.picture import frame
-from multus.picture.address import parsed
-from multus.picture.clients import MOST, Clients, as_bytes
 from multus.picture.page import Answer
+from multus.serving.address import parsed
+from multus.serving.clients import MOST, Clients, as_bytes
 
 #: A connection has so long, in seconds.
 _SECONDS = 5.0

@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it; prints the page's address first."""
-    from multus.picture.address import is_loopback
     from multus.picture.process import serve
+    from multus.serving.address import is_loopback
 
     if not is_loopback(arguments.address):
         screen.complain(f"multus serve: whoever reaches {arguments.address} may read the page")

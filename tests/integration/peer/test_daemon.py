@@ -10,7 +10,7 @@ import pytest
 from waiting import PATIENCE, eventually
 
 from multus.daemon.metrics import Metrics
-from multus.daemon.page import MetricsPage
+from multus.daemon.metricspage import MetricsPage
 from multus.log import Log
 
 

@@ -14,9 +14,9 @@ from waiting import PATIENCE
 
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.picture import frame
-from multus.picture.address import is_loopback, parsed
 from multus.picture.page import Answer
 from multus.picture.serving import Server, is_by_address, listening, url
+from multus.serving.address import is_loopback, parsed
 
 
 @define

@@ -13,8 +13,8 @@ import pytest
 from attrs import define
 from waiting import PATIENCE, eventually
 
-from multus.daemon import page
-from multus.daemon.page import MetricsPage
+from multus.daemon import metricspage
+from multus.daemon.metricspage import MetricsPage
 from multus.log import Log, Sink
 
 
@@ -86,7 +86,7 @@ def test_a_get_is_answered_and_a_head_has_no_body(port: int) -> None:
 def test_an_exception_is_an_error_of_that_scrape_only(
     port: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "_FRESH", 0.0)
+    monkeypatch.setattr(metricspage, "_FRESH", 0.0)
     shown.error = RuntimeError("dictionary changed size during iteration")
     status, text = scrape(port)
     assert (status, b"dictionary changed size" in text) == (500, True)
@@ -97,7 +97,7 @@ def test_an_exception_is_an_error_of_that_scrape_only(
 def test_a_client_that_does_not_read_delays_no_other(
     port: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "_SECONDS", 600.0)
+    monkeypatch.setattr(metricspage, "_SECONDS", 600.0)
     shown.size = 8 << 20
     slow = [sending(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(3)]
     assert scrape(port) == (200, b"x" * shown.size)
@@ -118,7 +118,7 @@ def test_a_malformed_request_is_dropped_and_others_are_served(port: int, sent: b
 
 
 def test_a_silent_client_is_disconnected(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "_SECONDS", 0.1)
+    monkeypatch.setattr(metricspage, "_SECONDS", 0.1)
     with closing(sending(port, b"G")) as peer:
         assert peer.recv(1) == b""
 
@@ -149,7 +149,7 @@ def test_an_address_that_is_taken_is_logged_once_and_served_when_it_is_free(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(page, "_AGAIN", 0.01)
+    monkeypatch.setattr(metricspage, "_AGAIN", 0.01)
     first = serve()
     taken = eventually(lambda: first.bound)
     second = serve(port=taken)

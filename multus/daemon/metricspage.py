@@ -1,7 +1,7 @@
 """The metrics over HTTP at one address, for a scraper on this node or in the cluster.
 
 Anyone who reaches the address may connect, so the cost of clients is bounded
-(`multus.picture.clients`), and the text is generated at most once a second.
+(`multus.serving.clients`), and the text is generated at most once a second.
 
 No call waits for the metrics: an address that cannot be bound is logged, and tried again.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from multus.api.errors import IOFailure, described
-from multus.picture.clients import MOST, Clients, as_bytes
+from multus.serving.clients import MOST, Clients, as_bytes
 
 if TYPE_CHECKING:
     from multus.log import Log
