@@ -129,7 +129,7 @@ class KubeClient:
         Raises ``TooLarge`` when one object alone is too large.
         """
         found: list[dict[str, Any]] = []
-        what = f"{resource} with {selector(fields)}"
+        what = f"{resource} with {selector(fields)}" if fields else str(resource)
         query = {"fieldSelector": selector(fields)} if fields else None
         for page in self.pages(resource, what, deadline.remaining(), query=query):
             if not page.whole:
