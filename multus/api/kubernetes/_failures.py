@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from multus.api.errors import TryAgainLater
 
-
 #: What the API server says to a request that it will refuse again: it is malformed or invalid, not
 #: allowed, or too large.
 _REFUSALS = frozenset({400, 403, 413, 422})
