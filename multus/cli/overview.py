@@ -228,11 +228,18 @@ def _default(conf: Conf) -> str:
 
 
 def _queued(paths: Paths, conf: Conf, findings: list[Finding]) -> None:
+    """DELs that wait for the daemon, and changes of API objects that wait for the API server."""
+    cni_dir = paths.at(conf.cni_dir)
+    _count(f"{cni_dir}/.spool", "DEL(s) wait for the daemon", findings)
+    _count(f"{cni_dir}/.edits", "change(s) of API objects wait for the API server", findings)
+
+
+def _count(folder: str, what: str, findings: list[Finding]) -> None:
     try:
-        names = os.listdir(f"{paths.at(conf.cni_dir)}.spool")
+        names = os.listdir(folder)
     except OSError:
         return
-    count = sum(not name.startswith(".") for name in names)
+    count = sum(not name.startswith(".") and not name.endswith(".refused") for name in names)
     if count:
-        reason = f"{count} DEL(s) wait for the daemon"
+        reason = f"{count} {what}"
         findings.append(Finding(WARNING, "kept DELs", reason, "'multus doctor' lists them"))

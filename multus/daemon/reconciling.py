@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from multus.api.conf import Conf
 from multus.api.kubernetes import ApiFailure, Deadline
 from multus.api.session import Session
-from multus.healing.addresses import free, suspects
+from multus.healing.addresses import Freed, free, suspects
 from multus.kube.leases import take
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class Reconciling:
                 told = lasts
 
     def look(self) -> None:
-        """One round: free what an earlier one has seen too; raises an error of the API server."""
+        """One round: free what an earlier one has seen too.
+
+        Raises an error of the API server; one that is about some owners alone, at the end.
+        """
         api, settings = self._api_of(), self._settings
         if api is None:
             return
@@ -89,18 +92,23 @@ class Reconciling:
         with Session(self._log, api=api.client, deadline=time.monotonic() + _SECONDS) as session:
             ranges = self._hooks.allocations(Conf.from_wire(raw), session)
         now = time.monotonic()
-        found = {each.key: each for each in suspects(ranges, api.client)}
+        seen = suspects(ranges, api.client)
+        found = {each.key: each for each in seen.suspects}
         self._seen = {key: self._seen.get(key, now) for key in found}
         due = [found[key] for key, since in self._seen.items() if now - since >= self._grace]
         for done in free(due, api.client):
-            held = done.suspect.allocation
-            if done.problem:
-                self._log.error(f"address {held.address} is not freed", error=done.problem)
-            else:
-                self._log.notice(
-                    f"freed address {held.address}: {done.suspect.reason}",
-                    range=done.suspect.range.name,
-                )
+            self._tell(done)
+        if seen.problems:
+            raise seen.problems[0]
+
+    def _tell(self, done: Freed) -> None:
+        address, name = done.suspect.allocation.address, done.suspect.range.name
+        if done.problem:
+            self._log.error(f"address {address} is not freed", range=name, error=done.problem)
+        elif done.kept:
+            self._log.verbose(f"address {address} is not freed: {done.kept}", range=name)
+        else:
+            self._log.notice(f"freed address {address}: {done.suspect.reason}", range=name)
 
     @property
     def _grace(self) -> float:

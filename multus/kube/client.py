@@ -129,7 +129,7 @@ class KubeClient:
         Raises ``TooLarge`` when one object alone is too large.
         """
         found: list[dict[str, Any]] = []
-        what = f"{resource} with {selector(fields)}"
+        what = f"{resource} with {selector(fields)}" if fields else str(resource)
         query = {"fieldSelector": selector(fields)} if fields else None
         for page in self.pages(resource, what, deadline.remaining(), query=query):
             if not page.whole:
@@ -252,13 +252,14 @@ class KubeClient:
 
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
         """Make *edit* now; see ``multus.api.kubernetes.Api``."""
-        if self._kept is not None:
-            # No daemon makes what is kept: whoever reaches the API server does.
-            self._kept.make_all(lambda _, each: self.editor.edit(each, deadline))
-            self._kept.make_before(
-                edit.object, lambda _, each: self.editor.edit(each, deadline), deadline
-            )
-        return self.editor.edit(edit, deadline)
+        if self._kept is None:
+            return self.editor.edit(edit, deadline)
+        self._kept.make_before(
+            edit.object, lambda _, each: self.editor.edit(each, deadline), deadline
+        )
+        answer = self.editor.edit(edit, deadline)
+        self._kept.make_rest(self.editor.edit, deadline)
+        return answer
 
     def keep(self, edits: Sequence[Edit]) -> None:
         """Keep *edits* in a file; see ``multus.api.kubernetes.Api``."""

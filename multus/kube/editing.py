@@ -3,7 +3,8 @@
 Each write names the version of the object that the edits were computed from.  The API server
 refuses it when another node was faster; then the edits are computed again from the newer object.
 Nothing is locked, and no leader is elected: of several nodes that write at the same time, one
-always succeeds.
+always succeeds.  A write that the server refuses for what it is, too large for example, is divided
+until the edit that it is about is alone.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class _Line:
         self.turn = threading.Lock()
         self.waiting: list[_Job] = []
         self.users = 0
+        #: The most edits of the next write: fewer after a refusal, until the refused one is alone.
+        self.most = _MOST
 
 
 class _Computed(NamedTuple):
@@ -159,7 +162,7 @@ class Editor:
             before, fresh = self._fresh(wanted, deadline), True
         while True:
             with self._lock:
-                batch = _alike(line.waiting)
+                batch = _alike(line.waiting, line.most)
             computed = _compute(batch, before)
             if computed.patch is None and not computed.remove:
                 if fresh:
@@ -169,15 +172,23 @@ class Editor:
                 continue
             try:
                 self._write(wanted, before, computed, deadline)
+                line.most = min(2 * line.most, _MOST)
                 break
             except ApiFailure as error:
+                if error.refused:
+                    if _is_one(line, computed.batch, error):
+                        break
+                    continue
                 if not _is_lost_race(error):
                     raise
             time.sleep(min(random.uniform(0.0, pause), deadline.remaining()))
             pause = min(pause * 2, _LONGEST_PAUSE)
             before, fresh = self._fresh(wanted, deadline), True
+        self._end(line, computed.batch)
+
+    def _end(self, line: _Line, batch: list[_Job]) -> None:
         with self._lock:
-            for job in computed.batch:
+            for job in batch:
                 job.done = True
             line.waiting = [each for each in line.waiting if not each.done]
 
@@ -225,10 +236,21 @@ class Editor:
             return None
 
 
-def _alike(waiting: list[_Job]) -> list[_Job]:
-    """The first edits that wait, as far as one request can write them."""
+def _alike(waiting: list[_Job], most: int) -> list[_Job]:
+    """The first edits that wait, *most* at most, as far as one request can write them."""
     part = waiting[0].edit.subresource
-    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:_MOST]))
+    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:most]))
+
+
+def _is_one(line: _Line, batch: list[_Job], error: ApiFailure) -> bool:
+    """Whether the refused *batch* is one edit, whose error it is; else fewer are written next.
+
+    So a refusal is the error of the edit that causes it, and not of those that wait with it.
+    """
+    line.most = max(1, len(batch) // 2)
+    if len(batch) == 1:
+        batch[0].error = error
+    return len(batch) == 1
 
 
 def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:

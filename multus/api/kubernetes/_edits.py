@@ -66,11 +66,15 @@ class Edit:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Edit:
-        """The inverse of `to_wire`."""
+        """The inverse of `to_wire`; raises ``LookupError``, ``TypeError`` or ``ValueError``."""
         from multus.api.kubernetes._objects import Resource
 
-        object_ = Resource(*wire["kind"]).object(*wire["object"])
-        return cls(object_, wire["function"], wire["given"], wire["subresource"])
+        texts = (*wire["kind"], *wire["object"], wire["function"], wire["subresource"])
+        if not all(isinstance(each, str) for each in texts):
+            raise TypeError("an edit's kind, object and function are texts")
+        found = Resource(*wire["kind"]).object(*wire["object"])
+        str(found)  # a format of its name that has other fields is malformed, too
+        return cls(found, wire["function"], wire["given"], wire["subresource"])
 
 
 def editing(function: _F) -> _F:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from multus.api.errors import TryAgainLater
 
+#: What the API server says to a request that it will refuse again: it is malformed or invalid, not
+#: allowed, or too large.
+_REFUSALS = frozenset({400, 403, 413, 422})
+
 
 class ApiFailure(TryAgainLater):
     """The API server answered with an error.
@@ -24,6 +28,11 @@ class ApiFailure(TryAgainLater):
     def lasts(self) -> bool:
         """Whether it lasts until somebody installs a kind or grants a right."""
         return self.status == 403
+
+    @property
+    def refused(self) -> bool:
+        """Whether the same request would be refused again, as long as nothing else changes."""
+        return self.lasts or self.status in _REFUSALS
 
 
 class NotFound(ApiFailure):

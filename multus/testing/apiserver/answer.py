@@ -38,6 +38,7 @@ class Answering(BaseHTTPRequestHandler):
         fault: Fault | None = None,
         retry_after: str = "",
     ) -> None:
+        self.api.answers[self.command, self.path.partition("?")[0], status] += 1
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

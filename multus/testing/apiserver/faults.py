@@ -10,9 +10,9 @@ from typing import Any
 from attrs import field, frozen
 
 #: ``status``: a Status error; ``reset``: RST before the answer; ``truncate``: half a body;
-#: ``slow``: the answer waits ``seconds``; ``drip``: a byte every ``seconds``; ``garbage``: 200 with
-#: a body that is not JSON.
-KINDS = ("status", "reset", "truncate", "slow", "drip", "garbage")
+#: ``slow``: the request waits ``seconds``; ``held``: it waits for ``released``; ``drip``: a byte
+#: every ``seconds``; ``garbage``: 200 with a body that is not JSON.
+KINDS = ("status", "reset", "truncate", "slow", "held", "drip", "garbage")
 
 
 @frozen
@@ -31,10 +31,18 @@ class Fault:
     message: str = "injected fault"
     retry_after: str = ""
     seconds: float = 0.0
+    released: threading.Event = field(factory=threading.Event, init=False, eq=False, repr=False)
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Fault:
         return cls(**wire)
+
+    def wait(self, stopping: threading.Event) -> None:
+        """Wait as the request has to, at most until the stand-in stops."""
+        if self.kind == "slow":
+            stopping.wait(self.seconds)
+        while self.kind == "held" and not stopping.is_set() and not self.released.is_set():
+            self.released.wait(0.05)
 
 
 @frozen

@@ -99,8 +99,7 @@ class Handler(Answering):
         if fault.kind == "garbage":
             self._send_bytes(200, b"<html>proxy login</html>", "text/html")
             return False
-        if fault.kind == "slow":
-            self.api.stopping.wait(fault.seconds)
+        fault.wait(self.api.stopping)
         return True
 
     def _control(self, path: str) -> None:

@@ -16,7 +16,8 @@ from multus.testing.apiserver.store import Kind, Store
 class State:
     """The objects, the faults, and the counted requests.
 
-    ``requests`` counts ``(method, path)``, ``connections`` the TLS connections; ``forbidden`` holds
+    ``requests`` counts ``(method, path)``, ``answers`` the same with the status, ``connections``
+    the TLS connections; ``forbidden`` holds
     pairs such as ``("get", "pods")`` or ``("patch", "pods/status")`` that are answered with 403;
     ``containers`` are those in which ``exec`` runs commands, by namespace, pod and container;
     ``last_headers`` are those of the last request.  The values in ``odd`` are sent unchanged in
@@ -27,6 +28,7 @@ class State:
         self.store = Store(kinds)
         self.faults = Faults()
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.answers: Counter[tuple[str, str, int]] = Counter()
         self.forbidden: set[tuple[str, str]] = set()
         self.odd: list[Any] = []
         self.containers: dict[tuple[str, str, str], Container] = {}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from attrs import evolve
 from waiting import eventually
 
 from integration.whereabouts.cluster import Node
+from multus.api.kubernetes import ApiFailure
 from multus.daemon.reconciling import Reconciling
 from multus.daemon.settings import Settings
 from multus.kube.kubeconfig import load_kubeconfig
@@ -22,13 +24,14 @@ from multus.kube.nodeapi import NodeApi
 from multus.log import Log
 from multus.registry.index import discover
 from multus.registry.loading import load
+from multus.testing.apiserver import Fault
 
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def ipam(node: Node) -> Command:
-    """Runs the command in this node's cluster; returns its status and what it printed."""
+    """Runs the command in this node's cluster; returns its status, and what it printed."""
 
     def run(*words: str) -> tuple[int, str]:
         argv = [sys.executable, "-m", "multus", "ipam", *words, "--kubeconfig", node.kubeconfig]
@@ -115,14 +118,78 @@ def test_addresses_belong_to_release_alone(ipam: Command, words: tuple[str, ...]
     assert "for 'release'" in ipam(*words)[1]
 
 
-def test_a_claims_addresses_are_freed_with_the_claim(node: Node, ipam: Command) -> None:
-    made: dict[str, Any] = {
+def claim_of(name: str) -> dict[str, Any]:
+    return {
         "apiVersion": "k8s.cni.cncf.io/v1alpha1",
         "kind": "IPAMClaim",
-        "metadata": {"name": "vm", "namespace": "default"},
+        "metadata": {"name": name, "namespace": "default"},
         "spec": {"network": "net1", "interface": "net1"},
     }
-    node.api.create(made)
+
+
+def claim(node: Node, name: str = "vm") -> dict[str, Any]:
+    return node.api.create(claim_of(name))
+
+
+def test_what_is_not_freed_is_said(node: Node, ipam: Command) -> None:
+    node.add("gone")
+    node.api.faults.add(Fault("status", "*/ippools/*", "PATCH", times=0, code=422))
+    status, said = ipam("release", "10.7.0.1")
+    assert status == 1 and "not freed: 10.7.0.1" in said and "422" in said
+    node.api.faults.clear()
+    # The pod comes at the moment when it is asked for once more.
+    node.api.faults.add(Fault("slow", "*/pods/gone", seconds=2.0))
+    node.api.requests.clear()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(ipam, "release", "10.7.0.1", "--json")
+        eventually(lambda: node.api.requests["GET", "/api/v1/namespaces/default/pods/gone"])
+        pods(node, "gone")
+        status, said = asked.result()
+    (found,) = json.loads(said)
+    assert status == 1 and not found["freed"]
+    assert found["problem"] == "pod default/gone exists by now"
+    assert ipam("release", "10.7.0.1", "--force")[0] == 0
+    assert node.allocations() == {}
+
+
+def test_a_claim_that_nobody_can_read_keeps_its_addresses_alone(node: Node, ipam: Command) -> None:
+    for name in ("vm", "odd"):
+        claim(node, name)
+        node.add(f"{name}-1", claim=name)
+    node.api.delete(claim_of("vm"))
+    node.add("gone")
+    node.api.faults.add(Fault("status", "*/ipamclaims/odd", times=0, code=403))
+    status, said = ipam("reconcile", "--grace", "0.1")
+    assert status == 1 and "not known whether addresses are in use" in said and "403" in said
+    assert node.allocations() == {"2": "default/odd-1 net1"}
+    node.add("gone")
+    daemon = daemon_of(node, "n1")
+    for _ in range(2):
+        with pytest.raises(ApiFailure, match="403"):
+            daemon.look()
+        time.sleep(0.01)
+    assert node.allocations() == {"2": "default/odd-1 net1"}
+
+
+def test_a_claim_that_is_created_again_keeps_its_addresses(node: Node, ipam: Command) -> None:
+    made = claim(node)
+    node.add("vm-1", claim="vm")
+    node.api.delete(made)
+    path = "/apis/k8s.cni.cncf.io/v1alpha1/namespaces/default/ipamclaims/vm"
+    before = node.api.requests["GET", path]
+    node.api.faults.add(Fault("slow", "*/ipamclaims/vm", times=3, seconds=0.5))
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(ipam, "reconcile", "--grace", "0.1")
+        # Two looks, then the last one.
+        eventually(lambda: node.api.requests["GET", path] == before + 3)
+        claim(node)
+        status, said = asked.result()
+    assert status == 0 and "exists by now" in said
+    assert node.allocations() == {"1": "default/vm-1 net1"}
+
+
+def test_a_claims_addresses_are_freed_with_the_claim(node: Node, ipam: Command) -> None:
+    made = claim(node)
     node.add("vm-1", claim="vm")
     assert ipam("reconcile", "--grace", "0.1")[0] == 0
     assert node.allocations() == {"1": "default/vm-1 net1"}

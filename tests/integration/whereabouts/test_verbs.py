@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +189,43 @@ def test_two_ranges_are_all_or_nothing(node: Node) -> None:
         node.add("c", ipRanges=full)
     assert node.allocations() == {"1": "default/a net1", "2": "default/b net1"}
     assert "10.7.0.3" not in node.stored("overlappingrangeipreservations")
+
+
+def test_a_del_finds_what_the_add_found_in_files_of_the_node(node: Node, tmp_path: Path) -> None:
+    flat, kubeconfig = tmp_path / "flat.conf", tmp_path / "named"
+    context = {"name": "c", "context": {"namespace": "kube-system"}}
+    kubeconfig.write_text(json.dumps({"current-context": "c", "contexts": [context]}))
+    kubernetes = {"kubeconfig": str(kubeconfig)}
+    flat.write_text(json.dumps({"network_name": "blue", "kubernetes": kubernetes}))
+    keys = {"configuration_path": str(flat)}
+    result = node.add("a", **keys)
+    assert node.allocations("blue-10.7.0.0-24") == {"1": "default/a net1"}
+    context["context"] = {"namespace": "elsewhere"}
+    kubeconfig.write_text(json.dumps({"current-context": "c", "contexts": [context]}))
+    for broken in ("{", json.dumps({"network_name": "red", "kubernetes": kubernetes})):
+        flat.write_text(broken)
+        node.pool("CHECK", "a", prev=result, **keys).check()
+    flat.unlink()
+    node.delete("a", prev=result, **keys)
+    assert node.allocations("blue-10.7.0.0-24") == {}
+    assert node.stored("overlappingrangeipreservations") == {}
+    assert [path for path in Path(node.cni_dir).rglob("*") if path.is_file()] == []
+
+
+def test_what_was_written_for_a_del_and_is_damaged_is_read_from_the_files_again(
+    node: Node, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat.conf"
+    flat.write_text(json.dumps({"network_name": "blue"}))
+    keys = {"configuration_path": str(flat)}
+    for damage in ("", "[]", '{"ipam": 1, "namespace": "x"}'):
+        node.add("a", **keys)
+        (kept,) = Path(node.cni_dir, ".whereabouts").iterdir()
+        kept.write_text(damage)
+        node.delete("a", **keys)
+        assert node.allocations("blue-10.7.0.0-24") == {}
+
+
+def test_a_configuration_without_files_is_written_nowhere(node: Node) -> None:
+    node.add("a")
+    assert not Path(node.cni_dir, ".whereabouts").exists()

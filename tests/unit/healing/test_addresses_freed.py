@@ -49,7 +49,8 @@ def test_an_address_of_a_pod_that_is_gone_is_freed() -> None:
 
 def test_what_a_newer_container_has_taken_over_is_not_said_to_be_freed() -> None:
     client = Client({})
-    assert client.freed() == []
+    (done,) = client.freed()
+    assert done.kept == "it is not allocated to this container any more"
     assert client.edits == ["example:release"]
 
 

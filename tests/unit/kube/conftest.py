@@ -25,8 +25,9 @@ def connect(api: ApiServer, tmp_path: Path) -> Iterator[Callable[..., KubeClient
     """Make clients of the stand-in, with any credentials; they are closed at the end."""
     made: list[KubeClient] = []
 
-    def new(proof: str = "token", **cluster: Any) -> KubeClient:
-        client = KubeClient(load_kubeconfig(api.write_kubeconfig(tmp_path, proof, **cluster)))
+    def new(proof: str = "token", *, cni_dir: str = "", **cluster: Any) -> KubeClient:
+        access = load_kubeconfig(api.write_kubeconfig(tmp_path, proof, **cluster))
+        client = KubeClient(access, cni_dir=cni_dir)
         made.append(client)
         return client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.merging import joined, merged
 from multus.kube.nodeapi import NodeApi
 from multus.testing.apiserver import ApiServer, Fault
+from multus.testing.apiserver.store import Refused
 
 PATH = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/default/ippools"
 CACHED: dict[Resource, list[str | tuple[str, ...]]] = {
@@ -112,6 +114,35 @@ def test_a_refusal_is_the_errors_of_the_server(
     assert caught.value.status == 403
     api.forbidden.clear()
     assert client.edit(edit("a"), soon) == 1
+
+
+@pytest.mark.parametrize("code", [403, 413, 422])
+def test_a_refused_edit_fails_alone(
+    api: ApiServer,
+    connect: Callable[..., KubeClient],
+    soon: Deadline,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    client, names = connect(), [*(f"n{n}" for n in range(10)), "refused", "n10", "n11"]
+    client.edit(edit("first"), soon)
+    plain = api.store.change
+
+    def change(*arguments: Any) -> Any:
+        stored = api.store.get(*arguments[:3])
+        arguments[3](stored)
+        if "refused" in stored["spec"]["allocations"]:
+            raise Refused(code, "Invalid", "the object is not valid", *arguments[::2])
+        return plain(*arguments)
+
+    monkeypatch.setattr(api.store, "change", change)
+    api.faults.add(Fault("slow", method="PATCH", seconds=0.5))
+    with ThreadPoolExecutor(len(names)) as threads:
+        done = {name: threads.submit(client.edit, edit(name), soon) for name in names}
+        failed = {name: each.exception() for name, each in done.items() if each.exception()}
+    assert list(failed) == ["refused"]
+    assert isinstance(failed["refused"], ApiFailure) and failed["refused"].status == code
+    assert marks(api) == {"first", *names} - {"refused"}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ ACTIONS = ("status", "list", "release", "reconcile")
 
 STATUSES = {
     0: "it was done; for 'status', no range is full; for 'reconcile', nothing is left to free",
-    1: "something could not be read or freed, or a range is full",
+    1: "something could not be read, or was not freed, or a range is full",
 }
 
 
@@ -62,9 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidConfig("addresses are named for 'release', and for nothing else")
     with ExitStack() as stack:
         cluster = Cluster.open(arguments.conf, arguments.net_d, arguments.kubeconfig, stack)
-        if arguments.action in ("status", "list"):
-            return _show(cluster, arguments)
-        return _free(cluster, arguments)
+        action = _show if arguments.action in ("status", "list") else _free
+        status = action(cluster, arguments)
+        for each in cluster.problems:
+            screen.complain(f"not known whether addresses are in use: {each}")
+        return 1 if cluster.problems else status
 
 
 def _show(cluster: Cluster, arguments: argparse.Namespace) -> int:
@@ -86,16 +88,19 @@ def _free(cluster: Cluster, arguments: argparse.Namespace) -> int:
     from multus.cli.commands.ipam import shown
     from multus.healing.addresses import free
 
-    if arguments.action == "release":
-        chosen, force = cluster.named(arguments.addresses, force=arguments.force), arguments.force
+    named = arguments.action == "release"
+    if named:
+        chosen = cluster.named(arguments.addresses, force=arguments.force)
     else:
-        chosen, force = _twice(cluster, 0.0 if arguments.dry_run else arguments.grace), False
+        chosen = _twice(cluster, 0.0 if arguments.dry_run else arguments.grace)
+    force = named and arguments.force
     done = [] if arguments.dry_run else list(free(chosen, cluster.client, force=force))
     if arguments.json:
         screen.as_json(shown.freed_wire(chosen, done))
     else:
         shown.freed(chosen, done, dry_run=arguments.dry_run)
-    return 1 if any(each.problem for each in done) else 0
+    # Of what reconciling finds, some may be in use by now; what is named is to be freed.
+    return 1 if any(each.problem or (named and each.kept) for each in done) else 0
 
 
 def _twice(cluster: Cluster, grace: float) -> list[Suspect]:

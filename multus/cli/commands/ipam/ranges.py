@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from multus.api.conf import Conf
-from multus.api.errors import InvalidConfig
+from multus.api.errors import CNIError, InvalidConfig
 from multus.api.session import Session
 from multus.healing import addresses
 
@@ -28,6 +28,8 @@ class Cluster:
     conf: Conf
     session: Session
     client: KubeClient
+    #: Why of some allocations nobody knows whether they are in use.
+    problems: list[CNIError] = field(factory=list)
 
     @classmethod
     def open(cls, conf: str, net_d: str, kubeconfig: str, stack: ExitStack) -> Cluster:
@@ -62,7 +64,9 @@ class Cluster:
 
     def suspects(self, ranges: Sequence[AddressRange]) -> list[Suspect]:
         """The allocations whose pod is gone."""
-        return addresses.suspects(ranges, self.client)
+        found = addresses.suspects(ranges, self.client)
+        self.problems[:] = found.problems
+        return found.suspects
 
     def named(self, wanted: Sequence[str], *, force: bool) -> list[Suspect]:
         """The allocations of these addresses; those of living pods only with *force*."""

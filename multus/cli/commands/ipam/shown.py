@@ -60,8 +60,8 @@ def freed(chosen: Sequence[Suspect], done: Sequence[Freed], *, dry_run: bool) ->
     for each in chosen if dry_run else ():
         screen.say(f"would free {_line(each)}")
     for one in done:
-        if one.problem:
-            screen.say(f"not freed: {_line(one.suspect)}: {one.problem}")
+        if missed := _missed(one):
+            screen.say(f"not freed: {_line(one.suspect)}: {missed}")
         else:
             screen.say(f"freed {_line(one.suspect)}")
     if not chosen:
@@ -97,11 +97,16 @@ def freed_wire(chosen: Sequence[Suspect], done: Sequence[Freed]) -> list[dict[st
             "address": each.allocation.address,
             "pod": each.allocation.pod,
             "reason": each.reason,
-            "freed": each.key in outcomes and not outcomes[each.key].problem,
-            "problem": f"{outcomes[each.key].problem or ''}" if each.key in outcomes else "",
+            "freed": each.key in outcomes and not _missed(outcomes[each.key]),
+            "problem": _missed(outcomes[each.key]) if each.key in outcomes else "",
         }
         for each in chosen
     ]
+
+
+def _missed(one: Freed) -> str:
+    """Why a suspect was not freed; "" when it was."""
+    return str(one.problem) if one.problem else one.kept
 
 
 def _named(each: AddressRange) -> str:

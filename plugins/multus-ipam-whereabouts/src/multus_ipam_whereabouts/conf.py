@@ -15,7 +15,6 @@ from multus.api.reader import Reader
 from multus.ipam import dns
 from multus.ipam.addresses import Address, Network
 from multus.ipam.settings import read_routes, reader_of, require_few
-from multus_ipam_whereabouts import flatfile
 from multus_ipam_whereabouts.ranges import (
     Range,
     address_of,
@@ -23,6 +22,7 @@ from multus_ipam_whereabouts.ranges import (
     readers,
     require_apart,
 )
+from multus_ipam_whereabouts.used import Used, recall
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation
@@ -63,7 +63,8 @@ class Fixed(NamedTuple):
 class Settings(NamedTuple):
     """What an ADD does: one address from each of ``ranges``, and all ``addresses``.
 
-    ``namespace`` has the objects; ``network_name`` is "" for the unnamed network.
+    ``namespace`` has the objects; ``network_name`` is "" for the unnamed network; ``used`` is what
+    it was read from.
     """
 
     ranges: tuple[Range, ...]
@@ -76,18 +77,27 @@ class Settings(NamedTuple):
     overlapping: bool
     sticky: bool
     where: str
+    used: Used
 
     @classmethod
     def read(cls, invocation: Invocation) -> Settings:
         """Read the configuration and the flat file; raises ``InvalidConfig``."""
-        own, root = reader_of(invocation), invocation.session.chroot
-        whole = flatfile.merged(own.raw, root)
-        reader = Reader(whole, own.where, own.prefix)
-        ranges = tuple(Range.read(each, reader, at) for each, at in readers(whole, reader))
+        own = reader_of(invocation)
+        return cls._of(own, Used.now(own, invocation.session.chroot))
+
+    @classmethod
+    def of_add(cls, invocation: Invocation) -> Settings:
+        """As this attachment's ADD has read them; raises ``InvalidConfig``."""
+        used = recall(invocation)
+        return cls._of(reader_of(invocation), used) if used else cls.read(invocation)
+
+    @classmethod
+    def _of(cls, own: Reader, used: Used) -> Settings:
+        reader = Reader(used.ipam, own.where, own.prefix)
+        ranges = tuple(Range.read(each, reader, at) for each, at in readers(used.ipam, reader))
         if not ranges:
             raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
         require_apart(ranges, reader)
-        kubeconfig = reader.inner("kubernetes").text("kubeconfig")
         return cls(
             ranges,
             _gateway(reader),
@@ -95,10 +105,11 @@ class Settings(NamedTuple):
             dns.from_config(reader),
             tuple(_addresses(reader)),
             _network_name(reader),
-            flatfile.namespace_of(kubeconfig, root),
+            used.namespace,
             reader.boolean("enable_overlapping_ranges", True),
             reader.boolean("sticky"),
             own.where,
+            used,
         )
 
 

@@ -27,7 +27,7 @@ from multus.api.kubernetes import Deadline, Edit, NotFound, SourceSettings, api_
 from multus.api.result import IP, Result
 from multus.ipam.addresses import Address
 from multus.ipam.settings import interface_ip, require_one_per_family
-from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts import objects, used
 from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
 
@@ -62,6 +62,7 @@ class Whereabouts(Ipam):
                 fix="use IPAM of type host-local for containers without a pod",
             )
         left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
+        used.keep(self.invocation, settings.used)
         if self._claim is not None:
             left = self._claim.addresses(api, deadline) or left
         families = [each.network.address.family for each in settings.ranges]
@@ -132,12 +133,18 @@ class Whereabouts(Ipam):
             avoid.append(distance)
 
     def delete(self) -> None:
+        self._delete()
+        used.forget(self.invocation)
+
+    def _delete(self) -> None:
         try:
-            settings = Settings.read(self.invocation)
+            settings = Settings.of_add(self.invocation)
             self._claim = Claim.of(self.invocation)
         except InvalidConfig as error:
-            # ADD refused this configuration, so no address is held.
-            self.invocation.log.verbose("no address is held: 'ipam' is invalid", error=error)
+            # ADD refused this configuration, so no address is held; unless it was the binary's.
+            log = self.invocation.log
+            tell = log.error if self.invocation.prev_result else log.verbose
+            tell("no address is given back: 'ipam' is invalid", error=error)
             return
         previous, deadline = self.invocation.prev_result, self._deadline()
         if self._claim is None:
@@ -184,7 +191,7 @@ class Whereabouts(Ipam):
 
     def check(self) -> None:
         self._claim = Claim.of(self.invocation)
-        settings, api, deadline = Settings.read(self.invocation), self._api(), self._deadline()
+        settings, api, deadline = Settings.of_add(self.invocation), self._api(), self._deadline()
         previous = self.invocation.prev_result
         for each in settings.ranges:
             found = api.edit(self._pool_edit(settings, each, "held", self._owner), deadline)
