@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from multus.api.errors import InvalidConfig
 from multus.api.invoker import Declined
 from multus.api.kubernetes import is_object_name
+from multus.api.network import Provenance
 from multus.api.reader import Reader
 from multus.ipam import dns
 from multus.ipam.addresses import Address, Network
@@ -49,7 +50,7 @@ KEYS = (
 _OF_KUBERNETES = frozenset({"kubeconfig", "k8s_api_root"})
 #: An object's name has 253 characters; the rest is for the range.
 _LONGEST_NAME = 200
-#: A tenant may name a file in these folders, whatever ``tenantPaths`` says: it is the usual one.
+#: A tenant may name a file in these folders and no others: ``tenantPaths`` has no such keys.
 _USUAL = ("/etc/cni/net.d/whereabouts.d/", "/etc/kubernetes/cni/net.d/whereabouts.d/")
 
 
@@ -129,15 +130,17 @@ def _foreign(ipam: Mapping[str, Any]) -> str:
 
 
 def _elsewhere(invocation: Invocation, ipam: Mapping[str, Any]) -> str:
-    """Which key of a tenant names a file outside ``tenantPaths``; "" when none does."""
+    """Which key of a tenant names a file outside the usual folders; "" when none does."""
+    if invocation.delegate.provenance is Provenance.NODE:
+        return ""
     kubernetes = ipam.get("kubernetes")
     inner = kubernetes.get("kubeconfig") if isinstance(kubernetes, Mapping) else None
-    named = (("configuration_path", ipam.get("configuration_path")), ("kubeconfig", inner))
-    for key, path in named:
-        if not isinstance(path, str) or not path or _is_usual(path):
-            continue
-        if not invocation.serves_path(key, path):
-            return f"key {key!r} of 'ipam', which is {path!r}, outside 'tenantPaths.{key}'"
+    for key, path in (
+        ("configuration_path", ipam.get("configuration_path")),
+        ("kubernetes.kubeconfig", inner),
+    ):
+        if isinstance(path, str) and path and not _is_usual(path):
+            return f"key {key!r} of 'ipam', which is {path!r}, outside whereabouts.d"
     return ""
 
 
