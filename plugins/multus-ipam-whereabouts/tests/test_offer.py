@@ -27,7 +27,7 @@ def reason(keys: Mapping[str, Any], caller: Caller = CALLER, kind: str = "wherea
 
 
 def test_its_type_and_no_other() -> None:
-    assert reason({"range": "10.1.0.0/16"}) == ""
+    assert reason({"range": "10.1.0.0/16", "node_slice_size": "/24"}) == ""
     assert reason({}, kind="host-local") == "not mine"
 
 

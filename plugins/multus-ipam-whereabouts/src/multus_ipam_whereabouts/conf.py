@@ -5,7 +5,7 @@ Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
@@ -24,10 +24,12 @@ from multus_ipam_whereabouts.ranges import (
     readers,
     require_apart,
 )
+from multus_ipam_whereabouts.slices import Slices
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import Api, Deadline
     from multus.api.network import Invocation
-    from multus.api.result import DNS, Route
+    from multus.api.result import DNS, IP, Route
 
 _OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude"})
 #: What the leader, the log and the reconciler of the binary need; they mean nothing here.
@@ -44,7 +46,7 @@ KEYS = (
     | {
         *("type", "name", "datastore", "ipRanges", "gateway", "routes", "dns", "addresses"),
         *("network_name", "enable_overlapping_ranges", "configuration_path", "kubernetes"),
-        "sticky",
+        *("sticky", "node_slice_size"),
     }
 )
 _OF_KUBERNETES = frozenset({"kubeconfig", "k8s_api_root"})
@@ -64,7 +66,8 @@ class Fixed(NamedTuple):
 class Settings(NamedTuple):
     """What an ADD does: one address from each of ``ranges``, and all ``addresses``.
 
-    ``namespace`` has the objects; ``network_name`` is "" for the unnamed network.
+    ``namespace`` has the objects; ``network_name`` is "" for the unnamed network.  ``slices`` says
+    how the range is divided among the nodes, None when it is not, or when ``ranges`` has a part.
     """
 
     ranges: tuple[Range, ...]
@@ -77,6 +80,7 @@ class Settings(NamedTuple):
     overlapping: bool
     sticky: bool
     where: str
+    slices: Slices | None = None
 
     @classmethod
     def read(cls, invocation: Invocation) -> Settings:
@@ -89,18 +93,40 @@ class Settings(NamedTuple):
             raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
         require_apart(ranges, reader)
         kubeconfig = reader.inner("kubernetes").text("kubeconfig")
+        namespace, name = flatfile.namespace_of(kubeconfig, root), _network_name(reader)
+        of_slices = name or str(invocation.config.get("name", ""))
         return cls(
             ranges,
             _gateway(reader),
             read_routes(reader),
             dns.from_config(reader),
             tuple(_addresses(reader)),
-            _network_name(reader),
-            flatfile.namespace_of(kubeconfig, root),
+            name,
+            namespace,
             reader.boolean("enable_overlapping_ranges", True),
             reader.boolean("sticky"),
             own.where,
+            Slices.read(reader, ranges, namespace, of_slices),
         )
+
+    def for_add(self, api: Api, deadline: Deadline) -> Settings:
+        """With this node's part as the range, where a range is divided."""
+        if self.slices is None:
+            return self
+        part = self.slices.own(self.ranges[0], api, deadline)
+        return self._replace(ranges=(part,), slices=None)
+
+    def holding(self, ips: Iterable[IP], api: Api, deadline: Deadline) -> Sequence[Range]:
+        """The ranges, or parts of them, in which a container that reported *ips* has addresses.
+
+        Raises as `for_add` does when none of *ips* says in which part.
+        """
+        if self.slices is None:
+            return self.ranges
+        parsed = (Address.parse(each.address.partition("/")[0]) for each in ips)
+        known = [each for each in parsed if each is not None]
+        found = self.slices.around(self.ranges[0], known, api.node)
+        return found or self.for_add(api, deadline).ranges
 
 
 def refusal(invocation: Invocation) -> Declined | None:
