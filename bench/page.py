@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import aims, burst, load
 from bench.plot import Bar, duration, svg
 from bench.report import Report
-from bench.sandboxes import ONE
+from bench.sandboxes import CLUSTER_RANGE, ONE, WHEREABOUTS
 from bench.workload import CHAIN
 
 OURS = "three networks, in-process"
@@ -40,6 +40,7 @@ def pages(report: Report) -> dict[str, str]:
         "bench-headline.md": headline(report),
         "bench-aims.md": _aims(report),
         "bench-burst.md": _bursts(report),
+        "bench-whereabouts.md": _cluster_range(report),
         "bench.md": tables(report),
     }
 
@@ -50,7 +51,8 @@ def whole(report: Report) -> str:
     longest = [(name, _ms(seconds)) for name, seconds in imported.longest] if imported else []
     count = f"Of {imported.count} modules that a standalone ADD imports" if imported else ""
     imports = _rows(count, "ms", longest)
-    parts = [headline(report), tables(report), _bursts(report), _aims(report), imports]
+    texts = [headline(report), _cluster_range(report), tables(report)]
+    parts = [*texts, _bursts(report), _aims(report), imports]
     return "\n\n".join(each.strip() for each in parts if each) + "\n"
 
 
@@ -82,6 +84,7 @@ def picture(report: Report) -> tuple[str, list[Bar]]:
         return title, [
             Bar(_label(each.way), each.one, _kind(each.way, place))
             for place, each in enumerate(report.sandboxes)
+            if each.way not in (CLUSTER_RANGE, WHEREABOUTS)
         ]
     first = report.figures[-1]
     figures = [
@@ -145,6 +148,22 @@ def _sandboxes(report: Report) -> str:
     ]
     heads = ["RunPodSandbox of containerd", "one pod", "until all run"]
     return _table(heads, rows) if rows else ""
+
+
+def _cluster_range(report: Report) -> str:
+    """What an address that is unique in the cluster costs a pod; "" where it was not measured."""
+    found = {each.way: each for each in report.sandboxes}
+    if not {ONE, CLUSTER_RANGE}.issubset(found):
+        return ""
+    ours = found[CLUSTER_RANGE]
+    told = (
+        f"Of {ours.at_once} pods that start at once, one with such a network beside its node's"
+        f" default starts in {duration(ours.one)}, {ours.ratio:.2f} times as long as one that has"
+        f" the default network alone, without Multus ({duration(found[ONE].one)})."
+    )
+    if WHEREABOUTS not in found:
+        return f"{told}\n"
+    return f"{told} With the binary for IPAM it starts in {duration(found[WHEREABOUTS].one)}.\n"
 
 
 def _figures(report: Report, kind: str) -> str:

@@ -25,6 +25,7 @@ from bench.subjects import Subjects
 from bench.ways import Direct, Program, Way
 from bench.workload import KINDS, Workload, unserved
 from multus.netlink import Namespace
+from multus.testing.delegates import real_plugin
 from multus.testing.netns import Node
 
 #: How often a burst is repeated.
@@ -143,7 +144,10 @@ class _Run:
         self._report.loads += load.measure(ways, at_once, pods, self._folder)
 
     def _sandboxes(self) -> None:
-        rows = self._subjects.sandboxes(self._options.peer)
+        whereabouts = self._options.whereabouts
+        if whereabouts is None:
+            print("bench: no row of whereabouts' binary: it is not installed", file=sys.stderr)
+        rows = self._subjects.sandboxes(self._options.peer, whereabouts)
         turns = self._options.sandboxes
         self._report.sandboxes = sandboxes.measure(
             rows, self._subjects.cluster, self._node, turns, self._folder
@@ -180,6 +184,13 @@ def _parser() -> argparse.ArgumentParser:
         help="how often containerd starts pods for each row (5); 0 for never",
     )
     parser.add_argument(
+        "--whereabouts",
+        metavar="PATH",
+        type=_program,
+        default=real_plugin("whereabouts"),
+        help="whereabouts' binary (where CNI plugins are)",
+    )
+    parser.add_argument(
         "--grow", type=int, default=1000, help="pods for the daemon's memory (1000)"
     )
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", type=_peer)
@@ -194,9 +205,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _peer(text: str) -> Program:
     name, _, path = text.partition("=")
-    if not os.access(path, os.X_OK):
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PATH of a program")
-    return Program(name, (os.path.abspath(path),))
+    return Program(name, (_program(path),))
+
+
+def _program(path: str) -> str:
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{path!r} is not a program")
+    return os.path.abspath(path)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from e2e.containerd import ContainerdHost
 
 ONE = "one network, no Multus"
+CLUSTER_RANGE = "a network with a range of the cluster, in-process"
+WHEREABOUTS = "a network with a range of the cluster, whereabouts' binary"
 AT_ONCE = 15
 
 _DELEGATES = ("bridge", "macvlan", "ptp", "portmap", "host-local", "loopback")
@@ -49,13 +52,17 @@ class Start:
 class Row:
     """How a pod gets its networks: ``program`` is containerd's CNI plugin, None for no Multus.
 
-    ``how`` is ``exec`` or ``in-process``; a peer has neither.
+    ``how`` is ``exec`` or ``in-process``; a peer has neither.  With ``cluster_range`` a pod has one
+    network beside the default, with an address of a range of the whole cluster, which the program
+    ``whereabouts`` gives it; "" for the plugin of Multus.
     """
 
     name: str
     program: str | None = None
     how: str = ""
     daemon: Daemon | None = None
+    cluster_range: bool = False
+    whereabouts: str = ""
 
 
 def reason_against() -> str | None:
@@ -176,10 +183,12 @@ def _site(row: Row, cluster: Cluster, node: Netns, folder: Path) -> Iterator[_Si
     plugins = {name: path for name in _DELEGATES if (path := real_plugin(name))}
     if row.program:
         plugins["multus"] = row.program
+    if row.whereabouts:
+        plugins["whereabouts"] = row.whereabouts
     environ = row.daemon.variables if row.daemon else {}
     started = ours("e2e.containerd").ContainerdHost.started
     with started(folder / "run", node, plugins, layout, environ) as host:
-        site = _Site(row, folder.name, host, cluster, _networks(folder))
+        site = _Site(row, folder.name, host, cluster, _networks(row, cluster, folder))
         host.network(_conf(row, cluster, folder) if row.program else _default(folder))
         host.wait_until_network_is(True)
         yield site
@@ -201,13 +210,15 @@ def _default(folder: Path) -> dict[str, Any]:
     return {"cniVersion": VERSION, "name": "pods", "plugins": [bridge, portmap]}
 
 
-def _networks(folder: Path) -> dict[str, dict[str, Any]]:
+def _networks(row: Row, cluster: Cluster, folder: Path) -> dict[str, dict[str, Any]]:
     """The definitions that pods of Multus ask for, beside the default network."""
     lan = {"type": "bridge", "bridge": "lan0", "ipam": _ipam(folder, 81)}
     storage = {"type": "macvlan", "master": UPLINK, "ipam": _ipam(folder, 82)}
+    shared = {"type": "macvlan", "master": UPLINK, "ipam": _of_cluster(row, cluster, folder)}
+    chosen = {"shared": shared} if row.cluster_range else {"lan": lan, "storage": storage}
     return {
         f"{name}-{folder.name}": {"cniVersion": VERSION, "name": name, **config}
-        for name, config in {"lan": lan, "storage": storage}.items()
+        for name, config in chosen.items()
     }
 
 
@@ -215,10 +226,25 @@ def _ipam(folder: Path, number: int) -> dict[str, Any]:
     return {"type": "host-local", "subnet": f"10.{number}.0.0/16", "dataDir": f"{folder}/ipam"}
 
 
+def _of_cluster(row: Row, cluster: Cluster, folder: Path) -> dict[str, Any]:
+    """Addresses of a range of the cluster, in a pool that no other row has."""
+    keys = {"type": "whereabouts", "range": "10.83.0.0/16", "network_name": folder.name}
+    if not row.whereabouts:
+        return keys
+    # The binary refuses to start without a file of its own.
+    own = folder / "whereabouts.conf"
+    own.write_text(json.dumps({"kubernetes": {"kubeconfig": cluster.kubeconfig}}))
+    return {**keys, "configuration_path": str(own)}
+
+
 def _conf(row: Row, cluster: Cluster, folder: Path) -> dict[str, Any]:
     types = ("bridge", "macvlan", "portmap")
     chosen = {each: each if row.how == "in-process" and served(each) else "exec" for each in types}
-    keys = {"invokers": chosen, "tenantPaths": {"dataDir": [f"{folder}/ipam"]}}
+    keys = {
+        "invokers": chosen,
+        "tenantPaths": {"dataDir": [f"{folder}/ipam"]},
+        "blockedPlugins": ["multus-ipam-whereabouts"] if row.whereabouts else [],
+    }
     return {
         "cniVersion": VERSION,
         "name": "bench",

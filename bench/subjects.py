@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from bench import rounds, sandboxes
 from bench.node import Cluster, Daemon, c_shim, cluster, daemon
 from bench.pods import namespaces
+from bench.sandboxes import Row
 from bench.ways import ALONE, Pods, Program, Way, warm
 from bench.workload import Workload
 from multus.testing.netns import Netns
@@ -61,16 +62,22 @@ class Subjects:
         plain = Program("in-process, C shim", (self._shim(),), "in-process", variables=variables)
         return [plain, self.pods, exec_pods]
 
-    def sandboxes(self, peers: Sequence[Program]) -> list[sandboxes.Row]:
-        """How containerd's pods get their networks."""
+    def sandboxes(self, peers: Sequence[Program], whereabouts: str | None = None) -> list[Row]:
+        """How containerd's pods get their networks; *whereabouts* is the binary of that name."""
         return [
-            sandboxes.Row(sandboxes.ONE),
+            Row(sandboxes.ONE),
             *(
-                sandboxes.Row(f"three networks, {how}", self._shim(), how, self.daemon)
+                Row(f"three networks, {how}", self._shim(), how, self.daemon)
                 for how in reversed(_HOWS)
             ),
-            *(sandboxes.Row(f"three networks, {each.name}", each.argv[0]) for each in peers),
+            *(Row(f"three networks, {each.name}", each.argv[0]) for each in peers),
+            self._clustered(sandboxes.CLUSTER_RANGE, ""),
+            *([self._clustered(sandboxes.WHEREABOUTS, whereabouts)] if whereabouts else []),
         ]
+
+    def _clustered(self, name: str, whereabouts: str) -> Row:
+        shim, daemon = self._shim(), self.daemon
+        return Row(name, shim, "in-process", daemon, True, whereabouts)
 
     def cold(self) -> dict[str, float]:
         """The first ADD that a process carries out."""

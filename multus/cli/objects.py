@@ -150,6 +150,11 @@ class Objects:
             by_name[each.group, plural, each.namespace, each.name] = each.wire
         return cls(by_name, pods)
 
+    @property
+    def node(self) -> str:
+        """Files are of no node."""
+        return ""
+
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """The object, or ``NotFound``."""
         kind = wanted.resource

@@ -48,7 +48,7 @@ class RemoteApi:
         self, path: str, kubeconfig: str, node: str, own: str, board: Board, cni_dir: str
     ) -> None:
         self._cni_dir = cni_dir
-        self._node = node
+        self.node = node
         self._path = path
         self._kubeconfig = kubeconfig
         self._own = own
@@ -167,7 +167,7 @@ class RemoteApi:
             from multus.kube.client import KubeClient
 
             access = access_of(self._own, self._kubeconfig, os.environ)
-            self._client = KubeClient(access, self._node)
+            self._client = KubeClient(access, self.node)
         return self._client
 
     def close(self) -> None:

@@ -169,6 +169,7 @@ class Mutator:
 class Objects:
     """A stand-in for the API: one pod and definitions, mutated as well."""
 
+    node = "n1"
     annotations: Mapping[str, Any]
     definition: Any
 

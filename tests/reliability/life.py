@@ -32,6 +32,7 @@ LONG = 600.0
 class Definitions:
     """A stand-in for the API: each pod requests the networks with these definitions, by name."""
 
+    node = "n1"
     configs: Mapping[str, Mapping[str, Any]]
 
     def get(self, wanted: Any, deadline: object) -> Any:

@@ -71,8 +71,13 @@ class Api(Protocol):
     ``apiVersion``, ``kind``, ``metadata`` (namespace, name, uid and annotations) and the keys that
     a plugin named in ``multus_kubernetes``.  Every method raises ``NotFound``, ``ApiFailure``,
     ``Unreachable`` and other ``TryAgainLater`` errors (code 11), and ``InvalidConfig`` for an
-    invalid kubeconfig.
+    invalid kubeconfig.  ``node`` is the name of this node's object.
     """
+
+    @property
+    def node(self) -> str:
+        """The daemon's ``nodeName``; without one ``MULTUS_NODE_NAME``, else the host's name."""
+        raise NotImplementedError
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """One object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def _client(kubeconfig: str, conf: Conf, session: Session) -> KubeClient:
     from multus.kube.client import KubeClient
     from multus.kube.kubeconfig import load_kubeconfig
 
-    client = KubeClient(load_kubeconfig(kubeconfig), cni_dir=conf.cni_dir, kubeconfig=kubeconfig)
+    access, node = load_kubeconfig(kubeconfig), os.environ.get("MULTUS_NODE_NAME", "")
+    client = KubeClient(access, node, cni_dir=conf.cni_dir, kubeconfig=kubeconfig)
     session.closing.callback(client.close)
     return client

@@ -27,7 +27,7 @@ def reason(keys: Mapping[str, Any], caller: Caller = CALLER, kind: str = "wherea
 
 
 def test_its_type_and_no_other() -> None:
-    assert reason({"range": "10.1.0.0/16"}) == ""
+    assert reason({"range": "10.1.0.0/16", "node_slice_size": "/24"}) == ""
     assert reason({}, kind="host-local") == "not mine"
 
 
@@ -51,7 +51,7 @@ def test_without_an_api_server_the_binary_is_run() -> None:
 def test_a_tenant_names_no_file_of_the_node(tmp_path: Path) -> None:
     usual = "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"
     for path in (str(tmp_path), "/etc/cni/net.d/whereabouts.d/../../../shadow"):
-        assert "tenantPaths.kubeconfig" in reason({"kubernetes": {"kubeconfig": path}}, TENANT)
-        assert "tenantPaths.configuration_path" in reason({"configuration_path": path}, TENANT)
+        for keys in ({"kubernetes": {"kubeconfig": path}}, {"configuration_path": path}):
+            assert "outside whereabouts.d" in reason(keys, TENANT)
         assert reason({"configuration_path": path}) == ""
     assert reason({"kubernetes": {"kubeconfig": usual}}, TENANT) == ""

@@ -67,8 +67,8 @@ def test_keys_outside_of_the_range_are_no_allocations() -> None:
         "metadata": {"name": "10.7.0.0-24", "namespace": "kube-system"},
         "spec": {"range": "10.7.0.0/24", "allocations": {"1": {"podref": "default/a"}, **odd}},
     }
-    assert [each.address for each in listing._range(wire).allocations] == ["10.7.0.1"]
-    assert listing._range({"metadata": {}, "spec": None}).allocations == ()
+    assert [each.address for each in listing._range(wire, {}).allocations] == ["10.7.0.1"]
+    assert listing._range({"metadata": {}, "spec": None}, {}).allocations == ()
 
 
 def test_an_interface_gets_no_address_of_another_one_of_its_pod(node: Node) -> None:

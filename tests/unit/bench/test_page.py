@@ -10,7 +10,7 @@ from bench import page
 from bench.burst import Burst
 from bench.report import Report
 from bench.rounds import Figure
-from bench.sandboxes import ONE, Start
+from bench.sandboxes import CLUSTER_RANGE, ONE, WHEREABOUTS, Start
 
 OURS = "three networks, in-process"
 REPORT = Report(
@@ -72,3 +72,21 @@ def test_an_aim_is_bold_when_it_is_reached() -> None:
     assert "| ptp | no API | **0.40**, ≤ 0.40 |  |  |  |" in lines
     assert "| ptp | API and status | 0.60, ≤ 0.55 |  |  |  |" in lines
     assert any("**0.75** | ≤ 1.0 |" in line for line in lines)
+
+
+def test_a_range_of_the_cluster_has_a_sentence_and_aims_but_no_bar() -> None:
+    clustered = [Start(CLUSTER_RANGE, 15, 0.84, 0.9, 1.05), Start(WHEREABOUTS, 15, 4.2, 5.0, 5.25)]
+    report = evolve(REPORT, sandboxes=[*REPORT.sandboxes, *clustered])
+    pages = page.pages(report)
+    assert pages["bench.svg"] == page.pages(REPORT)["bench.svg"]
+    assert pages["bench-whereabouts.md"] == (
+        "Of 15 pods that start at once, one with such a network beside its node's default starts"
+        " in 0.84 s, 1.05 times as long as one that has the default network alone, without Multus"
+        " (0.80 s). With the binary for IPAM it starts in 4.20 s.\n"
+    )
+    assert "**1.05** | ≤ 1.1 |" in pages["bench-aims.md"]
+    assert "**5.0** | ≥ 2 |" in pages["bench-aims.md"]
+
+
+def test_a_report_without_a_range_of_the_cluster_says_nothing_of_it() -> None:
+    assert page.pages(REPORT)["bench-whereabouts.md"] == ""

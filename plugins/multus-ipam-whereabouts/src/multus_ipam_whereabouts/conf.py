@@ -5,12 +5,13 @@ Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
 from multus.api.invoker import Declined
 from multus.api.kubernetes import is_object_name
+from multus.api.network import Provenance
 from multus.api.reader import Reader
 from multus.ipam import dns
 from multus.ipam.addresses import Address, Network
@@ -22,11 +23,13 @@ from multus_ipam_whereabouts.ranges import (
     readers,
     require_apart,
 )
+from multus_ipam_whereabouts.slices import Slices
 from multus_ipam_whereabouts.used import Used, recall
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import Api, Deadline
     from multus.api.network import Invocation
-    from multus.api.result import DNS, Route
+    from multus.api.result import DNS, IP, Route
 
 _OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude"})
 #: What the leader, the log and the reconciler of the binary need; they mean nothing here.
@@ -43,13 +46,13 @@ KEYS = (
     | {
         *("type", "name", "datastore", "ipRanges", "gateway", "routes", "dns", "addresses"),
         *("network_name", "enable_overlapping_ranges", "configuration_path", "kubernetes"),
-        "sticky",
+        *("sticky", "node_slice_size"),
     }
 )
 _OF_KUBERNETES = frozenset({"kubeconfig", "k8s_api_root"})
 #: An object's name has 253 characters; the rest is for the range.
 _LONGEST_NAME = 200
-#: A tenant may name a file in these folders, whatever ``tenantPaths`` says: it is the usual one.
+#: A tenant may name a file in these folders and no others: ``tenantPaths`` has no such keys.
 _USUAL = ("/etc/cni/net.d/whereabouts.d/", "/etc/kubernetes/cni/net.d/whereabouts.d/")
 
 
@@ -64,7 +67,8 @@ class Settings(NamedTuple):
     """What an ADD does: one address from each of ``ranges``, and all ``addresses``.
 
     ``namespace`` has the objects; ``network_name`` is "" for the unnamed network; ``used`` is what
-    it was read from.
+    it was read from.  ``slices`` says how the range is divided among the nodes, None when it is
+    not, or when ``ranges`` has a part.
     """
 
     ranges: tuple[Range, ...]
@@ -78,39 +82,64 @@ class Settings(NamedTuple):
     sticky: bool
     where: str
     used: Used
+    slices: Slices | None = None
 
     @classmethod
     def read(cls, invocation: Invocation) -> Settings:
         """Read the configuration and the flat file; raises ``InvalidConfig``."""
         own = reader_of(invocation)
-        return cls._of(own, Used.now(own, invocation.session.chroot))
+        return cls._of(own, Used.now(own, invocation.session.chroot), invocation.config)
 
     @classmethod
     def of_add(cls, invocation: Invocation) -> Settings:
         """As this attachment's ADD has read them; raises ``InvalidConfig``."""
         used = recall(invocation)
-        return cls._of(reader_of(invocation), used) if used else cls.read(invocation)
+        if used is None:
+            return cls.read(invocation)
+        return cls._of(reader_of(invocation), used, invocation.config)
 
     @classmethod
-    def _of(cls, own: Reader, used: Used) -> Settings:
+    def _of(cls, own: Reader, used: Used, config: Mapping[str, Any]) -> Settings:
         reader = Reader(used.ipam, own.where, own.prefix)
         ranges = tuple(Range.read(each, reader, at) for each, at in readers(used.ipam, reader))
         if not ranges:
             raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
         require_apart(ranges, reader)
+        name = _network_name(reader)
+        of_slices = name or str(config.get("name", ""))
         return cls(
             ranges,
             _gateway(reader),
             read_routes(reader),
             dns.from_config(reader),
             tuple(_addresses(reader)),
-            _network_name(reader),
+            name,
             used.namespace,
             reader.boolean("enable_overlapping_ranges", True),
             reader.boolean("sticky"),
             own.where,
             used,
+            Slices.read(reader, ranges, used.namespace, of_slices),
         )
+
+    def for_add(self, api: Api, deadline: Deadline) -> Settings:
+        """With this node's part as the range, where a range is divided."""
+        if self.slices is None:
+            return self
+        part = self.slices.own(self.ranges[0], api, deadline)
+        return self._replace(ranges=(part,), slices=None)
+
+    def holding(self, ips: Iterable[IP], api: Api, deadline: Deadline) -> Sequence[Range]:
+        """The ranges, or parts of them, in which a container that reported *ips* has addresses.
+
+        Raises as `for_add` does when none of *ips* says in which part.
+        """
+        if self.slices is None:
+            return self.ranges
+        parsed = (Address.parse(each.address.partition("/")[0]) for each in ips)
+        known = [each for each in parsed if each is not None]
+        found = self.slices.around(self.ranges[0], known, api.node)
+        return found or self.for_add(api, deadline).ranges
 
 
 def refusal(invocation: Invocation) -> Declined | None:
@@ -140,15 +169,17 @@ def _foreign(ipam: Mapping[str, Any]) -> str:
 
 
 def _elsewhere(invocation: Invocation, ipam: Mapping[str, Any]) -> str:
-    """Which key of a tenant names a file outside ``tenantPaths``; "" when none does."""
+    """Which key of a tenant names a file outside the usual folders; "" when none does."""
+    if invocation.delegate.provenance is Provenance.NODE:
+        return ""
     kubernetes = ipam.get("kubernetes")
     inner = kubernetes.get("kubeconfig") if isinstance(kubernetes, Mapping) else None
-    named = (("configuration_path", ipam.get("configuration_path")), ("kubeconfig", inner))
-    for key, path in named:
-        if not isinstance(path, str) or not path or _is_usual(path):
-            continue
-        if not invocation.serves_path(key, path):
-            return f"key {key!r} of 'ipam', which is {path!r}, outside 'tenantPaths.{key}'"
+    for key, path in (
+        ("configuration_path", ipam.get("configuration_path")),
+        ("kubernetes.kubeconfig", inner),
+    ):
+        if isinstance(path, str) and path and not _is_usual(path):
+            return f"key {key!r} of 'ipam', which is {path!r}, outside whereabouts.d"
     return ""
 
 

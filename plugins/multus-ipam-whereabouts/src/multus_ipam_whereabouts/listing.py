@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.api.allocations import AddressRange, Allocation
-from multus.api.kubernetes import Deadline, Edit, ObjectRef, Resource, SourceSettings, api_of
+from multus.api.kubernetes import (
+    ApiFailure,
+    Deadline,
+    Edit,
+    ObjectRef,
+    Resource,
+    SourceSettings,
+    api_of,
+)
+from multus.api.reader import Reader
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
 from multus_ipam_whereabouts.claims import claim_of
@@ -29,7 +38,8 @@ def ranges(conf: Conf, session: Session) -> list[AddressRange]:
     deadline = Deadline.after(seconds)
     # Reservations first: one that comes later than its pool's list would look like an orphan.
     reserved = {_ref(each): each for each in _all(api, objects.RESERVATIONS, deadline)}
-    found = [_range(each) for each in _all(api, objects.POOLS, deadline)]
+    names = _names_of_parts(api, deadline)
+    found = [_range(each, names) for each in _all(api, objects.POOLS, deadline)]
     known = {
         edit.object for each in found for held in each.allocations for edit in held.release[1:]
     }
@@ -40,6 +50,25 @@ def ranges(conf: Conf, session: Session) -> list[AddressRange]:
 
 def _all(api: Api, kind: Resource, deadline: Deadline) -> list[dict[str, Any]]:
     return api.select(kind, {}, deadline, fresh=True)
+
+
+def _names_of_parts(api: Api, deadline: Deadline) -> dict[ObjectRef, str]:
+    """The network's name of each pool of a node's part of a range; the pool has the node's too."""
+    try:
+        divided = _all(api, objects.NODE_SLICES, deadline)
+    except ApiFailure as error:
+        if not error.lasts:
+            raise
+        return {}  # nobody has installed the kind, or may read it: there are no parts
+    found = {}
+    for each in divided:
+        pool = _ref(each, objects.NODE_SLICES)
+        for part in Reader(each, str(pool)).inner("status").inners("allocations"):
+            node, network = part.text("nodeName"), part.text("sliceRange")
+            # The name is that of the unnamed network's configuration, or the network's.
+            for name in ("", pool.name) if node and network else ():
+                found[objects.pool(pool.namespace, network, name, node)] = name
+    return found
 
 
 def _ref(wire: _Wire, kind: Resource = objects.RESERVATIONS) -> ObjectRef:
@@ -53,14 +82,14 @@ def _spec(wire: _Wire) -> _Wire:
     return found if isinstance(found, Mapping) else {}
 
 
-def _range(wire: _Wire) -> AddressRange:
+def _range(wire: _Wire, names: Mapping[ObjectRef, str]) -> AddressRange:
     pool = _ref(wire, objects.POOLS)
     text = str(_spec(wire).get("range", ""))
     network = Network.parse(text)
     if network is None:
         return AddressRange(text or pool.name, "", 0)
     plain = objects.pool(pool.namespace, text, "").name
-    name = pool.name.removesuffix(plain).removesuffix("-")
+    name = names.get(pool, pool.name.removesuffix(plain).removesuffix("-"))
     held = tuple(_held(pool, network, name, wire))
     return AddressRange(text, name, max(0, network.host_mask - 1), held)
 

@@ -15,6 +15,8 @@ RESERVATIONS = Resource(
     GROUP, VERSION, "overlappingrangeipreservations", "reservation of an address"
 )
 
+NODE_SLICES = Resource(GROUP, VERSION, "nodeslicepools", "NodeSlicePool")
+
 #: Which daemon frees what pods that are gone have left.
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "lease").object(
     "kube-system", "multus-addresses"
@@ -26,13 +28,16 @@ _VERSION = ("metadata", "resourceVersion")
 
 def uses() -> list[ApiUse]:
     """What is asked of the API server."""
-    refused = "pods on networks with IPAM of type whereabouts are refused"
-    cached = (_VERSION, "spec")
     from multus_ipam_whereabouts.claims import CLAIMS
 
+    refused = "pods on networks with IPAM of type whereabouts are refused"
     leaked = "addresses of pods that are gone are not freed"
-
     claimed = "pods that name an IPAMClaim on these networks are refused"
+    sliced = "pods on networks with 'node_slice_size' are refused"
+    verbs = {
+        POOLS: ("get", "list", "watch", "create", "patch"),
+        RESERVATIONS: ("get", "list", "watch", "create", "patch", "delete"),
+    }
     return [
         *(
             ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)
@@ -40,17 +45,28 @@ def uses() -> list[ApiUse]:
         ),
         ApiUse("get", CLAIMS, claimed, required=False),
         ApiUse("patch", CLAIMS, claimed, "status", required=False),
-    ] + [
-        ApiUse(verb, kind, refused, required=False, cached=cached if verb == "get" else ())
-        for kind in (POOLS, RESERVATIONS)
-        for verb in ("get", "list", "watch", "create", "patch", "delete")
-        if (kind, verb) != (POOLS, "delete")
+        *(
+            _use(verb, kind, refused, (_VERSION, "spec"))
+            for kind, chosen in verbs.items()
+            for verb in chosen
+        ),
+        *(_use(verb, NODE_SLICES, sliced, ("spec", "status")) for verb in ("get", "list", "watch")),
     ]
 
 
-def pool(namespace: str, network: str, network_name: str) -> ObjectRef:
-    """The pool of *network*, a range as ``10.1.0.0/24``; *network_name* is "" for the unnamed."""
-    return POOLS.object(namespace, _named(network, network_name))
+def _use(
+    verb: str, kind: Resource, consequence: str, cached: tuple[str | tuple[str, ...], ...]
+) -> ApiUse:
+    parts = cached if verb == "get" else ()
+    return ApiUse(verb, kind, consequence, required=False, cached=parts)
+
+
+def pool(namespace: str, network: str, network_name: str, node: str = "") -> ObjectRef:
+    """The pool of *network*, a range as ``10.1.0.0/24``; *network_name* is "" for the unnamed.
+
+    *node* is whose part of a range it is; "" for a whole one.
+    """
+    return POOLS.object(namespace, _named(network, network_name, node))
 
 
 def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
@@ -58,8 +74,8 @@ def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
     return RESERVATIONS.object(namespace, _named(address, network_name))
 
 
-def _named(text: str, network_name: str) -> str:
+def _named(text: str, network_name: str, node: str = "") -> str:
     # No object's name may end with a dash.
     whole = f"{text}0" if text.endswith(":") else text
     plain = whole.replace(":", "-").replace("/", "-")
-    return f"{network_name}-{plain}" if network_name else plain
+    return "-".join(each for each in (network_name, node, plain) if each)

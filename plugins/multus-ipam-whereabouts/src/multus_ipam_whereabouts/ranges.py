@@ -27,15 +27,16 @@ MOST_RANGES, MOST_EXCLUDES = 64, 256
 
 @frozen
 class Range:
-    """A range: ``network`` is its pool's, ``first`` and ``last`` are the limits, both included.
+    """A range: ``network`` is its pool's, ``prefix`` the length that its addresses get.
 
     ``spans`` are what may be allocated, as distances from the network's address, both included.
+    ``node`` is whose part of a larger range it is; "" for a whole one.
     """
 
     network: Network
-    first: Address
-    last: Address
+    prefix: int
     spans: tuple[tuple[int, int], ...]
+    node: str = ""
 
     @classmethod
     def read(cls, reader: Reader, root: Reader, at: Path) -> Range:
@@ -76,7 +77,13 @@ class Range:
                 f"leaves no address of range {network}, {first} to {last}",
                 "exclude less",
             )
-        return cls(network, first, last, spans)
+        return cls(network, network.prefix, spans)
+
+    def part(self, network: Network, node: str) -> Range:
+        """What *node* may allocate: of *network*, but for its own address and its last one."""
+        offset, last = network.first.value - self.network.first.value, network.host_mask - 1
+        shifted = ((max(a - offset, 1), min(b - offset, last)) for a, b in self.spans)
+        return Range(network, self.prefix, tuple((a, b) for a, b in shifted if a <= b), node)
 
     def __contains__(self, address: Address) -> bool:
         """Whether the address may be allocated."""

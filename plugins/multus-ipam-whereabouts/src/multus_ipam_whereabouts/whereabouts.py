@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import (
     RECREATE,
+    AddressesExhausted,
     CheckFailed,
     CNIError,
     InvalidConfig,
@@ -30,6 +31,7 @@ from multus.ipam.settings import interface_ip, require_one_per_family
 from multus_ipam_whereabouts import objects, used
 from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
+from multus_ipam_whereabouts.slices import NoSlice
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api
@@ -61,7 +63,9 @@ class Whereabouts(Ipam):
                 where=settings.where,
                 fix="use IPAM of type host-local for containers without a pod",
             )
-        left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
+        api, deadline = self._api(), self._deadline()
+        settings = settings.for_add(api, deadline)
+        left = wanted(self.invocation, settings)
         used.keep(self.invocation, settings.used)
         if self._claim is not None:
             left = self._claim.addresses(api, deadline) or left
@@ -75,7 +79,7 @@ class Whereabouts(Ipam):
                 address = self._allocate(api, settings, each, asked, deadline)
                 left = [one for one in left if one != address]
                 gateway = _same_family(settings.gateway, address)
-                ips.append(interface_ip(address, each.network.prefix, gateway))
+                ips.append(interface_ip(address, each.prefix, gateway))
             if left:
                 raise InvalidConfig(
                     f"no range is left for the requested {', '.join(map(str, left))}",
@@ -160,7 +164,11 @@ class Whereabouts(Ipam):
         api = self._api()
         reported = [Address.parse(each.address.partition("/")[0]) for each in ips]
         kept: list[Edit] = []
-        for each in settings.ranges:
+        try:
+            ranges = settings.holding(ips, api, deadline)
+        except (NoSlice, AddressesExhausted):
+            return  # no address was allocated, or this node's part is another one by now
+        for each in ranges:
             begun = not reported and bool(self._podref.strip("/"))
             given = {**self._owner, "range": str(each.network), "fence": begun}
             release = self._pool_edit(settings, each, "release", given)
@@ -193,7 +201,7 @@ class Whereabouts(Ipam):
         self._claim = Claim.of(self.invocation)
         settings, api, deadline = Settings.of_add(self.invocation), self._api(), self._deadline()
         previous = self.invocation.prev_result
-        for each in settings.ranges:
+        for each in settings.holding(previous.ips if previous else (), api, deadline):
             found = api.edit(self._pool_edit(settings, each, "held", self._owner), deadline)
             held = {str(each.network.first + int(one)) for one in found}
             reported = {ip.address.partition("/")[0] for ip in (previous.ips if previous else ())}
@@ -213,12 +221,13 @@ class Whereabouts(Ipam):
 
     def status(self) -> None:
         settings, api = Settings.read(self.invocation), self._api()
-        for each in settings.ranges:
-            edit = self._pool_edit(settings, each, "held", self._owner)
-            try:
+        try:
+            settings = settings.for_add(api, self._deadline())
+            for each in settings.ranges:
+                edit = self._pool_edit(settings, each, "held", self._owner)
                 api.edit(edit, self._deadline())
-            except CNIError as error:
-                raise error.into(NotAvailable) from error
+        except CNIError as error:
+            raise error.into(NotAvailable) from error
 
     @property
     def _podref(self) -> str:
@@ -237,7 +246,7 @@ class Whereabouts(Ipam):
         self, settings: Settings, within: Range, function: str, given: dict[str, Any]
     ) -> Edit:
         network, name = str(within.network), settings.network_name
-        wanted_pool = objects.pool(settings.namespace, network, name)
+        wanted_pool = objects.pool(settings.namespace, network, name, within.node)
         return Edit(wanted_pool, f"{_POOL}:{function}", given)
 
     def _reservation_edit(
