@@ -10,6 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from multus.api.conf import Conf
     from multus.api.spelling import Spelling
     from multus.engine.pipeline import Engine
@@ -161,7 +163,37 @@ def _in_place(stdin: bytes, answer_to: int, unanswered: bytes = b"") -> tuple[in
             calls.tell(unanswered, os.environ, stdin)
             if calls.is_undone(unanswered, os.environ):
                 return calls.undo(os.environ, stdin, _engine_for, _spelling)
-        return skel.answer(os.environ, stdin, _engine_for, spelling=_spelling)
+        refusal = _refused_for_kept_dels(stdin)
+        return refusal or skel.answer(os.environ, stdin, _engine_for, spelling=_spelling)
+
+
+def _refused_for_kept_dels(stdin: bytes) -> tuple[int, bytes] | None:
+    """Carry out what shims have kept of this container while they found neither daemon nor engine.
+
+    A later call comes after its container's DELs: with the answer when one of them fails.
+    """
+    from multus.cni import shim
+
+    container = os.environb.get(b"CNI_CONTAINERID")
+    if not container:
+        return None
+    folder = shim.text_of(stdin, b"cniDir", b"/_.-", shim.CNI_DIR) + b"/" + shim.SPOOL
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return None
+    # A name is the moment, a dot and the container; one that begins with a dot is not whole.
+    kept = [each for each in names if each[:1] != b"." and each.partition(b".")[2] == container]
+    if not kept:
+        return None
+    from multus.cni import skel
+    from multus.daemon import spooled
+
+    def handle(environ: Mapping[str, str], stdin: bytes, deadline: float) -> tuple[int, bytes]:
+        return skel.answer(environ, stdin, _engine_for, deadline, spelling=_spelling)
+
+    paths = [os.fsdecode(b"%s/%s" % (folder, each)) for each in kept]
+    return spooled.carry_out_first(paths, os.environ, stdin, handle)[1]
 
 
 def _leave(status: int) -> None:

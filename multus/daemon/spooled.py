@@ -1,6 +1,7 @@
-"""Replays one spooled DEL: checks and reads its file, carries it out, then removes the file.
+"""Replays spooled DELs: checks and reads the file, carries it out, then removes the file.
 
-``multus.daemon.spool`` lists the files, and when each is due.
+``multus.daemon.spool`` lists the files, and when each is due.  Those of a container come before its
+later calls, whoever serves these: a daemon's worker, or a process for one call.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from multus.api.errors import StateDamaged
 from multus.cni import shim
@@ -26,9 +28,32 @@ _SECONDS = 60.0
 _LONGEST = wire.HEADER + wire.LARGEST + wire.LARGEST_ENVIRONMENT
 
 
+class Replayed(NamedTuple):
+    """A file, its outcome as of `carry_out`, and the reason."""
+
+    path: str
+    outcome: str
+    reason: str
+
+
 def cni_dir_of(stdin: bytes) -> str:
     """The ``cniDir`` under which a shim keeps a DEL with this configuration."""
     return os.fsdecode(shim.text_of(stdin, b"cniDir", b"/_.-", shim.CNI_DIR))
+
+
+def carry_out_first(
+    paths: Iterable[str], environ: Mapping[str, str], stdin: bytes, handle: Handle
+) -> tuple[list[Replayed], Answer | None]:
+    """Carry out the DELs at *paths*, which a call of their container has to come after.
+
+    With the answer of the call if it may not be carried out, because one has failed.
+    """
+    replayed = [Replayed(path, *carry_out(path, handle)) for path in paths]
+    failed = any(each.outcome == "failed" for each in replayed)
+    if not failed or environ.get("CNI_COMMAND") == "DEL":
+        return replayed, None
+    text = b"an earlier DEL of this container still fails: try again"
+    return replayed, shim.error_answer(stdin, 11, text)
 
 
 def carry_out(path: str, handle: Handle) -> tuple[str, str]:

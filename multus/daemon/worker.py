@@ -29,6 +29,7 @@ from multus.daemon.connection import Connection, plain
 from multus.daemon.front import Front
 from multus.daemon.memory import limit_of, of_a_program
 from multus.daemon.spool import Listing, container_of
+from multus.daemon.spooled import Replayed
 from multus.state import lock
 
 if TYPE_CHECKING:
@@ -201,19 +202,15 @@ class Worker:
         if self._service.leaves(connection):
             connection.leave_to_client()
             return {"code": "0", "outdated": self._service.outdated}
-        replayed = [self._replay({"path": path}) for path in self._kept(environ, stdin)]
-        failed = next((each for each in replayed if each["outcome"] == "failed"), None)
-        if failed is not None and environ.get("CNI_COMMAND") != "DEL":
-            text = b"an earlier DEL of this container still fails: try again"
-            answer = error_answer(stdin, 11, text)
-        else:
-            answer = self._answer(environ, stdin, deadline, way)
+        kept = self._kept(environ, stdin)
+        replayed, refusal = spooled.carry_out_first(kept, environ, stdin, self._answer)
+        answer = refusal or self._answer(environ, stdin, deadline, way)
         code = code_of(answer)
         if code not in _FINAL:
             connection.keep(environ.get("CNI_COMMAND", ""), message)
         self._slot.answering()
         taken = connection.answer(answer)
-        return {"code": code, "taken": taken, "replayed": replayed}
+        return {"code": code, "taken": taken, "replayed": [_told(each) for each in replayed]}
 
     def _answer(
         self, environ: Mapping[str, str], stdin: bytes, deadline: float, way: Way | None = None
@@ -242,8 +239,7 @@ class Worker:
 
     def _replay(self, head: Mapping[str, Any]) -> dict[str, Any]:
         path = head["path"]
-        outcome, reason = spooled.carry_out(path, self._answer)
-        return {"path": path, "outcome": outcome, "reason": reason[:_LONGEST_REASON]}
+        return _told(Replayed(path, *spooled.carry_out(path, self._answer)))
 
     def _heal(self, head: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
@@ -252,6 +248,11 @@ class Worker:
         except (Exception, progress.Overdue) as error:  # noqa: BLE001  the next round tries again
             self._service.log.error("internal error in healing", error=error)
             return {"found": {}, "removed": {}, "failed": {}, "skipped": [], "more": False}
+
+
+def _told(replayed: Replayed) -> dict[str, str]:
+    """What the daemon learns of a spooled DEL."""
+    return {**replayed._asdict(), "reason": replayed.reason[:_LONGEST_REASON]}
 
 
 def _way(head: Mapping[str, Any]) -> Way | None:

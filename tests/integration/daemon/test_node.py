@@ -171,6 +171,48 @@ def test_a_del_kept_while_the_daemon_runs_is_found_and_precedes_the_next_add(
     assert cni_pod.links() == {}
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["its DEL", "a DEL of nothing"])
+def test_a_kept_del_precedes_an_add_that_no_daemon_serves(
+    multus: Multus, daemon: Daemon, cni_pod: Netns, known: bool
+) -> None:
+    """A later replay would remove the networks of the new container with the same ID."""
+    container = Container(cni_pod.path)
+    if known:
+        daemon.start()
+        multus.add(multus.conf(ptp(multus, 65)), container).require()
+        daemon.stop()
+    multus.delete(multus.conf(ptp(multus, 65)), container).require()
+    assert len(os.listdir(f"{multus.cni_dir}/.spool")) == 1
+    alone = evolve(multus.runtime, program=(sys.executable, "-m", "multus"))
+    conf = multus.conf(ptp(multus, 65), standalone=True)
+    alone.add(conf, container).require()
+    assert os.listdir(f"{multus.cni_dir}/.spool") == []
+    daemon.start()
+    assert "eth0" in cni_pod.links()
+    alone.delete(conf, container).require()
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_a_kept_del_that_fails_where_no_daemon_serves(
+    multus: Multus, daemon: Daemon, cni_pod: Netns, command: str
+) -> None:
+    container = Container(cni_pod.path)
+    multus.bin.stand_in("fake", DEL=Reply.error(11, "the card is busy"))
+    daemon.start()
+    multus.add(multus.conf({"type": "fake"}), container).require()
+    daemon.stop()
+    multus.delete(multus.conf({"type": "fake"}), container).require()
+    alone = evolve(multus.runtime, program=(sys.executable, "-m", "multus"))
+    conf = multus.conf({"type": "fake"}, standalone=True)
+    if command == "ADD":
+        assert "earlier DEL" in alone.add(conf, container).error["msg"]
+    else:
+        assert "the card is busy" in alone.delete(conf, container).error["msg"]
+    multus.bin.stand_in("fake")
+    alone.delete(conf, container).require()
+    assert os.listdir(f"{multus.cni_dir}/.spool") == []
+
+
 def test_a_del_that_fails_in_the_spool_is_tried_again(
     multus: Multus, daemon: Daemon, cni_pod: Netns
 ) -> None:
