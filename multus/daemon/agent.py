@@ -96,6 +96,7 @@ class Agent:
                     break
                 for look in self._looks.due(time.monotonic()):
                     self._control.send({"look": look.to_wire()})
+                self._apis.forget_unused(time.monotonic())
                 self._tell()
             except Closed:
                 break

@@ -2,7 +2,8 @@
 
 If the daemon has an API server of its own (from its ``kubeconfig``, else from the pod that it runs
 in), that one serves every configuration that has a ``kubeconfig``.  Otherwise the API server of
-each configuration is watched from its first request on.
+each configuration is watched from its first request on.  One that has never answered, and that
+no request names any more, is forgotten: the configuration may have been corrected.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: A node has one API server, or two during a migration.  Beyond this number, the least recently
 #: used one is closed.
 _MOST = 4
+#: How long one that has never answered is tried after the last request that named it, in seconds.
+_TRIED = 60.0
 
 
 class Apis:
@@ -51,6 +54,7 @@ class Apis:
         self._cached = cached
         self._lock = threading.Lock()
         self._by_path: OrderedDict[str, NodeApi] = OrderedDict()
+        self._asked: dict[str, float] = {}  # when a request named it last
         self._own: NodeApi | None = None
         if kubeconfig or environ.get("KUBERNETES_SERVICE_HOST"):
             self._own = self._follow(kubeconfig)
@@ -70,6 +74,7 @@ class Apis:
                 if len(self._by_path) > _MOST:
                     given_up = self._by_path.popitem(last=False)[1]
             self._by_path.move_to_end(kubeconfig)
+            self._asked[kubeconfig] = time.monotonic()
         if given_up is not None:
             given_up.close()
         return known
@@ -93,6 +98,20 @@ class Apis:
             if not api.pods.synced:
                 return f"the pods of node {self._node} are not known yet from {api.client.server}"
         return ""
+
+    def forget_unused(self, now: float) -> None:
+        """Close those that have never answered, and that no request has named for a while."""
+        with self._lock:
+            unused = [
+                path
+                for path, api in self._by_path.items()
+                if now - self._asked[path] > _TRIED
+                if api.pods.age == float("inf") and not len(api.queue)
+            ]
+            given_up = [self._by_path.pop(path) for path in unused]
+        for api in given_up:
+            self._log.notice("no longer follows Kubernetes", server=api.client.server)
+            api.close(0.0)
 
     def close(self, seconds: float) -> None:
         """Flush the write queues, within *seconds* in all; then stop the watches."""
