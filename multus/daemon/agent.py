@@ -29,10 +29,11 @@ from multus.daemon.remote import error_to_wire, ref_from_wire
 from multus.daemon.spool import remembered
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Resource
+    from multus.api.kubernetes import Deadline, Edit, Resource
     from multus.certificate.renewal import Renewal
     from multus.daemon.board import Board
     from multus.daemon.settings import Settings
+    from multus.kube.nodeapi import NodeApi
     from multus.log import Log
     from multus.registry.hooks import Hooks
 
@@ -204,7 +205,7 @@ class Agent:
         if verb == "get":
             return api.get(ref_from_wire(asked), deadline)
         if verb == "edit":
-            return self._apis.of(asked["kubeconfig"]).edit(Edit.from_wire(asked), deadline)
+            return self._edit(api, Edit.from_wire(asked["edit"]), asked["cniDir"], deadline)
         if verb == "select":
             kind, fields = Resource(*asked["kind"]), asked["fields"]
             return api.select(kind, fields, deadline, fresh=asked["fresh"])
@@ -219,6 +220,17 @@ class Agent:
             api.queue.put(from_wire(wire))
         self._publish_queued()
         return None
+
+    def _edit(self, api: NodeApi, edit: Edit, cni_dir: str, deadline: Deadline) -> Any:
+        """Make an edit after those that are kept under *cni_dir* and are of the same object."""
+        from multus.kube.keptedits import KeptEdits
+
+        KeptEdits(cni_dir).make_before(
+            edit.object,
+            lambda kubeconfig, edits: self._apis.of(kubeconfig).edit_each(edits, deadline),
+            deadline,
+        )
+        return api.edit(edit, deadline)
 
     def _publish_queued(self) -> None:
         """Publish the pods with a queued annotation: it would overwrite a worker's later one."""

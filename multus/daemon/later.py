@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.kubernetes import Deadline, Edit
-from multus.kube.keptedits import Busy, KeptEdits, is_refused
+from multus.kube.keptedits import Busy, KeptEdits
+from multus.kube.replay import is_refused
 
 if TYPE_CHECKING:
     from multus.kube.nodeapi import NodeApi
@@ -134,5 +135,5 @@ class Later:
             if path not in there:
                 del self._waits[path]
 
-    def _edit(self, kubeconfig: str, edit: Edit) -> None:
-        self._api_of(kubeconfig).edit(edit, Deadline.after(_EACH))
+    def _edit(self, kubeconfig: str, edits: Sequence[Edit]) -> Sequence[object]:
+        return self._api_of(kubeconfig).edit_each(edits, Deadline.after(_EACH))

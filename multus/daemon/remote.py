@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from multus.api.kubernetes import Annotate, Deadline, Edit, ObjectRef, Resource, Write
     from multus.daemon.board import Board
     from multus.kube.client import KubeClient
-    from multus.kube.keptedits import KeptEdits
 
 #: Pause between retries while the API process restarts, in seconds.
 _PAUSE = 0.02
@@ -104,26 +103,15 @@ class RemoteApi:
             self._expected = (namespace, name, uid)
 
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
-        self._kept.make_before(
-            edit.object,
-            lambda kubeconfig, each: self._edit(kubeconfig, each, deadline),
-            deadline,
-        )
-        return self._edit(self._kubeconfig, edit, deadline)
-
-    def _edit(self, kubeconfig: str, edit: Edit, deadline: Deadline) -> Any:
-        asked = {"kubeconfig": kubeconfig, **edit.to_wire()}
+        # The API process makes what is kept of the same object before.
+        asked = {"edit": edit.to_wire(), "cniDir": self._cni_dir}
         return self._ask("edit", deadline.remaining(), asked)
 
     def keep(self, edits: Sequence[Edit]) -> None:
-        # The API process may be away: the worker writes the file itself.
-        self._kept.put(self._kubeconfig, edits)
-
-    @property
-    def _kept(self) -> KeptEdits:
         from multus.kube.keptedits import KeptEdits
 
-        return KeptEdits(self._cni_dir)
+        # The API process may be away: the worker writes the file itself.
+        KeptEdits(self._cni_dir).put(self._kubeconfig, edits)
 
     def write(self, writes: Sequence[Write], seconds: float) -> None:
         from multus.api.kubernetes import Annotate, Deadline

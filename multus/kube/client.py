@@ -255,10 +255,10 @@ class KubeClient:
         if self._kept is None:
             return self.editor.edit(edit, deadline)
         self._kept.make_before(
-            edit.object, lambda _, each: self.editor.edit(each, deadline), deadline
+            edit.object, lambda _, edits: self.editor.edit_each(edits, deadline), deadline
         )
         answer = self.editor.edit(edit, deadline)
-        self._kept.make_rest(self.editor.edit, deadline)
+        self._kept.make_rest(self.editor.edit_each, deadline)
         return answer
 
     def keep(self, edits: Sequence[Edit]) -> None:

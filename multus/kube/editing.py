@@ -13,12 +13,12 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api.errors import CNIError, described
+from multus.api.errors import CNIError, TryAgainLater, described
 from multus.api.kubernetes._edits import Change, Edit, EditFunction, function_of
 from multus.api.kubernetes._failures import ApiFailure, NotFound, Unreachable
 from multus.kube.decoding import metadata_of
@@ -33,25 +33,36 @@ _Wire = Mapping[str, Any]
 
 #: How many objects are remembered as they were written last.
 _REMEMBERED = 32
-#: The pause after a lost race, in seconds: at most the first number, doubled up to the second.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.16
+#: The least pause after a lost race, and the longest after many; seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 #: The most edits of one write.
 _MOST = 256
 
 
-class _Job:
-    """One edit that waits, and how it ended."""
+class NotTried(TryAgainLater):
+    """An edit before it, of the same object, was not made."""
 
-    def __init__(self, edit: Edit) -> None:
-        self.edit = edit
-        self.function: EditFunction = function_of(edit)
+
+class _Job:
+    """One edit that waits, and how it ended; it is not made when the one *before* it has failed."""
+
+    def __init__(self, edit: Edit, before: _Job | None) -> None:
+        self.edit, self.before = edit, before
         self.done = False
         self.answer: Any = None
         self.error: CNIError | None = None
+        self.function: EditFunction = _nothing
+        try:
+            self.function = function_of(edit)
+        except CNIError as error:
+            self.done, self.error = True, error
 
     def apply(self, wire: _Wire | None) -> Change:
         """Compute the change; an error of the function is this edit's alone."""
         self.error = None
+        if self.before is not None and self.before.error is not None:
+            self.error = NotTried(f"an earlier change of {self.edit.object} was not made")
+            return Change()
         try:
             change = self.function(wire, self.edit.given)
         except CNIError as error:
@@ -66,6 +77,11 @@ class _Job:
             self.answer = change.answer
             return change
         return Change()
+
+
+def _nothing(wire: _Wire | None, given: _Wire) -> Change:
+    """The function of an edit that names none."""
+    return Change()
 
 
 class _Line:
@@ -122,45 +138,65 @@ class Editor:
 
         Raises an error of the API server too; then the edit may have been made.
         """
-        job = _Job(edit)
-        with self._in_line(job) as line:
-            if not line.turn.acquire(timeout=deadline.remaining()):
-                raise Unreachable(
-                    f"cannot change {edit.object}: no time is left; the runtime repeats the call"
-                )
+        (found,) = self.edit_each([edit], deadline)
+        if isinstance(found, CNIError):
+            raise found
+        return found
+
+    def edit_each(self, edits: Sequence[Edit], deadline: Deadline) -> list[Any]:
+        """Make *edits*, all of one object, in their order, and in one write when that can be.
+
+        Returns the answer of each, or the ``CNIError`` for which it, and those after it, were not
+        made.
+        """
+        jobs = list[_Job]()
+        for each in edits:
+            jobs.append(_Job(each, jobs[-1] if jobs else None))
+        with self._in_line(jobs) as line:
             try:
-                while not job.done:
-                    self._make(line, edit.object, deadline)
-            finally:
-                line.turn.release()
-        if job.error is not None:
-            raise job.error
-        return job.answer
+                self._take_turn(line, jobs, deadline)
+            except CNIError as error:
+                for job in jobs:
+                    job.error = job.error if job.done else error
+        return [job.answer if job.error is None else job.error for job in jobs]
+
+    def _take_turn(self, line: _Line, jobs: list[_Job], deadline: Deadline) -> None:
+        """Wait until who has the turn has made *jobs*, or make them in an own turn."""
+        wanted = jobs[0].edit.object
+        if not line.turn.acquire(timeout=deadline.remaining()):
+            raise Unreachable(
+                f"cannot change {wanted}: no time is left; the runtime repeats the call"
+            )
+        try:
+            while not all(job.done for job in jobs):
+                self._make(line, wanted, deadline)
+        finally:
+            line.turn.release()
 
     @contextmanager
-    def _in_line(self, job: _Job) -> Iterator[_Line]:
-        wanted = job.edit.object
+    def _in_line(self, jobs: list[_Job]) -> Iterator[_Line]:
+        wanted = jobs[0].edit.object
         with self._lock:
             line = self._lines.setdefault(wanted, _Line())
-            line.waiting.append(job)
+            line.waiting += [each for each in jobs if not each.done]
             line.users += 1
         try:
             yield line
         finally:
             with self._lock:
-                if job in line.waiting:
-                    line.waiting.remove(job)
+                line.waiting = [each for each in line.waiting if each not in jobs]
                 line.users -= 1
                 if not line.users:
                     del self._lines[wanted]
 
     def _make(self, line: _Line, wanted: ObjectRef, deadline: Deadline) -> None:
         """Make edits that wait, in one write."""
-        before, fresh, pause = self._remembered(wanted), False, _FIRST_PAUSE
+        before, fresh, lost = self._remembered(wanted), False, 0
         # An object that the watch lacks is created: the server refuses it when the watch is late.
         if before is None and not self._lacks(wanted):
             before, fresh = self._fresh(wanted, deadline), True
         while True:
+            began = time.monotonic()
             with self._lock:
                 batch = _alike(line.waiting, line.most)
             computed = _compute(batch, before)
@@ -181,8 +217,9 @@ class Editor:
                     continue
                 if not _is_lost_race(error):
                     raise
-            time.sleep(min(random.uniform(0.0, pause), deadline.remaining()))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            lost += 1
+            pause = _pause(lost, time.monotonic() - began)
+            time.sleep(min(pause, deadline.remaining()))
             before, fresh = self._fresh(wanted, deadline), True
         self._end(line, computed.batch)
 
@@ -272,6 +309,15 @@ def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:
 def _is_lost_race(error: ApiFailure) -> bool:
     """Whether the object is not what it was: changed, created or deleted meanwhile."""
     return error.status == 409 or (isinstance(error, NotFound) and error.kind_known)
+
+
+def _pause(lost: int, took: float) -> float:
+    """How long to wait after so many lost races, of which the last took so many seconds.
+
+    Those who write at the same time have to spread over as many writes as they are.
+    """
+    most = max(took, _FIRST_PAUSE) * 2 ** min(lost, 16)
+    return random.uniform(0.0, min(most, _LONGEST_PAUSE))
 
 
 def _version(wire: _Wire) -> str:

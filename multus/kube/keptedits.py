@@ -13,15 +13,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from multus.api import atomic
 from multus.api.errors import CNIError, IOFailure, TryAgainLater
 from multus.api.kubernetes._edits import Edit
-from multus.api.kubernetes._failures import ApiFailure
+from multus.kube.replay import Begun, Kept, Make, carry_out, is_refused
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._deadline import Deadline
@@ -34,6 +34,8 @@ DAMAGED = ".damaged-"
 REFUSED = ".refused"
 #: A file has a few edits of a few hundred bytes.
 _LONGEST = 1 << 20
+#: How many files are open at a time.
+_AT_A_TIME = 128
 #: How often a file whose lock another process holds is tried, in seconds.
 _PAUSE = 0.02
 #: The most time of a call for edits of earlier calls that it need not wait for, in seconds.
@@ -41,27 +43,8 @@ _FOR_REST = 1.0
 #: A pipe of that name does not keep a call waiting.
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-#: Makes one edit at the API server of a kubeconfig.
-Make = Callable[[str, Edit], object]
 #: Is told the name of a file, and why its edits are not made.
 Told = Callable[[str, Exception], None]
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether an edit would fail again, however often it is repeated."""
-    return error.refused if isinstance(error, ApiFailure) else not isinstance(error, TryAgainLater)
-
-
-class Kept(NamedTuple):
-    """The edits of one file, and the kubeconfig that names their API server."""
-
-    kubeconfig: str
-    edits: tuple[Edit, ...]
-
-    @property
-    def objects(self) -> frozenset[ObjectRef]:
-        """The objects that they change."""
-        return frozenset(each.object for each in self.edits)
 
 
 class KeptEdits:
@@ -97,31 +80,16 @@ class KeptEdits:
                 fix="check the disk and the folder's permissions",
             ) from error
 
-    def make(self, name: str, make: Make) -> None:
-        """Make the edits of the file *name*, then remove it; nothing when another process did.
-
-        Raises the error of the edit that failed; ``TryAgainLater`` while another process makes
-        them; ``ValueError`` for a file that cannot be read.
-        """
-        path = os.path.join(self.folder, name)
-        with suppress(FileNotFoundError), _locked(path) as descriptor:
-            kept = _read(descriptor)
-            for each in kept.edits:
-                make(kept.kubeconfig, each)
-            os.unlink(path)
-            self._drop_note(name)
-
     def make_all(
         self, make: Make, told: Told = lambda *_: None, due: Callable[[str], bool] = lambda _: True
     ) -> None:
         """Make all kept edits that can be made and are *due*, by the name of their file.
 
-        Those that are not made keep later ones of the same objects from being made.  An API server
-        that does not answer is not asked again.  *told* is called with the name of a file and its
-        error.
+        Those that are not made keep later ones of the same objects from being made.  *told* is
+        called with the name of a file and its error.
         """
         left: set[ObjectRef] = set()
-        away: set[str] = set()
+        wanted: list[str] = []
         for name in self.names():
             try:
                 kept = self._read(name)
@@ -131,18 +99,15 @@ class KeptEdits:
                 continue
             if kept is None or self._is_other(kept):
                 continue
-            if not due(name) or kept.kubeconfig in away or not left.isdisjoint(kept.objects):
+            if due(name) and left.isdisjoint(kept.objects):
+                wanted.append(name)
+            else:
                 left |= kept.objects
-                continue
-            try:
-                self.make(name, make)
-            except (CNIError, OSError) as error:
-                left |= kept.objects
-                if isinstance(error, TryAgainLater) and not is_refused(error):
-                    away.add(kept.kubeconfig)
-                told(name, error)
+        self._make(wanted, make, told)
 
-    def make_rest(self, edit: Callable[[Edit, Deadline], object], deadline: Deadline) -> None:
+    def make_rest(
+        self, edit_each: Callable[[Sequence[Edit], Deadline], Sequence[object]], deadline: Deadline
+    ) -> None:
         """Make what is kept, once, in a part of the time that is left until *deadline*.
 
         It is for a node without a daemon, where whoever reaches the API server does this.
@@ -150,8 +115,7 @@ class KeptEdits:
         if self._rest_is_made:
             return
         self._rest_is_made = True
-        until = time.monotonic() + min(_FOR_REST, deadline.remaining() / 4)
-        part = evolve(deadline, at=until)
+        part = evolve(deadline, at=time.monotonic() + min(_FOR_REST, deadline.remaining() / 4))
 
         def told(name: str, error: Exception) -> None:
             if isinstance(error, ValueError):
@@ -160,43 +124,87 @@ class KeptEdits:
             elif is_refused(error):
                 self.note(name, str(error))
 
-        self.make_all(
-            lambda _, each: edit(each, part), told, due=lambda _: time.monotonic() < until
-        )
+        self.make_all(lambda _, edits: edit_each(edits, part), told)
 
     def make_before(self, wanted: ObjectRef, make: Make, deadline: Deadline) -> None:
-        """Make all kept edits of *wanted*, in order, before a later one; raises as `make` does.
+        """Make all kept edits of *wanted*, in order, before a later one; raises the first error.
 
         It waits for another process that makes them.  What cannot be read is no reason to wait:
         nobody knows what it is about, and who makes all of them sets it aside.
         """
-        for name in self.names():
+        failed: list[tuple[str, Exception]] = []
+        while names := self._about(wanted):
+            self._make(names, make, lambda *one: failed.append(one))
+            if not failed:
+                continue
+            name, error = failed[0]
+            if not isinstance(error, Busy) or not deadline.remaining():
+                raise self._blocked(name, wanted, error) from error
+            failed.clear()
+            time.sleep(_PAUSE)
+
+    def _about(self, wanted: ObjectRef) -> list[str]:
+        """The files that have to be made before a later edit of *wanted*, the oldest first."""
+        found, objects = list[str](), {wanted}
+        for name in reversed(self.names()):
             try:
                 kept = self._read(name)
             except (ValueError, OSError):
                 continue
-            if kept is None or self._is_other(kept) or wanted not in kept.objects:
+            if kept is None or self._is_other(kept) or objects.isdisjoint(kept.objects):
                 continue
-            while True:
-                try:
-                    self.make(name, make)
-                    break
-                except Busy:
-                    if not deadline.remaining():
-                        raise
-                    time.sleep(_PAUSE)
-                except CNIError as error:
-                    raise self._blocked(name, wanted, error) from error
+            found.append(name)
+            objects |= kept.objects
+        return found[::-1]
 
-    def _blocked(self, name: str, wanted: ObjectRef, error: CNIError) -> CNIError:
+    def _make(self, names: Sequence[str], make: Make, told: Told) -> None:
+        """Make the edits of these files, and remove each whose edits are all made."""
+        left: set[ObjectRef] = set()
+        for start in range(0, len(names), _AT_A_TIME):
+            with ExitStack() as stack:
+                files = list[Begun]()
+                for name in names[start : start + _AT_A_TIME]:
+                    begun = self._begun(name, stack)
+                    files += [begun] if begun else []
+                carry_out(files, make, left)
+                for each in files:
+                    if each.error is None and each.is_made:
+                        self._remove(each)
+                    if each.error is not None:
+                        told(each.name, each.error)
+
+    def _begun(self, name: str, stack: ExitStack) -> Begun | None:
+        """A file that is locked until *stack* ends, or why it is not; None when it is gone."""
+        try:
+            descriptor = stack.enter_context(_locked(os.path.join(self.folder, name)))
+            return Begun(name, _read(descriptor))
+        except FileNotFoundError:
+            return None
+        except Busy as error:
+            kept = self._read(name)
+            return Begun(name, kept, error) if kept else None
+        except (ValueError, OSError) as error:
+            return Begun(name, Kept("", ()), error)
+
+    def _remove(self, each: Begun) -> None:
+        try:
+            os.unlink(os.path.join(self.folder, each.name))
+        except OSError as error:
+            each.error = error
+        else:
+            self._drop_note(each.name)
+
+    def _blocked(self, name: str, wanted: ObjectRef, error: Exception) -> Exception:
         """The error of a later edit; one that lasts names the file, and what to do."""
         if not is_refused(error):
             return error
+        said, fix = str(error), "remove the reason"
+        if isinstance(error, CNIError):
+            said, fix = error.said, error.fix or fix
         return TryAgainLater(
-            f"an earlier change of {wanted}, kept in {self.folder}/{name}, is refused:"
-            f" {error.said}",
-            fix=f"{error.fix or 'remove the reason'}; or delete the file, and have"
-            " 'multus ipam reconcile' free what it would have freed",
+            f"an earlier change of {wanted}, kept in {self.folder}/{name}, is not made: {said}",
+            fix=f"{fix}; or delete the file, and have 'multus ipam reconcile' free what it would"
+            " have freed",
         )
 
     def note(self, name: str, reason: str) -> None:

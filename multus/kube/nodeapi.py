@@ -139,6 +139,10 @@ class NodeApi:
         """Make *edit*, together with those that other calls of this node wait for."""
         return self.client.edit(edit, deadline)
 
+    def edit_each(self, edits: Sequence[Edit], deadline: Deadline) -> list[Any]:
+        """Make several of one object; see ``multus.kube.editing``."""
+        return self.client.editor.edit_each(edits, deadline)
+
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """From the kind's cache; from the server what no cache has."""
         known = self._known(wanted)

@@ -229,3 +229,32 @@ def test_what_was_written_for_a_del_and_is_damaged_is_read_from_the_files_again(
 def test_a_configuration_without_files_is_written_nowhere(node: Node) -> None:
     node.add("a")
     assert not Path(node.cni_dir, ".whereabouts").exists()
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected", "network"),
+    [
+        ("10.7.0.0/24", "10.7.0.0/26", "10.7.0.31/26", ""),
+        ("fd00:7::/64", "fd00:7::/112", "fd00:7::1f/112", "blue"),
+    ],
+)
+def test_addresses_that_another_range_has_are_not_tried_one_by_one(
+    node: Node, wide: str, narrow: str, expected: str, network: str
+) -> None:
+    for number in range(30):
+        node.add(f"p{number}", range=wide, network_name=network)
+    # Of another network: it says nothing about this one.
+    node.add("other", range=narrow, network_name="red")
+    before = node.requests("POST", "PATCH")
+    assert node.addresses("late", range=narrow, network_name=network) == [expected]
+    assert node.requests("POST", "PATCH") - before <= 6
+    for name in ("late", "p3"):
+        node.delete(name, range=narrow if name == "late" else wide, network_name=network)
+    assert len(node.stored("overlappingrangeipreservations")) == 30
+
+
+def test_without_the_right_to_list_reservations_they_are_tried_one_by_one(node: Node) -> None:
+    for number in range(4):
+        node.add(f"p{number}")
+    node.api.forbidden.add(("list", "overlappingrangeipreservations"))
+    assert node.addresses("late", range="10.7.0.0/26") == ["10.7.0.5/26"]

@@ -15,6 +15,7 @@ from waiting import eventually
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.kubernetes import ApiFailure, Deadline, Edit, Resource
 from multus.kube.client import KubeClient
+from multus.kube.editing import NotTried
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.merging import joined, merged
 from multus.kube.nodeapi import NodeApi
@@ -143,6 +144,20 @@ def test_a_refused_edit_fails_alone(
     assert list(failed) == ["refused"]
     assert isinstance(failed["refused"], ApiFailure) and failed["refused"].status == code
     assert marks(api) == {"first", *names} - {"refused"}
+
+
+def test_edits_of_one_caller_are_one_write_up_to_the_first_that_fails(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    found = client.editor.edit_each([edit(name) for name in "abc"], soon)
+    assert found == [1, 2, 3] and writes(api) == 1
+    found = client.editor.edit_each([edit(name) for name in ("d", "bad", "e")], soon)
+    assert found[0] == 4 and isinstance(found[1], InvalidConfig) and isinstance(found[2], NotTried)
+    assert marks(api) == {"a", "b", "c", "d"} and writes(api) == 2
+    none = [edit("x"), edit("x", "absent"), edit("y")]
+    found = client.editor.edit_each(none, soon)
+    assert [type(each) for each in found] == [int, InvalidConfig, NotTried]
 
 
 @pytest.fixture

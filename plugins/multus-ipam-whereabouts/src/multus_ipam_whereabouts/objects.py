@@ -74,6 +74,16 @@ def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
     return RESERVATIONS.object(namespace, _named(address, network_name))
 
 
+def address_in(name: str, network_name: str) -> str:
+    """The address that a reservation of this *name* is for; "" when it is of another network."""
+    head = f"{network_name}-" if network_name else ""
+    text = name.removeprefix(head)
+    if not name.startswith(head):
+        return ""
+    # An IPv4 address has no dash, an IPv6 address no dot.
+    return text if "." in text else text.replace("-", ":")
+
+
 def _named(text: str, network_name: str, node: str = "") -> str:
     # No object's name may end with a dash.
     whole = f"{text}0" if text.endswith(":") else text

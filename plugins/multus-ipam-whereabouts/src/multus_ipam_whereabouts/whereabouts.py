@@ -11,7 +11,7 @@ in a file and made later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import (
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _POOL, _RESERVATION = "multus_ipam_whereabouts.pool", "multus_ipam_whereabouts.reservation"
 #: The time for giving back what a failed ADD has allocated, beyond the deadline; seconds.
 _CLEAN_UP = 2.0
+#: After so many addresses that other ranges have, the reservations are listed.
+_TRIED = 1
 #: How long a DEL tries to reach the API server, in seconds.
 _LEAVING = 4.0
 
@@ -135,6 +137,27 @@ class Whereabouts(Ipam):
                 return address
             # A pod on another range has it; what its pool has of it here is given back.
             avoid.append(distance)
+            if len(avoid) > _TRIED:
+                avoid = sorted({*avoid, *self._reserved(api, settings, within, deadline)})
+
+    def _reserved(
+        self, api: Api, settings: Settings, within: Range, deadline: Deadline
+    ) -> Iterator[int]:
+        """The distances that others have reserved; none when they cannot be listed."""
+        try:
+            found = api.select(objects.RESERVATIONS, {}, deadline)
+        except CNIError as error:
+            self.invocation.log.verbose("reservations are tried one by one", error=error)
+            return
+        for each in found:
+            metadata, spec = each.get("metadata") or {}, each.get("spec") or {}
+            if metadata.get("namespace") != settings.namespace:
+                continue
+            own = (spec.get("podref"), spec.get("ifname")) == (self._podref, self.invocation.ifname)
+            text = objects.address_in(str(metadata.get("name", "")), settings.network_name)
+            address = Address.parse(text)
+            if address is not None and address in within.network and not own:
+                yield address.value - within.network.first.value
 
     def delete(self) -> None:
         self._delete()
