@@ -12,16 +12,15 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CNIError, described
-from multus.api.kubernetes._edits import Change, Edit, EditFunction, function_of
+from multus.api.kubernetes._edits import Edit
 from multus.api.kubernetes._failures import ApiFailure, NotFound, Unreachable
+from multus.kube.batches import Computed, Job, alike, compute
 from multus.kube.decoding import metadata_of
-from multus.kube.merging import joined, merged
+from multus.kube.early import Early, creating, undo
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._deadline import Deadline
@@ -34,37 +33,6 @@ _Wire = Mapping[str, Any]
 _REMEMBERED = 32
 #: The pause after a lost race, in seconds: at most the first number, doubled up to the second.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.16
-#: The most edits of one write.
-_MOST = 256
-
-
-class _Job:
-    """One edit that waits, and how it ended."""
-
-    def __init__(self, edit: Edit) -> None:
-        self.edit = edit
-        self.function: EditFunction = function_of(edit)
-        self.done = False
-        self.answer: Any = None
-        self.error: CNIError | None = None
-
-    def apply(self, wire: _Wire | None) -> Change:
-        """Compute the change; an error of the function is this edit's alone."""
-        self.error = None
-        try:
-            change = self.function(wire, self.edit.given)
-        except CNIError as error:
-            self.error = error
-        except Exception as error:  # noqa: BLE001  a plugin's function must not fail other edits
-            self.error = CNIError(
-                f"{self.edit.object}: its edit {self.edit.function!r} failed with"
-                f" {described(error)}",
-                fix="report it to the plugin's author",
-            )
-        else:
-            self.answer = change.answer
-            return change
-        return Change()
 
 
 class _Line:
@@ -72,17 +40,8 @@ class _Line:
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
-        self.waiting: list[_Job] = []
+        self.waiting: list[Job] = []
         self.users = 0
-
-
-class _Computed(NamedTuple):
-    """What a batch makes of an object: what is written, and what the object is then."""
-
-    batch: list[_Job]
-    after: _Wire | None
-    patch: Any = None
-    remove: bool = False
 
 
 class Editor:
@@ -119,23 +78,38 @@ class Editor:
 
         Raises an error of the API server too; then the edit may have been made.
         """
-        job = _Job(edit)
+        job = Job(edit)
+        try:
+            self._wait(job, deadline)
+            if job.error is not None:
+                raise job.error
+            if job.then is None:
+                return job.answer
+            if job.early is not None and job.early.object == job.then.object:
+                second, job.early = job.early.answer, None
+            else:
+                self._undo(job)
+                second = self.edit(job.then, deadline)
+            return [job.answer, second]
+        finally:
+            self._undo(job)
+
+    def _wait(self, job: Job, deadline: Deadline) -> None:
+        """Make *job*, or wait until another thread has made it."""
+        wanted = job.edit.object
         with self._in_line(job) as line:
             if not line.turn.acquire(timeout=deadline.remaining()):
                 raise Unreachable(
-                    f"cannot change {edit.object}: no time is left; the runtime repeats the call"
+                    f"cannot change {wanted}: no time is left; the runtime repeats the call"
                 )
             try:
                 while not job.done:
-                    self._make(line, edit.object, deadline)
+                    self._make(line, wanted, deadline)
             finally:
                 line.turn.release()
-        if job.error is not None:
-            raise job.error
-        return job.answer
 
     @contextmanager
-    def _in_line(self, job: _Job) -> Iterator[_Line]:
+    def _in_line(self, job: Job) -> Iterator[_Line]:
         wanted = job.edit.object
         with self._lock:
             line = self._lines.setdefault(wanted, _Line())
@@ -159,8 +133,8 @@ class Editor:
             before, fresh = self._fresh(wanted, deadline), True
         while True:
             with self._lock:
-                batch = _alike(line.waiting)
-            computed = _compute(batch, before)
+                batch = alike(line.waiting)
+            computed = compute(batch, before)
             if computed.patch is None and not computed.remove:
                 if fresh:
                     break
@@ -168,7 +142,8 @@ class Editor:
                 before, fresh = self._fresh(wanted, deadline), True
                 continue
             try:
-                self._write(wanted, before, computed, deadline)
+                with self._early(computed.batch, deadline):
+                    self._write(wanted, before, computed, deadline)
                 break
             except ApiFailure as error:
                 if not _is_lost_race(error):
@@ -181,8 +156,27 @@ class Editor:
                 job.done = True
             line.waiting = [each for each in line.waiting if not each.done]
 
+    @contextmanager
+    def _early(self, batch: Sequence[Job], deadline: Deadline) -> Iterator[None]:
+        """Create what the edits of *batch* create afterwards, while this block writes them."""
+        asked = [job for job in batch if job.at_once and job.early is None]
+        jobs = [(job, job.then) for job in asked if job.then is not None]
+        made: dict[ObjectRef, Early] = {}
+        try:
+            with creating([then for _, then in jobs], self._writer, deadline) as made:
+                yield
+        finally:
+            for job, then in jobs:
+                job.early = made.pop(then.object, None)
+
+    def _undo(self, job: Job) -> None:
+        """Delete what was created early for an edit that has come to something else."""
+        if job.early is not None:
+            undo(job.early, self._writer)
+            job.early = None
+
     def _write(
-        self, wanted: ObjectRef, before: _Wire | None, computed: _Computed, deadline: Deadline
+        self, wanted: ObjectRef, before: _Wire | None, computed: Computed, deadline: Deadline
     ) -> None:
         with self._lock:
             self._written.pop(wanted, None)
@@ -223,28 +217,6 @@ class Editor:
             if not error.kind_known:
                 raise
             return None
-
-
-def _alike(waiting: list[_Job]) -> list[_Job]:
-    """The first edits that wait, as far as one request can write them."""
-    part = waiting[0].edit.subresource
-    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:_MOST]))
-
-
-def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:
-    """Apply the edits in their order; a removal ends the batch."""
-    after, patch = before, None
-    for count, job in enumerate(batch, 1):
-        change = job.apply(after)
-        if change.remove:
-            if after is before:
-                return _Computed(batch[:count], None, remove=before is not None)
-            # Edits before it have changed the object: they are written first.
-            return _Computed(batch[: count - 1], after, patch)
-        if change.patch is not None:
-            patch = change.patch if patch is None else joined(patch, change.patch)
-            after = merged(after, change.patch)
-    return _Computed(batch, after, patch)
 
 
 def _is_lost_race(error: ApiFailure) -> bool:

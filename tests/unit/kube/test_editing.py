@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def marks(api: ApiServer, pool: str = "p") -> set[str]:
     kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
     assert kind is not None
     return set(api.store.get(kind, "default", pool)["spec"]["allocations"])
+
+
+def stored(api: ApiServer) -> set[str]:
+    kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
+    assert kind is not None
+    return {each["metadata"]["name"] for each in api.store.objects(kind, "default", ())}
 
 
 def writes(api: ApiServer) -> int:
@@ -112,6 +119,74 @@ def test_a_refusal_is_the_errors_of_the_server(
     assert caught.value.status == 403
     api.forbidden.clear()
     assert client.edit(edit("a"), soon) == 1
+
+
+def both(name: str, *, at_once: bool = True) -> Edit:
+    return edit(name, "both", then="of-", at_once=at_once)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_edit_that_belongs_to_another_one_is_made_with_it(
+    at_once: bool, api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    assert client.edit(both("a", at_once=at_once), soon) == [1, 1]
+    assert client.edit(both("b", at_once=at_once), soon) == [2, 1]
+    assert (marks(api, "of-1"), marks(api, "of-2")) == ({"a"}, {"b"})
+    # Again: there is nothing to change, and nothing is made twice.
+    assert client.edit(both("b", at_once=at_once), soon) == [2, 1]
+
+
+def test_at_once_is_one_wait(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    spent = {}
+    for at_once in (True, False):
+        api.faults.add(Fault("slow", method="P*", path="*/ippools*", seconds=0.4, times=2))
+        begin = time.monotonic()
+        client.edit(both(f"b{at_once}", at_once=at_once), soon)
+        spent[at_once] = time.monotonic() - begin
+    assert spent[True] < 0.75 < spent[False]
+
+
+def test_what_was_created_early_is_deleted_when_the_edit_comes_to_nothing(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    api.faults.add(Fault("status", method="PATCH", path="*/p", code=403, reason="Forbidden"))
+    with pytest.raises(ApiFailure):
+        client.edit(both("a"), soon)
+    assert api.requests["POST", PATH] == 2
+    assert "of-2" not in stored(api)
+
+
+def test_what_was_created_early_is_that_of_the_edit_as_it_was_made(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    # Another node is faster: the edit gets another number.
+    connect().edit(edit("second"), soon)
+    assert client.edit(both("a"), soon) == [3, 1]
+    assert stored(api) == {"p", "of-3"}
+
+
+def test_an_early_object_that_somebody_else_has_is_left_alone(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    connect().edit(edit("other", pool="of-2"), soon)
+    assert client.edit(both("a"), soon) == [2, 2]
+    assert marks(api, "of-2") == {"other", "a"}
+    api.faults.add(Fault("status", method="PATCH", path="*/p", code=403, reason="Forbidden"))
+    connect().edit(edit("other", pool="of-3"), soon)
+    with pytest.raises(ApiFailure):
+        client.edit(both("b"), soon)
+    assert marks(api, "of-3") == {"other"}
 
 
 @pytest.fixture
