@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from attrs import frozen
 from multus_ipam_whereabouts import objects
@@ -36,7 +37,8 @@ from multus.testing.apiserver.store import LARGEST, compact_json
 
 _RANGE, _LAST = "10.0.0.0/8", 2**24 - 2
 _NAMESPACE = "kube-system"
-_POOL = objects.pool(_NAMESPACE, _RANGE, "")
+_POOL, _ALLOCATE = objects.pool(_NAMESPACE, _RANGE, ""), "multus_ipam_whereabouts.pool:allocate"
+_RESERVE = {"first": "10.0.0.0", "namespace": _NAMESPACE, "name": "", "at_once": False}
 _CACHED = {use.resource: use.cached for use in objects.uses() if use.cached}
 #: How long one ADD tries by default, in seconds; then the runtime repeats it.
 _CALL = 15.0
@@ -122,7 +124,7 @@ class _Node:
             "podref": f"default/{name}",
             "ifname": "net1",
         }
-        given = {
+        given: dict[str, Any] = {
             **owner,
             "range": _RANGE,
             "spans": [[1, _LAST]],
@@ -130,21 +132,20 @@ class _Node:
             "avoid": [],
             "sticky": False,
             "claim": False,
+            "reserve": _RESERVE,
         }
-        distance: int = self._edit(Edit(_POOL, "multus_ipam_whereabouts.pool:allocate", given))
-        address = f"10.{distance >> 16}.{distance >> 8 & 255}.{distance & 255}"
-        reserved = objects.reservation(_NAMESPACE, address, "")
-        self._edit(Edit(reserved, "multus_ipam_whereabouts.reservation:reserve", owner))
-        return distance
+        while True:
+            distance, holder = self._edit(Edit(_POOL, _ALLOCATE, given))
+            if not holder:
+                return int(distance)
+            given["avoid"] = [*given["avoid"], distance]
 
-    def _edit(self, edit: Edit) -> int:
+    def _edit(self, edit: Edit) -> Any:
         while True:
             try:
-                answer: int = self._api.edit(edit, Deadline.after(_CALL))
+                return self._api.edit(edit, Deadline.after(_CALL))
             except TryAgainLater:
                 self.repeated += 1
-            else:
-                return answer
 
 
 class _Watch(threading.Thread):
@@ -217,11 +218,12 @@ def _figures(
     watches: Sequence[_Watch],
     seconds: float,
 ) -> Figures:
-    asked = {"GET": 0, "POST": 0, "PATCH": 0}
+    asked = {"GET": 0, "POST": 0, "PATCH": 0, "DELETE": 0}
     for (method, path), count in api.requests.items():
         if f"/namespaces/{_NAMESPACE}/" in path:
             asked[method] += count
-    writes, stored = asked["POST"] + asked["PATCH"], [_stored(api, kind) for kind in _CACHED]
+    writes = asked["POST"] + asked["PATCH"] + asked["DELETE"]
+    stored = [_stored(api, kind) for kind in _CACHED]
     empty = len(compact_json(_filled(0)))
     started = [each for found in addresses for each in found]
     return Figures(

@@ -15,14 +15,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from multus.api.errors import CNIError, TryAgainLater, described
-from multus.api.kubernetes._edits import Change, Edit, EditFunction, function_of
+from multus.api.errors import CNIError
+from multus.api.kubernetes._edits import Edit
 from multus.api.kubernetes._failures import ApiFailure, NotFound, Unreachable
+from multus.kube.batches import MOST, Computed, Job, alike, compute
 from multus.kube.decoding import metadata_of
-from multus.kube.merging import joined, merged
+from multus.kube.early import Early, creating, undo
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._deadline import Deadline
@@ -35,53 +35,6 @@ _Wire = Mapping[str, Any]
 _REMEMBERED = 32
 #: The least pause after a lost race, and the longest after many; seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
-#: The most edits of one write.
-_MOST = 256
-
-
-class NotTried(TryAgainLater):
-    """An edit before it, of the same object, was not made."""
-
-
-class _Job:
-    """One edit that waits, and how it ended; it is not made when the one *before* it has failed."""
-
-    def __init__(self, edit: Edit, before: _Job | None) -> None:
-        self.edit, self.before = edit, before
-        self.done = False
-        self.answer: Any = None
-        self.error: CNIError | None = None
-        self.function: EditFunction = _nothing
-        try:
-            self.function = function_of(edit)
-        except CNIError as error:
-            self.done, self.error = True, error
-
-    def apply(self, wire: _Wire | None) -> Change:
-        """Compute the change; an error of the function is this edit's alone."""
-        self.error = None
-        if self.before is not None and self.before.error is not None:
-            self.error = NotTried(f"an earlier change of {self.edit.object} was not made")
-            return Change()
-        try:
-            change = self.function(wire, self.edit.given)
-        except CNIError as error:
-            self.error = error
-        except Exception as error:  # noqa: BLE001  a plugin's function must not fail other edits
-            self.error = CNIError(
-                f"{self.edit.object}: its edit {self.edit.function!r} failed with"
-                f" {described(error)}",
-                fix="report it to the plugin's author",
-            )
-        else:
-            self.answer = change.answer
-            return change
-        return Change()
-
-
-def _nothing(wire: _Wire | None, given: _Wire) -> Change:
-    """The function of an edit that names none."""
-    return Change()
 
 
 class _Line:
@@ -89,19 +42,10 @@ class _Line:
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
-        self.waiting: list[_Job] = []
+        self.waiting: list[Job] = []
         self.users = 0
         #: The most edits of the next write: fewer after a refusal, until the refused one is alone.
-        self.most = _MOST
-
-
-class _Computed(NamedTuple):
-    """What a batch makes of an object: what is written, and what the object is then."""
-
-    batch: list[_Job]
-    after: _Wire | None
-    patch: Any = None
-    remove: bool = False
+        self.most = MOST
 
 
 class Editor:
@@ -149,18 +93,36 @@ class Editor:
         Returns the answer of each, or the ``CNIError`` for which it, and those after it, were not
         made.
         """
-        jobs = list[_Job]()
+        jobs = list[Job]()
         for each in edits:
-            jobs.append(_Job(each, jobs[-1] if jobs else None))
+            jobs.append(Job(each, jobs[-1] if jobs else None))
         with self._in_line(jobs) as line:
             try:
                 self._take_turn(line, jobs, deadline)
             except CNIError as error:
                 for job in jobs:
                     job.error = job.error if job.done else error
-        return [job.answer if job.error is None else job.error for job in jobs]
+        try:
+            return [self._answer(job, deadline) for job in jobs]
+        finally:
+            for job in jobs:
+                self._undo(job)
 
-    def _take_turn(self, line: _Line, jobs: list[_Job], deadline: Deadline) -> None:
+    def _answer(self, job: Job, deadline: Deadline) -> Any:
+        """The answer of *job*, with that of the edit that belongs to it; or the error of one."""
+        if job.error is not None or job.then is None:
+            return job.error or job.answer
+        early, job.early = job.early, None
+        if early is not None and early.object == job.then.object:
+            return [job.answer, early.answer]
+        job.early = early
+        self._undo(job)
+        try:
+            return [job.answer, self.edit(job.then, deadline)]
+        except CNIError as error:
+            return error
+
+    def _take_turn(self, line: _Line, jobs: list[Job], deadline: Deadline) -> None:
         """Wait until who has the turn has made *jobs*, or make them in an own turn."""
         wanted = jobs[0].edit.object
         if not line.turn.acquire(timeout=deadline.remaining()):
@@ -174,7 +136,7 @@ class Editor:
             line.turn.release()
 
     @contextmanager
-    def _in_line(self, jobs: list[_Job]) -> Iterator[_Line]:
+    def _in_line(self, jobs: list[Job]) -> Iterator[_Line]:
         wanted = jobs[0].edit.object
         with self._lock:
             line = self._lines.setdefault(wanted, _Line())
@@ -198,8 +160,8 @@ class Editor:
         while True:
             began = time.monotonic()
             with self._lock:
-                batch = _alike(line.waiting, line.most)
-            computed = _compute(batch, before)
+                batch = alike(line.waiting, line.most)
+            computed = compute(batch, before)
             if computed.patch is None and not computed.remove:
                 if fresh:
                     break
@@ -207,8 +169,9 @@ class Editor:
                 before, fresh = self._fresh(wanted, deadline), True
                 continue
             try:
-                self._write(wanted, before, computed, deadline)
-                line.most = min(2 * line.most, _MOST)
+                with self._early(computed.batch, deadline):
+                    self._write(wanted, before, computed, deadline)
+                line.most = min(2 * line.most, MOST)
                 break
             except ApiFailure as error:
                 if error.refused:
@@ -223,14 +186,33 @@ class Editor:
             before, fresh = self._fresh(wanted, deadline), True
         self._end(line, computed.batch)
 
-    def _end(self, line: _Line, batch: list[_Job]) -> None:
+    def _end(self, line: _Line, batch: list[Job]) -> None:
         with self._lock:
             for job in batch:
                 job.done = True
             line.waiting = [each for each in line.waiting if not each.done]
 
+    @contextmanager
+    def _early(self, batch: Sequence[Job], deadline: Deadline) -> Iterator[None]:
+        """Create what the edits of *batch* create afterwards, while this block writes them."""
+        asked = [job for job in batch if job.at_once and job.early is None]
+        jobs = [(job, job.then) for job in asked if job.then is not None]
+        made: dict[ObjectRef, Early] = {}
+        try:
+            with creating([then for _, then in jobs], self._writer, deadline) as made:
+                yield
+        finally:
+            for job, then in jobs:
+                job.early = made.pop(then.object, None)
+
+    def _undo(self, job: Job) -> None:
+        """Delete what was created early for an edit that has come to something else."""
+        if job.early is not None:
+            undo(job.early, self._writer)
+            job.early = None
+
     def _write(
-        self, wanted: ObjectRef, before: _Wire | None, computed: _Computed, deadline: Deadline
+        self, wanted: ObjectRef, before: _Wire | None, computed: Computed, deadline: Deadline
     ) -> None:
         with self._lock:
             self._written.pop(wanted, None)
@@ -273,13 +255,7 @@ class Editor:
             return None
 
 
-def _alike(waiting: list[_Job], most: int) -> list[_Job]:
-    """The first edits that wait, *most* at most, as far as one request can write them."""
-    part = waiting[0].edit.subresource
-    return list(takewhile(lambda job: job.edit.subresource == part, waiting[:most]))
-
-
-def _is_one(line: _Line, batch: list[_Job], error: ApiFailure) -> bool:
+def _is_one(line: _Line, batch: list[Job], error: ApiFailure) -> bool:
     """Whether the refused *batch* is one edit, whose error it is; else fewer are written next.
 
     So a refusal is the error of the edit that causes it, and not of those that wait with it.
@@ -288,22 +264,6 @@ def _is_one(line: _Line, batch: list[_Job], error: ApiFailure) -> bool:
     if len(batch) == 1:
         batch[0].error = error
     return len(batch) == 1
-
-
-def _compute(batch: list[_Job], before: _Wire | None) -> _Computed:
-    """Apply the edits in their order; a removal ends the batch."""
-    after, patch = before, None
-    for count, job in enumerate(batch, 1):
-        change = job.apply(after)
-        if change.remove:
-            if after is before:
-                return _Computed(batch[:count], None, remove=before is not None)
-            # Edits before it have changed the object: they are written first.
-            return _Computed(batch[: count - 1], after, patch)
-        if change.patch is not None:
-            patch = change.patch if patch is None else joined(patch, change.patch)
-            after = merged(after, change.patch)
-    return _Computed(batch, after, patch)
 
 
 def _is_lost_race(error: ApiFailure) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import CNIError, TryAgainLater
 from multus.api.kubernetes._failures import ApiFailure
-from multus.kube.editing import NotTried
+from multus.kube.batches import NotTried
 
 if TYPE_CHECKING:
     from multus.api.kubernetes._edits import Edit

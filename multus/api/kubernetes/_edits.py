@@ -25,11 +25,17 @@ class Change(NamedTuple):
 
     ``patch`` is a merge patch (RFC 7386) of the object, or the whole object when there is none yet;
     None leaves it as it is.  With ``remove`` the object is deleted.  ``answer`` is JSON.
+
+    ``then`` is an edit of another object that belongs to this one; `Api.edit` returns both answers.
+    It is made when the patch has been written.  With ``at_once``, for an object that no other node
+    writes, what it creates is created meanwhile, and deleted when the patch comes to nothing.
     """
 
     answer: Any = None
     patch: Mapping[str, Any] | None = None
     remove: bool = False
+    then: Edit | None = None
+    at_once: bool = False
 
 
 #: Takes the object in its wire form, None when it does not exist, and what the edit gives.

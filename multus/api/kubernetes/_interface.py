@@ -108,6 +108,7 @@ class Api(Protocol):
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
         """Change one object by a plugin's function; returns the function's answer.
 
+        With ``Change.then`` it is a list of two, the second that of the edit which it names.
         The function's error is raised.  After an error of the API server the change may have been
         made: whoever gets one repeats the edit, or makes one that undoes it.  In a daemon, edits of
         one object that wait at the same time are one write; one that finds its object in a cache

@@ -47,6 +47,7 @@ def test_they_get_different_addresses_by_less_than_a_write_each(
             "avoid": [],
             "sticky": False,
             "claim": False,
+            "reserve": None,
         }
         edit = Edit(POOL, "multus_ipam_whereabouts.pool:allocate", given)
         found: int = crowd[number % NODES].edit(edit, Deadline.after(PATIENCE))

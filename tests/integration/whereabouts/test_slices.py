@@ -49,6 +49,18 @@ def test_each_node_allocates_in_its_own_part(sliced: Node, monkeypatch: pytest.M
     assert sliced.allocations("n2-10.7.0.64-26").keys() == {"1"}
 
 
+def test_an_add_whose_pool_is_refused_leaves_no_reservation(sliced: Node) -> None:
+    sliced.add("a", **SLICED)
+    fault = Fault("status", path="*/ippools/*", method="PATCH", code=403, reason="Forbidden")
+    sliced.api.faults.add(fault)
+    posted = sliced.requests("POST")
+    with pytest.raises(CNIError, match="Forbidden"):
+        sliced.add("b", **SLICED)
+    # It was reserved while the pool was written: on a part of its own, nobody else comes between.
+    assert sliced.requests("POST") == posted + 1
+    assert sliced.stored("overlappingrangeipreservations").keys() == {"10.7.0.1"}
+
+
 def test_a_del_with_a_result_frees_whatever_the_controller_has_done_since(sliced: Node) -> None:
     result = sliced.add("a", **SLICED)
     _reassign(sliced, "n2", "n1", "", "")

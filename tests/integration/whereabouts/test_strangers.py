@@ -24,6 +24,7 @@ GIVEN: dict[str, Any] = {
     "avoid": [],
     "sticky": True,
     "claim": False,
+    "reserve": None,
     "fence": True,
 }
 ODD: list[Any] = [

@@ -30,6 +30,14 @@ def mark(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
 
 
 @editing
+def both(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+    """As `mark`, and one more object that is called as the caller's number."""
+    change = mark(wire, given)
+    then = edit(given["name"], pool=f"{given['then']}{change.answer}")
+    return change._replace(then=then, at_once=given["at_once"])
+
+
+@editing
 def remove(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     return Change(wire is not None, remove=True)
 
@@ -38,5 +46,6 @@ def unmarked(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
     return Change()
 
 
-def edit(name: str, function: str = "mark", pool: str = "p") -> Edit:
-    return Edit(POOLS.object("default", pool), f"{__name__}:{function}", {"name": name})
+def edit(name: str, function: str = "mark", pool: str = "p", **given: Any) -> Edit:
+    named = {"name": name, **given}
+    return Edit(POOLS.object("default", pool), f"{__name__}:{function}", named)

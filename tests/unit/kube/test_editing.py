@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from unit.kube.edits import POOLS, edit
-from waiting import eventually
+from waiting import becomes, eventually
 
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.kubernetes import ApiFailure, Deadline, Edit, Resource
+from multus.kube.batches import NotTried
 from multus.kube.client import KubeClient
-from multus.kube.editing import NotTried
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.merging import joined, merged
 from multus.kube.nodeapi import NodeApi
@@ -32,6 +32,12 @@ def marks(api: ApiServer, pool: str = "p") -> set[str]:
     kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
     assert kind is not None
     return set(api.store.get(kind, "default", pool)["spec"]["allocations"])
+
+
+def stored(api: ApiServer) -> set[str]:
+    kind = api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", "ippools")
+    assert kind is not None
+    return {each["metadata"]["name"] for each in api.store.objects(kind, "default", ())}
 
 
 def writes(api: ApiServer) -> int:
@@ -158,6 +164,78 @@ def test_edits_of_one_caller_are_one_write_up_to_the_first_that_fails(
     none = [edit("x"), edit("x", "absent"), edit("y")]
     found = client.editor.edit_each(none, soon)
     assert [type(each) for each in found] == [int, InvalidConfig, NotTried]
+
+
+def both(name: str, *, at_once: bool = True) -> Edit:
+    return edit(name, "both", then="of-", at_once=at_once)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_edit_that_belongs_to_another_one_is_made_with_it(
+    at_once: bool, api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    assert client.edit(both("a", at_once=at_once), soon) == [1, 1]
+    assert client.edit(both("b", at_once=at_once), soon) == [2, 1]
+    assert (marks(api, "of-1"), marks(api, "of-2")) == ({"a"}, {"b"})
+    # Again: there is nothing to change, and nothing is made twice.
+    assert client.edit(both("b", at_once=at_once), soon) == [2, 1]
+
+
+def test_at_once_the_second_object_is_created_while_the_first_one_is_written(
+    api: ApiServer,
+    connect: Callable[..., KubeClient],
+    soon: Deadline,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    plain = api.store.change
+
+    def change(*arguments: Any) -> Any:
+        becomes(lambda: api.requests["POST", PATH], 2)
+        return plain(*arguments)
+
+    monkeypatch.setattr(api.store, "change", change)
+    assert client.edit(both("a"), soon) == [2, 1]
+
+
+def test_what_was_created_early_is_deleted_when_the_edit_comes_to_nothing(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    api.faults.add(Fault("status", method="PATCH", path="*/p", code=403, reason="Forbidden"))
+    with pytest.raises(ApiFailure):
+        client.edit(both("a"), soon)
+    assert api.requests["POST", PATH] == 2
+    assert "of-2" not in stored(api)
+
+
+def test_what_was_created_early_is_that_of_the_edit_as_it_was_made(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    # Another node is faster: the edit gets another number.
+    connect().edit(edit("second"), soon)
+    assert client.edit(both("a"), soon) == [3, 1]
+    assert stored(api) == {"p", "of-3"}
+
+
+def test_an_early_object_that_somebody_else_has_is_left_alone(
+    api: ApiServer, connect: Callable[..., KubeClient], soon: Deadline
+) -> None:
+    client = connect()
+    client.edit(edit("first"), soon)
+    connect().edit(edit("other", pool="of-2"), soon)
+    assert client.edit(both("a"), soon) == [2, 2]
+    assert marks(api, "of-2") == {"other", "a"}
+    api.faults.add(Fault("status", method="PATCH", path="*/p", code=403, reason="Forbidden"))
+    connect().edit(edit("other", pool="of-3"), soon)
+    with pytest.raises(ApiFailure):
+        client.edit(both("b"), soon)
+    assert marks(api, "of-3") == {"other"}
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from waiting import PATIENCE
 
 from multus.api.errors import CNIError, TryAgainLater
 from multus.api.kubernetes import ApiFailure, Deadline, Edit, Resource
+from multus.kube.batches import NotTried
 from multus.kube.client import KubeClient
-from multus.kube.editing import NotTried
 from multus.kube.keptedits import KeptEdits
 from multus.testing.apiserver import ApiServer, Fault
 

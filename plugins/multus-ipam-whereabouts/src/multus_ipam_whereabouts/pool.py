@@ -1,7 +1,7 @@
 """What becomes of a pool: an address is allocated, or given back.
 
-These functions run in the process that writes, with the pool as it is at that moment.  They import
-nothing that computes with addresses: an address is its distance from the first one of the range.
+These functions run in the process that writes, with the pool as it is at that moment.  An address
+is its distance from the first one of the range.
 
 Source: whereabouts 0.9: ``spec.range``; ``spec.allocations`` maps the distance, in decimal, to
 ``id`` (the container), ``podref`` (namespace/name) and ``ifname``.
@@ -17,6 +17,7 @@ from typing import Any
 from multus.api.errors import AddressesExhausted, InvalidConfig
 from multus.api.kubernetes import Change, editing
 from multus_ipam_whereabouts.objects import API_VERSION
+from multus_ipam_whereabouts.reservation import reserving
 
 #: Which addresses the pods of networks with ``sticky`` had: JSON, "namespace/name interface" to a
 #: distance.
@@ -38,9 +39,10 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
 
     *given*: ``range``; ``spans``, lists of two distances, both included; ``id``, ``podref`` and
     ``ifname``; ``wanted``, the distances that may be allocated when not any may; ``avoid``,
-    distances that are taken elsewhere; ``sticky``; ``claim`` when ``id`` is that of a claim.  What
-    the pod has on this interface already, or the claim, is the answer again, and gets the new ID.
-    Raises ``AddressesExhausted``.
+    distances that are taken elsewhere; ``sticky``; ``claim`` when ``id`` is that of a claim;
+    ``reserve``, None or what `reservation.reserving` needs: the address is reserved too, and
+    ``at_once`` where no other node writes the pool.  What the pod has on this interface already, or
+    the claim, is the answer again, and gets the new ID.  Raises ``AddressesExhausted``.
     """
     allocations = allocations_of(wire)
     _require_range(wire, given["range"])
@@ -59,9 +61,14 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
     if allocations.get(str(found)) != entry:
         patch[str(found)] = entry
     annotations = _remembering(memory, given, found) if given["sticky"] else {}
-    if not patch and not annotations:
-        return Change(found)
-    return Change(found, _whole(wire, given["range"], patch, annotations))
+    change = Change(found)
+    if patch or annotations:
+        change = Change(found, _whole(wire, given["range"], patch, annotations))
+    reserve = given["reserve"]
+    if not reserve:
+        return change
+    then = reserving(found, entry, reserve)
+    return change._replace(then=then, at_once=reserve["at_once"])
 
 
 @editing

@@ -11,8 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from multus.api.kubernetes import Change, editing
-from multus_ipam_whereabouts.objects import API_VERSION
+from multus.api.kubernetes import Change, Edit, editing
+from multus.ipam.addresses import Address
+from multus_ipam_whereabouts import objects
+
+
+def reserving(distance: int, owner: Mapping[str, Any], given: Mapping[str, Any]) -> Edit:
+    """The edit that reserves an address, *distance* from the first one of its range, for *owner*.
+
+    *given*: ``first`` of the range, and ``namespace`` and ``name``, that of the network.
+    """
+    first = Address.parse(given["first"])
+    assert first is not None  # str() of an address
+    wanted = objects.reservation(given["namespace"], str(first + distance), given["name"])
+    return Edit(wanted, f"{__name__}:reserve", owner)
 
 
 @editing
@@ -28,7 +40,7 @@ def reserve(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     }
     if wire is None:
         kind = "OverlappingRangeIPReservation"
-        return Change("", {"apiVersion": API_VERSION, "kind": kind, "spec": spec})
+        return Change("", {"apiVersion": objects.API_VERSION, "kind": kind, "spec": spec})
     there = _spec(wire)
     own = there.get("podref") == given["podref"] or there.get("containerid") == given["id"]
     if not own or there.get("ifname", given["ifname"]) != given["ifname"]:

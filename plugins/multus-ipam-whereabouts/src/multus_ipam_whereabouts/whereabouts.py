@@ -1,8 +1,8 @@
 """The verbs: an address of each range is allocated in its pool, and reserved beside other ranges.
 
-The pool is written first, then the reservation; an address that another range's pod has reserved is
-given back and the next one is taken.  Neither needs a leader: the API server refuses a write that
-was computed from an old object, and a second object of one name.
+The pool is written, then the reservation, or both at the same time; an address that another range's
+pod has reserved is given back and the next one is taken.  Neither needs a leader: the API server
+refuses a write that was computed from an old object, and a second object of one name.
 
 Nothing is lost: the engine has written down the configuration and the container before ADD, and DEL
 finds what the container has by its ID.  When the API server is away, what DEL has to change is kept
@@ -118,6 +118,12 @@ class Whereabouts(Ipam):
         deadline: Deadline,
     ) -> Address:
         base, avoid = within.network.first, list[int]()
+        reserve = {
+            "first": str(base),
+            "namespace": settings.namespace,
+            "name": settings.network_name,
+            "at_once": bool(within.node),
+        }
         while True:
             given = {
                 **self._owner,
@@ -127,14 +133,13 @@ class Whereabouts(Ipam):
                 "avoid": avoid,
                 "sticky": settings.sticky,
                 "claim": self._claim is not None,
+                "reserve": reserve if settings.overlapping else None,
             }
-            distance: int = api.edit(self._pool_edit(settings, within, "allocate", given), deadline)
-            address = base + distance
-            if not settings.overlapping:
-                return address
-            reserve = self._reservation_edit(settings, address, "reserve", self._owner)
-            if not api.edit(reserve, deadline):
-                return address
+            answer = api.edit(self._pool_edit(settings, within, "allocate", given), deadline)
+            distance: int = answer[0] if settings.overlapping else answer
+            holder: str = answer[1] if settings.overlapping else ""
+            if not holder:
+                return base + distance
             # A pod on another range has it; what its pool has of it here is given back.
             avoid.append(distance)
             if len(avoid) > _TRIED:
