@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,29 @@ if TYPE_CHECKING:
     from multus.state.record import Record
 
 CNI_DIR = "/var/lib/cni/multus"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the folder of records.
+
+    The usual folder may be missing: nothing was attached on this node yet.
+    """
+    parser.add_argument(
+        "--cni-dir",
+        type=_folder,
+        default=CNI_DIR,
+        metavar="FOLDER",
+        help="the folder of records (%(default)s)",
+    )
+
+
+def _folder(path: str) -> str:
+    try:
+        os.stat(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and path != CNI_DIR:
+            raise argparse.ArgumentTypeError(f"there is no folder {path!r}") from error
+    return path
 
 
 def described(record: Record) -> dict[str, Any]:

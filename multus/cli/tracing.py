@@ -8,10 +8,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from multus.api.errors import InvalidConfig, MissingPlugin
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, numbers
 from multus.cli.recent import number
 from multus.log.trace import follow, read
 
@@ -39,11 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="only of this time: 90s, 10m, 2h",
     )
-    parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
+    parser.add_argument(
+        "--last", type=numbers.count, default=0, metavar="N", help="only the last N entries"
+    )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on with new entries; ends by Ctrl-C"
     )
-    parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
+    attachments.configure(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, one entry per line")
 
 
@@ -77,10 +80,34 @@ def _all(folder: str) -> list[Entry]:
     try:
         return list(read(folder))
     except FileNotFoundError as error:
+        if _is_traced():
+            return []
         raise MissingPlugin(
             f"there is no trace ({error.args[0]})",
             fix="install multus-observer-trace; it records requests from then on",
         ) from error
+
+
+def _is_traced() -> bool:
+    """Whether the plugin that writes the trace is installed here."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    with suppress(PackageNotFoundError):
+        distribution("multus-observer-trace")
+        return True
+    return False
+
+
+def nothing(arguments: argparse.Namespace, what: str = "entry") -> str:
+    """Why nothing is shown, as a sentence."""
+    given = {
+        f"of {arguments.container}": arguments.container,
+        "that failed": arguments.failed,
+        "of this time": arguments.since,
+    }
+    chosen = " ".join(words for words, wanted in given.items() if wanted)
+    said = f"the trace has no {what}{' ' * bool(chosen)}{chosen}"
+    return f"{said}: there was no request, or it was too long ago"
 
 
 def is_wanted(entry: Mapping[str, Any], arguments: argparse.Namespace) -> bool:

@@ -59,7 +59,9 @@ class TestAttachments:
     def test_of_a_folder_that_is_not_there_says_so(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
-        status, text = printed(capsys, "attachments", "--cni-dir", str(tmp_path / "none"))
+        assert main(("attachments", "--cni-dir", str(tmp_path / "none"))) == 2
+        assert f"there is no folder '{tmp_path}/none'" in capsys.readouterr().err
+        status, text = printed(capsys, "attachments", "--cni-dir", str(tmp_path))
         assert (status, text) == (0, "nothing is attached\n")
 
     def test_names_what_cannot_be_read_and_what_is_kept_aside(

@@ -21,8 +21,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen, telling
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, screen, telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +41,7 @@ STATUSES = {
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pod", metavar="POD|CONTAINER", help="NAMESPACE/NAME, NAME, or an ID")
     parser.add_argument("--dry-run", action="store_true", help="change nothing")
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    attachments.configure(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

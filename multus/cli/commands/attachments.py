@@ -17,8 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multus.cli import screen, statuses, telling
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, screen, statuses, telling
 
 _FORMS = ("wide", "json", "yaml", "name")
 TITLES = ("POD", "INTERFACE", "NETWORK", "ADDRESSES", "STATE", "AGE")
@@ -48,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="go on, and print what changes; ends by Ctrl-C"
     )
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    attachments.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

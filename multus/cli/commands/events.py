@@ -27,7 +27,14 @@ STATUSES = {0: "there are such requests", 1: "there is none, or no trace", **sta
 def configure(parser: argparse.ArgumentParser) -> None:
     tracing.configure(parser)
     parser.add_argument("--network", default="", help="only those that attached this network")
-    parser.add_argument("--command", default="", dest="verb", help="only these: ADD, DEL, CHECK")
+    parser.add_argument(
+        "--command",
+        default="",
+        dest="verb",
+        type=str.upper,
+        choices=("ADD", "DEL", "CHECK", "GC", "STATUS"),
+        help="only requests with this one",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
             shown.line(*_line(each), hang=4)
         if arguments.follow:
             screen.flush()
+    if not found and shown is not None:
+        shown.line(tracing.nothing(arguments, _what(arguments)))
     return 0 if found else 1
+
+
+def _what(arguments: argparse.Namespace) -> str:
+    """What kind of request is looked for, in words."""
+    network = f" with network {arguments.network}" if arguments.network else ""
+    return f"{arguments.verb} request{network}".strip()
 
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[tracing.Entry]:
@@ -53,7 +68,7 @@ def _wanted(arguments: argparse.Namespace) -> Iterator[tracing.Entry]:
     for each in tracing.chosen(arguments):
         if "delegate" in each:
             continue
-        if arguments.verb and each.get("command") != arguments.verb.upper():
+        if arguments.verb and each.get("command") != arguments.verb:
             continue
         if arguments.network and arguments.network not in _networks(each):
             continue

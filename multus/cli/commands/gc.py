@@ -27,8 +27,7 @@ import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen, telling
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, screen, telling
 from multus.cli.node import NET_D
 from multus.log._printable import printable
 
@@ -50,7 +49,7 @@ STATUSES = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    attachments.configure(parser)
     parser.add_argument("-c", "--conf", metavar="FILE", help="Multus' configuration")
     parser.add_argument("--cri", default="", metavar="SOCKET", help="the runtime's CRI socket")
     parser.add_argument("--dry-run", action="store_true", help="change nothing")

@@ -20,8 +20,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from multus.cli import screen, telling
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, screen, telling
 from multus.cli.clusters import add_cluster
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--svg", default="", metavar="FILE", help="write an SVG file")
     form.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    attachments.configure(parser)
     add_cluster(parser)
 
 

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import argparse
 
-from multus.cli import screen, telling
-from multus.cli.attachments import CNI_DIR
+from multus.cli import attachments, screen, telling
 from multus.cli.clusters import add_cluster
 
 ADDRESS = "127.0.0.1:8470"
@@ -36,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address", default=ADDRESS, metavar="IP:PORT", help="(%(default)s; port 0: any)"
     )
-    parser.add_argument("--cni-dir", default=CNI_DIR, help="the folder of records (%(default)s)")
+    attachments.configure(parser)
     add_cluster(parser)
 
 

@@ -51,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.follow:
             screen.flush()
     if not found and shown is not None:
-        of = f" of {arguments.container}" if arguments.container else ""
-        shown.line(f"the trace has no entry{of}: there was no request, or it was too long ago")
+        shown.line(tracing.nothing(arguments))
     return 0 if found else 1
 
 

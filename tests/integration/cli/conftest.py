@@ -64,6 +64,7 @@ class MadeUpNode:
     def healthy(self, **keys: Any) -> dict[str, Any]:
         """Put a configuration and a program in place; returns the configuration."""
         conf = self.conf(**keys)
+        (self.folder / "state").mkdir(exist_ok=True)
         self.write("net.d/00-multus.conf", conf)
         shebang = f'#!/bin/sh\nexec {" ".join(self.program)} "$@"\n'
         self.bin.file("multus", shebang.encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel import require_nftables
 from waiting import eventually
 
 from integration.cli.conftest import MadeUpNode, Pods
@@ -19,6 +20,7 @@ _COMPLAINTS = ("warning", "error", "unchecked")
 @pytest.fixture
 def littered(made_up: MadeUpNode, cni_pods: Pods) -> MadeUpNode:
     """A node with a living container, two whose DEL never came, and an address of nobody."""
+    require_nftables()
     delegates: list[dict[str, Any]] = [*made_up.conf()["delegates"]]
     delegates[0] |= {"ipMasq": True, "ipMasqBackend": "nftables"}
     conf = made_up.healthy(delegates=delegates)

@@ -134,5 +134,6 @@ def test_what_may_not_be_looked_into_is_told(drawn: Drawn) -> None:
 
 
 def test_without_records_nothing_is_attached(made_up: MadeUpNode) -> None:
+    (made_up.folder / "none").mkdir()
     done = made_up.run("graph", "--cni-dir", str(made_up.folder / "none"))
     assert (done.returncode, done.stdout.endswith(": nothing is attached\n")) == (0, True)

@@ -11,7 +11,7 @@ import pytest
 from repository import ROOT
 from unit.cli.conftest import Command
 
-from multus.cli import names, parser
+from multus.cli import names, numbers, parser
 from multus.cli.manual import subcommands
 
 COMMANDS = names()
@@ -41,6 +41,19 @@ def test_every_commands_help_has_examples_that_its_parser_takes(
 def test_every_option_is_explained(command: str) -> None:
     for action in subcommands(parser())[command]._actions:
         assert action.help or action.choices, f"multus {command} {action.option_strings}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_number_that_no_command_can_use_is_a_usage_error(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in subcommands(parser())[command]._actions:
+        assert action.type not in (int, float), f"multus {command} {action.option_strings}"
+        if action.type in (numbers.seconds, numbers.count):
+            for text in ("-1", "nan", "inf", "1e300", "two"):
+                with pytest.raises(SystemExit, match="2"):
+                    parser().parse_args([command, f"{action.option_strings[-1]}={text}"])
+                assert repr(text) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Numbers of the command line, for argparse: what no command can use is refused there."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+#: A year; the operating system refuses to sleep much longer.
+_LONGEST = 365 * 24 * 3600.0
+
+
+def seconds(text: str) -> float:
+    """A time of 0 seconds to one year."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write 2 or 0.5")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of 1 or more."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: write 1 or more")
+    return int(text)
