@@ -78,6 +78,8 @@ class Storm:
         while time.monotonic() < ends:
             time.sleep(self.chance.expovariate(1 / self.pause))
             self.chance.choice((self._kill, self._kill, self._kill, self._lose, self._fail))()
+            for member in self.members:
+                self._restart(member)
             # What etcd forgets after minutes; a watch from there has to list again.
             self.api.store.compact(self.api.store.version - 2000)
         self.api.faults.clear()
@@ -96,7 +98,9 @@ class Storm:
         self._restart(member)
 
     def _restart(self, member: Member) -> None:
-        if member.daemon.process is None:
+        """Start a daemon that has ended, as a service manager does."""
+        process = member.daemon.process
+        if process is None or process.poll() is not None:
             member.daemon.spawn()
 
     def _fail(self) -> None:
