@@ -73,7 +73,7 @@ class KeptEdits:
                 # The clock may have been set back: the order is that of the numbers.
                 last = int((self.names() or ["0"])[-1])
                 number = max(last + 1, time.time_ns())
-                atomic.write(os.path.join(self.folder, str(number)), data, fsync=True)
+                self._write(str(number), data, fsync=True)
         except OSError as error:
             raise IOFailure(
                 f"cannot write to {self.folder}: {error.strerror}",
@@ -209,8 +209,13 @@ class KeptEdits:
 
     def note(self, name: str, reason: str) -> None:
         """Write down why the edits of a file are refused, if the disk takes it."""
-        with suppress(OSError):
-            atomic.write(f"{self.folder}/{name}{REFUSED}", reason.encode(), fsync=False)
+        with suppress(OSError), self._numbering():
+            self._write(f"{name}{REFUSED}", reason.encode(), fsync=False)
+
+    def _write(self, name: str, data: bytes, *, fsync: bool) -> None:
+        """Write a file under the lock; what a killed writer has left is replaced."""
+        path, new = (os.path.join(self.folder, each) for each in (name, ".new"))
+        atomic.write(path, data, fsync=fsync, temporary=new)
 
     def set_aside(self, name: str) -> str:
         """Rename a file that cannot be read; returns its new path."""

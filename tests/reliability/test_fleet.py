@@ -45,20 +45,22 @@ _AT_A_TIME = 4
 
 @frozen
 class Size:
-    """How many daemons and pods there are, for how long, and the seconds between two kills.
+    """How many daemons and pods there are, and for how many seconds.
 
-    ``heal`` is the daemons' ``healMinutes``.
+    ``kills`` and ``stay`` are the seconds between two kills, and those that a pod has its address,
+    on average; ``heal`` is the daemons' ``healMinutes``.
     """
 
     daemons: int
     pods: int
     seconds: float
     kills: float
+    stay: float
     heal: int
 
 
-SMALL = Size(daemons=4, pods=8, seconds=8.0, kills=1.0, heal=0)
-FULL = Size(daemons=50, pods=100, seconds=600.0, kills=3.0, heal=1)
+SMALL = Size(daemons=4, pods=8, seconds=8.0, kills=1.0, stay=2.0, heal=0)
+FULL = Size(daemons=50, pods=100, seconds=600.0, kills=5.0, stay=15.0, heal=1)
 
 
 @define
@@ -150,6 +152,7 @@ def live(
             NARROW if number % 7 == 0 else WIDE,
             random.Random(chance.randrange(1 << 32)),
             history,
+            size.stay,
         )
         for number in range(size.pods)
     ]

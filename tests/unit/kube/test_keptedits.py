@@ -156,6 +156,16 @@ def test_a_damaged_file_keeps_no_other_edit_from_being_made(tmp_path: Path, text
     assert os.listdir(kept.folder) == [".damaged-1"]
 
 
+def test_what_a_killed_writer_has_left_is_replaced(tmp_path: Path) -> None:
+    kept, maker = KeptEdits(str(tmp_path)), Maker()
+    kept.put("", [edit("a")])
+    Path(kept.folder, ".new").write_text("half of")
+    kept.put("", [edit("b")])
+    assert len(os.listdir(kept.folder)) == 2
+    kept.make_all(maker)
+    assert maker.made == ["a", "b"] and os.listdir(kept.folder) == []
+
+
 def test_what_cannot_be_opened_is_told_and_stops_nothing(tmp_path: Path) -> None:
     kept, told = KeptEdits(str(tmp_path)), list[str]()
     kept.put("", [edit("good")])
