@@ -122,7 +122,7 @@ class KeptEdits:
                 with suppress(OSError):
                     self.set_aside(name)
             elif is_refused(error):
-                self.note(name, str(error))
+                self.note(name, error)
 
         self.make_all(lambda _, edits: edit_each(edits, part), told)
 
@@ -207,10 +207,10 @@ class KeptEdits:
             " have freed",
         )
 
-    def note(self, name: str, reason: str) -> None:
+    def note(self, name: str, reason: Exception) -> None:
         """Write down why the edits of a file are refused, if the disk takes it."""
         with suppress(OSError), self._numbering():
-            self._write(f"{name}{REFUSED}", reason.encode(), fsync=False)
+            self._write(f"{name}{REFUSED}", f"{reason}".encode(), fsync=False)
 
     def _write(self, name: str, data: bytes, *, fsync: bool) -> None:
         """Write a file under the lock; what a killed writer has left is replaced."""
