@@ -197,12 +197,14 @@ def test_without_a_daemon_what_is_kept_of_other_objects_takes_a_part_of_the_time
     kept = KeptEdits(str(tmp_path))
     for pool in "abc":
         kept.put("", [counted("late", pool=pool)])
-    api.faults.add(Fault("slow", "*/ippools/a", times=0, seconds=PATIENCE))
+    held = Fault("held", "*/ippools/a", times=0)
+    api.faults.add(held)
     deadline = Deadline.after(PATIENCE)
     assert client.edit(counted("a", pool="q"), deadline) == 1
     assert deadline.remaining() > PATIENCE / 2
     assert client.edit(counted("b", pool="q"), deadline) == 2
     api.faults.clear()
+    held.released.set()
     other = connect(cni_dir=str(tmp_path))
     other.edit(counted("c", pool="q"), Deadline.after(PATIENCE))
     assert kept.names() == []
