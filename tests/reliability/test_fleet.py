@@ -168,13 +168,12 @@ def live(
     return used
 
 
-def reconcile(host: Node, kubeconfig: str) -> str:
-    """What `multus ipam reconcile` prints; it has to succeed."""
+def reconcile(host: Node, kubeconfig: str) -> None:
+    """Free what pods that are gone have left, as an administrator does; once is enough."""
     argv = [sys.executable, "-m", "multus", "ipam", "reconcile", "--grace", "0.1"]
     argv = host.command([*argv, "--kubeconfig", kubeconfig])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_a_fleet_gives_no_address_twice_and_loses_none(
@@ -200,13 +199,13 @@ def test_a_fleet_gives_no_address_twice_and_loses_none(
                     lambda: not [each for m in members for each in m.waiting()], 4 * PATIENCE
                 )
             left = allocations(api)
-            freed = reconcile(host, kubeconfig)
+            reconcile(host, kubeconfig)
             assert history.problems == []
             assert history.twice() == []
             assert [each for member in members for each in member.records()] == []
-            assert [each["spec"]["allocations"] for each in stored(api, "ippools")] == [{}, {}]
+            assert allocations(api) == {}
             assert stored(api, "overlappingrangeipreservations") == []
-            assert freed.count("freed") == len(left) or not left
+            assert history.adds, "no pod got an address"
     finally:
         host.remove()
     say(figures(size, history, used, len(left)))
