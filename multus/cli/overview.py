@@ -239,7 +239,8 @@ def _count(folder: str, what: str, findings: list[Finding]) -> None:
         names = os.listdir(folder)
     except OSError:
         return
-    count = sum(not name.startswith(".") and not name.endswith(".refused") for name in names)
+    # A file of the spool is <number>.<container>, one of edits is <number>, or the reason for one.
+    count = sum(name[:1].isdecimal() and not name.endswith(".refused") for name in names)
     if count:
         reason = f"{count} {what}"
         findings.append(Finding(WARNING, "kept DELs", reason, "'multus doctor' lists them"))

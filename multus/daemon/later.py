@@ -108,7 +108,7 @@ class Later:
                 file=path,
                 error=error,
             )
-            kept.note(name, str(error))
+            kept.note(name, error)
 
     def _away(self, kept: KeptEdits, error: Exception) -> None:
         earlier = self._waits.get(kept.folder)

@@ -73,7 +73,7 @@ class KeptEdits:
                 # The clock may have been set back: the order is that of the numbers.
                 last = int((self.names() or ["0"])[-1])
                 number = max(last + 1, time.time_ns())
-                atomic.write(os.path.join(self.folder, str(number)), data, fsync=True)
+                self._write(str(number), data, fsync=True)
         except OSError as error:
             raise IOFailure(
                 f"cannot write to {self.folder}: {error.strerror}",
@@ -122,7 +122,7 @@ class KeptEdits:
                 with suppress(OSError):
                     self.set_aside(name)
             elif is_refused(error):
-                self.note(name, str(error))
+                self.note(name, error)
 
         self.make_all(lambda _, edits: edit_each(edits, part), told)
 
@@ -207,10 +207,15 @@ class KeptEdits:
             " have freed",
         )
 
-    def note(self, name: str, reason: str) -> None:
+    def note(self, name: str, reason: Exception) -> None:
         """Write down why the edits of a file are refused, if the disk takes it."""
-        with suppress(OSError):
-            atomic.write(f"{self.folder}/{name}{REFUSED}", reason.encode(), fsync=False)
+        with suppress(OSError), self._numbering():
+            self._write(f"{name}{REFUSED}", f"{reason}".encode(), fsync=False)
+
+    def _write(self, name: str, data: bytes, *, fsync: bool) -> None:
+        """Write a file under the lock; what a killed writer has left is replaced."""
+        path, new = (os.path.join(self.folder, each) for each in (name, ".new"))
+        atomic.write(path, data, fsync=fsync, temporary=new)
 
     def set_aside(self, name: str) -> str:
         """Rename a file that cannot be read; returns its new path."""

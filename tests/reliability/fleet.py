@@ -156,9 +156,10 @@ class Member:
             self.daemon.kill()
 
     def waiting(self) -> list[str]:
-        """The DELs and edits that are kept for later."""
+        """The DELs and edits that are kept for later, without what killed writers have left."""
         folders = (Path(self.cni_dir, each) for each in (".spool", ".edits"))
-        return [str(path) for each in folders if each.is_dir() for path in each.iterdir()]
+        paths = (path for each in folders if each.is_dir() for path in each.iterdir())
+        return [str(path) for path in paths if not path.name.startswith(".")]
 
     def records(self) -> list[str]:
         """What the journal has of containers."""
@@ -178,6 +179,8 @@ class Pod:
     network: str
     chance: random.Random
     history: History
+    #: How long it has its address, in seconds on average.
+    stay: float
     number: int = 0
 
     @property
@@ -227,7 +230,7 @@ class Pod:
         """Have the address for a while; False when the node is lost meanwhile."""
         name, since = self.name, time.monotonic()
         self._require(held)
-        ends = since + self.chance.expovariate(0.5)
+        ends = since + self.chance.expovariate(1 / self.stay)
         while time.monotonic() < ends and held.life == self.member.lives:
             if stop.wait(PAUSE):
                 break

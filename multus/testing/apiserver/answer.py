@@ -52,6 +52,10 @@ class Answering(BaseHTTPRequestHandler):
         self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
         self.flush_headers()
 
+    def _chunk(self, line: bytes) -> None:
+        """Send a part of an answer whose length is not known."""
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+
     def _send_badly(self, body: bytes, fault: Fault) -> None:
         self.close_connection = True
         if fault.kind == "truncate":

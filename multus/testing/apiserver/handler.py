@@ -293,6 +293,7 @@ class Handler(Answering):
         ends = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         bookmarks = self.query.get("allowWatchBookmarks") == "true"
         wanted, generation, told = selected(self.query), self.api.generation, 0
+        watching = store.watching(target.kind)
         if store.compacted(since) and self.api.gone_as_status:
             raise Refused(410, "Expired", f"too old resource version: {since}")
         self.send_response(200)
@@ -307,8 +308,8 @@ class Handler(Answering):
 
         while time.monotonic() < ends and not self.api.stopping.is_set():
             pause = min(self.api.bookmark_seconds, ends - time.monotonic())
-            with store.changed:
-                store.changed.wait_for(happened, max(0.0, pause))
+            with watching:
+                watching.wait_for(happened, max(0.0, pause))
                 news = store.since(since, target.kind)
             if generation != self.api.generation:
                 # The test drops all watches: end abruptly, without the last chunk.
@@ -324,7 +325,7 @@ class Handler(Answering):
                 told += 1
             for event in events:
                 if self._concerns(event, target) and matches(event.object, wanted):
-                    self._event(event.type, self._form(event.object))
+                    self._chunk(event.line(partial=self._partial()))
             if not events and bookmarks:
                 bookmark = {
                     "kind": target.kind.kind,
@@ -338,8 +339,7 @@ class Handler(Answering):
         return target.namespace in ("", event.object["metadata"].get("namespace"))
 
     def _event(self, kind: str, wire: dict[str, Any]) -> None:
-        line = compact_json({"type": kind, "object": wire}) + b"\n"
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self._chunk(compact_json({"type": kind, "object": wire}) + b"\n")
 
     def _partial(self) -> bool:
         return "PartialObjectMetadata" in self.headers.get("Accept", "")

@@ -84,8 +84,7 @@ class ApiServer(State):
         trace: TracebackType | None,
     ) -> None:
         self.stopping.set()
-        with self.store.changed:
-            self.store.changed.notify_all()
+        self.store.wake()
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
@@ -149,9 +148,8 @@ class ApiServer(State):
 
     def drop_watches(self) -> None:
         """Abort every open watch, as a restart of the API server does."""
-        with self.store.changed:
-            self.generation += 1
-            self.store.changed.notify_all()
+        self.generation += 1
+        self.store.wake()
 
     def _key(self, wire: Mapping[str, Any]) -> tuple[Kind, str, str]:
         kind = self.store.kind_of(wire)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 #: What etcd accepts by default, in bytes.
 LARGEST = 1_572_864
@@ -112,13 +112,22 @@ class Event:
     type: str
     kind: Kind
     object: dict[str, Any]
+    _lines: dict[bool, bytes] = field(factory=dict, init=False, eq=False, repr=False)
+
+    def line(self, *, partial: bool) -> bytes:
+        """As a watch sends it; *partial* is for metadata alone.  All watches share the bytes."""
+        if partial not in self._lines:
+            wire = metadata_only(self.object) if partial else self.object
+            self._lines[partial] = compact_json({"type": self.type, "object": wire}) + b"\n"
+        return self._lines[partial]
 
 
 class Store:
     """Objects by kind, namespace and name, with one resourceVersion counter like etcd's."""
 
     def __init__(self, kinds: tuple[Kind, ...]) -> None:
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._watching: dict[Kind, threading.Condition] = {}
         self._kinds = {(k.group, k.version, k.plural): k for k in kinds}
         self._objects: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
         self._version = 1000
@@ -130,7 +139,7 @@ class Store:
         return self._version
 
     def kinds(self) -> list[Kind]:
-        with self.changed:
+        with self._lock:
             return list(self._kinds.values())
 
     def kind(self, group: str, version: str, plural: str) -> Kind | None:
@@ -144,7 +153,7 @@ class Store:
         raise KeyError(f"{wire.get('apiVersion')} {wire.get('kind')} is not served")
 
     def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
-        with self.changed:
+        with self._lock:
             found = self._shelf(kind).get((namespace, name))
             if found is None:
                 raise _not_found(kind, name)
@@ -154,7 +163,7 @@ class Store:
         self, kind: Kind, namespace: str, wanted: Sequence[Requirement]
     ) -> list[dict[str, Any]]:
         """Objects in the order of their keys that fulfil what selectors want."""
-        with self.changed:
+        with self._lock:
             return [
                 copy.deepcopy(found)
                 for (ns, _), found in sorted(self._shelf(kind).items())
@@ -162,7 +171,7 @@ class Store:
             ]
 
     def create(self, kind: Kind, namespace: str, wire: Mapping[str, Any]) -> dict[str, Any]:
-        with self.changed:
+        with self._lock:
             stored: dict[str, Any] = copy.deepcopy(dict(wire))
             metadata = stored.setdefault("metadata", {})
             if not metadata.get("name") and metadata.get("generateName"):
@@ -187,7 +196,7 @@ class Store:
     def change(
         self, kind: Kind, namespace: str, name: str, edit: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        with self.changed:
+        with self._lock:
             found = self._shelf(kind).get((namespace, name))
             if found is None:
                 raise _not_found(kind, name)
@@ -202,7 +211,7 @@ class Store:
     def delete(
         self, kind: Kind, namespace: str, name: str, preconditions: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        with self.changed:
+        with self._lock:
             found = self._shelf(kind).get((namespace, name))
             if found is None:
                 raise _not_found(kind, name)
@@ -212,10 +221,21 @@ class Store:
             self._record("DELETED", kind, found)
             return found
 
+    def watching(self, kind: Kind) -> threading.Condition:
+        """What is told of each event of a kind: those who watch others are not woken."""
+        with self._lock:
+            return self._watching.setdefault(kind, threading.Condition(self._lock))
+
+    def wake(self) -> None:
+        """Have everyone who watches look at what else has changed."""
+        with self._lock:
+            for each in self._watching.values():
+                each.notify_all()
+
     def since(self, version: int, kind: Kind) -> tuple[list[Event], int] | None:
         """The history after *version*, and its end; None when it was compacted.
 
-        The caller holds ``changed``.
+        The caller holds ``watching(kind)``.
         """
         if version < self._compacted:
             return None
@@ -227,12 +247,12 @@ class Store:
 
         Without a version all of it is compacted, and every open watch gets 410.
         """
-        with self.changed:
+        with self._lock:
             if version is None:
                 version = self._version = self._version + 1
             self._compacted = version
             self._history = [each for each in self._history if each.version > version]
-            self.changed.notify_all()
+            self.wake()
 
     def compacted(self, version: int) -> bool:
         return version < self._compacted
@@ -251,7 +271,7 @@ class Store:
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
         self._history.append(Event(self._version, event, kind, copy.deepcopy(stored)))
-        self.changed.notify_all()
+        self.watching(kind).notify_all()
 
     def _serve(self, wire: Mapping[str, Any]) -> None:
         """Serve the kind that a definition describes."""

@@ -156,6 +156,16 @@ def test_a_damaged_file_keeps_no_other_edit_from_being_made(tmp_path: Path, text
     assert os.listdir(kept.folder) == [".damaged-1"]
 
 
+def test_what_a_killed_writer_has_left_is_replaced(tmp_path: Path) -> None:
+    kept, maker = KeptEdits(str(tmp_path)), Maker()
+    kept.put("", [edit("a")])
+    Path(kept.folder, ".new").write_text("half of")
+    kept.put("", [edit("b")])
+    assert len(os.listdir(kept.folder)) == 2
+    kept.make_all(maker)
+    assert maker.made == ["a", "b"] and os.listdir(kept.folder) == []
+
+
 def test_what_cannot_be_opened_is_told_and_stops_nothing(tmp_path: Path) -> None:
     kept, told = KeptEdits(str(tmp_path)), list[str]()
     kept.put("", [edit("good")])
@@ -187,12 +197,14 @@ def test_without_a_daemon_what_is_kept_of_other_objects_takes_a_part_of_the_time
     kept = KeptEdits(str(tmp_path))
     for pool in "abc":
         kept.put("", [counted("late", pool=pool)])
-    api.faults.add(Fault("slow", "*/ippools/a", times=0, seconds=1.0))
-    deadline = Deadline.after(2.0)
+    held = Fault("held", "*/ippools/a", times=0)
+    api.faults.add(held)
+    deadline = Deadline.after(PATIENCE)
     assert client.edit(counted("a", pool="q"), deadline) == 1
-    assert deadline.remaining() > 1.0
+    assert deadline.remaining() > PATIENCE / 2
     assert client.edit(counted("b", pool="q"), deadline) == 2
     api.faults.clear()
+    held.released.set()
     other = connect(cni_dir=str(tmp_path))
     other.edit(counted("c", pool="q"), Deadline.after(PATIENCE))
     assert kept.names() == []

@@ -56,7 +56,8 @@ def keep(invocation: Invocation, used: Used) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         wire = {"ipam": used.ipam, "namespace": used.namespace}
-        atomic.write(path, encode(wire), fsync=True)
+        # The container's lock excludes other writers; what a killed one has left is replaced.
+        atomic.write(path, encode(wire), fsync=True, temporary=f"{path}.new")
     except OSError as error:
         raise IOFailure(
             f"cannot write {path}: {error.strerror}",
@@ -80,9 +81,11 @@ def recall(invocation: Invocation) -> Used | None:
 
 
 def forget(invocation: Invocation) -> None:
-    """Remove it, when the DEL has succeeded."""
-    with suppress(OSError):
-        os.unlink(_path(invocation))
+    """Remove it, when the DEL has succeeded, and what a killed ADD has left of it."""
+    path = _path(invocation)
+    for each in (path, f"{path}.new"):
+        with suppress(OSError):
+            os.unlink(each)
 
 
 def _path(invocation: Invocation) -> str:
