@@ -75,6 +75,36 @@ def end(where: str) -> Iterator[str]:
                 os.unlink(name)
 
 
+def tidy(where: str) -> Iterator[str]:
+    """Remove what a daemon and ended engines have left in the folder *where*; yields messages.
+
+    A daemon that runs keeps its files.
+    """
+    logs = glob.glob(os.path.join(glob.escape(where), "warm.*.log"))
+    held = {f"{each.socket}.log" for each in found(where) if each.process}
+    left = [path for path in logs if path not in held]
+    lock = os.path.join(where, f"{os.path.basename(os.fsdecode(SOCKET))}{_LOCK}")
+    if _is_free(lock):
+        left.append(lock)
+    elif os.path.exists(lock):
+        yield f"{lock} stays: a daemon runs; end it first"
+    for path in left:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(where)  # not empty: a daemon, or the service manager's socket
+
+
+def _is_free(lock: str) -> bool:
+    """Whether the lock exists and no process holds it."""
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _end(engine: Found) -> None:
     """End the engine, as soon as it has written its process into the lock."""
     lock, until = f"{engine.socket}{_LOCK}", time.monotonic() + 3 * _PATIENCE
