@@ -82,26 +82,27 @@ def tidy(where: str) -> Iterator[str]:
     """
     logs = glob.glob(os.path.join(glob.escape(where), "warm.*.log"))
     held = {f"{each.socket}.log" for each in found(where) if each.process}
-    left = [path for path in logs if path not in held]
+    for path in logs:
+        if path not in held:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
     lock = os.path.join(where, f"{os.path.basename(os.fsdecode(SOCKET))}{_LOCK}")
-    if _is_free(lock):
-        left.append(lock)
-    elif os.path.exists(lock):
+    if not _unlinked(lock):
         yield f"{lock} stays: a daemon runs; end it first"
-    for path in left:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
     with contextlib.suppress(OSError):
         os.rmdir(where)  # not empty: a daemon, or the service manager's socket
 
 
-def _is_free(lock: str) -> bool:
-    """Whether the lock exists and no process holds it."""
+def _unlinked(lock: str) -> bool:
+    """Remove the lock; False while a process holds it, also one that starts now."""
     try:
         with open(lock, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+            os.unlink(lock)
+    except BlockingIOError:
         return False
+    except OSError:
+        return True  # there is none
     return True
 
 
