@@ -32,6 +32,10 @@
 #define LEFT 255           /* the exit status in an answer that leaves the call to this process: it has not begun */
 #define SPACE " \t\r\n"
 #define VERSIONS "\"0.1.0\", \"0.2.0\", \"0.3.0\", \"0.3.1\", \"0.4.0\", \"1.0.0\", \"1.1.0\""
+#define HELP "multus-shim: a container runtime starts it as the CNI plugin 'multus', with\n" \
+    "CNI_COMMAND in the environment; it sends the call to the daemon.\n" \
+    "Usage: multus-shim health|ready|metrics|workers|reload   (asks the daemon)\n" \
+    "'multus help' lists the other commands.\n"
 
 extern char **environ;
 static char input[LARGEST + 2], *message; /* the configuration, with a NUL behind it */
@@ -240,9 +244,11 @@ static void stand_alone(const char *program, char **arguments) {
 int main(int count, char **arguments) {
     const char *given = getenv("MULTUS_SOCKET"), *wait = getenv("MULTUS_WAIT"), *command = getenv("CNI_COMMAND");
     const char *path = given ? given : "/run/multus/multus.sock";
-    char version[16] = "1.1.0", away[600];
+    char version[16] = "1.1.0", away[600], why[200];
     int end = 0, delete = command && !strcmp(command, "DEL"), status = command && !strcmp(command, "STATUS");
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
+    if (!command && count == 2 && (!strcmp(arguments[1], "--help") || !strcmp(arguments[1], "-h")))
+        return transfer(1, (char[]){HELP}, sizeof HELP - 1, 1) < 0;
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");
     int seconds = command ? SERVE_S + 10 : strcmp(arguments[1], "reload") ? CONTROL_S : RELOAD_S;
     setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {seconds, 0}}, NULL); /* repeats: a signal before read() is lost */
@@ -294,5 +300,7 @@ int main(int count, char **arguments) {
     snprintf(away, sizeof away, "no daemon answers at %.200s: where 'multus daemon' serves the node, in its DaemonSet's pod or as"
              " multus.service: 'kubectl -n kube-system describe pods -l app.kubernetes.io/name=multus-python' or"
              " 'systemctl status multus' shows why it does not; a node without one runs each call by itself: 'multus status'", path[span(path, "/_.-")] ? "the socket of MULTUS_SOCKET" : path);
-    fail(status ? 50 : 11, away, late ? "no answer in time" : strerror(reason));
+    snprintf(why, sizeof why, "%s%s", late ? "no answer in time" : strerror(reason), !command || program || standalone ? "" :
+             "; the engine's program is not beside this shim: run 'multus install' again, or start the daemon");
+    fail(status ? 50 : 11, away, why);
 }

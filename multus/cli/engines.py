@@ -75,6 +75,37 @@ def end(where: str) -> Iterator[str]:
                 os.unlink(name)
 
 
+def tidy(where: str) -> Iterator[str]:
+    """Remove what a daemon and ended engines have left in the folder *where*; yields messages.
+
+    A daemon that runs keeps its files.
+    """
+    logs = glob.glob(os.path.join(glob.escape(where), "warm.*.log"))
+    held = {f"{each.socket}.log" for each in found(where) if each.process}
+    for path in logs:
+        if path not in held:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    lock = os.path.join(where, f"{os.path.basename(os.fsdecode(SOCKET))}{_LOCK}")
+    if not _unlinked(lock):
+        yield f"{lock} stays: a daemon runs; end it first"
+    with contextlib.suppress(OSError):
+        os.rmdir(where)  # not empty: a daemon, or the service manager's socket
+
+
+def _unlinked(lock: str) -> bool:
+    """Remove the lock; False while a process holds it, also one that starts now."""
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(lock)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # there is none
+    return True
+
+
 def _end(engine: Found) -> None:
     """End the engine, as soon as it has written its process into the lock."""
     lock, until = f"{engine.socket}{_LOCK}", time.monotonic() + 3 * _PATIENCE

@@ -62,6 +62,16 @@ _ITSELF = (
     b"a network's plugin started Multus again: Multus would call itself: name the plugin that"
     b" attaches the network"
 )
+_NOT_BESIDE = (
+    b"; the engine's program is not beside this shim: run 'multus install' again, or start the"
+    b" daemon"
+)
+_HELP = b"""\
+multus-shim: a container runtime starts it as the CNI plugin 'multus', with
+CNI_COMMAND in the environment; it sends the call to the daemon.
+Usage: multus-shim health|ready|metrics|workers|reload   (asks the daemon)
+'multus help' lists the other commands.
+"""
 
 #: Exit status and stdout.
 Answer = tuple[int, bytes]
@@ -71,6 +81,8 @@ def main() -> int:
     """The program: a CNI call, or a control request in the only argument."""
     environ = posix.environ
     if b"CNI_COMMAND" not in environ:
+        if sys.argv[1:] in (["--help"], ["-h"]):
+            return _print((0, _HELP))
         if len(sys.argv) != 2:
             return _print(error_answer(b"", 4, b"required env variables [CNI_COMMAND] missing"))
         return _print(control(environ, sys.argv[1].encode()))
@@ -116,7 +128,8 @@ def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | bytes:
         reason = posix.strerror(error.errno or 0)
         if command == b"DEL":
             return spool(environ, stdin)
-    return error_answer(stdin, 50 if command == b"STATUS" else 11, _away(path), reason.encode())
+    why = reason.encode() + (b"" if alone or standalone else _NOT_BESIDE)
+    return error_answer(stdin, 50 if command == b"STATUS" else 11, _away(path), why)
 
 
 def _ask_daemon(path: bytes, wait_s: float, message: bytes, *, alone: bool) -> Answer:

@@ -39,6 +39,16 @@ class MadeUpNode:
         path.chmod(mode)
         return path
 
+    def kubeconfig(self, name: str) -> Path:
+        """Write a valid kubeconfig, of a cluster that does not exist."""
+        wire = {
+            "clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1:6443"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "n", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "n",
+        }
+        return self.write(name, wire)
+
     def conf(self, **keys: Any) -> dict[str, Any]:
         """Multus' configuration on this node."""
         return {

@@ -460,6 +460,20 @@ def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
     assert leak["reason"].startswith("veth0123abcd belongs to no container")
 
 
+def test_pairs_whose_owner_may_be_unknown_are_one_finding(made_up: MadeUpNode) -> None:
+    made_up.healthy()
+    for index in range(5):
+        name, peer = f"veth0123abc{index}", f"tmp{index}"
+        made_up.host.ip("link", "add", name, "type", "veth", "peer", "name", peer)
+    state = made_up.folder / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    (doubt,) = of(made_up.doctor()[1], "leaked interfaces")
+    assert doubt["severity"] == "unchecked"
+    assert "veth0123abc0 belongs" in doubt["reason"] and "and 2 more" in doubt["reason"]
+    assert doubt["reason"].count("may be unknown") == 1
+
+
 def test_a_pair_of_a_container_whose_result_names_no_interface_is_no_leak(
     made_up: MadeUpNode, cni_pod: Netns
 ) -> None:

@@ -125,6 +125,23 @@ def test_doctor_finds_nothing_wrong_afterwards(made_up: MadeUpNode, install: Ins
     assert of(findings, "configuration order") == []
 
 
+def test_a_file_that_is_missing_is_named(made_up: MadeUpNode, install: Install) -> None:
+    program = str(made_up.write("own", "#!/bin/sh\n"))
+    more = made_up.write("net.d/multus.d/token", "secret")
+    assert install("--program", program).returncode == 0
+    manifest = made_up.folder / "net.d" / "multus.d" / "installed.json"
+    whole = json.loads(manifest.read_text())
+    whole["written"].append({**whole["written"][0], "path": str(more)})
+    manifest.write_text(json.dumps(whole))
+    assert of(made_up.doctor()[1], "installed files") == []
+    more.unlink()
+    (finding,) = of(made_up.doctor()[1], "installed files")
+    assert (finding["severity"], finding["file"]) == ("error", str(more))
+    shown = made_up.run("status", "--json", *places(made_up))
+    (shorter,) = of(json.loads(shown.stdout)["findings"], "installed files")
+    assert shorter["reason"] == finding["reason"]
+
+
 def test_installing_again_changes_nothing(made_up: MadeUpNode, install: Install) -> None:
     install()
     before = {path: path.stat().st_mtime_ns for path in made_up.folder.rglob("*") if path.is_file()}
@@ -219,17 +236,132 @@ def test_a_change_by_hand_is_not_lost_unasked(made_up: MadeUpNode, install: Inst
     assert path.read_text() != changed
 
 
-def test_a_kubeconfig_that_was_named_stays(made_up: MadeUpNode, install: Install) -> None:
-    named = made_up.write("kubeconfig", "{}")
+def own_with(*networks: Any) -> dict[str, Any]:
+    """A configuration of the user's own."""
+    plugin = {"type": "multus", "delegates": networks}
+    return {"cniVersion": "1.0.0", "name": "mine", "plugins": [plugin]}
+
+
+@pytest.fixture
+def mine(made_up: MadeUpNode, install: Install) -> str:
+    """The text of a configuration of the user's own, which is installed."""
+    path = made_up.write("mine.conflist", own_with({"name": "a", "type": "bridge"}))
+    assert install("--conf", str(path)).returncode == 0
+    return path.read_text()
+
+
+def test_an_own_configuration_stays_when_it_is_installed_again(
+    made_up: MadeUpNode, install: Install, mine: str
+) -> None:
     path = made_up.folder / "net.d" / "00-multus.conflist"
-    install("--kubeconfig", str(named))
+    for gone in (Path(made_up.bin.path, "multus"), path):
+        gone.unlink()
+        done = install()
+        assert done.returncode == 0, done.stderr
+        assert gone.exists()
+        assert path.read_text() == mine
+
+
+def test_an_own_configuration_that_was_damaged_is_restored(
+    made_up: MadeUpNode, install: Install, mine: str
+) -> None:
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    path.write_text(mine[:40])
+    assert install().returncode == 1
+    done = install("--force")
+    assert done.returncode == 0, done.stderr
+    assert path.read_text() == mine
+    (copy,) = (made_up.folder / "net.d" / "multus.d" / "changed").iterdir()
+    assert f"kept a copy of {path}: {copy}" in done.stderr
+    assert copy.read_text() == mine[:40]
+
+
+def test_options_that_would_replace_an_own_configuration_are_refused(
+    made_up: MadeUpNode, install: Install, mine: str
+) -> None:
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    options = ("--primary", str(made_up.folder / "net.d" / "10-lan.conflist"))
+    done = install(*options)
+    assert done.returncode == 1
+    assert "--primary would replace it" in done.stderr
+    assert path.read_text() == mine
+    done = install(*options, "--force")
+    assert done.returncode == 0, done.stderr
+    (copy,) = (made_up.folder / "net.d" / "multus.d" / "changed").iterdir()
+    assert copy.read_text() == mine != path.read_text()
+    assert install().returncode == 0
+    assert path.read_text() != mine  # it is not remembered any more
+
+
+def test_uninstall_keeps_a_copy_of_what_was_changed(
+    made_up: MadeUpNode, install: Install, mine: str
+) -> None:
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    path.write_text(mine.replace("mine", "mended"))
+    said = uninstall(made_up)
+    (copy,) = (made_up.folder / "net.d" / "multus.d" / "changed").iterdir()
+    assert str(copy) in said
+    assert "mended" in copy.read_text()
+    assert install().returncode == 0
+    assert "mended" not in path.read_text()
+    assert "mine" not in path.read_text()
+
+
+@pytest.mark.parametrize("kind", ["own", "primary"])
+def test_what_no_plugin_serves_is_refused(made_up: MadeUpNode, install: Install, kind: str) -> None:
+    network = {"cniVersion": "1.0.0", "name": "lan", "type": "ptpp"}
+    own = own_with(network)
+    given = made_up.write("given.conf", own if kind == "own" else network)
+    option = "--conf" if kind == "own" else "--primary"
+    done = install(option, str(given))
+    assert done.returncode == 1
+    assert "'ptpp'" in done.stderr and "--force" in done.stderr
+    assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
+    done = install(option, str(given), "--force")
+    assert done.returncode == 0
+    assert "warning: network 'lan'" in done.stderr
+
+
+def test_an_interface_that_may_appear_later_is_a_warning(
+    made_up: MadeUpNode, install: Install
+) -> None:
+    network = {"name": "lan", "type": "macvlan", "master": "eth7"}
+    own = own_with(network)
+    given = made_up.write("given.conf", own)
+    for more in (("--dry-run",), ()):
+        done = install("--conf", str(given), *more)
+        assert done.returncode == 0, done.stderr
+        assert "warning: network 'lan'" in done.stderr
+        assert "'eth7'" in done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_kubeconfig_that_cannot_be_used_is_refused(
+    made_up: MadeUpNode, install: Install, more: tuple[str, ...]
+) -> None:
+    before = tree(made_up.folder)
+    for path, said in (
+        ("/nosuch", "No such file"),
+        (made_up.write("empty", "{}"), "'current-context'"),
+    ):
+        done = install("--kubeconfig", str(path), *more)
+        assert done.returncode == 1
+        assert said in done.stderr and str(path) in done.stderr
+    (made_up.folder / "empty").unlink()
+    assert tree(made_up.folder) == before
+
+
+def test_a_kubeconfig_that_was_named_stays(made_up: MadeUpNode, install: Install) -> None:
+    named, other = (str(made_up.kubeconfig(each)) for each in ("kubeconfig", "another"))
+    path = made_up.folder / "net.d" / "00-multus.conflist"
+    install("--kubeconfig", named)
     before = path.read_text()
-    assert str(named) in before
+    assert named in before
     settings = made_up.write("keys.json", {"logLevel": "verbose"})
-    for more in ((), ("--settings", str(settings)), ("--kubeconfig", f"{named}2")):
+    for more in ((), ("--settings", str(settings)), ("--kubeconfig", other)):
         assert install(*more).returncode == 0
         (plugin,) = json.loads(path.read_text())["plugins"]
-        assert plugin["kubeconfig"] == (f"{named}2" if "--kubeconfig" in more else str(named))
+        assert plugin["kubeconfig"] == (other if "--kubeconfig" in more else named)
 
 
 def test_an_installed_file_that_is_damaged_is_written_anew(
@@ -247,9 +379,15 @@ def test_an_installed_file_that_is_damaged_is_written_anew(
 
 def test_a_file_that_would_come_before_is_refused(made_up: MadeUpNode, install: Install) -> None:
     made_up.write("net.d/00-first.conflist", PRIMARY)
-    done = install()
-    assert done.returncode == 1
-    assert "rename it" in done.stderr
+    lan = str(made_up.folder / "net.d" / "10-lan.conflist")
+    network = {"name": "a", "type": "bridge"}
+    own = own_with(network)
+    given = made_up.write("mine.conf", own)
+    for options in ((), ("--primary", lan), ("--conf", str(given))):
+        done = install(*options)
+        assert done.returncode == 1
+        assert "rename it" in done.stderr
+        assert not (made_up.folder / "net.d" / "00-multus.conflist").exists()
 
 
 def test_without_a_network_it_waits_and_then_says_so(made_up: MadeUpNode, install: Install) -> None:
@@ -303,7 +441,7 @@ def test_a_first_installation_that_fails_late_is_undone(
 ) -> None:
     # The last file cannot be written: a folder has its name.
     (made_up.folder / "net.d" / "00-multus.conflist").mkdir()
-    done = install("--program", made_up.bin.file("own", b"#!/bin/sh\n"))
+    done = install("--program", str(made_up.write("own", "#!/bin/sh\n")))
     assert done.returncode == 1
     assert not os.path.exists(os.path.join(made_up.bin.path, "multus"))
     assert not (made_up.folder / "net.d" / "multus.d").exists()

@@ -473,9 +473,27 @@ def test_the_error_names_the_socket_who_serves_it_and_the_command_that_shows_why
         assert "'multus daemon'" in found["msg"]
         assert "DaemonSet" in found["msg"] and "multus.service" in found["msg"]
         assert "'systemctl status multus'" in found["msg"]
-        assert found["details"] == "No such file or directory"
+        assert found["details"].startswith("No such file or directory")
     odd = error(run("ADD", conf_of(tmp_path), MULTUS_SOCKET='/odd"path'))
     assert "no daemon answers at the socket of MULTUS_SOCKET: " in odd["msg"]
+
+
+def test_help_says_what_the_shim_is(run: Shim, installed: Shim) -> None:
+    for shim in (run, installed):
+        for option in ("--help", "-h"):
+            status, said = shim(None, b"", option)
+            assert status == 0
+            assert b"multus-shim: a container runtime starts it" in said
+
+
+def test_a_shim_that_lacks_its_engine_says_so(run: Shim, tmp_path: Path) -> None:
+    conf = {"cniVersion": "1.0.0", "name": "n", "type": "multus", "cniDir": str(tmp_path)}
+    lacking = "the engine's program is not beside this shim"
+    for command in ("ADD", "STATUS"):
+        details = error(run(command, json.dumps(conf).encode()))["details"]
+        assert details.startswith("No such file or directory; ") and lacking in details
+    relying = json.dumps({**conf, "standalone": False}).encode()
+    assert error(run("ADD", relying))["details"] == "No such file or directory"
 
 
 def test_a_shim_never_execs_itself_in_a_loop(run: Shim) -> None:

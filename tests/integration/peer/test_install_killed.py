@@ -11,8 +11,8 @@ import pytest
 from integration.cli.conftest import MadeUpNode
 from integration.peer import left
 from integration.peer.test_install_over import install, installed, plugin, tree, uninstall, well
-from multus.cli.commands.install.install import Wanted, plan_for
 from multus.cli.commands.install.install import install as install_here
+from multus.cli.commands.install.planning import Wanted, plan_for
 from multus.registry.index import discover
 from multus.registry.loading import load
 
@@ -49,7 +49,7 @@ def wanted_of(made_up: MadeUpNode, settings: str = "") -> Wanted:
     return Wanted(
         net_d=str(made_up.folder / "net.d"),
         bin_dir=made_up.bin.path,
-        kubeconfig=str(made_up.write("own.kubeconfig", "{}")),
+        kubeconfig=str(made_up.kubeconfig("own.kubeconfig")),
         daemon_settings=str(made_up.folder / "multus" / "daemon.json"),
         settings=settings,
     )

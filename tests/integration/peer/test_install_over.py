@@ -29,7 +29,7 @@ SEPARATE = {
 def install(
     made_up: MadeUpNode, *arguments: str, kubeconfig: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    given = ["--kubeconfig", str(made_up.write("own.kubeconfig", "{}"))] if kubeconfig else []
+    given = ["--kubeconfig", str(made_up.kubeconfig("own.kubeconfig"))] if kubeconfig else []
     return made_up.run(
         "install",
         *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
@@ -233,7 +233,7 @@ def test_credentials_that_end_with_its_pod_are_refused(made_up: MadeUpNode) -> N
 
 
 def test_another_kubeconfig_is_carried_over(made_up: MadeUpNode) -> None:
-    path = str(made_up.write("node.kubeconfig", "{}"))
+    path = str(made_up.kubeconfig("node.kubeconfig"))
     left.thin(made_up, left.lan(made_up), kubeconfig=path)
     well(install(made_up, kubeconfig=False))
     assert plugin(made_up)["kubeconfig"] == path

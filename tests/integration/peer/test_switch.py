@@ -106,7 +106,7 @@ def install(made_up: MadeUpNode, settings: Any, kubeconfig: str = "") -> str:
     done = made_up.run(
         *arguments,
         *("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path),
-        *("--kubeconfig", kubeconfig or made_up.write("own.kubeconfig", "{}")),
+        *("--kubeconfig", kubeconfig or made_up.kubeconfig("own.kubeconfig")),
         *("--program", the_shim(made_up)),
     )
     assert done.returncode == 0, done.stderr

@@ -33,3 +33,23 @@ def test_while_an_engine_starts_its_lock_does_not_name_a_killed_one(tmp_path: Pa
         assert found.process == -1
     finally:
         os.close(held)
+
+
+def test_what_a_daemon_and_engines_have_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "multus"
+    folder.mkdir()
+    for name in ("warm.0.log", "multus.sock.lock"):
+        (folder / name).touch()
+    assert list(engines.tidy(str(folder))) == []
+    assert not folder.exists()
+    assert list(engines.tidy(str(folder))) == []
+
+
+def test_a_daemon_that_runs_keeps_its_lock(tmp_path: Path) -> None:
+    lock, other = tmp_path / "multus.sock.lock", tmp_path / "warm.0.log"
+    other.touch()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        (said,) = engines.tidy(str(tmp_path))
+    assert f"{lock} stays" in said
+    assert lock.exists() and not other.exists()

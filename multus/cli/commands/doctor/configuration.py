@@ -79,7 +79,9 @@ def _order(paths: list[str], places: Places) -> Iterator[Finding]:
         elif ours:
             before = f"{_base(path)} (type {kind}) comes before {_base(ours[0])}"
             reason = f"{before}: Multus is not called"
-            fix = f"run 'multus install', or rename {_base(ours[0])} so that it comes first"
+            fix = f"rename {path} so that it sorts later, or remove it"
+            if _base(path) > INSTALLED:
+                fix = f"run 'multus install', or rename {_base(ours[0])} so that it comes first"
             yield Finding(ERROR, subject, reason, fix, Place(path))
     for path in ours[1:]:
         reason = (

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from multus.api.errors import CNIError
 from multus.api.jsontext import LARGEST
@@ -28,6 +28,8 @@ from multus.state.journal import RESULTS
 _LINE_END = re.compile(r"[\r\n]+")
 _SUBJECTS = {LINK: "leaked interfaces", RULES: "leaked rules"}
 _GC = "run 'multus gc'; 'multus gc --dry-run' lists what it removes"
+#: How many leaks in doubt are named.
+_NAMED = 3
 _OTHERS = "find out with 'crictl pods' whose it is before you delete it"
 
 
@@ -47,7 +49,7 @@ def look(node: Node) -> Iterator[Finding]:
     found += [*_addresses(made.left, NOTE), *_others(made.left, NOTE)]
     found += [*_elsewhere(facts, holders, sight), *_functions(node, facts, sight)]
     if holders.gaps:
-        found = [_in_doubt(each, holders.gaps) for each in found]
+        found = list(_in_doubt(found, holders.gaps[0]))
     if node.places.root:
         sight.miss("interfaces and firewall rules are not checked: those here may be others'")
     well = "every address, interface, rule and virtual function has an owner: looked at "
@@ -56,10 +58,18 @@ def look(node: Node) -> Iterator[Finding]:
     yield from sight.concluded([*certain, *found], well + ", ".join(places))
 
 
-def _in_doubt(leak: Finding, gaps: Sequence[str]) -> Finding:
-    reason = f"{leak.reason}; but its owner may be unknown: {gaps[0]}"
+def _in_doubt(leaks: Sequence[Finding], gap: str) -> Iterator[Finding]:
+    """One finding for all *leaks* of a kind, since *gap* may hide their owners."""
     fix = "mend that first, and look again: it may be in use"
-    return evolve(leak, severity=UNCHECKED, reason=reason, fix=fix)
+    kinds: dict[str, list[Finding]] = {}
+    for each in leaks:
+        kinds.setdefault(each.subject, []).append(each)
+    for subject, found in kinds.items():
+        some = "; ".join(each.reason for each in found[:_NAMED])
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        reason = f"{some}{more}; but its owner may be unknown: {gap}"
+        place = found[0].place if len(found) == 1 else None
+        yield Finding(UNCHECKED, subject, reason, fix, place)
 
 
 def facts_of(node: Node) -> Facts:

@@ -13,6 +13,7 @@ from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli import engines, lacks
+from multus.cli.commands.doctor.installed import missing_files
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import (
     AS_ROOT,
@@ -41,14 +42,14 @@ _OWNER = Provenance.NODE
 
 def look(node: Node) -> Iterator[Finding]:
     """Check the program itself, the delegates' binaries, the installed plugins, and the daemon."""
-    for part in (_program, _delegates, _plugins, _health, _daemon, _warm_engines):
+    for part in (_program, missing_files, _delegates, _plugins, _health, _daemon, _warm_engines):
         yield from part(node)
 
 
 def brief(node: Node) -> Iterator[Finding]:
     """What a call needs, looked at without starting anything."""
     yield from _program(node, ask=False)
-    for part in (_delegates, _plugins, _health):
+    for part in (missing_files, _delegates, _plugins, _health):
         yield from part(node)
 
 

@@ -6,6 +6,9 @@ pod's service account. Everything is checked first and written atomically, and
 recorded in a manifest, so that 'multus uninstall' can restore the previous
 state. Installing again changes only what differs.
 
+An own configuration, installed with --conf, stays until another one is given.
+Before it is replaced, like any manual change, a copy is kept.
+
 The settings of another Multus that the runtime uses, the Go Multus too, are
 carried over; a setting that cannot be is named, and nothing is installed.
 
@@ -72,13 +75,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="wait for a default network",
     )
     parser.add_argument("--watch", action="store_true", help="keep running, restore changed files")
-    parser.add_argument("--force", action="store_true", help="overwrite manual changes")
+    parser.add_argument(
+        "--force", action="store_true", help="replace manual changes; accept missing plugins"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only show the configuration")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Install; status 0 on success."""
-    from multus.cli.commands.install.install import Wanted, install, plan_for, watch
+    from multus.cli.commands.install.install import install, watch
+    from multus.cli.commands.install.planning import Wanted, plan_for
     from multus.registry.index import discover
     from multus.registry.loading import load
 
@@ -100,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"waiting for a default network in {wanted.net_d}" if arguments.wait else "checking"
     )
     plan = plan_for(wanted, installed, arguments.wait)
+    for line in plan.warnings:
+        _tell(f"warning: {line}")
     if arguments.dry_run:
         for line in plan.notes:
             _tell(line)

@@ -5,30 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
 from multus.api.errors import CNIError, InvalidConfig, TryAgainLater
 from multus.api.jsontext import decode_object
 from multus.api.network import capabilities_of
-from multus.api.request import Request
-from multus.api.session import Session
 from multus.api.versions import IMPLICIT, highest_common
 from multus.cli.commands.install.files import contents
 from multus.cli.commands.install.older import OVERRIDE_NETWORK_NAME, Settings
-from multus.cli.commands.validate.confchecks import check_configuration
-from multus.cli.documents import Document, read
-from multus.cli.findings import ERROR
-from multus.cli.node import conf_files, is_multus, multus_part
-from multus.engine import parse, resolve
-from multus.log import Log
-from multus.registry.known import OFFERING
-from multus.registry.spelling import spelling_with
-
-if TYPE_CHECKING:
-    from multus.api.kubernetes import Api
-    from multus.registry.loading import Installed
+from multus.cli.documents import read
+from multus.cli.node import conf_files, is_multus
 
 NAME = "00-multus.conflist"
 NETWORK = "multus-cni-network"
@@ -56,19 +44,36 @@ def find_primary(net_d: str, ours: str = "") -> Primary:
     for path in conf_files(net_d) if os.path.isdir(net_d) else ():
         if path == ours:
             continue  # it may be damaged: it is written anew
-        try:
-            whole = decode_object(contents(path) or b"", path)
-        except CNIError as error:
-            raise InvalidConfig(
-                f"{error}",
-                fix="repair or remove it, then install again",
-            ) from error
+        whole = _whole(path)
         if not is_multus(whole):
             return Primary(path, whole)
     raise TryAgainLater(
         f"{net_d} has no network yet that can be the default",
         fix="install the cluster's network first, use --wait, or name a network with --primary",
     )
+
+
+def _whole(path: str) -> Mapping[str, Any]:
+    try:
+        return decode_object(contents(path) or b"", path)
+    except CNIError as error:
+        raise InvalidConfig(f"{error}", fix="repair or remove it, then install again") from error
+
+
+def require_first(path: str) -> None:
+    """Raise ``InvalidConfig`` for another plugin's file that the runtime would use before *path*.
+
+    Files of another Multus are put away.
+    """
+    folder = os.path.dirname(path)
+    for other in conf_files(folder) if os.path.isdir(folder) else ():
+        if other >= path:
+            return
+        if not is_multus(_whole(other)):
+            raise InvalidConfig(
+                f"{other} sorts before {NAME}, so the runtime would keep using it",
+                fix="rename it so that it sorts later, or remove it, then install again",
+            )
 
 
 def of_predecessors(path: str) -> list[str]:
@@ -174,37 +179,6 @@ def _capabilities(primary: Primary | None) -> dict[str, bool]:
     plugins = primary.plugins if primary else ()
     objects = (each for each in plugins if isinstance(each, dict))
     return {name: True for each in objects for name in sorted(capabilities_of(each))}
-
-
-def require_valid(text: bytes, installed: Installed, bin_dir: str, api: Api | None = None) -> None:
-    """Raise ``CNIError`` for a configuration that would not work here.
-
-    *api* replaces the API server while the default network is resolved.
-    """
-    document = Document(NAME, decode_object(text, NAME))
-    wrong = [e for e in check_configuration(document, installed) if e.severity == ERROR]
-    if wrong:
-        first = wrong[0]
-        raise InvalidConfig(
-            f"not installed: the configuration is invalid: {first.subject}: {first.reason}",
-            "; ".join(f"{each.subject}: {each.reason}" for each in wrong[1:]),
-            fix=first.fix,
-        )
-    found = multus_part(NAME, document.value)
-    if found is None:
-        raise InvalidConfig("not installed: the configuration has no plugin of type 'multus'")
-    conf = parse.parse(found.config, spelling=spelling_with(installed.every))
-    if _in_files(conf.raw) and any(conf.raw.get(key) for key in OFFERING):
-        request = Request("STATUS", path=(bin_dir,))
-        with Session(Log.from_conf({"logLevel": "panic"}), api) as session:
-            resolve.resolve(installed.taking_part(conf), request, conf, session)
-
-
-def _in_files(raw: Mapping[str, Any]) -> bool:
-    """Whether all networks for every container are in files: only those can be read here."""
-    more = raw.get("defaultNetworks") or ()
-    names = [str(each) for each in (raw.get("clusterNetwork"), *more) if each]
-    return all(each.startswith("/") for each in names)
 
 
 def given(path: str) -> bytes:

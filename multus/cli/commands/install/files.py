@@ -15,7 +15,7 @@ from multus.api.errors import IOFailure, StateDamaged
 
 #: The subfolder of the configuration folder for files that the runtime does not read.
 FOLDER = "multus.d"
-_MANIFEST, _PREVIOUS = "installed.json", "previous"
+_MANIFEST, _PREVIOUS, _CHANGED = "installed.json", "previous", "changed"
 _FORMAT = 1
 
 
@@ -94,7 +94,8 @@ class Manifest:
     """The installed files of this node, by path; ``primary`` is the default network's file.
 
     ``older`` is what another Multus had configured, as it was found; empty if there was none.
-    ``settings`` are the keys that the installer gave.
+    ``settings`` are the keys that the installer gave, ``given`` is the configuration's text if it
+    is the user's own.
     """
 
     folder: str
@@ -102,6 +103,7 @@ class Manifest:
     primary: str = ""
     older: Mapping[str, Any] = field(factory=dict)
     settings: Mapping[str, Any] = field(factory=dict)
+    given: str = ""
 
     @classmethod
     def load(cls, net_d: str) -> Manifest:
@@ -117,8 +119,8 @@ class Manifest:
                 raise ValueError(f"its format is {raw['format']}")
             written = [Written(**each) for each in raw["written"]]
             files = {each.path: each for each in written}
-            # Earlier releases wrote neither of the last two.
-            kept = raw.get("older", {}), raw.get("settings", {})
+            # Earlier releases wrote none of the last three.
+            kept = raw.get("older", {}), raw.get("settings", {}), raw.get("given", "")
             return cls(folder, files, raw["primary"], *kept)
         except (ValueError, KeyError, TypeError) as error:
             raise StateDamaged(
@@ -181,6 +183,13 @@ class Manifest:
             return False
         return not entry.previous or now != contents(entry.previous)
 
+    def keep_changed(self, path: str) -> str:
+        """Copy the file at *path*, for the user; returns the copy's path, "" for no file.
+
+        The copy stays after ``forget``.
+        """
+        return self._copy(path, _CHANGED)
+
     def save(self) -> None:
         make_folder(self.folder, 0o700)
         wire = {
@@ -188,6 +197,7 @@ class Manifest:
             "primary": self.primary,
             "older": self.older,
             "settings": self.settings,
+            "given": self.given,
             "written": [
                 {k: getattr(each, k) for k in ("path", "sha256", "previous", "mode")}
                 for each in self.written.values()
@@ -209,14 +219,17 @@ class Manifest:
         return evolve(self, written={**self.written, entry.path: entry})
 
     def _keep(self, path: str, data: bytes) -> str:
-        before = contents(path)
-        if before is None or before == data:
+        return "" if contents(path) == data else self._copy(path, _PREVIOUS)
+
+    def _copy(self, path: str, into: str) -> str:
+        data = contents(path)
+        if data is None:
             return ""
-        folder = os.path.join(self.folder, _PREVIOUS)
+        folder = os.path.join(self.folder, into)
         make_folder(folder, 0o700)
-        kept = os.path.join(folder, f"{os.path.basename(path)}.{digest(before)[:8]}")
-        write(kept, before, 0o600)
-        return kept
+        copy = os.path.join(folder, f"{os.path.basename(path)}.{digest(data)[:8]}")
+        write(copy, data, 0o600)
+        return copy
 
 
 def digest(data: bytes) -> str:

@@ -8,169 +8,30 @@ from __future__ import annotations
 
 import os
 import sysconfig
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.jsontext import decode_object
 from multus.api.keys import CNI_DIR
-from multus.cli.commands.install import configuration, older
-from multus.cli.commands.install.account import NAME as KUBECONFIG
-from multus.cli.commands.install.account import Account
-from multus.cli.commands.install.files import FOLDER, Manifest, contents, make_folder
-from multus.cli.commands.install.older import Older, Settings
+from multus.cli.commands.install import configuration
+from multus.cli.commands.install.files import Manifest, contents, make_folder
+from multus.cli.commands.install.planning import Plan, Wanted, plan_for
 from multus.cli.node import multus_part
-from multus.cli.objects import Objects
 from multus.cni.shim import launcher
 from multus.daemon.spool import remove_mark
 
 if TYPE_CHECKING:
     from multus.registry.loading import Installed
 
-_LOOK_EVERY, _REFRESH_EVERY = 1.0, 5.0
+_REFRESH_EVERY = 5.0
 _GONE = "Multus was uninstalled and is not reinstalled; to reinstall, run 'multus install'"
 
 #: Receives messages about what was done.
 Tell = Callable[[str], None]
-
-
-@frozen
-class Wanted:
-    """What to install, and where.
-
-    ``conf`` is a configuration to install unchanged, ``primary`` the file of the default network;
-    if both are empty, the node's first network is the default. ``kubeconfig`` is an existing one;
-    without it, and in a pod, ``account`` makes one. ``settings`` is a file with keys for the
-    configuration, ``daemon_settings`` the daemon's own file. ``shim_only`` installs no program that
-    needs Python on the node: every call goes to the daemon.
-    """
-
-    net_d: str
-    bin_dir: str
-    conf: str = ""
-    primary: str = ""
-    kubeconfig: str = ""
-    account: Account | None = None
-    settings: str = ""
-    daemon_settings: str = ""
-    program: str = ""
-    shim_only: bool = False
-    force: bool = False
-
-    @property
-    def conf_path(self) -> str:
-        return os.path.join(self.net_d, configuration.NAME)
-
-    @property
-    def kubeconfig_path(self) -> str:
-        if self.kubeconfig or self.account is None:
-            return self.kubeconfig
-        return os.path.join(self.net_d, FOLDER, KUBECONFIG)
-
-
-@frozen
-class Plan:
-    """What is to be installed: the configuration, and the file of its default network.
-
-    ``older`` is the Multus that was here before, ``settings`` the installer's own keys.  ``daemon``
-    is the daemon's file, for a node that has none yet.  ``notes`` tell what became of the older
-    Multus' keys.
-    """
-
-    text: bytes
-    primary: str = ""
-    older: Older | None = None
-    settings: Mapping[str, Any] = field(factory=dict)
-    daemon: bytes = b""
-    notes: tuple[str, ...] = ()
-
-
-def plan_for(wanted: Wanted, installed: Installed, patience: float) -> Plan:
-    """The valid configuration to install, with the settings of the Multus that it replaces.
-
-    Waits up to *patience* seconds for a network that can be the default.  Raises ``CNIError``.
-    """
-    manifest = Manifest.load(wanted.net_d)
-    if wanted.conf:
-        text = configuration.given(wanted.conf)
-        configuration.require_valid(text, installed, wanted.bin_dir)
-        return Plan(text, settings=manifest.settings)
-    before = older.find(wanted.net_d, wanted.bin_dir, manifest)
-    own = manifest.settings
-    if wanted.settings:
-        # Without the option, a kubeconfig that was named stays.
-        kept = {k: v for k, v in own.items() if k == "kubeconfig"}
-        own = {**kept, **older.own_settings(wanted.settings, installed)}
-    if wanted.kubeconfig:
-        own = {**own, "kubeconfig": wanted.kubeconfig}
-    if before is None and not manifest.written:
-        older.require_known_past(wanted.net_d, wanted.bin_dir, own)
-    settings = older.settings_for(
-        before, own, installed, net_d=wanted.net_d, in_pod=wanted.shim_only
-    )
-    kubeconfig = wanted.kubeconfig_path or older.kubeconfig(settings, wanted.net_d)
-    daemon, different = older.daemon_settings(
-        settings, wanted.daemon_settings, kubeconfig, in_pod=wanted.shim_only
-    )
-    found = _primary(wanted, settings, manifest, time.monotonic() + patience)
-    text = configuration.make(
-        found,
-        settings,
-        kubeconfig=kubeconfig,
-        bin_dir=wanted.bin_dir,
-        standalone=not wanted.shim_only,
-    )
-    # The default network comes from a file, so an unreachable API does not matter.
-    configuration.require_valid(text, installed, wanted.bin_dir, Objects({}))
-    notes = (*settings.carried.notes, *different)
-    return Plan(text, found.path if found else "", settings.older, own, daemon, notes)
-
-
-def _primary(
-    wanted: Wanted, settings: Settings, manifest: Manifest, deadline: float
-) -> configuration.Primary | None:
-    """The default network's file; None when the settings have the network itself or its name."""
-    conf = settings.conf
-    named = wanted.primary or str(settings.own.get("clusterNetwork", ""))
-    if not named and settings.older and settings.older.replaced and "delegates" not in settings.own:
-        # What it had is a copy of then; the file may have changed since.
-        named = manifest.primary
-    named = named or str(conf.get("clusterNetwork", ""))
-    if not named and "delegates" in conf:
-        return configuration.file_of(conf["delegates"], wanted.net_d)
-    if named and not named.startswith("/"):
-        return None
-    folder = named or settings.carried.primary or wanted.net_d
-    while True:
-        try:
-            return _primary_at(wanted, folder, "--primary" if wanted.primary else "clusterNetwork")
-        except CNIError as error:
-            # Retry unreadable files too: other installers do not write atomically.
-            if time.monotonic() >= deadline or wanted.primary or isinstance(error, OutOfOrder):
-                raise
-            time.sleep(_LOOK_EVERY)
-
-
-class OutOfOrder(InvalidConfig):
-    """The runtime would use another file than the one to install."""
-
-
-def _primary_at(wanted: Wanted, path: str, option: str) -> configuration.Primary:
-    if not os.path.isdir(path) and path != wanted.net_d:
-        return configuration.load_primary(path, option)
-    manifest = Manifest.load(wanted.net_d)
-    ours = wanted.conf_path if wanted.conf_path in manifest.written else ""
-    found = configuration.find_primary(path, ours)
-    if path == wanted.net_d and found.path < wanted.conf_path:
-        raise OutOfOrder(
-            f"{found.path} sorts before {configuration.NAME}, so the runtime would keep using it",
-            fix="rename it so that it sorts later, then install again",
-        )
-    return found
 
 
 def install(wanted: Wanted, plan: Plan, tell: Tell) -> None:
@@ -197,11 +58,8 @@ def _undo(manifest: Manifest) -> None:
 
 def _install(wanted: Wanted, plan: Plan, manifest: Manifest, tell: Tell) -> None:
     path = wanted.conf_path
-    if manifest.is_changed(path) and not wanted.force and contents(path) != plan.text:
-        raise InvalidConfig(
-            f"{path} was changed since it was installed",
-            fix=f"keep the change with --conf {path}, or overwrite it with --force",
-        )
+    if contents(path) != plan.text:
+        _keep(wanted, plan, manifest, tell)
     manifest = _remembered(manifest, plan, tell)
     for target, data in programs(wanted).items():
         manifest = _put(manifest, target, data, 0o755, tell)
@@ -218,6 +76,24 @@ def _install(wanted: Wanted, plan: Plan, manifest: Manifest, tell: Tell) -> None
     remove_mark(_cni_dir(plan.text))
 
 
+def _keep(wanted: Wanted, plan: Plan, manifest: Manifest, tell: Tell) -> None:
+    """Keep a copy of the user's own configuration, before another one replaces it.
+
+    Raises ``InvalidConfig`` for one that was changed by hand, unless it is forced.
+    """
+    path = wanted.conf_path
+    is_changed = manifest.is_changed(path)
+    if is_changed and not wanted.force:
+        raise InvalidConfig(
+            f"{path} was changed since it was installed",
+            fix=f"keep the change with --conf {path}, or overwrite it with --force",
+        )
+    if is_changed or manifest.given.encode() != plan.given:
+        copy = manifest.keep_changed(path)
+        if copy:
+            tell(f"kept a copy of {path}: {copy}")
+
+
 def _cni_dir(text: bytes) -> str:
     """The ``cniDir`` of the configuration *text*."""
     found = multus_part(configuration.NAME, decode_object(text, configuration.NAME))
@@ -228,7 +104,13 @@ def _cni_dir(text: bytes) -> str:
 def _remembered(manifest: Manifest, plan: Plan, tell: Tell) -> Manifest:
     """The manifest with what the plan was made from; saved, and its notes told, if it is new."""
     before = plan.older.to_wire() if plan.older else manifest.older
-    known = evolve(manifest, primary=plan.primary, older=before, settings=plan.settings)
+    known = evolve(
+        manifest,
+        primary=plan.primary,
+        older=before,
+        settings=plan.settings,
+        given=plan.given.decode(),
+    )
     if known != manifest:
         known.save()
         for line in plan.notes:

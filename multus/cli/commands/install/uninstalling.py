@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from attrs import evolve
+
 from multus.api.errors import CNIError
 from multus.cli import engines
 from multus.cli.commands.install import configuration
@@ -22,7 +24,7 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
     manifest = Manifest.load(net_d)
     if not manifest.written:
         yield f"nothing is installed in {net_d}"
-        yield from engines.end(engines.folder())
+        yield from _end_engines()
         return
     conf_path = os.path.join(net_d, configuration.NAME)
     # Restore backups first, so that the runtime always has a network.
@@ -30,11 +32,13 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
     confs += [conf_path] if conf_path in manifest.written else []
     paths = confs + [path for path in manifest.written if path not in confs]
     attached = [] if force else _attached(cni_dir)
+    manifest = evolve(manifest, given="")  # the next installation is a new one
     for path in paths:
         if attached and path not in confs:
             continue
         if path == conf_path and manifest.is_changed(path):
-            yield f"{path} was changed since it was installed; it is removed anyway"
+            copy = manifest.keep_changed(path)
+            yield f"{path} was changed since it was installed: kept a copy, {copy}"
         manifest, done = manifest.take_back(path)
         yield done
     if attached:
@@ -45,9 +49,15 @@ def uninstall(net_d: str, cni_dir: str, *, force: bool) -> Iterator[str]:
         )
         return
     manifest.forget()
-    yield from engines.end(engines.folder())
+    yield from _end_engines()
     for path in filter(None, (_forget_folders(cni_dir), remove_mark(cni_dir))):
         yield f"removed {path}, a leftover of the daemon"
+
+
+def _end_engines() -> Iterator[str]:
+    folder = engines.folder()
+    yield from engines.end(folder)
+    yield from engines.tidy(folder)
 
 
 def _forget_folders(cni_dir: str) -> str:

@@ -96,10 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_install(net_d: str, installed: Installed) -> list[Finding]:
     """What 'multus install' would refuse about this node's files."""
-    from multus.cli.commands.install.install import Wanted, plan_for
+    from multus.cli.commands.install.planning import Wanted, plan_for
     from multus.cli.findings import WARNING, of_error
 
-    wanted = Wanted(net_d=os.path.abspath(net_d), bin_dir=BIN_DIR)
+    # What networks do not find is told of them.
+    wanted = Wanted(net_d=os.path.abspath(net_d), bin_dir=BIN_DIR, force=True)
     try:
         plan_for(wanted, installed, 0.0)
     except CNIError as error:
