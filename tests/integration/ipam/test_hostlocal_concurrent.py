@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from multus.api.errors import AddressesExhausted
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
