@@ -48,7 +48,7 @@ class RemoteApi:
         self, path: str, kubeconfig: str, node: str, own: str, board: Board, cni_dir: str
     ) -> None:
         self._cni_dir = cni_dir
-        self._node = node
+        self.node = node
         self._path = path
         self._kubeconfig = kubeconfig
         self._own = own
@@ -84,6 +84,11 @@ class RemoteApi:
         asked = {"kind": kind, "fields": dict(fields), "fresh": fresh}
         found: list[dict[str, Any]] = self._ask("select", deadline.remaining(), asked)
         return found
+
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        asked = {"wanted": [ref_to_wire(each) for each in wanted]}
+        lacking: list[bool] = self._ask("lacking", deadline.remaining(), asked)
+        return [each for each, lacks in zip(wanted, lacking, strict=True) if lacks]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         sent = self._expected == (namespace, name, uid)
@@ -167,7 +172,7 @@ class RemoteApi:
             from multus.kube.client import KubeClient
 
             access = access_of(self._own, self._kubeconfig, os.environ)
-            self._client = KubeClient(access, self._node)
+            self._client = KubeClient(access, self.node)
         return self._client
 
     def close(self) -> None:

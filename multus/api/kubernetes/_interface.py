@@ -72,7 +72,12 @@ class Api(Protocol):
     a plugin named in ``multus_kubernetes``.  Every method raises ``NotFound``, ``ApiFailure``,
     ``Unreachable`` and other ``TryAgainLater`` errors (code 11), and ``InvalidConfig`` for an
     invalid kubeconfig.
+
+    ``node`` is this node's name, as its owner configured it; else the host's.
     """
+
+    @property
+    def node(self) -> str: ...
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """One object."""
@@ -95,6 +100,12 @@ class Api(Protocol):
         A field is a path: ``{"spec.nodeName": "n1"}``.  The API server knows few for each kind.
         With *fresh* the server is asked, whatever is cached: for those who do not find in the
         answer what has to be there.
+        """
+
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        """Those of *wanted* that may not exist, as far as is known without a request.
+
+        In a daemon these are the ones that a complete cache does not have; else all of them.
         """
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
