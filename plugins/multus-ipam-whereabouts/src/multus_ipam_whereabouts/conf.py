@@ -5,7 +5,7 @@ Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus.api.result import DNS, Route
 
-_OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude"})
+_OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude", "block"})
 #: What the leader, the log and the reconciler of the binary need; they mean nothing here.
 _IGNORED = frozenset(
     {
@@ -87,6 +87,7 @@ class Settings(NamedTuple):
         if not ranges:
             raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
         require_apart(ranges, reader)
+        _require_plain(reader, ranges)
         kubeconfig = reader.inner("kubernetes").text("kubeconfig")
         return cls(
             ranges,
@@ -102,6 +103,12 @@ class Settings(NamedTuple):
         )
 
 
+def has_blocks(invocation: Invocation) -> bool:
+    """Whether a range has the key ``block``, which the binary does not know, and would ignore."""
+    ipam = reader_of(invocation).raw
+    return any(each.get("block") is not None for each in (ipam, *_listed(ipam)))
+
+
 def refusal(invocation: Invocation) -> Declined | None:
     """Why the configuration is left to the binary; None when it is served here."""
     reader = reader_of(invocation)
@@ -114,10 +121,8 @@ def refusal(invocation: Invocation) -> Declined | None:
 def _foreign(ipam: Mapping[str, Any]) -> str:
     """The first key that is unknown here; wrong types are refused later, by ADD."""
     unknown = [str(key) for key in ipam.keys() - KEYS]
-    listed = ipam.get("ipRanges")
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, Mapping):
-            unknown += [f"ipRanges.{key}" for key in each.keys() - _OF_RANGE]
+    for each in _listed(ipam):
+        unknown += [f"ipRanges.{key}" for key in each.keys() - _OF_RANGE]
     kubernetes = ipam.get("kubernetes")
     if isinstance(kubernetes, Mapping):
         unknown += [f"kubernetes.{key}" for key in kubernetes.keys() - _OF_KUBERNETES]
@@ -126,6 +131,25 @@ def _foreign(ipam: Mapping[str, Any]) -> str:
     if ipam.get("datastore") not in (None, "", "kubernetes"):
         return "'datastore' of 'ipam' is not 'kubernetes'"
     return ""
+
+
+def _listed(ipam: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = ipam.get("ipRanges")
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _require_plain(reader: Reader, ranges: Sequence[Range]) -> None:
+    """Raise for keys that no address of a block can have."""
+    if reader.raw.get("block") is not None and not reader.raw.get("range"):
+        raise reader.error("block", "stands beside no 'range'", "write it beside its range")
+    if not any(each.block for each in ranges):
+        return
+    without = "is true, and a range with 'block' is without"
+    if reader.boolean("sticky"):
+        raise reader.error("sticky", without, "remove one of the two")
+    if reader.boolean("enable_overlapping_ranges"):
+        fix = "remove it, and keep the range apart from other ranges"
+        raise reader.error("enable_overlapping_ranges", without, fix)
 
 
 def _elsewhere(invocation: Invocation, ipam: Mapping[str, Any]) -> str:
@@ -200,6 +224,12 @@ def wanted(invocation: Invocation, settings: Settings) -> list[Address]:
                 f" {', '.join(str(each.network) for each in settings.ranges)}",
                 where=settings.where,
                 fix="request an address of them that is not excluded",
+            )
+        if any(each.block for each in settings.ranges if address in each):
+            raise InvalidConfig(
+                f"the requested address {address} is in a range with 'block', which assigns any",
+                where=settings.where,
+                fix="request none, or use a range without 'block'",
             )
         found.append(address)
     return list(dict.fromkeys(found))

@@ -1,11 +1,14 @@
 """The API objects: their kinds, and their names as the binary makes them.
 
-Source: whereabouts 0.9, ``doc/crds`` and its objects in a cluster.
+Source: whereabouts 0.9, ``doc/crds`` and its objects in a cluster.  Blocks are a kind of Multus'
+own, which the binary does not know.
 """
 
 from __future__ import annotations
 
-from multus.api.kubernetes import ApiUse, ObjectRef, Resource
+import re
+
+from multus.api.kubernetes import NODES, ApiUse, ObjectRef, Resource
 
 GROUP, VERSION = "whereabouts.cni.cncf.io", "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -14,6 +17,12 @@ POOLS = Resource(GROUP, VERSION, "ippools", "address pool")
 RESERVATIONS = Resource(
     GROUP, VERSION, "overlappingrangeipreservations", "reservation of an address"
 )
+#: Parts of a range that a node has for itself.
+BLOCKS = Resource("ipam.multus", "v1alpha1", "addressblocks", "address block")
+
+#: What an IPPool has as its range when the range is given out in blocks.  It is not a network, so
+#: nobody allocates from the pool: the binary refuses it, and so does the plugin.
+_DIVIDED = re.compile(r"(?P<range>\S+) in blocks of /(?P<length>[0-9]{1,3})")
 
 #: Which daemon frees what pods that are gone have left.
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "lease").object(
@@ -30,22 +39,31 @@ def uses() -> list[ApiUse]:
     cached = (_VERSION, "spec")
     from multus_ipam_whereabouts.claims import CLAIMS
 
+    divided = "pods on these networks are refused where the range has 'block'"
     leaked = "addresses of pods that are gone are not freed"
 
     claimed = "pods that name an IPAMClaim on these networks are refused"
-    return [
-        *(
-            ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)
-            for verb in ("get", "create", "patch")
-        ),
-        ApiUse("get", CLAIMS, claimed, required=False),
-        ApiUse("patch", CLAIMS, claimed, "status", required=False),
-    ] + [
-        ApiUse(verb, kind, refused, required=False, cached=cached if verb == "get" else ())
-        for kind in (POOLS, RESERVATIONS)
-        for verb in ("get", "list", "watch", "create", "patch", "delete")
-        if (kind, verb) != (POOLS, "delete")
-    ]
+    return (
+        [
+            *(
+                ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)
+                for verb in ("get", "create", "patch")
+            ),
+            ApiUse("get", CLAIMS, claimed, required=False),
+            ApiUse("patch", CLAIMS, claimed, "status", required=False),
+        ]
+        + [
+            ApiUse(verb, kind, refused, required=False, cached=cached if verb == "get" else ())
+            for kind in (POOLS, RESERVATIONS)
+            for verb in ("get", "list", "watch", "create", "patch", "delete")
+            if (kind, verb) != (POOLS, "delete")
+        ]
+        + [
+            ApiUse(verb, BLOCKS, divided, required=False, cached=cached if verb == "get" else ())
+            for verb in ("get", "list", "watch", "create", "delete")
+        ]
+        + [ApiUse(verb, NODES, divided, required=False) for verb in ("get", "list")]
+    )
 
 
 def pool(namespace: str, network: str, network_name: str) -> ObjectRef:
@@ -56,6 +74,27 @@ def pool(namespace: str, network: str, network_name: str) -> ObjectRef:
 def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
     """What reserves *address* in all ranges that have it."""
     return RESERVATIONS.object(namespace, _named(address, network_name))
+
+
+def block(namespace: str, network: str, network_name: str) -> ObjectRef:
+    """The block *network*, as ``10.1.0.16/28``, of a range."""
+    return BLOCKS.object(namespace, _named(network, network_name))
+
+
+def divided(network: str, length: int) -> str:
+    """What the pool of *network* has as its range when it is given out in blocks of */length*."""
+    return f"{network} in blocks of /{length}"
+
+
+def division_of(text: str) -> tuple[str, int] | None:
+    """The range and the length of its blocks, the inverse of `divided`; None for another text."""
+    found = _DIVIDED.fullmatch(text)
+    return (found["range"], int(found["length"])) if found else None
+
+
+def name_of(wanted: ObjectRef, network: str) -> str:
+    """The network's name in the name of the pool, or block, of *network*; "" for the unnamed."""
+    return wanted.name.removesuffix(_named(network, "")).removesuffix("-")
 
 
 def _named(text: str, network_name: str) -> str:

@@ -30,16 +30,18 @@ class Range:
     """A range: ``network`` is its pool's, ``first`` and ``last`` are the limits, both included.
 
     ``spans`` are what may be allocated, as distances from the network's address, both included.
+    ``block`` is the prefix length of the blocks that nodes take of it; 0 without blocks.
     """
 
     network: Network
     first: Address
     last: Address
     spans: tuple[tuple[int, int], ...]
+    block: int = 0
 
     @classmethod
     def read(cls, reader: Reader, root: Reader, at: Path) -> Range:
-        """Read the keys ``range``, ``range_start``, ``range_end`` and ``exclude`` of *reader*.
+        """Read the keys ``range``, ``range_start``, ``range_end``, ``exclude`` and ``block``.
 
         *at* is the path to them from *root*, which names errors.  Raises ``InvalidConfig``.
         """
@@ -76,7 +78,7 @@ class Range:
                 f"leaves no address of range {network}, {first} to {last}",
                 "exclude less",
             )
-        return cls(network, first, last, spans)
+        return cls(network, first, last, spans, _block(reader, network, root, at))
 
     def __contains__(self, address: Address) -> bool:
         """Whether the address may be allocated."""
@@ -126,6 +128,20 @@ def _limits(
     first = start if start is not None and between(start) else first
     last = end if end is not None and between(end) else last
     return first, last
+
+
+def _block(reader: Reader, network: Network, root: Reader, at: Path) -> int:
+    if reader.raw.get("block") is None:
+        return 0
+    length, longest = reader.integer("block"), network.address.bits
+    if not network.prefix < length <= longest:
+        raise root.error(
+            (*at, "block"),
+            f"is {length}, and a block of range {network} has a prefix length of"
+            f" {network.prefix + 1} to {longest}",
+            "28 for 16 addresses" if longest == 32 else "120 for 256 addresses",
+        )
+    return length
 
 
 def _spans(

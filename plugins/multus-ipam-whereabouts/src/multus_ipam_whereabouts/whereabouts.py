@@ -27,12 +27,15 @@ from multus.api.kubernetes import Deadline, Edit, NotFound, SourceSettings, api_
 from multus.api.result import IP, Result
 from multus.ipam.addresses import Address
 from multus.ipam.settings import interface_ip, require_one_per_family
+from multus.ipam.store import Owner
 from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.blockaddresses import BlockAddresses
 from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
+from multus_ipam_whereabouts.nodeblocks import Home
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Api
+    from multus.api.kubernetes import Api, ObjectRef
     from multus.api.network import Invocation
     from multus_ipam_whereabouts.ranges import Range
 
@@ -63,6 +66,7 @@ class Whereabouts(Ipam):
             )
         left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
         if self._claim is not None:
+            self._claim.require_served(settings)
             left = self._claim.addresses(api, deadline) or left
         families = [each.network.address.family for each in settings.ranges]
         families += [each.network.address.family for each in settings.addresses]
@@ -110,6 +114,8 @@ class Whereabouts(Ipam):
         asked: Sequence[Address],
         deadline: Deadline,
     ) -> Address:
+        if within.block:
+            return self._from_block(api, settings, within, deadline)
         base, avoid = within.network.first, list[int]()
         while True:
             given = {
@@ -131,6 +137,19 @@ class Whereabouts(Ipam):
             # A pod on another range has it; what its pool has of it here is given back.
             avoid.append(distance)
 
+    def _from_block(
+        self, api: Api, settings: Settings, within: Range, deadline: Deadline
+    ) -> Address:
+        def take(blocks: BlockAddresses) -> None:
+            # Most ADDs find a free address on the node.
+            from multus_ipam_whereabouts.blocktaking import Taking
+
+            conf = self.invocation.conf
+            named = (conf.cni_dir, conf.reader.text("kubeconfig"))
+            Taking(api, within, self._pool(settings, within), blocks.home, *named, deadline).take()
+
+        return self._blocks(settings, within).allocate(self._interface, deadline, take)
+
     def delete(self) -> None:
         try:
             settings = Settings.read(self.invocation)
@@ -150,10 +169,14 @@ class Whereabouts(Ipam):
 
     def _free(self, settings: Settings, ips: Sequence[IP], deadline: Deadline) -> None:
         """Give back what the container has; what cannot be written now is kept for later."""
+        self.free_of_blocks(settings, deadline)
+        pooled = [each for each in settings.ranges if not each.block]
+        if not pooled:
+            return
         api = self._api()
         reported = [Address.parse(each.address.partition("/")[0]) for each in ips]
         kept: list[Edit] = []
-        for each in settings.ranges:
+        for each in pooled:
             begun = not reported and bool(self._podref.strip("/"))
             given = {**self._owner, "range": str(each.network), "fence": begun}
             release = self._pool_edit(settings, each, "release", given)
@@ -167,6 +190,12 @@ class Whereabouts(Ipam):
                 self._made(api, forget, kept, deadline)
         if kept:
             api.keep(kept)
+
+    def free_of_blocks(self, settings: Settings, deadline: Deadline) -> None:
+        """Give back what the container has in this node's blocks, without the API server."""
+        for each in settings.ranges:
+            if each.block:
+                self._blocks(settings, each).free(self._interface, deadline)
 
     def _made(self, api: Api, edit: Edit, kept: list[Edit], deadline: Deadline) -> Any:
         """The answer of an edit of DEL; one that cannot be made now is added to *kept*."""
@@ -184,11 +213,10 @@ class Whereabouts(Ipam):
 
     def check(self) -> None:
         self._claim = Claim.of(self.invocation)
-        settings, api, deadline = Settings.read(self.invocation), self._api(), self._deadline()
+        settings, deadline = Settings.read(self.invocation), self._deadline()
         previous = self.invocation.prev_result
         for each in settings.ranges:
-            found = api.edit(self._pool_edit(settings, each, "held", self._owner), deadline)
-            held = {str(each.network.first + int(one)) for one in found}
+            held = self._held(settings, each, deadline)
             reported = {ip.address.partition("/")[0] for ip in (previous.ips if previous else ())}
             fixed = {str(one.network.address) for one in settings.addresses}
             ours = {
@@ -203,6 +231,12 @@ class Whereabouts(Ipam):
                     f" {self._owner['ifname']}: another pod may get it",
                     fix=RECREATE,
                 )
+
+    def _held(self, settings: Settings, within: Range, deadline: Deadline) -> set[str]:
+        if within.block:
+            return set(self._blocks(settings, within).held(self._interface))
+        edit = self._pool_edit(settings, within, "held", self._owner)
+        return {str(within.network.first + int(one)) for one in self._api().edit(edit, deadline)}
 
     def status(self) -> None:
         settings, api = Settings.read(self.invocation), self._api()
@@ -226,12 +260,21 @@ class Whereabouts(Ipam):
             "ifname": self.invocation.ifname,
         }
 
+    @property
+    def _interface(self) -> Owner:
+        return Owner(self.invocation.request.container_id, self.invocation.ifname)
+
+    def _blocks(self, settings: Settings, within: Range) -> BlockAddresses:
+        home = Home.of(self.invocation.conf.cni_dir, self._pool(settings, within))
+        return BlockAddresses(home, within, settings.gateway)
+
+    def _pool(self, settings: Settings, within: Range) -> ObjectRef:
+        return objects.pool(settings.namespace, str(within.network), settings.network_name)
+
     def _pool_edit(
         self, settings: Settings, within: Range, function: str, given: dict[str, Any]
     ) -> Edit:
-        network, name = str(within.network), settings.network_name
-        wanted_pool = objects.pool(settings.namespace, network, name)
-        return Edit(wanted_pool, f"{_POOL}:{function}", given)
+        return Edit(self._pool(settings, within), f"{_POOL}:{function}", given)
 
     def _reservation_edit(
         self, settings: Settings, address: Address, function: str, given: dict[str, Any]
