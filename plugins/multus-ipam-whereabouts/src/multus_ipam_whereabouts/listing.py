@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from multus.api.allocations import AddressRange, Allocation
-from multus.api.kubernetes import Deadline, Edit, ObjectRef, Resource, SourceSettings, api_of
+from multus.api.kubernetes import (
+    Deadline,
+    Edit,
+    NotFound,
+    ObjectRef,
+    Resource,
+    SourceSettings,
+    api_of,
+)
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.blocklisting import divided
 from multus_ipam_whereabouts.claims import claim_of
 from multus_ipam_whereabouts.pool import numbered
 
@@ -21,7 +30,10 @@ _Wire = Mapping[str, Any]
 
 
 def ranges(conf: Conf, session: Session) -> list[AddressRange]:
-    """Each pool, and the reservations that no pool's allocation explains; always read anew."""
+    """Each pool, the blocks of each range, and the reservations that no pool's allocation explains.
+
+    They are always read anew.
+    """
     api = api_of(conf, session)
     if api is None:
         return []
@@ -29,13 +41,24 @@ def ranges(conf: Conf, session: Session) -> list[AddressRange]:
     deadline = Deadline.after(seconds)
     # Reservations first: one that comes later than its pool's list would look like an orphan.
     reserved = {_ref(each): each for each in _all(api, objects.RESERVATIONS, deadline)}
-    found = [_range(each) for each in _all(api, objects.POOLS, deadline)]
+    pools = _all(api, objects.POOLS, deadline)
+    found = [_range(each) for each in pools if objects.division_of(_text(each)) is None]
     known = {
         edit.object for each in found for held in each.allocations for edit in held.release[1:]
     }
     orphans = tuple(_orphan(ref, wire) for ref, wire in reserved.items() if ref not in known)
     others = [AddressRange("reserved", "", len(orphans), orphans)] if orphans else []
+    found += divided(pools, _blocks(api, deadline))
     return [*sorted(found, key=lambda each: (each.name, each.network)), *others]
+
+
+def _blocks(api: Api, deadline: Deadline) -> list[dict[str, Any]]:
+    try:
+        return _all(api, objects.BLOCKS, deadline)
+    except NotFound as error:
+        if error.kind_known:
+            raise
+        return []  # the kind is not installed: no range has blocks
 
 
 def _all(api: Api, kind: Resource, deadline: Deadline) -> list[dict[str, Any]]:
@@ -53,14 +76,17 @@ def _spec(wire: _Wire) -> _Wire:
     return found if isinstance(found, Mapping) else {}
 
 
+def _text(wire: _Wire) -> str:
+    return str(_spec(wire).get("range", ""))
+
+
 def _range(wire: _Wire) -> AddressRange:
     pool = _ref(wire, objects.POOLS)
-    text = str(_spec(wire).get("range", ""))
+    text = _text(wire)
     network = Network.parse(text)
     if network is None:
         return AddressRange(text or pool.name, "", 0)
-    plain = objects.pool(pool.namespace, text, "").name
-    name = pool.name.removesuffix(plain).removesuffix("-")
+    name = objects.name_of(pool, text)
     held = tuple(_held(pool, network, name, wire))
     return AddressRange(text, name, max(0, network.host_mask - 1), held)
 
