@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _BLOCKS = "multus_ipam_whereabouts.blocks"
 #: The time for all blocks of a round, and for a lock that an ADD holds; seconds.
 _ROUND, _LOCK = 30.0, 0.2
+#: How long the request of a process that was killed may be under way to the server, in seconds.
+_UNDER_WAY = 60.0
 
 
 def upkeep(conf: Conf, session: Session, grace: float) -> None:
@@ -57,7 +59,7 @@ class Returning:
     def look(self, home: Home, folder: Folder, block: Block | None) -> None:
         """Do the next steps for one folder; raises errors of the API server and of files."""
         if block is None or block.state == TAKING:
-            if folder.idle >= self._grace:
+            if folder.idle >= max(self._grace, _UNDER_WAY):
                 self._give_up(home, folder)
         elif block.state == OURS and self._is_lost(block):
             self._mark(folder, even_used=True)
