@@ -61,7 +61,7 @@ def multus_ipam(kind: str, invocation: Invocation) -> Ipam | Declined | None:
         return refused or Whereabouts(invocation)
     from multus_ipam_whereabouts.unserved import Unserved
 
-    return Unserved(invocation, refused.reason)
+    return Unserved(invocation, refused)
 
 
 @hookimpl

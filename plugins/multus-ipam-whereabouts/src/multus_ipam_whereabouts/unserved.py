@@ -11,6 +11,7 @@ from multus_ipam_whereabouts.conf import Settings
 from multus_ipam_whereabouts.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
+    from multus.api.invoker import Declined
     from multus.api.network import Invocation
     from multus.api.result import Result
 
@@ -19,12 +20,12 @@ _FREEING = 4.0
 
 
 class Unserved(Whereabouts):
-    """Refuses an ADD with *reason*, why the configuration is not served here."""
+    """Refuses an ADD; *declined* says why the configuration is not served here."""
 
-    def __init__(self, invocation: Invocation, reason: str) -> None:
+    def __init__(self, invocation: Invocation, declined: Declined) -> None:
         super().__init__(invocation)
         self._why = InvalidConfig(
-            f"'block' is not known to the binary, which would have to be run: {reason}",
+            f"'block' is not known to the binary, which would have to be run: {declined.reason}",
             where=f"network {invocation.config.get('name')!r}: ipam",
             fix="remove 'block', or what is in its way",
         )
