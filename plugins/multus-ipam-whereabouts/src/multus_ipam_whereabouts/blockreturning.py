@@ -7,10 +7,11 @@ killed between two of them, the next round goes on from what the folder says.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Deadline, Edit, NotFound, api_of
+from multus.api.kubernetes import Deadline, Edit, api_of
 from multus_ipam_whereabouts.blocks import store_of
 from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, TAKING, homes
 
@@ -26,6 +27,11 @@ _BLOCKS = "multus_ipam_whereabouts.blocks"
 _ROUND, _LOCK = 30.0, 0.2
 #: How long the request of a process that was killed may be under way to the server, in seconds.
 _UNDER_WAY = 60.0
+#: While no watch says which blocks there are, the API server is asked for each this seldom: it may
+#: be overloaded, and all nodes ask.
+_AGAIN = 300.0
+#: When it may be asked next, by folder; only a cache.
+_asked: dict[str, float] = {}
 
 
 def upkeep(conf: Conf, session: Session, grace: float) -> None:
@@ -61,7 +67,7 @@ class Returning:
         if block is None or block.state == TAKING:
             if folder.idle >= max(self._grace, _UNDER_WAY):
                 self._give_up(home, folder)
-        elif block.state == OURS and self._is_lost(block):
+        elif block.state == OURS and self._is_lost(folder, block):
             self._mark(folder, even_used=True)
             self._log.error(f"{block.object} is not this node's any more: it gives out no address")
         elif block.state == OURS and folder.idle >= self._grace:
@@ -94,20 +100,22 @@ class Returning:
         self._remove(folder)
 
     def _remove(self, folder: Folder) -> None:
+        _asked.pop(folder.path, None)
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
             if ledger is not None and not ledger.holders:
                 folder.remove()
 
-    def _is_lost(self, block: Block) -> bool:
+    def _is_lost(self, folder: Folder, block: Block) -> bool:
         """Whether the API server says that the block is nobody's, or another's."""
-        try:
-            found = self._api.get(block.object, self._deadline)
-        except NotFound as error:
-            if not error.kind_known:
-                raise
-            return True
-        if store_of(found) == block.store:
-            return False
+        if self._api.lacking([block.object], self._deadline):
+            if time.monotonic() < _asked.get(folder.path, 0.0):
+                return False
+        else:
+            _asked.pop(folder.path, None)
+            (found,) = self._api.get_each([block.object], self._deadline)
+            if isinstance(found, dict) and store_of(found) == block.store:
+                return False
         # What a watch says may be older than the block.
         holder = self._api.edit(Edit(block.object, f"{_BLOCKS}:holder", {}), self._deadline)
+        _asked[folder.path] = time.monotonic() + _AGAIN
         return bool(holder != block.store)
