@@ -189,6 +189,13 @@ def test_the_binary_never_serves_a_range_with_blocks(
     pool.delete()
 
 
+def test_slices_of_the_flat_file_are_refused_beside_blocks(node: Node, tmp_path: Path) -> None:
+    flat = tmp_path / "whereabouts.conf"
+    flat.write_text('{"node_slice_size": "/26"}')
+    with pytest.raises(InvalidConfig, match=r"'node_slice_size'.* beside 'block'"):
+        node.add("a", configuration_path=str(flat), **BLOCKS)
+
+
 def test_a_node_that_the_api_server_lacks_gets_no_block(node: Node) -> None:
     metadata = {"name": os.uname().nodename}
     node.api.delete({"apiVersion": "v1", "kind": "Node", "metadata": metadata})

@@ -147,6 +147,9 @@ def _require_plain(reader: Reader, ranges: Sequence[Range]) -> None:
     without = "is true, and a range with 'block' is without"
     if reader.boolean("sticky"):
         raise reader.error("sticky", without, "remove one of the two")
+    if reader.raw.get("node_slice_size"):
+        fix = "remove one of the two: blocks are a node's slices"
+        raise reader.error("node_slice_size", "stands beside 'block'", fix)
     if reader.boolean("enable_overlapping_ranges"):
         fix = "remove it, and keep the range apart from other ranges"
         raise reader.error("enable_overlapping_ranges", without, fix)

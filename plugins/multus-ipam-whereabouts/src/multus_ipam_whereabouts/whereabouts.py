@@ -64,10 +64,10 @@ class Whereabouts(Ipam):
                 where=settings.where,
                 fix="use IPAM of type host-local for containers without a pod",
             )
-        left, api, deadline = wanted(self.invocation, settings), self._api(), self._deadline()
+        left, deadline = wanted(self.invocation, settings), self._deadline()
         if self._claim is not None:
             self._claim.require_served(settings)
-            left = self._claim.addresses(api, deadline) or left
+            left = self._claim.addresses(self._api(), deadline) or left
         families = [each.network.address.family for each in settings.ranges]
         families += [each.network.address.family for each in settings.addresses]
         require_one_per_family(families, self.invocation)
@@ -75,7 +75,7 @@ class Whereabouts(Ipam):
         try:
             for each in settings.ranges:
                 asked = [one for one in left if one in each]
-                address = self._allocate(api, settings, each, asked, deadline)
+                address = self._allocate(settings, each, asked, deadline)
                 left = [one for one in left if one != address]
                 gateway = _same_family(settings.gateway, address)
                 ips.append(interface_ip(address, each.network.prefix, gateway))
@@ -86,7 +86,7 @@ class Whereabouts(Ipam):
                     fix="request one address of each range",
                 )
             if self._claim is not None:
-                api.edit(self._claim.bind(ips), deadline)
+                self._api().edit(self._claim.bind(ips), deadline)
         except CNIError:
             # Also when the answer was lost: the address may have been allocated.
             self._take_back(settings, ips)
@@ -107,15 +107,11 @@ class Whereabouts(Ipam):
             self.invocation.log.error(f"{settings.where}: not given back", error=error)
 
     def _allocate(
-        self,
-        api: Api,
-        settings: Settings,
-        within: Range,
-        asked: Sequence[Address],
-        deadline: Deadline,
+        self, settings: Settings, within: Range, asked: Sequence[Address], deadline: Deadline
     ) -> Address:
         if within.block:
-            return self._from_block(api, settings, within, deadline)
+            return self._from_block(settings, within, deadline)
+        api = self._api()
         base, avoid = within.network.first, list[int]()
         while True:
             given = {
@@ -137,16 +133,14 @@ class Whereabouts(Ipam):
             # A pod on another range has it; what its pool has of it here is given back.
             avoid.append(distance)
 
-    def _from_block(
-        self, api: Api, settings: Settings, within: Range, deadline: Deadline
-    ) -> Address:
+    def _from_block(self, settings: Settings, within: Range, deadline: Deadline) -> Address:
         def take(blocks: BlockAddresses) -> None:
             # Most ADDs find a free address on the node.
             from multus_ipam_whereabouts.blocktaking import Taking
 
-            conf = self.invocation.conf
+            pool, conf = self._pool(settings, within), self.invocation.conf
             named = (conf.cni_dir, conf.reader.text("kubeconfig"))
-            Taking(api, within, self._pool(settings, within), blocks.home, *named, deadline).take()
+            Taking(self._api(), within, pool, blocks.home, *named, deadline).take()
 
         return self._blocks(settings, within).allocate(self._interface, deadline, take)
 
