@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -23,7 +23,7 @@ from multus_ipam_whereabouts.ranges import Range
 
 from bench.watched import stored, watched
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Deadline, Edit, ObjectRef, Resource
+from multus.api.kubernetes import Deadline, Edit, ObjectRef
 from multus.api.reader import Reader
 from multus.ipam.store import Owner
 from multus.kube.kubeconfig import load_kubeconfig
@@ -81,15 +81,8 @@ class _Api:
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
         return self.shared.edit(edit, deadline)
 
-    def select(
-        self,
-        resource: Resource,
-        fields: Mapping[str, str],
-        deadline: Deadline,
-        *,
-        fresh: bool = False,
-    ) -> list[dict[str, Any]]:
-        return self.shared.select(resource, fields, deadline, fresh=fresh)
+    def select(self, *given: Any, **named: Any) -> list[dict[str, Any]]:
+        return self.shared.select(*given, **named)
 
 
 @frozen

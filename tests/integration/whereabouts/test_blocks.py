@@ -13,7 +13,13 @@ import pytest
 
 from integration.whereabouts.cluster import Node
 from multus import ipam
-from multus.api.errors import AddressesExhausted, CheckFailed, InvalidConfig, TryAgainLater
+from multus.api.errors import (
+    AddressesExhausted,
+    CheckFailed,
+    InvalidConfig,
+    IOFailure,
+    TryAgainLater,
+)
 from multus.testing.apiserver import Fault
 from multus.testing.invocation import Caller
 
@@ -236,3 +242,18 @@ def test_a_block_whose_folder_was_lost_is_not_used_again(node: Node) -> None:
     node.add("a", **BLOCKS)
     assert states(node).keys() == node.blocks().keys() - {first}
     assert len(node.blocks()) == 2
+
+
+def test_a_name_that_no_folder_can_have_is_refused_and_holds_nothing(node: Node) -> None:
+    keys = {
+        **BLOCKS,
+        "network_name": ".".join(["a" * 60] * 3),
+        "range": "fd00:7::/64",
+        "block": 120,
+    }
+    flat = Path(node.cni_dir).parent / "kubeconfig-of-the-binary"
+    context = {"name": "c", "context": {"namespace": "n" * 63}}
+    flat.write_text(json.dumps({"current-context": "c", "contexts": [context]}))
+    with pytest.raises(IOFailure, match="File name too long"):
+        node.add("a", kubernetes={"kubeconfig": str(flat)}, **keys)
+    node.delete("a", kubernetes={"kubeconfig": str(flat)}, **keys)

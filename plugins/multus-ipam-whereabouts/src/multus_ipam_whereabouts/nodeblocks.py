@@ -15,6 +15,7 @@ addresses are not fsynced: a power cut ends their containers too.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -40,6 +41,8 @@ _BLOCK, _LOCK, _NODE = "block", "lock", "node"
 _LONGEST = 4096
 #: How often the removal of a folder is repeated, in which others make the lock's file meanwhile.
 _TRIES = 100
+#: Errors for a folder that does not or cannot exist: no block is there.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Block(NamedTuple):
@@ -182,9 +185,9 @@ def _folders(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return sorted(each.path for each in entries if each.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return []
     except OSError as error:
+        if error.errno in _NOWHERE:
+            return []
         raise _failed(path, error) from error
 
 
