@@ -6,32 +6,31 @@ the edits that an ADD makes.  The API server is the stand-in::
     .venv/bin/python -m bench.fill --nodes 20 --pods 30 --used 2000
 
 The second table is computed: what the measured sizes and requests become in a cluster of
-`--cluster` nodes and pods, when one pool had to hold all of its addresses.
+`--cluster` nodes and pods, when one pool had to hold all of its addresses.  The third and the
+fourth are the same with blocks.  With `--whole`, the cluster of the fourth is simulated node by
+node.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-import ssl
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from attrs import frozen
 from multus_ipam_whereabouts import objects
 
+from bench import fillblocks
+from bench.watched import Watch, stored, watched
 from multus.api.errors import TryAgainLater
-from multus.api.kubernetes import Deadline, Edit, Resource
+from multus.api.kubernetes import Deadline, Edit
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
-from multus.kube.urls import list_path
 from multus.testing.apiserver import ApiServer
 from multus.testing.apiserver.store import LARGEST, compact_json
 
@@ -39,7 +38,10 @@ _RANGE, _LAST = "10.0.0.0/8", 2**24 - 2
 _NAMESPACE = "kube-system"
 _POOL, _ALLOCATE = objects.pool(_NAMESPACE, _RANGE, ""), "multus_ipam_whereabouts.pool:allocate"
 _RESERVE = {"first": "10.0.0.0", "namespace": _NAMESPACE, "name": "", "at_once": False}
-_CACHED = {use.resource: use.cached for use in objects.uses() if use.cached}
+_KINDS = (objects.POOLS, objects.RESERVATIONS)
+_CACHED = {
+    use.resource: use.cached for use in objects.uses() if use.cached and use.resource in _KINDS
+}
 #: How long one ADD tries by default, in seconds; then the runtime repeats it.
 _CALL = 15.0
 
@@ -94,7 +96,7 @@ def measure(nodes: int, pods: int, used: int = 0) -> Figures:
             each.start()
         while not all(state.synced for each in found for state in each.states()):
             time.sleep(0.01)
-        watches = [stack.enter_context(_watched(api, kind)) for kind in _CACHED]
+        watches = [stack.enter_context(watched(api, kind)) for kind in _CACHED]
         api.requests.clear()
         begin = time.perf_counter()
         filled = [_Node(each, number) for number, each in enumerate(found)]
@@ -148,48 +150,6 @@ class _Node:
                 self.repeated += 1
 
 
-class _Watch(threading.Thread):
-    """A watch as each node has it, which counts bytes."""
-
-    def __init__(self, api: ApiServer, kind: Resource) -> None:
-        super().__init__(name=f"watch {kind.plural}", daemon=True)
-        context = ssl.create_default_context(cadata=api.ca_pem.decode())
-        self._connection = http.client.HTTPSConnection("127.0.0.1", api.port, context=context)
-        self._path = (
-            f"{list_path(kind, '')}?watch=true&allowWatchBookmarks=true"
-            f"&resourceVersion={api.store.version}"
-        )
-        self._headers = {"Authorization": f"Bearer {api.access.token}"}
-        self._news = threading.Condition()
-        self._version = api.store.version
-        self.bytes = self.events = 0
-
-    def run(self) -> None:
-        self._connection.request("GET", self._path, headers=self._headers)
-        answer = self._connection.getresponse()
-        while line := answer.readline():
-            event = json.loads(line)
-            with self._news:
-                if event["type"] != "BOOKMARK":
-                    self.bytes += len(line)
-                    self.events += 1
-                self._version = int(event["object"]["metadata"]["resourceVersion"])
-                self._news.notify_all()
-
-    def wait_for(self, version: int) -> None:
-        """Wait until all up to *version* has come."""
-        with self._news:
-            if not self._news.wait_for(lambda: self._version >= version, timeout=600):
-                raise RuntimeError(f"the {self.name} ended before version {version}")
-
-
-@contextmanager
-def _watched(api: ApiServer, kind: Resource) -> Iterator[_Watch]:
-    watch = _Watch(api, kind)
-    watch.start()
-    yield watch
-
-
 def _filled(used: int) -> dict[str, object]:
     """The pool with *used* addresses in use, of pods of other nodes."""
     return {
@@ -215,7 +175,7 @@ def _figures(
     nodes: Sequence[_Node],
     addresses: Sequence[Sequence[int]],
     used: int,
-    watches: Sequence[_Watch],
+    watches: Sequence[Watch],
     seconds: float,
 ) -> Figures:
     asked = {"GET": 0, "POST": 0, "PATCH": 0, "DELETE": 0}
@@ -223,7 +183,7 @@ def _figures(
         if f"/namespaces/{_NAMESPACE}/" in path:
             asked[method] += count
     writes = asked["POST"] + asked["PATCH"] + asked["DELETE"]
-    stored = [_stored(api, kind) for kind in _CACHED]
+    sizes = [stored(api, kind) for kind in _CACHED]
     empty = len(compact_json(_filled(0)))
     started = [each for found in addresses for each in found]
     return Figures(
@@ -235,20 +195,12 @@ def _figures(
         writes=writes,
         refused=writes - sum(watch.events for watch in watches),
         repeated=sum(each.repeated for each in nodes),
-        objects=sum(map(len, stored)),
+        objects=sum(map(len, sizes)),
         watched=sum(watch.bytes for watch in watches),
-        pool=stored[0][0],
-        reservation=max(stored[1], default=0),
-        allocation=(stored[0][0] - empty) / (len(started) + used),
+        pool=sizes[0][0],
+        reservation=max(sizes[1], default=0),
+        allocation=(sizes[0][0] - empty) / (len(started) + used),
     )
-
-
-def _stored(api: ApiServer, kind: Resource) -> list[int]:
-    """The bytes of each object of a kind."""
-    served = api.store.kind(kind.group, kind.version, kind.plural)
-    assert served is not None, kind
-    found = api.store.objects(served, "", ())
-    return [len(compact_json(each)) for each in found]
 
 
 def project(found: Figures, nodes: int, pods: int) -> Projection:
@@ -294,7 +246,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print("watch traffic per node", _size(then.watched))
     _print("watch traffic of all nodes", _size(then.sent))
     _print("reservations in each daemon", _size(then.memory))
+    blocks = fillblocks.measure(options.nodes, options.pods)
+    print(f"\n{blocks.nodes} nodes, {blocks.pods} pods, in {fillblocks.NAME}")
+    _print_blocks(blocks)
+    if options.whole:
+        print(f"\n{nodes} nodes, {pods} pods, in {fillblocks.NAME}")
+        _print_blocks(fillblocks.measure(nodes, pods // nodes))
+    else:
+        print(f"\n{nodes} nodes, {pods} pods, in {fillblocks.NAME} (computed)")
+        _print_blocks(fillblocks.project(blocks, nodes, pods), computed=True)
     return 0
+
+
+def _print_blocks(found: fillblocks.Figures, *, computed: bool = False) -> None:
+    if not computed:
+        _print("time to fill", f"{found.seconds:.1f} s")
+    _print("API requests per pod", f"{found.requests / found.pods:.3f}")
+    _print("  creations, refused", f"{found.refused / found.pods:.3f}")
+    _print("objects", str(found.objects))
+    _print("size of a block", _size(found.block))
+    _print("watch traffic per node", _size(found.watched))
+    _print("watch traffic of all nodes", _size(found.watched * found.nodes))
+    _print("blocks in each daemon", _size(found.memory))
 
 
 def _print(what: str, value: str) -> None:
@@ -321,8 +294,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=[5000, 150_000],
         metavar=("NODES", "PODS"),
-        help="of the second table (5000 150000)",
+        help="of the second and fourth table (5000 150000)",
     )
+    parser.add_argument("--whole", action="store_true", help="simulate the fourth table's cluster")
     return parser
 
 

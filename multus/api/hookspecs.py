@@ -620,3 +620,31 @@ def multus_allocations(conf: Conf, session: Session) -> Sequence[AddressRange] |
             held = Allocation("192.0.2.7", "default/web", "net1", "c1", release=(free,))
             return [AddressRange("192.0.2.0/24", "blue", 254, (held,))]
     """
+
+
+@hookspec
+def multus_upkeep(conf: Conf, session: Session, grace: float) -> None:
+    """Put in order what this plugin keeps on the node and in the API server.
+
+    Kind: observer.
+    Called: in the daemon's API process, every few seconds, for each folder of records and each API
+        server that is known; never by a request, and never twice at a time on one node.  *conf* has
+        ``cniDir``, and ``kubeconfig`` unless the daemon has an API server of its own, which is that
+        of all configurations.  What is in use, or was used in the last *grace* seconds
+        (``healGraceSeconds``), stays.
+    Returns: nothing.
+    Raises: an error is logged, and the next calls are further apart.
+
+    Example::
+
+        import os
+        import time
+
+        from multus import hookimpl
+
+        @hookimpl
+        def multus_upkeep(conf, grace):
+            path = os.path.join(conf.cni_dir, "my-cache")
+            if os.path.exists(path) and time.time() - os.stat(path).st_mtime > grace:
+                os.unlink(path)
+    """

@@ -6,6 +6,7 @@ matches a real ADD.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,10 @@ class Objects:
         kind = (resource.group, resource.plural)
         found = (dict(wire) for key, wire in self.by_name.items() if key[:2] == kind)
         return [each for each in found if matches(each, fields)]
+
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        """Those of *wanted* that are in no file."""
+        return [each for each in wanted if isinstance(self.get_each([each], deadline)[0], CNIError)]
 
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """A pod's ``metadata``, or ``NotFound``."""

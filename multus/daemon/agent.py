@@ -27,6 +27,7 @@ from multus.daemon.podrecords import PodRecords
 from multus.daemon.reconciling import Reconciling
 from multus.daemon.remote import error_to_wire, ref_from_wire
 from multus.daemon.spool import remembered
+from multus.daemon.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, Edit, Resource
@@ -75,6 +76,7 @@ class Agent:
             self._renewal = Renewal(settings.certificate, log)
         self._later = Later(folders, self._apis.of, log)
         self._reconciling = Reconciling(settings, hooks, self._apis.first, log)
+        self._upkeep = Upkeep(settings, hooks, folders, self._apis.by_kubeconfig, log)
         self._publishing = threading.Lock()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
@@ -87,6 +89,7 @@ class Agent:
             self._renewal.start()
         self._later.start()
         self._reconciling.start()
+        self._upkeep.start()
         while True:
             listened: list[Any] = [listener, self._control]
             ready, _, _ = select.select(listened, [], [], _LOOK)
@@ -104,6 +107,7 @@ class Agent:
         listener.close()
         self._later.close()
         self._reconciling.close()
+        self._upkeep.close()
         if self._renewal is not None:
             self._renewal.close()
         self._apis.close(_LAST_WRITES)
@@ -212,6 +216,10 @@ class Agent:
         if verb == "get_each":
             each = [ref_from_wire(wire) for wire in asked["wanted"]]
             return [_object_or_error(found) for found in api.get_each(each, deadline)]
+        if verb == "lacking":
+            each = [ref_from_wire(wire) for wire in asked["wanted"]]
+            found = set(api.lacking(each, deadline))
+            return [one in found for one in each]
         if verb == "make_way":
             made = api.queue.make_way(annotation_from_wire(asked), deadline.remaining())
             self._publish_queued()

@@ -83,6 +83,13 @@ class Apis:
         with self._lock:
             return iter([*([self._own] if self._own else []), *self._by_path.values()])
 
+    def by_kubeconfig(self) -> list[tuple[str, NodeApi]]:
+        """Each API with the ``kubeconfig`` that names it: "" for the daemon's own, for all."""
+        if self._own is not None:
+            return [("", self._own)]
+        with self._lock:
+            return list(self._by_path.items())
+
     def pod(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The ``metadata`` of a pod of this node, as far as it is known without a request."""
         found = (api.pods.get(namespace, name) for api in self)

@@ -84,6 +84,11 @@ class RemoteApi:
         found: list[dict[str, Any]] = self._ask("select", deadline.remaining(), asked)
         return found
 
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        asked = {"wanted": [ref_to_wire(each) for each in wanted]}
+        lacking: list[bool] = self._ask("lacking", deadline.remaining(), asked)
+        return [each for each, lacks in zip(wanted, lacking, strict=True) if lacks]
+
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         sent = self._expected == (namespace, name, uid)
         if sent:

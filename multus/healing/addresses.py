@@ -1,17 +1,18 @@
 """Addresses of a cluster whose pods are gone: found, and freed.
 
 An address is freed when its pod, or its owner, does not exist, in two looks that are a grace time
-apart, and is not there when it is asked for once more.  The plugin's edits free what the container
-of then had: an address that a newer container has taken over since stays.
+apart, and is not there when it is asked for once more.  What a node has is freed when neither the
+node nor a pod of it exists.  The plugin's edits free what the container of then had: an address
+that a newer container has taken over since stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import PODS, ApiFailure, Deadline, NotFound
+from multus.api.kubernetes import NODES, PODS, ApiFailure, Deadline, NotFound
 
 if TYPE_CHECKING:
     from multus.api.allocations import AddressRange, Allocation
@@ -60,18 +61,13 @@ def suspects(ranges: Sequence[AddressRange], client: KubeClient) -> Found:
     held = [(each, allocation) for each in ranges for allocation in each.allocations]
     if not held:
         return Found([], [])
-    living, owners = _living(client), _Owners(client)
-    found = []
-    for each, allocation in held:
-        if allocation.owner is not None:
-            reason = owners.gone(allocation.owner)
-        elif not allocation.pod or allocation.pod in living:
-            reason = ""
-        else:
-            reason = f"pod {allocation.pod} does not exist"
-        if reason:
-            found.append(Suspect(each, allocation, reason))
-    return Found(found, owners.problems)
+    look = _Look(client)
+    found = [
+        Suspect(each, allocation, reason)
+        for each, allocation in held
+        if (reason := look.gone(allocation))
+    ]
+    return Found(found, look.problems)
 
 
 def free(chosen: Iterable[Suspect], client: KubeClient, *, force: bool = False) -> Iterator[Freed]:
@@ -102,57 +98,75 @@ def _release(held: Allocation, client: KubeClient) -> bool:
     return freed
 
 
-def _living(client: KubeClient) -> set[str]:
-    """All pods, as namespace/name; their metadata alone leaves the server."""
-    return {
-        f"{metadata.get('namespace')}/{metadata.get('name')}"
-        for page in client.pages(PODS, "all pods", _EACH, metadata_only=True)
-        for metadata in (each.get("metadata", {}) for each in page.items)
-    }
-
-
-class _Owners:
-    """Which owners of allocations do not exist; each is asked for once."""
+class _Look:
+    """What exists; each kind is listed, and each owner asked for, once."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        self._listed: dict[Resource, set[str]] = {}
         self._known: dict[ObjectRef, str] = {}
         self._untold: set[Resource] = set()
         self.problems: list[CNIError] = []
 
-    def gone(self, owner: ObjectRef) -> str:
-        """Why its allocations may be freed; "" when it exists, or nobody can say."""
+    def gone(self, allocation: Allocation) -> str:
+        """Why an allocation may be freed; "" when it is in use, or nobody can say."""
+        owner = allocation.owner
+        if owner is None:
+            there = not allocation.pod or allocation.pod in self._all(PODS)
+            return "" if there else f"pod {allocation.pod} does not exist"
         if owner not in self._known:
             self._known[owner] = "" if owner.resource in self._untold else self._ask(owner)
         return self._known[owner]
 
     def _ask(self, owner: ObjectRef) -> str:
         try:
-            self._client.get(owner, Deadline.after(_EACH))
-        except NotFound as error:
-            if error.kind_known:
-                return f"{owner} does not exist"
-            self._miss(owner, error)
+            # Each node has blocks: one list is less than a request for each.
+            listed = owner.resource == NODES and f"/{owner.name}" in self._all(NODES)
+            return "" if listed or _is_there(owner, self._client) else f"{owner} does not exist"
         except ApiFailure as error:
-            self._miss(owner, error)
+            self.problems.append(error)
+            if error.lasts:
+                self._untold.add(owner.resource)  # all of this kind would be answered so
         return ""
 
-    def _miss(self, owner: ObjectRef, error: ApiFailure) -> None:
-        self.problems.append(error)
-        if error.lasts:
-            self._untold.add(owner.resource)  # all of this kind would be answered so
+    def _all(self, kind: Resource) -> set[str]:
+        """All objects of a kind, as namespace/name; their metadata alone leaves the server."""
+        if kind not in self._listed:
+            pages = self._client.pages(kind, f"all {kind.plural}", _EACH, metadata_only=True)
+            metadata = (each.get("metadata", {}) for page in pages for each in page.items)
+            self._listed[kind] = {
+                f"{each.get('namespace', '')}/{each.get('name')}" for each in metadata
+            }
+        return self._listed[kind]
 
 
 def _exists(held: Allocation, client: KubeClient) -> bool:
     """Whether the pod, or the owner, exists; a pod's name alone says nothing of an owner."""
+    if held.owner is not None:
+        return _is_there(held.owner, client)
     namespace, _, name = held.pod.partition("/")
+    return _found(lambda: client.pod(namespace, name, Deadline.after(_EACH)))
+
+
+def _is_there(owner: ObjectRef, client: KubeClient) -> bool:
+    """Whether an owner, or a pod of a node, exists."""
+    if _found(lambda: client.get(owner, Deadline.after(_EACH))):
+        return True
+    return owner.resource == NODES and _has_pods(owner, client)
+
+
+def _has_pods(node: ObjectRef, client: KubeClient) -> bool:
+    query = {"fieldSelector": f"spec.nodeName={node.name}"}
+    pages = client.pages(PODS, f"pods of {node}", _EACH, query=query, metadata_only=True)
+    return any(page.items for page in pages)
+
+
+def _found(read: Callable[[], object]) -> bool:
+    """Whether *read* finds its object; raises when the API server has not said so itself."""
     try:
-        if held.owner is not None:
-            client.get(held.owner, Deadline.after(_EACH))
-        else:
-            client.pod(namespace, name, Deadline.after(_EACH))
+        read()
     except NotFound as error:
         if not error.kind_known:
-            raise  # not the API server's own answer, but a proxy's page for instance
+            raise  # a proxy's page for instance
         return False
     return True

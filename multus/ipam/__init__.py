@@ -33,6 +33,8 @@ not:
     Reads what an ``ipam`` object, a runtime and ``CNI_ARGS`` ask for.
 ``lacking``
     What an ``ipam`` object needs and the node lacks: a program, a daemon, a free address.
+``store``
+    The store of one network: a lock, and a file for each address in use.
 ``upkeep``
     The stores of host-local as a whole: what they hold, and freeing what nobody uses.
 ``usage``
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
 
 #: The public modules of this package.
-MODULES = ("addresses", "dns", "settings", "lacking", "upkeep", "usage")
+MODULES = ("addresses", "dns", "settings", "lacking", "store", "upkeep", "usage")
 
 __all__ = ["Ipam", "for_plugin", "held", "require_valid"]
 
@@ -114,7 +116,7 @@ def held(config: Mapping[str, Any], container_id: str, ifname: str) -> list[str]
     if reader.text("type") != "host-local" or not isinstance(name, str):
         return []
     from multus.ipam import _hostlocal as hostlocal
-    from multus.ipam._store import Owner, Store
+    from multus.ipam.store import Owner, Store
 
     directory = reader.text("dataDir") or hostlocal.DATA_DIR
     return Store(f"{directory.rstrip('/')}/{name}").of(Owner(container_id, ifname))

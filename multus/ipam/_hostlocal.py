@@ -1,6 +1,6 @@
 """host-local in-process: addresses from ranges, each assigned once on this host.
 
-Store, lock and semantics are those of the reference plugin (see ``multus.ipam._store``), so one
+Store, lock and semantics are those of the reference plugin (see ``multus.ipam.store``), so one
 can free what the other reserved.  Four things differ on purpose.  DEL reads only the network's name
 and ``dataDir``, so a configuration that became invalid cannot leak an address.  A container that
 holds an address of the network cannot request a second one.  An ADD that fails frees only the
@@ -29,7 +29,6 @@ from multus.api.result import DNS, IP, Result, Route
 from multus.api.where import within
 from multus.ipam import dns
 from multus.ipam._ranges import RangeSet, Spans, overlapping
-from multus.ipam._store import Ledger, Owner, Store, Unlockable, is_owner
 from multus.ipam.addresses import Address, Network
 from multus.ipam.settings import (
     arguments,
@@ -40,6 +39,7 @@ from multus.ipam.settings import (
     require_few,
     require_one_per_family,
 )
+from multus.ipam.store import Ledger, Owner, Store, Unlockable, is_owner
 
 if TYPE_CHECKING:
     from multus.api.network import Invocation

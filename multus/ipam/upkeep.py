@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from multus.api.errors import IOFailure
 from multus.ipam._hostlocal import DATA_DIR
-from multus.ipam._store import LONGEST, Store, contents_of, is_owner, names_of
+from multus.ipam.store import LONGEST, Store, contents_of, is_owner, names_of
 
 #: Where the stores of networks are that name no ``dataDir``.
 USUAL_FOLDER = DATA_DIR

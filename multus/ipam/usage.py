@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from multus.ipam._hostlocal import DATA_DIR, range_sets
-from multus.ipam._store import Store
 from multus.ipam.settings import reader_in
+from multus.ipam.store import Store
 
 
 class Usage(NamedTuple):

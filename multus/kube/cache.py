@@ -115,6 +115,10 @@ class DefinitionCache(ObjectCache):
         """Whether no node has such an object, as far as the watch has come; False when unknown."""
         return not self._fields and self.follower.lacks((namespace, name))
 
+    def has(self, namespace: str, name: str) -> bool:
+        """Whether there is such an object, as far as the watch has come; False when unknown."""
+        return self.follower.has((namespace, name))
+
     def select(self, fields: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """The objects with these values of *fields*; None when the cache may lack one of them."""
         if any(fields.get(name) != value for name, value in self._fields.items()):

@@ -137,6 +137,10 @@ class KubeClient:
             found += [each for each in page.items if isinstance(each, dict)]
         return found
 
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        """All of *wanted*: a client knows nothing without a request."""
+        return list(wanted)
+
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; its specification, with all its secrets, is not asked for.
 

@@ -148,6 +148,10 @@ class Follower:
         """What is stored for ``(namespace, name)``; None: ask the API server."""
         return self._objects.get(key) if self.synced else None
 
+    def has(self, key: Key) -> bool:
+        """Whether the list, as far as the watch has come, has such an object."""
+        return self.synced and self._objects.has(key)
+
     def lacks(self, key: Key) -> bool:
         """Whether the list, as far as the watch has come, has no such object."""
         return self.synced and self._objects.lacks(key)

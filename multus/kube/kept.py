@@ -40,6 +40,10 @@ class Kept:
         text = self._texts.get(key)
         return None if text is None else dict(json.loads(text))
 
+    def has(self, key: Key) -> bool:
+        """Whether there is such an object, kept or marked."""
+        return key in self._texts
+
     def lacks(self, key: Key) -> bool:
         """Whether there is no such object, not even one that is marked or was left out."""
         return not self.full and key not in self._texts

@@ -135,6 +135,15 @@ class NodeApi:
         if problem is not None:
             raise problem
 
+    def keep(self, edits: Sequence[Edit]) -> None:
+        """Keep *edits* in a file; see ``multus.api.kubernetes.Api``."""
+        self.client.keep(edits)
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self.client.node
+
     def edit(self, edit: Edit, deadline: Deadline) -> Any:
         """Make *edit*, together with those that other calls of this node wait for."""
         return self.client.edit(edit, deadline)
@@ -170,6 +179,10 @@ class NodeApi:
         known = cache.select(fields) if cache else None
         return self.client.select(resource, fields, deadline) if known is None else known
 
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        """Those that the kind's cache lacks; those of a kind without a synced cache too."""
+        return [each for each in wanted if not self._has(each)]
+
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """A pod's ``metadata``; the server is asked when the cache has none with *uid*.
 
@@ -197,6 +210,10 @@ class NodeApi:
     def _lacks(self, wanted: ObjectRef) -> bool:
         cache = self.caches.get(wanted.resource)
         return cache is not None and cache.lacks(wanted.namespace, wanted.name)
+
+    def _has(self, wanted: ObjectRef) -> bool:
+        cache = self.caches.get(wanted.resource)
+        return cache is not None and cache.has(wanted.namespace, wanted.name)
 
     def _followers(self) -> list[Follower]:
         return [self.pods.follower, *(each.follower for each in self.caches.values())]

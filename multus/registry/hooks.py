@@ -240,6 +240,14 @@ class Hooks:
 
         return list(self._collected("multus_allocations", AddressRange, conf=conf, session=session))
 
+    def upkeep(self, conf: Conf, session: Session, grace: float) -> Iterator[CNIError]:
+        """Have each plugin put its things in order; yields the errors, one plugin's at most."""
+        for part in self.parts("multus_upkeep"):
+            try:
+                _answer(part, type(None), {"conf": conf, "session": session, "grace": grace})
+            except CNIError as error:
+                yield error
+
     def observers(self, session: Session) -> Observers:
         """The observers' hooks; their exceptions are logged to the session's log."""
         return Observers(self, session)

@@ -92,6 +92,6 @@ def test_the_file_is_in_the_order_of_a_requests_life() -> None:
             "invoker",
             "ipam",
         ),
-        *("attached", "undone", "detached", "merge", "finished", "health", "allocations"),
+        *("attached", "undone", "detached", "merge", "finished", "health", "allocations", "upkeep"),
     ]
     assert [hook.removeprefix("multus_") for hook in HOOKS] == life

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from multus.engine import permit
 from multus.ipam import _hostlocal as hostlocal
-from multus.ipam import _store as store
-from multus.ipam import dns
+from multus.ipam import dns, store
 from multus.ipam import settings as base
 from multus.ipam._memory import Memory
 

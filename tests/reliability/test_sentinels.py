@@ -16,7 +16,7 @@ from waiting import PATIENCE
 from multus.api.conf import Conf
 from multus.api.errors import CNIError
 from multus.api.network import Provenance
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.netlink import Namespace
 from multus.testing.netns import Netns, Node
 

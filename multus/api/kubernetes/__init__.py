@@ -37,7 +37,7 @@ from multus.api.kubernetes._failures import (
     VersionExpired,
 )
 from multus.api.kubernetes._interface import Annotate, Api, ApiUse, PodEvent, PodRef, Write
-from multus.api.kubernetes._objects import EVENTS, PODS, ObjectRef, Resource
+from multus.api.kubernetes._objects import EVENTS, NODES, PODS, ObjectRef, Resource
 from multus.api.kubernetes._opening import api_of
 from multus.api.kubernetes._pods import is_same
 from multus.api.kubernetes._settings import (
@@ -57,6 +57,7 @@ __all__ = [
     "EVENTS",
     "KUBECONFIG",
     "MAX_NETWORKS",
+    "NODES",
     "PODS",
     "SHARED_KEYS",
     "Annotate",

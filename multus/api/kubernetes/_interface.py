@@ -102,6 +102,12 @@ class Api(Protocol):
         answer what has to be there.
         """
 
+    def lacking(self, wanted: Sequence[ObjectRef], deadline: Deadline) -> list[ObjectRef]:
+        """Those of *wanted* that may not exist, as far as is known without a request.
+
+        In a daemon these are the ones that a complete cache does not have; else all of them.
+        """
+
     def pod(self, namespace: str, name: str, deadline: Deadline, uid: str = "") -> dict[str, Any]:
         """The ``metadata`` of a pod; a cached pod with another *uid* is read again."""
 

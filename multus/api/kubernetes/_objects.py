@@ -49,4 +49,5 @@ class ObjectRef:
 
 
 PODS = Resource("", "v1", "pods", "pod")
+NODES = Resource("", "v1", "nodes", "node", title="{noun} {name}")
 EVENTS = Resource("", "v1", "events", "event")

@@ -67,6 +67,7 @@ ADDRESS_KINDS = (
         "OverlappingRangeIPReservation",
     ),
     Kind("whereabouts.cni.cncf.io", "v1alpha1", "nodeslicepools", "NodeSlicePool"),
+    Kind("ipam.multus", "v1alpha1", "addressblocks", "AddressBlock"),
     Kind("k8s.cni.cncf.io", "v1alpha1", "ipamclaims", "IPAMClaim"),
     Kind("coordination.k8s.io", "v1", "leases", "Lease"),
 )

@@ -15,7 +15,7 @@ from work import calls
 from multus import ipam
 from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
 from multus.api.network import Invocation, Provenance
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.ipam._ranges import Range, overlapping
 from multus.testing.invocation import Caller
 from multus.testing.session import new_session

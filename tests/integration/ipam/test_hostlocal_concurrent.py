@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import eventually
 
 from multus.api.errors import AddressesExhausted
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.testing.invocation import Caller
 
 if TYPE_CHECKING:
@@ -151,3 +154,23 @@ def test_of_many_that_want_the_last_address_one_gets_it(bench: Bench) -> None:
     with ThreadPoolExecutor(20) as threads:
         assert sum(threads.map(attempt, bench.callers(20))) == 1
     assert _left(bench) == ["10.1.0.2"]
+
+
+def test_a_directory_that_was_removed_while_its_lock_was_waited_for_is_none(tmp_path: Path) -> None:
+    made = store.Store(str(tmp_path / "net1"))
+    seen = []
+
+    def wait() -> None:
+        with made.locked(create=False) as ledger:
+            seen.append(ledger)
+
+    with made.locked(create=True):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        lock = tmp_path / "net1" / "lock"
+        opened = Path("/proc/self/fd")
+        eventually(lambda: [os.path.realpath(fd) for fd in opened.iterdir()].count(str(lock)) == 2)
+        lock.unlink()
+        (tmp_path / "net1").rmdir()
+    thread.join()
+    assert seen == [None]

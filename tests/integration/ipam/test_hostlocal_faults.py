@@ -27,7 +27,7 @@ KILLED = """
 import json, os, signal, sys
 from multus import ipam
 from multus.ipam import _hostlocal as hostlocal
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.testing.invocation import Caller
 
 config, verb, first = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +27,12 @@ class Node:
     cni_dir: str
 
     def pool(self, verb: str = "ADD", pod: str = "web", **options: Any) -> Ipam:
-        """What an invoker gets.  *options*: ``container``, ``ifname``, ``prev``, keys of ipam."""
+        """What an invoker gets.
+
+        *options*: ``container``, ``ifname``, ``prev``, ``session``, keys of ipam.
+        """
         ifname, prev = options.pop("ifname", "net1"), options.pop("prev", None)
+        session = options.pop("session", None)
         given = {"capabilities": options.pop("capabilities", {})}
         runtime, claim = options.pop("runtime", None), options.pop("claim", "")
         caller = Caller(
@@ -41,7 +46,7 @@ class Node:
             config["args"] = {"cni": {"ipam-claim-reference": claim}}
         if runtime is not None:
             config["runtimeConfig"] = runtime
-        pool = ipam.for_plugin(caller.invocation(verb, config, prev))
+        pool = ipam.for_plugin(caller.invocation(verb, config, prev, session=session))
         assert pool is not None and pool.name == "whereabouts", pool
         return pool
 
@@ -54,9 +59,21 @@ class Node:
     def delete(self, pod: str = "web", **options: Any) -> None:
         self.pool("DEL", pod, **options).delete()
 
-    def stored(self, plural: str) -> dict[str, dict[str, Any]]:
+    def register(self, name: str = "") -> None:
+        """Have the API server know this node; a node without a daemon has the host's name."""
+        name = name or os.uname().nodename
+        self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+
+    def blocks(self) -> dict[str, str]:
+        """The blocks that nodes have: the store of each."""
+        found = self.stored("addressblocks", "ipam.multus")
+        return {name: each["spec"]["store"] for name, each in found.items()}
+
+    def stored(
+        self, plural: str, group: str = "whereabouts.cni.cncf.io"
+    ) -> dict[str, dict[str, Any]]:
         """The objects of a kind by name."""
-        kind = self.api.store.kind("whereabouts.cni.cncf.io", "v1alpha1", plural)
+        kind = self.api.store.kind(group, "v1alpha1", plural)
         assert kind is not None
         found = self.api.store.objects(kind, "kube-system", ())
         return {each["metadata"]["name"]: each for each in found}

@@ -72,9 +72,11 @@ def allocations(api: ApiServer) -> dict[str, Any]:
     return dict(pools[0]["spec"]["allocations"]) if pools else {}
 
 
-def pods(cluster: Cluster, netns: Callable[[], Netns], count: int) -> list[Container]:
+def pods(
+    cluster: Cluster, netns: Callable[[], Netns], count: int, network: str = "lan"
+) -> list[Container]:
     return [
-        cluster.pod(netns(), {NETWORKS: "lan"}, name=f"web-{number}") for number in range(count)
+        cluster.pod(netns(), {NETWORKS: network}, name=f"web-{number}") for number in range(count)
     ]
 
 
@@ -124,3 +126,40 @@ def test_an_add_that_is_killed_while_it_writes_holds_nothing(
     held.released.set()
     eventually(lambda: api.answers["PATCH", POOL, 409] == refused + 1)
     assert set(allocations(api)) == {"1"}
+
+
+def test_a_range_with_blocks_is_served_without_the_server_and_returned(
+    cluster: Cluster, daemon: Daemon, cni_pods: Callable[[], Netns]
+) -> None:
+    ipam = {"type": "whereabouts", "range": "10.45.0.0/16", "block": 28}
+    cluster.nad("part", {"type": "bridge", "bridge": "lan1", "ipam": ipam})
+    api = cluster.api
+    api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+    daemon.settings = {**daemon.settings, "healGraceSeconds": 1}
+    daemon.start()
+    becomes(lambda: daemon.control("ready"), (0, "ok\n"))
+    served = evolve(cluster, runtime=evolve(cluster.runtime, environ=daemon.environ()))
+    conf = served.default()
+    first, *others = pods(served, cni_pods, 6, "part")
+    served.add(conf, first).require()
+    assert [each["spec"]["node"] for each in blocks(api)] == ["n1"]
+    eventually(lambda: daemon.metric('multus_cache_objects{cache="addressblocks') >= 1)
+    api.faults.add(Fault("reset", path="*addressblocks*", times=0))
+    api.faults.add(Fault("reset", path="*whereabouts*", times=0))
+    with ThreadPoolExecutor(len(others)) as threads:
+        list(threads.map(lambda each: served.add(conf, each).require(), others))
+    found = {Netns(os.path.basename(each.netns)).addresses("net1")[0] for each in (first, *others)}
+    assert len(found) == 6 and all(each.endswith("/16") for each in found)
+    daemon.kill()
+    daemon.start()
+    for each in (first, *others):
+        served.delete(conf, each).require()
+    assert len(blocks(api)) == 1
+    api.faults.clear()
+    eventually(lambda: blocks(api) == [])
+
+
+def blocks(api: ApiServer) -> list[dict[str, Any]]:
+    kind = api.store.kind("ipam.multus", "v1alpha1", "addressblocks")
+    assert kind is not None
+    return list(api.store.objects(kind, "kube-system", ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench import fillblocks
 from bench.fill import main, measure, project
 
 
@@ -39,3 +40,17 @@ def test_it_prints_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 nodes, 2 pods, 0 addresses in use before" in said
     assert "writes that were made     2.00" in said
     assert "100 nodes, 3000 pods on one pool (computed)" in said
+    assert "1 nodes, 2 pods, in blocks of /28" in said
+    assert "100 nodes, 3000 pods, in blocks of /28 (computed)" in said
+
+
+def test_blocks_cost_a_request_for_each_and_none_for_a_pod() -> None:
+    found = fillblocks.measure(nodes=3, pods=40)
+    # Each node asks whether it exists, and whether the range has blocks, until its watch says so.
+    # The first block of the range lacks an address, so that a node may need a fourth one.
+    blocks = found.objects - 1
+    assert 9 <= blocks <= 12
+    assert blocks + 3 <= found.requests - 2 * found.refused <= blocks + 3 * 5
+    computed = fillblocks.project(found, nodes=3, pods=120)
+    assert computed.objects == 10
+    assert computed.watched == pytest.approx(found.watched * 9 / blocks, rel=0.01)

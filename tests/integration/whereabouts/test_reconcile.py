@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,18 +25,6 @@ from multus.registry.loading import load
 from multus.testing.apiserver import Fault
 
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def ipam(node: Node) -> Command:
-    """Runs the command in this node's cluster; returns its status, and what it printed."""
-
-    def run(*words: str) -> tuple[int, str]:
-        argv = [sys.executable, "-m", "multus", "ipam", *words, "--kubeconfig", node.kubeconfig]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stdout + done.stderr
-
-    return run
 
 
 def pods(node: Node, *names: str) -> None:

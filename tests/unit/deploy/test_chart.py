@@ -387,7 +387,7 @@ def test_a_subnet_reaches_the_network_of_the_test(helm: Helm) -> None:
 
 
 def test_the_charts_copies_are_those_of_the_manifests() -> None:
-    origins = ("crds", "monitoring", "whereabouts/crds", "claims/crds")
+    origins = ("crds", "monitoring", "whereabouts/crds", "whereabouts/blocks", "claims/crds")
     for path in [*(CHART / "crds").iterdir(), *(CHART / "files").rglob("*.*")]:
         (own,) = (
             DEPLOY / each / path.name for each in origins if (DEPLOY / each / path.name).exists()

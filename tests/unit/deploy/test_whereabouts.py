@@ -20,9 +20,10 @@ KINDS = {
     "overlappingrangeipreservations.whereabouts.cni.cncf.io": (
         "whereabouts/crds/overlappingrangeipreservations.yaml"
     ),
+    "addressblocks.ipam.multus": "whereabouts/blocks/addressblocks.yaml",
     "ipamclaims.k8s.cni.cncf.io": "claims/crds/ipamclaims.yaml",
 }
-ALL = {"enabled": True, "crds": True, "claims": {"enabled": True, "crds": True}}
+ALL = {"enabled": True, "crds": True, "blocks": True, "claims": {"enabled": True, "crds": True}}
 RECORDED = Path(__file__).parents[2] / "integration" / "whereabouts" / "recorded.json"
 
 
@@ -40,11 +41,13 @@ def rights(name: str, *more: str) -> set[tuple[str, str]]:
 
 def test_values_add_rights_and_kinds_one_by_one(helm: Helm) -> None:
     plain = helm.render()
-    pools, reservations, _ = KINDS
+    pools, reservations, blocks, _ = KINDS
     own = rights(WHEREABOUTS, "Role", "RoleBinding")
     assert added(helm.render(whereabouts={"enabled": True}), plain) == own
     with_kinds = helm.render(whereabouts={"enabled": True, "crds": True})
     assert added(with_kinds, plain) == own | kinds(pools, reservations)
+    with_blocks = helm.render(whereabouts={"enabled": True, "blocks": True})
+    assert added(with_blocks, plain) == own | kinds(blocks)
     claiming = helm.render(whereabouts={"enabled": True, "claims": {"enabled": True}})
     assert added(claiming, plain) == own | rights(CLAIMS)
     everything = helm.render(whereabouts=ALL)
@@ -61,6 +64,7 @@ def test_values_add_rights_and_kinds_one_by_one(helm: Helm) -> None:
     "values",
     [
         {"crds": True},
+        {"blocks": True},
         {"claims": {"enabled": True}},
         {"enabled": True, "claims": {"crds": True}},
         {"enabled": "yes"},
@@ -89,7 +93,8 @@ def test_without_rights_the_plugin_is_blocked(helm: Helm) -> None:
 
 def test_components_of_kustomize_add_the_same(helm: Helm, tmp_path: Path) -> None:
     plain, rendered = overlay(tmp_path), helm.render(whereabouts=ALL)
-    made = overlay(tmp_path, "whereabouts", "whereabouts/crds", "claims", "claims/crds")
+    kinds_of = ("whereabouts/crds", "whereabouts/blocks", "claims/crds")
+    made = overlay(tmp_path, "whereabouts", "claims", *kinds_of)
     assert added(made, plain) - {key for key in made if key[0] == "ConfigMap"} == added(
         rendered, helm.render()
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from multus.ipam import _store as store
+from multus.ipam import store
 from multus.ipam._memory import Memory
-from multus.ipam._store import Owner, Store
 from multus.ipam.addresses import Address
+from multus.ipam.store import Owner, Store
 
 ONE, TWO, THREE = Owner("one", "eth0"), Owner("two", "eth0"), Owner("three", "eth0")
 

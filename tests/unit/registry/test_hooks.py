@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -51,7 +51,8 @@ ASKING: dict[str, Callable[[Hooks], object]] = {
     "multus_merge": lambda hooks: hooks.merge((Attachment(DELEGATE),), REQUEST, CONF, SESSION),
     "multus_ipam": lambda hooks: list(hooks.ipams("x", INVOCATION)),
     "multus_allocations": lambda hooks: hooks.allocations(CONF, SESSION),
-    "multus_health": lambda hooks: told(hooks),
+    "multus_health": lambda hooks: told(hooks.health(CONF)),
+    "multus_upkeep": lambda hooks: told(hooks.upkeep(CONF, SESSION, 60.0)),
 }
 
 #: Answers that no hook may return.
@@ -62,9 +63,9 @@ ODD_SOURCE = Element("x", "a test", source=5)  # type: ignore[arg-type]
 SELECTION = Selection(Role.DEFAULT, (ELEMENT,), "a test")
 
 
-def told(hooks: Hooks) -> object:
-    """What health answers, raised when it is an error of a plugin that failed."""
-    for each in hooks.health(CONF):
+def told(errors: Iterable[CNIError]) -> object:
+    """The first error, raised: what a plugin answers, or what it failed with."""
+    for each in errors:
         raise each
     return None
 

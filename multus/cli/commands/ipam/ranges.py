@@ -14,7 +14,7 @@ from multus.api.session import Session
 from multus.healing import addresses
 
 if TYPE_CHECKING:
-    from multus.api.allocations import AddressRange
+    from multus.api.allocations import AddressRange, Allocation
     from multus.healing.addresses import Suspect
     from multus.kube.client import KubeClient
     from multus.registry.hooks import Hooks
@@ -85,9 +85,16 @@ class Cluster:
                 raise InvalidConfig(reason, fix="see 'multus ipam list'")
             alive = [each for each in held if id(each.allocation) not in gone]
             if alive and not force:
-                raise InvalidConfig(
-                    f"{text} is in use by pod {alive[0].allocation.pod or '(unknown)'}",
-                    fix="delete the pod, or use --force: another pod may then get its address",
-                )
+                raise _in_use(text, alive[0].allocation)
             found += held
         return found
+
+
+def _in_use(text: str, held: Allocation) -> InvalidConfig:
+    if held.owner is not None and not held.pod:
+        fix = "delete it, or use --force: its pods keep their addresses, which others may get too"
+        return InvalidConfig(f"{text} is in use by {held.owner}", fix=fix)
+    return InvalidConfig(
+        f"{text} is in use by pod {held.pod or '(unknown)'}",
+        fix="delete the pod, or use --force: another pod may then get its address",
+    )

@@ -33,7 +33,8 @@ def status(ranges: Sequence[AddressRange], reasons: Reasons) -> None:
         share = min(1.0, used / each.size) if each.size else 1.0
         odd = sum(bool(_remark(one, reasons)) for one in each.allocations)
         line = [f"{name:<{longest}}  ", *bar(share, cells, plain=out.is_ascii)]
-        line.append(f"  {used} of {each.size}, {share:.0%}")
+        unit = f" {each.unit}" if each.unit else ""
+        line.append(f"  {used} of {each.size}{unit}, {share:.0%}")
         if odd:
             line.append((f"  {odd} suspicious", "yellow"))
         out.line(*line)
@@ -75,10 +76,12 @@ def to_wire(each: AddressRange, reasons: Reasons) -> dict[str, Any]:
         "network": each.network,
         "size": each.size,
         "used": len(each.allocations),
+        "unit": each.unit or "addresses",
         "allocations": [
             {
                 "address": one.address,
                 "pod": one.pod,
+                "owner": f"{one.owner or ''}",
                 "interface": one.ifname,
                 "containerID": one.container,
                 "remark": _remark(one, reasons),
@@ -115,7 +118,8 @@ def _named(each: AddressRange) -> str:
 
 def _line(each: Suspect) -> str:
     held = each.allocation
-    return f"{held.address} of {_named(each.range)}, {held.pod} {held.ifname}: {each.reason}"
+    who = f"{held.pod} {held.ifname}".strip() or f"{held.owner or 'unknown'}"
+    return f"{held.address} of {_named(each.range)}, {who}: {each.reason}"
 
 
 def _remark(one: Allocation, reasons: Reasons) -> str:

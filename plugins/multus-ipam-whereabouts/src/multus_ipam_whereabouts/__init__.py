@@ -53,7 +53,20 @@ def multus_ipam(kind: str, invocation: Invocation) -> Ipam | Declined | None:
     """Offer to serve type ``whereabouts`` when every key of the ``ipam`` object is known."""
     if kind != TYPE:
         return None
-    from multus_ipam_whereabouts.conf import refusal
+    from multus_ipam_whereabouts.conf import has_blocks, refusal
     from multus_ipam_whereabouts.whereabouts import Whereabouts
 
-    return refusal(invocation) or Whereabouts(invocation)
+    refused = refusal(invocation)
+    if refused is None or not has_blocks(invocation):
+        return refused or Whereabouts(invocation)
+    from multus_ipam_whereabouts.unserved import Unserved
+
+    return Unserved(invocation, refused)
+
+
+@hookimpl
+def multus_upkeep(conf: Conf, session: Session, grace: float) -> None:
+    """Return blocks of addresses that this node does not need; stop using those that it lost."""
+    from multus_ipam_whereabouts.blockreturning import upkeep
+
+    upkeep(conf, session, grace)

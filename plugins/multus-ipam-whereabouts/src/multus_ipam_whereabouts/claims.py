@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from multus.api.kubernetes import Api, Deadline
     from multus.api.network import Invocation
     from multus.api.result import IP
+    from multus_ipam_whereabouts.conf import Settings
 
 CLAIMS = Resource("k8s.cni.cncf.io", "v1alpha1", "ipamclaims", "IPAMClaim")
 _KEY = "ipam-claim-reference"
@@ -59,6 +60,16 @@ class Claim:
     def id(self) -> str:
         """What stands in the pool in place of a container's ID."""
         return f"ipamclaim/{self.object.namespace}/{self.object.name}"
+
+    def require_served(self, settings: Settings) -> None:
+        """Raise ``InvalidConfig`` for ranges that no claim can have addresses of."""
+        if any(each.block for each in settings.ranges):
+            raise InvalidConfig(
+                f"{self.object} cannot have an address of a range with 'block': it would have to"
+                " stay on one node",
+                where=settings.where,
+                fix="use a range without 'block'",
+            )
 
     def addresses(self, api: Api, deadline: Deadline) -> list[Address]:
         """The addresses that the claim has; raises ``NotFound``, and ``InvalidConfig``."""

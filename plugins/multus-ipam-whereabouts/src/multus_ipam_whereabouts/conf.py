@@ -5,7 +5,7 @@ Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multus.api.network import Invocation
     from multus.api.result import DNS, IP, Route
 
-_OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude"})
+_OF_RANGE = frozenset({"range", "range_start", "range_end", "exclude", "block"})
 #: What the leader, the log and the reconciler of the binary need; they mean nothing here.
 _IGNORED = frozenset(
     {
@@ -105,6 +105,7 @@ class Settings(NamedTuple):
         if not ranges:
             raise reader.error("range", "is missing", "name the range, as 10.1.0.0/16")
         require_apart(ranges, reader)
+        _require_plain(reader, ranges)
         name = _network_name(reader)
         of_slices = name or str(config.get("name", ""))
         return cls(
@@ -122,14 +123,16 @@ class Settings(NamedTuple):
             Slices.read(reader, ranges, used.namespace, of_slices),
         )
 
-    def for_add(self, api: Api, deadline: Deadline) -> Settings:
+    def for_add(self, api: Callable[[], Api], deadline: Deadline) -> Settings:
         """With this node's part as the range, where a range is divided."""
         if self.slices is None:
             return self
-        part = self.slices.own(self.ranges[0], api, deadline)
+        part = self.slices.own(self.ranges[0], api(), deadline)
         return self._replace(ranges=(part,), slices=None)
 
-    def holding(self, ips: Iterable[IP], api: Api, deadline: Deadline) -> Sequence[Range]:
+    def holding(
+        self, ips: Iterable[IP], api: Callable[[], Api], deadline: Deadline
+    ) -> Sequence[Range]:
         """The ranges, or parts of them, in which a container that reported *ips* has addresses.
 
         Raises as `for_add` does when none of *ips* says in which part.
@@ -138,8 +141,14 @@ class Settings(NamedTuple):
             return self.ranges
         parsed = (Address.parse(each.address.partition("/")[0]) for each in ips)
         known = [each for each in parsed if each is not None]
-        found = self.slices.around(self.ranges[0], known, api.node)
+        found = self.slices.around(self.ranges[0], known, api().node)
         return found or self.for_add(api, deadline).ranges
+
+
+def has_blocks(invocation: Invocation) -> bool:
+    """Whether a range has the key ``block``, which the binary does not know, and would ignore."""
+    ipam = reader_of(invocation).raw
+    return any(each.get("block") is not None for each in (ipam, *_listed(ipam)))
 
 
 def refusal(invocation: Invocation) -> Declined | None:
@@ -154,10 +163,8 @@ def refusal(invocation: Invocation) -> Declined | None:
 def _foreign(ipam: Mapping[str, Any]) -> str:
     """The first key that is unknown here; wrong types are refused later, by ADD."""
     unknown = [str(key) for key in ipam.keys() - KEYS]
-    listed = ipam.get("ipRanges")
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, Mapping):
-            unknown += [f"ipRanges.{key}" for key in each.keys() - _OF_RANGE]
+    for each in _listed(ipam):
+        unknown += [f"ipRanges.{key}" for key in each.keys() - _OF_RANGE]
     kubernetes = ipam.get("kubernetes")
     if isinstance(kubernetes, Mapping):
         unknown += [f"kubernetes.{key}" for key in kubernetes.keys() - _OF_KUBERNETES]
@@ -166,6 +173,28 @@ def _foreign(ipam: Mapping[str, Any]) -> str:
     if ipam.get("datastore") not in (None, "", "kubernetes"):
         return "'datastore' of 'ipam' is not 'kubernetes'"
     return ""
+
+
+def _listed(ipam: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = ipam.get("ipRanges")
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _require_plain(reader: Reader, ranges: Sequence[Range]) -> None:
+    """Raise for keys that no address of a block can have."""
+    if reader.raw.get("block") is not None and not reader.raw.get("range"):
+        raise reader.error("block", "stands beside no 'range'", "write it beside its range")
+    if not any(each.block for each in ranges):
+        return
+    without = "is true, and a range with 'block' is without"
+    if reader.boolean("sticky"):
+        raise reader.error("sticky", without, "remove one of the two")
+    if reader.raw.get("node_slice_size"):
+        fix = "remove one of the two: blocks are a node's slices"
+        raise reader.error("node_slice_size", "stands beside 'block'", fix)
+    if reader.boolean("enable_overlapping_ranges"):
+        fix = "remove it, and keep the range apart from other ranges"
+        raise reader.error("enable_overlapping_ranges", without, fix)
 
 
 def _elsewhere(invocation: Invocation, ipam: Mapping[str, Any]) -> str:
@@ -242,6 +271,12 @@ def wanted(invocation: Invocation, settings: Settings) -> list[Address]:
                 f" {', '.join(str(each.network) for each in settings.ranges)}",
                 where=settings.where,
                 fix="request an address of them that is not excluded",
+            )
+        if any(each.block for each in settings.ranges if address in each):
+            raise InvalidConfig(
+                f"the requested address {address} is in a range with 'block', which assigns any",
+                where=settings.where,
+                fix="request none, or use a range without 'block'",
             )
         found.append(address)
     return list(dict.fromkeys(found))

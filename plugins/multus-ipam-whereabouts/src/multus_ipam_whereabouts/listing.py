@@ -10,6 +10,7 @@ from multus.api.kubernetes import (
     ApiFailure,
     Deadline,
     Edit,
+    NotFound,
     ObjectRef,
     Resource,
     SourceSettings,
@@ -18,6 +19,7 @@ from multus.api.kubernetes import (
 from multus.api.reader import Reader
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.blocklisting import divided
 from multus_ipam_whereabouts.claims import claim_of
 from multus_ipam_whereabouts.pool import numbered
 
@@ -30,7 +32,10 @@ _Wire = Mapping[str, Any]
 
 
 def ranges(conf: Conf, session: Session) -> list[AddressRange]:
-    """Each pool, and the reservations that no pool's allocation explains; always read anew."""
+    """Each pool, the blocks of each range, and the reservations that no pool's allocation explains.
+
+    They are always read anew.
+    """
     api = api_of(conf, session)
     if api is None:
         return []
@@ -39,13 +44,24 @@ def ranges(conf: Conf, session: Session) -> list[AddressRange]:
     # Reservations first: one that comes later than its pool's list would look like an orphan.
     reserved = {_ref(each): each for each in _all(api, objects.RESERVATIONS, deadline)}
     names = _names_of_parts(api, deadline)
-    found = [_range(each, names) for each in _all(api, objects.POOLS, deadline)]
+    pools = _all(api, objects.POOLS, deadline)
+    found = [_range(each, names) for each in pools if objects.division_of(_text(each)) is None]
     known = {
         edit.object for each in found for held in each.allocations for edit in held.release[1:]
     }
     orphans = tuple(_orphan(ref, wire) for ref, wire in reserved.items() if ref not in known)
     others = [AddressRange("reserved", "", len(orphans), orphans)] if orphans else []
+    found += divided(pools, _blocks(api, deadline))
     return [*sorted(found, key=lambda each: (each.name, each.network)), *others]
+
+
+def _blocks(api: Api, deadline: Deadline) -> list[dict[str, Any]]:
+    try:
+        return _all(api, objects.BLOCKS, deadline)
+    except NotFound as error:
+        if error.kind_known:
+            raise
+        return []  # the kind is not installed: no range has blocks
 
 
 def _all(api: Api, kind: Resource, deadline: Deadline) -> list[dict[str, Any]]:
@@ -82,14 +98,17 @@ def _spec(wire: _Wire) -> _Wire:
     return found if isinstance(found, Mapping) else {}
 
 
+def _text(wire: _Wire) -> str:
+    return str(_spec(wire).get("range", ""))
+
+
 def _range(wire: _Wire, names: Mapping[ObjectRef, str]) -> AddressRange:
     pool = _ref(wire, objects.POOLS)
-    text = str(_spec(wire).get("range", ""))
+    text = _text(wire)
     network = Network.parse(text)
     if network is None:
         return AddressRange(text or pool.name, "", 0)
-    plain = objects.pool(pool.namespace, text, "").name
-    name = names.get(pool, pool.name.removesuffix(plain).removesuffix("-"))
+    name = names.get(pool, objects.name_of(pool, text))
     held = tuple(_held(pool, network, name, wire))
     return AddressRange(text, name, max(0, network.host_mask - 1), held)
 

@@ -1,11 +1,14 @@
 """The API objects: their kinds, and their names as the binary makes them.
 
-Source: whereabouts 0.9, ``doc/crds`` and its objects in a cluster.
+Source: whereabouts 0.9, ``doc/crds`` and its objects in a cluster.  Blocks are a kind of Multus'
+own, which the binary does not know.
 """
 
 from __future__ import annotations
 
-from multus.api.kubernetes import ApiUse, ObjectRef, Resource
+import re
+
+from multus.api.kubernetes import NODES, ApiUse, ObjectRef, Resource
 
 GROUP, VERSION = "whereabouts.cni.cncf.io", "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -14,6 +17,12 @@ POOLS = Resource(GROUP, VERSION, "ippools", "address pool")
 RESERVATIONS = Resource(
     GROUP, VERSION, "overlappingrangeipreservations", "reservation of an address"
 )
+#: Parts of a range that a node has for itself.
+BLOCKS = Resource("ipam.multus", "v1alpha1", "addressblocks", "address block")
+
+#: What an IPPool has as its range when the range is given out in blocks.  It is not a network, so
+#: nobody allocates from the pool: the binary refuses it, and so does the plugin.
+_DIVIDED = re.compile(r"(?P<range>\S+) in blocks of /(?P<length>[0-9]{1,3})")
 
 NODE_SLICES = Resource(GROUP, VERSION, "nodeslicepools", "NodeSlicePool")
 
@@ -31,6 +40,7 @@ def uses() -> list[ApiUse]:
     from multus_ipam_whereabouts.claims import CLAIMS
 
     refused = "pods on networks with IPAM of type whereabouts are refused"
+    divided = "pods on these networks are refused where the range has 'block'"
     leaked = "addresses of pods that are gone are not freed"
     claimed = "pods that name an IPAMClaim on these networks are refused"
     sliced = "pods on networks with 'node_slice_size' are refused"
@@ -38,6 +48,7 @@ def uses() -> list[ApiUse]:
         POOLS: ("get", "list", "watch", "create", "patch"),
         RESERVATIONS: ("get", "list", "watch", "create", "patch", "delete"),
     }
+    of_blocks = ("get", "list", "watch", "create", "delete")
     return [
         *(
             ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)
@@ -50,7 +61,9 @@ def uses() -> list[ApiUse]:
             for kind, chosen in verbs.items()
             for verb in chosen
         ),
+        *(_use(verb, BLOCKS, divided, (_VERSION, "spec")) for verb in of_blocks),
         *(_use(verb, NODE_SLICES, sliced, ("spec", "status")) for verb in ("get", "list", "watch")),
+        *(ApiUse(verb, NODES, divided, required=False) for verb in ("get", "list")),
     ]
 
 
@@ -72,6 +85,27 @@ def pool(namespace: str, network: str, network_name: str, node: str = "") -> Obj
 def reservation(namespace: str, address: str, network_name: str) -> ObjectRef:
     """What reserves *address* in all ranges that have it."""
     return RESERVATIONS.object(namespace, _named(address, network_name))
+
+
+def block(namespace: str, network: str, network_name: str) -> ObjectRef:
+    """The block *network*, as ``10.1.0.16/28``, of a range."""
+    return BLOCKS.object(namespace, _named(network, network_name))
+
+
+def divided(network: str, length: int) -> str:
+    """What the pool of *network* has as its range when it is given out in blocks of */length*."""
+    return f"{network} in blocks of /{length}"
+
+
+def division_of(text: str) -> tuple[str, int] | None:
+    """The range and the length of its blocks, the inverse of `divided`; None for another text."""
+    found = _DIVIDED.fullmatch(text)
+    return (found["range"], int(found["length"])) if found else None
+
+
+def name_of(wanted: ObjectRef, network: str) -> str:
+    """The network's name in the name of the pool, or block, of *network*; "" for the unnamed."""
+    return wanted.name.removesuffix(_named(network, "")).removesuffix("-")
 
 
 def address_in(name: str, network_name: str) -> str:

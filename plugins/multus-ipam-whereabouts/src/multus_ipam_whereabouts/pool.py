@@ -16,7 +16,7 @@ from typing import Any
 
 from multus.api.errors import AddressesExhausted, InvalidConfig
 from multus.api.kubernetes import Change, editing
-from multus_ipam_whereabouts.objects import API_VERSION
+from multus_ipam_whereabouts.objects import API_VERSION, divided, division_of
 from multus_ipam_whereabouts.reservation import reserving
 
 #: Which addresses the pods of networks with ``sticky`` had: JSON, "namespace/name interface" to a
@@ -86,6 +86,8 @@ def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     }
     if freed:
         return Change(freed, {"spec": {"allocations": dict.fromkeys(freed)}})
+    if division_of(_range(wire)):
+        return Change(freed)  # no pod can have been given an address of it
     annotations = (wire or {}).get("metadata", {}).get("annotations") or {}
     if not given["fence"] or annotations.get(FENCE) == given["id"]:
         return Change(freed)
@@ -96,6 +98,19 @@ def release(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
 def held(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Change nothing; the answer is what a container has on an interface, as `release` has it."""
     return Change(release(wire, {**given, "fence": False}).answer)
+
+
+@editing
+def divide(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+    """Have the range given out in blocks; the answer is the pool's range when it is used otherwise.
+
+    *given*: ``range``, and ``block``, the prefix length.  Blocks of two lengths would overlap, and
+    a pool has addresses of all of them: the pool's object decides, since it is one.
+    """
+    wanted = divided(given["range"], given["block"])
+    if wire is None:
+        return Change("", _whole(wire, wanted, {}, {}))
+    return Change("" if _range(wire) == wanted else _range(wire) or given["range"])
 
 
 def allocations_of(wire: Mapping[str, Any] | None) -> _Allocations:
@@ -123,9 +138,19 @@ def _is_distance(key: str) -> bool:
     return key.isascii() and key.isdecimal() and len(key) <= _MOST_DIGITS
 
 
-def _require_range(wire: Mapping[str, Any] | None, network: str) -> None:
+def _range(wire: Mapping[str, Any] | None) -> str:
     spec = (wire or {}).get("spec")
-    there = spec.get("range", network) if isinstance(spec, Mapping) else network
+    return str(spec.get("range", "")) if isinstance(spec, Mapping) else ""
+
+
+def _require_range(wire: Mapping[str, Any] | None, network: str) -> None:
+    there = _range(wire) or network
+    division = division_of(there)
+    if division is not None:
+        raise InvalidConfig(
+            f"range {network} is given out in blocks: 'block' is missing in this configuration",
+            fix=f"add '\"block\": {division[1]}' beside the range",
+        )
     if there != network:
         raise InvalidConfig(
             f"range {network}: its address pool has range {there!r}",

@@ -31,16 +31,18 @@ class Range:
 
     ``spans`` are what may be allocated, as distances from the network's address, both included.
     ``node`` is whose part of a larger range it is; "" for a whole one.
+    ``block`` is the prefix length of the blocks that nodes take of it; 0 without blocks.
     """
 
     network: Network
     prefix: int
     spans: tuple[tuple[int, int], ...]
     node: str = ""
+    block: int = 0
 
     @classmethod
     def read(cls, reader: Reader, root: Reader, at: Path) -> Range:
-        """Read the keys ``range``, ``range_start``, ``range_end`` and ``exclude`` of *reader*.
+        """Read the keys ``range``, ``range_start``, ``range_end``, ``exclude`` and ``block``.
 
         *at* is the path to them from *root*, which names errors.  Raises ``InvalidConfig``.
         """
@@ -77,7 +79,7 @@ class Range:
                 f"leaves no address of range {network}, {first} to {last}",
                 "exclude less",
             )
-        return cls(network, network.prefix, spans)
+        return cls(network, network.prefix, spans, block=_block(reader, network, root, at))
 
     def part(self, network: Network, node: str) -> Range:
         """What *node* may allocate: of *network*, but for its own address and its last one."""
@@ -133,6 +135,20 @@ def _limits(
     first = start if start is not None and between(start) else first
     last = end if end is not None and between(end) else last
     return first, last
+
+
+def _block(reader: Reader, network: Network, root: Reader, at: Path) -> int:
+    if reader.raw.get("block") is None:
+        return 0
+    length, longest = reader.integer("block"), network.address.bits
+    if not network.prefix < length <= longest:
+        raise root.error(
+            (*at, "block"),
+            f"is {length}, and a block of range {network} has a prefix length of"
+            f" {network.prefix + 1} to {longest}",
+            "28 for 16 addresses" if longest == 32 else "120 for 256 addresses",
+        )
+    return length
 
 
 def _spans(

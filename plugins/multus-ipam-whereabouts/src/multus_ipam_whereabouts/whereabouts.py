@@ -28,13 +28,16 @@ from multus.api.kubernetes import Deadline, Edit, NotFound, SourceSettings, api_
 from multus.api.result import IP, Result
 from multus.ipam.addresses import Address
 from multus.ipam.settings import interface_ip, require_one_per_family
+from multus.ipam.store import Owner
 from multus_ipam_whereabouts import objects, used
+from multus_ipam_whereabouts.blockaddresses import BlockAddresses
 from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
+from multus_ipam_whereabouts.nodeblocks import Home
 from multus_ipam_whereabouts.slices import NoSlice
 
 if TYPE_CHECKING:
-    from multus.api.kubernetes import Api
+    from multus.api.kubernetes import Api, ObjectRef
     from multus.api.network import Invocation
     from multus_ipam_whereabouts.ranges import Range
 
@@ -65,12 +68,13 @@ class Whereabouts(Ipam):
                 where=settings.where,
                 fix="use IPAM of type host-local for containers without a pod",
             )
-        api, deadline = self._api(), self._deadline()
-        settings = settings.for_add(api, deadline)
+        deadline = self._deadline()
+        settings = settings.for_add(self._api, deadline)
         left = wanted(self.invocation, settings)
         used.keep(self.invocation, settings.used)
         if self._claim is not None:
-            left = self._claim.addresses(api, deadline) or left
+            self._claim.require_served(settings)
+            left = self._claim.addresses(self._api(), deadline) or left
         families = [each.network.address.family for each in settings.ranges]
         families += [each.network.address.family for each in settings.addresses]
         require_one_per_family(families, self.invocation)
@@ -78,7 +82,7 @@ class Whereabouts(Ipam):
         try:
             for each in settings.ranges:
                 asked = [one for one in left if one in each]
-                address = self._allocate(api, settings, each, asked, deadline)
+                address = self._allocate(settings, each, asked, deadline)
                 left = [one for one in left if one != address]
                 gateway = _same_family(settings.gateway, address)
                 ips.append(interface_ip(address, each.prefix, gateway))
@@ -89,7 +93,7 @@ class Whereabouts(Ipam):
                     fix="request one address of each range",
                 )
             if self._claim is not None:
-                api.edit(self._claim.bind(ips), deadline)
+                self._api().edit(self._claim.bind(ips), deadline)
         except CNIError:
             # Also when the answer was lost: the address may have been allocated.
             self._take_back(settings, ips)
@@ -110,13 +114,11 @@ class Whereabouts(Ipam):
             self.invocation.log.error(f"{settings.where}: not given back", error=error)
 
     def _allocate(
-        self,
-        api: Api,
-        settings: Settings,
-        within: Range,
-        asked: Sequence[Address],
-        deadline: Deadline,
+        self, settings: Settings, within: Range, asked: Sequence[Address], deadline: Deadline
     ) -> Address:
+        if within.block:
+            return self._from_block(settings, within, deadline)
+        api = self._api()
         base, avoid = within.network.first, list[int]()
         reserve = {
             "first": str(base),
@@ -164,6 +166,17 @@ class Whereabouts(Ipam):
             if address is not None and address in within.network and not own:
                 yield address.value - within.network.first.value
 
+    def _from_block(self, settings: Settings, within: Range, deadline: Deadline) -> Address:
+        def take(blocks: BlockAddresses) -> None:
+            # Most ADDs find a free address on the node.
+            from multus_ipam_whereabouts.blocktaking import Taking
+
+            pool, conf = self._pool(settings, within), self.invocation.conf
+            named = (conf.cni_dir, conf.reader.text("kubeconfig"))
+            Taking(self._api(), within, pool, blocks.home, *named, deadline).take()
+
+        return self._blocks(settings, within).allocate(self._interface, deadline, take)
+
     def delete(self) -> None:
         self._delete()
         used.forget(self.invocation)
@@ -189,14 +202,18 @@ class Whereabouts(Ipam):
 
     def _free(self, settings: Settings, ips: Sequence[IP], deadline: Deadline) -> None:
         """Give back what the container has; what cannot be written now is kept for later."""
+        self.free_of_blocks(settings, deadline)
+        pooled = [each for each in settings.ranges if not each.block]
+        if not pooled:
+            return
         api = self._api()
         reported = [Address.parse(each.address.partition("/")[0]) for each in ips]
         kept: list[Edit] = []
         try:
-            ranges = settings.holding(ips, api, deadline)
+            pooled = [each for each in settings.holding(ips, self._api, deadline) if not each.block]
         except (NoSlice, AddressesExhausted):
             return  # no address was allocated, or this node's part is another one by now
-        for each in ranges:
+        for each in pooled:
             begun = not reported and bool(self._podref.strip("/"))
             given = {**self._owner, "range": str(each.network), "fence": begun}
             release = self._pool_edit(settings, each, "release", given)
@@ -210,6 +227,12 @@ class Whereabouts(Ipam):
                 self._made(api, forget, kept, deadline)
         if kept:
             api.keep(kept)
+
+    def free_of_blocks(self, settings: Settings, deadline: Deadline) -> None:
+        """Give back what the container has in this node's blocks, without the API server."""
+        for each in settings.ranges:
+            if each.block:
+                self._blocks(settings, each).free(self._interface, deadline)
 
     def _made(self, api: Api, edit: Edit, kept: list[Edit], deadline: Deadline) -> Any:
         """The answer of an edit of DEL; one that cannot be made now is added to *kept*."""
@@ -227,11 +250,10 @@ class Whereabouts(Ipam):
 
     def check(self) -> None:
         self._claim = Claim.of(self.invocation)
-        settings, api, deadline = Settings.of_add(self.invocation), self._api(), self._deadline()
+        settings, deadline = Settings.of_add(self.invocation), self._deadline()
         previous = self.invocation.prev_result
-        for each in settings.holding(previous.ips if previous else (), api, deadline):
-            found = api.edit(self._pool_edit(settings, each, "held", self._owner), deadline)
-            held = {str(each.network.first + int(one)) for one in found}
+        for each in settings.holding(previous.ips if previous else (), self._api, deadline):
+            held = self._held(settings, each, deadline)
             reported = {ip.address.partition("/")[0] for ip in (previous.ips if previous else ())}
             fixed = {str(one.network.address) for one in settings.addresses}
             ours = {
@@ -247,10 +269,16 @@ class Whereabouts(Ipam):
                     fix=RECREATE,
                 )
 
+    def _held(self, settings: Settings, within: Range, deadline: Deadline) -> set[str]:
+        if within.block:
+            return set(self._blocks(settings, within).held(self._interface))
+        edit = self._pool_edit(settings, within, "held", self._owner)
+        return {str(within.network.first + int(one)) for one in self._api().edit(edit, deadline)}
+
     def status(self) -> None:
         settings, api = Settings.read(self.invocation), self._api()
         try:
-            settings = settings.for_add(api, self._deadline())
+            settings = settings.for_add(self._api, self._deadline())
             for each in settings.ranges:
                 edit = self._pool_edit(settings, each, "held", self._owner)
                 api.edit(edit, self._deadline())
@@ -270,12 +298,22 @@ class Whereabouts(Ipam):
             "ifname": self.invocation.ifname,
         }
 
+    @property
+    def _interface(self) -> Owner:
+        return Owner(self.invocation.request.container_id, self.invocation.ifname)
+
+    def _blocks(self, settings: Settings, within: Range) -> BlockAddresses:
+        home = Home.of(self.invocation.conf.cni_dir, self._pool(settings, within))
+        return BlockAddresses(home, within, settings.gateway)
+
+    def _pool(self, settings: Settings, within: Range) -> ObjectRef:
+        network, name = str(within.network), settings.network_name
+        return objects.pool(settings.namespace, network, name, within.node)
+
     def _pool_edit(
         self, settings: Settings, within: Range, function: str, given: dict[str, Any]
     ) -> Edit:
-        network, name = str(within.network), settings.network_name
-        wanted_pool = objects.pool(settings.namespace, network, name, within.node)
-        return Edit(wanted_pool, f"{_POOL}:{function}", given)
+        return Edit(self._pool(settings, within), f"{_POOL}:{function}", given)
 
     def _reservation_edit(
         self, settings: Settings, address: Address, function: str, given: dict[str, Any]

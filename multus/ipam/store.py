@@ -38,6 +38,9 @@ from multus.ipam.addresses import Address
 if TYPE_CHECKING:
     from types import TracebackType
 
+#: What plugins may use: those whose addresses are kept in this format too.
+__all__ = ["Ledger", "Owner", "Store", "Unlockable", "is_owner"]
+
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
 _FIRST_DIGITS = frozenset("0123456789abcdef:")  # an address starts with one, other files do not
@@ -195,9 +198,9 @@ class Store(NamedTuple):
         daemon would otherwise read all files of the node for each pod.  The directory still decides
         which addresses are free, because reserving creates the file exclusively.
 
-        Without *create*, yields None when the directory does not exist.  Waits for the lock until
-        *deadline*, at most ``PATIENCE`` seconds, then raises ``TryAgainLater``.  Raises
-        ``IOFailure`` when reading fails.
+        Without *create*, yields None when the directory does not exist, or was removed by who had
+        the lock before.  Waits for the lock until *deadline*, at most ``PATIENCE`` seconds, then
+        raises ``TryAgainLater``.  Raises ``IOFailure`` when reading fails.
         """
         with _failing(f"opening the address store {self.directory}"):
             folder = self._open(create=create)
@@ -205,7 +208,14 @@ class Store(NamedTuple):
             yield None
             return
         try:
-            with self._lock(folder, deadline):
+            lock = self._lock_file(folder, removed=not create)
+            if lock is None:
+                yield None
+                return
+            with self._lock(lock, deadline):
+                if not create and not os.fstat(folder).st_nlink:
+                    yield None
+                    return
                 with _failing(f"reading the address store {self.directory}"):
                     ledger = self._ledger(folder, deadline, recalled=create)
                 with closing(ledger):
@@ -248,18 +258,24 @@ class Store(NamedTuple):
         os.makedirs(self.directory, 0o755, exist_ok=True)
         return os.open(self.directory, flags)
 
-    @contextmanager
-    def _lock(self, folder: int, deadline: float | None) -> Iterator[None]:
+    def _lock_file(self, folder: int, *, removed: bool) -> int | None:
+        """A descriptor of the lock's file; None when the directory was *removed*, as it may be."""
         path = f"{self.directory}/{_LOCK}"
         try:
-            fd = regular.opened(_LOCK, os.O_RDWR | os.O_CREAT, folder=folder)
+            return regular.opened(_LOCK, os.O_RDWR | os.O_CREAT, folder=folder)
         except NotRegular as error:
             raise Unlockable(f"{path} cannot be locked: {error.strerror}: remove it") from error
         except OSError as error:
+            if removed and error.errno == errno.ENOENT:
+                return None
             raise IOFailure(
                 f"opening {path} failed: {error.strerror}",
                 fix="correct its permissions",
             ) from error
+
+    @contextmanager
+    def _lock(self, fd: int, deadline: float | None) -> Iterator[None]:
+        path = f"{self.directory}/{_LOCK}"
         try:
             latest = time.monotonic() + PATIENCE
             with _failing(f"locking {path}"):

@@ -1,0 +1,85 @@
+"""Addresses out of the blocks of this node.
+
+An address is given out, checked and given back in a folder of the node, under host-local's lock,
+without the API server.  It is asked when no block of the node has a free address left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multus.ipam.addresses import Address, Network
+from multus_ipam_whereabouts.blockorder import addresses_of
+from multus_ipam_whereabouts.nodeblocks import OURS, Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from multus.api.kubernetes import Deadline
+    from multus.ipam.store import Ledger, Owner
+    from multus_ipam_whereabouts.nodeblocks import Folder
+    from multus_ipam_whereabouts.ranges import Range
+
+
+class BlockAddresses:
+    """The addresses of *within* that this node may give out; never *gateway*."""
+
+    def __init__(self, home: Home, within: Range, gateway: Address | None) -> None:
+        self.home, self._within, self._gateway = home, within, gateway
+
+    def allocate(
+        self, owner: Owner, deadline: Deadline, take: Callable[[BlockAddresses], None]
+    ) -> Address:
+        """An address for *owner*, the same one when it has one; *take* is called for a new block.
+
+        *take* is called while no other process of this node takes one, and raises when it cannot.
+        """
+        found = self._held(owner) or self._free(owner, deadline)
+        if found is not None:
+            return found
+        with self.home.locked(deadline):
+            while True:
+                # Another process may have taken a block meanwhile, and others what this one took.
+                found = self._free(owner, deadline)
+                if found is not None:
+                    return found
+                take(self)
+
+    def held(self, owner: Owner) -> list[str]:
+        """The addresses that *owner* has."""
+        return [text for each in self.home.folders() for text in each.store.of(owner)]
+
+    def free(self, owner: Owner, deadline: Deadline) -> None:
+        """Give back what *owner* has; a folder that is gone has nothing."""
+        for folder in self.home.folders():
+            with folder.store.locked(create=False, deadline=deadline.at) as ledger:
+                if ledger is not None:
+                    for text in ledger.held_by(owner):
+                        ledger.free(text)
+
+    def _held(self, owner: Owner) -> Address | None:
+        found = (Address.parse(text) for text in self.held(owner))
+        return next((each for each in found if each is not None and each in self._within), None)
+
+    def _free(self, owner: Owner, deadline: Deadline) -> Address | None:
+        """Give out an address of the first block that has one; None when none has."""
+        for folder in self.home.folders():
+            with folder.store.locked(create=False, deadline=deadline.at) as ledger:
+                found = self._next(folder, ledger, owner) if ledger else None
+            if found is not None:
+                return found
+        return None
+
+    def _next(self, folder: Folder, ledger: Ledger, owner: Owner) -> Address | None:
+        # Read under the lock: whoever returns the block writes so under it, and before it is gone.
+        block = folder.read()
+        network = Network.parse(block.network) if block and block.state == OURS else None
+        for address in self._usable(network, ledger.last(0)) if network else ():
+            if ledger.reserve(address, owner):
+                ledger.remember(address, 0)
+                return address
+        return None
+
+    def _usable(self, network: Network, last: Address | None) -> Iterator[Address]:
+        usable = addresses_of(self._within, network, last)
+        return (each for each in usable if each != self._gateway)

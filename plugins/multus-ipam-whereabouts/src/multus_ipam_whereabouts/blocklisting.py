@@ -1,0 +1,62 @@
+"""Which node has which block, for people and for reconciling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from multus.api.allocations import AddressRange, Allocation
+from multus.api.kubernetes import NODES, Edit
+from multus.ipam.addresses import Network
+from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.blocks import store_of
+
+_Wire = Mapping[str, Any]
+#: A range, and the name of its network.
+_Key = tuple[str, str]
+
+
+def divided(pools: Iterable[_Wire], blocks: Iterable[_Wire]) -> list[AddressRange]:
+    """The ranges that are given out in blocks; those of which no pool says so have blocks alone."""
+    lengths: dict[_Key, int] = {}
+    for each in pools:
+        division = objects.division_of(_text(each, "range"))
+        if division is not None:
+            text, length = division
+            lengths[text, _name(each, text)] = length
+    held: dict[_Key, list[Allocation]] = {key: [] for key in lengths}
+    for each in blocks:
+        text = _text(each, "block")
+        key = _text(each, "range"), _name(each, text)
+        lengths.setdefault(key, _length(text))
+        held.setdefault(key, []).append(_held(each, text))
+    return [_range(key, lengths[key], held[key]) for key in lengths]
+
+
+def _range(key: _Key, length: int, held: Sequence[Allocation]) -> AddressRange:
+    network = Network.parse(key[0])
+    size = 1 << max(0, length - network.prefix) if network else 0
+    return AddressRange(*key, size, tuple(held), f"blocks of /{length}")
+
+
+def _held(wire: _Wire, text: str) -> Allocation:
+    metadata, store = wire.get("metadata", {}), store_of(wire)
+    ref = objects.BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
+    release = Edit(ref, "multus_ipam_whereabouts.blocks:give_back", {"store": store})
+    node = NODES.object("", _text(wire, "node"))
+    return Allocation(text, "", "", store, owner=node, release=(release,))
+
+
+def _length(text: str) -> int:
+    network = Network.parse(text)
+    return network.prefix if network else 0
+
+
+def _text(wire: _Wire, key: str) -> str:
+    spec = wire.get("spec")
+    return str(spec.get(key, "")) if isinstance(spec, Mapping) else ""
+
+
+def _name(wire: _Wire, text: str) -> str:
+    metadata = wire.get("metadata", {})
+    return objects.name_of(objects.POOLS.object("", str(metadata.get("name", ""))), text)

@@ -1,0 +1,66 @@
+"""The blocks of a range, in the order in which a node looks for a free one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from multus.ipam.addresses import Address, Network
+
+if TYPE_CHECKING:
+    from multus_ipam_whereabouts.ranges import Range
+
+
+def blocks_of(within: Range, node: str) -> Iterator[Network]:
+    """All blocks that have an address to allocate, each once.
+
+    Where a node begins is a hash of its name: nodes that start at the same moment do not all want
+    the same block.
+    """
+    # Only who takes a block needs it.
+    from hashlib import sha256
+
+    places = _places(within)
+    count = sum(last - first + 1 for first, last in places)
+    begin = int.from_bytes(sha256(f"{node} {within.network}".encode()).digest()[:16], "big") % count
+    for index in chain(range(begin, count), range(begin)):
+        yield _block(within, _at(places, index))
+
+
+def _places(within: Range) -> list[tuple[int, int]]:
+    """The numbers of the blocks, as spans, both ends included."""
+    hosts = within.network.address.bits - within.block
+    found: list[tuple[int, int]] = []
+    for first, last in within.spans:
+        begin, end = first >> hosts, last >> hosts
+        if found and begin <= found[-1][1]:
+            begin = found[-1][1] + 1  # its first block has addresses of two spans
+        if begin <= end:
+            found.append((begin, end))
+    return found
+
+
+def _at(places: list[tuple[int, int]], index: int) -> int:
+    for first, last in places:
+        if index <= last - first:
+            return first + index
+        index -= last - first + 1
+    raise IndexError(index)
+
+
+def _block(within: Range, number: int) -> Network:
+    hosts = within.network.address.bits - within.block
+    return Network(within.network.first + (number << hosts), within.block)
+
+
+def addresses_of(within: Range, block: Network, last: Address | None) -> Iterator[Address]:
+    """The addresses of *block* that may be allocated, the one after *last* first."""
+    base = within.network.first.value
+    begin, end = block.first.value - base, block.last.value - base
+    spans = [(max(a, begin), min(b, end)) for a, b in within.spans if a <= end and begin <= b]
+    after = begin if last is None or last not in block else last.value - base + 1
+    for low, high in ((after, end), (begin, after - 1)):
+        for first, until in spans:
+            for distance in range(max(first, low), min(until, high) + 1):
+                yield within.network.first + distance

@@ -1,0 +1,157 @@
+"""Taking a block for this node: the only part of an ADD with blocks that asks the API server."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from multus.api.errors import AddressesExhausted, InvalidConfig
+from multus.api.kubernetes import NODES, Edit, NotFound
+from multus_ipam_whereabouts import objects
+from multus_ipam_whereabouts.blockorder import blocks_of
+from multus_ipam_whereabouts.nodeblocks import OURS, TAKING, Block, known_node, write_node
+from multus_ipam_whereabouts.objects import division_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from multus.api.kubernetes import Api, Deadline, ObjectRef
+    from multus_ipam_whereabouts.nodeblocks import Folder, Home
+    from multus_ipam_whereabouts.ranges import Range
+
+_HERE = "multus_ipam_whereabouts"
+#: How many names are looked up at a time in what the watch says.
+_SOME = 256
+#: After so many blocks that were not free, whatever the watch says, all blocks are listed.
+_TRIES = 8
+
+
+class Taking:
+    """Takes a block of *within* for this node; *pool* is the range's, *home* has its folders."""
+
+    def __init__(
+        self,
+        api: Api,
+        within: Range,
+        pool: ObjectRef,
+        home: Home,
+        cni_dir: str,
+        kubeconfig: str,
+        deadline: Deadline,
+    ) -> None:
+        self._api, self._within, self._pool, self._home = api, within, pool, home
+        self._cni_dir, self._kubeconfig, self._deadline = cni_dir, kubeconfig, deadline
+
+    def take(self) -> None:
+        """Take one, while the home's lock is held.
+
+        Raises ``AddressesExhausted``, ``InvalidConfig`` for a range that is used in another way,
+        and errors of the API server: then the next call goes on where this one ended.
+        """
+        self._require_divided()
+        node = self._node()
+        for folder in self._home.folders():
+            block = folder.read()
+            if block is not None and block.state == TAKING and self._taken(folder, block, node):
+                return
+        for ref, network in self._free(node):
+            folder, store = self._home.folder(ref), os.urandom(16).hex()
+            block = Block(TAKING, network, ref.namespace, ref.name, store, self._kubeconfig)
+            folder.create(block)
+            if self._taken(folder, block, node):
+                return
+        raise AddressesExhausted(
+            f"range {self._within.network}: no address is free: nodes have all its blocks of"
+            f" /{self._within.block}, and this node's {len(self._home.folders())} are in use",
+            fix="enlarge the range, or see 'multus ipam status' for blocks that may be released",
+        )
+
+    def _taken(self, folder: Folder, block: Block, node: str) -> bool:
+        """Whether the block is this node's now; else its folder is gone."""
+        given = {
+            "range": str(self._within.network),
+            "block": block.network,
+            "node": node,
+            "store": block.store,
+        }
+        edit = Edit(block.object, f"{_HERE}.blocks:take", given)
+        if self._api.edit(edit, self._deadline) == block.store:
+            folder.write(block._replace(state=OURS))
+            return True
+        with folder.store.locked(create=False, deadline=self._deadline.at):
+            folder.remove()
+        return False
+
+    def _require_divided(self) -> None:
+        """Have the range's pool say that it is given out in blocks of this length."""
+        network, length = str(self._within.network), self._within.block
+        try:
+            known = self._api.get(self._pool, self._deadline)
+        except NotFound as error:
+            if not error.kind_known:
+                raise
+            known = {}
+        there = str((known.get("spec") or {}).get("range", ""))
+        if division_of(there) != (network, length):
+            edit = Edit(self._pool, f"{_HERE}.pool:divide", {"range": network, "block": length})
+            there = self._api.edit(edit, self._deadline)
+            if there:
+                raise _used_otherwise(self._pool, network, length, there)
+
+    def _node(self) -> str:
+        """This node's name.  The blocks of a node that the API server lacks would be freed."""
+        node = self._api.node
+        if known_node(self._cni_dir) == node:
+            return node
+        try:
+            self._api.get(NODES.object("", node), self._deadline)
+        except NotFound as error:
+            if not error.kind_known:
+                raise
+            raise InvalidConfig(
+                f"the API server has no node {node!r}: it cannot have blocks of addresses",
+                fix="set 'nodeName' in the daemon's configuration",
+            ) from error
+        write_node(self._cni_dir, node)
+        return node
+
+    def _free(self, node: str) -> Iterator[tuple[ObjectRef, str]]:
+        """The blocks that may be free, in this node's order."""
+        name = objects.name_of(self._pool, str(self._within.network))
+        here = {each.name for each in self._home.folders()}
+        taken, tried = set[str](), 0
+        every = blocks_of(self._within, node)
+        while some := list(islice(every, _SOME)):
+            texts = map(str, some)
+            refs = {objects.block(self._pool.namespace, text, name): text for text in texts}
+            asked = [each for each in refs if each.name not in here]
+            for ref in self._api.lacking(asked, self._deadline):
+                if ref.name in taken:
+                    continue
+                yield ref, refs[ref]
+                tried += 1
+                if tried == _TRIES:
+                    taken = self._listed()
+
+    def _listed(self) -> set[str]:
+        every = self._api.select(objects.BLOCKS, {}, self._deadline, fresh=True)
+        metadata = (each.get("metadata", {}) for each in every)
+        return {
+            str(each.get("name"))
+            for each in metadata
+            if each.get("namespace") == self._pool.namespace
+        }
+
+
+def _used_otherwise(pool: ObjectRef, network: str, length: int, there: str) -> InvalidConfig:
+    division = division_of(there)
+    if division is not None:
+        return InvalidConfig(
+            f"range {network} is given out in blocks of /{division[1]}, not of /{length}",
+            fix=f"write '\"block\": {division[1]}', or use another range",
+        )
+    return InvalidConfig(
+        f"range {network} has a pool, from which other pods have addresses: {pool}",
+        fix="use another range, or delete the pool when no pod and no node uses it",
+    )
