@@ -182,6 +182,13 @@ class Objects:
     def select(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
         return []
 
+    def lacking(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
+        return list(wanted)
+
+    @property
+    def node(self) -> str:
+        return "n1"
+
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"name": name, "namespace": namespace, "annotations": self.annotations}
 

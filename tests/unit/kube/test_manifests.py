@@ -14,8 +14,10 @@ from multus.registry.index import discover
 from multus.registry.loading import load
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-FOLDERS = ("crds", "rbac", "examples", "claims", "claims/crds")
-FOLDERS += ("whereabouts", "whereabouts/crds", "whereabouts/blocks")
+FOLDERS = (
+    *("crds", "rbac", "examples", "claims", "claims/crds"),
+    *("whereabouts", "whereabouts/crds", "whereabouts/blocks"),
+)
 FILES = sorted(
     path
     for folder in FOLDERS
