@@ -185,10 +185,6 @@ class Objects:
     def lacking(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
         return list(wanted)
 
-    @property
-    def node(self) -> str:
-        return "n1"
-
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"name": name, "namespace": namespace, "annotations": self.annotations}
 

@@ -47,10 +47,6 @@ class Definitions:
     def lacking(self, wanted: Sequence[Any], deadline: object) -> list[Any]:
         return list(wanted)
 
-    @property
-    def node(self) -> str:
-        return "n1"
-
     def pod(self, namespace: str, name: str, deadline: object, uid: str = "") -> Any:
         return {"annotations": {"k8s.v1.cni.cncf.io/networks": ",".join(self.configs)}}
 
