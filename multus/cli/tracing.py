@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from multus.api.errors import InvalidConfig, MissingPlugin
+from multus.cli import numbers
 from multus.cli.attachments import CNI_DIR
 from multus.cli.recent import number
 from multus.log.trace import follow, read
@@ -39,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="only of this time: 90s, 10m, 2h",
     )
-    parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N entries")
+    parser.add_argument(
+        "--last", type=numbers.count, default=0, metavar="N", help="only the last N entries"
+    )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on with new entries; ends by Ctrl-C"
     )

@@ -18,7 +18,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from multus.cli import screen, statuses, telling
+from multus.cli import numbers, screen, statuses, telling
 from multus.cli.node import BIN_DIR, NET_D
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ STATUSES = statuses.CHECKING
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_places(parser)
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait until the status is 0"
+        "--wait",
+        type=numbers.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait until the status is 0",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from multus.cli import screen, statuses, telling
+from multus.cli import numbers, screen, statuses, telling
 from multus.cli.commands.status import configure_places, places
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ STATUSES = {
 def configure(parser: argparse.ArgumentParser) -> None:
     configure_places(parser)
     parser.add_argument(
-        "--interval", type=float, default=2.0, metavar="SECONDS", help="between two looks (2)"
+        "--interval",
+        type=numbers.seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two looks (2)",
     )
     parser.add_argument("--once", action="store_true", help="print one screen, and end")
 

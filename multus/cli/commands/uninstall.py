@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from multus.cli import screen, telling
+from multus.cli import numbers, screen, telling
 from multus.cli.node import NET_D
 
 STATUSES = {
@@ -38,7 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="in a pod: wait until this one has uninstalled every node",
     )
     parser.add_argument(
-        "--seconds", type=float, default=240.0, help="how long --wait-for waits (%(default)g)"
+        "--seconds",
+        type=numbers.seconds,
+        default=240.0,
+        help="how long --wait-for waits (%(default)g)",
     )
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig, IOFailure
 from multus.api.versions import NEWEST
-from multus.cli import screen, telling
+from multus.cli import numbers, screen, telling
 from multus.cli.node import (
     BIN_DIR,
     DEFAULT_TYPE,
@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=numbers.seconds,
         default=_PATIENCE,
         metavar="SECONDS",
         help="how long to wait for the API server (%(default)g)",

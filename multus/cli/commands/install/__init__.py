@@ -27,7 +27,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from multus.cli import screen, telling
+from multus.cli import numbers, screen, telling
 from multus.cli.commands.install.account import SERVICE_ACCOUNT, Account
 from multus.cli.node import BIN_DIR, DAEMON_SETTINGS, NET_D
 
@@ -65,7 +65,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shim-only", action="store_true", help="every call goes to the daemon; no Python needed"
     )
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait for a default network"
+        "--wait",
+        type=numbers.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait for a default network",
     )
     parser.add_argument("--watch", action="store_true", help="keep running, restore changed files")
     parser.add_argument("--force", action="store_true", help="overwrite manual changes")

@@ -23,7 +23,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from multus.cli import screen
+from multus.cli import numbers, screen
 from multus.cli.node import NET_D
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="change nothing")
     parser.add_argument("--force", action="store_true", help="release what a pod still has")
     parser.add_argument(
-        "--grace", type=float, default=10.0, metavar="SECONDS", help="between looks (%(default)g)"
+        "--grace",
+        type=numbers.seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="between looks (%(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
