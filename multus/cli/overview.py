@@ -15,6 +15,7 @@ from multus import __version__
 from multus.api.errors import AddressesExhausted, CNIError
 from multus.cli import ranges
 from multus.cli.attachments import described
+from multus.cli.commands.doctor import offered
 from multus.cli.commands.doctor.examine import node_at
 from multus.cli.commands.doctor.places import Places
 from multus.cli.findings import AS_ROOT, ERROR, UNCHECKED, WARNING, Finding, Tally, of_error
@@ -102,7 +103,7 @@ def look(paths: Paths) -> Overview:
         for each in described(record)["attachments"]:
             counts = networks.setdefault(each["network"], {})
             counts[each["state"]] = counts.get(each["state"], 0) + 1
-    used, unread = ranges.in_use(conf, records, "range", paths.root)
+    used, unread = ranges.in_use(offered.plugins(node), records, "range", paths.root)
     findings += [*unread, *ranges.full(used, "range")]
     _queued(paths, conf, findings)
     findings += failed_requests(paths.at(conf.cni_dir))

@@ -10,15 +10,18 @@ from multus.cli.findings import ERROR, WARNING, Finding, of_error
 from multus.cli.layout import NEARLY_FULL
 
 if TYPE_CHECKING:
-    from multus.api.conf import Conf
     from multus.ipam.usage import Usage
     from multus.state.record import Record
 
 
 def in_use(
-    conf: Conf, records: Iterable[Record], subject: str, root: str = "", store: str = ""
+    configured: Iterable[Mapping[str, Any]],
+    records: Iterable[Record],
+    subject: str,
+    root: str = "",
+    store: str = "",
 ) -> tuple[tuple[Usage, ...], list[Finding]]:
-    """The ranges of the configuration's and the records' networks; errors of reading stores.
+    """The ranges of the *configured* plugins and of the records' ones; errors of reading stores.
 
     *root* is where the node's file system is mounted, *store* the folder of networks that name
     none; "" is host-local's own.
@@ -28,7 +31,7 @@ def in_use(
     recorded = (step.config for r in records for p in r.planned.values() for step in p.steps)
     found: dict[tuple[str, str, str], Usage] = {}
     failures: list[Finding] = []
-    for config in (*_configured(conf), *recorded):
+    for config in (*configured, *recorded):
         try:
             for each in usage.of(_stored(config, store), root):
                 found.setdefault((each.network, each.spans, each.directory), each)
@@ -55,14 +58,3 @@ def full(ranges: Sequence[Usage], subject: str) -> Iterator[Finding]:
             fix = "enlarge its range, or run 'multus gc' if containers are gone"
             severity = ERROR if each.share >= 1 else WARNING
             yield Finding(severity, subject, reason, fix)
-
-
-def _configured(conf: Conf) -> Iterator[Mapping[str, Any]]:
-    """The plugins' configurations in the node's own, each with its network's name."""
-    listed = conf.raw.get("delegates")
-    for each in listed if isinstance(listed, list) else []:
-        if isinstance(each, dict):
-            plugins = each.get("plugins")
-            for plugin in plugins if isinstance(plugins, list) else [each]:
-                if isinstance(plugin, dict):
-                    yield {**plugin, "name": each.get("name", conf.name)}

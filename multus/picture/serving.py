@@ -8,6 +8,7 @@ node asks again, instead of holding a connection: so a reader that is slow, or g
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
@@ -58,9 +59,9 @@ def listening(address: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise IOFailure(
-            f"cannot serve the page at {address}: {error.strerror}", fix="choose another port"
-        ) from error
+        elsewhere = error.errno == errno.EADDRNOTAVAIL
+        fix = "choose an address that this host has" if elsewhere else "choose another port"
+        raise IOFailure(f"cannot serve the page at {address}: {error.strerror}", fix=fix) from error
     listener.listen(MOST)
     listener.setblocking(False)
     return listener

@@ -453,6 +453,22 @@ def test_a_pool_that_is_nearly_full_is_a_warning(made_up: MadeUpNode) -> None:
     assert (status, of(findings, "pools")[0]["severity"]) == (1, "error")
 
 
+@pytest.mark.parametrize("command", ["doctor", "status"])
+def test_a_full_range_of_the_default_network_is_told(made_up: MadeUpNode, command: str) -> None:
+    """Its configuration is in a file of its own, as ``multus install`` leaves it."""
+    store = str(made_up.folder / "networks")
+    pool = {"type": "host-local", "subnet": "10.77.0.0/30", "dataDir": store}
+    lan = {"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "ptp", "ipam": pool}]}
+    path = made_up.write("net.d/10-lan.conflist", lan)
+    made_up.healthy(delegates=None, clusterNetwork=str(path))
+    made_up.write("networks/lan/10.77.0.2", "c1\r\neth0")
+    places = ("--net-d", made_up.folder / "net.d", "--bin-dir", made_up.bin.path)
+    done = made_up.run(command, "--json", *places, "--socket", made_up.folder / "none")
+    said = [each["reason"] for each in json.loads(done.stdout)["findings"]]
+    assert done.returncode == 1
+    assert "network 'lan': 1 of 1 addresses are in use" in said
+
+
 def test_a_pair_that_never_left_the_host_is_a_leak(made_up: MadeUpNode) -> None:
     made_up.healthy()
     made_up.host.ip("link", "add", "veth0123abcd", "type", "veth", "peer", "name", "tmp0")

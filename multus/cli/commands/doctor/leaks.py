@@ -25,12 +25,14 @@ from multus.healing.plan import HOST_END, Thing, plan
 from multus.ipam.upkeep import Held
 from multus.state.journal import RESULTS
 
+#: So many characters of a container's ID are shown.
+_SHOWN = 13
 _LINE_END = re.compile(r"[\r\n]+")
 _SUBJECTS = {LINK: "leaked interfaces", RULES: "leaked rules"}
 _GC = "run 'multus gc'; 'multus gc --dry-run' lists what it removes"
 #: How many leaks in doubt are named.
 _NAMED = 3
-_OTHERS = "find out with 'crictl pods' whose it is before you delete it"
+_OTHERS = "ask the runtime (crictl or podman) whose it is before you delete it"
 
 
 def look(node: Node) -> Iterator[Finding]:
@@ -153,7 +155,7 @@ def _addresses(things: Sequence[Thing], severity: str) -> Iterator[Finding]:
         if each.kind == ADDRESS and isinstance(each.what, Held):
             stores.setdefault(each.what.store, []).append(each.what)
     for store, held in stores.items():
-        some = ", ".join(f"{each.address} by {each.container_id[:13]}" for each in held[:3])
+        some = ", ".join(f"{each.address} by {_cut(each.container_id)}" for each in held[:3])
         more = f" and {len(held) - 3} more" if len(held) > 3 else ""
         what = f"network {held[0].network!r}: {len(held)} address(es) of"
         who, fix = "containers that are gone", _GC
@@ -161,6 +163,11 @@ def _addresses(things: Sequence[Thing], severity: str) -> Iterator[Finding]:
             who, fix = "containers that are not known", f"another plugin may own them: {_OTHERS}"
         reason = f"{what} {who}: {some}{more}"
         yield Finding(severity, "leaked addresses", reason, fix, Place(store))
+
+
+def _cut(container_id: str) -> str:
+    """The beginning of a container's ID, with a mark when it goes on."""
+    return container_id if len(container_id) <= _SHOWN else f"{container_id[:_SHOWN]}…"
 
 
 def _others(things: Sequence[Thing], severity: str) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ class Places:
         return bool(path) and os.path.lexists(self.at(path))
 
 
-@frozen
+@frozen(eq=False)
 class Node:
     """The node that is checked: its paths, Multus' configuration, and the installed plugins.
 
@@ -69,11 +69,12 @@ class Node:
         return None
 
     def delegates(self) -> Iterator[Mapping[str, Any]]:
-        """The delegates' configurations in the conf file itself."""
+        """The plugins' configurations in the conf file itself, each with its network's name."""
         ignored = self.conf.raw.get("clusterNetwork")
         listed = None if ignored else self.conf.raw.get("delegates")
         for each in listed if isinstance(listed, list) else []:
             if isinstance(each, dict):
                 plugins = each.get("plugins")
                 nested = plugins if isinstance(plugins, list) else [each]
-                yield from (plugin for plugin in nested if isinstance(plugin, dict))
+                name = each.get("name", self.conf.name)
+                yield from ({**one, "name": name} for one in nested if isinstance(one, dict))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multus.api.errors import CNIError
 from multus.cli import ranges
+from multus.cli.commands.doctor import offered
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import NOT_APPLICABLE, NOTE, UNCHECKED, Finding, Place
 from multus.cli.looking import Look
@@ -35,10 +36,10 @@ def look(node: Node) -> Iterator[Finding]:
     unknown = node.without_conf("pools")
     pools = _pools(node)
     used, findings = ranges.in_use(
-        node.conf, _records(node), "pools", node.places.root, node.places.addresses
+        offered.plugins(node), _records(node), "pools", node.places.root, node.places.addresses
     )
     if unknown is None and not used:
-        reason = f"neither {node.file} nor a record has a range of host-local"
+        reason = f"no network of {node.file} or of a record has a range of host-local"
         unknown = Finding(NOT_APPLICABLE, "pools", reason)
     if unknown is not None:
         yield unknown
@@ -63,7 +64,7 @@ def _records(node: Node) -> Iterator[Record]:
 def _pools(node: Node) -> dict[str, tuple[str, IPSet]]:
     """For each network, the folder of its store, and the addresses of its pool."""
     found: dict[str, tuple[str, IPSet]] = {}
-    for config in node.delegates():
+    for config in offered.plugins(node):
         options, name = config.get("ipam"), config.get("name")
         if not isinstance(options, dict) or options.get("type") != "host-local":
             continue

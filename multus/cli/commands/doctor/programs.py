@@ -9,10 +9,10 @@ from shlex import quote
 
 from multus.api.errors import CNIError
 from multus.api.execute import Executor
-from multus.api.network import Delegate, Plugin, Provenance
 from multus.api.request import Request
 from multus.api.session import Session
 from multus.cli import engines, lacks
+from multus.cli.commands.doctor import offered
 from multus.cli.commands.doctor.installed import missing_files
 from multus.cli.commands.doctor.places import Node
 from multus.cli.findings import (
@@ -28,16 +28,13 @@ from multus.cli.findings import (
     of_error,
 )
 from multus.daemon import wire
-from multus.engine import resolve
 from multus.engine.invoke.call import Call
 from multus.engine.invoke.plan import plan
 from multus.log import Log
-from multus.registry.known import OFFERING
 from multus.registry.warnings import warnings_of
 from multus.state.record import Planned
 
 _PATIENCE = 5.0
-_OWNER = Provenance.NODE
 
 
 def look(node: Node) -> Iterator[Finding]:
@@ -103,7 +100,7 @@ def _delegates(node: Node) -> Iterator[Finding]:
         return
     places = node.places
     try:
-        delegates = _offered(node)
+        delegates = offered.delegates(node)
     except CNIError as error:
         yield of_error(error, "networks")
         return
@@ -139,23 +136,6 @@ def _lacking(planned: Sequence[Planned], call: Call) -> Iterator[Finding]:
     if not found:
         reason = f"what its networks need is there; their plugins: {lacks.served(planned)}"
         yield Finding(OK, "delegates", reason)
-
-
-def _offered(node: Node) -> list[Delegate]:
-    """The node's default networks; raises ``CNIError``."""
-    if node.places.root:
-        # Sources would read the files here, not those of the node.
-        return [
-            Delegate(node.conf.name, (Plugin(each),), node.conf.cni_version, provenance=_OWNER)
-            for each in node.delegates()
-            if isinstance(each.get("type"), str)
-        ]
-    offered = [node.conf.raw.get(key) for key in OFFERING]
-    if not any(offered):
-        return []
-    request = Request("STATUS", path=(node.places.bin_dir,))
-    with Session(Log.from_conf({"logLevel": "panic"})) as session:
-        return list(resolve.resolve(node.installed, request, node.conf, session).delegates)
 
 
 def _plugins(node: Node) -> Iterator[Finding]:
