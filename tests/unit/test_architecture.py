@@ -24,7 +24,9 @@ HEAVY |= {"logging", "netaddr", "pathlib", "pyroute2", "rich", "ssl", "subproces
 HEAVY |= {"urllib", "urllib3", "yaml", "prometheus_client"}
 
 #: Parts that no such process loads; each owns what it imports.
-LOADED_ON_PURPOSE = {"certificate", "cli", "daemon", "inventory", "kube", "picture", "testing"}
+LOADED_ON_PURPOSE = {
+    *("certificate", "cli", "daemon", "inventory", "kube", "picture", "serving", "testing"),
+}
 
 
 def sources(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from repository import ROOT
 #: The packages, from the ground up; docs/architecture.md says what each holds.
 LAYERS = (
     *("api", "log", "netlink", "ipam", "inprocess", "kube", "certificate", "registry", "state"),
-    *("engine", "healing", "picture", "cni", "daemon", "testing", "cli", "__main__"),
+    *("engine", "healing", "serving", "picture", "cni", "daemon", "testing", "cli", "__main__"),
 )
 
 #: Imports of a higher package that are meant: (module, package).

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from waiting import PATIENCE, becomes
+from waiting import PATIENCE, becomes, eventually
 
 from integration.kube.cluster import NETWORKS
 from integration.peer.goclient import Response, body
@@ -126,10 +126,14 @@ class Gate:
     """A plugin that waits for a file."""
 
     def __init__(self, served: Served, folder: Path) -> None:
-        self._path = folder / "gate"
-        script = f"while [ ! -e {self._path} ]; do sleep 0.05; done\n"
+        self._path, self._reached = folder / "gate", folder / "reached"
+        script = f": >{self._reached}\nwhile [ ! -e {self._path} ]; do sleep 0.05; done\n"
         answer = """echo '{"cniVersion": "1.0.0"}'\n"""
         served.cluster.bin.file("gate", f"#!/bin/sh\n{script}{answer}".encode())
+
+    def wait(self) -> None:
+        """Until a call has reached it."""
+        eventually(self._reached.exists)
 
     def open(self) -> None:
         self._path.touch()
@@ -144,7 +148,7 @@ def test_readyz_says_500_once_the_daemon_stops_and_a_del_is_not_lost(
     other = served.cluster.pod(cni_pod, name="other")
     conf = {**served.conf, "delegates": [{"type": "gate", "name": "gate"}]}
     held = Thread(lambda: served.go.cni("ADD", conf, other, served.cluster.bin.path))
-    becomes(lambda: served.daemon.metric("multus_server_calls"), 1.0)
+    gate.wait()
     assert served.daemon.process is not None
     try:
         served.daemon.process.terminate()
