@@ -247,6 +247,7 @@ int main(int count, char **arguments) {
     char version[16] = "1.1.0", away[600], why[200];
     int end = 0, delete = command && !strcmp(command, "DEL"), status = command && !strcmp(command, "STATUS");
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = out_of_time}, NULL), signal(SIGPIPE, SIG_IGN);
+    if (fcntl(1, F_GETFD) < 0) return dprintf(2, "multus: standard output is closed: the runtime would not learn what an ADD did\n"), 1;
     if (!command && count == 2 && (!strcmp(arguments[1], "--help") || !strcmp(arguments[1], "-h")))
         return transfer(1, (char[]){HELP}, sizeof HELP - 1, 1) < 0;
     if (!command && count != 2) fail(4, "required env variables [CNI_COMMAND] missing", "");

@@ -36,7 +36,8 @@ def call(path: str, method: str, deadline: Deadline) -> bytes:
     try:
         return _call(path, method, deadline)
     except (OSError, ProtocolError, ValueError, IndexError) as error:
-        raise CallFailed(str(error) or type(error).__name__) from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise CallFailed(reason) from error
 
 
 def _call(path: str, method: str, deadline: Deadline) -> bytes:

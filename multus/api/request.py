@@ -59,9 +59,13 @@ class Request:
             infra_container_id=self.args.get("K8S_POD_INFRA_CONTAINER_ID", ""),
         )
 
+    @property
+    def pod_label(self) -> str:
+        """The pod for people: namespace/name, for podman the name alone; "" without a pod."""
+        return str(self.pod or self.args.get("K8S_POD_NAME", ""))
+
     def __str__(self) -> str:
-        pod = self.pod
-        of = f" of pod {pod}" if pod else ""
+        of = f" of pod {self.pod_label}" if self.pod_label else ""
         return f"container {self.container_id or '(none)'}{of}"
 
 

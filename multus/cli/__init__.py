@@ -121,7 +121,14 @@ def _run(argv: Sequence[str], asked: str) -> int:
         at = words.index("--")
         words, passed_on = words[:at], words[at + 1 :]
     try:
-        arguments = parser([asked] if asked else None).parse_args(words)
+        top = parser([asked] if asked else None)
+        arguments, unused = top.parse_known_args(words)
+        if unused:
+            from multus.cli.manual import subcommands
+
+            # By the command, whose options are shown then.
+            of = subcommands(top)[asked] if asked else top
+            of.error(f"unrecognized arguments: {' '.join(unused)}")
     except SystemExit as ended:  # --help, --version, or a usage error
         return int(ended.code or 0)
     arguments.passed_on = passed_on

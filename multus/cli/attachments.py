@@ -41,12 +41,11 @@ def _folder(path: str) -> str:
 
 def described(record: Record) -> dict[str, Any]:
     """A record as ``multus attachments --json`` prints it."""
-    pod = record.request.pod
     return {
         "containerID": record.request.container_id,
         "ifname": record.request.ifname,
         "network": record.network,
-        "pod": str(pod) if pod else "",
+        "pod": record.request.pod_label,
         "netns": record.request.netns,
         "alive": lives(record),
         "started": record.started,

@@ -18,10 +18,11 @@ _STATES = ("attached", "begun", "detached")
 
 def lines(found: Overview, width: int, *, plain: bool) -> list[Line]:
     """All of ``multus status`` but the findings; *plain* uses ASCII alone."""
+    none = "cannot be read" if found.unread else "none"
     shown: list[Line] = [[("Multus ", "bold"), (__version__, "bold"), f" on {found.node}"]]
     for title, text in (
-        ("configuration", found.file or "none"),
-        ("default network", found.default or "none"),
+        ("configuration", found.file or none),
+        ("default network", found.default or none),
         ("calls", found.service),
         ("API server", found.api),
         ("attached", found.attached),

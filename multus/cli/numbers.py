@@ -16,12 +16,12 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0.0 <= value <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write 2 or 0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write seconds, 0 to a year")
     return value
 
 
 def count(text: str) -> int:
     """A number of 1 or more."""
     if not text.isascii() or not text.isdecimal() or len(text) > 9 or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number: write 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)

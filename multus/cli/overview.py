@@ -48,11 +48,15 @@ class Paths:
 
 @frozen
 class Overview:
-    """What was found.  ``networks`` maps each to the number of its attachments, by state."""
+    """What was found.  ``networks`` maps each to the number of its attachments, by state.
+
+    ``unread``: there may be a configuration, and it cannot be read.
+    """
 
     node: str
     cni_dir: str
     file: str = ""
+    unread: bool = False
     default: str = ""
     service: str = ""
     api: str = ""
@@ -112,6 +116,7 @@ def look(paths: Paths) -> Overview:
         cni_dir=conf.cni_dir,
         file=file,
         default=_default(conf) if file else "",
+        unread=node.unread is not None,
         service=service,
         api=api,
         containers=len({record.request.container_id for record in records}),
@@ -150,7 +155,15 @@ def _service(paths: Paths, node: Node, findings: list[Finding]) -> str:
     from multus.daemon.wire import Malformed
 
     here = paths.at(paths.socket)
-    if not os.path.lexists(here):
+    try:
+        is_there = bool(os.lstat(here))
+    except PermissionError as error:
+        reason = f"{paths.socket} cannot be looked at: {error.strerror}"
+        findings.append(Finding(UNCHECKED, "daemon", reason, AS_ROOT, code=11))
+        return "not known"
+    except OSError:
+        is_there = False
+    if not is_there:
         lack = absent(node, paths.socket)
         if lack.severity == ERROR:
             findings.append(lack)

@@ -62,6 +62,7 @@ _ITSELF = (
     b"a network's plugin started Multus again: Multus would call itself: name the plugin that"
     b" attaches the network"
 )
+_CLOSED = b"multus: standard output is closed: the runtime would not learn what an ADD did\n"
 _NOT_BESIDE = (
     b"; the engine's program is not beside this shim: run 'multus install' again, or start the"
     b" daemon"
@@ -80,6 +81,9 @@ Answer = tuple[int, bytes]
 def main() -> int:
     """The program: a CNI call, or a control request in the only argument."""
     environ = posix.environ
+    if not _is_open(1):
+        posix.write(2, _CLOSED)
+        return 1
     if b"CNI_COMMAND" not in environ:
         if sys.argv[1:] in (["--help"], ["-h"]):
             return _print((0, _HELP))
@@ -97,6 +101,14 @@ def main() -> int:
         reason = b"the multus program is not beside its shim: install it, or start the daemon"
         answer = error_answer(stdin, 100, reason)
     return _print(answer)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        posix.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def ask(environ: Mapping[bytes, bytes], stdin: bytes) -> Answer | bytes:

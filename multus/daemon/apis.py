@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: used one is closed.
 _MOST = 4
 #: How long one that has never answered is tried after the last request that named it, in seconds.
-_TRIED = 60.0
+#: Longer than the pauses after which kept edits name theirs again.
+_TRIED = 150.0
 
 
 class Apis:

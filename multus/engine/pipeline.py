@@ -70,7 +70,7 @@ class Engine:
 
     def session(self, request: Request) -> Session:
         """What plugins may use while *request* is served; close it by ``with``."""
-        log = self.log.bind(container=request.container_id, pod=str(request.pod or ""))
+        log = self.log.bind(container=request.container_id, pod=request.pod_label)
         return Session(log, self.api, self.deadline, self.chroot, self.meter)
 
     def add(self, request: Request, conf: Conf, *, validated: bool = False) -> Result:

@@ -119,13 +119,14 @@ class _Look:
         return self._known[owner]
 
     def _ask(self, owner: ObjectRef) -> str:
+        listing = owner.resource == NODES and NODES not in self._listed
         try:
             # Each node has blocks: one list is less than a request for each.
             listed = owner.resource == NODES and f"/{owner.name}" in self._all(NODES)
             return "" if listed or _is_there(owner, self._client) else f"{owner} does not exist"
         except ApiFailure as error:
             self.problems.append(error)
-            if error.lasts:
+            if error.lasts or (listing and NODES not in self._listed):
                 self._untold.add(owner.resource)  # all of this kind would be answered so
         return ""
 

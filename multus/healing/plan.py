@@ -268,7 +268,7 @@ def _given_up(record: Record) -> Thing:
 def _named(record: Record) -> str:
     """The container, its pod, and its networks by interface."""
     request = record.request
-    pod = f" of pod {request.pod}" if request.pod else ""
+    pod = f" of pod {request.pod_label}" if request.pod_label else ""
     planned = [record.planned[index].delegate for index in sorted(record.planned)]
     networks = ", ".join(f"{each.ifname} ({each.label or each.name})" for each in planned)
     return f"container {short(request.container_id)}{pod}, {networks or request.ifname}"

@@ -168,14 +168,14 @@ class HostLocal(Ipam):
         raise AddressesExhausted(
             f"{self._network}: no IP addresses available in range set {pool}: {used} of"
             f" {pool.size} are in use in {ledger.directory}",
-            fix="enlarge the range or run GC",
+            fix="enlarge the range, or run 'multus gc'",
         )
 
     def _require_time(self, pool: RangeSet) -> None:
         if not self.invocation.session.remaining():
             raise TryAgainLater(
                 f"{self._network}: no free address was found in range set {pool} in time",
-                fix="enlarge the range or run GC",
+                fix="enlarge the range, or run 'multus gc'",
             )
 
     def _reserved(self, address: Address, index: int, ledger: Ledger, undo: ExitStack) -> bool:

@@ -54,8 +54,9 @@ def creating(
             made[edit.object] = found
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for each in edits:
-            threads.submit(create, each)
+        with suppress(RuntimeError):  # there is no thread for it: it is made afterwards
+            for each in edits:
+                threads.submit(create, each)
         yield made
 
 

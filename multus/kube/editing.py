@@ -96,14 +96,17 @@ class Editor:
         jobs = list[Job]()
         for each in edits:
             jobs.append(Job(each, jobs[-1] if jobs else None))
+        late: CNIError | None = None
         with self._in_line(jobs) as line:
             try:
                 self._take_turn(line, jobs, deadline)
             except CNIError as error:
-                for job in jobs:
-                    job.error = job.error if job.done else error
+                late = error
+        with self._lock:
+            # What another thread is still making counts as not made, whatever becomes of it.
+            made = {id(job) for job in jobs if job.done}
         try:
-            return [self._answer(job, deadline) for job in jobs]
+            return [self._answer(job, deadline) if id(job) in made else late for job in jobs]
         finally:
             for job in jobs:
                 self._undo(job)
@@ -169,7 +172,7 @@ class Editor:
                 before, fresh = self._fresh(wanted, deadline), True
                 continue
             try:
-                with self._early(computed.batch, deadline):
+                with self._early(line, computed.batch, deadline):
                     self._write(wanted, before, computed, deadline)
                 line.most = min(2 * line.most, MOST)
                 break
@@ -193,7 +196,7 @@ class Editor:
             line.waiting = [each for each in line.waiting if not each.done]
 
     @contextmanager
-    def _early(self, batch: Sequence[Job], deadline: Deadline) -> Iterator[None]:
+    def _early(self, line: _Line, batch: Sequence[Job], deadline: Deadline) -> Iterator[None]:
         """Create what the edits of *batch* create afterwards, while this block writes them."""
         asked = [job for job in batch if job.at_once and job.early is None]
         jobs = [(job, job.then) for job in asked if job.then is not None]
@@ -202,8 +205,12 @@ class Editor:
             with creating([then for _, then in jobs], self._writer, deadline) as made:
                 yield
         finally:
-            for job, then in jobs:
-                job.early = made.pop(then.object, None)
+            with self._lock:
+                for job, then in jobs:
+                    job.early = made.pop(then.object, None)
+                left = [job for job, _ in jobs if job not in line.waiting]
+            for job in left:  # nobody waits for it any more
+                self._undo(job)
 
     def _undo(self, job: Job) -> None:
         """Delete what was created early for an edit that has come to something else."""

@@ -176,13 +176,14 @@ class KeptEdits:
     def _begun(self, name: str, stack: ExitStack) -> Begun | None:
         """A file that is locked until *stack* ends, or why it is not; None when it is gone."""
         try:
-            descriptor = stack.enter_context(_locked(os.path.join(self.folder, name)))
-            return Begun(name, _read(descriptor))
+            try:
+                descriptor = stack.enter_context(_locked(os.path.join(self.folder, name)))
+                return Begun(name, _read(descriptor))
+            except Busy as error:
+                kept = self._read(name)
+                return Begun(name, kept, error) if kept else None
         except FileNotFoundError:
             return None
-        except Busy as error:
-            kept = self._read(name)
-            return Begun(name, kept, error) if kept else None
         except (ValueError, OSError) as error:
             return Begun(name, Kept("", ()), error)
 

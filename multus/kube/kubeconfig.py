@@ -112,7 +112,7 @@ def load_kubeconfig(path: str, context: str = "") -> Access:
     except OSError as error:
         raise InvalidConfig(
             f"cannot read the kubeconfig {path}: {error.strerror}",
-            fix="create it or correct 'kubeconfig' in the configuration",
+            fix="create it, or name another file",
         ) from error
     return _Document(path, _parse(path, text)).access(context)
 
@@ -149,7 +149,10 @@ class _Document:
     def __init__(self, path: str, data: Any) -> None:
         self.path = path
         if not isinstance(data, dict):
-            raise InvalidConfig(f"the kubeconfig {path} must be an object with 'clusters'")
+            raise InvalidConfig(
+                f"the kubeconfig {path} must be an object with 'clusters'",
+                fix="name a file as kubectl reads it",
+            )
         self.data: dict[str, Any] = data
 
     def access(self, wanted: str) -> Access:

@@ -35,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the suite."""
     try:
+        import pytest  # noqa: F401  the suite's, which the command line does without
+
         from multus.testing import conformance
     except ModuleNotFoundError as error:
         raise MissingPlugin(

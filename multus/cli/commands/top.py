@@ -117,7 +117,9 @@ def _unseen(missed: Finding) -> Line:
     from multus.log._printable import printable
 
     # The line may be cut, so the remedy is first.
-    return [("not looked at", "bold"), printable(f" ({missed.fix}): {missed.reason}", 500)]
+    fix = f" ({missed.fix})" if missed.fix else ""
+    reason = missed.reason.removeprefix("not looked at: ")
+    return [("not looked at", "bold"), printable(f"{fix}: {reason}", 500)]
 
 
 def _times(title: str, found: tuple[Times, ...], width: int, none: str) -> list[Line]:

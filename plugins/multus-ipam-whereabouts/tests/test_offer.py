@@ -44,6 +44,14 @@ def test_what_is_unknown_is_left_to_the_binary(keys: dict[str, Any], named: str)
     assert named in reason(keys)
 
 
+def test_a_range_with_blocks_is_never_left_to_the_binary(tmp_path: Path) -> None:
+    flat = tmp_path / "whereabouts.conf"
+    flat.write_text('{"range": "10.1.0.0/16", "block": 28}')
+    for keys in ({"range": "10.1.0.0/16", "block": 28}, {"configuration_path": str(flat)}):
+        assert "unknown" in reason({"range": "10.1.0.0/16", "unknown": 1})
+        assert reason({**keys, "unknown": 1}) == ""
+
+
 def test_without_an_api_server_the_binary_is_run() -> None:
     assert "no 'kubeconfig'" in reason({}, Caller())
 

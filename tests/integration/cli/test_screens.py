@@ -240,6 +240,23 @@ class TestTop:
         assert re.search("attached +not known", done.stdout)
         assert re.search(f"^. range: .*{busy.node.folder}/networks/lan", done.stdout, re.MULTILINE)
 
+    def test_what_may_not_be_seen_is_not_called_absent(self, busy: Busy) -> None:
+        rights = "-dac_override,-dac_read_search"
+        usual = busy.node.write("etc/cni/net.d/00-multus.conf", busy.conf)
+        hidden = busy.node.folder / "run"
+        hidden.mkdir(mode=0)
+        for path in (usual, busy.node.folder / "net.d" / "00-multus.conf"):
+            path.chmod(0)
+        options: list[str | Path] = [*busy.options()[:-1], hidden / "multus.sock"]
+        for command in ("status", "top"):
+            done = busy.node.run(command, *options, rights=rights)
+            assert "for each call" not in done.stdout and "multus.sock cannot be" in done.stdout
+        done = busy.node.run("status", *options, rights=rights)
+        assert re.search("configuration +cannot be read", done.stdout)
+        assert re.search("calls +not known", done.stdout)
+        done = busy.node.run("explain", "--root", busy.node.folder, rights=rights)
+        assert done.returncode == 1 and "Permission denied" in done.stderr
+
 
 class TestAttachments:
     @pytest.mark.parametrize("columns", WIDTHS)

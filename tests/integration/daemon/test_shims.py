@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -476,6 +477,19 @@ def test_the_error_names_the_socket_who_serves_it_and_the_command_that_shows_why
         assert found["details"].startswith("No such file or directory")
     odd = error(run("ADD", conf_of(tmp_path), MULTUS_SOCKET='/odd"path'))
     assert "no daemon answers at the socket of MULTUS_SOCKET: " in odd["msg"]
+
+
+def test_a_call_whose_answer_could_not_be_written_is_not_carried_out(run: Shim) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" >&-', run.program],
+        input=b"{}",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={"CNI_COMMAND": "ADD", "MULTUS_SOCKET": str(run.socket)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"standard output is closed" in done.stderr
 
 
 def test_help_says_what_the_shim_is(run: Shim, installed: Shim) -> None:

@@ -240,6 +240,16 @@ def test_a_damaged_folder_does_not_keep_the_others_from_their_return(
     assert node.blocks() == {}
 
 
+def test_a_damaged_folder_does_not_keep_an_address_of_another_from_being_given_out(
+    node: Node,
+) -> None:
+    node.add("a", **BLOCKS)
+    odd = Path(home(node).path, "10.7.0.0-28.odd")
+    odd.mkdir()
+    (odd / "block").write_text("{}")
+    node.add("b", **BLOCKS)
+
+
 def test_the_daemons_thread_returns_them(node: Node, watching: NodeApi) -> None:
     node.add("a", **BLOCKS)
     node.delete("a", **BLOCKS)

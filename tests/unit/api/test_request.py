@@ -43,3 +43,10 @@ def test_half_a_pod_is_none(missing: str) -> None:
     # podman gives a name without a namespace.
     assert request_of(args={**args, missing: ""}).pod is None
     assert request_of(args={k: v for k, v in args.items() if k != missing}).pod is None
+
+
+def test_a_pod_without_a_namespace_is_called_by_its_name() -> None:
+    request = request_of(args={"K8S_POD_NAME": "web"})
+    assert (request.pod, request.pod_label) == (None, "web")
+    assert str(request) == "container c1 of pod web"
+    assert request_of(args={}).pod_label == ""

@@ -55,9 +55,9 @@ def test_one_that_never_answered_and_that_no_request_names_any_more_is_forgotten
         apis.of(silent)
         followed = apis.of(answering)
         becomes(lambda: followed.pods.synced, True)
-        apis.forget_unused(time.monotonic() + 59)
+        apis.forget_unused(time.monotonic() + 149)
         assert len(list(apis)) == 2 and "are not known yet" in apis.not_synced()
-        apis.forget_unused(time.monotonic() + 61)
+        apis.forget_unused(time.monotonic() + 151)
         assert (list(apis), apis.not_synced()) == ([followed], "")
         assert apis.of(silent) is not followed
         apis.close(0.0)

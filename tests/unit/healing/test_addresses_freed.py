@@ -7,8 +7,8 @@ from typing import Any, cast
 from attrs import define, field
 
 from multus.api.allocations import AddressRange, Allocation
-from multus.api.kubernetes import Deadline, Edit, NotFound, Resource
-from multus.healing.addresses import Freed, Suspect, free
+from multus.api.kubernetes import NODES, ApiFailure, Deadline, Edit, NotFound, Resource
+from multus.healing.addresses import Freed, Suspect, free, suspects
 from multus.kube.client import KubeClient
 
 POOL = Resource("example.org", "v1", "pools").object("default", "a")
@@ -59,3 +59,26 @@ def test_a_404_that_is_not_the_api_servers_frees_nothing() -> None:
     (done,) = client.freed()
     assert done.problem is not None
     assert client.edits == []
+
+
+@define
+class Overloaded:
+    """An API server that lists no nodes at the moment."""
+
+    lists: int = 0
+
+    def pages(self, kind: Resource, what: str, seconds: float, **_: Any) -> Any:
+        self.lists += 1
+        raise ApiFailure("HTTP 503", status=503)
+
+
+def test_nodes_that_cannot_be_listed_are_not_listed_again_for_each_of_them() -> None:
+    of_nodes = [
+        Allocation(f"10.0.{n}.0/24", "", "", f"n{n}", owner=NODES.object("", f"n{n}"))
+        for n in range(3)
+    ]
+    server = Overloaded()
+    found = suspects(
+        [AddressRange("10.0.0.0/16", "", 1, tuple(of_nodes))], cast(KubeClient, server)
+    )
+    assert (found.suspects, len(found.problems), server.lists) == ([], 1, 1)

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from shlex import quote
 
-from multus.api.errors import CNIError
+from multus.api.errors import CNIError, InvalidConfig
 from multus.api.jsontext import LARGEST, decode_object
 from multus.cli.commands.doctor.places import Node, Places
 from multus.cli.commands.install.configuration import NAME as INSTALLED
@@ -151,9 +151,20 @@ def _kubeconfig(node: Node) -> Iterator[Finding]:
         reason = f"{path} cannot be read: {error.strerror}: pods cannot be looked up"
         yield Finding(ERROR, "kubeconfig", reason, "run 'multus install', or correct the key")
         return
-    if found.st_mode & 0o077:
+    if found.st_mode & 0o077 and _is_kubeconfig(node.places.at(path)):
         reason = f"{path} holds the node's credentials, but other users can read it"
         yield Finding(WARNING, "kubeconfig", reason, f"chmod 0600 {quote(path)}")
+
+
+def _is_kubeconfig(path: str) -> bool:
+    """Whether it is one; what is wrong with another file is said of the API server."""
+    from multus.kube.kubeconfig import load_kubeconfig
+
+    try:
+        load_kubeconfig(path)
+    except InvalidConfig:
+        return False
+    return True
 
 
 def _base(path: str) -> str:

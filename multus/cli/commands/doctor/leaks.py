@@ -54,7 +54,8 @@ def look(node: Node) -> Iterator[Finding]:
         found = list(_in_doubt(found, holders.gaps[0]))
     if node.places.root:
         sight.miss("interfaces and firewall rules are not checked: those here may be others'")
-    well = "every address, interface, rule and virtual function has an owner: looked at "
+    every = "every other" if found else "every"
+    well = f"{every} address, interface, rule and virtual function has an owner: looked at "
     places = [node.places.addresses, node.places.sriov, "this host's links and firewall"]
     certain = [*_addresses(sure, WARNING), *_others(sure, WARNING)]
     yield from sight.concluded([*certain, *found], well + ", ".join(places))

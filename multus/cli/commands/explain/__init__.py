@@ -148,6 +148,8 @@ def _configuration(
         return find_conf(f"{arguments.root.rstrip('/')}{NET_D}"), ""
     except (NotConfigured, IOFailure) as error:
         if not arguments.file:
+            if isinstance(error, IOFailure):
+                raise  # there may be one, which this user cannot read
             fix = "name a configuration with --conf, or give the files of a pod and its networks"
             raise NotConfigured(
                 f"there is no configuration of Multus in {NET_D}", fix=fix

@@ -83,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Install; status 0 on success."""
+    from multus.cli.commands.install.configuration import require_first
     from multus.cli.commands.install.install import install, watch
     from multus.cli.commands.install.planning import Wanted, plan_for
     from multus.registry.index import discover
@@ -105,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     telling.doing(
         f"waiting for a default network in {wanted.net_d}" if arguments.wait else "checking"
     )
+    require_first(wanted.conf_path)
     plan = plan_for(wanted, installed, arguments.wait)
     for line in plan.warnings:
         _tell(f"warning: {line}")

@@ -97,7 +97,7 @@ def require_served(
         raise InvalidConfig(
             f"not installed: {first.said}",
             "; ".join(each.said for each in refused[1:]),
-            fix=f"{first.fix}; --force installs it all the same",
+            fix="; ".join(filter(None, (first.fix, "--force installs it all the same"))),
         )
     return tuple(dict.fromkeys(map(str, (*refused, *told))))
 

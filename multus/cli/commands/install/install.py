@@ -189,6 +189,7 @@ def watch(
                     tell(said)
                 continue
             install(wanted, plan_for(wanted, installed, 0.0), tell)
+            configuration.require_first(wanted.conf_path)
             said = ""
         except CNIError as error:
             if str(error) != said:

@@ -146,7 +146,6 @@ def _given(wanted: Wanted, manifest: Manifest) -> bytes:
 
 def _checked(plan: Plan, wanted: Wanted, installed: Installed, api: Api | None = None) -> Plan:
     """The plan with its warnings; raises ``CNIError`` for one that would not work here."""
-    configuration.require_first(wanted.conf_path)
     conf = checking.configured(plan.text, installed)
     networks = checking.networks(conf, installed, wanted.bin_dir, api)
     if wanted.shim_only:

@@ -62,8 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     from multus.api.errors import InvalidConfig
     from multus.cli.commands.ipam.ranges import Cluster
 
-    if bool(arguments.addresses) != (arguments.action == "release"):
-        raise InvalidConfig("addresses are named for 'release', and for nothing else")
+    if arguments.action == "release" and not arguments.addresses:
+        raise InvalidConfig("no address is named", fix="name those to release")
+    if arguments.action != "release" and arguments.addresses:
+        raise InvalidConfig(
+            f"addresses are named, and {arguments.action!r} is of all", fix="remove them"
+        )
     with ExitStack() as stack:
         cluster = Cluster.open(arguments.conf, arguments.net_d, arguments.kubeconfig, stack)
         action = _show if arguments.action in ("status", "list") else _free

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from multus.api.errors import CNIError, IOFailure
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts.blockorder import addresses_of
 from multus_ipam_whereabouts.nodeblocks import OURS, Home
@@ -62,12 +63,21 @@ class BlockAddresses:
         return next((each for each in found if each is not None and each in self._within), None)
 
     def _free(self, owner: Owner, deadline: Deadline) -> Address | None:
-        """Give out an address of the first block that has one; None when none has."""
+        """Give out an address of the first block that has one; None when none has.
+
+        A damaged one is passed over, and its error raised when no other has an address.
+        """
+        damage: CNIError | None = None
         for folder in self.home.folders():
-            with folder.store.locked(create=False, deadline=deadline.at) as ledger:
-                found = self._next(folder, ledger, owner) if ledger else None
+            try:
+                with folder.store.locked(create=False, deadline=deadline.at) as ledger:
+                    found = self._next(folder, ledger, owner) if ledger else None
+            except IOFailure as error:
+                damage, found = damage or error, None
             if found is not None:
                 return found
+        if damage is not None:
+            raise damage
         return None
 
     def _next(self, folder: Folder, ledger: Ledger, owner: Owner) -> Address | None:

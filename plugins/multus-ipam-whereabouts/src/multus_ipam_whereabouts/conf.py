@@ -6,6 +6,7 @@ Source: whereabouts 0.9, ``doc/extended-configuration.md`` and README.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.errors import InvalidConfig
@@ -16,6 +17,7 @@ from multus.api.reader import Reader
 from multus.ipam import dns
 from multus.ipam.addresses import Address, Network
 from multus.ipam.settings import read_routes, reader_of, require_few
+from multus_ipam_whereabouts import flatfile
 from multus_ipam_whereabouts.ranges import (
     Range,
     address_of,
@@ -92,11 +94,14 @@ class Settings(NamedTuple):
 
     @classmethod
     def of_add(cls, invocation: Invocation) -> Settings:
-        """As this attachment's ADD has read them; raises ``InvalidConfig``."""
-        used = recall(invocation)
+        """As this attachment's ADD has read them, as far as is known; raises ``InvalidConfig``."""
+        own, used = reader_of(invocation), recall(invocation)
         if used is None:
-            return cls.read(invocation)
-        return cls._of(reader_of(invocation), used, invocation.config)
+            with suppress(InvalidConfig):
+                return cls.read(invocation)
+            # A file that has come since, and is broken, was no part of it.
+            used = Used(own.raw, flatfile.NAMESPACE, of_files=False)
+        return cls._of(own, used, invocation.config)
 
     @classmethod
     def _of(cls, own: Reader, used: Used, config: Mapping[str, Any]) -> Settings:
@@ -147,7 +152,11 @@ class Settings(NamedTuple):
 
 def has_blocks(invocation: Invocation) -> bool:
     """Whether a range has the key ``block``, which the binary does not know, and would ignore."""
-    ipam = reader_of(invocation).raw
+    own, kept = reader_of(invocation), recall(invocation)
+    ipam = kept.ipam if kept else own.raw
+    if kept is None:
+        with suppress(InvalidConfig):
+            ipam = Used.now(own, invocation.session.chroot).ipam
     return any(each.get("block") is not None for each in (ipam, *_listed(ipam)))
 
 

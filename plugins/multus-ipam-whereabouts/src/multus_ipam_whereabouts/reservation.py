@@ -53,13 +53,13 @@ def forget(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Remove the reservation, unless another pod or a newer container has it; answers whether.
 
     *given*: ``id``, ``podref``, ``ifname``; ``freed`` says that the pool had the address for this
-    container until now.  Without it, only what names the container is removed: the pod may have a
-    newer one, and the binary does not write which.
+    container until now.  The binary does not write which container has it: then the pod says so,
+    but without ``freed`` it may be a newer one.
     """
     there = _spec(wire)
     same = there.get("containerid") == given["id"]
-    if given["freed"]:
-        same = same or there.get("podref") == given["podref"]
+    if given["freed"] and not there.get("containerid"):
+        same = there.get("podref") == given["podref"]
     same = same and there.get("ifname", given["ifname"]) == given["ifname"]
     there_and_ours = wire is not None and same
     return Change(there_and_ours, remove=there_and_ours)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import InvalidConfig
 from multus.api.kubernetes import Deadline
+from multus_ipam_whereabouts import used
 from multus_ipam_whereabouts.conf import Settings
 from multus_ipam_whereabouts.whereabouts import Whereabouts
 
@@ -42,4 +43,10 @@ class Unserved(Whereabouts):
     def delete(self) -> None:
         """Free what was given out while the configuration was served."""
         with suppress(InvalidConfig):
-            self.free_of_blocks(Settings.read(self.invocation), Deadline.after(_FREEING))
+            settings = Settings.of_add(self.invocation)
+            self.free_of_blocks(settings, Deadline.after(_FREEING))
+            for each in settings.ranges:
+                if not each.block:
+                    text = f"range {each.network}: no address is given back"
+                    self.invocation.log.error(text, error=self._why)
+        used.forget(self.invocation)

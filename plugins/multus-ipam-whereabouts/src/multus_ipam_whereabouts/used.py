@@ -1,8 +1,8 @@
 """What an ADD took from files of the node, written down for its DEL.
 
 The flat file, and the kubeconfig that names the namespace, may be another one, or be broken, when
-the container goes: the DEL has to find the pools that the ADD used.  Without such files the
-configuration in the journal says it all, and nothing is written here.
+the container goes: the DEL has to find the pools that the ADD used.  An ADD without such files
+writes nothing here, as that of the binary; then the DEL reads the files of its own moment.
 
 ``<cniDir>/.whereabouts/<container>:<interface>`` is JSON: ``ipam`` with the flat file's values, and
 the ``namespace`` of the objects.

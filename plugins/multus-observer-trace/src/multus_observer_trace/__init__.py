@@ -65,7 +65,7 @@ def _who(command: str, request: Request, conf: Conf) -> dict[str, Any]:
         "ifname": request.ifname,
         "network": conf.name,
     }
-    return {**who, "pod": str(request.pod)} if request.pod else who
+    return {**who, "pod": request.pod_label} if request.pod_label else who
 
 
 def _named(delegate: Delegate) -> dict[str, Any]:
