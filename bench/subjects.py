@@ -138,5 +138,6 @@ def _plugin_index() -> str | None:
     import multus
 
     cache = os.path.join(os.path.dirname(multus.__file__), "__pycache__")
-    found = [name for name in os.listdir(cache) if name.startswith("plugins.")]
-    return os.path.join(cache, found[0]) if found else None
+    # Without it no byte code was written, so the index stands nowhere.
+    names = os.listdir(cache) if os.path.isdir(cache) else []
+    return next((os.path.join(cache, each) for each in names if each.startswith("plugins.")), None)
