@@ -163,7 +163,11 @@ def _cluster_range(report: Report) -> str:
     )
     if WHEREABOUTS not in found:
         return f"{told}\n"
-    return f"{told} With the binary for IPAM it starts in {duration(found[WHEREABOUTS].one)}.\n"
+    binary = found[WHEREABOUTS]
+    return (
+        f"{told} With the binary for IPAM it starts in {duration(binary.one)}. All {ours.at_once} run"
+        f" after {duration(ours.until_all)}, with the binary after {duration(binary.until_all)}.\n"
+    )
 
 
 def _figures(report: Report, kind: str) -> str:
