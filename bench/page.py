@@ -165,8 +165,9 @@ def _cluster_range(report: Report) -> str:
         return f"{told}\n"
     binary = found[WHEREABOUTS]
     return (
-        f"{told} With the binary for IPAM it starts in {duration(binary.one)}. All {ours.at_once} run"
-        f" after {duration(ours.until_all)}, with the binary after {duration(binary.until_all)}.\n"
+        f"{told} With the binary for IPAM it starts in {duration(binary.one)}. All {ours.at_once}"
+        f" run after {duration(ours.until_all)}, with the binary after"
+        f" {duration(binary.until_all)}.\n"
     )
 
 
