@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import time
 from collections import deque
@@ -12,7 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from multus.api.errors import InvalidConfig, MissingPlugin
-from multus.cli import attachments, numbers
+from multus.cli import numbers
+from multus.cli.attachments import CNI_DIR
 from multus.cli.recent import number
 from multus.log.trace import follow, read
 
@@ -46,7 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on with new entries; ends by Ctrl-C"
     )
-    attachments.configure(parser)
+    # Not as other commands have it: the trace stands beside the folder, and may outlive it.
+    parser.add_argument("--cni-dir", default=CNI_DIR, metavar="FOLDER", help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON, one entry per line")
 
 
@@ -80,6 +83,10 @@ def _all(folder: str) -> list[Entry]:
     try:
         return list(read(folder))
     except FileNotFoundError as error:
+        if folder != CNI_DIR and not os.path.lexists(folder):
+            raise InvalidConfig(
+                f"there is no folder {folder}", fix="name Multus' cniDir with --cni-dir"
+            ) from error
         if _is_traced():
             return []
         raise MissingPlugin(

@@ -183,11 +183,15 @@ def test_the_command_shows_a_pods_requests_with_times(
     assert trace("--failed", conf=conf).returncode == 1
 
 
-def test_without_a_trace_the_plugin_is_named(tmp_path: Path) -> None:
+def test_before_the_first_request_there_is_no_entry(tmp_path: Path) -> None:
     conf = {"cniDir": str(tmp_path / "state")}
     shown = trace("x", conf=conf)
-    assert shown.returncode == 1
-    assert "install multus-observer-trace" in shown.stderr
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert f"there is no folder {tmp_path}/state" in shown.stderr
+    (tmp_path / "state").mkdir()
+    shown = trace("x", conf=conf)
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert shown.stdout.startswith("the trace has no entry of x: ")
 
 
 def test_nothing_of_it_is_among_the_state(
@@ -281,4 +285,5 @@ def test_events_are_one_line_each(conf: dict[str, Any]) -> None:
     ]
     assert printed("--failed") == lines[1:]
     assert printed("--network", "storage") == lines[:1]
-    assert printed("--command", "del") == []
+    none = "the trace has no DEL request: there was no request, or it was too long ago"
+    assert printed("--command", "del") == [none]

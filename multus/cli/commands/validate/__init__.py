@@ -96,12 +96,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_install(net_d: str, installed: Installed) -> list[Finding]:
     """What 'multus install' would refuse about this node's files."""
+    from multus.cli.commands.install.configuration import require_first
     from multus.cli.commands.install.planning import Wanted, plan_for
     from multus.cli.findings import WARNING, of_error
 
     # What networks do not find is told of them.
     wanted = Wanted(net_d=os.path.abspath(net_d), bin_dir=BIN_DIR, force=True)
     try:
+        require_first(wanted.conf_path)
         plan_for(wanted, installed, 0.0)
     except CNIError as error:
         return [of_error(error, "multus install would refuse this", WARNING)]
