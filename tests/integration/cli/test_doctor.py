@@ -481,9 +481,7 @@ def test_pairs_whose_owner_may_be_unknown_are_one_finding(made_up: MadeUpNode) -
     for index in range(5):
         name, peer = f"veth0123abc{index}", f"tmp{index}"
         made_up.host.ip("link", "add", name, "type", "veth", "peer", "name", peer)
-    state = made_up.folder / "state"
-    state.mkdir()
-    state.chmod(0o777)
+    (made_up.folder / "state").chmod(0o777)
     (doubt,) = of(made_up.doctor()[1], "leaked interfaces")
     assert doubt["severity"] == "unchecked"
     assert "veth0123abc0 belongs" in doubt["reason"] and "and 2 more" in doubt["reason"]
