@@ -118,8 +118,7 @@ def _unseen(missed: Finding) -> Line:
 
     # The line may be cut, so the remedy is first.
     fix = f" ({missed.fix})" if missed.fix else ""
-    reason = missed.reason.removeprefix("not looked at: ")
-    return [("not looked at", "bold"), printable(f"{fix}: {reason}", 500)]
+    return [("not looked at", "bold"), printable(f"{fix}: {missed.reason}", 500)]
 
 
 def _times(title: str, found: tuple[Times, ...], width: int, none: str) -> list[Line]:

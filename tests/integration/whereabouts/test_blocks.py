@@ -180,7 +180,7 @@ def test_what_blocks_cannot_do_is_refused(node: Node, keys: dict[str, Any], said
 @pytest.mark.parametrize(
     ("conf", "keys", "said"),
     [
-        ({"kubeconfig": "/k"}, {"node_slice_size": "/26"}, "key 'node_slice_size' of 'ipam'"),
+        ({"kubeconfig": "/k"}, {"sleep_for_race": 1}, "key 'sleep_for_race' of 'ipam'"),
         ({}, {}, "no 'kubeconfig'"),
     ],
 )

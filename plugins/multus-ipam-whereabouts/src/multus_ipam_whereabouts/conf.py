@@ -97,9 +97,12 @@ class Settings(NamedTuple):
         """As this attachment's ADD has read them, as far as is known; raises ``InvalidConfig``."""
         own, used = reader_of(invocation), recall(invocation)
         if used is None:
-            with suppress(InvalidConfig):
+            try:
                 return cls.read(invocation)
-            # A file that has come since, and is broken, was no part of it.
+            except InvalidConfig:
+                if invocation.prev_result is None:
+                    raise
+            # ADD went well, so a file that is broken now was no part of it.
             used = Used(own.raw, flatfile.NAMESPACE, of_files=False)
         return cls._of(own, used, invocation.config)
 
