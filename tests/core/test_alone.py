@@ -25,6 +25,7 @@ CONF = {"cniVersion": "1.1.0", "name": "alone", "type": "multus", "delegates": [
 NEEDS_MORE = (
     *(f"multus.{name}" for name in ("certificate", "cli", "daemon", "kube", "testing")),
     *(f"multus.picture.{name}" for name in ("cluster.process", "process", "serving")),
+    "multus.serving.clients",
 )
 
 
