@@ -38,7 +38,7 @@ class Suspect(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The suspects of one look, and why of some allocations nobody knows whether they are."""
+    """The suspects of one look, and why some allocations could not be judged."""
 
     suspects: list[Suspect]
     problems: list[CNIError]
@@ -109,7 +109,7 @@ class _Look:
         self.problems: list[CNIError] = []
 
     def gone(self, allocation: Allocation) -> str:
-        """Why an allocation may be freed; "" when it is in use, or nobody can say."""
+        """Why an allocation may be freed; "" when it is in use, or when that is not known."""
         owner = allocation.owner
         if owner is None:
             there = not allocation.pod or allocation.pod in self._all(PODS)

@@ -115,10 +115,9 @@ class Editor:
         """The answer of *job*, with that of the edit that belongs to it; or the error of one."""
         if job.error is not None or job.then is None:
             return job.error or job.answer
-        early, job.early = job.early, None
-        if early is not None and early.object == job.then.object:
-            return [job.answer, early.answer]
-        job.early = early
+        if job.early is not None and job.early.object == job.then.object:
+            second, job.early = job.early.answer, None
+            return [job.answer, second]
         self._undo(job)
         try:
             return [job.answer, self.edit(job.then, deadline)]
@@ -209,7 +208,7 @@ class Editor:
                 for job, then in jobs:
                     job.early = made.pop(then.object, None)
                 left = [job for job, _ in jobs if job not in line.waiting]
-            for job in left:  # nobody waits for it any more
+            for job in left:  # their callers ran out of time
                 self._undo(job)
 
     def _undo(self, job: Job) -> None:

@@ -130,7 +130,7 @@ class KeptEdits:
         """Make all kept edits of *wanted*, in order, before a later one; raises the first error.
 
         It waits for another process that makes them.  What cannot be read is no reason to wait:
-        nobody knows what it is about, and who makes all of them sets it aside.
+        its objects are not known, and who makes all of them sets it aside.
         """
         failed: list[tuple[str, Exception]] = []
         while names := self._about(wanted):

@@ -77,7 +77,6 @@ class Api(Protocol):
     @property
     def node(self) -> str:
         """The daemon's ``nodeName``; without one ``MULTUS_NODE_NAME``, else the host's name."""
-        raise NotImplementedError
 
     def get(self, wanted: ObjectRef, deadline: Deadline) -> dict[str, Any]:
         """One object."""

@@ -28,7 +28,7 @@ class Cluster:
     conf: Conf
     session: Session
     client: KubeClient
-    #: Why of some allocations nobody knows whether they are in use.
+    #: Why it is not known of some allocations whether they are in use.
     problems: list[CNIError] = field(factory=list)
 
     @classmethod

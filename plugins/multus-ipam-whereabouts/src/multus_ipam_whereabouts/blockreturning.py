@@ -106,7 +106,7 @@ class Returning:
                 folder.remove()
 
     def _is_lost(self, folder: Folder, block: Block) -> bool:
-        """Whether the API server says that the block is nobody's, or another's."""
+        """Whether the API server says that no node, or another one, has the block."""
         if self._api.lacking([block.object], self._deadline):
             if time.monotonic() < _asked.get(folder.path, 0.0):
                 return False

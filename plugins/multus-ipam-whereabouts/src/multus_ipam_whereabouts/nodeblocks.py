@@ -50,7 +50,7 @@ class Block(NamedTuple):
 
     ``network`` is its addresses, as ``10.44.1.16/28``; ``namespace`` and ``name`` are its object's.
     ``store`` is the folder's own name, a random one that the object has too: a folder that was lost
-    is not made again, since nobody knows who has which address.  ``kubeconfig`` names the API
+    is not made again, since which pod has which address is not known.  ``kubeconfig`` names the API
     server.
     """
 
