@@ -168,7 +168,22 @@ def _print_what_the_encoding_lacks() -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints through the screen, and prints usage errors in printable characters."""
+    """Prints through the screen, and prints usage errors in printable characters.
+
+    Options of a command may stand anywhere, also between the words that it is about.
+    """
+
+    _is_parsing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As `argparse.ArgumentParser` has it, which this is called by."""
+        if self._is_parsing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stderr and file is not None:

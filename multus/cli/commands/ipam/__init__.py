@@ -40,7 +40,7 @@ STATUSES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
-    parser.add_argument("addresses", nargs="*", metavar="ADDRESS", help="for release")
+    parser.add_argument("addresses", nargs="*", default=(), metavar="ADDRESS", help="for release")
     parser.add_argument("-c", "--conf", default="", metavar="FILE", help="Multus' configuration")
     parser.add_argument("--net-d", default=NET_D, metavar="PATH", help="where it is (%(default)s)")
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="the API server")
