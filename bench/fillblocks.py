@@ -106,7 +106,7 @@ class _Node:
             Taking(self.api, *given).take()  # type: ignore[arg-type]  # no more of it is used
 
         owner = Owner(f"{self.api.node}-{number:032x}", "net1")
-        return BlockAddresses(home, self.within, None).allocate(owner, deadline, take).value
+        return BlockAddresses(home, self.within).allocate(owner, deadline, take).value
 
 
 def measure(nodes: int, pods: int) -> Figures:

@@ -18,6 +18,7 @@ class Allocation:
     the edits that free it, in order; each is made only when the one before it has answered with
     something, so they do not free what a newer container has taken over since; the first answers
     with nothing when it has freed nothing.  ``doubt`` says what is odd about it, "" for nothing.
+    One that is ``inner`` is a part of another allocation, and is not counted.
     """
 
     address: str
@@ -27,6 +28,7 @@ class Allocation:
     owner: ObjectRef | None = None
     doubt: str = ""
     release: tuple[Edit, ...] = field(default=(), repr=False)
+    inner: bool = False
 
 
 @frozen
@@ -43,3 +45,8 @@ class AddressRange:
     size: int
     allocations: tuple[Allocation, ...] = field(default=(), repr=False)
     unit: str = ""
+
+    @property
+    def used(self) -> int:
+        """How many of ``size`` are allocated."""
+        return sum(not each.inner for each in self.allocations)

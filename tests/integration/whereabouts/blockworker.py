@@ -1,4 +1,4 @@
-"""A process of `test_block_history`: pods of one node come and go, or its daemon returns blocks.
+"""A process of `test_block_history`: pods of one node come and go, or its daemon has its rounds.
 
 It is killed at any moment, so what it does is in the file ``said`` before and after each step, a
 line each: the moment in seconds, what, the container, and the address.
@@ -13,14 +13,14 @@ import sys
 import time
 from typing import Any
 
-from multus_ipam_whereabouts import blockreturning
+from multus_ipam_whereabouts import blocklending, blockreturning, objects
 
 from integration.whereabouts.cluster import Node
 from multus.api.conf import Conf
 from multus.api.errors import AddressesExhausted, TryAgainLater
 from multus.api.session import Session
-from multus.kube.client import KubeClient
 from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.nodeapi import NodeApi
 from multus.log import Log
 
 
@@ -47,12 +47,16 @@ def pods(node: Node, keys: dict[str, Any], name: str, descriptor: int, calls: in
         say("end", container)
 
 
-def returning(node: Node) -> None:
-    """Return what is empty, without any grace, for ever."""
+def keeping_up(node: Node) -> None:
+    """Lend what is wanted, take it back soon, and return what is empty; without grace, for ever."""
     conf = Conf.from_wire({"name": "multus", "type": "multus", "cniDir": node.cni_dir})
-    client = KubeClient(load_kubeconfig(node.kubeconfig))
+    cached = {use.resource: use.cached for use in objects.uses() if use.cached}
+    api = NodeApi(load_kubeconfig(node.kubeconfig), os.uname().nodename, cached)
+    api.start()
+    blocklending._LASTS = 0.2
     while True:
-        with Session(Log.from_conf({"logLevel": "panic"}), api=client) as session:
+        time.sleep(0.02)
+        with Session(Log.from_conf({"logLevel": "panic"}), api=api) as session:
             try:
                 blockreturning.upkeep(conf, session, 0.0)
             except TryAgainLater:
@@ -63,7 +67,7 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     node = Node(None, given["kubeconfig"], given["cniDir"])  # type: ignore[arg-type]
     if not given["name"]:
-        returning(node)
+        keeping_up(node)
     descriptor = os.open(given["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     pods(node, given["keys"], given["name"], descriptor, given["calls"])
 

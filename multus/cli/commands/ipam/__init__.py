@@ -88,7 +88,7 @@ def _show(cluster: Cluster, arguments: argparse.Namespace) -> int:
         shown.status(ranges, reasons)
     else:
         shown.listed(ranges, reasons, only=arguments.suspicious)
-    full = any(0 < each.size <= len(each.allocations) for each in ranges)
+    full = any(0 < each.size <= each.used for each in ranges)
     return 1 if arguments.action == "status" and full else 0
 
 

@@ -29,12 +29,11 @@ def status(ranges: Sequence[AddressRange], reasons: Reasons) -> None:
     names = [_named(each) for each in ranges]
     longest, cells = max(map(len, names)), _CELLS if out.width >= _NARROW else _FEW_CELLS
     for name, each in zip(names, ranges, strict=True):
-        used = len(each.allocations)
-        share = min(1.0, used / each.size) if each.size else 1.0
+        share = min(1.0, each.used / each.size) if each.size else 1.0
         odd = sum(bool(_remark(one, reasons)) for one in each.allocations)
         line = [f"{name:<{longest}}  ", *bar(share, cells, plain=out.is_ascii)]
         unit = f" {each.unit}" if each.unit else ""
-        line.append(f"  {used} of {each.size}{unit}, {share:.0%}")
+        line.append(f"  {each.used} of {each.size}{unit}, {share:.0%}")
         if odd:
             line.append((f"  {odd} suspicious", "yellow"))
         out.line(*line)
@@ -75,7 +74,7 @@ def to_wire(each: AddressRange, reasons: Reasons) -> dict[str, Any]:
         "range": each.name,
         "network": each.network,
         "size": each.size,
-        "used": len(each.allocations),
+        "used": each.used,
         "unit": each.unit or "addresses",
         "allocations": [
             {

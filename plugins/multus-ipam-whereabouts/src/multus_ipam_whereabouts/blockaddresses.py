@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from multus.api.errors import CNIError, IOFailure
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts.blockorder import addresses_of
-from multus_ipam_whereabouts.nodeblocks import OURS, Home
+from multus_ipam_whereabouts.nodeblocks import SERVING, Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from multus.api.kubernetes import Deadline
     from multus.ipam.store import Ledger, Owner
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class BlockAddresses:
-    """The addresses of *within* that this node may give out; never *gateway*."""
+    """The addresses of *within* that this node may give out."""
 
-    def __init__(self, home: Home, within: Range, gateway: Address | None) -> None:
-        self.home, self._within, self._gateway = home, within, gateway
+    def __init__(self, home: Home, within: Range) -> None:
+        self.home, self.within = home, within
 
     def allocate(
         self, owner: Owner, deadline: Deadline, take: Callable[[BlockAddresses], None]
@@ -60,7 +60,7 @@ class BlockAddresses:
 
     def _held(self, owner: Owner) -> Address | None:
         found = (Address.parse(text) for text in self.held(owner))
-        return next((each for each in found if each is not None and each in self._within), None)
+        return next((each for each in found if each is not None and each in self.within), None)
 
     def _free(self, owner: Owner, deadline: Deadline) -> Address | None:
         """Give out an address of the first block that has one; None when none has.
@@ -83,13 +83,9 @@ class BlockAddresses:
     def _next(self, folder: Folder, ledger: Ledger, owner: Owner) -> Address | None:
         # Read under the lock: whoever returns the block writes so under it, and before it is gone.
         block = folder.read()
-        network = Network.parse(block.network) if block and block.state == OURS else None
-        for address in self._usable(network, ledger.last(0)) if network else ():
+        network = Network.parse(block.network) if block and block.state in SERVING else None
+        for address in addresses_of(self.within, network, ledger.last(0)) if network else ():
             if ledger.reserve(address, owner):
                 ledger.remember(address, 0)
                 return address
         return None
-
-    def _usable(self, network: Network, last: Address | None) -> Iterator[Address]:
-        usable = addresses_of(self._within, network, last)
-        return (each for each in usable if each != self._gateway)

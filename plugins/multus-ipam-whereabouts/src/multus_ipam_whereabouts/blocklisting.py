@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from multus.api.allocations import AddressRange, Allocation
 from multus.api.kubernetes import NODES, Edit
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
-from multus_ipam_whereabouts.blocks import store_of
+from multus_ipam_whereabouts.blocks import holder_of, lent_of, range_of, store_of
 
 _Wire = Mapping[str, Any]
 #: A range, and the name of its network.
@@ -26,10 +26,9 @@ def divided(pools: Iterable[_Wire], blocks: Iterable[_Wire]) -> list[AddressRang
             lengths[text, _name(each, text)] = length
     held: dict[_Key, list[Allocation]] = {key: [] for key in lengths}
     for each in blocks:
-        text = _text(each, "block")
-        key = _text(each, "range"), _name(each, text)
+        text, key = _text(each, "block"), range_of(each)[1:]
         lengths.setdefault(key, _length(text))
-        held.setdefault(key, []).append(_held(each, text))
+        held.setdefault(key, []).extend(_held(each, text))
     return [_range(key, lengths[key], held[key]) for key in lengths]
 
 
@@ -39,12 +38,25 @@ def _range(key: _Key, length: int, held: Sequence[Allocation]) -> AddressRange:
     return AddressRange(*key, size, tuple(held), f"blocks of /{length}")
 
 
-def _held(wire: _Wire, text: str) -> Allocation:
-    metadata, store = wire.get("metadata", {}), store_of(wire)
+def _held(wire: _Wire, text: str) -> Iterator[Allocation]:
+    """The block, and each address that another node has borrowed from it."""
+    if store_of(wire):
+        yield _allocation(wire, text, "")
+    else:
+        doubt = "its node has given it back, and others have addresses of it"
+        yield Allocation(text, "", "", doubt=doubt)
+    for part, each in lent_of(wire).items():
+        if each.store:
+            yield _allocation(wire, part, part)
+
+
+def _allocation(wire: _Wire, text: str, part: str) -> Allocation:
+    metadata, holder = wire.get("metadata", {}), holder_of(wire, part)
     ref = objects.BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
-    release = Edit(ref, "multus_ipam_whereabouts.blocks:give_back", {"store": store})
-    node = NODES.object("", _text(wire, "node"))
-    return Allocation(text, "", "", store, owner=node, release=(release,))
+    given = {"store": holder.store, "part": part}
+    release = Edit(ref, "multus_ipam_whereabouts.blocks:give_back", given)
+    node, inner = NODES.object("", holder.node), bool(part)
+    return Allocation(text, "", "", holder.store, owner=node, release=(release,), inner=inner)
 
 
 def _length(text: str) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus_ipam_whereabouts.ranges import Range
+
+#: The most pieces of a block that are named; one takes up to 40 bytes.
+_MOST_SPANS = 100
 
 
 def blocks_of(within: Range, node: str) -> Iterator[Network]:
@@ -23,6 +26,8 @@ def blocks_of(within: Range, node: str) -> Iterator[Network]:
 
     places = _places(within)
     count = sum(last - first + 1 for first, last in places)
+    if not count:
+        return
     begin = int.from_bytes(sha256(f"{node} {within.network}".encode()).digest()[:16], "big") % count
     for index in chain(range(begin, count), range(begin)):
         yield _block(within, _at(places, index))
@@ -54,13 +59,39 @@ def _block(within: Range, number: int) -> Network:
     return Network(within.network.first + (number << hosts), within.block)
 
 
+def usable_of(within: Range, block: Network) -> str:
+    """The addresses of *block* that may be allocated, as ``1-14,20``: distances from its first.
+
+    Of a block that excludes cut into many pieces, only the first ones are named.
+    """
+    begin = block.first.value - within.network.first.value
+    spans = islice(_spans(within, block), _MOST_SPANS)
+    return ",".join(f"{a - begin}-{b - begin}" if a < b else f"{a - begin}" for a, b in spans)
+
+
+def usable_addresses(block: Network, text: str) -> Iterator[Address]:
+    """The addresses of *block* that *text* names, as `usable_of` writes it."""
+    for each in text.split(",") if text else ():
+        first, _, last = each.partition("-")
+        yield from (block.first + at for at in range(int(first), int(last or first) + 1))
+
+
 def addresses_of(within: Range, block: Network, last: Address | None) -> Iterator[Address]:
     """The addresses of *block* that may be allocated, the one after *last* first."""
     base = within.network.first.value
     begin, end = block.first.value - base, block.last.value - base
-    spans = [(max(a, begin), min(b, end)) for a, b in within.spans if a <= end and begin <= b]
+    spans = list(_spans(within, block))
     after = begin if last is None or last not in block else last.value - base + 1
     for low, high in ((after, end), (begin, after - 1)):
         for first, until in spans:
             for distance in range(max(first, low), min(until, high) + 1):
                 yield within.network.first + distance
+
+
+def _spans(within: Range, block: Network) -> Iterator[tuple[int, int]]:
+    """The range's spans in *block*, as distances from the range's first address."""
+    base = within.network.first.value
+    begin, end = block.first.value - base, block.last.value - base
+    for first, last in within.spans:
+        if first <= end and begin <= last:
+            yield max(first, begin), min(last, end)

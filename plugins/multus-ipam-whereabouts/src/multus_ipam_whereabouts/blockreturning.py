@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError
 from multus.api.kubernetes import Deadline, Edit, api_of
+from multus_ipam_whereabouts.blocklending import Lending
 from multus_ipam_whereabouts.blocks import store_of
-from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, TAKING, homes
+from multus_ipam_whereabouts.nodeblocks import RETURNING, SERVING, TAKING, homes, is_used
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -42,14 +43,17 @@ def upkeep(conf: Conf, session: Session, grace: float) -> None:
     api, errors = api_of(conf, session), list[CNIError]()
     if api is None:
         return
-    returning = Returning(api, grace, Deadline.after(session.remaining(_ROUND)), session.log)
+    deadline = Deadline.after(session.remaining(_ROUND))
+    returning = Returning(api, grace, deadline, session.log)
     server = conf.reader.text("kubeconfig")
     for home in homes(conf.cni_dir):
+        lending = Lending(api, home, deadline, session.log)
         for folder in home.folders():
             try:
                 block = folder.read()
                 if block is None or not server or block.kubeconfig == server:
                     returning.look(home, folder, block)
+                    lending.look(folder)
             except CNIError as error:
                 errors.append(error)
     if errors:
@@ -67,10 +71,10 @@ class Returning:
         if block is None or block.state == TAKING:
             if folder.idle >= max(self._grace, _UNDER_WAY):
                 self._give_up(home, folder)
-        elif block.state == OURS and self._is_lost(folder, block):
+        elif block.state in SERVING and self._is_lost(folder, block):
             self._mark(folder, even_used=True)
             self._log.error(f"{block.object} is not this node's any more: it gives out no address")
-        elif block.state == OURS and folder.idle >= self._grace:
+        elif block.state in SERVING and folder.idle >= self._grace:
             self._mark(folder)
         block = folder.read()
         if block is not None and block.state == RETURNING:
@@ -88,21 +92,24 @@ class Returning:
     def _mark(self, folder: Folder, *, even_used: bool = False) -> None:
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
             block = folder.read()
-            if ledger and block and block.state == OURS and (even_used or not ledger.holders):
+            if ledger is None or block is None or block.state not in SERVING:
+                return
+            if even_used or not is_used(ledger.holders.values()):
                 folder.write(block._replace(state=RETURNING))
 
     def _return(self, folder: Folder, block: Block) -> None:
-        if folder.store.names():
+        if is_used(folder.store.unlocked()):
             return  # a block that was lost: its pods keep their addresses until their DEL
-        edit = Edit(block.object, f"{_BLOCKS}:give_back", {"store": block.store})
-        if self._api.edit(edit, self._deadline):
-            self._log.notice(f"returned {block.object}: no pod has an address of it")
+        given = {"store": block.store, "part": block.part}
+        if self._api.edit(Edit(block.object, f"{_BLOCKS}:give_back", given), self._deadline):
+            part = f"{block.part} of " if block.part else ""
+            self._log.notice(f"returned {part}{block.object}: no pod has an address of it")
         self._remove(folder)
 
     def _remove(self, folder: Folder) -> None:
         _asked.pop(folder.path, None)
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
-            if ledger is not None and not ledger.holders:
+            if ledger is not None and not is_used(ledger.holders.values()):
                 folder.remove()
 
     def _is_lost(self, folder: Folder, block: Block) -> bool:
@@ -113,9 +120,10 @@ class Returning:
         else:
             _asked.pop(folder.path, None)
             (found,) = self._api.get_each([block.object], self._deadline)
-            if isinstance(found, dict) and store_of(found) == block.store:
+            if isinstance(found, dict) and store_of(found, block.part) == block.store:
                 return False
         # What a watch says may be older than the block.
-        holder = self._api.edit(Edit(block.object, f"{_BLOCKS}:holder", {}), self._deadline)
+        edit = Edit(block.object, f"{_BLOCKS}:holder", {"part": block.part})
+        holder = self._api.edit(edit, self._deadline)
         _asked[folder.path] = time.monotonic() + _AGAIN
         return bool(holder != block.store)

@@ -1,20 +1,36 @@
-"""What becomes of a block: a node takes it, or gives it back.
+"""What becomes of a block: a node takes it, lends addresses of it, or gives it back.
 
-A block's object exists while a node has the block.  That a name can be created once is the lock.
+A block's object exists while a node has the block, or an address of it.  That a name can be created
+once is the lock.  ``spec.lent`` has the addresses that the node does not use itself: each with the
+node that has borrowed it, or with "" while any node may.  A block that its node gave back while
+others had addresses of it is nobody's: ``spec.node`` is "", and any address may be borrowed that is
+not lent.
+
 As with pools, these functions run in the process that writes, with the object as it is then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from multus.api.kubernetes import Change, editing
-from multus_ipam_whereabouts.objects import BLOCKS
+from multus.ipam.addresses import Address, Network
+from multus_ipam_whereabouts.objects import BLOCKS, name_of
+
+_Wire = Mapping[str, Any]
+_NOBODY = {"node": "", "store": ""}
+
+
+class Holder(NamedTuple):
+    """Who has a block or an address: the ``store`` is a folder of the ``node``; "" for nobody."""
+
+    node: str
+    store: str
 
 
 @editing
-def take(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+def take(wire: _Wire | None, given: _Wire) -> Change:
     """Take the block for a folder of a node, if it is free; the answer is ``store`` of who has it.
 
     *given*: ``range``, ``block``, ``node`` and ``store``.
@@ -27,19 +43,98 @@ def take(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
 
 
 @editing
-def holder(wire: Mapping[str, Any] | None, _: Mapping[str, Any]) -> Change:
-    """Change nothing; the answer is the store that has the block, "" for none."""
-    return Change(store_of(wire))
+def lend(wire: _Wire | None, given: _Wire) -> Change:
+    """Lend ``addresses``, and no other; the answer are those that ``store`` may not use itself.
+
+    Others that are borrowed stay lent.  The answer is None when the block is not this store's.  The
+    object is changed each time: a write that a killed process has sent is refused from then on.
+    """
+    if wire is None or store_of(wire) != given["store"]:
+        return Change()
+    before = lent_of(wire)
+    borrowed = {text: each._asdict() for text, each in before.items() if each.store}
+    after = {**dict.fromkeys(given["addresses"], _NOBODY), **borrowed}
+    patch = {**dict.fromkeys(before), **after}
+    turn = wire["spec"].get("turn")
+    turn = turn + 1 if isinstance(turn, int) else 1
+    return Change(sorted(after), {"spec": {"lent": patch, "turn": turn}})
 
 
 @editing
-def give_back(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
-    """Delete the object when ``store`` has the block; answers whether it had."""
-    ours = wire is not None and store_of(wire) == given["store"]
-    return Change(ours, remove=ours)
+def borrow(wire: _Wire | None, given: _Wire) -> Change:
+    """Borrow an address, if it may be; the answer is ``store`` of who has it, "" for nobody.
+
+    *given*: ``part``, the address, ``node`` and ``store``.
+    """
+    part = given["part"]
+    there = store_of(wire, part)
+    if wire is None or there or not on_offer(wire, part):
+        return Change(there)
+    lent = {part: {"node": given["node"], "store": given["store"]}}
+    return Change(given["store"], {"spec": {"lent": lent}})
 
 
-def store_of(wire: Mapping[str, Any] | None) -> str:
-    """The store that has a block; "" for none."""
+@editing
+def holder(wire: _Wire | None, given: _Wire) -> Change:
+    """Change nothing; the answer is the store that has the block, or its ``part``; "" for none."""
+    return Change(store_of(wire, given["part"]))
+
+
+@editing
+def give_back(wire: _Wire | None, given: _Wire) -> Change:
+    """Give back the block, or the ``part`` of it, that ``store`` has; answers whether it had."""
+    store, part = given["store"], given["part"]
+    if wire is None or not store or store_of(wire, part) != store:
+        return Change(answer=False)
+    lent, nobodys = lent_of(wire), not store_of(wire)
+    borrowed = {text for text, each in lent.items() if each.store} - {part}
+    if part and not nobodys:
+        return Change(True, {"spec": {"lent": {part: _NOBODY}}})
+    if not borrowed:
+        return Change(answer=True, remove=True)
+    dropped = dict.fromkeys(lent.keys() - borrowed)
+    return Change(True, {"spec": {**_NOBODY, "lent": dropped}})
+
+
+def holder_of(wire: _Wire | None, part: str = "") -> Holder:
+    """Who has a block, or the address *part* of it."""
+    if part:
+        return lent_of(wire).get(part, Holder("", ""))
+    return _holder((wire or {}).get("spec"))
+
+
+def store_of(wire: _Wire | None, part: str = "") -> str:
+    """The store that has a block, or the address *part* of it; "" for none."""
+    return holder_of(wire, part).store
+
+
+def lent_of(wire: _Wire | None) -> dict[str, Holder]:
+    """The addresses of a block that its node does not use itself, and who has them."""
     spec = (wire or {}).get("spec")
-    return str(spec.get("store", "")) if isinstance(spec, Mapping) else ""
+    lent = spec.get("lent") if isinstance(spec, Mapping) else None
+    return {text: _holder(each) for text, each in lent.items()} if isinstance(lent, Mapping) else {}
+
+
+def range_of(wire: _Wire) -> tuple[str, str, str]:
+    """Which range a block is of: the objects' namespace, the range, and its network's name."""
+    metadata, spec = wire.get("metadata", {}), wire.get("spec")
+    ref = BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
+    found = spec if isinstance(spec, Mapping) else {}
+    name = name_of(ref, str(found.get("block", "")))
+    return ref.namespace, str(found.get("range", "")), name
+
+
+def on_offer(wire: _Wire, part: str) -> bool:
+    """Whether any node may borrow the address *part* of a block."""
+    lent = lent_of(wire)
+    if part in lent:
+        return not lent[part].store
+    network, address = Network.parse(str(wire["spec"].get("block"))), Address.parse(part)
+    if network is None or address is None or address not in network:
+        return False
+    return not store_of(wire)
+
+
+def _holder(wire: Any) -> Holder:
+    found = wire if isinstance(wire, Mapping) else {}
+    return Holder(*(str(found.get(key, "")) for key in Holder._fields))

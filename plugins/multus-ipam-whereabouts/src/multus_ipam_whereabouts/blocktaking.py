@@ -1,15 +1,23 @@
-"""Taking a block for this node: the only part of an ADD with blocks that asks the API server."""
+"""Taking a block for this node: the only part of an ADD with blocks that asks the API server.
+
+When nodes have all blocks, one address is borrowed: of a block whose node lends it, or of one that
+no node has any more.  When none is on offer, the range's pool says that one is wanted, and the
+daemons of nodes that have free ones offer them (`blocklending`).
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from multus.api.errors import AddressesExhausted, InvalidConfig
 from multus.api.kubernetes import NODES, Edit, NotFound
+from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
-from multus_ipam_whereabouts.blockorder import blocks_of
+from multus_ipam_whereabouts.blocklending import offers
+from multus_ipam_whereabouts.blockorder import blocks_of, usable_of
 from multus_ipam_whereabouts.nodeblocks import OURS, TAKING, Block, known_node, write_node
 from multus_ipam_whereabouts.objects import division_of
 
@@ -17,14 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from multus.api.kubernetes import Api, Deadline, ObjectRef
+    from multus.ipam.addresses import Address
     from multus_ipam_whereabouts.nodeblocks import Folder, Home
     from multus_ipam_whereabouts.ranges import Range
 
 _HERE = "multus_ipam_whereabouts"
 #: How many names are looked up at a time in what the watch says.
 _SOME = 256
-#: After so many blocks that were not free, whatever the watch says, all blocks are listed.
+#: After so many that were not free, whatever the watch says, all blocks are listed.
 _TRIES = 8
+#: How often the pool says that an address is wanted; how long a pod waits for one that others may
+#: offer then, and the pause between two looks.  Seconds.
+_EVERY, _PATIENCE, _LOOK = 60, 4.0, 0.5
 
 
 class Taking:
@@ -42,6 +54,9 @@ class Taking:
     ) -> None:
         self._api, self._within, self._pool, self._home = api, within, pool, home
         self._cni_dir, self._kubeconfig, self._deadline = cni_dir, kubeconfig, deadline
+        network = str(within.network)
+        self._name = objects.name_of(pool, network)
+        self._key = pool.namespace, network, self._name
 
     def take(self) -> None:
         """Take one, while the home's lock is held.
@@ -56,26 +71,63 @@ class Taking:
             if block is not None and block.state == TAKING and self._taken(folder, block, node):
                 return
         for ref, network in self._free(node):
-            folder, store = self._home.folder(ref), os.urandom(16).hex()
-            block = Block(TAKING, network, ref.namespace, ref.name, store, self._kubeconfig)
-            folder.create(block)
-            if self._taken(folder, block, node):
+            if self._try(ref, network, node):
                 return
-        raise AddressesExhausted(
-            f"range {self._within.network}: no address is free: nodes have all its blocks of"
-            f" /{self._within.block}, and this node's {len(self._home.folders())} are in use",
-            fix="enlarge the range, or see 'multus ipam status' for blocks that may be released",
-        )
+        if not self._borrow(node):
+            raise AddressesExhausted(
+                f"range {self._within.network}: no address is free: nodes have all its blocks of"
+                f" /{self._within.block}, and none lends an address",
+                fix="enlarge the range, or see 'multus ipam status' for what may be released",
+            )
+
+    def _try(self, ref: ObjectRef, network: Network, node: str, part: str = "") -> bool:
+        """Take a block, or borrow the address *part* of it; returns whether it is this node's."""
+        folder, store = self._home.folder(ref, part), os.urandom(16).hex()
+        names = (str(network), ref.namespace, ref.name, store, self._kubeconfig)
+        block = Block(TAKING, *names, usable_of(self._within, network), part)
+        folder.create(block)
+        return self._taken(folder, block, node)
+
+    def _borrow(self, node: str) -> bool:
+        """Borrow an address; returns whether it was.
+
+        When none is on offer, it says that one is wanted, and waits for a while if it is the first.
+        """
+        until = 0.0
+        while True:
+            for ref, address in self._offers():
+                if self._try(ref, Network(address, address.bits), node, str(address)):
+                    return True
+            if not until:
+                given = {"now": int(time.time()), "every": _EVERY}
+                edit = Edit(self._pool, f"{_HERE}.pool:want", given)
+                wanted = self._api.edit(edit, self._deadline)
+                until = time.monotonic() + (_PATIENCE if wanted else 0.0)
+            if time.monotonic() + _LOOK > min(until, self._deadline.at):
+                return False
+            time.sleep(_LOOK)
+
+    def _offers(self) -> Iterator[tuple[ObjectRef, Address]]:
+        """The addresses that may be borrowed, whose folder is not here already."""
+        here = {each.name for each in self._home.folders()}
+        for fresh in (False, True):
+            every = self._api.select(objects.BLOCKS, {}, self._deadline, fresh=fresh)
+            found = offers(every, self._key, self._within)
+            free = (each for each in found if f"{each[0].name}_{each[1]}" not in here)
+            tried = list(islice(free, _TRIES))
+            yield from tried
+            if len(tried) < _TRIES:
+                return
 
     def _taken(self, folder: Folder, block: Block, node: str) -> bool:
-        """Whether the block is this node's now; else its folder is gone."""
-        given = {
-            "range": str(self._within.network),
-            "block": block.network,
-            "node": node,
-            "store": block.store,
-        }
-        edit = Edit(block.object, f"{_HERE}.blocks:take", given)
+        """Whether the block, or its part, is this node's now; else its folder is gone."""
+        given = {"node": node, "store": block.store}
+        if block.part:
+            given["part"] = block.part
+        else:
+            given |= {"range": str(self._within.network), "block": block.network}
+        function = "borrow" if block.part else "take"
+        edit = Edit(block.object, f"{_HERE}.blocks:{function}", given)
         if self._api.edit(edit, self._deadline) == block.store:
             folder.write(block._replace(state=OURS))
             return True
@@ -116,15 +168,14 @@ class Taking:
         write_node(self._cni_dir, node)
         return node
 
-    def _free(self, node: str) -> Iterator[tuple[ObjectRef, str]]:
+    def _free(self, node: str) -> Iterator[tuple[ObjectRef, Network]]:
         """The blocks that may be free, in this node's order."""
-        name = objects.name_of(self._pool, str(self._within.network))
         here = {each.name for each in self._home.folders()}
         taken, tried = set[str](), 0
         every = blocks_of(self._within, node)
         while some := list(islice(every, _SOME)):
-            texts = map(str, some)
-            refs = {objects.block(self._pool.namespace, text, name): text for text in texts}
+            named = (objects.block(self._pool.namespace, str(each), self._name) for each in some)
+            refs = dict(zip(named, some, strict=True))
             asked = [each for each in refs if each.name not in here]
             for ref in self._api.lacking(asked, self._deadline):
                 if ref.name in taken:

@@ -4,10 +4,14 @@
 
     <cniDir>/.blocks/node                                     this node's name, once it is known
     <cniDir>/.blocks/kube-system_10.44.0.0-16/lock            held by who takes a block of the range
+    <cniDir>/.blocks/kube-system_10.44.0.0-16/lending         held by who lends addresses of it
     <cniDir>/.blocks/kube-system_10.44.0.0-16/10.44.1.16-28/
         block         what the folder is, see `Block`
         lock          host-local's: held for every change of the folder
         10.44.1.17    "<container ID>\\r\\n<interface>", as host-local writes it
+        10.44.1.18    "(lent)\\r\\n-": it is lent, or may be borrowed, see `LENT`
+    <cniDir>/.blocks/kube-system_10.44.0.0-16/10.44.9.0-28_10.44.9.7/
+                      an address that is borrowed from another block, in the same form
 
 ``block`` and ``node`` are written by rename and fsynced, before anything depends on them.  The
 addresses are not fsynced: a power cut ends their containers too.
@@ -19,26 +23,32 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api import atomic, regular
 from multus.api.errors import IOFailure, TryAgainLater
-from multus.ipam.store import Store
-from multus_ipam_whereabouts.objects import BLOCKS
+from multus.ipam.store import Owner, Store
+from multus_ipam_whereabouts.objects import BLOCKS, POOLS
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, ObjectRef
 
 FOLDER = ".blocks"
-#: The states of a block: the API server may not know it yet; it is this node's; no address of it is
-#: given out any more, and its object is being deleted.
-TAKING, OURS, RETURNING = "taking", "ours", "returning"
+#: The states of a block: the API server may not know it yet; it is this node's; it is, and other
+#: nodes may have, or may borrow, addresses of it; no address of it is given out any more, and its
+#: object is being given back.
+TAKING, OURS, LENDING, RETURNING = "taking", "ours", "lending", "returning"
+#: The states in which addresses are given out.
+SERVING = frozenset({OURS, LENDING})
+#: Who has the addresses of a folder that its node does not use itself.  No container has this ID.
+LENT = Owner("(lent)", "-")
 
-_STATES = frozenset({TAKING, OURS, RETURNING})
+_STATES = frozenset({TAKING, OURS, LENDING, RETURNING})
 _BLOCK, _LOCK, _NODE = "block", "lock", "node"
-_LONGEST = 4096
+_LONGEST = 16384
 #: How often the removal of a folder is repeated, in which others make the lock's file meanwhile.
 _TRIES = 100
 #: Errors for a folder that does not or cannot exist: no block is there.
@@ -51,7 +61,8 @@ class Block(NamedTuple):
     ``network`` is its addresses, as ``10.44.1.16/28``; ``namespace`` and ``name`` are its object's.
     ``store`` is the folder's own name, a random one that the object has too: a folder that was lost
     is not made again, since which pod has which address is not known.  ``kubeconfig`` names the API
-    server.
+    server.  ``usable`` is which addresses may be lent, as ``1-14,20``: distances from the first.
+    ``part`` is the address when not the block is meant, but one that is borrowed from it.
     """
 
     state: str
@@ -60,6 +71,8 @@ class Block(NamedTuple):
     name: str
     store: str
     kubeconfig: str
+    usable: str = ""
+    part: str = ""
 
     @property
     def object(self) -> ObjectRef:
@@ -68,13 +81,13 @@ class Block(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """The folder of one block."""
+    """The folder of one block, or of one address that is borrowed from a block."""
 
     path: str
 
     @property
     def name(self) -> str:
-        """The name of the block's object."""
+        """The name of the block's object; of a borrowed address, no object's."""
         return os.path.basename(self.path)
 
     @property
@@ -93,7 +106,7 @@ class Folder(NamedTuple):
 
     def read(self) -> Block | None:
         """What it is; None when a kill came before it was written, or after it was removed."""
-        found = _read(f"{self.path}/{_BLOCK}", Block._fields)
+        found = _read(f"{self.path}/{_BLOCK}", Block._fields, Block._field_defaults)
         return None if found is None else Block(**found)
 
     def write(self, block: Block) -> None:
@@ -135,25 +148,34 @@ class Home(NamedTuple):
         """That of the range with this pool.  An underscore is in no object's name."""
         return cls(f"{cni_dir}/{FOLDER}/{pool.namespace}_{pool.name}")
 
-    def folder(self, block: ObjectRef) -> Folder:
-        """The folder of a block, which may not exist."""
-        return Folder(f"{self.path}/{block.name}")
+    @property
+    def pool(self) -> ObjectRef:
+        """The pool of the range, which `of` was given."""
+        namespace, _, name = os.path.basename(self.path).partition("_")
+        return POOLS.object(namespace, name)
+
+    def folder(self, block: ObjectRef, part: str = "") -> Folder:
+        """The folder of a block, or of the address *part* of it; it may not exist."""
+        return Folder(f"{self.path}/{block.name}{part and '_'}{part}")
 
     def folders(self) -> list[Folder]:
         """The folders that exist, sorted by name."""
         return [Folder(path) for path in _folders(self.path)]
 
     @contextmanager
-    def locked(self, deadline: Deadline) -> Iterator[None]:
-        """Hold the lock of who takes a block; raises ``TryAgainLater``, and ``IOFailure``."""
-        path = f"{self.path}/{_LOCK}"
+    def locked(self, deadline: Deadline, name: str = _LOCK) -> Iterator[None]:
+        """Hold the lock *name*, by default that of who takes a block.
+
+        Raises ``TryAgainLater``, and ``IOFailure``.
+        """
+        path = f"{self.path}/{name}"
         with _failing(path):
             os.makedirs(self.path, 0o700, exist_ok=True)
             descriptor = regular.opened(path, os.O_RDWR | os.O_CREAT)
         try:
             if not regular.locked(descriptor, deadline.at):
                 raise TryAgainLater(
-                    f"{path} is held by {regular.holder(descriptor)}, which takes a block",
+                    f"{path} is held by {regular.holder(descriptor)}",
                     fix="try again",
                 )
             yield
@@ -164,6 +186,11 @@ class Home(NamedTuple):
 def homes(cni_dir: str) -> list[Home]:
     """The ranges of which this node has blocks, or had some."""
     return [Home(path) for path in _folders(f"{cni_dir}/{FOLDER}")]
+
+
+def is_used(owners: Iterable[str]) -> bool:
+    """Whether one of the *owners* of a folder's addresses is a container of this node."""
+    return any(each != str(LENT) for each in owners)
 
 
 def known_node(cni_dir: str) -> str:
@@ -191,7 +218,9 @@ def _folders(path: str) -> list[str]:
         raise _failed(path, error) from error
 
 
-def _read(path: str, keys: tuple[str, ...]) -> dict[str, str] | None:
+def _read(
+    path: str, keys: tuple[str, ...], missing: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str] | None:
     try:
         found: Any = json.loads(regular.read(path, _LONGEST))
     except FileNotFoundError:
@@ -200,7 +229,8 @@ def _read(path: str, keys: tuple[str, ...]) -> dict[str, str] | None:
         raise _failed(path, error) from error
     except ValueError:
         found = None
-    whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in keys)
+    found = {**missing, **found} if isinstance(found, dict) else {}
+    whole = all(isinstance(found.get(key), str) for key in keys)
     if not whole or found.get("state", OURS) not in _STATES:
         raise IOFailure(
             f"{path} is damaged: it does not say what it is for",

@@ -48,7 +48,7 @@ def uses() -> list[ApiUse]:
         POOLS: ("get", "list", "watch", "create", "patch"),
         RESERVATIONS: ("get", "list", "watch", "create", "patch", "delete"),
     }
-    of_blocks = ("get", "list", "watch", "create", "delete")
+    of_blocks = ("get", "list", "watch", "create", "patch", "delete")
     return [
         *(
             ApiUse(verb, LEASE.resource, leaked, required=False, only=LEASE)

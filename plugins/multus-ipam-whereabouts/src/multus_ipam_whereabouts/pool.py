@@ -24,6 +24,8 @@ from multus_ipam_whereabouts.reservation import reserving
 REMEMBERED = "ipam.multus/remembered"
 #: The container whose ADD was killed last.
 FENCE = "ipam.multus/fence"
+#: When a node wanted an address of a range with blocks and found none: seconds since 1970.
+WANTED = "ipam.multus/wanted"
 #: The most pods that are remembered for one pool; an annotation may have 256 KiB.
 _MOST_REMEMBERED = 2048
 _MOST_BYTES = 200_000
@@ -111,6 +113,21 @@ def divide(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     if wire is None:
         return Change("", _whole(wire, wanted, {}, {}))
     return Change("" if _range(wire) == wanted else _range(wire) or given["range"])
+
+
+@editing
+def want(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
+    """Say in the pool of a range with blocks that a node has found no address of it.
+
+    *given*: ``now`` and ``every``, in seconds: it is said once in this time.  The answer is whether
+    this edit has said so.
+    """
+    annotations = (wire or {}).get("metadata", {}).get("annotations") or {}
+    before = str(annotations.get(WANTED, ""))
+    since = given["now"] - int(before) if before.isascii() and before.isdecimal() else -1
+    if wire is None or 0 <= since < given["every"]:
+        return Change(answer=False)
+    return Change(True, {"metadata": {"annotations": {WANTED: str(given["now"])}}})
 
 
 def allocations_of(wire: Mapping[str, Any] | None) -> _Allocations:

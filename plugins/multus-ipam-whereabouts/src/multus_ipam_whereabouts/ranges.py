@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from multus.api.errors import InvalidConfig
 from multus.api.reader import Reader
@@ -86,6 +86,15 @@ class Range:
         offset, last = network.first.value - self.network.first.value, network.host_mask - 1
         shifted = ((max(a - offset, 1), min(b - offset, last)) for a, b in self.spans)
         return Range(network, self.prefix, tuple((a, b) for a, b in shifted if a <= b), node)
+
+    def without(self, address: Address) -> Range:
+        """The same range, of which *address* is not allocated."""
+        if address not in self:
+            return self
+        at = address.value - self.network.first.value
+        below = [(a, min(b, at - 1)) for a, b in self.spans if a < at]
+        above = [(max(a, at + 1), b) for a, b in self.spans if b > at]
+        return evolve(self, spans=(*below, *above))
 
     def __contains__(self, address: Address) -> bool:
         """Whether the address may be allocated."""

@@ -173,7 +173,7 @@ class Whereabouts(Ipam):
 
             pool, conf = self._pool(settings, within), self.invocation.conf
             named = (conf.cni_dir, conf.reader.text("kubeconfig"))
-            Taking(self._api(), within, pool, blocks.home, *named, deadline).take()
+            Taking(self._api(), blocks.within, pool, blocks.home, *named, deadline).take()
 
         return self._blocks(settings, within).allocate(self._interface, deadline, take)
 
@@ -304,7 +304,9 @@ class Whereabouts(Ipam):
 
     def _blocks(self, settings: Settings, within: Range) -> BlockAddresses:
         home = Home.of(self.invocation.conf.cni_dir, self._pool(settings, within))
-        return BlockAddresses(home, within, settings.gateway)
+        if settings.gateway is not None:
+            within = within.without(settings.gateway)
+        return BlockAddresses(home, within)
 
     def _pool(self, settings: Settings, within: Range) -> ObjectRef:
         network, name = str(within.network), settings.network_name

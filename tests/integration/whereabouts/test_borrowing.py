@@ -1,0 +1,394 @@
+"""A full range of blocks: nodes that have free addresses lend them to others."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from multus_ipam_whereabouts import blocklending, blocktaking, objects
+from multus_ipam_whereabouts.nodeblocks import LENDING, LENT, OURS, RETURNING, Home
+from waiting import eventually
+
+from integration.whereabouts.cluster import Node
+from integration.whereabouts.test_block_return import CACHED, upkeep
+from integration.whereabouts.test_reconcile import daemon_of
+from multus.api.errors import AddressesExhausted, TryAgainLater
+from multus.api.kubernetes import Deadline, Edit
+from multus.api.session import Session
+from multus.kube.kubeconfig import load_kubeconfig
+from multus.kube.nodeapi import NodeApi
+from multus.log import Log
+from multus.testing.apiserver import Fault
+
+#: Two blocks: 10.7.0.1 to 10.7.0.7, and 10.7.0.8 to 10.7.0.14.
+KEYS: dict[str, Any] = {"range": "10.7.0.0/28", "block": 29}
+POOL = objects.pool("kube-system", "10.7.0.0/28", "")
+
+
+@pytest.fixture(autouse=True)
+def fresh(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.register()
+    monkeypatch.setattr(blocklending, "_wishes", {})
+
+
+@pytest.fixture
+def watching(node: Node) -> Iterator[NodeApi]:
+    """A daemon's API process, with the blocks and pools in its cache."""
+    with node_api(node, os.uname().nodename) as found:
+        yield found
+
+
+@contextmanager
+def node_api(node: Node, name: str) -> Iterator[NodeApi]:
+    found = NodeApi(load_kubeconfig(node.kubeconfig), name, CACHED)
+    found.start()
+    eventually(lambda: all(state.synced for state in found.states()))
+    yield found
+    found.close()
+
+
+@contextmanager
+def daemon(node: Node, api: NodeApi) -> Iterator[None]:
+    """Rounds of upkeep, one after the other."""
+    stop = threading.Event()
+
+    def rounds() -> None:
+        while not stop.wait(0.05):
+            try:
+                upkeep(node, api, grace=3600.0)
+            except TryAgainLater:
+                continue  # an ADD held a lock
+
+    thread = threading.Thread(target=rounds)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def home(node: Node) -> Home:
+    return Home.of(node.cni_dir, POOL)
+
+
+def states(node: Node) -> list[str]:
+    return [block.state for each in home(node).folders() if (block := each.read())]
+
+
+def kept(node: Node) -> set[str]:
+    """The addresses that a node's folders have as lent."""
+    return {text for each in home(node).folders() for text in each.store.of(LENT)}
+
+
+def lent(node: Node) -> dict[str, str]:
+    """The addresses that are lent by the objects, and the store that has each."""
+    found = node.stored("addressblocks", "ipam.multus").values()
+    every = [each["spec"].get("lent", {}) for each in found]
+    return {text: holder["store"] for each in every for text, holder in each.items()}
+
+
+def want(api: NodeApi, now: int = 0) -> None:
+    """Another node wants an address."""
+    edit = Edit(POOL, "multus_ipam_whereabouts.pool:want", {"now": now, "every": 0})
+    assert api.edit(edit, Deadline.after(5.0))
+    eventually(lambda: annotation(api) == str(now))
+
+
+def annotation(api: NodeApi) -> str:
+    metadata = api.get(POOL, Deadline.after(5.0))["metadata"]
+    return str((metadata.get("annotations") or {}).get("ipam.multus/wanted", ""))
+
+
+def offering(node: Node, api: NodeApi) -> None:
+    """Have the node lend what is free of its blocks."""
+    upkeep(node, api, grace=3600.0)  # a daemon that starts does not take an old wish for a new one
+    want(api)
+    eventually(lambda: not api.lacking(refs(node), Deadline.after(1.0)))
+    upkeep(node, api, grace=3600.0)
+    eventually(lambda: seen(node, api))
+
+
+def refs(node: Node) -> list[Any]:
+    return [objects.BLOCKS.object("kube-system", name) for name in node.blocks()]
+
+
+def seen(node: Node, api: NodeApi) -> bool:
+    """Whether the watch has what the objects are."""
+    cached = api.get_each(refs(node), Deadline.after(1.0))
+    return cached == [] or [each["spec"] for each in cached if isinstance(each, dict)] == [
+        each["spec"] for each in node.stored("addressblocks", "ipam.multus").values()
+    ]
+
+
+def test_a_pod_on_a_full_range_gets_an_address_that_another_node_lends(
+    nodes: Callable[[int], list[Node]], watching: NodeApi
+) -> None:
+    one, other = nodes(2)
+    first = one.addresses("a", **KEYS)
+    found = [other.addresses(f"b{number}", **KEYS)[0] for number in range(7)]
+    upkeep(one, watching, grace=3600.0)
+    with daemon(one, watching):
+        found += [other.addresses(f"c{number}", **KEYS)[0] for number in range(6)]
+        with pytest.raises(AddressesExhausted, match="have all its blocks of /29, and none lends"):
+            other.add("d", **KEYS)
+    assert len({*first, *found}) == 14
+    assert len(one.blocks()) == 2
+    for number in range(6):
+        other.pool("CHECK", f"c{number}", prev=other.add(f"c{number}", **KEYS), **KEYS).check()
+
+
+def test_nodes_that_all_want_one_get_each_its_own(
+    nodes: Callable[[int], list[Node]], watching: NodeApi
+) -> None:
+    lender, full, *others = nodes(6)
+    for each in (lender, full):
+        each.add("a", **KEYS)
+    for number in range(6):
+        full.add(f"b{number}", **KEYS)
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda each=each: found.extend(each.addresses("c", **KEYS)))
+        for each in others
+    ]
+    offering(lender, watching)
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(set(found)) == 4
+
+
+def test_an_address_that_is_on_offer_is_not_given_to_an_own_pod_without_borrowing_it(
+    node: Node, watching: NodeApi
+) -> None:
+    """The node of the block is one of those that may borrow."""
+    keys = {"range": "10.7.0.0/28", "block": 29, "exclude": ["10.7.0.8/29"]}
+    (first,) = node.addresses("a", **keys)
+    offering(node, watching)
+    assert states(node) == [LENDING] and len(kept(node)) == 6 and kept(node) == set(lent(node))
+    (second,) = node.addresses("b", **keys)
+    assert lent(node)[second.partition("/")[0]] and first != second
+    assert sorted(states(node)) == [LENDING, OURS]
+
+
+def test_a_round_without_a_change_writes_nothing(node: Node, watching: NodeApi) -> None:
+    node.add("a", **KEYS)
+    offering(node, watching)
+    node.api.requests.clear()
+    for _ in range(3):
+        upkeep(node, watching, grace=3600.0)
+    assert sum(node.api.requests.values()) == 0
+
+
+def test_what_nobody_borrowed_is_taken_back(
+    node: Node, nodes: Callable[[int], list[Node]], watching: NodeApi, monkeypatch: Any
+) -> None:
+    (other,) = nodes(1)
+    node.add("a", **KEYS)
+    for number in range(8):
+        if number == 7:
+            offering(node, watching)
+        other.add(f"b{number}", **KEYS)
+    (borrowed,) = (text for text, store in lent(node).items() if store)
+    eventually(lambda: seen(node, watching))
+    over(monkeypatch)
+    upkeep(node, watching, grace=3600.0)
+    assert kept(node) == set(lent(node)) == {borrowed}
+    assert states(node) == [LENDING]
+    for number in range(5):
+        assert node.addresses(f"c{number}", **KEYS)[0].partition("/")[0] != borrowed
+    other.delete("b7", **KEYS)
+    upkeep(other, watching)
+    assert [each.name for each in home(other).folders()] == [
+        name for name in other.blocks() if name != home(node).folders()[0].name
+    ]
+    eventually(lambda: seen(node, watching))
+    upkeep(node, watching, grace=3600.0)
+    assert kept(node) == set() and lent(node) == {} and states(node) == [OURS]
+
+
+def over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has wanted an address for a while."""
+    old = {place: (text, 0.0) for place, (text, _) in blocklending._wishes.items()}
+    monkeypatch.setattr(blocklending, "_wishes", old)
+
+
+def test_a_wish_from_before_the_daemon_started_counts_when_it_is_new(
+    node: Node, watching: NodeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.add("a", **KEYS)
+    want(watching)
+    eventually(lambda: not watching.lacking(refs(node), Deadline.after(1.0)))
+    upkeep(node, watching, grace=3600.0)
+    assert states(node) == [OURS]
+    monkeypatch.setattr(blocklending, "_wishes", {})
+    monkeypatch.setattr(blocklending, "_OLD", 1e12)
+    upkeep(node, watching, grace=3600.0)
+    assert states(node) == [LENDING]
+
+
+@pytest.mark.parametrize("kind", ["reset", "truncate"])
+def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
+    node: Node, watching: NodeApi, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The node does not know whether others have seen it."""
+    node.add("a", **KEYS)
+    node.api.faults.add(Fault(kind, path="*addressblocks/*", method="PATCH", times=0))
+    with pytest.raises(TryAgainLater):
+        offering(node, watching)
+    assert len(kept(node)) == 6 and states(node) == [LENDING]
+    assert len(lent(node)) == (6 if kind == "truncate" else 0)
+    over(monkeypatch)
+    with pytest.raises(TryAgainLater):
+        upkeep(node, watching, grace=3600.0)
+    assert len(kept(node)) == 6
+    node.api.faults.clear()
+    eventually(lambda: seen(node, watching))
+    before = turn(node)
+    upkeep(node, watching, grace=3600.0)
+    assert kept(node) == set() and lent(node) == {} and states(node) == [OURS]
+    assert turn(node) > before
+
+
+def turn(node: Node) -> int:
+    (found,) = node.stored("addressblocks", "ipam.multus").values()
+    return int(found["spec"].get("turn", 0))
+
+
+def test_a_lost_answer_is_not_a_lost_address(
+    nodes: Callable[[int], list[Node]], watching: NodeApi
+) -> None:
+    lender, other = nodes(2)
+    lender.add("a", **KEYS)
+    for number in range(7):
+        other.add(f"b{number}", **KEYS)
+    offering(lender, watching)
+    lender.api.faults.add(Fault("truncate", path="*addressblocks/*", method="PATCH", times=1))
+    with suppress(TryAgainLater):
+        other.add("c", **KEYS)
+    other.add("c", **KEYS)
+    assert len([text for text, store in lent(lender).items() if store]) == 1
+    assert states(other) == [OURS, OURS]
+
+
+def test_a_block_that_is_given_back_while_others_borrow_is_nobodys(
+    nodes: Callable[[int], list[Node]], watching: NodeApi
+) -> None:
+    lender, other, third = nodes(3)
+    lender.add("a", **KEYS)
+    for number in range(7):
+        other.add(f"b{number}", **KEYS)
+    offering(lender, watching)
+    other.add("c", **KEYS)
+    lender.delete("a", **KEYS)
+    eventually(lambda: seen(lender, watching))
+    upkeep(lender, watching)
+    assert home(lender).folders() == [] and sorted(map(bool, lender.blocks().values())) == [0, 1]
+    found = [third.addresses(f"d{number}", **KEYS)[0] for number in range(6)]
+    assert len(set(found)) == 6
+    with pytest.raises(AddressesExhausted):
+        third.add("e", **KEYS)
+    for number in range(6):
+        third.delete(f"d{number}", **KEYS)
+    upkeep(third, watching)
+    assert home(third).folders() == [] and len(lender.blocks()) == 2
+    other.delete("c", **KEYS)
+    upkeep(other, watching)
+    assert [bool(store) for store in lender.blocks().values()] == [True]
+    third.add("e", **KEYS)
+
+
+def test_a_borrowed_address_that_was_released_is_not_given_out_any_more(
+    nodes: Callable[[int], list[Node]],
+    watching: NodeApi,
+    ipam: Callable[..., tuple[int, str]],
+) -> None:
+    lender, other = nodes(2)
+    lender.add("a", **KEYS)
+    for number in range(7):
+        other.add(f"b{number}", **KEYS)
+    offering(lender, watching)
+    address = other.addresses("c", **KEYS)[0].partition("/")[0]
+    status, said = ipam("status")
+    assert status == 1 and "2 of 2 blocks of /29, 100%" in " ".join(said.split()), said
+    status, said = ipam("release", address)
+    assert status == 1 and f"{address} is in use by node {os.uname().nodename}" in said
+    assert ipam("release", "--force", address)[0] == 0
+    eventually(lambda: seen(lender, watching))
+    upkeep(other, watching, grace=3600.0)
+    assert sorted(states(other)) == [OURS, RETURNING]
+    other.delete("c", **KEYS)
+    upkeep(other, watching, grace=3600.0)
+    assert states(other) == [OURS] and lent(lender)[address] == ""
+
+
+@pytest.mark.parametrize("gone", ["lender", "borrower"])
+def test_what_a_node_that_is_gone_had_is_freed(
+    nodes: Callable[[int], list[Node]], watching: NodeApi, gone: str
+) -> None:
+    lender, full, borrower = nodes(3)
+    quiet = Log.from_conf({"logLevel": "panic"})
+    with node_api(lender, "n9") as api:
+        lender.register("n9")
+        other = Session(quiet, api=api)
+        sessions = {"lender": {}, "borrower": {}, gone: {"session": other}}
+        lender.add("a", **sessions["lender"], **KEYS)
+        for number in range(7):
+            full.add(f"b{number}", **KEYS)
+        offering(lender, watching)
+        borrower.add("c", **sessions["borrower"], **KEYS)
+    metadata = {"name": "n9"}
+    lender.api.delete({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+    looking = daemon_of(lender, "n1")
+    looking.look()
+    assert [text for text, store in lent(lender).items() if store]
+    eventually(lambda: looking.look() or done(lender, gone))
+    if gone == "lender":
+        third = Node(lender.api, lender.kubeconfig, f"{lender.cni_dir}.third")
+        third.add("d", **KEYS)
+
+
+def done(lender: Node, gone: str) -> bool:
+    if gone == "borrower":
+        return not [text for text, store in lent(lender).items() if store]
+    return sorted(map(bool, lender.blocks().values())) == [False, True]
+
+
+def test_the_gateway_is_never_lent(node: Node, watching: NodeApi) -> None:
+    keys = {**KEYS, "gateway": "10.7.0.1", "exclude": ["10.7.0.8/29", "10.7.0.7"]}
+    node.add("a", **keys)
+    offering(node, watching)
+    assert kept(node) | {"10.7.0.2"} == {f"10.7.0.{number}" for number in range(2, 7)}
+
+
+def test_a_wish_is_said_once_in_a_while(
+    node: Node, nodes: Callable[[int], list[Node]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocktaking, "_PATIENCE", 0.0)
+    (other,) = nodes(1)
+    for number in range(7):
+        node.add(f"a{number}", **KEYS)
+        other.add(f"b{number}", **KEYS)
+    for each in (node, other, node):
+        with pytest.raises(AddressesExhausted):
+            each.add("more", **KEYS)
+    assert node.requests("PATCH") == 1
+    assert Path(home(node).path).exists() and states(node) == [OURS]
+
+
+def test_blocks_of_a_release_before_lending_are_read(node: Node, watching: NodeApi) -> None:
+    node.add("a", **KEYS)
+    (folder,) = home(node).folders()
+    block = folder.read()
+    assert block is not None
+    old = {key: each for key, each in block._asdict().items() if key not in ("usable", "part")}
+    Path(folder.path, "block").write_text(json.dumps(old))
+    offering(node, watching)
+    assert states(node) == [OURS] and node.addresses("b", **KEYS)
