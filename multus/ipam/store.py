@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: What plugins may use: those whose addresses are kept in this format too.
-__all__ = ["Ledger", "Owner", "Store", "Unlockable", "is_owner"]
+__all__ = ["Busy", "Ledger", "Owner", "Store", "Unlockable", "is_owner"]
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
@@ -281,7 +281,7 @@ class Store(NamedTuple):
             with _failing(f"locking {path}"):
                 got = regular.locked(fd, latest if deadline is None else min(latest, deadline))
             if not got:
-                raise TryAgainLater(
+                raise Busy(
                     f"the address store {self.directory} is in use: {regular.holder(fd)} holds"
                     f" {path}",
                     fix="try again, or end that process",
@@ -312,6 +312,10 @@ class Store(NamedTuple):
                     os.unlink(name, dir_fd=folder)
         _remembered.keep(self.directory, holders)
         return Ledger(self.directory, folder, holders, recalled=recalled)
+
+
+class Busy(TryAgainLater):
+    """Another process holds the lock."""
 
 
 class Unlockable(IOFailure):

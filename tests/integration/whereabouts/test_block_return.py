@@ -49,11 +49,13 @@ def watching(node: Node) -> Iterator[NodeApi]:
     found.close()
 
 
-def upkeep(node: Node, api: NodeApi, grace: float = 0.0, kubeconfig: str = "") -> None:
-    """One round of the daemon."""
+def upkeep(
+    node: Node, api: NodeApi, grace: float = 0.0, kubeconfig: str = "", seconds: float = 4.0
+) -> None:
+    """One round of the daemon, which has so many *seconds*."""
     raw = {"name": "multus", "type": "multus", "cniDir": node.cni_dir}
     conf = Conf.from_wire({**raw, **({"kubeconfig": kubeconfig} if kubeconfig else {})})
-    log, deadline = Log.from_conf({"logLevel": "panic"}), time.monotonic() + 4.0
+    log, deadline = Log.from_conf({"logLevel": "panic"}), time.monotonic() + seconds
     with Session(log, api=api, deadline=deadline) as session:
         blockreturning.upkeep(conf, session, grace)
 
@@ -151,6 +153,25 @@ def test_what_a_killed_taking_left_is_given_up(node: Node, watching: NodeApi) ->
         os.utime(each, (old, old))
     upkeep(node, watching)
     assert home(node).folders() == [] and node.blocks() == {}
+
+
+def test_a_clock_that_was_set_back_ends_no_grace(node: Node, watching: NodeApi) -> None:
+    node.add("a", **BLOCKS)
+    node.delete("a", **BLOCKS)
+    (folder,) = home(node).folders()
+    late = time.time() + 3600.0
+    os.utime(folder.path, (late, late))
+    upkeep(node, watching, grace=60.0)
+    assert states(node) == ["ours"] and 0.0 <= folder.idle < 60.0
+
+
+def test_a_lock_that_an_add_holds_is_no_failure(node: Node, watching: NodeApi) -> None:
+    node.add("a", **BLOCKS)
+    node.delete("a", **BLOCKS)
+    (folder,) = home(node).folders()
+    with folder.store.locked(create=False):
+        upkeep(node, watching)
+    assert states(node) == ["ours"]
 
 
 def test_a_block_that_was_released_by_hand_is_not_used_any_more(

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from integration.whereabouts.test_reconcile import daemon_of
 from multus.api.errors import AddressesExhausted, TryAgainLater
 from multus.api.kubernetes import Deadline, Edit
 from multus.api.session import Session
+from multus.daemon.reconciling import Reconciling
 from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
 from multus.log import Log
@@ -106,12 +108,19 @@ def annotation(api: NodeApi) -> str:
     return str((metadata.get("annotations") or {}).get("ipam.multus/wanted", ""))
 
 
-def offering(node: Node, api: NodeApi) -> None:
+def full(lender: Node, other: Node) -> None:
+    """The *other* node has no free address, and one pod has one of the *lender*."""
+    lender.add("a", **KEYS)
+    for number in range(7):
+        other.add(f"b{number}", **KEYS)
+
+
+def offering(node: Node, api: NodeApi, seconds: float = 4.0) -> None:
     """Have the node lend what is free of its blocks."""
     upkeep(node, api, grace=3600.0)  # a daemon that starts does not take an old wish for a new one
     want(api)
     eventually(lambda: not api.lacking(refs(node), Deadline.after(1.0)))
-    upkeep(node, api, grace=3600.0)
+    upkeep(node, api, grace=3600.0, seconds=seconds)
     eventually(lambda: seen(node, api))
 
 
@@ -152,16 +161,9 @@ def test_nodes_that_all_want_one_get_each_its_own(
         each.add("a", **KEYS)
     for number in range(6):
         full.add(f"b{number}", **KEYS)
-    found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda each=each: found.extend(each.addresses("c", **KEYS)))
-        for each in others
-    ]
     offering(lender, watching)
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda each: each.addresses("c", **KEYS)[0], others))
     assert len(set(found)) == 4
 
 
@@ -242,12 +244,12 @@ def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
     node.add("a", **KEYS)
     node.api.faults.add(Fault(kind, path="*addressblocks/*", method="PATCH", times=0))
     with pytest.raises(TryAgainLater):
-        offering(node, watching)
+        offering(node, watching, seconds=0.5)
     assert len(kept(node)) == 6 and states(node) == [LENDING]
     assert len(lent(node)) == (6 if kind == "truncate" else 0)
     over(monkeypatch)
     with pytest.raises(TryAgainLater):
-        upkeep(node, watching, grace=3600.0)
+        upkeep(node, watching, grace=3600.0, seconds=0.5)
     assert len(kept(node)) == 6
     node.api.faults.clear()
     eventually(lambda: seen(node, watching))
@@ -266,9 +268,7 @@ def test_a_lost_answer_is_not_a_lost_address(
     nodes: Callable[[int], list[Node]], watching: NodeApi
 ) -> None:
     lender, other = nodes(2)
-    lender.add("a", **KEYS)
-    for number in range(7):
-        other.add(f"b{number}", **KEYS)
+    full(lender, other)
     offering(lender, watching)
     lender.api.faults.add(Fault("truncate", path="*addressblocks/*", method="PATCH", times=1))
     with suppress(TryAgainLater):
@@ -279,12 +279,11 @@ def test_a_lost_answer_is_not_a_lost_address(
 
 
 def test_a_block_that_is_given_back_while_others_borrow_is_nobodys(
-    nodes: Callable[[int], list[Node]], watching: NodeApi
+    nodes: Callable[[int], list[Node]], watching: NodeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blocktaking, "_PATIENCE", 0.0)
     lender, other, third = nodes(3)
-    lender.add("a", **KEYS)
-    for number in range(7):
-        other.add(f"b{number}", **KEYS)
+    full(lender, other)
     offering(lender, watching)
     other.add("c", **KEYS)
     lender.delete("a", **KEYS)
@@ -311,9 +310,7 @@ def test_a_borrowed_address_that_was_released_is_not_given_out_any_more(
     ipam: Callable[..., tuple[int, str]],
 ) -> None:
     lender, other = nodes(2)
-    lender.add("a", **KEYS)
-    for number in range(7):
-        other.add(f"b{number}", **KEYS)
+    full(lender, other)
     offering(lender, watching)
     address = other.addresses("c", **KEYS)[0].partition("/")[0]
     status, said = ipam("status")
@@ -349,13 +346,14 @@ def test_what_a_node_that_is_gone_had_is_freed(
     looking = daemon_of(lender, "n1")
     looking.look()
     assert [text for text, store in lent(lender).items() if store]
-    eventually(lambda: looking.look() or done(lender, gone))
+    eventually(lambda: freed(looking, lender, gone))
     if gone == "lender":
         third = Node(lender.api, lender.kubeconfig, f"{lender.cni_dir}.third")
         third.add("d", **KEYS)
 
 
-def done(lender: Node, gone: str) -> bool:
+def freed(looking: Reconciling, lender: Node, gone: str) -> bool:
+    looking.look()
     if gone == "borrower":
         return not [text for text, store in lent(lender).items() if store]
     return sorted(map(bool, lender.blocks().values())) == [False, True]

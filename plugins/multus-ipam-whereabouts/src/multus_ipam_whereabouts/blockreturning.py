@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError
 from multus.api.kubernetes import Deadline, Edit, api_of
+from multus.ipam.store import Busy
 from multus_ipam_whereabouts.blocklending import Lending
 from multus_ipam_whereabouts.blocks import store_of
 from multus_ipam_whereabouts.nodeblocks import RETURNING, SERVING, TAKING, homes, is_used
@@ -54,6 +55,8 @@ def upkeep(conf: Conf, session: Session, grace: float) -> None:
                 if block is None or not server or block.kubeconfig == server:
                     returning.look(home, folder, block)
                     lending.look(folder)
+            except Busy:
+                continue  # an ADD holds the lock, or another daemon: the next round looks again
             except CNIError as error:
                 errors.append(error)
     if errors:

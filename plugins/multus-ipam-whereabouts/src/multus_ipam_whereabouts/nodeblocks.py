@@ -29,8 +29,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api import atomic, regular
-from multus.api.errors import IOFailure, TryAgainLater
-from multus.ipam.store import Owner, Store
+from multus.api.errors import IOFailure
+from multus.ipam.store import Busy, Owner, Store
 from multus_ipam_whereabouts.objects import BLOCKS, POOLS
 
 if TYPE_CHECKING:
@@ -97,12 +97,18 @@ class Folder(NamedTuple):
 
     @property
     def idle(self) -> float:
-        """For how many seconds no address was given out or came back; infinite when unknown."""
-        try:
-            since = time.time() - os.stat(self.path).st_mtime
-        except FileNotFoundError:
-            return float("inf")
-        return since if since >= 0 else float("inf")  # the clock was set back
+        """For how many seconds no address was given out or came back; infinite without a folder.
+
+        When the clock was set back, they are counted from now on.
+        """
+        with _failing(self.path):
+            try:
+                since = time.time() - os.stat(self.path).st_mtime
+                if since < 0:
+                    os.utime(self.path)
+            except FileNotFoundError:
+                return float("inf")
+        return max(0.0, since)
 
     def read(self) -> Block | None:
         """What it is; None when a kill came before it was written, or after it was removed."""
@@ -166,7 +172,7 @@ class Home(NamedTuple):
     def locked(self, deadline: Deadline, name: str = _LOCK) -> Iterator[None]:
         """Hold the lock *name*, by default that of who takes a block.
 
-        Raises ``TryAgainLater``, and ``IOFailure``.
+        Raises ``Busy``, and ``IOFailure``.
         """
         path = f"{self.path}/{name}"
         with _failing(path):
@@ -174,7 +180,7 @@ class Home(NamedTuple):
             descriptor = regular.opened(path, os.O_RDWR | os.O_CREAT)
         try:
             if not regular.locked(descriptor, deadline.at):
-                raise TryAgainLater(
+                raise Busy(
                     f"{path} is held by {regular.holder(descriptor)}",
                     fix="try again",
                 )
