@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from multus_ipam_whereabouts import blocklending, blocktaking, objects
-from multus_ipam_whereabouts.nodeblocks import LENDING, LENT, OURS, RETURNING, Home
+from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, Home
 from waiting import eventually
 
 from integration.whereabouts.cluster import Node
@@ -86,7 +86,8 @@ def states(node: Node) -> list[str]:
 
 def kept(node: Node) -> set[str]:
     """The addresses that a node's folders have as lent."""
-    return {text for each in home(node).folders() for text in each.store.of(LENT)}
+    every = [block for each in home(node).folders() if (block := each.read())]
+    return {text for each in every for text in each.lent.split()}
 
 
 def lent(node: Node) -> dict[str, str]:
@@ -174,10 +175,10 @@ def test_an_address_that_is_on_offer_is_not_given_to_an_own_pod_without_borrowin
     keys = {"range": "10.7.0.0/28", "block": 29, "exclude": ["10.7.0.8/29"]}
     (first,) = node.addresses("a", **keys)
     offering(node, watching)
-    assert states(node) == [LENDING] and len(kept(node)) == 6 and kept(node) == set(lent(node))
+    assert len(kept(node)) == 6 and kept(node) == set(lent(node))
     (second,) = node.addresses("b", **keys)
     assert lent(node)[second.partition("/")[0]] and first != second
-    assert sorted(states(node)) == [LENDING, OURS]
+    assert states(node) == [OURS, OURS]
 
 
 def test_a_round_without_a_change_writes_nothing(node: Node, watching: NodeApi) -> None:
@@ -203,7 +204,6 @@ def test_what_nobody_borrowed_is_taken_back(
     over(monkeypatch)
     upkeep(node, watching, grace=3600.0)
     assert kept(node) == set(lent(node)) == {borrowed}
-    assert states(node) == [LENDING]
     for number in range(5):
         assert node.addresses(f"c{number}", **KEYS)[0].partition("/")[0] != borrowed
     other.delete("b7", **KEYS)
@@ -213,7 +213,7 @@ def test_what_nobody_borrowed_is_taken_back(
     ]
     eventually(lambda: seen(node, watching))
     upkeep(node, watching, grace=3600.0)
-    assert kept(node) == set() and lent(node) == {} and states(node) == [OURS]
+    assert kept(node) == set() and lent(node) == {}
 
 
 def over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,11 +229,11 @@ def test_a_wish_from_before_the_daemon_started_counts_when_it_is_new(
     want(watching)
     eventually(lambda: not watching.lacking(refs(node), Deadline.after(1.0)))
     upkeep(node, watching, grace=3600.0)
-    assert states(node) == [OURS]
+    assert kept(node) == set()
     monkeypatch.setattr(blocklending, "_wishes", {})
     monkeypatch.setattr(blocklending, "_OLD", 1e12)
     upkeep(node, watching, grace=3600.0)
-    assert states(node) == [LENDING]
+    assert len(kept(node)) == 6
 
 
 @pytest.mark.parametrize("kind", ["reset", "truncate"])
@@ -245,7 +245,7 @@ def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
     node.api.faults.add(Fault(kind, path="*addressblocks/*", method="PATCH", times=0))
     with pytest.raises(TryAgainLater):
         offering(node, watching, seconds=0.5)
-    assert len(kept(node)) == 6 and states(node) == [LENDING]
+    assert len(kept(node)) == 6
     assert len(lent(node)) == (6 if kind == "truncate" else 0)
     over(monkeypatch)
     with pytest.raises(TryAgainLater):
@@ -255,7 +255,7 @@ def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
     eventually(lambda: seen(node, watching))
     before = turn(node)
     upkeep(node, watching, grace=3600.0)
-    assert kept(node) == set() and lent(node) == {} and states(node) == [OURS]
+    assert kept(node) == set() and lent(node) == {}
     assert turn(node) > before
 
 
@@ -386,7 +386,9 @@ def test_blocks_of_a_release_before_lending_are_read(node: Node, watching: NodeA
     (folder,) = home(node).folders()
     block = folder.read()
     assert block is not None
-    old = {key: each for key, each in block._asdict().items() if key not in ("usable", "part")}
+    old = {
+        key: each for key, each in block._asdict().items() if key not in ("usable", "lent", "part")
+    }
     Path(folder.path, "block").write_text(json.dumps(old))
     offering(node, watching)
-    assert states(node) == [OURS] and node.addresses("b", **KEYS)
+    assert kept(node) == set() and node.addresses("b", **KEYS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import CNIError, IOFailure
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts.blockorder import addresses_of
-from multus_ipam_whereabouts.nodeblocks import SERVING, Home
+from multus_ipam_whereabouts.nodeblocks import OURS, Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,9 +83,12 @@ class BlockAddresses:
     def _next(self, folder: Folder, ledger: Ledger, owner: Owner) -> Address | None:
         # Read under the lock: whoever returns the block writes so under it, and before it is gone.
         block = folder.read()
-        network = Network.parse(block.network) if block and block.state in SERVING else None
-        for address in addresses_of(self.within, network, ledger.last(0)) if network else ():
-            if ledger.reserve(address, owner):
+        network = Network.parse(block.network) if block and block.state == OURS else None
+        if block is None or network is None:
+            return None
+        lent = block.lent.split()
+        for address in addresses_of(self.within, network, ledger.last(0)):
+            if str(address) not in lent and ledger.reserve(address, owner):
                 ledger.remember(address, 0)
                 return address
         return None

@@ -5,9 +5,9 @@ sees it by its watch.  It keeps the free addresses of its blocks from its own po
 the block's object that others may borrow them.  When none was wanted for a while, it takes back
 what nobody has borrowed.
 
-The order makes it safe: an address is offered after the folder has it as lent, and is used again
-after a write without it has succeeded.  No write that is under way can follow that one, since each
-names the version of the object that it was computed from.
+The order makes it safe: an address is offered after the folder has it as lent, with fsync, and is
+used again after a write without it has succeeded.  No write that is under way can follow that one,
+since each names the version of the object that it was computed from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts import objects
 from multus_ipam_whereabouts.blockorder import addresses_of, usable_addresses
 from multus_ipam_whereabouts.blocks import lent_of, range_of, store_of
-from multus_ipam_whereabouts.nodeblocks import LENDING, LENT, OURS, SERVING
+from multus_ipam_whereabouts.nodeblocks import OURS
 from multus_ipam_whereabouts.pool import WANTED
 
 if TYPE_CHECKING:
@@ -90,19 +90,19 @@ class Lending:
         Raises errors of the API server and of files.
         """
         block = folder.read()
-        if block is None or block.part or block.state not in SERVING:
+        if block is None or block.part or block.state != OURS:
             return
         wanted = self._is_wanted()
-        if block.state == OURS and not wanted:
+        if not block.lent and not wanted:
             return
         wire = self._known(block)
         if wire is None:
             return
         offering = wanted and self._offers_more(wire)
-        if block.state == OURS and not offering:
+        if not block.lent and not offering:
             return
         # A daemon that is being replaced may still be at work: neither may undo the other's steps.
-        with self._home.locked(Deadline.after(_LOCK), LENDING):
+        with self._home.locked(Deadline.after(_LOCK), "lending"):
             self._lend(folder, block, lent_of(wire), wanted=wanted, offering=offering)
 
     def _known(self, block: Block) -> Mapping[str, Any] | None:
@@ -124,44 +124,36 @@ class Lending:
         borrowed = {text for text, each in lent.items() if each.store}
         mine = self._mine(folder, borrowed, offering=offering)
         if mine == lent.keys() and (wanted or mine == borrowed):
-            if not mine:
-                self._settle(folder, block, [])
             return
         given = {"store": block.store, "addresses": sorted(mine) if wanted else []}
         answer = self._api.edit(Edit(block.object, f"{_BLOCKS}:lend", given), self._deadline)
         if answer is not None:  # else it is another node's by now
-            self._settle(folder, block, answer)
+            self._settle(folder, answer)
 
     def _mine(self, folder: Folder, borrowed: set[str], *, offering: bool) -> set[str]:
         """What the folder has as lent; more than before when it is *offering*."""
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
             block = folder.read()
-            if ledger is None or block is None or block.state not in SERVING:
+            if ledger is None or block is None or block.state != OURS:
                 return set()
-            mine, network = set(ledger.held_by(LENT)), Network.parse(block.network)
+            mine, network = set(block.lent.split()), Network.parse(block.network)
             if offering and network:
-                usable = usable_addresses(network, block.usable)
-                free = (each for each in usable if str(each) not in ledger.holders)
-                chosen = list(islice(free, max(0, _OF_BLOCK - len(mine - borrowed))))
-                if chosen and block.state == OURS:
-                    folder.write(block._replace(state=LENDING))
-                mine |= {str(each) for each in chosen if ledger.reserve(each, LENT)}
+                usable = map(str, usable_addresses(network, block.usable))
+                free = (each for each in usable if each not in ledger.holders and each not in mine)
+                chosen = set(islice(free, max(0, _OF_BLOCK - len(mine - borrowed))))
+                _write(folder, block, mine | chosen)
+                mine |= chosen
             return mine
 
-    def _settle(self, folder: Folder, block: Block, lent: list[str]) -> None:
+    def _settle(self, folder: Folder, lent: list[str]) -> None:
         """Have the folder lend exactly what the object says."""
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
-            there = folder.read()
-            if ledger is None or there is None or there.state != LENDING:
+            block = folder.read()
+            if ledger is None or block is None or block.state != OURS:
                 return
-            for text in ledger.held_by(LENT):
-                if text not in lent:
-                    ledger.free(text)
-            for address in filter(None, map(Address.parse, lent)):
-                if not ledger.reserve(address, LENT) and ledger.holders[str(address)] != str(LENT):
-                    self._log.error(f"{block.object}: {address} is lent, and in use on this node")
-            if not lent:
-                folder.write(there._replace(state=OURS))
+            for text in ledger.holders.keys() & set(lent):
+                self._log.error(f"{block.object}: {text} is lent, and in use on this node")
+            _write(folder, block, lent)
 
     def _is_wanted(self) -> bool:
         """Whether a node has wanted an address of the range lately, by the watch of pools."""
@@ -193,6 +185,13 @@ class Lending:
             few, chosen = on_offer < _OF_RANGE, random.random() * len(found) < _OF_RANGE
             self._offering = few and chosen
         return self._offering
+
+
+def _write(folder: Folder, block: Block, lent: Iterable[str]) -> None:
+    """Have the folder's file say what is lent, while its lock is held; durable afterwards."""
+    text = " ".join(sorted(lent))
+    if text != block.lent:
+        folder.write(block._replace(lent=text))
 
 
 def _is_new(text: str) -> bool:

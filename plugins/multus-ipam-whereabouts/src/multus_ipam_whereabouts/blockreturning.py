@@ -15,7 +15,7 @@ from multus.api.kubernetes import Deadline, Edit, api_of
 from multus.ipam.store import Busy
 from multus_ipam_whereabouts.blocklending import Lending
 from multus_ipam_whereabouts.blocks import store_of
-from multus_ipam_whereabouts.nodeblocks import RETURNING, SERVING, TAKING, homes, is_used
+from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, TAKING, homes
 
 if TYPE_CHECKING:
     from multus.api.conf import Conf
@@ -74,10 +74,10 @@ class Returning:
         if block is None or block.state == TAKING:
             if folder.idle >= max(self._grace, _UNDER_WAY):
                 self._give_up(home, folder)
-        elif block.state in SERVING and self._is_lost(folder, block):
+        elif block.state == OURS and self._is_lost(folder, block):
             self._mark(folder, even_used=True)
             self._log.error(f"{block.object} is not this node's any more: it gives out no address")
-        elif block.state in SERVING and folder.idle >= self._grace:
+        elif block.state == OURS and folder.idle >= self._grace:
             self._mark(folder)
         block = folder.read()
         if block is not None and block.state == RETURNING:
@@ -95,13 +95,11 @@ class Returning:
     def _mark(self, folder: Folder, *, even_used: bool = False) -> None:
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
             block = folder.read()
-            if ledger is None or block is None or block.state not in SERVING:
-                return
-            if even_used or not is_used(ledger.holders.values()):
+            if ledger and block and block.state == OURS and (even_used or not ledger.holders):
                 folder.write(block._replace(state=RETURNING))
 
     def _return(self, folder: Folder, block: Block) -> None:
-        if is_used(folder.store.unlocked()):
+        if folder.store.names():
             return  # a block that was lost: its pods keep their addresses until their DEL
         given = {"store": block.store, "part": block.part}
         if self._api.edit(Edit(block.object, f"{_BLOCKS}:give_back", given), self._deadline):
@@ -112,7 +110,7 @@ class Returning:
     def _remove(self, folder: Folder) -> None:
         _asked.pop(folder.path, None)
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
-            if ledger is not None and not is_used(ledger.holders.values()):
+            if ledger is not None and not ledger.holders:
                 folder.remove()
 
     def _is_lost(self, folder: Folder, block: Block) -> bool:

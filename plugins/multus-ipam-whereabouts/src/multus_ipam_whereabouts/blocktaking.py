@@ -84,7 +84,7 @@ class Taking:
         """Take a block, or borrow the address *part* of it; returns whether it is this node's."""
         folder, store = self._home.folder(ref, part), os.urandom(16).hex()
         names = (str(network), ref.namespace, ref.name, store, self._kubeconfig)
-        block = Block(TAKING, *names, usable_of(self._within, network), part)
+        block = Block(TAKING, *names, usable=usable_of(self._within, network), part=part)
         folder.create(block)
         return self._taken(folder, block, node)
 

@@ -9,7 +9,6 @@
         block         what the folder is, see `Block`
         lock          host-local's: held for every change of the folder
         10.44.1.17    "<container ID>\\r\\n<interface>", as host-local writes it
-        10.44.1.18    "(lent)\\r\\n-": it is lent, or may be borrowed, see `LENT`
     <cniDir>/.blocks/kube-system_10.44.0.0-16/10.44.9.0-28_10.44.9.7/
                       an address that is borrowed from another block, in the same form
 
@@ -23,32 +22,27 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api import atomic, regular
 from multus.api.errors import IOFailure
-from multus.ipam.store import Busy, Owner, Store
+from multus.ipam.store import Busy, Store
 from multus_ipam_whereabouts.objects import BLOCKS, POOLS
 
 if TYPE_CHECKING:
     from multus.api.kubernetes import Deadline, ObjectRef
 
 FOLDER = ".blocks"
-#: The states of a block: the API server may not know it yet; it is this node's; it is, and other
-#: nodes may have, or may borrow, addresses of it; no address of it is given out any more, and its
-#: object is being given back.
-TAKING, OURS, LENDING, RETURNING = "taking", "ours", "lending", "returning"
-#: The states in which addresses are given out.
-SERVING = frozenset({OURS, LENDING})
-#: Who has the addresses of a folder that its node does not use itself.  No container has this ID.
-LENT = Owner("(lent)", "-")
+#: The states of a block: the API server may not know it yet; it is this node's; no address of it is
+#: given out any more, and its object is being given back.
+TAKING, OURS, RETURNING = "taking", "ours", "returning"
 
-_STATES = frozenset({TAKING, OURS, LENDING, RETURNING})
+_STATES = frozenset({TAKING, OURS, RETURNING})
 _BLOCK, _LOCK, _NODE = "block", "lock", "node"
-_LONGEST = 16384
+_LONGEST = 65536
 #: How often the removal of a folder is repeated, in which others make the lock's file meanwhile.
 _TRIES = 100
 #: Errors for a folder that does not or cannot exist: no block is there.
@@ -62,7 +56,8 @@ class Block(NamedTuple):
     ``store`` is the folder's own name, a random one that the object has too: a folder that was lost
     is not made again, since which pod has which address is not known.  ``kubeconfig`` names the API
     server.  ``usable`` is which addresses may be lent, as ``1-14,20``: distances from the first.
-    ``part`` is the address when not the block is meant, but one that is borrowed from it.
+    ``lent`` are the addresses, parted by spaces, that other nodes have or may borrow: none of them
+    is given out here.  ``part`` is the address when only that is borrowed from the block.
     """
 
     state: str
@@ -72,6 +67,7 @@ class Block(NamedTuple):
     store: str
     kubeconfig: str
     usable: str = ""
+    lent: str = ""
     part: str = ""
 
     @property
@@ -192,11 +188,6 @@ class Home(NamedTuple):
 def homes(cni_dir: str) -> list[Home]:
     """The ranges of which this node has blocks, or had some."""
     return [Home(path) for path in _folders(f"{cni_dir}/{FOLDER}")]
-
-
-def is_used(owners: Iterable[str]) -> bool:
-    """Whether one of the *owners* of a folder's addresses is a container of this node."""
-    return any(each != str(LENT) for each in owners)
 
 
 def known_node(cni_dir: str) -> str:
