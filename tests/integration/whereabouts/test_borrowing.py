@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from multus_ipam_whereabouts import blocklending, blocktaking, objects
-from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, Home
+from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, Block, Home
 from waiting import eventually
 
 from integration.whereabouts.cluster import Node
@@ -259,6 +259,17 @@ def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
     assert turn(node) > before
 
 
+def test_without_the_right_to_lend_nothing_is_kept_from_own_pods(
+    node: Node, watching: NodeApi
+) -> None:
+    node.add("a", **KEYS)
+    fault = Fault("status", path="*addressblocks/*", method="PATCH", times=0, code=403)
+    node.api.faults.add(fault)
+    with pytest.raises(TryAgainLater, match="403"):
+        offering(node, watching)
+    assert kept(node) == set()
+
+
 def turn(node: Node) -> int:
     (found,) = node.stored("addressblocks", "ipam.multus").values()
     return int(found["spec"].get("turn", 0))
@@ -386,9 +397,7 @@ def test_blocks_of_a_release_before_lending_are_read(node: Node, watching: NodeA
     (folder,) = home(node).folders()
     block = folder.read()
     assert block is not None
-    old = {
-        key: each for key, each in block._asdict().items() if key not in ("usable", "lent", "part")
-    }
+    old = {key: getattr(block, key) for key in Block._fields if key not in Block._field_defaults}
     Path(folder.path, "block").write_text(json.dumps(old))
     offering(node, watching)
     assert kept(node) == set() and node.addresses("b", **KEYS)

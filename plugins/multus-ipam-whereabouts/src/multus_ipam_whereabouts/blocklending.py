@@ -17,7 +17,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from multus.api.kubernetes import Deadline, Edit, NotFound
+from multus.api.kubernetes import ApiFailure, Deadline, Edit, NotFound
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts import objects
 from multus_ipam_whereabouts.blockorder import addresses_of, usable_addresses
@@ -42,6 +42,7 @@ _LASTS, _OLD = 300.0, 3600.0
 _OF_BLOCK, _OF_RANGE = 64, 64
 #: The time for a lock that an ADD holds; seconds.
 _LOCK = 0.2
+_FORBIDDEN = 403
 #: What was wanted in which range, and until when that counts; only a cache.
 _wishes: dict[str, tuple[str, float]] = {}
 
@@ -126,7 +127,13 @@ class Lending:
         if mine == lent.keys() and (wanted or mine == borrowed):
             return
         given = {"store": block.store, "addresses": sorted(mine) if wanted else []}
-        answer = self._api.edit(Edit(block.object, f"{_BLOCKS}:lend", given), self._deadline)
+        edit = Edit(block.object, f"{_BLOCKS}:lend", given)
+        try:
+            answer = self._api.edit(edit, self._deadline)
+        except ApiFailure as error:
+            if error.status == _FORBIDDEN:  # nothing was offered that the watch does not show
+                self._settle(folder, sorted(lent))
+            raise
         if answer is not None:  # else it is another node's by now
             self._settle(folder, answer)
 
