@@ -101,12 +101,12 @@ class _Node:
         pool = objects.pool(_NAMESPACE, str(self.within.network), "")
         home, deadline = Home.of(self.folder, pool), Deadline.after(_CALL)
 
-        def take(_: BlockAddresses) -> None:
+        def taking(_: BlockAddresses) -> Taking:
             given = (self.within, pool, home, self.folder, "", deadline)
-            Taking(self.api, *given).take()  # type: ignore[arg-type]  # no more of it is used
+            return Taking(self.api, *given)  # type: ignore[arg-type]  # no more of it is used
 
         owner = Owner(f"{self.api.node}-{number:032x}", "net1")
-        return BlockAddresses(home, self.within).allocate(owner, deadline, take).value
+        return BlockAddresses(home, self.within).allocate(owner, deadline, taking).value
 
 
 def measure(nodes: int, pods: int) -> Figures:

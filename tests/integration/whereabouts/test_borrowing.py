@@ -27,6 +27,7 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.kube.nodeapi import NodeApi
 from multus.log import Log
 from multus.testing.apiserver import Fault
+from multus.testing.apiserver.store import merge_patch
 
 #: Two blocks: 10.7.0.1 to 10.7.0.7, and 10.7.0.8 to 10.7.0.14.
 KEYS: dict[str, Any] = {"range": "10.7.0.0/28", "block": 29}
@@ -37,6 +38,8 @@ POOL = objects.pool("kube-system", "10.7.0.0/28", "")
 def fresh(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.register()
     monkeypatch.setattr(blocklending, "_wishes", {})
+    monkeypatch.setattr(blocklending, "_turns", {})
+    monkeypatch.setattr(blocktaking, "_EVERY", 0)
 
 
 @pytest.fixture
@@ -97,8 +100,9 @@ def lent(node: Node) -> dict[str, str]:
     return {text: holder["store"] for each in every for text, holder in each.items()}
 
 
-def want(api: NodeApi, now: int = 0) -> None:
+def want(api: NodeApi) -> None:
     """Another node wants an address."""
+    now = int(annotation(api) or "0") + 1
     edit = Edit(POOL, "multus_ipam_whereabouts.pool:want", {"now": now, "every": 0})
     assert api.edit(edit, Deadline.after(5.0))
     eventually(lambda: annotation(api) == str(now))
@@ -118,9 +122,9 @@ def full(lender: Node, other: Node) -> None:
 
 def offering(node: Node, api: NodeApi, seconds: float = 4.0) -> None:
     """Have the node lend what is free of its blocks."""
-    upkeep(node, api, grace=3600.0)  # a daemon that starts does not take an old wish for a new one
+    upkeep(node, api, grace=3600.0)  # a daemon that starts takes the last wish for an old one
     want(api)
-    eventually(lambda: not api.lacking(refs(node), Deadline.after(1.0)))
+    eventually(lambda: seen(node, api))
     upkeep(node, api, grace=3600.0, seconds=seconds)
     eventually(lambda: seen(node, api))
 
@@ -218,22 +222,19 @@ def test_what_nobody_borrowed_is_taken_back(
 
 def over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has wanted an address for a while."""
-    old = {place: (text, 0.0) for place, (text, _) in blocklending._wishes.items()}
+    old = {place: wish._replace(until=0.0) for place, wish in blocklending._wishes.items()}
     monkeypatch.setattr(blocklending, "_wishes", old)
 
 
-def test_a_wish_from_before_the_daemon_started_counts_when_it_is_new(
+def test_a_wish_from_before_the_daemon_started_is_an_old_one(
     node: Node, watching: NodeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.add("a", **KEYS)
-    want(watching)
-    eventually(lambda: not watching.lacking(refs(node), Deadline.after(1.0)))
-    upkeep(node, watching, grace=3600.0)
-    assert kept(node) == set()
-    monkeypatch.setattr(blocklending, "_wishes", {})
-    monkeypatch.setattr(blocklending, "_OLD", 1e12)
-    upkeep(node, watching, grace=3600.0)
+    offering(node, watching)
     assert len(kept(node)) == 6
+    monkeypatch.setattr(blocklending, "_wishes", {})
+    upkeep(node, watching, grace=3600.0)
+    assert kept(node) == set() and set(lent(node)) == set()
 
 
 @pytest.mark.parametrize("kind", ["reset", "truncate"])
@@ -270,9 +271,9 @@ def test_without_the_right_to_lend_nothing_is_kept_from_own_pods(
     assert kept(node) == set()
 
 
-def turn(node: Node) -> int:
-    (found,) = node.stored("addressblocks", "ipam.multus").values()
-    return int(found["spec"].get("turn", 0))
+def turn(node: Node, name: str = "") -> int:
+    found = node.stored("addressblocks", "ipam.multus")
+    return int(found[name or next(iter(found))]["spec"].get("turn", 0))
 
 
 def test_a_lost_answer_is_not_a_lost_address(
@@ -381,6 +382,7 @@ def test_a_wish_is_said_once_in_a_while(
     node: Node, nodes: Callable[[int], list[Node]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocktaking, "_PATIENCE", 0.0)
+    monkeypatch.setattr(blocktaking, "_EVERY", 60)
     (other,) = nodes(1)
     for number in range(7):
         node.add(f"a{number}", **KEYS)
@@ -401,3 +403,123 @@ def test_blocks_of_a_release_before_lending_are_read(node: Node, watching: NodeA
     Path(folder.path, "block").write_text(json.dumps(old))
     offering(node, watching)
     assert kept(node) == set() and node.addresses("b", **KEYS)
+
+
+def test_ipv6_addresses_are_lent_too(
+    nodes: Callable[[int], list[Node]], watching: NodeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that is too large to be offered as a whole."""
+    keys = {"range": "fd00:7::/64", "block": 65}
+    monkeypatch.setattr(blocklending, "_AT_ONCE", 3)
+    one, other, third = nodes(3)
+    one.add("a", **keys)
+    other.add("b", **keys)
+    pool = objects.pool("kube-system", "fd00:7::/64", "")
+    for _ in range(2):
+        upkeep(one, watching, grace=3600.0)
+        edit = Edit(pool, "multus_ipam_whereabouts.pool:want", {"now": 7, "every": 0})
+        watching.edit(edit, Deadline.after(5.0))
+        eventually(lambda: watching.get(pool, Deadline.after(1.0))["metadata"].get("annotations"))
+    upkeep(one, watching, grace=3600.0)
+    assert len(lent(one)) == 3
+    found = {third.addresses(f"c{number}", **keys)[0] for number in range(3)}
+    assert len(found) == 3 and {each.partition("/")[0] for each in found} == set(lent(one))
+    third.delete("c0", **keys)
+    upkeep(third, watching)
+    assert sorted(map(bool, lent(one).values())) == [False, True, True]
+
+
+class Late:
+    """An API process whose watch does not show any more what becomes of objects."""
+
+    def __init__(self, api: NodeApi, wanted: list[Any]) -> None:
+        self._api = api
+        self._shown = api.get_each(wanted, Deadline.after(1.0))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def get_each(self, *_: Any) -> list[Any]:
+        return self._shown
+
+
+def test_a_late_watch_does_not_make_a_node_write_again_and_again(
+    node: Node, watching: NodeApi
+) -> None:
+    node.add("a", **KEYS)
+    upkeep(node, watching, grace=3600.0)
+    want(watching)
+    eventually(lambda: seen(node, watching))
+    late: Any = Late(watching, refs(node))
+    for _ in range(5):
+        upkeep(node, late, grace=3600.0)
+    assert turn(node) == 1 and len(lent(node)) == 6
+
+
+def by_hand(node: Node, name: str, **spec: Any) -> None:
+    """Change a block's object as nobody should."""
+    changed(node, "addressblocks", "ipam.multus", name, {"spec": spec})
+
+
+def changed(node: Node, plural: str, group: str, name: str, patch: dict[str, Any]) -> None:
+    kind = node.api.store.kind(group, "v1alpha1", plural)
+    assert kind is not None
+
+    def edit(wire: dict[str, Any]) -> None:
+        wire.update(merge_patch(wire, patch))
+
+    node.api.store.change(kind, "kube-system", name, edit)
+
+
+NOBODY = {"node": "", "store": ""}
+
+
+def test_an_object_that_lends_what_its_node_uses_is_put_right(
+    node: Node, watching: NodeApi
+) -> None:
+    (address,) = node.addresses("a", **KEYS)
+    (name,) = node.blocks()
+    by_hand(node, name, lent={address.partition("/")[0]: NOBODY})
+    eventually(lambda: seen(node, watching))
+    upkeep(node, watching, grace=3600.0)
+    assert lent(node) == {} and kept(node) == set()
+
+
+@pytest.mark.parametrize(
+    "key", ["", "10.7.0.2 ", "10.7.0.200", "010.7.0.2", "fd00::1", "x", "10.7.0.2/32"]
+)
+def test_what_is_no_address_of_the_block_is_not_borrowed(
+    nodes: Callable[[int], list[Node]],
+    watching: NodeApi,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+) -> None:
+    monkeypatch.setattr(blocktaking, "_PATIENCE", 0.0)
+    lender, other = nodes(2)
+    full(lender, other)
+    (name,) = {folder.name for folder in home(lender).folders()}
+    by_hand(lender, name, lent={key: NOBODY})
+    with pytest.raises(AddressesExhausted):
+        other.add("c", **KEYS)
+    offering(lender, watching)
+    assert len(lent(lender)) == 6 and key not in lent(lender)
+    before = turn(lender, name)
+    eventually(lambda: seen(lender, watching))
+    upkeep(lender, watching, grace=3600.0)
+    assert turn(lender, name) == before
+
+
+@pytest.mark.parametrize("text", ["", "x", "9" * 400, "9" * 5000, "-1", "٣"])
+def test_any_annotation_is_no_more_than_no_wish(
+    node: Node, watching: NodeApi, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(blocktaking, "_PATIENCE", 0.0)
+    for number in range(14):
+        node.add(f"a{number}", **KEYS)
+    annotations = {"annotations": {"ipam.multus/wanted": text}}
+    changed(node, "ippools", "whereabouts.cni.cncf.io", POOL.name, {"metadata": annotations})
+    eventually(lambda: annotation(watching) == text)
+    upkeep(node, watching, grace=3600.0)
+    with pytest.raises(AddressesExhausted):
+        node.add("more", **KEYS)
+    eventually(lambda: annotation(watching) != text)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from multus.api.kubernetes import Deadline
     from multus.ipam.store import Ledger, Owner
+    from multus_ipam_whereabouts.blocktaking import Taking
     from multus_ipam_whereabouts.nodeblocks import Folder
     from multus_ipam_whereabouts.ranges import Range
 
@@ -29,22 +30,23 @@ class BlockAddresses:
         self.home, self.within = home, within
 
     def allocate(
-        self, owner: Owner, deadline: Deadline, take: Callable[[BlockAddresses], None]
+        self, owner: Owner, deadline: Deadline, taking: Callable[[BlockAddresses], Taking]
     ) -> Address:
-        """An address for *owner*, the same one when it has one; *take* is called for a new block.
+        """An address for *owner*, the same one when it has one; *taking* gets more of them.
 
-        *take* is called while no other process of this node takes one, and raises when it cannot.
+        It does so while no other process of this node does.
         """
         found = self._held(owner) or self._free(owner, deadline)
         if found is not None:
             return found
         with self.home.locked(deadline):
+            more = taking(self)
             while True:
                 # Another process may have taken a block meanwhile, and others what this one took.
                 found = self._free(owner, deadline)
                 if found is not None:
                     return found
-                take(self)
+                more.take()
 
     def held(self, owner: Owner) -> list[str]:
         """The addresses that *owner* has."""
@@ -86,7 +88,7 @@ class BlockAddresses:
         network = Network.parse(block.network) if block and block.state == OURS else None
         if block is None or network is None:
             return None
-        lent = block.lent.split()
+        lent = frozenset(block.lent.split())
         for address in addresses_of(self.within, network, ledger.last(0)):
             if str(address) not in lent and ledger.reserve(address, owner):
                 ledger.remember(address, 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from multus.api.errors import CNIError
 from multus.api.kubernetes import Deadline, Edit, api_of
 from multus.ipam.store import Busy
-from multus_ipam_whereabouts.blocklending import Lending
+from multus_ipam_whereabouts.blocklending import Lending, forget
 from multus_ipam_whereabouts.blocks import store_of
 from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, TAKING, homes
 
@@ -34,6 +34,8 @@ _UNDER_WAY = 60.0
 _AGAIN = 300.0
 #: When it may be asked next, by folder; only a cache.
 _asked: dict[str, float] = {}
+#: Since when a folder's lock is held by others; only a cache.
+_busy: dict[str, float] = {}
 
 
 def upkeep(conf: Conf, session: Session, grace: float) -> None:
@@ -55,8 +57,11 @@ def upkeep(conf: Conf, session: Session, grace: float) -> None:
                 if block is None or not server or block.kubeconfig == server:
                     returning.look(home, folder, block)
                     lending.look(folder)
-            except Busy:
-                continue  # an ADD holds the lock, or another daemon: the next round looks again
+                _busy.pop(folder.path, None)
+            except Busy as error:
+                # An ADD holds the lock, or another daemon: the next round looks again.
+                if time.monotonic() > _busy.setdefault(folder.path, time.monotonic()) + _UNDER_WAY:
+                    errors.append(error)
             except CNIError as error:
                 errors.append(error)
     if errors:
@@ -108,7 +113,9 @@ class Returning:
         self._remove(folder)
 
     def _remove(self, folder: Folder) -> None:
-        _asked.pop(folder.path, None)
+        for known in (_asked, _busy):
+            known.pop(folder.path, None)
+        forget(folder)
         with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
             if ledger is not None and not ledger.holders:
                 folder.remove()

@@ -11,7 +11,7 @@ As with pools, these functions run in the process that writes, with the object a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from multus.api.kubernetes import Change, editing
@@ -20,6 +20,8 @@ from multus_ipam_whereabouts.objects import BLOCKS, name_of
 
 _Wire = Mapping[str, Any]
 _NOBODY = {"node": "", "store": ""}
+#: The most addresses of one block that are lent: an object is kept in memory up to 256 KiB.
+MOST_LENT = 1000
 
 
 class Holder(NamedTuple):
@@ -27,6 +29,26 @@ class Holder(NamedTuple):
 
     node: str
     store: str
+
+
+class Offer:
+    """What any node may borrow of a block: what its node offers, or all of a block of nobody."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self.network, self._lent = _network(wire), lent_of(wire)
+        #: Only what the block's node has listed; else any address that is not lent.
+        self.is_listed = bool(store_of(wire)) or len(self._lent) >= MOST_LENT
+
+    def __contains__(self, address: Address | None) -> bool:
+        if address is None or self.network is None or address not in self.network:
+            return False
+        holder = self._lent.get(str(address))
+        return not self.is_listed if holder is None else not holder.store
+
+    def listed(self) -> Iterator[Address]:
+        """The addresses that are named as on offer."""
+        parsed = (Address.parse(text) for text, each in self._lent.items() if not each.store)
+        return (each for each in parsed if each is not None)
 
 
 @editing
@@ -44,20 +66,20 @@ def take(wire: _Wire | None, given: _Wire) -> Change:
 
 @editing
 def lend(wire: _Wire | None, given: _Wire) -> Change:
-    """Lend ``addresses``, and no other; the answer are those that ``store`` may not use itself.
+    """Lend ``addresses``, and no other; what is borrowed stays lent.
 
-    Others that are borrowed stay lent.  The answer is None when the block is not this store's.  The
-    object is changed each time: a write that a killed process has sent is refused from then on.
+    The answer has what ``store`` may not use itself as ``lent``, and ``turn``.  It is None when the
+    block is not this store's.  The object is changed each time: a write that a killed process has
+    sent is refused from then on.
     """
     if wire is None or store_of(wire) != given["store"]:
         return Change()
-    before = lent_of(wire)
-    borrowed = {text: each._asdict() for text, each in before.items() if each.store}
+    borrowed = {text: each._asdict() for text, each in lent_of(wire).items() if each.store}
     after = {**dict.fromkeys(given["addresses"], _NOBODY), **borrowed}
-    patch = {**dict.fromkeys(before), **after}
-    turn = wire["spec"].get("turn")
-    turn = turn + 1 if isinstance(turn, int) else 1
-    return Change(sorted(after), {"spec": {"lent": patch, "turn": turn}})
+    turn = turn_of(wire) + 1
+    patch = {**dict.fromkeys(_lent(wire)), **after}
+    answer = {"lent": sorted(after), "turn": turn}
+    return Change(answer, {"spec": {"lent": patch, "turn": turn}})
 
 
 @editing
@@ -66,9 +88,8 @@ def borrow(wire: _Wire | None, given: _Wire) -> Change:
 
     *given*: ``part``, the address, ``node`` and ``store``.
     """
-    part = given["part"]
-    there = store_of(wire, part)
-    if wire is None or there or not on_offer(wire, part):
+    part, there = given["part"], store_of(wire, given["part"])
+    if wire is None or there or Address.parse(part) not in Offer(wire):
         return Change(there)
     lent = {part: {"node": given["node"], "store": given["store"]}}
     return Change(given["store"], {"spec": {"lent": lent}})
@@ -110,9 +131,18 @@ def store_of(wire: _Wire | None, part: str = "") -> str:
 
 def lent_of(wire: _Wire | None) -> dict[str, Holder]:
     """The addresses of a block that its node does not use itself, and who has them."""
-    spec = (wire or {}).get("spec")
-    lent = spec.get("lent") if isinstance(spec, Mapping) else None
-    return {text: _holder(each) for text, each in lent.items()} if isinstance(lent, Mapping) else {}
+    network = _network(wire)
+    return {
+        text: _holder(each)
+        for text, each in _lent(wire).items()
+        if network and (found := Address.parse(text)) and found in network and str(found) == text
+    }
+
+
+def turn_of(wire: _Wire) -> int:
+    """How often the block's node has changed what it lends."""
+    turn = wire["spec"].get("turn")
+    return turn if isinstance(turn, int) else 0
 
 
 def range_of(wire: _Wire) -> tuple[str, str, str]:
@@ -124,15 +154,15 @@ def range_of(wire: _Wire) -> tuple[str, str, str]:
     return ref.namespace, str(found.get("range", "")), name
 
 
-def on_offer(wire: _Wire, part: str) -> bool:
-    """Whether any node may borrow the address *part* of a block."""
-    lent = lent_of(wire)
-    if part in lent:
-        return not lent[part].store
-    network, address = Network.parse(str(wire["spec"].get("block"))), Address.parse(part)
-    if network is None or address is None or address not in network:
-        return False
-    return not store_of(wire)
+def _network(wire: _Wire | None) -> Network | None:
+    spec = (wire or {}).get("spec")
+    return Network.parse(str(spec.get("block"))) if isinstance(spec, Mapping) else None
+
+
+def _lent(wire: _Wire | None) -> _Wire:
+    spec = (wire or {}).get("spec")
+    lent = spec.get("lent") if isinstance(spec, Mapping) else None
+    return lent if isinstance(lent, Mapping) else {}
 
 
 def _holder(wire: Any) -> Holder:

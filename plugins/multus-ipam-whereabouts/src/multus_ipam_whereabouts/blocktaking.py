@@ -36,7 +36,7 @@ _SOME = 256
 _TRIES = 8
 #: How often the pool says that an address is wanted; how long a pod waits for one that others may
 #: offer then, and the pause between two looks.  Seconds.
-_EVERY, _PATIENCE, _LOOK = 60, 4.0, 0.5
+_EVERY, _PATIENCE, _LOOK = 15, 4.0, 0.5
 
 
 class Taking:
@@ -54,15 +54,18 @@ class Taking:
     ) -> None:
         self._api, self._within, self._pool, self._home = api, within, pool, home
         self._cni_dir, self._kubeconfig, self._deadline = cni_dir, kubeconfig, deadline
+        self._until: float | None = None
         network = str(within.network)
         self._name = objects.name_of(pool, network)
         self._key = pool.namespace, network, self._name
 
     def take(self) -> None:
-        """Take one, while the home's lock is held.
+        """Take one, or borrow an address, while the home's lock is held.
 
-        Raises ``AddressesExhausted``, ``InvalidConfig`` for a range that is used in another way,
-        and errors of the API server: then the next call goes on where this one ended.
+        When there is none, it says that one is wanted; the first who does so waits for a moment,
+        and returns without one: who calls looks what has come free, and calls again.  Raises
+        ``AddressesExhausted``, ``InvalidConfig`` for a range that is used in another way, and
+        errors of the API server: then the next call goes on where this one ended.
         """
         self._require_divided()
         node = self._node()
@@ -73,12 +76,16 @@ class Taking:
         for ref, network in self._free(node):
             if self._try(ref, network, node):
                 return
-        if not self._borrow(node):
+        for ref, address in self._offers():
+            if self._try(ref, Network(address, address.bits), node, str(address)):
+                return
+        if not self._waits():
             raise AddressesExhausted(
                 f"range {self._within.network}: no address is free: nodes have all its blocks of"
                 f" /{self._within.block}, and none lends an address",
                 fix="enlarge the range, or see 'multus ipam status' for what may be released",
             )
+        time.sleep(_LOOK)
 
     def _try(self, ref: ObjectRef, network: Network, node: str, part: str = "") -> bool:
         """Take a block, or borrow the address *part* of it; returns whether it is this node's."""
@@ -88,24 +95,14 @@ class Taking:
         folder.create(block)
         return self._taken(folder, block, node)
 
-    def _borrow(self, node: str) -> bool:
-        """Borrow an address; returns whether it was.
-
-        When none is on offer, it says that one is wanted, and waits for a while if it is the first.
-        """
-        until = 0.0
-        while True:
-            for ref, address in self._offers():
-                if self._try(ref, Network(address, address.bits), node, str(address)):
-                    return True
-            if not until:
-                given = {"now": int(time.time()), "every": _EVERY}
-                edit = Edit(self._pool, f"{_HERE}.pool:want", given)
-                wanted = self._api.edit(edit, self._deadline)
-                until = time.monotonic() + (_PATIENCE if wanted else 0.0)
-            if time.monotonic() + _LOOK > min(until, self._deadline.at):
-                return False
-            time.sleep(_LOOK)
+    def _waits(self) -> bool:
+        """Say that an address is wanted; returns whether to wait for one."""
+        if self._until is None:
+            given = {"now": int(time.time()), "every": _EVERY}
+            edit = Edit(self._pool, f"{_HERE}.pool:want", given)
+            said = self._api.edit(edit, self._deadline)
+            self._until = time.monotonic() + (_PATIENCE if said else 0.0)
+        return time.monotonic() + _LOOK < min(self._until, self._deadline.at)
 
     def _offers(self) -> Iterator[tuple[ObjectRef, Address]]:
         """The addresses that may be borrowed, whose folder is not here already."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,7 +41,12 @@ FOLDER = ".blocks"
 #: given out any more, and its object is being given back.
 TAKING, OURS, RETURNING = "taking", "ours", "returning"
 
+#: The lock of who lends addresses.
+LENDING = "lending"
+
 _STATES = frozenset({TAKING, OURS, RETURNING})
+#: What `Block.usable` may be.
+_SPANS = re.compile(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", re.ASCII)
 _BLOCK, _LOCK, _NODE = "block", "lock", "node"
 _LONGEST = 65536
 #: How often the removal of a folder is repeated, in which others make the lock's file meanwhile.
@@ -166,7 +172,7 @@ class Home(NamedTuple):
 
     @contextmanager
     def locked(self, deadline: Deadline, name: str = _LOCK) -> Iterator[None]:
-        """Hold the lock *name*, by default that of who takes a block.
+        """Hold the lock of who takes a block, or with ``LENDING`` of who lends addresses.
 
         Raises ``Busy``, and ``IOFailure``.
         """
@@ -228,6 +234,7 @@ def _read(
         found = None
     found = {**missing, **found} if isinstance(found, dict) else {}
     whole = all(isinstance(found.get(key), str) for key in keys)
+    whole = whole and bool(_SPANS.fullmatch(found.get("usable", "")))
     if not whole or found.get("state", OURS) not in _STATES:
         raise IOFailure(
             f"{path} is damaged: it does not say what it is for",

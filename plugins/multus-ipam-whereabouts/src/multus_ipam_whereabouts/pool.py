@@ -122,12 +122,16 @@ def want(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     *given*: ``now`` and ``every``, in seconds: it is said once in this time.  The answer is whether
     this edit has said so.
     """
-    annotations = (wire or {}).get("metadata", {}).get("annotations") or {}
-    before = str(annotations.get(WANTED, ""))
-    since = given["now"] - int(before) if before.isascii() and before.isdecimal() else -1
-    if wire is None or 0 <= since < given["every"]:
+    if wire is None or 0 <= given["now"] - wish_of(wire) < given["every"]:
         return Change(answer=False)
     return Change(True, {"metadata": {"annotations": {WANTED: str(given["now"])}}})
+
+
+def wish_of(wire: Mapping[str, Any]) -> int:
+    """When it was said last in a pool, by the clock of who said it; 0 for never."""
+    annotations = wire.get("metadata", {}).get("annotations") or {}
+    text = str(annotations.get(WANTED, ""))
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def allocations_of(wire: Mapping[str, Any] | None) -> _Allocations:

@@ -39,6 +39,7 @@ from multus_ipam_whereabouts.slices import NoSlice
 if TYPE_CHECKING:
     from multus.api.kubernetes import Api, ObjectRef
     from multus.api.network import Invocation
+    from multus_ipam_whereabouts.blocktaking import Taking
     from multus_ipam_whereabouts.ranges import Range
 
 _POOL, _RESERVATION = "multus_ipam_whereabouts.pool", "multus_ipam_whereabouts.reservation"
@@ -167,15 +168,15 @@ class Whereabouts(Ipam):
                 yield address.value - within.network.first.value
 
     def _from_block(self, settings: Settings, within: Range, deadline: Deadline) -> Address:
-        def take(blocks: BlockAddresses) -> None:
+        def taking(blocks: BlockAddresses) -> Taking:
             # Most ADDs find a free address on the node.
             from multus_ipam_whereabouts.blocktaking import Taking
 
             pool, conf = self._pool(settings, within), self.invocation.conf
             named = (conf.cni_dir, conf.reader.text("kubeconfig"))
-            Taking(self._api(), blocks.within, pool, blocks.home, *named, deadline).take()
+            return Taking(self._api(), blocks.within, pool, blocks.home, *named, deadline)
 
-        return self._blocks(settings, within).allocate(self._interface, deadline, take)
+        return self._blocks(settings, within).allocate(self._interface, deadline, taking)
 
     def delete(self) -> None:
         self._delete()
