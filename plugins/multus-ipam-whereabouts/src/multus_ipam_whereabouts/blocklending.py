@@ -18,20 +18,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api.kubernetes import ApiFailure, Deadline, Edit, NotFound
-from multus.ipam.addresses import Address, Network
-from multus_ipam_whereabouts import objects
-from multus_ipam_whereabouts.blockorder import addresses_of, usable_addresses
-from multus_ipam_whereabouts.blocks import MOST_LENT, Offer, lent_of, range_of, store_of, turn_of
+from multus.ipam.addresses import Network
+from multus_ipam_whereabouts.blockorder import usable_addresses
+from multus_ipam_whereabouts.blocks import MOST_LENT, lent_of, store_of, turn_of
 from multus_ipam_whereabouts.nodeblocks import LENDING, OURS
 from multus_ipam_whereabouts.pool import wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from multus.api.kubernetes import Api, ObjectRef
+    from multus.api.kubernetes import Api
     from multus.log import Log
     from multus_ipam_whereabouts.nodeblocks import Block, Folder, Home
-    from multus_ipam_whereabouts.ranges import Range
 
 _BLOCKS = "multus_ipam_whereabouts.blocks"
 #: How long a wish counts, in seconds; up to twice as long, so that not all nodes take back theirs
@@ -58,33 +56,6 @@ class _Wish(NamedTuple):
 _wishes: dict[str, _Wish] = {}
 #: What was written last of a block, by folder: its turn, and when; only a cache.
 _turns: dict[str, tuple[int, float]] = {}
-
-
-def offers(
-    every: Iterable[Mapping[str, Any]], key: tuple[str, str, str], within: Range
-) -> Iterator[tuple[ObjectRef, Address]]:
-    """The addresses of *within* that may be borrowed, with their blocks, in a random order.
-
-    *every* are blocks' objects; *key* is the range's, see `blocks.range_of`.
-    """
-    found = [each for each in every if range_of(each) == key]
-    random.shuffle(found)
-    for each in found:
-        metadata = each["metadata"]
-        ref = objects.BLOCKS.object(metadata["namespace"], metadata["name"])
-        # Nodes that look at the same moment do not all want the same one.
-        some = list(islice(_offered(each, within), _AT_ONCE))
-        random.shuffle(some)
-        yield from ((ref, address) for address in some)
-
-
-def _offered(wire: Mapping[str, Any], within: Range) -> Iterator[Address]:
-    """The addresses of one block that may be borrowed."""
-    offer = Offer(wire)
-    if offer.is_listed:
-        return (each for each in offer.listed() if each in within)
-    every = addresses_of(within, offer.network, None) if offer.network else ()
-    return (each for each in every if each in offer)
 
 
 def forget(folder: Folder) -> None:

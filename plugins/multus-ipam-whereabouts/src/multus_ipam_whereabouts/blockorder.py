@@ -1,18 +1,21 @@
-"""The blocks of a range, in the order in which a node looks for a free one."""
+"""The blocks of a range, and addresses on offer, in the order in which a node tries them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
+    from multus.api.kubernetes import ObjectRef
     from multus_ipam_whereabouts.ranges import Range
 
 #: The most pieces of a block that are named; one takes up to 40 bytes.
 _MOST_SPANS = 100
+#: Of how many of a block's addresses on offer chance chooses.
+_SOME = 64
 
 
 def blocks_of(within: Range, node: str) -> Iterator[Network]:
@@ -31,6 +34,41 @@ def blocks_of(within: Range, node: str) -> Iterator[Network]:
     begin = int.from_bytes(sha256(f"{node} {within.network}".encode()).digest()[:16], "big") % count
     for index in chain(range(begin, count), range(begin)):
         yield _block(within, _at(places, index))
+
+
+def offers(
+    every: Iterable[Mapping[str, Any]], key: tuple[str, str, str], within: Range
+) -> Iterator[tuple[ObjectRef, Address]]:
+    """The addresses of *within* that may be borrowed, with their blocks, in a random order.
+
+    *every* are blocks' objects; *key* is the range's, see `blocks.range_of`.
+    """
+    # Only who borrows needs them.
+    import random
+
+    from multus_ipam_whereabouts.blocks import range_of
+    from multus_ipam_whereabouts.objects import BLOCKS
+
+    found = [each for each in every if range_of(each) == key]
+    random.shuffle(found)
+    for each in found:
+        metadata = each["metadata"]
+        ref = BLOCKS.object(metadata["namespace"], metadata["name"])
+        # Nodes that look at the same moment do not all want the same one.
+        some = list(islice(_offered(each, within), _SOME))
+        random.shuffle(some)
+        yield from ((ref, address) for address in some)
+
+
+def _offered(wire: Mapping[str, Any], within: Range) -> Iterator[Address]:
+    """The addresses of one block that may be borrowed."""
+    from multus_ipam_whereabouts.blocks import Offer
+
+    offer = Offer(wire)
+    if offer.is_listed:
+        return (each for each in offer.listed() if each in within)
+    every = addresses_of(within, offer.network, None) if offer.network else ()
+    return (each for each in every if each in offer)
 
 
 def _places(within: Range) -> list[tuple[int, int]]:

@@ -16,8 +16,7 @@ from multus.api.errors import AddressesExhausted, InvalidConfig
 from multus.api.kubernetes import NODES, Edit, NotFound
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
-from multus_ipam_whereabouts.blocklending import offers
-from multus_ipam_whereabouts.blockorder import blocks_of, usable_of
+from multus_ipam_whereabouts.blockorder import blocks_of, offers, usable_of
 from multus_ipam_whereabouts.nodeblocks import OURS, TAKING, Block, known_node, write_node
 from multus_ipam_whereabouts.objects import division_of
 
