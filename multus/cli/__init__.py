@@ -39,13 +39,16 @@ def names() -> list[str]:
     return sorted(name.replace("_", "-") for name in found)
 
 
-def unknown(word: str) -> str:
-    """The error for *word*, which is no command: it suggests the nearest ones."""
+def unknown(word: str, known: Sequence[str], listing: str) -> str:
+    """The error for *word*, which is none of the *known* commands: it suggests the nearest one.
+
+    *listing* is the command that lists all.
+    """
     import difflib
 
-    near = difflib.get_close_matches(word.lower(), names(), n=1)
+    near = difflib.get_close_matches(word.lower(), known, n=1)
     guess = f"did you mean {near[0]!r}? " if near else ""
-    return f"there is no command {word!r}: {guess}'multus help' lists all"
+    return f"there is no command {word!r}: {guess}{listing!r} lists all"
 
 
 def parser(only: Iterable[str] | None = None) -> argparse.ArgumentParser:
@@ -114,7 +117,7 @@ def _run(argv: Sequence[str], asked: str) -> int:
         parser().print_help()
         return 0
     if not asked and not argv[0].startswith("-"):
-        screen.complain(f"multus: {unknown(argv[0])}")
+        screen.complain(f"multus: {unknown(argv[0], names(), 'multus help')}")
         return 2
     words, passed_on = list(argv), []
     if asked and "--" in words and getattr(_module(asked), "PASSES_ON", False):

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     whole, about = parser(), arguments.about
     if about and about not in names():
-        screen.complain(f"multus help: {unknown(about)}")
+        screen.complain(f"multus help: {unknown(about, names(), 'multus help')}")
         return 2
     (subcommands(whole)[about] if about else whole).print_help()
     return 0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from multus import __version__
-from multus.cli import Parser, add_command, guarded, screen, telling
+from multus.cli import Parser, add_command, guarded, screen, telling, unknown
 from multus.cli.kubectl import access, nodes
 
 #: In the order of the help.
@@ -48,6 +48,10 @@ def _run(argv: Sequence[str]) -> int:
     if not argv:
         parser().print_help()
         return 0
+    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        said = unknown(argv[0], COMMANDS, "kubectl multus --help")
+        screen.complain(f"kubectl multus: {said}")
+        return 2
     words, passed_on = list(argv), []
     if "--" in words:
         at = words.index("--")

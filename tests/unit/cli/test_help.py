@@ -43,6 +43,18 @@ def test_every_option_is_explained(command: str) -> None:
         assert action.help or action.choices, f"multus {command} {action.option_strings}"
 
 
+def test_options_may_stand_between_the_words() -> None:
+    whole, tried = parser(), 0
+    for command in COMMANDS:
+        words = [each for each in subcommands(whole)[command]._actions if not each.option_strings]
+        if any(each.nargs == "*" for each in words):
+            first = [next(iter(each.choices)) for each in words if each.choices]
+            found = whole.parse_args([command, *first, "a", "--json", "b"])
+            assert getattr(found, words[-1].dest) == ["a", "b"] and found.json
+            tried += 1
+    assert tried >= 3
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_number_that_no_command_can_use_is_a_usage_error(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import pytest
 
 from multus.api.errors import NotInstalled
 from multus.cli.findings import ERROR, UNCHECKED, Finding
-from multus.cli.kubectl import COMMANDS, access, parser
+from multus.cli.kubectl import COMMANDS, access, main, parser
 from multus.cli.kubectl.access import Kubectl, NoAnswer
 from multus.cli.kubectl.nodes import AT_ONCE, Answer, Cluster, Node
 from multus.cli.kubectl.shown import findings_of, grouped
@@ -24,6 +24,17 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "kubectl"
     path.touch(mode=0o755)
     return path
+
+
+def test_a_word_that_is_no_command_is_answered_with_the_nearest_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["statsu"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "kubectl multus: there is no command 'statsu': did you mean 'status'?"
+        " 'kubectl multus --help' lists all\n"
+    )
 
 
 class TestCalls:
