@@ -84,3 +84,15 @@ def test_both_at_once_give_no_address_twice(
         found = [address for each in asked for address in each.result()]
     assert sorted(found) == sorted(f"10.7.0.{n}/24" for n in range(1, 29))
     assert len(plugins[0].allocations()) == len(found)
+
+
+def test_the_binary_allocates_nothing_from_a_range_with_blocks(node: Node, binary: Binary) -> None:
+    node.register("n1")
+    blocks = {"range": "10.7.0.0/24", "block": 28}
+    (ours,) = node.addresses("ours", **blocks)
+    for keys in ({}, blocks):
+        with pytest.raises(AssertionError, match=r"10\.7\.0\.0/24 in blocks of /28"):
+            binary.add("theirs", **keys)
+    binary.delete("theirs")
+    assert node.allocations() == {}
+    assert node.addresses("ours", **blocks) == [ours]
